@@ -1,0 +1,3 @@
+"""
+The commands of the tlstunnel program, one a module.
+"""

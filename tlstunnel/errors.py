@@ -1,0 +1,205 @@
+"""
+Every way to fail, each with a name.
+
+A connection that ends for any other reason than a clean end ends with a L{TunnelError}; its
+C{reason} is the word that the log and the counters carry.  A tunnel that cannot start fails with a
+L{ConfigurationError}.  This module knows nothing of the rest.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+#: The most bytes of a peer's words that a log line carries (rule 12).
+QUOTED = 200
+
+
+def quote(text: bytes) -> str:
+    """
+    Make a peer's words safe for a log line: everything but printable ASCII is escaped, and the
+    result stands for at most L{QUOTED} bytes (rule 12).
+    """
+    shown = "".join(
+        chr(byte) if 0x20 <= byte < 0x7F and byte not in b'\\"' else f"\\x{byte:02x}"
+        for byte in text[:QUOTED]
+    )
+    return f'"{shown}"' + ("..." if len(text) > QUOTED else "")
+
+
+class ConfigurationError(Exception):
+    """
+    The tunnel cannot start as it was asked to.
+
+    @ivar option: what was wrong, as the user wrote it: C{--local}, a file's path.
+    @ivar problem: what is wrong with it.
+    @ivar remedy: what to do about it; empty where the problem says it all.
+    """
+
+    def __init__(self, option: str, problem: str, remedy: str = "") -> None:
+        self.option = option
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(option, problem, remedy)
+
+    def __str__(self) -> str:
+        text = f"{self.option}: {self.problem}"
+        return f"{text}; {self.remedy}" if self.remedy else text
+
+
+class TunnelError(Exception):
+    """
+    A connection ended, and not cleanly.
+
+    @cvar reason: the stable name of this failure.
+    @ivar detail: our own words about it.
+    @ivar said: what the peer said, raw and untrusted; shown only through L{quote}.
+    """
+
+    reason: ClassVar[str] = "internal"
+
+    def __init__(self, detail: str = "", said: bytes = b"") -> None:
+        self.detail = detail
+        self.said = said
+        super().__init__(detail, said)
+
+    def __str__(self) -> str:
+        text = f"{self.reason}: {self.detail}" if self.detail else self.reason
+        return f"{text}; the peer said {quote(self.said)}" if self.said else text
+
+
+class Refused(TunnelError):
+    """The peer said no to the upgrade."""
+
+    reason = "refused"
+
+
+class Temporary(TunnelError):
+    """The peer said no for now (a numeric reply 4xx)."""
+
+    reason = "temporary"
+
+
+class NotOffered(TunnelError):
+    """There is nothing to ask for: the peer does not offer TLS (rule 5)."""
+
+    reason = "not-offered"
+
+
+class PreAuthenticated(TunnelError):
+    """The peer regards us as logged in already, so that no upgrade is possible."""
+
+    reason = "preauth"
+
+
+class Malformed(TunnelError):
+    """The peer broke the syntax of its protocol."""
+
+    reason = "malformed"
+
+
+class Closed(TunnelError):
+    """The peer closed the connection before it should have."""
+
+    reason = "closed"
+
+
+class TimedOut(TunnelError):
+    """A time limit passed."""
+
+    reason = "timeout"
+
+
+class Oversize(TunnelError):
+    """The peer sent more than a limit allows."""
+
+    reason = "oversize"
+
+
+class PlaintextAfterStartTLS(TunnelError):
+    """Something was left in the plaintext buffer at the switch (rule 3)."""
+
+    reason = "plaintext-after-starttls"
+
+
+class ServerSpokeFirst(TunnelError):
+    """A server spoke inside TLS before it was asked (rule 10)."""
+
+    reason = "server-spoke-first"
+
+
+class TLSFailed(TunnelError):
+    """The TLS handshake or a TLS record was bad, or the peer sent a fatal alert."""
+
+    reason = "tls"
+
+
+class IdentityRefused(TunnelError):
+    """The certificate is not to be trusted, or does not belong to the identity expected."""
+
+    reason = "identity"
+
+
+class ForeignProtocol(TunnelError):
+    """The peer speaks another protocol altogether (rule 13)."""
+
+    reason = "foreign-protocol"
+
+
+class TooManyErrors(TunnelError):
+    """The peer kept sending commands that cannot be served before TLS."""
+
+    reason = "too-many-errors"
+
+
+class Quit(TunnelError):
+    """The peer took its leave before it asked for TLS."""
+
+    reason = "quit"
+
+
+class ConnectFailed(TunnelError):
+    """The remote address could not be reached."""
+
+    reason = "connect"
+
+
+class BackendRefused(TunnelError):
+    """The backend was reached, and did not greet as its protocol demands."""
+
+    reason = "backend"
+
+
+class Truncated(TunnelError):
+    """A network leg ended without close_notify."""
+
+    reason = "truncated"
+
+
+class Reset(TunnelError):
+    """A leg was reset."""
+
+    reason = "reset"
+
+
+class Idle(TunnelError):
+    """Nothing moved for as long as the idle limit allows."""
+
+    reason = "idle"
+
+
+class CloseTimeout(TunnelError):
+    """One direction ended, and the other did not within the close limit."""
+
+    reason = "close-timeout"
+
+
+class Stopped(TunnelError):
+    """The tunnel is being stopped."""
+
+    reason = "stopped"
+
+
+class LimitReached(TunnelError):
+    """There are as many connections as the limits allow."""
+
+    reason = "limit"

@@ -1,0 +1,3 @@
+"""
+One file for each dialect, the base class that they share, and their registry.
+"""
