@@ -1,0 +1,14 @@
+"""
+Makes C{twistd tlstunnel} known.
+
+Twisted imports this module at every start of twistd on the machine: it imports nothing of ours.
+"""
+
+from twisted.application.service import ServiceMaker
+
+tlstunnel = ServiceMaker(
+    "tlstunnel",
+    "tlstunnel.tap",
+    "TLS around any connection, with STARTTLS.",
+    "tlstunnel",
+)
