@@ -1,0 +1,89 @@
+"""
+C{python -m tests.interop.matrix}: shows what L{tests.interop.results} collected, as
+docs/interop.md.
+
+With C{--check} nothing is written; the exit code is 1 when a dialect and role was tested with
+nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from tests.interop.results import directory
+
+DIALECTS = (
+    *("none", "smtp", "lmtp", "imap", "pop3", "nntp", "sieve", "ftp", "xmpp-client"),
+    *("xmpp-server", "ldap", "postgresql", "mysql", "irc", "telnet", "http"),
+)
+
+#: Where no other program exists to test with, or none is installed: the reason, shown in its cell.
+REASONS: dict[tuple[str, str], str] = {}
+
+HEAD = """\
+# What was tested with what
+
+Written by the test run (`make interop`), which talks to the real programs named here, unmodified,
+on loopback. *Client mode*: a plaintext program reaches this server through the tunnel. *Server
+mode*: this client reaches a plaintext-only server through the tunnel, verifying the tunnel's
+certificate. `none` is TLS from the first byte.
+
+| protocol | client mode: servers | server mode: clients |
+|---|---|---|
+"""
+
+Cell = dict[str, list[str]]
+
+
+def collected(source: Path) -> dict[tuple[str, str], Cell]:
+    """
+    What was done, by peer with version, by dialect and role.
+    """
+    cells: dict[tuple[str, str], Cell] = defaultdict(dict)
+    if source.exists():
+        for line in source.read_text().splitlines():
+            entry = json.loads(line)
+            cell = cells[entry["dialect"], entry["role"]]
+            done = cell.setdefault(f"{entry['peer']} {entry['version']}", [])
+            if entry["what"] not in done:
+                done.append(entry["what"])
+    return cells
+
+
+def render(cells: dict[tuple[str, str], Cell]) -> str:
+    """
+    The page.
+    """
+
+    def cell(dialect: str, role: str) -> str:
+        tested = cells.get((dialect, role), {})
+        peers = [f"**{peer}**: {', '.join(sorted(tested[peer]))}" for peer in sorted(tested)]
+        reason = REASONS.get((dialect, role), "" if peers else "not tested")
+        return "<br>".join([*peers, *([reason] if reason else [])])
+
+    rows = [f"| {name} | {cell(name, 'client')} | {cell(name, 'server')} |" for name in DIALECTS]
+    return HEAD + "\n".join(rows) + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """
+    @return: the exit code.
+    """
+    cells = collected(directory() / "results.jsonl")
+    if arguments == ["--check"]:
+        wanted = {(dialect, role) for dialect in DIALECTS for role in ("client", "server")}
+        empty = sorted(wanted - set(cells) - set(REASONS))
+        for dialect, role in empty:
+            print(f"not tested: {dialect}, {role} mode", file=sys.stderr)
+        return 1 if empty else 0
+    page = Path(__file__).resolve().parents[2] / "docs" / "interop.md"
+    page.parent.mkdir(exist_ok=True)
+    page.write_text(render(cells))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,3 @@
+"""
+The real servers, a module each.
+"""

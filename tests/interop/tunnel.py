@@ -1,0 +1,56 @@
+"""
+The program under test, as a process.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.interop.processes import Process, freePort
+
+#: The checkout, whose code the process runs.
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+class TunnelProcess(Process):
+    """
+    C{tlstunnel ARGUMENTS -l 127.0.0.1:PORT}, or C{-l SOCKET}.
+
+    @ivar port: where it listens; a free one of its own.
+    """
+
+    def __init__(self, directory: Path, *arguments: str, socket: Path | None = None) -> None:
+        """
+        @param arguments: all options but C{-l}.
+        @param socket: listen on this UNIX socket instead of a port.
+        """
+        super().__init__(directory)
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self.arguments = arguments
+        self.socket = socket
+        self.port = freePort()
+
+    def start(self) -> None:
+        """
+        @raise AssertionError: it ended, or does not listen in time; carries its log.
+        """
+        address: int | Path = self.socket or self.port
+        local = str(self.socket or f"127.0.0.1:{self.port}")
+        # Options come first: what follows a bare "--" belongs to a chat script.
+        self.spawn(
+            [sys.executable, "-m", "tlstunnel", "-l", local, *self.arguments],
+            [address],
+            environment={"PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"},
+        )
+
+    def stop(self) -> int:
+        """
+        @raise AssertionError: it ran, and its answer to SIGTERM was not an orderly end.
+        """
+        code = super().stop()
+        if code != 0:
+            raise AssertionError(
+                f"tlstunnel {' '.join(self.arguments)} ended with {code}:\n{self.log}"
+            )
+        return code
