@@ -159,7 +159,7 @@ class InteropTestCase(SynchronousTestCase):
         """
         self._tunnels: list[TunnelProcess] = []
         good = result.wasSuccessful()
-        super().run(result)  # type: ignore[no-untyped-call]
+        super().run(result)
         if good and not result.wasSuccessful():
             for process in (*self.stage.started, *self._tunnels):
                 print(f"\n=== {process.name} ===\n{process.log[-4000:]}", file=sys.stderr)
