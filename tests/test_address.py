@@ -1,0 +1,150 @@
+"""
+Tests for L{tlstunnel.address}.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from tlstunnel.address import SERVICES, TCPAddress, UNIXAddress, parseAddress
+
+
+class ParseAddressTests(SynchronousTestCase):
+    """Reading an address."""
+
+    def test_everyForm(self) -> None:
+        """Each form is read, and its canonical text reads as the same."""
+        for text, expected in (
+            ("[::]:443", TCPAddress("::", 443)),
+            ("[2001:DB8::1]:0443", TCPAddress("2001:db8::1", 443)),
+            ("[fe80::1%eth0]:25", TCPAddress("fe80::1%eth0", 25)),
+            ("127.0.0.1:25", TCPAddress("127.0.0.1", 25)),
+            ("Mail.Example.ORG:587", TCPAddress("mail.example.org", 587)),
+            ("mail.example.org.:587", TCPAddress("mail.example.org", 587)),
+            ("b\u00fccher.example:443", TCPAddress("xn--bcher-kva.example", 443)),
+            ("localhost:smtp", TCPAddress("localhost", 25)),
+            ("[::1]:https", TCPAddress("::1", 443)),
+            (":443", TCPAddress("", 443)),
+            (":0", TCPAddress("", 0)),
+            ("/run/app.sock", UNIXAddress("/run/app.sock")),
+            ("/run/a:1", UNIXAddress("/run/a:1")),
+            ("unix:/run/app.sock", UNIXAddress("/run/app.sock")),
+            ("unix:app.sock", UNIXAddress("app.sock")),
+        ):
+            with self.subTest(text):
+                self.assertEqual(parseAddress(text), expected)
+                self.assertEqual(parseAddress(str(expected)), expected)
+
+    def test_everythingElseIsRefused(self) -> None:
+        """What is no address is refused, in one line that quotes it."""
+        for text in (
+            "",
+            ":",
+            "::",
+            "::1",
+            "2001:db8::1:443",
+            "443",
+            "example.org",
+            "example.org:",
+            "example.org:65536",
+            "example.org:-1",
+            "example.org:+1",
+            "example.org: 1",
+            "example.org:\u0661",
+            "example.org:1" + "0" * 5000,
+            "example.org:nosuchservice",
+            "example.org:smtp\0",
+            "[::1]",
+            "[::1",
+            "[::1]443",
+            "[127.0.0.1]:443",
+            "[example.org]:443",
+            "[]:443",
+            "192.0.2.256:25",
+            "exa mple.org:25",
+            "*:443",
+            "unix:",
+            "unix:a\0b",
+            "/" + "a" * 107,
+        ):
+            with self.subTest(text):
+                error = self.assertRaises(ValueError, parseAddress, text)
+                self.assertRegex(str(error), r"\A(['\"]).*\1 (is|has) ")
+                self.assertTrue(str(error).isprintable())
+
+    def test_defaultPort(self) -> None:
+        """A host on its own gets the port that was given for that, and another port wins."""
+        self.assertEqual(parseAddress("example.org", 25), TCPAddress("example.org", 25))
+        self.assertEqual(parseAddress("[::1]", 25), TCPAddress("::1", 25))
+        self.assertEqual(parseAddress("example.org:26", 25), TCPAddress("example.org", 26))
+        self.assertRaises(ValueError, parseAddress, "", 25)
+        self.assertRaises(ValueError, parseAddress, "::1", 25)
+        self.assertRaises(ValueError, parseAddress, "example.org:", 25)
+
+    def test_servicesWithoutTheSystemsList(self) -> None:
+        """The services of our dialects are known on machines that list none."""
+
+        def noList(name: str, protocol: str) -> int:
+            raise OSError("service/proto not found")
+
+        self.patch(socket, "getservbyname", noList)
+        for service, port in SERVICES.items():
+            with self.subTest(service):
+                self.assertEqual(parseAddress(f"h:{service}"), TCPAddress("h", port))
+        self.assertEqual(parseAddress("h:SMTP"), TCPAddress("h", 25))
+        self.assertRaises(ValueError, parseAddress, "h:daytime")
+
+    def test_theSystemsListWins(self) -> None:
+        """Who moved a service in the system's list means it."""
+        self.patch(socket, "getservbyname", lambda name, protocol: 2525)
+        self.assertEqual(parseAddress("h:smtp"), TCPAddress("h", 2525))
+
+    @given(st.text(max_size=40) | st.from_regex(r"\A\[?[0-9a-f:.%]*\]?:[0-9a-z]{0,6}\Z"))
+    def test_anyTextIsReadOrRefused(self, text: str) -> None:
+        """No text makes anything but a canonical address or a C{ValueError}."""
+        try:
+            address = parseAddress(text)
+        except ValueError:
+            return
+        self.assertEqual(parseAddress(str(address)), address)
+
+
+class PropertyTests(SynchronousTestCase):
+    """What an address knows of itself."""
+
+    def test_isLiteral(self) -> None:
+        """An address is told from a name."""
+        for text, expected in (
+            ("127.0.0.1:1", True),
+            ("[2001:db8::1]:1", True),
+            ("[fe80::1%eth0]:1", True),
+            ("/run/x", True),
+            ("localhost:1", False),
+            (":1", False),
+        ):
+            with self.subTest(text):
+                self.assertEqual(parseAddress(text).isLiteral, expected)
+
+    def test_isLocal(self) -> None:
+        """Loopback and UNIX sockets stay on this machine; all interfaces do not."""
+        for text, expected in (
+            ("127.0.0.1:1", True),
+            ("127.9.9.9:1", True),
+            ("[::1]:1", True),
+            ("[::ffff:127.0.0.1]:1", True),
+            ("localhost:1", True),
+            ("a.localhost:1", True),
+            ("/run/x", True),
+            ("[::ffff:192.0.2.1]:1", False),
+            ("0.0.0.0:1", False),
+            ("[::]:1", False),
+            (":1", False),
+            ("192.0.2.1:1", False),
+            ("localhost.example.org:1", False),
+        ):
+            with self.subTest(text):
+                self.assertEqual(parseAddress(text).isLocal, expected)

@@ -1,0 +1,178 @@
+"""
+Where something listens: the addresses of the command line.
+
+It knows names of services, and nothing of names of hosts: those are resolved when dialling.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from tlstunnel.identity import normalDomain
+
+#: The services of our dialects and their implicit TLS ports, as IANA registered them, for machines
+#: whose list of services lacks them.
+SERVICES = {
+    "ftp": 21,
+    "ftps": 990,
+    "http": 80,
+    "https": 443,
+    "imap": 143,
+    "imaps": 993,
+    "ipp": 631,
+    "irc": 6667,
+    "ircs": 6697,
+    "ircs-u": 6697,
+    "ldap": 389,
+    "ldaps": 636,
+    "lmtp": 24,
+    "managesieve": 4190,
+    "mysql": 3306,
+    "nnsp": 433,
+    "nntp": 119,
+    "nntps": 563,
+    "pop3": 110,
+    "pop3s": 995,
+    "postgresql": 5432,
+    "sieve": 4190,
+    "smtp": 25,
+    "smtps": 465,
+    "submission": 587,
+    "submissions": 465,
+    "telnet": 23,
+    "telnets": 992,
+    "xmpp-client": 5222,
+    "xmpp-server": 5269,
+    "xmpps-client": 5223,
+    "xmpps-server": 5270,
+}
+
+#: The most bytes in the path of a UNIX socket: C{sun_path} of Linux, less the NUL at its end.
+LONGEST_PATH = 107
+
+
+@dataclass(frozen=True)
+class TCPAddress:
+    """
+    A host and a port.
+
+    @ivar host: a domain or an address in canonical text; C{""} for all interfaces.
+    @ivar port: 0 lets the system choose, where we listen.
+    """
+
+    host: str
+    port: int
+
+    @property
+    def _literal(self) -> IPv4Address | IPv6Address | None:
+        try:
+            return ip_address(self.host)
+        except ValueError:
+            return None
+
+    @property
+    def isLiteral(self) -> bool:
+        """Whether the host is an address, so that no name is resolved and no SNI sent."""
+        return self._literal is not None
+
+    @property
+    def isLocal(self) -> bool:
+        """Whether only this machine is reached: a loopback address or C{localhost} (RFC 6761)."""
+        literal = self._literal
+        if literal is None:
+            return self.host == "localhost" or self.host.endswith(".localhost")
+        mapped = literal.ipv4_mapped if isinstance(literal, IPv6Address) else None
+        return (mapped or literal).is_loopback
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class UNIXAddress:
+    """
+    A UNIX socket.
+
+    @ivar path: its path, absolute or not.
+    """
+
+    path: str
+
+    #: It names no host, so there is no name to resolve or to verify.
+    isLiteral = True
+
+    #: It never leaves this machine.
+    isLocal = True
+
+    def __str__(self) -> str:
+        return self.path if self.path.startswith("/") else f"unix:{self.path}"
+
+
+def _parseHost(text: str, host: str, bracketed: bool) -> str:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        if bracketed:
+            raise ValueError(f"{text!r} has no IPv6 address between its brackets") from None
+        return normalDomain(host) if host else ""
+    if bracketed and not isinstance(address, IPv6Address):
+        raise ValueError(f"{text!r} has no IPv6 address between its brackets")
+    return str(address)
+
+
+def _parsePort(text: str, port: str) -> int:
+    if port.isascii() and port.isdigit():
+        if len(port) > 5 or int(port) > 65535:
+            raise ValueError(f"{text!r} has a port above 65535")
+        return int(port)
+    try:
+        return socket.getservbyname(port, "tcp")
+    except (OSError, ValueError):
+        if port.lower() in SERVICES:
+            return SERVICES[port.lower()]
+    raise ValueError(f"{text!r} has no known port or service after its last colon")
+
+
+def _parsePath(text: str, path: str) -> UNIXAddress:
+    if not path or not path.isprintable():
+        raise ValueError(f"{text!r} is not the path of a UNIX socket")
+    if len(path.encode()) > LONGEST_PATH:
+        raise ValueError(f"{text!r} is longer than a UNIX socket's path can be: {LONGEST_PATH}")
+    return UNIXAddress(path)
+
+
+def parseAddress(text: str, defaultPort: int | None = None) -> TCPAddress | UNIXAddress:
+    """
+    Read C{host:port}, C{host:service}, C{192.0.2.1:25}, C{[2001:db8::1]:443}, C{:443} for all
+    interfaces, C{/unix/socket}, or C{unix:PATH}.
+
+    @param defaultPort: the port where C{text} is just a host; L{None} to insist on one.
+    @raise ValueError: it is none of these; the message is a sentence for the user.
+    """
+    if text.startswith("/"):
+        return _parsePath(text, text)
+    if text.startswith("unix:"):
+        return _parsePath(text, text.removeprefix("unix:"))
+    bracketed = text.startswith("[")
+    if bracketed:
+        host, _, rest = text[1:].partition("]")
+        separated, port = rest.startswith(":"), rest.removeprefix(":")
+        if rest and not separated:
+            raise ValueError(f"{text!r} has something other than a port after its brackets")
+    else:
+        host, colon, port = text.rpartition(":")
+        separated = bool(colon)
+        if not separated:
+            host, port = text, ""
+        elif ":" in host:
+            raise ValueError(f"{text!r} has several colons; an IPv6 address goes into brackets")
+    if separated:
+        number = _parsePort(text, port)
+    elif defaultPort is not None and host:
+        number = defaultPort
+    else:
+        raise ValueError(f"{text!r} is not an address: a host, a colon and a port")
+    return TCPAddress(_parseHost(text, host, bracketed), number)
