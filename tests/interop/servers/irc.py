@@ -1,0 +1,101 @@
+"""
+InspIRCd, whose STARTTLS is the real one, and ngIRCd, which has none: irc.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.interop.harness import Daemon, ServerCertificate
+
+NAME = "irc.test.example"
+
+INSPIRCD = """\
+<config format="xml">
+<server name="{name}" description="interop tests" network="Test" id="1AB">
+<admin name="nobody" nick="nobody" email="nobody@test.example">
+<bind address="127.0.0.1" port="{port}" type="clients">
+<connect name="main" allow="*" timeout="30" resolvehostnames="no" localmax="100" globalmax="100"
+         maxconnwarn="no" pingfreq="120" {requirement}>
+<path configdir="{directory}" datadir="{directory}" logdir="{directory}"
+      runtimedir="{directory}" moduledir="/usr/lib/inspircd/modules">
+<pid file="{directory}/pid">
+<log method="file" type="* -USERINPUT -USEROUTPUT -MODULE" level="default"
+     target="{directory}/log">
+<dns server="127.0.0.1" timeout="1">
+<module name="cap">
+{tls}
+"""
+
+STARTTLS = """\
+<module name="ssl_gnutls">
+<module name="starttls">
+<sslprofile name="Clients" provider="gnutls" certfile="{chain}" keyfile="{key}" hash="sha256">
+<starttls sslprofile="Clients">"""
+
+
+class InspIRCd(Daemon):
+    """
+    With certificates: STARTTLS, and no registration without.  Without: no TLS.
+    """
+
+    packages = ("inspircd",)
+    title = "InspIRCd"
+    program = "inspircd"
+    services = ("irc",)
+    user = "irc"
+
+    def __init__(self, directory: Path, certificates: ServerCertificate | None = None) -> None:
+        super().__init__(directory, certificates)
+        self.logs.append(directory / "log")
+
+    def configure(self) -> None:
+        requirement, tls = "", ""
+        if self.certificates is not None:
+            requirement = 'requiressl="yes"'
+            tls = STARTTLS.format(chain=self.certificates.chain, key=self.certificates.key)
+        text = INSPIRCD.format(
+            directory=self.directory, name=NAME, port=self.port, requirement=requirement, tls=tls
+        )
+        self.write("inspircd.conf", text)
+
+    def command(self) -> Sequence[str]:
+        configuration = str(self.directory / "inspircd.conf")
+        return [self.executable, "--nofork", "--config", configuration]
+
+
+NGIRCD = """\
+[Global]
+Name = {name}
+Info = interop tests
+AdminEMail = nobody@test.example
+Listen = 127.0.0.1
+Ports = {port}
+MotdPhrase = hello
+PidFile = {directory}/pid
+[Options]
+DNS = no
+Ident = no
+PAM = no
+"""
+
+
+class NgIRCd(Daemon):
+    """
+    Plaintext only: its TLS is TLS from the first byte.
+    """
+
+    packages = ("ngircd",)
+    title = "ngIRCd"
+    program = "ngircd"
+    services = ("irc",)
+    user = "irc"
+
+    def configure(self) -> None:
+        assert self.certificates is None, "ngIRCd has no STARTTLS"
+        text = NGIRCD.format(directory=self.directory, name=NAME, port=self.port)
+        self.write("ngircd.conf", text)
+
+    def command(self) -> Sequence[str]:
+        return [self.executable, "--nodaemon", "--config", str(self.directory / "ngircd.conf")]

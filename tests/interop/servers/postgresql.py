@@ -1,0 +1,93 @@
+"""
+PostgreSQL: postgresql, on TCP and a UNIX socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.interop.harness import Daemon, ServerCertificate, run
+
+USER = "alice"
+PASSWORD = "down the rabbit hole"
+DATABASE = "books"
+TITLE = "The Hunting of the Snark"
+
+CONFIGURATION = """\
+listen_addresses = '127.0.0.1'
+port = {port}
+unix_socket_directories = '{directory}'
+log_connections = on
+log_line_prefix = ''
+max_connections = 20
+shared_buffers = 16MB
+dynamic_shared_memory_type = mmap
+fsync = off
+{tls}
+"""
+
+STARTTLS = """\
+ssl = on
+ssl_cert_file = '{chain}'
+ssl_key_file = '{key}'"""
+
+ACCESS = """\
+local   all postgres trust
+local   all all      scram-sha-256
+{tcp} all all 127.0.0.1/32 scram-sha-256
+"""
+
+#: initdb and postgres both refuse to be run by root, so one command does both.
+COMMAND = (
+    '"$1"/initdb --pgdata=data --username=postgres --auth=trust --no-sync --no-locale '
+    "--encoding=UTF8 --no-instructions && cp pg_hba.conf data/ && "
+    'exec "$1"/postgres -D data -c config_file=postgresql.conf'
+)
+
+CONTENTS = f"""\
+CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}';
+CREATE DATABASE {DATABASE};
+\\c {DATABASE}
+CREATE TABLE book (title text);
+INSERT INTO book VALUES ('{TITLE}');
+GRANT SELECT ON book TO {USER};
+"""
+
+
+class PostgreSQL(Daemon):
+    """
+    With certificates: C{hostssl} only.  Without: no TLS.  SCRAM-SHA-256 with both.
+
+    One table C{book} in L{DATABASE}, with L{TITLE}, which L{USER} may read.
+
+    @ivar socket: a UNIX socket with the same service.
+    """
+
+    packages = ("postgresql-15",)
+    title = "PostgreSQL"
+    program = "/usr/lib/postgresql/*/bin/postgres"
+    services = ("postgresql",)
+    user = "postgres"
+
+    def __init__(self, directory: Path, certificates: ServerCertificate | None = None) -> None:
+        super().__init__(directory, certificates)
+        self.socket = directory / f".s.PGSQL.{self.port}"
+        self.sockets = [self.socket]
+
+    def configure(self) -> None:
+        tls, tcp = "", "host"
+        if self.certificates is not None:
+            tls = STARTTLS.format(chain=self.certificates.chain, key=self.certificates.key)
+            tcp = "hostssl"
+        text = CONFIGURATION.format(directory=self.directory, port=self.port, tls=tls)
+        self.write("postgresql.conf", text)
+        self.write("pg_hba.conf", ACCESS.format(tcp=tcp))
+
+    def command(self) -> Sequence[str]:
+        programs = str(Path(self.executable).parent)
+        return ["sh", "-c", COMMAND, "sh", programs]
+
+    def populate(self) -> None:
+        local = f"host={self.directory} port={self.port} user=postgres dbname=postgres"
+        run(["psql", "-X", "-v", "ON_ERROR_STOP=1", local], CONTENTS).expect()
