@@ -1,0 +1,54 @@
+# make demo    see it work: two tunnels and a web server on this machine (ARGS=--once: and stop)
+# make test    everything that is tested, real servers included where they can be installed
+# make lint, make docs, make interop, make bench (QUICK=1), make clean
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: help demo test interop lint docs bench clean
+.NOTPARALLEL:
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+demo: $(VENV)/.plain
+	@$(RUN) -m tlstunnel demo $(ARGS)
+
+test: $(VENV)/.test
+	@tests/interop/install
+	@$(RUN) -m tests.run $(ARGS)
+
+interop: $(VENV)/.test
+	@tests/interop/install
+	@$(RUN) -m tests.run tests.interop
+
+lint: $(VENV)/.dev
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m mypy
+
+docs: $(VENV)/.docs
+	@.ci/manual docs/tlstunnel.8
+	$(RUN) -m sphinx --quiet --fail-on-warning --keep-going --nitpicky docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
+bench: $(VENV)/.plain
+	@$(RUN) -m benchmarks $(if $(QUICK),--quick) $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info docs/_build _trial_temp* .mypy_cache .ruff_cache .hypothesis
+
+# One environment; a stamp in it for each set of packages, redone when setup.cfg changes.
+$(VENV)/bin/python:
+	@.ci/venv $(PYTHON) $(VENV)
+
+$(VENV)/.plain: setup.cfg | $(VENV)/bin/python
+	@echo "setting up $(VENV) (once; needs the network)"
+	@$(RUN) -m pip --disable-pip-version-check install --quiet --editable .
+	@touch $@
+
+$(VENV)/.%: setup.cfg | $(VENV)/bin/python
+	@echo "setting up $(VENV) for $* (once; needs the network)"
+	@$(RUN) -m pip --disable-pip-version-check install --quiet --editable '.[$*]'
+	@touch $@
