@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from cryptography import x509
 from cryptography.hazmat import asn1
-from service_identity import VerificationError
+from service_identity import CertificateError, VerificationError
 from service_identity.hazmat import (
     DNS_ID,
     SRV_ID,
@@ -58,7 +58,7 @@ def _dnsNames(names: x509.SubjectAlternativeName) -> dict[str, DNSPattern]:
     found = {}
     for name in names.get_values_for_type(x509.DNSName):
         if not _DNS_NAME.fullmatch(name):
-            raise _Unreadable(f"dNSName {_quote(name)}")
+            raise _Unreadable(f"dNSName {name}")
         found[name] = DNSPattern.from_bytes(name.encode("ascii"))
     return found
 
@@ -69,7 +69,7 @@ def _srvNames(names: x509.SubjectAlternativeName) -> dict[str, SRVPattern]:
         if other.type_id == _SRV_NAME:
             name = asn1.decode_der(asn1.IA5String, other.value).as_str()
             if not _DNS_NAME.fullmatch(name):
-                raise _Unreadable(f"SRVName {_quote(name)}")
+                raise _Unreadable(f"SRVName {name}")
             found[name] = SRVPattern.from_bytes(name.encode("ascii"))
     return found
 
@@ -88,7 +88,7 @@ def _mailboxes(names: x509.SubjectAlternativeName) -> dict[str, Identity]:
     for name in names.get_values_for_type(x509.RFC822Name):
         match = _MAILBOX.fullmatch(name)
         if match is None:
-            raise _Unreadable(f"rfc822Name {_quote(name)}")
+            raise _Unreadable(f"rfc822Name {name}")
         found[name] = Identity(match[1], normalDomain(match[2]))
     return found
 
@@ -177,8 +177,8 @@ def verifyIdentity(
         has = ", ".join(namesIn(certificate))
     except (IdentityRefused, KeyboardInterrupt, SystemExit):
         raise
-    except _Unreadable as error:
-        raise IdentityRefused(f"the certificate has a bad name: {error}") from None
+    except (_Unreadable, CertificateError) as error:
+        raise IdentityRefused(f"the certificate has a bad name: {_quote(str(error))}") from None
     except BaseException as error:  # also the panics of cryptography's Rust, which are no Exception
         raise IdentityRefused(f"the certificate is unreadable: {_quote(str(error))}") from error
     if found is None:
@@ -196,4 +196,5 @@ def coversName(certificate: x509.Certificate, hostname: str) -> bool:
     asked = hostname.lower().removesuffix(".")
     names = _alternativeNames(certificate)
     ours = [] if names is None else [n.lower() for n in names.get_values_for_type(x509.DNSName)]
-    return asked in ours or "*." + asked.partition(".")[2] in ours
+    label, _, parent = asked.partition(".")
+    return asked in ours or bool(label) and f"*.{parent}" in ours
