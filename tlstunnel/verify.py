@@ -197,4 +197,4 @@ def coversName(certificate: x509.Certificate, hostname: str) -> bool:
     names = _alternativeNames(certificate)
     ours = [] if names is None else [n.lower() for n in names.get_values_for_type(x509.DNSName)]
     label, _, parent = asked.partition(".")
-    return asked in ours or bool(label) and f"*.{parent}" in ours
+    return asked in ours or (bool(label) and f"*.{parent}" in ours)
