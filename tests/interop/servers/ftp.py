@@ -1,5 +1,5 @@
 """
-ProFTPD: ftp.
+ProFTPD, and vsftpd, which tests/interop/unpack puts aside: ftp.
 """
 
 from __future__ import annotations
@@ -96,3 +96,75 @@ class ProFTPD(Daemon):
     def command(self) -> Sequence[str]:
         configuration = str(self.directory / "proftpd.conf")
         return [self.executable, "--nodaemon", "--quiet", "--config", configuration]
+
+
+VSFTPD = """\
+listen = YES
+listen_address = 127.0.0.1
+listen_port = {port}
+background = NO
+seccomp_sandbox = NO
+isolate = NO
+isolate_network = NO
+nopriv_user = nobody
+secure_chroot_dir = {directory}/empty
+local_enable = NO
+anonymous_enable = YES
+anon_root = {home}
+anon_upload_enable = YES
+write_enable = YES
+port_enable = NO
+log_ftp_protocol = YES
+vsftpd_log_file = {directory}/log
+{tls}
+"""
+
+VSFTPD_STARTTLS = """\
+ssl_enable = YES
+allow_anon_ssl = YES
+force_anon_logins_ssl = YES
+force_anon_data_ssl = YES
+require_ssl_reuse = YES
+strict_ssl_read_eof = YES
+strict_ssl_write_shutdown = YES
+ssl_ciphers = HIGH
+rsa_cert_file = {chain}
+rsa_private_key_file = {key}
+"""
+
+
+class Vsftpd(Daemon):
+    """
+    With certificates: AUTH TLS, and no login without; data connections have to be protected, to
+    resume the session of the control connection, and to end properly.  Without: no TLS.
+
+    C{anonymous} may read L{FILE} of L{CONTENTS}, and write what is new to the directory C{in}.
+
+    @ivar home: the account's directory.
+    """
+
+    packages = ("vsftpd",)
+    title = "vsftpd"
+    program = "/opt/tlstunnel-interop/vsftpd/usr/sbin/vsftpd"
+    services = ("ftp",)
+    needsRoot = True
+
+    def __init__(self, directory: Path, certificates: ServerCertificate | None = None) -> None:
+        super().__init__(directory, certificates)
+        self.home = directory / "home"
+        self.logs.append(directory / "log")
+
+    def configure(self) -> None:
+        for name in ("empty", "home", "home/in"):
+            (self.directory / name).mkdir()
+        (self.home / "in").chmod(0o777)
+        (self.home / FILE).write_bytes(CONTENTS)
+        tls = ""
+        if self.certificates is not None:
+            tls = VSFTPD_STARTTLS.format(chain=self.certificates.chain, key=self.certificates.key)
+        text = VSFTPD.format(directory=self.directory, port=self.port, home=self.home, tls=tls)
+        # It allows no space around the sign.
+        self.write("vsftpd.conf", text.replace(" = ", "="))
+
+    def command(self) -> Sequence[str]:
+        return [self.executable, str(self.directory / "vsftpd.conf")]
