@@ -33,7 +33,7 @@ from typing import ClassVar, Protocol, TypeVar
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.interop.certificates import Authority, ServerCertificate
-from tests.interop.clients import Outcome, curl, gnutls, openssl, run
+from tests.interop.clients import Outcome, curl, gnutls, openssl, run, verified
 from tests.interop.daemon import Daemon
 from tests.interop.processes import Process, find, freePort, listening, requireRoot, until
 from tests.interop.results import record, version
@@ -58,6 +58,7 @@ __all__ = [
     "requireRoot",
     "run",
     "until",
+    "verified",
     "version",
 ]
 
@@ -163,6 +164,32 @@ class InteropTestCase(SynchronousTestCase):
         if good and not result.wasSuccessful():
             for process in (*self.stage.started, *self._tunnels):
                 print(f"\n=== {process.name} ===\n{process.log[-4000:]}", file=sys.stderr)
+
+    def clientMode(
+        self, remote: str, name: str, dialect: str | None, *options: str, socket: Path | None = None
+    ) -> TunnelProcess:
+        """
+        A L{tunnel} to a TLS server.
+
+        @param remote: its address, for C{-r}.
+        @param name: who it must be, for C{-R}.
+        @param dialect: None is TLS from the first byte.
+        """
+        upgrade = () if dialect is None else ("--starttls", dialect)
+        return self.tunnel("-c", "-r", remote, "-R", name, *upgrade, *options, socket=socket)
+
+    def serverMode(
+        self, backend: str, name: str, dialect: str | None, *options: str
+    ) -> TunnelProcess:
+        """
+        A L{tunnel} before a plaintext server.
+
+        @param backend: its address, for C{-r}.
+        @param name: who the tunnel is, for C{-L}.
+        @param dialect: None is TLS from the first byte.
+        """
+        upgrade = () if dialect is None else ("--starttls", dialect)
+        return self.tunnel("-s", "-L", name, "-r", backend, *upgrade, *options)
 
     def tunnel(self, *arguments: str, socket: Path | None = None) -> TunnelProcess:
         """

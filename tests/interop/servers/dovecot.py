@@ -4,7 +4,10 @@ Dovecot 2.3: imap, pop3, lmtp and sieve in one.
 
 from __future__ import annotations
 
+import smtplib
 from collections.abc import Sequence
+from email import message_from_bytes
+from email.message import Message
 from pathlib import Path
 
 from tests.interop.harness import Daemon, ServerCertificate
@@ -133,3 +136,23 @@ class Dovecot(Daemon):
         For C{-r}.
         """
         return f"{self.HOST}:{self.ports[service]}"
+
+    def deliver(self, subject: str, text: str = "Words.\r\n") -> None:
+        """
+        Put a mail into the account, straight by lmtp.
+        """
+        mail = f"Subject: {subject}\r\n\r\n{text}"
+        with smtplib.LMTP(str(self.lmtpSocket)) as client:
+            client.sendmail("", f"{USER}@test.example", mail)
+
+    def delivered(self, subject: str) -> Message:
+        """
+        The mail with this subject, which lmtp has confirmed.
+
+        @raise AssertionError: it is not there.
+        """
+        for path in (self.directory / "mail" / USER / "Maildir").glob("*/*"):
+            message = message_from_bytes(path.read_bytes()) if path.is_file() else None
+            if message is not None and message["Subject"] == subject:
+                return message
+        raise AssertionError(f"no mail {subject!r}")

@@ -46,6 +46,7 @@ STARTTLS = """\
 smtpd_tls_security_level = encrypt
 smtpd_tls_chain_files = {key}, {chain}
 smtpd_tls_loglevel = 1
+smtpd_tls_received_header = yes
 """
 
 MASTER = """\
