@@ -149,20 +149,20 @@ def writeFile(path: Path, content: bytes, mode: int, replace: bool) -> None:
 
 
 def makeDirectory(path: Path) -> None:
-    """Make a directory of a pool, for nobody else to look into, unless it is there already."""
-    try:
-        path.mkdir(mode=0o700, parents=True)
-    except FileExistsError:
-        return
-    path.chmod(0o700)
+    """
+    Make a directory, and those above it, for nobody else to look into, whatever the umask; those
+    that are there already stay as they are.
+    """
+    if not path.is_dir():
+        makeDirectory(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+        path.chmod(0o700)
 
 
-def writeCertificates(
-    path: Path, certificates: Iterable[x509.Certificate], replace: bool = True
-) -> None:
+def writeCertificates(path: Path, certificates: Iterable[x509.Certificate]) -> None:
     """Write a PEM file of certificates, which are nothing secret."""
     content = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
-    writeFile(path, content, 0o644, replace)
+    writeFile(path, content, 0o644, replace=True)
 
 
 def _writeKey(path: Path, key: PrivateKeyTypes, replace: bool) -> None:
@@ -180,10 +180,9 @@ def authorityOf(pool: Pool) -> Authority:
     keyFile, certificateFile = directory / "key.pem", directory / "cert.pem"
     if not present(keyFile) and not present(certificateFile):
         authority = Authority.make(datetime.now(UTC))
-        makeDirectory(pool.path)
         makeDirectory(directory)
         _writeKey(keyFile, authority.key, replace=False)
-        writeCertificates(certificateFile, [authority.certificate], replace=False)
+        writeCertificates(certificateFile, [authority.certificate])
         return authority
     certificate = loadCertificates(certificateFile)[0]
     key = loadKey(keyFile)
@@ -200,26 +199,36 @@ def authorityOf(pool: Pool) -> Authority:
     return Authority(certificate, key)
 
 
-def keep(pool: Pool, credentials: Credentials, replace: bool = False) -> Path:
+def _vacancy(pool: Pool, identity: Identity, replace: bool) -> tuple[Path, Path]:
     """
-    Put credentials into a pool.
+    Find out where the certificates and the key of an identity would go.
 
-    @param replace: whether those that may be there already are lost.
-    @return: the directory where they are.
-    @raise ConfigurationError: there are some already, or there cannot be.
+    @raise ConfigurationError: there are some already, and they are not to be replaced.
     """
-    directory = pool.directoryOf(credentials.identity)
-    keyFile, certificateFile = directory / "privkey.pem", directory / "fullchain.pem"
-    makeDirectory(pool.path)
-    makeDirectory(directory)
-    for file in (keyFile, certificateFile):
+    directory = pool.directoryOf(identity)
+    files = directory / "fullchain.pem", directory / "privkey.pem"
+    for file in files:
         if present(file) and not replace:
             raise ConfigurationError(
                 str(file), "is there already", "give --force to replace it, which cannot be undone"
             )
+    return files
+
+
+def keep(pool: Pool, credentials: Credentials, replace: bool = False) -> Path:
+    """
+    Put credentials into a pool, which is made if it is not there.
+
+    @param replace: whether those that may be there already are lost.
+    @return: the directory where they are.
+    @raise ConfigurationError: there are some already, or there cannot be.
+    @raise OSError: the files cannot be written.
+    """
+    certificateFile, keyFile = _vacancy(pool, credentials.identity, replace)
+    makeDirectory(keyFile.parent)
     _writeKey(keyFile, credentials.key, replace)
-    writeCertificates(certificateFile, credentials.certificates, replace)
-    return directory
+    writeCertificates(certificateFile, credentials.certificates)
+    return keyFile.parent
 
 
 def createIdentity(pool: Pool, identity: Identity, replace: bool = False) -> Credentials:
@@ -229,7 +238,7 @@ def createIdentity(pool: Pool, identity: Identity, replace: bool = False) -> Cre
     @raise ConfigurationError: there are some already, or there cannot be.
     @raise OSError: the files cannot be written.
     """
-    pool.directoryOf(identity)
+    _vacancy(pool, identity, replace)
     credentials = authorityOf(pool).issue(identity, datetime.now(UTC))
     keep(pool, credentials, replace)
     return credentials

@@ -247,11 +247,11 @@ class Pool:
             if present(directory / "fullchain.pem") and directory.name not in RESERVED:
                 yield identity
 
-    def credentials(self, identity: Identity) -> Credentials:
+    def existingDirectoryOf(self, identity: Identity) -> Path:
         """
-        Read the credentials of one of our identities.
+        Like L{directoryOf}.
 
-        @raise ConfigurationError: they are not there, or something about them is wrong.
+        @raise ConfigurationError: besides, it is not there.
         """
         self._checkThere()
         directory = self.directoryOf(identity)
@@ -262,6 +262,15 @@ class Pool:
                 f"is not there, so that we cannot be {identity}",
                 f"run 'tlstunnel identity create{here} {identity}'",
             )
+        return directory
+
+    def credentials(self, identity: Identity) -> Credentials:
+        """
+        Read the credentials of one of our identities.
+
+        @raise ConfigurationError: they are not there, or something about them is wrong.
+        """
+        directory = self.existingDirectoryOf(identity)
         return loadCredentials(identity, directory / "fullchain.pem", directory / "privkey.pem")
 
     def trustFile(self, selector: Selector) -> Path:

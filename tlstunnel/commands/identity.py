@@ -1,0 +1,267 @@
+"""
+The C{identity} command: keeps a pool.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+from twisted.python import usage
+
+from tlstunnel.commands.checkup import problemsOf
+from tlstunnel.errors import ConfigurationError, IdentityRefused
+from tlstunnel.identity import Identity, Selector
+from tlstunnel.issuer import createIdentity, keep, makeDirectory, writeCertificates
+from tlstunnel.pool import Pool, defaultPool, loadCertificates, loadCredentials, present
+from tlstunnel.verify import verifyIdentity
+
+#: When to point out that a certificate expires: the time that certbot leaves to itself, halved.
+SOON = timedelta(days=15)
+
+_RED, _YELLOW, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[0m"
+
+
+class PoolOptions(usage.Options):
+    """What all subcommands have in common."""
+
+    optParameters = [["pool", "p", None, "The pool; see tlstunnel(8) for the default."]]
+
+    @property
+    def pool(self) -> Pool:
+        """The pool that is meant."""
+        return Pool(Path(self["pool"])) if self["pool"] is not None else defaultPool()
+
+    def run(self) -> int:
+        """Do it, and return the exit code."""
+        raise NotImplementedError
+
+
+class OneIdentityOptions(PoolOptions):
+    """What those subcommands have in common that are about one identity."""
+
+    synopsis = "[options] ID"
+
+    def parseArgs(self, identity: str) -> None:  # type: ignore[override]
+        """Take the identity."""
+        self["identity"] = identity
+
+    @property
+    def identity(self) -> Identity:
+        """
+        The identity that is meant.
+
+        @raise ConfigurationError: it is none.
+        """
+        try:
+            return Identity.parse(self["identity"])
+        except ValueError as error:
+            remedy = "give a domain, user@domain or an address"
+            raise ConfigurationError("ID", str(error), remedy) from None
+
+
+class Create(OneIdentityOptions):
+    """C{create [--force] ID}"""
+
+    longdesc = (
+        "Makes a key and a certificate for ID, which is a domain, user@domain or an address. It is "
+        "issued by the pool's own authority, which is made with the first identity; other pools "
+        "believe it after 'tlstunnel identity trust SELECTOR ca/cert.pem'."
+    )
+    optFlags = [["force", "f", "Replace a key that is there already."]]
+
+    def run(self) -> int:
+        """Make the credentials."""
+        pool, identity = self.pool, self.identity
+        leaf = createIdentity(pool, identity, bool(self["force"])).certificates[0]
+        print(f"{identity}: in {pool.directoryOf(identity)}, good until {_day(leaf)}")
+        return 0
+
+
+class Import(OneIdentityOptions):
+    """C{import [--force] ID --cert FILE --key FILE}"""
+
+    synopsis = "[options] ID --cert FILE --key FILE"
+    longdesc = "Puts a key and certificates that somebody else issued into the pool."
+    optFlags = [["force", "f", "Replace a key that is there already."]]
+    optParameters = [
+        ["cert", None, None, "The certificate of ID, and those between it and its root, as PEM."],
+        ["key", None, None, "The private key, as PEM."],
+    ]
+
+    def postOptions(self) -> None:
+        """Insist on both files."""
+        for option in ("cert", "key"):
+            if self[option] is None:
+                raise usage.UsageError(f"--{option} FILE is missing")
+
+    def run(self) -> int:
+        """Copy them."""
+        identity = self.identity
+        files = Path(self["cert"]), Path(self["key"])
+        credentials = loadCredentials(identity, *files, private=False)
+        leaf = credentials.certificates[0]
+        try:
+            verifyIdentity(leaf, identity)
+        except IdentityRefused as refused:
+            raise ConfigurationError(self["cert"], refused.detail) from None
+        directory = keep(self.pool, credentials, bool(self["force"]))
+        print(f"{identity}: in {directory}, good until {_day(leaf)}")
+        return 0
+
+
+class List(PoolOptions):
+    """C{list}"""
+
+    longdesc = "Shows the identities of the pool."
+
+    def run(self) -> int:
+        """Print a table."""
+        pool = self.pool
+        now = datetime.now(UTC)
+        rows = [("IDENTITY", "KIND", "ISSUER", "EXPIRES IN", "")]
+        for identity in pool.identities():
+            try:
+                leaf = loadCertificates(pool.directoryOf(identity) / "fullchain.pem")[0]
+                issuer, left = _issuer(leaf), leaf.not_valid_after_utc - now
+            except (ConfigurationError, ValueError):
+                rows.append((str(identity), _kind(identity), "unreadable", "-", _RED))
+            else:
+                colour = _RED if left <= timedelta() else _YELLOW if left <= SOON else ""
+                rows.append((str(identity), _kind(identity), issuer, _duration(left), colour))
+        if len(rows) == 1:
+            print(f"No identities in {pool.path}")
+            return 0
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        for *cells, last, colour in rows:
+            line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+            shown = f"{colour}{last}{_PLAIN}" if colour and _colourful() else last
+            print(f"{line}  {shown}")
+        return 0
+
+
+class Check(OneIdentityOptions):
+    """C{check ID}"""
+
+    longdesc = (
+        "Checks whether the key of ID fits, is private, and whether its certificates are complete, "
+        "for ID, and neither expired nor from the future."
+    )
+
+    def run(self) -> int:
+        """Print the problems."""
+        pool, identity = self.pool, self.identity
+        problems = problemsOf(pool, identity, datetime.now(UTC))
+        for problem in problems:
+            print(problem)
+        if problems:
+            return 1
+        leaf = pool.credentials(identity).certificates[0]
+        print(f"{identity}: all is well until {_day(leaf)}")
+        return 0
+
+
+class Trust(PoolOptions):
+    """C{trust SELECTOR FILE}"""
+
+    synopsis = "[options] SELECTOR FILE"
+    longdesc = (
+        "Makes the certificates in FILE anchors for all remote identities that SELECTOR matches: "
+        "john@example.org, @example.org, @.org, @., example.org, .org, or a single dot. More of "
+        "them are added to those that are there. 'anchors' stands for whatever no selector matches."
+    )
+
+    def parseArgs(self, selector: str, file: str) -> None:  # type: ignore[override]
+        """Take the selector and the file."""
+        self["selector"] = selector
+        self["file"] = file
+
+    def run(self) -> int:
+        """Add the anchors."""
+        try:
+            selector = Selector.parse(self["selector"])
+        except ValueError as error:
+            raise ConfigurationError("SELECTOR", str(error)) from None
+        file = self.pool.trustFile(selector)
+        anchors = dict.fromkeys(loadCertificates(file) if present(file) else ())
+        before = len(anchors)
+        anchors |= dict.fromkeys(loadCertificates(Path(self["file"])))
+        makeDirectory(file.parent)
+        writeCertificates(file, anchors)
+        print(f"{file}: {len(anchors) - before} added, {len(anchors)} in all")
+        return 0
+
+
+class IdentityOptions(usage.Options):
+    """C{tlstunnel identity}"""
+
+    synopsis = "Usage: tlstunnel identity"
+    subCommands = [
+        ["create", None, Create, "Make a key and a certificate."],
+        ["import", None, Import, "Take over a key and its certificates."],
+        ["list", None, List, "Show who is in the pool."],
+        ["check", None, Check, "Look for problems."],
+        ["trust", None, Trust, "Believe in somebody about the identities of others."],
+    ]
+
+    def postOptions(self) -> None:
+        """Insist on something to do."""
+        if self.subCommand is None:
+            raise usage.UsageError("say what to do: create, import, list, check or trust")
+
+
+def main(options: IdentityOptions) -> int:
+    """
+    Run what was asked for.
+
+    @return: the exit code: 1 with one line on standard error where it was not possible.
+    """
+    command = options.subOptions
+    assert isinstance(command, PoolOptions)
+    try:
+        return command.run()
+    except ConfigurationError as error:
+        print(f"tlstunnel: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"tlstunnel: {error.filename}: {error.strerror}", file=sys.stderr)
+    return 1
+
+
+def _kind(identity: Identity) -> str:
+    if identity.user is not None:
+        return "user"
+    return "domain" if identity.address is None else "address"
+
+
+def _issuer(certificate: x509.Certificate) -> str:
+    """Who issued a certificate, in a few words."""
+    if certificate.issuer == certificate.subject:
+        return "itself"
+    for oid in (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME):
+        for attribute in certificate.issuer.get_attributes_for_oid(oid):
+            text = str(attribute.value)
+            return "".join(each if each.isprintable() else "?" for each in text)
+    return "somebody"
+
+
+def _day(certificate: x509.Certificate) -> str:
+    return f"{certificate.not_valid_after_utc:%Y-%m-%d}"
+
+
+def _duration(left: timedelta) -> str:
+    """A duration, as precisely as anybody wants it."""
+    if left <= timedelta():
+        return "expired"
+    if left < timedelta(days=2):
+        return f"{left // timedelta(hours=1)} hours"
+    return f"{left.days} days"
+
+
+def _colourful() -> bool:
+    """Whether the output is a terminal of somebody who does not mind (https://no-color.org/)."""
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return wanted and sys.stdout.isatty()
