@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
@@ -62,7 +63,10 @@ class Authority:
         """
         A certificate for domains, IP addresses or C{user@domain}, kept in the pool under the first.
         """
-        leaf = self._authority.issue_cert(name, *names)
+        end = datetime.now(UTC) + timedelta(days=90)
+        leaf = self._authority.issue_cert(
+            name, *names, not_before=end - timedelta(days=91), not_after=end
+        )
         directory = self.pool / name
         directory.mkdir()
         chain, key = directory / "fullchain.pem", directory / "privkey.pem"
