@@ -1,0 +1,207 @@
+"""
+The far end of the load: one process that answers the messages of L{benchmarks.wire}.
+
+    python -m benchmarks.backend [--tls CHAIN KEY] [--smtp]
+
+It prints its port on loopback and ends when its standard input does.  With C{--tls} it is what a
+client-mode tunnel connects to; with C{--smtp} it greets, and offers STARTTLS where it has TLS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import socket
+import ssl
+
+from benchmarks import wire
+
+
+class Peer:
+    """
+    One accepted connection.
+
+    @ivar inClear: we are before the handshake, speaking SMTP.
+    """
+
+    def __init__(self, connection: socket.socket, context: ssl.SSLContext | None, smtp: bool):
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.connection = connection
+        self.smtp = smtp
+        self.session: ssl.SSLObject | None = None
+        self.inClear = smtp
+        self.shaken = context is None
+        self.received = bytearray()
+        if context is not None:
+            self.incoming = ssl.MemoryBIO()
+            self.outgoing = ssl.MemoryBIO()
+            self.session = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
+
+    def greet(self) -> None:
+        if self.smtp:
+            self.connection.sendall(b"220 bench.example ESMTP\r\n")
+
+    def readable(self) -> None:
+        """
+        Take what has come and answer it.
+
+        @raise EOFError: the peer has ended the connection.
+        @raise OSError: it broke, TLS errors included.
+        """
+        while True:
+            try:
+                data = self.connection.recv(65536)
+            except BlockingIOError:
+                return
+            if self.session is None or self.inClear:
+                if not data:
+                    raise EOFError
+                self.received += data
+            elif not self.decrypt(data):
+                continue
+            if self.smtp:
+                self.answerLines()
+            else:
+                self.answerMessages()
+
+    def decrypt(self, data: bytes) -> bool:
+        """@return: whether there is plaintext, now in C{received}."""
+        assert self.session is not None
+        if data:
+            self.incoming.write(data)
+        else:
+            self.incoming.write_eof()
+        try:
+            if not self.shaken:
+                self.session.do_handshake()
+                self.shaken = True
+            while True:
+                plaintext = self.session.read(65536)
+                if not plaintext:
+                    raise EOFError
+                self.received += plaintext
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self.farewell()
+            raise EOFError from None
+        self.flush()
+        return bool(self.received)
+
+    def farewell(self) -> None:
+        """Answer close_notify."""
+        assert self.session is not None
+        try:
+            self.session.unwrap()
+        except ssl.SSLError:
+            pass
+        self.flush()
+
+    def flush(self) -> None:
+        if data := self.outgoing.read():
+            self.connection.sendall(data)
+
+    def send(self, data: bytes) -> None:
+        if self.session is None or self.inClear:
+            self.connection.sendall(data)
+        else:
+            self.session.write(data)
+            self.flush()
+
+    def answerLines(self) -> None:
+        """As much SMTP as a tunnel needs; RFC 5321 and RFC 3207."""
+        while (end := self.received.find(b"\n")) >= 0:
+            verb = bytes(self.received[:4]).upper()
+            del self.received[: end + 1]
+            if verb == b"STAR":
+                self.send(b"220 go ahead\r\n")
+                self.inClear = False
+                return
+            if verb == b"EHLO" and self.session is not None and self.inClear:
+                self.send(b"250-bench.example\r\n250 STARTTLS\r\n")
+            else:
+                self.send(b"250 bench.example\r\n")
+
+    def answerMessages(self) -> None:
+        while len(self.received) >= wire.MESSAGE.size:
+            word, size = wire.MESSAGE.unpack_from(self.received)
+            del self.received[: wire.MESSAGE.size]
+            if word == wire.PING:
+                self.send(wire.message(wire.PING))
+            else:
+                self.bulk(word, size)
+
+    def bulk(self, word: bytes, size: int) -> None:
+        """Bulk is moved by one connection at a time, and nobody else is served meanwhile."""
+        self.connection.settimeout(60)
+        if word == wire.SEND:
+            pieces = (
+                wire.plain(size)
+                if self.session is None
+                else wire.encrypted(self.session, self.outgoing, size)
+            )
+            for piece in pieces:
+                self.connection.sendall(piece)
+        else:
+            self.send(wire.message(wire.SINK))
+            if self.session is None:
+                wire.receivePlain(self.connection, size)
+            else:
+                wire.receiveRecords(self.connection, size)
+            self.send(wire.message(wire.SINK))
+        self.connection.setblocking(False)
+
+
+def serve(context: ssl.SSLContext | None, smtp: bool) -> None:
+    """Accept and answer until standard input ends."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+    listener.setblocking(False)
+    print(listener.getsockname()[1], flush=True)
+    peers: dict[int, Peer] = {}
+    poll = select.epoll()
+    poll.register(listener, select.EPOLLIN)
+    poll.register(0, select.EPOLLIN | select.EPOLLHUP)
+    while True:
+        for descriptor, _ in poll.poll():
+            if descriptor == 0:
+                if not os.read(0, 1):
+                    return
+            elif descriptor == listener.fileno():
+                try:
+                    accepted, _ = listener.accept()
+                except OSError:
+                    continue
+                peer = Peer(accepted, context, smtp)
+                try:
+                    peer.greet()
+                except OSError:
+                    accepted.close()
+                    continue
+                peers[accepted.fileno()] = peer
+                poll.register(accepted, select.EPOLLIN)
+            else:
+                peer = peers[descriptor]
+                try:
+                    peer.readable()
+                except (EOFError, OSError):
+                    del peers[descriptor]
+                    peer.connection.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tls", nargs=2, metavar=("CHAIN", "KEY"))
+    parser.add_argument("--smtp", action="store_true")
+    options = parser.parse_args()
+    context = None
+    if options.tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*options.tls)
+        context.num_tickets = 0
+    serve(context, options.smtp)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""
+One run: every contender in turn, round after round, then those things that need only one.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks import machine, measures, plot, report
+from benchmarks.contenders import CONTENDERS, Contender, Mode
+from benchmarks.credentials import Credentials, create
+from benchmarks.figures import Results
+from benchmarks.load import Broken
+from benchmarks.measures import Figures, Scale
+from benchmarks.running import Cores, Running, started
+
+Measure = Callable[[Running], Figures]
+
+_MODES: tuple[Mode, ...] = ("server", "client")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+class Bench:
+    """
+    @ivar broken: contenders and modes that have failed once and are not tried again.
+    """
+
+    def __init__(self, scale: Scale, contenders: list[Contender], credentials: Credentials):
+        self.scale = scale
+        self.contenders = contenders
+        self.credentials = credentials
+        self.cores = Cores.available()
+        self.results = Results()
+        self.broken: set[tuple[str, Mode, bool]] = set()
+        self.begun = time.monotonic()
+
+    def _pairs(self) -> Iterator[tuple[Contender, Mode]]:
+        for mode in _MODES:
+            for contender in self.contenders:
+                if mode in contender.modes:
+                    yield contender, mode
+
+    def _measure(
+        self, title: str, contender: Contender, mode: Mode, measure: Measure, smtp: bool = False
+    ) -> None:
+        what = f"{title}: {contender.name}, {mode} mode"
+        if (contender.name, mode, smtp) in self.broken:
+            return
+        if time.monotonic() - self.begun > self.scale.budget:
+            self.results.notes.append(f"{what}: no time left")
+            return
+        _say(f"[{time.monotonic() - self.begun:4.0f} s] {what}")
+        try:
+            with started(contender, mode, self.credentials, self.cores, smtp) as running:
+                self.results.add(mode, contender.name, measure(running))
+        except Broken as problem:
+            _say(str(problem))
+            self.broken.add((contender.name, mode, smtp))
+            self.results.notes.append(f"{what}: {str(problem).splitlines()[0]}")
+
+    def run(self) -> None:
+        """Measure everything that there is time for."""
+        os.sched_setaffinity(0, {self.cores.load})
+        scale = self.scale
+        for number in range(1, scale.rounds + 1):
+            title = f"round {number} of {scale.rounds}"
+            for contender, mode in self._pairs():
+                self._measure(title, contender, mode, lambda run: measures.turn(run, scale))
+                if contender.smtp:
+                    self._measure(
+                        f"{title}, starttls",
+                        contender,
+                        mode,
+                        lambda run: measures.starttls(run, scale.connections),
+                        smtp=True,
+                    )
+        for contender, mode in self._pairs():
+            if scale.idle[mode]:
+                self._measure(
+                    "idle connections", contender, mode, lambda run: measures.growth(run, scale)
+                )
+                self._measure(
+                    "after bulk", contender, mode, lambda run: measures.carried(run, scale)
+                )
+
+
+def _present(contenders: list[Contender]) -> dict[str, str]:
+    versions = {}
+    for contender in contenders:
+        version = contender.installedVersion()
+        if version is None:
+            _say(f"{contender.name}: not installed")
+        else:
+            versions[contender.name] = version
+    return versions
+
+
+def main(scale: Scale, only: list[str] | None, output: Path) -> int:
+    """
+    Measure, print the tables, and write C{latest.json}, C{table.md} and C{plot.svg}.
+
+    @return: an exit status.
+    """
+    scale = scale.within(machine.raiseDescriptorLimit())
+    wanted = [
+        contender
+        for contender in CONTENDERS
+        if (contender.name in only if only else scale.slowOnes or not contender.forks)
+    ]
+    versions = _present(wanted)
+    contenders = [contender for contender in wanted if contender.name in versions]
+    if not contenders:
+        return 1
+    described = machine.describe()
+    with tempfile.TemporaryDirectory() as directory:
+        bench = Bench(scale, contenders, create(Path(directory)))
+        bench.run()
+    run = report.Run(
+        bench.results,
+        described,
+        versions,
+        datetime.datetime.now(datetime.UTC).date().isoformat(),
+        time.monotonic() - bench.begun,
+        asdict(scale),
+    )
+    output.mkdir(parents=True, exist_ok=True)
+    text = report.markdown(run)
+    (output / "table.md").write_text(text)
+    (output / "latest.json").write_text(report.jsonText(run))
+    (output / "plot.svg").write_text(plot.svg(run))
+    print(text)
+    return 0

@@ -1,0 +1,179 @@
+"""
+The figures: what each is called, how samples become one, and what is demanded of them.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+from benchmarks.contenders import Mode
+
+
+@dataclass(frozen=True)
+class Figure:
+    """
+    @ivar name: as in the results; C{idle@} stands for each number of connections measured.
+    @ivar form: how a value is printed.
+    """
+
+    name: str
+    title: str
+    unit: str
+    form: str
+
+    def show(self, value: float) -> str:
+        return format(value, self.form)
+
+
+FIGURES = (
+    Figure("decrypt", "CPU, TLS to plain", "s/GB", ".2f"),
+    Figure("encrypt", "CPU, plain to TLS", "s/GB", ".2f"),
+    Figure("decryptRate", "throughput, TLS to plain", "GB/s", ".2f"),
+    Figure("encryptRate", "throughput, plain to TLS", "GB/s", ".2f"),
+    Figure("connection", "CPU per connection", "us", ".0f"),
+    Figure("starttls", "CPU per connection, smtp STARTTLS", "us", ".0f"),
+    Figure("p50", "latency, 1 connection, p50", "us", ".0f"),
+    Figure("p99", "latency, 1 connection, p99", "us", ".0f"),
+    Figure("p50of100", "latency, 100 connections, p50", "us", ".0f"),
+    Figure("p99of100", "latency, 100 connections, p99", "us", ".0f"),
+    Figure("idle", "memory per idle connection", "KiB", ".1f"),
+    Figure("carried", "memory per connection, idle after 64 MiB each way", "KiB", ".1f"),
+)
+
+
+def describing(name: str) -> Figure:
+    """@return: the figure that C{name}, perhaps with an C{@} and a number, is a value of."""
+    stem = name.partition("@")[0]
+    return next(figure for figure in FIGURES if figure.name == stem)
+
+
+def title(name: str) -> str:
+    """@return: the title for a row or a panel, with the number of idle connections."""
+    text = describing(name).title
+    _, at, count = name.partition("@")
+    return f"{text}, {int(count):,} idle" if at else text
+
+
+@dataclass(frozen=True)
+class Value:
+    """A median with what it is the median of."""
+
+    samples: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.samples)
+
+    @property
+    def spread(self) -> float:
+        """Half the way from the least to the greatest sample, as a part of the median."""
+        if not self.median:
+            return 0.0
+        return abs((max(self.samples) - min(self.samples)) / 2 / self.median)
+
+
+class Results:
+    """
+    All samples of a run: by mode, contender and name of figure.
+    """
+
+    def __init__(self) -> None:
+        self._samples: dict[tuple[Mode, str], dict[str, list[float]]] = {}
+        self.notes: list[str] = []
+
+    def add(self, mode: Mode, contender: str, figures: dict[str, float]) -> None:
+        into = self._samples.setdefault((mode, contender), {})
+        for name, value in figures.items():
+            into.setdefault(name, []).append(value)
+
+    def value(self, mode: Mode, contender: str, name: str) -> Value | None:
+        """@return: C{None} where it was not measured."""
+        samples = self._samples.get((mode, contender), {}).get(name)
+        return Value(tuple(samples)) if samples else None
+
+    def names(self, mode: Mode) -> list[str]:
+        """@return: the figures measured in this mode, ordered as L{FIGURES}, then by number."""
+        found = {
+            name for (of, _), figures in self._samples.items() if of == mode for name in figures
+        }
+        order = [figure.name for figure in FIGURES]
+
+        def place(name: str) -> tuple[int, int]:
+            stem, _, count = name.partition("@")
+            return order.index(stem), int(count or 0)
+
+        return sorted(found, key=place)
+
+    def contenders(self, mode: Mode) -> list[str]:
+        return [name for of, name in self._samples if of == mode]
+
+    def plainly(self) -> dict[str, dict[str, dict[str, dict[str, object]]]]:
+        """@return: everything, in what JSON can say."""
+        plain: dict[str, dict[str, dict[str, dict[str, object]]]] = {}
+        for (mode, contender), figures in self._samples.items():
+            plain.setdefault(mode, {})[contender] = {
+                name: {
+                    "median": round(statistics.median(samples), 4),
+                    "least": round(min(samples), 4),
+                    "greatest": round(max(samples), 4),
+                    "samples": [round(sample, 4) for sample in samples],
+                    "unit": describing(name).unit,
+                }
+                for name, samples in figures.items()
+            }
+        return plain
+
+
+@dataclass(frozen=True)
+class Demand:
+    """
+    A ratio that must be reached.
+
+    @ivar compared: tlstunnel's figure with whose, or with which other figure of its own.
+    """
+
+    mode: Mode
+    name: str
+    compared: str
+    most: float
+    ratio: float
+
+    @property
+    def reached(self) -> bool:
+        return self.ratio <= self.most
+
+
+_US = "tlstunnel"
+
+
+def demands(results: Results) -> list[Demand]:
+    """@return: what was demanded of tlstunnel and could be judged in this run."""
+    found: list[Demand] = []
+
+    def against(mode: Mode, name: str, limits: dict[str, float]) -> None:
+        ours = results.value(mode, _US, name)
+        for contender, most in limits.items():
+            theirs = results.value(mode, contender, name)
+            if ours and theirs and theirs.median:
+                found.append(Demand(mode, name, contender, most, ours.median / theirs.median))
+
+    modes: tuple[Mode, ...] = ("server", "client")
+    for mode in modes:
+        against(mode, "decrypt", {"nginx": 0.90, "stunnel": 0.80})
+        against(mode, "encrypt", {"nginx": 0.90, "stunnel": 0.80})
+        against(mode, "connection", {"stunnel": 0.80, "nginx": 1.4})
+        against(mode, "starttls", {"stunnel": 0.90})
+        against(mode, "p50", {"stunnel": 1.10})
+        against(mode, "carried", {"stunnel": 1.0, "hitch": 1.0})
+        for name in results.names(mode):
+            stem, _, count = name.partition("@")
+            ours = results.value(mode, _US, name)
+            if not count or not ours:
+                continue
+            if stem == "idle":
+                found.append(Demand(mode, name, "24 KiB", 1.0, ours.median / 24))
+                against(mode, name, {"nginx": 1.0, "hitch": 1.0, "stunnel": 1.0})
+            elif int(count) > 10 and (few := results.value(mode, _US, f"{stem}@10")):
+                found.append(Demand(mode, name, "10 idle", 1.15, ours.median / few.median))
+    return found

@@ -1,0 +1,288 @@
+"""
+The near end of the load: what is done to a tunnel through its listening port.
+
+Nothing here is timed except latency; the cost of a tunnel is asked from L{benchmarks.accounting}.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+from benchmarks import wire
+from benchmarks.credentials import HOST
+
+T = TypeVar("T")
+
+_PATIENCE = 30.0
+
+
+class Broken(Exception):
+    """The tunnel did not do what a tunnel does."""
+
+
+class Client:
+    """
+    Connections to one tunnel.
+
+    @param context: TLS towards a server-mode tunnel, C{None} towards a client-mode one.
+    @param smtp: speak SMTP, with STARTTLS where there is TLS.
+    """
+
+    def __init__(self, port: int, context: ssl.SSLContext | None, smtp: bool = False):
+        self.port = port
+        self.context = context
+        self.smtp = smtp
+
+    def _raw(self) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=_PATIENCE)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[socket.socket]:
+        """A connection that has been used once, so that the backend is known to be there."""
+        connection = self._raw()
+        try:
+            if self.smtp:
+                self._greeting(connection)
+            if self.context is not None:
+                connection = self.context.wrap_socket(connection, server_hostname=HOST)
+            if self.smtp:
+                self._command(connection, b"EHLO load")
+            else:
+                ping(connection)
+            yield connection
+        finally:
+            connection.close()
+
+    def _greeting(self, connection: socket.socket) -> None:
+        self._reply(connection, b"220")
+        if self.context is not None:
+            self._command(connection, b"EHLO load")
+            self._command(connection, b"STARTTLS")
+
+    def _command(self, connection: socket.socket, line: bytes) -> None:
+        connection.sendall(line + b"\r\n")
+        self._reply(connection, b"2")
+
+    def _reply(self, connection: socket.socket, code: bytes) -> None:
+        reply = b""
+        while not reply.endswith(b"\n") or reply.rsplit(b"\n", 2)[-2][3:4] == b"-":
+            data = connection.recv(4096)
+            if not data:
+                raise Broken("the connection ended instead of a reply")
+            reply += data
+        if not reply.startswith(code):
+            raise Broken(f"unexpected reply {reply!r}")
+
+    def once(self) -> None:
+        """Connect, exchange one message, close in good order and see the other end close."""
+        with self.connected() as connection, contextlib.suppress(OSError):
+            if isinstance(connection, ssl.SSLSocket):
+                connection.unwrap().close()
+            else:
+                connection.shutdown(socket.SHUT_WR)
+                connection.recv(1)
+
+    def churn(self, count: int, concurrent: int) -> None:
+        """C{count} connections one after the other, C{concurrent} of them at a time."""
+        with ThreadPoolExecutor(concurrent) as pool:
+            for _ in pool.map(lambda _: self.once(), range(count)):
+                pass
+
+    def check(self) -> None:
+        """
+        Is the TLS here what is to be measured?
+
+        @raise Broken: it is not TLS 1.3 with AES-128-GCM, or the session was resumed.
+        """
+        with self.connected() as connection:
+            if isinstance(connection, ssl.SSLSocket):
+                found = (connection.version(), connection.cipher(), connection.session_reused)
+                name = found[1][0] if found[1] else None
+                if (found[0], name, found[2]) != ("TLSv1.3", "TLS_AES_128_GCM_SHA256", False):
+                    raise Broken(f"negotiated {found}")
+
+    def idle(self, count: int) -> list[socket.socket]:
+        """@return: open connections, their TLS state forgotten on our side."""
+
+        def one(_: int) -> socket.socket:
+            connection = self._raw()
+            if self.context is None:
+                ping(connection)
+                return connection
+            secure = self.context.wrap_socket(connection, server_hostname=HOST)
+            ping(secure)
+            return socket.socket(fileno=secure.detach())
+
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(one, range(count)))
+
+    def bulk(self) -> Bulk:
+        """@return: a new connection for bulk."""
+        return Bulk(self._raw(), self.context)
+
+
+class Bulk:
+    """One connection that moves bulk; to be closed by its user."""
+
+    def __init__(self, connection: socket.socket, context: ssl.SSLContext | None):
+        self.connection = connection
+        self.session: ssl.SSLObject | None = None
+        if context is not None:
+            self.incoming = ssl.MemoryBIO()
+            self.outgoing = ssl.MemoryBIO()
+            self.session = context.wrap_bio(self.incoming, self.outgoing, server_hostname=HOST)
+            self._until(self.session.do_handshake)
+            self._flush()
+        self._send(wire.message(wire.PING))
+        self._receive()
+
+    def _flush(self) -> None:
+        if data := self.outgoing.read():
+            self.connection.sendall(data)
+
+    def _until(self, call: Callable[[], T]) -> T:
+        while True:
+            try:
+                return call()
+            except ssl.SSLWantReadError:
+                self._flush()
+                data = self.connection.recv(65536)
+                if not data:
+                    raise Broken("ended in the handshake") from None
+                self.incoming.write(data)
+
+    def _send(self, data: bytes) -> None:
+        if self.session is None:
+            self.connection.sendall(data)
+        else:
+            self.session.write(data)
+            self._flush()
+
+    def _receive(self) -> None:
+        size = wire.MESSAGE.size
+        while size:
+            if self.session is None:
+                data = self.connection.recv(size)
+            else:
+                data = self._until(partial(self.session.read, size))
+            if not data:
+                raise Broken("ended instead of an answer")
+            size -= len(data)
+
+    def down(self, size: int) -> float:
+        """
+        Fetch C{size} bytes.  Under TLS nothing can be received afterwards: what came is not
+        decrypted.
+
+        @return: seconds from the first byte to the last.
+        """
+        self._send(wire.message(wire.SEND, size))
+        select.select([self.connection], [], [], _PATIENCE)
+        start = time.perf_counter()
+        if self.session is None:
+            wire.receivePlain(self.connection, size)
+        else:
+            wire.receiveRecords(self.connection, size)
+        return time.perf_counter() - start
+
+    def up(self, size: int) -> float:
+        """
+        Deliver C{size} bytes and see that they have arrived.  A backend with TLS can receive
+        nothing afterwards.
+
+        @return: seconds from the first byte to the acknowledgement of the last.
+        """
+        self._send(wire.message(wire.SINK, size))
+        self._receive()
+        pieces = (
+            wire.plain(size)
+            if self.session is None
+            else wire.encrypted(self.session, self.outgoing, size)
+        )
+        start = time.perf_counter()
+        for piece in pieces:
+            self.connection.sendall(piece)
+        self._receive()
+        return time.perf_counter() - start
+
+    def both(self, size: int) -> None:
+        """C{size} bytes each way, first the one after which the other is still possible."""
+        if self.session is None:
+            self.down(size)
+            self.up(size)
+        else:
+            self.up(size)
+            self.down(size)
+
+
+def ping(connection: socket.socket) -> None:
+    """One message there and back."""
+    connection.sendall(wire.message(wire.PING))
+    size = wire.MESSAGE.size
+    while size:
+        data = connection.recv(size)
+        if not data:
+            raise Broken("the connection ended instead of an answer")
+        size -= len(data)
+
+
+def latencies(client: Client, count: int) -> list[float]:
+    """@return: seconds of C{count} round trips on one connection, one after the other."""
+    times = []
+    with client.connected() as connection:
+        for _ in range(count):
+            start = time.perf_counter()
+            ping(connection)
+            times.append(time.perf_counter() - start)
+    return times
+
+
+def pacedLatencies(client: Client, connections: int, count: int, rate: float) -> list[float]:
+    """
+    Round trips on many connections in turn, started at a steady rate whether or not the earlier
+    ones are answered.
+
+    @param rate: requests a second in all.
+    @return: seconds of each.
+    """
+    times: list[float] = []
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(client.connected()) for _ in range(connections)]
+        byDescriptor = {connection.fileno(): connection for connection in opened}
+        started: dict[int, list[float]] = {descriptor: [] for descriptor in byDescriptor}
+        arrived = dict.fromkeys(byDescriptor, 0)
+        poll = select.epoll()
+        for connection in opened:
+            connection.setblocking(False)
+            poll.register(connection, select.EPOLLIN)
+        begin = time.perf_counter()
+        sent = 0
+        while len(times) < count:
+            now = time.perf_counter()
+            while sent < count and begin + sent / rate <= now:
+                connection = opened[sent % connections]
+                started[connection.fileno()].append(time.perf_counter())
+                connection.sendall(wire.message(wire.PING))
+                sent += 1
+            wait = max(begin + sent / rate - now, 0) if sent < count else 1.0
+            for descriptor, _ in poll.poll(wait):
+                with contextlib.suppress(ssl.SSLWantReadError, BlockingIOError):
+                    while data := byDescriptor[descriptor].recv(4096):
+                        arrived[descriptor] += len(data)
+                done, arrived[descriptor] = divmod(arrived[descriptor], wire.MESSAGE.size)
+                for _ in range(done):
+                    times.append(time.perf_counter() - started[descriptor].pop(0))
+            if now - begin > _PATIENCE:
+                raise Broken("answers stay away")
+        poll.close()
+    return times

@@ -1,0 +1,142 @@
+"""
+A run's results as Markdown, for people, and as JSON, for comparing runs.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from benchmarks.contenders import Mode
+from benchmarks.figures import Demand, Results, demands, describing, title
+
+_RATIOS_TO = ("stunnel", "nginx")
+_MODES: tuple[Mode, ...] = ("server", "client")
+
+
+@dataclass(frozen=True)
+class Run:
+    """
+    @ivar when: the day, in ISO form.
+    @ivar scale: how much was measured, and how often.
+    """
+
+    results: Results
+    machine: dict[str, str]
+    versions: dict[str, str]
+    when: str
+    seconds: float
+    scale: dict[str, object]
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> list[str]:
+    return [_row(header), "|" + "---|" * len(header), *map(_row, rows), ""]
+
+
+def _figures(results: Results, mode: Mode) -> list[str]:
+    contenders = results.contenders(mode)
+    rows = []
+    for name in results.names(mode):
+        figure = describing(name)
+        cells = [f"{title(name)}, {figure.unit}"]
+        for contender in contenders:
+            value = results.value(mode, contender, name)
+            if value is None:
+                cells.append("")
+            elif len(value.samples) > 1:
+                cells.append(f"{figure.show(value.median)} ±{value.spread:.0%}")
+            else:
+                cells.append(figure.show(value.median))
+        rows.append(cells)
+    return _table(["", *contenders], rows)
+
+
+def _ratios(results: Results, mode: Mode) -> list[str]:
+    contenders = results.contenders(mode)
+    peers = [peer for peer in _RATIOS_TO if peer in contenders]
+    rows = []
+    for name in results.names(mode):
+        if "@" in name and not name.startswith("idle"):
+            continue
+        cells = [title(name)]
+        for contender in contenders:
+            ours = results.value(mode, contender, name)
+            ratios = []
+            for peer in peers:
+                theirs = results.value(mode, peer, name)
+                if ours and theirs and theirs.median:
+                    ratios.append(f"{ours.median / theirs.median:.2f}")
+                else:
+                    ratios.append("-")
+            cells.append(" / ".join(ratios) if set(ratios) != {"-"} else "")
+        rows.append(cells)
+    return _table([f"ratio to {' / '.join(peers)}", *contenders], rows)
+
+
+def _demands(found: list[Demand]) -> list[str]:
+    rows = [
+        [
+            demand.mode,
+            title(demand.name),
+            demand.compared,
+            f"{demand.most:.2f}",
+            f"{demand.ratio:.2f}",
+            "yes" if demand.reached else "**no**",
+        ]
+        for demand in found
+    ]
+    return _table(["mode", "figure", "compared with", "at most", "measured", "reached"], rows)
+
+
+def markdown(run: Run) -> str:
+    """@return: the tables, with machine and versions above them."""
+    lines = [
+        "# tlstunnel side by side",
+        "",
+        f"Measured on {run.when} in {run.seconds:.0f} s: "
+        + ", ".join(f"{name} {value}" for name, value in run.machine.items())
+        + ".",
+        "",
+        "Versions: " + ", ".join(f"{name} {value}" for name, value in run.versions.items()) + ".",
+        "",
+        "Cells are medians, ± half the range of the samples. `plain` is a relay without TLS.",
+        "",
+    ]
+    for mode in _MODES:
+        if run.results.contenders(mode):
+            lines += [f"## {mode.capitalize()} mode", ""]
+            lines += _figures(run.results, mode) + _ratios(run.results, mode)
+    if found := demands(run.results):
+        lines += ["## What must be reached", "", *_demands(found)]
+    if run.results.notes:
+        lines += ["## Not measured", "", *(f"- {note}" for note in run.results.notes), ""]
+    return "\n".join(lines)
+
+
+def jsonText(run: Run) -> str:
+    """@return: all samples, and what was demanded."""
+    content = {
+        "when": run.when,
+        "seconds": round(run.seconds),
+        "machine": run.machine,
+        "versions": run.versions,
+        "scale": run.scale,
+        "figures": run.results.plainly(),
+        "demands": [
+            {
+                "mode": demand.mode,
+                "figure": demand.name,
+                "compared": demand.compared,
+                "most": demand.most,
+                "ratio": round(demand.ratio, 3),
+                "reached": demand.reached,
+            }
+            for demand in demands(run.results)
+        ],
+        "notes": run.results.notes,
+    }
+    return json.dumps(content, indent=1) + "\n"

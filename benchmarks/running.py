@@ -1,0 +1,155 @@
+"""
+A tunnel and its backend, started for one measurement and stopped after it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import accounting
+from benchmarks.contenders import Contender, Mode, Setup
+from benchmarks.credentials import Credentials
+from benchmarks.load import Broken, Client
+
+_START_LIMIT = 15.0
+_STOP_LIMIT = 5.0
+
+
+@dataclass(frozen=True)
+class Cores:
+    """Where the tunnel runs and where everything else does; the same on a machine with one."""
+
+    tunnel: int
+    load: int
+
+    @classmethod
+    def available(cls) -> Cores:
+        cores = sorted(os.sched_getaffinity(0))
+        return cls(cores[-1], cores[0])
+
+
+@dataclass(frozen=True)
+class Running:
+    """
+    @ivar pid: the tunnel's first process.
+    @ivar client: the load on it.
+    """
+
+    contender: Contender
+    mode: Mode
+    pid: int
+    client: Client
+
+    def processorTime(self) -> float:
+        """Seconds used so far, after the last connections have been put away."""
+        time.sleep(0.1)
+        return accounting.processorTime(self.pid)
+
+    def anonymousMemory(self) -> int:
+        """Bytes in use once it is quiet."""
+        time.sleep(0.5)
+        return accounting.memory(self.pid)["anonymous"]
+
+
+def _freePort() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End C{process} and its children: asked, then told."""
+    members = accounting.tree(process.pid)
+    process.terminate()
+    try:
+        process.wait(_STOP_LIMIT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for member in members[1:]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(member, signal.SIGKILL)
+
+
+def _awaitPort(process: subprocess.Popen[bytes], port: int) -> None:
+    limit = time.monotonic() + _START_LIMIT
+    while process.poll() is None and time.monotonic() < limit:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    raise Broken("it does not listen")
+
+
+@contextlib.contextmanager
+def _backend(tls: Credentials | None, smtp: bool) -> Iterator[int]:
+    command = [sys.executable, "-m", "benchmarks.backend"]
+    if tls is not None:
+        command += ["--tls", str(tls.chain), str(tls.key)]
+    if smtp:
+        command.append("--smtp")
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        _stop(process)
+
+
+@contextlib.contextmanager
+def started(
+    contender: Contender, mode: Mode, credentials: Credentials, cores: Cores, smtp: bool = False
+) -> Iterator[Running]:
+    """
+    @return: a tunnel that has forwarded a connection, on its own core.
+    @raise Broken: it did not come up, or does something else than we measure; with what it said.
+    """
+    context = None
+    if contender.tls and mode == "server":
+        context = ssl.create_default_context(cafile=str(credentials.ca))
+    backendTLS = credentials if contender.tls and mode == "client" else None
+    # A tunnel's TLS is its own: what pins ours must not be inherited.
+    environment = {name: value for name, value in os.environ.items() if name != "OPENSSL_CONF"}
+    with (
+        _backend(backendTLS, smtp) as backend,
+        tempfile.TemporaryDirectory() as scratch,
+        tempfile.TemporaryFile() as said,
+    ):
+        port = _freePort()
+        setup = Setup(mode, port, backend, credentials, Path(scratch), smtp)
+        process = subprocess.Popen(
+            ["taskset", "-c", str(cores.tunnel), *contender.command(setup)],
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            env=environment,
+        )
+        try:
+            _awaitPort(process, port)
+            client = Client(port, context, smtp)
+            client.check()
+            # Some pin their workers themselves.
+            for member in accounting.tree(process.pid):
+                os.sched_setaffinity(member, {cores.tunnel})
+            yield Running(contender, mode, process.pid, client)
+        except (Broken, OSError, EOFError) as problem:
+            said.seek(0)
+            output = said.read()[-2000:].decode(errors="replace")
+            raise Broken(f"{contender.name}, {mode} mode: {problem}\n{output}") from problem
+        finally:
+            _stop(process)
