@@ -1,0 +1,101 @@
+"""
+One timer structure for all connections.
+
+A tunnel has few distinct limits and many connections, so that deadlines of the same length expire
+in the order in which they were set: a queue for each length, and one delayed call of the clock for
+the head of each queue.  Setting and cancelling a deadline costs a dictionary entry.  This module
+knows a clock, and nothing of connections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+
+class Deadline:
+    """
+    A moment at which something will be called, unless it is cancelled before.
+    """
+
+    __slots__ = ("_expired", "_queue", "due")
+
+    def __init__(self, queue: _Queue, due: float, expired: Callable[[], Any]) -> None:
+        self._queue: _Queue | None = queue
+        self.due = due
+        self._expired = expired
+
+    def cancel(self) -> None:
+        """
+        Forget this deadline; does nothing if it has passed or was cancelled.
+        """
+        queue, self._queue = self._queue, None
+        if queue is not None:
+            queue.pending.pop(self, None)
+
+    def expire(self) -> None:
+        """
+        Call what this deadline is for, once.
+        """
+        self._queue = None
+        self._expired()
+
+
+class _Queue:
+    """
+    All pending deadlines of one length, the earliest first.
+    """
+
+    __slots__ = ("call", "pending")
+
+    def __init__(self) -> None:
+        self.pending: dict[Deadline, None] = {}
+        self.call: IDelayedCall | None = None
+
+
+class Deadlines:
+    """
+    Deadlines on one clock.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self.clock = clock
+        self._queues: dict[float, _Queue] = {}
+
+    def after(self, seconds: float, expired: Callable[[], Any]) -> Deadline:
+        """
+        Call C{expired} once C{seconds} have passed.
+        """
+        queue = self._queues.get(seconds)
+        if queue is None:
+            queue = self._queues[seconds] = _Queue()
+        deadline = Deadline(queue, self.clock.seconds() + seconds, expired)
+        queue.pending[deadline] = None
+        if queue.call is None:
+            queue.call = self.clock.callLater(seconds, self._expire, seconds, queue)
+        return deadline
+
+    def _expire(self, seconds: float, queue: _Queue) -> None:
+        """
+        Expire what is due in C{queue}, then wait for its new head, or drop it if it is empty.
+        """
+        queue.call = None
+        now = self.clock.seconds()
+        try:
+            while queue.pending:
+                head = next(iter(queue.pending))
+                if head.due > now:
+                    break
+                del queue.pending[head]
+                head.expire()
+        finally:
+            if not queue.pending:
+                if self._queues.get(seconds) is queue:
+                    del self._queues[seconds]
+            elif queue.call is None:
+                head = next(iter(queue.pending))
+                queue.call = self.clock.callLater(
+                    max(0.0, head.due - now), self._expire, seconds, queue
+                )
