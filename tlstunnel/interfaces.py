@@ -1,0 +1,51 @@
+"""
+The interfaces between the parts of tlstunnel, and to those who extend it.
+"""
+
+from __future__ import annotations
+
+from zope.interface import Attribute, Interface
+
+
+class IDialect(Interface):
+    """
+    How one protocol upgrades to TLS, on either side.
+
+    A plugin module in C{tlstunnel.plugins} adds a dialect by holding an object that provides this;
+    L{tlstunnel.protocols.base.Dialect} is the implementation that all built-in ones use.
+    """
+
+    name = Attribute("L{str}: the IANA service name, which --starttls takes.")
+    aliases = Attribute("L{tuple} of L{str}: other names that --starttls takes.")
+    summary = Attribute("L{str}: what protocol it is and where it is specified, in one line.")
+    ports = Attribute("L{tuple} of L{int}: where servers that upgrade listen.")
+    implicitPort = Attribute(
+        "L{int} or C{None}: where servers with TLS from the first byte listen."
+    )
+    alpn = Attribute("L{tuple} of L{bytes}: the registered ALPN ids (RFC 7301).")
+    options = Attribute("L{dict}: what --dialect-option takes for it, each with its explanation.")
+    client = Attribute("Subclass of L{tlstunnel.protocols.base.ClientRole}.")
+    server = Attribute("Subclass of L{tlstunnel.protocols.base.ServerRole}.")
+
+
+class IFilter(Interface):
+    """
+    Looks at, and changes, what flows in one direction of the relay, until it is done.
+    """
+
+    done = Attribute("L{bool}: whether all that follows may pass without being looked at.")
+
+    def feed(data: bytes) -> bytes:
+        """
+        Take what arrived.
+
+        @return: what is to be passed on now; what was kept back comes with a later call.
+        @raise tlstunnel.errors.TunnelError: if the connection must end; both legs are reset.
+        """
+
+    def flush() -> bytes:
+        """
+        The direction ended cleanly.
+
+        @return: what was kept back.
+        """

@@ -1,0 +1,494 @@
+"""
+One connection: plaintext on a socket, and TLS on the same socket once C{startTLS} was called.
+
+A L{Leg} is the transport of everything that speaks on a connection, from its first byte to its
+last: of a dialect before the switch and of the relay after it.  It works on the raw socket, so
+that nothing has to be handed over at the switch, and it keeps what Twisted's own TLS transport does
+not have: each direction ends on its own, with TLS as without, and an end without close_notify is
+not mistaken for a clean one.  It knows sockets, the reactor and an C{SSL.Connection}, and nothing
+of protocols, tunnels or limits.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from errno import EAGAIN, EINTR, EWOULDBLOCK
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IPushProducer, IReactorFDSet, IReadWriteDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from tlstunnel import tls
+from tlstunnel.errors import Reset, Truncated, TunnelError
+
+#: The most plaintext of one TLS record (RFC 8446, section 5.1).
+RECORD = 16384
+
+#: What a leg reads at most in one turn of the reactor once it is relaying; see L{Leg.readSize}.
+BULK = 262144
+
+#: Where every leg of the process reads to: what is in it is passed on before the next read.
+_buffer = memoryview(bytearray(BULK))
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_RETRY = frozenset((EAGAIN, EWOULDBLOCK, EINTR))
+
+
+class Speaker(Protocol):
+    """
+    What speaks on a leg: a dialect, or one end of the relay.
+    """
+
+    def dataReceived(self, data: memoryview) -> None:
+        """
+        Bytes arrived; C{data} is valid until this returns.
+        """
+
+    def readConnectionLost(self) -> None:
+        """
+        The peer ended its direction cleanly: FIN, or under TLS close_notify.
+        """
+
+    def handshakeCompleted(self) -> None:
+        """
+        TLS is up; whether its peer is the expected one was decided within the handshake.
+        """
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        The peer or an error ended the connection; C{reason} wraps a L{TunnelError}.
+        """
+
+
+@implementer(IReadWriteDescriptor, IPushProducer)
+class Leg:
+    """
+    One connection, as a Twisted transport: C{write}, C{startTLS}, C{loseWriteConnection},
+    C{loseConnection}, C{abortConnection}, and a push producer that starts out paused.
+
+    @ivar speaker: who is told what happens on this leg.
+    @ivar consumerOf: the producer to pause while our peer is slower than it is.
+    @ivar readSize: bytes to read in one turn at most.
+    @ivar received: bytes of plaintext, or of what TLS protects, read so far.
+    @ivar sent: the same, taken by the socket so far.
+    @ivar lost: whether this leg is closed.
+    """
+
+    __slots__ = (
+        "_below",
+        "_creator",
+        "_endDue",
+        "_handshaking",
+        "_inputEnded",
+        "_outputEnded",
+        "_paused",
+        "_reactor",
+        "_readBlocked",
+        "_reading",
+        "_tail",
+        "_writing",
+        "consumerOf",
+        "lost",
+        "peer",
+        "readSize",
+        "received",
+        "sent",
+        "session",
+        "sock",
+        "speaker",
+        "tls",
+    )
+
+    speaker: Speaker
+
+    def __init__(
+        self, reactor: IReactorFDSet, sock: socket.socket, peer: str = "", below: Any = None
+    ) -> None:
+        """
+        @param sock: connected and non-blocking; ours from now on.
+        @param peer: what the log calls the other end.
+        @param below: the stock transport that owns C{sock}, if one does: closing is left to it.
+        """
+        self._reactor = reactor
+        self.sock = sock
+        self.peer = peer
+        self._below = below
+        self.tls: Any = None
+        self.session: tls.Session | None = None
+        self._creator: tls.Creator | None = None
+        self._tail = memoryview(b"")
+        self._paused = True
+        self._reading = False
+        self._writing = False
+        self._handshaking = False
+        self._inputEnded = False
+        self._outputEnded = False
+        self._endDue = False
+        self._readBlocked = False
+        self.lost = False
+        self.readSize = RECORD
+        self.received = 0
+        self.sent = 0
+        self.consumerOf: Leg | None = None
+
+    # Reading
+
+    def pauseProducing(self) -> None:
+        """
+        Deliver nothing until told otherwise; a handshake goes on nevertheless.
+        """
+        self._paused = True
+        if self._reading and not self._handshaking:
+            self._stopReading()
+
+    def resumeProducing(self) -> None:
+        """
+        Deliver what arrives.
+        """
+        self._paused = False
+        if not (self._reading or self._inputEnded or self.lost):
+            self._reading = True
+            self._reactor.addReader(self)
+
+    def stopProducing(self) -> None:
+        """
+        The consumer is gone for good.
+        """
+        self.abortConnection()
+
+    def _stopReading(self) -> None:
+        self._reading = False
+        self._reactor.removeReader(self)
+
+    def doRead(self) -> None:
+        """
+        The socket has something for us.
+        """
+        if self._handshaking:
+            self._handshake()
+        elif self.tls is None:
+            self._readPlain()
+        else:
+            self._readRecords()
+
+    def _readPlain(self) -> None:
+        try:
+            count = self.sock.recv_into(_buffer, self.readSize)
+        except OSError as error:
+            if error.errno not in _RETRY:
+                self._fail(Reset(error.strerror or ""))
+            return
+        if count:
+            self.received += count
+            self.speaker.dataReceived(_buffer[:count])
+        else:
+            self._endInput()
+
+    def _readRecords(self) -> None:
+        """
+        Decrypt until the socket is dry or the buffer full, whole records only, so that nothing
+        stays behind in OpenSSL that the reactor could not tell us of.
+        """
+        recv = self.tls.recv_into
+        count = 0
+        last: TunnelError | None = None
+        ended = False
+        stop = self.readSize - RECORD
+        while count <= stop:
+            try:
+                count += recv(_buffer[count : count + RECORD])
+            except tls.WantRead:
+                break
+            except tls.WantWrite:
+                self._readBlocked = True
+                self._startWriting()
+                break
+            except tls.CleanEnd:
+                ended = True
+                break
+            except tls.SSLError as error:
+                last = tls.failure(error, self.session, first=not self.received and not count)
+                break
+        if count:
+            self.received += count
+            self.speaker.dataReceived(_buffer[:count])
+        if last is not None:
+            self._fail(last)
+        elif ended:
+            self._endInput()
+
+    def _endInput(self) -> None:
+        self._inputEnded = True
+        if self._reading:
+            self._stopReading()
+        if not self.lost:
+            self.speaker.readConnectionLost()
+
+    def pendingInput(self, count: int = 1) -> bytes:
+        """
+        The first bytes, C{count} at most, that lie unread in the socket; they stay there.
+        """
+        try:
+            return self.sock.recv(count, socket.MSG_PEEK)
+        except OSError:
+            return b""
+
+    # Writing
+
+    def write(self, data: bytes | memoryview) -> None:
+        """
+        Send C{data}, now as far as the socket takes it, the rest when it is ready; meanwhile the
+        producer that L{consumerOf} names is paused.
+        """
+        if self.lost or self._outputEnded:
+            return
+        if self._tail:
+            self._tail = memoryview(bytes(self._tail) + data)
+            return
+        count = self._send(data)
+        if count < len(data) and not self.lost:
+            self._tail = memoryview(bytes(data[count:]))
+            if not self._handshaking:
+                self._startWriting()
+            if self.consumerOf is not None:
+                self.consumerOf.pauseProducing()
+
+    def writeSequence(self, chunks: list[bytes]) -> None:
+        """
+        Send C{chunks}, one after the other.
+        """
+        self.write(b"".join(chunks))
+
+    def _send(self, data: bytes | memoryview) -> int:
+        """
+        Send what the socket takes of C{data}.
+
+        @return: how much that was.
+        """
+        view = memoryview(data)
+        count = 0
+        if self.tls is None:
+            try:
+                count = self.sock.send(view)
+            except OSError as error:
+                if error.errno not in _RETRY:
+                    self._fail(Reset(error.strerror or ""))
+        elif not self._handshaking:
+            send = self.tls.send
+            size = len(view)
+            try:
+                while count < size:
+                    count += send(view[count : count + RECORD])
+            except (tls.WantWrite, tls.WantRead):
+                pass
+            except tls.SSLError as error:
+                self._fail(tls.failure(error, self.session))
+        self.sent += count
+        return count
+
+    def _startWriting(self) -> None:
+        if not self._writing and not self.lost:
+            self._writing = True
+            self._reactor.addWriter(self)
+
+    def _stopWriting(self) -> None:
+        if self._writing:
+            self._writing = False
+            self._reactor.removeWriter(self)
+
+    def doWrite(self) -> None:
+        """
+        The socket takes more.
+        """
+        if self._handshaking:
+            self._handshake()
+            return
+        if self._tail:
+            count = self._send(self._tail)
+            if self.lost:
+                return
+            self._tail = self._tail[count:]
+            if self._tail:
+                return
+        self._stopWriting()
+        if self._creator is not None:
+            self._beginTLS()
+            return
+        if self._endDue:
+            self._sendEnd()
+        if self.consumerOf is not None and not self._writing:
+            self.consumerOf.resumeProducing()
+        if self._readBlocked and self._reading:
+            self._readBlocked = False
+            self._readRecords()
+
+    @property
+    def flushed(self) -> bool:
+        """
+        Whether the socket has taken all that was written.
+        """
+        return not self._tail and not self._writing
+
+    # TLS
+
+    def startTLS(self, creator: tls.Creator) -> None:
+        """
+        Speak TLS from here on, after what was written so far; C{handshakeCompleted} or
+        C{connectionLost} of the speaker tells the outcome.
+
+        @raise RuntimeError: if this leg speaks TLS already: one TLS per connection (rule 14).
+        """
+        if self.tls is not None or self._creator is not None:
+            raise RuntimeError("startTLS was called twice on one connection")
+        self._creator = creator
+        if not self._tail:
+            self._beginTLS()
+
+    def _beginTLS(self) -> None:
+        creator, self._creator = self._creator, None
+        assert creator is not None
+        self.session = creator.session()
+        self.tls = creator.connection(self.sock, self.session)
+        self._handshaking = True
+        if creator.isClient:
+            self._handshake()
+        elif not self._reading:
+            self._reading = True
+            self._reactor.addReader(self)
+
+    def _handshake(self) -> None:
+        try:
+            self.tls.do_handshake()
+        except tls.WantRead:
+            self._stopWriting()
+            if not self._reading:
+                self._reading = True
+                self._reactor.addReader(self)
+            return
+        except tls.WantWrite:
+            self._startWriting()
+            return
+        except Exception as error:  # noqa: BLE001
+            # Not SSL.Error alone: what a callback of ours raised comes this way too (T5, T10).
+            self._fail(tls.handshakeFailure(error, self.session))
+            return
+        self._handshaking = False
+        assert self.session is not None
+        refused = self.session.completed(self.tls)
+        if refused is not None:
+            self._fail(refused)
+            return
+        if self._tail:
+            self._startWriting()
+        else:
+            self._stopWriting()
+        if self._paused:
+            if self._reading:
+                self._stopReading()
+        elif not self._reading:
+            self._reading = True
+            self._reactor.addReader(self)
+        self.speaker.handshakeCompleted()
+
+    # Ending
+
+    def loseWriteConnection(self) -> None:
+        """
+        End our direction once all is sent: FIN, or under TLS close_notify; the other goes on.
+        """
+        if self._outputEnded or self.lost:
+            return
+        self._outputEnded = True
+        if self._tail:
+            self._endDue = True
+        else:
+            self._sendEnd()
+
+    def _sendEnd(self) -> None:
+        self._endDue = False
+        try:
+            if self.tls is None:
+                self.sock.shutdown(socket.SHUT_WR)
+            else:
+                self.tls.shutdown()
+        except tls.WantWrite:
+            self._endDue = True
+            self._startWriting()
+        except (OSError, tls.SSLError):
+            # The peer is gone: what it is to be told, it knows.
+            pass
+
+    def loseConnection(self) -> None:
+        """
+        Close this leg: with an orderly end of our direction if there was none yet.
+        """
+        if not self.lost:
+            self.loseWriteConnection()
+            self._close()
+
+    def abortConnection(self) -> None:
+        """
+        Close this leg with a reset, and under TLS without close_notify.
+        """
+        if self.lost:
+            return
+        if self._below is None:
+            try:
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            except OSError:
+                pass
+        self._close(aborted=True)
+
+    def _close(self, aborted: bool = False) -> None:
+        self.lost = True
+        if self._reading:
+            self._stopReading()
+        self._stopWriting()
+        self._tail = memoryview(b"")
+        self.tls = None
+        self.consumerOf = None
+        if self._below is None:
+            self.sock.close()
+        elif aborted:
+            self._below.abortConnection()
+        else:
+            self._below.loseConnection()
+
+    def _fail(self, error: TunnelError) -> None:
+        """
+        The peer or an error ended this leg.
+        """
+        if self.lost:
+            return
+        if isinstance(error, (Reset, Truncated)) or self.tls is None:
+            self.abortConnection()
+        else:
+            # A fatal alert of ours may be on its way, which a reset would overtake.
+            self._close()
+        self.speaker.connectionLost(Failure(error))
+
+    # What the reactor wants of a descriptor
+
+    def fileno(self) -> int:
+        """
+        The socket's descriptor, or -1 once it is closed.
+        """
+        return -1 if self.lost else self.sock.fileno()
+
+    def logPrefix(self) -> str:
+        """
+        What the reactor calls us in its own messages.
+        """
+        return "leg"
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        The reactor saw a hang-up, or is stopping; it has forgotten us already.
+        """
+        self._reading = self._writing = False
+        if not self.lost:
+            code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            self._fail(Reset(os.strerror(code) if code else "hung up"))
