@@ -1,0 +1,68 @@
+"""
+Which dialects there are: the built-in ones from a plain table, others from plugins.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from importlib import import_module
+
+from twisted.plugin import getPlugins
+
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.interfaces import IDialect
+
+#: The module in L{tlstunnel.protocols} and the attribute that hold each built-in dialect.
+BUILT_IN = {
+    "none": ("implicit", "implicit"),
+    "smtp": ("smtp", "smtp"),
+    "lmtp": ("smtp", "lmtp"),
+}
+
+#: Their other names.
+ALIASES = {
+    "submission": "smtp",
+}
+
+
+def find(name: str) -> IDialect:
+    """
+    The dialect that is called C{name}, or has it as an alias.
+
+    @raise ConfigurationError: if there is none; the message has the nearest name.
+    """
+    wanted = name.lower()
+    wanted = ALIASES.get(wanted, wanted)
+    if wanted in BUILT_IN:
+        return _load(wanted)
+    others = list(plugins())
+    for dialect in others:
+        if wanted == dialect.name or wanted in dialect.aliases:
+            return dialect
+    known = [*BUILT_IN, *ALIASES, *(dialect.name for dialect in others)]
+    near = difflib.get_close_matches(wanted, known, 1)
+    remedy = f"did you mean {near[0]}?" if near else "see --list-protocols"
+    raise ConfigurationError("--starttls", f"there is no protocol {name!r}", remedy)
+
+
+def _load(name: str) -> IDialect:
+    module, attribute = BUILT_IN[name]
+    dialect: IDialect = getattr(import_module(f"tlstunnel.protocols.{module}"), attribute)
+    return dialect
+
+
+def builtIn() -> Iterator[IDialect]:
+    """
+    All built-in dialects.
+    """
+    return map(_load, BUILT_IN)
+
+
+def plugins() -> Iterator[IDialect]:
+    """
+    All dialects that plugin modules add.
+    """
+    import tlstunnel.plugins
+
+    yield from getPlugins(IDialect, tlstunnel.plugins)

@@ -1,0 +1,214 @@
+"""
+SMTP, and LMTP which differs from it in one verb (RFC 5321, RFC 3207; RFC 2033)::
+
+    S: 220 mx.example.org ESMTP         1..n lines
+    C: EHLO tunnel.example.net
+    S: 250-mx.example.org               1..n lines
+    S: 250 STARTTLS
+    C: STARTTLS
+    S: 220 2.0.0 Ready to start TLS
+    == TLS ==                           no new greeting; the client begins with EHLO
+"""
+
+from __future__ import annotations
+
+from zope.interface import implementer
+
+from tlstunnel.errors import BackendRefused, Quit, ServerSpokeFirst
+from tlstunnel.interfaces import IFilter
+from tlstunnel.protocols.base import (
+    ClientRole,
+    Dialect,
+    ServerRole,
+    expectReply,
+    readReply,
+)
+from tlstunnel.protocols.hiding import ReplyKeyword, Watch
+
+# Known commands that need TLS first: RFC 5321 and the registry of its extensions.
+_NEED_TLS = frozenset(
+    b"MAIL RCPT DATA BDAT AUTH VRFY EXPN HELP ETRN ATRN TURN SEND SAML SOML BURL".split()
+)
+
+
+@implementer(IFilter)
+class NoGreetingInside:
+    """
+    The first line inside TLS cannot start with 220: no first command is answered so, and the
+    greeting of a spliced implicit-TLS port is (rule 10).
+    """
+
+    def __init__(self) -> None:
+        self.done = False
+        self._start = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """
+        Look at the first three bytes.
+        """
+        self._start += data
+        if len(self._start) < 3 and b"220".startswith(self._start):
+            return b""
+        if self._start.startswith(b"220"):
+            raise ServerSpokeFirst("inside TLS the server greeted a second time", self._start)
+        self.done = True
+        return self.flush()
+
+    def flush(self) -> bytes:
+        """
+        The bytes looked at.
+        """
+        start, self._start = self._start, b""
+        return start
+
+
+class SMTPClient(ClientRole):
+    """
+    Asks a remote SMTP server for TLS.
+    """
+
+    hello = b"EHLO"
+    protocol = b"ESMTP"
+
+    async def readGreeting(self) -> None:
+        """
+        RFC 5321, section 3.1: all its lines are awaited.
+        """
+        await expectReply(self, b"220")
+
+    async def negotiate(self) -> None:
+        """
+        RFC 3207, section 4; whether STARTTLS is in the list decides nothing (rule 5).
+        """
+        self.sendLine(self.hello + b" " + self.setting.ourName)
+        await expectReply(self, b"250")
+        self.sendLine(b"STARTTLS")
+        await expectReply(self, b"220")
+
+    def appGreeting(self) -> bytes:
+        """
+        The greeting that the app awaits.
+        """
+        return b"220 " + self.setting.peerName + b" " + self.protocol + b"\r\n"
+
+    async def greetApp(self) -> None:
+        """
+        Greet, and be wary of a second greeting from inside.
+        """
+        self.toPlain.append(NoGreetingInside())
+        await super().greetApp()
+
+
+class SMTPServer(ServerRole):
+    """
+    Offers an SMTP client TLS, and nothing else before it.
+    """
+
+    protocol = b"ESMTP"
+
+    async def negotiate(self) -> None:
+        """
+        RFC 3207, section 4; EHLO before STARTTLS is not insisted on.
+        """
+        name = self.setting.ourName
+        self.sendLine(b"220 " + name + b" " + self.protocol)
+        while True:
+            line = await self.readCommand()
+            verb, _, argument = line.partition(b" ")
+            verb, argument = verb.upper(), argument.strip()
+            if verb == b"STARTTLS" and not argument:
+                self.goAhead(b"220 2.0.0 Ready to start TLS")
+                return
+            self.answer(verb, argument)
+
+    farewell = b"421 4.7.0 Too many errors"
+
+    def answer(self, verb: bytes, argument: bytes) -> None:
+        """
+        Answer any command but STARTTLS.
+        """
+        if verb == b"STARTTLS":
+            self.refuseSyntax(b"501 5.5.4 Syntax: STARTTLS", self.farewell)
+        elif verb in (b"EHLO", b"HELO", b"LHLO"):
+            self.answerHello(verb, argument)
+        elif verb in (b"NOOP", b"RSET"):
+            self.sendLine(b"250 2.0.0 Ok")
+        elif verb == b"QUIT":
+            self.sendLine(b"221 2.0.0 Bye")
+            raise Quit()
+        elif verb in _NEED_TLS:
+            # RFC 3207, section 4: the code for commands that must wait.
+            self.refuse(b"530 5.7.0 Must issue a STARTTLS command first")
+        else:
+            self.refuseSyntax(b"500 5.5.2 Command not recognized", self.farewell)
+
+    def answerHello(self, verb: bytes, argument: bytes) -> None:
+        """
+        RFC 5321, section 4.1.1.1.
+        """
+        if verb == b"LHLO":
+            self.refuseSyntax(b"500 5.5.1 EHLO expected", self.farewell)
+        elif not argument:
+            self.refuseSyntax(b"501 5.5.4 Syntax: " + verb + b" hostname", self.farewell)
+        elif verb == b"EHLO":
+            self.sendLine(b"250-" + self.setting.ourName + b"\r\n250 STARTTLS")
+        else:
+            self.sendLine(b"250 " + self.setting.ourName)
+
+    async def meetBackend(self) -> None:
+        """
+        The client has had its greeting: the backend's is swallowed, and so is its STARTTLS.
+        """
+        code, lines = await readReply(self.plain)
+        if code != b"220":
+            raise BackendRefused("expected 220", lines[-1])
+        hiding = ReplyKeyword(b"250", b"STARTTLS")
+        self.toNetwork.append(hiding)
+        self.toPlain.append(Watch(hiding, (b"EHLO", b"HELO", b"LHLO", b"NOOP", b"RSET")))
+
+
+class LMTPClient(SMTPClient):
+    """
+    Asks a remote LMTP server for TLS.
+    """
+
+    hello = b"LHLO"
+    protocol = b"LMTP"
+
+
+class LMTPServer(SMTPServer):
+    """
+    Offers an LMTP client TLS.
+    """
+
+    protocol = b"LMTP"
+
+    def answerHello(self, verb: bytes, argument: bytes) -> None:
+        """
+        RFC 2033, section 4.1: LHLO instead of both others.
+        """
+        if verb != b"LHLO":
+            self.refuseSyntax(b"500 5.5.1 LHLO expected", self.farewell)
+        elif not argument:
+            self.refuseSyntax(b"501 5.5.4 Syntax: LHLO hostname", self.farewell)
+        else:
+            self.sendLine(b"250-" + self.setting.ourName + b"\r\n250 STARTTLS")
+
+
+smtp = Dialect(
+    name="smtp",
+    client=SMTPClient,
+    server=SMTPServer,
+    summary="mail transfer and submission (RFC 3207)",
+    aliases=("submission",),
+    ports=(25, 587),
+    implicitPort=465,
+)
+
+lmtp = Dialect(
+    name="lmtp",
+    client=LMTPClient,
+    server=LMTPServer,
+    summary="local mail delivery (RFC 2033, RFC 3207)",
+    ports=(24,),
+)
