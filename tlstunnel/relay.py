@@ -1,0 +1,316 @@
+"""
+The relay: moving bytes between two legs that are both ready, and closing them properly.
+
+Each direction ends on its own.  What is done when a leg ends is this table::
+
+    seen                            on which leg    done on the other leg
+    close_notify, FIN in clear      either          end of stream is passed on, the other direction
+                                                    goes on until it ends, with a time limit
+    FIN without close_notify        network         reset, never a clean end
+    reset                           either          reset
+    fatal alert, bad record         network         reset
+    idle, stop                      -               end of stream where possible, then both closed
+
+No byte that was received before a clean end is lost.  This module knows legs and filters, and
+nothing of dialects.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import struct
+import termios
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from tlstunnel.deadlines import Deadline, Deadlines
+from tlstunnel.errors import CloseTimeout, Idle, TunnelError
+from tlstunnel.interfaces import IFilter
+from tlstunnel.leg import BULK, Leg
+
+#: How often within a limit it is looked at whether anything moved.
+SAMPLES = 4
+
+
+class Direction:
+    """
+    One direction of a relay: what speaks on its source leg.
+
+    @ivar ended: whether its source has ended cleanly, or its sink takes no more.
+    """
+
+    __slots__ = ("ended", "filters", "relay", "sink", "source")
+
+    def __init__(self, relay: Relay, source: Leg, sink: Leg, filters: Sequence[IFilter]) -> None:
+        self.relay = relay
+        self.source = source
+        self.sink = sink
+        self.filters = list(filters)
+        self.ended = False
+
+    def dataReceived(self, data: bytes | memoryview) -> None:
+        """
+        Pass C{data} on.
+        """
+        if self.filters:
+            self._filter(bytes(data))
+        elif not self.ended:
+            self.sink.write(data)
+
+    def _filter(self, data: bytes) -> None:
+        """
+        Pass C{data} on through the filters, and drop those that are done.
+        """
+        try:
+            for each in tuple(self.filters):
+                data = each.feed(data) if data else data
+                if each.done:
+                    data += each.flush()
+                    self.filters.remove(each)
+        except TunnelError as error:
+            self.relay.abort(error)
+            return
+        if data and not self.ended:
+            self.sink.write(data)
+
+    def readConnectionLost(self) -> None:
+        """
+        The source ended cleanly: pass that on.
+        """
+        if self.ended:
+            return
+        data = b""
+        for each in self.filters:
+            data = (each.feed(data) if data else b"") + each.flush()
+        if data:
+            self.sink.write(data)
+        self.ended = True
+        self.sink.loseWriteConnection()
+        self.relay.directionEnded()
+
+    def handshakeCompleted(self) -> None:
+        """
+        Never called: the relay begins when TLS is up.
+        """
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        The source leg is gone.
+        """
+        error = reason.value
+        assert isinstance(error, TunnelError)
+        self.relay.legLost(self, error)
+
+
+class Relay:
+    """
+    Two legs, joined.
+    """
+
+    __slots__ = (
+        "_close",
+        "_closeTotal",
+        "_deadline",
+        "_deadlines",
+        "_finished",
+        "_firstEnd",
+        "_idle",
+        "_moved",
+        "_progress",
+        "network",
+        "plain",
+        "toNetwork",
+        "toPlain",
+    )
+
+    def __init__(
+        self,
+        network: Leg,
+        plain: Leg,
+        toPlain: Sequence[IFilter],
+        toNetwork: Sequence[IFilter],
+        deadlines: Deadlines,
+        close: float,
+        closeTotal: float,
+        idle: float | None,
+    ) -> None:
+        """
+        @param close: seconds without progress that one direction may take after the other's end.
+        @param closeTotal: seconds that it may take in all.
+        @param idle: seconds without traffic after which both legs are closed, if any.
+        """
+        self.network = network
+        self.plain = plain
+        self.toPlain = Direction(self, network, plain, toPlain)
+        self.toNetwork = Direction(self, plain, network, toNetwork)
+        self._deadlines = deadlines
+        self._close = close
+        self._closeTotal = closeTotal
+        self._idle = idle
+        self._deadline: Deadline | None = None
+        self._firstEnd: float | None = None
+        self._moved = 0.0
+        self._progress: tuple[int, ...] = ()
+        self._finished: Deferred[TunnelError | None] = Deferred(self._cancelled)
+
+    def start(
+        self, fromNetwork: bytes, fromPlain: bytes, networkEnded: bool, plainEnded: bool
+    ) -> Deferred[TunnelError | None]:
+        """
+        Begin, with what the legs have given before: bytes, and whether that was all.
+
+        @return: fires when both legs are closed, with the reason if it was no clean end.
+        """
+        network, plain = self.network, self.plain
+        network.speaker, plain.speaker = self.toPlain, self.toNetwork
+        network.readSize = plain.readSize = BULK
+        network.consumerOf, plain.consumerOf = plain, network
+        if self._idle:
+            self._watch(self._idle)
+        if fromNetwork:
+            self.toPlain.dataReceived(fromNetwork)
+        if fromPlain:
+            self.toNetwork.dataReceived(fromPlain)
+        if networkEnded:
+            self.toPlain.readConnectionLost()
+        if plainEnded:
+            self.toNetwork.readConnectionLost()
+        if network.flushed and not plain.lost:
+            plain.resumeProducing()
+        if plain.flushed and not network.lost:
+            network.resumeProducing()
+        return self._finished
+
+    def directionEnded(self) -> None:
+        """
+        One direction ended cleanly; once both have, the legs are closed when they are flushed.
+        """
+        if not (self.toPlain.ended and self.toNetwork.ended):
+            self._firstEnd = self._deadlines.clock.seconds()
+            self._watch(self._close)
+        else:
+            self._closeWhenFlushed()
+
+    def _closeWhenFlushed(self) -> None:
+        for leg in (self.network, self.plain):
+            if not leg.lost and not leg.flushed:
+                leg.consumerOf = _Drained(self._closeWhenFlushed)  # type: ignore[assignment]
+                return
+        self._finish(None)
+
+    def legLost(self, lost: Direction, error: TunnelError) -> None:
+        """
+        A leg was reset, or its TLS failed.
+
+        After that leg's own clean end only the other direction is over, and nothing is amiss but
+        that its rest was not wanted.
+        """
+        other = self.toPlain if lost is self.toNetwork else self.toNetwork
+        if lost.ended:
+            other.ended = True
+            self._closeWhenFlushed()
+        else:
+            self.abort(error)
+
+    def abort(self, error: TunnelError) -> None:
+        """
+        Reset both legs.
+        """
+        self.network.abortConnection()
+        self.plain.abortConnection()
+        self._finish(error)
+
+    def _finish(self, error: TunnelError | None) -> None:
+        """
+        Close what is still open, and say how it ended.
+        """
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self.network.loseConnection()
+        self.plain.loseConnection()
+        finished = self._finished
+        if not finished.called:
+            finished.callback(error)
+
+    def _cancelled(self, finished: Deferred[TunnelError | None]) -> None:
+        self._finish(None)
+
+    # Limits
+
+    def _watch(self, seconds: float) -> None:
+        """
+        From now on, look now and then whether anything moved within the last C{seconds}.
+        """
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._moved = self._deadlines.clock.seconds()
+        self._progress = self._measure()
+        self._deadline = self._deadlines.after(seconds / SAMPLES, self._sample)
+
+    def _sample(self) -> None:
+        """
+        Act on a limit that has passed.
+        """
+        now = self._deadlines.clock.seconds()
+        progress = self._measure()
+        if progress != self._progress:
+            self._moved, self._progress = now, progress
+        if self._firstEnd is None:
+            limit = self._idle
+            assert limit is not None
+            if now - self._moved >= limit:
+                self._finish(Idle(f"nothing moved for {limit:g} s"))
+                return
+        else:
+            limit = self._close
+            if now - self._moved >= limit or now - self._firstEnd >= self._closeTotal:
+                waited = now - self._firstEnd
+                self.abort(CloseTimeout(f"one direction was open {waited:.0f} s after the other"))
+                return
+        self._deadline = self._deadlines.after(limit / SAMPLES, self._sample)
+
+    def _measure(self) -> tuple[int, ...]:
+        """
+        Numbers that change when anything moves, also where only a slow peer empties our socket.
+        """
+        return (
+            self.network.received,
+            self.network.sent,
+            self.plain.received,
+            self.plain.sent,
+            _unsent(self.network),
+            _unsent(self.plain),
+        )
+
+
+class _Drained:
+    """
+    Stands for the producer of a leg that is about to be closed: told when the leg is flushed.
+    """
+
+    def __init__(self, flushed: Callable[[], None]) -> None:
+        self._flushed = flushed
+
+    def pauseProducing(self) -> None:
+        """
+        There is nothing to pause.
+        """
+
+    def resumeProducing(self) -> None:
+        """
+        The leg is flushed.
+        """
+        self._flushed()
+
+
+def _unsent(leg: Leg) -> int:
+    """
+    Bytes that the peer of C{leg} has not yet acknowledged (SIOCOUTQ, which is TIOCOUTQ).
+    """
+    try:
+        packed = fcntl.ioctl(leg.sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+    except (OSError, ValueError):
+        return 0
+    return int(struct.unpack("i", packed)[0])
