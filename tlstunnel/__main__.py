@@ -1,0 +1,44 @@
+"""
+The C{tlstunnel} program: a command if the first word is one, else a tunnel in the foreground.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from twisted.python import usage
+
+#: The module in L{tlstunnel.commands} for each command, and the class of its options.
+COMMANDS = {
+    "identity": ("identity", "IdentityOptions"),
+    "demo": ("demo", "DemoOptions"),
+    "chat-check": ("chatcheck", "ChatCheckOptions"),
+}
+
+_RUN = ("run", "RunOptions")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """
+    Run the program.
+
+    @return: its exit code: that of the command, or 2 for a mistake in C{arguments}.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    name = words[0] if words and words[0] in COMMANDS else ""
+    module, options = COMMANDS[name] if name else _RUN
+    command = import_module(f"tlstunnel.commands.{module}")
+    parsed = getattr(command, options)()
+    try:
+        parsed.parseOptions(words[1:] if name else words)
+    except usage.UsageError as error:
+        program = f"tlstunnel {name}".strip()
+        sys.stderr.write(f"tlstunnel: {error}\ntlstunnel: see '{program} --help'\n")
+        return 2
+    code: int = command.main(parsed)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,394 @@
+"""
+What happens to a connection, from accepting it to its end.
+
+A L{ProxyFactory} pairs each accepted connection with one to the remote address.  A L{Pair} is one
+such pair of legs; its two coroutines, one a mode, have everything in the order in which it
+happens.  What is said in them belongs to the dialects, how bytes move to the relay.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import Logger
+
+from tlstunnel.config import Mode, Prepared, Tunnel
+from tlstunnel.conversation import Conversation
+from tlstunnel.deadlines import Deadlines
+from tlstunnel.dial import dial
+from tlstunnel.errors import (
+    ConfigurationError,
+    IdentityRefused,
+    LimitReached,
+    PlaintextAfterStartTLS,
+    ServerSpokeFirst,
+    Stopped,
+    TimedOut,
+    TunnelError,
+)
+from tlstunnel.leg import Leg
+from tlstunnel.listen import ListeningPort, nameOfPeer
+from tlstunnel.protocols.base import AppSpeaks, ClientRole, Role, ServerRole, SilenceBeforeApp
+from tlstunnel.relay import Relay
+
+# After these a peer is not to be told anything any more.
+_ATTACKS = (PlaintextAfterStartTLS, ServerSpokeFirst)
+
+
+class Pair:
+    """
+    Two legs that belong together.
+
+    @ivar accepted: the leg that was accepted.
+    @ivar dialled: the other one, once it is connected.
+    @ivar relay: what joins them, in the end.
+    """
+
+    _log = Logger()
+
+    def __init__(self, factory: ProxyFactory, accepted: Leg, started: float) -> None:
+        self.factory = factory
+        self.accepted = accepted
+        self.dialled: Leg | None = None
+        self.relay: Relay | None = None
+        self.started = started
+        self.network: Leg | None = None
+        self._prepared = factory.prepared
+        self._why: TunnelError = Stopped()
+        self._running: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """
+        Let it happen.
+        """
+        running = Deferred.fromCoroutine(self._run())
+        if not running.called:
+            self._running = running
+
+    def end(self, why: TunnelError) -> None:
+        """
+        End both legs, whatever is going on.
+        """
+        self._why = why
+        if self._running is not None:
+            self._running.cancel()
+
+    async def _run(self) -> None:
+        """
+        Serve, whatever comes, and close what is left.
+        """
+        error: TunnelError | None
+        serve = self._client if self._prepared.tunnel.mode is Mode.CLIENT else self._server
+        try:
+            error = await serve()
+        except TunnelError as ended:
+            error = ended
+        except CancelledError:
+            error = self._why
+        except ConfigurationError as problem:
+            error = IdentityRefused(str(problem))
+        except Exception:  # noqa: BLE001 - a bug of ours must not spread
+            self._log.failure("a connection from {peer} failed", peer=self.accepted.peer)
+            error = TunnelError("see the traceback above")
+        self._running = None
+        for leg in (self.accepted, self.dialled):
+            if leg is not None and not leg.lost:
+                if leg is self.network and isinstance(error, _ATTACKS):
+                    leg.abortConnection()
+                else:
+                    leg.loseConnection()
+        self.factory.ended(self, error)
+
+    async def _client(self) -> TunnelError | None:
+        """
+        Mode -c: the app was accepted, the network is to be dialled.
+        """
+        prepared, limits = self._prepared, self._prepared.tunnel.limits
+        role: ClientRole = prepared.tunnel.dialect.client(prepared.setting, self.factory.deadlines)
+        app = role.plain = Conversation(self.factory.deadlines)
+        self._attach(app, self.accepted)
+        with self._within(limits.negotiation, "the app's first message"):
+            await role.prepare()
+        expected = role.expected()
+        if expected is None:
+            raise IdentityRefused("nobody knows who must be at the other end")
+        creator = prepared.creatorFor(expected)
+        self.network = await self._dial()
+        self._attach(role, self.network)
+        with self._within(limits.greeting, "the greeting"):
+            await role.readGreeting()
+        with self._within(limits.negotiation, "the negotiation"):
+            await role.negotiate()
+        with self._within(limits.handshake, "the TLS handshake"):
+            await role.switch(creator)
+        self.factory.verified(self)
+        silence: SilenceBeforeApp | None = None
+        if role.silentServer:
+            await role.staySilent()
+            silence = SilenceBeforeApp()
+            role.toPlain.insert(0, silence)
+        role.toNetwork.insert(0, AppSpeaks(silence))
+        with self._within(limits.greeting, "greeting the app"):
+            await role.greetApp()
+        return await self._join(role, self.network, self.accepted)
+
+    async def _server(self) -> TunnelError | None:
+        """
+        Mode -s: the network was accepted; the backend is dialled once its peer is verified.
+        """
+        prepared, limits = self._prepared, self._prepared.tunnel.limits
+        role: ServerRole = prepared.tunnel.dialect.server(prepared.setting, self.factory.deadlines)
+        self.network = self.accepted
+        self._attach(role, self.network)
+        if role.earlyDial:
+            await self._dialBackend(role)
+        with self._within(limits.negotiation, "the negotiation"):
+            await role.negotiate()
+        with self._within(limits.handshake, "the TLS handshake"):
+            await role.switch(prepared.serverCreator)
+        self.factory.verified(self)
+        if not role.earlyDial:
+            await self._dialBackend(role)
+        with self._within(limits.greeting, "the backend's greeting"):
+            await role.meetBackend()
+        assert self.dialled is not None
+        return await self._join(role, self.network, self.dialled)
+
+    async def _dialBackend(self, role: ServerRole) -> None:
+        role.plain = Conversation(self.factory.deadlines)
+        self._attach(role.plain, await self._dial())
+
+    async def _dial(self) -> Leg:
+        tunnel = self._prepared.tunnel
+        with self._within(tunnel.limits.connectTotal, "connecting"):
+            self.dialled = await dial(
+                self.factory.reactor,
+                self.factory.deadlines,
+                tunnel.remote,
+                tunnel.limits.connect,
+            )
+        return self.dialled
+
+    def _attach(self, conversation: Conversation, leg: Leg) -> None:
+        conversation.lost = self.end
+        leg.speaker = conversation
+        conversation.makeConnection(leg)
+
+    async def _join(self, role: Role, network: Leg, plain: Leg) -> TunnelError | None:
+        limits = self._prepared.tunnel.limits
+        self.relay = Relay(
+            network,
+            plain,
+            role.toPlain,
+            role.toNetwork,
+            self.factory.deadlines,
+            limits.close,
+            limits.closeTotal,
+            limits.idle or None,
+        )
+        return await self.relay.start(
+            role.takeRest(), role.plain.takeRest(), role.inputEnded, role.plain.inputEnded
+        )
+
+    @contextmanager
+    def _within(self, seconds: float, what: str) -> Iterator[None]:
+        """
+        End the pair if this block takes longer than C{seconds}, whatever arrives meanwhile.
+        """
+        deadline = self.factory.deadlines.after(
+            seconds, lambda: self.end(TimedOut(f"{what} took longer than {seconds:g} s"))
+        )
+        try:
+            yield
+        finally:
+            deadline.cancel()
+
+
+class ProxyFactory(Factory):
+    """
+    Pairs each connection that is accepted for a tunnel with one to its remote address.
+
+    Its own L{ListeningPort}s call L{accepted}; any other stream endpoint that gives real sockets
+    can listen with it as well.
+
+    @ivar pairs: the connections there are.
+    @ivar ports: who accepts for us, to be paused while there are as many as the limits allow.
+    """
+
+    noisy = False
+    _log = Logger()
+
+    def __init__(self, tunnel: Tunnel, reactor: Any, deadlines: Deadlines | None = None) -> None:
+        """
+        @raise ConfigurationError: if what the tunnel needs is missing or wrong.
+        """
+        self.tunnel = tunnel
+        self.prepared: Prepared = tunnel.prepare()
+        self.reactor = reactor
+        self.deadlines = deadlines or Deadlines(reactor)
+        self.pairs: set[Pair] = set()
+        self.ports: list[ListeningPort] = []
+        self.idle: Callable[[], None] | None = None
+        self._unverified: set[Pair] = set()
+        self._addresses: Counter[str] = Counter()
+        limits = tunnel.limits
+        self._mostUnverified = limits.unverified or max(1, limits.connections // 4)
+        self._full = False
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        """
+        For stock endpoints: the socket is taken over as soon as it is connected.
+        """
+        return _Adopted(self)
+
+    def accepted(self, sock: socket.socket, peer: str) -> None:
+        """
+        A connection was accepted.
+
+        @param sock: connected and non-blocking.
+        @param peer: what the log calls the other end.
+        """
+        self.serve(Leg(self.reactor, sock, peer))
+
+    def serve(self, leg: Leg) -> None:
+        """
+        Pair C{leg}, unless there are too many already.
+        """
+        limits = self.tunnel.limits
+        pair = Pair(self, leg, self.reactor.seconds())
+        if self._isFull or self._tooManyFrom(leg.peer):
+            leg.abortConnection()
+            self._logEnd(pair, LimitReached(f"too many connections from {leg.peer}"))
+            return
+        self.pairs.add(pair)
+        self._unverified.add(pair)
+        if limits.perAddress:
+            self._addresses[_host(leg.peer)] += 1
+        self._admit()
+        pair.start()
+
+    @property
+    def _isFull(self) -> bool:
+        return (
+            len(self.pairs) >= self.tunnel.limits.connections
+            or len(self._unverified) >= self._mostUnverified
+        )
+
+    def _tooManyFrom(self, peer: str) -> bool:
+        most = self.tunnel.limits.perAddress
+        return bool(most) and self._addresses[_host(peer)] >= most
+
+    def _admit(self) -> None:
+        """
+        Stop accepting, or accept again, as the limits have it.
+        """
+        full = self._isFull
+        if full != self._full:
+            self._full = full
+            for port in self.ports:
+                if full:
+                    port.pauseListening()
+                else:
+                    port.startListening()
+            if full:
+                self._log.warn(
+                    "as many connections as the limits allow: {all} in all, {new} not yet verified",
+                    all=len(self.pairs),
+                    new=len(self._unverified),
+                )
+
+    def verified(self, pair: Pair) -> None:
+        """
+        The network peer of C{pair} is who it should be.
+        """
+        self._unverified.discard(pair)
+        self._forget(pair)
+        if self._full:
+            self._admit()
+
+    def _forget(self, pair: Pair) -> None:
+        if self.tunnel.limits.perAddress:
+            host = _host(pair.accepted.peer)
+            if self._addresses[host] > 1:
+                self._addresses[host] -= 1
+            else:
+                del self._addresses[host]
+
+    def ended(self, pair: Pair, error: TunnelError | None) -> None:
+        """
+        C{pair} is closed.
+        """
+        self.pairs.discard(pair)
+        if pair in self._unverified:
+            self._unverified.discard(pair)
+            self._forget(pair)
+        if self._full:
+            self._admit()
+        self._logEnd(pair, error)
+        if self.idle is not None and not self.pairs:
+            self.idle()
+
+    def _logEnd(self, pair: Pair, error: TunnelError | None) -> None:
+        network = pair.network
+        plain = pair.dialled if network is pair.accepted else pair.accepted
+        session = network.session if network is not None else None
+        self._log.info(
+            "{peer} to {remote}: {outcome}; identity {identity}, {tls}, {up} bytes sent to "
+            "the network and {down} received, {seconds:.3f} s",
+            peer=pair.accepted.peer,
+            remote=pair.dialled.peer if pair.dialled is not None else "nobody",
+            outcome="closed" if error is None else str(error),
+            reason="closed" if error is None else error.reason,
+            dialect=self.tunnel.dialect.name,
+            identity=(session.name if session is not None else "") or "none",
+            serverName=session.serverName if session is not None else "",
+            alpn=session.alpn.decode("latin-1") if session is not None else "",
+            tls=(
+                f"{session.version} {session.suite} {session.group}"
+                if session is not None and session.version
+                else "no TLS"
+            ),
+            version=session.version if session is not None else "",
+            suite=session.suite if session is not None else "",
+            group=session.group if session is not None else "",
+            up=plain.received if plain is not None else 0,
+            down=plain.sent if plain is not None else 0,
+            seconds=self.reactor.seconds() - pair.started,
+        )
+
+
+class _Adopted(Protocol):
+    """
+    Takes the socket of a stock transport over, before anything has moved on it.
+    """
+
+    transport: Any
+
+    def __init__(self, factory: ProxyFactory) -> None:
+        self._factory = factory
+
+    def connectionMade(self) -> None:
+        """
+        The stock transport keeps the socket, to close it when we say so, and nothing else.
+        """
+        transport = self.transport
+        transport.pauseProducing()
+        sock = transport.getHandle()
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer = "unix" if sock.family == socket.AF_UNIX else nameOfPeer(sock.getpeername())
+        self._factory.serve(Leg(self._factory.reactor, sock, peer, below=transport))
+
+
+def _host(peer: str) -> str:
+    """
+    The host in the name of a peer.
+    """
+    return peer.rpartition(":")[0]

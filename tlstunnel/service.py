@@ -1,0 +1,158 @@
+"""
+The service of one tunnel: listening, and stopping in order.
+"""
+
+from __future__ import annotations
+
+import resource
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from tlstunnel import signals
+from tlstunnel.address import UNIXAddress
+from tlstunnel.config import Mode, Tunnel
+from tlstunnel.deadlines import Deadlines
+from tlstunnel.errors import ConfigurationError, Stopped
+from tlstunnel.listen import ListeningPort, bind
+from tlstunnel.proxy import ProxyFactory
+
+#: Seconds between looks at the connections that are left while stopping: who did not move in
+#: that time is closed.
+QUIET = 2.0
+
+
+class TunnelService(Service):
+    """
+    Listens for a tunnel.
+
+    @ivar factory: what serves its connections, from C{privilegedStartService} on.
+    """
+
+    _log = Logger()
+
+    def __init__(self, tunnel: Tunnel, reactor: Any) -> None:
+        self.tunnel = tunnel
+        self.factory: ProxyFactory | None = None
+        self._reactor = reactor
+        self._ports: list[ListeningPort] = []
+
+    def privilegedStartService(self) -> None:
+        """
+        Read keys and bind while we may.
+
+        @raise ConfigurationError: if either fails; nothing stays bound.
+        """
+        if self.factory is not None:
+            return
+        deadlines = Deadlines(self._reactor)
+        factory = ProxyFactory(self.tunnel, self._reactor, deadlines)
+        _raiseDescriptorLimit()
+        ports: list[ListeningPort] = []
+        try:
+            for address in self.tunnel.local:
+                unlink = address.path if isinstance(address, UNIXAddress) else ""
+                for sock in bind(address):
+                    ports.append(
+                        ListeningPort(self._reactor, deadlines, sock, factory.accepted, unlink)
+                    )
+        except Exception:
+            for port in ports:
+                port.stopListening()
+            raise
+        self.factory = factory
+        self._ports = factory.ports = ports
+
+    def startService(self) -> None:
+        """
+        Accept connections from now on.
+        """
+        self.privilegedStartService()
+        super().startService()
+        self._reactor.callWhenRunning(signals.install, self._reactor, self.reload, self.hurry)
+        tunnel = self.tunnel
+        for port in self._ports:
+            port.startListening()
+            self._log.info(
+                "{mode} tunnel up: {local} to {remote}, {dialect}, as {localID}, {whom}",
+                mode=tunnel.mode.value,
+                local=port.name,
+                remote=" or ".join(map(str, tunnel.remote)),
+                dialect="implicit TLS" if tunnel.dialect.name == "none" else tunnel.dialect.name,
+                localID=str(tunnel.localID) if tunnel.localID else "nobody",
+                whom=self._whom(),
+            )
+
+    def _whom(self) -> str:
+        assert self.factory is not None
+        expected = self.factory.prepared.expected
+        if expected is not None:
+            return f"expecting {expected}"
+        return (
+            "serving anybody" if self.tunnel.mode is Mode.SERVER else "expecting whom the app names"
+        )
+
+    def stopService(self) -> Deferred[None] | None:
+        """
+        Accept no more, and let connections end; those that do not move are closed.
+
+        @return: fires when all are.
+        """
+        super().stopService()
+        factory = self.factory
+        for port in self._ports:
+            port.stopListening()
+        self._ports = []
+        if factory is None:
+            return None
+        factory.ports = []
+        if not factory.pairs:
+            return None
+        stopped: Deferred[None] = Deferred()
+        factory.idle = lambda: stopped.callback(None)
+        self._closeQuiet(factory, {})
+        return stopped
+
+    def hurry(self) -> None:
+        """
+        Close all connections now.
+        """
+        for pair in tuple(self.factory.pairs) if self.factory is not None else ():
+            pair.end(Stopped())
+
+    def reload(self) -> None:
+        """
+        Read identities and trust again, for new connections; if that fails the old ones stay.
+        """
+        assert self.factory is not None
+        try:
+            self.factory.prepared = self.tunnel.prepare()
+        except ConfigurationError as error:
+            self._log.error("not reloaded, the old state stays: {error}", error=str(error))
+        else:
+            self._log.info("reloaded identities and trust")
+
+    def _closeQuiet(self, factory: ProxyFactory, before: dict[Any, tuple[int, int]]) -> None:
+        """
+        Close the connections that have not moved since C{before}, and look again later.
+        """
+        now = {pair: (pair.accepted.received, pair.accepted.sent) for pair in tuple(factory.pairs)}
+        for pair, moved in now.items():
+            if before.get(pair) == moved:
+                pair.end(Stopped())
+        if factory.pairs:
+            factory.deadlines.after(QUIET, lambda: self._closeQuiet(factory, now))
+
+
+def _raiseDescriptorLimit() -> None:
+    """
+    Allow ourselves as many descriptors as the system allows: a connection needs two.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):
+            Logger().debug("the limit of descriptors stays at {limit}", limit=soft)
