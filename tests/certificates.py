@@ -259,15 +259,23 @@ def authorityRecipe(name: str, **changes: object) -> Recipe:
 
 
 @cache
-def root(name: str = "Root") -> Issued:
-    """A proper root, always the same one under the same name."""
+def _root(name: str) -> Issued:
     return make(authorityRecipe(name))
 
 
 @cache
-def intermediate(name: str = "Intermediate") -> Issued:
-    """A proper authority below L{root}."""
+def _intermediate(name: str) -> Issued:
     return make(authorityRecipe(name), root())
+
+
+def root(name: str = "Root") -> Issued:
+    """A proper root, always the same one under the same name."""
+    return _root(name)
+
+
+def intermediate(name: str = "Intermediate") -> Issued:
+    """A proper authority below L{root}, always the same one under the same name."""
+    return _intermediate(name)
 
 
 def constraints(

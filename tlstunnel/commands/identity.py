@@ -4,8 +4,11 @@ The C{identity} command: keeps a pool.
 
 from __future__ import annotations
 
+import getopt
 import os
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -30,6 +33,18 @@ class PoolOptions(usage.Options):
     """What all subcommands have in common."""
 
     optParameters = [["pool", "p", None, "The pool; see tlstunnel(8) for the default."]]
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Like Twisted's, but options may also come behind the arguments."""
+        words = list(sys.argv[1:] if options is None else options)
+        with suppress(getopt.GetoptError):  # which Twisted will meet again, and explain
+            found, arguments = getopt.gnu_getopt(words, self.shortOpt, self.longOpt)
+            words = []
+            for name, value in found:
+                takesValue = name[2:] + "=" in self.longOpt or name[1:] + ":" in self.shortOpt
+                words += [name, value] if takesValue else [name]
+            words += ["--", *arguments]
+        super().parseOptions(words)
 
     @property
     def pool(self) -> Pool:
