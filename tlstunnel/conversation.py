@@ -262,4 +262,4 @@ class Conversation(Protocol):
         """
         Send C{line} and CRLF.
         """
-        self.transport.write(line + b"\r\n")
+        self.write(line + b"\r\n")
