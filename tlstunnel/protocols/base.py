@@ -335,8 +335,10 @@ class SilenceBeforeApp:
 
     def feed(self, data: bytes) -> bytes:
         """
-        The server spoke before the app did.
+        The server spoke: a violation unless the app did before.
         """
+        if self.done:
+            return data
         raise ServerSpokeFirst("inside TLS the server spoke before the app", data)
 
     def flush(self) -> bytes:
