@@ -1,0 +1,24 @@
+"""
+How Sphinx makes the documentation; see the target docs of the Makefile.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import tlstunnel
+
+project = "tlstunnel"
+author = "The tlstunnel authors"
+version = release = tlstunnel.__version__
+
+extensions = ["myst_parser"]
+exclude_patterns = ["_build"]
+myst_heading_anchors = 3
+
+html_theme = "furo"
+html_title = f"tlstunnel {release}"
+html_show_copyright = False

@@ -1,0 +1,227 @@
+"""
+What the documentation says is so: its links lead somewhere, its commands are understood, and the
+manual page has every option, limit and reason.
+"""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase
+
+from tlstunnel import errors, tap
+from tlstunnel.__main__ import COMMANDS
+from tlstunnel.commands.identity import IdentityOptions
+from tlstunnel.commands.run import RunOptions
+from tlstunnel.config import Limits
+from tlstunnel.errors import TunnelError
+
+CHECKOUT = Path(__file__).parent.parent
+MANUAL = CHECKOUT / "docs" / "tlstunnel.8"
+PAGES = [
+    *sorted(CHECKOUT.glob("*.md")),
+    *sorted(path for path in CHECKOUT.glob("docs/**/*.md") if "_build" not in path.parts),
+]
+
+_FENCE = re.compile(r"(?ms)^```(\w*)\n(.*?)^```$")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """
+    The code blocks of a page that are in C{language}.
+    """
+    return [text for tag, text in _FENCE.findall(page.read_text()) if tag == language]
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """
+    Every command that a page tells its readers to type, with the name of the page.
+    """
+    for page in PAGES:
+        for block in blocks(page, "sh"):
+            for line in block.replace("\\\n", " ").splitlines():
+                yield page.name, shlex.split(line, comments=True)
+
+
+class ReadmeTests(SynchronousTestCase):
+    """
+    The first thing that anybody reads.
+    """
+
+    def test_opensWithTheTwoCommands(self) -> None:
+        """
+        Behind the title, before anything else, there is how to see it and how to test it.
+        """
+        opening = "# tlstunnel\n\n```sh\nmake demo\nmake test\n```\n"
+        self.assertTrue((CHECKOUT / "README.md").read_text().startswith(opening))
+
+
+class PagesTests(SynchronousTestCase):
+    """
+    All pages, wherever they are.
+    """
+
+    def test_linksLeadSomewhere(self) -> None:
+        """
+        Each relative link is to a file of the repository.
+        """
+        broken = []
+        for page in PAGES:
+            text = _FENCE.sub("", page.read_text())
+            for target in re.findall(r"\]\(([^)\s]+)\)", text):
+                path = target.partition("#")[0]
+                if "://" not in target and path and not (page.parent / path).exists():
+                    broken.append(f"{page.name}: {target}")
+        self.assertEqual(broken, [])
+
+    def test_makeTargetsExist(self) -> None:
+        """
+        What readers are told to make can be made.
+        """
+        targets = set(re.findall(r"(?m)^([a-z]+):", (CHECKOUT / "Makefile").read_text()))
+        for page, words in commands():
+            if words[:1] == ["make"]:
+                self.assertIn(words[1], targets, page)
+
+    def understands(self, options: usage.Options, arguments: list[str], page: str) -> None:
+        """
+        Assert that C{options} can be given like this.
+        """
+        try:
+            options.parseOptions(arguments)
+        except usage.UsageError as error:
+            self.fail(f"{page}: {' '.join(arguments)}: {error}")
+
+    def test_optionsExist(self) -> None:
+        """
+        Every command line of a tunnel that a page shows is a correct one.
+        """
+        shown = 0
+        for page, words in commands():
+            if words[:1] not in (["tlstunnel"], ["twistd"]):
+                continue
+            arguments = words[words.index("tlstunnel") + 1 :]
+            if arguments[0] in {*COMMANDS, "--version", "--list-protocols"}:
+                continue
+            self.understands(
+                RunOptions() if words[0] == "tlstunnel" else tap.Options(), arguments, page
+            )
+            shown += 1
+        self.assertGreater(shown, 5)
+
+    def test_identityCommandsExist(self) -> None:
+        """
+        The same for the commands that keep the pool.
+        """
+        shown = 0
+        for page, words in commands():
+            if words[:2] == ["tlstunnel", "identity"]:
+                self.understands(IdentityOptions(), words[2:], page)
+                shown += 1
+        self.assertGreater(shown, 3)
+
+    def test_namesNoMachine(self) -> None:
+        """
+        Nothing that is published has a path of the machine that it was written on.
+        """
+        listed = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=CHECKOUT, capture_output=True, text=True, check=False
+        )
+        if listed.returncode:
+            raise self.skipTest("this is no git checkout")
+        private = re.compile(rb"/w[o]rk/|/r[o]ot/|/tmp/[v]/")
+        found = [
+            name
+            for name in listed.stdout.split("\0")
+            if (path := CHECKOUT / name).is_file() and private.search(path.read_bytes())
+        ]
+        self.assertEqual(found, [])
+
+
+class ManualTests(SynchronousTestCase):
+    """
+    C{tlstunnel(8)}.
+    """
+
+    def setUp(self) -> None:
+        """
+        Read it.
+        """
+        self.text = MANUAL.read_text()
+        self.options = [tap.Options(), RunOptions()]
+
+    def test_hasEveryOption(self) -> None:
+        """
+        Each option of the program and of twistd's command is explained, under both its names.
+        """
+        entries = " ".join(re.findall(r"(?m)^\.It (.*Fl -.*)$", self.text)) + " "
+        known = [f"-{name.rstrip('=')}" for each in self.options for name in each.longOpt]
+        known += [name for each in self.options for name in each.shortOpt.replace(":", "")]
+        self.assertEqual([name for name in known if f"Fl {name} " not in entries], [])
+
+    def test_hasNoOtherOption(self) -> None:
+        """
+        What is explained exists.
+        """
+        known = {name.rstrip("=") for each in self.options for name in each.longOpt}
+        known |= {"pool", "force", "cert", "key", "once"}
+        explained = set(re.findall(r"Fl -([a-z0-9-]+)", self.text))
+        self.assertEqual(explained - known, set())
+
+    def test_hasEveryDefault(self) -> None:
+        """
+        The limits are those of L{Limits}.
+        """
+        for name, field, _, _ in tap._LIMITS:
+            entry = self.text.partition(f"\n.It Fl -{name} ")[2].partition("\n.It ")[0]
+            [default] = re.findall(r"default is\s+([\d.]*\d)", entry)
+            self.assertEqual(float(default), getattr(Limits(), field), name)
+
+    def test_hasEveryReason(self) -> None:
+        """
+        Each word that can say in the log how a connection ended is explained, and no other.
+        """
+        reasons = {
+            each.reason
+            for each in vars(errors).values()
+            if isinstance(each, type) and issubclass(each, TunnelError)
+        }
+        diagnostics = self.text.partition(".Sh DIAGNOSTICS")[2].partition(".Sh ")[0]
+        self.assertEqual(set(re.findall(r"(?m)^\.It ([a-z-]+)$", diagnostics)), reasons)
+
+    def test_hasEveryCommand(self) -> None:
+        """
+        Each command of the program has an entry.
+        """
+        self.assertEqual([name for name in COMMANDS if f"\n.It Cm {name}" not in self.text], [])
+
+    def test_formatsWithoutWarnings(self) -> None:
+        """
+        man(1) shows it as it was meant.
+        """
+        done = subprocess.run(
+            [CHECKOUT / ".ci" / "manual", MANUAL], capture_output=True, text=True, check=False
+        )
+        self.assertEqual((done.returncode, done.stdout), (0, ""), done.stdout + done.stderr)
+
+
+class UnitTests(SynchronousTestCase):
+    """
+    The systemd unit.
+    """
+
+    def test_callbacksOfOpenSSLWork(self) -> None:
+        """
+        pyOpenSSL's callbacks need memory that is written and executed.
+        """
+        unit = configparser.ConfigParser(strict=False, interpolation=None)
+        unit.optionxform = str  # type: ignore[assignment, method-assign]
+        unit.read(CHECKOUT / "docs" / "tlstunnel@.service")
+        self.assertEqual(unit["Service"]["NoNewPrivileges"], "yes")
+        self.assertNotIn("MemoryDenyWriteExecute", unit["Service"])
