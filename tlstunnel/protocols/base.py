@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from tlstunnel.conversation import Conversation
@@ -384,7 +385,7 @@ class AppSpeaks:
         return start
 
 
-@implementer(IDialect)
+@implementer(IPlugin, IDialect)
 @dataclass(frozen=True)
 class Dialect:
     """
