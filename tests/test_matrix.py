@@ -9,17 +9,20 @@ too.  A test of its own is made for every row.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import (
@@ -44,8 +47,17 @@ from tests.certificates import (
     srv,
     uri,
 )
-from tlstunnel.errors import IdentityRefused
+from tlstunnel.errors import IdentityRefused, TunnelError
 from tlstunnel.identity import Identity, Selector
+from tlstunnel.pool import Anchors, Credentials
+from tlstunnel.tls import (
+    ClientCreator,
+    Creator,
+    Session,
+    clientContext,
+    handshakeFailure,
+    serverContext,
+)
 from tlstunnel.verify import namesIn, verifyIdentity
 
 HOST = "srv.example.org"
@@ -440,6 +452,123 @@ def _addTests(case: type[SynchronousTestCase], method: str) -> None:
 
 
 _addTests(NamesTests, "judge")
+
+
+def _show(context: SSL.Context, issued: Issued) -> None:
+    """Let a context show a certificate, however odd, with its chain."""
+    context.set_cipher_list(b"ALL:@SECLEVEL=0")
+    context.use_certificate(issued.certificate)
+    context.use_privatekey(issued.key)
+    for certificate in issued.chain[1:]:
+        context.add_extra_chain_cert(certificate)
+
+
+def _shake(ours: SSL.Connection, session: Session, theirs: SSL.Connection) -> TunnelError | None:
+    """
+    Let two connections in memory do their handshake.
+
+    @return: why ours failed, if it did.
+    """
+    done = False
+    for _ in range(20):
+        try:
+            if not done:
+                ours.do_handshake()
+                done = True
+        except SSL.WantReadError:
+            pass
+        except SSL.Error as error:
+            return handshakeFailure(error, session)
+        with contextlib.suppress(SSL.Error):
+            theirs.do_handshake()
+        moved = False
+        for source, target in ((ours, theirs), (theirs, ours)):
+            with contextlib.suppress(SSL.WantReadError):
+                while True:
+                    target.bio_write(source.bio_read(1 << 16))
+                    moved = True
+        if not moved:
+            break
+    if not done:
+        raise AssertionError("the handshake stalled")
+    return session.completed(ours)
+
+
+class _HandshakeTestCase(SynchronousTestCase):
+    """Every row over real TLS, in memory, our side made by L{tlstunnel.tls}."""
+
+    anchors = Anchors((root().certificate,), system=False, source="test")
+
+    def connections(self, row: Row) -> tuple[SSL.Connection, Session, SSL.Connection]:
+        """Our connection, what is known of it, and that of the peer that shows the row."""
+        raise NotImplementedError
+
+    def outcome(self, row: Row) -> str:
+        """What ought to become of the row."""
+        raise NotImplementedError
+
+    def shake(self, row: Row) -> None:
+        """The outcome of the handshake is as the row says."""
+        ours, session, theirs = self.connections(row)
+        failure = _shake(ours, session, theirs)
+        if self.outcome(row) == OK:
+            self.assertIsNone(failure, str(failure))
+            self.assertNotEqual(session.name, "")
+            return
+        self.assertIsInstance(failure, IdentityRefused)
+        # What OpenSSL cannot read either was issued by nobody, as it sees it.
+        unread = "|issuer is unknown" if row.because == UNREADABLE else ""
+        self.assertRegex(str(failure), row.because + unread)
+        self.assertTrue(str(failure).isascii() and str(failure).isprintable())
+
+
+class ServersTests(_HandshakeTestCase):
+    """We are the client, and a server shows us the certificate."""
+
+    def outcome(self, row: Row) -> str:
+        """What ought to become of it."""
+        return row.server
+
+    def connections(self, row: Row) -> tuple[SSL.Connection, Session, SSL.Connection]:
+        """A client of ours, and the server."""
+        creator = ClientCreator(
+            clientContext(self.anchors), Identity.parse(row.expected), row.service
+        )
+        session = creator.session()
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        _show(context, row.make())
+        theirs = SSL.Connection(context, None)
+        theirs.set_accept_state()
+        return creator.connection(_MEMORY, session), session, theirs
+
+
+class ClientsTests(_HandshakeTestCase):
+    """We are the server, and a client shows us the certificate."""
+
+    shown = make(Recipe(san=alternative(dns("ours.example"))), root())
+    credentials = Credentials(Identity.parse("ours.example"), shown.chain, shown.key)
+
+    def outcome(self, row: Row) -> str:
+        """What ought to become of it."""
+        return row.client
+
+    def connections(self, row: Row) -> tuple[SSL.Connection, Session, SSL.Connection]:
+        """A server of ours, and the client."""
+        context = serverContext(self.credentials, self.anchors)
+        creator = Creator(context, Selector.parse(row.expected), row.service)
+        session = creator.session()
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        _show(context, row.make())
+        theirs = SSL.Connection(context, None)
+        theirs.set_connect_state()
+        return creator.connection(_MEMORY, session), session, theirs
+
+
+# Without a socket, a connection reads and writes memory.
+_MEMORY = cast(socket.socket, None)
+
+_addTests(ServersTests, "shake")
+_addTests(ClientsTests, "shake")
 
 
 class TableTests(SynchronousTestCase):
