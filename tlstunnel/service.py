@@ -65,6 +65,13 @@ class TunnelService(Service):
         self.factory = factory
         self._ports = factory.ports = ports
 
+    @property
+    def addresses(self) -> list[str]:
+        """
+        Where it listens, as it came out: with the port that the system chose for port 0.
+        """
+        return [port.name for port in self._ports]
+
     def startService(self) -> None:
         """
         Accept connections from now on.

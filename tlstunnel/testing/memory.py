@@ -249,7 +249,7 @@ class Driver:
     def _attach(self, conversation: Conversation, leg: MemoryLeg) -> None:
         conversation.lost = self._lost
         leg.speaker = conversation
-        conversation.makeConnection(leg)  # type: ignore[arg-type]
+        conversation.makeConnection(leg)
         leg.deliver()
 
     def _lost(self, error: TunnelError) -> None:
@@ -284,7 +284,8 @@ class Driver:
             leg.deliver()
 
     async def _switch(self) -> None:
-        switching = Deferred.fromCoroutine(self.role.switch(None))  # type: ignore[arg-type]
+        creator: Any = None
+        switching = Deferred.fromCoroutine(self.role.switch(creator))
         if self.network.isTLS:
             self.stage = "switched"
         await switching
