@@ -18,7 +18,6 @@ version = release = tlstunnel.__version__
 extensions = ["myst_parser"]
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
-suppress_warnings = ["toc.empty_glob"]
 
 html_theme = "furo"
 html_title = f"tlstunnel {release}"
