@@ -244,11 +244,18 @@ class Conversation(Protocol):
         return self._take(len(self._buffer))
 
     @property
+    def unread(self) -> bytes:
+        """
+        What was taken from the socket and not read.
+        """
+        return bytes(self._buffer)
+
+    @property
     def residue(self) -> bytes:
         """
         What has arrived and was not read, also what still lies in the socket; it stays there.
         """
-        return bytes(self._buffer) or self.transport.pendingInput(200)
+        return self.unread or self.transport.pendingInput(200)
 
     # Writing
 

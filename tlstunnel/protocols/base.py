@@ -99,6 +99,7 @@ class Role(Conversation):
         self.toNetwork: list[IFilter] = []
         self.answerTime = 0.0
         self._asked = 0.0
+        self._toldToGo = False
 
     async def negotiate(self) -> None:
         """
@@ -121,7 +122,8 @@ class Role(Conversation):
         @raise PlaintextAfterStartTLS: if something is.
         """
         if not self.directStart:
-            residue = self.residue
+            # The answer to a go-ahead may lie in the socket by now; only the TLS engine reads it.
+            residue = self.unread if self._toldToGo else self.residue
             if residue:
                 raise PlaintextAfterStartTLS("bytes behind the last plaintext message", residue)
 
@@ -253,6 +255,7 @@ class ServerRole(Role):
         """
         self.checkEmpty()
         self.sendLine(reply)
+        self._toldToGo = True
 
     def refuse(self, reply: bytes) -> None:
         """
