@@ -28,6 +28,7 @@ PACKAGES = {
     "mariadb": "mariadb-client",
     "ipptool": "cups-ipp-utils",
     "testssl": "testssl.sh",
+    "sslyze": "python3-venv",
     "chat": "ppp",
 }
 

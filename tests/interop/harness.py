@@ -26,18 +26,19 @@ import atexit
 import shutil
 import sys
 import tempfile
-import unittest
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.interop.certificates import Authority, ServerCertificate
 from tests.interop.clients import Outcome, curl, gnutls, openssl, run, verified
 from tests.interop.daemon import Daemon
 from tests.interop.processes import Process, find, freePort, listening, requireRoot, until
 from tests.interop.results import record, version
-from tests.interop.tunnel import TunnelProcess
+from tests.interop.tunnel import TunnelProcess, tlstunnel
 
 __all__ = [
     "Authority",
@@ -57,6 +58,7 @@ __all__ = [
     "record",
     "requireRoot",
     "run",
+    "tlstunnel",
     "until",
     "verified",
     "version",
@@ -153,17 +155,22 @@ class InteropTestCase(SynchronousTestCase):
         _, _, problem = InteropTestCase._current
         if problem is not None:
             raise problem
+        self._tunnels: list[TunnelProcess] = []
+        test = getattr(self, self._testMethodName)
+        setattr(self, self._testMethodName, wraps(test)(lambda: self._explained(test)))
 
-    def run(self, result: unittest.TestResult) -> None:  # type: ignore[override]
+    def _explained(self, test: Callable[[], object]) -> None:
         """
         Show the logs of all that took part when the test does not succeed.
         """
-        self._tunnels: list[TunnelProcess] = []
-        good = result.wasSuccessful()
-        super().run(result)
-        if good and not result.wasSuccessful():
+        try:
+            test()
+        except SkipTest:
+            raise
+        except BaseException:
             for process in (*self.stage.started, *self._tunnels):
                 print(f"\n=== {process.name} ===\n{process.log[-4000:]}", file=sys.stderr)
+            raise
 
     def clientMode(
         self, remote: str, name: str, dialect: str | None, *options: str, socket: Path | None = None
@@ -193,13 +200,14 @@ class InteropTestCase(SynchronousTestCase):
 
     def tunnel(self, *arguments: str, socket: Path | None = None) -> TunnelProcess:
         """
-        Start a tunnel with the stage's pool for this one test, after which it has to stop in order.
+        Start a tunnel for this one test, after which it has to stop in order.
 
-        @param arguments: all options but C{-l} and C{--pool}.
+        @param arguments: all options but C{-l}; the stage's pool is taken unless there is another.
         @param socket: listen on this UNIX socket instead of a port.
         """
-        pool = ("--pool", str(self.stage.authority.pool))
-        tunnel = TunnelProcess(self.stage.directory("tunnel"), *pool, *arguments, socket=socket)
+        if "--pool" not in arguments:
+            arguments = ("--pool", str(self.stage.authority.pool), *arguments)
+        tunnel = TunnelProcess(self.stage.directory("tunnel"), *arguments, socket=socket)
         self._tunnels.append(tunnel)
         tunnel.start()
         self.addCleanup(tunnel.stop)

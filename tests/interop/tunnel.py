@@ -7,10 +7,20 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from tests.interop.clients import Outcome, run
 from tests.interop.processes import Process, freePort
 
 #: The checkout, whose code the process runs.
 CHECKOUT = Path(__file__).resolve().parents[2]
+
+ENVIRONMENT = {"PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"}
+
+
+def tlstunnel(*arguments: str) -> Outcome:
+    """
+    Run C{tlstunnel ARGUMENTS} to its end.
+    """
+    return run([sys.executable, "-m", "tlstunnel", *arguments], environment=ENVIRONMENT)
 
 
 class TunnelProcess(Process):
@@ -41,7 +51,7 @@ class TunnelProcess(Process):
         self.spawn(
             [sys.executable, "-m", "tlstunnel", "-l", local, *self.arguments],
             [address],
-            environment={"PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"},
+            environment=ENVIRONMENT,
         )
 
     def stop(self) -> int:
