@@ -29,6 +29,7 @@ from tests.certificates import (
     CLIENT,
     OTHER_USE,
     SERVER,
+    SRV_NAME,
     XMPP_ADDRESS,
     Issued,
     Recipe,
@@ -62,6 +63,7 @@ from tlstunnel.verify import namesIn, verifyIdentity
 
 HOST = "srv.example.org"
 USER = "john@example.org"
+LONG = ".".join(["a" * 60] * 3)
 
 #: Accepted.
 OK = "accepted"
@@ -301,12 +303,24 @@ ROWS: Sequence[Row] = [
     row("service of another domain", alternative(srv("_xmpp-server.a.example")), NAME, NOT_FOR,
         service="xmpp-server"),
     row("service where none is asked for", alternative(srv("_xmpp-server." + HOST)), NAME, NOT_FOR),
+    row("service with a long name", alternative(srv(f"_xmpp-server.{LONG}")), OK, expected=LONG,
+        service="xmpp-server"),
+    row("service longer than any name", alternative(srv("_x." + "a." * 200 + "a")), NAME,
+        NOT_FOR, service="xmpp-server"),
+    row("service with a length that lies",
+        alternative(other(SRV_NAME, b"\x16\x1e_xmpp-server.srv.example.org.")), NAME, UNREADABLE,
+        service="xmpp-server"),
+    row("service with a length that is not minimal",
+        alternative(other(SRV_NAME, b"\x16\x81\x1d_xmpp-server.srv.example.org")), NAME, UNREADABLE,
+        service="xmpp-server"),
+    row("service without bytes", alternative(other(SRV_NAME, b"")), NAME, UNREADABLE,
+        service="xmpp-server"),
     row("service with a wildcard", alternative(srv("_xmpp-server.*.example.org")), NAME, BAD_NAME,
         service="xmpp-server"),
     row("service without its underscore", alternative(srv("xmpp-server." + HOST)), NAME,
         BAD_NAME, service="xmpp-server"),
-    row("service as UTF-8", alternative(other("1.3.6.1.5.5.7.8.7", der(0x0C, b"_x.a"))), NAME,
-        UNREADABLE, service="xmpp-server"),
+    row("service as UTF-8", alternative(other(SRV_NAME, der(0x0C, b"_x.a"))), NAME,
+        BAD_NAME, service="xmpp-server"),
     row("service as domain", alternative(dns("_xmpp-server." + HOST)), NAME, NOT_FOR,
         service="xmpp-server"),
     # Users.

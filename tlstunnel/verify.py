@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
 
 from cryptography import x509
-from cryptography.hazmat import asn1
 from service_identity import CertificateError, VerificationError
 from service_identity.hazmat import (
     DNS_ID,
@@ -63,11 +62,19 @@ def _dnsNames(names: x509.SubjectAlternativeName) -> dict[str, DNSPattern]:
     return found
 
 
+def _ia5String(der: bytes) -> str:
+    """Take the text out of an IA5String (X.690) whose lengths are known to be right."""
+    if der[0] != 0x16:
+        raise _Unreadable("SRVName that is no IA5String")
+    header = 2 if der[1] < 0x80 else 2 + (der[1] & 0x7F)
+    return der[header:].decode("ascii")
+
+
 def _srvNames(names: x509.SubjectAlternativeName) -> dict[str, SRVPattern]:
     found = {}
     for other in names.get_values_for_type(x509.OtherName):
         if other.type_id == _SRV_NAME:
-            name = asn1.decode_der(asn1.IA5String, other.value).as_str()
+            name = _ia5String(other.value)
             if not _DNS_NAME.fullmatch(name):
                 raise _Unreadable(f"SRVName {name}")
             found[name] = SRVPattern.from_bytes(name.encode("ascii"))
