@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 from twisted.python import usage
 
+from tlstunnel import __version__
 from tlstunnel.commands.checkup import problemsOf
 from tlstunnel.errors import ConfigurationError, IdentityRefused
 from tlstunnel.identity import Identity, Selector
@@ -29,7 +30,16 @@ SOON = timedelta(days=15)
 _RED, _YELLOW, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[0m"
 
 
-class PoolOptions(usage.Options):
+class VersionedOptions(usage.Options):
+    """Options whose C{--version} is ours."""
+
+    def opt_version(self) -> None:
+        """Display the version and exit."""
+        print(f"tlstunnel {__version__}")
+        sys.exit(0)
+
+
+class PoolOptions(VersionedOptions):
     """What all subcommands have in common."""
 
     optParameters = [["pool", "p", None, "The pool; see tlstunnel(8) for the default."]]
@@ -211,10 +221,14 @@ class Trust(PoolOptions):
         return 0
 
 
-class IdentityOptions(usage.Options):
+class IdentityOptions(VersionedOptions):
     """C{tlstunnel identity}"""
 
     synopsis = "Usage: tlstunnel identity"
+    longdesc = (
+        "Keeps a pool: the keys and certificates of our identities, and whom we believe about "
+        "those of others. Each command has a --help of its own."
+    )
     subCommands = [
         ["create", None, Create, "Make a key and a certificate."],
         ["import", None, Import, "Take over a key and its certificates."],
