@@ -77,6 +77,17 @@ class Deadlines:
             queue.call = self.clock.callLater(seconds, self._expire, seconds, queue)
         return deadline
 
+    def clear(self) -> None:
+        """
+        Forget all deadlines.
+        """
+        for queue in self._queues.values():
+            queue.pending.clear()
+            if queue.call is not None:
+                queue.call.cancel()
+                queue.call = None
+        self._queues.clear()
+
     def _expire(self, seconds: float, queue: _Queue) -> None:
         """
         Expire what is due in C{queue}, then wait for its new head, or drop it if it is empty.

@@ -116,9 +116,11 @@ class TunnelService(Service):
             return None
         factory.ports = []
         if not factory.pairs:
+            factory.deadlines.clear()
             return None
         stopped: Deferred[None] = Deferred()
         factory.idle = lambda: stopped.callback(None)
+        stopped.addCallback(lambda _: factory.deadlines.clear())
         self._closeQuiet(factory, {})
         return stopped
 
