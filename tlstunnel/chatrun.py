@@ -70,9 +70,10 @@ class Run:
                 await self._completeLine()
         except Closed as error:
             raise _failed(Closed, 3, error.detail, error.said) from error
-        rest = self._reports.flush()
-        if rest:
-            self._logReport(rest)
+        finally:
+            rest = self._reports.flush()
+            if rest:
+                self._logReport(rest)
 
     async def conclude(self) -> None:
         """
