@@ -227,8 +227,8 @@ class TunnelTests(TestCase):
         createIdentity(self.pool, SERVER)
         createIdentity(self.pool, CLIENT)
         self.ends: list[LogEvent] = []
-        globalLogPublisher.addObserver(self._observe)
-        self.addCleanup(globalLogPublisher.removeObserver, self._observe)
+        globalLogPublisher.addObserver(self._observe)  # type: ignore[arg-type]
+        self.addCleanup(globalLogPublisher.removeObserver, self._observe)  # type: ignore[arg-type]
 
     def _observe(self, event: LogEvent) -> None:
         if "reason" in event and "suite" in event:

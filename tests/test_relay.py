@@ -13,8 +13,8 @@ import threading
 import time
 from typing import Any
 
-from tlstunnel.config import Limits, Mode
 from tests.loopback import Encrypted, Plain, Reset, TunnelTests, wait
+from tlstunnel.config import Limits, Mode
 
 MIB = 1 << 20
 
