@@ -50,6 +50,9 @@ _CIPHERS_1_3 = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY
 
 _VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 
+# X509_V_ERR_EE_KEY_TOO_SMALL, which pyOpenSSL has no name for.
+_KEY_TOO_SMALL = 66
+
 # What X509_verify_cert(3) says most often, in words for an administrator.
 _VERIFY_ERRORS = {
     SSL.X509VerificationCodes.ERR_CERT_HAS_EXPIRED: "the certificate has expired",
@@ -67,6 +70,13 @@ _VERIFY_ERRORS = {
     SSL.X509VerificationCodes.ERR_INVALID_PURPOSE: "the certificate is not for this purpose",
     SSL.X509VerificationCodes.ERR_PATH_LENGTH_EXCEEDED: "the chain is longer than its CA permits",
     SSL.X509VerificationCodes.ERR_CERT_REVOKED: "the certificate was revoked",
+    SSL.X509VerificationCodes.ERR_KEYUSAGE_NO_CERTSIGN: "an issuer may not sign certificates",
+    SSL.X509VerificationCodes.ERR_UNHANDLED_CRITICAL_EXTENSION: (
+        "a certificate has a critical extension that nobody knows"
+    ),
+    SSL.X509VerificationCodes.ERR_PERMITTED_VIOLATION: "a name constraint of its CA is violated: not permitted",
+    SSL.X509VerificationCodes.ERR_EXCLUDED_VIOLATION: "a name constraint of its CA is violated: excluded",
+    _KEY_TOO_SMALL: "a key in the chain is too weak",
 }
 
 
@@ -296,7 +306,8 @@ class ClientCreator(Creator):
         showsCertificate: bool = False,
     ) -> None:
         super().__init__(context, expected, service, alpn, showsCertificate)
-        self._serverName = expected.domain.encode() if expected.address is None else None
+        isDomain = expected.user is None and expected.address is None
+        self._serverName = expected.domain.encode() if isDomain else None
 
     def connection(self, sock: socket.socket, session: Session) -> SSL.Connection:
         """
