@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from socket import MSG_PEEK
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -190,6 +191,19 @@ class Conversation(Protocol):
             return None
 
         return await self.wait(attempt)
+
+    async def peek(self) -> bytes:
+        """
+        The next byte, which stays in the socket: for L{exact} conversations only, in which nothing
+        is read ahead.
+        """
+        self.transport.readFlags = MSG_PEEK
+        self.transport.readSize = 1
+        try:
+            return await self.wait(lambda: bytes(self._buffer) or None)
+        finally:
+            self.transport.readFlags = 0
+            self._buffer.clear()
 
     async def readUntil(self, delimiter: bytes, limit: int) -> bytes:
         """

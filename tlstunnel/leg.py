@@ -72,6 +72,7 @@ class Leg:
     @ivar speaker: who is told what happens on this leg.
     @ivar consumerOf: the producer to pause while our peer is slower than it is.
     @ivar readSize: bytes to read in one turn at most.
+    @ivar readFlags: how to read in clear: 0, or C{MSG_PEEK} to look and leave it in the socket.
     @ivar received: bytes of plaintext, or of what TLS protects, read so far.
     @ivar sent: the same, taken by the socket so far.
     @ivar lost: whether this leg is closed.
@@ -93,6 +94,7 @@ class Leg:
         "consumerOf",
         "lost",
         "peer",
+        "readFlags",
         "readSize",
         "received",
         "sent",
@@ -130,6 +132,7 @@ class Leg:
         self._readBlocked = False
         self.lost = False
         self.readSize = RECORD
+        self.readFlags = 0
         self.received = 0
         self.sent = 0
         self.consumerOf: Leg | None = None
@@ -176,7 +179,7 @@ class Leg:
 
     def _readPlain(self) -> None:
         try:
-            count = self.sock.recv_into(_buffer, self.readSize)
+            count = self.sock.recv_into(_buffer, self.readSize, self.readFlags)
         except OSError as error:
             if error.errno not in _RETRY:
                 self._fail(Reset(error.strerror or ""))

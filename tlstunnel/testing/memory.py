@@ -50,6 +50,7 @@ class MemoryLeg:
         self.lost = ""
         self.paused = True
         self.readSize = 1 << 20
+        self.readFlags = 0
         self.session = None
         self.peer = "memory"
         self._unread = b""
@@ -124,7 +125,8 @@ class MemoryLeg:
         while not self.lost and not self.paused and (self.handshaken or not self.isTLS):
             if self._unread:
                 chunk = self._unread[: self.readSize]
-                self._unread = self._unread[len(chunk) :]
+                if not self.readFlags:
+                    self._unread = self._unread[len(chunk) :]
                 self.speaker.dataReceived(memoryview(chunk))
             elif self._inputEnds:
                 self._inputEnds = False
@@ -266,6 +268,8 @@ class Driver:
         else:
             assert isinstance(role, ServerRole)
             await self._server(role)
+            if role.inClear:
+                return
         relay: Any = _Relay(self)
         network: Any = self.network
         plain: Any = self.plain
@@ -312,6 +316,10 @@ class Driver:
         if role.earlyDial:
             self._dialBackend(role)
         await role.negotiate()
+        if role.inClear:
+            self._dialBackend(role)
+            role.plain.write(role.inClear)
+            return
         await self._switch()
         if not role.earlyDial:
             self._dialBackend(role)
