@@ -151,6 +151,9 @@ class Pair:
             await self._dialBackend(role)
         with self._within(limits.negotiation, "the negotiation"):
             await role.negotiate()
+        if role.inClear:
+            await self._forward(role)
+            return None
         with self._within(limits.handshake, "the TLS handshake"):
             await role.switch(prepared.serverCreator)
         self.factory.verified(self)
@@ -160,6 +163,16 @@ class Pair:
             await role.meetBackend()
         assert self.dialled is not None
         return await self._join(role, self.network, self.dialled)
+
+    async def _forward(self, role: ServerRole) -> None:
+        """
+        Give the backend a single message that needs no TLS, and wait until it has read it.
+        """
+        await self._dialBackend(role)
+        backend = role.plain
+        backend.write(role.inClear)
+        with self._within(self._prepared.tunnel.limits.close, "the backend's end"):
+            await backend.wait(lambda: backend.inputEnded or None, reading=False)
 
     async def _dialBackend(self, role: ServerRole) -> None:
         role.plain = Conversation(self.factory.deadlines)

@@ -44,6 +44,9 @@ SYNTAX_ERRORS = 3
 SHORTEST_SILENCE = 0.01
 LONGEST_SILENCE = 1.0
 
+# What TLS on TCP begins with; the third byte tells it from a length in a binary protocol.
+_TLS_RECORDS = (b"\x16\x03\x01", b"\x16\x03\x02", b"\x16\x03\x03")
+
 _HTTP_METHODS = (
     b"GET ",
     b"POST ",
@@ -81,14 +84,14 @@ class Role(Conversation):
     """
     One side of a dialect, on the network leg of one connection.
 
-    @cvar directStart: whether TLS bytes may follow the last message in the same segment, because
+    @ivar directStart: whether TLS bytes may follow the last message in the same segment, because
         the protocol knows no go-ahead (rule 3); what follows is left in the socket for OpenSSL.
     @ivar plain: the conversation on the plain leg.
     @ivar toPlain: filters of what flows from the network to the plain leg, in order.
     @ivar toNetwork: filters of what flows the other way.
     """
 
-    directStart: ClassVar[bool] = False
+    directStart: bool = False
 
     plain: Conversation
 
@@ -216,9 +219,12 @@ class ServerRole(Role):
     Plays the server; C{plain} is the backend, which is dialled after the switch.
 
     @cvar earlyDial: dial the backend before the negotiation, because its first words are needed.
+    @ivar inClear: a message that an option lets pass without TLS: where L{negotiate} leaves one,
+        the backend gets it over a connection of its own, and that is all there is.
     """
 
     earlyDial: ClassVar[bool] = False
+    inClear: bytes = b""
 
     def __init__(self, setting: Setting, deadlines: Deadlines) -> None:
         super().__init__(setting, deadlines)
@@ -238,23 +244,23 @@ class ServerRole(Role):
         self._first = False
         start = await self.readSome()
         self.putBack(start)
-        if start[0] == 0x16:
-            raise ForeignProtocol(
-                "the client starts TLS at once: this port speaks its protocol in clear first", start
-            )
+        rejectForeign(start)
         line = await self.readLine()
-        if line.startswith(_HTTP_METHODS) or line.endswith((b" HTTP/1.1", b" HTTP/1.0")):
-            raise ForeignProtocol("the client speaks HTTP", line)
-        if line.startswith(b"SSH-"):
-            raise ForeignProtocol("the client speaks SSH", line)
+        rejectForeign(line)
         return line
 
     def goAhead(self, reply: bytes) -> None:
         """
-        Tell the client to start TLS, if nothing follows its request (rule 3).
+        Tell the client, in a line, to start TLS, if nothing follows its request (rule 3).
+        """
+        self.goAheadExactly(reply + b"\r\n")
+
+    def goAheadExactly(self, message: bytes) -> None:
+        """
+        The same with C{message} as it is, for binary protocols.
         """
         self.checkEmpty()
-        self.sendLine(reply)
+        self.write(message)
         self._toldToGo = True
 
     def refuse(self, reply: bytes) -> None:
@@ -264,6 +270,14 @@ class ServerRole(Role):
         @raise TooManyErrors: once it has asked too often.
         """
         self.sendLine(reply)
+        self.countRefusal()
+
+    def countRefusal(self) -> None:
+        """
+        Count a command that was refused.
+
+        @raise TooManyErrors: once that has happened too often.
+        """
         self._refused += 1
         if self._refused >= REFUSED_COMMANDS:
             raise TooManyErrors("too many commands before STARTTLS")
@@ -288,6 +302,23 @@ class ServerRole(Role):
 
         @raise TunnelError: if the backend does not greet as its protocol demands.
         """
+
+
+def rejectForeign(start: bytes) -> None:
+    """
+    Look at what a client says first (rule 13).
+
+    @param start: its first line, or as much of it as there is.
+    @raise ForeignProtocol: if it is of a protocol that none of ours can be taken for.
+    """
+    if start.startswith(b"\x16"):
+        raise ForeignProtocol(
+            "the client starts TLS at once: this port speaks its protocol in clear first", start
+        )
+    if start.startswith(_HTTP_METHODS) or start.endswith((b" HTTP/1.1", b" HTTP/1.0")):
+        raise ForeignProtocol("the client speaks HTTP", start)
+    if start.startswith(b"SSH-"):
+        raise ForeignProtocol("the client speaks SSH", start)
 
 
 async def readReply(conversation: Conversation) -> tuple[bytes, list[bytes]]:
@@ -370,9 +401,9 @@ class AppSpeaks:
         if self._silence is not None:
             self._silence.done = True
         self._start += data
-        if self._start == b"\x16":
+        if self._start in (b"\x16", b"\x16\x03"):
             return b""
-        if self._start.startswith(b"\x16\x03"):
+        if self._start.startswith(_TLS_RECORDS):
             raise ForeignProtocol(
                 "the app starts TLS itself: let it speak its protocol in clear to the tunnel",
                 self._start,
@@ -382,7 +413,7 @@ class AppSpeaks:
 
     def flush(self) -> bytes:
         """
-        The byte looked at.
+        The bytes looked at.
         """
         start, self._start = self._start, b""
         return start
