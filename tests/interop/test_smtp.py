@@ -19,7 +19,7 @@ from tests.interop.harness import (
     until,
     verified,
 )
-from tests.interop.servers.postfix import Postfix
+from tests.interop.servers.postfix import Postfix, Postscreen
 
 NAME = "mail.test.example"
 SENDER = "writer@sender.test"
@@ -122,6 +122,32 @@ class ClientModeTests(InteropTestCase):
         with self.assertRaises((smtplib.SMTPServerDisconnected, smtplib.SMTPConnectError)):
             smtplib.SMTP("127.0.0.1", tunnel.port, timeout=20)
         until(lambda: "refused" in tunnel.log, "the reason")
+
+
+class PatienceTests(InteropTestCase):
+    """
+    A server that punishes whoever talks before its greeting is complete.
+    """
+
+    postscreen: ClassVar[Postscreen]
+
+    @classmethod
+    def prepare(cls, stage: Stage) -> None:
+        cls.postscreen = stage.start(
+            Postscreen(stage.directory("postscreen"), stage.authority.issue(NAME))
+        )
+
+    def test_aMailPassesTheTeaser(self) -> None:
+        """
+        Two seconds lie between the two lines of the greeting.
+        """
+        tunnel = self.clientMode(f"127.0.0.1:{self.postscreen.port}", NAME, "smtp")
+        with smtplib.SMTP("127.0.0.1", tunnel.port, timeout=20) as client:
+            client.send_message(letter("patiently"))
+        self.postscreen.received("patiently")
+        self.assertIn("PASS NEW", self.postscreen.log)
+        self.assertNotIn("PREGREET", self.postscreen.log)
+        record("smtp", "client", self.postscreen, "mail sent after a teaser")
 
 
 class ServerModeTests(InteropTestCase):

@@ -49,8 +49,26 @@ smtpd_tls_loglevel = 1
 smtpd_tls_received_header = yes
 """
 
-MASTER = """\
+SMTPD = """\
 127.0.0.1:{port} inet n - n - - smtpd
+"""
+
+POSTSCREEN = """\
+127.0.0.1:{port} inet n - n - 1 postscreen
+smtpd     pass - - n - - smtpd
+dnsblog   unix - - n - 0 dnsblog
+tlsproxy  unix - - n - 0 tlsproxy
+"""
+
+TEASER = """\
+postscreen_access_list =
+postscreen_greet_banner = Wait for the second line
+postscreen_greet_wait = 2s
+postscreen_greet_action = enforce
+postscreen_cache_map =
+"""
+
+MASTER = """\
 pickup    unix n - n 60 1 pickup
 cleanup   unix n - n - 0 cleanup
 qmgr      unix n - n 300 1 qmgr
@@ -97,6 +115,9 @@ class Postfix(Daemon):
     services = ("smtp",)
     needsRoot = True
 
+    front = SMTPD
+    settings = ""
+
     def __init__(self, directory: Path, certificates: ServerCertificate | None = None) -> None:
         super().__init__(directory, certificates)
         self.inbox = directory / "mail" / "inbox" / "new"
@@ -106,8 +127,9 @@ class Postfix(Daemon):
         tls = "smtpd_tls_security_level = none"
         if self.certificates is not None:
             tls = STARTTLS.format(chain=self.certificates.chain, key=self.certificates.key)
-        self.write("main.cf", MAIN.format(directory=self.directory, domain=DOMAIN, tls=tls))
-        self.write("master.cf", MASTER.format(port=self.port))
+        main = MAIN.format(directory=self.directory, domain=DOMAIN, tls=tls)
+        self.write("main.cf", main + self.settings)
+        self.write("master.cf", self.front.format(port=self.port) + MASTER)
         for name, (owner, group, mode) in DIRECTORIES.items():
             path = self.directory / name
             path.mkdir(parents=True, exist_ok=True)
@@ -134,3 +156,14 @@ class Postfix(Daemon):
 
         until(arrived, f"the mail {subject!r} is delivered")
         return found[0]
+
+
+class Postscreen(Postfix):
+    """
+    With postscreen in front: a greeting of two lines, two seconds apart, and no mail for clients
+    that talk in between.
+    """
+
+    title = "Postfix postscreen"
+    front = POSTSCREEN
+    settings = TEASER
