@@ -101,7 +101,7 @@ class Role(Conversation):
         self.toPlain: list[IFilter] = []
         self.toNetwork: list[IFilter] = []
         self.answerTime = 0.0
-        self._asked = 0.0
+        self._asked: float | None = None
         self._toldToGo = False
 
     async def negotiate(self) -> None:
@@ -138,7 +138,8 @@ class Role(Conversation):
         @raise TunnelError: if the handshake fails.
         """
         self.checkEmpty()
-        self.answerTime = self.deadlines.clock.seconds() - self._asked
+        if self._asked is not None:
+            self.answerTime = self.deadlines.clock.seconds() - self._asked
         self.isUp = False
         self.transport.startTLS(creator)
         await self.wait(lambda: self.isUp or None, reading=False)
@@ -157,11 +158,11 @@ class ClientRole(Role):
     """
     Plays the client towards a remote server; C{plain} is the app.
 
-    @cvar silentServer: inside TLS the server must wait until the app spoke (rule 10).
+    @ivar silentServer: inside TLS the server must wait until the app spoke (rule 10).
     @cvar learnsPeer: whom to expect is heard from the app, where -R does not say it.
     """
 
-    silentServer: ClassVar[bool] = True
+    silentServer: bool = True
     learnsPeer: ClassVar[bool] = False
 
     async def prepare(self) -> None:
