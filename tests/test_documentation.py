@@ -8,12 +8,13 @@ from __future__ import annotations
 import configparser
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from twisted.python import usage
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tlstunnel import errors, tap
 from tlstunnel.__main__ import COMMANDS
@@ -134,7 +135,7 @@ class PagesTests(SynchronousTestCase):
             ["git", "ls-files", "-z"], cwd=CHECKOUT, capture_output=True, text=True, check=False
         )
         if listed.returncode:
-            raise self.skipTest("this is no git checkout")
+            raise SkipTest("this is no git checkout")
         private = re.compile(rb"/w[o]rk/|/r[o]ot/|/tmp/[v]/")
         found = [
             name
@@ -205,6 +206,8 @@ class ManualTests(SynchronousTestCase):
         """
         man(1) shows it as it was meant.
         """
+        if not any(map(shutil.which, ("mandoc", "groff"))):
+            raise SkipTest("there is neither mandoc nor groff")
         done = subprocess.run(
             [CHECKOUT / ".ci" / "manual", MANUAL], capture_output=True, text=True, check=False
         )
