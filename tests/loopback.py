@@ -252,7 +252,7 @@ class TunnelTests(TestCase):
             context.use_privatekey_file(str(directory / "privkey.pem"))
         return context
 
-    def tunnel(self, remote: str, dialect: str = "none", **settings: Any) -> TunnelService:
+    def tunnel(self, backend: str, dialect: str = "none", **settings: Any) -> TunnelService:
         """
         Start a tunnel on a free port; it is stopped, whatever it is doing, at the end of the test.
         """
@@ -260,7 +260,7 @@ class TunnelTests(TestCase):
         defaults: dict[str, Any] = {
             "mode": self.mode,
             "local": (TCPAddress("127.0.0.1", 0),),
-            "remote": (parseAddress(remote),),
+            "remote": (parseAddress(backend),),
             "dialect": find(dialect),
             "localID": SERVER if server else None,
             "remoteID": None if server else SERVER,
