@@ -100,7 +100,7 @@ def ours(case: Case) -> Result:
 
     async def whole() -> None:
         await run.converse()
-        await run.conclude()
+        await run.conclude(conversation.write)
 
     pending = list(case.replies)
 

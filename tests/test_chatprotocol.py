@@ -600,9 +600,21 @@ class Runs(SynchronousTestCase):
         self.assertEqual((performance.outcome, performance.wire.written), ("residue", b""))
 
     def test_residueDuringTheLastPause(self) -> None:
-        """The buffer is looked at again after the last send."""
+        """The buffer is looked at again before each write, and at the switch."""
         performance = self.run_(rb'a "\dgo\d\c"', "a\n~+1sx", mode="server")
-        self.assertEqual(performance.outcome, "residue")
+        self.assertEqual((performance.outcome, performance.wire.written), ("residue", b""))
+        performance = self.run_(rb'a "go\d\c"', "a\n~+1sx", mode="server")
+        self.assertEqual((performance.outcome, performance.wire.written), ("residue", b"go"))
+
+    def test_clientHelloMayFollowTheGoAheadAtOnce(self) -> None:
+        """It lies in the socket by the time of the switch, and only TLS reads it."""
+        role = makeRole(line(0, b'a "go\\c"', "", "", mode="server"), clock := Clock())
+        wire = Wire(clock, role)
+        wire.answers = lambda data: wire.kernel.extend(b"\x16")
+        wire.later([(0.0, b"a\n")])
+        self.assertIsNone(drive(clock, Deferred.fromCoroutine(role.negotiate())))
+        role.checkEmpty()
+        self.assertEqual((wire.written, bytes(wire.kernel)), (b"go", b"\x16"))
 
     def test_emptyScript(self) -> None:
         """Nothing is said, and nothing may have been said."""

@@ -8,7 +8,7 @@ conversation, and neither TLS nor what happens after the script.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.logger import Logger
@@ -47,6 +47,7 @@ class Run:
     def __init__(self, script: Script, conversation: Conversation, log: Logger) -> None:
         self._script = script
         self._conversation = conversation
+        self._write: Callable[[bytes], None] = conversation.write
         self._log = log
         self._aborts: list[bytes] = []
         self._reports = Reports()
@@ -75,12 +76,14 @@ class Run:
             if rest:
                 self._logReport(rest)
 
-    async def conclude(self) -> None:
+    async def conclude(self, write: Callable[[bytes], None]) -> None:
         """
         Do the steps behind the last expect.
 
+        @param write: sends what they send, in place of the conversation's own.
         @raise TunnelError: the script failed.
         """
+        self._write = write
         for step in self._script.steps[self._end :]:
             await self._do(step)
 
@@ -191,7 +194,7 @@ class Run:
             elif left is not None and left <= 0:
                 raise _failed(TimedOut, 1, "a send with its pauses took longer than TIMEOUT")
             else:
-                self._conversation.write(part)
+                self._write(part)
 
     async def _pause(self, seconds: float) -> None:
         try:

@@ -9,6 +9,7 @@ L{tlstunnel.chatrun}.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from twisted.logger import Logger
@@ -18,30 +19,27 @@ from tlstunnel.chatsteps import Script
 from tlstunnel.deadlines import Deadlines
 from tlstunnel.errors import ForeignProtocol, TimedOut
 from tlstunnel.protocols.base import (
-    _HTTP_METHODS,
     ClientRole,
     Dialect,
     Role,
     ServerRole,
     Setting,
+    rejectForeign,
 )
 
 _log = Logger()
 
-# What a client says first that is in the wrong place here (rule 13).
-_FOREIGN = {
-    b"\x16\x03": "starts TLS at once: this port speaks its protocol in clear first",
-    b"SSH-": "speaks SSH",
-    **dict.fromkeys(_HTTP_METHODS, "speaks HTTP"),
-}
+#: The bytes that a foreign protocol is known by, at most.
+_START = 8
 
 
-async def _perform(role: Role, script: Script) -> None:
+async def _perform(role: Role, script: Script, lastWrite: Callable[[bytes], None]) -> None:
     """
     Run C{script} on the network leg.
 
-    The buffer is looked at before the last send, which may be the go-ahead, and again by the
-    switch.
+    The buffer is looked at before the last send, and again by the switch.
+
+    @param lastWrite: sends what stands behind the last expect.
     """
     role.maxBytes = script.maxBytes
     run = Run(script, role, _log)
@@ -49,7 +47,7 @@ async def _perform(role: Role, script: Script) -> None:
         with role.within(script.total, "the script") as expired:
             await run.converse()
             role.checkEmpty()
-            await run.conclude()
+            await run.conclude(lastWrite)
     except TimedOut as error:
         if error is not expired:
             raise
@@ -71,7 +69,7 @@ class ChatClient(ClientRole):
         """
         The script, which has its own limits.
         """
-        await _perform(self, self.script)
+        await _perform(self, self.script, self.write)
 
     def appGreeting(self) -> bytes:
         """
@@ -91,29 +89,27 @@ class ChatServer(ServerRole):
 
     def __init__(self, setting: Setting, deadlines: Deadlines) -> None:
         super().__init__(setting, deadlines)
-        # The client's first bytes, as long as they may begin a foreign protocol; binary ones may
-        # begin with anything.
-        self._start: bytes | None = None if self.script.binary else b""
+        self._start = b""
 
     def dataReceived(self, data: bytes | memoryview) -> None:
         """
-        Cut a client off that speaks another protocol (rule 13): a script would just skip it.
+        Cut a client off that speaks another protocol (rule 13), which a script would just skip;
+        but a binary protocol may begin with anything.
         """
-        if self._start is not None:
-            self._start += bytes(data[:8])
-            for start, what in _FOREIGN.items():
-                if self._start.startswith(start):
-                    self.fail(ForeignProtocol(f"the client {what}", self._start))
-                    return
-            if not any(start.startswith(self._start) for start in _FOREIGN):
-                self._start = None
+        if len(self._start) < _START and not self.script.binary:
+            self._start += bytes(data[:_START])
+            try:
+                rejectForeign(self._start)
+            except ForeignProtocol as error:
+                self.fail(error)
+                return
         super().dataReceived(data)
 
     async def negotiate(self) -> None:
         """
-        The script, which has its own limits.
+        The script, which has its own limits; its last send is the go-ahead.
         """
-        await _perform(self, self.script)
+        await _perform(self, self.script, self.goAheadExactly)
 
     async def meetBackend(self) -> None:
         """
