@@ -27,8 +27,11 @@ PACKAGES = {
     "psql": "postgresql-client",
     "mariadb": "mariadb-client",
     "ipptool": "cups-ipp-utils",
+    "lp": "cups-client",
+    "lpadmin": "cups-client",
+    "lpstat": "cups-client",
+    "kermit": "ckermit",
     "testssl": "testssl.sh",
-    "sslyze": "python3-venv",
     "chat": "ppp",
 }
 
