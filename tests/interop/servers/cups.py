@@ -8,7 +8,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.interop.harness import Daemon, ServerCertificate
+from tests.interop.harness import Daemon, ServerCertificate, run
+
+QUEUE = "snark"
 
 FILES = """\
 SystemGroup root
@@ -22,6 +24,7 @@ TempDir {directory}/state
 ErrorLog {directory}/log
 AccessLog {directory}/access
 PageLog {directory}/page
+FileDevice Yes
 """
 
 CONFIGURATION = """\
@@ -38,12 +41,19 @@ DefaultEncryption {encryption}
   Order allow,deny
   Allow all
 </Location>
+<Policy default>
+  <Limit All>
+    Order deny,allow
+  </Limit>
+</Policy>
 """
 
 
 class CUPS(Daemon):
     """
-    With certificates: TLS by upgrade, 426 without.  Without: no TLS.  No printers.
+    With certificates: TLS by upgrade, 426 without.  Without: no TLS.
+
+    One queue, L{QUEUE}, whose printer takes everything.
     """
 
     packages = ("cups-daemon",)
@@ -72,3 +82,8 @@ class CUPS(Daemon):
     def command(self) -> Sequence[str]:
         configuration, files = self.directory / "cupsd.conf", self.directory / "cups-files.conf"
         return [self.executable, "-f", "-c", str(configuration), "-s", str(files)]
+
+    def populate(self) -> None:
+        tls = [] if self.certificates is None else ["-E"]
+        printer = ["-p", QUEUE, "-v", "file:///dev/null", "-E"]
+        run(["lpadmin", *tls, "-h", f"127.0.0.1:{self.port}", *printer]).expect()

@@ -7,7 +7,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.interop.harness import Daemon, ServerCertificate
+import pymysql
+
+from tests.interop.harness import Daemon, Outcome, ServerCertificate, run
 from tests.interop.servers.mariadb import DATABASE, PASSWORD, TITLE
 
 #: A user of this name for each authentication plugin that the server has.
@@ -31,7 +33,6 @@ skip_name_resolve
 skip_log_bin
 performance_schema = OFF
 innodb_buffer_pool_size = 8M
-innodb_redo_log_capacity = 8M
 innodb_flush_log_at_trx_commit = 0
 {tls}
 """
@@ -46,12 +47,15 @@ auto_generate_certs = OFF
 tls_version =
 caching_sha2_password_auto_generate_rsa_keys = ON"""
 
-#: With the C library that it was built for, and as the same user, who is not root.
-COMMAND = (
-    'mysqld="$1/lib64/ld-linux-x86-64.so.2 --library-path $1/usr/lib/x86_64-linux-gnu '
-    '$1/usr/sbin/mysqld --defaults-file=my.cnf" && $mysqld --initialize-insecure && '
-    "exec $mysqld --init-file=$PWD/init.sql"
+#: Runs a program with the C library that it was built for.
+LOADER = (
+    str(ROOT / "lib64/ld-linux-x86-64.so.2"),
+    "--library-path",
+    str(ROOT / "usr/lib/x86_64-linux-gnu"),
 )
+
+#: Both as the same user, who is not root.
+COMMAND = '"$@" --initialize-insecure && exec "$@" --init-file="$PWD/init.sql"'
 
 
 class MySQL(Daemon):
@@ -93,5 +97,19 @@ class MySQL(Daemon):
             ]
         self.write("init.sql", "\n".join(statements) + "\n")
 
+    def connection(self) -> pymysql.Connection[pymysql.cursors.Cursor]:
+        """
+        One as its administrator.
+        """
+        return pymysql.connect(unix_socket=str(self.socket), user="root")
+
     def command(self) -> Sequence[str]:
-        return ["sh", "-c", COMMAND, "sh", str(ROOT)]
+        server = [*LOADER, self.executable, "--defaults-file=my.cnf"]
+        return ["sh", "-c", COMMAND, "sh", *server]
+
+
+def client(*arguments: str) -> Outcome:
+    """
+    Run MySQL's own client, C{mysql}.
+    """
+    return run([*LOADER, str(ROOT / "usr/bin/mysql"), "--no-defaults", *arguments])

@@ -1,5 +1,5 @@
 """
-Prosody: xmpp-client and xmpp-server, and the DNS server from which it learns where others are.
+Prosody: xmpp-client and xmpp-server.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ storage = "internal"
 authentication = "internal_plain"
 s2s_secure_auth = false
 log = {{ debug = "*console" }}
-unbound = {{ resolvconf = false; hoststxt = false; {resolver} }}
+unbound = {{
+  resolvconf = false;
+  options = {{ ["local-zone:"] = ". static"; ["local-data:"] = "{peer}" }};
+}}
 {tls}
 VirtualHost "{domain}"
 """
@@ -43,8 +46,8 @@ c2s_require_encryption = false
 s2s_require_encryption = false
 allow_unencrypted_plain_auth = true"""
 
-#: Of a domain that is not on this host Prosody learns nothing, and asks nobody in the world.
-RESOLVER = 'forward = {{ "127.0.0.1@{port}" }}; options = {{ ["do-not-query-localhost:"] = "no" }};'
+#: The only thing that it can learn from its resolver, which asks nobody.
+PEER = "_xmpp-server._tcp.{domain}. IN SRV 0 0 {port} localhost."
 
 
 class Prosody(Daemon):
@@ -54,6 +57,8 @@ class Prosody(Daemon):
     One account, L{USER} with L{PASSWORD}.  Another server proves its domain by dialback.
 
     @ivar domain: what it serves.
+    @ivar peer: the domain of another server, and the port on loopback where that is reached; to be
+        set before the start.
     """
 
     packages = ("prosody",)
@@ -67,14 +72,10 @@ class Prosody(Daemon):
         directory: Path,
         certificates: ServerCertificate | None = None,
         domain: str = "test.example",
-        resolver: int = 9,
     ) -> None:
-        """
-        @param resolver: the port on loopback of the DNS server that it asks.
-        """
         super().__init__(directory, certificates)
         self.domain = domain
-        self.resolver = resolver
+        self.peer = ("nobody.test.example", 9)
 
     def configure(self) -> None:
         tls, modules = PLAINTEXT, ""
@@ -85,11 +86,12 @@ class Prosody(Daemon):
                 anchors=self.certificates.anchors,
             )
             modules = '"tls"'
+        peer, port = self.peer
         text = CONFIGURATION.format(
             directory=self.directory,
             domain=self.domain,
             modules=modules,
-            resolver=RESOLVER.format(port=self.resolver),
+            peer=PEER.format(domain=peer, port=port),
             tls=tls,
             **self.ports,
         )
