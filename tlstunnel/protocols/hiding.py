@@ -1,14 +1,19 @@
 """
 Hiding of capabilities that make no sense inside TLS (section 3 of the rules of the dialects).
 
-In server mode the backend knows nothing of TLS and may offer the upgrade a second time.  A
-L{Hiding} removes the offer from its capability lists; it acts on whole lines, waits for no more
-than one, and passes everything from the first line on that it does not expect.  A L{Watch} on the
-other direction ends it with the first command after which no list is to be expected.
+In server mode the backend knows nothing of TLS and may offer the upgrade a second time.  A filter
+of what the backend says removes the offer from its capability lists; it acts on whole lines, waits
+for no more than one, and passes everything from the first line on that it does not expect.  A
+filter of what the client says tells it what is asked, and changes nothing.
+
+There are two such pairs.  Where the lines of a list show themselves, as those of a numeric reply,
+L{ReplyKeyword} is enough, and a L{Watch} ends it with the first command after which no list is to
+be expected.  Where one has to know what was asked, a L{Replies} is told of it by a L{Commands}.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 from zope.interface import implementer
@@ -38,21 +43,22 @@ class LineFilter:
         """
         data = self._partial + data
         self._partial = b""
-        passed = b""
-        while data and not self._stopped:
-            line, end, rest = data.partition(b"\n")
-            if not end:
-                if len(data) <= LONGEST:
-                    self._partial = data
-                    return passed
+        passed: list[bytes] = []
+        start = 0
+        while start < len(data) and not self._stopped:
+            end = data.find(b"\n", start)
+            if (len(data) if end < 0 else end) - start > LONGEST:
                 self.stop()
-                break
-            data = rest
-            passed += self.line(line + end)
+            elif end < 0:
+                self._partial = data[start:]
+                return b"".join(passed)
+            else:
+                passed.append(self.line(data[start : end + 1]))
+                start = end + 1
         if self._stopped:
             self.done = True
-            passed += self.held() + data
-        return passed
+            passed += self.held(), data[start:]
+        return b"".join(passed)
 
     def line(self, line: bytes) -> bytes:
         """
@@ -71,6 +77,13 @@ class LineFilter:
         Pass all that follows.
         """
         self._stopped = True
+
+    @property
+    def isStopped(self) -> bool:
+        """
+        Whether all that follows passes.
+        """
+        return self._stopped
 
     def flush(self) -> bytes:
         """
@@ -167,6 +180,139 @@ class Watch(LineFilter):
         words = line.split(None, self._word + 1)
         if len(words) <= self._word or words[self._word].upper() not in self._harmless:
             self.stop()
+        return line
+
+    def flush(self) -> bytes:
+        """
+        Nothing is ever kept back.
+        """
+        return b""
+
+
+class Replies(LineFilter):
+    """
+    What the backend says, to be understood with what the client asked.
+    """
+
+    def asked(self, words: list[bytes]) -> None:
+        """
+        The client sent a line.
+
+        @param words: its first two words, and the rest.
+        """
+
+
+class OrderedReplies(Replies):
+    """
+    Replies that come in the order of their commands.
+    """
+
+    #: Commands that may await their replies at the same time; a client that sends more has no use
+    #: for lists.
+    most = 64
+
+    def __init__(self, conversing: Iterable[bytes], awaited: Iterable[bytes] = ()) -> None:
+        """
+        @param conversing: the commands, in upper case, after which the client's lines are no
+            commands until the reply has come: those of authentication.
+        @param awaited: the commands whose replies come unasked: that of the greeting.
+        """
+        super().__init__()
+        self._conversing = frozenset(conversing)
+        self._awaited = deque(awaited)
+
+    @property
+    def command(self) -> bytes:
+        """
+        The command that is answered next, in upper case; empty if there is none.
+        """
+        return self._awaited[0] if self._awaited else b""
+
+    def answered(self) -> None:
+        """
+        The reply to L{command} is complete.
+        """
+        if self._awaited:
+            self._awaited.popleft()
+
+    def asked(self, words: list[bytes]) -> None:
+        """
+        Await a reply.
+        """
+        if self._awaited and self._awaited[-1] in self._conversing:
+            return
+        self._awaited.append(words[0].upper() if words else b"")
+        if len(self._awaited) > self.most:
+            self.stop()
+
+
+class DottedLists(OrderedReplies):
+    """
+    Replies of which some are a list that ends in a line with a dot, from which lines that begin
+    with a keyword are dropped.
+    """
+
+    def __init__(self, keyword: bytes, conversing: Iterable[bytes]) -> None:
+        super().__init__(conversing)
+        self._keyword = keyword
+        self._inList = False
+
+    def line(self, line: bytes) -> bytes:
+        """
+        Nothing, if C{line} is the keyword in a list.
+        """
+        words = line.split(None, 1)
+        if not self._inList:
+            self.status(line, words[0].upper() if words else b"")
+        elif words == [b"."]:
+            self._inList = False
+        elif words and words[0].upper() == self._keyword:
+            return b""
+        return line
+
+    def status(self, line: bytes, code: bytes) -> None:
+        """
+        A reply begins: say what it is by L{listBegins}, L{answered} or L{stop}.
+
+        @param code: its first word, in upper case.
+        """
+        self.stop()
+
+    def listBegins(self) -> None:
+        """
+        What follows is such a list.
+        """
+        self._inList = True
+        self.answered()
+
+
+class Commands(LineFilter):
+    """
+    Tells a L{Replies} of each of the client's lines, which pass at once and unchanged.
+    """
+
+    def __init__(self, replies: Replies) -> None:
+        super().__init__()
+        self._replies = replies
+
+    def feed(self, data: bytes) -> bytes:
+        """
+        Pass C{data} at once, and look at the lines it completes.
+        """
+        if self._replies.isStopped:
+            self.stop()
+        super().feed(data)
+        if self._stopped:
+            self._replies.stop()
+            self.done = True
+            self._partial = b""
+        return data
+
+    def line(self, line: bytes) -> bytes:
+        """
+        One line of the client's.
+        """
+        self._replies.asked(line.split(None, 2))
         return line
 
     def flush(self) -> bytes:
