@@ -18,11 +18,16 @@ BUILT_IN = {
     "none": ("implicit", "implicit"),
     "smtp": ("smtp", "smtp"),
     "lmtp": ("smtp", "lmtp"),
+    "postgresql": ("postgresql", "postgresql"),
+    "imap": ("imap", "imap"),
 }
 
 #: Their other names.
 ALIASES = {
     "submission": "smtp",
+    "postgres": "postgresql",
+    "pgsql": "postgresql",
+    "imap4": "imap",
 }
 
 

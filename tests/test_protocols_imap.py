@@ -1,0 +1,390 @@
+"""
+The imap dialect.
+"""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.roles import (
+    OURS,
+    Assertions,
+    ClientRules,
+    ServerRules,
+    client,
+    filtered,
+    inside,
+    said,
+    server,
+    split,
+)
+from tlstunnel.errors import (
+    BackendRefused,
+    Malformed,
+    Oversize,
+    PreAuthenticated,
+    Quit,
+    Refused,
+    TooManyErrors,
+    TunnelError,
+)
+from tlstunnel.protocols.hiding import Commands
+from tlstunnel.protocols.imap import Capabilities, imap
+from tlstunnel.testing.memory import Driver
+
+GREETING = b"* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] ready\r\n"
+GO = b"t1 OK Begin TLS negotiation now\r\n"
+OFFER = b"* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] " + OURS + b" ready\r\n"
+CLIENT = [("S", GREETING), ("C", b"t1 STARTTLS\r\n"), ("S", GO)]
+SERVER = [
+    ("S", OFFER),
+    ("C", b"a CAPABILITY\r\n"),
+    ("S", b"* CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED\r\na OK done\r\n"),
+    ("C", b"b STARTTLS\r\n"),
+    ("S", b"b OK Begin TLS negotiation now\r\n"),
+]
+BACKEND = b"* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] Dovecot ready.\r\n"
+
+
+class ClientTests(ClientRules, SynchronousTestCase):
+    """
+    Mode -c.
+    """
+
+    dialect = imap
+    clientDialogue = CLIENT
+    greeting = b"* OK server.example.org ready\r\n"
+
+    def test_greetingsThatWillDo(self) -> None:
+        """
+        Any that says OK; its words do not matter.
+        """
+        for greeting in (b"* OK\r\n", b"* ok hello\n", b"* OK [ALERT] \xe9\r\n", b"* OK  {x}\r\n"):
+            driver = client(imap)
+            self.assertEqual(said(driver, greeting), b"t1 STARTTLS\r\n", greeting)
+
+    def test_greetingsThatWillNot(self) -> None:
+        """
+        Each has its name.
+        """
+        for greeting, error in (
+            (b"* PREAUTH welcome\r\n", PreAuthenticated),
+            (b"* preauth\r\n", PreAuthenticated),
+            (b"* BYE overloaded\r\n", Refused),
+            (b"* OKAY\r\n", Malformed),
+            (b"* NO\r\n", Malformed),
+            (b"*OK ready\r\n", Malformed),
+            (b" * OK ready\r\n", Malformed),
+            (b"t1 OK ready\r\n", Malformed),
+            (b"OK ready\r\n", Malformed),
+            (b"+ OK\r\n", Malformed),
+            (b"+OK ready\r\n", Malformed),
+            (b"\r\n", Malformed),
+            (b"* OK {12}\r\n", Malformed),
+            (b"* OK a\rb\r\n", Malformed),
+            (b"* OK a\0b\r\n", Malformed),
+            (b"* OK " + b"x" * 8192 + b"\r\n", Oversize),
+        ):
+            driver = client(imap)
+            driver.network.feed(greeting)
+            self.assertFailed(driver, error)
+            self.assertEqual(driver.network.written, b"", greeting)
+
+    def test_completionsThatWillDo(self) -> None:
+        """
+        Untagged lines before it are dropped, also such as an attacker would like to show.
+        """
+        for answer in (
+            b"t1 OK\r\n",
+            b"t1 ok [X] go\n",
+            b'* 3 EXISTS\r\n* OK [ALERT] call this number\r\n* LIST () "/" x\r\nt1 OK go\r\n',
+        ):
+            driver = client(imap)
+            driver.network.feed(GREETING)
+            driver.network.feed(answer)
+            self.assertSwitched(driver)
+
+    def test_completionsThatWillNot(self) -> None:
+        """
+        A refusal, and everything that is none of ours.
+        """
+        for answer, error in (
+            (b"t1 NO not now\r\n", Refused),
+            (b"t1 BAD what\r\n", Refused),
+            (b"t1 bad\r\n", Refused),
+            (b"* BYE\r\n", Refused),
+            (b"* PREAUTH\r\nt1 OK\r\n", PreAuthenticated),
+            (b"t10 OK go\r\n", Malformed),
+            (b"t OK go\r\n", Malformed),
+            (b"T1 OK go\r\n", Malformed),
+            (b"t1 OKAY go\r\n", Malformed),
+            (b"t1\r\n", Malformed),
+            (b"+ go on\r\n", Malformed),
+            (b"OK go\r\n", Malformed),
+            (b"* OK {3}\r\nt1 OK\r\n", Malformed),
+            (b"t1 OK {0}\r\n", Malformed),
+            (b"* \r\n" * 128, Oversize),
+        ):
+            driver = client(imap)
+            driver.network.feed(GREETING)
+            driver.network.feed(answer)
+            self.assertFailed(driver, error)
+
+    def test_aServerMaySpeakFirstInsideTLSWhereThatIsAskedFor(self) -> None:
+        """
+        The option relaxes the silence, and the app gets what was said after its greeting.
+        """
+        driver = inside(client(imap, "unsolicited"), CLIENT)
+        driver.network.feed(b"* OK still here\r\n")
+        self.assertIsNone(driver.error)
+        self.assertEqual(driver.plain.written, self.greeting + b"* OK still here\r\n")
+
+    @settings(deadline=None)
+    @given(st.binary(max_size=60))
+    def test_noGarbageIsMistakenForConsent(self, garbage: bytes) -> None:
+        """
+        Whatever a server says, the switch is reached by our tag and OK only.
+        """
+        driver = client(imap)
+        driver.network.feed(GREETING)
+        driver.network.feed(garbage)
+        driver.network.end()
+        self.assertEqual(driver.plain.written, b"")
+        if b"t1 ok" not in garbage.lower():
+            self.assertIsInstance(driver.error, TunnelError)
+
+
+class ServerTests(ServerRules, SynchronousTestCase):
+    """
+    Mode -s, up to the switch.
+    """
+
+    dialect = imap
+    serverDialogue = SERVER
+    backendGreeting = BACKEND
+    needsTLS = b"x LOGIN user password\r\n"
+
+    def test_answers(self) -> None:
+        """
+        The table of what is answered to what.
+        """
+        for line, answer in (
+            (b"a1 capability", b"* CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED\r\na1 OK done\r\n"),
+            (b"a1 NOOP", b"a1 OK done\r\n"),
+            (b'a1 ID ("name" "x")', b"* ID NIL\r\na1 OK done\r\n"),
+            (b"a1 ID NIL", b"* ID NIL\r\na1 OK done\r\n"),
+            (b"a1 starttls", b"a1 OK Begin TLS negotiation now\r\n"),
+            (b". STARTTLS", b". OK Begin TLS negotiation now\r\n"),
+            (b"a1 LOGIN a b", b"a1 NO [PRIVACYREQUIRED] STARTTLS first\r\n"),
+            (b"a1 authenticate PLAIN AGEAYg==", b"a1 NO [PRIVACYREQUIRED] STARTTLS first\r\n"),
+            (b"a1 SELECT INBOX", b"a1 BAD STARTTLS first\r\n"),
+            (b"a1 XYZZY", b"a1 BAD STARTTLS first\r\n"),
+            (b"a1 STARTTLS now", b"a1 BAD syntax\r\n"),
+            (b"a1 NOOP x", b"a1 BAD syntax\r\n"),
+            (b"a1", b"* BAD syntax\r\n"),
+            (b"", b"* BAD syntax\r\n"),
+            (b"* STARTTLS", b"* BAD syntax\r\n"),
+            (b"+ STARTTLS", b"* BAD syntax\r\n"),
+            (b" STARTTLS", b"* BAD syntax\r\n"),
+            (b'a"b STARTTLS', b"* BAD syntax\r\n"),
+            (b"a\xe91 STARTTLS", b"* BAD syntax\r\n"),
+        ):
+            driver = server(imap)
+            self.assertEqual(said(driver, line + b"\r\n"), answer, line)
+            self.assertIsNone(driver.error)
+
+    def test_aClientThatLeavesIsLetGo(self) -> None:
+        """
+        LOGOUT ends the connection, and nobody regards that as an attack.
+        """
+        driver = server(imap)
+        answer = said(driver, b"a LOGOUT\r\n")
+        self.assertEqual(answer, b"* BYE tunnel.example.net\r\na OK done\r\n")
+        self.assertFailed(driver, Quit)
+
+    def test_aLiteralEndsTheConnection(self) -> None:
+        """
+        What follows it is no command, and must not be read as one.
+        """
+        for line in (b"a LOGIN {4}", b"a LOGIN {4+}", b"a STARTTLS {8+}", b"a X ~{8}"):
+            driver = server(imap)
+            answer = said(driver, line + b"\r\nb STARTTLS\r\n")
+            self.assertEqual(answer, b"a BAD literals not accepted before STARTTLS\r\n")
+            self.assertFailed(driver, Malformed)
+
+    def test_threeSyntaxErrorsEndTheConnection(self) -> None:
+        """
+        And the client is told.
+        """
+        driver = server(imap)
+        answer = said(driver, b"\r\n\r\n\r\n")
+        self.assertEqual(answer, b"* BAD syntax\r\n" * 2 + b"* BYE too many errors\r\n")
+        self.assertFailed(driver, TooManyErrors)
+
+
+class BackendTests(Assertions, SynchronousTestCase):
+    """
+    Mode -s, behind the switch.
+    """
+
+    dialect = imap
+
+    def meet(self, *options: str) -> Driver:
+        """
+        A tunnel that has met its backend.
+        """
+        driver = inside(server(imap, *options), SERVER)
+        driver.plain.feed(BACKEND)
+        self.assertEqual(driver.stage, "relay")
+        return driver
+
+    def test_backendsThatCannotBeServed(self) -> None:
+        """
+        Nothing of what they say reaches the client.
+        """
+        for greeting in (b"* PREAUTH hi\r\n", b"* BYE full\r\n", b"* OKAY\r\n", b"220 mx\r\n"):
+            driver = inside(server(imap), SERVER)
+            driver.plain.feed(greeting)
+            self.assertIsInstance(driver.error, BackendRefused)
+            self.assertEqual(driver.network.written, b"")
+
+    def test_aLongGreetingIsSwallowed(self) -> None:
+        """
+        A list of capabilities can be long.
+        """
+        driver = inside(server(imap), SERVER)
+        driver.plain.feed(b"* OK [CAPABILITY " + b"X" * 5000 + b"] ready\r\n")
+        self.assertEqual(driver.stage, "relay")
+
+    def exchange(self, driver: Driver, asked: bytes, answered: bytes) -> bytes:
+        """
+        What the client gets of an answer.
+        """
+        driver.network.feed(asked)
+        self.assertEqual(driver.plain.takeWritten(), asked)
+        driver.plain.feed(answered)
+        return driver.network.takeWritten()
+
+    def test_hiding(self) -> None:
+        """
+        STARTTLS is taken out of lists of capabilities, and nothing else out of anything.
+        """
+        for answer, passed in (
+            (
+                b"* CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED\r\na OK x\r\n",
+                b"* CAPABILITY IMAP4rev1 LOGINDISABLED\r\na OK x\r\n",
+            ),
+            (b"* capability starttls A\r\n", b"* capability A\r\n"),
+            (b"* CAPABILITY A STARTTLS\r\n", b"* CAPABILITY A\r\n"),
+            (b"* CAPABILITY A STARTTLS STARTTLS\n", b"* CAPABILITY A\n"),
+            (b"* CAPABILITY STARTTLSX XSTARTTLS\r\n", b"* CAPABILITY STARTTLSX XSTARTTLS\r\n"),
+            (b"* OK [CAPABILITY A StartTLS B] STARTTLS\r\n", b"* OK [CAPABILITY A B] STARTTLS\r\n"),
+            (b"* OK [CAPABILITY A STARTTLS] hi\r\n", b"* OK [CAPABILITY A] hi\r\n"),
+            (b"a NO [CAPABILITY A STARTTLS] no\r\n", b"a NO [CAPABILITY A] no\r\n"),
+            (b"a OK STARTTLS\r\n", b"a OK STARTTLS\r\n"),
+            (b"* OK [ALERT] use STARTTLS now\r\n", b"* OK [ALERT] use STARTTLS now\r\n"),
+            (b'* ID ("x" " STARTTLS ")\r\n', b'* ID ("x" " STARTTLS ")\r\n'),
+            (b"+ STARTTLS\r\n", b"+ STARTTLS\r\n"),
+        ):
+            self.assertEqual(self.exchange(self.meet(), b"a X\r\n", answer), passed, answer)
+
+    def test_loginDisabledIsHiddenOnRequest(self) -> None:
+        """
+        Only then.
+        """
+        answer = b"* CAPABILITY IMAP4rev1 LOGINDISABLED STARTTLS ID\r\n"
+        passed = self.exchange(self.meet("hide-logindisabled"), b"a CAPABILITY\r\n", answer)
+        self.assertEqual(passed, b"* CAPABILITY IMAP4rev1 ID\r\n")
+
+    def test_hidingGoesOnUntilSomebodyIsAuthenticated(self) -> None:
+        """
+        Through failures, and through the reply to the attempt that succeeds.
+        """
+        offer = b"* CAPABILITY STARTTLS\r\n"
+        hidden = b"* CAPABILITY\r\n"
+        driver = self.meet()
+        self.assertEqual(self.exchange(driver, b"a LOGIN u v\r\n", offer), hidden)
+        self.exchange(driver, b"", b"a NO [AUTHENTICATIONFAILED] wrong\r\n")
+        self.assertEqual(self.exchange(driver, b"b CAPABILITY\r\n", offer), hidden)
+        self.exchange(driver, b"c AUTHENTICATE PLAIN\r\n", b"+ \r\n")
+        self.assertEqual(
+            self.exchange(driver, b"AGEAYg==\r\n", b"c OK [CAPABILITY STARTTLS X] welcome\r\n"),
+            b"c OK [CAPABILITY X] welcome\r\n",
+        )
+        self.assertEqual(self.exchange(driver, b"d CAPABILITY\r\n", offer), offer)
+
+    def test_hidingGivesUpAtWhatItDoesNotExpect(self) -> None:
+        """
+        From there on everything passes unseen: a literal, data of a mailbox, a very long line.
+        """
+        offer = b"* CAPABILITY STARTTLS\r\n"
+        for answer in (
+            b"* OK {22}\r\n",
+            b"* FLAGS ()\r\n",
+            b"* 1 FETCH (BODY {5}\r\n",
+            b"* OK " + b"x" * 8300 + b"\r\n",
+            b"\r\n",
+            b"a FOO\r\n",
+        ):
+            driver = self.meet()
+            self.assertEqual(self.exchange(driver, b"a X\r\n", answer + offer), answer + offer)
+
+    def test_filtersAreGoneOnceSomebodyIsAuthenticated(self) -> None:
+        """
+        The relay is not slowed down by what has nothing to do any more.
+        """
+        driver = self.meet()
+        self.exchange(driver, b"a LOGIN u v\r\n", b"a OK done\r\n")
+        self.exchange(driver, b"b NOOP\r\n", b"b OK done\r\n")
+        self.assertEqual(driver.network.speaker.filters, [])
+        self.assertEqual(driver.plain.speaker.filters, [])
+
+
+WORDS = st.lists(
+    st.sampled_from(
+        b"a b * + OK NO CAPABILITY [CAPABILITY STARTTLS ] starttls {3} LOGIN x EXISTS".split()
+    ),
+    max_size=8,
+).map(b" ".join)
+LINES = st.lists(st.one_of(WORDS, st.binary(max_size=12)), max_size=8).map(b"\r\n".join)
+
+
+class HidingTests(SynchronousTestCase):
+    """
+    The filters as such.
+    """
+
+    @settings(deadline=None)
+    @given(LINES)
+    def test_onlyTheKeywordIsEverMissing(self, data: bytes) -> None:
+        """
+        Whatever comes, nothing else is lost, and nothing is moved.
+        """
+        passed = filtered(Capabilities([b"STARTTLS"]), [data])
+        at = 0
+        for byte in data:
+            if passed[at : at + 1] == bytes([byte]):
+                at += 1
+        self.assertEqual(at, len(passed))
+        missing = len(data) - len(passed)
+        self.assertEqual(missing % len(b" STARTTLS"), 0)
+        self.assertLessEqual(missing // len(b" STARTTLS"), data.upper().count(b" STARTTLS"))
+
+    @settings(deadline=None)
+    @given(LINES, LINES)
+    def test_anySplitGivesTheSame(self, asked: bytes, answered: bytes) -> None:
+        """
+        In both directions.
+        """
+        results = set()
+        for pieces in [(answered,), *split(answered)]:
+            hiding = Capabilities([b"STARTTLS"])
+            self.assertEqual(filtered(Commands(hiding), [asked]), asked)
+            results.add(filtered(hiding, pieces))
+        for pieces in split(asked):
+            hiding = Capabilities([b"STARTTLS"])
+            self.assertEqual(filtered(Commands(hiding), pieces), asked)
+            results.add(filtered(hiding, [answered]))
+        self.assertEqual(len(results), 1)
