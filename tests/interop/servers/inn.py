@@ -1,5 +1,5 @@
 """
-INN: nntp, by its reader daemon nnrpd alone.
+INN: nntp, by its reader daemon nnrpd alone, or behind the transit daemon innd as it usually is.
 """
 
 from __future__ import annotations
@@ -32,9 +32,25 @@ hismethod: hisv6
 enableoverview: true
 ovmethod: tradindexed
 readerswhenstopped: true
-spoolfirst: true
 nnrpdloadlimit: 0
 {tls}
+"""
+
+#: Without a transit daemon, articles that are posted wait in a directory.
+ALONE = """\
+spoolfirst: true
+"""
+
+#: The transit daemon hands readers over at their MODE READER, which only peers have to say.
+TRANSIT = """\
+bindaddress: 127.0.0.1
+noreader: false
+"""
+
+PEERS = """\
+peer test {
+    hostname: "127.0.0.1"
+}
 """
 
 STARTTLS = """\
@@ -108,6 +124,8 @@ class NNRPD(Daemon):
     user = NEWS
     needsRoot = True
 
+    settings = ALONE
+
     def command(self) -> Sequence[str]:
         configuration = str(self.directory / "readers.conf")
         return [self.executable, "-D", "-f", "-p", str(self.port), "-c", configuration]
@@ -124,10 +142,13 @@ class NNRPD(Daemon):
                 key=self.certificates.key,
             )
             readers = STRANGERS.format() + READERS.format(requirement="require_encryption: true")
-        self.write("inn.conf", CONFIGURATION.format(directory=self.directory, tls=tls))
+        configuration = CONFIGURATION.format(directory=self.directory, tls=tls)
+        self.write("inn.conf", configuration + self.settings)
         self.write("readers.conf", readers)
         self.write("storage.conf", STORAGE)
-        self.write("db/active", f"{GROUP} 0000000001 0000000001 y\n")
+        counters = "0000000000 0000000001"
+        system = [f"{name} {counters} n\n" for name in ("control", "control.cancel", "junk")]
+        self.write("db/active", f"{GROUP} 0000000001 0000000001 y\n" + "".join(system))
         self.write("db/active.times", "")
         self.write("db/newsgroups", f"{GROUP}\tAbout tunnels\n")
         article = self.directory / "spool" / "articles" / GROUP.replace(".", "/") / "1"
@@ -138,13 +159,50 @@ class NNRPD(Daemon):
 
     def populate(self) -> None:
         """
-        Index the article; its own program insists on being the news account, as the server is.
+        Index the article.
+        """
+        self.runAsNews("makehistory", "-O")
+
+    def runAsNews(self, *command: str) -> None:
+        """
+        Run one of INN's programs, which insist on being the news account as the server is.
         """
         subprocess.run(
-            ["/usr/lib/news/bin/makehistory", "-O"],
+            [f"/usr/lib/news/bin/{command[0]}", *command[1:]],
+            cwd=self.directory / "db",
             env={**os.environ, **self.environment()},
             user=NEWS,
             group=pwd.getpwnam(NEWS).pw_gid,
             check=True,
             capture_output=True,
         )
+
+
+class INND(NNRPD):
+    """
+    The same behind the transit daemon: STARTTLS is there after MODE READER only, and an article
+    that is posted can be read.
+    """
+
+    title = "INN innd"
+    program = "/usr/lib/news/bin/innd"
+
+    settings = TRANSIT
+
+    def configure(self) -> None:
+        super().configure()
+        self.write("newsfeeds", "ME:*::\n")
+        self.write("incoming.conf", PEERS)
+        self.write("control.ctl", "all:*:*:drop\n")
+        self.write("expire.ctl", "/remember/:11\n")
+        self._giveAway(NEWS)
+        super().populate()
+        self.runAsNews("makedbz", "-i", "-o")
+
+    def command(self) -> Sequence[str]:
+        return [self.executable, "-f", "-d", "-P", str(self.port)]
+
+    def populate(self) -> None:
+        """
+        The article was indexed before.
+        """
