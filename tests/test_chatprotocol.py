@@ -407,7 +407,7 @@ def makeRole(vector: Vector, clock: Clock) -> ClientRole | ServerRole:
     """The role that plays the vector's script."""
     us = b"mail.example.org" if vector.mode == "server" else b"client.example.net"
     settings = Settings(vector.mode, Values(b"mail.example.org", us), vector.strict)
-    dialect = chatDialect(parseScript(vector.script, "t.chat", settings))
+    dialect = chatDialect(lambda: parseScript(vector.script, "t.chat", settings))
     role = dialect.server if vector.mode == "server" else dialect.client
     return role(Setting(), Deadlines(clock))
 
@@ -569,7 +569,8 @@ class Runs(SynchronousTestCase):
 
     def test_noTimeoutLeavesTheTotal(self) -> None:
         """C{-t 0} does not lift it."""
-        dialect = chatDialect(parseScript(b"a", "t", Settings("server", timeout=None)))
+        settings = Settings("server", timeout=None)
+        dialect = chatDialect(lambda: parseScript(b"a", "t", settings))
         clock = Clock()
         role = dialect.server(Setting(), Deadlines(clock))
         Wire(clock, role)

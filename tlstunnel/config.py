@@ -121,7 +121,7 @@ class Prepared:
         self._contexts: dict[tuple[Anchors | None, tuple[bytes, ...]], tls.SSLContext] = {}
         self.expected = tunnel.remoteID
         if tunnel.mode is Mode.CLIENT and self.expected is None:
-            self.expected = _identityOfRemote(tunnel.remote)
+            self.expected = identityOfRemote(tunnel.remote)
         self.setting = Setting(
             ourName=_ourName(tunnel.localID),
             peerName=_peerName(tunnel),
@@ -200,7 +200,7 @@ def _checkResolves(remote: Sequence[Address]) -> None:
                 ) from None
 
 
-def _identityOfRemote(remote: Sequence[Address]) -> Identity | None:
+def identityOfRemote(remote: Sequence[Address]) -> Identity | None:
     """
     Who must be at the other end where -R does not say it: the host named in -r.
     """
@@ -255,5 +255,5 @@ def _peerName(tunnel: Tunnel) -> bytes:
     """
     What the app is told whom it speaks to.
     """
-    remote = tunnel.remoteID or _identityOfRemote(tunnel.remote)
+    remote = tunnel.remoteID or identityOfRemote(tunnel.remote)
     return remote.domain.lstrip(".").encode() if remote is not None else b"tlstunnel"

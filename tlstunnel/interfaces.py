@@ -24,8 +24,16 @@ class IDialect(Interface):
     )
     alpn = Attribute("L{tuple} of L{bytes}: the registered ALPN ids (RFC 7301).")
     options = Attribute("L{dict}: what --dialect-option takes for it, each with its explanation.")
+    notices = Attribute("L{tuple} of L{str}: what the log should say about it at start-up.")
     client = Attribute("Subclass of L{tlstunnel.protocols.base.ClientRole}.")
     server = Attribute("Subclass of L{tlstunnel.protocols.base.ServerRole}.")
+
+    def renewed() -> IDialect:
+        """
+        Make it again from what it was made from, at a reload; usually it is the same.
+
+        @raise tlstunnel.errors.ConfigurationError: if that has become wrong; the old one stays.
+        """
 
 
 class IFilter(Interface):

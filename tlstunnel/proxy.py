@@ -124,7 +124,7 @@ class Pair:
         self._attach(role, self.network)
         with self._within(limits.greeting, "the greeting"):
             await role.readGreeting()
-        with self._within(limits.negotiation, "the negotiation"):
+        with self._within(role.total or limits.negotiation, "the negotiation"):
             await role.negotiate()
         with self._within(limits.handshake, "the TLS handshake"):
             await role.switch(creator)
@@ -149,7 +149,7 @@ class Pair:
         self._attach(role, self.network)
         if role.earlyDial:
             await self._dialBackend(role)
-        with self._within(limits.negotiation, "the negotiation"):
+        with self._within(role.total or limits.negotiation, "the negotiation"):
             await role.negotiate()
         if role.inClear:
             await self._forward(role)

@@ -5,6 +5,7 @@ The service of one tunnel: listening, and stopping in order.
 from __future__ import annotations
 
 import resource
+from dataclasses import replace
 from typing import Any
 
 from twisted.application.service import Service
@@ -80,6 +81,7 @@ class TunnelService(Service):
         super().startService()
         self._reactor.callWhenRunning(signals.install, self._reactor, self.reload, self.hurry)
         tunnel = self.tunnel
+        self._notice()
         for port in self._ports:
             port.startListening()
             self._log.info(
@@ -91,6 +93,10 @@ class TunnelService(Service):
                 localID=str(tunnel.localID) if tunnel.localID else "nobody",
                 whom=self._whom(),
             )
+
+    def _notice(self) -> None:
+        for notice in self.tunnel.dialect.notices:
+            self._log.warn("{notice}", notice=notice)
 
     def _whom(self) -> str:
         assert self.factory is not None
@@ -137,11 +143,14 @@ class TunnelService(Service):
         """
         assert self.factory is not None
         try:
-            self.factory.prepared = self.tunnel.prepare()
+            tunnel = replace(self.tunnel, dialect=self.tunnel.dialect.renewed())
+            self.factory.prepared = tunnel.prepare()
         except ConfigurationError as error:
             self._log.error("not reloaded, the old state stays: {error}", error=str(error))
         else:
+            self.tunnel = tunnel
             self._log.info("reloaded identities and trust")
+            self._notice()
 
     def _closeQuiet(self, factory: ProxyFactory, before: dict[Any, tuple[int, int]]) -> None:
         """

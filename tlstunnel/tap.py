@@ -1,13 +1,13 @@
 """
 The command line of a tunnel, for C{tlstunnel} and for C{twistd tlstunnel}.
 
-Options become a L{Tunnel} here, and nothing is read or bound.
+Options become a L{Tunnel} here; nothing is bound, and nothing is read but a chat script.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,12 +16,16 @@ from twisted.python import usage
 
 from tlstunnel import __version__
 from tlstunnel.address import parseAddress
-from tlstunnel.config import Limits, Mode, Tunnel, checkRemoteID
+from tlstunnel.chat import Settings
+from tlstunnel.chatescapes import Values
+from tlstunnel.chatoptions import makeScript, readFile, readyScripts
+from tlstunnel.config import Limits, Mode, Tunnel, checkRemoteID, identityOfRemote
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity import Identity, Selector
 from tlstunnel.interfaces import IDialect
 from tlstunnel.pool import Pool, defaultPool
 from tlstunnel.protocols import registry
+from tlstunnel.protocols.chat import chatDialect
 
 _T = TypeVar("_T")
 
@@ -70,6 +74,12 @@ Identities (domain, or user@domain):
 
 Protocol:
       --starttls NAME        upgrade to TLS as this protocol does
+      --chat FILE|NAME       upgrade as this chat(8) script has it; NAME is a ready script:
+                             {scripts}
+      --chat-strict          with hyphens and keywords as chat(8) has them
+      --chat-files           with @file read, at start-up
+      -- [-t N] [-T S] [-U S] [-e] [-E] [-v] -f FILE | EXPECT SEND ...
+                             the same, as chat(8) is called
       --dialect-option WORD  an option of that protocol; see --list-protocols
       --list-protocols       show all protocols and their options
       --alpn ID[,ID...]      ALPN ids to offer or select, instead of the protocol's own
@@ -98,6 +108,8 @@ class Options(usage.Options):
         ["skip-resolve", None, "start even if a host in --remote does not resolve now"],
         ["any-name", None, "with -s, also serve clients that ask for a name we do not have"],
         ["require-alpn", None, "with -s, refuse clients that offer no ALPN"],
+        ["chat-strict", None, "read the chat script as chat(8) does"],
+        ["chat-files", None, "let @file in the chat script send a file"],
         ["list-protocols", None, "show all protocols and their options"],
     ]
     optParameters = [
@@ -106,6 +118,7 @@ class Options(usage.Options):
         ["pool", None, None, "where identities and trust are kept"],
         ["trust", None, None, "whom to believe about remote identities"],
         ["starttls", None, "none", "upgrade to TLS as this protocol does"],
+        ["chat", None, None, "upgrade to TLS as this chat(8) script has it"],
         ["alpn", None, None, "ALPN ids to offer or select"],
         ["minimum-tls", None, "1.2", "the lowest version of TLS"],
         *([name, None, None, meaning] for name, _, _, meaning in _LIMITS),
@@ -117,6 +130,18 @@ class Options(usage.Options):
         self["local"] = []
         self["remote"] = []
         self["dialect-option"] = []
+        self["chat-words"] = []
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Like Twisted's, but what stands behind C{--} is a chat script, and not for us to read.
+        """
+        words = list(sys.argv[1:] if options is None else options)
+        if "--" in words:
+            at = words.index("--")
+            self["chat-words"] = words[at + 1 :]
+            words = words[:at]
+        super().parseOptions(words)
 
     def opt_local(self, address: str) -> None:
         """
@@ -157,7 +182,12 @@ class Options(usage.Options):
             + f"{meaning} (default: {getattr(defaults, field):g})\n"
             for name, field, unit, meaning in _LIMITS
         )
-        return _HELP.format(program=self.program, pool=defaultPool().path, limits=limits)
+        return _HELP.format(
+            program=self.program,
+            pool=defaultPool().path,
+            scripts=", ".join(readyScripts()),
+            limits=limits,
+        )
 
     def getSynopsis(self) -> str:
         """
@@ -200,14 +230,15 @@ class Options(usage.Options):
         parse: Callable[[str], Identity | Selector] = (
             Selector.parse if mode is Mode.SERVER else Identity.parse
         )
-        dialect = self._dialect()
+        remoteID = _optional("--remote-id", parse, self["remote-id"])
+        dialect = self._dialect(mode, localID, remoteID)
         tunnel = Tunnel(
             mode=mode,
             local=tuple(self["local"]),
             remote=tuple(self["remote"]),
             dialect=dialect,
             localID=localID,
-            remoteID=_optional("--remote-id", parse, self["remote-id"]),
+            remoteID=remoteID,
             pool=Pool(Path(self["pool"])) if self["pool"] else defaultPool(),
             trust=self["trust"] or "",
             alpn=_alpn(self["alpn"]),
@@ -222,8 +253,26 @@ class Options(usage.Options):
             checkRemoteID(tunnel)
         return tunnel
 
-    def _dialect(self) -> IDialect:
-        return registry.find(self["starttls"])
+    def _dialect(
+        self, mode: Mode, localID: Identity | None, remoteID: Identity | Selector | None
+    ) -> IDialect:
+        if self["chat"] is None and not self["chat-words"]:
+            return registry.find(self["starttls"])
+        if self["starttls"] != "none":
+            raise ConfigurationError(
+                "--starttls, --chat", "both were given", "say in one way how to upgrade to TLS"
+            )
+        peer = remoteID or identityOfRemote(self["remote"])
+        settings = Settings(
+            mode=mode.value,
+            values=Values(
+                t=(peer.domain.lstrip(".").encode() or None) if peer else None,
+                u=localID.domain.encode() if localID else None,
+            ),
+            strict=bool(self["chat-strict"]),
+            readFile=readFile if self["chat-files"] else None,
+        )
+        return chatDialect(lambda: makeScript(self["chat"], self["chat-words"], settings))
 
     def _dialectOptions(self, dialect: IDialect) -> frozenset[str]:
         for word in self["dialect-option"]:

@@ -86,12 +86,14 @@ class Role(Conversation):
 
     @ivar directStart: whether TLS bytes may follow the last message in the same segment, because
         the protocol knows no go-ahead (rule 3); what follows is left in the socket for OpenSSL.
+    @ivar total: seconds for L{negotiate}, where that is not for the tunnel's limits to say.
     @ivar plain: the conversation on the plain leg.
     @ivar toPlain: filters of what flows from the network to the plain leg, in order.
     @ivar toNetwork: filters of what flows the other way.
     """
 
     directStart: bool = False
+    total: float | None = None
 
     plain: Conversation
 
@@ -436,3 +438,12 @@ class Dialect:
     implicitPort: int | None = None
     alpn: tuple[bytes, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+
+    def renewed(self) -> IDialect:
+        """
+        What a reload makes of it; nothing of the built-in dialects can have changed.
+
+        @raise ConfigurationError: if what it was made from has become wrong.
+        """
+        return self

@@ -10,6 +10,7 @@ L{tlstunnel.chatrun}.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
 from twisted.logger import Logger
@@ -118,19 +119,43 @@ class ChatServer(ServerRole):
         await Run(self.script, self.plain, _log).swallow()
 
 
-def chatDialect(script: Script) -> Dialect:
+@dataclass(frozen=True)
+class ChatDialect(Dialect):
     """
-    The dialect that C{script} describes.  Only the side that the script plays is of use.
+    The dialect of one script; only the side that the script plays is of use.
+
+    @ivar source: reads the script.
     """
 
-    class Client(ChatClient):
-        """Of this script."""
+    source: Callable[[], Script] | None = None
 
+    def renewed(self) -> Dialect:
+        """
+        Read the script again.
+        """
+        return self if self.source is None else chatDialect(self.source)
+
+
+def chatDialect(source: Callable[[], Script]) -> ChatDialect:
+    """
+    The dialect that a script describes.
+
+    @param source: reads the script, now and at each reload.
+    @raise ScriptError: if that cannot be run.
+    """
+    script = source()
+    own = {
+        "script": script,
+        # The script's own total comes first, and has the better words.
+        "total": script.total + 1.0,
         # Without a GREETING the app gets what the server says inside TLS.
-        silentServer = script.greeting is not None
-
-    class Server(ChatServer):
-        """Of this script."""
-
-    Client.script = Server.script = script
-    return Dialect(name="chat", client=Client, server=Server, summary=f"the script {script.name}")
+        "silentServer": script.greeting is not None,
+    }
+    return ChatDialect(
+        name="chat",
+        client=type("ScriptedClient", (ChatClient,), own),
+        server=type("ScriptedServer", (ChatServer,), own),
+        summary=f"the script {script.name}",
+        notices=tuple(map(str, script.notices)),
+        source=source,
+    )
