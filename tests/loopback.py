@@ -158,6 +158,9 @@ class Encrypted(Plain):
                 self.flush()
                 if not self.fill():
                     raise ConnectionError("end of file during the handshake") from None
+            except SSL.Error:
+                self.flush()
+                raise
             else:
                 self.flush()
                 return
