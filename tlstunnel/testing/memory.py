@@ -51,7 +51,7 @@ class MemoryLeg:
         self.paused = True
         self.readSize = 1 << 20
         self.readFlags = 0
-        self.session = None
+        self.session: Any = None
         self.peer = "memory"
         self._unread = b""
         self._inputEnds = False

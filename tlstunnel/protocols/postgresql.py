@@ -1,0 +1,289 @@
+"""
+PostgreSQL (Frontend/Backend Protocol 3, "SSL Session Encryption"; TLS at once since release 17)::
+
+    C: 00 00 00 08 04 d2 16 2f      SSLRequest
+    S: S                            or N, one byte
+    == TLS ==                       the client sends its StartupMessage
+
+    C: 00 00 00 08 04 d2 16 30      GSSENCRequest, which may precede
+    S: N
+    C: 16 03 ...                    TLS at once, with the ALPN id "postgresql"
+    C: len 04 d2 16 2e ...          CancelRequest, on a connection of its own
+
+All integers are big-endian, and a length counts itself.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from zope.interface import implementer
+
+from tlstunnel.conversation import Conversation
+from tlstunnel.errors import ForeignProtocol, Malformed, Refused, TLSFailed
+from tlstunnel.interfaces import IFilter
+from tlstunnel.protocols.base import ClientRole, Dialect, Role, ServerRole, rejectForeign
+
+if TYPE_CHECKING:
+    from tlstunnel.tls import Creator
+
+ALPN = b"postgresql"
+DIRECT = "direct"
+CANCEL_IN_CLEAR = "cancel-in-clear"
+
+_CANCEL = 0x04D2162E
+_SSL = 0x04D2162F
+_GSSENC = 0x04D21630
+_SSL_REQUEST = struct.pack(">II", 8, _SSL)
+
+# What a StartupMessage may take (MAX_STARTUP_PACKET_LENGTH), and a CancelRequest: its key has 4
+# bytes, in protocol 3.2 up to 256.
+_STARTUP = range(9, 10001)
+_CANCELS = range(16, 269)
+
+# How often a peer may ask for encryption of each kind before it goes on.
+_ASKED = 2
+
+_TLS_REQUIRED = b"SFATAL\0VFATAL\0C28000\0MTLS required\0\0"
+
+_AUTHENTICATION_SASL = 10
+
+# libpq takes no longer one either.
+_LONGEST_AUTHENTICATION = 2000
+
+
+class Opening:
+    """
+    Reads what a client may begin with.
+
+    @ivar code: of the message read last: C{_SSL}, C{_GSSENC}, C{_CANCEL}, or the version in a
+        StartupMessage.
+    @ivar message: that message.
+    """
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._asked = {_SSL: 0, _GSSENC: 0}
+        self.code = 0
+        self.message = b""
+
+    async def read(self) -> int:
+        """
+        The next message.
+
+        @return: its code.
+        @raise ForeignProtocol: if it is of another protocol.
+        @raise Malformed: if it is none of those, or the same request once more.
+        """
+        start = await self._conversation.readExactly(8)
+        length, self.code = struct.unpack(">II", start)
+        self.message = start
+        if self.code in self._asked and length == 8:
+            self._asked[self.code] += 1
+            if self._asked[self.code] > _ASKED:
+                raise Malformed("the same request again and again", start)
+        elif (self.code == _CANCEL and length in _CANCELS) or (
+            self.code >> 16 == 3 and length in _STARTUP
+        ):
+            self.message += await self._conversation.readExactly(length - 8)
+        else:
+            rejectForeign(start)
+            raise Malformed("no message that a connection begins with", start)
+        return self.code
+
+
+def demandALPN(role: Role) -> None:
+    """
+    After TLS at once: no word of PostgreSQL was said yet, so that ALPN has to say it.
+
+    @raise TLSFailed: if it does not.
+    """
+    if role.transport.session.alpn != ALPN:
+        raise TLSFailed("TLS at once, without the application protocol (ALPN) postgresql")
+
+
+@implementer(IFilter)
+class WithoutChannelBinding:
+    """
+    Takes SCRAM-SHA-256-PLUS out of the list of mechanisms that the server offers first.
+
+    The mechanism binds the login to the TLS that the server sees, and the app sees none; libpq ends
+    a connection without TLS on which it is offered.
+    """
+
+    def __init__(self) -> None:
+        self.done = False
+        self._held = b""
+        self._passing = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """
+        Pass what precedes the list, then the list without that mechanism, then everything.
+        """
+        data = self._held + data
+        self._held = b""
+        passed = b""
+        while data and not self.done:
+            taken = self._take(data)
+            if taken is None:
+                self._held = data
+                return passed
+            part, data = taken
+            passed += part
+        return passed + data
+
+    def _take(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """
+        Take a message, or a part of it, from the front of C{data}.
+
+        @return: what is to be passed on for it, and what follows it; C{None} if there is not
+            enough of it.
+        """
+        if self._passing:
+            count = min(self._passing, len(data))
+            self._passing -= count
+            return data[:count], data[count:]
+        if data[:1] in (b"N", b"v"):
+            # NoticeResponse, NegotiateProtocolVersion.
+            if len(data) < 5:
+                return None
+            self._passing = 1 + int.from_bytes(data[1:5], "big")
+            return b"", data
+        if data[:1] == b"R":
+            if len(data) < 9:
+                return None
+            length, kind = struct.unpack(">II", data[1:9])
+            if kind == _AUTHENTICATION_SASL and 8 <= length <= _LONGEST_AUTHENTICATION:
+                if len(data) < 1 + length:
+                    return None
+                self.done = True
+                return _withoutPlus(data[: 1 + length]), data[1 + length :]
+        self.done = True
+        return b"", data
+
+    def flush(self) -> bytes:
+        """
+        What was kept back.
+        """
+        held, self._held = self._held, b""
+        return held
+
+
+def _withoutPlus(message: bytes) -> bytes:
+    """
+    An AuthenticationSASL message without the mechanisms that bind to a channel.
+    """
+    names = message[9:].split(b"\0")
+    kept = b"\0".join(name for name in names if not name.endswith(b"-PLUS"))
+    return message[:1] + struct.pack(">II", 8 + len(kept), _AUTHENTICATION_SASL) + kept
+
+
+class PostgreSQLClient(ClientRole):
+    """
+    Asks a remote PostgreSQL server for TLS, and an app not to.
+    """
+
+    async def prepare(self) -> None:
+        """
+        The app may ask for encryption as it likes: it is told that there is none, and the message
+        that it begins its session with is held.
+        """
+        start = await self.plain.readExactly(1)
+        if start == b"\x16":
+            raise ForeignProtocol(
+                "the app starts TLS itself: let it use sslmode=disable or prefer, and no "
+                "sslnegotiation=direct",
+                start,
+            )
+        self.plain.putBack(start)
+        opening = Opening(self.plain)
+        while await opening.read() in (_SSL, _GSSENC):
+            self.plain.write(b"N")
+        self.plain.putBack(opening.message)
+
+    async def negotiate(self) -> None:
+        """
+        One byte decides; if it begins an ErrorResponse, nobody reads that (CVE-2024-10977).
+        """
+        if DIRECT in self.setting.options:
+            return
+        self.write(_SSL_REQUEST)
+        answer = await self.readExactly(1)
+        if answer == b"N":
+            raise Refused("the server does not speak TLS")
+        if answer == b"E":
+            raise Refused("the server answered the request for TLS with an error")
+        if answer != b"S":
+            raise Malformed("neither S nor N", answer)
+
+    async def switch(self, creator: Creator) -> None:
+        """
+        As everywhere, and with ALPN where nothing was negotiated.
+        """
+        await super().switch(creator)
+        if DIRECT in self.setting.options:
+            demandALPN(self)
+
+    async def greetApp(self) -> None:
+        """
+        The app has been answered; what was held of it goes out now.
+        """
+        self.toPlain.append(WithoutChannelBinding())
+
+
+class PostgreSQLServer(ServerRole):
+    """
+    Offers a PostgreSQL client TLS, and nothing else before it.
+    """
+
+    # TLS may be the first thing there is, and OpenSSL has to read it.
+    exact = True
+    maxBytes = 10240
+
+    async def negotiate(self) -> None:
+        """
+        Everything but TLS, at once or asked for, ends here.
+        """
+        if await self.peek() == b"\x16":
+            self.directStart = True
+            return
+        opening = Opening(self)
+        while await opening.read() == _GSSENC:
+            self.write(b"N")
+        if opening.code == _SSL:
+            self.goAheadExactly(b"S")
+        elif opening.code != _CANCEL:
+            # As a server does it for which pg_hba.conf has hostssl lines only.
+            self.write(b"E" + struct.pack(">I", 4 + len(_TLS_REQUIRED)) + _TLS_REQUIRED)
+            raise Refused("the client wants a session without TLS")
+        elif CANCEL_IN_CLEAR in self.setting.options:
+            self.inClear = opening.message
+        else:
+            raise Refused(
+                f"a CancelRequest without TLS; the dialect's option {CANCEL_IN_CLEAR} allows it"
+            )
+
+    async def switch(self, creator: Creator) -> None:
+        """
+        As everywhere, and with ALPN where nothing was negotiated.
+        """
+        await super().switch(creator)
+        if self.directStart:
+            demandALPN(self)
+
+
+postgresql = Dialect(
+    name="postgresql",
+    client=PostgreSQLClient,
+    server=PostgreSQLServer,
+    summary="PostgreSQL (SSLRequest, or TLS at once with ALPN)",
+    aliases=("postgres", "pgsql"),
+    ports=(5432,),
+    implicitPort=5432,
+    alpn=(ALPN,),
+    options={
+        DIRECT: "client mode: TLS at once instead of an SSLRequest (PostgreSQL 17 and later)",
+        CANCEL_IN_CLEAR: "server mode: forward a CancelRequest that comes without TLS",
+    },
+)
