@@ -5,6 +5,7 @@ depend on the dialect, drawn from it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from tlstunnel.errors import PlaintextAfterStartTLS, ServerSpokeFirst, TunnelError
@@ -73,6 +74,22 @@ def split(data: bytes) -> Iterator[tuple[bytes, ...]]:
     for cut in range(1, len(data)):
         yield data[:cut], data[cut:]
     yield tuple(data[at : at + 1] for at in range(len(data)))
+
+
+def missingLines(whole: bytes, passed: bytes) -> list[bytes]:
+    """
+    The lines of C{whole} that C{passed} lacks.
+
+    @raise AssertionError: if that is not all in which they differ.
+    """
+    missing = []
+    for line in re.findall(rb"[^\n]*\n|[^\n]+", whole):
+        if passed.startswith(line):
+            passed = passed[len(line) :]
+        else:
+            missing.append(line)
+    assert not passed, passed
+    return missing
 
 
 def filtered(each: IFilter, pieces: Iterable[bytes]) -> bytes:

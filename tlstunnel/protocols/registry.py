@@ -20,6 +20,7 @@ BUILT_IN = {
     "lmtp": ("smtp", "lmtp"),
     "postgresql": ("postgresql", "postgresql"),
     "imap": ("imap", "imap"),
+    "pop3": ("pop3", "pop3"),
 }
 
 #: Their other names.
@@ -28,6 +29,7 @@ ALIASES = {
     "postgres": "postgresql",
     "pgsql": "postgresql",
     "imap4": "imap",
+    "pop": "pop3",
 }
 
 

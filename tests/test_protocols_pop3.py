@@ -1,0 +1,277 @@
+"""
+The pop3 dialect.
+"""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.roles import (
+    ClientRules,
+    ServerRules,
+    client,
+    filtered,
+    inside,
+    missingLines,
+    said,
+    server,
+    split,
+)
+from tlstunnel.errors import (
+    BackendRefused,
+    Malformed,
+    Oversize,
+    Quit,
+    Refused,
+    TooManyErrors,
+    TunnelError,
+)
+from tlstunnel.protocols.hiding import Commands
+from tlstunnel.protocols.pop3 import Capabilities, pop3
+from tlstunnel.testing.memory import Driver
+
+GREETING = b"+OK ready <1896.697170952@host>\r\n"
+CLIENT = [("S", GREETING), ("C", b"STLS\r\n"), ("S", b"+OK Begin TLS negotiation\r\n")]
+SERVER = [
+    ("S", b"+OK tunnel.example.net ready\r\n"),
+    ("C", b"CAPA\r\n"),
+    ("S", b"+OK\r\nSTLS\r\nRESP-CODES\r\n.\r\n"),
+    ("C", b"STLS\r\n"),
+    ("S", b"+OK Begin TLS negotiation\r\n"),
+]
+
+
+class ClientTests(ClientRules, SynchronousTestCase):
+    """
+    Mode -c.
+    """
+
+    dialect = pop3
+    clientDialogue = CLIENT
+    greeting = b"+OK server.example.org ready\r\n"
+
+    def test_replies(self) -> None:
+        """
+        To both of the server's lines the same rule applies.
+        """
+        for line, error in (
+            (b"+OK\r\n", None),
+            (b"+ok yes\n", None),
+            (b"-ERR no\r\n", Refused),
+            (b"-err [SYS/TEMP] later\r\n", Refused),
+            (b"+OKAY\r\n", Malformed),
+            (b"+ OK\r\n", Malformed),
+            (b" +OK\r\n", Malformed),
+            (b"OK\r\n", Malformed),
+            (b"-ERRO\r\n", Malformed),
+            (b"220 mx ESMTP\r\n", Malformed),
+            (b"\r\n", Malformed),
+            (b"+OK a\rb\r\n", Malformed),
+            (b"+OK a\0b\r\n", Malformed),
+            (b"+OK " + b"x" * 2048 + b"\r\n", Oversize),
+        ):
+            greeted, upgraded = client(pop3), client(pop3)
+            greeted.network.feed(line)
+            upgraded.network.feed(GREETING)
+            upgraded.network.feed(line)
+            if error is None:
+                self.assertEqual(greeted.network.written, b"STLS\r\n", line)
+                self.assertSwitched(upgraded)
+            else:
+                self.assertEqual(greeted.network.written, b"", line)
+                self.assertFailed(greeted, error)
+                self.assertFailed(upgraded, error)
+
+    @settings(deadline=None)
+    @given(st.binary(max_size=40))
+    def test_noGarbageIsMistakenForConsent(self, garbage: bytes) -> None:
+        """
+        Whatever a server says, the switch is reached by +OK only.
+        """
+        driver = client(pop3)
+        driver.network.feed(GREETING)
+        driver.network.feed(garbage)
+        driver.network.end()
+        self.assertEqual(driver.plain.written, b"")
+        if not garbage.lower().startswith(b"+ok"):
+            self.assertIsInstance(driver.error, TunnelError)
+
+
+class ServerTests(ServerRules, SynchronousTestCase):
+    """
+    Mode -s, up to the switch.
+    """
+
+    dialect = pop3
+    serverDialogue = SERVER
+    backendGreeting = b"+OK Dovecot ready. <1.2@x>\r\n"
+    needsTLS = b"USER somebody\r\n"
+
+    def test_answers(self) -> None:
+        """
+        The table of what is answered to what.
+        """
+        refused = b"-ERR [SYS/PERM] STLS first\r\n"
+        unknown = b"-ERR unknown command\r\n"
+        for line, answer in (
+            (b"capa", b"+OK\r\nSTLS\r\nRESP-CODES\r\n.\r\n"),
+            (b"stls", b"+OK Begin TLS negotiation\r\n"),
+            (b"STLS ", b"+OK Begin TLS negotiation\r\n"),
+            (b"USER x", refused),
+            (b"PASS x", refused),
+            (b"APOP x y", refused),
+            (b"auth PLAIN AGEAYg==", refused),
+            (b"AUTH", refused),
+            (b"NOOP", unknown),
+            (b"STAT", unknown),
+            (b"RETR 1", unknown),
+            (b"XYZZY", unknown),
+            (b"STLS now", unknown),
+            (b"STLSX", unknown),
+            (b"CAPA x", unknown),
+            (b"", unknown),
+            (b" STLS", unknown),
+        ):
+            driver = server(pop3)
+            self.assertEqual(said(driver, line + b"\r\n"), answer, line)
+            self.assertIsNone(driver.error)
+
+    def test_aClientThatLeavesIsLetGo(self) -> None:
+        """
+        QUIT ends the connection, and nobody regards that as an attack.
+        """
+        driver = server(pop3)
+        self.assertEqual(said(driver, b"QUIT\r\n"), b"+OK bye\r\n")
+        self.assertFailed(driver, Quit)
+
+    def test_threeSyntaxErrorsEndTheConnection(self) -> None:
+        """
+        And the client is told.
+        """
+        driver = server(pop3)
+        answer = said(driver, b"A\r\nB\r\nC\r\n")
+        self.assertEqual(answer, b"-ERR unknown command\r\n" * 2 + b"-ERR too many errors\r\n")
+        self.assertFailed(driver, TooManyErrors)
+
+
+class BackendTests(SynchronousTestCase):
+    """
+    Mode -s, behind the switch.
+    """
+
+    def meet(self) -> Driver:
+        """
+        A tunnel that has met its backend.
+        """
+        driver = inside(server(pop3), SERVER)
+        driver.plain.feed(b"+OK hello\r\n")
+        self.assertEqual(driver.stage, "relay")
+        return driver
+
+    def test_backendsThatCannotBeServed(self) -> None:
+        """
+        Nothing of what they say reaches the client.
+        """
+        for greeting in (b"-ERR busy\r\n", b"+OKAY\r\n", b"220 mx\r\n", b"\r\n"):
+            driver = inside(server(pop3), SERVER)
+            driver.plain.feed(greeting)
+            self.assertIsInstance(driver.error, BackendRefused)
+            self.assertEqual(driver.network.written, b"")
+
+    def exchange(self, driver: Driver, asked: bytes, answered: bytes) -> bytes:
+        """
+        What the client gets of an answer.
+        """
+        driver.network.feed(asked)
+        self.assertEqual(driver.plain.takeWritten(), asked)
+        driver.plain.feed(answered)
+        return driver.network.takeWritten()
+
+    def test_hiding(self) -> None:
+        """
+        STLS is taken out of lists of capabilities, wherever it stands in them.
+        """
+        for answer, passed in (
+            (b"+OK\r\nTOP\r\nSTLS\r\nUIDL\r\n.\r\n", b"+OK\r\nTOP\r\nUIDL\r\n.\r\n"),
+            (b"+OK STLS\r\nstls\n.\n", b"+OK STLS\r\n.\n"),
+            (b"+ok\r\nSTLS x\r\nXSTLS\r\n.\r\n", b"+ok\r\nXSTLS\r\n.\r\n"),
+            (b"-ERR STLS\r\n", b"-ERR STLS\r\n"),
+        ):
+            self.assertEqual(self.exchange(self.meet(), b"capa\r\n", answer), passed)
+
+    def test_hidingGoesOnUntilSomebodyIsAuthenticated(self) -> None:
+        """
+        Through failures of every kind.
+        """
+        offer, hidden = b"+OK\r\nSTLS\r\n.\r\n", b"+OK\r\n.\r\n"
+        driver = self.meet()
+        for asked, answered in (
+            (b"USER x\r\nPASS y\r\n", b"+OK\r\n-ERR wrong\r\n"),
+            (b"AUTH PLAIN\r\n", b"+ \r\n"),
+            (b"AGEAYg==\r\n", b"-ERR wrong\r\n"),
+            (b"FOO\r\n", b"-ERR what\r\n"),
+        ):
+            self.assertEqual(self.exchange(driver, asked, answered), answered)
+            if not answered.startswith(b"+ "):
+                self.assertEqual(self.exchange(driver, b"CAPA\r\n", offer), hidden, asked)
+        self.exchange(driver, b"USER x\r\nPASS z\r\n", b"+OK\r\n+OK welcome\r\n")
+        self.assertEqual(self.exchange(driver, b"CAPA\r\n", offer), offer)
+        self.exchange(driver, b"NOOP\r\n", b"+OK\r\n")
+        self.assertEqual(driver.network.speaker.filters, [])
+        self.assertEqual(driver.plain.speaker.filters, [])
+
+    def test_commandsInARowKeepTheirOrder(self) -> None:
+        """
+        A mail that contains the keyword is not touched.
+        """
+        driver = self.meet()
+        asked = b"CAPA\r\nUSER x\r\nPASS y\r\nRETR 1\r\n"
+        mail = b"+OK\r\nSTLS\r\n.\r\n"
+        passed = self.exchange(driver, asked, b"+OK\r\nSTLS\r\n.\r\n+OK\r\n+OK\r\n" + mail)
+        self.assertEqual(passed, b"+OK\r\n.\r\n+OK\r\n+OK\r\n" + mail)
+
+    def test_whatNobodyAskedForEndsTheHiding(self) -> None:
+        """
+        A reply too many: nobody knows any more what belongs to what.
+        """
+        driver = self.meet()
+        offer = b"+OK\r\nSTLS\r\n.\r\n"
+        driver.plain.feed(b"+OK hello again\r\n")
+        driver.network.takeWritten()
+        self.assertEqual(self.exchange(driver, b"CAPA\r\n", offer), offer)
+
+
+LINES = st.lists(
+    st.one_of(
+        st.sampled_from(b"CAPA USER PASS AUTH STLS +OK -ERR . + NOOP stls".split()),
+        st.binary(max_size=8),
+    ),
+    max_size=10,
+).map(b"\r\n".join)
+
+
+class HidingTests(SynchronousTestCase):
+    """
+    The filters as such.
+    """
+
+    @settings(deadline=None)
+    @given(LINES, LINES)
+    def test_anySplitGivesTheSameAndLosesNothingElse(self, asked: bytes, answered: bytes) -> None:
+        """
+        Lines that are missing begin with the keyword.
+        """
+        results = set()
+        for pieces in [(answered,), *split(answered)]:
+            hiding = Capabilities()
+            self.assertEqual(filtered(Commands(hiding), [asked]), asked)
+            results.add(filtered(hiding, pieces))
+        for pieces in split(asked):
+            hiding = Capabilities()
+            self.assertEqual(filtered(Commands(hiding), pieces), asked)
+            results.add(filtered(hiding, [answered]))
+        (passed,) = results
+        for line in missingLines(answered, passed):
+            self.assertEqual(line.split()[0].upper(), b"STLS")
