@@ -1,0 +1,165 @@
+"""
+Tests for L{tlstunnel.tap}: the command line, and what is said about mistakes in it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase
+
+from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.config import Mode, Tunnel
+from tlstunnel.identity import Identity, Selector
+from tlstunnel.tap import Options, listProtocols
+
+SERVER = "-s -l [::]:443 -L testsrv@tlspool.arpa2.lab -r [2001:db8::1234]:80".split()
+CLIENT = (
+    "-c -l [::1]:8080 -L testcli@tlspool.arpa2.lab -r [2001:db8::1234]:443 "
+    "-R testsrv@tlspool.arpa2.lab"
+).split()
+
+#: Words, and what the one line about them must contain.
+MISTAKES = [
+    ("", "--server, --client: none was given"),
+    ("-s -c -l :1 -r a.example:1 -L a", "--server, --client: both were given"),
+    ("-c -r a.example:1", "--local: is missing"),
+    ("-c -l :1", "--remote: is missing"),
+    ("-s -l :1 -r a.example:1", "--local-id: is missing"),
+    ("-c -l :1 -r 192.0.2.1:1", "--remote-id: is missing"),
+    ("-c -l :1 -r /run/sock", "--remote-id: is missing"),
+    ("-c -l :1 -r a.example:1 -r b.example:1", "several names"),
+    ("-c -l nonsense -r a.example:1", "--local: 'nonsense'"),
+    ("-c -l :1 -r a.example:noservice", "--remote: 'a.example:noservice'"),
+    ("-c -l :1 -r a.example:0", "names no place"),
+    ("-c -l :1 -r :25", "names no place"),
+    ("-c -l :1 -r a.example:1 -L two@at@signs", "--local-id: 'two@at@signs'"),
+    ("-s -l :1 -r a.example:1 -L a.example -R @@", "--remote-id"),
+    ("-c -l :1 -r a.example:1 --starttls smpt", "did you mean smtp?"),
+    ("-c -l :1 -r a.example:1 --starttls xyzzy", "see --list-protocols"),
+    ("-c -l :1 -r a.example:1 --starttls smtp --dialect-option x", "smtp has no such option"),
+    ("-c -l :1 -r a.example:1 --minimum-tls 1.1", "must be one of 1.2, 1.3"),
+    ("-c -l :1 -r a.example:1 --close-timeout x", "--close-timeout x: is not a number"),
+    ("-c -l :1 -r a.example:1 --close-timeout -5", "is not a number"),
+    ("-c -l :1 -r a.example:1 --handshake-timeout 0", "is not a number"),
+    ("-c -l :1 -r a.example:1 --handshake-timeout nan", "is not a number"),
+    ("-c -l :1 -r a.example:1 --nonsense", "nonsense"),
+]
+
+
+class OptionsTests(SynchronousTestCase):
+    """
+    From words to a tunnel.
+    """
+
+    def tunnel(self, words: list[str]) -> Tunnel:
+        """
+        The tunnel that C{words} describe.
+        """
+        options = Options()
+        options.parseOptions(words)
+        tunnel = options["tunnel"]
+        assert isinstance(tunnel, Tunnel)
+        return tunnel
+
+    def test_theServerLineOfTheDesignIsUnderstood(self) -> None:
+        """
+        Character for character.
+        """
+        tunnel = self.tunnel(SERVER)
+        self.assertIs(tunnel.mode, Mode.SERVER)
+        self.assertEqual(tunnel.local, (TCPAddress("::", 443),))
+        self.assertEqual(tunnel.remote, (TCPAddress("2001:db8::1234", 80),))
+        self.assertEqual(tunnel.localID, Identity("testsrv", "tlspool.arpa2.lab"))
+        self.assertIsNone(tunnel.remoteID)
+
+    def test_theClientLineOfTheDesignIsUnderstood(self) -> None:
+        """
+        Character for character.
+        """
+        tunnel = self.tunnel(CLIENT)
+        self.assertIs(tunnel.mode, Mode.CLIENT)
+        self.assertEqual(tunnel.remoteID, Identity("testsrv", "tlspool.arpa2.lab"))
+        self.assertEqual(tunnel.localID, Identity("testcli", "tlspool.arpa2.lab"))
+
+    def test_theSTARTTLSLineOfTheDesignIsUnderstood(self) -> None:
+        """
+        The server's name is the host's; it needs no -R.
+        """
+        words = "-c -l 127.0.0.1:2525 -r mail.example.org:587 --starttls smtp".split()
+        self.assertEqual(self.tunnel(words).dialect.name, "smtp")
+
+    def test_addressesAreRepeatable(self) -> None:
+        """
+        Several -l and several -r, UNIX sockets among them.
+        """
+        words = [*SERVER, "-l", "/run/front", "-r", "unix:back"]
+        tunnel = self.tunnel(words)
+        self.assertEqual(tunnel.local[1], UNIXAddress("/run/front"))
+        self.assertEqual(tunnel.remote[1], UNIXAddress("back"))
+
+    def test_aServersRemoteIDIsASelector(self) -> None:
+        """
+        -R with -s may stand for many.
+        """
+        self.assertEqual(
+            self.tunnel([*SERVER, "-R", "@.example.org"]).remoteID, Selector("", ".example.org")
+        )
+
+    def test_longNamesAreUnderstood(self) -> None:
+        """
+        Every short option has one.
+        """
+        words = (
+            "--client --local [::1]:8080 --remote a.example:1 --local-id us --remote-id them "
+            "--pool /p --trust system --alpn a,b"
+        ).split()
+        tunnel = self.tunnel(words)
+        self.assertEqual(tunnel.alpn, (b"a", b"b"))
+        self.assertEqual(tunnel.trust, "system")
+        self.assertEqual(tunnel.pool.path, Path("/p"))
+
+    def test_everyLimitHasAnOption(self) -> None:
+        """
+        And each option sets its own.
+        """
+        words = [
+            word
+            for number, name in enumerate(
+                "connect-timeout connect-total greeting-timeout negotiation-timeout "
+                "handshake-timeout close-timeout close-total idle-timeout max-connections "
+                "max-unverified max-per-address".split(),
+                1,
+            )
+            for word in (f"--{name}", str(number))
+        ]
+        self.assertEqual(
+            list(dataclasses.astuple(self.tunnel([*SERVER, *words]).limits)), list(range(1, 12))
+        )
+
+    def test_protocolsAreListedWithTheirOptions(self) -> None:
+        """
+        One line each, both roles.
+        """
+        listed = listProtocols()
+        for name in ("none", "smtp", "lmtp"):
+            self.assertRegex(listed, rf"(?m)^{name} +client server ")
+
+
+def _mistake(words: str, message: str) -> None:
+    def test(self: OptionsTests) -> None:
+        """
+        A mistake in the command line is named in one line.
+        """
+        error = self.assertRaises(usage.UsageError, self.tunnel, words.split())
+        self.assertIn(message, str(error))
+        self.assertNotIn("\n", str(error))
+
+    name = "".join(part.capitalize() for part in words.replace("-", " ").split()) or "Nothing"
+    setattr(OptionsTests, f"test_mistakeIn{name}", test)
+
+
+for _words, _message in MISTAKES:
+    _mistake(_words, _message)
