@@ -79,11 +79,18 @@ class TunnelService(Service):
         """
         self.privilegedStartService()
         super().startService()
-        self._reactor.callWhenRunning(signals.install, self._reactor, self.reload, self.hurry)
+        for port in self._ports:
+            port.startListening()
+        self._reactor.callWhenRunning(self._announce)
+
+    def _announce(self) -> None:
+        """
+        Take the signals, which the reactor has taken before, and say that all is up.
+        """
+        signals.install(self._reactor, self.reload, self.hurry)
         tunnel = self.tunnel
         self._notice()
         for port in self._ports:
-            port.startListening()
             self._log.info(
                 "{mode} tunnel up: {local} to {remote}, {dialect}, as {localID}, {whom}",
                 mode=tunnel.mode.value,
