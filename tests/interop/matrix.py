@@ -35,21 +35,23 @@ certificate. `none` is TLS from the first byte.
 |---|---|---|
 """
 
-Cell = dict[str, list[str]]
+#: By peer: its version, and what was done with it.
+Cell = dict[str, tuple[str, set[str]]]
 
 
 def collected(source: Path) -> dict[tuple[str, str], Cell]:
     """
-    What was done, by peer with version, by dialect and role.
+    What was done, by dialect and role, with the version of each peer that was last seen.
     """
     cells: dict[tuple[str, str], Cell] = defaultdict(dict)
     if source.exists():
         for line in source.read_text().splitlines():
             entry = json.loads(line)
             cell = cells[entry["dialect"], entry["role"]]
-            done = cell.setdefault(f"{entry['peer']} {entry['version']}", [])
-            if entry["what"] not in done:
-                done.append(entry["what"])
+            version, done = cell.get(entry["peer"], ("", set()))
+            if version != entry["version"]:
+                done = set()
+            cell[entry["peer"]] = (entry["version"], done | {entry["what"]})
     return cells
 
 
@@ -60,7 +62,10 @@ def render(cells: dict[tuple[str, str], Cell]) -> str:
 
     def cell(dialect: str, role: str) -> str:
         tested = cells.get((dialect, role), {})
-        peers = [f"**{peer}**: {', '.join(sorted(tested[peer]))}" for peer in sorted(tested)]
+        peers = [
+            f"**{peer} {version}**: {', '.join(sorted(done))}"
+            for peer, (version, done) in sorted(tested.items(), key=lambda item: item[0].lower())
+        ]
         reason = REASONS.get((dialect, role), "" if peers else "not tested")
         return "<br>".join([*peers, *([reason] if reason else [])])
 
