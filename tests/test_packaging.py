@@ -43,6 +43,8 @@ from setuptools import build_meta
 getattr(build_meta, sys.argv[1])(sys.argv[2])
 """
 
+TWISTD = "from twisted.scripts.twistd import run; run()"
+
 WITHOUT_CHECKOUT = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
@@ -163,9 +165,23 @@ class PackagingTests(SynchronousTestCase):
         """
         C{twistd --help} shows our command, however we were installed.
         """
-        twistd = "from twisted.scripts.twistd import run; run()"
-        for name, text in self.outside("python", "-c", twistd, "--help").items():
+        for name, text in self.outside("python", "-c", TWISTD, "--help").items():
             self.assertRegex(text, r"(?m)^ +tlstunnel +\S", name)
+
+    def test_twistdTakesOurOptions(self) -> None:
+        """
+        What C{twistd tlstunnel} takes is what C{tlstunnel} takes.
+        """
+        arguments = ("-c", TWISTD, "--pidfile=", "tlstunnel", "--list-protocols")
+        asDaemon = self.outside("python", *arguments)
+        self.assertEqual(asDaemon, self.outside("tlstunnel", "--list-protocols"))
+
+    def test_demonstrationRuns(self) -> None:
+        """
+        Both modes work as installed, without the checkout.
+        """
+        for name, text in self.outside("tlstunnel", "demo", "--once").items():
+            self.assertIn("200 OK", text, name)
 
     def test_wheelHasEveryModule(self) -> None:
         """
