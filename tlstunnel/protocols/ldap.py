@@ -1,0 +1,220 @@
+"""
+LDAP (RFC 4511, section 4.14; RFC 4513, section 3)::
+
+    C: 30 1d  02 01 01  77 18  80 16 "1.3.6.1.4.1.1466.20037"       ExtendedRequest
+    S: 30 0c  02 01 01  78 07  0a 01 00  04 00  04 00               success
+    == TLS ==
+
+Every message is one BER element, with a length in any definite form: Active Directory writes four
+bytes where one would do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tlstunnel.conversation import Conversation
+from tlstunnel.errors import Malformed, Quit, Refused
+from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole, rejectForeign
+
+START_TLS = b"1.3.6.1.4.1.1466.20037"
+
+#: What may be read before the switch, in all.
+LONGEST = 4096
+
+# Tags (RFC 4511, appendix B).
+_SEQUENCE, _INTEGER, _OCTETS, _ENUMERATED = 0x30, 0x02, 0x04, 0x0A
+_UNBIND, _ABANDON = 0x42, 0x50
+_EXTENDED_REQUEST, _EXTENDED_RESPONSE = 0x77, 0x78
+_REQUEST_NAME, _REQUEST_VALUE, _RESPONSE_NAME = 0x80, 0x81, 0x8A
+
+# The response to each request: bind, search, modify, add, delete, modify DN, compare, extended.
+_RESPONSES = {
+    0x60: 0x61,
+    0x63: 0x65,
+    0x66: 0x67,
+    0x68: 0x69,
+    0x4A: 0x6B,
+    0x6C: 0x6D,
+    0x6E: 0x6F,
+    _EXTENDED_REQUEST: _EXTENDED_RESPONSE,
+}
+
+_SUCCESS, _CONFIDENTIALITY_REQUIRED = 0, 13
+
+_CODES = {
+    1: "operationsError",
+    2: "protocolError",
+    8: "strongerAuthRequired",
+    10: "referral",
+    13: "confidentialityRequired",
+    50: "insufficientAccessRights",
+    51: "busy",
+    52: "unavailable",
+    53: "unwillingToPerform",
+    80: "other",
+}
+
+Element = tuple[int, bytes]
+
+
+def element(tag: int, content: bytes) -> bytes:
+    """
+    One BER element; C{content} has at most 127 bytes.
+    """
+    return bytes((tag, len(content))) + content
+
+
+def result(messageID: bytes, tag: int, code: int) -> bytes:
+    """
+    An LDAPResult (RFC 4511, section 4.1.9) without words.
+
+    @param messageID: the content of the INTEGER in the request.
+    """
+    content = element(_ENUMERATED, bytes((code,))) + 2 * element(_OCTETS, b"")
+    return element(_SEQUENCE, element(_INTEGER, messageID) + element(tag, content))
+
+
+async def readSequence(conversation: Conversation) -> bytes:
+    """
+    The content of the next SEQUENCE.
+
+    @raise Malformed: if something else comes, or its length is indefinite, which LDAP excludes
+        (RFC 4511, section 5.1).
+    @raise Oversize: if it is too long to be read.
+    """
+    tag, length = start = await conversation.readExactly(2)
+    if tag != _SEQUENCE:
+        raise Malformed("not an LDAP message", start + conversation.takeRest())
+    if length & 0x80:
+        if not 1 <= length & 0x7F <= 4:
+            raise Malformed("a length of a form that LDAP does not know", start)
+        length = int.from_bytes(await conversation.readExactly(length & 0x7F), "big")
+    return await conversation.readExactly(length)
+
+
+def elements(content: bytes) -> Iterator[Element]:
+    """
+    The BER elements that C{content} consists of.
+
+    @raise Malformed: if it does not.
+    """
+    at = 0
+    while at < len(content):
+        tag = content[at]
+        length = content[at + 1] if at + 1 < len(content) else 0x80
+        at += 2
+        if length & 0x80:
+            size = length & 0x7F
+            if not 1 <= size <= 4 or at + size > len(content):
+                raise Malformed("a bad length inside a message", content)
+            length = int.from_bytes(content[at : at + size], "big")
+            at += size
+        if at + length > len(content):
+            raise Malformed("an element that is longer than what it is part of", content)
+        yield tag, content[at : at + length]
+        at += length
+
+
+async def readMessage(conversation: Conversation) -> tuple[bytes, int, bytes]:
+    """
+    The next LDAPMessage (RFC 4511, section 4.1.1); controls, and what extensions may add, are
+    ignored.
+
+    @return: the content of its message id, the tag of its operation, and the content of that.
+    @raise Malformed: if it is none.
+    """
+    content = await readSequence(conversation)
+    parts = list(elements(content))
+    if len(parts) < 2 or parts[0][0] != _INTEGER:
+        raise Malformed("not an LDAP message", content)
+    (_, messageID), (operation, rest) = parts[:2]
+    if not 1 <= len(messageID) <= 4 or messageID[0] & 0x80:
+        raise Malformed("no message id", messageID)
+    return messageID, operation, rest
+
+
+class LDAPClient(ClientRole):
+    """
+    Asks a remote LDAP server for TLS.
+    """
+
+    maxBytes = LONGEST
+
+    async def negotiate(self) -> None:
+        """
+        RFC 4511, section 4.14.2: one ExtendedResponse decides.
+        """
+        request = element(_EXTENDED_REQUEST, element(_REQUEST_NAME, START_TLS))
+        self.write(element(_SEQUENCE, element(_INTEGER, b"\x01") + request))
+        messageID, operation, content = await readMessage(self)
+        if not any(messageID):
+            # RFC 4511, section 4.4.1.
+            raise Refused("a notice of disconnection", content)
+        if int.from_bytes(messageID, "big") != 1 or operation != _EXTENDED_RESPONSE:
+            raise Malformed("not the response to our request", bytes((operation,)) + content)
+        parts = list(elements(content))
+        if [tag for tag, _ in parts[:3]] != [_ENUMERATED, _OCTETS, _OCTETS]:
+            raise Malformed("not an LDAP result", content)
+        (_, code), _, (_, diagnostic) = parts[:3]
+        if not 1 <= len(code) <= 4:
+            raise Malformed("no result code", code)
+        number = int.from_bytes(code, "big", signed=True)
+        if number != _SUCCESS:
+            name = _CODES.get(number, "an error")
+            raise Refused(f"the server answered {name} ({number})", diagnostic)
+        if any(tag == _RESPONSE_NAME and name != START_TLS for tag, name in parts[3:]):
+            raise Malformed("the response to something else", content)
+
+
+class LDAPServer(ServerRole):
+    """
+    Offers an LDAP client TLS, and nothing else before it.
+    """
+
+    maxBytes = LONGEST
+
+    async def negotiate(self) -> None:
+        """
+        RFC 4511, section 4.14.1; nothing is served before, not even the root DSE.
+        """
+        start = await self.readSome()
+        self.putBack(start)
+        rejectForeign(start)
+        while True:
+            messageID, operation, content = await readMessage(self)
+            if not any(messageID):
+                raise Malformed("a request without a message id")
+            if operation == _EXTENDED_REQUEST and self._isStartTLS(content):
+                self.goAheadExactly(result(messageID, _EXTENDED_RESPONSE, _SUCCESS))
+                return
+            self._refuse(messageID, operation)
+
+    def _isStartTLS(self, content: bytes) -> bool:
+        """
+        Whether an ExtendedRequest asks for TLS; it has no value then.
+        """
+        parts = list(elements(content))
+        if not parts or parts[0][0] != _REQUEST_NAME:
+            raise Malformed("an extended request without a name", content)
+        return parts[0][1] == START_TLS and all(tag != _REQUEST_VALUE for tag, _ in parts)
+
+    def _refuse(self, messageID: bytes, operation: int) -> None:
+        if operation == _UNBIND:
+            raise Quit()
+        if operation == _ABANDON:
+            return
+        if operation not in _RESPONSES:
+            raise Malformed("no request of LDAP", bytes((operation,)))
+        self.write(result(messageID, _RESPONSES[operation], _CONFIDENTIALITY_REQUIRED))
+        self.countRefusal()
+
+
+ldap = Dialect(
+    name="ldap",
+    client=LDAPClient,
+    server=LDAPServer,
+    summary="directories (RFC 4511, StartTLS)",
+    ports=(389,),
+    implicitPort=636,
+)
