@@ -19,6 +19,7 @@ BUILT_IN = {
     "smtp": ("smtp", "smtp"),
     "lmtp": ("smtp", "lmtp"),
     "postgresql": ("postgresql", "postgresql"),
+    "ldap": ("ldap", "ldap"),
     "imap": ("imap", "imap"),
     "pop3": ("pop3", "pop3"),
 }
