@@ -29,7 +29,6 @@ from tlstunnel.errors import (
     LimitReached,
     PlaintextAfterStartTLS,
     ServerSpokeFirst,
-    Stopped,
     TimedOut,
     TunnelError,
 )
@@ -48,6 +47,7 @@ class Pair:
 
     @ivar accepted: the leg that was accepted.
     @ivar dialled: the other one, once it is connected.
+    @ivar role: what speaks on the network leg before the relay.
     @ivar relay: what joins them, in the end.
     """
 
@@ -60,8 +60,9 @@ class Pair:
         self.relay: Relay | None = None
         self.started = started
         self.network: Leg | None = None
+        self.role: Role | None = None
         self._prepared = factory.prepared
-        self._why: TunnelError = Stopped()
+        self._why: TunnelError | None = None
         self._running: Deferred[None] | None = None
 
     def start(self) -> None:
@@ -76,7 +77,12 @@ class Pair:
         """
         End both legs, whatever is going on.
         """
-        self._why = why
+        if self._why is None:
+            self._why = why
+            # In a turn of its own: what is going on may be what called us.
+            self.factory.deadlines.after(0, self._cancel)
+
+    def _cancel(self) -> None:
         if self._running is not None:
             self._running.cancel()
 
@@ -92,6 +98,7 @@ class Pair:
             error = ended
         except CancelledError:
             error = self._why
+            assert error is not None
         except ConfigurationError as problem:
             error = IdentityRefused(str(problem))
         except Exception:  # noqa: BLE001 - a bug of ours must not spread
@@ -112,6 +119,7 @@ class Pair:
         """
         prepared, limits = self._prepared, self._prepared.tunnel.limits
         role: ClientRole = prepared.tunnel.dialect.client(prepared.setting, self.factory.deadlines)
+        self.role = role
         app = role.plain = Conversation(self.factory.deadlines)
         self._attach(app, self.accepted)
         with self._within(limits.negotiation, "the app's first message"):
@@ -145,6 +153,7 @@ class Pair:
         """
         prepared, limits = self._prepared, self._prepared.tunnel.limits
         role: ServerRole = prepared.tunnel.dialect.server(prepared.setting, self.factory.deadlines)
+        self.role = role
         self.network = self.accepted
         self._attach(role, self.network)
         if role.earlyDial:
@@ -179,14 +188,8 @@ class Pair:
         self._attach(role.plain, await self._dial())
 
     async def _dial(self) -> Leg:
-        tunnel = self._prepared.tunnel
-        with self._within(tunnel.limits.connectTotal, "connecting"):
-            self.dialled = await dial(
-                self.factory.reactor,
-                self.factory.deadlines,
-                tunnel.remote,
-                tunnel.limits.connect,
-            )
+        with self._within(self._prepared.tunnel.limits.connectTotal, "connecting"):
+            self.dialled = await self.factory.dial()
         return self.dialled
 
     def _attach(self, conversation: Conversation, leg: Leg) -> None:
@@ -316,6 +319,16 @@ class ProxyFactory(Factory):
                     all=len(self.pairs),
                     new=len(self._unverified),
                 )
+
+    async def dial(self) -> Leg:
+        """
+        Connect to the remote address.
+
+        @raise ConnectFailed: if none of them answers.
+        """
+        return await dial(
+            self.reactor, self.deadlines, self.tunnel.remote, self.tunnel.limits.connect
+        )
 
     def verified(self, pair: Pair) -> None:
         """

@@ -13,6 +13,9 @@ class ImplicitClient(ClientRole):
     """
 
     silentServer = False
+    # What the server sends first is TLS, or nothing of ours to judge.
+    exact = True
+    directStart = True
 
 
 class ImplicitServer(ServerRole):

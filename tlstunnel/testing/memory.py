@@ -7,26 +7,32 @@ so, cut as the test says.  TLS is only noted: what it does on a socket is tested
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from tlstunnel.conversation import Conversation
+from tlstunnel.address import TCPAddress
+from tlstunnel.config import Mode, Tunnel
 from tlstunnel.deadlines import Deadlines
 from tlstunnel.errors import Closed, TunnelError
 from tlstunnel.identity import Identity
-from tlstunnel.interfaces import IDialect, IFilter
-from tlstunnel.protocols.base import (
-    AppSpeaks,
-    ClientRole,
-    Role,
-    ServerRole,
-    Setting,
-    SilenceBeforeApp,
-)
-from tlstunnel.relay import Direction
+from tlstunnel.interfaces import IDialect
+from tlstunnel.protocols.base import Role, Setting
+from tlstunnel.proxy import Pair
+
+
+class _Descriptor:
+    """
+    Stands for a socket of which nothing can be asked.
+    """
+
+    def fileno(self) -> int:
+        """
+        None.
+        """
+        return -1
 
 
 class MemoryLeg:
@@ -40,7 +46,16 @@ class MemoryLeg:
     @ivar lost: C{"closed"} or C{"aborted"} once it is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settle: Callable[[], object] | None = None) -> None:
+        """
+        @param settle: called when something happened, instead of just delivering it.
+        """
+        self._settle = settle or self.deliver
+        self.sock = _Descriptor()
+        self.flushed = True
+        self.received = 0
+        self.sent = 0
+        self.consumerOf: object = None
         self.speaker: Any = None
         self.written = b""
         self.writtenInClear: int | None = None
@@ -116,14 +131,18 @@ class MemoryLeg:
         The peer sends C{data}: in clear before the switch, inside TLS after it.
         """
         self._unread += data
-        self.deliver()
+        self._settle()
 
-    def deliver(self) -> None:
+    def deliver(self) -> bool:
         """
         Hand over what the speaker is ready to read.
+
+        @return: whether that was anything.
         """
+        delivered = False
         while not self.lost and not self.paused and (self.handshaken or not self.isTLS):
             if self._unread:
+                delivered = True
                 chunk = self._unread[: self.readSize]
                 if not self.readFlags:
                     self._unread = self._unread[len(chunk) :]
@@ -131,16 +150,18 @@ class MemoryLeg:
             elif self._inputEnds:
                 self._inputEnds = False
                 self.paused = True
+                delivered = True
                 self.speaker.readConnectionLost()
             else:
-                return
+                break
+        return delivered
 
     def end(self) -> None:
         """
         The peer ends its direction cleanly.
         """
         self._inputEnds = True
-        self.deliver()
+        self._settle()
 
     def reset(self) -> None:
         """
@@ -155,6 +176,7 @@ class MemoryLeg:
         if not self.lost:
             self.lost = "lost"
             self.speaker.connectionLost(Failure(error))
+            self._settle()
 
     def completeHandshake(self) -> None:
         """
@@ -165,7 +187,7 @@ class MemoryLeg:
         self._unread = b""
         self.handshaken = True
         self.speaker.handshakeCompleted()
-        self.deliver()
+        self._settle()
 
     def takeWritten(self) -> bytes:
         """
@@ -175,43 +197,66 @@ class MemoryLeg:
         return taken
 
 
-class _Relay:
+class _Prepared:
     """
-    Stands for the relay of two memory legs.
+    Stands for a L{tlstunnel.config.Prepared}: there is no pool, and no TLS.
+    """
+
+    serverCreator = None
+
+    def __init__(self, dialect: IDialect, mode: Mode, setting: Setting) -> None:
+        anywhere = TCPAddress("127.0.0.1", 1)
+        self.tunnel = Tunnel(mode, (anywhere,), (anywhere,), dialect)
+        self.setting = setting
+
+    def creatorFor(self, expected: object) -> None:
+        """
+        Nothing is needed for a handshake that does not happen.
+        """
+
+
+class _Factory:
+    """
+    Stands for a L{tlstunnel.proxy.ProxyFactory} with one pair.
     """
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
+        self.prepared = driver.prepared
+        self.deadlines = driver.deadlines
+        self.isVerified = False
 
-    def abort(self, error: TunnelError) -> None:
+    async def dial(self) -> MemoryLeg:
         """
-        A filter found something.
+        The other leg answers at once.
         """
-        self._driver.network.abortConnection()
-        self._driver.plain.abortConnection()
+        if self._driver.mode == "server":
+            self._driver.backendDialled = True
+            return self._driver.plain
+        return self._driver.network
+
+    def verified(self, pair: Pair) -> None:
+        """
+        The network peer is who it should be.
+        """
+        self.isVerified = True
+
+    def ended(self, pair: Pair, error: TunnelError | None) -> None:
+        """
+        Note how it ended.
+        """
+        self._driver.ended = True
         self._driver.error = error
-
-    def directionEnded(self) -> None:
-        """
-        One direction ended.
-        """
-
-    def legLost(self, direction: Direction, error: TunnelError) -> None:
-        """
-        A leg was lost.
-        """
-        self.abort(error)
 
 
 class Driver:
     """
-    Takes one role of a dialect through what L{tlstunnel.proxy.Pair} takes it through: negotiation,
-    switch, greeting, relay.
+    Takes one role of a dialect through L{tlstunnel.proxy.Pair}, on legs in memory.
 
     @ivar network: the leg that will carry TLS.
     @ivar plain: the leg of the app or of the backend.
-    @ivar error: how it ended, if it did.
-    @ivar stage: C{"clear"}, then C{"switched"}, C{"inside"}, and C{"relay"}.
+    @ivar error: how it ended, if it did not end cleanly.
+    @ivar ended: whether it ended.
     @ivar backendDialled: whether the backend was dialled (server role).
     """
 
@@ -219,8 +264,6 @@ class Driver:
         """
         @param mode: C{"client"} or C{"server"}.
         """
-        self.clock = Clock()
-        self.deadlines = Deadlines(self.clock)
         if setting is None:
             setting = Setting(
                 ourName=b"tunnel.example.net",
@@ -229,106 +272,47 @@ class Driver:
                 remoteID=Identity(None, "server.example.org"),
                 explicit=True,
             )
-        self.network = MemoryLeg()
-        self.plain = MemoryLeg()
-        self.error: TunnelError | None = None
-        self.stage = "clear"
-        self.backendDialled = False
-        self.filters: list[IFilter] = []
+        self.clock = Clock()
+        self.deadlines = Deadlines(self.clock)
+        self.prepared = _Prepared(dialect, Mode(mode), setting)
         self.mode = mode
-        kind = dialect.client if mode == "client" else dialect.server
-        self.role: Role = kind(setting, self.deadlines)
-        self.running = Deferred.fromCoroutine(self._run())
-        self.running.addErrback(self._failed)
+        self.network = MemoryLeg(self.settle)
+        self.plain = MemoryLeg(self.settle)
+        self.error: TunnelError | None = None
+        self.ended = False
+        self.backendDialled = False
+        accepted: Any = self.plain if mode == "client" else self.network
+        factory: Any = _Factory(self)
+        self.pair = Pair(factory, accepted, 0.0)
+        self.pair.start()
+        self.settle()
 
-    def _failed(self, failure: Failure) -> None:
-        failure.trap(TunnelError)
-        assert isinstance(failure.value, TunnelError)
-        self.error = failure.value
-        self.network.loseConnection()
-        self.plain.loseConnection()
+    @property
+    def role(self) -> Role:
+        """
+        What speaks on the network leg.
+        """
+        assert self.pair.role is not None
+        return self.pair.role
 
-    def _attach(self, conversation: Conversation, leg: MemoryLeg) -> None:
-        conversation.lost = self._lost
-        leg.speaker = conversation
-        conversation.makeConnection(leg)
-        leg.deliver()
+    @property
+    def stage(self) -> str:
+        """
+        How far it has come: C{"clear"}, C{"switched"}, C{"inside"}, C{"relay"}.
+        """
+        if self.pair.relay is not None:
+            return "relay"
+        if self.network.handshaken:
+            return "inside"
+        return "switched" if self.network.isTLS else "clear"
 
-    def _lost(self, error: TunnelError) -> None:
-        self.error = error
-        self.running.cancel()
-        self.running.addErrback(lambda _: None)
-        self.network.loseConnection()
-        self.plain.loseConnection()
-
-    async def _run(self) -> None:
-        role = self.role
-        if isinstance(role, ClientRole):
-            await self._client(role)
-        else:
-            assert isinstance(role, ServerRole)
-            await self._server(role)
-            if role.inClear:
-                return
-        relay: Any = _Relay(self)
-        network: Any = self.network
-        plain: Any = self.plain
-        toPlain = Direction(relay, network, plain, role.toPlain)
-        toNetwork = Direction(relay, plain, network, role.toNetwork)
-        self.network.speaker, self.plain.speaker = toPlain, toNetwork
-        self.stage = "relay"
-        for direction, conversation in ((toPlain, role), (toNetwork, role.plain)):
-            rest = conversation.takeRest()
-            if rest:
-                direction.dataReceived(rest)
-            if conversation.inputEnded:
-                direction.readConnectionLost()
-        for leg in (self.network, self.plain):
-            leg.resumeProducing()
-            leg.deliver()
-
-    async def _switch(self) -> None:
-        creator: Any = None
-        switching = Deferred.fromCoroutine(self.role.switch(creator))
-        if self.network.isTLS:
-            self.stage = "switched"
-        await switching
-        self.stage = "inside"
-
-    async def _client(self, role: ClientRole) -> None:
-        role.plain = Conversation(self.deadlines)
-        self._attach(role.plain, self.plain)
-        await role.prepare()
-        self._attach(role, self.network)
-        await role.readGreeting()
-        await role.negotiate()
-        await self._switch()
-        silence = None
-        if role.silentServer:
-            await role.staySilent()
-            silence = SilenceBeforeApp()
-            role.toPlain.insert(0, silence)
-        role.toNetwork.insert(0, AppSpeaks(silence))
-        await role.greetApp()
-
-    async def _server(self, role: ServerRole) -> None:
-        self._attach(role, self.network)
-        if role.earlyDial:
-            self._dialBackend(role)
-        await role.negotiate()
-        if role.inClear:
-            self._dialBackend(role)
-            role.plain.write(role.inClear)
-            return
-        await self._switch()
-        if not role.earlyDial:
-            self._dialBackend(role)
-        await role.meetBackend()
-
-    def _dialBackend(self, role: ServerRole) -> None:
-        self.backendDialled = True
-        role.plain = Conversation(self.deadlines)
-        self._attach(role.plain, self.plain)
+    def settle(self) -> None:
+        """
+        Let all happen that happens without more time or bytes.
+        """
+        while self.network.deliver() or self.plain.deliver():
+            pass
+        self.clock.advance(0)
 
     # What the test calls
 
@@ -340,6 +324,7 @@ class Driver:
         self.network.completeHandshake()
         if self.mode == "client" and self.stage == "inside":
             self.clock.advance(1.0)
+            self.settle()
 
     def play(self, dialogue: list[tuple[str, bytes]]) -> None:
         """
