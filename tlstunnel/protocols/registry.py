@@ -22,6 +22,7 @@ BUILT_IN = {
     "ldap": ("ldap", "ldap"),
     "imap": ("imap", "imap"),
     "pop3": ("pop3", "pop3"),
+    "sieve": ("sieve", "sieve"),
 }
 
 #: Their other names.
@@ -31,6 +32,7 @@ ALIASES = {
     "pgsql": "postgresql",
     "imap4": "imap",
     "pop": "pop3",
+    "managesieve": "sieve",
 }
 
 
