@@ -5,6 +5,7 @@ Tests for L{tlstunnel.tap}: the command line, and what is said about mistakes in
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 from twisted.python import usage
@@ -157,7 +158,9 @@ def _mistake(words: str, message: str) -> None:
         self.assertIn(message, str(error))
         self.assertNotIn("\n", str(error))
 
-    name = "".join(part.capitalize() for part in words.replace("-", " ").split()) or "Nothing"
+    # trial -j hands tests to its workers by name, so that names must be identifiers.
+    name = "".join(map(str.capitalize, re.split(r"\W+", words))) or "Nothing"
+    assert not hasattr(OptionsTests, f"test_mistakeIn{name}"), name
     setattr(OptionsTests, f"test_mistakeIn{name}", test)
 
 
