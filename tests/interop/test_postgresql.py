@@ -20,7 +20,14 @@ from tests.interop.harness import (
     run,
     until,
 )
-from tests.interop.servers.postgresql import DATABASE, PASSWORD, TITLE, USER, PostgreSQL
+from tests.interop.servers.postgresql import (
+    DATABASE,
+    PASSWORD,
+    TITLE,
+    USER,
+    NewerPostgreSQL,
+    PostgreSQL,
+)
 
 NAME = "db.test.example"
 QUERY = "SELECT title, repeat('x', 300000) FROM book"
@@ -165,6 +172,29 @@ class ClientModeTests(InteropTestCase):
         tunnel = self.clientMode(self.remote, "other.test.example", "postgresql")
         psql(tunnel.port, "sslmode=disable").expectFailure()
         until(lambda: "other.test.example" in tunnel.log and NAME in tunnel.log, "the reason")
+
+
+class DirectClientModeTests(InteropTestCase):
+    """
+    A server to which the tunnel need not ask for TLS.
+    """
+
+    server: ClassVar[NewerPostgreSQL]
+
+    @classmethod
+    def prepare(cls, stage: Stage) -> None:
+        certificate = stage.authority.issue(NAME)
+        cls.server = stage.start(NewerPostgreSQL(stage.directory("postgresql"), certificate))
+
+    def test_aRowIsSelected(self) -> None:
+        """
+        With negotiation, and without.
+        """
+        remote = f"127.0.0.1:{self.server.port}"
+        for options in ((), ("--dialect-option", "direct")):
+            tunnel = self.clientMode(remote, NAME, "postgresql", *options)
+            psql(tunnel.port, "sslmode=disable").expect(TITLE)
+        record("postgresql", "client", self.server, "row selected by psql, TLS without negotiation")
 
 
 class ServerModeTests(InteropTestCase):

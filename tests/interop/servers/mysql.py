@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pymysql
 
-from tests.interop.harness import Daemon, Outcome, ServerCertificate, run
+from tests.interop.harness import Daemon, ServerCertificate
 from tests.interop.servers.mariadb import DATABASE, PASSWORD, TITLE
 
 #: A user of this name for each authentication plugin that the server has.
 PLUGINS = {"caching": "caching_sha2_password", "sha": "sha256_password"}
 
-ROOT = Path("/opt/tlstunnel-interop/mysql")
+ROOT = Path("/opt/tlstunnel-interop/unstable")
 
 CONFIGURATION = """\
 [mysqld]
@@ -33,6 +33,7 @@ skip_name_resolve
 skip_log_bin
 performance_schema = OFF
 innodb_buffer_pool_size = 8M
+innodb_redo_log_capacity = 16M
 innodb_flush_log_at_trx_commit = 0
 {tls}
 """
@@ -46,13 +47,6 @@ PLAINTEXT = """\
 auto_generate_certs = OFF
 tls_version =
 caching_sha2_password_auto_generate_rsa_keys = ON"""
-
-#: Runs a program with the C library that it was built for.
-LOADER = (
-    str(ROOT / "lib64/ld-linux-x86-64.so.2"),
-    "--library-path",
-    str(ROOT / "usr/lib/x86_64-linux-gnu"),
-)
 
 #: Both as the same user, who is not root.
 COMMAND = '"$@" --initialize-insecure && exec "$@" --init-file="$PWD/init.sql"'
@@ -72,6 +66,7 @@ class MySQL(Daemon):
     program = str(ROOT / "usr/sbin/mysqld")
     services = ("mysql",)
     user = "mysql"
+    startTime = 60.0
 
     def __init__(self, directory: Path, certificates: ServerCertificate | None = None) -> None:
         super().__init__(directory, certificates)
@@ -104,12 +99,4 @@ class MySQL(Daemon):
         return pymysql.connect(unix_socket=str(self.socket), user="root")
 
     def command(self) -> Sequence[str]:
-        server = [*LOADER, self.executable, "--defaults-file=my.cnf"]
-        return ["sh", "-c", COMMAND, "sh", *server]
-
-
-def client(*arguments: str) -> Outcome:
-    """
-    Run MySQL's own client, C{mysql}.
-    """
-    return run([*LOADER, str(ROOT / "usr/bin/mysql"), "--no-defaults", *arguments])
+        return ["sh", "-c", COMMAND, "sh", self.executable, "--defaults-file=my.cnf"]

@@ -91,3 +91,12 @@ class PostgreSQL(Daemon):
     def populate(self) -> None:
         local = f"host={self.directory} port={self.port} user=postgres dbname=postgres"
         run(["psql", "-X", "-v", "ON_ERROR_STOP=1", local], CONTENTS).expect()
+
+
+class NewerPostgreSQL(PostgreSQL):
+    """
+    The same in a version that takes TLS without negotiation, which tests/interop/unpack puts aside.
+    """
+
+    packages = ("postgresql-18",)
+    program = "/opt/tlstunnel-interop/unstable/usr/lib/postgresql/18/bin/postgres"
