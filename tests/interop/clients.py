@@ -11,6 +11,7 @@ import os
 import ssl
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,32 +80,45 @@ def run(
     say: str = "",
     seconds: float = 30.0,
     environment: Mapping[str, str] = {},
+    endless: bool = False,
 ) -> Outcome:
     """
     Run a client to its end.
 
     @param command: the program's name and its arguments.
     @param say: its standard input, which then ends.
+    @param endless: let it not end before the client does; then C{say} is no longer than a pipe.
     @raise SkipTest: it is not installed.
     @raise AssertionError: it did not end in time.
     """
     path = find(command[0], PACKAGES.get(command[0], command[0]))
-    try:
-        done = subprocess.run(
+    with (
+        ExitStack() as stack,
+        subprocess.Popen(
             [path, *command[1:]],
-            check=False,
-            input=say.encode(),
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=seconds,
+            bufsize=0,
             env={**os.environ, "PATH": SYSTEM_PATH, "LC_ALL": "C", **environment},
-        )
-    except subprocess.TimeoutExpired as error:
-        said = (error.stdout or b"").decode(errors="backslashreplace")
-        raise AssertionError(
-            f"{' '.join(command)} did not end within {seconds:g} s:\n{said}"
-        ) from None
-    return Outcome(tuple(command), done.returncode, done.stdout.decode(errors="backslashreplace"))
+        ) as process,
+    ):
+        words: bytes | None = say.encode()
+        if endless:
+            assert process.stdin is not None
+            held, process.stdin = stack.enter_context(process.stdin), None
+            with suppress(BrokenPipeError):
+                held.write(say.encode())
+            words = None
+        try:
+            output = process.communicate(words, timeout=seconds)[0]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said = process.communicate()[0].decode(errors="backslashreplace")
+            raise AssertionError(
+                f"{' '.join(command)} did not end within {seconds:g} s:\n{said}"
+            ) from None
+    return Outcome(tuple(command), process.returncode, output.decode(errors="backslashreplace"))
 
 
 def openssl(
@@ -141,6 +155,8 @@ def gnutls(
             "127.0.0.1",
         ],
         say,
+        # At the end of its input it ends TLS in that direction, which some servers take for all.
+        endless=True,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import poplib
 from typing import ClassVar
 
+from tests.interop.dialogue import Dialogue
 from tests.interop.harness import (
     InteropTestCase,
     Stage,
@@ -69,8 +70,8 @@ class ClientModeTests(InteropTestCase):
         The client is not greeted with success, and the log names both.
         """
         tunnel = self.clientMode(self.remote, "other.test.example", "pop3")
-        with self.assertRaises(poplib.error_proto):
-            poplib.POP3("127.0.0.1", tunnel.port, timeout=20)
+        with Dialogue("127.0.0.1", tunnel.port) as client, self.assertRaises(EOFError):
+            client.expect("+OK")
         until(lambda: "other.test.example" in tunnel.log and NAME in tunnel.log, "the reason")
 
 
