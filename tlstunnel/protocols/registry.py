@@ -18,18 +18,26 @@ BUILT_IN = {
     "none": ("implicit", "implicit"),
     "smtp": ("smtp", "smtp"),
     "lmtp": ("smtp", "lmtp"),
+    "xmpp-client": ("xmpp", "xmppClient"),
+    "xmpp-server": ("xmpp", "xmppServer"),
     "postgresql": ("postgresql", "postgresql"),
     "ldap": ("ldap", "ldap"),
+    "mysql": ("mysql", "mysql"),
     "imap": ("imap", "imap"),
     "pop3": ("pop3", "pop3"),
     "sieve": ("sieve", "sieve"),
+    "nntp": ("nntp", "nntp"),
 }
 
 #: Their other names.
 ALIASES = {
     "submission": "smtp",
+    "xmpp": "xmpp-client",
+    "jabber": "xmpp-client",
+    "xmpp-s2s": "xmpp-server",
     "postgres": "postgresql",
     "pgsql": "postgresql",
+    "mariadb": "mysql",
     "imap4": "imap",
     "pop": "pop3",
     "managesieve": "sieve",
