@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.deadlines import Deadlines
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.listen import BATCH, PATIENCE, ListeningPort, bind
+from tlstunnel.listen import BATCH, PATIENCE, Bound, ListeningPort, bind
 
 
 class BindTests(SynchronousTestCase):
@@ -165,7 +165,7 @@ class ListeningPortTests(SynchronousTestCase):
             self.accepted.append(sock)
             self.addCleanup(sock.close)
 
-        port = ListeningPort(self.reactor, Deadlines(self.reactor), sock, accepted)
+        port = ListeningPort(self.reactor, Deadlines(self.reactor), Bound(sock, 0, ""), accepted)
         port.startListening()
         return port
 

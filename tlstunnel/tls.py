@@ -74,8 +74,12 @@ _VERIFY_ERRORS = {
     SSL.X509VerificationCodes.ERR_UNHANDLED_CRITICAL_EXTENSION: (
         "a certificate has a critical extension that nobody knows"
     ),
-    SSL.X509VerificationCodes.ERR_PERMITTED_VIOLATION: "a name constraint of its CA is violated: not permitted",
-    SSL.X509VerificationCodes.ERR_EXCLUDED_VIOLATION: "a name constraint of its CA is violated: excluded",
+    SSL.X509VerificationCodes.ERR_PERMITTED_VIOLATION: (
+        "a name constraint of its CA is violated: not permitted"
+    ),
+    SSL.X509VerificationCodes.ERR_EXCLUDED_VIOLATION: (
+        "a name constraint of its CA is violated: excluded"
+    ),
     _KEY_TOO_SMALL: "a key in the chain is too weak",
 }
 
