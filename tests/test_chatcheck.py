@@ -4,6 +4,7 @@ The C{chat-check} command: a script in words, and what in it will surprise.
 
 from __future__ import annotations
 
+import re
 import sys
 from io import StringIO
 from pathlib import Path
@@ -286,3 +287,31 @@ class Command(SynchronousTestCase):
         """No more, and no less."""
         self.assertRaises(usage.UsageError, ChatCheckOptions().parseOptions, [])
         self.assertEqual(self.run_("a", "b")[0], 2)
+
+
+class Guide(SynchronousTestCase):
+    """
+    The scripts in the guide.
+    """
+
+    def scripts(self) -> list[bytes]:
+        """Their texts."""
+        guide = (Path(__file__).parent.parent / "docs" / "chat.md").read_bytes()
+        return re.findall(rb"(?ms)^```text\n(.*?)^```$", guide)
+
+    def test_scriptsCanBeRun(self) -> None:
+        """In the mode that they are shown for."""
+        for text in self.scripts():
+            mode: Mode = "server" if text.startswith(b"SWALLOW") else "client"
+            parseScript(text, "guide", Settings(mode, VALUES))
+        self.assertEqual(len(self.scripts()), 4)
+
+    def test_carefulScriptIsTheReadyOne(self) -> None:
+        """But for its comments."""
+        settings = Settings("client", VALUES)
+        script = parseScript(self.scripts()[1], "guide", settings)
+        ready = makeScript("smtp", [], settings)
+        self.assertEqual(script.greeting, ready.greeting)
+        self.assertEqual(
+            [step.word.text for step in script.steps], [step.word.text for step in ready.steps]
+        )
