@@ -20,6 +20,7 @@ from tlstunnel.identity import Identity, Selector
 from tlstunnel.interfaces import IDialect
 from tlstunnel.pool import Anchors, Credentials, Pool, loadAnchors
 from tlstunnel.protocols.base import Setting
+from tlstunnel.verify import coversName
 
 Address = TCPAddress | UNIXAddress
 
@@ -120,7 +121,8 @@ class Prepared:
         self._trust: Anchors | None = loadAnchors(tunnel.trust) if tunnel.trust else None
         self._contexts: dict[tuple[Anchors | None, tuple[bytes, ...]], tls.SSLContext] = {}
         self.expected = tunnel.remoteID
-        if tunnel.mode is Mode.CLIENT and self.expected is None:
+        learns = tunnel.dialect.client.learnsPeer
+        if tunnel.mode is Mode.CLIENT and self.expected is None and not learns:
             self.expected = identityOfRemote(tunnel.remote)
         self.setting = Setting(
             ourName=_ourName(tunnel.localID),
@@ -129,6 +131,7 @@ class Prepared:
             remoteID=self.expected,
             explicit=tunnel.remoteID is not None,
             options=tunnel.options,
+            covers=self._covers,
         )
         if not tunnel.skipResolve:
             _checkResolves(tunnel.remote)
@@ -144,6 +147,12 @@ class Prepared:
         """
         own = self.tunnel.alpn
         return tuple(self.tunnel.dialect.alpn) if own is None else own
+
+    def _covers(self, domain: str) -> bool:
+        credentials = self._credentials
+        return self.tunnel.anyName or (
+            credentials is not None and coversName(credentials.certificates[0], domain)
+        )
 
     def _anchorsFor(self, remote: Identity | Selector) -> Anchors:
         return self._trust or self.tunnel.pool.anchorsFor(remote)

@@ -11,7 +11,7 @@ L{tlstunnel.proxy}.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -70,6 +70,7 @@ class Setting:
     @ivar remoteID: -R, or what stands for it.
     @ivar explicit: whether -R was given.
     @ivar options: what --dialect-option gave.
+    @ivar covers: whether our certificate is for a domain (server mode).
     """
 
     ourName: bytes = b"tunnel.invalid"
@@ -78,6 +79,13 @@ class Setting:
     remoteID: Identity | Selector | None = None
     explicit: bool = False
     options: frozenset[str] = frozenset()
+    covers: Callable[[str], bool] = lambda domain: False
+
+    def isOurs(self, domain: str) -> bool:
+        """
+        Whether we serve C{domain}, for which a client asks before TLS.
+        """
+        return (self.localID is not None and self.localID.domain == domain) or self.covers(domain)
 
 
 class Role(Conversation):

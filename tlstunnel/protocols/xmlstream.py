@@ -1,0 +1,186 @@
+"""
+XML streams (RFC 6120, section 4) before TLS: read tag by tag, and nothing read that no stream has.
+
+The reader is expat, which is given one piece after the other, each up to and including a C{>}:
+a tag ends with its piece, so that not one byte behind it is read.  It knows conversations, and
+nothing of XMPP but how its streams are built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import NoReturn
+from xml.parsers.expat import ExpatError, ParserCreate
+
+from tlstunnel.conversation import Conversation
+from tlstunnel.errors import Malformed, Oversize
+from tlstunnel.protocols.base import rejectForeign
+
+#: The most bytes and the deepest nesting of a stream before TLS (section 2 of the rules).
+LONGEST = 16384
+DEEPEST = 16
+
+#: A stream's outermost element: the namespace and the name, as all names here.
+STREAM = "http://etherx.jabber.org/streams stream"
+
+#: White space, as XML has it.
+SPACE = b" \t\r\n"
+
+# RFC 6120, section 11.1, and CDATA, which nobody needs before TLS.
+_FORBIDDEN = {
+    "StartDoctypeDeclHandler": "a DTD",
+    "EntityDeclHandler": "an entity declaration",
+    "ProcessingInstructionHandler": "a processing instruction",
+    "CommentHandler": "a comment",
+    "StartCdataSectionHandler": "a CDATA section",
+}
+
+
+def _forbid(what: str, *arguments: object) -> NoReturn:
+    raise Malformed(f"{what} in a stream before TLS")
+
+
+class Tags:
+    """
+    What the tags of a stream are, one after the other.
+
+    @ivar path: the names of the elements that are open.
+    @ivar opened: the name of the element that the last piece opened; empty if it did not.
+    @ivar level: how deep that is; 1 for the stream itself.
+    @ivar attributes: the attributes of that element.
+    @ivar closed: the name of the element that the last piece closed; empty if it did not.
+    """
+
+    def __init__(self) -> None:
+        self.path: list[str] = []
+        self.opened = ""
+        self.level = 0
+        self.attributes: Mapping[str, str] = {}
+        self.closed = ""
+        # Whatever the stream declares: RFC 6120, section 11.6.
+        parser = self._parser = ParserCreate("UTF-8", " ")
+        parser.StartElementHandler = self._open
+        parser.EndElementHandler = self._close
+        parser.CharacterDataHandler = self._text
+        for name, what in _FORBIDDEN.items():
+            setattr(parser, name, partial(_forbid, what))
+        if hasattr(parser, "SetReparseDeferralEnabled"):
+            # Else a tag with a ">" in an attribute, hence in two pieces, would wait for more.
+            parser.SetReparseDeferralEnabled(False)
+
+    def feed(self, piece: bytes) -> None:
+        """
+        Read C{piece}, which ends with the first C{>} in it.
+
+        @raise Malformed: if it is no XML, or nothing that a stream may have.
+        @raise Oversize: if elements are nested too deeply.
+        """
+        self.opened = self.closed = ""
+        try:
+            self._parser.Parse(piece, False)
+        except ExpatError as error:
+            raise Malformed(f"no well-formed XML ({error})", piece) from None
+
+    def _open(self, name: str, attributes: dict[str, str]) -> None:
+        self.path.append(name)
+        self.opened, self.attributes, self.level = name, attributes, len(self.path)
+        if self.level > DEEPEST:
+            raise Oversize(f"XML that is nested more than {DEEPEST} elements deep")
+
+    def _close(self, name: str) -> None:
+        self.closed = self.path.pop()
+
+    def _text(self, text: str) -> None:
+        if len(self.path) == 1 and text.strip(SPACE.decode()):
+            raise Malformed("text between the elements of a stream", text.encode())
+
+
+@dataclass(frozen=True)
+class Element:
+    """
+    A first-level element of a stream.
+
+    @ivar name: its namespace and its name.
+    @ivar children: the same of its direct children.
+    @ivar isEmpty: whether there is nothing in it, not even white space.
+    @ivar source: it as it came, with what stood before it.
+    """
+
+    name: str
+    children: tuple[str, ...]
+    isEmpty: bool
+    source: bytes
+
+
+class XMLStream:
+    """
+    Reads the stream that a peer sends.
+
+    @ivar source: all of it that was read.
+    """
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.source = b""
+        self._conversation = conversation
+        self._tags = Tags()
+
+    async def _piece(self) -> bytes:
+        """
+        Read up to the next C{>}.
+
+        @raise Oversize: if the stream is too long.
+        """
+        piece = await self._conversation.readUntil(b">", LONGEST - len(self.source))
+        self.source += piece
+        self._tags.feed(piece)
+        return piece
+
+    async def header(self) -> Mapping[str, str]:
+        """
+        Read the stream's header.
+
+        @return: its attributes.
+        @raise ForeignProtocol: if the peer speaks something else that we know (rule 13).
+        @raise Malformed: if it is no such header.
+        """
+        await self._expectXML()
+        while not self._tags.opened:
+            await self._piece()
+        if self._tags.opened != STREAM:
+            raise Malformed("not the header of an XML stream", self.source)
+        return self._tags.attributes
+
+    async def _expectXML(self) -> None:
+        conversation = self._conversation
+        first = await conversation.readExactly(1)
+        conversation.putBack(first)
+        if first not in b"<" + SPACE:
+            start = await conversation.readLine() if first.isalpha() else first
+            rejectForeign(start)
+            raise Malformed("no XML", start)
+
+    async def element(self) -> Element | None:
+        """
+        Read the next first-level element.
+
+        @return: C{None} if the peer closes its stream instead.
+        @raise Malformed: if it is no XML.
+        """
+        tags = self._tags
+        start = len(self.source)
+        name = ""
+        children = []
+        isEmpty = True
+        while tags.path:
+            piece = await self._piece()
+            if tags.level == 2 and tags.opened:
+                name = tags.opened
+            elif name and not piece.startswith(b"</"):
+                isEmpty = False
+                if tags.level == 3 and tags.opened:
+                    children.append(tags.opened)
+            if tags.closed and len(tags.path) == 1:
+                return Element(name, tuple(children), isEmpty, self.source[start:])
+        return None

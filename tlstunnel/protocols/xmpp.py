@@ -1,0 +1,328 @@
+"""
+XMPP, between clients and servers and between servers (RFC 6120, section 5; RFC 7590)::
+
+    C: <stream:stream to='example.org' version='1.0' xmlns='jabber:client'
+         xmlns:stream='http://etherx.jabber.org/streams'>
+    S: <stream:stream from='example.org' id='x' version='1.0' ...>
+    S: <stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>
+    C: <starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>
+    S: <proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>
+    == TLS ==                           directly behind the last ">"; the client opens a new stream
+
+The domain that the client asks for is whom the certificate must name.  In mode C{-c} it is heard
+from the app, whose own header is kept and sent inside TLS; so the app sees the second stream only.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from html import escape
+from typing import ClassVar
+
+from zope.interface import implementer
+
+from tlstunnel.errors import (
+    Closed,
+    IdentityRefused,
+    Malformed,
+    NotOffered,
+    Quit,
+    Refused,
+    TunnelError,
+)
+from tlstunnel.identity import Identity, Selector, normalDomain
+from tlstunnel.interfaces import IFilter
+from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
+from tlstunnel.protocols.hiding import LONGEST as LONGEST_TAG
+from tlstunnel.protocols.xmlstream import LONGEST, SPACE, STREAM, Element, Tags, XMLStream
+
+_STREAMS = "http://etherx.jabber.org/streams"
+_TLS = "urn:ietf:params:xml:ns:xmpp-tls"
+_SASL = ("urn:ietf:params:xml:ns:xmpp-sasl", "urn:xmpp:sasl:2")
+
+_FEATURES = f"{_STREAMS} features"
+_ERROR = f"{_STREAMS} error"
+_STARTTLS = f"{_TLS} starttls"
+_PROCEED = f"{_TLS} proceed"
+_FAILURE = f"{_TLS} failure"
+
+# RFC 6120, section 4.7.5: without a version there are no features, hence no TLS.
+_VERSION = re.compile(r"0*[1-9][0-9]*\.[0-9]+")
+
+_OFFER = (
+    f"<stream:features><starttls xmlns='{_TLS}'><required/></starttls></stream:features>"
+).encode()
+_END = b"</stream:stream>"
+
+
+def header(content: str, **attributes: str) -> bytes:
+    """
+    The header of a stream.
+
+    @param content: the namespace of what it carries.
+    @param attributes: the attributes that identify it; those that are empty are left out.
+    """
+    given = "".join(
+        f" {name.rstrip('_')}='{escape(value)}'" for name, value in attributes.items() if value
+    )
+    return (
+        f"<?xml version='1.0'?><stream:stream{given} version='1.0'"
+        f" xmlns='{content}' xmlns:stream='{_STREAMS}'>"
+    ).encode()
+
+
+def _isDomain(text: str) -> bool:
+    try:
+        normalDomain(text)
+    except ValueError:
+        return False
+    return True
+
+
+class XMPPClient(ClientRole):
+    """
+    Asks a remote XMPP server for TLS, for a client that knows none.
+    """
+
+    learnsPeer = True
+    maxBytes = LONGEST
+    content: ClassVar[str] = "jabber:client"
+
+    #: The domain that the app asks for, as it writes it, and in our one form.
+    to = ""
+    domain = ""
+
+    async def prepare(self) -> None:
+        """
+        Hear from the app what domain it wants, and keep all that it said for later.
+
+        @raise IdentityRefused: if that is not whom -R names.
+        """
+        stream = XMLStream(self.plain)
+        attributes = await stream.header()
+        self.plain.putBack(stream.source)
+        self.to = attributes.get("to", "")
+        try:
+            self.domain = normalDomain(self.to)
+        except ValueError:
+            raise Malformed("the app asks for no domain", self.to.encode()) from None
+        wanted = self.setting.remoteID
+        if self.setting.explicit and wanted is not None and wanted.domain != self.domain:
+            raise IdentityRefused(f"the app asks for {self.domain}, and -R is {wanted}")
+        self.hear(attributes.get("from", ""))
+
+    def hear(self, sender: str) -> None:
+        """
+        What the app calls itself: no business of anybody's before TLS (RFC 6120, section 4.7.1).
+        """
+
+    def expected(self) -> Identity | Selector | None:
+        """
+        The domain that the app wants, whatever host it is served by (RFC 6120, section 13.7.2.1).
+        """
+        return self.setting.remoteID if self.setting.explicit else Identity(None, self.domain)
+
+    def header(self) -> bytes:
+        """
+        The header of our first stream.
+        """
+        return header(self.content, to=self.to)
+
+    async def negotiate(self) -> None:
+        """
+        RFC 6120, section 5.4; a server that does not offer TLS is not asked (RFC 7590, 3.1).
+        """
+        self.write(self.header())
+        stream = XMLStream(self)
+        attributes = await stream.header()
+        if not _VERSION.fullmatch(attributes.get("version", "")):
+            raise NotOffered("a server without XMPP 1.0", stream.source)
+        features = await self._expect(stream, _FEATURES)
+        if _STARTTLS not in features.children:
+            raise NotOffered("the server does not offer TLS", features.source)
+        self.write(f"<starttls xmlns='{_TLS}'/>".encode())
+        proceed = await self._expect(stream, _PROCEED)
+        if not proceed.isEmpty:
+            raise Malformed("something inside of <proceed/>", proceed.source)
+
+    async def _expect(self, stream: XMLStream, name: str) -> Element:
+        element = await stream.element()
+        if element is None:
+            raise Closed("the server closed its stream")
+        if element.name in (_ERROR, _FAILURE):
+            raise Refused("the server refuses", element.source)
+        if element.name != name:
+            raise Malformed(f"expected {name.rpartition(' ')[2]}", element.source)
+        return element
+
+
+class XMPPServer(ServerRole):
+    """
+    Offers an XMPP client TLS, and nothing else before it.
+    """
+
+    maxBytes = LONGEST
+    content: ClassVar[str] = "jabber:client"
+
+    async def negotiate(self) -> None:
+        """
+        RFC 6120, section 5.4.
+        """
+        stream = XMLStream(self)
+        attributes = await stream.header()
+        to = attributes.get("to", "")
+        ours = _isDomain(to) and self.setting.isOurs(normalDomain(to))
+        name = to if ours else self.setting.ourName.decode()
+        self.write(header(self.content, from_=name, id=secrets.token_hex(16)))
+        if not ours:
+            raise self._refusal("host-unknown", "the client asks for a domain that is not ours", to)
+        if not _VERSION.fullmatch(attributes.get("version", "")):
+            raise self._refusal("policy-violation", "a client without XMPP 1.0")
+        self.write(_OFFER)
+        element = await stream.element()
+        if element is None:
+            self.write(_END)
+            raise Quit()
+        if element.name != _STARTTLS or not element.isEmpty:
+            raise self._refusal("policy-violation", "the client wants a session without TLS")
+        # Clients do send white space here; nothing can hide in it.
+        while (residue := self.residue) and not residue.strip(SPACE):
+            self.putBack((await self.readSome()).lstrip(SPACE))
+        self.goAheadExactly(f"<proceed xmlns='{_TLS}'/>".encode())
+
+    def _refusal(self, condition: str, why: str, said: str = "") -> Refused:
+        """
+        Tell the client that this is the end (RFC 6120, section 4.9).
+        """
+        error = f"<{condition} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
+        self.write(f"<stream:error>{error}</stream:error>".encode() + _END)
+        return Refused(why, said.encode())
+
+    async def meetBackend(self) -> None:
+        """
+        The backend knows the second stream only, in which TLS is not to be offered.
+        """
+        self.toNetwork.append(WithoutStartTLS())
+
+
+class XMPPServerClient(XMPPClient):
+    """
+    Asks a remote XMPP server for TLS, for a server that knows none.
+    """
+
+    content = "jabber:server"
+    sender = ""
+
+    def hear(self, sender: str) -> None:
+        """
+        Many servers want to know who calls: the domain of -L, else what the app says.
+        """
+        ours = self.setting.localID
+        self.sender = ours.domain if ours else sender if _isDomain(sender) else ""
+
+    def header(self) -> bytes:
+        """
+        The header of our first stream.
+        """
+        return header(self.content, from_=self.sender, to=self.to)
+
+
+class XMPPServerServer(XMPPServer):
+    """
+    Offers a server that calls TLS.
+    """
+
+    content = "jabber:server"
+
+
+# First-level elements of a server after which features may still offer TLS.
+_BEFORE_LOGIN = frozenset(
+    [_FEATURES]
+    + [f"{sasl} {name}" for sasl in _SASL for name in ("challenge", "failure", "continue")]
+)
+
+
+@implementer(IFilter)
+class WithoutStartTLS:
+    """
+    Takes <starttls/> out of the features that a backend offers before the client is logged in.
+    Tags that are not whole are waited for.
+    """
+
+    def __init__(self) -> None:
+        self.done = False
+        self._tags = Tags()
+        self._partial = b""
+        self._seen = 0
+        self._hiding = False
+
+    def feed(self, data: bytes) -> bytes:
+        """
+        Pass all but that element.
+        """
+        data = self._partial + data
+        self._partial = b""
+        passed = []
+        start = 0
+        while not self.done and (end := data.find(b">", start) + 1):
+            passed.append(self._pass(data[start:end]))
+            start = end
+        rest = data[start:]
+        if len(rest) > LONGEST_TAG:
+            self.done = True
+        if not self.done and not rest.isspace():
+            rest, self._partial = b"", rest
+        return b"".join(passed) + rest
+
+    def _pass(self, piece: bytes) -> bytes:
+        """
+        What is to be passed on of C{piece}, which ends with a tag.
+        """
+        tags = self._tags
+        self._seen += len(piece)
+        try:
+            tags.feed(piece)
+        except TunnelError:
+            self.done = True
+            return piece
+        if self._hiding:
+            self._hiding = len(tags.path) > 2
+            return b""
+        if tags.opened == _STARTTLS and tags.level == 3 and tags.path[:2] == [STREAM, _FEATURES]:
+            self._hiding = len(tags.path) > 2
+            return piece[: piece.rindex(b"<")]
+        begins = tags.opened and tags.level == 2 and tags.opened not in _BEFORE_LOGIN
+        ends = tags.closed and not tags.path
+        self.done = bool(begins or ends or self._seen > LONGEST)
+        return piece
+
+    def flush(self) -> bytes:
+        """
+        What was kept back.
+        """
+        partial, self._partial = self._partial, b""
+        return partial
+
+
+xmppClient = Dialect(
+    name="xmpp-client",
+    client=XMPPClient,
+    server=XMPPServer,
+    summary="instant messaging, for clients (RFC 6120)",
+    aliases=("xmpp", "jabber"),
+    ports=(5222,),
+    implicitPort=5223,
+    alpn=(b"xmpp-client",),
+)
+
+xmppServer = Dialect(
+    name="xmpp-server",
+    client=XMPPServerClient,
+    server=XMPPServerServer,
+    summary="instant messaging, between servers (RFC 6120)",
+    aliases=("xmpp-s2s",),
+    ports=(5269,),
+    implicitPort=5270,
+    alpn=(b"xmpp-server",),
+)
