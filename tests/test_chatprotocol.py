@@ -559,6 +559,11 @@ class Runs(SynchronousTestCase):
         self.assertEqual(self.run_(rb'"2" "\c"', b"2" + b"x" * 8191 + b"\n").outcome, "TLS")
         self.assertEqual(self.run_(rb'"2" "\c"', b"2" + b"x" * 8200 + b"\n").outcome, "2 oversize")
 
+    def test_emptyLastExpectLeavesTheLine(self) -> None:
+        """It reads nothing, so what is left of a line is a residue."""
+        self.assertEqual(self.run_(rb'2 "\c" ""', "2").outcome, "TLS")
+        self.assertEqual(self.run_(rb'2 "\c" ""', "20\n").outcome, "residue")
+
     def test_lastLineHasItsTime(self) -> None:
         """The time of an expect starts anew for it."""
         performance = self.run_(rb'TIMEOUT 5 2 "\c"', "+4s2~+4sx\n")

@@ -121,6 +121,8 @@ class Run:
                 self._log.info("chat: {text}", text=quote(text))
 
     async def _expect(self, step: Expect) -> None:
+        # An expect that reads nothing begins no line.
+        self._lastByte = b""
         for attempt in step.attempts:
             self._logDialogue("expect", attempt.text)
             if not attempt.expected or await self._inTime(self._find(attempt.expected)):
