@@ -111,6 +111,23 @@ class UNIXAddress:
         return self.path if self.path.startswith("/") else f"unix:{self.path}"
 
 
+@dataclass(frozen=True)
+class InheritedAddress:
+    """
+    Sockets that whoever started us listens at already (sd_listen_fds(3)).
+
+    @ivar name: their C{FileDescriptorName}; C{""} for all there are.
+    """
+
+    name: str
+
+    #: Whoever opened them knows where they can be reached from.
+    isLocal = True
+
+    def __str__(self) -> str:
+        return f"systemd:{self.name}"
+
+
 def _parseHost(text: str, host: str, bracketed: bool) -> str:
     try:
         address = ip_address(host)
@@ -142,6 +159,17 @@ def _parsePath(text: str, path: str) -> UNIXAddress:
     if len(path.encode()) > LONGEST_PATH:
         raise ValueError(f"{text!r} is longer than a UNIX socket's path can be: {LONGEST_PATH}")
     return UNIXAddress(path)
+
+
+def parseListening(text: str) -> TCPAddress | UNIXAddress | InheritedAddress:
+    """
+    Read what L{parseAddress} reads, or C{systemd:NAME}.
+
+    @raise ValueError: it is none of these; the message is a sentence for the user.
+    """
+    if text == "systemd" or text.startswith("systemd:"):
+        return InheritedAddress(text.removeprefix("systemd").removeprefix(":"))
+    return parseAddress(text)
 
 
 def parseAddress(text: str, defaultPort: int | None = None) -> TCPAddress | UNIXAddress:

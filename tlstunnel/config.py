@@ -18,6 +18,7 @@ from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity import Identity, Selector
 from tlstunnel.interfaces import IDialect
+from tlstunnel.listen import Listening
 from tlstunnel.pool import Anchors, Credentials, Pool, loadAnchors
 from tlstunnel.protocols.base import Setting
 from tlstunnel.verify import coversName
@@ -80,7 +81,7 @@ class Tunnel:
     """
 
     mode: Mode
-    local: tuple[Address, ...]
+    local: tuple[Listening, ...]
     remote: tuple[Address, ...]
     dialect: IDialect
     localID: Identity | None = None

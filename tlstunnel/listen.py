@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from errno import EADDRINUSE, EADDRNOTAVAIL, EAGAIN, ECONNABORTED, ECONNREFUSED, EINTR
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel import inherit
+from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress
 from tlstunnel.deadlines import Deadline, Deadlines
 from tlstunnel.errors import ConfigurationError
+
+Listening = TCPAddress | UNIXAddress | InheritedAddress
 
 #: Connections accepted in one turn of the reactor, so that those there are get their turn too.
 BATCH = 32
@@ -35,12 +39,57 @@ PATIENCE = 1.0
 BACKLOG = 1024
 
 
-def bind(address: TCPAddress | UNIXAddress) -> list[socket.socket]:
+@dataclass(frozen=True)
+class Bound:
+    """
+    A listening socket.
+
+    @ivar index: the number of its address among those of the tunnel.
+    @ivar unlink: a path to remove when it is closed.
+    """
+
+    sock: socket.socket
+    index: int
+    unlink: str
+
+    def close(self) -> None:
+        """
+        Stop listening.
+        """
+        self.sock.close()
+        if self.unlink:
+            try:
+                Path(self.unlink).unlink()
+            except OSError:
+                pass
+
+
+def bindAll(addresses: Sequence[Listening]) -> list[Bound]:
+    """
+    Make the sockets that listen at C{addresses}.
+
+    @raise ConfigurationError: if one cannot be listened at; then none is.
+    """
+    bound: list[Bound] = []
+    try:
+        for index, address in enumerate(addresses):
+            unlink = address.path if isinstance(address, UNIXAddress) else ""
+            bound += [Bound(sock, index, unlink) for sock in bind(address)]
+    except ConfigurationError:
+        for each in bound:
+            each.close()
+        raise
+    return bound
+
+
+def bind(address: Listening) -> list[socket.socket]:
     """
     Make the sockets that listen at C{address}: one, or one a family where it is a name.
 
     @raise ConfigurationError: if it cannot be listened at.
     """
+    if isinstance(address, InheritedAddress):
+        return inherit.take(address.name)
     if isinstance(address, UNIXAddress):
         return [_bindUNIX(address)]
     try:
@@ -150,20 +199,18 @@ class ListeningPort:
         self,
         reactor: Any,
         deadlines: Deadlines,
-        sock: socket.socket,
+        bound: Bound,
         accepted: Callable[[socket.socket, str], None],
-        unlink: str = "",
     ) -> None:
         """
-        @param sock: listening and non-blocking; ours from now on.
+        @param bound: the socket, non-blocking; ours from now on.
         @param accepted: called with each connection, which is non-blocking, and its peer's name.
-        @param unlink: a path to remove when we stop listening.
         """
         self._reactor = reactor
         self._deadlines = deadlines
-        self._sock = sock
+        self._bound = bound
+        self._sock = sock = bound.sock
         self._accepted = accepted
-        self._unlink = unlink
         self._local = sock.family == socket.AF_UNIX
         self._reading = False
         self._paused = False
@@ -195,12 +242,7 @@ class ListeningPort:
         self.pauseListening()
         if self._patience is not None:
             self._patience.cancel()
-        self._sock.close()
-        if self._unlink:
-            try:
-                Path(self._unlink).unlink()
-            except OSError:
-                pass
+        self._bound.close()
 
     def doRead(self) -> None:
         """

@@ -13,11 +13,10 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from tlstunnel import signals
-from tlstunnel.address import UNIXAddress
 from tlstunnel.config import Mode, Tunnel
 from tlstunnel.deadlines import Deadlines
 from tlstunnel.errors import ConfigurationError, Stopped
-from tlstunnel.listen import ListeningPort, bind
+from tlstunnel.listen import ListeningPort, bindAll
 from tlstunnel.proxy import ProxyFactory
 
 #: Seconds between looks at the connections that are left while stopping: who did not move in
@@ -51,20 +50,11 @@ class TunnelService(Service):
         deadlines = Deadlines(self._reactor)
         factory = ProxyFactory(self.tunnel, self._reactor, deadlines)
         _raiseDescriptorLimit()
-        ports: list[ListeningPort] = []
-        try:
-            for address in self.tunnel.local:
-                unlink = address.path if isinstance(address, UNIXAddress) else ""
-                for sock in bind(address):
-                    ports.append(
-                        ListeningPort(self._reactor, deadlines, sock, factory.accepted, unlink)
-                    )
-        except Exception:
-            for port in ports:
-                port.stopListening()
-            raise
+        self._ports = factory.ports = [
+            ListeningPort(self._reactor, deadlines, bound, factory.accepted)
+            for bound in bindAll(self.tunnel.local)
+        ]
         self.factory = factory
-        self._ports = factory.ports = ports
 
     @property
     def addresses(self) -> list[str]:

@@ -29,6 +29,14 @@ def install(reactor: Any, reload: Callable[[], None], hurry: Callable[[], None])
         reactor.callFromThread(hurry if stopping else reactor.stop)
         stopping = True
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGHUP, lambda number, frame: reactor.callFromThread(reload))
+    def hangup(number: int, frame: object) -> None:
+        reactor.callFromThread(reload)
+
+    for number, action in (
+        (signal.SIGTERM, stop),
+        (signal.SIGINT, stop),
+        (signal.SIGHUP, hangup),
+    ):
+        # What we were started to ignore (nohup, workers), we ignore.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, action)

@@ -6,16 +6,18 @@ Options become a L{Tunnel} here; nothing is bound, and nothing is read but a cha
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from twisted.application.service import IService
+from twisted.application.service import IService, Service
 from twisted.python import usage
 
 from tlstunnel import __version__
-from tlstunnel.address import parseAddress
+from tlstunnel.address import InheritedAddress, parseAddress, parseListening
 from tlstunnel.chat import Settings
 from tlstunnel.chatescapes import Values
 from tlstunnel.chatoptions import makeScript, readFile, readyScripts
@@ -26,6 +28,8 @@ from tlstunnel.interfaces import IDialect
 from tlstunnel.pool import Pool, defaultPool
 from tlstunnel.protocols import registry
 from tlstunnel.protocols.chat import chatDialect
+from tlstunnel.service import TunnelService
+from tlstunnel.workers import WORKER, WorkersService, socketName
 
 _T = TypeVar("_T")
 
@@ -58,7 +62,7 @@ Mode, exactly one:
   -c, --client               the network is on the connected side
 
 Addresses (127.0.0.1:25, [::1]:443, host:service, :443, /unix/socket), each repeatable:
-  -l, --local ADDR           listen here
+  -l, --local ADDR           listen here; systemd:NAME for a socket that systemd hands us
   -r, --remote ADDR          forward there; several are tried in order
       --skip-resolve         start even if a host in -r does not resolve now
 
@@ -91,6 +95,10 @@ TLS (1.2 and 1.3, nothing weaker):
 
 Limits:
 {limits}
+Processes:
+      --workers N|auto       share the listening sockets among so many; auto: one a core
+                             (default: 1; the limits are for each)
+
 Help:
       --version              show the version
       --help                 show this text
@@ -120,6 +128,7 @@ class Options(usage.Options):
         ["starttls", None, "none", "upgrade to TLS as this protocol does"],
         ["chat", None, None, "upgrade to TLS as this chat(8) script has it"],
         ["alpn", None, None, "ALPN ids to offer or select"],
+        ["workers", None, "1", "processes that share the listening sockets"],
         ["minimum-tls", None, "1.2", "the lowest version of TLS"],
         *([name, None, None, meaning] for name, _, _, meaning in _LIMITS),
     ]
@@ -131,12 +140,13 @@ class Options(usage.Options):
         self["remote"] = []
         self["dialect-option"] = []
         self["chat-words"] = []
+        self.words: list[str] = []
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """
         Like Twisted's, but what stands behind C{--} is a chat script, and not for us to read.
         """
-        words = list(sys.argv[1:] if options is None else options)
+        words = self.words = list(sys.argv[1:] if options is None else options)
         if "--" in words:
             at = words.index("--")
             self["chat-words"] = words[at + 1 :]
@@ -147,7 +157,7 @@ class Options(usage.Options):
         """
         listen here
         """
-        self["local"].append(_parsed("--local", parseAddress, address))
+        self["local"].append(_parsed("--local", parseListening, address))
 
     opt_l = opt_local
 
@@ -206,6 +216,7 @@ class Options(usage.Options):
             raise SystemExit(0)
         try:
             self["tunnel"] = self._tunnel()
+            self["workers"] = _workers(self["workers"])
         except ConfigurationError as error:
             raise usage.UsageError(str(error)) from None
 
@@ -319,6 +330,12 @@ def _number(option: str, kind: Callable[[str], float], text: str, zero: bool) ->
     return number
 
 
+def _workers(text: str) -> int:
+    if text == "auto":
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    return int(_number("--workers", int, text, zero=False))
+
+
 def _choice(option: str, text: str, allowed: tuple[str, ...]) -> str:
     if text not in allowed:
         raise ConfigurationError(f"{option} {text}", f"must be one of {', '.join(allowed)}")
@@ -354,6 +371,21 @@ def listProtocols() -> str:
     return "\n".join(lines) + "\n"
 
 
+def serviceFor(options: Options, reactor: Any, ownLog: bool) -> Service:
+    """
+    What runs the tunnel of C{options}: in this process, in workers, or as one of these.
+
+    @param ownLog: whether workers log to standard error themselves.
+    """
+    tunnel: Tunnel = options["tunnel"]
+    if WORKER in os.environ:
+        handed = (InheritedAddress(socketName(index)) for index in range(len(tunnel.local)))
+        return TunnelService(replace(tunnel, local=tuple(handed)), reactor)
+    if options["workers"] > 1:
+        return WorkersService(tunnel, reactor, options["workers"], options.words, ownLog)
+    return TunnelService(tunnel, reactor)
+
+
 def makeService(options: Options) -> IService:
     """
     The service for twistd, with its keys read and its sockets bound, so that what is wrong is said
@@ -361,9 +393,7 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor
 
-    from tlstunnel.service import TunnelService
-
-    service = TunnelService(options["tunnel"], reactor)
+    service = serviceFor(options, reactor, ownLog=False)
     try:
         service.privilegedStartService()
     except ConfigurationError as error:

@@ -4,13 +4,15 @@ C{tlstunnel OPTIONS}: a tunnel in the foreground that logs to standard error.
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import reactor as _reactor
 from twisted.logger import (
     FilteringLogObserver,
     ILogObserver,
+    LogEvent,
     LogLevel,
     LogLevelFilterPredicate,
     globalLogBeginner,
@@ -19,8 +21,8 @@ from twisted.logger import (
 )
 
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.service import TunnelService
-from tlstunnel.tap import Options
+from tlstunnel.tap import Options, serviceFor
+from tlstunnel.workers import WORKER, serveParent
 
 reactor: Any = _reactor
 
@@ -52,6 +54,17 @@ class RunOptions(Options):
         return super().getUsage(width).replace("Help:\n", ours + "Help:\n") + commands
 
 
+def _naming(observer: ILogObserver, worker: str) -> ILogObserver:
+    """
+    Let every event say which worker it comes from.
+    """
+
+    def observe(event: LogEvent) -> None:
+        observer(event | {"worker": worker, "log_system": f"worker {worker}"})
+
+    return cast(ILogObserver, observe)
+
+
 def startLogging(options: RunOptions) -> None:
     """
     Log to standard error as C{options} say.
@@ -63,6 +76,9 @@ def startLogging(options: RunOptions) -> None:
         else textFileLogObserver(file)
     )
     level = LogLevel.debug if options["verbose"] else LogLevel.info
+    worker = os.environ.get(WORKER)
+    if worker is not None:
+        observer = _naming(observer, worker)
     filtered = FilteringLogObserver(observer, [LogLevelFilterPredicate(defaultLogLevel=level)])
     globalLogBeginner.beginLoggingTo([filtered], redirectStandardIO=False)
 
@@ -73,13 +89,15 @@ def main(options: RunOptions) -> int:
 
     @return: 0 after an orderly stop, 1 if it could not start.
     """
-    service = TunnelService(options["tunnel"], reactor)
+    service = serviceFor(options, reactor, ownLog=True)
     try:
         service.privilegedStartService()
     except ConfigurationError as error:
         print(f"tlstunnel: {error}", file=sys.stderr)
         return 1
     startLogging(options)
+    if WORKER in os.environ:
+        reactor.callWhenRunning(serveParent, reactor)
     reactor.callWhenRunning(service.startService)
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     reactor.run()

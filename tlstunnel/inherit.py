@@ -1,0 +1,65 @@
+"""
+Sockets that whoever started us listens at already: systemd's socket activation, and our own
+workers, by the same convention (sd_listen_fds(3)).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+
+from tlstunnel.errors import ConfigurationError
+
+#: The first descriptor that is handed down.
+FIRST = 3
+
+
+def descriptors(environment: Mapping[str, str], pid: int) -> list[tuple[str, int]]:
+    """
+    The descriptors that were handed down to process C{pid}, each with its name.
+
+    @raise ConfigurationError: if the variables make no sense.
+    """
+    if environment.get("LISTEN_PID") != str(pid):
+        return []
+    count = environment.get("LISTEN_FDS", "")
+    if not (count.isascii() and count.isdigit() and len(count) < 5):
+        raise ConfigurationError("LISTEN_FDS", f"is {count!r}, and not a number of sockets")
+    names = environment.get("LISTEN_FDNAMES", "").split(":")
+    if len(names) != int(count):
+        names = [""] * int(count)
+    return [(name, FIRST + number) for number, name in enumerate(names)]
+
+
+def take(name: str) -> list[socket.socket]:
+    """
+    The sockets of that name, or all if it is empty.  Their paths, where they have some, are not
+    ours to remove.
+
+    @raise ConfigurationError: if there are none, or they do not listen.
+    """
+    option = f"--local systemd:{name}"
+    offered = descriptors(os.environ, os.getpid())
+    sockets = []
+    for offer, descriptor in offered:
+        if name and offer != name:
+            continue
+        os.set_inheritable(descriptor, False)
+        try:
+            sock = socket.socket(fileno=os.dup(descriptor))
+        except OSError as error:
+            raise ConfigurationError(option, f"descriptor {descriptor}: {error.strerror}") from None
+        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            sock.close()
+            raise ConfigurationError(option, f"descriptor {descriptor} does not listen")
+        sock.setblocking(False)
+        sockets.append(sock)
+    if not sockets:
+        names = ", ".join(sorted({offer for offer, _ in offered if offer})) or "none with a name"
+        raise ConfigurationError(
+            option,
+            "no such socket was handed down to us",
+            f"there are: {names}" if offered else "start us from a systemd socket unit",
+        )
+    return sockets
