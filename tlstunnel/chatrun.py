@@ -53,7 +53,7 @@ class Run:
         self._reports = Reports()
         self._timeout = script.timeout
         self._echo = script.echo
-        self._allowed = script.maxBytes
+        self._most = self._allowed = script.maxBytes
         self._lastByte = b""
         expects = [index for index, step in enumerate(script.steps) if isinstance(step, Expect)]
         self._end = expects[-1] + 1 if expects else 0
@@ -93,7 +93,7 @@ class Run:
 
         @raise TunnelError: the backend said something else.
         """
-        self._allowed = MAX_BYTES
+        self._most = self._allowed = MAX_BYTES
         for text in self._script.swallow:
             await self._find(text)
             if not self._script.binary and self._lastByte != b"\n":
@@ -180,7 +180,7 @@ class Run:
         """Take C{count} bytes of C{data}, which was just read; the others are read again."""
         self._conversation.putBack(data[count:])
         if count > self._allowed:
-            raise _failed(Oversize, 2, f"more than {self._script.maxBytes} bytes")
+            raise _failed(Oversize, 2, f"more than {self._most} bytes")
         self._allowed -= count
         self._lastByte = data[count - 1 : count]
         if self._echo:
