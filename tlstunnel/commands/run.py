@@ -49,6 +49,7 @@ class RunOptions(Options):
         commands = (
             "\nCommands, each with its own --help:\n"
             "  tlstunnel identity         keep identities and trust in a pool\n"
+            "  tlstunnel chat-check       explain a chat script, and warn of what will surprise\n"
             "  tlstunnel demo             show it working, on this machine alone\n"
         )
         return super().getUsage(width).replace("Help:\n", ours + "Help:\n") + commands
