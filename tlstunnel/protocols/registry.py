@@ -27,6 +27,7 @@ BUILT_IN = {
     "pop3": ("pop3", "pop3"),
     "sieve": ("sieve", "sieve"),
     "nntp": ("nntp", "nntp"),
+    "irc": ("irc", "irc"),
 }
 
 #: Their other names.
