@@ -1,0 +1,647 @@
+"""
+Tests for L{tlstunnel.protocols.mysql}.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.roles import client, filtered, said, server, split
+from tlstunnel.errors import (
+    BackendRefused,
+    Closed,
+    ForeignProtocol,
+    Malformed,
+    NotOffered,
+    Oversize,
+    PlaintextAfterStartTLS,
+    Refused,
+    ServerSpokeFirst,
+    TunnelError,
+)
+from tlstunnel.protocols.mysql import Announced, Greeting, Renumbered, Verdict, mysql
+from tlstunnel.testing.memory import Driver
+
+SSL = 1 << 11
+PLUGIN_AUTH = 1 << 19
+
+
+def packet(number: int, payload: bytes) -> bytes:
+    """
+    One packet.
+    """
+    return len(payload).to_bytes(3, "little") + bytes((number % 256,)) + payload
+
+
+# As they came from the servers.
+MYSQL = bytes.fromhex(
+    "0a 382e302e3432 00 08000000 0102030405060708 00 ffff ff 0200 ffdf 15 00000000000000000000"
+    "1112131415161718191a1b1c 00 63616368696e675f736861325f70617373776f7264 00"
+)
+MARIADB = (
+    b"\x0a5.5.5-10.11.6-MariaDB-0+deb12u1\0"
+    + struct.pack("<I8sx", 5, b"abcdefgh")
+    + struct.pack("<HBHHB", 0xFFFE, 45, 2, 0x81BF, 21)
+    + bytes(6)
+    + struct.pack("<I", 0x1D)
+    + b"ijklmnopqrst\0mysql_native_password\0"
+)
+
+TOO_MANY = b"\xff\x10\x04Too many connections from <you>"
+
+CAPABILITIES = 0x000FA68D | PLUGIN_AUTH
+LOGIN = (
+    struct.pack("<IIB23s", CAPABILITIES, 1 << 24, 45, b"")
+    + b"alice\0\x14"
+    + b"x" * 20
+    + b"mysql_native_password\0"
+)
+
+
+def withFlags(payload: bytes, flags: int) -> bytes:
+    """
+    A client's packet with some flags set.
+    """
+    return struct.pack("<I", struct.unpack("<I", payload[:4])[0] | flags) + payload[4:]
+
+
+def cleared(greeting: bytes) -> bytes:
+    """
+    A greeting without the flag for TLS.
+    """
+    parsed = Greeting.parse(greeting)
+    return replace(parsed, capabilities=parsed.capabilities & ~SSL).payload()
+
+
+REQUEST = packet(1, withFlags(LOGIN, SSL)[:32])
+
+OK = b"\0\0\0\2\0\0\0"
+ERR = b"\xff\x15\x04#28000Access denied"
+SWITCH = b"\xfemysql_native_password\0" + b"s" * 20 + b"\0"
+
+# Greetings that cannot be.
+IMPOSSIBLE = {
+    "protocol 9": b"\x09" + MYSQL[1:],
+    "nothing": b"",
+    "only a version": b"\x0a8.0.42\0",
+    "a version that does not end": b"\x0a" + b"8" * 200,
+    "no version": b"\x0a\0" + MYSQL[8:],
+    "a long version": b"\x0a" + b"8" * 65 + MYSQL[7:],
+    "an escape sequence as version": b"\x0a8.0\x1b[2J" + MYSQL[7:],
+    "a version beyond ASCII": b"\x0a8.0\xc3\xa4" + MYSQL[7:],
+    "a plugin that is no word": MYSQL[:-1] + b" or <b>this</b>\0",
+    "two names": MYSQL + b"x\0",
+    "a plugin name that is long": MYSQL[:-1] + b"x" * 64 + b"\0",
+    "a salt that is long": MYSQL[:27] + b"\xff" + MYSQL[28:] + bytes(300),
+    "a salt that is cut": MYSQL[:45],
+    "a text protocol": b"220 mail.example.org ESMTP\r\n",
+}
+
+
+class GreetingTests(SynchronousTestCase):
+    """
+    Greetings, read and written.
+    """
+
+    def test_realOnesAreMadeAnewAsTheyWere(self) -> None:
+        """
+        Byte for byte.
+        """
+        self.assertEqual(Greeting.parse(MYSQL).payload(), MYSQL)
+        self.assertEqual(Greeting.parse(MARIADB).payload(), MARIADB)
+
+    def test_theFieldsAreFound(self) -> None:
+        """
+        Those of MariaDB beyond 32 bits, too.
+        """
+        greeting = Greeting.parse(MARIADB)
+        self.assertEqual(greeting.version, b"5.5.5-10.11.6-MariaDB-0+deb12u1")
+        self.assertEqual(greeting.salt, b"abcdefghijklmnopqrst")
+        self.assertEqual(greeting.plugin, b"mysql_native_password")
+        self.assertEqual((greeting.thread, greeting.charset, greeting.status), (5, 45, 2))
+        self.assertEqual((greeting.capabilities, greeting.extended), (0x81BFFFFE, 0x1D))
+
+    def test_freeBytesAreDropped(self) -> None:
+        """
+        Of what is reserved, and in MySQL has no meaning, nothing is passed on.
+        """
+        at = MYSQL.index(bytes(10))
+        dirty = MYSQL[:at] + b"0123456789" + MYSQL[at + 10 :]
+        self.assertEqual(Greeting.parse(dirty).payload(), MYSQL)
+
+    def test_oldServersAreUnderstood(self) -> None:
+        """
+        Those that forgot the last NUL, and those without plugins.
+        """
+        self.assertEqual(Greeting.parse(MYSQL[:-1]).payload(), MYSQL)
+        head = Greeting.parse(MYSQL)
+        old = replace(head, capabilities=head.capabilities & ~PLUGIN_AUTH, plugin=b"").payload()
+        self.assertTrue(old.endswith(b"\x1c\0"))
+        self.assertEqual(Greeting.parse(old + b"<b>"), Greeting.parse(old))
+
+    def test_impossibleOnesAreRefused(self) -> None:
+        """
+        Whatever is wrong in them.
+        """
+        for what, payload in IMPOSSIBLE.items():
+            with self.assertRaises(Malformed, msg=what):
+                Greeting.parse(payload)
+
+    @given(st.one_of(st.binary(max_size=120), st.binary(max_size=90).map(MYSQL[:25].__add__)))
+    def test_whateverIsReadCanBeWritten(self, payload: bytes) -> None:
+        """
+        And reads as the same again; else the error is ours.
+        """
+        try:
+            greeting = Greeting.parse(payload)
+        except Malformed:
+            return
+        self.assertEqual(Greeting.parse(greeting.payload()), greeting)
+
+
+class ClientTests(SynchronousTestCase):
+    """
+    The client role.
+    """
+
+    def switched(self, login: bytes = LOGIN, greeting: bytes = MYSQL) -> Driver:
+        """
+        After the switch.
+        """
+        driver = client(mysql)
+        driver.network.feed(packet(0, greeting))
+        self.assertEqual(driver.plain.takeWritten(), packet(0, cleared(greeting)))
+        self.assertEqual(driver.network.written, b"")
+        driver.plain.feed(packet(1, login))
+        self.assertEqual(driver.stage, "switched", driver.error)
+        self.assertEqual(driver.network.takeWritten(), packet(1, withFlags(login, SSL)[:32]))
+        return driver
+
+    def test_theLoginIsAnnouncedAndSentInsideTLS(self) -> None:
+        """
+        Both with the flag for TLS; the app sees none.
+        """
+        for greeting in (MYSQL, MARIADB):
+            driver = self.switched(greeting=greeting)
+            driver.handshake()
+            self.assertEqual(driver.network.takeWritten(), packet(2, withFlags(LOGIN, SSL)))
+            driver.network.feed(packet(3, OK))
+            self.assertEqual(driver.plain.takeWritten(), packet(2, OK))
+
+    def test_afterTheLoginNumbersAreThoseOfBothEnds(self) -> None:
+        """
+        Whether it succeeded or not.
+        """
+        for outcome in (OK, ERR):
+            driver = self.switched()
+            driver.handshake()
+            driver.network.takeWritten()
+            driver.network.feed(packet(3, outcome) + b"bytes")
+            self.assertEqual(driver.plain.takeWritten(), packet(2, outcome) + b"bytes")
+            driver.plain.feed(packet(0, b"\3SELECT 1") + b"\0\0")
+            self.assertEqual(driver.network.takeWritten(), packet(0, b"\3SELECT 1") + b"\0\0")
+
+    def test_aLongAuthenticationIsNumberedThroughout(self) -> None:
+        """
+        Another plugin, more data, another factor, data of plugins, and empty packets.
+        """
+        driver = self.switched()
+        driver.handshake()
+        driver.network.takeWritten()
+        number = 3
+        dialogue = [SWITCH, b"\x01\x03", b"\x02next_factor\0", b"\x04Password:", b"", b"\x01\x04"]
+        for question in dialogue:
+            driver.network.feed(packet(number, question))
+            self.assertEqual(driver.plain.takeWritten(), packet(number - 1, question))
+            driver.plain.feed(packet(number, b""))
+            self.assertEqual(driver.network.takeWritten(), packet(number + 1, b""))
+            driver.plain.feed(packet(number, b"\0secret"))
+            self.assertEqual(driver.network.takeWritten(), packet(number + 1, b"\0secret"))
+            number += 2
+        driver.network.feed(packet(number, OK))
+        self.assertEqual(driver.plain.takeWritten(), packet(number - 1, OK))
+
+    def test_mariadbsCapabilitiesAreAnnounced(self) -> None:
+        """
+        Its clients say by a flag that they are none of MySQL.
+        """
+        login = withFlags(LOGIN, 0)[:28] + b"\x1d\0\0\0" + LOGIN[32:]
+        mariadb = struct.pack("<I", CAPABILITIES & ~1) + login[4:]
+        driver = self.switched(mariadb, MARIADB)
+        driver.handshake()
+        self.assertEqual(driver.network.written, packet(2, withFlags(mariadb, SSL)))
+
+    def test_whatIsReservedIsNotAnnounced(self) -> None:
+        """
+        And the login agrees with what is.
+        """
+        driver = client(mysql)
+        driver.network.feed(packet(0, MYSQL))
+        driver.plain.feed(packet(1, LOGIN[:9] + b"x" * 23 + LOGIN[32:]))
+        self.assertEqual(driver.network.takeWritten(), REQUEST)
+        driver.handshake()
+        self.assertEqual(driver.network.written, packet(2, withFlags(LOGIN, SSL)))
+
+    def test_aLoginOfAnyLengthIsNotTakenForTLS(self) -> None:
+        """
+        A length of 790 looks like the start of a TLS record.
+        """
+        login = LOGIN.ljust(0x0316, b"x")
+        self.assertEqual(packet(1, login)[:2], b"\x16\x03")
+        driver = self.switched(login)
+        driver.handshake()
+        self.assertEqual(driver.network.written, packet(2, withFlags(login, SSL)))
+
+    def test_segmentsDoNotMatter(self) -> None:
+        """
+        Neither the server's nor the app's, before the switch and after it.
+        """
+        for greeting in split(packet(0, MYSQL)):
+            driver = client(mysql)
+            for piece in greeting:
+                driver.network.feed(piece)
+            self.assertEqual(driver.plain.written, packet(0, cleared(MYSQL)))
+        for login in split(packet(1, LOGIN)):
+            driver = client(mysql)
+            driver.network.feed(packet(0, MYSQL))
+            for piece in login:
+                driver.plain.feed(piece)
+            self.assertEqual(driver.network.takeWritten(), REQUEST)
+            driver.handshake()
+            self.assertEqual(driver.network.written, packet(2, withFlags(LOGIN, SSL)))
+
+    def test_aServerWithoutTLSGetsNothing(self) -> None:
+        """
+        Nor does the app: not even the greeting.
+        """
+        for greeting, error in (
+            (cleared(MYSQL), NotOffered),
+            (TOO_MANY, Refused),
+            (b"\xff", Refused),
+            (replace(Greeting.parse(MYSQL), capabilities=SSL).payload(), Refused),
+            *((each, Malformed) for each in IMPOSSIBLE.values()),
+        ):
+            driver = client(mysql)
+            driver.network.feed(packet(0, greeting))
+            self.assertIs(type(driver.error), error, greeting)
+            self.assertEqual(driver.plain.written + driver.network.written, b"")
+            self.assertTrue(driver.plain.lost)
+
+    def test_aGreetingHasTheNumberZeroAndALimit(self) -> None:
+        """
+        A claimed length is believed only up to 4 KiB.
+        """
+        driver = client(mysql)
+        driver.network.feed(packet(1, MYSQL))
+        self.assertIsInstance(driver.error, Malformed)
+        driver = client(mysql)
+        driver.network.feed(b"\xff\xff\xff\0")
+        self.assertIsInstance(driver.error, Oversize)
+
+    def test_nothingMayFollowTheGreeting(self) -> None:
+        """
+        Neither at once, in which case the app is not greeted, nor later.
+        """
+        for extra in (b"\0", packet(1, OK), b"\x16\x03\x03"):
+            driver = client(mysql)
+            driver.network.feed(packet(0, MYSQL) + extra)
+            self.assertIsInstance(driver.error, PlaintextAfterStartTLS)
+            self.assertEqual(driver.plain.written, b"")
+            driver = client(mysql)
+            driver.network.feed(packet(0, MYSQL))
+            driver.network.feed(extra)
+            driver.plain.feed(packet(1, LOGIN))
+            self.assertIsInstance(driver.error, PlaintextAfterStartTLS)
+            self.assertFalse(driver.network.isTLS)
+
+    def test_anAppThatAsksForTLSGetsAnError(self) -> None:
+        """
+        Whether it does so by a request, or by a login with that flag.
+        """
+        for number, asking in enumerate((REQUEST, packet(1, withFlags(LOGIN, SSL)))):
+            driver = client(mysql)
+            driver.network.feed(packet(0, MYSQL))
+            driver.plain.takeWritten()
+            driver.plain.feed(asking)
+            self.assertIsInstance(driver.error, ForeignProtocol, number)
+            self.assertEqual(driver.plain.written[3:13], b"\x02\xff\x13\x04#08S01")
+            self.assertEqual(driver.network.written, b"")
+
+    def test_anAppThatDoesNotLogInIsCutOff(self) -> None:
+        """
+        Packets that are short, old, or out of order.
+        """
+        old = struct.pack("<I", CAPABILITIES & ~(1 << 9)) + LOGIN[4:]
+        for wrong in (packet(1, LOGIN[:31]), packet(1, b""), packet(1, old), packet(0, LOGIN)):
+            driver = client(mysql)
+            driver.network.feed(packet(0, MYSQL))
+            driver.plain.feed(wrong)
+            self.assertIsInstance(driver.error, Malformed)
+            self.assertEqual(driver.network.written, b"")
+
+    def test_theEndIsAFailureInEveryState(self) -> None:
+        """
+        Of the server in its greeting, and of the app in its login.
+        """
+        for length in range(len(packet(0, MYSQL))):
+            driver = client(mysql)
+            driver.network.feed(packet(0, MYSQL)[:length])
+            driver.network.end()
+            self.assertIsInstance(driver.error, Closed)
+            self.assertEqual(driver.plain.written, b"")
+        for length in range(len(packet(1, LOGIN))):
+            driver = client(mysql)
+            driver.network.feed(packet(0, MYSQL))
+            driver.plain.feed(packet(1, LOGIN)[:length])
+            driver.plain.end()
+            self.assertIsInstance(driver.error, Closed)
+            self.assertEqual(driver.network.written, b"")
+
+    def test_aServerThatSpeaksFirstInsideTLSIsCutOff(self) -> None:
+        """
+        It waits for the login.
+        """
+        driver = self.switched()
+        driver.network.completeHandshake()
+        driver.network.feed(packet(2, OK))
+        self.assertIsInstance(driver.error, ServerSpokeFirst)
+        self.assertEqual(driver.plain.written + driver.network.written, b"")
+
+    @given(st.binary(max_size=200))
+    def test_noOtherBytesAreTakenForAGreeting(self, data: bytes) -> None:
+        """
+        Errors are ours, whatever comes.
+        """
+        for stream in (data, packet(0, data), packet(0, b"\x0a" + data)):
+            driver = client(mysql)
+            driver.network.feed(stream)
+            self.assertIsInstance(driver.error, TunnelError | None)
+            self.assertEqual(driver.network.written, b"")
+
+
+class ServerTests(SynchronousTestCase):
+    """
+    The server role.
+    """
+
+    def greeted(self, greeting: bytes = MYSQL) -> Driver:
+        """
+        After the greeting.
+        """
+        driver = server(mysql)
+        driver.plain.feed(packet(0, greeting))
+        parsed = Greeting.parse(greeting)
+        offer = replace(parsed, capabilities=parsed.capabilities | SSL).payload()
+        self.assertEqual(driver.network.takeWritten(), packet(0, offer))
+        return driver
+
+    def inside(self) -> Driver:
+        """
+        After the handshake.
+        """
+        driver = self.greeted(cleared(MYSQL))
+        driver.network.feed(REQUEST)
+        self.assertEqual(driver.stage, "switched", driver.error)
+        driver.handshake()
+        return driver
+
+    def test_theLoginReachesTheBackendWithoutTheFlag(self) -> None:
+        """
+        With the number that it would have, had there been no request.
+        """
+        driver = self.inside()
+        self.assertEqual(driver.network.written + driver.plain.written, b"")
+        driver.network.feed(packet(2, withFlags(LOGIN, SSL)))
+        self.assertEqual(driver.plain.takeWritten(), packet(1, LOGIN))
+        driver.plain.feed(packet(2, SWITCH))
+        self.assertEqual(driver.network.takeWritten(), packet(3, SWITCH))
+        driver.network.feed(packet(4, b"answer"))
+        self.assertEqual(driver.plain.takeWritten(), packet(3, b"answer"))
+        driver.plain.feed(packet(4, OK))
+        self.assertEqual(driver.network.takeWritten(), packet(5, OK))
+        driver.network.feed(packet(0, b"\x0e"))
+        self.assertEqual(driver.plain.takeWritten(), packet(0, b"\x0e"))
+
+    def test_theClientsTLSMayFollowItsRequestAtOnce(self) -> None:
+        """
+        There is no go-ahead; what follows is left for OpenSSL.
+        """
+        hello = b"\x16\x03\x01\x02\x00"
+        for pieces in split(REQUEST + hello):
+            driver = self.greeted()
+            for piece in pieces:
+                driver.network.feed(piece)
+            self.assertEqual(driver.stage, "switched")
+            self.assertEqual(driver.network.pendingInput(100), hello)
+
+    def test_theBackendsSegmentsDoNotMatter(self) -> None:
+        """
+        Its greeting is whole before the client sees anything.
+        """
+        for pieces in split(packet(0, MARIADB)):
+            driver = server(mysql)
+            for piece in pieces:
+                self.assertEqual(driver.network.written, b"")
+                driver.plain.feed(piece)
+            self.assertEqual(driver.network.written, packet(0, MARIADB))
+
+    def test_aLoginInClearGetsAnError(self) -> None:
+        """
+        And reaches nobody: with or without the flag, or a request without it.
+        """
+        for wrong in (LOGIN, withFlags(LOGIN, SSL), LOGIN[:32]):
+            for pieces in ((packet(1, wrong),), *split(packet(1, wrong))):
+                driver = self.greeted()
+                for piece in pieces:
+                    driver.network.feed(piece)
+                self.assertEqual(driver.network.written[3:13], b"\x02\xff\x57\x0c#HY000")
+                self.assertIsInstance(driver.error, Refused)
+                self.assertEqual(driver.plain.written, b"")
+
+    def test_everythingElseGetsNoAnswer(self) -> None:
+        """
+        Packets that are short, old, long or out of order, and other protocols.
+        """
+        old = struct.pack("<I", CAPABILITIES & ~(1 << 9)) + LOGIN[4:]
+        for wrong, error in (
+            (packet(1, LOGIN[:31]), Malformed),
+            (packet(1, b""), Malformed),
+            (packet(1, old), Malformed),
+            (packet(1, b"\x8d\xa6\0\0\0"), Malformed),
+            (packet(0, LOGIN), Malformed),
+            (packet(2, LOGIN), Malformed),
+            (b"\xff\xff\xff\x01", Oversize),
+            (b"\xff\xff\xff\x02", Malformed),
+            (b"\x00\x10\x00\x01", Oversize),
+            (b"GET / HTTP/1.1\r\n\r\n", ForeignProtocol),
+            (b"SSH-2.0-OpenSSH_9.2\r\n", ForeignProtocol),
+            (b"\x16\x03\x01\x02\x00\x01", ForeignProtocol),
+            (b"\x16\x03\x01\x01\x00\x01", ForeignProtocol),
+        ):
+            driver = self.greeted()
+            self.assertEqual(said(driver, wrong), b"", wrong)
+            self.assertIs(type(driver.error), error, wrong)
+            self.assertEqual(driver.plain.written, b"")
+
+    def test_aBackendThatRefusesIsNotQuoted(self) -> None:
+        """
+        The client gets no greeting, and no words.
+        """
+        for greeting, error in (
+            (TOO_MANY, BackendRefused),
+            (replace(Greeting.parse(MYSQL), capabilities=0).payload(), BackendRefused),
+            (MYSQL[:30], Malformed),
+        ):
+            driver = server(mysql)
+            driver.plain.feed(packet(0, greeting))
+            self.assertIs(type(driver.error), error)
+            self.assertEqual(driver.network.written, b"")
+
+    def test_theLoginHasToBeTheOneAnnounced(self) -> None:
+        """
+        Else somebody has changed the announcement, or it is no login.
+        """
+        login = withFlags(LOGIN, SSL)
+        for wrong in (
+            packet(2, LOGIN),
+            packet(2, withFlags(login, 1 << 30)),
+            packet(2, login[:8] + b"\x21" + login[9:]),
+            packet(2, login[:31] + b"x" + login[32:]),
+            packet(1, login),
+            packet(3, login),
+            packet(2, b"\0"),
+            packet(2, login[:31]),
+        ):
+            driver = self.inside()
+            driver.network.feed(wrong)
+            self.assertIsInstance(driver.error, Malformed)
+            self.assertEqual(driver.plain.written, b"")
+            self.assertEqual(driver.network.lost, "aborted")
+
+    def test_theEndIsAFailureInEveryState(self) -> None:
+        """
+        Of the backend in its greeting, and of the client in its request.
+        """
+        for length in range(len(packet(0, MYSQL))):
+            driver = server(mysql)
+            driver.plain.feed(packet(0, MYSQL)[:length])
+            driver.plain.end()
+            self.assertIsInstance(driver.error, Closed)
+            self.assertEqual(driver.network.written, b"")
+        for length in range(len(REQUEST)):
+            driver = self.greeted()
+            driver.network.feed(REQUEST[:length])
+            driver.network.end()
+            self.assertIsInstance(driver.error, Closed)
+            self.assertEqual(driver.plain.written, b"")
+
+    def test_halfALoginIsForNobody(self) -> None:
+        """
+        When the client ends in it.
+        """
+        driver = self.inside()
+        driver.network.feed(packet(2, withFlags(LOGIN, SSL))[:20])
+        driver.network.end()
+        self.assertEqual(driver.plain.written, b"")
+        self.assertTrue(driver.plain.ended)
+
+    @given(st.binary(max_size=200))
+    def test_nothingInClearReachesTheBackend(self, data: bytes) -> None:
+        """
+        Errors are ours, whatever comes.
+        """
+        for stream in (data, packet(1, data), REQUEST[:20] + data):
+            driver = self.greeted()
+            driver.network.feed(stream)
+            self.assertIsInstance(driver.error, TunnelError | None)
+            self.assertEqual(driver.plain.written, b"")
+
+
+class FilterTests(SynchronousTestCase):
+    """
+    The numbering, and its end.
+    """
+
+    def test_segmentsDoNotMatter(self) -> None:
+        """
+        Of what either side says.
+        """
+        packets = (
+            packet(2, SWITCH) + packet(255, b"") + packet(4, b"\x01x") + packet(5, OK) + b"end"
+        )
+        wanted = packet(3, SWITCH) + packet(0, b"") + packet(5, b"\x01x") + packet(6, OK) + b"end"
+        for pieces in ((packets,), *split(packets)):
+            answers = Renumbered(-1)
+            verdict = Verdict(+1, answers)
+            self.assertEqual(filtered(verdict, pieces), wanted)
+            self.assertTrue(verdict.done and answers.done)
+        for pieces in ((packets,), *split(packets)):
+            stream = packet(1, SWITCH) + packet(254, b"") + packet(3, b"\x01x") + packet(4, OK)
+            self.assertEqual(filtered(Renumbered(-1), pieces), stream + b"end")
+
+    def test_theFirstOKOrErrorEndsItWhenItIsComplete(self) -> None:
+        """
+        Not one byte earlier, nor later; also where it is the first packet of all.
+        """
+        for last in (OK, ERR, b"\0", b"\xff"):
+            answers = Renumbered(+1)
+            verdict = Verdict(-1, answers)
+            verdict.feed(packet(3, last)[:-1])
+            self.assertFalse(verdict.done or answers.done)
+            verdict.feed(packet(3, last)[-1:])
+            self.assertTrue(verdict.done and answers.done)
+
+    def test_whatIsNoVerdictDoesNotEndIt(self) -> None:
+        """
+        Whatever plugins say, and a NUL further inside.
+        """
+        verdict = Verdict(-1, Renumbered(+1))
+        for first in range(1, 255):
+            verdict.feed(packet(3, bytes((first, 0, 255))))
+        verdict.feed(packet(3, b""))
+        self.assertFalse(verdict.done)
+
+    def test_whatWasKeptOfTheAnswersPassesAtTheEnd(self) -> None:
+        """
+        Before what follows it.
+        """
+        answers = Renumbered(+1)
+        self.assertEqual(answers.feed(b"\x01\0"), b"")
+        answers.done = True
+        self.assertEqual(answers.feed(b"\0\0x"), b"\x01\0\0\0x")
+        self.assertEqual(answers.flush(), b"")
+
+    def test_theLoginIsComparedHoweverItComes(self) -> None:
+        """
+        And passes from then on as it comes.
+        """
+        login = packet(2, withFlags(LOGIN, SSL))
+        for pieces in ((login,), *split(login)):
+            each = Announced(withFlags(LOGIN, SSL)[:32])
+            self.assertEqual(filtered(each, pieces), packet(2, LOGIN))
+
+    def test_aPacketThatIsNoLoginIsNotAwaited(self) -> None:
+        """
+        Its header is enough.
+        """
+        for header in (b"\x1f\0\0\x02", b"\0\0\0\x02", b"\x60\0\0\x01"):
+            each = Announced(bytes(32))
+            each.feed(header[:3])
+            self.assertRaises(Malformed, each.feed, header[3:])
+
+    @given(st.lists(st.binary(max_size=30)), st.integers(-1, 1))
+    def test_nothingIsLostOrAdded(self, pieces: list[bytes], step: int) -> None:
+        """
+        Whatever comes has as many bytes afterwards, and without a step it is the same.
+        """
+        stream = b"".join(pieces)
+        for each in (Renumbered(step), Verdict(step, Renumbered(-step))):
+            passed = filtered(each, pieces)
+            self.assertEqual(len(passed), len(stream))
+            if not step:
+                self.assertEqual(passed, stream)
