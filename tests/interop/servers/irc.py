@@ -16,8 +16,7 @@ INSPIRCD = """\
 <server name="{name}" description="interop tests" network="Test" id="1AB">
 <admin name="nobody" nick="nobody" email="nobody@test.example">
 <bind address="127.0.0.1" port="{port}" type="clients">
-<connect name="main" allow="*" timeout="30" resolvehostnames="no" localmax="100" globalmax="100"
-         maxconnwarn="no" pingfreq="120" {requirement}>
+{classes}
 <path configdir="{directory}" datadir="{directory}" logdir="{directory}"
       runtimedir="{directory}" moduledir="/usr/lib/inspircd/modules">
 <pid file="{directory}/pid">
@@ -28,8 +27,13 @@ INSPIRCD = """\
 {tls}
 """
 
+CLASS = """\
+<connect name="{name}" allow="*" timeout="30" resolvehostnames="no" localmax="100" globalmax="100"
+         maxconnwarn="no" pingfreq="120" {requirement}>"""
+
 STARTTLS = """\
 <module name="ssl_gnutls">
+<module name="sslinfo">
 <module name="starttls">
 <sslprofile name="Clients" provider="gnutls" certfile="{chain}" keyfile="{key}" hash="sha256">
 <starttls sslprofile="Clients">"""
@@ -51,12 +55,15 @@ class InspIRCd(Daemon):
         self.logs.append(directory / "log")
 
     def configure(self) -> None:
-        requirement, tls = "", ""
+        classes, tls = CLASS.format(name="everybody", requirement=""), ""
         if self.certificates is not None:
-            requirement = 'requiressl="yes"'
+            # The second is for those who have not yet upgraded, and cannot register.
+            secure = CLASS.format(name="secure", requirement='requiressl="yes"')
+            visitor = CLASS.format(name="visitor", requirement='password="which nobody knows"')
+            classes = f"{secure}\n{visitor}"
             tls = STARTTLS.format(chain=self.certificates.chain, key=self.certificates.key)
         text = INSPIRCD.format(
-            directory=self.directory, name=NAME, port=self.port, requirement=requirement, tls=tls
+            directory=self.directory, name=NAME, port=self.port, classes=classes, tls=tls
         )
         self.write("inspircd.conf", text)
 
