@@ -20,6 +20,7 @@ BUILT_IN = {
     "lmtp": ("smtp", "lmtp"),
     "xmpp-client": ("xmpp", "xmppClient"),
     "xmpp-server": ("xmpp", "xmppServer"),
+    "http": ("http", "http"),
     "postgresql": ("postgresql", "postgresql"),
     "ldap": ("ldap", "ldap"),
     "mysql": ("mysql", "mysql"),
@@ -28,6 +29,7 @@ BUILT_IN = {
     "sieve": ("sieve", "sieve"),
     "nntp": ("nntp", "nntp"),
     "irc": ("irc", "irc"),
+    "telnet": ("telnet", "telnet"),
 }
 
 #: Their other names.
@@ -36,6 +38,7 @@ ALIASES = {
     "xmpp": "xmpp-client",
     "jabber": "xmpp-client",
     "xmpp-s2s": "xmpp-server",
+    "http-upgrade": "http",
     "postgres": "postgresql",
     "pgsql": "postgresql",
     "mariadb": "mysql",
