@@ -34,6 +34,7 @@ from tlstunnel.errors import (
 )
 from tlstunnel.leg import Leg
 from tlstunnel.listen import ListeningPort, nameOfPeer
+from tlstunnel.log import connectionEnded
 from tlstunnel.protocols.base import AppSpeaks, ClientRole, Role, ServerRole, SilenceBeforeApp
 from tlstunnel.relay import Relay
 
@@ -362,31 +363,14 @@ class ProxyFactory(Factory):
             self.idle()
 
     def _logEnd(self, pair: Pair, error: TunnelError | None) -> None:
-        network = pair.network
-        plain = pair.dialled if network is pair.accepted else pair.accepted
-        session = network.session if network is not None else None
-        self._log.info(
-            "{peer} to {remote}: {outcome}; identity {identity}, {tls}, {up} bytes sent to "
-            "the network and {down} received, {seconds:.3f} s",
-            peer=pair.accepted.peer,
-            remote=pair.dialled.peer if pair.dialled is not None else "nobody",
-            outcome="closed" if error is None else str(error),
-            reason="closed" if error is None else error.reason,
-            dialect=self.tunnel.dialect.name,
-            identity=(session.name if session is not None else "") or "none",
-            serverName=session.serverName if session is not None else "",
-            alpn=session.alpn.decode("latin-1") if session is not None else "",
-            tls=(
-                f"{session.version} {session.suite} {session.group}"
-                if session is not None and session.version
-                else "no TLS"
-            ),
-            version=session.version if session is not None else "",
-            suite=session.suite if session is not None else "",
-            group=session.group if session is not None else "",
-            up=plain.received if plain is not None else 0,
-            down=plain.sent if plain is not None else 0,
-            seconds=self.reactor.seconds() - pair.started,
+        connectionEnded(
+            self._log,
+            self.tunnel.dialect.name,
+            pair.accepted,
+            pair.dialled,
+            pair.network,
+            self.reactor.seconds() - pair.started,
+            error,
         )
 
 

@@ -246,7 +246,8 @@ class Relay:
         if self._deadline is not None:
             self._deadline.cancel()
         self._moved = self._deadlines.clock.seconds()
-        self._progress = self._measure()
+        # Measured when it is first looked at: most connections have ended by then.
+        self._progress = ()
         self._deadline = self._deadlines.after(seconds / SAMPLES, self._sample)
 
     def _sample(self) -> None:
@@ -255,7 +256,9 @@ class Relay:
         """
         now = self._deadlines.clock.seconds()
         progress = self._measure()
-        if progress != self._progress:
+        if not self._progress:
+            self._progress = progress
+        elif progress != self._progress:
             self._moved, self._progress = now, progress
         if self._firstEnd is None:
             limit = self._idle

@@ -9,18 +9,10 @@ import sys
 from typing import Any, cast
 
 from twisted.internet import reactor as _reactor
-from twisted.logger import (
-    FilteringLogObserver,
-    ILogObserver,
-    LogEvent,
-    LogLevel,
-    LogLevelFilterPredicate,
-    globalLogBeginner,
-    jsonFileLogObserver,
-    textFileLogObserver,
-)
+from twisted.logger import ILogObserver, LogLevel, globalLogBeginner
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.log import lines
 from tlstunnel.tap import Options, serviceFor
 from tlstunnel.workers import WORKER, serveParent
 
@@ -55,33 +47,13 @@ class RunOptions(Options):
         return super().getUsage(width).replace("Help:\n", ours + "Help:\n") + commands
 
 
-def _naming(observer: ILogObserver, worker: str) -> ILogObserver:
-    """
-    Let every event say which worker it comes from.
-    """
-
-    def observe(event: LogEvent) -> None:
-        observer(event | {"worker": worker, "log_system": f"worker {worker}"})
-
-    return cast(ILogObserver, observe)
-
-
 def startLogging(options: RunOptions) -> None:
     """
     Log to standard error as C{options} say.
     """
-    file = sys.stderr
-    observer: ILogObserver = (
-        jsonFileLogObserver(file, recordSeparator="")
-        if options["log-json"]
-        else textFileLogObserver(file)
-    )
     level = LogLevel.debug if options["verbose"] else LogLevel.info
-    worker = os.environ.get(WORKER)
-    if worker is not None:
-        observer = _naming(observer, worker)
-    filtered = FilteringLogObserver(observer, [LogLevelFilterPredicate(defaultLogLevel=level)])
-    globalLogBeginner.beginLoggingTo([filtered], redirectStandardIO=False)
+    observer = lines(sys.stderr, bool(options["log-json"]), level, os.environ.get(WORKER, ""))
+    globalLogBeginner.beginLoggingTo([cast(ILogObserver, observer)], redirectStandardIO=False)
 
 
 def main(options: RunOptions) -> int:
