@@ -13,7 +13,7 @@ from tests.interop.harness import Daemon, ServerCertificate
 from tests.interop.servers.mariadb import DATABASE, PASSWORD, TITLE
 
 #: A user of this name for each authentication plugin that the server has.
-PLUGINS = {"caching": "caching_sha2_password", "sha": "sha256_password"}
+PLUGINS = {"caching": "caching_sha2_password", "outdated": "sha256_password"}
 
 ROOT = Path("/opt/tlstunnel-interop/unstable")
 

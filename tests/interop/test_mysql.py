@@ -1,0 +1,346 @@
+"""
+mysql with MariaDB and MySQL, over each of their authentication plugins, in both modes.
+
+C{caching_sha2_password} sends the password itself, at least once, over what it takes for secure:
+TLS or a UNIX socket.  Where one leg is TLS and the other TCP, client and server do not agree on
+that, so that the plain leg has to be a UNIX socket.  C{sha256_password}, which nobody should use
+any more, takes only TLS for secure: no plain leg is good for it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import pymysql
+
+from tests.interop.harness import InteropTestCase, Outcome, Stage, openssl, record, run, until
+from tests.interop.servers import mariadb, mysql
+from tests.interop.servers.mariadb import DATABASE, PASSWORD, TITLE, MariaDB
+from tests.interop.servers.mysql import MySQL
+
+NAME = "db.test.example"
+QUERY = "SELECT title, repeat('x', 300000) FROM book"
+
+#: A packet that is no HandshakeResponse, at which a server closes.
+TALK = "\x01\0\0\x02\0"
+
+NO_TLS = ("--skip-ssl",)
+
+
+def client(user: str, address: int | Path, *options: str) -> Outcome:
+    """
+    Ask for a row, and for more than fits into buffers, by C{mariadb}.
+
+    @param address: a port on loopback, or a UNIX socket.
+    """
+    where = [f"--socket={address}"]
+    if isinstance(address, int):
+        where = ["--protocol=TCP", "--host=127.0.0.1", f"--port={address}"]
+    login = (f"--user={user}", f"--password={PASSWORD}")
+    return run(["mariadb", "--no-defaults", *where, *login, *options, "-N", "-e", QUERY, DATABASE])
+
+
+def own(*options: str, user: str) -> Outcome:
+    """
+    The same by MySQL's own client.
+    """
+    login = (f"--user={user}", f"--password={PASSWORD}")
+    program = str(mysql.ROOT / "usr/bin/mysql")
+    return run([program, "--no-defaults", *options, *login, "-N", "-e", QUERY, DATABASE])
+
+
+def selected(user: str, address: int | Path, anchors: Path | None = None) -> str:
+    """
+    The row, by PyMySQL.
+
+    @param anchors: insist on a good certificate for 127.0.0.1; None: no TLS.
+    """
+    with pymysql.connect(
+        user=user,
+        password=PASSWORD,
+        database=DATABASE,
+        host="127.0.0.1",
+        port=address if isinstance(address, int) else 0,
+        unix_socket=None if isinstance(address, int) else str(address),
+        connect_timeout=20,
+        ssl_ca=None if anchors is None else str(anchors),
+        ssl_verify_identity=anchors is not None,
+        ssl_disabled=anchors is None,
+    ) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT title FROM book")
+        row = cursor.fetchone()
+        assert row is not None
+        title: str = row[0]
+        return title
+
+
+class MariaDBClientModeTests(InteropTestCase):
+    """
+    Clients that know no TLS, and a server that lets nobody in without.
+    """
+
+    server: ClassVar[MariaDB]
+
+    @classmethod
+    def prepare(cls, stage: Stage) -> None:
+        certificate = stage.authority.issue(NAME)
+        cls.server = stage.start(MariaDB(stage.directory("mariadb"), certificate))
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.remote = f"127.0.0.1:{self.server.port}"
+
+    def test_aRowIsSelected(self) -> None:
+        """
+        By the server's own client, which would be turned away without the tunnel.
+        """
+        tunnel = self.clientMode(self.remote, NAME, "mysql")
+        for user, plugin in mariadb.PLUGINS.items():
+            client(user, self.server.port, *NO_TLS).expectFailure()
+            client(user, tunnel.port, *NO_TLS).expect(TITLE)
+            record("mysql", "client", self.server, f"row selected by mariadb, {plugin}")
+
+    def test_aRowIsSelectedThroughASocket(self) -> None:
+        """
+        The app's side is a UNIX socket.
+        """
+        tunnel = self.clientMode(
+            self.remote, NAME, "mysql", socket=self.stage.directory("mysql.socket")
+        )
+        assert tunnel.socket is not None
+        for user in mariadb.PLUGINS:
+            client(user, tunnel.socket, *NO_TLS).expect(TITLE)
+        record("mysql", "client", self.server, "row selected by mariadb on a UNIX socket")
+
+    def test_aRowIsSelectedWithCompression(self) -> None:
+        """
+        The packets of which start when authentication ends.
+        """
+        tunnel = self.clientMode(self.remote, NAME, "mysql")
+        client("native", tunnel.port, *NO_TLS, "--compress").expect(TITLE)
+        record("mysql", "client", self.server, "row selected by mariadb, compressed")
+
+    def test_aRowIsSelectedByPyMySQL(self) -> None:
+        """
+        By another implementation.
+        """
+        tunnel = self.clientMode(self.remote, NAME, "mysql")
+        for user, plugin in mariadb.PLUGINS.items():
+            self.assertEqual(selected(user, tunnel.port), TITLE)
+            record("mysql", "client", self.server, f"row selected by PyMySQL, {plugin}")
+
+    def test_aWrongPasswordIsAnError(self) -> None:
+        """
+        The server's own words come through, in their place in the sequence.
+        """
+        tunnel = self.clientMode(self.remote, NAME, "mysql")
+        for user in mariadb.PLUGINS:
+            client(user, tunnel.port, *NO_TLS, "--password=wrong").expectFailure("ERROR 1045")
+
+    def test_aServerThatIsSomebodyElseGetsNoName(self) -> None:
+        """
+        The client is told no more than that TLS failed, and the log names both.
+        """
+        tunnel = self.clientMode(self.remote, "other.test.example", "mysql")
+        client("native", tunnel.port, *NO_TLS).expectFailure()
+        until(lambda: "other.test.example" in tunnel.log and NAME in tunnel.log, "the reason")
+
+
+class MariaDBServerModeTests(InteropTestCase):
+    """
+    A server that knows no TLS, and clients that insist on it.
+    """
+
+    server: ClassVar[MariaDB]
+
+    @classmethod
+    def prepare(cls, stage: Stage) -> None:
+        stage.authority.issue(NAME, "127.0.0.1", "localhost")
+        cls.server = stage.start(MariaDB(stage.directory("mariadb")))
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.anchors = self.stage.authority.anchors
+        self.port = self.serverMode(f"127.0.0.1:{self.server.port}", NAME, "mysql").port
+        self.verified = (f"--ssl-ca={self.anchors}", "--ssl-verify-server-cert")
+
+    def test_openssl(self) -> None:
+        """
+        C{s_client} verifies chain and name.
+        """
+        said = openssl(self.port, NAME, self.anchors, say=TALK, starttls="mysql").text
+        self.assertIn("Verification: OK", said)
+        self.assertIn(f"Verified peername: {NAME}", said)
+        record("mysql", "server", "openssl", "verified")
+
+    def test_mariadb(self) -> None:
+        """
+        C{--ssl-verify-server-cert} accepts nothing less.
+        """
+        for user, plugin in mariadb.PLUGINS.items():
+            client(user, self.port, *self.verified).expect(TITLE)
+            record("mysql", "server", "mariadb", f"row selected, {plugin}")
+
+    def test_mariadbWithCompression(self) -> None:
+        """
+        The packets of which start when authentication ends.
+        """
+        client("native", self.port, *self.verified, "--compress").expect(TITLE)
+        record("mysql", "server", "mariadb", "row selected, compressed")
+
+    def test_aBackendOnASocket(self) -> None:
+        """
+        The plain leg does not leave the files of this host.
+        """
+        port = self.serverMode(str(self.server.socket), NAME, "mysql").port
+        client("edwards", port, *self.verified).expect(TITLE)
+        record("mysql", "server", "mariadb", "row selected from a UNIX socket")
+
+    def test_pymysql(self) -> None:
+        """
+        PyMySQL verifies the address.
+        """
+        for user, plugin in mariadb.PLUGINS.items():
+            self.assertEqual(selected(user, self.port, self.anchors), TITLE)
+            record("mysql", "server", "PyMySQL", f"row selected, {plugin}")
+
+    def test_aWrongPasswordIsAnError(self) -> None:
+        """
+        The server's own words come through, in their place in the sequence.
+        """
+        for user in mariadb.PLUGINS:
+            wrong = client(user, self.port, *self.verified, "--password=wrong")
+            wrong.expectFailure("ERROR 1045")
+
+    def test_aLoginBeforeTLSIsRefused(self) -> None:
+        """
+        The client is told what is missing, and nothing is forwarded.
+        """
+        client("native", self.port, *NO_TLS).expectFailure("3159")
+        self.assertNotIn("user: 'native'", self.server.log)
+
+
+class MySQLClientModeTests(InteropTestCase):
+    """
+    The server by whose plugins passwords travel.
+    """
+
+    server: ClassVar[MySQL]
+
+    @classmethod
+    def prepare(cls, stage: Stage) -> None:
+        certificate = stage.authority.issue(NAME)
+        cls.server = stage.start(MySQL(stage.directory("mysql"), certificate))
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.remote = f"127.0.0.1:{self.server.port}"
+        self.socket = self.stage.directory("mysql.socket")
+        self.clientMode(self.remote, NAME, "mysql", socket=self.socket)
+        with self.server.connection() as root:
+            root.cursor().execute("FLUSH PRIVILEGES")
+
+    def test_aRowIsSelectedThroughASocket(self) -> None:
+        """
+        The first login with the whole password, over TLS on the one leg and files on the other.
+        """
+        client("caching", self.socket, *NO_TLS).expect(TITLE)
+        record("mysql", "client", self.server, "row selected by mariadb, caching_sha2_password")
+
+    def test_aRowIsSelectedByMySQL(self) -> None:
+        """
+        The same by MySQL's own client.
+        """
+        own(f"--socket={self.socket}", "--ssl-mode=DISABLED", user="caching").expect(TITLE)
+        record("mysql", "client", self.server, "row selected by mysql, caching_sha2_password")
+
+    def test_aRowIsSelectedByPyMySQL(self) -> None:
+        """
+        The same by another implementation.
+        """
+        self.assertEqual(selected("caching", self.socket), TITLE)
+        record("mysql", "client", self.server, "row selected by PyMySQL, caching_sha2_password")
+
+    def test_overTCPThePasswordIsNotSent(self) -> None:
+        """
+        A client on TCP wants to encrypt it itself, which a server on TLS does not offer; once the
+        server knows the password, a fast login works.
+        """
+        port = self.clientMode(self.remote, NAME, "mysql").port
+        self.assertRaises(pymysql.err.Error, selected, "caching", port)
+        selected("caching", self.socket)
+        self.assertEqual(selected("caching", port), TITLE)
+        record(
+            *("mysql", "client", self.server),
+            "row selected by PyMySQL, caching_sha2_password on TCP (fast login only)",
+        )
+
+    def test_anOutdatedPluginIsNotPossible(self) -> None:
+        """
+        Its client asks for a key even on a UNIX socket, which a server on TLS takes for a password.
+        """
+        client("outdated", self.socket, *NO_TLS).expectFailure("Access denied")
+
+
+class MySQLServerModeTests(InteropTestCase):
+    """
+    The same server without TLS, and clients that insist on it.
+    """
+
+    server: ClassVar[MySQL]
+
+    @classmethod
+    def prepare(cls, stage: Stage) -> None:
+        stage.authority.issue(NAME, "127.0.0.1", "localhost")
+        cls.server = stage.start(MySQL(stage.directory("mysql")))
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.anchors = self.stage.authority.anchors
+        self.port = self.serverMode(str(self.server.socket), NAME, "mysql").port
+        with self.server.connection() as root:
+            root.cursor().execute("FLUSH PRIVILEGES")
+        self.verified = (f"--ssl-ca={self.anchors}", "--ssl-verify-server-cert")
+
+    def test_mariadb(self) -> None:
+        """
+        The backend is on a UNIX socket, where it takes the password.
+        """
+        client("caching", self.port, *self.verified).expect(TITLE)
+        record("mysql", "server", "mariadb", "row selected, caching_sha2_password")
+
+    def test_mysql(self) -> None:
+        """
+        MySQL's own client verifies chain and name.
+        """
+        own(
+            *("--protocol=TCP", "--host=localhost", f"--port={self.port}"),
+            *("--ssl-mode=VERIFY_IDENTITY", f"--ssl-ca={self.anchors}"),
+            user="caching",
+        ).expect(TITLE)
+        record("mysql", "server", "mysql-client-core", "row selected, caching_sha2_password")
+
+    def test_pymysql(self) -> None:
+        """
+        PyMySQL verifies the address.
+        """
+        self.assertEqual(selected("caching", self.port, self.anchors), TITLE)
+        record("mysql", "server", "PyMySQL", "row selected, caching_sha2_password")
+
+    def test_overTCPThePasswordIsNotTaken(self) -> None:
+        """
+        A backend on TCP wants it encrypted, which a client on TLS does not do; once the backend
+        knows it, a fast login works.
+        """
+        port = self.serverMode(f"127.0.0.1:{self.server.port}", NAME, "mysql").port
+        self.assertRaises(pymysql.err.Error, selected, "caching", port, self.anchors)
+        selected("caching", self.port, self.anchors)
+        self.assertEqual(selected("caching", port, self.anchors), TITLE)
+
+    def test_anOutdatedPluginIsNotPossible(self) -> None:
+        """
+        Its server takes no password over a UNIX socket.
+        """
+        client("outdated", self.port, *self.verified).expectFailure("Access denied")
