@@ -1,0 +1,349 @@
+"""
+The smtp dialect, and lmtp where it differs.
+"""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.roles import ClientRules, ServerRules, client, inside, said, server
+from tlstunnel.errors import (
+    BackendRefused,
+    Malformed,
+    Oversize,
+    Quit,
+    Refused,
+    ServerSpokeFirst,
+    Temporary,
+    TooManyErrors,
+    TunnelError,
+)
+from tlstunnel.protocols.smtp import lmtp, smtp
+from tlstunnel.testing.memory import Driver
+
+GREETING = b"220-mx.example.org ESMTP\r\n220 mx.example.org ready\r\n"
+EHLO = b"EHLO tunnel.example.net\r\n"
+OFFER = b"250-mx.example.org\r\n250-SIZE 1000\r\n250 STARTTLS\r\n"
+GO = b"220 2.0.0 Ready to start TLS\r\n"
+CLIENT = [("S", GREETING), ("C", EHLO), ("S", OFFER), ("C", b"STARTTLS\r\n"), ("S", GO)]
+SERVER = [
+    ("S", b"220 tunnel.example.net ESMTP\r\n"),
+    ("C", b"EHLO client.example.com\r\n"),
+    ("S", b"250-tunnel.example.net\r\n250 STARTTLS\r\n"),
+    ("C", b"STARTTLS\r\n"),
+    ("S", GO),
+]
+HELLO = b"250-tunnel.example.net\r\n250 STARTTLS\r\n"
+
+# What is no good reply, whatever was asked; the code that was wanted stands for C{XYZ}.
+MALFORMED = (
+    b"XYZ=go\r\n",
+    b"XYZ0 go\r\n",
+    b"XY go\r\n",
+    b"XY\r\n",
+    b" XYZ go\r\n",
+    b"XYZ-go\r\n451 go\r\n",
+    b"XYZ-go\r\ngo\r\n",
+    b"+OK\r\n",
+    b"\r\n",
+    b"XYZ a\rb\r\n",
+    b"XYZ a\0b\r\n",
+)
+
+
+class ClientTests(ClientRules, SynchronousTestCase):
+    """
+    Mode -c.
+    """
+
+    dialect = smtp
+    clientDialogue = CLIENT
+    greeting = b"220 server.example.org ESMTP\r\n"
+
+    def test_nothingIsSaidBeforeTheGreetingIsComplete(self) -> None:
+        """
+        Postscreen shows a first line, waits, and punishes who talks meanwhile.
+        """
+        driver = client(smtp)
+        for piece in (b"220-mx.exa", b"mple.org\r\n", b"220-more\r\n", b"220 ready\r"):
+            self.assertEqual(said(driver, piece), b"")
+        self.assertEqual(said(driver, b"\n"), EHLO)
+
+    def test_repliesThatWillDo(self) -> None:
+        """
+        In each of the three places.
+        """
+        for greeting, offer, go in (
+            (b"220\r\n", b"250\r\n", b"220\r\n"),
+            (b"220 \n", b"250-x\n250\n", b"220-a\n220 b\n"),
+            (b"220-\r\n220\r\n", b"250 HELP\r\n", b"220 starttls ok \r\n"),
+            (b"220 \xe9\r\n", b"250-x\r\n250-starttls\r\n250 \r\n", GO),
+        ):
+            driver = client(smtp)
+            self.assertEqual(said(driver, greeting), EHLO)
+            self.assertEqual(said(driver, offer), b"STARTTLS\r\n")
+            driver.network.feed(go)
+            self.assertSwitched(driver)
+
+    def test_repliesThatWillNot(self) -> None:
+        """
+        In each of the three places: other codes, and what is no reply.
+        """
+        places = ((b"220", b""), (b"250", GREETING), (b"220", GREETING + OFFER))
+        for place, (wanted, before) in enumerate(places):
+            answers: list[tuple[bytes, type[TunnelError]]] = [
+                (b"421 later\r\n", Temporary),
+                (b"454 4.7.0 not now\r\n", Temporary),
+                (b"500 what\r\n", Refused),
+                (b"502-no\r\n502 no\r\n", Refused),
+                (b"554 go away\r\n", Refused),
+                (b"354 go ahead\r\n", Refused),
+                (b"221 bye\r\n", Refused),
+                ((b"250 ok\r\n" if wanted == b"220" else b"220 ok\r\n"), Refused),
+                (wanted + b"-x\r\n" + wanted + b" " + b"x" * 2048 + b"\r\n", Oversize),
+                ((wanted + b"-x\r\n") * 130, Oversize),
+            ]
+            answers += [(each.replace(b"XYZ", wanted), Malformed) for each in MALFORMED]
+            for answer, error in answers:
+                driver = client(smtp)
+                for line in before.splitlines(keepends=True):
+                    driver.network.feed(line)
+                driver.network.feed(answer)
+                self.assertFailed(driver, error)
+                sent = driver.network.written
+                self.assertEqual(sent, b"".join((EHLO, b"STARTTLS\r\n")[:place]), answer)
+
+    def test_aGreetingInsideTLSIsASplice(self) -> None:
+        """
+        Also if it comes once the app has spoken; any other first line passes.
+        """
+        for first, fails in (
+            (b"220 smtps.example.org ESMTP\r\n", True),
+            (b"220", True),
+            (b"250 ok\r\n", False),
+            (b"22", False),
+            (b"221 bye\r\n", False),
+        ):
+            driver = inside(client(smtp), CLIENT)
+            driver.plain.takeWritten()
+            driver.plain.feed(b"EHLO app\r\n")
+            for byte in first:
+                driver.network.feed(bytes([byte]))
+            if fails:
+                self.assertIsInstance(driver.error, ServerSpokeFirst)
+                self.assertEqual(driver.plain.written, b"")
+                self.assertEqual(driver.plain.lost, "aborted")
+            else:
+                driver.network.end()
+                self.assertIsNone(driver.error)
+                self.assertEqual(driver.plain.written, first)
+
+    @settings(deadline=None)
+    @given(st.binary(max_size=40))
+    def test_noGarbageIsMistakenForConsent(self, garbage: bytes) -> None:
+        """
+        Whatever a server says, the switch is reached by 220 only.
+        """
+        driver = client(smtp)
+        driver.network.feed(GREETING)
+        driver.network.feed(OFFER)
+        driver.network.feed(garbage)
+        driver.network.end()
+        self.assertEqual(driver.plain.written, b"")
+        if not garbage.startswith(b"220"):
+            self.assertIsInstance(driver.error, TunnelError)
+
+
+class ServerTests(ServerRules, SynchronousTestCase):
+    """
+    Mode -s, up to the switch.
+    """
+
+    dialect = smtp
+    serverDialogue = SERVER
+    backendGreeting = b"220-backend\r\n220 ready\r\n"
+    needsTLS = b"AUTH PLAIN AGEAYg==\r\n"
+
+    def test_answers(self) -> None:
+        """
+        The table of what is answered to what.
+        """
+        refused = b"530 5.7.0 Must issue a STARTTLS command first\r\n"
+        unknown = b"500 5.5.2 Command not recognized\r\n"
+        for line, answer in (
+            (b"ehlo x", HELLO),
+            (b"EHLO [192.0.2.1] ", HELLO),
+            (b"HELO x", b"250 tunnel.example.net\r\n"),
+            (b"EHLO", b"501 5.5.4 Syntax: EHLO hostname\r\n"),
+            (b"EHLO  ", b"501 5.5.4 Syntax: EHLO hostname\r\n"),
+            (b"helo", b"501 5.5.4 Syntax: HELO hostname\r\n"),
+            (b"LHLO x", b"500 5.5.1 EHLO expected\r\n"),
+            (b"NOOP", b"250 2.0.0 Ok\r\n"),
+            (b"NOOP x", b"250 2.0.0 Ok\r\n"),
+            (b"RSET", b"250 2.0.0 Ok\r\n"),
+            (b"starttls", GO),
+            (b"STARTTLS ", GO),
+            (b"STARTTLS x", b"501 5.5.4 Syntax: STARTTLS\r\n"),
+            (b"MAIL FROM:<a@b>", refused),
+            (b"RCPT TO:<a@b>", refused),
+            (b"DATA", refused),
+            (b"BDAT 5 LAST", refused),
+            (b"auth PLAIN", refused),
+            (b"VRFY a", refused),
+            (b"EXPN a", refused),
+            (b"HELP", refused),
+            (b"ETRN a", refused),
+            (b"XYZZY", unknown),
+            (b"STARTTLSX", unknown),
+            (b" STARTTLS", unknown),
+            (b"", unknown),
+        ):
+            driver = server(smtp)
+            self.assertEqual(said(driver, line + b"\r\n"), answer, line)
+            self.assertIsNone(driver.error)
+
+    def test_aClientThatLeavesIsLetGo(self) -> None:
+        """
+        QUIT ends the connection, and nobody regards that as an attack.
+        """
+        driver = server(smtp)
+        self.assertEqual(said(driver, b"QUIT\r\n"), b"221 2.0.0 Bye\r\n")
+        self.assertFailed(driver, Quit)
+
+    def test_threeSyntaxErrorsEndTheConnection(self) -> None:
+        """
+        And the client is told.
+        """
+        driver = server(smtp)
+        answer = said(driver, b"A\r\nEHLO\r\nSTARTTLS x\r\n")
+        self.assertTrue(answer.endswith(b"\r\n421 4.7.0 Too many errors\r\n"), answer)
+        self.assertEqual(answer.count(b"\r\n"), 3)
+        self.assertFailed(driver, TooManyErrors)
+
+
+class BackendTests(SynchronousTestCase):
+    """
+    Mode -s, behind the switch.
+    """
+
+    def meet(self) -> Driver:
+        """
+        A tunnel that has met its backend.
+        """
+        driver = inside(server(smtp), SERVER)
+        driver.plain.feed(b"220 hello\r\n")
+        self.assertEqual(driver.stage, "relay")
+        return driver
+
+    def exchange(self, driver: Driver, asked: bytes, answered: bytes) -> bytes:
+        """
+        What the client gets of an answer.
+        """
+        driver.network.feed(asked)
+        self.assertEqual(driver.plain.takeWritten(), asked)
+        driver.plain.feed(answered)
+        return driver.network.takeWritten()
+
+    def test_backendsThatCannotBeServed(self) -> None:
+        """
+        Nothing of what they say reaches the client.
+        """
+        for greeting, error in (
+            (b"421 busy\r\n", BackendRefused),
+            (b"554-no\r\n554 no\r\n", BackendRefused),
+            (b"+OK\r\n", Malformed),
+        ):
+            driver = inside(server(smtp), SERVER)
+            driver.plain.feed(greeting)
+            self.assertIsInstance(driver.error, error)
+            self.assertEqual(driver.network.written, b"")
+
+    def test_hidingGoesOnUntilMailOrAuthentication(self) -> None:
+        """
+        A second EHLO, with which clients begin, is answered without the offer.
+        """
+        hidden = b"250-mx.example.org\r\n250 SIZE 1000\r\n"
+        driver = self.meet()
+        for asked, answered in (
+            (b"NOOP\r\n", b"250 STARTTLS\r\n"),
+            (b"RSET\r\n", b"250 ok\r\n"),
+            (b"HELO x\r\n", b"250 mx.example.org\r\n"),
+        ):
+            self.assertEqual(self.exchange(driver, asked, answered), answered)
+            self.assertEqual(self.exchange(driver, b"ehlo x\r\n", OFFER), hidden)
+        for last in (b"AUTH PLAIN AGEAYg==\r\n", b"MAIL FROM:<a@b>\r\n", b"VRFY a\r\n"):
+            driver = self.meet()
+            self.exchange(driver, last, b"250-x\r\n250 ok\r\n")
+            self.assertEqual(self.exchange(driver, b"EHLO x\r\n", OFFER), OFFER)
+            self.assertEqual(driver.network.speaker.filters, [])
+            self.assertEqual(driver.plain.speaker.filters, [])
+
+    def test_aMailIsNotTouched(self) -> None:
+        """
+        Neither its own bytes, nor odd ends of lines in it, nor what looks like a command.
+        """
+        driver = self.meet()
+        driver.network.feed(b"EHLO x\r\n")
+        driver.plain.feed(OFFER)
+        driver.plain.takeWritten()
+        mail = b"MAIL FROM:<a@b>\r\nDATA\r\nEHLO x\n.\n\r\0\r\r\n250 STARTTLS\r\n.\r\n"
+        driver.network.feed(mail)
+        self.assertEqual(driver.plain.takeWritten(), mail)
+
+
+class LMTPClientTests(ClientRules, SynchronousTestCase):
+    """
+    Mode -c, with the other verb.
+    """
+
+    dialect = lmtp
+    clientDialogue = [
+        ("S", b"220 lmtp.example.org\r\n"),
+        ("C", b"LHLO tunnel.example.net\r\n"),
+        ("S", OFFER),
+        ("C", b"STARTTLS\r\n"),
+        ("S", GO),
+    ]
+    greeting = b"220 server.example.org LMTP\r\n"
+
+
+class LMTPServerTests(ServerRules, SynchronousTestCase):
+    """
+    Mode -s, with the other verb.
+    """
+
+    dialect = lmtp
+    serverDialogue = [
+        ("S", b"220 tunnel.example.net LMTP\r\n"),
+        ("C", b"LHLO client.example.com\r\n"),
+        ("S", HELLO),
+        ("C", b"STARTTLS\r\n"),
+        ("S", GO),
+    ]
+    backendGreeting = b"220 backend LMTP\r\n"
+    needsTLS = b"MAIL FROM:<a@b>\r\n"
+
+    def test_greetings(self) -> None:
+        """
+        LHLO it is, and neither of the other two.
+        """
+        for line, answer in (
+            (b"lhlo x", HELLO),
+            (b"LHLO", b"501 5.5.4 Syntax: LHLO hostname\r\n"),
+            (b"EHLO x", b"500 5.5.1 LHLO expected\r\n"),
+            (b"HELO x", b"500 5.5.1 LHLO expected\r\n"),
+        ):
+            driver = server(lmtp)
+            self.assertEqual(said(driver, line + b"\r\n"), answer, line)
+
+    def test_theBackendsOfferIsHidden(self) -> None:
+        """
+        As in SMTP.
+        """
+        driver = inside(server(lmtp), self.serverDialogue)
+        driver.plain.feed(self.backendGreeting)
+        driver.network.feed(b"LHLO x\r\n")
+        driver.plain.feed(b"250-x\r\n250 STARTTLS\r\n")
+        self.assertEqual(driver.network.written, b"250 x\r\n")
