@@ -16,7 +16,7 @@ ANSWER = "then softly vanish away"
 SERVER = """\
 set tcp address 127.0.0.1
 {tls}
-set host * {port} /telnet
+set host * {port} {kind}
 lineout {greeting}
 input 10 {question}
 lineout {answer}
@@ -73,8 +73,10 @@ class Kermit(Daemon):
         tls = PLAINTEXT
         if self.certificates is not None:
             tls = STARTTLS.format(chain=self.certificates.chain, key=self.certificates.key)
+        # Without TLS it waits for no answers to options, which clients of TLS alone do not give.
+        kind = "/no-telnet-init" if self.certificates is None else "/telnet"
         text = SERVER.format(
-            tls=tls, port=self.port, greeting=GREETING, question=QUESTION, answer=ANSWER
+            tls=tls, kind=kind, port=self.port, greeting=GREETING, question=QUESTION, answer=ANSWER
         )
         self.write("server.ksc", text)
 
