@@ -93,32 +93,16 @@ class LineFilter:
         return self.held() + partial
 
 
-class Hiding(LineFilter):
+class ReplyKeyword(LineFilter):
     """
-    Drops the lines that consist of one of some keywords, whatever follows in them.
-    """
-
-    def __init__(self, *keywords: bytes) -> None:
-        super().__init__()
-        self._keywords = frozenset(keywords)
-
-    def line(self, line: bytes) -> bytes:
-        """
-        Nothing, if C{line} is one of the keywords.
-        """
-        words = line.split(None, 1)
-        return b"" if words and words[0].upper() in self._keywords else line
-
-
-class ReplyKeyword(Hiding):
-    """
-    Drops such lines from numeric replies of one code; where the last line is dropped, the one
-    before it becomes the last.
+    Drops the lines that consist of one of some keywords, whatever follows in them, from numeric
+    replies of one code; where the last line is dropped, the one before it becomes the last.
     """
 
     def __init__(self, code: bytes, *keywords: bytes) -> None:
-        super().__init__(*keywords)
+        super().__init__()
         self._code = code
+        self._keywords = frozenset(keywords)
         self._kept = b""
 
     def line(self, line: bytes) -> bytes:
@@ -127,7 +111,8 @@ class ReplyKeyword(Hiding):
         """
         if line[:3] != self._code or line[3:4] not in (b"-", b" "):
             return self.held() + line
-        hidden = not super().line(line[4:])
+        words = line[4:].split(None, 1)
+        hidden = bool(words) and words[0].upper() in self._keywords
         if line[3:4] == b"-":
             if hidden:
                 return b""
@@ -152,15 +137,13 @@ class Watch(LineFilter):
     harmless.
     """
 
-    def __init__(self, hiding: LineFilter, harmless: Iterable[bytes], word: int = 0) -> None:
+    def __init__(self, hiding: LineFilter, harmless: Iterable[bytes]) -> None:
         """
         @param harmless: the commands, in upper case, after which lists may still come.
-        @param word: which word of a line is the command; 1 where a tag precedes it.
         """
         super().__init__()
         self._hiding = hiding
         self._harmless = frozenset(harmless)
-        self._word = word
 
     def feed(self, data: bytes) -> bytes:
         """
@@ -177,8 +160,8 @@ class Watch(LineFilter):
         """
         Look at one command.
         """
-        words = line.split(None, self._word + 1)
-        if len(words) <= self._word or words[self._word].upper() not in self._harmless:
+        words = line.split(None, 1)
+        if not words or words[0].upper() not in self._harmless:
             self.stop()
         return line
 
@@ -241,8 +224,9 @@ class OrderedReplies(Replies):
         """
         if self._awaited and self._awaited[-1] in self._conversing:
             return
-        self._awaited.append(words[0].upper() if words else b"")
-        if len(self._awaited) > self.most:
+        if len(self._awaited) < self.most:
+            self._awaited.append(words[0].upper() if words else b"")
+        else:
             self.stop()
 
 
