@@ -114,6 +114,7 @@ class Prepared:
     """
 
     def __init__(self, tunnel: Tunnel) -> None:
+        _checkRisk(tunnel)
         self.tunnel = tunnel
         self._service = tunnel.dialect.name if tunnel.dialect.name != "none" else None
         self._credentials: Credentials | None = None
@@ -128,6 +129,7 @@ class Prepared:
         self.setting = Setting(
             ourName=_ourName(tunnel.localID),
             peerName=_peerName(tunnel),
+            authority=_authority(tunnel),
             localID=tunnel.localID,
             remoteID=self.expected,
             explicit=tunnel.remoteID is not None,
@@ -189,6 +191,21 @@ class Prepared:
             )
         return tls.ClientCreator(
             context, expected, self._service, self.alpn, self._credentials is not None
+        )
+
+
+def _checkRisk(tunnel: Tunnel) -> None:
+    """
+    What is dangerous by its nature has to be asked for by a name that says so.
+
+    @raise ConfigurationError: if it was not.
+    """
+    demands = tunnel.dialect.server.demands
+    if tunnel.mode is Mode.SERVER and demands and demands not in tunnel.options:
+        raise ConfigurationError(
+            f"--starttls {tunnel.dialect.name}",
+            "is a risk in server mode",
+            f"--dialect-option {demands} accepts it ({tunnel.dialect.options[demands]})",
         )
 
 
@@ -267,3 +284,13 @@ def _peerName(tunnel: Tunnel) -> bytes:
     """
     remote = tunnel.remoteID or identityOfRemote(tunnel.remote)
     return remote.domain.lstrip(".").encode() if remote is not None else b"tlstunnel"
+
+
+def _authority(tunnel: Tunnel) -> bytes:
+    """
+    What a client of HTTP calls the place that it connects to (RFC 9110, section 7.2).
+    """
+    for address in tunnel.remote:
+        if isinstance(address, TCPAddress):
+            return str(address).removesuffix(":80").encode()
+    return _peerName(tunnel)

@@ -66,6 +66,7 @@ class Setting:
 
     @ivar ourName: who we are to the network: the domain of -L, else a name of this host.
     @ivar peerName: who the other end is to the app: the domain of -R, else the host of -r.
+    @ivar authority: where -r leads, as in a URL: a host, and a port where it is not 80.
     @ivar localID: -L.
     @ivar remoteID: -R, or what stands for it.
     @ivar explicit: whether -R was given.
@@ -75,6 +76,7 @@ class Setting:
 
     ourName: bytes = b"tunnel.invalid"
     peerName: bytes = b"server.invalid"
+    authority: bytes = b"server.invalid"
     localID: Identity | None = None
     remoteID: Identity | Selector | None = None
     explicit: bool = False
@@ -232,9 +234,11 @@ class ServerRole(Role):
     @cvar earlyDial: dial the backend before the negotiation, because its first words are needed.
     @ivar inClear: a message that an option lets pass without TLS: where L{negotiate} leaves one,
         the backend gets it over a connection of its own, and that is all there is.
+    @cvar demands: the option of its dialect without which it does not serve, as it names a risk.
     """
 
     earlyDial: ClassVar[bool] = False
+    demands: ClassVar[str] = ""
     inClear: bytes = b""
 
     def __init__(self, setting: Setting, deadlines: Deadlines) -> None:
