@@ -14,7 +14,7 @@ from tests.interop.harness import (
     record,
     until,
 )
-from tests.interop.servers.kermit import GREETING, Kermit, call
+from tests.interop.servers.kermit import ANSWER, GREETING, QUESTION, Kermit, call
 
 NAME = "telnet.test.example"
 
@@ -74,12 +74,13 @@ class ServerModeTests(InteropTestCase):
 
     def test_openssl(self) -> None:
         """
-        C{s_client} verifies chain and name, and is greeted.
+        C{s_client} verifies chain and name, and has the same conversation.
         """
-        openssl(self.port, NAME, self.anchors, say="bye\r\n", starttls="telnet").expect(
-            "Verification: OK", f"Verified peername: {NAME}", GREETING
+        talk = f"{QUESTION}\r\nbye\r\n"
+        openssl(self.port, NAME, self.anchors, say=talk, starttls="telnet").expect(
+            "Verification: OK", f"Verified peername: {NAME}", GREETING, ANSWER
         )
-        record("telnet", "server", "openssl", "greeted by C-Kermit")
+        record("telnet", "server", "openssl", "conversation with C-Kermit")
 
     def test_kermit(self) -> None:
         """
