@@ -1,5 +1,5 @@
 """
-Tests for L{tlstunnel.protocols.mysql}.
+Tests for L{tlstunnel.protocols.mysql} and L{tlstunnel.protocols.mysqlpackets}.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from tlstunnel.errors import (
     ServerSpokeFirst,
     TunnelError,
 )
-from tlstunnel.protocols.mysql import Announced, Greeting, Renumbered, Verdict, mysql
+from tlstunnel.protocols.mysql import Announced, mysql
+from tlstunnel.protocols.mysqlpackets import Greeting, Renumbered, Verdict
 from tlstunnel.testing.memory import Driver
 
 SSL = 1 << 11
