@@ -12,6 +12,7 @@ from tests.interop.harness import (
     Stage,
     openssl,
     record,
+    run,
     until,
 )
 from tests.interop.servers.kermit import ANSWER, GREETING, QUESTION, Kermit, call
@@ -89,3 +90,20 @@ class ServerModeTests(InteropTestCase):
         script = self.kermit.directory / "client.ksc"
         call(script, self.port, self.anchors).expect(GREETING, "TLSv1.3")
         record("telnet", "server", "kermit", "conversation")
+
+    def test_s3270(self) -> None:
+        """
+        A terminal of mainframes, which verifies the name, and says FOLLOWS before it is asked to.
+        """
+        talk = (
+            f"Connect(a:localhost:{self.port})",
+            f'Expect("{GREETING}", 10)',
+            "Query(Tls)",
+            f'String("{QUESTION}\\n")',
+            f'Expect("{ANSWER}", 10)',
+            "Ascii()",
+            "Quit()",
+        )
+        command = ["s3270", "-utf8", "-cafile", str(self.anchors)]
+        run(command, "\n".join(talk)).expect("secure host-verified", GREETING, ANSWER)
+        record("telnet", "server", "s3270", "conversation")
