@@ -24,6 +24,7 @@ TempDir {directory}/state
 ErrorLog {directory}/log
 AccessLog {directory}/access
 PageLog {directory}/page
+Printcap {directory}/printcap
 FileDevice Yes
 """
 

@@ -32,6 +32,7 @@ User nobody
 Group nogroup
 PidFile {directory}/pid
 ScoreboardFile {directory}/scoreboard
+ControlsSocket {directory}/controls
 SystemLog {directory}/log
 TransferLog {directory}/transfers
 WtmpLog off
