@@ -17,7 +17,7 @@ from twisted.trial.unittest import TestCase
 
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.deadlines import Deadlines
-from tlstunnel.dial import STAGGER, dial
+from tlstunnel.dial import STAGGER, Dialler
 from tlstunnel.errors import ConnectFailed
 from tlstunnel.leg import Leg
 
@@ -80,7 +80,7 @@ class DialTests(TestCase):
         """
         Dial C{addresses}.
         """
-        return dial(self.reactor, self.deadlines, addresses, limit)
+        return Dialler(self.reactor, self.deadlines, addresses, limit).dial()
 
     async def connects(self, *addresses: TCPAddress | UNIXAddress) -> str:
         """

@@ -119,6 +119,11 @@ class _Failing:
         self.errors = list(errors)
         self.accepts = 0
 
+    def setsockopt(self, *option: object) -> None:
+        """
+        Nothing to set.
+        """
+
     def accept(self) -> Any:
         """
         Fail.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable, Sequence
-from errno import EAGAIN, EINPROGRESS, EISCONN
+from errno import EAGAIN, EALREADY, EINPROGRESS, EISCONN
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -25,6 +25,9 @@ from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.deadlines import Deadline, Deadlines
 from tlstunnel.errors import ConnectFailed
 from tlstunnel.leg import Leg
+
+#: The family of an address, what C{connect} wants for it, and what the log calls it.
+Target = tuple[int, Any, str]
 
 #: Seconds to the next address of one name while the one before has not answered (RFC 8305).
 STAGGER = 0.25
@@ -60,7 +63,7 @@ class _Attempt:
             self._dial.connected(self)
         elif code == EAGAIN:
             self._pending = self._dial.deadlines.after(_AGAIN, self.start)
-        elif code in (EINPROGRESS, 114):
+        elif code in (EINPROGRESS, EALREADY):
             self._writing = True
             self._dial.reactor.addWriter(self)
         else:
@@ -154,7 +157,7 @@ class _Addresses:
 
 class Dial:
     """
-    One dialling of one address.
+    One dialling of one address, or of all addresses of a name.
     """
 
     def __init__(self, reactor: Any, deadlines: Deadlines, perAddress: float) -> None:
@@ -162,28 +165,28 @@ class Dial:
         self.deadlines = deadlines
         self._perAddress = perAddress
         self._attempts: dict[_Attempt, Deadline] = {}
-        self._waiting: list[tuple[int, Any, str]] = []
+        self._waiting: list[Target] = []
         self._stagger: Deadline | None = None
         self._problems: list[str] = []
         self._outcome: Deferred[tuple[socket.socket, str]] = Deferred(lambda _: self._clear())
 
-    async def to(self, address: TCPAddress | UNIXAddress) -> tuple[socket.socket, str]:
+    async def to(self, *targets: Target) -> tuple[socket.socket, str]:
         """
-        Connect.
+        Connect to one of C{targets}.
 
         @return: a connected, non-blocking socket, and what the log calls its other end.
-        @raise ConnectFailed: if no address of it answers.
+        @raise ConnectFailed: if none of them answers.
         """
-        if isinstance(address, UNIXAddress):
-            self._waiting = [(socket.AF_UNIX, address.path, str(address))]
-        elif address.isLiteral:
-            self._waiting = [_target(address.host, address.port)]
-        else:
-            self._waiting = await self._resolve(address)
+        self._waiting = list(targets)
         self._next()
         return await self._outcome
 
-    async def _resolve(self, address: TCPAddress) -> list[tuple[int, Any, str]]:
+    async def byName(self, address: TCPAddress) -> tuple[socket.socket, str]:
+        """
+        Connect to one of the addresses of a name.
+
+        @raise ConnectFailed: if it has none, or none of them answers.
+        """
         addresses = _Addresses()
         self.reactor.nameResolver.resolveHostName(
             addresses, address.host, address.port, transportSemantics="TCP"
@@ -195,7 +198,8 @@ class Dial:
             timeout.cancel()
         if not addresses.found:
             raise ConnectFailed(f"the name {address.host} could not be resolved")
-        return [_target(each.host, each.port) for each in _interleave(addresses.found)]
+        found = _interleave(addresses.found)
+        return await self.to(*(_target(each.host, each.port) for each in found))
 
     def _next(self) -> None:
         """
@@ -254,32 +258,78 @@ class Dial:
         self._attempts.clear()
 
 
-async def dial(
-    reactor: Any,
-    deadlines: Deadlines,
-    addresses: Sequence[TCPAddress | UNIXAddress],
-    perAddress: float,
-) -> Leg:
+class Dialler:
     """
-    Connect to the first of C{addresses} that answers.
+    Connects to the first of some addresses that answers.
+    """
 
-    @param perAddress: seconds that each may take.
-    @raise ConnectFailed: if none does.
-    """
-    problems = []
-    for address in addresses:
+    def __init__(
+        self,
+        reactor: Any,
+        deadlines: Deadlines,
+        addresses: Sequence[TCPAddress | UNIXAddress],
+        perAddress: float,
+    ) -> None:
+        """
+        @param perAddress: seconds that each address may take.
+        """
+        self._reactor = reactor
+        self._deadlines = deadlines
+        self._perAddress = perAddress
+        self._places = [(each, _targetOf(each)) for each in addresses]
+
+    async def dial(self) -> Leg:
+        """
+        Connect.
+
+        @raise ConnectFailed: if no address answers.
+        """
+        problems = []
+        for address, target in self._places:
+            try:
+                sock, name = await self._connect(address, target)
+            except ConnectFailed as error:
+                problems.append(error.detail)
+            else:
+                if sock.family != socket.AF_UNIX:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return Leg(self._reactor, sock, name)
+        raise ConnectFailed(", ".join(problems))
+
+    async def _connect(
+        self, address: TCPAddress | UNIXAddress, target: Target | None
+    ) -> tuple[socket.socket, str]:
+        dial = Dial(self._reactor, self._deadlines, self._perAddress)
+        if target is None:
+            assert isinstance(address, TCPAddress)
+            return await dial.byName(address)
+        family, where, name = target
+        # Most backends are on this host, where connecting is done when it has begun.
         try:
-            sock, name = await Dial(reactor, deadlines, perAddress).to(address)
-        except ConnectFailed as error:
-            problems.append(error.detail)
-        else:
-            if sock.family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return Leg(reactor, sock, name)
-    raise ConnectFailed(", ".join(problems))
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        except OSError as error:
+            raise ConnectFailed(f"{name}: {error.strerror}") from None
+        code = sock.connect_ex(where)
+        if code == EINPROGRESS:
+            code = sock.connect_ex(where)
+        if code in (0, EISCONN):
+            return sock, name
+        sock.close()
+        if code not in (EINPROGRESS, EALREADY, EAGAIN):
+            raise ConnectFailed(f"{name}: {os.strerror(code)}")
+        return await dial.to(target)
 
 
-def _target(host: str, port: int) -> tuple[int, Any, str]:
+def _targetOf(address: TCPAddress | UNIXAddress) -> Target | None:
+    """
+    Where to connect for C{address}; C{None} if that is to be resolved.
+    """
+    if isinstance(address, UNIXAddress):
+        return socket.AF_UNIX, address.path, str(address)
+    return _target(address.host, address.port) if address.isLiteral else None
+
+
+def _target(host: str, port: int) -> Target:
     """
     What C{connect} wants for a literal address.
     """

@@ -27,6 +27,10 @@ from tlstunnel.errors import Reset, Truncated, TunnelError
 #: The most plaintext of one TLS record (RFC 8446, section 5.1).
 RECORD = 16384
 
+#: A record shorter than this is the last one waiting more often than not, and asking OpenSSL for
+#: another that is not there costs more than a turn of the reactor.
+SHORT = 1024
+
 #: What a leg reads at most in one turn of the reactor once it is relaying; see L{Leg.readSize}.
 BULK = 262144
 
@@ -143,9 +147,8 @@ class Leg:
         """
         Deliver nothing until told otherwise; a handshake goes on nevertheless.
         """
+        # We stop to read when something arrives: most pauses are over by then.
         self._paused = True
-        if self._reading and not self._handshaking:
-            self._stopReading()
 
     def resumeProducing(self) -> None:
         """
@@ -172,6 +175,8 @@ class Leg:
         """
         if self._handshaking:
             self._handshake()
+        elif self._paused:
+            self._stopReading()
         elif self.tls is None:
             self._readPlain()
         else:
@@ -202,7 +207,10 @@ class Leg:
         stop = self.readSize - RECORD
         while count <= stop:
             try:
-                count += recv(_buffer[count : count + RECORD])
+                size = recv(_buffer[count : count + RECORD])
+                count += size
+                if size < SHORT:
+                    break
             except tls.WantRead:
                 break
             except tls.WantWrite:
@@ -353,6 +361,8 @@ class Leg:
     def _beginTLS(self) -> None:
         creator, self._creator = self._creator, None
         assert creator is not None
+        # What was said in clear is not what TLS protects.
+        self.received = self.sent = 0
         self.session = creator.session()
         self.tls = creator.connection(self.sock, self.session)
         self._handshaking = True
@@ -388,12 +398,6 @@ class Leg:
             self._startWriting()
         else:
             self._stopWriting()
-        if self._paused:
-            if self._reading:
-                self._stopReading()
-        elif not self._reading:
-            self._reading = True
-            self._reactor.addReader(self)
         self.speaker.handshakeCompleted()
 
     # Ending

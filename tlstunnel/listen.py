@@ -179,7 +179,8 @@ def nameOfPeer(address: Any) -> str:
     What the log calls an address as the system gives it.
     """
     if isinstance(address, tuple):
-        return str(TCPAddress(address[0], address[1]))
+        host, port = address[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if isinstance(address, bytes):
         address = os.fsdecode(address)
     return address or "unix"
@@ -212,6 +213,9 @@ class ListeningPort:
         self._sock = sock = bound.sock
         self._accepted = accepted
         self._local = sock.family == socket.AF_UNIX
+        if not self._local:
+            # What is accepted inherits it: else handshakes stall for 40 ms.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reading = False
         self._paused = False
         self._patience: Deadline | None = None
@@ -258,8 +262,6 @@ class ListeningPort:
                     self._wait(error)
                 return
             sock.setblocking(False)
-            if not self._local:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._accepted(sock, "unix" if self._local else nameOfPeer(address))
             if self._paused:
                 return

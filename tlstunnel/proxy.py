@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -21,8 +20,8 @@ from twisted.logger import Logger
 
 from tlstunnel.config import Mode, Prepared, Tunnel
 from tlstunnel.conversation import Conversation
-from tlstunnel.deadlines import Deadlines
-from tlstunnel.dial import dial
+from tlstunnel.deadlines import Deadline, Deadlines
+from tlstunnel.dial import Dialler
 from tlstunnel.errors import (
     ConfigurationError,
     IdentityRefused,
@@ -214,18 +213,13 @@ class Pair:
             role.takeRest(), role.plain.takeRest(), role.inputEnded, role.plain.inputEnded
         )
 
-    @contextmanager
-    def _within(self, seconds: float, what: str) -> Iterator[None]:
+    def _within(self, seconds: float, what: str) -> Deadline:
         """
-        End the pair if this block takes longer than C{seconds}, whatever arrives meanwhile.
+        End the pair if a block takes longer than C{seconds}, whatever arrives meanwhile.
         """
-        deadline = self.factory.deadlines.after(
+        return self.factory.deadlines.after(
             seconds, lambda: self.end(TimedOut(f"{what} took longer than {seconds:g} s"))
         )
-        try:
-            yield
-        finally:
-            deadline.cancel()
 
 
 class ProxyFactory(Factory):
@@ -250,6 +244,7 @@ class ProxyFactory(Factory):
         self.prepared: Prepared = tunnel.prepare()
         self.reactor = reactor
         self.deadlines = deadlines or Deadlines(reactor)
+        self._dialler = Dialler(reactor, self.deadlines, tunnel.remote, tunnel.limits.connect)
         self.pairs: set[Pair] = set()
         self.ports: list[ListeningPort] = []
         self.idle: Callable[[], None] | None = None
@@ -327,9 +322,7 @@ class ProxyFactory(Factory):
 
         @raise ConnectFailed: if none of them answers.
         """
-        return await dial(
-            self.reactor, self.deadlines, self.tunnel.remote, self.tunnel.limits.connect
-        )
+        return await self._dialler.dial()
 
     def verified(self, pair: Pair) -> None:
         """

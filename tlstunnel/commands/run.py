@@ -5,10 +5,10 @@ C{tlstunnel OPTIONS}: a tunnel in the foreground that logs to standard error.
 from __future__ import annotations
 
 import os
+import select
 import sys
 from typing import Any, cast
 
-from twisted.internet import reactor as _reactor
 from twisted.logger import ILogObserver, LogLevel, globalLogBeginner
 
 from tlstunnel.errors import ConfigurationError
@@ -16,7 +16,21 @@ from tlstunnel.log import lines
 from tlstunnel.tap import Options, serviceFor
 from tlstunnel.workers import WORKER, serveParent
 
-reactor: Any = _reactor
+
+def _installReactor() -> Any:
+    """
+    The reactor of this process: our own, where there is epoll and nobody chose another one before.
+    """
+    if hasattr(select, "epoll") and "twisted.internet.reactor" not in sys.modules:
+        from tlstunnel.reactor import install
+
+        install()
+    from twisted.internet import reactor
+
+    return reactor
+
+
+reactor: Any = _installReactor()
 
 
 class RunOptions(Options):
