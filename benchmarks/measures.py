@@ -85,7 +85,7 @@ QUICK = Scale(
     slowOnes=False,
 )
 
-_CONCURRENT = 8
+_CONCURRENT = 32
 #: stunnel's SMTP server waits 200 ms for clients that do TLS at once: many must wait together.
 _CONCURRENT_SMTP = 64
 _FIRST_CARRIERS = 4
@@ -103,7 +103,7 @@ def connections(running: Running, count: int, concurrent: int = _CONCURRENT) -> 
 
 def starttls(running: Running, count: int) -> Figures:
     """Connections with an SMTP negotiation before the handshake."""
-    running.client.churn(20, 20)
+    running.client.churn(_CONCURRENT, _CONCURRENT)
     return {"starttls": connections(running, count, _CONCURRENT_SMTP)}
 
 
@@ -137,7 +137,7 @@ def latency(running: Running, scale: Scale) -> Figures:
 
 def turn(running: Running, scale: Scale) -> Figures:
     """One contender's turn in a round."""
-    running.client.churn(20, _CONCURRENT)
+    running.client.churn(_CONCURRENT, _CONCURRENT)
     figures = {"connection": connections(running, scale.connections)}
     figures.update(latency(running, scale))
     figures.update(bulk(running, scale.bulk))
