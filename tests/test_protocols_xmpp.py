@@ -800,6 +800,13 @@ class HidingTests(SynchronousTestCase):
         self.assertEqual(each.feed(b"<stream:features><mech"), b"<stream:features>")
         self.assertEqual(each.flush(), b"<mech")
 
+    def test_whatIsNoXMLIsNotWaitedFor(self) -> None:
+        """
+        It is for the client to see.
+        """
+        each = WithoutStartTLS()
+        self.assertEqual(each.feed(b"hello"), b"hello")
+
     def test_clientsSeeNoOffer(self) -> None:
         """
         It is in place in the server role.

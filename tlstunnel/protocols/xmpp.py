@@ -35,7 +35,7 @@ from tlstunnel.identity import Identity, Selector, normalDomain
 from tlstunnel.interfaces import IFilter
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.hiding import LONGEST as LONGEST_TAG
-from tlstunnel.protocols.xmlstream import LONGEST, SPACE, STREAM, Element, Tags, XMLStream
+from tlstunnel.protocols.xmlstream import LONGEST, SPACE, Element, Tags, XMLStream
 
 _STREAMS = "http://etherx.jabber.org/streams"
 _TLS = "urn:ietf:params:xml:ns:xmpp-tls"
@@ -265,37 +265,55 @@ class WithoutStartTLS:
         self._partial = b""
         passed = []
         start = 0
-        while not self.done and (end := data.find(b">", start) + 1):
-            passed.append(self._pass(data[start:end]))
+        while not self.done and start < len(data):
+            tag = data.find(b"<", start)
+            if tag != start:
+                end = tag if tag > 0 else len(data)
+                passed.append(self._text(data[start:end]))
+            elif (end := data.find(b">", start) + 1) > 0:
+                passed.append(self._tag(data[start:end]))
+            else:
+                self.done = len(data) - start > LONGEST_TAG
+                self._partial, end = data[start:], len(data)
             start = end
-        rest = data[start:]
-        if len(rest) > LONGEST_TAG:
-            self.done = True
-        if not self.done and not rest.isspace():
-            rest, self._partial = b"", rest
-        return b"".join(passed) + rest
+        if self.done:
+            passed += self.flush(), data[start:]
+        return b"".join(passed)
 
-    def _pass(self, piece: bytes) -> bytes:
+    def _text(self, text: bytes) -> bytes:
         """
-        What is to be passed on of C{piece}, which ends with a tag.
+        What is to be passed on of C{text}; if a tag ends in it, it had a C{>} before its end.
+        """
+        self._read(text)
+        self.done = self.done or bool(self._tags.opened or self._tags.closed)
+        return b"" if self._hiding and not self.done else text
+
+    def _tag(self, tag: bytes) -> bytes:
+        """
+        What is to be passed on of C{tag}.
         """
         tags = self._tags
-        self._seen += len(piece)
-        try:
-            tags.feed(piece)
-        except TunnelError:
-            self.done = True
-            return piece
-        if self._hiding:
+        self._read(tag)
+        if self.done:
+            return tag
+        offers = tags.opened == _STARTTLS and tags.level == 3 and tags.path[1] == _FEATURES
+        if self._hiding or offers:
             self._hiding = len(tags.path) > 2
             return b""
-        if tags.opened == _STARTTLS and tags.level == 3 and tags.path[:2] == [STREAM, _FEATURES]:
-            self._hiding = len(tags.path) > 2
-            return piece[: piece.rindex(b"<")]
         begins = tags.opened and tags.level == 2 and tags.opened not in _BEFORE_LOGIN
         ends = tags.closed and not tags.path
         self.done = bool(begins or ends or self._seen > LONGEST)
-        return piece
+        return tag
+
+    def _read(self, piece: bytes) -> None:
+        """
+        Read on, or give up where this is no stream.
+        """
+        self._seen += len(piece)
+        try:
+            self._tags.feed(piece)
+        except TunnelError:
+            self.done = True
 
     def flush(self) -> bytes:
         """
