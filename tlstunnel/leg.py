@@ -77,6 +77,7 @@ class Leg:
     @ivar consumerOf: the producer to pause while our peer is slower than it is.
     @ivar readSize: bytes to read in one turn at most.
     @ivar readFlags: how to read in clear: 0, or C{MSG_PEEK} to look and leave it in the socket.
+    @ivar skipped: bytes that may come in clear between the last message and TLS, and mean nothing.
     @ivar received: bytes of plaintext, or of what TLS protects, read so far.
     @ivar sent: the same, taken by the socket so far.
     @ivar lost: whether this leg is closed.
@@ -103,6 +104,7 @@ class Leg:
         "received",
         "sent",
         "session",
+        "skipped",
         "sock",
         "speaker",
         "tls",
@@ -137,6 +139,7 @@ class Leg:
         self.lost = False
         self.readSize = RECORD
         self.readFlags = 0
+        self.skipped = b""
         self.received = 0
         self.sent = 0
         self.consumerOf: Leg | None = None
@@ -372,7 +375,20 @@ class Leg:
             self._reading = True
             self._reactor.addReader(self)
 
+    def _skip(self) -> None:
+        """
+        Drop what L{skipped} says, until something else comes.
+        """
+        start = self.pendingInput(64)
+        rest = start.lstrip(self.skipped)
+        if len(rest) < len(start):
+            self.sock.recv(len(start) - len(rest))
+        if rest:
+            self.skipped = b""
+
     def _handshake(self) -> None:
+        if self.skipped:
+            self._skip()
         try:
             self.tls.do_handshake()
         except tls.WantRead:
@@ -455,7 +471,10 @@ class Leg:
             self._stopReading()
         self._stopWriting()
         self._tail = memoryview(b"")
-        self.tls = None
+        if self.tls is not None:
+            # Else OpenSSL would regard the session as spoilt, which others may want to resume.
+            self.tls.set_shutdown(tls.SENT_SHUTDOWN)
+            self.tls = None
         self.consumerOf = None
         if self._below is None:
             self.sock.close()

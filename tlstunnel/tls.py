@@ -37,6 +37,7 @@ WantWrite = SSL.WantWriteError
 CleanEnd = SSL.ZeroReturnError
 SSLError = SSL.Error
 SSLContext = SSL.Context
+SENT_SHUTDOWN = SSL.SENT_SHUTDOWN
 
 _log = Logger()
 
@@ -124,6 +125,8 @@ class Session:
 
     @ivar expected: who must be at the other end; C{None} where nobody in particular need be.
     @ivar service: the dialect's service name, for SRV-IDs.
+    @ivar resumes: whether the session of another, verified connection is offered for resumption.
+    @ivar sameAs: the L{name} that it must have, if any: that of another connection.
     @ivar name: the name in the peer's certificate that met C{expected}; empty before.
     @ivar refusal: why the handshake must not succeed, once that is known.
     @ivar version: such as C{TLSv1.3}; like all that follow empty until the handshake is complete.
@@ -141,6 +144,8 @@ class Session:
         "offered",
         "refusal",
         "requireALPN",
+        "resumes",
+        "sameAs",
         "serverName",
         "service",
         "showsCertificate",
@@ -161,6 +166,8 @@ class Session:
         self.offered = offered
         self.showsCertificate = showsCertificate
         self.requireALPN = requireALPN
+        self.resumes = False
+        self.sameAs = ""
         self.name = ""
         self.refusal: TunnelError | None = None
         self.version = ""
@@ -181,13 +188,33 @@ class Session:
         self.alpn = connection.get_alpn_proto_negotiated()
         if self.refusal is not None:
             return self.refusal
+        if self.resumes and not self.name:
+            self._judgeResumed(connection)
+            if self.refusal is not None:
+                return self.refusal
         if self.expected is not None and not self.name:
             return IdentityRefused("the peer was not verified")
+        if self.sameAs and self.name != self.sameAs:
+            return IdentityRefused(f"the peer is {self.name}, and not {self.sameAs} as before")
         if self.alpn and self.offered and self.alpn not in self.offered:
             return TLSFailed("the server chose a protocol that was not offered", self.alpn)
         if self.requireALPN and not self.alpn:
             return TLSFailed("the client offers no application protocol (ALPN)")
         return None
+
+    def _judgeResumed(self, connection: SSL.Connection) -> None:
+        """
+        Judge a peer for which OpenSSL called no L{_verify}: it resumed the session that we offered,
+        whose chain was verified when it began, and whose keys only its peer has.
+        """
+        certificate = connection.get_peer_certificate(as_cryptography=True)
+        if certificate is None or self.expected is None:
+            self.refusal = IdentityRefused("a session without a certificate was resumed")
+            return
+        try:
+            self.name = verifyIdentity(certificate, self.expected, self.service)
+        except IdentityRefused as refusal:
+            self.refusal = refusal
 
 
 def _verify(
@@ -216,7 +243,11 @@ def _verify(
 
 
 def _context(
-    credentials: Credentials | None, anchors: Anchors | None, minimum: str, isClient: bool
+    credentials: Credentials | None,
+    anchors: Anchors | None,
+    minimum: str,
+    isClient: bool,
+    tickets: bool = False,
 ) -> SSL.Context:
     """
     What contexts of both roles have in common.
@@ -225,7 +256,9 @@ def _context(
     context.set_min_proto_version(_VERSIONS[minimum])
     context.set_cipher_list(_CIPHERS_1_2)
     context.set_tls13_ciphersuites(_CIPHERS_1_3)
-    context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
+    context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
+    if not tickets:
+        context.set_options(SSL.OP_NO_TICKET)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     if credentials is not None:
@@ -293,6 +326,33 @@ class Creator:
         connection.set_accept_state()
         return connection
 
+    def beside(self, connection: SSL.Connection, session: Session) -> Creator:
+        """
+        What makes more connections with the peer of a connection of ours, and with nobody else.
+
+        @param session: what is known of C{connection}.
+        """
+        return _Beside(self, session.name)
+
+
+class _Beside(Creator):
+    """
+    Makes server connections whose client must be the one of another connection, as far as it has a
+    name.  Clients do not repeat their ALPN there.
+    """
+
+    def __init__(self, creator: Creator, name: str) -> None:
+        super().__init__(creator.context, creator._expected, creator._service, creator._alpn)
+        self._name = name
+
+    def session(self) -> Session:
+        """
+        The blank record of one more connection.
+        """
+        session = super().session()
+        session.sameAs = self._name
+        return session
+
 
 class ClientCreator(Creator):
     """
@@ -324,12 +384,52 @@ class ClientCreator(Creator):
         connection.set_connect_state()
         return connection
 
+    def beside(self, connection: SSL.Connection, session: Session) -> Creator:
+        """
+        What makes more connections with the server of C{connection}, which resume its session if
+        the server likes: read as late as possible, as TLS 1.3 gives tickets after the handshake.
+        """
+        return _Resuming(self, connection.get_session())
+
+
+class _Resuming(ClientCreator):
+    """
+    Makes client connections that offer a session of a verified one for resumption; where the server
+    declines, its certificate is judged as ever.
+    """
+
+    def __init__(self, creator: ClientCreator, resumed: SSL.Session | None) -> None:
+        expected = creator._expected
+        assert isinstance(expected, Identity)
+        super().__init__(
+            creator.context, expected, creator._service, creator._alpn, creator._showsCertificate
+        )
+        self._resumed = resumed
+
+    def session(self) -> Session:
+        """
+        The blank record of one more connection.
+        """
+        session = super().session()
+        session.resumes = self._resumed is not None
+        return session
+
+    def connection(self, sock: socket.socket, session: Session) -> SSL.Connection:
+        """
+        TLS on C{sock}, with the handshake still to do.
+        """
+        connection = super().connection(sock, session)
+        if self._resumed is not None:
+            connection.set_session(self._resumed)
+        return connection
+
 
 def clientContext(
     anchors: Anchors,
     credentials: Credentials | None = None,
     alpn: Sequence[bytes] = (),
     minimum: str = "1.2",
+    tickets: bool = False,
 ) -> SSL.Context:
     """
     The context of connections to servers that C{anchors} vouch for.
@@ -337,8 +437,9 @@ def clientContext(
     @param credentials: what to show a server that asks who we are.
     @param alpn: what to offer (RFC 7301), preferred first.
     @param minimum: the lowest version of TLS, C{"1.2"} or C{"1.3"}.
+    @param tickets: accept session tickets also in TLS 1.2: for L{Creator.beside}.
     """
-    context = _context(credentials, anchors, minimum, isClient=True)
+    context = _context(credentials, anchors, minimum, isClient=True, tickets=tickets)
     if alpn:
         context.set_alpn_protos(list(alpn))
     return context
