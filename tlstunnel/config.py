@@ -187,7 +187,11 @@ class Prepared:
         context = self._contexts.get(key)
         if context is None:
             context = self._contexts[key] = tls.clientContext(
-                anchors, self._credentials, self.alpn, self.tunnel.minimum
+                anchors,
+                self._credentials,
+                self.alpn,
+                self.tunnel.minimum,
+                tickets=self.tunnel.dialect.client.opensChannels,
             )
         return tls.ClientCreator(
             context, expected, self._service, self.alpn, self._credentials is not None

@@ -57,3 +57,23 @@ class IFilter(Interface):
 
         @return: what was kept back.
         """
+
+
+class IChannels(Interface):
+    """
+    The data connections of one control connection.
+    """
+
+    host = Attribute(
+        "L{str}: the address at which they are accepted, that of the control connection; empty if "
+        "that has none."
+    )
+
+    def open(port: int) -> int:
+        """
+        Listen for a data connection to the host at the control connection's far end.
+
+        @param port: where that host listens for it.
+        @return: the port at which we do.
+        @raise tlstunnel.errors.TunnelError: if there cannot be one.
+        """

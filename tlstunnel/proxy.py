@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
+from tlstunnel.channels import Channels
 from tlstunnel.config import Mode, Prepared, Tunnel
 from tlstunnel.conversation import Conversation
 from tlstunnel.deadlines import Deadline, Deadlines
@@ -36,6 +37,7 @@ from tlstunnel.listen import ListeningPort, nameOfPeer
 from tlstunnel.log import connectionEnded
 from tlstunnel.protocols.base import AppSpeaks, ClientRole, Role, ServerRole, SilenceBeforeApp
 from tlstunnel.relay import Relay
+from tlstunnel.tls import Creator
 
 # After these a peer is not to be told anything any more.
 _ATTACKS = (PlaintextAfterStartTLS, ServerSpokeFirst)
@@ -49,6 +51,7 @@ class Pair:
     @ivar dialled: the other one, once it is connected.
     @ivar role: what speaks on the network leg before the relay.
     @ivar relay: what joins them, in the end.
+    @ivar channels: data connections that belong to them, if the dialect has such.
     """
 
     _log = Logger()
@@ -58,6 +61,7 @@ class Pair:
         self.accepted = accepted
         self.dialled: Leg | None = None
         self.relay: Relay | None = None
+        self.channels: Channels | None = None
         self.started = started
         self.network: Leg | None = None
         self.role: Role | None = None
@@ -105,6 +109,8 @@ class Pair:
             self._log.failure("a connection from {peer} failed", peer=self.accepted.peer)
             error = TunnelError("see the traceback above")
         self._running = None
+        if self.channels is not None:
+            self.channels.close()
         for leg in (self.accepted, self.dialled):
             if leg is not None and not leg.lost:
                 if leg is self.network and isinstance(error, _ATTACKS):
@@ -143,6 +149,7 @@ class Pair:
             silence = SilenceBeforeApp()
             role.toPlain.insert(0, silence)
         role.toNetwork.insert(0, AppSpeaks(silence))
+        self._openChannels(role, creator)
         with self._within(limits.greeting, "greeting the app"):
             await role.greetApp()
         return await self._join(role, self.network, self.accepted)
@@ -168,6 +175,7 @@ class Pair:
         self.factory.verified(self)
         if not role.earlyDial:
             await self._dialBackend(role)
+        self._openChannels(role, prepared.serverCreator)
         with self._within(limits.greeting, "the backend's greeting"):
             await role.meetBackend()
         assert self.dialled is not None
@@ -197,6 +205,13 @@ class Pair:
         leg.speaker = conversation
         conversation.makeConnection(leg)
 
+    def _openChannels(self, role: Role, creator: Creator) -> None:
+        """
+        Let C{role} have data connections, if it is of that kind.
+        """
+        if role.opensChannels:
+            role.channels = self.channels = self.factory.channels(self, creator)
+
     async def _join(self, role: Role, network: Leg, plain: Leg) -> TunnelError | None:
         limits = self._prepared.tunnel.limits
         self.relay = Relay(
@@ -209,9 +224,25 @@ class Pair:
             limits.closeTotal,
             limits.idle or None,
         )
-        return await self.relay.start(
+        if self.channels is not None:
+            self.relay.beside = lambda: self._movedBeside
+        error = await self.relay.start(
             role.takeRest(), role.plain.takeRest(), role.inputEnded, role.plain.inputEnded
         )
+        if self.channels is not None and error is None and self._why is None:
+            await self.channels.finish()
+        return error
+
+    @property
+    def _movedBeside(self) -> int:
+        return self.channels.moved if self.channels is not None else 0
+
+    @property
+    def moved(self) -> int:
+        """
+        A number that grows as anything moves.
+        """
+        return self.accepted.received + self.accepted.sent + self._movedBeside
 
     def _within(self, seconds: float, what: str) -> Deadline:
         """
@@ -323,6 +354,24 @@ class ProxyFactory(Factory):
         @raise ConnectFailed: if none of them answers.
         """
         return await self._dialler.dial()
+
+    def channels(self, pair: Pair, creator: Creator) -> Channels:
+        """
+        What opens the data connections of C{pair}.
+
+        @raise Closed: if one of its legs is closed.
+        """
+        assert pair.dialled is not None and pair.network is not None
+        return Channels(
+            self.reactor,
+            self.deadlines,
+            self.tunnel.limits,
+            f"{self.tunnel.dialect.name}-data",
+            pair.accepted,
+            pair.dialled,
+            pair.network,
+            creator,
+        )
 
     def verified(self, pair: Pair) -> None:
         """

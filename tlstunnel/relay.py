@@ -107,6 +107,9 @@ class Direction:
 class Relay:
     """
     Two legs, joined.
+
+    @ivar beside: gives a number that changes while something moves that belongs to the two legs;
+        then they are not idle.
     """
 
     __slots__ = (
@@ -119,6 +122,7 @@ class Relay:
         "_idle",
         "_moved",
         "_progress",
+        "beside",
         "network",
         "plain",
         "toNetwork",
@@ -153,6 +157,7 @@ class Relay:
         self._firstEnd: float | None = None
         self._moved = 0.0
         self._progress: tuple[int, ...] = ()
+        self.beside: Callable[[], int] = int
         self._finished: Deferred[TunnelError | None] = Deferred(self._cancelled)
 
     def start(
@@ -285,6 +290,7 @@ class Relay:
             self.plain.sent,
             _unsent(self.network),
             _unsent(self.plain),
+            self.beside(),
         )
 
 

@@ -149,11 +149,11 @@ class TunnelService(Service):
             self._log.info("reloaded identities and trust")
             self._notice()
 
-    def _closeQuiet(self, factory: ProxyFactory, before: dict[Any, tuple[int, int]]) -> None:
+    def _closeQuiet(self, factory: ProxyFactory, before: dict[Any, int]) -> None:
         """
         Close the connections that have not moved since C{before}, and look again later.
         """
-        now = {pair: (pair.accepted.received, pair.accepted.sent) for pair in tuple(factory.pairs)}
+        now = {pair: pair.moved for pair in tuple(factory.pairs)}
         for pair, moved in now.items():
             if before.get(pair) == moved:
                 pair.end(Stopped())

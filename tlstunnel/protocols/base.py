@@ -31,7 +31,7 @@ from tlstunnel.errors import (
     TooManyErrors,
 )
 from tlstunnel.identity import Identity, Selector
-from tlstunnel.interfaces import IDialect, IFilter
+from tlstunnel.interfaces import IChannels, IDialect, IFilter
 
 if TYPE_CHECKING:
     from tlstunnel.tls import Creator
@@ -100,12 +100,16 @@ class Role(Conversation):
     @ivar plain: the conversation on the plain leg.
     @ivar toPlain: filters of what flows from the network to the plain leg, in order.
     @ivar toNetwork: filters of what flows the other way.
+    @cvar opensChannels: whether the protocol has data connections beside this one; then
+        C{channels} (L{tlstunnel.interfaces.IChannels}) is there once both legs are.
     """
 
     directStart: bool = False
     total: float | None = None
+    opensChannels: ClassVar[bool] = False
 
     plain: Conversation
+    channels: IChannels
 
     def __init__(self, setting: Setting, deadlines: Deadlines) -> None:
         super().__init__(deadlines)

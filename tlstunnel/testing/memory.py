@@ -12,13 +12,14 @@ from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from tlstunnel.address import TCPAddress
 from tlstunnel.config import Mode, Tunnel
 from tlstunnel.deadlines import Deadlines
 from tlstunnel.errors import Closed, TunnelError
 from tlstunnel.identity import Identity
-from tlstunnel.interfaces import IDialect
+from tlstunnel.interfaces import IChannels, IDialect
 from tlstunnel.protocols.base import Role, Setting
 from tlstunnel.proxy import Pair
 
@@ -215,6 +216,44 @@ class _Prepared:
         """
 
 
+@implementer(IChannels)
+class MemoryChannels:
+    """
+    Stands for L{tlstunnel.channels.Channels}: nothing is listened at, and nothing dialled.
+
+    @ivar opened: the ports that were to be dialled.
+    @ivar refusal: raised instead, if there is one.
+    """
+
+    moved = 0
+
+    def __init__(self) -> None:
+        self.host = "192.0.2.1"
+        self.opened: list[int] = []
+        self.refusal: TunnelError | None = None
+
+    def open(self, port: int) -> int:
+        """
+        Note C{port}.
+
+        @return: 50000 the first time, then counting.
+        """
+        if self.refusal is not None:
+            raise self.refusal
+        self.opened.append(port)
+        return 49999 + len(self.opened)
+
+    async def finish(self) -> None:
+        """
+        There is nothing to wait for.
+        """
+
+    def close(self) -> None:
+        """
+        There is nothing to close.
+        """
+
+
 class _Factory:
     """
     Stands for a L{tlstunnel.proxy.ProxyFactory} with one pair.
@@ -234,6 +273,12 @@ class _Factory:
             self._driver.backendDialled = True
             return self._driver.plain
         return self._driver.network
+
+    def channels(self, pair: Pair, creator: object) -> MemoryChannels:
+        """
+        Those of the driver.
+        """
+        return self._driver.channels
 
     def verified(self, pair: Pair) -> None:
         """
@@ -258,6 +303,7 @@ class Driver:
     @ivar error: how it ended, if it did not end cleanly.
     @ivar ended: whether it ended.
     @ivar backendDialled: whether the backend was dialled (server role).
+    @ivar channels: the data connections, if the protocol has such.
     """
 
     def __init__(self, dialect: IDialect, mode: str, setting: Setting | None = None) -> None:
@@ -281,6 +327,7 @@ class Driver:
         self.error: TunnelError | None = None
         self.ended = False
         self.backendDialled = False
+        self.channels = MemoryChannels()
         accepted: Any = self.plain if mode == "client" else self.network
         factory: Any = _Factory(self)
         self.pair = Pair(factory, accepted, 0.0)
