@@ -28,6 +28,7 @@ BUILT_IN = {
     "pop3": ("pop3", "pop3"),
     "sieve": ("sieve", "sieve"),
     "nntp": ("nntp", "nntp"),
+    "ftp": ("ftp", "ftp"),
     "irc": ("irc", "irc"),
     "telnet": ("telnet", "telnet"),
 }
@@ -45,6 +46,7 @@ ALIASES = {
     "imap4": "imap",
     "pop": "pop3",
     "managesieve": "sieve",
+    "ftpes": "ftp",
 }
 
 

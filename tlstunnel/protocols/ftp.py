@@ -1,0 +1,242 @@
+"""
+FTP (RFC 959, RFC 2228, RFC 2428, RFC 4217)::
+
+    S: 220-Welcome                      1..n lines; a reply 120 may precede them
+    S: 220 ready
+    C: AUTH TLS
+    S: 234 Proceed with negotiation
+    == TLS ==                           control connection only; no new greeting
+    C: PBSZ 0
+    S: 200 PBSZ=0
+    C: PROT P                           from here on data connections speak TLS too
+    S: 200 Protection set to Private
+
+The plain leg hears nothing of all this, and gets data connections without TLS: what follows the
+switch goes through L{tlstunnel.protocols.ftpcontrol}.
+"""
+
+from __future__ import annotations
+
+from tlstunnel.conversation import Conversation
+from tlstunnel.errors import BackendRefused, Malformed, PreAuthenticated, Quit, Refused, Temporary
+from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
+from tlstunnel.protocols.ftpcontrol import Control
+
+# Known commands that need TLS first: RFC 959 and the registry of RFC 5797.
+_NEED_TLS = frozenset(
+    b"ABOR ACCT ADAT ALGS ALLO APPE CCC CDUP CLNT CONF CWD DELE ENC EPRT EPSV HASH HELP HOST LANG "
+    b"LIST LPRT LPSV MDTM MFCT MFF MFMT MIC MKD MLSD MLST MODE NLST OPTS PASS PASV PBSZ PORT PROT "
+    b"PWD RANG REIN REST RETR RMD RNFR RNTO SITE SIZE SMNT STAT STOR STOU STRU SYST TYPE USER XCRC "
+    b"XCUP XMKD XPWD XRMD".split()
+)
+
+_REFUSED_DATA = frozenset(b"APPE EPSV LIST MLSD NLST PASV RETR STOR STOU".split())
+
+_NOT_HERE = {
+    b"CCC": b"533 TLS stays as it is",
+    b"ADAT": b"503 There is nothing to negotiate",
+    b"MIC": b"533 TLS protects this connection",
+    b"CONF": b"533 TLS protects this connection",
+    b"ENC": b"533 TLS protects this connection",
+    b"PORT": b"502 Active mode is not supported here: use PASV or EPSV",
+    b"EPRT": b"502 Active mode is not supported here: use EPSV or PASV",
+    b"LPRT": b"502 Active mode is not supported here: use EPSV or PASV",
+    # Passive mode in forms that nobody needs, some of them for transfers between two servers.
+    b"LPSV": b"502 Not supported here: use EPSV",
+    b"SPSV": b"502 Not supported here: use EPSV",
+    b"CPSV": b"502 Not supported here: use PASV",
+    b"SSCN": b"502 Not supported here",
+    # It would take protection back (RFC 4217, section 11).
+    b"REIN": b"502 Not supported here: connect again",
+}
+
+
+async def readReply(conversation: Conversation) -> tuple[bytes, bytes]:
+    """
+    One reply: a line, or lines of which the first has a hyphen behind its code, and the last the
+    same code and a space; those between are text (RFC 959, section 4.2).
+
+    @return: the code, and the last line.
+    @raise Malformed: if it is no such reply.
+    """
+    line = await conversation.readLine()
+    code = line[:3]
+    if len(code) < 3 or not code.isdigit() or line[3:4] not in (b"", b" ", b"-"):
+        raise Malformed("not a reply of FTP", line)
+    if line[3:4] == b"-":
+        while line[:3] != code or line[3:4] not in (b"", b" "):
+            line = await conversation.readLine()
+    return code, line
+
+
+async def expectReply(conversation: Conversation, wanted: bytes) -> None:
+    """
+    Read one reply, which must carry C{wanted}.
+
+    @raise Temporary: if it is another one that starts with 4.
+    @raise Refused: if it is yet another.
+    """
+    code, line = await readReply(conversation)
+    if code != wanted:
+        error = Temporary if code.startswith(b"4") else Refused
+        raise error(f"expected {wanted.decode()}", line)
+
+
+class FTPClient(ClientRole):
+    """
+    Asks a remote FTP server for TLS, for data connections too.
+    """
+
+    opensChannels = True
+
+    async def readGreeting(self) -> None:
+        """
+        RFC 959, section 5.4: 120 announces that it takes a while.
+        """
+        code, line = await readReply(self)
+        if code == b"120":
+            code, line = await readReply(self)
+        if code == b"230":
+            raise PreAuthenticated("the server takes us for logged in", line)
+        if code != b"220":
+            error = Temporary if code.startswith(b"4") else Refused
+            raise error("expected 220", line)
+
+    async def negotiate(self) -> None:
+        """
+        RFC 4217, section 4; 334 would want more of a mechanism that is none.
+        """
+        self.sendLine(b"AUTH TLS")
+        await expectReply(self, b"234")
+
+    async def greetApp(self) -> None:
+        """
+        Protect data connections (RFC 4217, section 9), and let the app begin.
+        """
+        for command in (b"PBSZ 0", b"PROT P"):
+            self.sendLine(command)
+            await expectReply(self, b"200")
+        control = Control(self.channels, self.plain.transport, self.transport, self.answer)
+        self.toNetwork.append(control.commands)
+        self.toPlain.append(control.replies)
+        await super().greetApp()
+
+    def appGreeting(self) -> bytes:
+        """
+        The greeting that the app awaits.
+        """
+        return b"220 " + self.setting.peerName + b" ready\r\n"
+
+    def answer(self, verb: bytes, argument: bytes) -> bytes:
+        """
+        What we say to the app instead of the server; empty where the server shall.
+        """
+        if verb == b"AUTH":
+            return b"534 TLS is for the tunnel to speak"
+        if verb == b"PBSZ":
+            return b"200 PBSZ=0"
+        if verb == b"PROT":
+            clear = argument.upper() == b"C"
+            return (
+                b"200 Clear, up to the tunnel" if clear else b"536 TLS is for the tunnel to speak"
+            )
+        return _NOT_HERE.get(verb, b"")
+
+
+class FTPServer(ServerRole):
+    """
+    Offers an FTP client TLS, and nothing else before it; inside it demands that data connections
+    are protected too.
+    """
+
+    opensChannels = True
+
+    farewell = b"421 Too many errors"
+
+    _hasBufferSize = False
+    _isPrivate = False
+
+    async def negotiate(self) -> None:
+        """
+        RFC 4217, section 4.
+        """
+        self.sendLine(b"220 " + self.setting.ourName + b" ready")
+        while True:
+            line = await self.readCommand()
+            verb, _, argument = line.partition(b" ")
+            verb, argument = verb.upper(), argument.strip().upper()
+            if verb == b"AUTH" and argument in (b"TLS", b"TLS-C"):
+                self.goAhead(b"234 Proceed with negotiation")
+                return
+            self._answerInClear(verb)
+
+    def _answerInClear(self, verb: bytes) -> None:
+        if verb == b"AUTH":
+            self.refuse(b"504 Unknown mechanism: use AUTH TLS")
+        elif verb == b"FEAT":
+            self.sendLine(b"211-Features\r\n AUTH TLS\r\n PBSZ\r\n PROT\r\n211 End")
+        elif verb == b"NOOP":
+            self.sendLine(b"200 Ok")
+        elif verb == b"QUIT":
+            self.sendLine(b"221 Bye")
+            raise Quit()
+        elif verb in _NEED_TLS:
+            self.refuse(b"530 AUTH TLS first")
+        else:
+            self.refuseSyntax(b"500 Unknown command", self.farewell)
+
+    async def meetBackend(self) -> None:
+        """
+        The client has had its greeting: the backend's is swallowed.
+        """
+        code, line = await readReply(self.plain)
+        if code == b"120":
+            code, line = await readReply(self.plain)
+        if code != b"220":
+            raise BackendRefused("expected 220", line)
+        control = Control(self.channels, self.transport, self.plain.transport, self.answer)
+        self.toPlain.append(control.commands)
+        self.toNetwork.append(control.replies)
+
+    def answer(self, verb: bytes, argument: bytes) -> bytes:
+        """
+        What we say to the client instead of the backend, which knows nothing of TLS; empty where
+        the backend shall.
+        """
+        if verb == b"AUTH":
+            return b"534 TLS is up already"
+        if verb == b"PBSZ":
+            self._hasBufferSize = True
+            return b"200 PBSZ=0"
+        if verb == b"PROT":
+            return self._protect(argument.upper())
+        if verb in _REFUSED_DATA and not self._isPrivate:
+            return b"521 PBSZ 0 and PROT P first"
+        return _NOT_HERE.get(verb, b"")
+
+    def _protect(self, level: bytes) -> bytes:
+        """
+        RFC 2228, section 3, and RFC 4217, section 9: TLS knows the levels C and P.
+        """
+        if level not in (b"C", b"S", b"E", b"P"):
+            return b"504 Unknown protection level"
+        if not self._hasBufferSize:
+            return b"503 PBSZ 0 first"
+        if level == b"C":
+            return b"534 Data connections have to be protected: PROT P"
+        if level != b"P":
+            return b"536 Not supported by TLS: PROT P"
+        self._isPrivate = True
+        return b"200 Protection set to Private"
+
+
+ftp = Dialect(
+    name="ftp",
+    client=FTPClient,
+    server=FTPServer,
+    summary="file transfer, passive data connections included (RFC 4217)",
+    aliases=("ftpes",),
+    ports=(21,),
+    implicitPort=990,
+    alpn=(b"ftp",),
+)

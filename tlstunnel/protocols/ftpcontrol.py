@@ -1,0 +1,299 @@
+"""
+FTP inside TLS: what the tunnel answers itself, and where data connections lead.
+
+A L{Control} sees the control connection between its client and its server, whichever of them speaks
+TLS, as lines: L{Control.commands} is the filter of one direction, L{Control.replies} that of the
+other.  Commands that are for the tunnel are answered and not forwarded; the reply to PASV or EPSV
+makes the tunnel listen for a data connection, and names its port instead of the server's.  Such a
+reply never passes as it is: the client would connect past the tunnel, in clear.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable
+from ipaddress import IPv4Address, ip_address
+
+from tlstunnel.errors import Malformed, Oversize, TunnelError
+from tlstunnel.interfaces import IChannels
+from tlstunnel.leg import Leg
+from tlstunnel.protocols.hiding import LineFilter
+
+#: Commands that may await their replies at the same time.
+MOST = 1024
+
+#: Bytes of our own answers that a client may leave unread.
+UNREAD = 65536
+
+#: Bytes of a reply that is not passed on before it is complete.
+LONGEST_REPLY = 8192
+
+# What a server lists that makes no sense beside a tunnel: TLS is not the plain side's business, and
+# active mode is refused.
+_HIDDEN = frozenset(b"AUTH PBSZ PROT CCC ADAT EPRT LPRT LPSV SPSV CPSV SSCN".split())
+
+# The other form of each passive mode.
+_PASSIVE = {b"PASV": b"EPSV", b"EPSV": b"PASV"}
+
+# Telnet's interrupt and urgent mark, which come before ABOR (RFC 959, section 4.1.3); TLS has no
+# urgent data.
+_URGENT = re.compile(rb"(?:\xff[\xf0-\xfe])*")
+
+_VERB = re.compile(rb"[A-Za-z][A-Za-z0-9]{0,15}")
+
+_FIRST = re.compile(rb"[1-5][0-9]{2}(?:[ -].*)?", re.DOTALL)
+
+# Servers agree on the six numbers, and on nothing around them.
+_ADDRESS = re.compile(rb"(?<![0-9])([0-9]{1,3}(?:,[0-9]{1,3}){5})(?![0-9])")
+
+_PORT = re.compile(rb"\(([!-~])\1\1([0-9]{1,5})\1\)")
+
+
+def passivePort(code: bytes, text: bytes) -> int:
+    """
+    The port in a reply 227 (RFC 959, section 4.1.2) or 229 (RFC 2428, section 3).  The address in
+    the former is nobody's business.
+
+    @return: 0 if there is none.
+    """
+    port = 0
+    if code == b"227":
+        address = _ADDRESS.search(text)
+        numbers = [int(number) for number in address[1].split(b",")] if address else []
+        if numbers and max(numbers) < 256:
+            port = numbers[4] << 8 | numbers[5]
+    else:
+        found = _PORT.search(text)
+        port = int(found[2]) if found else 0
+    return port if port < 65536 else 0
+
+
+class _Lines(LineFilter):
+    """
+    Gives each whole line, without its end, to whoever knows what to make of it; what is too long or
+    has no end never passes.
+    """
+
+    def __init__(self, pass_: Callable[[bytes], bytes]) -> None:
+        super().__init__()
+        self._pass = pass_
+
+    def line(self, line: bytes) -> bytes:
+        """
+        What is to be passed on for C{line}.
+        """
+        return self._pass(line[:-2] if line.endswith(b"\r\n") else line[:-1])
+
+    def stop(self) -> None:
+        """
+        A line is longer than any that is understood.
+        """
+        raise Oversize("a line of FTP that is too long")
+
+    def flush(self) -> bytes:
+        """
+        A line without its end is none: who knows what it was to become.
+        """
+        return b""
+
+
+class Control:
+    """
+    One control connection inside TLS.
+
+    @ivar commands: filters what the client says.
+    @ivar replies: filters what the server says.
+    """
+
+    def __init__(
+        self,
+        channels: IChannels,
+        client: Leg,
+        server: Leg,
+        answer: Callable[[bytes, bytes], bytes],
+    ) -> None:
+        """
+        @param client: the leg on which commands arrive.
+        @param server: the leg on which replies arrive.
+        @param answer: what to answer to a verb and its argument instead of the server; empty where
+            they are for the server.
+        """
+        self.commands = _Lines(self._command)
+        self.replies = _Lines(self._reply)
+        self._channels = channels
+        self._client = client
+        self._server = server
+        self._answer = answer
+        self._unread = 0
+        # The verbs that await the server's reply, and our answers that are due after it.
+        self._awaited: deque[tuple[bytes, bytes]] = deque()
+        # Of the passive mode that is answered next: what was said to its first form.
+        self._refusal = b""
+        # Of the reply that is being read: its code, and its lines where they must wait.
+        self._code = b""
+        self._kept: list[bytes] | None = None
+
+    # What the client says
+
+    def _command(self, line: bytes) -> bytes:
+        line = line[_URGENT.match(line).end() :]  # type: ignore[union-attr]  # it always matches
+        verb, _, argument = line.partition(b" ")
+        if b"\r" in line or b"\0" in line or not _VERB.fullmatch(verb):
+            # Who reads it otherwise than we would see a command that we have not seen.
+            return self._say(b"500 Not a command")
+        verb = verb.upper()
+        answer = self._answer(verb, argument.strip())
+        if not answer and verb in _PASSIVE:
+            answer = self._cannotListen(verb, argument.strip().upper())
+            # The client's family is no matter of the server's (RFC 2428, section 3).
+            line = verb if argument.strip().upper() != b"ALL" else b"EPSV ALL"
+        if answer:
+            return self._say(answer)
+        if len(self._awaited) >= MOST:
+            raise Oversize(f"more than {MOST} commands without a reply")
+        self._awaited.append((line if line == b"EPSV ALL" else verb, b""))
+        return line + b"\r\n"
+
+    def _cannotListen(self, verb: bytes, argument: bytes) -> bytes:
+        """
+        Why this passive mode is not possible here; empty if it is.
+        """
+        host = self._channels.host
+        if argument not in ((b"", b"1", b"2", b"ALL") if verb == b"EPSV" else (b"",)):
+            return b"501 Syntax error"
+        if not host:
+            return b"502 There are no data connections on a UNIX socket"
+        if verb == b"PASV" and not isinstance(ip_address(host), IPv4Address):
+            return b"522 There is no PASV over IPv6: use EPSV"
+        return b""
+
+    def _say(self, answer: bytes) -> bytes:
+        """
+        Answer in the server's place, when it is our turn.
+
+        @return: nothing, which is what the server gets.
+        @raise Oversize: if the client does not read our answers.
+        """
+        if self._awaited:
+            if len(self._awaited) >= MOST:
+                raise Oversize(f"more than {MOST} commands without a reply")
+            self._awaited.append((b"", answer))
+            return b""
+        self._unread = 0 if self._client.flushed else self._unread + len(answer)
+        if self._unread > UNREAD:
+            raise Oversize("nobody reads the replies")
+        self._client.write(answer + b"\r\n")
+        return b""
+
+    # What the server says
+
+    def _reply(self, line: bytes) -> bytes:
+        """
+        One line of a reply.
+        """
+        # Some clients take a CR alone for the end of a line.
+        line = line.replace(b"\r", b" ")
+        if not self._code:
+            if not _FIRST.fullmatch(line):
+                raise Malformed("not a reply of FTP", line)
+            self._code = line[:3]
+            self._kept = [] if self._mustWait else None
+            isLast = line[3:4] != b"-"
+        else:
+            isLast = line[:3] == self._code and line[3:4] in (b"", b" ")
+            if not isLast:
+                if self._isHidden(line):
+                    return b""
+                if line[:3].isdigit() and not line.startswith(self._code + b"-"):
+                    # Not to be mistaken for the last (RFC 959, section 4.2).
+                    line = b" " + line
+        if self._kept is None:
+            return line + b"\r\n" + (self._completed() if isLast else b"")
+        self._kept.append(line)
+        if sum(map(len, self._kept)) > LONGEST_REPLY:
+            raise Oversize("a reply that is too long")
+        return self._passive() if isLast else b""
+
+    def _isHidden(self, line: bytes) -> bool:
+        """
+        Whether a line is a feature that is none here (RFC 2389, section 3.2).
+        """
+        if self._code != b"211" or self._verb != b"FEAT":
+            return False
+        words = line.removeprefix(b"211-").split(None, 1)
+        return bool(words) and words[0].upper() in _HIDDEN
+
+    @property
+    def _verb(self) -> bytes:
+        """
+        The command that is answered next.
+        """
+        return self._awaited[0][0] if self._awaited else b""
+
+    @property
+    def _mustWait(self) -> bool:
+        """
+        Whether the reply that begins decides on a data connection.
+        """
+        if self._code in (b"227", b"228", b"229"):
+            return True
+        return self._verb in _PASSIVE and not self._code.startswith(b"1")
+
+    def _completed(self) -> bytes:
+        """
+        A reply is complete: after it, and after no preliminary one, it is our turn.
+
+        @return: our answers that were due.
+        """
+        code, self._code, self._kept = self._code, b"", None
+        if code.startswith(b"1") or not self._awaited:
+            return b""
+        self._awaited.popleft()
+        self._refusal = b""
+        answers = []
+        while self._awaited and self._awaited[0][1]:
+            answers.append(self._awaited.popleft()[1] + b"\r\n")
+        return b"".join(answers)
+
+    def _passive(self) -> bytes:
+        """
+        The reply to PASV or EPSV is complete.
+
+        A server may know only one of them: where it refuses that of the client it is asked for the
+        other, and the client gets the reply that it awaits.
+        """
+        assert self._kept is not None
+        code, lines = self._code, self._kept
+        if code in (b"227", b"228", b"229"):
+            while self._awaited and self._verb not in _PASSIVE:
+                # It counts otherwise than we do: ABOR may be answered once or twice.
+                self._awaited.popleft()
+            if not self._awaited:
+                raise Malformed("a data connection that nobody asked for", lines[-1])
+            return self._listen(passivePort(code, b"".join(lines))) + self._completed()
+        reply = b"".join(line + b"\r\n" for line in lines)
+        # Not where no command at all is served.
+        if code.startswith((b"4", b"5")) and code not in (b"421", b"530") and not self._refusal:
+            self._refusal, self._code, self._kept = reply, b"", None
+            self._server.write(_PASSIVE[self._verb] + b"\r\n")
+            return b""
+        return (self._refusal or reply) + self._completed()
+
+    def _listen(self, port: int) -> bytes:
+        """
+        Listen for the client's data connection.
+
+        @return: the reply to the passive mode that it asked for.
+        """
+        verb = self._verb
+        try:
+            port = self._channels.open(port) if port else 0
+        except TunnelError as error:
+            return b"425 Cannot listen: " + error.detail.encode("ascii", "replace") + b"\r\n"
+        if not port:
+            return b"425 The server names no port\r\n"
+        if verb == b"EPSV":
+            return b"229 Entering Extended Passive Mode (|||%d|)\r\n" % port
+        numbers = ip_address(self._channels.host).packed + port.to_bytes(2, "big")
+        return b"227 Entering Passive Mode (" + b",".join(b"%d" % n for n in numbers) + b")\r\n"
