@@ -5,12 +5,15 @@ The xmpp-client and xmpp-server dialects.
 from __future__ import annotations
 
 import re
+import socket
 from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.loopback import SERVER, Encrypted, Plain, TunnelTests
 from tests.roles import OURS, Assertions, filtered, setting, split
 from tlstunnel.errors import (
     Closed,
@@ -721,6 +724,58 @@ class ServerTests(Assertions, SynchronousTestCase):
         driver.network.feed(garbage)
         driver.network.end()
         self.assertFailed(driver, TunnelError)
+
+
+class WhiteSpaceTests(TunnelTests):
+    """
+    Mode -s, on real sockets: what comes between the go-ahead and TLS.
+    """
+
+    async def begin(self, *between: bytes) -> bytes:
+        """
+        Ask for TLS, send each of C{between} once the go-ahead is there, and begin with TLS.
+
+        @return: what the backend gets of what is sent then.
+        """
+
+        def preamble(sock: socket.socket) -> None:
+            plain = Plain(sock)
+            plain.write(OPEN.replace(b"example.org", SERVER.domain.encode()) + ASK)
+            heard = b""
+            while not heard.endswith(PROCEED):
+                byte = plain.read(1)
+                assert isinstance(byte, bytes) and byte, heard
+                heard += byte
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for each in between:
+                plain.write(each)
+
+        def script(network: Encrypted, plain: Plain) -> object:
+            network.write(b"<a/>")
+            return plain.read(4)
+
+        got = await self.through(script, "xmpp-client", preamble)
+        assert isinstance(got, bytes)
+        return got
+
+    async def test_whiteSpaceIsDropped(self) -> None:
+        """
+        It comes in segments of its own, or none does.
+        """
+        self.assertEqual(await self.begin(), b"<a/>")
+        self.assertEqual(await self.begin(b"\n"), b"<a/>")
+        self.assertEqual(await self.begin(b"\r", b"\n", b" " * 40), b"<a/>")
+
+    async def test_nothingElseIs(self) -> None:
+        """
+        OpenSSL gets it, and makes nothing of it.
+        """
+        for between in (b"x", b"\n<a/>", b"\0", b" " * 9999):
+            try:
+                await self.begin(between)
+            except (OSError, SSL.Error):
+                continue
+            self.fail("TLS")
 
 
 SASL = b"<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>X</mechanism></mechanisms>"
