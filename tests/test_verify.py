@@ -146,9 +146,11 @@ class CoversNameTests(SynchronousTestCase):
 
     def test_coversItsDomains(self) -> None:
         """Names and wildcards of our certificate are served, whatever their case; no others."""
-        names = dns("Example.org"), dns("*.Example.org"), mail("x@user.example")
+        names = dns("Example.org"), dns("*.Example.org"), mail("x@user.example"), ip("192.0.2.1")
         certificate = make(Recipe(san=alternative(*names)), key=KEY).certificate
         for asked, expected in (
+            ("192.0.2.1", True),
+            ("192.0.2.2", False),
             ("example.org", True),
             ("EXAMPLE.org", True),
             ("example.org.", True),

@@ -198,10 +198,14 @@ def coversName(certificate: x509.Certificate, hostname: str) -> bool:
     Whether our own certificate is for the name that a client asks for with SNI (RFC 6066).
 
     Unlike service-identity, a wildcard covers A-labels too: this decides nothing but whether the
-    client is served, and it will do its own verification.
+    client is served, and it will do its own verification.  Addresses are not allowed in SNI, but
+    some clients (lftp) send them.
     """
     asked = hostname.lower().removesuffix(".")
     names = _alternativeNames(certificate)
-    ours = [] if names is None else [n.lower() for n in names.get_values_for_type(x509.DNSName)]
+    if names is None:
+        return False
+    ours = [name.lower() for name in names.get_values_for_type(x509.DNSName)]
+    ours += map(str, names.get_values_for_type(x509.IPAddress))
     label, _, parent = asked.partition(".")
     return asked in ours or (bool(label) and f"*.{parent}" in ours)
