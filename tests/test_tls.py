@@ -137,6 +137,24 @@ class ServerTLSTests(TunnelTests):
         context.check_hostname = False
         await self.meet(self.start(), context, self.echoed, None)
 
+    async def test_anAddressIsNoName(self) -> None:
+        """
+        A client that asks for the address it connected to is served as one that does not ask
+        (RFC 6066, section 3; lftp).
+        """
+        service = self.start()
+        port = int(service.addresses[0].rsplit(":", 1)[1])
+
+        def run(name: bytes) -> None:
+            with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
+                network = Encrypted(sock, self.context(True), True, name)
+                network.handshake()
+                network.write(b"x")
+                self.assertEqual(network.read(1), b"x")
+
+        for name in (b"127.0.0.1", b"::1"):
+            await deferToThread(run, name)
+
     async def test_aUserIsServedUnderAnyName(self) -> None:
         """
         The certificate of user@domain covers no name that could be asked for.

@@ -19,6 +19,7 @@ from typing import Any
 from OpenSSL import SSL, crypto
 from twisted.logger import Logger
 
+from tlstunnel.address import TCPAddress
 from tlstunnel.errors import (
     ForeignProtocol,
     IdentityRefused,
@@ -473,7 +474,9 @@ def serverContext(
         session: Session = connection.get_app_data()
         if asked is not None:
             session.serverName = asked.decode("latin-1")
-            if checkName and not coversName(leaf, session.serverName):
+            # An address is no name (RFC 6066, section 3), but lftp sends one nevertheless.
+            isName = not TCPAddress(session.serverName, 0).isLiteral
+            if checkName and isName and not coversName(leaf, session.serverName):
                 session.refusal = TLSFailed(
                     f"the client asked for a name that is not ours: {quote(asked)}"
                 )
