@@ -115,7 +115,7 @@ def main(scale: Scale, only: list[str] | None, output: Path) -> int:
     wanted = [
         contender
         for contender in CONTENDERS
-        if (contender.name in only if only else scale.slowOnes or not contender.forks)
+        if (contender.name in only if only else scale.everybody or contender.quick)
     ]
     versions = _present(wanted)
     contenders = [contender for contender in wanted if contender.name in versions]

@@ -56,6 +56,7 @@ class Contender:
     @ivar smtp: whether it can negotiate STARTTLS.
     @ivar idleLimit: at most so many idle connections; more would only show the machine's limits.
     @ivar forks: a process for each connection: it is given fewer of them.
+    @ivar quick: whether it takes part in the quick form.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Contender:
     smtp: bool = False
     idleLimit: int = 10_000
     forks: bool = False
+    quick: bool = True
 
     def installedVersion(self) -> str | None:
         """@return: the version, or C{None} where the program is missing."""
@@ -217,8 +219,8 @@ CONTENDERS: tuple[Contender, ...] = (
     Contender("stunnel", _stunnel, ("stunnel", "-version"), smtp=True),
     Contender("nginx", _nginx, ("nginx", "-v")),
     Contender("hitch", _hitch, ("hitch", "--version")),
-    Contender("haproxy", _haproxy, ("haproxy", "-v")),
-    Contender("socat", _socat, ("socat", "-V"), idleLimit=1_000, forks=True),
+    Contender("haproxy", _haproxy, ("haproxy", "-v"), quick=False),
+    Contender("socat", _socat, ("socat", "-V"), idleLimit=1_000, forks=True, quick=False),
     Contender("portforward", _portforward, _TWISTED),
     Contender("plain", _plain, ("nginx", "-v"), modes=("server",), tls=False),
 )

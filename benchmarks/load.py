@@ -11,7 +11,7 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -46,9 +46,8 @@ class Client:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
-    @contextlib.contextmanager
-    def connected(self) -> Iterator[socket.socket]:
-        """A connection that has been used once, so that the backend is known to be there."""
+    def connect(self) -> socket.socket:
+        """@return: a connection that has been used once: the backend is known to be there."""
         connection = self._raw()
         try:
             if self.smtp:
@@ -59,9 +58,10 @@ class Client:
                 self._command(connection, b"EHLO load")
             else:
                 ping(connection)
-            yield connection
-        finally:
+        except BaseException:
             connection.close()
+            raise
+        return connection
 
     def _greeting(self, connection: socket.socket) -> None:
         self._reply(connection, b"220")
@@ -85,7 +85,7 @@ class Client:
 
     def once(self) -> None:
         """Connect, exchange one message, close in good order and see the other end close."""
-        with self.connected() as connection, contextlib.suppress(OSError):
+        with self.connect() as connection, contextlib.suppress(OSError):
             if isinstance(connection, ssl.SSLSocket):
                 connection.unwrap().close()
             else:
@@ -104,7 +104,7 @@ class Client:
 
         @raise Broken: it is not TLS 1.3 with AES-128-GCM, or the session was resumed.
         """
-        with self.connected() as connection:
+        with self.connect() as connection:
             if isinstance(connection, ssl.SSLSocket):
                 found = (connection.version(), connection.cipher(), connection.session_reused)
                 name = found[1][0] if found[1] else None
@@ -115,13 +115,10 @@ class Client:
         """@return: open connections, their TLS state forgotten on our side."""
 
         def one(_: int) -> socket.socket:
-            connection = self._raw()
-            if self.context is None:
-                ping(connection)
-                return connection
-            secure = self.context.wrap_socket(connection, server_hostname=HOST)
-            ping(secure)
-            return socket.socket(fileno=secure.detach())
+            connection = self.connect()
+            if isinstance(connection, ssl.SSLSocket):
+                return socket.socket(fileno=connection.detach())
+            return connection
 
         with ThreadPoolExecutor(8) as pool:
             return list(pool.map(one, range(count)))
@@ -239,7 +236,7 @@ def ping(connection: socket.socket) -> None:
 def latencies(client: Client, count: int) -> list[float]:
     """@return: seconds of C{count} round trips on one connection, one after the other."""
     times = []
-    with client.connected() as connection:
+    with client.connect() as connection:
         for _ in range(count):
             start = time.perf_counter()
             ping(connection)
@@ -256,8 +253,10 @@ def pacedLatencies(client: Client, connections: int, count: int, rate: float) ->
     @return: seconds of each.
     """
     times: list[float] = []
-    with contextlib.ExitStack() as stack:
-        opened = [stack.enter_context(client.connected()) for _ in range(connections)]
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(16) as pool:
+        opened = list(pool.map(lambda _: client.connect(), range(connections)))
+        for connection in opened:
+            stack.enter_context(connection)
         byDescriptor = {connection.fileno(): connection for connection in opened}
         started: dict[int, list[float]] = {descriptor: [] for descriptor in byDescriptor}
         arrived = dict.fromkeys(byDescriptor, 0)

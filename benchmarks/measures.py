@@ -31,7 +31,7 @@ class Scale:
     @ivar bulk: bytes of one bulk transfer.
     @ivar carriers: connections that carry C{carried} bytes each way before they are weighed.
     @ivar idle: numbers of open idle connections at which to weigh and measure again.
-    @ivar slowOnes: whether those that fork for each connection take part.
+    @ivar everybody: whether also those take part whom nothing is compared with.
     @ivar budget: seconds after which no new turn begins.
     """
 
@@ -45,7 +45,7 @@ class Scale:
     idle: dict[Mode, tuple[int, ...]]
     repeats: int
     budget: float
-    slowOnes: bool
+    everybody: bool
 
     def within(self, descriptors: int) -> Scale:
         """@return: the same for a machine where a process may open only so many descriptors."""
@@ -68,7 +68,7 @@ FULL = Scale(
     idle={"server": (10, 1_000, 10_000), "client": (10, 1_000)},
     repeats=3,
     budget=780,
-    slowOnes=True,
+    everybody=True,
 )
 
 QUICK = Scale(
@@ -82,7 +82,7 @@ QUICK = Scale(
     idle={"server": (10, 1_000), "client": ()},
     repeats=1,
     budget=150,
-    slowOnes=False,
+    everybody=False,
 )
 
 _CONCURRENT = 32
