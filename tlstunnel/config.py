@@ -208,8 +208,8 @@ def _checkRisk(tunnel: Tunnel) -> None:
     if tunnel.mode is Mode.SERVER and demands and demands not in tunnel.options:
         raise ConfigurationError(
             f"--starttls {tunnel.dialect.name}",
-            "is a risk in server mode",
-            f"--dialect-option {demands} accepts it ({tunnel.dialect.options[demands]})",
+            "is a risk in server mode, which has to be accepted",
+            f"--dialect-option {demands} does so ({tunnel.dialect.options[demands]})",
         )
 
 

@@ -92,8 +92,12 @@ class TunnelService(Service):
             )
 
     def _notice(self) -> None:
-        for notice in self.tunnel.dialect.notices:
+        dialect = self.tunnel.dialect
+        for notice in dialect.notices:
             self._log.warn("{notice}", notice=notice)
+        risk = dialect.server.demands
+        if self.tunnel.mode is Mode.SERVER and risk:
+            self._log.warn("{option}: {meaning}", option=risk, meaning=dialect.options[risk])
 
     def _whom(self) -> str:
         assert self.factory is not None

@@ -294,7 +294,7 @@ http = Dialect(
     implicitPort=443,
     alpn=(b"http/1.1",),
     options={
-        ALLOW_UPGRADE_DESYNC: "server mode: serve, although the answer to the upgrade can be made"
-        " to shift all answers of clients that begin with TLS at once (Opossum, CVE-2025-49812)",
+        ALLOW_UPGRADE_DESYNC: "server mode: serve, although clients that begin with TLS at once can"
+        " be led to take every answer for that to the next request (Opossum, CVE-2025-49812)",
     },
 )
