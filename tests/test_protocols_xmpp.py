@@ -7,14 +7,19 @@ from __future__ import annotations
 import re
 import socket
 from dataclasses import replace
+from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.loopback import SERVER, Encrypted, Plain, TunnelTests
+from tests.certificates import Recipe, alternative, dns, ip, make, root, srv
+from tests.loopback import PATIENCE, SERVER, Encrypted, Plain, TunnelTests, wait
 from tests.roles import OURS, Assertions, filtered, setting, split
+from tlstunnel.config import Mode
 from tlstunnel.errors import (
     Closed,
     ForeignProtocol,
@@ -776,6 +781,82 @@ class WhiteSpaceTests(TunnelTests):
             except (OSError, SSL.Error):
                 continue
             self.fail("TLS")
+
+
+class IdentityTests(TunnelTests):
+    """
+    Mode -c without -R, on real sockets: the certificate must be for the domain of the app.
+    """
+
+    mode = Mode.CLIENT
+
+    async def connect(self, name: bytes, dialect: str = "xmpp-client") -> bytes:
+        """
+        Let an app come to a server whose certificate is for C{name}.
+
+        @return: the name that was asked for in SNI, and what the server gets inside TLS.
+        """
+        issued = make(Recipe(san=alternative(name)), root())
+        chain, key, trust = (Path(self.mktemp()) for _ in range(3))
+        chain.write_bytes(issued.chainPEM())
+        key.write_bytes(issued.keyPEM())
+        trust.write_bytes(root().certificate.public_bytes(Encoding.PEM))
+        context = SSL.Context(SSL.TLS_METHOD)
+        context.use_certificate_chain_file(str(chain))
+        context.use_privatekey_file(str(key))
+        backend = socket.create_server(("127.0.0.1", 0))
+        backend.settimeout(PATIENCE)
+        self.addCleanup(backend.close)
+        service = self.tunnel(
+            f"127.0.0.1:{backend.getsockname()[1]}", dialect, remoteID=None, trust=str(trust)
+        )
+        host, port = service.addresses[0].rsplit(":", 1)
+
+        def run() -> bytes:
+            with socket.create_connection((host, int(port)), PATIENCE) as app:
+                app.sendall(APP)
+                sock, _ = backend.accept()
+                with sock:
+                    sock.settimeout(PATIENCE)
+                    network = Encrypted(sock, context, False)
+                    assert b"to='example.org'" in sock.recv(4096)
+                    sock.sendall(ANSWER + FEATURES)
+                    assert sock.recv(4096) == ASK
+                    sock.sendall(PROCEED)
+                    try:
+                        network.handshake()
+                        got = network.read(len(APP))
+                    except (OSError, SSL.Error):
+                        got = b""
+                    asked = network.tls.get_servername() or b""
+                    return asked + got if isinstance(got, bytes) else asked
+
+        return await deferToThread(run)
+
+    async def test_theDomainIsWhatCounts(self) -> None:
+        """
+        As a name, or as a name for just this service (RFC 6120, section 13.7.1.2.1).
+        """
+        for name in (dns("example.org"), srv("_xmpp-client.example.org")):
+            self.assertEqual(await self.connect(name), b"example.org" + APP)
+        got = await self.connect(srv("_xmpp-server.example.org"), "xmpp-server")
+        self.assertEqual(got, b"example.org" + APP)
+
+    async def test_otherNamesGetNothing(self) -> None:
+        """
+        Neither that of another service nor that of the host.
+        """
+        for name in (
+            dns("127.0.0.1"),
+            ip("127.0.0.1"),
+            dns("xmpp.example.org"),
+            dns("*.example.org"),
+            srv("_xmpp-server.example.org"),
+        ):
+            self.ends.clear()
+            self.assertEqual(await self.connect(name), b"example.org")
+            await wait(lambda: bool(self.ends))
+            self.assertEnded("identity")
 
 
 SASL = b"<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>X</mechanism></mechanisms>"
