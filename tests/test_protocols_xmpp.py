@@ -621,7 +621,7 @@ class ServerTests(Assertions, SynchronousTestCase):
             (b"example.net", "", False),
             (b"x." + OURS, "", False),
             (b"", "", False),
-            (b"192.0.2.1", "192.0.2.1", False),
+            (b"192.0.2.1:5222", "", False),
             (b"alice@" + OURS, "", False),
             (b"&lt;x/&gt;", "", False),
         ):
@@ -634,6 +634,13 @@ class ServerTests(Assertions, SynchronousTestCase):
         driver = server(HELLO.replace(b" to='" + OURS + b"'", b""))
         self.assertEqual(self.answer(driver), error(b"host-unknown"))
         self.assertFailed(driver, Refused)
+
+    def test_addressesAreNoDomains(self) -> None:
+        """
+        C{openssl} and C{gnutls-cli} ask for the address that they connect to; we say who we are.
+        """
+        for to in (b"192.0.2.1", b"2001:db8::1"):
+            self.assertEqual(self.answer(server(HELLO.replace(OURS, to))), FEATURES)
 
     def test_everythingElseIsAgainstThePolicy(self) -> None:
         """
