@@ -208,6 +208,9 @@ class Control:
                 if line[:3].isdigit() and not line.startswith(self._code + b"-"):
                     # Not to be mistaken for the last (RFC 959, section 4.2).
                     line = b" " + line
+        if isLast and len(line) == 3:
+            # Some clients wait for the space (RFC 959, section 4.2).
+            line += b" "
         if self._kept is None:
             return line + b"\r\n" + (self._completed() if isLast else b"")
         self._kept.append(line)

@@ -1,0 +1,819 @@
+"""
+The ftp dialect: its negotiation, and what becomes of the control connection inside TLS.
+"""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.roles import ClientRules, ServerRules, client, inside, said, server, split
+from tlstunnel.errors import (
+    BackendRefused,
+    LimitReached,
+    Malformed,
+    Oversize,
+    PreAuthenticated,
+    Quit,
+    Refused,
+    ServerSpokeFirst,
+    Temporary,
+    TooManyErrors,
+    TunnelError,
+)
+from tlstunnel.protocols.ftp import ftp
+from tlstunnel.protocols.ftpcontrol import MOST, UNREAD, passivePort
+from tlstunnel.testing.memory import Driver, MemoryLeg
+
+GREETING = b"220-Welcome\r\n 221 is text, like\r\nthis\r\n\r\n220-and this\r\n220 ready\r\n"
+CLIENT = [("S", GREETING), ("C", b"AUTH TLS\r\n"), ("S", b"234 Proceed with negotiation\r\n")]
+SERVER = [
+    ("S", b"220 tunnel.example.net ready\r\n"),
+    ("C", b"FEAT\r\n"),
+    ("S", b"211-Features\r\n AUTH TLS\r\n PBSZ\r\n PROT\r\n211 End\r\n"),
+    ("C", b"AUTH TLS\r\n"),
+    ("S", b"234 Proceed with negotiation\r\n"),
+]
+PROTECTED = b"200 PBSZ=0\r\n200 Protection set to Private\r\n"
+
+
+def app() -> Driver:
+    """
+    Mode -c, the app greeted.
+    """
+    driver = inside(client(ftp), CLIENT)
+    driver.network.feed(PROTECTED)
+    assert driver.stage == "relay", driver.error
+    driver.plain.takeWritten()
+    driver.network.takeWritten()
+    return driver
+
+
+def backend() -> Driver:
+    """
+    Mode -s, the backend met, no protection asked for.
+    """
+    driver = inside(server(ftp), SERVER)
+    driver.plain.feed(b"220 backend\r\n")
+    assert driver.stage == "relay", driver.error
+    driver.network.takeWritten()
+    return driver
+
+
+class ClientTests(ClientRules, SynchronousTestCase):
+    """
+    Mode -c, up to the greeting of the app.
+    """
+
+    dialect = ftp
+    clientDialogue = CLIENT
+    greeting = b"220 server.example.org ready\r\n"
+
+    def test_theClientRoleReachesTheSwitchAndGreetsTheApp(self) -> None:
+        """
+        Data connections are protected before the app gets anything.
+        """
+        driver = client(ftp)
+        driver.play(CLIENT)
+        self.assertSwitched(driver)
+        self.assertEqual(driver.plain.written, b"")
+        driver.handshake()
+        self.assertEqual(driver.network.takeWritten(), b"PBSZ 0\r\n")
+        driver.network.feed(b"200-PBSZ=0\r\n200 yes\r\n")
+        self.assertEqual(driver.network.takeWritten(), b"PROT P\r\n")
+        self.assertEqual(driver.plain.written, b"")
+        driver.network.feed(b"200 Protection set to Private\r\n")
+        self.assertEqual(driver.stage, "relay")
+        self.assertEqual(driver.plain.written, self.greeting)
+        self.assertEqual(driver.network.written, b"")
+
+    def test_whatTheAppSendsEarlyIsHeld(self) -> None:
+        """
+        It reaches the network once, when data connections are protected.
+        """
+        driver = client(ftp)
+        driver.plain.feed(b"USER early\r\n")
+        driver.play(CLIENT)
+        driver.handshake()
+        self.assertEqual(driver.network.takeWritten(), b"PBSZ 0\r\n")
+        driver.network.feed(PROTECTED)
+        self.assertEqual(driver.network.takeWritten(), b"PROT P\r\nUSER early\r\n")
+
+    def test_aServerThatSpeaksFirstInsideTLSIsCutOff(self) -> None:
+        """
+        Before we have spoken there, and before the app has.
+        """
+        driver = client(ftp)
+        driver.play(CLIENT)
+        driver.network.completeHandshake()
+        driver.network.feed(b"220 spliced\r\n")
+        self.assertIsInstance(driver.error, ServerSpokeFirst)
+        driver = app()
+        driver.network.feed(b"220 spliced\r\n")
+        self.assertIsInstance(driver.error, ServerSpokeFirst)
+        driver = inside(client(ftp), CLIENT)
+        driver.network.feed(PROTECTED + b"220 spliced\r\n")
+        self.assertIsInstance(driver.error, ServerSpokeFirst)
+        self.assertEqual(driver.plain.written, self.greeting)
+
+    def test_insideTLSAllBytesPass(self) -> None:
+        """
+        In the arguments of commands and in replies, whatever they are but for ends of lines.
+        """
+        payload = bytes(set(range(256)) - set(b"\r\n\0"))
+        driver = app()
+        driver.plain.feed(b"CWD " + payload + b"\r\n")
+        self.assertEqual(driver.network.takeWritten(), b"CWD " + payload + b"\r\n")
+        driver.network.feed(b"250-" + payload + b"\r\n" + payload + b"\r\n250 ok\r\n")
+        self.assertEqual(
+            driver.plain.takeWritten(), b"250-" + payload + b"\r\n" + payload + b"\r\n250 ok\r\n"
+        )
+
+    def test_greetings(self) -> None:
+        """
+        Only 220 is one, and 120 may announce it.
+        """
+        for greeting, error in (
+            (b"220 ready\r\n", None),
+            (b"220\r\n", None),
+            (b"220-\n220 \n", None),
+            (GREETING, None),
+            (b"120 in 2 minutes\r\n220 ready\r\n", None),
+            (b"120-in\r\n120 2 minutes\r\n220-ready\r\n220 now\r\n", None),
+            (b"120 in 2 minutes\r\n120 in 1 minute\r\n", Refused),
+            (b"120 in 2 minutes\r\n421 not today\r\n", Temporary),
+            (b"120 in 2 minutes\r\n230 welcome\r\n", PreAuthenticated),
+            (b"230 welcome\r\n", PreAuthenticated),
+            (b"230-220 ready\r\n220 ready\r\n230 welcome\r\n", PreAuthenticated),
+            (b"421 too many users\r\n", Temporary),
+            (b"500 no\r\n", Refused),
+            (b"331 password?\r\n", Refused),
+            (b"221 bye\r\n", Refused),
+            (b"220=ready\r\n", Malformed),
+            (b"22 ready\r\n", Malformed),
+            (b"22\r\n", Malformed),
+            (b" 220 ready\r\n", Malformed),
+            (b"\r\n", Malformed),
+            (b"SSH-2.0-x\r\n", Malformed),
+            (b"220 a\rb\r\n", Malformed),
+            (b"220 a\0b\r\n", Malformed),
+            (b"220-" + b"x" * 2048 + b"\r\n", Oversize),
+            (b"220-x\r\n" + b"x\r\n" * 128, Oversize),
+        ):
+            driver = client(ftp)
+            driver.network.feed(greeting)
+            if error is None:
+                self.assertEqual(driver.network.written, b"AUTH TLS\r\n", greeting)
+            else:
+                self.assertEqual(driver.network.written, b"", greeting)
+                self.assertFailed(driver, error)
+
+    def test_answersToAUTH(self) -> None:
+        """
+        Only 234 is consent.
+        """
+        for reply, error in (
+            (b"234 go\r\n", None),
+            (b"234-go\r\nnow\r\n234 really\r\n", None),
+            (b"334 ADAT=\r\n", Refused),
+            (b"421 no\r\n", Temporary),
+            (b"431 not now\r\n", Temporary),
+            (b"200 ok\r\n", Refused),
+            (b"220 ok\r\n", Refused),
+            (b"500 what?\r\n", Refused),
+            (b"502 no\r\n", Refused),
+            (b"504 no\r\n", Refused),
+            (b"530 log in\r\n", Refused),
+            (b"534 no\r\n", Refused),
+            (b"500-no\r\n234 go\r\n500 no\r\n", Refused),
+            (b"2345 go\r\n", Malformed),
+            (b"234go\r\n", Malformed),
+        ):
+            driver = client(ftp)
+            driver.network.feed(GREETING)
+            driver.network.feed(reply)
+            if error is None:
+                self.assertSwitched(driver)
+            else:
+                self.assertFailed(driver, error)
+
+    def test_withoutProtectedDataThereIsNoConnection(self) -> None:
+        """
+        A server that speaks TLS on the control connection only is refused.
+        """
+        for said_, error in (
+            (b"500 what?\r\n", Refused),
+            (b"503 no\r\n", Refused),
+            (b"421 no\r\n", Temporary),
+            (b"220 spliced\r\n", Refused),
+            (b"\r\n", Malformed),
+            (b"200 PBSZ=0\r\n534 no\r\n", Refused),
+            (b"200 PBSZ=0\r\n536 no\r\n", Refused),
+            (b"200 PBSZ=0\r\n431 no\r\n", Temporary),
+        ):
+            driver = inside(client(ftp), CLIENT)
+            driver.network.feed(said_)
+            self.assertIsInstance(driver.error, error, said_)
+            self.assertEqual(driver.plain.written, b"")
+            self.assertTrue(driver.plain.lost)
+
+    @settings(deadline=None)
+    @given(st.binary(max_size=40))
+    def test_noGarbageIsMistakenForConsent(self, garbage: bytes) -> None:
+        """
+        Whatever a server says, the switch is reached by 234 only.
+        """
+        driver = client(ftp)
+        driver.network.feed(GREETING)
+        driver.network.feed(garbage)
+        driver.network.end()
+        self.assertEqual(driver.plain.written, b"")
+        if not garbage.startswith(b"234"):
+            self.assertIsInstance(driver.error, TunnelError)
+
+
+class ServerTests(ServerRules, SynchronousTestCase):
+    """
+    Mode -s, up to the greeting of the backend.
+    """
+
+    dialect = ftp
+    serverDialogue = SERVER
+    backendGreeting = b"120 a moment\r\n220-hello\r\n211 features\r\n220 ready\r\n"
+    needsTLS = b"USER somebody\r\n"
+
+    def test_answers(self) -> None:
+        """
+        The table of what is answered to what.
+        """
+        go = b"234 Proceed with negotiation\r\n"
+        features = b"211-Features\r\n AUTH TLS\r\n PBSZ\r\n PROT\r\n211 End\r\n"
+        refused = b"530 AUTH TLS first\r\n"
+        mechanism = b"504 Unknown mechanism: use AUTH TLS\r\n"
+        unknown = b"500 Unknown command\r\n"
+        for line, answer in (
+            (b"AUTH TLS", go),
+            (b"auth tls", go),
+            (b"AUTH TLS-C", go),
+            (b"AUTH TLS ", go),
+            (b"AUTH SSL", mechanism),
+            (b"AUTH TLS-P", mechanism),
+            (b"AUTH TLSX", mechanism),
+            (b"AUTH TLS now", mechanism),
+            (b"AUTH GSSAPI", mechanism),
+            (b"AUTH", mechanism),
+            (b"FEAT", features),
+            (b"feat", features),
+            (b"NOOP", b"200 Ok\r\n"),
+            (b"USER x", refused),
+            (b"user x", refused),
+            (b"PASS x", refused),
+            (b"PBSZ 0", refused),
+            (b"PROT P", refused),
+            (b"CCC", refused),
+            (b"OPTS UTF8 ON", refused),
+            (b"HOST example.org", refused),
+            (b"PASV", refused),
+            (b"EPSV", refused),
+            (b"PORT 1,2,3,4,5,6", refused),
+            (b"RETR x", refused),
+            (b"SYST", refused),
+            (b"XYZZY", unknown),
+            (b"AUTHTLS", unknown),
+            (b"", unknown),
+            (b" AUTH TLS", unknown),
+        ):
+            driver = server(ftp)
+            self.assertEqual(said(driver, line + b"\r\n"), answer, line)
+            self.assertIsNone(driver.error)
+
+    def test_aClientThatLeavesIsLetGo(self) -> None:
+        """
+        QUIT ends the connection, and nobody regards that as an attack.
+        """
+        driver = server(ftp)
+        self.assertEqual(said(driver, b"QUIT\r\n"), b"221 Bye\r\n")
+        self.assertFailed(driver, Quit)
+
+    def test_threeSyntaxErrorsEndTheConnection(self) -> None:
+        """
+        With a word of farewell.
+        """
+        driver = server(ftp)
+        driver.network.feed(b"X\r\nY\r\n")
+        self.assertEqual(said(driver, b"Z\r\n"), b"421 Too many errors\r\n")
+        self.assertFailed(driver, TooManyErrors)
+
+    def test_aBackendThatRefusesIsNotForwarded(self) -> None:
+        """
+        Its words are in the log only.
+        """
+        for greeting, error in (
+            (b"421 no\r\n", BackendRefused),
+            (b"120 wait\r\n500 no\r\n", BackendRefused),
+            (b"230 come in\r\n", BackendRefused),
+            (b"SSH-2.0-x\r\n", Malformed),
+        ):
+            driver = inside(server(ftp), SERVER)
+            driver.plain.feed(greeting)
+            self.assertIsInstance(driver.error, error)
+            self.assertEqual(driver.network.written, b"")
+
+
+class AnswersInsideTests(SynchronousTestCase):
+    """
+    Commands that the tunnel answers itself inside TLS.
+    """
+
+    def answers(self, driver: Driver, fed: MemoryLeg, passed: MemoryLeg, line: bytes) -> bytes:
+        """
+        What C{line} is answered; nothing of it may pass.
+        """
+        fed.takeWritten()
+        fed.feed(line + b"\r\n")
+        self.assertIsNone(driver.error)
+        self.assertEqual(passed.takeWritten(), b"", line)
+        return fed.takeWritten()
+
+    def test_theAppHearsNothingOfTLS(self) -> None:
+        """
+        In client mode.
+        """
+        driver = app()
+        for line, code in (
+            (b"AUTH TLS", b"534 "),
+            (b"auth SSL", b"534 "),
+            (b"PBSZ 0", b"200 "),
+            (b"PROT C", b"200 "),
+            (b"prot c", b"200 "),
+            (b"PROT P", b"536 "),
+            (b"PROT", b"536 "),
+            (b"CCC", b"533 "),
+            (b"ADAT x", b"503 "),
+            (b"MIC x", b"533 "),
+            (b"CONF x", b"533 "),
+            (b"ENC x", b"533 "),
+            (b"PORT 127,0,0,1,4,1", b"502 "),
+            (b"EPRT |1|127.0.0.1|1025|", b"502 "),
+            (b"LPRT 4,4,127,0,0,1,2,4,1", b"502 "),
+            (b"LPSV", b"502 "),
+            (b"SPSV", b"502 "),
+            (b"CPSV", b"502 "),
+            (b"SSCN ON", b"502 "),
+            (b"REIN", b"502 "),
+            (b"PASV x", b"501 "),
+            (b"EPSV 3", b"501 "),
+        ):
+            answer = self.answers(driver, driver.plain, driver.network, line)
+            self.assertTrue(answer.startswith(code), (line, answer))
+            self.assertTrue(answer.endswith(b"\r\n"))
+
+    def test_theClientHasToProtectData(self) -> None:
+        """
+        In server mode the order is PBSZ, PROT P, data.
+        """
+        driver = backend()
+        for line, code in (
+            (b"AUTH TLS", b"534 "),
+            (b"PASV", b"521 "),
+            (b"EPSV", b"521 "),
+            (b"LIST", b"521 "),
+            (b"NLST x", b"521 "),
+            (b"MLSD", b"521 "),
+            (b"RETR x", b"521 "),
+            (b"STOR x", b"521 "),
+            (b"STOU", b"521 "),
+            (b"APPE x", b"521 "),
+            (b"PROT P", b"503 "),
+            (b"PROT C", b"503 "),
+            (b"PROT X", b"504 "),
+            (b"PROT", b"504 "),
+            (b"PBSZ 0", b"200 PBSZ=0"),
+            (b"PROT C", b"534 "),
+            (b"PROT S", b"536 "),
+            (b"PROT E", b"536 "),
+            (b"RETR x", b"521 "),
+            (b"PORT 127,0,0,1,4,1", b"502 "),
+            (b"prot p", b"200 "),
+            (b"PROT C", b"534 "),
+            (b"CCC", b"533 "),
+            (b"PORT 127,0,0,1,4,1", b"502 "),
+            (b"EPRT |1|127.0.0.1|1025|", b"502 "),
+            (b"REIN", b"502 "),
+        ):
+            answer = self.answers(driver, driver.network, driver.plain, line)
+            self.assertTrue(answer.startswith(code), (line, answer))
+        driver.network.feed(b"RETR x\r\n")
+        self.assertEqual(driver.plain.takeWritten(), b"RETR x\r\n")
+
+    def test_whatIsReadOtherwiseBySomeIsNoCommand(self) -> None:
+        """
+        Nobody gets a command past us by a form that only the server understands.
+        """
+        for line in (
+            b" PORT 1,2,3,4,5,6",
+            b"\tPORT 1,2,3,4,5,6",
+            b"PORT\t1,2,3,4,5,6",
+            b"NOOP\rPORT 1,2,3,4,5,6",
+            b"NOOP\0PORT 1,2,3,4,5,6",
+            b"NOOP \rPORT 1,2,3,4,5,6",
+            b"\xffPORT 1,2,3,4,5,6",
+            b"\x0bPORT",
+            b"",
+            b" ",
+            b"-",
+            b"X" * 17,
+        ):
+            driver = backend()
+            answer = self.answers(driver, driver.network, driver.plain, line)
+            self.assertEqual(answer, b"500 Not a command\r\n", line)
+
+    def test_linesMayEndInLFOnly(self) -> None:
+        """
+        The server gets CRLF.
+        """
+        driver = backend()
+        driver.network.feed(b"USER x\nPASS y\r\n")
+        self.assertEqual(driver.plain.takeWritten(), b"USER x\r\nPASS y\r\n")
+        driver.plain.feed(b"331 ?\n230 ok\n")
+        self.assertEqual(driver.network.takeWritten(), b"331 ?\r\n230 ok\r\n")
+
+    def test_theUrgentMarkIsDropped(self) -> None:
+        """
+        There is no urgent data in TLS; the command remains.
+        """
+        driver = app()
+        driver.plain.feed(b"\xff\xf4\xff\xf2ABOR\r\n")
+        self.assertEqual(driver.network.takeWritten(), b"ABOR\r\n")
+        driver.plain.feed(b"\xff\xf4\xff\xf2PORT 1,2,3,4,5,6\r\n")
+        self.assertEqual(driver.network.takeWritten(), b"")
+
+    def test_ourAnswersKeepTheirPlace(self) -> None:
+        """
+        A client that does not wait for replies gets them in the order of its commands.
+        """
+        for pieces in split(b"USER x\r\nPBSZ 0\r\nCCC\r\nPASS y\r\nPROT C\r\n"):
+            driver = app()
+            for piece in pieces:
+                driver.plain.feed(piece)
+            self.assertEqual(driver.network.takeWritten(), b"USER x\r\nPASS y\r\n")
+            self.assertEqual(driver.plain.takeWritten(), b"")
+            driver.network.feed(b"150 wait\r\n331 ?\r\n")
+            answers = driver.plain.takeWritten()
+            self.assertEqual(re.findall(rb"(?m)^\d+", answers), [b"150", b"331", b"200", b"533"])
+            driver.network.feed(b"230 in\r\n")
+            self.assertEqual(re.findall(rb"(?m)^\d+", driver.plain.takeWritten()), [b"230", b"200"])
+
+    def test_aLineWithoutEndIsNotWaitedForForever(self) -> None:
+        """
+        Neither of the client nor of the server.
+        """
+        for leg in ("plain", "network"):
+            driver = app()
+            driver.plain.feed(b"NOOP\r\n")
+            getattr(driver, leg).feed(b"2" * 8193)
+            self.assertIsInstance(driver.error, Oversize)
+
+    def test_anUnfinishedCommandIsNotForwarded(self) -> None:
+        """
+        What it was to become nobody knows, least of all which file it was to delete.
+        """
+        driver = backend()
+        driver.network.feed(b"DELE snark.txt")
+        driver.network.end()
+        self.assertEqual(driver.plain.takeWritten(), b"")
+        self.assertTrue(driver.plain.ended)
+
+    def test_aClientThatReadsNothingIsCutOff(self) -> None:
+        """
+        What we answer is not kept without limit.
+        """
+        driver = app()
+        driver.plain.flushed = False
+        for _ in range(UNREAD // len(b"200 PBSZ=0") + 1):
+            self.assertIsNone(driver.error)
+            driver.plain.feed(b"PBSZ 0\r\n")
+        self.assertIsInstance(driver.error, Oversize)
+
+    def test_commandsThatNobodyAnswersAreLimited(self) -> None:
+        """
+        Those for the server as well as those for us behind them.
+        """
+        for command in (b"NOOP\r\n", b"PBSZ 0\r\n"):
+            driver = app()
+            driver.plain.feed(b"NOOP\r\n")
+            driver.plain.feed(command * (MOST - 1))
+            self.assertIsNone(driver.error)
+            driver.plain.feed(command)
+            self.assertIsInstance(driver.error, Oversize)
+
+
+class RepliesTests(SynchronousTestCase):
+    """
+    What the server says to the app.
+    """
+
+    def test_featuresAreHidden(self) -> None:
+        """
+        What makes no sense beside a tunnel, whatever form the list has, and in no other reply.
+        """
+        driver = app()
+        driver.plain.feed(b"FEAT\r\nSTAT\r\n")
+        driver.network.feed(
+            b"211-Features:\r\n AUTH TLS;SSL\r\n EPSV\r\n PBSZ\r\n211-PROT C;P;\r\n EPRT\r\n"
+            b" ccc\r\nAUTH SSL\r\n UTF8\r\n SPSV\r\n AUTHX\r\n\r\n211 End\r\n"
+            b"211-Status\r\n AUTH TLS\r\n211 End\r\n"
+        )
+        self.assertEqual(
+            driver.plain.takeWritten(),
+            b"211-Features:\r\n EPSV\r\n UTF8\r\n AUTHX\r\n\r\n211 End\r\n"
+            b"211-Status\r\n AUTH TLS\r\n211 End\r\n",
+        )
+
+    def test_textIsNotMistakenForAnEnd(self) -> None:
+        """
+        Lines within a reply that some clients would take for its last are padded, as RFC 959 has
+        it.
+        """
+        driver = app()
+        driver.plain.feed(b"HELP\r\n")
+        driver.network.feed(
+            b"214-Commands\r\n227 Entering Passive Mode (192,0,2,7,4,1)\r\n214-USER\r\n"
+            b"2145\r\n229-x\r\n214\r\n"
+        )
+        self.assertEqual(
+            driver.plain.takeWritten(),
+            b"214-Commands\r\n 227 Entering Passive Mode (192,0,2,7,4,1)\r\n214-USER\r\n"
+            b" 2145\r\n 229-x\r\n214 \r\n",
+        )
+
+    def test_aCRIsNoEndOfALine(self) -> None:
+        """
+        Python's ftplib would take it for one.
+        """
+        driver = app()
+        driver.plain.feed(b"NOOP\r\n")
+        driver.network.feed(b"200 ok\r227 Entering Passive Mode (192,0,2,7,4,1)\r\n")
+        self.assertEqual(
+            driver.plain.takeWritten(), b"200 ok 227 Entering Passive Mode (192,0,2,7,4,1)\r\n"
+        )
+
+    def test_whatIsNoReplyEndsTheConnection(self) -> None:
+        """
+        A client might understand it otherwise.
+        """
+        for line in (b"hello", b"", b"22", b"227Entering", b"620 x", b"020 x", b" 220 x", b"2x0 x"):
+            driver = app()
+            driver.plain.feed(b"NOOP\r\n")
+            driver.network.feed(line + b"\r\n")
+            self.assertIsInstance(driver.error, Malformed, line)
+            self.assertEqual(driver.plain.takeWritten(), b"")
+
+    def test_aReplyThatNobodyAskedForPasses(self) -> None:
+        """
+        That of a time limit.
+        """
+        driver = app()
+        driver.plain.feed(b"NOOP\r\n")
+        driver.network.feed(b"200 ok\r\n421 Timeout\r\n")
+        self.assertEqual(driver.plain.takeWritten(), b"200 ok\r\n421 Timeout\r\n")
+
+    @settings(deadline=None)
+    @given(st.binary(max_size=60), st.binary(max_size=60))
+    def test_garbageRaisesNothing(self, commands: bytes, replies: bytes) -> None:
+        """
+        From whichever side it comes: the connection goes on, or ends with a reason.
+        """
+        for driver in (app(), backend()):
+            driver.plain.feed(b"PASV\r\n" + commands)
+            driver.network.feed(replies)
+            driver.plain.end()
+            driver.network.end()
+            self.assertTrue(driver.ended)
+            if driver.error is not None:
+                self.assertNotEqual(driver.error.reason, "internal")
+
+
+class PassiveTests(SynchronousTestCase):
+    """
+    Data connections.
+    """
+
+    def test_ports(self) -> None:
+        """
+        Spellings of real servers, and what is none.
+        """
+        for code, text, port in (
+            (b"227", b"227 Entering Passive Mode (127,0,0,1,4,1)", 1025),
+            (b"227", b"227 Entering Passive Mode (127,0,0,1,4,1).", 1025),
+            (b"227", b"227 Entering Passive Mode 127,0,0,1,4,1", 1025),
+            (b"227", b"227 Entering Passive Mode. 127,0,0,1,255,255", 65535),
+            (b"227", b"227 =127,0,0,1,0,21", 21),
+            (b"227", b"227 Passive mode OK (1,2,3,4,5,6) { 1 }", 1286),
+            (b"227", b"227-Entering227 (0,0,0,0,4,1)", 1025),
+            (b"227", b"227 (127,0,0,1,0,0)", 0),
+            (b"227", b"227 (127,0,0,1,256,1)", 0),
+            (b"227", b"227 (999,0,0,1,4,1)", 0),
+            (b"227", b"227 (127,0,0,1,4)", 0),
+            (b"227", b"227 (1127,0,0,1,4,1000)", 0),
+            (b"227", b"227 (|||1025|)", 0),
+            (b"227", b"227", 0),
+            (b"229", b"229 Entering Extended Passive Mode (|||1025|)", 1025),
+            (b"229", b"229 Extended Passive mode OK (!!!65535!)", 65535),
+            (b"229", b"229 (|||65536|)", 0),
+            (b"229", b"229 (|||0|)", 0),
+            (b"229", b"229 (||1025|)", 0),
+            (b"229", b"229 (|1|127.0.0.1|1025|)", 0),
+            (b"229", b"229 |||1025|", 0),
+            (b"229", b"229 (|||1025!)", 0),
+            (b"229", b"229 (|||-1|)", 0),
+            (b"229", b"229 (127,0,0,1,4,1)", 0),
+        ):
+            self.assertEqual(passivePort(code, text), port, text)
+
+    @given(st.sampled_from([b"227", b"229"]), st.binary(max_size=60))
+    def test_garbageIsNoPort(self, code: bytes, text: bytes) -> None:
+        """
+        Whatever it is, what comes out is a port or none.
+        """
+        self.assertIn(passivePort(code, text), range(65536))
+
+    def test_theReplyNamesOurPort(self) -> None:
+        """
+        At the address at which the control connection was accepted; the server's goes nowhere.
+        """
+        for pieces in split(b"227 Entering Passive Mode (10,9,8,7,4,1).\r\n"):
+            driver = app()
+            driver.plain.feed(b"pasv\r\n")
+            self.assertEqual(driver.network.takeWritten(), b"PASV\r\n")
+            for piece in pieces:
+                driver.network.feed(piece)
+            self.assertEqual(
+                driver.plain.takeWritten(), b"227 Entering Passive Mode (192,0,2,1,195,80)\r\n"
+            )
+            self.assertEqual(driver.channels.opened, [1025])
+
+    def test_theReplyToEPSVHasNoAddress(self) -> None:
+        """
+        The client's family is not the server's.
+        """
+        for command in (b"EPSV", b"EPSV 1", b"epsv 2", b"EPSV "):
+            driver = app()
+            driver.channels.host = "2001:db8::1"
+            driver.plain.feed(command + b"\r\n")
+            self.assertEqual(driver.network.takeWritten(), b"EPSV\r\n")
+            driver.network.feed(b"229-Entering\r\n229 Extended Passive Mode (|||1025|)\r\n")
+            self.assertEqual(
+                driver.plain.takeWritten(), b"229 Entering Extended Passive Mode (|||50000|)\r\n"
+            )
+            self.assertEqual(driver.channels.opened, [1025])
+
+    def test_inServerModeItIsTheSame(self) -> None:
+        """
+        Once the client has protected data.
+        """
+        driver = backend()
+        driver.network.feed(b"PBSZ 0\r\nPROT P\r\nEPSV\r\n")
+        self.assertEqual(driver.plain.takeWritten(), b"EPSV\r\n")
+        driver.network.takeWritten()
+        driver.plain.feed(b"229 ok (|||1025|)\r\n")
+        self.assertEqual(
+            driver.network.takeWritten(), b"229 Entering Extended Passive Mode (|||50000|)\r\n"
+        )
+        self.assertEqual(driver.channels.opened, [1025])
+
+    def test_theOtherFormIsTriedWhereTheServerRefuses(self) -> None:
+        """
+        The client gets the reply to what it has asked for.
+        """
+        for asked, other, reply, expected in (
+            (b"PASV", b"EPSV", b"229 (|||1025|)", b"227 Entering Passive Mode (192,0,2,1,195,80)"),
+            (
+                b"EPSV",
+                b"PASV",
+                b"227 (1,2,3,4,4,1)",
+                b"229 Entering Extended Passive Mode (|||50000|)",
+            ),
+        ):
+            for refusal in (b"500 ?", b"502-no\r\n502 no", b"522 no", b"425 no"):
+                driver = app()
+                driver.plain.feed(asked + b"\r\n")
+                driver.network.takeWritten()
+                driver.network.feed(refusal + b"\r\n")
+                self.assertEqual(driver.network.takeWritten(), other + b"\r\n")
+                self.assertEqual(driver.plain.takeWritten(), b"")
+                driver.network.feed(reply + b"\r\n")
+                self.assertEqual(driver.plain.takeWritten(), expected + b"\r\n")
+                self.assertEqual(driver.channels.opened, [1025])
+
+    def test_whereBothAreRefusedTheFirstRefusalIsTold(self) -> None:
+        """
+        And the next command starts afresh.
+        """
+        driver = app()
+        for _ in range(2):
+            driver.plain.feed(b"EPSV\r\n")
+            driver.network.feed(b"500-first\r\n500 refusal\r\n")
+            driver.network.feed(b"502 second\r\n")
+            self.assertEqual(driver.network.takeWritten(), b"EPSV\r\nPASV\r\n")
+            self.assertEqual(driver.plain.takeWritten(), b"500-first\r\n500 refusal\r\n")
+        self.assertEqual(driver.channels.opened, [])
+
+    def test_whereNoCommandIsServedNothingIsTried(self) -> None:
+        """
+        Before the login, and at the end.
+        """
+        for reply in (b"530 Log in\r\n", b"421 Bye\r\n", b"200 strange\r\n"):
+            driver = app()
+            driver.plain.feed(b"PASV\r\n")
+            driver.network.feed(reply)
+            self.assertEqual(driver.network.takeWritten(), b"PASV\r\n")
+            self.assertEqual(driver.plain.takeWritten(), reply)
+
+    def test_aReplyWithoutAPortIsARefusal(self) -> None:
+        """
+        It does not pass as it is.
+        """
+        for reply in (b"227 somewhere", b"227 (1,2,3,4,0,0)", b"228 (4,4,1,2,3,4,2,4,1)"):
+            driver = app()
+            driver.plain.feed(b"PASV\r\n")
+            driver.network.feed(reply + b"\r\n")
+            self.assertEqual(driver.plain.takeWritten(), b"425 The server names no port\r\n")
+            self.assertEqual(driver.channels.opened, [])
+
+    def test_whereWeCannotListenTheClientIsTold(self) -> None:
+        """
+        With the reason, and without an end of the connection.
+        """
+        driver = app()
+        driver.channels.refusal = LimitReached("too many data connections")
+        driver.plain.feed(b"PASV\r\n")
+        driver.network.feed(b"227 (1,2,3,4,4,1)\r\n")
+        self.assertEqual(
+            driver.plain.takeWritten(), b"425 Cannot listen: too many data connections\r\n"
+        )
+        self.assertIsNone(driver.error)
+
+    def test_whereThereIsNoAddressNothingIsAsked(self) -> None:
+        """
+        PASV is of IPv4, and a UNIX socket has no ports.
+        """
+        for host, command, code in (
+            ("2001:db8::1", b"PASV", b"522 "),
+            ("", b"PASV", b"502 "),
+            ("", b"EPSV", b"502 "),
+        ):
+            driver = app()
+            driver.channels.host = host
+            driver.plain.feed(command + b"\r\n")
+            self.assertEqual(driver.network.takeWritten(), b"")
+            self.assertTrue(driver.plain.takeWritten().startswith(code))
+
+    def test_onlyEPSVIsForTheServerToPromise(self) -> None:
+        """
+        EPSV ALL opens nothing (RFC 2428, section 4).
+        """
+        driver = app()
+        driver.plain.feed(b"EPSV all\r\n")
+        self.assertEqual(driver.network.takeWritten(), b"EPSV ALL\r\n")
+        driver.network.feed(b"200 ok\r\n")
+        self.assertEqual(driver.plain.takeWritten(), b"200 ok\r\n")
+
+    def test_aDataConnectionThatNobodyAskedForEndsThisOne(self) -> None:
+        """
+        The client would connect past the tunnel, in clear.
+        """
+        for asked in (b"NOOP\r\n", b"EPSV ALL\r\n"):
+            for reply in (b"227 (1,2,3,4,4,1)\r\n", b"229 (|||1025|)\r\n", b"228 x\r\n"):
+                driver = app()
+                driver.plain.feed(asked)
+                driver.network.feed(reply)
+                self.assertIsInstance(driver.error, Malformed)
+                self.assertEqual(driver.plain.takeWritten(), b"")
+                self.assertEqual(driver.channels.opened, [])
+
+    def test_aServerMayAnswerABORTwice(self) -> None:
+        """
+        Or once: then PASV is found nevertheless.
+        """
+        driver = app()
+        driver.plain.feed(b"RETR x\r\nABOR\r\nPASV\r\n")
+        driver.network.feed(b"150 here\r\n426 aborted\r\n227 (1,2,3,4,4,1)\r\n")
+        self.assertEqual(
+            driver.plain.takeWritten(),
+            b"150 here\r\n426 aborted\r\n227 Entering Passive Mode (192,0,2,1,195,80)\r\n",
+        )
+
+    def test_aReplyThatWaitsIsLimited(self) -> None:
+        """
+        It is not passed on before it is complete, and not kept without limit.
+        """
+        driver = app()
+        driver.plain.feed(b"PASV\r\n")
+        driver.network.feed(b"227-\r\n")
+        for _ in range(9):
+            driver.network.feed(b"x" * 1000 + b"\r\n")
+        self.assertIsInstance(driver.error, Oversize)
