@@ -299,10 +299,9 @@ class Dialler:
     async def _connect(
         self, address: TCPAddress | UNIXAddress, target: Target | None
     ) -> tuple[socket.socket, str]:
-        dial = Dial(self._reactor, self._deadlines, self._perAddress)
         if target is None:
             assert isinstance(address, TCPAddress)
-            return await dial.byName(address)
+            return await self._begin().byName(address)
         family, where, name = target
         # Most backends are on this host, where connecting is done when it has begun.
         try:
@@ -317,7 +316,10 @@ class Dialler:
         sock.close()
         if code not in (EINPROGRESS, EALREADY, EAGAIN):
             raise ConnectFailed(f"{name}: {os.strerror(code)}")
-        return await dial.to(target)
+        return await self._begin().to(target)
+
+    def _begin(self) -> Dial:
+        return Dial(self._reactor, self._deadlines, self._perAddress)
 
 
 def _targetOf(address: TCPAddress | UNIXAddress) -> Target | None:

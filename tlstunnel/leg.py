@@ -37,6 +37,9 @@ BULK = 262144
 #: Where every leg of the process reads to: what is in it is passed on before the next read.
 _buffer = memoryview(bytearray(BULK))
 
+#: Reads that are made at most of what nobody wants any more.
+DRAINED = 16
+
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _RETRY = frozenset((EAGAIN, EWOULDBLOCK, EINTR))
 
@@ -453,8 +456,24 @@ class Leg:
         Close this leg: with an orderly end of our direction if there was none yet.
         """
         if not self.lost:
-            self.loseWriteConnection()
+            if self.tls is not None:
+                # In clear, closing is all it takes.
+                self.loseWriteConnection()
+            if not self._inputEnded:
+                self._drain()
             self._close()
+
+    def _drain(self) -> None:
+        """
+        Read what has arrived: a socket that is closed with unread bytes sends a reset, which can
+        overtake what the peer is to hear last.
+        """
+        try:
+            for _ in range(DRAINED):
+                if not self.sock.recv(BULK):
+                    return
+        except OSError:
+            pass
 
     def abortConnection(self) -> None:
         """

@@ -218,6 +218,7 @@ class ListeningPort:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reading = False
         self._paused = False
+        self._batch = 1
         self._patience: Deadline | None = None
         self.name = nameOf(sock)
 
@@ -252,7 +253,7 @@ class ListeningPort:
         """
         Accept what is waiting.
         """
-        for _ in range(BATCH):
+        for _ in range(self._batch):
             try:
                 sock, address = self._sock.accept()
             except OSError as error:
@@ -260,11 +261,14 @@ class ListeningPort:
                     continue
                 if error.errno != EAGAIN:
                     self._wait(error)
+                self._batch = 1
                 return
             sock.setblocking(False)
             self._accepted(sock, "unix" if self._local else nameOfPeer(address))
             if self._paused:
                 return
+        # There may be more: asking costs, unless they come faster than one a turn.
+        self._batch = min(BATCH, self._batch * 2)
 
     def _wait(self, error: OSError) -> None:
         """

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from tlstunnel.channels import Channels
 from tlstunnel.config import Mode, Prepared, Tunnel
@@ -67,15 +68,32 @@ class Pair:
         self.role: Role | None = None
         self._prepared = factory.prepared
         self._why: TunnelError | None = None
-        self._running: Deferred[None] | None = None
+        self._running: Coroutine[Deferred[Any], None, None] | None = None
+        self._awaited: Deferred[Any] | None = None
 
     def start(self) -> None:
         """
         Let it happen.
         """
-        running = Deferred.fromCoroutine(self._run())
-        if not running.called:
-            self._running = running
+        self._running = self._run()
+        self._step(None)
+
+    def _step(self, result: object) -> None:
+        """
+        Go on to the next L{Deferred} that is awaited, as C{Deferred.fromCoroutine} does, at half
+        its cost: nobody awaits us, and there is no context to keep.
+        """
+        running = self._running
+        if running is None:
+            return
+        try:
+            if isinstance(result, Failure) and result.value is not None:
+                self._awaited = running.throw(result.value)
+            else:
+                self._awaited = running.send(None)
+        except StopIteration:
+            return
+        self._awaited.addBoth(self._step)
 
     def end(self, why: TunnelError) -> None:
         """
@@ -87,8 +105,8 @@ class Pair:
             self.factory.deadlines.after(0, self._cancel)
 
     def _cancel(self) -> None:
-        if self._running is not None:
-            self._running.cancel()
+        if self._running is not None and self._awaited is not None:
+            self._awaited.cancel()
 
     async def _run(self) -> None:
         """

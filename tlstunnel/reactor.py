@@ -119,13 +119,25 @@ class TunnelReactor(PosixReactorBase):
 
     # What PosixReactorBase calls
 
+    def mainLoop(self) -> None:
+        """
+        Run until the reactor is stopped: what is due, then what happens.
+        """
+        while self._started:
+            try:
+                self.runUntilCurrent()
+                self.doIteration(self.timeout() if self.running else 0)
+            except Exception:  # noqa: BLE001 - as in every reactor
+                self._log.failure("unexpected error in the main loop")
+
     def doIteration(self, delay: float | None) -> None:
         """
         Wait for events at most C{delay} seconds, and pass them on.
         """
         descriptors = self._descriptors
+        descriptor: Any
         for fd, event in self._epoll.poll(-1 if delay is None else delay, EVENTS):
-            descriptor: Any = descriptors.get(fd)
+            descriptor = descriptors.get(fd)
             if descriptor is None:
                 continue
             why: Any = None
@@ -138,7 +150,7 @@ class TunnelReactor(PosixReactorBase):
                     # A hang-up with nothing left to read: clean, if reading was all we did.
                     reading = bool(self._wanted[fd] & _IN)
                     why = ConnectionDone() if reading else ConnectionLost()
-                if event & _OUT and not why and descriptors.get(fd) is descriptor:
+                if event & _OUT and not why and self._wanted.get(fd, 0) & _OUT:
                     reading = False
                     why = descriptor.doWrite()
             except BaseException as error:  # noqa: BLE001 - as in every reactor

@@ -87,7 +87,8 @@ class Direction:
         if data:
             self.sink.write(data)
         self.ended = True
-        self.sink.loseWriteConnection()
+        if not self.relay.bothEnded:
+            self.sink.loseWriteConnection()
         self.relay.directionEnded()
 
     def handshakeCompleted(self) -> None:
@@ -188,11 +189,18 @@ class Relay:
             network.resumeProducing()
         return self._finished
 
+    @property
+    def bothEnded(self) -> bool:
+        """
+        Whether nothing more is to come from either leg.
+        """
+        return self.toPlain.ended and self.toNetwork.ended
+
     def directionEnded(self) -> None:
         """
         One direction ended cleanly; once both have, the legs are closed when they are flushed.
         """
-        if not (self.toPlain.ended and self.toNetwork.ended):
+        if not self.bothEnded:
             self._firstEnd = self._deadlines.clock.seconds()
             self._watch(self._close)
         else:
