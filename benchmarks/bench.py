@@ -9,6 +9,8 @@ import os
 import sys
 import tempfile
 import time
+import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -32,7 +34,7 @@ def _say(text: str) -> None:
 
 class Bench:
     """
-    @ivar broken: contenders and modes that have failed once and are not tried again.
+    @ivar failures: how often contenders have failed in a mode; twice is enough.
     """
 
     def __init__(self, scale: Scale, contenders: list[Contender], credentials: Credentials):
@@ -41,7 +43,7 @@ class Bench:
         self.credentials = credentials
         self.cores = Cores.available()
         self.results = Results()
-        self.broken: set[tuple[str, Mode, bool]] = set()
+        self.failures: Counter[tuple[str, Mode, bool]] = Counter()
         self.begun = time.monotonic()
 
     def _pairs(self) -> Iterator[tuple[Contender, Mode]]:
@@ -54,7 +56,7 @@ class Bench:
         self, title: str, contender: Contender, mode: Mode, measure: Measure, smtp: bool = False
     ) -> None:
         what = f"{title}: {contender.name}, {mode} mode"
-        if (contender.name, mode, smtp) in self.broken:
+        if self.failures[contender.name, mode, smtp] > 1:
             return
         if time.monotonic() - self.begun > self.scale.budget:
             self.results.notes.append(f"{what}: no time left")
@@ -63,10 +65,11 @@ class Bench:
         try:
             with started(contender, mode, self.credentials, self.cores, smtp) as running:
                 self.results.add(mode, contender.name, measure(running))
-        except Broken as problem:
-            _say(str(problem))
-            self.broken.add((contender.name, mode, smtp))
-            self.results.notes.append(f"{what}: {str(problem).splitlines()[0]}")
+        except Exception as problem:  # noqa: BLE001 - what was measured before must not be lost
+            _say(str(problem) if isinstance(problem, Broken) else traceback.format_exc())
+            self.failures[contender.name, mode, smtp] += 1
+            first, _, _ = str(problem).partition("\n")
+            self.results.notes.append(f"{what}: {first or repr(problem)}")
 
     def run(self) -> None:
         """Measure everything that there is time for."""

@@ -184,7 +184,9 @@ class Bulk:
         @return: seconds from the first byte to the last.
         """
         self._send(wire.message(wire.SEND, size))
-        select.select([self.connection], [], [], _PATIENCE)
+        first = select.poll()
+        first.register(self.connection, select.POLLIN)
+        first.poll(_PATIENCE * 1000)
         start = time.perf_counter()
         if self.session is None:
             wire.receivePlain(self.connection, size)

@@ -145,7 +145,8 @@ def started(
             client.check()
             # Some pin their workers themselves.
             for member in accounting.tree(process.pid):
-                os.sched_setaffinity(member, {cores.tunnel})
+                with contextlib.suppress(ProcessLookupError):
+                    os.sched_setaffinity(member, {cores.tunnel})
             yield Running(contender, mode, process.pid, client)
         except (Broken, OSError, EOFError) as problem:
             said.seek(0)
