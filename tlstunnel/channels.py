@@ -315,7 +315,8 @@ class Channel:
         End this block after C{seconds}, whatever happens meanwhile.
         """
         deadline = self._channels.deadlines.after(
-            seconds, lambda: self.end(TimedOut(f"nobody used it within {seconds:g} s"))
+            seconds,
+            lambda: self.end(TimedOut(f"a data connection was not up within {seconds:g} s")),
         )
         try:
             yield
