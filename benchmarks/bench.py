@@ -11,7 +11,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from benchmarks.load import Broken
 from benchmarks.measures import Figures, Scale
 from benchmarks.running import Cores, Running, started
 
-Measure = Callable[[Running], Figures]
+Measure = Callable[[Running], Iterable[Figures]]
 
 _MODES: tuple[Mode, ...] = ("server", "client")
 
@@ -64,7 +64,8 @@ class Bench:
         _say(f"[{time.monotonic() - self.begun:4.0f} s] {what}")
         try:
             with started(contender, mode, self.credentials, self.cores, smtp) as running:
-                self.results.add(mode, contender.name, measure(running))
+                for figures in measure(running):
+                    self.results.add(mode, contender.name, figures)
         except Exception as problem:  # noqa: BLE001 - what was measured before must not be lost
             _say(str(problem) if isinstance(problem, Broken) else traceback.format_exc())
             self.failures[contender.name, mode, smtp] += 1

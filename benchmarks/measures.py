@@ -49,7 +49,8 @@ class Scale:
 
     def within(self, descriptors: int) -> Scale:
         """@return: the same for a machine where a process may open only so many descriptors."""
-        most = descriptors // 2 - 100
+        # Two for each connection; stunnel allows itself 125 connections for 256 descriptors.
+        most = descriptors * 125 // 256 - 100
 
         def fitting(steps: tuple[int, ...]) -> tuple[int, ...]:
             return tuple(sorted({min(step, most) for step in steps}))
@@ -101,10 +102,10 @@ def connections(running: Running, count: int, concurrent: int = _CONCURRENT) -> 
     return (running.processorTime() - before) / count * 1e6
 
 
-def starttls(running: Running, count: int) -> Figures:
+def starttls(running: Running, count: int) -> Iterator[Figures]:
     """Connections with an SMTP negotiation before the handshake."""
     running.client.churn(_CONCURRENT, _CONCURRENT)
-    return {"starttls": connections(running, count, _CONCURRENT_SMTP)}
+    yield {"starttls": connections(running, count, _CONCURRENT_SMTP)}
 
 
 def bulk(running: Running, size: int) -> Figures:
@@ -135,13 +136,12 @@ def latency(running: Running, scale: Scale) -> Figures:
     return {"p50": p50, "p99": p99, "p50of100": p50paced, "p99of100": p99paced}
 
 
-def turn(running: Running, scale: Scale) -> Figures:
+def turn(running: Running, scale: Scale) -> Iterator[Figures]:
     """One contender's turn in a round."""
     running.client.churn(_CONCURRENT, _CONCURRENT)
-    figures = {"connection": connections(running, scale.connections)}
-    figures.update(latency(running, scale))
-    figures.update(bulk(running, scale.bulk))
-    return figures
+    yield {"connection": connections(running, scale.connections)}
+    yield latency(running, scale)
+    yield bulk(running, scale.bulk)
 
 
 @contextlib.contextmanager
@@ -153,9 +153,8 @@ def _closing(opened: list[socket.socket]) -> Iterator[None]:
             connection.close()
 
 
-def growth(running: Running, scale: Scale) -> Figures:
+def growth(running: Running, scale: Scale) -> Iterator[Figures]:
     """KiB per idle connection, and what a connection and a byte cost while they are open."""
-    figures: Figures = {}
     opened: list[socket.socket] = []
     with _closing(opened):
         empty = 0
@@ -167,7 +166,7 @@ def growth(running: Running, scale: Scale) -> Figures:
             opened += running.client.idle(step - first)
             if empty:
                 used = running.anonymousMemory() - empty
-                figures[f"idle@{step}"] = used / (step - steps[0]) / KiB
+                yield {f"idle@{step}": used / (step - steps[0]) / KiB}
             samples: dict[str, list[float]] = {"connection": [], "decrypt": [], "encrypt": []}
             for _ in range(scale.repeats):
                 samples["connection"].append(connections(running, scale.connections))
@@ -175,12 +174,11 @@ def growth(running: Running, scale: Scale) -> Figures:
                     samples.setdefault(name, []).append(value)
             for name, values in samples.items():
                 if not name.endswith("Rate"):
-                    figures[f"{name}@{step}"] = statistics.median(values)
+                    yield {f"{name}@{step}": statistics.median(values)}
             empty = empty or running.anonymousMemory()
-    return figures
 
 
-def carried(running: Running, scale: Scale) -> Figures:
+def carried(running: Running, scale: Scale) -> Iterator[Figures]:
     """
     KiB per connection that has carried bulk each way and is idle again.  The first few are not
     counted: they take over what the connections before them have left behind.
@@ -194,4 +192,4 @@ def carried(running: Running, scale: Scale) -> Figures:
                 opened.append(carrier.connection)
                 carrier.both(scale.carried)
             weights.append(running.anonymousMemory())
-    return {"carried": (weights[1] - weights[0]) / scale.carriers / KiB}
+    yield {"carried": (weights[1] - weights[0]) / scale.carriers / KiB}
