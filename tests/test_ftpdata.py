@@ -27,6 +27,7 @@ from tests.loopback import (
     Plain,
     Reset,
     TunnelTests,
+    reactor,
     wait,
 )
 from tlstunnel.address import TCPAddress
@@ -147,7 +148,26 @@ def portIn(reply: bytes) -> int:
     return int(found[1]) << 8 | int(found[2])
 
 
-class ClientModeTests(TunnelTests):
+class DataTests(TunnelTests):
+    """
+    What both modes have in common.
+    """
+
+    def remember(self) -> None:
+        """
+        Keep the services of tunnels that are started.
+        """
+        self.services: list[Any] = []
+        start = self.tunnel
+
+        def tunnel(*arguments: Any, **settings: Any) -> Any:
+            self.services.append(start(*arguments, **settings))
+            return self.services[-1]
+
+        self.tunnel = tunnel  # type: ignore[method-assign]
+
+
+class ClientModeTests(DataTests):
     """
     Mode -c: C{network} is an FTP server with TLS, C{plain} an app without.
     """
@@ -546,6 +566,26 @@ class ClientModeTests(TunnelTests):
         await self.ftp(script)
         await self.ended("closed")
 
+    async def test_itDoesNotDelayAStop(self) -> None:
+        """
+        It is reset like everything else.
+        """
+        self.remember()
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            server, app = self.data(network, plain)
+            network.end()
+            self.assertTrue(plain.atEnd())
+            plain.close()
+            self.assertTrue(network.atEnd())
+            reactor.callFromThread(self.services[0].hurry)
+            self.assertTrue(app.isReset())
+            self.assertIs(server.read(1), Reset)
+
+        await self.ftp(script)
+        await self.ended("closed")
+        self.assertEqual(self.flushLoggedErrors(), [])
+
     async def test_itDoesNotArriveForever(self) -> None:
         """
         After the limit for a second direction it is reset.
@@ -687,7 +727,7 @@ class ClientModeTLS12Tests(ClientModeTests):
     version = "1.2"
 
 
-class ServerModeTests(TunnelTests):
+class ServerModeTests(DataTests):
     """
     Mode -s: C{network} is an FTP client with TLS, C{plain} a server without.
     """
@@ -885,21 +925,12 @@ class ServerModeTests(TunnelTests):
             with listener() as awaiting:
                 plain.write(passiveReply(awaiting.getsockname()[1]))
                 port = portIn(line(network))
-                from twisted.internet import reactor
-
-                reactor.callFromThread(self.services[0].hurry)  # type: ignore[attr-defined]
+                reactor.callFromThread(self.services[0].hurry)
                 becomesRefused(port)
             self.assertIs(client.read(1), Reset)
             self.assertTrue(backend.isReset())
 
-        self.services: list[Any] = []
-        tunnel = self.tunnel
-
-        def remember(*arguments: Any, **settings: Any) -> Any:
-            self.services.append(tunnel(*arguments, **settings))
-            return self.services[-1]
-
-        self.tunnel = remember  # type: ignore[method-assign]
+        self.remember()
         await self.ftp(script)
 
 

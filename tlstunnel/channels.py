@@ -136,23 +136,22 @@ class Channels:
         if channel is self._listening:
             self._listening = None
         if self._finished is not None and not self._channels:
-            finished, self._finished = self._finished, None
-            finished.callback(None)
+            self._finished.callback(None)
 
     async def finish(self) -> None:
         """
-        The control connection ended cleanly: what is moving may arrive, within the limits of the
-        second of two directions.
+        The control connection ended cleanly: what is under way may arrive, within the limit for
+        the second of two directions.
         """
-        for channel in tuple(self._channels):
-            if channel.relay is None:
-                channel.end(Closed("the control connection ended"))
+        if self._listening is not None:
+            self._listening.end(Closed("the control connection ended"))
         if self._channels:
             self._finished = Deferred(lambda _: None)
             late = self.deadlines.after(self.limits.close, self.close)
             try:
                 await self._finished
             finally:
+                self._finished = None
                 late.cancel()
 
     def close(self) -> None:
