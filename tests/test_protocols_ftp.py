@@ -252,7 +252,7 @@ class ServerTests(ServerRules, SynchronousTestCase):
         go = b"234 Proceed with negotiation\r\n"
         features = b"211-Features\r\n AUTH TLS\r\n PBSZ\r\n PROT\r\n211 End\r\n"
         refused = b"530 AUTH TLS first\r\n"
-        mechanism = b"504 Unknown mechanism: use AUTH TLS\r\n"
+        mechanism = b"504 Unknown mechanism\r\n"
         unknown = b"500 Unknown command\r\n"
         for line, answer in (
             (b"AUTH TLS", go),
@@ -399,7 +399,7 @@ class AnswersInsideTests(SynchronousTestCase):
             (b"PORT 127,0,0,1,4,1", b"502 "),
             (b"prot p", b"200 "),
             (b"PROT C", b"534 "),
-            (b"CCC", b"533 "),
+            (b"CCC", b"534 "),
             (b"PORT 127,0,0,1,4,1", b"502 "),
             (b"EPRT |1|127.0.0.1|1025|", b"502 "),
             (b"REIN", b"502 "),

@@ -33,7 +33,6 @@ _NEED_TLS = frozenset(
 _REFUSED_DATA = frozenset(b"APPE EPSV LIST MLSD NLST PASV RETR STOR STOU".split())
 
 _NOT_HERE = {
-    b"CCC": b"533 TLS stays as it is",
     b"ADAT": b"503 There is nothing to negotiate",
     b"MIC": b"533 TLS protects this connection",
     b"CONF": b"533 TLS protects this connection",
@@ -133,6 +132,8 @@ class FTPClient(ClientRole):
         """
         if verb == b"AUTH":
             return b"534 TLS is for the tunnel to speak"
+        if verb == b"CCC":
+            return b"533 TLS is for the tunnel to speak"
         if verb == b"PBSZ":
             return b"200 PBSZ=0"
         if verb == b"PROT":
@@ -172,7 +173,7 @@ class FTPServer(ServerRole):
 
     def _answerInClear(self, verb: bytes) -> None:
         if verb == b"AUTH":
-            self.refuse(b"504 Unknown mechanism: use AUTH TLS")
+            self.refuse(b"504 Unknown mechanism")
         elif verb == b"FEAT":
             self.sendLine(b"211-Features\r\n AUTH TLS\r\n PBSZ\r\n PROT\r\n211 End")
         elif verb == b"NOOP":
@@ -205,6 +206,8 @@ class FTPServer(ServerRole):
         """
         if verb == b"AUTH":
             return b"534 TLS is up already"
+        if verb == b"CCC":
+            return b"534 TLS stays as it is"
         if verb == b"PBSZ":
             self._hasBufferSize = True
             return b"200 PBSZ=0"
