@@ -144,6 +144,29 @@ class VsftpdTests(InteropTestCase):
         self.assertEqual((self.server.home / "in" / "sent.txt").read_bytes(), CONTENTS)
         record("ftp", "client", self.server, "files listed and transferred by ftplib")
 
+    def test_filesAreTransferredByCurl(self) -> None:
+        """
+        By curl with EPSV, one after the other on one control connection.
+        """
+        tunnel = self.clientMode(f"127.0.0.1:{self.server.port}", NAME, "ftp")
+        url = f"ftp://127.0.0.1:{tunnel.port}/"
+        run(["curl", "-sS", url, url + FILE]).expect(FILE, CONTENTS.decode())
+        run(["curl", "-sS", "-T", "-", url + "in/curl.txt"], "sent").expect()
+        self.assertEqual((self.server.home / "in" / "curl.txt").read_text(), "sent")
+        record("ftp", "client", self.server, "files listed and transferred by curl")
+
+    def test_filesAreTransferredByLftp(self) -> None:
+        """
+        By lftp, which does not wait for each reply.
+        """
+        tunnel = self.clientMode(f"127.0.0.1:{self.server.port}", NAME, "ftp")
+        sent = self.server.directory / "lftp.txt"
+        sent.write_bytes(CONTENTS)
+        commands = f"cls; cat {FILE}; put -O in {sent}"
+        run(lftp(tunnel.port, [], commands)).expect(FILE, CONTENTS.decode())
+        self.assertEqual((self.server.home / "in" / "lftp.txt").read_bytes(), CONTENTS)
+        record("ftp", "client", self.server, "files listed and transferred by lftp")
+
 
 class ServerModeTests(InteropTestCase):
     """
