@@ -30,6 +30,7 @@ from tests.loopback import (
     reactor,
     wait,
 )
+from tlstunnel import service
 from tlstunnel.address import TCPAddress
 from tlstunnel.channels import MOST
 from tlstunnel.config import Limits, Mode
@@ -615,6 +616,25 @@ class ClientModeTests(DataTests):
             expect(network, b"NOOP")
 
         await self.ftp(script, limits=Limits(idle=0.6))
+
+    async def test_whileDataMovesAStopWaits(self) -> None:
+        """
+        The control connection is silent, but not without use.
+        """
+        self.patch(service, "QUIET", 0.2)
+        self.remember()
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            server, app = self.data(network, plain)
+            reactor.callFromThread(self.services[0].stopService)
+            for _ in range(10):
+                time.sleep(0.1)
+                server.write(b"x")
+                self.assertEqual(app.read(1), b"x")
+            server.end()
+            self.assertTrue(app.atEnd())
+
+        await self.ftp(script)
 
     async def test_urgentDataIsNotLost(self) -> None:
         """
