@@ -44,6 +44,7 @@ class MemoryLeg:
     @ivar writtenInClear: how much of it was written before the switch.
     @ivar isTLS: whether C{startTLS} was called.
     @ivar ended: whether our direction was ended.
+    @ivar inputEnded: whether the peer's was.
     @ivar lost: C{"closed"} or C{"aborted"} once it is.
     """
 
@@ -64,6 +65,8 @@ class MemoryLeg:
         self.handshaken = False
         self.ended = False
         self.lost = ""
+        self.tls: object = None
+        self.inputEnded = False
         self.paused = True
         self.readSize = 1 << 20
         self.readFlags = 0
@@ -87,6 +90,7 @@ class MemoryLeg:
         """
         assert not self.isTLS, "startTLS was called twice"
         self.isTLS = True
+        self.tls = object()
         self.writtenInClear = len(self.written)
 
     def pendingInput(self, count: int = 1) -> bytes:
@@ -150,6 +154,7 @@ class MemoryLeg:
                 self.speaker.dataReceived(memoryview(chunk))
             elif self._inputEnds:
                 self._inputEnds = False
+                self.inputEnded = True
                 self.paused = True
                 delivered = True
                 self.speaker.readConnectionLost()
