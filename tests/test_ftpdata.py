@@ -746,6 +746,24 @@ class ClientModeTLS12Tests(ClientModeTests):
 
     version = "1.2"
 
+    async def test_aServerThatKeepsNoSessionsGivesTickets(self) -> None:
+        """
+        We take them, although elsewhere we do without.
+        """
+
+        def context(isClient: bool) -> SSL.Context:
+            made = TunnelTests.context(self, isClient)
+            made.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+            return made
+
+        self.context = context  # type: ignore[method-assign]
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            server, _ = self.data(network, plain)
+            self.assertTrue(isResumed(server))
+
+        await self.ftp(script)
+
 
 class ServerModeTests(DataTests):
     """
