@@ -26,6 +26,10 @@ from tlstunnel.verify import coversName
 Address = TCPAddress | UNIXAddress
 
 
+#: Identities that a client tunnel keeps what it needs for, where the app says whom to expect.
+MOST_CREATORS = 1000
+
+
 class Mode(enum.Enum):
     """
     Where the network is: on the connected side, or on the accepted one.
@@ -121,7 +125,8 @@ class Prepared:
         if tunnel.localID is not None:
             self._credentials = tunnel.pool.credentials(tunnel.localID)
         self._trust: Anchors | None = loadAnchors(tunnel.trust) if tunnel.trust else None
-        self._contexts: dict[tuple[Anchors | None, tuple[bytes, ...]], tls.SSLContext] = {}
+        self._contexts: dict[Anchors, tls.SSLContext] = {}
+        self._creators: dict[Identity, tls.Creator] = {}
         self.expected = tunnel.remoteID
         learns = tunnel.dialect.client.learnsPeer
         if tunnel.mode is Mode.CLIENT and self.expected is None and not learns:
@@ -141,7 +146,7 @@ class Prepared:
         if tunnel.mode is Mode.SERVER:
             self.serverCreator = self._serverCreator()
         elif self.expected is not None:
-            self.clientCreator = self.creatorFor(self.expected)
+            self.creatorFor(self.expected)
 
     @property
     def alpn(self) -> tuple[bytes, ...]:
@@ -182,11 +187,18 @@ class Prepared:
         @raise ConfigurationError: if there are no anchors for it.
         """
         assert isinstance(expected, Identity)
+        creator = self._creators.get(expected)
+        if creator is None:
+            if len(self._creators) >= MOST_CREATORS:
+                self._creators.clear()
+            creator = self._creators[expected] = self._clientCreator(expected)
+        return creator
+
+    def _clientCreator(self, expected: Identity) -> tls.Creator:
         anchors = self._anchorsFor(expected)
-        key = (anchors, self.alpn)
-        context = self._contexts.get(key)
+        context = self._contexts.get(anchors)
         if context is None:
-            context = self._contexts[key] = tls.clientContext(
+            context = self._contexts[anchors] = tls.clientContext(
                 anchors,
                 self._credentials,
                 self.alpn,

@@ -277,6 +277,7 @@ class Dialler:
         self._deadlines = deadlines
         self._perAddress = perAddress
         self._places = [(each, _targetOf(each)) for each in addresses]
+        self._here = self._places[0][1] if addresses[0].isLocal else None
 
     async def dial(self) -> Leg:
         """
@@ -299,27 +300,34 @@ class Dialler:
     async def _connect(
         self, address: TCPAddress | UNIXAddress, target: Target | None
     ) -> tuple[socket.socket, str]:
-        if target is None:
-            assert isinstance(address, TCPAddress)
-            return await self._begin().byName(address)
-        family, where, name = target
-        # Most backends are on this host, where connecting is done when it has begun.
+        dial = Dial(self._reactor, self._deadlines, self._perAddress)
+        if target is not None:
+            return await dial.to(target)
+        assert isinstance(address, TCPAddress)
+        return await dial.byName(address)
+
+    def dialHere(self) -> Leg | None:
+        """
+        Connect to the first address if it is one of this host: that is done when it has begun.
+
+        @return: C{None} if it is another one, or takes longer; L{dial} will do.
+        """
+        if self._here is None:
+            return None
+        family, where, name = self._here
         try:
             sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        except OSError as error:
-            raise ConnectFailed(f"{name}: {error.strerror}") from None
+        except OSError:
+            return None
         code = sock.connect_ex(where)
         if code == EINPROGRESS:
             code = sock.connect_ex(where)
-        if code in (0, EISCONN):
-            return sock, name
-        sock.close()
-        if code not in (EINPROGRESS, EALREADY, EAGAIN):
-            raise ConnectFailed(f"{name}: {os.strerror(code)}")
-        return await self._begin().to(target)
-
-    def _begin(self) -> Dial:
-        return Dial(self._reactor, self._deadlines, self._perAddress)
+        if code not in (0, EISCONN):
+            sock.close()
+            return None
+        if family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return Leg(self._reactor, sock, name)
 
 
 def _targetOf(address: TCPAddress | UNIXAddress) -> Target | None:

@@ -52,6 +52,7 @@ class Pair:
     @ivar dialled: the other one, once it is connected.
     @ivar role: what speaks on the network leg before the relay.
     @ivar relay: what joins them, in the end.
+    @ivar isVerified: whether the network peer is who it should be.
     @ivar channels: data connections that belong to them, if the dialect has such.
     """
 
@@ -63,6 +64,7 @@ class Pair:
         self.dialled: Leg | None = None
         self.relay: Relay | None = None
         self.channels: Channels | None = None
+        self.isVerified = False
         self.started = started
         self.network: Leg | None = None
         self.role: Role | None = None
@@ -146,18 +148,20 @@ class Pair:
         self.role = role
         app = role.plain = Conversation(self.factory.deadlines)
         self._attach(app, self.accepted)
-        with self._within(limits.negotiation, "the app's first message"):
-            await role.prepare()
+        if role.talks:
+            with self._within(limits.negotiation, "the app's first message"):
+                await role.prepare()
         expected = role.expected()
         if expected is None:
             raise IdentityRefused("nobody knows who must be at the other end")
         creator = prepared.creatorFor(expected)
         self.network = await self._dial()
         self._attach(role, self.network)
-        with self._within(limits.greeting, "the greeting"):
-            await role.readGreeting()
-        with self._within(role.total or limits.negotiation, "the negotiation"):
-            await role.negotiate()
+        if role.talks:
+            with self._within(limits.greeting, "the greeting"):
+                await role.readGreeting()
+            with self._within(role.total or limits.negotiation, "the negotiation"):
+                await role.negotiate()
         with self._within(limits.handshake, "the TLS handshake"):
             await role.switch(creator)
         self.factory.verified(self)
@@ -168,9 +172,10 @@ class Pair:
             role.toPlain.insert(0, silence)
         role.toNetwork.insert(0, AppSpeaks(silence))
         self._openChannels(role, creator)
-        with self._within(limits.greeting, "greeting the app"):
-            await role.greetApp()
-        return await self._join(role, self.network, self.accepted)
+        if role.talks:
+            with self._within(limits.greeting, "greeting the app"):
+                await role.greetApp()
+        return await self._join(role, self.network, app.takeRest(), app.inputEnded)
 
     async def _server(self) -> TunnelError | None:
         """
@@ -183,21 +188,24 @@ class Pair:
         self._attach(role, self.network)
         if role.earlyDial:
             await self._dialBackend(role)
-        with self._within(role.total or limits.negotiation, "the negotiation"):
-            await role.negotiate()
+        if role.talks:
+            with self._within(role.total or limits.negotiation, "the negotiation"):
+                await role.negotiate()
         if role.inClear:
             await self._forward(role)
             return None
         with self._within(limits.handshake, "the TLS handshake"):
             await role.switch(prepared.serverCreator)
         self.factory.verified(self)
+        if not role.talks:
+            await self._dial()
+            return await self._join(role, self.network)
         if not role.earlyDial:
             await self._dialBackend(role)
         self._openChannels(role, prepared.serverCreator)
         with self._within(limits.greeting, "the backend's greeting"):
             await role.meetBackend()
-        assert self.dialled is not None
-        return await self._join(role, self.network, self.dialled)
+        return await self._join(role, self.network, role.plain.takeRest(), role.plain.inputEnded)
 
     async def _forward(self, role: ServerRole) -> None:
         """
@@ -214,9 +222,12 @@ class Pair:
         self._attach(role.plain, await self._dial())
 
     async def _dial(self) -> Leg:
-        with self._within(self._prepared.tunnel.limits.connectTotal, "connecting"):
-            self.dialled = await self.factory.dial()
-        return self.dialled
+        leg = self.factory.dialHere()
+        if leg is None:
+            with self._within(self._prepared.tunnel.limits.connectTotal, "connecting"):
+                leg = await self.factory.dial()
+        self.dialled = leg
+        return leg
 
     def _attach(self, conversation: Conversation, leg: Leg) -> None:
         conversation.lost = self.end
@@ -230,7 +241,17 @@ class Pair:
         if role.opensChannels:
             role.channels = self.channels = self.factory.channels(self, creator)
 
-    async def _join(self, role: Role, network: Leg, plain: Leg) -> TunnelError | None:
+    async def _join(
+        self, role: Role, network: Leg, rest: bytes = b"", plainEnded: bool = False
+    ) -> TunnelError | None:
+        """
+        Let both legs be one connection.
+
+        @param rest: what the plain leg has given already.
+        @param plainEnded: whether that was all.
+        """
+        plain = self.dialled if network is self.accepted else self.accepted
+        assert plain is not None
         limits = self._prepared.tunnel.limits
         self.relay = Relay(
             network,
@@ -244,9 +265,7 @@ class Pair:
         )
         if self.channels is not None:
             self.relay.beside = lambda: self._movedBeside
-        error = await self.relay.start(
-            role.takeRest(), role.plain.takeRest(), role.inputEnded, role.plain.inputEnded
-        )
+        error = await self.relay.start(role.takeRest(), rest, role.inputEnded, plainEnded)
         if self.channels is not None and error is None and self._why is None:
             await self.channels.finish()
         return error
@@ -297,7 +316,7 @@ class ProxyFactory(Factory):
         self.pairs: set[Pair] = set()
         self.ports: list[ListeningPort] = []
         self.idle: Callable[[], None] | None = None
-        self._unverified: set[Pair] = set()
+        self._unverified = 0
         self._addresses: Counter[str] = Counter()
         limits = tunnel.limits
         self._mostUnverified = limits.unverified or max(1, limits.connections // 4)
@@ -324,27 +343,26 @@ class ProxyFactory(Factory):
         """
         limits = self.tunnel.limits
         pair = Pair(self, leg, self.reactor.seconds())
-        if self._isFull or self._tooManyFrom(leg.peer):
+        if (self._full and self._isFull) or (
+            limits.perAddress and self._addresses[_host(leg.peer)] >= limits.perAddress
+        ):
             leg.abortConnection()
             self._logEnd(pair, LimitReached(f"too many connections from {leg.peer}"))
             return
         self.pairs.add(pair)
-        self._unverified.add(pair)
+        self._unverified += 1
         if limits.perAddress:
             self._addresses[_host(leg.peer)] += 1
-        self._admit()
+        if self._isFull:
+            self._admit()
         pair.start()
 
     @property
     def _isFull(self) -> bool:
         return (
             len(self.pairs) >= self.tunnel.limits.connections
-            or len(self._unverified) >= self._mostUnverified
+            or self._unverified >= self._mostUnverified
         )
-
-    def _tooManyFrom(self, peer: str) -> bool:
-        most = self.tunnel.limits.perAddress
-        return bool(most) and self._addresses[_host(peer)] >= most
 
     def _admit(self) -> None:
         """
@@ -362,8 +380,14 @@ class ProxyFactory(Factory):
                 self._log.warn(
                     "as many connections as the limits allow: {all} in all, {new} not yet verified",
                     all=len(self.pairs),
-                    new=len(self._unverified),
+                    new=self._unverified,
                 )
+
+    def dialHere(self) -> Leg | None:
+        """
+        Connect to the remote address if it is on this host, where that is done at once.
+        """
+        return self._dialler.dialHere()
 
     async def dial(self) -> Leg:
         """
@@ -393,30 +417,27 @@ class ProxyFactory(Factory):
 
     def verified(self, pair: Pair) -> None:
         """
-        The network peer of C{pair} is who it should be.
+        The network peer of C{pair} is who it should be, and no longer counts as a stranger.
         """
-        self._unverified.discard(pair)
-        self._forget(pair)
-        if self._full:
-            self._admit()
-
-    def _forget(self, pair: Pair) -> None:
+        pair.isVerified = True
+        self._unverified -= 1
         if self.tunnel.limits.perAddress:
             host = _host(pair.accepted.peer)
             if self._addresses[host] > 1:
                 self._addresses[host] -= 1
             else:
                 del self._addresses[host]
+        if self._full:
+            self._admit()
 
     def ended(self, pair: Pair, error: TunnelError | None) -> None:
         """
         C{pair} is closed.
         """
         self.pairs.discard(pair)
-        if pair in self._unverified:
-            self._unverified.discard(pair)
-            self._forget(pair)
-        if self._full:
+        if not pair.isVerified:
+            self.verified(pair)
+        elif self._full:
             self._admit()
         self._logEnd(pair, error)
         if self.idle is not None and not self.pairs:

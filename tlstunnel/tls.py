@@ -186,7 +186,8 @@ class Session:
         self.version = connection.get_protocol_version_name()
         self.suite = connection.get_cipher_name() or ""
         self.group = connection.get_group_name() or ""
-        self.alpn = connection.get_alpn_proto_negotiated()
+        if self.offered:
+            self.alpn = connection.get_alpn_proto_negotiated()
         if self.refusal is not None:
             return self.refusal
         if self.resumes and not self.name:
@@ -526,7 +527,10 @@ def failure(error: SSL.Error, session: Session | None, first: bool = False) -> T
         return Reset(str(text)) if number > 0 else Truncated("the peer sent no close_notify")
     queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
     reasons = [entry[2] for entry in queue if entry[2]]
-    reason = reasons[0] if reasons else "unknown error"
+    if not reasons:
+        # What OpenSSL says of a connection after the error that ended it.
+        return Truncated("the connection had failed")
+    reason = reasons[0]
     if "alert" in reason:
         alert = reason.split("alert ")[-1]
         if (first or session is None or not session.version) and alert in _CERTIFICATE_ALERTS:

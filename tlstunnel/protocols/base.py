@@ -97,6 +97,7 @@ class Role(Conversation):
     @ivar directStart: whether TLS bytes may follow the last message in the same segment, because
         the protocol knows no go-ahead (rule 3); what follows is left in the socket for OpenSSL.
     @ivar total: seconds for L{negotiate}, where that is not for the tunnel's limits to say.
+    @cvar talks: whether anything is said before the switch, or to the plain leg after it.
     @ivar plain: the conversation on the plain leg.
     @ivar toPlain: filters of what flows from the network to the plain leg, in order.
     @ivar toNetwork: filters of what flows the other way.
@@ -105,6 +106,7 @@ class Role(Conversation):
     """
 
     directStart: bool = False
+    talks: ClassVar[bool] = True
     total: float | None = None
     opensChannels: ClassVar[bool] = False
 

@@ -12,6 +12,7 @@ class ImplicitClient(ClientRole):
     Starts TLS at once; which side speaks first inside it is for the protocol to know.
     """
 
+    talks = False
     silentServer = False
     # What the server sends first is TLS, or nothing of ours to judge.
     exact = True
@@ -23,6 +24,7 @@ class ImplicitServer(ServerRole):
     Awaits TLS at once.
     """
 
+    talks = False
     # What the client sends first is TLS, so that nothing of it is read before.
     exact = True
     directStart = True

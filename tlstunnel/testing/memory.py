@@ -270,6 +270,11 @@ class _Factory:
         self.deadlines = driver.deadlines
         self.isVerified = False
 
+    def dialHere(self) -> None:
+        """
+        Nothing is on this host.
+        """
+
     async def dial(self) -> MemoryLeg:
         """
         The other leg answers at once.
