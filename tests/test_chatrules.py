@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.roles import OURS, THEIRS, ClientRules, ServerRules
-from tlstunnel.chat import Settings, parseScript
+from tlstunnel.chat import TIMEOUT, Settings, parseScript
 from tlstunnel.chatescapes import Values
 from tlstunnel.chatoptions import makeScript
 from tlstunnel.chatsteps import Mode
-from tlstunnel.errors import TimedOut
+from tlstunnel.errors import TimedOut, TunnelError
 from tlstunnel.protocols.chat import ChatDialect, chatDialect
+from tlstunnel.testing.conformance import ClientConformance, ServerConformance
+from tlstunnel.testing.dialogues import OURS, THEIRS
 
 SERVE = rb"""
 SWALLOW "220 "
@@ -33,48 +34,79 @@ def ready(name: str) -> ChatDialect:
     return chatDialect(lambda: makeScript(name, [], settingsOf("client")))
 
 
-class SMTPTests(ClientRules, SynchronousTestCase):
+class ScriptedClient(ClientConformance):
+    """
+    A script has a limit for each thing it expects; the ready ones give a greeting more.
+    """
+
+    def test_whoDripsGetsNoMoreTime(self) -> None:
+        """
+        What is not expected does not count.
+        """
+        place = self.heard()[0]
+        driver = self.start(place)
+        for _ in range(int(self.limitAt(place)) + 1):
+            driver.network.feed(b"x")
+            driver.clock.advance(1)
+        self.assertFailed(driver, TimedOut)
+
+
+class SMTPTests(ScriptedClient, SynchronousTestCase):
     """
     A script with a GREETING.
     """
 
     dialect = ready("smtp")
-    clientDialogue = [
+    dialogue = [
         ("S", b"220-mx.example.org\r\n220 ready\r\n"),
         ("C", b"EHLO tunnel.example.net\r\n"),
         ("S", b"250-mx.example.org\r\n250 STARTTLS\r\n"),
         ("C", b"STARTTLS\r\n"),
         ("S", b"220 2.0.0 Ready to start TLS\r\n"),
     ]
-    greeting = b"220 server.example.org ESMTP\r\n"
+    inside = [("T", b"220 server.example.org ESMTP\r\n")]
+    failures = [
+        (0, b"421 later\r\n", TunnelError),
+        (2, b"502 what\r\n", TunnelError),
+        (4, b"454 not now\r\n", TunnelError),
+    ]
 
 
-class SieveTests(ClientRules, SynchronousTestCase):
+WELCOME = b'"IMPLEMENTATION" "x"\r\nOK\r\n'
+
+
+class SieveTests(ScriptedClient, SynchronousTestCase):
     """
     A script without: the server speaks again inside TLS.
     """
 
     dialect = ready("sieve")
-    clientDialogue = [
+    dialogue = [
         ("S", b'"IMPLEMENTATION" "x"\r\n"NOTIFY" "mailto"\r\n"STARTTLS"\r\nOK "ready"\r\n'),
         ("C", b"STARTTLS\r\n"),
         ("S", b'OK "Begin TLS negotiation now."\r\n'),
     ]
     silent = False
-    welcome = b'"IMPLEMENTATION" "x"\r\nOK\r\n'
+    inside = [("S", WELCOME), ("T", WELCOME)]
 
 
-class LDAPTests(ClientRules, SynchronousTestCase):
+class LDAPTests(ScriptedClient, SynchronousTestCase):
     """
     A binary script: with the lengths as OpenLDAP writes them.
     """
 
     dialect = ready("ldap")
-    clientDialogue = [
+    dialogue = [
         ("C", b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037"),
         ("S", b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00"),
     ]
     silent = False
+
+    def limitAt(self, place: int) -> float:
+        """
+        The limit of a script that names none.
+        """
+        return TIMEOUT
 
 
 class ActiveDirectoryTests(LDAPTests):
@@ -82,27 +114,27 @@ class ActiveDirectoryTests(LDAPTests):
     The same with the lengths as Active Directory writes them.
     """
 
-    clientDialogue = [
-        LDAPTests.clientDialogue[0],
+    dialogue = [
+        LDAPTests.dialogue[0],
         ("S", bytes.fromhex("3084000000100201017884000000070a010004000400")),
     ]
 
 
-class ServerTests(ServerRules, SynchronousTestCase):
+class ServerTests(ServerConformance, SynchronousTestCase):
     """
     A script that plays the server.
     """
 
     dialect = chatDialect(lambda: parseScript(SERVE, "serve.chat", settingsOf("server")))
-    serverDialogue = [
+    dialogue = [
         ("S", b"220 tunnel.example.net ESMTP\r\n"),
         ("C", b"EHLO me.example\r\n"),
         ("S", b"250-tunnel.example.net\r\n250 STARTTLS\r\n"),
         ("C", b"STARTTLS\r\n"),
         ("S", b"220 2.0.0 Ready to start TLS\r\n"),
     ]
-    backendGreeting = b"220-a\r\n220 b\r\n"
-    needsTLS = b"MAIL FROM:<a@example.org>\r\n"
+    inside = [("B", b"220-a\r\n220 b\r\n")]
+    needsTLS = {b"MAIL FROM:<a@example.org>\r\n": b""}
 
     def test_aClientThatKeepsAskingIsCutOff(self) -> None:
         """
@@ -111,7 +143,7 @@ class ServerTests(ServerRules, SynchronousTestCase):
         driver = self.start(self.opening)
         for second in range(30):
             self.assertIsNone(driver.error, second)
-            driver.network.feed(self.needsTLS)
+            driver.network.feed(b"MAIL FROM:<a@example.org>\r\n")
             driver.clock.advance(1)
         self.assertFailed(driver, TimedOut)
         self.assertIn("code 3: its total of 30 s is over", str(driver.error))

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.errors import PlaintextAfterStartTLS, Quit, Refused
+from tlstunnel.errors import Malformed, Oversize, Quit, Refused
 from tlstunnel.protocols.base import Dialect
-from tlstunnel.testing.memory import Driver
+from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 
 SOURCE = Path(__file__).parent.parent / "docs/example/tlstunnel/plugins/nut_dialect.py"
 
 
-def nut() -> Dialect:
+def load() -> Dialect:
     """
     Load it from where it is, which is on nobody's module search path.
     """
@@ -28,57 +28,34 @@ def nut() -> Dialect:
     return dialect
 
 
-class ExampleTests(SynchronousTestCase):
+nut = load()
+
+
+class ClientTests(ClientConformance, SynchronousTestCase):
     """
-    NUT, in both roles.
+    NUT, the client role.
     """
 
-    def test_clientAsksForTLS(self) -> None:
-        """
-        One line each way, then the app speaks first.
-        """
-        driver = Driver(nut(), "client")
-        self.assertEqual(driver.network.written, b"STARTTLS\n")
-        driver.network.feed(b"OK STARTTLS\n")
-        driver.handshake()
-        driver.plain.feed(b"VER\n")
-        self.assertEqual(driver.network.written, b"STARTTLS\nVER\n")
+    dialect = nut
+    dialogue = [("C", b"STARTTLS\n"), ("S", b"OK STARTTLS\n")]
+    variants = [(1, b"OK STARTTLS\r\n")]
+    failures = [
+        (1, b"ERR FEATURE-NOT-CONFIGURED\n", Refused),
+        (1, b"OK\n", Refused),
+        (1, b"OK STARTTLS\0\n", Malformed),
+        (1, b"OK " + b"x" * 2048 + b"\n", Oversize),
+    ]
 
-    def test_clientTakesNoForNo(self) -> None:
-        """
-        Whatever is not OK is a refusal.
-        """
-        driver = Driver(nut(), "client")
-        driver.network.feed(b"ERR FEATURE-NOT-CONFIGURED\n")
-        self.assertIsInstance(driver.error, Refused)
 
-    def test_serverOffersTLS(self) -> None:
-        """
-        Commands wait until TLS is up, and then reach the backend.
-        """
-        driver = Driver(nut(), "server")
-        driver.network.feed(b"LIST UPS\n")
-        self.assertFalse(driver.backendDialled)
-        driver.network.feed(b"STARTTLS\n")
-        self.assertEqual(driver.network.written, b"ERR ACCESS-DENIED\r\nOK STARTTLS\r\n")
-        driver.handshake()
-        driver.network.feed(b"LIST UPS\n")
-        self.assertEqual(driver.plain.written, b"LIST UPS\n")
+class ServerTests(ServerConformance, SynchronousTestCase):
+    """
+    NUT, the server role.
+    """
 
-    def test_serverLetsGo(self) -> None:
-        """
-        A client may leave without TLS.
-        """
-        driver = Driver(nut(), "server")
-        driver.network.feed(b"LOGOUT\n")
-        self.assertIsInstance(driver.error, Quit)
-
-    def test_nothingSlipsThroughTheSwitch(self) -> None:
-        """
-        The base class looks into the buffer, in both roles.
-        """
-        client, server = Driver(nut(), "client"), Driver(nut(), "server")
-        client.network.feed(b"OK STARTTLS\nVER 2\n")
-        server.network.feed(b"STARTTLS\nLIST UPS\n")
-        for driver in (client, server):
-            self.assertIsInstance(driver.error, PlaintextAfterStartTLS)
+    dialect = nut
+    dialogue = [("C", b"STARTTLS\n"), ("S", b"OK STARTTLS\r\n")]
+    needsTLS = {
+        b"USERNAME admin\n": b"ERR ACCESS-DENIED\r\n",
+        b"USERNAME admin\nPASSWORD x\n": b"ERR ACCESS-DENIED\r\n" * 2,
+    }
+    farewells = [(b"LOGOUT\n", b"OK Goodbye\r\n", Quit)]

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from tests.roles import filtered, split
 from tlstunnel.interfaces import IFilter
 from tlstunnel.protocols.hiding import (
     LONGEST,
@@ -23,6 +22,7 @@ from tlstunnel.protocols.hiding import (
     ReplyKeyword,
     Watch,
 )
+from tlstunnel.testing.dialogues import filtered, split
 
 LINES = st.lists(
     st.one_of(

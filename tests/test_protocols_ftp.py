@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.roles import ClientRules, ServerRules, client, inside, said, server, split
 from tlstunnel.errors import (
     BackendRefused,
     LimitReached,
@@ -26,6 +25,8 @@ from tlstunnel.errors import (
 )
 from tlstunnel.protocols.ftp import ftp
 from tlstunnel.protocols.ftpcontrol import MOST, UNREAD, passivePort
+from tlstunnel.testing.conformance import ClientConformance, ServerConformance
+from tlstunnel.testing.dialogues import client, inside, said, server, split
 from tlstunnel.testing.memory import Driver, MemoryLeg
 
 GREETING = b"220-Welcome\r\n 221 is text, like\r\nthis\r\n\r\n220-and this\r\n220 ready\r\n"
@@ -38,6 +39,10 @@ SERVER = [
     ("S", b"234 Proceed with negotiation\r\n"),
 ]
 PROTECTED = b"200 PBSZ=0\r\n200 Protection set to Private\r\n"
+
+
+# What a line can have in it.
+ANY = bytes(set(range(256)) - set(b"\r\n\0"))
 
 
 def app() -> Driver:
@@ -63,162 +68,96 @@ def backend() -> Driver:
     return driver
 
 
-class ClientTests(ClientRules, SynchronousTestCase):
+Answers = list[tuple[bytes, type[TunnelError] | None]]
+
+GREETINGS: Answers = [
+    (b"220 ready\r\n", None),
+    (b"220\r\n", None),
+    (b"220-\n220 \n", None),
+    (GREETING, None),
+    (b"120 in 2 minutes\r\n220 ready\r\n", None),
+    (b"120-in\r\n120 2 minutes\r\n220-ready\r\n220 now\r\n", None),
+    (b"120 in 2 minutes\r\n120 in 1 minute\r\n", Refused),
+    (b"120 in 2 minutes\r\n421 not today\r\n", Temporary),
+    (b"120 in 2 minutes\r\n230 welcome\r\n", PreAuthenticated),
+    (b"230 welcome\r\n", PreAuthenticated),
+    (b"230-220 ready\r\n220 ready\r\n230 welcome\r\n", PreAuthenticated),
+    (b"421 too many users\r\n", Temporary),
+    (b"500 no\r\n", Refused),
+    (b"331 password?\r\n", Refused),
+    (b"221 bye\r\n", Refused),
+    (b"220=ready\r\n", Malformed),
+    (b"22 ready\r\n", Malformed),
+    (b"22\r\n", Malformed),
+    (b" 220 ready\r\n", Malformed),
+    (b"\r\n", Malformed),
+    (b"SSH-2.0-x\r\n", Malformed),
+    (b"220 a\rb\r\n", Malformed),
+    (b"220 a\0b\r\n", Malformed),
+    (b"220-" + b"x" * 2048 + b"\r\n", Oversize),
+    (b"220-x\r\n" + b"x\r\n" * 128, Oversize),
+]
+
+TO_AUTH: Answers = [
+    (b"234 go\r\n", None),
+    (b"234-go\r\nnow\r\n234 really\r\n", None),
+    (b"334 ADAT=\r\n", Refused),
+    (b"421 no\r\n", Temporary),
+    (b"431 not now\r\n", Temporary),
+    (b"200 ok\r\n", Refused),
+    (b"220 ok\r\n", Refused),
+    (b"500 what?\r\n", Refused),
+    (b"502 no\r\n", Refused),
+    (b"504 no\r\n", Refused),
+    (b"530 log in\r\n", Refused),
+    (b"534 no\r\n", Refused),
+    (b"500-no\r\n234 go\r\n500 no\r\n", Refused),
+    (b"2345 go\r\n", Malformed),
+    (b"234go\r\n", Malformed),
+]
+
+BOTH = [(0, *each) for each in GREETINGS] + [(2, *each) for each in TO_AUTH]
+
+
+class ClientTests(ClientConformance, SynchronousTestCase):
     """
-    Mode -c, up to the greeting of the app.
+    Mode -c, up to the greeting of the app; data connections are protected before that.
     """
 
     dialect = ftp
-    clientDialogue = CLIENT
-    greeting = b"220 server.example.org ready\r\n"
+    dialogue = CLIENT
+    inside = [
+        ("C", b"PBSZ 0\r\n"),
+        ("S", b"200-PBSZ=0\r\n200 yes\r\n"),
+        ("C", b"PROT P\r\n"),
+        ("S", b"200 Protection set to Private\r\n"),
+        ("T", b"220 server.example.org ready\r\n"),
+    ]
+    early = b"CWD " + b"x" * 1000 + b"\r\n"
+    # Commands and replies, for the tunnel reads along; the bytes in them pass.
+    payload = (b"CWD " + ANY + b"\r\n", b"250-" + ANY + b"\r\n" + ANY + b"\r\n250 ok\r\n")
+    variants = [(place, answer) for place, answer, failure in BOTH if failure is None]
+    failures = [
+        *((place, answer, failure) for place, answer, failure in BOTH if failure is not None),
+        (4, b"500 what?\r\n", Refused),
+        (4, b"503 no\r\n", Refused),
+        (4, b"421 no\r\n", Temporary),
+        (4, b"220 spliced\r\n", Refused),
+        (4, b"\r\n", Malformed),
+        (6, b"534 no\r\n", Refused),
+        (6, b"536 no\r\n", Refused),
+        (6, b"431 no\r\n", Temporary),
+    ]
+    endless = [(0, b"220-x\r\n"), (2, b"234-x\r\n"), (4, b"200-x\r\n")]
 
-    def test_theClientRoleReachesTheSwitchAndGreetsTheApp(self) -> None:
+    def test_aSplicedGreetingIsNotPassedOn(self) -> None:
         """
-        Data connections are protected before the app gets anything.
+        Also where it comes in one segment with the answers.
         """
-        driver = client(ftp)
-        driver.play(CLIENT)
-        self.assertSwitched(driver)
-        self.assertEqual(driver.plain.written, b"")
-        driver.handshake()
-        self.assertEqual(driver.network.takeWritten(), b"PBSZ 0\r\n")
-        driver.network.feed(b"200-PBSZ=0\r\n200 yes\r\n")
-        self.assertEqual(driver.network.takeWritten(), b"PROT P\r\n")
-        self.assertEqual(driver.plain.written, b"")
-        driver.network.feed(b"200 Protection set to Private\r\n")
-        self.assertEqual(driver.stage, "relay")
-        self.assertEqual(driver.plain.written, self.greeting)
-        self.assertEqual(driver.network.written, b"")
-
-    def test_whatTheAppSendsEarlyIsHeld(self) -> None:
-        """
-        It reaches the network once, when data connections are protected.
-        """
-        driver = client(ftp)
-        driver.plain.feed(b"USER early\r\n")
-        driver.play(CLIENT)
-        driver.handshake()
-        self.assertEqual(driver.network.takeWritten(), b"PBSZ 0\r\n")
-        driver.network.feed(PROTECTED)
-        self.assertEqual(driver.network.takeWritten(), b"PROT P\r\nUSER early\r\n")
-
-    def test_aServerThatSpeaksFirstInsideTLSIsCutOff(self) -> None:
-        """
-        Before we have spoken there, and before the app has.
-        """
-        driver = client(ftp)
-        driver.play(CLIENT)
-        driver.network.completeHandshake()
-        driver.network.feed(b"220 spliced\r\n")
-        self.assertIsInstance(driver.error, ServerSpokeFirst)
-        driver = app()
-        driver.network.feed(b"220 spliced\r\n")
-        self.assertIsInstance(driver.error, ServerSpokeFirst)
         driver = inside(client(ftp), CLIENT)
         driver.network.feed(PROTECTED + b"220 spliced\r\n")
         self.assertIsInstance(driver.error, ServerSpokeFirst)
-        self.assertEqual(driver.plain.written, self.greeting)
-
-    def test_insideTLSAllBytesPass(self) -> None:
-        """
-        In the arguments of commands and in replies, whatever they are but for ends of lines.
-        """
-        payload = bytes(set(range(256)) - set(b"\r\n\0"))
-        driver = app()
-        driver.plain.feed(b"CWD " + payload + b"\r\n")
-        self.assertEqual(driver.network.takeWritten(), b"CWD " + payload + b"\r\n")
-        driver.network.feed(b"250-" + payload + b"\r\n" + payload + b"\r\n250 ok\r\n")
-        self.assertEqual(
-            driver.plain.takeWritten(), b"250-" + payload + b"\r\n" + payload + b"\r\n250 ok\r\n"
-        )
-
-    def test_greetings(self) -> None:
-        """
-        Only 220 is one, and 120 may announce it.
-        """
-        for greeting, error in (
-            (b"220 ready\r\n", None),
-            (b"220\r\n", None),
-            (b"220-\n220 \n", None),
-            (GREETING, None),
-            (b"120 in 2 minutes\r\n220 ready\r\n", None),
-            (b"120-in\r\n120 2 minutes\r\n220-ready\r\n220 now\r\n", None),
-            (b"120 in 2 minutes\r\n120 in 1 minute\r\n", Refused),
-            (b"120 in 2 minutes\r\n421 not today\r\n", Temporary),
-            (b"120 in 2 minutes\r\n230 welcome\r\n", PreAuthenticated),
-            (b"230 welcome\r\n", PreAuthenticated),
-            (b"230-220 ready\r\n220 ready\r\n230 welcome\r\n", PreAuthenticated),
-            (b"421 too many users\r\n", Temporary),
-            (b"500 no\r\n", Refused),
-            (b"331 password?\r\n", Refused),
-            (b"221 bye\r\n", Refused),
-            (b"220=ready\r\n", Malformed),
-            (b"22 ready\r\n", Malformed),
-            (b"22\r\n", Malformed),
-            (b" 220 ready\r\n", Malformed),
-            (b"\r\n", Malformed),
-            (b"SSH-2.0-x\r\n", Malformed),
-            (b"220 a\rb\r\n", Malformed),
-            (b"220 a\0b\r\n", Malformed),
-            (b"220-" + b"x" * 2048 + b"\r\n", Oversize),
-            (b"220-x\r\n" + b"x\r\n" * 128, Oversize),
-        ):
-            driver = client(ftp)
-            driver.network.feed(greeting)
-            if error is None:
-                self.assertEqual(driver.network.written, b"AUTH TLS\r\n", greeting)
-            else:
-                self.assertEqual(driver.network.written, b"", greeting)
-                self.assertFailed(driver, error)
-
-    def test_answersToAUTH(self) -> None:
-        """
-        Only 234 is consent.
-        """
-        for reply, error in (
-            (b"234 go\r\n", None),
-            (b"234-go\r\nnow\r\n234 really\r\n", None),
-            (b"334 ADAT=\r\n", Refused),
-            (b"421 no\r\n", Temporary),
-            (b"431 not now\r\n", Temporary),
-            (b"200 ok\r\n", Refused),
-            (b"220 ok\r\n", Refused),
-            (b"500 what?\r\n", Refused),
-            (b"502 no\r\n", Refused),
-            (b"504 no\r\n", Refused),
-            (b"530 log in\r\n", Refused),
-            (b"534 no\r\n", Refused),
-            (b"500-no\r\n234 go\r\n500 no\r\n", Refused),
-            (b"2345 go\r\n", Malformed),
-            (b"234go\r\n", Malformed),
-        ):
-            driver = client(ftp)
-            driver.network.feed(GREETING)
-            driver.network.feed(reply)
-            if error is None:
-                self.assertSwitched(driver)
-            else:
-                self.assertFailed(driver, error)
-
-    def test_withoutProtectedDataThereIsNoConnection(self) -> None:
-        """
-        A server that speaks TLS on the control connection only is refused.
-        """
-        for said_, error in (
-            (b"500 what?\r\n", Refused),
-            (b"503 no\r\n", Refused),
-            (b"421 no\r\n", Temporary),
-            (b"220 spliced\r\n", Refused),
-            (b"\r\n", Malformed),
-            (b"200 PBSZ=0\r\n534 no\r\n", Refused),
-            (b"200 PBSZ=0\r\n536 no\r\n", Refused),
-            (b"200 PBSZ=0\r\n431 no\r\n", Temporary),
-        ):
-            driver = inside(client(ftp), CLIENT)
-            driver.network.feed(said_)
-            self.assertIsInstance(driver.error, error, said_)
-            self.assertEqual(driver.plain.written, b"")
-            self.assertTrue(driver.plain.lost)
+        self.assertEqual(driver.plain.written, self.inside[-1][1])
 
     @settings(deadline=None)
     @given(st.binary(max_size=40))
@@ -235,92 +174,84 @@ class ClientTests(ClientRules, SynchronousTestCase):
             self.assertIsInstance(driver.error, TunnelError)
 
 
-class ServerTests(ServerRules, SynchronousTestCase):
+GO = b"234 Proceed with negotiation\r\n"
+FEATURES = b"211-Features\r\n AUTH TLS\r\n PBSZ\r\n PROT\r\n211 End\r\n"
+REFUSED = b"530 AUTH TLS first\r\n"
+MECHANISM = b"504 Unknown mechanism\r\n"
+UNKNOWN = b"500 Unknown command\r\n"
+
+ANSWERS = (
+    (b"AUTH TLS", GO),
+    (b"auth tls", GO),
+    (b"AUTH TLS-C", GO),
+    (b"AUTH TLS ", GO),
+    (b"AUTH SSL", MECHANISM),
+    (b"AUTH TLS-P", MECHANISM),
+    (b"AUTH TLSX", MECHANISM),
+    (b"AUTH TLS now", MECHANISM),
+    (b"AUTH GSSAPI", MECHANISM),
+    (b"AUTH", MECHANISM),
+    (b"FEAT", FEATURES),
+    (b"feat", FEATURES),
+    (b"NOOP", b"200 Ok\r\n"),
+    (b"USER x", REFUSED),
+    (b"user x", REFUSED),
+    (b"PASS x", REFUSED),
+    (b"PBSZ 0", REFUSED),
+    (b"PROT P", REFUSED),
+    (b"CCC", REFUSED),
+    (b"OPTS UTF8 ON", REFUSED),
+    (b"HOST example.org", REFUSED),
+    (b"PASV", REFUSED),
+    (b"EPSV", REFUSED),
+    (b"PORT 1,2,3,4,5,6", REFUSED),
+    (b"RETR x", REFUSED),
+    (b"SYST", REFUSED),
+    (b"XYZZY", UNKNOWN),
+    (b"AUTHTLS", UNKNOWN),
+    (b"", UNKNOWN),
+    (b" AUTH TLS", UNKNOWN),
+)
+
+
+class ServerTests(ServerConformance, SynchronousTestCase):
     """
     Mode -s, up to the greeting of the backend.
     """
 
     dialect = ftp
-    serverDialogue = SERVER
-    backendGreeting = b"120 a moment\r\n220-hello\r\n211 features\r\n220 ready\r\n"
-    needsTLS = b"USER somebody\r\n"
+    dialogue = SERVER
+    inside = [("B", b"120 a moment\r\n220-hello\r\n211 features\r\n220 ready\r\n")]
+    payload = (b"CWD " + ANY + b"\r\n", b"250-" + ANY + b"\r\n" + ANY + b"\r\n250 ok\r\n")
+    variants = [
+        *((3, line + b"\r\n") for line, answer in ANSWERS if answer == GO),
+        (5, b"220\n"),
+    ]
+    answers = {
+        line + b"\r\n": answer for line, answer in ANSWERS if answer not in (GO, REFUSED, MECHANISM)
+    }
+    needsTLS = {
+        line + b"\r\n": answer for line, answer in ANSWERS if answer in (REFUSED, MECHANISM)
+    }
+    farewells = [
+        (b"QUIT\r\n", b"221 Bye\r\n", Quit),
+        (b"X\r\nY\r\nZ\r\n", UNKNOWN * 2 + b"421 Too many errors\r\n", TooManyErrors),
+    ]
+    failures = [
+        (5, b"421 no\r\n", BackendRefused),
+        (5, b"120 wait\r\n500 no\r\n", BackendRefused),
+        (5, b"230 come in\r\n", BackendRefused),
+        (5, b"SSH-2.0-x\r\n", Malformed),
+    ]
+    endless = [(1, b"NOOP\r\n"), (5, b"220-x\r\n")]
 
-    def test_answers(self) -> None:
+    def test_aSecondRequestIsForTheBackend(self) -> None:
         """
-        The table of what is answered to what.
+        Not here: the backend has nothing to do with TLS.
         """
-        go = b"234 Proceed with negotiation\r\n"
-        features = b"211-Features\r\n AUTH TLS\r\n PBSZ\r\n PROT\r\n211 End\r\n"
-        refused = b"530 AUTH TLS first\r\n"
-        mechanism = b"504 Unknown mechanism\r\n"
-        unknown = b"500 Unknown command\r\n"
-        for line, answer in (
-            (b"AUTH TLS", go),
-            (b"auth tls", go),
-            (b"AUTH TLS-C", go),
-            (b"AUTH TLS ", go),
-            (b"AUTH SSL", mechanism),
-            (b"AUTH TLS-P", mechanism),
-            (b"AUTH TLSX", mechanism),
-            (b"AUTH TLS now", mechanism),
-            (b"AUTH GSSAPI", mechanism),
-            (b"AUTH", mechanism),
-            (b"FEAT", features),
-            (b"feat", features),
-            (b"NOOP", b"200 Ok\r\n"),
-            (b"USER x", refused),
-            (b"user x", refused),
-            (b"PASS x", refused),
-            (b"PBSZ 0", refused),
-            (b"PROT P", refused),
-            (b"CCC", refused),
-            (b"OPTS UTF8 ON", refused),
-            (b"HOST example.org", refused),
-            (b"PASV", refused),
-            (b"EPSV", refused),
-            (b"PORT 1,2,3,4,5,6", refused),
-            (b"RETR x", refused),
-            (b"SYST", refused),
-            (b"XYZZY", unknown),
-            (b"AUTHTLS", unknown),
-            (b"", unknown),
-            (b" AUTH TLS", unknown),
-        ):
-            driver = server(ftp)
-            self.assertEqual(said(driver, line + b"\r\n"), answer, line)
-            self.assertIsNone(driver.error)
-
-    def test_aClientThatLeavesIsLetGo(self) -> None:
-        """
-        QUIT ends the connection, and nobody regards that as an attack.
-        """
-        driver = server(ftp)
-        self.assertEqual(said(driver, b"QUIT\r\n"), b"221 Bye\r\n")
-        self.assertFailed(driver, Quit)
-
-    def test_threeSyntaxErrorsEndTheConnection(self) -> None:
-        """
-        With a word of farewell.
-        """
-        driver = server(ftp)
-        driver.network.feed(b"X\r\nY\r\n")
-        self.assertEqual(said(driver, b"Z\r\n"), b"421 Too many errors\r\n")
-        self.assertFailed(driver, TooManyErrors)
-
-    def test_aBackendThatRefusesIsNotForwarded(self) -> None:
-        """
-        Its words are in the log only.
-        """
-        for greeting, error in (
-            (b"421 no\r\n", BackendRefused),
-            (b"120 wait\r\n500 no\r\n", BackendRefused),
-            (b"230 come in\r\n", BackendRefused),
-            (b"SSH-2.0-x\r\n", Malformed),
-        ):
-            driver = inside(server(ftp), SERVER)
-            driver.plain.feed(greeting)
-            self.assertIsInstance(driver.error, error)
-            self.assertEqual(driver.network.written, b"")
+        driver = self.start(len(self.whole))
+        self.assertEqual(said(driver, b"AUTH TLS\r\n"), b"534 TLS is up already\r\n")
+        self.assertEqual(driver.plain.written, b"")
 
 
 class AnswersInsideTests(SynchronousTestCase):

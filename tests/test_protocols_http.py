@@ -10,23 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.roles import THEIRS, Assertions, inside, setting, split
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.config import Mode, Tunnel
 from tlstunnel.errors import (
-    Closed,
     ConfigurationError,
-    ForeignProtocol,
     Malformed,
     Oversize,
-    PlaintextAfterStartTLS,
     Refused,
     ServerSpokeFirst,
     TunnelError,
 )
 from tlstunnel.identity import Identity
 from tlstunnel.protocols.http import ALLOW_UPGRADE_DESYNC, http
+from tlstunnel.testing.conformance import ClientConformance, ServerConformance
+from tlstunnel.testing.dialogues import THEIRS, inside, setting
 from tlstunnel.testing.memory import Driver
+from tlstunnel.testing.rules import CLIENT_HELLO, Assertions
 
 
 def message(*lines: bytes) -> bytes:
@@ -79,183 +78,116 @@ def answered(answer: bytes) -> Driver:
     return driver
 
 
-class ClientTests(Assertions, SynchronousTestCase):
+LENGTH = b"Content-Length: "
+CHUNKED = b"Transfer-Encoding: chunked"
+START = b"HTTP/1.1 200 OK"
+
+Answers = list[tuple[bytes, type[TunnelError] | None]]
+
+TO_UPGRADE: Answers = [
+    (SWITCHING, None),
+    (SWITCHING.replace(b"\r\n", b"\n"), None),
+    (SWITCHING.replace(b"Switching Protocols", b"").replace(b"101 ", b"101"), None),
+    (SWITCHING.replace(b"Upgrade: ", b"UPGRADE:").replace(b"n: U", b"n:\tU"), None),
+    (SWITCHING.replace(b"TLS/1.0, HTTP/1.1", b"TLS/1.2,TLS/1.1,TLS/1.0"), None),
+    (SWITCHING.replace(b"TLS/1.0, HTTP/1.1", b"HTTP/1.1,, tls/1.3 "), None),
+    (SWITCHING.replace(b"n: Upgrade", b"n: x, upgrade\r\nConnection: y"), None),
+    (SWITCHING.replace(b"TLS/1.0, HTTP/1.1", b"HTTP/1.1"), Malformed),
+    (SWITCHING.replace(b"TLS/1.0, HTTP/1.1", b"websocket"), Malformed),
+    (SWITCHING.replace(b"TLS/1.0, HTTP/1.1", b"XTLS/1.0"), Malformed),
+    (SWITCHING.replace(b"TLS/1.0, HTTP/1.1", b"TLS"), Malformed),
+    (SWITCHING.replace(b"n: Upgrade", b"n: Keep-Alive"), None),
+    (SWITCHING.replace(b"n: Upgrade", b"n: close"), Malformed),
+    (SWITCHING.replace(b"Connection: Upgrade\r\n", b""), Malformed),
+    (SWITCHING.replace(b"n: Upgrade", b"n: Upgrades"), Malformed),
+    (message(b"HTTP/1.1 101 Switching Protocols"), Malformed),
+    (OK, Refused),
+    (REQUIRED, Refused),
+    (message(b"HTTP/1.1 100 Continue") + SWITCHING, Refused),
+    (message(b"HTTP/1.1 103 Early Hints") + SWITCHING, Refused),
+    (message(b"HTTP/1.1 400 Bad Request"), Refused),
+    (message(b"HTTP/1.1 503 Later"), Refused),
+    (SWITCHING.replace(b"HTTP/1.1 101", b"HTTP/1.0 101"), Refused),
+    (message(b"HTTP/1.0 400 Bad Request"), Refused),
+    (SWITCHING.replace(b"HTTP/1.1 101", b"HTTP/2.0 101"), Malformed),
+    (SWITCHING.replace(b" 101 ", b" 1010 "), Malformed),
+    (SWITCHING.replace(b" 101 ", b" 101-"), Malformed),
+    (SWITCHING.replace(b"HTTP", b"http", 1), Malformed),
+    (b"\r\n" + SWITCHING, Malformed),
+    (b"<html>\r\n", Malformed),
+    (SWITCHING.replace(b"Connection:", b"Connection :"), Malformed),
+    (SWITCHING.replace(b"Connection:", b" Connection:"), Malformed),
+    (SWITCHING.replace(b"Connection:", b"Connection"), Malformed),
+    (SWITCHING.replace(b"Connection:", b":"), Malformed),
+    (SWITCHING.replace(b"Connection:", b"Connec\0tion:"), Malformed),
+    (SWITCHING.replace(b"Upgrade\r\n", b"Upgrade\r\r\n"), Malformed),
+    (b"HTTP/1.1 101 " + b"x" * 8192, Oversize),
+    (b"HTTP/1.1 101 x\r\n" + b"a: b\r\n" * 128, Oversize),
+]
+
+# Each has to end where nobody can doubt it, and leave the connection open.
+TO_OPTIONS: Answers = [
+    (OK, None),
+    (message(b"HTTP/1.1 404 Not Found", LENGTH + b"4") + b"\r\n\0x", None),
+    (message(START, LENGTH + b"4", LENGTH + b"4") + b"body", None),
+    (message(START, LENGTH + b"65536") + b"x" * 65536, None),
+    (message(b"HTTP/1.1 204 No Content"), None),
+    (message(b"HTTP/1.1 304 Not Modified"), None),
+    (message(b"HTTP/1.1 100 Continue") * 2 + OK, None),
+    (message(b"HTTP/1.1 103 Early Hints", b"Link: x") + OK, None),
+    (message(START, CHUNKED) + b"0\r\n\r\n", None),
+    (
+        message(START, CHUNKED) + b"1\r\nx\r\n00a ;q\r\n" + b"y" * 10 + b"\r\n0\r\n\r\n",
+        None,
+    ),
+    (message(START, CHUNKED) + b"10000\r\n" + b"y" * 65536 + b"\r\n0\r\n\r\n", None),
+    (message(START), Malformed),
+    (message(START, LENGTH), Malformed),
+    (message(START, LENGTH + b"-1"), Malformed),
+    (message(START, LENGTH + b"+1"), Malformed),
+    (message(START, LENGTH + b"0x1"), Malformed),
+    (message(START, LENGTH + b"1 1"), Malformed),
+    (message(START, LENGTH + b"4", LENGTH + b"5"), Malformed),
+    (message(START, LENGTH + b"0", CHUNKED), Malformed),
+    (message(START, CHUNKED, CHUNKED), Malformed),
+    (message(START, CHUNKED + b", gzip"), Malformed),
+    (message(START, b"Transfer-Encoding: gzip, chunked"), Malformed),
+    (message(START, b"Transfer-Encoding: identity", LENGTH + b"0"), Malformed),
+    (message(START, CHUNKED) + b"\r\n", Malformed),
+    (message(START, CHUNKED) + b"-1\r\n", Malformed),
+    (message(START, CHUNKED) + b"0x1\r\n", Malformed),
+    (message(START, CHUNKED) + b"1\r\nxy\r\n0\r\n\r\n", Malformed),
+    (message(START, CHUNKED) + b"0\r\nbroken\r\n\r\n", Malformed),
+    (message(START, LENGTH + b"65537"), Oversize),
+    (message(START, LENGTH + b"9" * 5000), Oversize),
+    (message(START, CHUNKED) + b"10001\r\n", Oversize),
+    (message(START, CHUNKED) + b"f" * 5000 + b"\r\n", Oversize),
+    (message(START, CHUNKED) + b"1\r\nx\r\n10000\r\n" + b"y" * 65538, Oversize),
+    (message(START, CHUNKED) + b"1\r\nx\r\n" * 300, Oversize),
+    (message(b"HTTP/1.1 100 Continue") * 300, Oversize),
+    (message(START, LENGTH + b"0", b"Connection: close"), Refused),
+    (message(START, LENGTH + b"0", b"Connection: x, Close"), Refused),
+    (message(b"HTTP/1.0 200 OK", LENGTH + b"0"), Refused),
+    (SWITCHING, Malformed),
+    (b"220 mx ESMTP\r\n", Malformed),
+]
+
+BOTH = [(1, *each) for each in TO_UPGRADE] + [(2, *each) for each in TO_OPTIONS]
+
+
+class ClientTests(ClientConformance, SynchronousTestCase):
     """
     Mode -c.
     """
 
-    def test_theAnswerToOptionsIsTakenAway(self) -> None:
-        """
-        It is the server's first word inside TLS; what follows is for the app.
-        """
-        driver = upgraded()
-        driver.plain.feed(GET)
-        for piece in (OK[:9], OK[9:]):
-            self.assertEqual(driver.network.written, b"")
-            driver.network.feed(piece)
-        self.assertEqual(driver.stage, "inside")
-        driver.clock.advance(1)
-        self.assertEqual(driver.network.takeWritten(), GET)
-        driver.network.feed(OK + b"\0\xff")
-        self.assertEqual(driver.plain.written, OK + b"\0\xff")
-
-    def test_theServersSegmentsDoNotMatter(self) -> None:
-        """
-        Before TLS and inside.
-        """
-        for pieces in split(SWITCHING):
-            driver = client()
-            self.assertEqual(driver.network.takeWritten(), ASK)
-            for piece in pieces:
-                self.assertEqual(driver.stage, "clear")
-                driver.network.feed(piece)
-            self.assertSwitched(driver)
-        for answer in (
-            OK.replace(b"0\r", b"4\r") + b"body",
-            OK.replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
-            + b"4;x=y\r\nbody\r\n0\r\nTrailer: x\r\n\r\n",
-        ):
-            for pieces in split(answer):
-                driver = upgraded()
-                for piece in pieces:
-                    driver.network.feed(piece)
-                driver.clock.advance(1)
-                self.assertEqual(driver.stage, "relay")
-
-    def test_answersToTheUpgrade(self) -> None:
-        """
-        One response means yes.
-        """
-        for answer, failure in (
-            (SWITCHING, None),
-            (SWITCHING.replace(b"\r\n", b"\n"), None),
-            (SWITCHING.replace(b"Switching Protocols", b"").replace(b"101 ", b"101"), None),
-            (SWITCHING.replace(b"Upgrade: ", b"UPGRADE:").replace(b"n: U", b"n:\tU"), None),
-            (SWITCHING.replace(b"TLS/1.0, HTTP/1.1", b"TLS/1.2,TLS/1.1,TLS/1.0"), None),
-            (SWITCHING.replace(b"TLS/1.0, HTTP/1.1", b"HTTP/1.1,, tls/1.3 "), None),
-            (SWITCHING.replace(b"n: Upgrade", b"n: x, upgrade\r\nConnection: y"), None),
-            (SWITCHING.replace(b"TLS/1.0, HTTP/1.1", b"HTTP/1.1"), Malformed),
-            (SWITCHING.replace(b"TLS/1.0, HTTP/1.1", b"websocket"), Malformed),
-            (SWITCHING.replace(b"TLS/1.0, HTTP/1.1", b"XTLS/1.0"), Malformed),
-            (SWITCHING.replace(b"TLS/1.0, HTTP/1.1", b"TLS"), Malformed),
-            (SWITCHING.replace(b"n: Upgrade", b"n: Keep-Alive"), None),
-            (SWITCHING.replace(b"n: Upgrade", b"n: close"), Malformed),
-            (SWITCHING.replace(b"Connection: Upgrade\r\n", b""), Malformed),
-            (SWITCHING.replace(b"n: Upgrade", b"n: Upgrades"), Malformed),
-            (message(b"HTTP/1.1 101 Switching Protocols"), Malformed),
-            (OK, Refused),
-            (REQUIRED, Refused),
-            (message(b"HTTP/1.1 100 Continue") + SWITCHING, Refused),
-            (message(b"HTTP/1.1 103 Early Hints") + SWITCHING, Refused),
-            (message(b"HTTP/1.1 400 Bad Request"), Refused),
-            (message(b"HTTP/1.1 503 Later"), Refused),
-            (SWITCHING.replace(b"HTTP/1.1 101", b"HTTP/1.0 101"), Refused),
-            (message(b"HTTP/1.0 400 Bad Request"), Refused),
-            (SWITCHING.replace(b"HTTP/1.1 101", b"HTTP/2.0 101"), Malformed),
-            (SWITCHING.replace(b" 101 ", b" 1010 "), Malformed),
-            (SWITCHING.replace(b" 101 ", b" 101-"), Malformed),
-            (SWITCHING.replace(b"HTTP", b"http", 1), Malformed),
-            (b"\r\n" + SWITCHING, Malformed),
-            (b"<html>\r\n", Malformed),
-            (SWITCHING.replace(b"Connection:", b"Connection :"), Malformed),
-            (SWITCHING.replace(b"Connection:", b" Connection:"), Malformed),
-            (SWITCHING.replace(b"Connection:", b"Connection"), Malformed),
-            (SWITCHING.replace(b"Connection:", b":"), Malformed),
-            (SWITCHING.replace(b"Connection:", b"Connec\0tion:"), Malformed),
-            (SWITCHING.replace(b"Upgrade\r\n", b"Upgrade\r\r\n"), Malformed),
-            (b"HTTP/1.1 101 " + b"x" * 8192, Oversize),
-            (b"HTTP/1.1 101 x\r\n" + b"a: b\r\n" * 128, Oversize),
-        ):
-            driver = client()
-            driver.network.feed(answer)
-            if failure is None:
-                self.assertSwitched(driver)
-            else:
-                self.assertFailed(driver, failure)
-
-    def test_nothingMayFollowTheUpgrade(self) -> None:
-        """
-        Not one byte behind the empty line.
-        """
-        for extra in (b"x", b" ", b"\r\n", OK, b"\x16\x03\x01\x00"):
-            driver = client()
-            driver.network.feed(SWITCHING + extra)
-            self.assertFailed(driver, PlaintextAfterStartTLS)
-
-    def test_theServersEndIsAFailureInEveryState(self) -> None:
-        """
-        Before TLS and inside.
-        """
-        for length in range(len(SWITCHING)):
-            driver = client()
-            driver.network.feed(SWITCHING[:length])
-            driver.network.end()
-            self.assertFailed(driver, Closed)
-        for length in range(len(OK) + 1):
-            driver = upgraded()
-            driver.network.feed(OK[:length])
-            driver.network.end()
-            self.assertIsInstance(driver.error, Closed)
-            self.assertEqual(driver.plain.written, b"")
-
-    def test_answersToOptions(self) -> None:
-        """
-        Each has to end where nobody can doubt it, and leave the connection open.
-        """
-        length = b"Content-Length: "
-        chunked = b"Transfer-Encoding: chunked"
-        start = b"HTTP/1.1 200 OK"
-        for answer, failure in (
-            (OK, None),
-            (message(b"HTTP/1.1 404 Not Found", length + b"4") + b"\r\n\0x", None),
-            (message(start, length + b"4", length + b"4") + b"body", None),
-            (message(start, length + b"65536") + b"x" * 65536, None),
-            (message(b"HTTP/1.1 204 No Content"), None),
-            (message(b"HTTP/1.1 304 Not Modified"), None),
-            (message(b"HTTP/1.1 100 Continue") * 2 + OK, None),
-            (message(b"HTTP/1.1 103 Early Hints", b"Link: x") + OK, None),
-            (message(start, chunked) + b"0\r\n\r\n", None),
-            (
-                message(start, chunked) + b"1\r\nx\r\n00a ;q\r\n" + b"y" * 10 + b"\r\n0\r\n\r\n",
-                None,
-            ),
-            (message(start, chunked) + b"10000\r\n" + b"y" * 65536 + b"\r\n0\r\n\r\n", None),
-            (message(start), Malformed),
-            (message(start, length), Malformed),
-            (message(start, length + b"-1"), Malformed),
-            (message(start, length + b"+1"), Malformed),
-            (message(start, length + b"0x1"), Malformed),
-            (message(start, length + b"1 1"), Malformed),
-            (message(start, length + b"4", length + b"5"), Malformed),
-            (message(start, length + b"0", chunked), Malformed),
-            (message(start, chunked, chunked), Malformed),
-            (message(start, chunked + b", gzip"), Malformed),
-            (message(start, b"Transfer-Encoding: gzip, chunked"), Malformed),
-            (message(start, b"Transfer-Encoding: identity", length + b"0"), Malformed),
-            (message(start, chunked) + b"\r\n", Malformed),
-            (message(start, chunked) + b"-1\r\n", Malformed),
-            (message(start, chunked) + b"0x1\r\n", Malformed),
-            (message(start, chunked) + b"1\r\nxy\r\n0\r\n\r\n", Malformed),
-            (message(start, chunked) + b"0\r\nbroken\r\n\r\n", Malformed),
-            (message(start, length + b"65537"), Oversize),
-            (message(start, length + b"9" * 5000), Oversize),
-            (message(start, chunked) + b"10001\r\n", Oversize),
-            (message(start, chunked) + b"f" * 5000 + b"\r\n", Oversize),
-            (message(start, chunked) + b"1\r\nx\r\n10000\r\n" + b"y" * 65538, Oversize),
-            (message(start, chunked) + b"1\r\nx\r\n" * 300, Oversize),
-            (message(b"HTTP/1.1 100 Continue") * 300, Oversize),
-            (message(start, length + b"0", b"Connection: close"), Refused),
-            (message(start, length + b"0", b"Connection: x, Close"), Refused),
-            (message(b"HTTP/1.0 200 OK", length + b"0"), Refused),
-            (SWITCHING, Malformed),
-            (b"220 mx ESMTP\r\n", Malformed),
-        ):
-            driver = answered(answer)
-            if failure is None:
-                self.assertEqual(driver.stage, "relay", (answer[:200], driver.error))
-            else:
-                self.assertIsInstance(driver.error, failure, answer[:200])
-            self.assertEqual(driver.plain.written, b"")
+    dialect = http
+    dialogue = [("C", ASK), ("S", SWITCHING)]
+    inside = [("S", OK)]
+    # It speaks once: see below.
+    silent = False
+    variants = [(place, answer) for place, answer, failure in BOTH if failure is None]
+    failures = [(place, answer, failure) for place, answer, failure in BOTH if failure]
+    endless = [(2, message(b"HTTP/1.1 100 Continue"))]
 
     def test_oneAnswerIsAll(self) -> None:
         """
@@ -296,42 +228,32 @@ def server(request: bytes = b"") -> Driver:
     return driver
 
 
+class ServerRules(ServerConformance, SynchronousTestCase):
+    """
+    Mode -s: the rules.
+    """
+
+    dialect = http
+    options = (ALLOW_UPGRADE_DESYNC,)
+    dialogue = [("C", ASK), ("S", SWITCHING)]
+    inside = [("S", OK)]
+    variants = [(0, b"\r\n" + ASK), (0, ASK.replace(b"\r\n", b"\n"))]
+    needsTLS = {GET: REQUIRED, GET.replace(b"GET", b"POST") + b"secret": REQUIRED}
+    farewells = [
+        (b"EHLO x\r\n", b"", Malformed),
+        (b"GET /\r\n", b"", Malformed),
+        (b"GET / x HTTP/1.1\r\n", b"", Malformed),
+        (b"GET  HTTP/1.1\r\n", b"", Malformed),
+        (b"\r\n\r\n", b"", Malformed),
+        (b"\0\r\n", b"", Malformed),
+    ]
+    foreign = (CLIENT_HELLO, b"SSH-2.0-OpenSSH_9.2\r\n")
+
+
 class ServerTests(Assertions, SynchronousTestCase):
     """
     Mode -s.
     """
-
-    def test_theTunnelAnswersItself(self) -> None:
-        """
-        Inside TLS, before the backend is dialled, which sees nothing of it.
-        """
-        driver = server(ASK)
-        self.assertEqual(driver.network.takeWritten(), SWITCHING)
-        self.assertSwitched(driver)
-        driver.handshake()
-        self.assertEqual(driver.network.takeWritten(), OK)
-        self.assertEqual(driver.stage, "relay")
-        driver.network.feed(GET)
-        self.assertEqual(driver.plain.written, GET)
-        driver.plain.feed(OK)
-        self.assertEqual(driver.network.takeWritten(), OK)
-
-    def test_theClientsSegmentsDoNotMatter(self) -> None:
-        """
-        Whether the request leads to TLS or not.
-        """
-        for pieces in split(ASK):
-            driver = server()
-            for piece in pieces:
-                self.assertEqual(driver.network.written, b"")
-                driver.network.feed(piece)
-            self.assertEqual(driver.network.written, SWITCHING)
-        for pieces in split(GET):
-            driver = server()
-            for piece in pieces:
-                driver.network.feed(piece)
-            driver.network.end()
-            self.assertEqual(driver.network.written, REQUIRED)
 
     def test_requestsForTLS(self) -> None:
         """
@@ -402,43 +324,14 @@ class ServerTests(Assertions, SynchronousTestCase):
         driver.network.reset()
         self.assertIsInstance(driver.error, Refused)
 
-    def test_nothingMayFollowTheRequest(self) -> None:
+    def test_tooMuchIsNotRead(self) -> None:
         """
-        The client does not even get its go-ahead.
+        Of a line, or of lines.
         """
-        for extra in (b"x", b" ", b"\r\n", GET, b"\x16\x03\x01"):
-            driver = server(ASK + extra)
-            self.assertEqual(driver.network.written, b"")
-            self.assertFailed(driver, PlaintextAfterStartTLS)
-
-    def test_whatIsNotHTTPGetsNoAnswer(self) -> None:
-        """
-        TLS at once, SSH, or anything.
-        """
-        for first, failure in (
-            (b"\x16\x03\x01\x02\x00\x01\x00", ForeignProtocol),
-            (b"SSH-2.0-OpenSSH_9.2\r\n", ForeignProtocol),
-            (b"EHLO x\r\n", Malformed),
-            (b"GET /\r\n", Malformed),
-            (b"GET / x HTTP/1.1\r\n", Malformed),
-            (b"GET  HTTP/1.1\r\n", Malformed),
-            (b"\r\n\r\n", Malformed),
-            (b"\0\r\n", Malformed),
-            (b"GET /" + b"x" * 8192, Oversize),
-            (b"OPTIONS * HTTP/1.1\r\n" + b"a: b\r\n" * 128, Oversize),
-        ):
+        for first in (b"GET /" + b"x" * 8192, b"OPTIONS * HTTP/1.1\r\n" + b"a: b\r\n" * 128):
             driver = server(first)
             self.assertEqual(driver.network.written, b"")
-            self.assertFailed(driver, failure)
-
-    def test_theClientsEndIsAFailureInEveryState(self) -> None:
-        """
-        After every byte of its request but the last.
-        """
-        for length in range(len(ASK)):
-            driver = server(ASK[:length])
-            driver.network.end()
-            self.assertFailed(driver, Closed)
+            self.assertFailed(driver, Oversize)
 
     @settings(deadline=None)
     @given(st.binary(max_size=60), st.sampled_from([b"", ASK[:20], ASK[:-2]]))

@@ -8,18 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.roles import (
-    OURS,
-    Assertions,
-    ClientRules,
-    ServerRules,
-    client,
-    filtered,
-    inside,
-    said,
-    server,
-    split,
-)
 from tlstunnel.errors import (
     BackendRefused,
     Malformed,
@@ -32,6 +20,8 @@ from tlstunnel.errors import (
 )
 from tlstunnel.protocols.hiding import Commands
 from tlstunnel.protocols.imap import Capabilities, imap
+from tlstunnel.testing.conformance import ClientConformance, ServerConformance
+from tlstunnel.testing.dialogues import OURS, client, filtered, inside, said, server, split
 from tlstunnel.testing.memory import Driver
 
 GREETING = b"* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] ready\r\n"
@@ -48,89 +38,58 @@ SERVER = [
 BACKEND = b"* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] Dovecot ready.\r\n"
 
 
-class ClientTests(ClientRules, SynchronousTestCase):
+class ClientTests(ClientConformance, SynchronousTestCase):
     """
     Mode -c.
     """
 
     dialect = imap
-    clientDialogue = CLIENT
-    greeting = b"* OK server.example.org ready\r\n"
-
-    def test_greetingsThatWillDo(self) -> None:
-        """
-        Any that says OK; its words do not matter.
-        """
-        for greeting in (b"* OK\r\n", b"* ok hello\n", b"* OK [ALERT] \xe9\r\n", b"* OK  {x}\r\n"):
-            driver = client(imap)
-            self.assertEqual(said(driver, greeting), b"t1 STARTTLS\r\n", greeting)
-
-    def test_greetingsThatWillNot(self) -> None:
-        """
-        Each has its name.
-        """
-        for greeting, error in (
-            (b"* PREAUTH welcome\r\n", PreAuthenticated),
-            (b"* preauth\r\n", PreAuthenticated),
-            (b"* BYE overloaded\r\n", Refused),
-            (b"* OKAY\r\n", Malformed),
-            (b"* NO\r\n", Malformed),
-            (b"*OK ready\r\n", Malformed),
-            (b" * OK ready\r\n", Malformed),
-            (b"t1 OK ready\r\n", Malformed),
-            (b"OK ready\r\n", Malformed),
-            (b"+ OK\r\n", Malformed),
-            (b"+OK ready\r\n", Malformed),
-            (b"\r\n", Malformed),
-            (b"* OK {12}\r\n", Malformed),
-            (b"* OK a\rb\r\n", Malformed),
-            (b"* OK a\0b\r\n", Malformed),
-            (b"* OK " + b"x" * 8192 + b"\r\n", Oversize),
-        ):
-            driver = client(imap)
-            driver.network.feed(greeting)
-            self.assertFailed(driver, error)
-            self.assertEqual(driver.network.written, b"", greeting)
-
-    def test_completionsThatWillDo(self) -> None:
-        """
-        Untagged lines before it are dropped, also such as an attacker would like to show.
-        """
-        for answer in (
-            b"t1 OK\r\n",
-            b"t1 ok [X] go\n",
-            b'* 3 EXISTS\r\n* OK [ALERT] call this number\r\n* LIST () "/" x\r\nt1 OK go\r\n',
-        ):
-            driver = client(imap)
-            driver.network.feed(GREETING)
-            driver.network.feed(answer)
-            self.assertSwitched(driver)
-
-    def test_completionsThatWillNot(self) -> None:
-        """
-        A refusal, and everything that is none of ours.
-        """
-        for answer, error in (
-            (b"t1 NO not now\r\n", Refused),
-            (b"t1 BAD what\r\n", Refused),
-            (b"t1 bad\r\n", Refused),
-            (b"* BYE\r\n", Refused),
-            (b"* PREAUTH\r\nt1 OK\r\n", PreAuthenticated),
-            (b"t10 OK go\r\n", Malformed),
-            (b"t OK go\r\n", Malformed),
-            (b"T1 OK go\r\n", Malformed),
-            (b"t1 OKAY go\r\n", Malformed),
-            (b"t1\r\n", Malformed),
-            (b"+ go on\r\n", Malformed),
-            (b"OK go\r\n", Malformed),
-            (b"* OK {3}\r\nt1 OK\r\n", Malformed),
-            (b"t1 OK {0}\r\n", Malformed),
-            (b"* \r\n" * 128, Oversize),
-        ):
-            driver = client(imap)
-            driver.network.feed(GREETING)
-            driver.network.feed(answer)
-            self.assertFailed(driver, error)
+    dialogue = CLIENT
+    inside = [("T", b"* OK server.example.org ready\r\n")]
+    variants = [
+        (0, b"* OK\r\n"),
+        (0, b"* ok hello\n"),
+        (0, b"* OK [ALERT] \xe9\r\n"),
+        (0, b"* OK  {x}\r\n"),
+        (0, b"* OK [CAPABILITY IMAP4rev1 LOGINDISABLED] no TLS\r\n"),
+        (2, b"t1 OK\r\n"),
+        (2, b"t1 ok [X] go\n"),
+        (2, b'* 3 EXISTS\r\n* OK [ALERT] call this number\r\n* LIST () "/" x\r\nt1 OK go\r\n'),
+    ]
+    failures = [
+        (0, b"* PREAUTH welcome\r\n", PreAuthenticated),
+        (0, b"* preauth\r\n", PreAuthenticated),
+        (0, b"* BYE overloaded\r\n", Refused),
+        (0, b"* OKAY\r\n", Malformed),
+        (0, b"* NO\r\n", Malformed),
+        (0, b"*OK ready\r\n", Malformed),
+        (0, b" * OK ready\r\n", Malformed),
+        (0, b"t1 OK ready\r\n", Malformed),
+        (0, b"OK ready\r\n", Malformed),
+        (0, b"+ OK\r\n", Malformed),
+        (0, b"+OK ready\r\n", Malformed),
+        (0, b"\r\n", Malformed),
+        (0, b"* OK {12}\r\n", Malformed),
+        (0, b"* OK a\rb\r\n", Malformed),
+        (0, b"* OK a\0b\r\n", Malformed),
+        (0, b"* OK " + b"x" * 8192 + b"\r\n", Oversize),
+        (2, b"t1 NO not now\r\n", Refused),
+        (2, b"t1 BAD what\r\n", Refused),
+        (2, b"t1 bad\r\n", Refused),
+        (2, b"* BYE\r\n", Refused),
+        (2, b"* PREAUTH\r\nt1 OK\r\n", PreAuthenticated),
+        (2, b"t10 OK go\r\n", Malformed),
+        (2, b"t OK go\r\n", Malformed),
+        (2, b"T1 OK go\r\n", Malformed),
+        (2, b"t1 OKAY go\r\n", Malformed),
+        (2, b"t1\r\n", Malformed),
+        (2, b"+ go on\r\n", Malformed),
+        (2, b"OK go\r\n", Malformed),
+        (2, b"* OK {3}\r\nt1 OK\r\n", Malformed),
+        (2, b"t1 OK {0}\r\n", Malformed),
+        (2, b"* \r\n" * 128, Oversize),
+    ]
+    endless = [(2, b"* OK still here\r\n"), (2, b"* 1 FETCH " + b"x" * 990 + b"\r\n")]
 
     def test_aServerMaySpeakFirstInsideTLSWhereThatIsAskedFor(self) -> None:
         """
@@ -139,7 +98,7 @@ class ClientTests(ClientRules, SynchronousTestCase):
         driver = inside(client(imap, "unsolicited"), CLIENT)
         driver.network.feed(b"* OK still here\r\n")
         self.assertIsNone(driver.error)
-        self.assertEqual(driver.plain.written, self.greeting + b"* OK still here\r\n")
+        self.assertEqual(driver.plain.written, self.inside[0][1] + b"* OK still here\r\n")
 
     @settings(deadline=None)
     @given(st.binary(max_size=60))
@@ -156,80 +115,73 @@ class ClientTests(ClientRules, SynchronousTestCase):
             self.assertIsInstance(driver.error, TunnelError)
 
 
-class ServerTests(ServerRules, SynchronousTestCase):
+CAPABILITIES = b"* CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED\r\na1 OK done\r\n"
+PRIVACY = b"a1 NO [PRIVACYREQUIRED] STARTTLS first\r\n"
+BAD = b"* BAD syntax\r\n"
+LITERAL = b"a BAD literals not accepted before STARTTLS\r\n"
+
+
+class ServerTests(ServerConformance, SynchronousTestCase):
     """
     Mode -s, up to the switch.
     """
 
     dialect = imap
-    serverDialogue = SERVER
-    backendGreeting = BACKEND
-    needsTLS = b"x LOGIN user password\r\n"
+    dialogue = SERVER
+    inside = [("B", BACKEND)]
+    variants = [(3, b"b starttls\n"), (5, b"* ok\n"), (5, b"* OK " + b"x" * 5000 + b"\r\n")]
+    answers = {
+        b"a1 capability\r\n": CAPABILITIES,
+        b"a1 NOOP\r\n": b"a1 OK done\r\n",
+        b'a1 ID ("name" "x")\r\n': b"* ID NIL\r\na1 OK done\r\n",
+        b"a1 ID NIL\r\n": b"* ID NIL\r\na1 OK done\r\n",
+        b"a1 STARTTLS now\r\n": b"a1 BAD syntax\r\n",
+        b"a1 NOOP x\r\n": b"a1 BAD syntax\r\n",
+        b"a1\r\n": BAD,
+        b"\r\n": BAD,
+        b"* STARTTLS\r\n": BAD,
+        b"+ STARTTLS\r\n": BAD,
+        b" STARTTLS\r\n": BAD,
+        b'a"b STARTTLS\r\n': BAD,
+        b"a\xe91 STARTTLS\r\n": BAD,
+    }
+    needsTLS = {
+        b"a1 LOGIN a b\r\n": PRIVACY,
+        b"a1 authenticate PLAIN AGEAYg==\r\n": PRIVACY,
+        b"a1 SELECT INBOX\r\n": b"a1 BAD STARTTLS first\r\n",
+        b"a1 XYZZY\r\n": b"a1 BAD STARTTLS first\r\n",
+        b"a LOGIN {4}\r\nuser {4}\r\nword\r\n": LITERAL,
+    }
+    farewells = [
+        (b"a LOGOUT\r\n", b"* BYE tunnel.example.net\r\na OK done\r\n", Quit),
+        (b"\r\n\r\n\r\n", BAD * 2 + b"* BYE too many errors\r\n", TooManyErrors),
+        # What follows a literal is no command, and must not be read as one.
+        (b"a LOGIN {4+}\r\nb STARTTLS\r\n", LITERAL, Malformed),
+        (b"a STARTTLS {8+}\r\nb STARTTLS\r\n", LITERAL, Malformed),
+        (b"a X ~{8}\r\nb STARTTLS\r\n", LITERAL, Malformed),
+    ]
+    failures = [
+        (5, b"* PREAUTH hi\r\n", BackendRefused),
+        (5, b"* BYE full\r\n", BackendRefused),
+        (5, b"* OKAY\r\n", BackendRefused),
+        (5, b"220 mx\r\n", BackendRefused),
+    ]
+    endless = [(1, b"a NOOP\r\n")]
 
-    def test_answers(self) -> None:
+    def test_tags(self) -> None:
         """
-        The table of what is answered to what.
+        Any that the grammar allows.
         """
-        for line, answer in (
-            (b"a1 capability", b"* CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED\r\na1 OK done\r\n"),
-            (b"a1 NOOP", b"a1 OK done\r\n"),
-            (b'a1 ID ("name" "x")', b"* ID NIL\r\na1 OK done\r\n"),
-            (b"a1 ID NIL", b"* ID NIL\r\na1 OK done\r\n"),
-            (b"a1 starttls", b"a1 OK Begin TLS negotiation now\r\n"),
-            (b". STARTTLS", b". OK Begin TLS negotiation now\r\n"),
-            (b"a1 LOGIN a b", b"a1 NO [PRIVACYREQUIRED] STARTTLS first\r\n"),
-            (b"a1 authenticate PLAIN AGEAYg==", b"a1 NO [PRIVACYREQUIRED] STARTTLS first\r\n"),
-            (b"a1 SELECT INBOX", b"a1 BAD STARTTLS first\r\n"),
-            (b"a1 XYZZY", b"a1 BAD STARTTLS first\r\n"),
-            (b"a1 STARTTLS now", b"a1 BAD syntax\r\n"),
-            (b"a1 NOOP x", b"a1 BAD syntax\r\n"),
-            (b"a1", b"* BAD syntax\r\n"),
-            (b"", b"* BAD syntax\r\n"),
-            (b"* STARTTLS", b"* BAD syntax\r\n"),
-            (b"+ STARTTLS", b"* BAD syntax\r\n"),
-            (b" STARTTLS", b"* BAD syntax\r\n"),
-            (b'a"b STARTTLS', b"* BAD syntax\r\n"),
-            (b"a\xe91 STARTTLS", b"* BAD syntax\r\n"),
-        ):
+        for tag in (b".", b"a1", b"A0001", b"-"):
             driver = server(imap)
-            self.assertEqual(said(driver, line + b"\r\n"), answer, line)
-            self.assertIsNone(driver.error)
-
-    def test_aClientThatLeavesIsLetGo(self) -> None:
-        """
-        LOGOUT ends the connection, and nobody regards that as an attack.
-        """
-        driver = server(imap)
-        answer = said(driver, b"a LOGOUT\r\n")
-        self.assertEqual(answer, b"* BYE tunnel.example.net\r\na OK done\r\n")
-        self.assertFailed(driver, Quit)
-
-    def test_aLiteralEndsTheConnection(self) -> None:
-        """
-        What follows it is no command, and must not be read as one.
-        """
-        for line in (b"a LOGIN {4}", b"a LOGIN {4+}", b"a STARTTLS {8+}", b"a X ~{8}"):
-            driver = server(imap)
-            answer = said(driver, line + b"\r\nb STARTTLS\r\n")
-            self.assertEqual(answer, b"a BAD literals not accepted before STARTTLS\r\n")
-            self.assertFailed(driver, Malformed)
-
-    def test_threeSyntaxErrorsEndTheConnection(self) -> None:
-        """
-        And the client is told.
-        """
-        driver = server(imap)
-        answer = said(driver, b"\r\n\r\n\r\n")
-        self.assertEqual(answer, b"* BAD syntax\r\n" * 2 + b"* BYE too many errors\r\n")
-        self.assertFailed(driver, TooManyErrors)
+            answer = said(driver, tag + b" STARTTLS\r\n")
+            self.assertEqual(answer, tag + b" OK Begin TLS negotiation now\r\n")
 
 
-class BackendTests(Assertions, SynchronousTestCase):
+class BackendTests(SynchronousTestCase):
     """
     Mode -s, behind the switch.
     """
-
-    dialect = imap
 
     def meet(self, *options: str) -> Driver:
         """
@@ -239,24 +191,6 @@ class BackendTests(Assertions, SynchronousTestCase):
         driver.plain.feed(BACKEND)
         self.assertEqual(driver.stage, "relay")
         return driver
-
-    def test_backendsThatCannotBeServed(self) -> None:
-        """
-        Nothing of what they say reaches the client.
-        """
-        for greeting in (b"* PREAUTH hi\r\n", b"* BYE full\r\n", b"* OKAY\r\n", b"220 mx\r\n"):
-            driver = inside(server(imap), SERVER)
-            driver.plain.feed(greeting)
-            self.assertIsInstance(driver.error, BackendRefused)
-            self.assertEqual(driver.network.written, b"")
-
-    def test_aLongGreetingIsSwallowed(self) -> None:
-        """
-        A list of capabilities can be long.
-        """
-        driver = inside(server(imap), SERVER)
-        driver.plain.feed(b"* OK [CAPABILITY " + b"X" * 5000 + b"] ready\r\n")
-        self.assertEqual(driver.stage, "relay")
 
     def exchange(self, driver: Driver, asked: bytes, answered: bytes) -> bytes:
         """

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.roles import ClientRules, ServerRules, client, inside, said, server
 from tlstunnel.errors import (
     Malformed,
     Oversize,
@@ -18,6 +17,8 @@ from tlstunnel.errors import (
     TunnelError,
 )
 from tlstunnel.protocols.irc import irc, parse
+from tlstunnel.testing.conformance import ClientConformance, ServerConformance
+from tlstunnel.testing.dialogues import client, inside, server
 
 GO = b":irc.example.org 670 * :STARTTLS successful, proceed with TLS handshake\r\n"
 CLIENT = [
@@ -33,48 +34,40 @@ SERVER = [
 ]
 
 
-class ClientTests(ClientRules, SynchronousTestCase):
+class ClientTests(ClientConformance, SynchronousTestCase):
     """
     Mode -c.
     """
 
     dialect = irc
-    clientDialogue = CLIENT
+    dialogue = CLIENT
     silent = False
-
-    def test_answers(self) -> None:
-        """
-        Nothing but numeric 670 will do.
-        """
-        for answer, error in (
-            (GO, None),
-            (b"670\n", None),
-            (b"@time=12 :x 670 me :go\r\n", None),
-            (b":x notice a\r\n" * 100 + b":x 670 me :go\r\n", None),
-            (b":x 691 * :not now\r\n", Refused),
-            (b":x 421 * STARTTLS :Unknown command\r\n", Refused),
-            (b":x 451 * :register first\r\n", Refused),
-            (b"ERROR :Closing Link\r\n", Refused),
-            (b"PING :cookie\r\n", Refused),
-            (b":x 6700 * :go\r\n", Malformed),
-            (b":x 67 * :go\r\n", Malformed),
-            (b":670 * :go\r\n", Malformed),
-            (b":x :670 go\r\n", Malformed),
-            (b" 670 * :go\r\n", Malformed),
-            (b"220 mx ESMTP\r\n", Refused),
-            (b"+OK ready\r\n", Malformed),
-            (b"\r\n", Malformed),
-            (b"NOTICE a\rb\r\n", Malformed),
-            (b"NOTICE a\0b\r\n", Malformed),
-            (b"NOTICE a\r\n" * 129, Oversize),
-            (b"NOTICE " + b"x" * 2048 + b"\r\n", Oversize),
-        ):
-            driver = client(irc)
-            driver.network.feed(answer)
-            if error is None:
-                self.assertSwitched(driver)
-            else:
-                self.assertFailed(driver, error)
+    variants = [
+        (2, GO),
+        (2, b"670\n"),
+        (2, b"@time=12 :x 670 me :go\r\n"),
+        (2, b":x notice a\r\n" * 100 + b":x 670 me :go\r\n"),
+    ]
+    failures = [
+        (2, b":x 691 * :not now\r\n", Refused),
+        (2, b":x 421 * STARTTLS :Unknown command\r\n", Refused),
+        (2, b":x 451 * :register first\r\n", Refused),
+        (2, b"ERROR :Closing Link\r\n", Refused),
+        (2, b"PING :cookie\r\n", Refused),
+        (2, b":x 6700 * :go\r\n", Malformed),
+        (2, b":x 67 * :go\r\n", Malformed),
+        (2, b":670 * :go\r\n", Malformed),
+        (2, b":x :670 go\r\n", Malformed),
+        (2, b" 670 * :go\r\n", Malformed),
+        (2, b"220 mx ESMTP\r\n", Refused),
+        (2, b"+OK ready\r\n", Malformed),
+        (2, b"\r\n", Malformed),
+        (2, b"NOTICE a\rb\r\n", Malformed),
+        (2, b"NOTICE a\0b\r\n", Malformed),
+        (2, b"NOTICE a\r\n" * 129, Oversize),
+        (2, b"NOTICE " + b"x" * 2048 + b"\r\n", Oversize),
+    ]
+    endless = [(1, b":x NOTICE * :***\r\n"), (2, b":x NOTICE * :***\r\n")]
 
     def test_noticesMayComeFirstInsideTLS(self) -> None:
         """
@@ -98,68 +91,47 @@ class ClientTests(ClientRules, SynchronousTestCase):
             self.assertIsInstance(driver.error, TunnelError)
 
 
-class ServerTests(ServerRules, SynchronousTestCase):
+START = b":tunnel.example.net "
+UNREGISTERED = START + b"451 * :STARTTLS first\r\n"
+UNKNOWN = START + b"421 * :Unknown command\r\n"
+
+
+class ServerTests(ServerConformance, SynchronousTestCase):
     """
-    Mode -s, up to the switch.
+    Mode -s.
     """
 
     dialect = irc
-    serverDialogue = SERVER
-    needsTLS = b"PASS secret\r\n"
-
-    def test_answers(self) -> None:
-        """
-        The table of what is answered to what.
-        """
-        start = b":tunnel.example.net "
-        unregistered = start + b"451 * :STARTTLS first\r\n"
-        unknown = start + b"421 * :Unknown command\r\n"
-        for line, answer in (
-            (b"starttls", start + b"670 * :STARTTLS successful, proceed with TLS handshake\r\n"),
-            (
-                b":me STARTTLS ",
-                start + b"670 * :STARTTLS successful, proceed with TLS handshake\r\n",
-            ),
-            (b"STARTTLS now", unknown),
-            (b"cap ls", start + b"CAP * LS :tls\r\n"),
-            (b"CAP REQ :tls", start + b"CAP * NAK :tls\r\n"),
-            (b"CAP REQ :sasl -batch", start + b"CAP * NAK :sasl -batch\r\n"),
-            (b"CAP REQ :\x1b[31m", unknown),
-            (b"CAP REQ", unknown),
-            (b"CAP LIST", unknown),
-            (b"CAP END", b""),
-            (b"", b""),
-            (b"  ", b""),
-            (b"PING x", start + b"PONG tunnel.example.net :x\r\n"),
-            (b"PING :x y", start + b"PONG tunnel.example.net :x y\r\n"),
-            (b"PASS x", unregistered),
-            (b"NICK x", unregistered),
-            (b"USER x 0 * :x", unregistered),
-            (b"JOIN #x", unknown),
-            (b"PRIVMSG x :y", unknown),
-            (b"\xff\xfe", unknown),
-        ):
-            driver = server(irc)
-            self.assertEqual(said(driver, line + b"\r\n"), answer, line)
-            self.assertIsNone(driver.error)
-
-    def test_aClientThatLeavesIsLetGo(self) -> None:
-        """
-        QUIT ends the connection, and nobody regards that as an attack.
-        """
-        driver = server(irc)
-        self.assertEqual(said(driver, b"QUIT :bye\r\n"), b"ERROR :bye\r\n")
-        self.assertFailed(driver, Quit)
-
-    def test_threeSyntaxErrorsEndTheConnection(self) -> None:
-        """
-        And the client is told.
-        """
-        driver = server(irc)
-        answer = said(driver, b"A\r\nB\r\nC\r\n")
-        unknown = b":tunnel.example.net 421 * :Unknown command\r\n"
-        self.assertEqual(answer, unknown * 2 + b"ERROR :too many errors\r\n")
-        self.assertFailed(driver, TooManyErrors)
+    dialogue = SERVER
+    variants = [(2, b"starttls\n"), (2, b":me STARTTLS \r\n"), (0, b"cap ls\n")]
+    answers = {
+        b"cap ls\r\n": START + b"CAP * LS :tls\r\n",
+        b"CAP REQ :tls\r\n": START + b"CAP * NAK :tls\r\n",
+        b"CAP REQ :sasl -batch\r\n": START + b"CAP * NAK :sasl -batch\r\n",
+        b"CAP REQ :\x1b[31m\r\n": UNKNOWN,
+        b"CAP REQ\r\n": UNKNOWN,
+        b"CAP LIST\r\n": UNKNOWN,
+        b"CAP END\r\n": b"",
+        b"\r\n": b"",
+        b"  \r\n": b"",
+        b"PING x\r\n": START + b"PONG tunnel.example.net :x\r\n",
+        b"PING :x y\r\n": START + b"PONG tunnel.example.net :x y\r\n",
+        b"STARTTLS now\r\n": UNKNOWN,
+        b"\xff\xfe\r\n": UNKNOWN,
+    }
+    needsTLS = {
+        b"PASS x\r\n": UNREGISTERED,
+        b"NICK x\r\n": UNREGISTERED,
+        b"USER x 0 * :x\r\n": UNREGISTERED,
+        b"PASS x\r\nNICK y\r\n": UNREGISTERED * 2,
+        b"JOIN #x\r\n": UNKNOWN,
+        b"PRIVMSG x :y\r\n": UNKNOWN,
+    }
+    farewells = [
+        (b"QUIT :bye\r\n", b"ERROR :bye\r\n", Quit),
+        (b"A\r\nB\r\nC\r\n", UNKNOWN * 2 + b"ERROR :too many errors\r\n", TooManyErrors),
+    ]
+    endless = [(0, b"PING x\r\n"), (0, b"\r\n"), (0, b"CAP END\r\n")]
 
     def test_theBackendMaySpeakFirst(self) -> None:
         """

@@ -8,18 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.roles import ClientRules, ServerRules, client, said, server
 from tlstunnel.errors import (
-    ForeignProtocol,
     Malformed,
     Oversize,
-    PlaintextAfterStartTLS,
     Quit,
     Refused,
     TooManyErrors,
     TunnelError,
 )
 from tlstunnel.protocols.ldap import START_TLS, ldap
+from tlstunnel.testing.conformance import ClientConformance, ServerConformance
+from tlstunnel.testing.dialogues import client, said, server
 
 REQUEST = bytes.fromhex("301d020101 7718 8016") + START_TLS
 SUCCESS = bytes.fromhex("300c020101 7807 0a0100 0400 0400")
@@ -119,35 +118,15 @@ REQUESTS = {
 }
 
 
-class ClientTests(ClientRules, SynchronousTestCase):
+class ClientTests(ClientConformance, SynchronousTestCase):
     """
     The client role.
     """
 
     dialect = ldap
-    clientDialogue = [("C", REQUEST), ("S", SUCCESS)]
-
-    def test_successInEveryFormOfBER(self) -> None:
-        """
-        Fixed bytes would not do.
-        """
-        for what, response in SUCCESSES.items():
-            driver = client(ldap)
-            driver.network.feed(response)
-            self.assertEqual(driver.stage, "switched", f"{what}: {driver.error}")
-
-    def test_everythingElseFails(self) -> None:
-        """
-        The app gets nothing of it.
-        """
-        for what, (response, error) in FAILURES.items():
-            driver = client(ldap)
-            driver.network.feed(response)
-            self.assertIs(type(driver.error), error, f"{what}: {driver.error}")
-            self.assertEqual(driver.network.written, REQUEST)
-            self.assertFalse(driver.network.isTLS)
-            self.assertEqual(driver.plain.written, b"")
-            self.assertTrue(driver.plain.lost)
+    dialogue = [("C", REQUEST), ("S", SUCCESS)]
+    variants = [(1, response) for response in SUCCESSES.values()]
+    failures = [(1, *failure) for failure in FAILURES.values()]
 
     def test_theReasonIsNamedAndQuoted(self) -> None:
         """
@@ -171,15 +150,44 @@ class ClientTests(ClientRules, SynchronousTestCase):
             self.assertIsInstance(driver.error, TunnelError | None)
 
 
-class ServerTests(ServerRules, SynchronousTestCase):
+BIND_REFUSED = bytes.fromhex("300c02010161070a010d04000400")
+
+
+class ServerTests(ServerConformance, SynchronousTestCase):
     """
     The server role.
     """
 
     dialect = ldap
-    # The client speaks first.
-    serverDialogue = [("S", b""), ("C", REQUEST), ("S", SUCCESS)]
-    needsTLS = BIND
+    dialogue = [("C", REQUEST), ("S", SUCCESS)]
+    variants = [(0, ber(0x30, REQUEST[2:] + ber(0xA0, b"x"))), (0, ber(0x30, REQUEST[2:], 3))]
+    answers = {ABANDON: b""}
+    needsTLS = {
+        BIND: BIND_REFUSED,
+        BIND + BIND: BIND_REFUSED * 2,
+        **{
+            ber(0x30, ber(0x02, b"\x05") + ber(request, b"secret")): ber(
+                0x30, ber(0x02, b"\x05") + ber(response, bytes.fromhex("0a010d 0400 0400"))
+            )
+            for request, response in REQUESTS.values()
+        },
+    }
+    farewells = [
+        (UNBIND, b"", Quit),
+        (BIND * 10, BIND_REFUSED * 10, TooManyErrors),
+        (SUCCESS, b"", Malformed),
+        (ber(0x30, ber(0x02, b"\x01") + ber(0x7E, b"")), b"", Malformed),
+        (ber(0x30, ber(0x02, b"\0") + ber(0x60, b"")), b"", Malformed),
+        (ber(0x30, ber(0x60, b"")), b"", Malformed),
+        (ber(0x30, ber(0x02, b"\x01") + ber(0x77, b"")), b"", Malformed),
+        (ber(0x30, ber(0x02, b"\x01") + ber(0x77, ber(0x81, b"x"))), b"", Malformed),
+        (bytes.fromhex("3080") + REQUEST[2:] + bytes(2), b"", Malformed),
+        (b"EHLO client.example.org\r\n", b"", Malformed),
+        (bytes.fromhex("30821001"), b"", Oversize),
+        (bytes.fromhex("3083001001"), b"", Oversize),
+        (bytes.fromhex("3084ffffffff"), b"", Oversize),
+    ]
+    endless = [(0, ABANDON)]
 
     def test_theMessageIDIsRepeated(self) -> None:
         """
@@ -193,13 +201,6 @@ class ServerTests(ServerRules, SynchronousTestCase):
                 expected = ber(0x30, ber(0x02, messageID) + SUCCESS[5:])
                 self.assertEqual(written, expected)
                 self.assertEqual(driver.stage, "switched")
-
-    def test_aRequestWithControlsIsServed(self) -> None:
-        """
-        They are ignored.
-        """
-        driver = server(ldap)
-        self.assertEqual(said(driver, ber(0x30, REQUEST[2:] + ber(0xA0, b"x"))), SUCCESS)
 
     def test_everyOtherRequestNeedsConfidentiality(self) -> None:
         """
@@ -227,84 +228,6 @@ class ServerTests(ServerRules, SynchronousTestCase):
             written = said(driver, ber(0x30, ber(0x02, b"\x09") + ber(0x77, content)))
             self.assertEqual(written, bytes.fromhex("300c020109 7807 0a010d 0400 0400"))
             self.assertEqual(driver.stage, "clear")
-
-    def test_aBindIsRefusedInThisForm(self) -> None:
-        """
-        Byte for byte.
-        """
-        expected = bytes.fromhex("300c02010161070a010d04000400")
-        self.assertEqual(said(server(ldap), BIND), expected)
-
-    def test_aBindBeforeTheRequestIsNotAnInjection(self) -> None:
-        """
-        Its refusal and the success come in one segment, too; a bind behind it is one.
-        """
-        refusal = bytes.fromhex("300c02010161070a010d04000400")
-        driver = server(ldap)
-        self.assertEqual(said(driver, BIND + REQUEST), refusal + SUCCESS)
-        self.assertEqual(driver.stage, "switched")
-        driver = server(ldap)
-        self.assertEqual(said(driver, REQUEST + BIND), b"")
-        self.assertIsInstance(driver.error, PlaintextAfterStartTLS)
-
-    def test_unbindEndsAndAbandonIsIgnored(self) -> None:
-        """
-        Neither has a response.
-        """
-        driver = server(ldap)
-        self.assertEqual(said(driver, ABANDON), b"")
-        self.assertIsNone(driver.error)
-        self.assertEqual(said(driver, UNBIND), b"")
-        self.assertIsInstance(driver.error, Quit)
-
-    def test_whatIsNoRequestEnds(self) -> None:
-        """
-        Responses, tags that nobody knows, requests without a number, and all that is not BER.
-        """
-        for what, data in {
-            "a response": SUCCESS,
-            "an unknown operation": ber(0x30, ber(0x02, b"\x01") + ber(0x7E, b"")),
-            "message id 0": ber(0x30, ber(0x02, b"\0") + ber(0x60, b"")),
-            "no message id": ber(0x30, ber(0x60, b"")),
-            "an extended request without a name": ber(0x30, ber(0x02, b"\x01") + ber(0x77, b"")),
-            "an extended request with another part first": ber(
-                0x30, ber(0x02, b"\x01") + ber(0x77, ber(0x81, b"x"))
-            ),
-            "an indefinite length": bytes.fromhex("3080") + REQUEST[2:] + bytes(2),
-            "a text protocol": b"EHLO client.example.org\r\n",
-        }.items():
-            driver = server(ldap)
-            self.assertEqual(said(driver, data), b"", what)
-            self.assertIs(type(driver.error), Malformed, what)
-
-    def test_tooMuchIsNotRead(self) -> None:
-        """
-        In one message, which ends the connection at its length, or in many.
-        """
-        for size in ("30821001", "3083001001", "3084ffffffff"):
-            driver = server(ldap)
-            self.assertEqual(said(driver, bytes.fromhex(size)), b"")
-            self.assertIsInstance(driver.error, Oversize)
-        driver = server(ldap)
-        driver.network.feed(ABANDON * 600)
-        self.assertIsInstance(driver.error, Oversize)
-
-    def test_itGivesUpAfterSomeRequests(self) -> None:
-        """
-        Ten are refused.
-        """
-        driver = server(ldap)
-        self.assertEqual(len(said(driver, BIND * 12)), 10 * 14)
-        self.assertIsInstance(driver.error, TooManyErrors)
-
-    def test_foreignProtocolsAreNamed(self) -> None:
-        """
-        For the log.
-        """
-        for first in (b"\x16\x03\x01\x02", b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-x\r\n"):
-            driver = server(ldap)
-            self.assertEqual(said(driver, first), b"")
-            self.assertIsInstance(driver.error, ForeignProtocol)
 
     @given(st.binary(max_size=300))
     def test_nothingElseIsTakenForARequest(self, data: bytes) -> None:

@@ -11,21 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.roles import client, filtered, said, server, split
 from tlstunnel.errors import (
     BackendRefused,
-    Closed,
     ForeignProtocol,
     Malformed,
     NotOffered,
     Oversize,
     PlaintextAfterStartTLS,
     Refused,
-    ServerSpokeFirst,
     TunnelError,
 )
 from tlstunnel.protocols.mysql import Announced, mysql
 from tlstunnel.protocols.mysqlpackets import Greeting, Renumbered, Verdict
+from tlstunnel.testing.conformance import ClientConformance, ServerConformance
+from tlstunnel.testing.dialogues import client, filtered, said, server, split
 from tlstunnel.testing.memory import Driver
 
 SSL = 1 << 11
@@ -165,6 +164,45 @@ class GreetingTests(SynchronousTestCase):
         self.assertEqual(Greeting.parse(greeting.payload()), greeting)
 
 
+NO_TLS = replace(Greeting.parse(MYSQL), capabilities=SSL).payload()
+
+
+class ClientRules(ClientConformance, SynchronousTestCase):
+    """
+    The client role: the rules.
+    """
+
+    dialect = mysql
+    dialogue = [
+        ("S", packet(0, MYSQL)),
+        ("T", packet(0, cleared(MYSQL))),
+        ("A", packet(1, LOGIN)),
+        ("C", REQUEST),
+    ]
+    inside = [
+        ("C", packet(2, withFlags(LOGIN, SSL))),
+        ("S", packet(3, OK)),
+        ("T", packet(2, OK)),
+    ]
+    early = packet(7, b"x" * 100)
+    earlySent = packet(8, b"x" * 100)
+    appTLS = Malformed
+    variants = [
+        (0, packet(0, MYSQL[:-1])),
+        (0, packet(0, MYSQL.replace(bytes(10), b"0123456789"))),
+        (2, packet(1, LOGIN[:9] + b"x" * 23 + LOGIN[32:])),
+    ]
+    failures = [
+        (0, packet(0, cleared(MYSQL)), NotOffered),
+        (0, packet(0, TOO_MANY), Refused),
+        (0, packet(0, b"\xff"), Refused),
+        (0, packet(0, NO_TLS), Refused),
+        (0, packet(1, MYSQL), Malformed),
+        (0, b"\xff\xff\xff\0", Oversize),
+        *((0, packet(0, each), Malformed) for each in IMPOSSIBLE.values()),
+    ]
+
+
 class ClientTests(SynchronousTestCase):
     """
     The client role.
@@ -237,17 +275,6 @@ class ClientTests(SynchronousTestCase):
         driver.handshake()
         self.assertEqual(driver.network.written, packet(2, withFlags(mariadb, SSL)))
 
-    def test_whatIsReservedIsNotAnnounced(self) -> None:
-        """
-        And the login agrees with what is.
-        """
-        driver = client(mysql)
-        driver.network.feed(packet(0, MYSQL))
-        driver.plain.feed(packet(1, LOGIN[:9] + b"x" * 23 + LOGIN[32:]))
-        self.assertEqual(driver.network.takeWritten(), REQUEST)
-        driver.handshake()
-        self.assertEqual(driver.network.written, packet(2, withFlags(LOGIN, SSL)))
-
     def test_aLoginOfAnyLengthIsNotTakenForTLS(self) -> None:
         """
         A length of 790 looks like the start of a TLS record.
@@ -257,52 +284,6 @@ class ClientTests(SynchronousTestCase):
         driver = self.switched(login)
         driver.handshake()
         self.assertEqual(driver.network.written, packet(2, withFlags(login, SSL)))
-
-    def test_segmentsDoNotMatter(self) -> None:
-        """
-        Neither the server's nor the app's, before the switch and after it.
-        """
-        for greeting in split(packet(0, MYSQL)):
-            driver = client(mysql)
-            for piece in greeting:
-                driver.network.feed(piece)
-            self.assertEqual(driver.plain.written, packet(0, cleared(MYSQL)))
-        for login in split(packet(1, LOGIN)):
-            driver = client(mysql)
-            driver.network.feed(packet(0, MYSQL))
-            for piece in login:
-                driver.plain.feed(piece)
-            self.assertEqual(driver.network.takeWritten(), REQUEST)
-            driver.handshake()
-            self.assertEqual(driver.network.written, packet(2, withFlags(LOGIN, SSL)))
-
-    def test_aServerWithoutTLSGetsNothing(self) -> None:
-        """
-        Nor does the app: not even the greeting.
-        """
-        for greeting, error in (
-            (cleared(MYSQL), NotOffered),
-            (TOO_MANY, Refused),
-            (b"\xff", Refused),
-            (replace(Greeting.parse(MYSQL), capabilities=SSL).payload(), Refused),
-            *((each, Malformed) for each in IMPOSSIBLE.values()),
-        ):
-            driver = client(mysql)
-            driver.network.feed(packet(0, greeting))
-            self.assertIs(type(driver.error), error, greeting)
-            self.assertEqual(driver.plain.written + driver.network.written, b"")
-            self.assertTrue(driver.plain.lost)
-
-    def test_aGreetingHasTheNumberZeroAndALimit(self) -> None:
-        """
-        A claimed length is believed only up to 4 KiB.
-        """
-        driver = client(mysql)
-        driver.network.feed(packet(1, MYSQL))
-        self.assertIsInstance(driver.error, Malformed)
-        driver = client(mysql)
-        driver.network.feed(b"\xff\xff\xff\0")
-        self.assertIsInstance(driver.error, Oversize)
 
     def test_nothingMayFollowTheGreeting(self) -> None:
         """
@@ -345,34 +326,6 @@ class ClientTests(SynchronousTestCase):
             self.assertIsInstance(driver.error, Malformed)
             self.assertEqual(driver.network.written, b"")
 
-    def test_theEndIsAFailureInEveryState(self) -> None:
-        """
-        Of the server in its greeting, and of the app in its login.
-        """
-        for length in range(len(packet(0, MYSQL))):
-            driver = client(mysql)
-            driver.network.feed(packet(0, MYSQL)[:length])
-            driver.network.end()
-            self.assertIsInstance(driver.error, Closed)
-            self.assertEqual(driver.plain.written, b"")
-        for length in range(len(packet(1, LOGIN))):
-            driver = client(mysql)
-            driver.network.feed(packet(0, MYSQL))
-            driver.plain.feed(packet(1, LOGIN)[:length])
-            driver.plain.end()
-            self.assertIsInstance(driver.error, Closed)
-            self.assertEqual(driver.network.written, b"")
-
-    def test_aServerThatSpeaksFirstInsideTLSIsCutOff(self) -> None:
-        """
-        It waits for the login.
-        """
-        driver = self.switched()
-        driver.network.completeHandshake()
-        driver.network.feed(packet(2, OK))
-        self.assertIsInstance(driver.error, ServerSpokeFirst)
-        self.assertEqual(driver.plain.written + driver.network.written, b"")
-
     @given(st.binary(max_size=200))
     def test_noOtherBytesAreTakenForAGreeting(self, data: bytes) -> None:
         """
@@ -383,6 +336,48 @@ class ClientTests(SynchronousTestCase):
             driver.network.feed(stream)
             self.assertIsInstance(driver.error, TunnelError | None)
             self.assertEqual(driver.network.written, b"")
+
+
+REQUIRED = packet(2, b"\xff\x57\x0c#HY000TLS required")
+OLD = struct.pack("<I", CAPABILITIES & ~(1 << 9)) + LOGIN[4:]
+
+
+class ServerRules(ServerConformance, SynchronousTestCase):
+    """
+    The server role: the rules.
+    """
+
+    dialect = mysql
+    dialogue = [("B", packet(0, cleared(MYSQL))), ("S", packet(0, MYSQL)), ("C", REQUEST)]
+    inside = [
+        ("C", packet(2, withFlags(LOGIN, SSL))),
+        ("T", packet(1, LOGIN)),
+        ("B", packet(2, OK)),
+        ("S", packet(3, OK)),
+    ]
+    tlsMayFollow = True
+    variants = [(0, packet(0, MYSQL)), (0, packet(0, cleared(MYSQL)[:-1]))]
+    needsTLS = {
+        packet(1, LOGIN): REQUIRED,
+        packet(1, withFlags(LOGIN, SSL)): REQUIRED,
+        packet(1, LOGIN[:32]): REQUIRED,
+    }
+    farewells = [
+        (packet(1, LOGIN[:31]), b"", Malformed),
+        (packet(1, b""), b"", Malformed),
+        (packet(1, OLD), b"", Malformed),
+        (packet(1, b"\x8d\xa6\0\0\0"), b"", Malformed),
+        (packet(0, LOGIN), b"", Malformed),
+        (packet(2, LOGIN), b"", Malformed),
+        (b"\xff\xff\xff\x01", b"", Oversize),
+        (b"\xff\xff\xff\x02", b"", Malformed),
+        (b"\x00\x10\x00\x01", b"", Oversize),
+    ]
+    failures = [
+        (0, packet(0, TOO_MANY), BackendRefused),
+        (0, packet(0, replace(Greeting.parse(MYSQL), capabilities=0).payload()), BackendRefused),
+        (0, packet(0, MYSQL[:30]), Malformed),
+    ]
 
 
 class ServerTests(SynchronousTestCase):
@@ -440,68 +435,14 @@ class ServerTests(SynchronousTestCase):
             self.assertEqual(driver.stage, "switched")
             self.assertEqual(driver.network.pendingInput(100), hello)
 
-    def test_theBackendsSegmentsDoNotMatter(self) -> None:
+    def test_foreignProtocolsAreNamed(self) -> None:
         """
-        Its greeting is whole before the client sees anything.
+        Also a TLS record of such a length that it has the number 1.
         """
-        for pieces in split(packet(0, MARIADB)):
-            driver = server(mysql)
-            for piece in pieces:
-                self.assertEqual(driver.network.written, b"")
-                driver.plain.feed(piece)
-            self.assertEqual(driver.network.written, packet(0, MARIADB))
-
-    def test_aLoginInClearGetsAnError(self) -> None:
-        """
-        And reaches nobody: with or without the flag, or a request without it.
-        """
-        for wrong in (LOGIN, withFlags(LOGIN, SSL), LOGIN[:32]):
-            for pieces in ((packet(1, wrong),), *split(packet(1, wrong))):
-                driver = self.greeted()
-                for piece in pieces:
-                    driver.network.feed(piece)
-                self.assertEqual(driver.network.written[3:13], b"\x02\xff\x57\x0c#HY000")
-                self.assertIsInstance(driver.error, Refused)
-                self.assertEqual(driver.plain.written, b"")
-
-    def test_everythingElseGetsNoAnswer(self) -> None:
-        """
-        Packets that are short, old, long or out of order, and other protocols.
-        """
-        old = struct.pack("<I", CAPABILITIES & ~(1 << 9)) + LOGIN[4:]
-        for wrong, error in (
-            (packet(1, LOGIN[:31]), Malformed),
-            (packet(1, b""), Malformed),
-            (packet(1, old), Malformed),
-            (packet(1, b"\x8d\xa6\0\0\0"), Malformed),
-            (packet(0, LOGIN), Malformed),
-            (packet(2, LOGIN), Malformed),
-            (b"\xff\xff\xff\x01", Oversize),
-            (b"\xff\xff\xff\x02", Malformed),
-            (b"\x00\x10\x00\x01", Oversize),
-            (b"GET / HTTP/1.1\r\n\r\n", ForeignProtocol),
-            (b"SSH-2.0-OpenSSH_9.2\r\n", ForeignProtocol),
-            (b"\x16\x03\x01\x02\x00\x01", ForeignProtocol),
-            (b"\x16\x03\x01\x01\x00\x01", ForeignProtocol),
-        ):
+        for wrong in (b"SSH-2.0-OpenSSH_9.2\r\n", b"\x16\x03\x01\x01\x00\x01"):
             driver = self.greeted()
             self.assertEqual(said(driver, wrong), b"", wrong)
-            self.assertIs(type(driver.error), error, wrong)
-            self.assertEqual(driver.plain.written, b"")
-
-    def test_aBackendThatRefusesIsNotQuoted(self) -> None:
-        """
-        The client gets no greeting, and no words.
-        """
-        for greeting, error in (
-            (TOO_MANY, BackendRefused),
-            (replace(Greeting.parse(MYSQL), capabilities=0).payload(), BackendRefused),
-            (MYSQL[:30], Malformed),
-        ):
-            driver = server(mysql)
-            driver.plain.feed(packet(0, greeting))
-            self.assertIs(type(driver.error), error)
-            self.assertEqual(driver.network.written, b"")
+            self.assertIs(type(driver.error), ForeignProtocol, wrong)
 
     def test_theLoginHasToBeTheOneAnnounced(self) -> None:
         """
@@ -523,23 +464,6 @@ class ServerTests(SynchronousTestCase):
             self.assertIsInstance(driver.error, Malformed)
             self.assertEqual(driver.plain.written, b"")
             self.assertEqual(driver.network.lost, "aborted")
-
-    def test_theEndIsAFailureInEveryState(self) -> None:
-        """
-        Of the backend in its greeting, and of the client in its request.
-        """
-        for length in range(len(packet(0, MYSQL))):
-            driver = server(mysql)
-            driver.plain.feed(packet(0, MYSQL)[:length])
-            driver.plain.end()
-            self.assertIsInstance(driver.error, Closed)
-            self.assertEqual(driver.network.written, b"")
-        for length in range(len(REQUEST)):
-            driver = self.greeted()
-            driver.network.feed(REQUEST[:length])
-            driver.network.end()
-            self.assertIsInstance(driver.error, Closed)
-            self.assertEqual(driver.plain.written, b"")
 
     def test_halfALoginIsForNobody(self) -> None:
         """

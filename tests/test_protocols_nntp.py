@@ -8,17 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.roles import (
-    ClientRules,
-    ServerRules,
-    client,
-    filtered,
-    inside,
-    missingLines,
-    said,
-    server,
-    split,
-)
 from tlstunnel.errors import (
     BackendRefused,
     Malformed,
@@ -31,6 +20,8 @@ from tlstunnel.errors import (
 )
 from tlstunnel.protocols.hiding import Commands
 from tlstunnel.protocols.nntp import Capabilities, nntp
+from tlstunnel.testing.conformance import ClientConformance, ServerConformance
+from tlstunnel.testing.dialogues import client, filtered, inside, missingLines, said, server, split
 from tlstunnel.testing.memory import Driver
 
 GREETING = b"200 news.example.org InterNetNews NNRP server ready\r\n"
@@ -46,67 +37,39 @@ OFFER = b"101 list\r\nVERSION 2\r\nSTARTTLS\r\nREADER\r\n.\r\n"
 HIDDEN = b"101 list\r\nVERSION 2\r\nREADER\r\n.\r\n"
 
 
-class ClientTests(ClientRules, SynchronousTestCase):
+class ClientTests(ClientConformance, SynchronousTestCase):
     """
     Mode -c.
     """
 
     dialect = nntp
-    clientDialogue = CLIENT
-    greeting = b"200 server.example.org ready\r\n"
-
-    def test_greetings(self) -> None:
-        """
-        With and without the right to post.
-        """
-        for greeting, error in (
-            (b"200\r\n", None),
-            (b"201 no posting\n", None),
-            (b"400 later\r\n", Temporary),
-            (b"502 never\r\n", Refused),
-            (b"202 what\r\n", Refused),
-            (b"382 go\r\n", Refused),
-            (b"200-hello\r\n200 hello\r\n", Malformed),
-            (b"2000 hello\r\n", Malformed),
-            (b"20 hello\r\n", Malformed),
-            (b" 200 hello\r\n", Malformed),
-            (b"2\xb20 hello\r\n", Malformed),
-            (b"+OK\r\n", Malformed),
-            (b"\r\n", Malformed),
-            (b"200 a\rb\r\n", Malformed),
-            (b"200 " + b"x" * 2048 + b"\r\n", Oversize),
-        ):
-            driver = client(nntp)
-            driver.network.feed(greeting)
-            if error is None:
-                self.assertEqual(driver.network.written, b"STARTTLS\r\n", greeting)
-            else:
-                self.assertEqual(driver.network.written, b"", greeting)
-                self.assertFailed(driver, error)
-
-    def test_answers(self) -> None:
-        """
-        Nothing but 382 will do.
-        """
-        for answer, error in (
-            (b"382\r\n", None),
-            (b"480 who\r\n", Temporary),
-            (b"483 how\r\n", Temporary),
-            (b"500 what\r\n", Refused),
-            (b"501 what\r\n", Refused),
-            (b"502 no\r\n", Refused),
-            (b"580 cannot\r\n", Refused),
-            (b"200 hello\r\n", Refused),
-            (b"3820 go\r\n", Malformed),
-            (b"382-go\r\n", Malformed),
-        ):
-            driver = client(nntp)
-            driver.network.feed(GREETING)
-            driver.network.feed(answer)
-            if error is None:
-                self.assertSwitched(driver)
-            else:
-                self.assertFailed(driver, error)
+    dialogue = CLIENT
+    inside = [("T", b"200 server.example.org ready\r\n")]
+    variants = [(0, b"200\r\n"), (0, b"201 no posting\n"), (2, b"382\r\n")]
+    failures = [
+        (0, b"400 later\r\n", Temporary),
+        (0, b"502 never\r\n", Refused),
+        (0, b"202 what\r\n", Refused),
+        (0, b"382 go\r\n", Refused),
+        (0, b"200-hello\r\n200 hello\r\n", Malformed),
+        (0, b"2000 hello\r\n", Malformed),
+        (0, b"20 hello\r\n", Malformed),
+        (0, b" 200 hello\r\n", Malformed),
+        (0, b"2\xb20 hello\r\n", Malformed),
+        (0, b"+OK\r\n", Malformed),
+        (0, b"\r\n", Malformed),
+        (0, b"200 a\rb\r\n", Malformed),
+        (0, b"200 " + b"x" * 2048 + b"\r\n", Oversize),
+        (2, b"480 who\r\n", Temporary),
+        (2, b"483 how\r\n", Temporary),
+        (2, b"500 what\r\n", Refused),
+        (2, b"501 what\r\n", Refused),
+        (2, b"502 no\r\n", Refused),
+        (2, b"580 cannot\r\n", Refused),
+        (2, b"200 hello\r\n", Refused),
+        (2, b"3820 go\r\n", Malformed),
+        (2, b"382-go\r\n", Malformed),
+    ]
 
     def test_theLogSaysWhatMayHelp(self) -> None:
         """
@@ -138,10 +101,24 @@ class ClientTests(ClientRules, SynchronousTestCase):
         self.assertEqual(said(driver, b"201 nnrpd\r\n"), b"STARTTLS\r\n")
         driver.network.feed(b"382 go\r\n")
         self.assertSwitched(driver)
-        driver = client(nntp, "mode-reader")
-        driver.network.feed(GREETING)
-        driver.network.feed(b"502 no reading here\r\n")
-        self.assertFailed(driver, Refused)
+
+
+class ModeReaderTests(ClientConformance, SynchronousTestCase):
+    """
+    Mode -c, with the option that changes the mode first.
+    """
+
+    dialect = nntp
+    options = ("mode-reader",)
+    dialogue = [CLIENT[0], ("C", b"MODE READER\r\n"), ("S", b"201 nnrpd\r\n"), *CLIENT[1:]]
+    inside = ClientTests.inside
+    failures = [(2, b"502 no reading here\r\n", Refused), (2, b"401 x\r\n", Temporary)]
+
+
+class GarbageTests(SynchronousTestCase):
+    """
+    What is no consent.
+    """
 
     @settings(deadline=None)
     @given(st.binary(max_size=40))
@@ -158,56 +135,49 @@ class ClientTests(ClientRules, SynchronousTestCase):
             self.assertIsInstance(driver.error, TunnelError)
 
 
-class ServerTests(ServerRules, SynchronousTestCase):
+CAPABILITIES = b"101 Capability list:\r\nVERSION 2\r\nSTARTTLS\r\n.\r\n"
+WHAT = b"500 What?\r\n"
+
+
+class ServerTests(ServerConformance, SynchronousTestCase):
     """
     Mode -s, up to the switch.
     """
 
     dialect = nntp
-    serverDialogue = SERVER
-    backendGreeting = b"201 news.example.org ready\r\n"
-    needsTLS = b"AUTHINFO USER somebody\r\n"
-
-    def test_answers(self) -> None:
-        """
-        The table of what is answered to what.
-        """
-        capabilities = b"101 Capability list:\r\nVERSION 2\r\nSTARTTLS\r\n.\r\n"
-        refused = b"483 TLS required\r\n"
-        for line, answer in (
-            (b"capabilities", capabilities),
-            (b"CAPABILITIES AUTOUPDATE", capabilities),
-            (b"starttls", b"382 Continue with TLS negotiation\r\n"),
-            (b"STARTTLS now", b"501 Syntax: STARTTLS\r\n"),
-            (b"MODE READER", refused),
-            (b"authinfo user x", refused),
-            (b"GROUP x", refused),
-            (b"POST", refused),
-            (b"IHAVE <a@b>", refused),
-            (b"XOVER", refused),
-            (b"XYZZY", b"500 What?\r\n"),
-            (b"", b"500 What?\r\n"),
-        ):
-            driver = server(nntp)
-            self.assertEqual(said(driver, line + b"\r\n"), answer, line)
-            self.assertIsNone(driver.error)
-
-    def test_aClientThatLeavesIsLetGo(self) -> None:
-        """
-        QUIT ends the connection, and nobody regards that as an attack.
-        """
-        driver = server(nntp)
-        self.assertEqual(said(driver, b"QUIT\r\n"), b"205 bye\r\n")
-        self.assertFailed(driver, Quit)
-
-    def test_threeSyntaxErrorsEndTheConnection(self) -> None:
-        """
-        And the client is told.
-        """
-        driver = server(nntp)
-        answer = said(driver, b"A\r\nB\r\nC\r\n")
-        self.assertEqual(answer, b"500 What?\r\n" * 2 + b"400 too many errors\r\n")
-        self.assertFailed(driver, TooManyErrors)
+    dialogue = SERVER
+    inside = [("B", b"201 news.example.org ready\r\n")]
+    variants = [(3, b"starttls\n"), (3, b"STARTTLS \r\n"), (5, b"200\n")]
+    answers = {
+        b"capabilities\r\n": CAPABILITIES,
+        b"CAPABILITIES AUTOUPDATE\r\n": CAPABILITIES,
+        b"STARTTLS now\r\n": b"501 Syntax: STARTTLS\r\n",
+        b"XYZZY\r\n": WHAT,
+        b"\r\n": WHAT,
+    }
+    needsTLS = {
+        command + b"\r\n": b"483 TLS required\r\n"
+        for command in (
+            b"MODE READER",
+            b"authinfo user x",
+            b"AUTHINFO PASS y",
+            b"GROUP x",
+            b"POST",
+            b"IHAVE <a@b>",
+            b"XOVER",
+        )
+    }
+    farewells = [
+        (b"QUIT\r\n", b"205 bye\r\n", Quit),
+        (b"A\r\nB\r\nC\r\n", WHAT * 2 + b"400 too many errors\r\n", TooManyErrors),
+    ]
+    failures = [
+        (5, b"400 busy\r\n", BackendRefused),
+        (5, b"502 no\r\n", BackendRefused),
+        (5, b"220 mx\r\n", BackendRefused),
+        (5, b"+OK\r\n", Malformed),
+    ]
+    endless = [(1, b"CAPABILITIES\r\n")]
 
 
 class BackendTests(SynchronousTestCase):
@@ -223,21 +193,6 @@ class BackendTests(SynchronousTestCase):
         driver.plain.feed(b"200 hello\r\n")
         self.assertEqual(driver.stage, "relay")
         return driver
-
-    def test_backendsThatCannotBeServed(self) -> None:
-        """
-        Nothing of what they say reaches the client.
-        """
-        for greeting, error in (
-            (b"400 busy\r\n", BackendRefused),
-            (b"502 no\r\n", BackendRefused),
-            (b"220 mx\r\n", BackendRefused),
-            (b"+OK\r\n", Malformed),
-        ):
-            driver = inside(server(nntp), SERVER)
-            driver.plain.feed(greeting)
-            self.assertIsInstance(driver.error, error)
-            self.assertEqual(driver.network.written, b"")
 
     def exchange(self, driver: Driver, asked: bytes, answered: bytes) -> bytes:
         """

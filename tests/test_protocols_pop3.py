@@ -8,17 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.roles import (
-    ClientRules,
-    ServerRules,
-    client,
-    filtered,
-    inside,
-    missingLines,
-    said,
-    server,
-    split,
-)
 from tlstunnel.errors import (
     BackendRefused,
     Malformed,
@@ -30,6 +19,8 @@ from tlstunnel.errors import (
 )
 from tlstunnel.protocols.hiding import Commands
 from tlstunnel.protocols.pop3 import Capabilities, pop3
+from tlstunnel.testing.conformance import ClientConformance, ServerConformance
+from tlstunnel.testing.dialogues import client, filtered, inside, missingLines, server, split
 from tlstunnel.testing.memory import Driver
 
 GREETING = b"+OK ready <1896.697170952@host>\r\n"
@@ -43,46 +34,32 @@ SERVER = [
 ]
 
 
-class ClientTests(ClientRules, SynchronousTestCase):
+REPLIES: list[tuple[bytes, type[TunnelError]]] = [
+    (b"-ERR no\r\n", Refused),
+    (b"-err [SYS/TEMP] later\r\n", Refused),
+    (b"+OKAY\r\n", Malformed),
+    (b"+ OK\r\n", Malformed),
+    (b" +OK\r\n", Malformed),
+    (b"OK\r\n", Malformed),
+    (b"-ERRO\r\n", Malformed),
+    (b"220 mx ESMTP\r\n", Malformed),
+    (b"\r\n", Malformed),
+    (b"+OK a\rb\r\n", Malformed),
+    (b"+OK a\0b\r\n", Malformed),
+    (b"+OK " + b"x" * 2048 + b"\r\n", Oversize),
+]
+
+
+class ClientTests(ClientConformance, SynchronousTestCase):
     """
     Mode -c.
     """
 
     dialect = pop3
-    clientDialogue = CLIENT
-    greeting = b"+OK server.example.org ready\r\n"
-
-    def test_replies(self) -> None:
-        """
-        To both of the server's lines the same rule applies.
-        """
-        for line, error in (
-            (b"+OK\r\n", None),
-            (b"+ok yes\n", None),
-            (b"-ERR no\r\n", Refused),
-            (b"-err [SYS/TEMP] later\r\n", Refused),
-            (b"+OKAY\r\n", Malformed),
-            (b"+ OK\r\n", Malformed),
-            (b" +OK\r\n", Malformed),
-            (b"OK\r\n", Malformed),
-            (b"-ERRO\r\n", Malformed),
-            (b"220 mx ESMTP\r\n", Malformed),
-            (b"\r\n", Malformed),
-            (b"+OK a\rb\r\n", Malformed),
-            (b"+OK a\0b\r\n", Malformed),
-            (b"+OK " + b"x" * 2048 + b"\r\n", Oversize),
-        ):
-            greeted, upgraded = client(pop3), client(pop3)
-            greeted.network.feed(line)
-            upgraded.network.feed(GREETING)
-            upgraded.network.feed(line)
-            if error is None:
-                self.assertEqual(greeted.network.written, b"STLS\r\n", line)
-                self.assertSwitched(upgraded)
-            else:
-                self.assertEqual(greeted.network.written, b"", line)
-                self.assertFailed(greeted, error)
-                self.assertFailed(upgraded, error)
+    dialogue = CLIENT
+    inside = [("T", b"+OK server.example.org ready\r\n")]
+    variants = [(0, b"+OK\r\n"), (0, b"+ok yes\n"), (2, b"+OK\r\n"), (2, b"+ok yes\n")]
+    failures = [(place, *reply) for place in (0, 2) for reply in REPLIES]
 
     @settings(deadline=None)
     @given(st.binary(max_size=40))
@@ -99,61 +76,50 @@ class ClientTests(ClientRules, SynchronousTestCase):
             self.assertIsInstance(driver.error, TunnelError)
 
 
-class ServerTests(ServerRules, SynchronousTestCase):
+REFUSED = b"-ERR [SYS/PERM] STLS first\r\n"
+UNKNOWN = b"-ERR unknown command\r\n"
+
+
+class ServerTests(ServerConformance, SynchronousTestCase):
     """
     Mode -s, up to the switch.
     """
 
     dialect = pop3
-    serverDialogue = SERVER
-    backendGreeting = b"+OK Dovecot ready. <1.2@x>\r\n"
-    needsTLS = b"USER somebody\r\n"
-
-    def test_answers(self) -> None:
-        """
-        The table of what is answered to what.
-        """
-        refused = b"-ERR [SYS/PERM] STLS first\r\n"
-        unknown = b"-ERR unknown command\r\n"
-        for line, answer in (
-            (b"capa", b"+OK\r\nSTLS\r\nRESP-CODES\r\n.\r\n"),
-            (b"stls", b"+OK Begin TLS negotiation\r\n"),
-            (b"STLS ", b"+OK Begin TLS negotiation\r\n"),
-            (b"USER x", refused),
-            (b"PASS x", refused),
-            (b"APOP x y", refused),
-            (b"auth PLAIN AGEAYg==", refused),
-            (b"AUTH", refused),
-            (b"NOOP", unknown),
-            (b"STAT", unknown),
-            (b"RETR 1", unknown),
-            (b"XYZZY", unknown),
-            (b"STLS now", unknown),
-            (b"STLSX", unknown),
-            (b"CAPA x", unknown),
-            (b"", unknown),
-            (b" STLS", unknown),
-        ):
-            driver = server(pop3)
-            self.assertEqual(said(driver, line + b"\r\n"), answer, line)
-            self.assertIsNone(driver.error)
-
-    def test_aClientThatLeavesIsLetGo(self) -> None:
-        """
-        QUIT ends the connection, and nobody regards that as an attack.
-        """
-        driver = server(pop3)
-        self.assertEqual(said(driver, b"QUIT\r\n"), b"+OK bye\r\n")
-        self.assertFailed(driver, Quit)
-
-    def test_threeSyntaxErrorsEndTheConnection(self) -> None:
-        """
-        And the client is told.
-        """
-        driver = server(pop3)
-        answer = said(driver, b"A\r\nB\r\nC\r\n")
-        self.assertEqual(answer, b"-ERR unknown command\r\n" * 2 + b"-ERR too many errors\r\n")
-        self.assertFailed(driver, TooManyErrors)
+    dialogue = SERVER
+    inside = [("B", b"+OK Dovecot ready. <1.2@x>\r\n")]
+    variants = [(3, b"stls\n"), (3, b"STLS \r\n"), (5, b"+ok\n")]
+    answers = {
+        b"capa\r\n": b"+OK\r\nSTLS\r\nRESP-CODES\r\n.\r\n",
+        b"XYZZY\r\n": UNKNOWN,
+        b"STLS now\r\n": UNKNOWN,
+        b"STLSX\r\n": UNKNOWN,
+        b"CAPA x\r\n": UNKNOWN,
+        b"\r\n": UNKNOWN,
+        b" STLS\r\n": UNKNOWN,
+    }
+    needsTLS = {
+        b"USER x\r\n": REFUSED,
+        b"PASS x\r\n": REFUSED,
+        b"APOP x y\r\n": REFUSED,
+        b"auth PLAIN AGEAYg==\r\n": REFUSED,
+        b"AUTH\r\n": REFUSED,
+        b"USER x\r\nPASS y\r\n": REFUSED * 2,
+        b"NOOP\r\n": UNKNOWN,
+        b"STAT\r\n": UNKNOWN,
+        b"RETR 1\r\n": UNKNOWN,
+    }
+    farewells = [
+        (b"QUIT\r\n", b"+OK bye\r\n", Quit),
+        (b"A\r\nB\r\nC\r\n", UNKNOWN * 2 + b"-ERR too many errors\r\n", TooManyErrors),
+    ]
+    failures = [
+        (5, b"-ERR busy\r\n", BackendRefused),
+        (5, b"+OKAY\r\n", BackendRefused),
+        (5, b"220 mx\r\n", BackendRefused),
+        (5, b"\r\n", BackendRefused),
+    ]
+    endless = [(1, b"CAPA\r\n")]
 
 
 class BackendTests(SynchronousTestCase):
@@ -169,16 +135,6 @@ class BackendTests(SynchronousTestCase):
         driver.plain.feed(b"+OK hello\r\n")
         self.assertEqual(driver.stage, "relay")
         return driver
-
-    def test_backendsThatCannotBeServed(self) -> None:
-        """
-        Nothing of what they say reaches the client.
-        """
-        for greeting in (b"-ERR busy\r\n", b"+OKAY\r\n", b"220 mx\r\n", b"\r\n"):
-            driver = inside(server(pop3), SERVER)
-            driver.plain.feed(greeting)
-            self.assertIsInstance(driver.error, BackendRefused)
-            self.assertEqual(driver.network.written, b"")
 
     def exchange(self, driver: Driver, asked: bytes, answered: bytes) -> bytes:
         """

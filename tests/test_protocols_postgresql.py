@@ -14,15 +14,11 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.loopback import SERVER, Encrypted, Plain, TunnelTests
-from tests.roles import client, filtered, said, server, split
 from tlstunnel.config import Mode
 from tlstunnel.errors import (
-    Closed,
     ForeignProtocol,
     Malformed,
-    PlaintextAfterStartTLS,
     Refused,
-    ServerSpokeFirst,
     TLSFailed,
     TunnelError,
 )
@@ -33,6 +29,8 @@ from tlstunnel.protocols.postgresql import (
     WithoutChannelBinding,
     postgresql,
 )
+from tlstunnel.testing.conformance import ClientConformance, ServerConformance
+from tlstunnel.testing.dialogues import client, filtered, said, server, split
 from tlstunnel.testing.memory import Driver
 from tlstunnel.tls import Session
 
@@ -89,6 +87,28 @@ GARBAGE = {
 }
 
 
+class ClientRules(ClientConformance, SynchronousTestCase):
+    """
+    The client role: the rules.
+    """
+
+    dialect = postgresql
+    dialogue = [
+        ("A", SSL_REQUEST),
+        ("T", b"N"),
+        ("A", startup()),
+        ("C", SSL_REQUEST),
+        ("S", b"S"),
+    ]
+    inside = [("C", startup()), ("S", PLUS), ("T", PLAIN)]
+    early = message(b"Q", b"SELECT 1\0")
+    failures = [
+        (4, b"N", Refused),
+        (4, message(b"E", b"SFATAL\0Mlies for the user\0\0"), Refused),
+        *((4, answer, Malformed) for answer in (b"s", b"\0", b"R", b"\x16", b"G", b"\xff")),
+    ]
+
+
 class ClientTests(SynchronousTestCase):
     """
     The client role.
@@ -106,17 +126,6 @@ class ClientTests(SynchronousTestCase):
         self.assertEqual(driver.stage, "switched")
         self.assertEqual(driver.network.written, b"")
         return driver
-
-    def test_itAsksForTLSAndThenSendsWhatTheAppBeganWith(self) -> None:
-        """
-        A StartupMessage, once, and only when the server is verified; later bytes follow.
-        """
-        driver = self.switched(startup())
-        driver.plain.feed(b"more")
-        self.assertEqual(driver.network.written, b"")
-        driver.handshake()
-        self.assertEqual(driver.network.written, startup() + b"more")
-        self.assertEqual(driver.plain.written, b"")
 
     def test_theServerIsNotDialledBeforeTheAppHasSpoken(self) -> None:
         """
@@ -168,16 +177,6 @@ class ClientTests(SynchronousTestCase):
             driver.handshake()
             self.assertEqual(driver.network.written, request)
 
-    def test_theAppsSegmentsDoNotMatter(self) -> None:
-        """
-        A request and a StartupMessage in whatever pieces they come.
-        """
-        for pieces in split(SSL_REQUEST + startup()):
-            driver = self.switched(*pieces)
-            driver.handshake()
-            self.assertEqual(driver.plain.written, b"N")
-            self.assertEqual(driver.network.written, startup())
-
     def test_anAppThatStartsTLSIsTold(self) -> None:
         """
         In the log: C{sslnegotiation=direct} is not for the plain leg.
@@ -198,73 +197,14 @@ class ClientTests(SynchronousTestCase):
             self.assertIsInstance(driver.error, Malformed, what)
             self.assertIsNone(driver.network.speaker)
 
-    def test_everyAnswerButSFails(self) -> None:
+    def test_noWordOfAnErrorIsShown(self) -> None:
         """
-        C{N} and an ErrorResponse refuse, everything else is no answer.
+        Not even in the log (CVE-2024-10977).
         """
-        error = message(b"E", b"SFATAL\0Mlies for the user\0\0")
-        for answer, kind in ((b"N", Refused), (b"E", Refused), (error, Refused)):
-            driver = client(postgresql)
-            driver.plain.feed(startup())
-            driver.network.feed(answer)
-            self.assertIs(type(driver.error), kind)
-            self.assertNotIn("lies", str(driver.error))
-            self.assertEqual(driver.plain.written, b"")
-            self.assertEqual(driver.network.written, SSL_REQUEST)
-            self.assertTrue(driver.plain.lost)
-        for answer in (b"s", b"\0", b"R", b"\x16", b"G", b"\xff"):
-            driver = client(postgresql)
-            driver.plain.feed(startup())
-            driver.network.feed(answer)
-            self.assertIsInstance(driver.error, Malformed)
-            self.assertFalse(driver.network.isTLS)
-
-    def test_nothingMayFollowTheAnswer(self) -> None:
-        """
-        CVE-2021-23222: what a man in the middle has put behind it is no part of the session.
-        """
-        for extra in (b"\0", b"S", PLUS, b"\x16\x03\x01"):
-            driver = client(postgresql)
-            driver.plain.feed(startup())
-            driver.network.feed(b"S" + extra)
-            self.assertIsInstance(driver.error, PlaintextAfterStartTLS)
-            self.assertFalse(driver.network.isTLS)
-            self.assertEqual(driver.plain.written, b"")
-
-    def test_theEndIsAFailureInEveryState(self) -> None:
-        """
-        Of the app before it has spoken, and of the server before it has answered.
-        """
-        beginning = SSL_REQUEST + startup()
-        for length in range(len(beginning)):
-            driver = client(postgresql)
-            driver.plain.feed(beginning[:length])
-            driver.plain.end()
-            self.assertIsInstance(driver.error, Closed)
         driver = client(postgresql)
         driver.plain.feed(startup())
-        driver.network.end()
-        self.assertIsInstance(driver.error, Closed)
-
-    def test_aServerThatSpeaksFirstInsideTLSIsCutOff(self) -> None:
-        """
-        The other end of the handshake is then no PostgreSQL server.
-        """
-        driver = self.switched(startup())
-        driver.network.completeHandshake()
-        driver.network.feed(b"* OK IMAP4rev1 ready\r\n")
-        self.assertIsInstance(driver.error, ServerSpokeFirst)
-        self.assertEqual(driver.plain.written, b"")
-        self.assertNotIn(b"alice", driver.network.written)
-
-    def test_channelBindingIsNotOffered(self) -> None:
-        """
-        The list of mechanisms loses it on its way to the app, and nothing else changes.
-        """
-        driver = self.switched(startup())
-        driver.handshake()
-        driver.network.feed(PLUS + PLUS)
-        self.assertEqual(driver.plain.written, PLAIN + PLUS)
+        driver.network.feed(message(b"E", b"SFATAL\0Mlies for the user\0\0"))
+        self.assertNotIn("lies", str(driver.error))
 
     def test_directlyNothingIsAsked(self) -> None:
         """
@@ -290,6 +230,27 @@ class ClientTests(SynchronousTestCase):
             self.assertEqual(driver.network.written, b"")
 
 
+class ServerRules(ServerConformance, SynchronousTestCase):
+    """
+    The server role: the rules.
+    """
+
+    dialect = postgresql
+    dialogue = [("C", GSSENC_REQUEST), ("S", b"N"), ("C", SSL_REQUEST), ("S", b"S")]
+    needsTLS = {
+        startup(): TLS_REQUIRED,
+        startup(b"user\0alice\0\0".ljust(999, b"x")): TLS_REQUIRED,
+        CANCEL: b"",
+        LONG_CANCEL: b"",
+    }
+    farewells = [
+        (GSSENC_REQUEST * 3, b"NN", Malformed),
+        *((garbage, b"", Malformed) for garbage in GARBAGE.values()),
+    ]
+    # TLS at once is no foreign protocol here.
+    foreign = (b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n")
+
+
 class ServerTests(SynchronousTestCase):
     """
     The server role.
@@ -311,48 +272,11 @@ class ServerTests(SynchronousTestCase):
         driver.plain.feed(PLUS)
         self.assertEqual(driver.network.written, PLUS)
 
-    def test_kerberosIsDeclinedFirst(self) -> None:
-        """
-        A client may ask for it before.
-        """
-        driver = server(postgresql)
-        driver.play([("C", GSSENC_REQUEST), ("S", b"N"), ("C", SSL_REQUEST), ("S", b"S")])
-        self.assertEqual(driver.stage, "switched")
-
-    def test_aClientThatAsksForeverIsCutOff(self) -> None:
-        """
-        The third request of the kind is not answered.
-        """
-        driver = server(postgresql)
-        self.assertEqual(said(driver, GSSENC_REQUEST * 3), b"NN")
-        self.assertIsInstance(driver.error, Malformed)
-
-    def test_nothingMayFollowTheRequest(self) -> None:
-        """
-        CVE-2021-23214: not even the C{S} is sent.
-        """
-        for extra in (b"\0", startup(), SSL_REQUEST, HELLO):
-            driver = server(postgresql)
-            self.assertEqual(said(driver, SSL_REQUEST + extra), b"")
-            self.assertIsInstance(driver.error, PlaintextAfterStartTLS)
-            self.assertFalse(driver.backendDialled)
-
-    def test_theClientsSegmentsDoNotMatter(self) -> None:
-        """
-        Both requests in whatever pieces they come.
-        """
-        for pieces in split(GSSENC_REQUEST + SSL_REQUEST):
-            driver = server(postgresql)
-            for piece in pieces:
-                driver.network.feed(piece)
-            self.assertEqual(driver.network.written, b"NS")
-            self.assertEqual(driver.stage, "switched")
-
     def test_aSessionInClearGetsAnError(self) -> None:
         """
         In the form that libpq shows to its user; it is never forwarded.
         """
-        for pieces in (*split(startup()), (startup(b"user\0alice\0\0".ljust(9992, b"x")),)):
+        for pieces in ((startup(),), (startup(b"user\0alice\0\0".ljust(9992, b"x")),)):
             driver = server(postgresql)
             for piece in pieces:
                 driver.network.feed(piece)
@@ -384,36 +308,6 @@ class ServerTests(SynchronousTestCase):
         self.assertEqual(said(driver, startup()), TLS_REQUIRED)
         self.assertFalse(driver.backendDialled)
 
-    def test_garbageGetsNoAnswer(self) -> None:
-        """
-        And reaches nobody.
-        """
-        for what, garbage in GARBAGE.items():
-            driver = server(postgresql)
-            self.assertEqual(said(driver, garbage), b"", what)
-            self.assertIsInstance(driver.error, Malformed, what)
-            self.assertFalse(driver.backendDialled)
-
-    def test_foreignProtocolsGetNoAnswer(self) -> None:
-        """
-        HTTP and SSH; TLS is none.
-        """
-        for first in (b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n"):
-            driver = server(postgresql)
-            self.assertEqual(said(driver, first), b"")
-            self.assertIsInstance(driver.error, ForeignProtocol)
-
-    def test_theClientsEndIsAFailureInEveryState(self) -> None:
-        """
-        After every byte before the switch.
-        """
-        beginning = GSSENC_REQUEST + SSL_REQUEST
-        for length in range(len(beginning)):
-            driver = server(postgresql)
-            driver.network.feed(beginning[:length])
-            driver.network.end()
-            self.assertIsInstance(driver.error, Closed)
-
     def test_tlsMayBeginAtOnce(self) -> None:
         """
         The first byte decides, and all of them are left for OpenSSL.
@@ -439,17 +333,6 @@ class ServerTests(SynchronousTestCase):
         driver.handshake()
         self.assertIsInstance(driver.error, TLSFailed)
         self.assertFalse(driver.backendDialled)
-
-    def test_tlsIsOfferedOnlyOnce(self) -> None:
-        """
-        An SSLRequest inside TLS is for the backend to decline.
-        """
-        driver = server(postgresql)
-        driver.play([("C", SSL_REQUEST), ("S", b"S")])
-        driver.handshake()
-        driver.network.feed(SSL_REQUEST)
-        self.assertEqual(driver.plain.written, SSL_REQUEST)
-        self.assertEqual(driver.network.written, b"")
 
     @given(st.binary(max_size=300))
     def test_nothingMakesItForwardAnything(self, data: bytes) -> None:

@@ -8,17 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.roles import (
-    ClientRules,
-    ServerRules,
-    client,
-    filtered,
-    inside,
-    missingLines,
-    said,
-    server,
-    split,
-)
 from tlstunnel.errors import (
     Malformed,
     Oversize,
@@ -29,6 +18,8 @@ from tlstunnel.errors import (
 )
 from tlstunnel.protocols.hiding import Commands
 from tlstunnel.protocols.sieve import Capabilities, sieve
+from tlstunnel.testing.conformance import ClientConformance, ServerConformance
+from tlstunnel.testing.dialogues import client, filtered, inside, missingLines, server, split
 from tlstunnel.testing.memory import Driver
 
 GREETING = (
@@ -55,94 +46,64 @@ BACKEND = b'"IMPLEMENTATION" "b"\r\n"SASL" "PLAIN"\r\n"STARTTLS"\r\nOK "hello"\r
 PASSED = b'"IMPLEMENTATION" "b"\r\n"SASL" "PLAIN"\r\nOK "hello"\r\n'
 
 
-class ClientTests(ClientRules, SynchronousTestCase):
+WELCOME = b'"SASL" "PLAIN"\r\nOK "TLS negotiation successful."\r\n'
+
+
+class ClientTests(ClientConformance, SynchronousTestCase):
     """
     Mode -c.
     """
 
     dialect = sieve
-    clientDialogue = CLIENT
+    dialogue = CLIENT
+    inside = [("S", WELCOME), ("T", WELCOME)]
     silent = False
-    welcome = b'"SASL" "PLAIN"\r\nOK "TLS negotiation successful."\r\n'
-
-    def test_greetingsThatWillDo(self) -> None:
-        """
-        With and without capabilities, codes and texts, quoted and literal.
-        """
-        for greeting in (
-            b"OK\r\n",
-            b'ok "ready"\n',
-            b"OK {5}\r\nr\0a\ry\r\n",
-            b"OK {0}\r\n\r\n",
-            b"OK (WARNINGS)\r\n",
-            b'OK (TAG "x" (y ("z"))) "t"\r\n',
-            b'"A"\r\n"B" "c"\r\n{1}\r\nD {2}\r\nOK\r\nOK\r\n',
-            b'"\xc3\xa9" "\\\\"\r\nOK "\xc3\xa9"\r\n',
-        ):
-            driver = client(sieve)
-            self.assertEqual(said(driver, greeting), b"STARTTLS\r\n", greeting)
-
-    def test_greetingsThatWillNot(self) -> None:
-        """
-        Nothing is said to a server that does not greet so.
-        """
-        for greeting, error in (
-            (b'NO "full"\r\n', Refused),
-            (b'"A"\r\nBYE (TRYLATER) {4}\r\nlate\r\n', Refused),
-            (b"OKAY\r\n", Malformed),
-            (b" OK\r\n", Malformed),
-            (b"HELLO\r\n", Malformed),
-            (b"IMPLEMENTATION x\r\n", Malformed),
-            (b'"A" b\r\n', Malformed),
-            (b'"unfinished\r\n', Malformed),
-            (b'"bad \\n escape"\r\n', Malformed),
-            (b"\r\n", Malformed),
-            (b"OK OK\r\n", Malformed),
-            (b'OK "a" "b"\r\n', Malformed),
-            (b'OK "a" (B)\r\n', Malformed),
-            (b'OK (B "a"\r\n', Malformed),
-            (b"OK )B(\r\n", Malformed),
-            (b"(OK)\r\n", Malformed),
-            (b"OK {3+}\r\n", Malformed),
-            (b"OK {x}\r\n", Malformed),
-            (b"OK {-1}\r\n", Malformed),
-            (b'{2}\r\nOKOK "x"\r\n', Malformed),
-            (b"OK {" + b"9" * 5000 + b"}\r\n", Malformed),
-            (b"OK {8193}\r\n", Oversize),
-            (b"OK {99999999999999999999}\r\n", Oversize),
-            (b'"A"\r\n' * 129, Oversize),
-            (b'OK "' + b"x" * 8192 + b'"\r\n', Oversize),
-        ):
-            driver = client(sieve)
-            driver.network.feed(greeting)
-            self.assertFailed(driver, error)
-            self.assertEqual(driver.network.written, b"", greeting)
-
-    def test_answersThatWillDo(self) -> None:
-        """
-        OK in all its forms.
-        """
-        for answer in (b"OK\r\n", b"ok\n", b"OK (X) {3}\r\nabc\r\n"):
-            driver = client(sieve)
-            driver.network.feed(GREETING)
-            driver.network.feed(answer)
-            self.assertSwitched(driver)
-
-    def test_answersThatWillNot(self) -> None:
-        """
-        Anything but OK.
-        """
-        for answer, error in (
-            (b'NO "TLS is not available"\r\n', Refused),
-            (b"bye\r\n", Refused),
-            (b'"STARTTLS"\r\n', Malformed),
-            (b"OK1\r\n", Malformed),
-            (b"+OK\r\n", Malformed),
-        ):
-            driver = client(sieve)
-            driver.network.feed(GREETING)
-            driver.network.feed(answer)
-            self.assertFailed(driver, error)
+    variants = [
+        (0, b"OK\r\n"),
+        (0, b'ok "ready"\n'),
+        (0, b"OK {5}\r\nr\0a\ry\r\n"),
+        (0, b"OK {0}\r\n\r\n"),
+        (0, b"OK (WARNINGS)\r\n"),
+        (0, b'OK (TAG "x" (y ("z"))) "t"\r\n'),
+        (0, b'"A"\r\n"B" "c"\r\n{1}\r\nD {2}\r\nOK\r\nOK\r\n'),
+        (0, b'"\xc3\xa9" "\\\\"\r\nOK "\xc3\xa9"\r\n'),
+        (2, b"OK\r\n"),
+        (2, b"ok\n"),
+        (2, b"OK (X) {3}\r\nabc\r\n"),
+    ]
+    failures = [
+        (0, b'NO "full"\r\n', Refused),
+        (0, b'"A"\r\nBYE (TRYLATER) {4}\r\nlate\r\n', Refused),
+        (0, b"OKAY\r\n", Malformed),
+        (0, b" OK\r\n", Malformed),
+        (0, b"HELLO\r\n", Malformed),
+        (0, b"IMPLEMENTATION x\r\n", Malformed),
+        (0, b'"A" b\r\n', Malformed),
+        (0, b'"unfinished\r\n', Malformed),
+        (0, b'"bad \\n escape"\r\n', Malformed),
+        (0, b"\r\n", Malformed),
+        (0, b"OK OK\r\n", Malformed),
+        (0, b'OK "a" "b"\r\n', Malformed),
+        (0, b'OK "a" (B)\r\n', Malformed),
+        (0, b'OK (B "a"\r\n', Malformed),
+        (0, b"OK )B(\r\n", Malformed),
+        (0, b"(OK)\r\n", Malformed),
+        (0, b"OK {3+}\r\n", Malformed),
+        (0, b"OK {x}\r\n", Malformed),
+        (0, b"OK {-1}\r\n", Malformed),
+        (0, b'{2}\r\nOKOK "x"\r\n', Malformed),
+        (0, b"OK {" + b"9" * 5000 + b"}\r\n", Malformed),
+        (0, b"OK {8193}\r\n", Oversize),
+        (0, b"OK {99999999999999999999}\r\n", Oversize),
+        (0, b'"A"\r\n' * 129, Oversize),
+        (0, b'OK "' + b"x" * 8192 + b'"\r\n', Oversize),
+        (2, b'NO "TLS is not available"\r\n', Refused),
+        (2, b"bye\r\n", Refused),
+        (2, b'"STARTTLS"\r\n', Malformed),
+        (2, b"OK1\r\n", Malformed),
+        (2, b"+OK\r\n", Malformed),
+    ]
+    endless = [(0, b'"A"\r\n'), (0, b'"A" {99}\r\n' + b"x" * 99 + b"\r\n")]
 
     def test_theAppIsGreetedByTheServerOnly(self) -> None:
         """
@@ -179,66 +140,47 @@ class ClientTests(ClientRules, SynchronousTestCase):
             self.assertIsInstance(driver.error, TunnelError)
 
 
-class ServerTests(ServerRules, SynchronousTestCase):
+REFUSED = b'NO (ENCRYPT-NEEDED) "STARTTLS first"\r\n'
+UNKNOWN = b'NO "unknown command"\r\n'
+SYNTAX = b'NO "syntax"\r\n'
+LITERAL = b'NO "literals not accepted before STARTTLS"\r\n'
+
+
+class ServerTests(ServerConformance, SynchronousTestCase):
     """
     Mode -s, up to the switch.
     """
 
     dialect = sieve
-    serverDialogue = SERVER
-    backendGreeting = BACKEND
-    passed = PASSED
-    needsTLS = b'AUTHENTICATE "PLAIN" "AGEAYg=="\r\n'
-
-    def test_answers(self) -> None:
-        """
-        The table of what is answered to what.
-        """
-        refused = b'NO (ENCRYPT-NEEDED) "STARTTLS first"\r\n'
-        for line, answer in (
-            (b"capability", LIST),
-            (b"starttls", b'OK "Begin TLS negotiation now."\r\n'),
-            (b"NOOP", b'OK "done"\r\n'),
-            (b'NOOP "a b"', b'OK (TAG "a b") "done"\r\n'),
-            (b"NOOP a", b'NO "syntax"\r\n'),
-            (b'NOOP "a" "b"', b'NO "syntax"\r\n'),
-            (b'authenticate "PLAIN"', refused),
-            (b'PUTSCRIPT "a" "b"', refused),
-            (b"LISTSCRIPTS", refused),
-            (b"STARTTLS now", b'NO "syntax"\r\n'),
-            (b"XYZZY", b'NO "unknown command"\r\n'),
-            (b"", b'NO "unknown command"\r\n'),
-        ):
-            driver = server(sieve)
-            self.assertEqual(said(driver, line + b"\r\n"), answer, line)
-            self.assertIsNone(driver.error)
-
-    def test_aClientThatLeavesIsLetGo(self) -> None:
-        """
-        LOGOUT ends the connection, and nobody regards that as an attack.
-        """
-        driver = server(sieve)
-        self.assertEqual(said(driver, b"LOGOUT\r\n"), b'OK "bye"\r\n')
-        self.assertFailed(driver, Quit)
-
-    def test_aLiteralEndsTheConnection(self) -> None:
-        """
-        What follows it is no command, and must not be read as one.
-        """
-        for line in (b'AUTHENTICATE "PLAIN" {8+}', b"NOOP {8+}", b"STARTTLS {8}"):
-            driver = server(sieve)
-            answer = said(driver, line + b"\r\nSTARTTLS\r\n")
-            self.assertEqual(answer, b'NO "literals not accepted before STARTTLS"\r\n')
-            self.assertFailed(driver, Malformed)
-
-    def test_threeSyntaxErrorsEndTheConnection(self) -> None:
-        """
-        And the client is told.
-        """
-        driver = server(sieve)
-        answer = said(driver, b"A\r\nB\r\nC\r\n")
-        self.assertEqual(answer, b'NO "unknown command"\r\n' * 2 + b'BYE "too many errors"\r\n')
-        self.assertFailed(driver, TooManyErrors)
+    dialogue = SERVER
+    inside = [("B", BACKEND), ("S", PASSED)]
+    variants = [(3, b"starttls\n"), (3, b"STARTTLS \r\n")]
+    answers = {
+        b"capability\r\n": LIST,
+        b"NOOP\r\n": b'OK "done"\r\n',
+        b'NOOP "a b"\r\n': b'OK (TAG "a b") "done"\r\n',
+        b"NOOP a\r\n": SYNTAX,
+        b'NOOP "a" "b"\r\n': SYNTAX,
+        b"STARTTLS now\r\n": SYNTAX,
+        b"XYZZY\r\n": UNKNOWN,
+        b"\r\n": UNKNOWN,
+    }
+    needsTLS = {
+        b'authenticate "PLAIN"\r\n': REFUSED,
+        b'AUTHENTICATE "PLAIN" "AGEAYg=="\r\n': REFUSED,
+        b'PUTSCRIPT "a" "b"\r\n': REFUSED,
+        b"LISTSCRIPTS\r\n": REFUSED,
+        b'AUTHENTICATE "PLAIN" {8+}\r\nAGEAYg==\r\n': LITERAL,
+    }
+    farewells = [
+        (b"LOGOUT\r\n", b'OK "bye"\r\n', Quit),
+        (b"A\r\nB\r\nC\r\n", UNKNOWN * 2 + b'BYE "too many errors"\r\n', TooManyErrors),
+        # What follows a literal is no command, and must not be read as one.
+        (b'AUTHENTICATE "PLAIN" {8+}\r\nSTARTTLS\r\n', LITERAL, Malformed),
+        (b"NOOP {8+}\r\nSTARTTLS\r\n", LITERAL, Malformed),
+        (b"STARTTLS {8}\r\nSTARTTLS\r\n", LITERAL, Malformed),
+    ]
+    endless = [(1, b"NOOP\r\n")]
 
 
 class BackendTests(SynchronousTestCase):

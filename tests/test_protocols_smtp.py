@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.roles import ClientRules, ServerRules, client, inside, said, server
 from tlstunnel.errors import (
     BackendRefused,
     Malformed,
@@ -21,6 +20,8 @@ from tlstunnel.errors import (
     TunnelError,
 )
 from tlstunnel.protocols.smtp import lmtp, smtp
+from tlstunnel.testing.conformance import ClientConformance, ServerConformance
+from tlstunnel.testing.dialogues import client, inside, said, server
 from tlstunnel.testing.memory import Driver
 
 GREETING = b"220-mx.example.org ESMTP\r\n220 mx.example.org ready\r\n"
@@ -53,14 +54,49 @@ MALFORMED = (
 )
 
 
-class ClientTests(ClientRules, SynchronousTestCase):
+def failures(wanted: bytes, place: int) -> list[tuple[int, bytes, type[TunnelError]]]:
+    """
+    Replies that will not do where C{wanted} is the code that will.
+    """
+    answers: list[tuple[bytes, type[TunnelError]]] = [
+        (b"421 later\r\n", Temporary),
+        (b"454 4.7.0 not now\r\n", Temporary),
+        (b"500 what\r\n", Refused),
+        (b"502-no\r\n502 no\r\n", Refused),
+        (b"554 go away\r\n", Refused),
+        (b"354 go ahead\r\n", Refused),
+        (b"221 bye\r\n", Refused),
+        ((b"250 ok\r\n" if wanted == b"220" else b"220 ok\r\n"), Refused),
+        (wanted + b"-x\r\n" + wanted + b" " + b"x" * 2048 + b"\r\n", Oversize),
+        ((wanted + b"-x\r\n") * 130, Oversize),
+    ]
+    answers += [(each.replace(b"XYZ", wanted), Malformed) for each in MALFORMED]
+    return [(place, *each) for each in answers]
+
+
+class ClientTests(ClientConformance, SynchronousTestCase):
     """
     Mode -c.
     """
 
     dialect = smtp
-    clientDialogue = CLIENT
-    greeting = b"220 server.example.org ESMTP\r\n"
+    dialogue = CLIENT
+    inside = [("T", b"220 server.example.org ESMTP\r\n")]
+    variants = [
+        (0, b"220\r\n"),
+        (0, b"220 \n"),
+        (0, b"220-\r\n220\r\n"),
+        (0, b"220 \xe9\r\n"),
+        (2, b"250\r\n"),
+        (2, b"250-x\n250\n"),
+        (2, b"250 HELP\r\n"),
+        (2, b"250-x\r\n250-starttls\r\n250 \r\n"),
+        (4, b"220\r\n"),
+        (4, b"220-a\n220 b\n"),
+        (4, b"220 starttls ok \r\n"),
+    ]
+    failures = [*failures(b"220", 0), *failures(b"250", 2), *failures(b"220", 4)]
+    endless = [(0, b"220-x\r\n"), (2, b"250-x\r\n"), (4, b"220-x\r\n")]
 
     def test_nothingIsSaidBeforeTheGreetingIsComplete(self) -> None:
         """
@@ -68,52 +104,9 @@ class ClientTests(ClientRules, SynchronousTestCase):
         """
         driver = client(smtp)
         for piece in (b"220-mx.exa", b"mple.org\r\n", b"220-more\r\n", b"220 ready\r"):
+            driver.clock.advance(6)
             self.assertEqual(said(driver, piece), b"")
         self.assertEqual(said(driver, b"\n"), EHLO)
-
-    def test_repliesThatWillDo(self) -> None:
-        """
-        In each of the three places.
-        """
-        for greeting, offer, go in (
-            (b"220\r\n", b"250\r\n", b"220\r\n"),
-            (b"220 \n", b"250-x\n250\n", b"220-a\n220 b\n"),
-            (b"220-\r\n220\r\n", b"250 HELP\r\n", b"220 starttls ok \r\n"),
-            (b"220 \xe9\r\n", b"250-x\r\n250-starttls\r\n250 \r\n", GO),
-        ):
-            driver = client(smtp)
-            self.assertEqual(said(driver, greeting), EHLO)
-            self.assertEqual(said(driver, offer), b"STARTTLS\r\n")
-            driver.network.feed(go)
-            self.assertSwitched(driver)
-
-    def test_repliesThatWillNot(self) -> None:
-        """
-        In each of the three places: other codes, and what is no reply.
-        """
-        places = ((b"220", b""), (b"250", GREETING), (b"220", GREETING + OFFER))
-        for place, (wanted, before) in enumerate(places):
-            answers: list[tuple[bytes, type[TunnelError]]] = [
-                (b"421 later\r\n", Temporary),
-                (b"454 4.7.0 not now\r\n", Temporary),
-                (b"500 what\r\n", Refused),
-                (b"502-no\r\n502 no\r\n", Refused),
-                (b"554 go away\r\n", Refused),
-                (b"354 go ahead\r\n", Refused),
-                (b"221 bye\r\n", Refused),
-                ((b"250 ok\r\n" if wanted == b"220" else b"220 ok\r\n"), Refused),
-                (wanted + b"-x\r\n" + wanted + b" " + b"x" * 2048 + b"\r\n", Oversize),
-                ((wanted + b"-x\r\n") * 130, Oversize),
-            ]
-            answers += [(each.replace(b"XYZ", wanted), Malformed) for each in MALFORMED]
-            for answer, error in answers:
-                driver = client(smtp)
-                for line in before.splitlines(keepends=True):
-                    driver.network.feed(line)
-                driver.network.feed(answer)
-                self.assertFailed(driver, error)
-                sent = driver.network.written
-                self.assertEqual(sent, b"".join((EHLO, b"STARTTLS\r\n")[:place]), answer)
 
     def test_aGreetingInsideTLSIsASplice(self) -> None:
         """
@@ -156,71 +149,65 @@ class ClientTests(ClientRules, SynchronousTestCase):
             self.assertIsInstance(driver.error, TunnelError)
 
 
-class ServerTests(ServerRules, SynchronousTestCase):
+REFUSED = b"530 5.7.0 Must issue a STARTTLS command first\r\n"
+UNKNOWN = b"500 5.5.2 Command not recognized\r\n"
+NOHELLO = b"501 5.5.4 Syntax: EHLO hostname\r\n"
+MANY = b"421 4.7.0 Too many errors\r\n"
+
+
+class ServerTests(ServerConformance, SynchronousTestCase):
     """
-    Mode -s, up to the switch.
+    Mode -s.
     """
 
     dialect = smtp
-    serverDialogue = SERVER
-    backendGreeting = b"220-backend\r\n220 ready\r\n"
-    needsTLS = b"AUTH PLAIN AGEAYg==\r\n"
-
-    def test_answers(self) -> None:
-        """
-        The table of what is answered to what.
-        """
-        refused = b"530 5.7.0 Must issue a STARTTLS command first\r\n"
-        unknown = b"500 5.5.2 Command not recognized\r\n"
-        for line, answer in (
-            (b"ehlo x", HELLO),
-            (b"EHLO [192.0.2.1] ", HELLO),
-            (b"HELO x", b"250 tunnel.example.net\r\n"),
-            (b"EHLO", b"501 5.5.4 Syntax: EHLO hostname\r\n"),
-            (b"EHLO  ", b"501 5.5.4 Syntax: EHLO hostname\r\n"),
-            (b"helo", b"501 5.5.4 Syntax: HELO hostname\r\n"),
-            (b"LHLO x", b"500 5.5.1 EHLO expected\r\n"),
-            (b"NOOP", b"250 2.0.0 Ok\r\n"),
-            (b"NOOP x", b"250 2.0.0 Ok\r\n"),
-            (b"RSET", b"250 2.0.0 Ok\r\n"),
-            (b"starttls", GO),
-            (b"STARTTLS ", GO),
-            (b"STARTTLS x", b"501 5.5.4 Syntax: STARTTLS\r\n"),
-            (b"MAIL FROM:<a@b>", refused),
-            (b"RCPT TO:<a@b>", refused),
-            (b"DATA", refused),
-            (b"BDAT 5 LAST", refused),
-            (b"auth PLAIN", refused),
-            (b"VRFY a", refused),
-            (b"EXPN a", refused),
-            (b"HELP", refused),
-            (b"ETRN a", refused),
-            (b"XYZZY", unknown),
-            (b"STARTTLSX", unknown),
-            (b" STARTTLS", unknown),
-            (b"", unknown),
-        ):
-            driver = server(smtp)
-            self.assertEqual(said(driver, line + b"\r\n"), answer, line)
-            self.assertIsNone(driver.error)
-
-    def test_aClientThatLeavesIsLetGo(self) -> None:
-        """
-        QUIT ends the connection, and nobody regards that as an attack.
-        """
-        driver = server(smtp)
-        self.assertEqual(said(driver, b"QUIT\r\n"), b"221 2.0.0 Bye\r\n")
-        self.assertFailed(driver, Quit)
-
-    def test_threeSyntaxErrorsEndTheConnection(self) -> None:
-        """
-        And the client is told.
-        """
-        driver = server(smtp)
-        answer = said(driver, b"A\r\nEHLO\r\nSTARTTLS x\r\n")
-        self.assertTrue(answer.endswith(b"\r\n421 4.7.0 Too many errors\r\n"), answer)
-        self.assertEqual(answer.count(b"\r\n"), 3)
-        self.assertFailed(driver, TooManyErrors)
+    dialogue = SERVER
+    inside = [("B", b"220-backend\r\n220 ready\r\n")]
+    variants = [(3, b"starttls\r\n"), (3, b"STARTTLS \n"), (5, b"220\r\n")]
+    answers = {
+        b"ehlo x\r\n": HELLO,
+        b"EHLO [192.0.2.1] \r\n": HELLO,
+        b"HELO x\r\n": b"250 tunnel.example.net\r\n",
+        b"EHLO\r\n": NOHELLO,
+        b"EHLO  \r\n": NOHELLO,
+        b"helo\r\n": b"501 5.5.4 Syntax: HELO hostname\r\n",
+        b"LHLO x\r\n": b"500 5.5.1 EHLO expected\r\n",
+        b"NOOP\r\n": b"250 2.0.0 Ok\r\n",
+        b"NOOP x\r\n": b"250 2.0.0 Ok\r\n",
+        b"RSET\r\n": b"250 2.0.0 Ok\r\n",
+        b"STARTTLS x\r\n": b"501 5.5.4 Syntax: STARTTLS\r\n",
+        b"XYZZY\r\n": UNKNOWN,
+        b"STARTTLSX\r\n": UNKNOWN,
+        b" STARTTLS\r\n": UNKNOWN,
+        b"\r\n": UNKNOWN,
+    }
+    needsTLS = {
+        command + b"\r\n": REFUSED
+        for command in (
+            b"MAIL FROM:<a@b>",
+            b"RCPT TO:<a@b>",
+            b"DATA",
+            b"BDAT 5 LAST",
+            b"auth PLAIN",
+            b"AUTH PLAIN AGEAYg==",
+            b"VRFY a",
+            b"EXPN a",
+            b"HELP",
+            b"ETRN a",
+        )
+    }
+    farewells = [
+        (b"QUIT\r\n", b"221 2.0.0 Bye\r\n", Quit),
+        (b"A\r\nEHLO\r\nSTARTTLS x\r\n", UNKNOWN + NOHELLO + MANY, TooManyErrors),
+        (b"NOOP a\rb\r\n", b"", Malformed),
+        (b"NOOP a\0b\r\n", b"", Malformed),
+    ]
+    failures = [
+        (5, b"421 busy\r\n", BackendRefused),
+        (5, b"554-no\r\n554 no\r\n", BackendRefused),
+        (5, b"+OK\r\n", Malformed),
+    ]
+    endless = [(1, b"NOOP\r\n"), (5, b"220-x\r\n")]
 
 
 class BackendTests(SynchronousTestCase):
@@ -245,20 +232,6 @@ class BackendTests(SynchronousTestCase):
         self.assertEqual(driver.plain.takeWritten(), asked)
         driver.plain.feed(answered)
         return driver.network.takeWritten()
-
-    def test_backendsThatCannotBeServed(self) -> None:
-        """
-        Nothing of what they say reaches the client.
-        """
-        for greeting, error in (
-            (b"421 busy\r\n", BackendRefused),
-            (b"554-no\r\n554 no\r\n", BackendRefused),
-            (b"+OK\r\n", Malformed),
-        ):
-            driver = inside(server(smtp), SERVER)
-            driver.plain.feed(greeting)
-            self.assertIsInstance(driver.error, error)
-            self.assertEqual(driver.network.written, b"")
 
     def test_hidingGoesOnUntilMailOrAuthentication(self) -> None:
         """
@@ -293,57 +266,49 @@ class BackendTests(SynchronousTestCase):
         self.assertEqual(driver.plain.takeWritten(), mail)
 
 
-class LMTPClientTests(ClientRules, SynchronousTestCase):
+class LMTPClientTests(ClientConformance, SynchronousTestCase):
     """
     Mode -c, with the other verb.
     """
 
     dialect = lmtp
-    clientDialogue = [
+    dialogue = [
         ("S", b"220 lmtp.example.org\r\n"),
         ("C", b"LHLO tunnel.example.net\r\n"),
         ("S", OFFER),
         ("C", b"STARTTLS\r\n"),
         ("S", GO),
     ]
-    greeting = b"220 server.example.org LMTP\r\n"
+    inside = [("T", b"220 server.example.org LMTP\r\n")]
 
 
-class LMTPServerTests(ServerRules, SynchronousTestCase):
+class LMTPServerTests(ServerConformance, SynchronousTestCase):
     """
     Mode -s, with the other verb.
     """
 
     dialect = lmtp
-    serverDialogue = [
+    dialogue = [
         ("S", b"220 tunnel.example.net LMTP\r\n"),
         ("C", b"LHLO client.example.com\r\n"),
         ("S", HELLO),
         ("C", b"STARTTLS\r\n"),
         ("S", GO),
     ]
-    backendGreeting = b"220 backend LMTP\r\n"
-    needsTLS = b"MAIL FROM:<a@b>\r\n"
-
-    def test_greetings(self) -> None:
-        """
-        LHLO it is, and neither of the other two.
-        """
-        for line, answer in (
-            (b"lhlo x", HELLO),
-            (b"LHLO", b"501 5.5.4 Syntax: LHLO hostname\r\n"),
-            (b"EHLO x", b"500 5.5.1 LHLO expected\r\n"),
-            (b"HELO x", b"500 5.5.1 LHLO expected\r\n"),
-        ):
-            driver = server(lmtp)
-            self.assertEqual(said(driver, line + b"\r\n"), answer, line)
+    inside = [("B", b"220 backend LMTP\r\n")]
+    answers = {
+        b"lhlo x\r\n": HELLO,
+        b"LHLO\r\n": b"501 5.5.4 Syntax: LHLO hostname\r\n",
+        b"EHLO x\r\n": b"500 5.5.1 LHLO expected\r\n",
+        b"HELO x\r\n": b"500 5.5.1 LHLO expected\r\n",
+    }
+    needsTLS = {b"MAIL FROM:<a@b>\r\n": REFUSED}
 
     def test_theBackendsOfferIsHidden(self) -> None:
         """
         As in SMTP.
         """
-        driver = inside(server(lmtp), self.serverDialogue)
-        driver.plain.feed(self.backendGreeting)
+        driver = self.start(len(self.whole))
         driver.network.feed(b"LHLO x\r\n")
         driver.plain.feed(b"250-x\r\n250 STARTTLS\r\n")
         self.assertEqual(driver.network.written, b"250 x\r\n")

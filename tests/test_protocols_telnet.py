@@ -8,9 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.roles import ClientRules, ServerRules, client, said
 from tlstunnel.errors import (
-    ForeignProtocol,
     Malformed,
     Oversize,
     PlaintextAfterStartTLS,
@@ -18,6 +16,9 @@ from tlstunnel.errors import (
     TunnelError,
 )
 from tlstunnel.protocols.telnet import telnet
+from tlstunnel.testing.conformance import ClientConformance, ServerConformance
+from tlstunnel.testing.dialogues import client, said
+from tlstunnel.testing.memory import Driver
 
 DO, DONT = b"\xff\xfd\x2e", b"\xff\xfe\x2e"
 WILL, WONT = b"\xff\xfb\x2e", b"\xff\xfc\x2e"
@@ -27,14 +28,29 @@ CLIENT = [("S", DO), ("C", WILL + FOLLOWS), ("S", FOLLOWS)]
 SERVER = [("S", DO), ("C", WILL), ("S", FOLLOWS), ("C", FOLLOWS)]
 
 
-class ClientTests(ClientRules, SynchronousTestCase):
+BAD: list[tuple[bytes, type[TunnelError]]] = [
+    (DONT, Refused),
+    (WONT, Refused),
+    (b"\xff\xfa\x18\x01\xff\xf0", Malformed),
+    (b"\xff\xfa\x2e\x02\xff\xf0", Malformed),
+    (b"\xff\xfa\x2e\xff\xf0", Malformed),
+    (b"\xff\xfa\x2e\x01\xff\xff\xf0\xff\xf0", Malformed),
+    (b"x" * 300, Oversize),
+    (b"\xff\xfa" + b"x" * 300, Oversize),
+]
+
+
+class ClientTests(ClientConformance, SynchronousTestCase):
     """
     Mode -c.
     """
 
     dialect = telnet
-    clientDialogue = CLIENT
+    dialogue = CLIENT
     silent = False
+    variants = [(0, b"Welcome\r\n\0\xff\xf1\xff\xff" + DO), (2, b"text\xff\xfd\x1f" + DO + FOLLOWS)]
+    failures = [(place, *bad) for place in (0, 2) for bad in BAD] + [(0, FOLLOWS, Malformed)]
+    endless = [(0, b"Welcome "), (0, b"\xff\xf1"), (2, DO), (2, b"\xff\xfa\x2e\x01")]
 
     def test_otherOptionsAreRefusedUntilTheServerAsksForTLS(self) -> None:
         """
@@ -57,28 +73,6 @@ class ClientTests(ClientRules, SynchronousTestCase):
         driver.network.feed(FOLLOWS)
         self.assertSwitched(driver)
 
-    def test_failures(self) -> None:
-        """
-        Before the server asks, and after it.
-        """
-        for bad, error in (
-            (DONT, Refused),
-            (WONT, Refused),
-            (b"\xff\xfa\x18\x01\xff\xf0", Malformed),
-            (b"\xff\xfa\x2e\x02\xff\xf0", Malformed),
-            (b"\xff\xfa\x2e\xff\xf0", Malformed),
-            (b"\xff\xfa\x2e\x01\xff\xff\xf0\xff\xf0", Malformed),
-            (b"x" * 300, Oversize),
-            (b"\xff\xfa" + b"x" * 300, Oversize),
-        ):
-            for before in (b"", DO):
-                driver = client(telnet)
-                driver.network.feed(before + bad)
-                self.assertFailed(driver, error)
-        driver = client(telnet)
-        driver.network.feed(FOLLOWS)
-        self.assertFailed(driver, Malformed)
-
     @settings(deadline=None)
     @given(st.lists(st.sampled_from((DO, WILL, FOLLOWS, b"\xff", b"x", b"\xf0")), max_size=8))
     def test_noGarbageIsMistakenForConsent(self, garbage: list[bytes]) -> None:
@@ -93,16 +87,42 @@ class ClientTests(ClientRules, SynchronousTestCase):
             self.assertIsInstance(driver.error, TunnelError)
 
 
-class ServerTests(ServerRules, SynchronousTestCase):
+class ServerTests(ServerConformance, SynchronousTestCase):
     """
     Mode -s.
     """
 
     dialect = telnet
-    serverDialogue = SERVER
-    needsTLS = b"login\r\n"
+    dialogue = SERVER
+    tlsMayFollow = True
+    answers = {
+        b"\xff\xf1": b"",
+        b"\xff\xfb\x25": b"\xff\xfe\x25",
+        b"\xff\xfd\x03": b"\xff\xfc\x03",
+        b"\xff\xfc\x25\xff\xfe\x03": b"",
+    }
+    needsTLS = {b"login: x\r\n": b"", b"\0": b""}
+    farewells = [
+        (WONT, b"", Refused),
+        (DONT, b"", Refused),
+        (FOLLOWS, b"", Malformed),
+        (b"\xff\xfa\x18\x01\xff\xf0", b"", Malformed),
+        (WILL + WONT, FOLLOWS, Refused),
+        (WILL + b"login\r\n", FOLLOWS, Malformed),
+    ]
+    endless = [(1, b"\xff\xf1"), (3, b"\xff\xf1"), (1, b"\xff\xfd\x03")]
 
-    def test_nothingMayFollowTheClientsRequest(self) -> None:
+    def checkFollowed(self, driver: Driver, extra: bytes) -> None:
+        """
+        Only TLS may follow.
+        """
+        if extra[:1] == b"\x16":
+            super().checkFollowed(driver, extra)
+        else:
+            self.assertFailed(driver, PlaintextAfterStartTLS, extra)
+            self.assertEqual(driver.network.lost, "aborted")
+
+    def test_nothingMayFollowWhereTheClientIsReadyFirst(self) -> None:
         """
         Where the client said FOLLOWS first: not even TLS.  Ours is its go-ahead, and it does not
         get it.
@@ -112,19 +132,6 @@ class ServerTests(ServerRules, SynchronousTestCase):
             answer = said(driver, WILL + FOLLOWS + extra)
             self.assertFailed(driver, PlaintextAfterStartTLS)
             self.assertEqual(answer, b"")
-
-    def test_onlyTLSMayFollowTheClientsLastMessage(self) -> None:
-        """
-        Where we said FOLLOWS first, nothing more of ours stands between the client's and TLS.
-        """
-        for extra in (b"x", b" ", WILL, b"\r\n"):
-            driver = self.start(3)
-            driver.network.feed(FOLLOWS + extra)
-            self.assertFailed(driver, PlaintextAfterStartTLS)
-        driver = self.start(3)
-        driver.network.feed(FOLLOWS + b"\x16\x03\x01")
-        self.assertSwitched(driver)
-        self.assertEqual(driver.network.pendingInput(3), b"\x16\x03\x01")
 
     def test_otherOptionsAreRefusedUntilTheClientAgrees(self) -> None:
         """
@@ -136,27 +143,6 @@ class ServerTests(ServerRules, SynchronousTestCase):
         )
         self.assertEqual(answer, b"\xff\xfe\x25\xff\xfc\x03" + FOLLOWS)
         self.assertSwitched(driver)
-
-    def test_failures(self) -> None:
-        """
-        Before the client agrees, and after it.
-        """
-        for bad, error in (
-            (WONT, Refused),
-            (DONT, Refused),
-            (b"login: x\r\n", Malformed),
-            (b"\xff\xfa\x18\x01\xff\xf0", Malformed),
-            (b"GET / HTTP/1.1\r\n\r\n", ForeignProtocol),
-            (b"\x16\x03\x01\x02\x00", ForeignProtocol),
-            (b"\xff\xf1" * 200, Oversize),
-        ):
-            for before in (b"", WILL):
-                driver = self.start(1)
-                driver.network.feed(before + bad)
-                self.assertFailed(driver, error)
-        driver = self.start(1)
-        driver.network.feed(FOLLOWS)
-        self.assertFailed(driver, Malformed)
 
     @settings(deadline=None)
     @given(st.lists(st.sampled_from((WILL, WONT, FOLLOWS, b"\xff", b"\xfa", b"x")), max_size=8))

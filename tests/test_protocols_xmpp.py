@@ -5,6 +5,7 @@ The xmpp-client and xmpp-server dialects.
 from __future__ import annotations
 
 import re
+import secrets
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import Recipe, alternative, dns, ip, make, root, srv
 from tests.loopback import PATIENCE, SERVER, Encrypted, Plain, TunnelTests, wait
-from tests.roles import OURS, Assertions, filtered, setting, split
 from tlstunnel.config import Mode
 from tlstunnel.errors import (
     Closed,
@@ -30,14 +30,16 @@ from tlstunnel.errors import (
     PlaintextAfterStartTLS,
     Quit,
     Refused,
-    ServerSpokeFirst,
     TunnelError,
 )
 from tlstunnel.identity import Identity
 from tlstunnel.protocols.base import ClientRole, Dialect, Setting
 from tlstunnel.protocols.xmlstream import DEEPEST, LONGEST
 from tlstunnel.protocols.xmpp import WithoutStartTLS, xmppClient, xmppServer
+from tlstunnel.testing.conformance import ClientConformance, ServerConformance
+from tlstunnel.testing.dialogues import OURS, Dialogue, filtered, setting, split
 from tlstunnel.testing.memory import Driver
+from tlstunnel.testing.rules import Assertions
 
 TLS = b"urn:ietf:params:xml:ns:xmpp-tls"
 
@@ -98,23 +100,46 @@ def expected(driver: Driver) -> object:
     return driver.role.expected()
 
 
-class ClientTests(Assertions, SynchronousTestCase):
+SECOND = ANSWER + b"<stream:features/>"
+
+
+class ClientTests(ClientConformance, SynchronousTestCase):
     """
     Mode -c.
     """
 
-    def test_theAppSeesTheSecondStreamOnly(self) -> None:
+    dialect = xmppClient
+    dialogue: Dialogue = [
+        ("A", APP),
+        ("C", OPEN),
+        ("S", ANSWER + FEATURES),
+        ("C", ASK),
+        ("S", PROCEED),
+    ]
+    inside: Dialogue = [("C", APP), ("S", SECOND), ("T", SECOND)]
+    early = b"<iq/>"
+    variants = [(2, ANSWER.partition(b"?>")[2] + b"\n" + FEATURES), (4, b"\n" + PROCEED)]
+    failures = [
+        (2, ANSWER + b"<stream:features/>", NotOffered),
+        (2, ANSWER + error(b"host-unknown"), Refused),
+        (2, ANSWER + END, Closed),
+        (2, b"220 mx ESMTP\r\n", Malformed),
+        (4, b"<failure xmlns='" + TLS + b"'/>" + END, Refused),
+        (4, error(b"policy-violation"), Refused),
+        (4, END, Closed),
+        (4, b"<proceed/>", Malformed),
+    ]
+    endless = [
+        (0, b"<?xml version='1.0'" + b" " * 1000),
+        (2, b"<?xml version='1.0'" + b" " * 1000),
+        (4, b" "),
+    ]
+
+    def setting(self) -> Setting:
         """
-        It hears nothing before TLS, and its own header is sent inside, byte for byte.
+        Whom to expect is for the app to say.
         """
-        driver = asked()
-        driver.network.feed(PROCEED)
-        self.assertSwitched(driver)
-        driver.handshake()
-        self.assertEqual(driver.network.takeWritten(), APP)
-        self.assertEqual(driver.plain.written, b"")
-        driver.network.feed(ANSWER + b"<stream:features/>")
-        self.assertEqual(driver.plain.written, ANSWER + b"<stream:features/>")
+        return ANY
 
     def test_theNetworkIsLeftAloneUntilTheAppHasSpoken(self) -> None:
         """
@@ -127,34 +152,6 @@ class ClientTests(Assertions, SynchronousTestCase):
             self.assertIsNone(driver.network.speaker)
             driver.plain.feed(pieces[-1])
             self.assertEqual(driver.network.written, OPEN)
-
-    def test_whatTheAppSendsEarlyIsHeld(self) -> None:
-        """
-        It follows the header, once, and inside TLS.
-        """
-        driver = client(app=APP + b"<iq/")
-        driver.plain.feed(b"> <")
-        driver.play([("C", OPEN), ("S", ANSWER + FEATURES), ("C", ASK), ("S", PROCEED)])
-        self.assertEqual(driver.network.written, b"")
-        driver.handshake()
-        self.assertEqual(driver.network.written, APP + b"<iq/> <")
-
-    def test_theServersSegmentsDoNotMatter(self) -> None:
-        """
-        Header, features and consent may come in whatever pieces.
-        """
-        for pieces in split(ANSWER + b"\n" + FEATURES):
-            driver = client()
-            for piece in pieces:
-                self.assertEqual(driver.network.written, OPEN)
-                driver.network.feed(piece)
-            self.assertEqual(driver.network.written, OPEN + ASK)
-        for pieces in split(b" " + PROCEED):
-            driver = asked()
-            for piece in pieces:
-                self.assertEqual(driver.stage, "clear")
-                driver.network.feed(piece)
-            self.assertSwitched(driver)
 
     def test_headersOfServers(self) -> None:
         """
@@ -298,17 +295,6 @@ class ClientTests(Assertions, SynchronousTestCase):
                 driver.network.feed(proceed + extra)
                 self.assertFailed(driver, PlaintextAfterStartTLS)
 
-    def test_theServersEndIsAFailureInEveryState(self) -> None:
-        """
-        After every byte that it can have sent.
-        """
-        whole = ANSWER + FEATURES + PROCEED
-        for length in range(len(whole)):
-            driver = client()
-            driver.network.feed(whole[:length])
-            driver.network.end()
-            self.assertFailed(driver, Closed)
-
     def test_theAppsEndIsAFailureBeforeItHasSaidWhatItWants(self) -> None:
         """
         After every byte of its header but the last.
@@ -342,17 +328,6 @@ class ClientTests(Assertions, SynchronousTestCase):
                 self.assertFailed(driver, failure)
         driver = client(app=b"<" + b"a" * LONGEST)
         self.assertIsInstance(driver.error, Oversize)
-
-    def test_aServerThatSpeaksFirstInsideTLSIsCutOff(self) -> None:
-        """
-        It has to wait for the header.
-        """
-        driver = asked()
-        driver.network.feed(PROCEED)
-        driver.network.completeHandshake()
-        driver.network.feed(ANSWER)
-        self.assertIsInstance(driver.error, ServerSpokeFirst)
-        self.assertEqual(driver.plain.written, b"")
 
     def test_theAppSaysWhomToExpect(self) -> None:
         """
@@ -477,6 +452,32 @@ class ClientTests(Assertions, SynchronousTestCase):
             self.assertTrue(whole.startswith((ANSWER + FEATURES + PROCEED).translate(None, b" ")))
 
 
+FROM_SERVER = APP.replace(b"alice@example.org", b"alice.example").replace(b":client", b":server")
+
+
+class BetweenServersClientTests(ClientConformance, SynchronousTestCase):
+    """
+    Mode -c, xmpp-server.
+    """
+
+    dialect = xmppServer
+    dialogue: Dialogue = [
+        ("A", FROM_SERVER),
+        ("C", OPEN.replace(b" to=", b" from='alice.example' to=").replace(b":client", b":server")),
+        ("S", ANSWER + FEATURES),
+        ("C", ASK),
+        ("S", PROCEED),
+    ]
+    inside: Dialogue = [("C", FROM_SERVER)]
+    early = b"<iq/>"
+
+    def setting(self) -> Setting:
+        """
+        Whom to expect is for the app to say.
+        """
+        return ANY
+
+
 HELLO = OPEN.replace(b"example.org", OURS)
 
 
@@ -487,6 +488,75 @@ def server(hello: bytes = HELLO, covers: str = "", dialect: Dialect = xmppClient
     driver = Driver(dialect, "server", replace(setting(), covers=lambda domain: domain == covers))
     driver.network.feed(hello)
     return driver
+
+
+AUTH = b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGEAYg==</auth>"
+HERE = (
+    b"<?xml version='1.0'?><stream:stream from='" + OURS + b"' id='x' version='1.0'"
+    b" xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
+)
+
+
+class ServerRules(ServerConformance, SynchronousTestCase):
+    """
+    Mode -s: the rules.
+    """
+
+    dialect = xmppClient
+    dialogue = [("C", HELLO), ("S", HERE + FEATURES), ("C", ASK), ("S", PROCEED)]
+    inside = [("C", APP), ("T", APP)]
+    variants = [(0, HELLO.replace(b"'", b'"')), (2, b" \n" + ASK.replace(b"/>", b"></starttls>"))]
+    needsTLS = {
+        HELLO + AUTH: HERE + FEATURES + error(b"policy-violation"),
+        HELLO + AUTH + ASK: HERE + FEATURES + error(b"policy-violation"),
+        HELLO + b"<iq type='get'/>": HERE + FEATURES + error(b"policy-violation"),
+        AUTH: b"",
+    }
+    farewells = [
+        (HELLO + END, HERE + FEATURES + END, Quit),
+        (HELLO.replace(OURS, b"example.net"), HERE + error(b"host-unknown"), Refused),
+        (HELLO + b"<a></b>", HERE + FEATURES, Malformed),
+    ]
+    endless = [(0, b"<?xml version='1.0'" + b" " * 1000), (2, b" "), (2, b"<a>")]
+
+    def setUp(self) -> None:
+        """
+        Streams have random ids.
+        """
+        super().setUp()
+        self.patch(secrets, "token_hex", lambda size: "x")
+
+    def checkFollowed(self, driver: Driver, extra: bytes) -> None:
+        """
+        White space may follow: clients send it.
+        """
+        if extra.isspace():
+            self.assertSwitched(driver)
+        else:
+            super().checkFollowed(driver, extra)
+
+    def checkLeftToTLS(self, driver: Driver, extra: bytes) -> None:
+        """
+        The leg skips white space, which is no TLS.
+        """
+        super().checkLeftToTLS(driver, extra)
+        self.assertEqual(driver.network.skipped, b" \t\r\n")
+
+
+class BetweenServersServerTests(ServerRules):
+    """
+    Mode -s, xmpp-server; the rest is the same.
+    """
+
+    dialect = xmppServer
+    dialogue = [
+        ("C", HELLO),
+        ("S", HERE.replace(b":client", b":server") + FEATURES),
+        ("C", ASK),
+        ("S", PROCEED),
+    ]
+    needsTLS = {AUTH: b""}
+    farewells = []
 
 
 class ServerTests(Assertions, SynchronousTestCase):
@@ -524,18 +594,6 @@ class ServerTests(Assertions, SynchronousTestCase):
         self.assertEqual(driver.plain.written, APP)
         driver.plain.feed(ANSWER)
         self.assertEqual(driver.network.written, ANSWER)
-
-    def test_theClientsSegmentsDoNotMatter(self) -> None:
-        """
-        Nor does it matter whether it waits for our answers.
-        """
-        for pieces in split(HELLO + ASK):
-            driver = server(b"")
-            for piece in pieces:
-                self.assertEqual(driver.stage, "clear")
-                driver.network.feed(piece)
-            self.assertEqual(self.answer(driver), FEATURES + PROCEED)
-            self.assertSwitched(driver)
 
     def test_streamsHaveTheirOwnIds(self) -> None:
         """
@@ -716,15 +774,6 @@ class ServerTests(Assertions, SynchronousTestCase):
             driver = server(first)
             self.assertEqual(driver.network.written, b"")
             self.assertFailed(driver, failure)
-
-    def test_theClientsEndIsAFailureInEveryState(self) -> None:
-        """
-        After every byte that it can have sent.
-        """
-        for length in range(len(HELLO + ASK)):
-            driver = server((HELLO + ASK)[:length])
-            driver.network.end()
-            self.assertFailed(driver, Closed)
 
     @settings(deadline=None)
     @given(st.binary(max_size=60), st.booleans())

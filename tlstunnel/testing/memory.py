@@ -7,19 +7,20 @@ so, cut as the test says.  TLS is only noted: what it does on a socket is tested
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlstunnel.address import TCPAddress
 from tlstunnel.config import Mode, Tunnel
 from tlstunnel.deadlines import Deadlines
-from tlstunnel.errors import Closed, TunnelError
+from tlstunnel.errors import Reset, TunnelError
 from tlstunnel.identity import Identity
 from tlstunnel.interfaces import IChannels, IDialect
+from tlstunnel.leg import RECORD
 from tlstunnel.protocols.base import Role, Setting
 from tlstunnel.proxy import Pair
 
@@ -45,6 +46,7 @@ class MemoryLeg:
     @ivar isTLS: whether C{startTLS} was called.
     @ivar ended: whether our direction was ended.
     @ivar inputEnded: whether the peer's was.
+    @ivar skipped: as in a leg; only kept, since there is no TLS behind it.
     @ivar lost: C{"closed"} or C{"aborted"} once it is.
     """
 
@@ -68,8 +70,9 @@ class MemoryLeg:
         self.tls: object = None
         self.inputEnded = False
         self.paused = True
-        self.readSize = 1 << 20
+        self.readSize = RECORD
         self.readFlags = 0
+        self.skipped = b""
         self.session: Any = None
         self.peer = "memory"
         self._unread = b""
@@ -173,7 +176,7 @@ class MemoryLeg:
         """
         The peer resets the connection.
         """
-        self.lose(Closed("reset"))
+        self.lose(Reset("by the test"))
 
     def lose(self, error: TunnelError) -> None:
         """
@@ -277,8 +280,9 @@ class _Factory:
 
     async def dial(self) -> MemoryLeg:
         """
-        The other leg answers at once.
+        The other leg answers in the next turn.
         """
+        await deferLater(self._driver.clock, 0)
         if self._driver.mode == "server":
             self._driver.backendDialled = True
             return self._driver.plain
@@ -316,9 +320,12 @@ class Driver:
     @ivar channels: the data connections, if the protocol has such.
     """
 
-    def __init__(self, dialect: IDialect, mode: str, setting: Setting | None = None) -> None:
+    def __init__(
+        self, dialect: IDialect, mode: str, setting: Setting | None = None, waiting: bytes = b""
+    ) -> None:
         """
         @param mode: C{"client"} or C{"server"}.
+        @param waiting: what has arrived already on the leg that is accepted.
         """
         if setting is None:
             setting = Setting(
@@ -339,6 +346,8 @@ class Driver:
         self.backendDialled = False
         self.channels = MemoryChannels()
         accepted: Any = self.plain if mode == "client" else self.network
+        if waiting:
+            accepted.feed(waiting)
         factory: Any = _Factory(self)
         self.pair = Pair(factory, accepted, 0.0)
         self.pair.start()
@@ -367,9 +376,11 @@ class Driver:
         """
         Let all happen that happens without more time or bytes.
         """
-        while self.network.deliver() or self.plain.deliver():
-            pass
-        self.clock.advance(0)
+        quiet = 0
+        while quiet < 2:
+            moved = self.network.deliver() or self.plain.deliver()
+            self.clock.advance(0)
+            quiet = 0 if moved else quiet + 1
 
     # What the test calls
 
@@ -383,20 +394,28 @@ class Driver:
             self.clock.advance(1.0)
             self.settle()
 
-    def play(self, dialogue: list[tuple[str, bytes]]) -> None:
+    def feed(self, who: str, data: bytes) -> None:
         """
-        Play a dialogue on the network leg: C{("S", line)} and C{("C", line)} in turn, where what
-        the role says is asserted and what its peer says is fed.
+        Let somebody speak.
 
-        @raise AssertionError: if the role said something else.
+        @param who: C{"C"} or C{"S"} on the network leg, C{"A"} or C{"B"} on the plain one.
         """
-        ours = "C" if self.mode == "client" else "S"
+        (self.network if who in "CS" else self.plain).feed(data)
+
+    def play(self, dialogue: Sequence[tuple[str, bytes]]) -> None:
+        """
+        Play a dialogue (see L{tlstunnel.testing.dialogues}): what the tunnel says is asserted, on
+        either leg, and what others say is fed.
+
+        @raise AssertionError: if the tunnel said something else.
+        """
+        ours = "CT" if self.mode == "client" else "ST"
         for who, text in dialogue:
-            if who == ours:
-                said = self.network.written[: len(text)]
-                assert said == text, (
-                    f"expected {text!r}, but the role said {self.network.written!r}"
-                )
-                self.network.written = self.network.written[len(text) :]
-            else:
-                self.network.feed(text)
+            if who not in ours:
+                self.feed(who, text)
+                continue
+            leg = self.plain if who == "T" else self.network
+            assert leg.written.startswith(text), (
+                f"expected {text!r}, but the tunnel said {leg.written!r}; {self.error}"
+            )
+            leg.written = leg.written[len(text) :]
