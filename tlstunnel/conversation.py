@@ -83,6 +83,11 @@ class Conversation(Protocol):
         self.inputEnded = True
         self._wake()
 
+    def writeConnectionLost(self) -> None:
+        """
+        The peer takes no more: what it said before, and how it ended, is there to be read.
+        """
+
     def handshakeCompleted(self) -> None:
         """
         TLS is up on this leg: wake who waits for it.

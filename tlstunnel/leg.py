@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from errno import EAGAIN, EINTR, EWOULDBLOCK
+from errno import EAGAIN, EINTR, EPIPE, EWOULDBLOCK
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IPushProducer, IReactorFDSet, IReadWriteDescriptor
@@ -23,9 +23,9 @@ from zope.interface import implementer
 
 from tlstunnel import tls
 from tlstunnel.errors import Reset, Truncated, TunnelError
+from tlstunnel.linger import closeGently, discard
 
-#: The most plaintext of one TLS record (RFC 8446, section 5.1).
-RECORD = 16384
+RECORD = tls.RECORD
 
 #: A record shorter than this is the last one waiting more often than not, and asking OpenSSL for
 #: another that is not there costs more than a turn of the reactor.
@@ -37,8 +37,8 @@ BULK = 262144
 #: Where every leg of the process reads to: what is in it is passed on before the next read.
 _buffer = memoryview(bytearray(BULK))
 
-#: Reads that are made at most of what nobody wants any more.
-DRAINED = 16
+_readRecord = tls.recordReader(_buffer)
+_NOTHING = memoryview(b"")
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _RETRY = frozenset((EAGAIN, EWOULDBLOCK, EINTR))
@@ -57,6 +57,11 @@ class Speaker(Protocol):
     def readConnectionLost(self) -> None:
         """
         The peer ended its direction cleanly: FIN, or under TLS close_notify.
+        """
+
+    def writeConnectionLost(self) -> None:
+        """
+        The peer takes no more; what it said before is still delivered, and how it ended.
         """
 
     def handshakeCompleted(self) -> None:
@@ -83,15 +88,16 @@ class Leg:
     @ivar skipped: bytes that may come in clear between the last message and TLS, and mean nothing.
     @ivar received: bytes of plaintext, or of what TLS protects, read so far.
     @ivar sent: the same, taken by the socket so far.
+    @ivar inputEnded: whether the peer ended its direction cleanly.
     @ivar lost: whether this leg is closed.
     """
 
     __slots__ = (
         "_below",
+        "_broken",
         "_creator",
         "_endDue",
         "_handshaking",
-        "_inputEnded",
         "_outputEnded",
         "_paused",
         "_reactor",
@@ -100,6 +106,7 @@ class Leg:
         "_tail",
         "_writing",
         "consumerOf",
+        "inputEnded",
         "lost",
         "peer",
         "readFlags",
@@ -130,15 +137,16 @@ class Leg:
         self.tls: Any = None
         self.session: tls.Session | None = None
         self._creator: tls.Creator | None = None
-        self._tail = memoryview(b"")
+        self._tail = _NOTHING
         self._paused = True
         self._reading = False
         self._writing = False
         self._handshaking = False
-        self._inputEnded = False
         self._outputEnded = False
+        self._broken: TunnelError | None = None
         self._endDue = False
         self._readBlocked = False
+        self.inputEnded = False
         self.lost = False
         self.readSize = RECORD
         self.readFlags = 0
@@ -161,7 +169,7 @@ class Leg:
         Deliver what arrives.
         """
         self._paused = False
-        if not (self._reading or self._inputEnded or self.lost):
+        if not (self._reading or self.inputEnded or self.lost):
             self._reading = True
             self._reactor.addReader(self)
 
@@ -181,7 +189,7 @@ class Leg:
         """
         if self._handshaking:
             self._handshake()
-        elif self._paused:
+        elif self._paused or self._creator is not None:
             self._stopReading()
         elif self.tls is None:
             self._readPlain()
@@ -206,14 +214,14 @@ class Leg:
         Decrypt until the socket is dry or the buffer full, whole records only, so that nothing
         stays behind in OpenSSL that the reactor could not tell us of.
         """
-        recv = self.tls.recv_into
+        connection = self.tls
         count = 0
         last: TunnelError | None = None
         ended = False
         stop = self.readSize - RECORD
         while count <= stop:
             try:
-                size = recv(_buffer[count : count + RECORD])
+                size = _readRecord(connection, count)
                 count += size
                 if size < SHORT:
                     break
@@ -221,6 +229,7 @@ class Leg:
                 break
             except tls.WantWrite:
                 self._readBlocked = True
+                self._stopReading()
                 self._startWriting()
                 break
             except tls.CleanEnd:
@@ -228,6 +237,8 @@ class Leg:
                 break
             except tls.SSLError as error:
                 last = tls.failure(error, self.session, first=not self.received and not count)
+                if self._broken is not None and isinstance(last, Truncated):
+                    last = self._broken
                 break
         if count:
             self.received += count
@@ -238,7 +249,7 @@ class Leg:
             self._endInput()
 
     def _endInput(self) -> None:
-        self._inputEnded = True
+        self.inputEnded = True
         if self._reading:
             self._stopReading()
         if not self.lost:
@@ -266,7 +277,7 @@ class Leg:
             self._tail = memoryview(bytes(self._tail) + data)
             return
         count = self._send(data)
-        if count < len(data) and not self.lost:
+        if count < len(data) and not (self.lost or self._outputEnded):
             self._tail = memoryview(bytes(data[count:]))
             if not self._handshaking:
                 self._startWriting()
@@ -291,20 +302,47 @@ class Leg:
             try:
                 count = self.sock.send(view)
             except OSError as error:
-                if error.errno not in _RETRY:
+                if error.errno == EPIPE:
+                    self._loseOutput(Reset(error.strerror or ""))
+                elif error.errno not in _RETRY:
                     self._fail(Reset(error.strerror or ""))
-        elif not self._handshaking:
-            send = self.tls.send
-            size = len(view)
+        elif not (self._handshaking or self._isBroken()):
             try:
-                while count < size:
-                    count += send(view[count : count + RECORD])
+                # All or nothing: after WantWrite OpenSSL wants the same bytes again, and knows how
+                # much of them it has sent; more behind them are welcome.
+                count = self.tls.send(view) if view else 0
             except (tls.WantWrite, tls.WantRead):
                 pass
             except tls.SSLError as error:
-                self._fail(tls.failure(error, self.session))
+                failure = tls.failure(error, self.session)
+                if isinstance(failure, Reset):
+                    self._loseOutput(failure)
+                else:
+                    self._fail(failure)
         self.sent += count
         return count
+
+    def _isBroken(self) -> bool:
+        """
+        Whether TLS cannot be written, as the connection is reset.  To be asked before: after a
+        failure to write, OpenSSL does not read any more what had arrived.
+        """
+        code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self._loseOutput(Reset(os.strerror(code)))
+        return bool(code)
+
+    def _loseOutput(self, error: TunnelError) -> None:
+        """
+        The peer takes no more.  It may have ended cleanly before, and that lies unread still: in
+        clear the kernel tells that by EPIPE, under TLS it takes a close_notify.
+        """
+        self._broken = error
+        self._outputEnded = True
+        self._endDue = False
+        self._tail = _NOTHING
+        self._stopWriting()
+        self.speaker.writeConnectionLost()
 
     def _startWriting(self) -> None:
         if not self._writing and not self.lost:
@@ -327,9 +365,11 @@ class Leg:
             count = self._send(self._tail)
             if self.lost:
                 return
-            self._tail = self._tail[count:]
-            if self._tail:
+            if count < len(self._tail):
+                self._tail = self._tail[count:]
                 return
+            # No empty slice, which would keep all of it alive.
+            self._tail = _NOTHING
         self._stopWriting()
         if self._creator is not None:
             self._beginTLS()
@@ -338,9 +378,11 @@ class Leg:
             self._sendEnd()
         if self.consumerOf is not None and not self._writing:
             self.consumerOf.resumeProducing()
-        if self._readBlocked and self._reading:
+        if self._readBlocked:
             self._readBlocked = False
-            self._readRecords()
+            if not self._paused:
+                self.resumeProducing()
+                self._readRecords()
 
     @property
     def flushed(self) -> bool:
@@ -442,7 +484,7 @@ class Leg:
         try:
             if self.tls is None:
                 self.sock.shutdown(socket.SHUT_WR)
-            else:
+            elif not self._isBroken():
                 self.tls.shutdown()
         except tls.WantWrite:
             self._endDue = True
@@ -453,27 +495,18 @@ class Leg:
 
     def loseConnection(self) -> None:
         """
-        Close this leg: with an orderly end of our direction if there was none yet.
+        Close this leg: with an orderly end of our direction if there was none yet, unless the
+        peer does not even take what comes before it.
         """
-        if not self.lost:
-            if self.tls is not None:
-                # In clear, closing is all it takes.
-                self.loseWriteConnection()
-            if not self._inputEnded:
-                self._drain()
+        if self.lost:
+            return
+        if self.tls is not None:
+            # In clear, closing is all it takes.
+            self.loseWriteConnection()
+        if self._tail or self._endDue:
+            self.abortConnection()
+        else:
             self._close()
-
-    def _drain(self) -> None:
-        """
-        Read what has arrived: a socket that is closed with unread bytes sends a reset, which can
-        overtake what the peer is to hear last.
-        """
-        try:
-            for _ in range(DRAINED):
-                if not self.sock.recv(BULK):
-                    return
-        except OSError:
-            pass
 
     def abortConnection(self) -> None:
         """
@@ -489,22 +522,28 @@ class Leg:
         self._close(aborted=True)
 
     def _close(self, aborted: bool = False) -> None:
-        self.lost = True
         if self._reading:
             self._stopReading()
         self._stopWriting()
-        self._tail = memoryview(b"")
+        # Not before: our descriptor is what the reactor knows us by.
+        self.lost = True
+        self._tail = _NOTHING
+        # Under TLS there may be more behind a clean end, which means nothing (RFC 8446, 6.1).
+        ended = self.inputEnded and (self.tls is None or discard(self.sock) is not False)
         if self.tls is not None:
             # Else OpenSSL would regard the session as spoilt, which others may want to resume.
             self.tls.set_shutdown(tls.SENT_SHUTDOWN)
             self.tls = None
         self.consumerOf = None
-        if self._below is None:
+        if self._below is not None:
+            if aborted:
+                self._below.abortConnection()
+            else:
+                self._below.loseConnection()
+        elif aborted or ended:
             self.sock.close()
-        elif aborted:
-            self._below.abortConnection()
         else:
-            self._below.loseConnection()
+            closeGently(self._reactor, self.sock)
 
     def _fail(self, error: TunnelError) -> None:
         """
@@ -538,6 +577,13 @@ class Leg:
         The reactor saw a hang-up, or is stopping; it has forgotten us already.
         """
         self._reading = self._writing = False
-        if not self.lost:
-            code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            self._fail(Reset(os.strerror(code) if code else "hung up"))
+        if self.lost:
+            return
+        code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        error = Reset(os.strerror(code) if code else "hung up")
+        if code == EPIPE or (code and self.tls is not None and not self._handshaking):
+            self._loseOutput(error)
+            if not self._paused:
+                self.resumeProducing()
+        else:
+            self._fail(error)

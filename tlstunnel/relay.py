@@ -33,6 +33,9 @@ from tlstunnel.leg import BULK, Leg
 #: How often within a limit it is looked at whether anything moved.
 SAMPLES = 4
 
+#: Seconds to the next look whether a peer whose own words nobody wants has got all of ours.
+DELIVERY = 0.1
+
 
 class Direction:
     """
@@ -54,9 +57,12 @@ class Direction:
         """
         Pass C{data} on.
         """
+        if self.ended:
+            # The sink takes no more.
+            return
         if self.filters:
             self._filter(bytes(data))
-        elif not self.ended:
+        else:
             self.sink.write(data)
 
     def _filter(self, data: bytes) -> None:
@@ -72,7 +78,7 @@ class Direction:
         except TunnelError as error:
             self.relay.abort(error)
             return
-        if data and not self.ended:
+        if data:
             self.sink.write(data)
 
     def readConnectionLost(self) -> None:
@@ -90,6 +96,12 @@ class Direction:
         if not self.relay.bothEnded:
             self.sink.loseWriteConnection()
         self.relay.directionEnded()
+
+    def writeConnectionLost(self) -> None:
+        """
+        The source's peer takes no more.
+        """
+        self.relay.outputLost(self)
 
     def handshakeCompleted(self) -> None:
         """
@@ -118,6 +130,7 @@ class Relay:
         "_closeTotal",
         "_deadline",
         "_deadlines",
+        "_delivery",
         "_finished",
         "_firstEnd",
         "_idle",
@@ -155,6 +168,7 @@ class Relay:
         self._closeTotal = closeTotal
         self._idle = idle
         self._deadline: Deadline | None = None
+        self._delivery: Deadline | None = None
         self._firstEnd: float | None = None
         self._moved = 0.0
         self._progress: tuple[int, ...] = ()
@@ -200,18 +214,37 @@ class Relay:
         """
         One direction ended cleanly; once both have, the legs are closed when they are flushed.
         """
-        if not self.bothEnded:
+        if self.bothEnded:
+            self._closeWhenFlushed()
+        elif self._firstEnd is None:
             self._firstEnd = self._deadlines.clock.seconds()
             self._watch(self._close)
-        else:
-            self._closeWhenFlushed()
 
     def _closeWhenFlushed(self) -> None:
         for leg in (self.network, self.plain):
-            if not leg.lost and not leg.flushed:
-                leg.consumerOf = _Drained(self._closeWhenFlushed)  # type: ignore[assignment]
+            if not leg.lost:
+                if leg.tls is not None or not leg.inputEnded:
+                    # Else closing says the same.
+                    leg.loseWriteConnection()
+                if not leg.flushed:
+                    leg.consumerOf = _Drained(self._closeWhenFlushed)  # type: ignore[assignment]
+                    return
+        for leg in (self.network, self.plain):
+            if not (leg.lost or leg.inputEnded) and _unsent(leg):
+                # It still talks: closing would reset it before it has all that was sent to it.
+                self._delivery = self._deadlines.after(DELIVERY, self._closeWhenFlushed)
                 return
         self._finish(None)
+
+    def outputLost(self, lost: Direction) -> None:
+        """
+        The peer of a leg takes no more, so that what the other one says is of no use to anybody.
+        """
+        other = self.toPlain if lost is self.toNetwork else self.toNetwork
+        other.ended = True
+        if not other.source.lost:
+            other.source.resumeProducing()
+        self.directionEnded()
 
     def legLost(self, lost: Direction, error: TunnelError) -> None:
         """
@@ -220,10 +253,8 @@ class Relay:
         After that leg's own clean end only the other direction is over, and nothing is amiss but
         that its rest was not wanted.
         """
-        other = self.toPlain if lost is self.toNetwork else self.toNetwork
         if lost.ended:
-            other.ended = True
-            self._closeWhenFlushed()
+            self.outputLost(lost)
         else:
             self.abort(error)
 
@@ -239,8 +270,9 @@ class Relay:
         """
         Close what is still open, and say how it ended.
         """
-        if self._deadline is not None:
-            self._deadline.cancel()
+        for deadline in (self._deadline, self._delivery):
+            if deadline is not None:
+                deadline.cancel()
         self.network.loseConnection()
         self.plain.loseConnection()
         finished = self._finished
@@ -268,7 +300,7 @@ class Relay:
         Act on a limit that has passed.
         """
         now = self._deadlines.clock.seconds()
-        progress = self._measure()
+        progress = self.measure()
         if not self._progress:
             self._progress = progress
         elif progress != self._progress:
@@ -287,7 +319,15 @@ class Relay:
                 return
         self._deadline = self._deadlines.after(limit / SAMPLES, self._sample)
 
-    def _measure(self) -> tuple[int, ...]:
+    @property
+    def isDelivering(self) -> bool:
+        """
+        Whether a peer has not taken yet all that was sent to it.
+        """
+        legs = (self.network, self.plain)
+        return any(not leg.lost and (not leg.flushed or _unsent(leg) > 0) for leg in legs)
+
+    def measure(self) -> tuple[int, ...]:
         """
         Numbers that change when anything moves, also where only a slow peer empties our socket.
         """

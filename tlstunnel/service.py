@@ -13,15 +13,15 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from tlstunnel import signals
+from tlstunnel import linger, signals
 from tlstunnel.config import Mode, Tunnel
 from tlstunnel.deadlines import Deadlines
 from tlstunnel.errors import ConfigurationError, Stopped
 from tlstunnel.listen import ListeningPort, bindAll
-from tlstunnel.proxy import ProxyFactory
+from tlstunnel.proxy import Pair, ProxyFactory
 
 #: Seconds between looks at the connections that are left while stopping: who did not move in
-#: that time is closed.
+#: that time is closed, but who has bytes to take has the close limit.
 QUIET = 2.0
 
 
@@ -125,13 +125,17 @@ class TunnelService(Service):
             return None
         factory.ports = []
         if not factory.pairs:
-            factory.deadlines.clear()
+            self._clear(factory)
             return None
         stopped: Deferred[None] = Deferred()
         factory.idle = lambda: stopped.callback(None)
-        stopped.addCallback(lambda _: factory.deadlines.clear())
+        stopped.addCallback(lambda _: self._clear(factory))
         self._closeQuiet(factory, {})
         return stopped
+
+    def _clear(self, factory: ProxyFactory) -> None:
+        factory.deadlines.clear()
+        linger.closeAll()
 
     def hurry(self) -> None:
         """
@@ -155,16 +159,27 @@ class TunnelService(Service):
             self._log.info("reloaded identities and trust")
             self._notice()
 
-    def _closeQuiet(self, factory: ProxyFactory, before: dict[Any, int]) -> None:
+    def _closeQuiet(self, factory: ProxyFactory, before: dict[Pair, tuple[Any, float]]) -> None:
         """
-        Close the connections that have not moved since C{before}, and look again later.
+        Close the connections that have not moved for a while, and look again later.
+
+        @param before: how far each was at the last look, and since when.
         """
-        now = {pair: pair.moved for pair in tuple(factory.pairs)}
-        for pair, moved in now.items():
-            if before.get(pair) == moved:
+        now = self._reactor.seconds()
+        looked: dict[Pair, tuple[Any, float]] = {}
+        for pair in tuple(factory.pairs):
+            relay = pair.relay
+            progress = pair.moved, relay.measure() if relay is not None else ()
+            known, since = before.get(pair, (None, now))
+            if known != progress:
+                since = now
+            # What a slow peer has not taken yet would be lost.
+            isDelivering = relay is not None and relay.isDelivering
+            if now - since >= (self.tunnel.limits.close if isDelivering else QUIET):
                 pair.end(Stopped())
+            looked[pair] = progress, since
         if factory.pairs:
-            factory.deadlines.after(QUIET, lambda: self._closeQuiet(factory, now))
+            factory.deadlines.after(QUIET, lambda: self._closeQuiet(factory, looked))
 
 
 def _settleMemory() -> None:

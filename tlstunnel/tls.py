@@ -33,6 +33,11 @@ from tlstunnel.identity import Identity, Selector
 from tlstunnel.pool import Anchors, Credentials
 from tlstunnel.verify import coversName, verifyIdentity
 
+try:
+    from OpenSSL.SSL import _ffi, _lib  # type: ignore[attr-defined]
+except ImportError:  # These are not public: see recordReader.
+    _ffi = _lib = None
+
 WantRead = SSL.WantReadError
 WantWrite = SSL.WantWriteError
 CleanEnd = SSL.ZeroReturnError
@@ -84,6 +89,36 @@ _VERIFY_ERRORS = {
     ),
     _KEY_TOO_SMALL: "a key in the chain is too weak",
 }
+
+
+# SSL_MODE_ENABLE_PARTIAL_WRITE of SSL_CTX_set_mode(3), for which pyOpenSSL has no name.
+_PARTIAL_WRITE = 0x1
+
+#: The most plaintext of one TLS record (RFC 8446, section 5.1).
+RECORD = 16384
+
+
+def recordReader(buffer: memoryview) -> Callable[[SSL.Connection, int], int]:
+    """
+    What decrypts the next record of a connection to an offset of C{buffer}, and gives its size; it
+    raises what C{SSL.Connection.recv_into} raises.
+
+    That method allocates a buffer for each record and copies from it, at the price of deciphering
+    it once more.  So OpenSSL is called directly where pyOpenSSL's binding is what we know it to be.
+    """
+    if not (hasattr(_lib, "SSL_read") and hasattr(SSL.Connection, "_raise_ssl_error")):
+        return lambda connection, at: connection.recv_into(buffer[at : at + RECORD])
+    start = _ffi.from_buffer(buffer)
+    read = _lib.SSL_read
+
+    def direct(connection: SSL.Connection, at: int) -> int:
+        ssl = connection._ssl
+        count: int = read(ssl, start + at, RECORD)
+        if count <= 0:
+            connection._raise_ssl_error(ssl, count)
+        return count
+
+    return direct
 
 
 class _NoCommonProtocol(SSL.Error):
@@ -263,6 +298,8 @@ def _context(
         context.set_options(SSL.OP_NO_TICKET)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    # All of a write in one call of OpenSSL, however many records that makes; see Leg.write.
+    context.clear_mode(_PARTIAL_WRITE)
     if credentials is not None:
         leaf, *chain = credentials.certificates
         context.use_certificate(leaf)
@@ -476,8 +513,11 @@ def serverContext(
         if asked is not None:
             session.serverName = asked.decode("latin-1")
             # An address is no name (RFC 6066, section 3), but lftp sends one nevertheless.
-            isName = not TCPAddress(session.serverName, 0).isLiteral
-            if checkName and isName and not coversName(leaf, session.serverName):
+            if (
+                checkName
+                and not coversName(leaf, session.serverName)
+                and not TCPAddress(session.serverName, 0).isLiteral
+            ):
                 session.refusal = TLSFailed(
                     f"the client asked for a name that is not ours: {quote(asked)}"
                 )
