@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 from cryptography import x509
@@ -181,7 +182,7 @@ def verifyIdentity(
             found = _findIdentity(names, expected, service)
         else:
             found = _findSelected(names, expected, service)
-        has = ", ".join(namesIn(certificate))
+        has = ", ".join(namesIn(certificate)) if found is None else ""
     except (IdentityRefused, KeyboardInterrupt, SystemExit):
         raise
     except (_Unreadable, CertificateError) as error:
@@ -193,6 +194,7 @@ def verifyIdentity(
     return found
 
 
+@lru_cache(maxsize=256)
 def coversName(certificate: x509.Certificate, hostname: str) -> bool:
     """
     Whether our own certificate is for the name that a client asks for with SNI (RFC 6066).
