@@ -23,9 +23,10 @@ from tlstunnel.errors import (
 from tlstunnel.identity import Identity
 from tlstunnel.protocols.http import ALLOW_UPGRADE_DESYNC, http
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
+from tlstunnel.testing.course import Assertions
 from tlstunnel.testing.dialogues import THEIRS, inside, setting
 from tlstunnel.testing.memory import Driver
-from tlstunnel.testing.rules import CLIENT_HELLO, Assertions
+from tlstunnel.testing.rules import CLIENT_HELLO
 
 
 def message(*lines: bytes) -> bytes:

@@ -37,9 +37,9 @@ from tlstunnel.protocols.base import ClientRole, Dialect, Setting
 from tlstunnel.protocols.xmlstream import DEEPEST, LONGEST
 from tlstunnel.protocols.xmpp import WithoutStartTLS, xmppClient, xmppServer
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
+from tlstunnel.testing.course import Assertions
 from tlstunnel.testing.dialogues import OURS, Dialogue, filtered, setting, split
 from tlstunnel.testing.memory import Driver
-from tlstunnel.testing.rules import Assertions
 
 TLS = b"urn:ietf:params:xml:ns:xmpp-tls"
 

@@ -1,0 +1,191 @@
+"""
+How connections are brought to a place in a dialogue, and how they end: what the rules of the
+conformance suite (L{tlstunnel.testing.conformance}) are written with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tlstunnel.errors import TunnelError
+from tlstunnel.interfaces import IDialect
+from tlstunnel.protocols.base import ServerRole, Setting
+from tlstunnel.testing.dialogues import Dialogue, setting
+from tlstunnel.testing.memory import Driver
+
+#: Seconds that a negotiation may take.
+NEGOTIATION = 30.0
+
+
+def dialsEarly(driver: Driver) -> bool:
+    """
+    Whether the backend is dialled before TLS.
+    """
+    return isinstance(driver.role, ServerRole) and driver.role.earlyDial
+
+
+class Assertions:
+    """
+    How a connection ended.
+    """
+
+    def assertFailed(self, driver: Driver, error: type[TunnelError], *about: object) -> None:
+        """
+        It ended with C{error}; both legs are closed, nobody got anything more, nobody is waited
+        for, and the log is safe (rules 1, 2, 4, 12).
+        """
+        assert isinstance(driver.error, error), (str(driver.error), driver.stage, *about)
+        assert driver.error.reason != "internal", (driver.error, *about)
+        assert driver.network.lost or driver.network.speaker is None, about
+        assert driver.plain.lost or driver.plain.speaker is None, about
+        assert driver.plain.written == b"", (driver.plain.written, *about)
+        if not (driver.network.handshaken or dialsEarly(driver)):
+            assert not driver.backendDialled, about
+        text = str(driver.error)
+        assert text.isascii() and text.isprintable() and len(text) < 1200, text
+        before = driver.network.written
+        driver.clock.advance(1e6)
+        assert driver.network.written == before, about
+
+    def assertSwitched(self, driver: Driver, *about: object) -> None:
+        """
+        The handshake is under way.
+        """
+        assert driver.error is None, (driver.error, *about)
+        assert driver.stage == "switched", (driver.stage, *about)
+
+
+class Course(Assertions):
+    """
+    A dialogue, and the ways through it.
+
+    @cvar dialect: the dialect.
+    @cvar options: what --dialect-option gives.
+    @cvar dialogue: who says what up to the switch.
+    @cvar inside: who says what from there to the relay.
+    @cvar variants: other words that lead on as well: the place in C{dialogue} and C{inside}, one
+        after the other, of what they stand for, and the words.
+    @cvar failures: words of whoever is beyond us, a server or a backend, that end the connection:
+        the place, the words, and the reason.
+    @cvar endless: what whoever speaks at a place may say, and may not say for ever.
+    @cvar tlsMayFollow: whether TLS may begin in the same segment as the peer's last message.
+    @cvar pipelined: whether the peer may say all it has to say in one segment.
+    @cvar payload: what the one that speaks first inside TLS says, and what is answered; it has to
+        pass as it is.
+    """
+
+    mode: str
+    dialect: IDialect
+    options: Sequence[str] = ()
+    dialogue: Dialogue
+    inside: Dialogue = ()
+    variants: Sequence[tuple[int, bytes]] = ()
+    failures: Sequence[tuple[int, bytes, type[TunnelError]]] = ()
+    endless: Sequence[tuple[int, bytes]] = ()
+    tlsMayFollow = False
+    pipelined = True
+    payload: tuple[bytes, bytes] = (b"a" + bytes(range(256)) * 3, bytes(range(256)) * 3)
+
+    def setting(self) -> Setting:
+        """
+        What the role knows.
+        """
+        return setting(*self.options)
+
+    @property
+    def whole(self) -> Dialogue:
+        """
+        The dialogue, also the part inside TLS.
+        """
+        return [*self.dialogue, *self.inside]
+
+    def speaker(self, place: int) -> str:
+        """
+        Who speaks there.
+        """
+        return self.whole[place][0]
+
+    def heard(self) -> list[int]:
+        """
+        The places at which somebody else speaks.
+        """
+        ours = "CT" if self.mode == "client" else "ST"
+        return [place for place in range(len(self.whole)) if self.speaker(place) not in ours]
+
+    def states(self) -> list[int]:
+        """
+        The places at which something is awaited: the same, the handshake, and the relay.
+        """
+        return sorted({*self.heard(), len(self.dialogue), len(self.whole)})
+
+    def heardInClear(self) -> list[int]:
+        """
+        Those at which the peer on the network speaks before the switch.
+        """
+        return [
+            place
+            for place in self.heard()
+            if place < len(self.dialogue) and self.speaker(place) in "CS"
+        ]
+
+    def start(self, place: int = 0, waiting: bytes = b"") -> Driver:
+        """
+        A connection on which all up to C{place} was said.
+
+        @param waiting: what the app, or the client, has said when it was accepted.
+        """
+        driver = Driver(self.dialect, self.mode, self.setting(), waiting)
+        self.go(driver, 0, place)
+        return driver
+
+    def awaiting(self, place: int) -> Driver:
+        """
+        A connection on which it is the turn of whoever speaks there.
+        """
+        driver = self.start(place)
+        if place >= len(self.dialogue):
+            self.enter(driver)
+        return driver
+
+    def go(self, driver: Driver, place: int, end: int) -> None:
+        """
+        Say what stands between two places.
+        """
+        for at in range(place, end):
+            if at == len(self.dialogue):
+                self.enter(driver)
+            driver.play(self.whole[at : at + 1])
+
+    def enter(self, driver: Driver) -> None:
+        """
+        Complete the handshake, if it is not.
+        """
+        if driver.stage == "switched":
+            assert driver.network.written + driver.plain.written == b"", (
+                driver.network.written,
+                driver.plain.written,
+            )
+            driver.handshake()
+
+    def arrive(self, driver: Driver) -> None:
+        """
+        All was said: now the relay begins.
+        """
+        self.enter(driver)
+        if driver.stage == "inside":
+            driver.clock.advance(1.0)
+            driver.settle()
+        assert driver.stage == "relay" or driver.error, driver.stage
+
+    def limitAt(self, place: int) -> float:
+        """
+        How many seconds whoever speaks there has.
+        """
+        return NEGOTIATION
+
+    def lastWords(self) -> tuple[int, bytes] | None:
+        """
+        The place of the peer's last message in clear, and that; C{None} if there is none.
+        """
+        places = self.heardInClear()
+        return (places[-1], self.whole[places[-1]][1]) if places else None
