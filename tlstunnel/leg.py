@@ -411,6 +411,7 @@ class Leg:
         assert creator is not None
         # What was said in clear is not what TLS protects.
         self.received = self.sent = 0
+        self.readSize = RECORD
         self.session = creator.session()
         self.tls = creator.connection(self.sock, self.session)
         self._handshaking = True

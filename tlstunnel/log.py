@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from twisted.logger import LogEvent, Logger, LogLevel, eventAsJSON, eventAsText
 
-from tlstunnel.errors import TunnelError
+from tlstunnel.errors import TunnelError, quote
 from tlstunnel.leg import Leg
 
 _ORDER = {level: number for number, level in enumerate(LogLevel.iterconstants())}
@@ -35,39 +35,49 @@ def connectionEnded(
     @param network: which of the legs carried TLS, or was to.
     @param error: why it ended, if that was not a clean end.
     """
-    plain = dialled if network is accepted else accepted
     session = network.session if network is not None else None
     remote = dialled.peer if dialled is not None else "nobody"
     outcome = "closed" if error is None else str(error)
     identity = (session.name if session is not None else "") or "none"
     version = suite = group = alpn = serverName = ""
-    if session is not None and session.version:
+    up = down = 0
+    if network is not None and session is not None and session.version:
         version, suite, group = session.version, session.suite, session.group
         alpn, serverName = session.alpn.decode("latin-1"), session.serverName
-    up = plain.received if plain is not None else 0
-    down = plain.sent if plain is not None else 0
+        if not (serverName.isascii() and serverName.isprintable()):
+            serverName = quote(serverName.encode("latin-1"))
+        # What TLS carried, without what was said for its sake and swallowed.
+        up, down = network.sent, network.received
     tls = f"{version} {suite} {group}" if version else "no TLS"
-    log.info(
-        # Formatted here: as a format of so many fields it would cost more than the relay does.
-        "{text}",
-        text=(
-            f"{accepted.peer} to {remote}: {outcome}; identity {identity}, {tls}, "
-            f"{up} bytes sent to the network and {down} received, {seconds:.3f} s"
-        ),
-        peer=accepted.peer,
-        remote=remote,
-        outcome=outcome,
-        reason="closed" if error is None else error.reason,
-        dialect=dialect,
-        identity=identity,
-        serverName=serverName,
-        alpn=alpn,
-        version=version,
-        suite=suite,
-        group=group,
-        up=up,
-        down=down,
-        seconds=seconds,
+    # As Logger.info would make it, without looking up a level, a source and a format, and with the
+    # text made here: of so many fields a format would cost more than the relay does.
+    log.observer(
+        {
+            "log_logger": log,
+            "log_level": LogLevel.info,
+            "log_namespace": log.namespace,
+            "log_source": None,
+            "log_format": "{text}",
+            "log_time": time.time(),
+            "text": (
+                f"{accepted.peer} to {remote}: {outcome}; identity {identity}, {tls}, "
+                f"{up} bytes sent to the network and {down} received, {seconds:.3f} s"
+            ),
+            "peer": accepted.peer,
+            "remote": remote,
+            "outcome": outcome,
+            "reason": "closed" if error is None else error.reason,
+            "dialect": dialect,
+            "identity": identity,
+            "serverName": serverName,
+            "alpn": alpn,
+            "version": version,
+            "suite": suite,
+            "group": group,
+            "up": up,
+            "down": down,
+            "seconds": seconds,
+        }
     )
 
 
@@ -85,7 +95,7 @@ def lines(file: TextIO, asJSON: bool, least: Any, worker: str = "") -> Callable[
     def observe(event: LogEvent) -> None:
         nonlocal second, stamp
         level = event.get("log_level", LogLevel.info)
-        if _ORDER[level] < lowest:
+        if level is not LogLevel.info and _ORDER[level] < lowest:
             return
         if asJSON:
             file.write(eventAsJSON(event | {"worker": worker} if worker else event) + "\n")

@@ -117,7 +117,7 @@ class Pair:
         error: TunnelError | None
         serve = self._client if self._prepared.tunnel.mode is Mode.CLIENT else self._server
         try:
-            error = await serve()
+            error = await serve() or self._why
         except TunnelError as ended:
             error = ended
         except CancelledError:
