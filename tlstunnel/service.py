@@ -19,6 +19,7 @@ from tlstunnel.deadlines import Deadlines
 from tlstunnel.errors import ConfigurationError, Stopped
 from tlstunnel.listen import ListeningPort, bindAll
 from tlstunnel.proxy import Pair, ProxyFactory
+from tlstunnel.risks import risks
 
 #: Seconds between looks at the connections that are left while stopping: who did not move in
 #: that time is closed, but who has bytes to take has the close limit.
@@ -94,12 +95,8 @@ class TunnelService(Service):
             )
 
     def _notice(self) -> None:
-        dialect = self.tunnel.dialect
-        for notice in dialect.notices:
+        for notice in risks(self.tunnel):
             self._log.warn("{notice}", notice=notice)
-        risk = dialect.server.demands
-        if self.tunnel.mode is Mode.SERVER and risk:
-            self._log.warn("{option}: {meaning}", option=risk, meaning=dialect.options[risk])
 
     def _whom(self) -> str:
         assert self.factory is not None
