@@ -194,6 +194,17 @@ class WorkersTests(SynchronousTestCase):
         self.connect().close()
         self.until(lambda: self.count("bytes sent") >= alive + 1)
 
+    def test_noTicketsAreSent(self) -> None:
+        """
+        They would resume nothing.
+        """
+        self.start()
+        with self.connect() as connection:
+            connection.sendall(b"y")
+            self.assertEqual(connection.recv(1), b"y")
+            session = connection.session
+            self.assertFalse(session is not None and session.has_ticket)
+
     def test_SIGTERMEndsAllInOrder(self) -> None:
         """
         With exit code 0, and no worker is left.

@@ -9,6 +9,8 @@ from importlib import import_module
 
 from twisted.python import usage
 
+from tlstunnel import openssl
+
 #: The module in L{tlstunnel.commands} for each command, and the class of its options.
 COMMANDS = {
     "identity": ("identity", "IdentityOptions"),
@@ -25,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     @return: its exit code: that of the command, or 2 for a mistake in C{arguments}.
     """
+    openssl.configure()
     words = sys.argv[1:] if arguments is None else arguments
     name = words[0] if words and words[0] in COMMANDS else ""
     module, options = COMMANDS[name] if name else _RUN
