@@ -18,6 +18,7 @@ nothing of dialects.
 from __future__ import annotations
 
 import fcntl
+import socket
 import struct
 import termios
 from collections.abc import Callable, Sequence
@@ -35,6 +36,10 @@ SAMPLES = 4
 
 #: Seconds to the next look whether a peer whose own words nobody wants has got all of ours.
 DELIVERY = 0.1
+
+# Of the struct tcp_info of Linux: its first byte is the state, at 120 is tcpi_bytes_acked.
+_BYTES_ACKED = struct.Struct("=120xQ")
+_TCP_CLOSE = b"\x07"
 
 
 class Direction:
@@ -336,8 +341,8 @@ class Relay:
             self.network.sent,
             self.plain.received,
             self.plain.sent,
-            _unsent(self.network),
-            _unsent(self.plain),
+            _taken(self.network),
+            _taken(self.plain),
             self.beside(),
         )
 
@@ -362,7 +367,32 @@ class _Drained:
         self._flushed()
 
 
+def _tcpInfo(leg: Leg) -> bytes:
+    """
+    What Linux tells of the TCP connection of C{leg} (tcp(7)); nothing of other sockets.
+    """
+    try:
+        return leg.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size)
+    except OSError:
+        return b""
+
+
+def _taken(leg: Leg) -> int:
+    """
+    A number that changes as the peer of C{leg} takes what was sent to it.
+    """
+    info = _tcpInfo(leg)
+    return int(_BYTES_ACKED.unpack(info)[0]) if len(info) == _BYTES_ACKED.size else _queued(leg)
+
+
 def _unsent(leg: Leg) -> int:
+    """
+    Bytes that the peer of C{leg} has not taken yet, and still may.
+    """
+    return 0 if _tcpInfo(leg)[:1] == _TCP_CLOSE else _queued(leg)
+
+
+def _queued(leg: Leg) -> int:
     """
     Bytes that the peer of C{leg} has not yet acknowledged (SIOCOUTQ, which is TIOCOUTQ).
     """
