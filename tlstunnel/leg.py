@@ -32,7 +32,7 @@ RECORD = tls.RECORD
 SHORT = 1024
 
 #: What a leg reads at most in one turn of the reactor once it is relaying; see L{Leg.readSize}.
-BULK = 262144
+BULK = 1048576
 
 #: Where every leg of the process reads to: what is in it is passed on before the next read.
 _buffer = memoryview(bytearray(BULK))
