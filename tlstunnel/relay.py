@@ -37,6 +37,10 @@ SAMPLES = 4
 #: Seconds to the next look whether a peer whose own words nobody wants has got all of ours.
 DELIVERY = 0.1
 
+#: Seconds in which a slow reader takes something, if it has something to take: it shows in steps of
+#: what its kernel regards as worth telling, which may be 64 KiB or more.
+SLOWEST = 60.0
+
 # Of the struct tcp_info of Linux: its first byte is the state, at 120 is tcpi_bytes_acked.
 _BYTES_ACKED = struct.Struct("=120xQ")
 _TCP_CLOSE = b"\x07"
@@ -310,19 +314,19 @@ class Relay:
             self._progress = progress
         elif progress != self._progress:
             self._moved, self._progress = now, progress
+        every = self._idle if self._firstEnd is None else self._close
+        assert every is not None
+        limit = max(every, SLOWEST) if self.isDelivering else every
         if self._firstEnd is None:
-            limit = self._idle
-            assert limit is not None
             if now - self._moved >= limit:
                 self._finish(Idle(f"nothing moved for {limit:g} s"))
                 return
         else:
-            limit = self._close
             if now - self._moved >= limit or now - self._firstEnd >= self._closeTotal:
                 waited = now - self._firstEnd
                 self.abort(CloseTimeout(f"one direction was open {waited:.0f} s after the other"))
                 return
-        self._deadline = self._deadlines.after(limit / SAMPLES, self._sample)
+        self._deadline = self._deadlines.after(every / SAMPLES, self._sample)
 
     @property
     def isDelivering(self) -> bool:

@@ -19,10 +19,11 @@ from tlstunnel.deadlines import Deadlines
 from tlstunnel.errors import ConfigurationError, Stopped
 from tlstunnel.listen import ListeningPort, bindAll
 from tlstunnel.proxy import Pair, ProxyFactory
+from tlstunnel.relay import SLOWEST
 from tlstunnel.risks import risks
 
 #: Seconds between looks at the connections that are left while stopping: who did not move in
-#: that time is closed, but who has bytes to take has the close limit.
+#: that time is closed, unless it has bytes to take.
 QUIET = 2.0
 
 
@@ -172,7 +173,7 @@ class TunnelService(Service):
                 since = now
             # What a slow peer has not taken yet would be lost.
             isDelivering = relay is not None and relay.isDelivering
-            if now - since >= (self.tunnel.limits.close if isDelivering else QUIET):
+            if now - since >= (SLOWEST if isDelivering else QUIET):
                 pair.end(Stopped())
             looked[pair] = progress, since
         if factory.pairs:
