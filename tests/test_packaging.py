@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import os
 import re
+import select
 import subprocess
 import sys
 import sysconfig
@@ -21,7 +22,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import tlstunnel
 
@@ -176,6 +177,15 @@ class PackagingTests(SynchronousTestCase):
         asDaemon = self.outside("python", *arguments)
         self.assertEqual(asDaemon, self.outside("tlstunnel", "--list-protocols"))
 
+    def test_twistdListsTheReactor(self) -> None:
+        """
+        C{twistd --help-reactors} shows ours as one that it can install.
+        """
+        if not hasattr(select, "epoll"):
+            raise SkipTest("this system has no epoll")
+        for name, text in self.outside("python", "-c", TWISTD, "--help-reactors").items():
+            self.assertRegex(text, r"(?m)^ +tlstunnel\s+\S", name)
+
     def test_demonstrationRuns(self) -> None:
         """
         Both modes work as installed, without the checkout.
@@ -190,7 +200,7 @@ class PackagingTests(SynchronousTestCase):
         ours = {
             str(path.relative_to(CHECKOUT))
             for path in (CHECKOUT / "tlstunnel").rglob("*")
-            if path.suffix in {".py", ".chat"} or path.name == "py.typed"
+            if path.suffix in {".py", ".chat", ".cnf"} or path.name == "py.typed"
         }
         packed = {name for name in self.wheelFiles() if ".dist-info/" not in name}
         data = {name for name in packed if ".data/" in name}

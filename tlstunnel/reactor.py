@@ -9,7 +9,7 @@ does it for twistd; everything works with any other reactor too.
 
 from __future__ import annotations
 
-import select
+from select import EPOLLIN, EPOLLOUT, epoll
 from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -21,7 +21,7 @@ from zope.interface import implementer
 #: Events that one turn looks at; the others are still there in the next one.
 EVENTS = 256
 
-_IN, _OUT = select.EPOLLIN, select.EPOLLOUT
+_IN, _OUT = EPOLLIN, EPOLLOUT
 
 
 @implementer(IReactorFDSet)
@@ -33,7 +33,7 @@ class TunnelReactor(PosixReactorBase):
     _log = Logger()
 
     def __init__(self) -> None:
-        self._epoll = select.epoll()
+        self._epoll = epoll()
         self._descriptors: dict[int, Any] = {}
         self._wanted: dict[int, int] = {}
         super().__init__()

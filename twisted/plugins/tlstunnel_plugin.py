@@ -1,9 +1,10 @@
 """
-Makes C{twistd tlstunnel} known.
+Makes C{twistd tlstunnel} and C{twistd --reactor=tlstunnel} known.
 
 Twisted imports this module at every start of twistd on the machine: it imports nothing of ours.
 """
 
+from twisted.application.reactors import Reactor
 from twisted.application.service import ServiceMaker
 
 tlstunnel = ServiceMaker(
@@ -12,3 +13,5 @@ tlstunnel = ServiceMaker(
     "TLS around any connection, with STARTTLS.",
     "tlstunnel",
 )
+
+tunnelReactor = Reactor("tlstunnel", "tlstunnel.reactor", "Linux's epoll, made for tunnels.")
