@@ -4,6 +4,7 @@ The program under test, as a process.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from tests.interop.processes import Process, freePort
 
 #: The checkout, whose code the process runs.
 CHECKOUT = Path(__file__).resolve().parents[2]
+
+#: C{make interop WORKERS=2} runs every tunnel in so many processes.
+WORKERS = os.environ.get("WORKERS", "1")
 
 ENVIRONMENT = {"PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"}
 
@@ -49,7 +53,10 @@ class TunnelProcess(Process):
         local = str(self.socket or f"127.0.0.1:{self.port}")
         # Options come first: what follows a bare "--" belongs to a chat script.
         self.spawn(
-            [sys.executable, "-m", "tlstunnel", "-l", local, *self.arguments],
+            [
+                *(sys.executable, "-m", "tlstunnel", "-l", local, "--workers", WORKERS),
+                *self.arguments,
+            ],
             [address],
             environment=ENVIRONMENT,
         )
