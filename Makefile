@@ -37,7 +37,7 @@ bench: $(VENV)/.plain
 	@$(RUN) -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info docs/_build _trial_temp* .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info docs/_build _trial_temp* _interop .mypy_cache .ruff_cache .hypothesis
 
 # One environment; a stamp in it for each set of packages, redone when setup.cfg changes.
 $(VENV)/bin/python:

@@ -3,7 +3,7 @@ Runs the tests with trial, and ends with one line for programs: C{N passed, N fa
 
 Without arguments: everything beside this file in two processes, then C{tests.interop} alone, since
 its servers need the machine for themselves.  Else: the modules named.  Anything that fails, or no
-test at all, is exit code 1.
+test at all, is exit code 1.  A run of all of C{tests.interop} as root writes docs/interop.md.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 from threading import Timer
+
+from tests.interop import matrix
 
 #: Seconds that one run of trial may take; a test that never ends must not hold up everything.
 LIMIT = 900.0
@@ -76,11 +78,29 @@ def unitTests() -> list[str]:
     return [name for name in names if not name.startswith("tests.interop.")]
 
 
+def interop() -> Counter[str]:
+    """
+    Run what talks to real programs, and show in the documentation what passed, unless something
+    did not, or was left out as this machine does not have it.
+    """
+    matrix.forget()
+    total = trial("tests.interop")
+    failed = any(total[name] for name in FAILURES)
+    if os.geteuid() == 0 and not failed and not matrix.main(["--check"]):
+        matrix.main([])
+    return total
+
+
 def main(names: list[str]) -> int:
     """
     Run what is asked for, and give the exit code.
     """
-    total = trial(*names) if names else trial("-j2", *unitTests()) + trial("tests.interop")
+    if not names:
+        total = trial("-j2", *unitTests()) + interop()
+    elif names == ["tests.interop"]:
+        total = interop()
+    else:
+        total = trial(*names)
     passed = sum(total[name] for name in PASSES)
     failed = sum(total[name] for name in FAILURES)
     print(f"{passed} passed, {failed} failed, {total['skips']} skipped", flush=True)

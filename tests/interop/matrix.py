@@ -1,6 +1,6 @@
 """
 C{python -m tests.interop.matrix}: shows what L{tests.interop.results} collected, as
-docs/interop.md.
+docs/interop.md.  The same results make the same page: there is no date in it, and no path.
 
 With C{--check} nothing is written; the exit code is 1 when a dialect and role was tested with
 nothing.
@@ -39,6 +39,20 @@ certificate. `none` is TLS from the first byte.
 Cell = dict[str, tuple[str, set[str]]]
 
 
+def results() -> Path:
+    """
+    The file that the results are in.
+    """
+    return directory() / "results.jsonl"
+
+
+def forget() -> None:
+    """
+    Begin anew.
+    """
+    results().unlink(missing_ok=True)
+
+
 def collected(source: Path) -> dict[tuple[str, str], Cell]:
     """
     What was done, by dialect and role, with the version of each peer that was last seen.
@@ -63,7 +77,7 @@ def render(cells: dict[tuple[str, str], Cell]) -> str:
     def cell(dialect: str, role: str) -> str:
         tested = cells.get((dialect, role), {})
         peers = [
-            f"**{peer} {version}**: {', '.join(sorted(done))}"
+            f"**{peer} {version}**: {'; '.join(sorted(done))}"
             for peer, (version, done) in sorted(tested.items(), key=lambda item: item[0].lower())
         ]
         reason = REASONS.get((dialect, role), "" if peers else "not tested")
@@ -77,7 +91,7 @@ def main(arguments: list[str]) -> int:
     """
     @return: the exit code.
     """
-    cells = collected(directory() / "results.jsonl")
+    cells = collected(results())
     if arguments == ["--check"]:
         wanted = {(dialect, role) for dialect in DIALECTS for role in ("client", "server")}
         empty = sorted(wanted - set(cells) - set(REASONS))
