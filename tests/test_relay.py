@@ -6,9 +6,13 @@ Each test runs in both modes and both versions of TLS: see the classes at the en
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import random
+import socket
+import sys
+import termios
 import threading
 import time
 from typing import Any
@@ -34,6 +38,13 @@ def concurrently(*calls: Any) -> list[Any]:
     for thread in threads:
         thread.join()
     return results
+
+
+def unacknowledged(sock: socket.socket) -> int:
+    """
+    Bytes that the other end's kernel has not got yet, the end of the stream among them.
+    """
+    return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"), sys.byteorder)
 
 
 class Cells:
@@ -228,6 +239,93 @@ class Cells:
         await wait(lambda: bool(self.ends))
         self.assertEnded("closed")
 
+    async def test_whatCameBeforeACleanEndArrivesAlthoughItsSenderTakesNoMore(self) -> None:
+        """
+        Who ends and closes resets the connection when it is talked to; what it said before that
+        lies unread behind a slow reader, and arrives.
+        """
+        data = os.urandom(3 * MIB)
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            self.finishAndBeTalkedTo(plain, network, data)
+
+        await self.through(script)
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("closed")
+
+    async def test_soDoesItFromTheNetwork(self) -> None:
+        """
+        The same the other way.
+        """
+        data = os.urandom(3 * MIB)
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            self.finishAndBeTalkedTo(network, plain, data)
+
+        await self.through(script)
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("closed")
+
+    def finishAndBeTalkedTo(self, sender: Plain, reader: Plain, data: bytes) -> None:
+        """
+        C{sender} sends C{data} and is gone; C{reader} speaks before it reads.
+        """
+        sender.write(data)
+        sender.end()
+        if isinstance(sender, Encrypted):
+            sender.truncate()
+        while unacknowledged(sender.sock):
+            time.sleep(0.005)
+        sender.close()
+        for _ in range(3):
+            reader.write(b"are you there?")
+            time.sleep(0.02)
+        self.assertEqual(reader.read(len(data) + 1), data)
+        self.assertTrue(reader.atEnd())
+        reader.end()
+
+    async def test_whatComesBehindCloseNotifyIsIgnored(self) -> None:
+        """
+        RFC 8446, section 6.1; and the answer is not reset because of it.
+        """
+        data = os.urandom(2 * MIB)
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            network.write(b"x")
+            network.end()
+            network.sock.sendall(os.urandom(1000))
+            self.assertEqual(plain.read(2), b"x")
+
+            def answer() -> None:
+                plain.write(data)
+                plain.close()
+
+            def read() -> bytes:
+                got = b""
+                while chunk := network.read(65536):
+                    time.sleep(0.002)
+                    got += chunk  # type: ignore[operator]
+                return got
+
+            self.assertEqual(concurrently(read, answer)[0], data)
+
+        await self.through(script)
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("closed")
+
+    async def test_anUrgentByteKeepsItsPlace(self) -> None:
+        """
+        TCP's urgent data, as telnet and ftp send it, is a byte of the stream.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            plain.write(b"a")
+            plain.sock.send(b"b", socket.MSG_OOB)
+            plain.write(b"c")
+            self.assertEqual(network.read(3), b"abc")
+
+        await self.through(script)
+
     # Ends that are not clean
 
     async def test_anEndWithoutCloseNotifyIsAResetForTheOther(self) -> None:
@@ -330,6 +428,26 @@ class Cells:
         await self.through(script, limits=Limits(close=0.6))
         await wait(lambda: bool(self.ends))
         self.assertEnded("closed")
+
+    async def test_noLimitCutsWhatASlowReaderHasStillToTake(self) -> None:
+        """
+        Neither the idle nor the close limit, though the reader is slower than both.
+        """
+        data = os.urandom(6 * MIB)
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            def write() -> None:
+                plain.write(data)
+                plain.end()
+
+            def read() -> bytes:
+                time.sleep(0.5)
+                return network.read(len(data) + 1)  # type: ignore[return-value]
+
+            self.assertEqual(concurrently(read, write)[0], data)
+
+        await self.through(script, limits=Limits(close=0.1, idle=0.1))
+        await wait(lambda: bool(self.ends))
 
     async def test_anIdleConnectionIsClosedCleanly(self) -> None:
         """

@@ -24,7 +24,7 @@ from zope.interface import implementer
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.deadlines import Deadline, Deadlines
 from tlstunnel.errors import ConnectFailed
-from tlstunnel.leg import Leg
+from tlstunnel.leg import Leg, tune
 
 #: The family of an address, what C{connect} wants for it, and what the log calls it.
 Target = tuple[int, Any, str]
@@ -293,7 +293,7 @@ class Dialler:
                 problems.append(error.detail)
             else:
                 if sock.family != socket.AF_UNIX:
-                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    tune(sock)
                 return Leg(self._reactor, sock, name)
         raise ConnectFailed(", ".join(problems))
 
@@ -326,7 +326,7 @@ class Dialler:
             sock.close()
             return None
         if family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            tune(sock)
         return Leg(self._reactor, sock, name)
 
 

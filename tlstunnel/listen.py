@@ -26,6 +26,7 @@ from tlstunnel import inherit
 from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress
 from tlstunnel.deadlines import Deadline, Deadlines
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.leg import tune
 
 Listening = TCPAddress | UNIXAddress | InheritedAddress
 
@@ -214,8 +215,8 @@ class ListeningPort:
         self._accepted = accepted
         self._local = sock.family == socket.AF_UNIX
         if not self._local:
-            # What is accepted inherits it: else handshakes stall for 40 ms.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # What is accepted inherits it.
+            tune(sock)
         self._reading = False
         self._paused = False
         self._batch = 1

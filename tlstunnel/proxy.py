@@ -33,7 +33,7 @@ from tlstunnel.errors import (
     TimedOut,
     TunnelError,
 )
-from tlstunnel.leg import Leg
+from tlstunnel.leg import Leg, tune
 from tlstunnel.listen import ListeningPort, nameOfPeer
 from tlstunnel.log import connectionEnded
 from tlstunnel.protocols.base import AppSpeaks, ClientRole, Role, ServerRole, SilenceBeforeApp
@@ -473,7 +473,7 @@ class _Adopted(Protocol):
         transport.pauseProducing()
         sock = transport.getHandle()
         if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            tune(sock)
         peer = "unix" if sock.family == socket.AF_UNIX else nameOfPeer(sock.getpeername())
         self._factory.serve(Leg(self._factory.reactor, sock, peer, below=transport))
 
