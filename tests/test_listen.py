@@ -81,6 +81,29 @@ class BindTests(SynchronousTestCase):
         error = self.assertRaises(ConfigurationError, bind, TCPAddress("gone.invalid", 1))
         self.assertIn("gone.invalid", str(error))
 
+    def test_aNameIsListenedAtInTheFamiliesThatThereAre(self) -> None:
+        """
+        C{localhost} is also C{::1} where the host has no IPv6.
+        """
+        there = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))
+        # Addresses for documentation are on no host.
+        absent = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 0, 0, 0))
+        self.patch(socket, "getaddrinfo", lambda *args, **named: [absent, there])
+        (sock,) = bind(TCPAddress("both.example", 0))
+        self.addCleanup(sock.close)
+        self.assertEqual(sock.getsockname()[0], "127.0.0.1")
+
+    def test_allInterfacesAreThoseOfIPv4WhereThereIsNoIPv6(self) -> None:
+        """
+        The system may list addresses that it does not have.
+        """
+        there = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("0.0.0.0", 0))
+        absent = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 0, 0, 0))
+        self.patch(socket, "getaddrinfo", lambda *args, **named: [there, absent])
+        (sock,) = bind(TCPAddress("", 0))
+        self.addCleanup(sock.close)
+        self.assertEqual(sock.getsockname()[0], "0.0.0.0")
+
     def test_aStaleUNIXSocketIsReplaced(self) -> None:
         """
         A process that died leaves its path behind.

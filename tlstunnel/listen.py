@@ -13,7 +13,15 @@ import socket
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from errno import EADDRINUSE, EADDRNOTAVAIL, EAGAIN, ECONNABORTED, ECONNREFUSED, EINTR
+from errno import (
+    EADDRINUSE,
+    EADDRNOTAVAIL,
+    EAFNOSUPPORT,
+    EAGAIN,
+    ECONNABORTED,
+    ECONNREFUSED,
+    EINTR,
+)
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +46,8 @@ PATIENCE = 1.0
 
 #: Connections that the kernel keeps for us until we accept them.
 BACKLOG = 1024
+
+_ABSENT = frozenset((EADDRNOTAVAIL, EAFNOSUPPORT))
 
 
 @dataclass(frozen=True)
@@ -105,21 +115,37 @@ def bind(address: Listening) -> list[socket.socket]:
         ) from None
     if not address.host:
         # One socket of IPv6 serves both families where the system has it.
-        found = [each for each in found if each[0] == socket.AF_INET6][:1] or found[:1]
+        found.sort(key=lambda each: each[0] != socket.AF_INET6)
     sockets: list[socket.socket] = []
-    try:
-        for family, kind, protocol, _, target in dict.fromkeys(found):
-            sockets.append(_bindTCP(address, family, kind, protocol, target))
-    except ConfigurationError:
-        for each in sockets:
-            each.close()
-        raise
+    absent: OSError | None = None
+    for family, kind, protocol, _, target in dict.fromkeys(found):
+        try:
+            sockets.append(_bindTCP(family, kind, protocol, target))
+        except OSError as error:
+            if error.errno in _ABSENT:
+                # A name has addresses of a family that this host may not have.
+                absent = error
+                continue
+            for each in sockets:
+                each.close()
+            raise _refused(address, error) from None
+        if not address.host:
+            break
+    if not sockets and absent is not None:
+        raise _refused(address, absent)
     return sockets
 
 
-def _bindTCP(
-    address: TCPAddress, family: int, kind: int, protocol: int, target: Any
-) -> socket.socket:
+def _refused(address: TCPAddress, error: OSError) -> ConfigurationError:
+    remedy = {
+        EADDRINUSE: "stop what listens there, or choose another port",
+        EADDRNOTAVAIL: "give an address of this host",
+        EAFNOSUPPORT: "this host does not have that family of addresses",
+    }.get(error.errno or 0, "ports below 1024 need root or CAP_NET_BIND_SERVICE")
+    return ConfigurationError(f"--local {address}", error.strerror or "failed", remedy)
+
+
+def _bindTCP(family: int, kind: int, protocol: int, target: Any) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -128,14 +154,10 @@ def _bindTCP(
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, target[0] != "::")
         sock.bind(target)
         sock.listen(BACKLOG)
-    except OSError as error:
+        sock.setblocking(False)
+    except OSError:
         sock.close()
-        remedy = {
-            EADDRINUSE: "stop what listens there, or choose another port",
-            EADDRNOTAVAIL: "give an address of this host",
-        }.get(error.errno or 0, "ports below 1024 need root or CAP_NET_BIND_SERVICE")
-        raise ConfigurationError(f"--local {address}", error.strerror or "failed", remedy) from None
-    sock.setblocking(False)
+        raise
     return sock
 
 
@@ -147,7 +169,10 @@ def _bindUNIX(address: UNIXAddress) -> socket.socket:
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        remedy = "check the directory" if error.errno != EADDRINUSE else "stop what listens there"
+        remedy = "check the directory"
+        if error.errno == EADDRINUSE:
+            isSocket = stat.S_ISSOCK(Path(address.path).lstat().st_mode)
+            remedy = "stop what listens there" if isSocket else "something else is there: remove it"
         raise ConfigurationError(f"--local {address}", error.strerror or "failed", remedy) from None
     sock.setblocking(False)
     return sock
