@@ -74,11 +74,7 @@ class _Attempt:
         The socket is connected, or failed.
         """
         self._stopWriting()
-        code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            self._dial.failed(self, os.strerror(code))
-        else:
-            self._dial.connected(self)
+        self.start()
 
     def doRead(self) -> None:
         """

@@ -36,6 +36,7 @@ class TunnelReactor(PosixReactorBase):
         self._epoll = epoll()
         self._descriptors: dict[int, Any] = {}
         self._wanted: dict[int, int] = {}
+        self._fresh: set[int] = set()
         super().__init__()
 
     # IReactorFDSet
@@ -92,6 +93,7 @@ class TunnelReactor(PosixReactorBase):
         if not wanted:
             self._epoll.register(fd, event)
             self._descriptors[fd] = descriptor
+            self._fresh.add(fd)
         elif wanted & event:
             return
         else:
@@ -134,11 +136,14 @@ class TunnelReactor(PosixReactorBase):
         """
         Wait for events at most C{delay} seconds, and pass them on.
         """
-        descriptors = self._descriptors
+        descriptors, fresh = self._descriptors, self._fresh
         descriptor: Any
-        for fd, event in self._epoll.poll(-1 if delay is None else delay, EVENTS):
+        events = self._epoll.poll(-1 if delay is None else delay, EVENTS)
+        fresh.clear()
+        for fd, event in events:
             descriptor = descriptors.get(fd)
-            if descriptor is None:
+            if descriptor is None or fd in fresh:
+                # The event was for who had this number before.
                 continue
             why: Any = None
             reading = False
