@@ -97,8 +97,12 @@ class Direction:
         if self.ended:
             return
         data = b""
-        for each in self.filters:
-            data = (each.feed(data) if data else b"") + each.flush()
+        try:
+            for each in self.filters:
+                data = (each.feed(data) if data else b"") + each.flush()
+        except TunnelError as error:
+            self.relay.abort(error)
+            return
         if data:
             self.sink.write(data)
         self.ended = True
