@@ -27,6 +27,12 @@ from tlstunnel.pool import Pool
 
 TOP = Path(__file__).resolve().parent.parent
 PATIENCE = 30
+
+# What systemd does: the socket becomes descriptor 3 of the process that is named.
+_HAND_DOWN = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.environ['LISTEN_PID'] = str(os.getpid()); "
+    "os.execv(sys.argv[2], sys.argv[2:])"
+)
 NAME = "server.example.org"
 
 
@@ -262,7 +268,7 @@ class WorkersTests(SynchronousTestCase):
         os.set_inheritable(listener.fileno(), True)
         process = subprocess.Popen(
             [
-                *("/bin/sh", "-c", f'exec 3<&{listener.fileno()}; LISTEN_PID=$$ exec "$@"', "sh"),
+                *(sys.executable, "-c", _HAND_DOWN, str(listener.fileno())),
                 *(sys.executable, "-m", "tlstunnel", "-s", "-L", NAME, "--pool", str(self.pool)),
                 *("-l", "systemd:front", "-r", f"127.0.0.1:{self.backend.getsockname()[1]}"),
             ],
