@@ -9,7 +9,6 @@ happens.  What is said in them belongs to the dialects, how bytes move to the re
 from __future__ import annotations
 
 import socket
-from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -19,6 +18,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from tlstunnel.admission import Admission
 from tlstunnel.channels import Channels
 from tlstunnel.config import Mode, Prepared, Tunnel
 from tlstunnel.conversation import Conversation
@@ -316,11 +316,7 @@ class ProxyFactory(Factory):
         self.pairs: set[Pair] = set()
         self.ports: list[ListeningPort] = []
         self.idle: Callable[[], None] | None = None
-        self._unverified = 0
-        self._addresses: Counter[str] = Counter()
-        limits = tunnel.limits
-        self._mostUnverified = limits.unverified or max(1, limits.connections // 4)
-        self._full = False
+        self._admission = Admission(tunnel.limits, self._pause)
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """
@@ -341,47 +337,23 @@ class ProxyFactory(Factory):
         """
         Pair C{leg}, unless there are too many already.
         """
-        limits = self.tunnel.limits
         pair = Pair(self, leg, self.reactor.seconds())
-        if (self._full and self._isFull) or (
-            limits.perAddress and self._addresses[_host(leg.peer)] >= limits.perAddress
-        ):
+        if not self._admission.enter(leg.peer):
             leg.abortConnection()
             self._logEnd(pair, LimitReached(f"too many connections from {leg.peer}"))
             return
         self.pairs.add(pair)
-        self._unverified += 1
-        if limits.perAddress:
-            self._addresses[_host(leg.peer)] += 1
-        if self._isFull:
-            self._admit()
         pair.start()
 
-    @property
-    def _isFull(self) -> bool:
-        return (
-            len(self.pairs) >= self.tunnel.limits.connections
-            or self._unverified >= self._mostUnverified
-        )
-
-    def _admit(self) -> None:
+    def _pause(self, full: bool) -> None:
         """
-        Stop accepting, or accept again, as the limits have it.
+        Leave new connections in the kernel's queue while there are too many.
         """
-        full = self._isFull
-        if full != self._full:
-            self._full = full
-            for port in self.ports:
-                if full:
-                    port.pauseListening()
-                else:
-                    port.startListening()
+        for port in self.ports:
             if full:
-                self._log.warn(
-                    "as many connections as the limits allow: {all} in all, {new} not yet verified",
-                    all=len(self.pairs),
-                    new=self._unverified,
-                )
+                port.pauseListening()
+            else:
+                port.startListening()
 
     def dialHere(self) -> Leg | None:
         """
@@ -420,15 +392,7 @@ class ProxyFactory(Factory):
         The network peer of C{pair} is who it should be, and no longer counts as a stranger.
         """
         pair.isVerified = True
-        self._unverified -= 1
-        if self.tunnel.limits.perAddress:
-            host = _host(pair.accepted.peer)
-            if self._addresses[host] > 1:
-                self._addresses[host] -= 1
-            else:
-                del self._addresses[host]
-        if self._full:
-            self._admit()
+        self._admission.verify(pair.accepted.peer)
 
     def ended(self, pair: Pair, error: TunnelError | None) -> None:
         """
@@ -437,8 +401,7 @@ class ProxyFactory(Factory):
         self.pairs.discard(pair)
         if not pair.isVerified:
             self.verified(pair)
-        elif self._full:
-            self._admit()
+        self._admission.leave()
         self._logEnd(pair, error)
         if self.idle is not None and not self.pairs:
             self.idle()
@@ -476,10 +439,3 @@ class _Adopted(Protocol):
             tune(sock)
         peer = "unix" if sock.family == socket.AF_UNIX else nameOfPeer(sock.getpeername())
         self._factory.serve(Leg(self._factory.reactor, sock, peer, below=transport))
-
-
-def _host(peer: str) -> str:
-    """
-    The host in the name of a peer.
-    """
-    return peer.rpartition(":")[0]
