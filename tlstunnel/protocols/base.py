@@ -142,11 +142,10 @@ class Role(Conversation):
 
         @raise PlaintextAfterStartTLS: if something is.
         """
-        if not self.directStart:
-            # The answer to a go-ahead may lie in the socket by now; only the TLS engine reads it.
-            residue = self.unread if self._toldToGo else self.residue
-            if residue:
-                raise PlaintextAfterStartTLS("bytes behind the last plaintext message", residue)
+        # Where TLS may follow at once, or answers a go-ahead, the socket is for OpenSSL to read.
+        residue = self.unread if self.directStart or self._toldToGo else self.residue
+        if residue:
+            raise PlaintextAfterStartTLS("bytes behind the last plaintext message", residue)
 
     async def switch(self, creator: Creator) -> None:
         """
