@@ -204,6 +204,12 @@ class ClientTests(ClientConformance, SynchronousTestCase):
         driver = answered(OK)
         driver.network.feed(OK)
         self.assertIsInstance(driver.error, ServerSpokeFirst)
+        driver = upgraded()
+        driver.plain.feed(GET)
+        driver.network.feed(OK)
+        driver.network.feed(OK)
+        self.assertIsInstance(driver.error, ServerSpokeFirst)
+        self.assertEqual(driver.network.written, b"")
         self.assertEqual(driver.plain.written, b"")
 
     @settings(deadline=None)

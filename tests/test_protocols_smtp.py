@@ -207,6 +207,7 @@ class ServerTests(ServerConformance, SynchronousTestCase):
         (5, b"554-no\r\n554 no\r\n", BackendRefused),
         (5, b"+OK\r\n", Malformed),
     ]
+    foreign = (*ServerConformance.foreign, b"PROPFIND / HTTP/1.1\r\nHost: x\r\n\r\n")
     endless = [(1, b"NOOP\r\n"), (5, b"220-x\r\n")]
 
 

@@ -632,6 +632,19 @@ class ServerTests(Assertions, SynchronousTestCase):
         self.assertEqual(driver.network.takeWritten(), PROCEED)
         self.assertSwitched(driver)
 
+    def test_nothingHidesBehindMuchWhiteSpace(self) -> None:
+        """
+        More of it than is looked at at once.
+        """
+        driver = server()
+        self.answer(driver)
+        driver.network.pauseProducing()
+        driver.network.feed(b" " * 1000 + b"<auth/>")
+        driver.role.dataReceived(ASK)
+        driver.network.deliver()
+        self.assertEqual(driver.network.takeWritten(), b"")
+        self.assertFailed(driver, PlaintextAfterStartTLS)
+
     def test_nothingElseMayFollowTheRequest(self) -> None:
         """
         Behind white space or at once; the client does not get its go-ahead.

@@ -14,13 +14,17 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import Recipe, alternative, authorityRecipe, dns, make
-from tests.loopback import PATIENCE, SERVER, Encrypted, Plain, TunnelTests, wait
+from tests.loopback import PATIENCE, SERVER, Encrypted, Plain, TunnelTests, reactor, wait
 from tlstunnel.config import Mode
+from tlstunnel.errors import IdentityRefused
 from tlstunnel.identity import Identity
 from tlstunnel.issuer import createIdentity
+from tlstunnel.leg import Leg
 from tlstunnel.service import TunnelService
+from tlstunnel.tls import Creator, Session
 
 
 class ServerTLSTests(TunnelTests):
@@ -428,3 +432,103 @@ class ClientTLSTests(TunnelTests):
             self.assertIn("us@example.org", str(certificate and certificate.extensions))
 
         await self.through(script, localID=us)
+
+    async def test_aServerThatIsNotBelievedIsToldSo(self) -> None:
+        """
+        By a fatal alert within the handshake, before it could say anything.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            self.fail("the handshake must fail")
+
+        self.version = "1.2"
+        with self.assertRaises(SSL.Error) as raised:
+            await self.through(script, remoteID=Identity(None, "other.example.org"))
+        self.assertIn("alert", str(raised.exception))
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("identity")
+
+
+class _Completed:
+    """
+    Stands for an C{SSL.Connection} whose handshake is complete.
+    """
+
+    def __init__(self, alpn: bytes = b"") -> None:
+        self.alpn = alpn
+
+    def get_protocol_version_name(self) -> str:
+        """One."""
+        return "TLSv1.3"
+
+    def get_cipher_name(self) -> str:
+        """One."""
+        return "TLS_AES_128_GCM_SHA256"
+
+    def get_group_name(self) -> str:
+        """One."""
+        return "x25519"
+
+    def get_alpn_proto_negotiated(self) -> bytes:
+        """What the peer has chosen."""
+        return self.alpn
+
+
+class SessionTests(SynchronousTestCase):
+    """
+    L{Session.completed}: OpenSSL regards the handshake as good, and it is looked at once more.
+    """
+
+    def refusal(self, session: Session, alpn: bytes = b"") -> str:
+        """
+        Why it is refused nevertheless.
+        """
+        connection: Any = _Completed(alpn)
+        error = session.completed(connection)
+        return "" if error is None else f"{error.reason}: {error.detail}"
+
+    def test_whoeverMetNoExpectationIsRefused(self) -> None:
+        """
+        Where nobody was asked for a verdict, there is none that is good (rule 2).
+        """
+        session = Session(SERVER, None)
+        self.assertEqual(self.refusal(session), "identity: the peer was not verified")
+        session.name = "server.example.org"
+        self.assertEqual(self.refusal(session), "")
+        self.assertEqual(self.refusal(Session(None, None)), "")
+
+    def test_aRefusalIsNotForgotten(self) -> None:
+        """
+        Whatever OpenSSL made of it.
+        """
+        session = Session(SERVER, None)
+        session.name = "server.example.org"
+        session.refusal = IdentityRefused("no")
+        self.assertEqual(self.refusal(session), "identity: no")
+
+    def test_aChoiceThatWasNotOfferedIsRefused(self) -> None:
+        """
+        OpenSSL refuses it as well (rule 11).
+        """
+        self.assertIn("not offered", self.refusal(Session(None, None, (b"imap",)), b"smtp"))
+        self.assertEqual(self.refusal(Session(None, None, (b"imap",)), b"imap"), "")
+        self.assertEqual(self.refusal(Session(None, None, (b"imap",))), "")
+
+
+class LegTests(SynchronousTestCase):
+    """
+    L{Leg.startTLS}.
+    """
+
+    def test_thereIsOneTLSOnAConnection(self) -> None:
+        """
+        A second one is a mistake of ours, whatever a peer asks for (rule 14).
+        """
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        self.addCleanup(far.close)
+        leg = Leg(reactor, near)
+        self.addCleanup(leg.abortConnection)
+        creator = Creator(SSL.Context(SSL.TLS_SERVER_METHOD), None, None)
+        leg.startTLS(creator)
+        self.assertRaises(RuntimeError, leg.startTLS, creator)

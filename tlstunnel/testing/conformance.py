@@ -112,7 +112,7 @@ class ClientConformance(Rules):
 
     def test_anAppThatStartsTLSIsCutOff(self) -> None:
         """
-        Nothing of it reaches the server, in whatever pieces it comes (rule 13).
+        Nothing of it reaches the server, in whatever pieces it comes, early or late (rule 13).
         """
         for pieces in ((CLIENT_HELLO,), *split(CLIENT_HELLO)):
             driver = self.start(self.appSpeaks and self.appSpeaks - 1)
@@ -126,6 +126,13 @@ class ClientConformance(Rules):
                 self.arrive(driver)
             assert isinstance(driver.error, self.appTLS), driver.error
             assert b"\x16" not in driver.network.written, driver.network.written
+            if not self.appSpeaks:
+                driver = self.start(len(self.whole))
+                self.arrive(driver)
+                for piece in pieces:
+                    driver.plain.feed(piece)
+                assert isinstance(driver.error, self.appTLS), driver.error
+                assert driver.network.written == b"", driver.network.written
 
     def test_aServerThatSpeaksFirstInsideTLSIsCutOff(self) -> None:
         """

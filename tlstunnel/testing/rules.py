@@ -28,7 +28,17 @@ GARBAGE = 100
 # More than any limit there is.
 _TOO_MUCH = 1 << 19
 
-_EXTRAS = (b"x", b" ", b"\r\n", b"\0", CLIENT_HELLO, b"* OK\r\n", b"RSET\r\n", b"220 go\r\n")
+_EXTRAS = (
+    b"x",
+    b" ",
+    b"\r\n",
+    b"\0",
+    CLIENT_HELLO,
+    b" " + CLIENT_HELLO,
+    b"* OK\r\n",
+    b"RSET\r\n",
+    b"220 go\r\n",
+)
 
 _EDITS = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 9), st.binary(max_size=9)))
 
