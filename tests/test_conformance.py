@@ -14,32 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tlstunnel.errors import Refused
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
-from tlstunnel.protocols.implicit import implicit
 from tlstunnel.protocols.registry import builtIn
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
-from tlstunnel.testing.dialogues import Dialogue
+from tlstunnel.testing.memory import Driver
 from tlstunnel.testing.rules import Rules
-
-
-class ImplicitClientTests(ClientConformance, SynchronousTestCase):
-    """
-    TLS from the first byte, mode -c.
-    """
-
-    dialect = implicit
-    dialogue: Dialogue = []
-    silent = False
-
-
-class ImplicitServerTests(ServerConformance, SynchronousTestCase):
-    """
-    The same, mode -s.
-    """
-
-    dialect = implicit
-    dialogue: Dialogue = []
-    # They are for the TLS engine to recognise.
-    foreign = ()
 
 
 def subclasses(of: type[Rules]) -> Iterator[type[Rules]]:
@@ -294,3 +272,14 @@ class SuiteTests(SynchronousTestCase):
         ):
             broken = Dialect("broken", LineClient, role)
             self.assertIn(test, failing(LineServerTests, broken), role)
+
+    def test_aMistakeOfOursEndsItsConnection(self) -> None:
+        """
+        Both legs are closed, and the log has the traceback.
+        """
+        driver = Driver(Dialect("broken", ImpatientClient, LineServer), "client")
+        driver.network.feed(b"y")
+        self.assertIsNotNone(driver.error)
+        self.assertEqual(driver.error and driver.error.reason, "internal")
+        self.assertTrue(driver.network.lost and driver.plain.lost)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)

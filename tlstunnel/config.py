@@ -25,6 +25,9 @@ from tlstunnel.verify import coversName
 
 Address = TCPAddress | UNIXAddress
 
+#: Where servers with TLS from the first byte greet: those of smtp, nntp, ftp, imap, and pop3.
+SERVER_FIRST = frozenset((465, 563, 990, 993, 995))
+
 
 #: Identities that a client tunnel keeps what it needs for, where the app says whom to expect.
 MOST_CREATORS = 1000
@@ -114,6 +117,7 @@ class Prepared:
     A tunnel with its credentials, anchors and contexts: what its connections are made with.
 
     @ivar tunnel: what it was made from.
+    @ivar awaitsGreeting: whether the server has to speak first, although no dialect says so.
     @ivar setting: what the roles of its dialect may know.
     """
 
@@ -128,6 +132,9 @@ class Prepared:
         self._contexts: dict[Anchors, tls.SSLContext] = {}
         self._creators: dict[Identity, tls.Creator] = {}
         self.expected = tunnel.remoteID
+        self.awaitsGreeting = tunnel.dialect.name == "none" and all(
+            isinstance(each, TCPAddress) and each.port in SERVER_FIRST for each in tunnel.remote
+        )
         learns = tunnel.dialect.client.learnsPeer
         if tunnel.mode is Mode.CLIENT and self.expected is None and not learns:
             self.expected = identityOfRemote(tunnel.remote)

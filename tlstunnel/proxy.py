@@ -36,7 +36,14 @@ from tlstunnel.errors import (
 from tlstunnel.leg import Leg, tune
 from tlstunnel.listen import ListeningPort, nameOfPeer
 from tlstunnel.log import connectionEnded
-from tlstunnel.protocols.base import AppSpeaks, ClientRole, Role, ServerRole, SilenceBeforeApp
+from tlstunnel.protocols.base import (
+    AppSpeaks,
+    ClientRole,
+    Greeted,
+    Role,
+    ServerRole,
+    SilenceBeforeApp,
+)
 from tlstunnel.relay import Relay
 from tlstunnel.tls import Creator
 
@@ -175,7 +182,11 @@ class Pair:
         if role.talks:
             with self._within(limits.greeting, "greeting the app"):
                 await role.greetApp()
-        return await self._join(role, self.network, app.takeRest(), app.inputEnded)
+        if not prepared.awaitsGreeting:
+            return await self._join(role, self.network, app.takeRest(), app.inputEnded)
+        with self._within(limits.greeting, "the greeting inside TLS") as due:
+            role.toPlain.append(Greeted(due))
+            return await self._join(role, self.network, app.takeRest(), app.inputEnded)
 
     async def _server(self) -> TunnelError | None:
         """

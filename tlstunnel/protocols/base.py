@@ -19,7 +19,7 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from tlstunnel.conversation import Conversation
-from tlstunnel.deadlines import Deadlines
+from tlstunnel.deadlines import Deadline, Deadlines
 from tlstunnel.errors import (
     ForeignProtocol,
     Malformed,
@@ -395,6 +395,32 @@ class SilenceBeforeApp:
         if self.done:
             return data
         raise ServerSpokeFirst("inside TLS the server spoke before the app", data)
+
+    def flush(self) -> bytes:
+        """
+        Nothing is kept back.
+        """
+        return b""
+
+
+@implementer(IFilter)
+class Greeted:
+    """
+    Ends the wait for a server that has to speak first (rule 10): one that does not was asked in
+    clear already, by somebody on the way, and waits for a command.
+    """
+
+    def __init__(self, due: Deadline) -> None:
+        self.done = False
+        self._due = due
+
+    def feed(self, data: bytes) -> bytes:
+        """
+        The server greets.
+        """
+        self._due.cancel()
+        self.done = True
+        return data
 
     def flush(self) -> bytes:
         """

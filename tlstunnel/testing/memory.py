@@ -212,6 +212,7 @@ class _Prepared:
     """
 
     serverCreator = None
+    awaitsGreeting = False
 
     def __init__(self, dialect: IDialect, mode: Mode, setting: Setting) -> None:
         anywhere = TCPAddress("127.0.0.1", 1)
