@@ -14,6 +14,7 @@ from typing import Any
 from OpenSSL import SSL
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.loopback import (
     CLIENT,
@@ -26,11 +27,14 @@ from tests.loopback import (
 )
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.config import Limits, Mode
+from tlstunnel.errors import Reset, TimedOut
 from tlstunnel.identity import Identity, Selector
 from tlstunnel.issuer import createIdentity
 from tlstunnel.pool import Pool
+from tlstunnel.protocols.implicit import implicit
 from tlstunnel.proxy import Pair, ProxyFactory
 from tlstunnel.service import TunnelService
+from tlstunnel.testing.memory import Driver
 
 
 def dialogue(sock: socket.socket, *steps: tuple[str, bytes]) -> None:
@@ -561,6 +565,40 @@ class ClientModeTests(TunnelTests):
             network.close()
 
         await deferToThread(run)
+
+
+class DiallingTests(SynchronousTestCase):
+    """
+    Connecting has a limit in all, whatever is tried.
+    """
+
+    def test_connectingEndsInBothModes(self) -> None:
+        """
+        Who waits for the connection is let down.
+        """
+        for mode in ("client", "server"):
+            driver = Driver(implicit, mode, dialling=1000)
+            if mode == "server":
+                driver.handshake()
+            driver.clock.advance(19.9)
+            self.assertIsNone(driver.error)
+            driver.clock.advance(0.2)
+            self.assertIsInstance(driver.error, TimedOut)
+            self.assertTrue(driver.pair.accepted.lost)
+
+    def test_whoGoesAwayMeanwhileIsNotWaitedFor(self) -> None:
+        """
+        The connection that was under way is given up.
+        """
+        for mode, leg in (("client", "plain"), ("server", "network")):
+            driver = Driver(implicit, mode, dialling=10)
+            if mode == "server":
+                driver.handshake()
+            getattr(driver, leg).reset()
+            self.assertIsInstance(driver.error, Reset)
+            driver.clock.advance(20)
+            self.assertFalse(driver.backendDialled)
+            self.assertIsNone(driver.pair.dialled)
 
 
 class LeakTests(TunnelTests):

@@ -281,9 +281,9 @@ class _Factory:
 
     async def dial(self) -> MemoryLeg:
         """
-        The other leg answers in the next turn.
+        The other leg answers in the next turn, or when it does.
         """
-        await deferLater(self._driver.clock, 0)
+        await deferLater(self._driver.clock, self._driver.dialling)
         if self._driver.mode == "server":
             self._driver.backendDialled = True
             return self._driver.plain
@@ -322,11 +322,17 @@ class Driver:
     """
 
     def __init__(
-        self, dialect: IDialect, mode: str, setting: Setting | None = None, waiting: bytes = b""
+        self,
+        dialect: IDialect,
+        mode: str,
+        setting: Setting | None = None,
+        waiting: bytes = b"",
+        dialling: float = 0.0,
     ) -> None:
         """
         @param mode: C{"client"} or C{"server"}.
         @param waiting: what has arrived already on the leg that is accepted.
+        @param dialling: seconds until the other leg is connected.
         """
         if setting is None:
             setting = Setting(
@@ -340,6 +346,7 @@ class Driver:
         self.deadlines = Deadlines(self.clock)
         self.prepared = _Prepared(dialect, Mode(mode), setting)
         self.mode = mode
+        self.dialling = dialling
         self.network = MemoryLeg(self.settle)
         self.plain = MemoryLeg(self.settle)
         self.error: TunnelError | None = None

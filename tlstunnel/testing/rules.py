@@ -314,6 +314,7 @@ class Rules(Course):
             said += len(chunk)
             kept = len(conversation.unread)
             assert kept <= conversation.maxBytes + RECORD, (place, piece, kept)
+        assert said <= conversation.maxBytes + 2 * RECORD, (place, piece, said)
 
     # Garbage
 
