@@ -281,6 +281,8 @@ class LMTPClientTests(ClientConformance, SynchronousTestCase):
         ("S", GO),
     ]
     inside = [("T", b"220 server.example.org LMTP\r\n")]
+    variants = ClientTests.variants
+    failures = ClientTests.failures
 
 
 class LMTPServerTests(ServerConformance, SynchronousTestCase):

@@ -4,6 +4,7 @@ Tests for L{tlstunnel.proxy}: what happens to a connection before the relay, and
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import socket
@@ -138,6 +139,27 @@ class ServerModeTests(TunnelTests):
         await deferToThread(run)
         await wait(lambda: bool(self.ends))
         self.assertEnded("plaintext-after-starttls")
+
+    async def test_plaintextBehindTheGoAheadFailsInTLS(self) -> None:
+        """
+        In the next segment it is no plaintext any more: OpenSSL gets it, and nobody else (rule 3).
+        """
+        backend = socket.create_server(("127.0.0.1", 0))
+        backend.setblocking(False)
+        self.addCleanup(backend.close)
+        service = self.tunnel(f"127.0.0.1:{backend.getsockname()[1]}", "smtp")
+
+        def run() -> None:
+            with self.connect(service) as sock:
+                dialogue(sock, *ASK, ("say", b"MAIL FROM:<a@b>\r\n"))
+                heard = Plain(sock).read(1 << 16)
+                # An alert at most.
+                assert not isinstance(heard, bytes) or heard[:1] in (b"", b"\x15"), heard
+
+        await deferToThread(run)
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("foreign-protocol")
+        self.assertRaises(BlockingIOError, backend.accept)
 
     async def test_aBackendThatIsDownClosesTheConnectionCleanly(self) -> None:
         """
@@ -297,8 +319,11 @@ class ServerModeTests(TunnelTests):
         One address cannot take all places.
         """
         service = self.tunnel("127.0.0.1:1", limits=Limits(perAddress=2))
-        socks = [await deferToThread(self.connect, service) for _ in range(3)]
+        socks = [await deferToThread(self.connect, service) for _ in range(2)]
         self.addCleanup(closeAll, socks)
+        # The reset may be there before we are.
+        with contextlib.suppress(ConnectionResetError):
+            socks.append(await deferToThread(self.connect, service))
         await wait(lambda: bool(self.ends))
         self.assertEnded("limit")
         self.assertEqual(len(pairsOf(service)), 2)
@@ -475,6 +500,53 @@ class ClientModeTests(TunnelTests):
 
         self.assertEqual(await self.fails(serve, "smtp"), b"")
         self.assertEnded("temporary")
+
+    async def test_noOtherAddressIsTriedAfterARefusal(self) -> None:
+        """
+        The second one is for when the first cannot be reached (rule 15).
+        """
+        other = socket.create_server(("127.0.0.1", 0))
+        other.setblocking(False)
+        self.addCleanup(other.close)
+        first = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(first.close)
+        remote = tuple(TCPAddress("127.0.0.1", each.getsockname()[1]) for each in (first, other))
+        service = self.tunnel(str(remote[0]), "smtp", remote=remote)
+        host, port = service.addresses[0].rsplit(":", 1)
+
+        def run() -> None:
+            with socket.create_connection((host, int(port)), PATIENCE) as app:
+                with first.accept()[0] as sock:
+                    sock.sendall(b"554 go away\r\n")
+                    self.assertTrue(Plain(app).atEnd())
+
+        await deferToThread(run)
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("refused")
+        self.assertRaises(BlockingIOError, other.accept)
+
+    async def test_plaintextBehindTheGoAheadFailsInTLS(self) -> None:
+        """
+        In the next segment it is no plaintext any more: OpenSSL gets it, and the app does not
+        (rule 3).
+        """
+
+        def serve(sock: socket.socket) -> None:
+            sock.sendall(b"220 mx ESMTP\r\n")
+            while b"EHLO" not in sock.recv(1000):
+                pass
+            sock.sendall(b"250 mx\r\n")
+            while b"STARTTLS" not in sock.recv(1000):
+                pass
+            sock.sendall(b"220 go\r\n")
+            # A ClientHello: it has looked into its buffer.
+            sock.recv(1)
+            sock.sendall(b"250 injected\r\n")
+            heard = Plain(sock).read(1 << 16)
+            assert b"secret" not in (heard if isinstance(heard, bytes) else b"")
+
+        self.assertEqual(await self.fails(serve, "smtp"), b"")
+        self.assertEnded("foreign-protocol")
 
     async def test_aGreetingInsideTLSIsASplice(self) -> None:
         """
