@@ -215,6 +215,30 @@ class ManualTests(SynchronousTestCase):
         self.assertEqual((done.returncode, done.stdout), (0, ""), done.stdout + done.stderr)
 
 
+class RulesTests(SynchronousTestCase):
+    """
+    The table of the rules in docs/security.md.
+    """
+
+    def test_everyTestThatGuardsARuleExists(self) -> None:
+        """
+        In the module named before it, or in the conformance suite.
+        """
+        text = (CHECKOUT / "docs" / "security.md").read_text()
+        rows = re.findall(r"(?m)^\| ([0-9]+)\. .*\| (.*) \|$", text)
+        self.assertEqual([int(number) for number, _ in rows], list(range(1, 19)))
+        suite = "".join(path.read_text() for path in CHECKOUT.glob("tlstunnel/testing/*.py"))
+        for _, guards in rows:
+            for where, tests in re.findall(
+                r"(conformance|`test_\w+`)(?:: ((?:`\w+`(?:, )?)+))?", guards
+            ):
+                source = suite
+                if where != "conformance":
+                    source = (CHECKOUT / "tests" / f"{where.strip('`')}.py").read_text()
+                for name in re.findall(r"`(\w+)`", tests):
+                    self.assertIn(f"def test_{name}(", source, (where, name))
+
+
 class UnitTests(SynchronousTestCase):
     """
     The systemd unit.

@@ -366,6 +366,24 @@ class ClientTLSTests(TunnelTests):
 
         await self.through(script)
 
+    async def test_anAddressIsNotAskedFor(self) -> None:
+        """
+        RFC 6066, section 3: it is no name; nor is a user, whose domain is not that of a host.
+        """
+        for text in ("127.0.0.1", "somebody@example.org"):
+            identity = Identity.parse(text)
+            createIdentity(self.pool, identity)
+            context = super().context(False)
+            directory = self.pool.path / text
+            context.use_certificate_chain_file(str(directory / "fullchain.pem"))
+            context.use_privatekey_file(str(directory / "privkey.pem"))
+            self.patch(self, "context", lambda isClient, made=context: made)
+
+            def script(network: Encrypted, plain: Plain) -> None:
+                self.assertIsNone(network.tls.get_servername())
+
+            await self.through(script, remoteID=identity)
+
     async def test_ALPNIsOffered(self) -> None:
         """
         What --alpn says, and the server's choice is in the log.

@@ -1,0 +1,85 @@
+"""
+Tests for L{tlstunnel.errors}: what a log line may say.
+"""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from tlstunnel import errors
+from tlstunnel.errors import QUOTED, ConfigurationError, Refused, TunnelError, quote
+
+
+class QuoteTests(SynchronousTestCase):
+    """
+    A peer's words (rule 12).
+    """
+
+    def test_whatIsHarmlessIsShownAsItIs(self) -> None:
+        """
+        Between quotation marks, so that it is not taken for our own.
+        """
+        self.assertEqual(quote(b"454 4.7.0 TLS not available"), '"454 4.7.0 TLS not available"')
+
+    def test_whatCouldHarmIsEscaped(self) -> None:
+        """
+        Ends of lines, terminal escapes, NUL, all beyond ASCII, and what would end the quotation.
+        """
+        self.assertEqual(
+            quote(b'a\r\nb\x1b[2J\0\x7f\xc3\xa4"c\\d'),
+            r'"a\x0d\x0ab\x1b[2J\x00\x7f\xc3\xa4\x22c\x5cd"',
+        )
+
+    def test_itIsCut(self) -> None:
+        """
+        And says so.
+        """
+        self.assertEqual(quote(b"x" * QUOTED), '"' + "x" * QUOTED + '"')
+        self.assertEqual(quote(b"x" * (QUOTED + 1)), '"' + "x" * QUOTED + '"...')
+
+    @given(st.binary(max_size=300))
+    def test_nothingOfAPeerCanHarmALog(self, said: bytes) -> None:
+        """
+        Whatever it is, one line of printable ASCII comes out, of bounded length.
+        """
+        text = str(Refused("our words", said))
+        self.assertTrue(text.isascii() and text.isprintable())
+        self.assertLess(len(text), 4 * QUOTED + 60)
+
+
+class ReasonTests(SynchronousTestCase):
+    """
+    The names of failures.
+    """
+
+    def test_eachHasItsOwn(self) -> None:
+        """
+        They are words that logs and counters can carry.
+        """
+        kinds = [
+            each
+            for each in vars(errors).values()
+            if isinstance(each, type) and issubclass(each, TunnelError)
+        ]
+        reasons = {each.reason for each in kinds}
+        self.assertEqual(len(reasons), len(kinds))
+        for reason in reasons:
+            self.assertRegex(reason, r"\A[a-z]+(-[a-z]+)*\Z")
+
+    def test_aLineSaysWhatIsKnown(self) -> None:
+        """
+        The name, our words, the peer's; and of a configuration the option and the remedy.
+        """
+        self.assertEqual(str(Refused()), "refused")
+        self.assertEqual(str(Refused("expected 220")), "refused: expected 220")
+        self.assertEqual(
+            str(Refused("expected 220", b"554 no\r")),
+            'refused: expected 220; the peer said "554 no\\x0d"',
+        )
+        self.assertEqual(str(ConfigurationError("--local", "is odd")), "--local: is odd")
+        self.assertEqual(
+            str(ConfigurationError("--local", "is odd", "try another")),
+            "--local: is odd; try another",
+        )
