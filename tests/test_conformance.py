@@ -12,7 +12,7 @@ from unittest import TestResult
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tlstunnel.errors import Refused
+from tlstunnel.errors import PlaintextAfterStartTLS, Refused
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.registry import builtIn
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
@@ -185,6 +185,14 @@ class TidyServer(LineServer):
         super().goAhead(reply)
 
 
+class GreedyServer(LineServer):
+    """
+    Lets TLS follow its request at once, and reads more than that.
+    """
+
+    directStart = True
+
+
 class PatientServer(LineServer):
     """
     Refuses for ever.
@@ -283,3 +291,13 @@ class SuiteTests(SynchronousTestCase):
         self.assertEqual(driver.error and driver.error.reason, "internal")
         self.assertTrue(driver.network.lost and driver.plain.lost)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_whatWasReadAheadIsNotTLS(self) -> None:
+        """
+        Where TLS may follow at once it has to be left in the socket; what is in the buffer ends the
+        connection (rule 3).
+        """
+        driver = Driver(Dialect("broken", LineClient, GreedyServer), "server")
+        driver.network.feed(b"tls\nlogin\n")
+        self.assertIsInstance(driver.error, PlaintextAfterStartTLS)
+        self.assertFalse(driver.network.isTLS)

@@ -28,10 +28,11 @@ from tests.loopback import (
 )
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.config import Limits, Mode
-from tlstunnel.errors import Reset, TimedOut
+from tlstunnel.errors import IdentityRefused, Reset, TimedOut
 from tlstunnel.identity import Identity, Selector
 from tlstunnel.issuer import createIdentity
 from tlstunnel.pool import Pool
+from tlstunnel.protocols.base import Setting
 from tlstunnel.protocols.implicit import implicit
 from tlstunnel.proxy import Pair, ProxyFactory
 from tlstunnel.service import TunnelService
@@ -657,6 +658,14 @@ class DiallingTests(SynchronousTestCase):
             driver.clock.advance(0.2)
             self.assertIsInstance(driver.error, TimedOut)
             self.assertTrue(driver.pair.accepted.lost)
+
+    def test_nobodyIsDialledWhomNobodyExpects(self) -> None:
+        """
+        Without an identity to verify there is no connection (rule 4).
+        """
+        driver = Driver(implicit, "client", Setting(remoteID=None))
+        self.assertIsInstance(driver.error, IdentityRefused)
+        self.assertIsNone(driver.network.speaker)
 
     def test_whoGoesAwayMeanwhileIsNotWaitedFor(self) -> None:
         """
