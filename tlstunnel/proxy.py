@@ -57,7 +57,7 @@ class Pair:
 
     @ivar accepted: the leg that was accepted.
     @ivar dialled: the other one, once it is connected.
-    @ivar role: what speaks on the network leg before the relay.
+    @ivar role: what speaks on the network leg, until the relay begins.
     @ivar relay: what joins them, in the end.
     @ivar isVerified: whether the network peer is who it should be.
     @ivar channels: data connections that belong to them, if the dialect has such.
@@ -124,7 +124,8 @@ class Pair:
         error: TunnelError | None
         serve = self._client if self._prepared.tunnel.mode is Mode.CLIENT else self._server
         try:
-            error = await serve() or self._why
+            ending = await serve()
+            error = self._why if ending is None else await self._relayed(ending) or self._why
         except TunnelError as ended:
             error = ended
         except CancelledError:
@@ -146,7 +147,7 @@ class Pair:
                     leg.loseConnection()
         self.factory.ended(self, error)
 
-    async def _client(self) -> TunnelError | None:
+    async def _client(self) -> Deferred[TunnelError | None]:
         """
         Mode -c: the app was accepted, the network is to be dialled.
         """
@@ -183,12 +184,12 @@ class Pair:
             with self._within(limits.greeting, "greeting the app"):
                 await role.greetApp()
         if not prepared.awaitsGreeting:
-            return await self._join(role, self.network, app.takeRest(), app.inputEnded)
+            return self._join(role, self.network, app.takeRest(), app.inputEnded)
         with self._within(limits.greeting, "the greeting inside TLS") as due:
             role.toPlain.append(Greeted(due))
-            return await self._join(role, self.network, app.takeRest(), app.inputEnded)
+            return self._join(role, self.network, app.takeRest(), app.inputEnded)
 
-    async def _server(self) -> TunnelError | None:
+    async def _server(self) -> Deferred[TunnelError | None] | None:
         """
         Mode -s: the network was accepted; the backend is dialled once its peer is verified.
         """
@@ -210,13 +211,13 @@ class Pair:
         self.factory.verified(self)
         if not role.talks:
             await self._dial()
-            return await self._join(role, self.network)
+            return self._join(role, self.network)
         if not role.earlyDial:
             await self._dialBackend(role)
         self._openChannels(role, prepared.serverCreator)
         with self._within(limits.greeting, "the backend's greeting"):
             await role.meetBackend()
-        return await self._join(role, self.network, role.plain.takeRest(), role.plain.inputEnded)
+        return self._join(role, self.network, role.plain.takeRest(), role.plain.inputEnded)
 
     async def _forward(self, role: ServerRole) -> None:
         """
@@ -252,14 +253,15 @@ class Pair:
         if role.opensChannels:
             role.channels = self.channels = self.factory.channels(self, creator)
 
-    async def _join(
+    def _join(
         self, role: Role, network: Leg, rest: bytes = b"", plainEnded: bool = False
-    ) -> TunnelError | None:
+    ) -> Deferred[TunnelError | None]:
         """
         Let both legs be one connection.
 
         @param rest: what the plain leg has given already.
         @param plainEnded: whether that was all.
+        @return: fires at its end, with the reason if that was not clean.
         """
         plain = self.dialled if network is self.accepted else self.accepted
         assert plain is not None
@@ -276,7 +278,15 @@ class Pair:
         )
         if self.channels is not None:
             self.relay.beside = lambda: self._movedBeside
-        error = await self.relay.start(role.takeRest(), rest, role.inputEnded, plainEnded)
+        return self.relay.start(role.takeRest(), rest, role.inputEnded, plainEnded)
+
+    async def _relayed(self, ending: Deferred[TunnelError | None]) -> TunnelError | None:
+        """
+        Wait until both legs are closed, and what belongs to them.
+        """
+        # Most connections spend their time here: what has negotiated is not to be kept for it.
+        self.role = None
+        error = await ending
         if self.channels is not None and error is None and self._why is None:
             await self.channels.finish()
         return error

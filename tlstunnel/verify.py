@@ -159,6 +159,7 @@ def namesIn(certificate: x509.Certificate) -> list[str]:
     return [] if names is None else [str(getattr(name, "value", name)) for name in names]
 
 
+@lru_cache(maxsize=1024)
 def verifyIdentity(
     certificate: x509.Certificate, expected: Identity | Selector, service: str | None = None
 ) -> str:

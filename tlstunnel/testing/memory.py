@@ -359,6 +359,8 @@ class Driver:
         factory: Any = _Factory(self)
         self.pair = Pair(factory, accepted, 0.0)
         self.pair.start()
+        assert self.pair.role is not None
+        self._role = self.pair.role
         self.settle()
 
     @property
@@ -366,8 +368,7 @@ class Driver:
         """
         What speaks on the network leg.
         """
-        assert self.pair.role is not None
-        return self.pair.role
+        return self._role
 
     @property
     def stage(self) -> str:
