@@ -165,6 +165,42 @@ class DialTests(TestCase):
         (await waiting).abortConnection()
         first.abortConnection()
 
+    async def test_whatWasBegunAtOnceIsNotBegunAgain(self) -> None:
+        """
+        The server sees one connection, however long it takes: not one that is dropped before.
+        """
+        listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self.addCleanup(listener.close)
+        address = TCPAddress("127.0.0.1", listener.getsockname()[1])
+        dialler = Dialler(self.reactor, self.deadlines, [address], 5)
+        first = dialler.dialHere()
+        assert first is not None
+        self.assertIs(dialler.dialHere(), None)
+        waiting = Deferred.fromCoroutine(dialler.dial())
+        (begun,) = self.reactor.getWriters()
+        name = begun.sock.getsockname()
+        listener.accept()[0].close()
+        second = await waiting
+        self.assertEqual(second.sock.getsockname(), name)
+        listener.settimeout(5)
+        accepted, peer = listener.accept()
+        accepted.close()
+        self.assertEqual(peer, name)
+        for leg in (first, second):
+            leg.abortConnection()
+
+    async def test_whatFailedAtOnceHasFailed(self) -> None:
+        """
+        There is no second try of the same address.
+        """
+        address = TCPAddress("127.0.0.1", self.down)
+        dialler = Dialler(self.reactor, self.deadlines, [address], 5)
+        self.assertIs(dialler.dialHere(), None)
+        with socket.create_server(("127.0.0.1", self.down)):
+            failing = Deferred.fromCoroutine(dialler.dial())
+            error = await self.assertFailure(failing, ConnectFailed)
+        self.assertIn("refused", str(error))
+
     async def test_aCancelledDialLeavesNothing(self) -> None:
         """
         No descriptor and no timer outlives it.

@@ -42,14 +42,18 @@ class _Attempt:
     One socket on its way to one address.
     """
 
-    def __init__(self, dial: Dial, family: int, target: Any, name: str) -> None:
+    def __init__(
+        self, dial: Dial, family: int, target: Any, name: str, begun: socket.socket | None = None
+    ) -> None:
+        """
+        @param begun: a socket that is on its way already.
+        """
         self._dial = dial
         self._target = target
         self.name = name
         self._pending: Deadline | None = None
         self._writing = False
-        self.sock = socket.socket(family, socket.SOCK_STREAM)
-        self.sock.setblocking(False)
+        self.sock = begun or socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
 
     def start(self) -> None:
         """
@@ -154,7 +158,11 @@ class _Addresses:
 class Dial:
     """
     One dialling of one address, or of all addresses of a name.
+
+    @ivar begun: a socket that is on its way to the first of them already.
     """
+
+    begun: socket.socket | None = None
 
     def __init__(self, reactor: Any, deadlines: Deadlines, perAddress: float) -> None:
         self.reactor = reactor
@@ -210,8 +218,9 @@ class Dial:
                 self._outcome.errback(ConnectFailed(", ".join(self._problems)))
             return
         family, target, name = self._waiting.pop(0)
+        begun, self.begun = self.begun, None
         try:
-            attempt = _Attempt(self, family, target, name)
+            attempt = _Attempt(self, family, target, name, begun)
         except OSError as error:
             self._problems.append(f"{name}: {error.strerror}")
             self._next()
@@ -274,6 +283,7 @@ class Dialler:
         self._perAddress = perAddress
         self._places = [(each, _targetOf(each)) for each in addresses]
         self._here = self._places[0][1] if addresses[0].isLocal else None
+        self._begun: tuple[socket.socket, int] | None = None
 
     async def dial(self) -> Leg:
         """
@@ -282,11 +292,13 @@ class Dialler:
         @raise ConnectFailed: if no address answers.
         """
         problems = []
+        begun, self._begun = self._begun, None
         for address, target in self._places:
             try:
-                sock, name = await self._connect(address, target)
+                sock, name = await self._connect(address, target, begun)
             except ConnectFailed as error:
                 problems.append(error.detail)
+                begun = None
             else:
                 if sock.family != socket.AF_UNIX:
                     tune(sock)
@@ -294,9 +306,18 @@ class Dialler:
         raise ConnectFailed(", ".join(problems))
 
     async def _connect(
-        self, address: TCPAddress | UNIXAddress, target: Target | None
+        self,
+        address: TCPAddress | UNIXAddress,
+        target: Target | None,
+        begun: tuple[socket.socket, int] | None,
     ) -> tuple[socket.socket, str]:
         dial = Dial(self._reactor, self._deadlines, self._perAddress)
+        if begun is not None:
+            sock, code = begun
+            if code not in (EINPROGRESS, EALREADY, EAGAIN):
+                sock.close()
+                raise ConnectFailed(f"{address}: {os.strerror(code)}")
+            dial.begun = sock
         if target is not None:
             return await dial.to(target)
         assert isinstance(address, TCPAddress)
@@ -306,7 +327,8 @@ class Dialler:
         """
         Connect to the first address if it is one of this host: that is done when it has begun.
 
-        @return: C{None} if it is another one, or takes longer; L{dial} will do.
+        @return: C{None} if it is another one, or takes longer, or fails: L{dial}, which must be
+            called at once, goes on from there.
         """
         if self._here is None:
             return None
@@ -319,7 +341,7 @@ class Dialler:
         if code == EINPROGRESS:
             code = sock.connect_ex(where)
         if code not in (0, EISCONN):
-            sock.close()
+            self._begun = sock, code
             return None
         if family != socket.AF_UNIX:
             tune(sock)
