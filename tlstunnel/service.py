@@ -182,8 +182,8 @@ class TunnelService(Service):
 
 def _settleMemory() -> None:
     """
-    What there is now stays for good: the garbage collector need not look at it again and again,
-    and connections leave it little to do, as they break their cycles when they end.
+    What there is now stays for good: the garbage collector need not look at it again and again;
+    what connections leave, it looks at in larger lots.
     """
     gc.collect()
     gc.freeze()
