@@ -144,6 +144,20 @@ class ProgramTests(SynchronousTestCase):
             str(self.pool),
         )
 
+    def test_anInterfaceThatIsNotThereIsExitCode1(self) -> None:
+        """
+        In an address with a zone.
+        """
+        words = "-c -l 127.0.0.1:0 -r [fe80::1%nosuch]:25 -R a.example --pool".split()
+        self.fails(1, "--remote [fe80::1%nosuch]:25", *words, str(self.pool))
+
+    def test_theWebsAuthoritiesKnowNoUsers(self) -> None:
+        """
+        However they are asked for.
+        """
+        words = "-c -l 127.0.0.1:0 -r 127.0.0.1:1 -R user@a.example --trust system --pool".split()
+        self.fails(1, "--trust system", *words, str(self.pool))
+
     def start(self, *command: str) -> subprocess.Popen[str]:
         """
         Start a tunnel, and wait until it is up.

@@ -170,7 +170,15 @@ class Prepared:
         )
 
     def _anchorsFor(self, remote: Identity | Selector) -> Anchors:
-        return self._trust or self.tunnel.pool.anchorsFor(remote)
+        if self._trust is None:
+            return self.tunnel.pool.anchorsFor(remote)
+        if self._trust.system and remote.user is not None:
+            raise ConfigurationError(
+                "--trust system",
+                f"knows nobody to believe about {remote}: the public web PKI knows no users",
+                "give a file of anchors",
+            )
+        return self._trust
 
     def _serverCreator(self) -> tls.Creator:
         tunnel = self.tunnel
@@ -239,7 +247,7 @@ def _checkResolves(remote: Sequence[Address]) -> None:
     @raise ConfigurationError: if one does not.
     """
     for address in remote:
-        if isinstance(address, TCPAddress) and not address.isLiteral:
+        if isinstance(address, TCPAddress) and (not address.isLiteral or "%" in address.host):
             try:
                 socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
             except OSError as error:

@@ -321,7 +321,13 @@ class Dialler:
         if target is not None:
             return await dial.to(target)
         assert isinstance(address, TCPAddress)
-        return await dial.byName(address)
+        if not address.isLiteral:
+            return await dial.byName(address)
+        try:
+            target = _target(address.host, address.port)
+        except OSError as error:
+            raise ConnectFailed(f"{address}: {error.strerror or error}") from None
+        return await dial.to(target)
 
     def dialHere(self) -> Leg | None:
         """
@@ -350,11 +356,13 @@ class Dialler:
 
 def _targetOf(address: TCPAddress | UNIXAddress) -> Target | None:
     """
-    Where to connect for C{address}; C{None} if that is to be resolved.
+    Where to connect for C{address}; C{None} if that is to be found out each time: interfaces come
+    and go, as do the addresses of a name.
     """
     if isinstance(address, UNIXAddress):
         return socket.AF_UNIX, address.path, str(address)
-    return _target(address.host, address.port) if address.isLiteral else None
+    isFixed = address.isLiteral and "%" not in address.host
+    return _target(address.host, address.port) if isFixed else None
 
 
 def _target(host: str, port: int) -> Target:

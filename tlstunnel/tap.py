@@ -175,6 +175,13 @@ class Options(usage.Options):
         """
         self["dialect-option"].append(word)
 
+    def parseArgs(self, *words: str) -> None:
+        """
+        There are only options.
+        """
+        if words:
+            raise usage.UsageError(f"{words[0]!r} is neither an option nor a command")
+
     def opt_version(self) -> None:
         """
         show the version
@@ -228,6 +235,9 @@ class Options(usage.Options):
                 "give exactly one of -s and -c",
             )
         mode = Mode.SERVER if self["server"] else Mode.CLIENT
+        for option in ("trust", "pool"):
+            if self[option] == "":
+                raise ConfigurationError(f"--{option}", "is empty", "name a file or a directory")
         if not self["local"]:
             raise ConfigurationError("--local", "is missing", "say with -l where to listen")
         if not self["remote"]:
