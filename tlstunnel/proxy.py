@@ -77,6 +77,7 @@ class Pair:
         self.role: Role | None = None
         self._prepared = factory.prepared
         self._why: TunnelError | None = None
+        self._due: Deadline | None = None
         self._running: Coroutine[Deferred[Any], None, None] | None = None
         self._awaited: Deferred[Any] | None = None
 
@@ -137,6 +138,8 @@ class Pair:
             self._log.failure("a connection from {peer} failed", peer=self.accepted.peer)
             error = TunnelError("see the traceback above")
         self._running = None
+        if self._due is not None:
+            self._due.cancel()
         if self.channels is not None:
             self.channels.close()
         for leg in (self.accepted, self.dialled):
@@ -183,11 +186,10 @@ class Pair:
         if role.talks:
             with self._within(limits.greeting, "greeting the app"):
                 await role.greetApp()
-        if not prepared.awaitsGreeting:
-            return self._join(role, self.network, app.takeRest(), app.inputEnded)
-        with self._within(limits.greeting, "the greeting inside TLS") as due:
-            role.toPlain.append(Greeted(due))
-            return self._join(role, self.network, app.takeRest(), app.inputEnded)
+        if prepared.awaitsGreeting:
+            self._due = self._within(limits.greeting, "the greeting inside TLS")
+            role.toPlain.append(Greeted(self._due))
+        return self._join(role, self.network, app.takeRest(), app.inputEnded)
 
     async def _server(self) -> Deferred[TunnelError | None] | None:
         """
