@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.config import SERVER_FIRST, Address, Mode, Prepared, Tunnel
-from tlstunnel.errors import TimedOut
+from tlstunnel.errors import Reset, TimedOut
 from tlstunnel.identity import Identity
 from tlstunnel.protocols.implicit import implicit
 from tlstunnel.protocols.registry import builtIn, find
@@ -77,6 +77,16 @@ class GreetingTests(SynchronousTestCase):
         self.assertIsNone(driver.error)
         self.assertEqual(driver.plain.written, b"*")
         self.assertEqual(driver.network.speaker.filters, [])
+
+    def test_anAppThatLeavesBeforeIsForgotten(self) -> None:
+        """
+        Nothing is kept until the greeting would have been due.
+        """
+        driver = self.connected()
+        driver.plain.reset()
+        self.assertIsInstance(driver.error, Reset)
+        pending = [each for queue in driver.deadlines._queues.values() for each in queue.pending]
+        self.assertEqual(pending, [])
 
     def test_elsewhereNobodyIsWaitedFor(self) -> None:
         """
