@@ -115,7 +115,8 @@ class Encrypted(Plain):
     ):
         super().__init__(sock)
         # Else a close right behind close_notify may drop it: the TLS 1.3 tickets lie unread.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.tls = SSL.Connection(context)
         if isClient:
             if name:

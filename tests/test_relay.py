@@ -15,9 +15,13 @@ import sys
 import termios
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
-from tests.loopback import Encrypted, Plain, Reset, TunnelTests, wait
+from twisted.internet.threads import deferToThread
+
+from tests.loopback import PATIENCE, Encrypted, Plain, Reset, TunnelTests, wait
+from tlstunnel.address import UNIXAddress
 from tlstunnel.config import Limits, Mode
 
 MIB = 1 << 20
@@ -494,3 +498,48 @@ class ClientTLS12Tests(Cells, TunnelTests):
 
     mode = Mode.CLIENT
     version = "1.2"
+
+
+class UNIXTests(TunnelTests):
+    """
+    A network leg on a UNIX socket, where a peer that is gone shows at once.
+    """
+
+    async def test_theEndOfAPeerThatIsGoneIsRead(self) -> None:
+        """
+        Also where the other leg has ended before, and there is nobody any more to be told.
+        """
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        path = os.path.relpath(directory / "s")
+        backend = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(backend.close)
+        backend.settimeout(PATIENCE)
+        here = f"127.0.0.1:{backend.getsockname()[1]}"
+        service = self.tunnel(here, local=(UNIXAddress(path),))
+        sock = socket.socket(socket.AF_UNIX)
+        self.addCleanup(sock.close)
+        sock.settimeout(PATIENCE)
+        network = Encrypted(sock, self.context(True), True, b"server.example.org")
+
+        def begin() -> socket.socket:
+            sock.connect(path)
+            network.handshake()
+            network.write(b"x")
+            accepted, _ = backend.accept()
+            accepted.settimeout(PATIENCE)
+            accepted.sendall(accepted.recv(1))
+            # Unread bytes would make its end a reset.
+            network.read(1)
+            return accepted
+
+        accepted = await deferToThread(begin)
+        assert service.factory is not None
+        (pair,) = service.factory.pairs
+        assert pair.dialled is not None
+        accepted.close()
+        network.end()
+        network.close()
+        pair.dialled.doRead()
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("closed")

@@ -333,13 +333,16 @@ class Leg:
 
     def _isBroken(self) -> bool:
         """
-        Whether TLS cannot be written, as the connection is reset.  To be asked before: after a
-        failure to write, OpenSSL does not read any more what had arrived.
+        Whether TLS cannot be written, as the peer is gone.  To be asked before: after a failure to
+        write, OpenSSL does not read any more what had arrived.
         """
-        code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            self._loseOutput(Reset(os.strerror(code)))
-        return bool(code)
+        try:
+            self.sock.send(b"")
+        except OSError as error:
+            if error.errno not in _RETRY:
+                self._loseOutput(Reset(error.strerror or ""))
+                return True
+        return False
 
     def _loseOutput(self, error: TunnelError) -> None:
         """
