@@ -27,6 +27,7 @@ lint: $(VENV)/.dev
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports --no-logo
 
 docs: $(VENV)/.docs
 	@.ci/manual docs/tlstunnel.8

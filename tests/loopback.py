@@ -19,12 +19,18 @@ from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from tlstunnel.address import TCPAddress, parseAddress
-from tlstunnel.config import Limits, Mode, Tunnel
-from tlstunnel.identity import Identity
-from tlstunnel.issuer import createIdentity
-from tlstunnel.pool import Pool
+from tlstunnel.identity.issuer import createIdentity
+from tlstunnel.identity.names import Identity
+from tlstunnel.identity.pool import Pool
+from tlstunnel.program.service import TunnelService
 from tlstunnel.protocols.registry import find
-from tlstunnel.service import TunnelService
+from tlstunnel.tunnel.description import (
+    Mode,
+    Tunnel,
+)
+from tlstunnel.tunnel.limits import (
+    Limits,
+)
 
 reactor: Any = _reactor
 

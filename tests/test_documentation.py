@@ -20,8 +20,10 @@ from tlstunnel import errors, tap
 from tlstunnel.__main__ import COMMANDS
 from tlstunnel.commands.identity import IdentityOptions
 from tlstunnel.commands.run import RunOptions
-from tlstunnel.config import Limits
 from tlstunnel.errors import TunnelError
+from tlstunnel.tunnel.limits import (
+    Limits,
+)
 
 CHECKOUT = Path(__file__).parent.parent
 MANUAL = CHECKOUT / "docs" / "tlstunnel.8"
@@ -230,7 +232,7 @@ class RulesTests(SynchronousTestCase):
         suite = "".join(path.read_text() for path in CHECKOUT.glob("tlstunnel/testing/*.py"))
         for _, guards in rows:
             for where, tests in re.findall(
-                r"(conformance|`test_\w+`)(?:: ((?:`\w+`(?:, )?)+))?", guards
+                r"(conformance|`(?:\w+/)?test_\w+`)(?:: ((?:`\w+`(?:, )?)+))?", guards
             ):
                 source = suite
                 if where != "conformance":

@@ -10,7 +10,9 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.errors import Malformed, Oversize, Quit, Refused
-from tlstunnel.protocols.base import Dialect
+from tlstunnel.protocols.base import (
+    Dialect,
+)
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 
 SOURCE = Path(__file__).parent.parent / "docs/example/tlstunnel/plugins/nut_dialect.py"

@@ -27,16 +27,23 @@ from tests.loopback import (
     wait,
 )
 from tlstunnel.address import TCPAddress, UNIXAddress
-from tlstunnel.config import Limits, Mode
 from tlstunnel.errors import IdentityRefused, Reset, TimedOut
-from tlstunnel.identity import Identity, Selector
-from tlstunnel.issuer import createIdentity
-from tlstunnel.pool import Pool
-from tlstunnel.protocols.base import Setting
+from tlstunnel.identity.issuer import createIdentity
+from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.pool import Pool
+from tlstunnel.program.service import TunnelService
 from tlstunnel.protocols.implicit import implicit
+from tlstunnel.protocols.setting import (
+    Setting,
+)
 from tlstunnel.proxy import Pair, ProxyFactory
-from tlstunnel.service import TunnelService
 from tlstunnel.testing.memory import Driver
+from tlstunnel.tunnel.description import (
+    Mode,
+)
+from tlstunnel.tunnel.limits import (
+    Limits,
+)
 
 
 def dialogue(sock: socket.socket, *steps: tuple[str, bytes]) -> None:

@@ -12,9 +12,12 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.address import TCPAddress, UNIXAddress
-from tlstunnel.config import Mode, Tunnel
-from tlstunnel.identity import Identity, Selector
+from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.tap import Options, listProtocols
+from tlstunnel.tunnel.description import (
+    Mode,
+    Tunnel,
+)
 
 SERVER = "-s -l [::]:443 -L testsrv@tlspool.arpa2.lab -r [2001:db8::1234]:80".split()
 CLIENT = (

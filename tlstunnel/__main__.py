@@ -9,7 +9,7 @@ from importlib import import_module
 
 from twisted.python import usage
 
-from tlstunnel import openssl
+from tlstunnel.tls import openssl
 
 #: The module in L{tlstunnel.commands} for each command, and the class of its options.
 COMMANDS = {

@@ -10,7 +10,7 @@ import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from tlstunnel.identity import normalDomain
+from tlstunnel.identity.names import normalDomain
 
 #: The services of our dialects and their implicit TLS ports, as IANA registered them, for machines
 #: whose list of services lacks them.

@@ -18,12 +18,6 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from tlstunnel.admission import Admission
-from tlstunnel.channels import Channels
-from tlstunnel.config import Mode, Prepared, Tunnel
-from tlstunnel.conversation import Conversation
-from tlstunnel.deadlines import Deadline, Deadlines
-from tlstunnel.dial import Dialler
 from tlstunnel.errors import (
     ConfigurationError,
     IdentityRefused,
@@ -33,19 +27,35 @@ from tlstunnel.errors import (
     TimedOut,
     TunnelError,
 )
-from tlstunnel.leg import Leg, tune
-from tlstunnel.listen import ListeningPort, nameOfPeer
-from tlstunnel.log import connectionEnded
+from tlstunnel.net.deadlines import Deadline, Deadlines
+from tlstunnel.net.dial import Dialler
+from tlstunnel.net.leg import Leg, tune
+from tlstunnel.net.listen import ListeningPort, nameOfPeer
+from tlstunnel.program.log import connectionEnded
 from tlstunnel.protocols.base import (
-    AppSpeaks,
     ClientRole,
-    Greeted,
     Role,
     ServerRole,
+)
+from tlstunnel.protocols.conversation import Conversation
+from tlstunnel.protocols.guards import (
+    AppSpeaks,
+    Greeted,
     SilenceBeforeApp,
 )
-from tlstunnel.relay import Relay
-from tlstunnel.tls import Creator
+from tlstunnel.tls.creators import (
+    Creator,
+)
+from tlstunnel.tunnel.admission import Admission
+from tlstunnel.tunnel.channels import Channels
+from tlstunnel.tunnel.description import (
+    Mode,
+    Tunnel,
+)
+from tlstunnel.tunnel.prepared import (
+    Prepared,
+)
+from tlstunnel.tunnel.relay import Relay
 
 # After these a peer is not to be told anything any more.
 _ATTACKS = (PlaintextAfterStartTLS, ServerSpokeFirst)
@@ -332,7 +342,7 @@ class ProxyFactory(Factory):
         @raise ConfigurationError: if what the tunnel needs is missing or wrong.
         """
         self.tunnel = tunnel
-        self.prepared: Prepared = tunnel.prepare()
+        self.prepared: Prepared = Prepared(tunnel)
         self.reactor = reactor
         self.deadlines = deadlines or Deadlines(reactor)
         self._dialler = Dialler(reactor, self.deadlines, tunnel.remote, tunnel.limits.connect)

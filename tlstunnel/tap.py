@@ -18,18 +18,26 @@ from twisted.python import usage
 
 from tlstunnel import __version__
 from tlstunnel.address import InheritedAddress, parseAddress, parseListening
-from tlstunnel.chat import Settings
-from tlstunnel.chatescapes import Values
-from tlstunnel.chatoptions import makeScript, readFile, readyScripts
-from tlstunnel.config import Limits, Mode, Tunnel, checkRemoteID, identityOfRemote
+from tlstunnel.chat.dialect import chatDialect
+from tlstunnel.chat.escapes import Values
+from tlstunnel.chat.parse import Settings
+from tlstunnel.chat.source import makeScript, readFile, readyScripts
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity import Identity, Selector
+from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.pool import Pool, defaultPool
 from tlstunnel.interfaces import IDialect
-from tlstunnel.pool import Pool, defaultPool
+from tlstunnel.program.service import TunnelService
+from tlstunnel.program.workers import WORKER, WorkersService, socketName
 from tlstunnel.protocols import registry
-from tlstunnel.protocols.chat import chatDialect
-from tlstunnel.service import TunnelService
-from tlstunnel.workers import WORKER, WorkersService, socketName
+from tlstunnel.tunnel.description import (
+    Mode,
+    Tunnel,
+    checkRemoteID,
+    identityOfRemote,
+)
+from tlstunnel.tunnel.limits import (
+    Limits,
+)
 
 _T = TypeVar("_T")
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 from twisted.python import usage
 
-from tlstunnel.chat import Settings, parseScript
-from tlstunnel.chatadvice import advise, shown
-from tlstunnel.chatescapes import Pause, Values
-from tlstunnel.chatoptions import readFile, readScript, readyScripts
-from tlstunnel.chatsteps import (
+from tlstunnel.chat.advice import advise, shown
+from tlstunnel.chat.escapes import Pause, Values
+from tlstunnel.chat.parse import Settings, parseScript
+from tlstunnel.chat.source import readFile, readScript, readyScripts
+from tlstunnel.chat.steps import (
     Abort,
     ClearAbort,
     ClearReport,
@@ -28,7 +28,7 @@ from tlstunnel.chatsteps import (
     Step,
     Timeout,
 )
-from tlstunnel.chatwords import ScriptError
+from tlstunnel.chat.words import ScriptError
 
 
 class ChatCheckOptions(usage.Options):

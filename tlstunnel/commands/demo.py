@@ -23,12 +23,12 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 from zope.interface import implementer
 
-from tlstunnel import signals
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity import Identity
-from tlstunnel.issuer import createIdentity
-from tlstunnel.pool import Pool
-from tlstunnel.service import TunnelService
+from tlstunnel.identity.issuer import createIdentity
+from tlstunnel.identity.names import Identity
+from tlstunnel.identity.pool import Pool
+from tlstunnel.program import process as signals
+from tlstunnel.program.service import TunnelService
 from tlstunnel.tap import Options
 
 reactor: Any = _reactor

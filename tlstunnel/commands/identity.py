@@ -17,12 +17,12 @@ from cryptography.x509.oid import NameOID
 from twisted.python import usage
 
 from tlstunnel import __version__
-from tlstunnel.commands.checkup import problemsOf
 from tlstunnel.errors import ConfigurationError, IdentityRefused
-from tlstunnel.identity import Identity, Selector
-from tlstunnel.issuer import createIdentity, keep, makeDirectory, writeCertificates
-from tlstunnel.pool import Pool, defaultPool, loadCertificates, loadCredentials, present
-from tlstunnel.verify import verifyIdentity
+from tlstunnel.identity.checkup import problemsOf
+from tlstunnel.identity.issuer import createIdentity, keep, makeDirectory, writeCertificates
+from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.pool import Pool, defaultPool, loadCertificates, loadCredentials, present
+from tlstunnel.identity.verify import verifyIdentity
 
 #: When to point out that a certificate expires: the time that certbot leaves to itself, halved.
 SOON = timedelta(days=15)

@@ -12,9 +12,9 @@ from typing import Any, cast
 from twisted.logger import ILogObserver, LogLevel, globalLogBeginner
 
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.log import lines
+from tlstunnel.program.log import lines
+from tlstunnel.program.workers import WORKER, serveParent
 from tlstunnel.tap import Options, serviceFor
-from tlstunnel.workers import WORKER, serveParent
 
 
 def _installReactor() -> Any:
@@ -22,7 +22,7 @@ def _installReactor() -> Any:
     The reactor of this process: our own, where there is epoll and nobody chose another one before.
     """
     if hasattr(select, "epoll") and "twisted.internet.reactor" not in sys.modules:
-        from tlstunnel.reactor import install
+        from tlstunnel.net.reactor import install
 
         install()
     from twisted.internet import reactor

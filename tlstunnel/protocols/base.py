@@ -4,37 +4,35 @@ What all dialects share: the two roles, the switch, and the rules that hold in e
 A dialect is a pair of classes, one that plays the client towards a remote server (L{ClientRole},
 mode C{-c}) and one that plays the server (L{ServerRole}, mode C{-s}); each is the protocol of the
 network leg, and has the plain leg beside it in C{plain}.  A role says what its protocol says, as a
-dialogue over the bounded reading of L{tlstunnel.conversation}; the switch, and what is checked at
-it, is here and nowhere else.  Timers, dialling, verification and logging belong to
+dialogue over the bounded reading of L{tlstunnel.protocols.conversation}; the switch, and what
+is checked at it, is here and nowhere else.  Timers, dialling, verification and logging belong to
 L{tlstunnel.proxy}.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from tlstunnel.conversation import Conversation
-from tlstunnel.deadlines import Deadline, Deadlines
 from tlstunnel.errors import (
-    ForeignProtocol,
-    Malformed,
     PlaintextAfterStartTLS,
-    Refused,
     ServerSpokeFirst,
-    Temporary,
     TimedOut,
     TooManyErrors,
 )
-from tlstunnel.identity import Identity, Selector
+from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.interfaces import IChannels, IDialect, IFilter
+from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.protocols.conversation import Conversation
+from tlstunnel.protocols.foreign import rejectForeign
+from tlstunnel.protocols.setting import Setting
 
 if TYPE_CHECKING:
-    from tlstunnel.tls import Creator
+    from tlstunnel.tls.creators import Creator
 
 #: Commands that a server role refuses before it gives up, and syntax errors (section 2).
 REFUSED_COMMANDS = 10
@@ -43,51 +41,6 @@ SYNTAX_ERRORS = 3
 #: Bounds of how long a server must stay silent inside TLS before the app is greeted, in seconds.
 SHORTEST_SILENCE = 0.01
 LONGEST_SILENCE = 1.0
-
-# What TLS on TCP begins with; the third byte tells it from a length in a binary protocol.
-_TLS_RECORDS = (b"\x16\x03\x01", b"\x16\x03\x02", b"\x16\x03\x03")
-
-_HTTP_METHODS = (
-    b"GET ",
-    b"POST ",
-    b"HEAD ",
-    b"PUT ",
-    b"OPTIONS ",
-    b"CONNECT ",
-    b"DELETE ",
-    b"PRI ",
-)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """
-    What a role may know of the tunnel it works for.
-
-    @ivar ourName: who we are to the network: the domain of -L, else a name of this host.
-    @ivar peerName: who the other end is to the app: the domain of -R, else the host of -r.
-    @ivar authority: where -r leads, as in a URL: a host, and a port where it is not 80.
-    @ivar localID: -L.
-    @ivar remoteID: -R, or what stands for it.
-    @ivar explicit: whether -R was given.
-    @ivar options: what --dialect-option gave.
-    @ivar covers: whether our certificate is for a domain (server mode).
-    """
-
-    ourName: bytes = b"tunnel.invalid"
-    peerName: bytes = b"server.invalid"
-    authority: bytes = b"server.invalid"
-    localID: Identity | None = None
-    remoteID: Identity | Selector | None = None
-    explicit: bool = False
-    options: frozenset[str] = frozenset()
-    covers: Callable[[str], bool] = lambda domain: False
-
-    def isOurs(self, domain: str) -> bool:
-        """
-        Whether we serve C{domain}, for which a client asks before TLS.
-        """
-        return (self.localID is not None and self.localID.domain == domain) or self.covers(domain)
 
 
 class Role(Conversation):
@@ -322,147 +275,6 @@ class ServerRole(Role):
 
         @raise TunnelError: if the backend does not greet as its protocol demands.
         """
-
-
-def rejectForeign(start: bytes) -> None:
-    """
-    Look at what a client says first (rule 13).
-
-    @param start: its first line, or as much of it as there is.
-    @raise ForeignProtocol: if it is of a protocol that none of ours can be taken for.
-    """
-    if start.startswith(b"\x16"):
-        raise ForeignProtocol(
-            "the client starts TLS at once: this port speaks its protocol in clear first", start
-        )
-    if start.startswith(_HTTP_METHODS) or start.endswith((b" HTTP/1.1", b" HTTP/1.0")):
-        raise ForeignProtocol("the client speaks HTTP", start)
-    if start.startswith(b"SSH-"):
-        raise ForeignProtocol("the client speaks SSH", start)
-
-
-async def readReply(conversation: Conversation) -> tuple[bytes, list[bytes]]:
-    """
-    One numeric reply: lines of three digits and a hyphen, the last with a space or nothing behind
-    the code, all with the same code (RFC 5321, section 4.2.1; rule 16).
-
-    @return: the code, and the lines.
-    @raise Malformed: if it is no such reply.
-    """
-    lines: list[bytes] = []
-    code = b""
-    while True:
-        line = await conversation.readLine()
-        lines.append(line)
-        if len(line) < 3 or not line[:3].isdigit() or line[3:4] not in (b"", b" ", b"-"):
-            raise Malformed("not a numeric reply", line)
-        if code and line[:3] != code:
-            raise Malformed("one reply with two codes", line)
-        code = line[:3]
-        if line[3:4] != b"-":
-            return code, lines
-
-
-async def expectReply(conversation: Conversation, *codes: bytes) -> bytes:
-    """
-    Read one numeric reply, which must carry one of C{codes}.
-
-    @return: its code.
-    @raise Temporary: if it is another one that starts with 4.
-    @raise Refused: if it is yet another.
-    """
-    code, lines = await readReply(conversation)
-    if code not in codes:
-        wanted = b" or ".join(codes).decode()
-        error = Temporary if code.startswith(b"4") else Refused
-        raise error(f"expected {wanted}", lines[-1])
-    return code
-
-
-@implementer(IFilter)
-class SilenceBeforeApp:
-    """
-    Lets nothing pass from the server before the app has spoken (rule 10).
-    """
-
-    def __init__(self) -> None:
-        self.done = False
-
-    def feed(self, data: bytes) -> bytes:
-        """
-        The server spoke: a violation unless the app did before.
-        """
-        if self.done:
-            return data
-        raise ServerSpokeFirst("inside TLS the server spoke before the app", data)
-
-    def flush(self) -> bytes:
-        """
-        Nothing is kept back.
-        """
-        return b""
-
-
-@implementer(IFilter)
-class Greeted:
-    """
-    Ends the wait for a server that has to speak first (rule 10): one that does not was asked in
-    clear already, by somebody on the way, and waits for a command.
-    """
-
-    def __init__(self, due: Deadline) -> None:
-        self.done = False
-        self._due = due
-
-    def feed(self, data: bytes) -> bytes:
-        """
-        The server greets.
-        """
-        self._due.cancel()
-        self.done = True
-        return data
-
-    def flush(self) -> bytes:
-        """
-        Nothing is kept back.
-        """
-        return b""
-
-
-@implementer(IFilter)
-class AppSpeaks:
-    """
-    The app's first bytes: they lift a L{SilenceBeforeApp}, and must not be TLS (rule 13).
-    """
-
-    def __init__(self, silence: SilenceBeforeApp | None = None) -> None:
-        self.done = False
-        self._silence = silence
-        self._start = b""
-
-    def feed(self, data: bytes) -> bytes:
-        """
-        The app speaks.
-        """
-        if self._silence is not None:
-            self._silence.done = True
-        self._start += data
-        if self._start in (b"\x16", b"\x16\x03"):
-            return b""
-        if self._start.startswith(_TLS_RECORDS):
-            raise ForeignProtocol(
-                "the app starts TLS itself: let it speak its protocol in clear to the tunnel",
-                self._start,
-            )
-        self.done = True
-        return self.flush()
-
-    def flush(self) -> bytes:
-        """
-        The bytes looked at.
-        """
-        start, self._start = self._start, b""
-        return start
 
 
 @implementer(IPlugin, IDialect)

@@ -17,9 +17,13 @@ switch goes through L{tlstunnel.protocols.ftpcontrol}.
 
 from __future__ import annotations
 
-from tlstunnel.conversation import Conversation
 from tlstunnel.errors import BackendRefused, Malformed, PreAuthenticated, Quit, Refused, Temporary
-from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
+from tlstunnel.protocols.base import (
+    ClientRole,
+    Dialect,
+    ServerRole,
+)
+from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.ftpcontrol import Control
 
 # Known commands that need TLS first: RFC 959 and the registry of RFC 5797.

@@ -17,7 +17,7 @@ from ipaddress import IPv4Address, ip_address
 
 from tlstunnel.errors import Malformed, Oversize, TunnelError
 from tlstunnel.interfaces import IChannels
-from tlstunnel.leg import Leg
+from tlstunnel.net.leg import Leg
 from tlstunnel.protocols.hiding import LineFilter
 
 #: Commands that may await their replies at the same time.

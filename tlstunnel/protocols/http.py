@@ -28,19 +28,25 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from tlstunnel.conversation import Conversation
 from tlstunnel.errors import Malformed, Oversize, Refused, TunnelError
 from tlstunnel.protocols.base import (
-    AppSpeaks,
     ClientRole,
     Dialect,
     ServerRole,
-    SilenceBeforeApp,
+)
+from tlstunnel.protocols.conversation import Conversation
+from tlstunnel.protocols.foreign import (
     rejectForeign,
+)
+from tlstunnel.protocols.guards import (
+    AppSpeaks,
+    SilenceBeforeApp,
 )
 
 if TYPE_CHECKING:
-    from tlstunnel.tls import Creator
+    from tlstunnel.tls.creators import (
+        Creator,
+    )
 
 #: The option of the server role.
 ALLOW_UPGRADE_DESYNC = "allow-upgrade-desync"

@@ -12,11 +12,18 @@ from __future__ import annotations
 
 import re
 
-from tlstunnel.conversation import Conversation
-from tlstunnel.deadlines import Deadlines
 from tlstunnel.errors import BackendRefused, Malformed, PreAuthenticated, Quit, Refused
-from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole, Setting
+from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.protocols.base import (
+    ClientRole,
+    Dialect,
+    ServerRole,
+)
+from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.hiding import Commands, Replies
+from tlstunnel.protocols.setting import (
+    Setting,
+)
 
 _MAX_LINE = 8192
 

@@ -23,7 +23,6 @@ from dataclasses import replace
 
 from zope.interface import implementer
 
-from tlstunnel.conversation import Conversation
 from tlstunnel.errors import (
     BackendRefused,
     ForeignProtocol,
@@ -33,7 +32,15 @@ from tlstunnel.errors import (
     TunnelError,
 )
 from tlstunnel.interfaces import IFilter
-from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole, rejectForeign
+from tlstunnel.protocols.base import (
+    ClientRole,
+    Dialect,
+    ServerRole,
+)
+from tlstunnel.protocols.conversation import Conversation
+from tlstunnel.protocols.foreign import (
+    rejectForeign,
+)
 from tlstunnel.protocols.mysqlpackets import (
     CLIENT_MYSQL,
     PROTOCOL_41,

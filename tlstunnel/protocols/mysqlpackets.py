@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from zope.interface import implementer
 
-from tlstunnel.conversation import Conversation
 from tlstunnel.errors import Malformed
 from tlstunnel.interfaces import IFilter
+from tlstunnel.protocols.conversation import Conversation
 
 #: Capability flags.
 CLIENT_MYSQL = 1

@@ -12,9 +12,13 @@ POST, inside TLS.
 
 from __future__ import annotations
 
-from tlstunnel.conversation import Conversation
 from tlstunnel.errors import BackendRefused, Malformed, Quit, Refused, Temporary
-from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
+from tlstunnel.protocols.base import (
+    ClientRole,
+    Dialect,
+    ServerRole,
+)
+from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.hiding import Commands, DottedLists
 
 _GREETINGS = (b"200", b"201")

@@ -20,13 +20,23 @@ from typing import TYPE_CHECKING
 
 from zope.interface import implementer
 
-from tlstunnel.conversation import Conversation
 from tlstunnel.errors import ForeignProtocol, Malformed, Refused, TLSFailed
 from tlstunnel.interfaces import IFilter
-from tlstunnel.protocols.base import ClientRole, Dialect, Role, ServerRole, rejectForeign
+from tlstunnel.protocols.base import (
+    ClientRole,
+    Dialect,
+    Role,
+    ServerRole,
+)
+from tlstunnel.protocols.conversation import Conversation
+from tlstunnel.protocols.foreign import (
+    rejectForeign,
+)
 
 if TYPE_CHECKING:
-    from tlstunnel.tls import Creator
+    from tlstunnel.tls.creators import (
+        Creator,
+    )
 
 ALPN = b"postgresql"
 DIRECT = "direct"

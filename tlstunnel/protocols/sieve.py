@@ -18,9 +18,13 @@ from __future__ import annotations
 
 import re
 
-from tlstunnel.conversation import Conversation
 from tlstunnel.errors import Malformed, Oversize, Quit, Refused
-from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
+from tlstunnel.protocols.base import (
+    ClientRole,
+    Dialect,
+    ServerRole,
+)
+from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.hiding import Commands, OrderedReplies
 
 _MAX_LINE = 8192

@@ -20,10 +20,12 @@ from tlstunnel.protocols.base import (
     ClientRole,
     Dialect,
     ServerRole,
+)
+from tlstunnel.protocols.hiding import ReplyKeyword, Watch
+from tlstunnel.protocols.replies import (
     expectReply,
     readReply,
 )
-from tlstunnel.protocols.hiding import ReplyKeyword, Watch
 
 # Known commands that need TLS first: RFC 5321 and the registry of its extensions.
 _NEED_TLS = frozenset(

@@ -14,9 +14,11 @@ from functools import partial
 from typing import NoReturn
 from xml.parsers.expat import ExpatError, ParserCreate
 
-from tlstunnel.conversation import Conversation
 from tlstunnel.errors import Malformed, Oversize
-from tlstunnel.protocols.base import rejectForeign
+from tlstunnel.protocols.conversation import Conversation
+from tlstunnel.protocols.foreign import (
+    rejectForeign,
+)
 
 #: The most bytes and the deepest nesting of a stream before TLS (section 2 of the rules).
 LONGEST = 16384

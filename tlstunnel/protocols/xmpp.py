@@ -32,9 +32,13 @@ from tlstunnel.errors import (
     Refused,
     TunnelError,
 )
-from tlstunnel.identity import Identity, Selector, normalDomain
+from tlstunnel.identity.names import Identity, Selector, normalDomain
 from tlstunnel.interfaces import IFilter
-from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
+from tlstunnel.protocols.base import (
+    ClientRole,
+    Dialect,
+    ServerRole,
+)
 from tlstunnel.protocols.hiding import LONGEST as LONGEST_TAG
 from tlstunnel.protocols.xmlstream import LONGEST, SPACE, Element, Tags, XMLStream
 

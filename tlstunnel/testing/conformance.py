@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 
-from tlstunnel.conversation import HELD
 from tlstunnel.errors import (
     ForeignProtocol,
     Reset,
@@ -25,10 +24,11 @@ from tlstunnel.errors import (
     TLSFailed,
     TunnelError,
 )
-from tlstunnel.leg import RECORD
+from tlstunnel.protocols.conversation import HELD
 from tlstunnel.testing.dialogues import crumbs, said, split
 from tlstunnel.testing.memory import Driver
 from tlstunnel.testing.rules import CLIENT_HELLO, Rules
+from tlstunnel.tls.records import RECORD
 
 #: Seconds that a server may take to greet.
 GREETING = 60.0

@@ -9,7 +9,12 @@ from collections.abc import Sequence
 
 from tlstunnel.errors import TunnelError
 from tlstunnel.interfaces import IDialect
-from tlstunnel.protocols.base import ServerRole, Setting
+from tlstunnel.protocols.base import (
+    ServerRole,
+)
+from tlstunnel.protocols.setting import (
+    Setting,
+)
 from tlstunnel.testing.dialogues import Dialogue, setting
 from tlstunnel.testing.memory import Driver
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from tlstunnel.identity import Identity
+from tlstunnel.identity.names import Identity
 from tlstunnel.interfaces import IDialect, IFilter
-from tlstunnel.protocols.base import Setting
+from tlstunnel.protocols.setting import (
+    Setting,
+)
 from tlstunnel.testing.memory import Driver
 
 #: Who says what, in turn.

@@ -15,14 +15,22 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlstunnel.address import TCPAddress
-from tlstunnel.config import Mode, Tunnel
-from tlstunnel.deadlines import Deadlines
 from tlstunnel.errors import Reset, TunnelError
-from tlstunnel.identity import Identity
+from tlstunnel.identity.names import Identity
 from tlstunnel.interfaces import IChannels, IDialect
-from tlstunnel.leg import RECORD
-from tlstunnel.protocols.base import Role, Setting
+from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.protocols.base import (
+    Role,
+)
+from tlstunnel.protocols.setting import (
+    Setting,
+)
 from tlstunnel.proxy import Pair
+from tlstunnel.tls.records import RECORD
+from tlstunnel.tunnel.description import (
+    Mode,
+    Tunnel,
+)
 
 
 class _Descriptor:
@@ -39,7 +47,7 @@ class _Descriptor:
 
 class MemoryLeg:
     """
-    Stands for a L{tlstunnel.leg.Leg}: what is written is kept, what arrives is fed.
+    Stands for a L{tlstunnel.net.leg.Leg}: what is written is kept, what arrives is fed.
 
     @ivar written: all that was written, in clear and inside TLS.
     @ivar writtenInClear: how much of it was written before the switch.
@@ -208,7 +216,7 @@ class MemoryLeg:
 
 class _Prepared:
     """
-    Stands for a L{tlstunnel.config.Prepared}: there is no pool, and no TLS.
+    Stands for a L{tlstunnel.tunnel.prepared.Prepared}: there is no pool, and no TLS.
     """
 
     serverCreator = None
@@ -228,7 +236,7 @@ class _Prepared:
 @implementer(IChannels)
 class MemoryChannels:
     """
-    Stands for L{tlstunnel.channels.Channels}: nothing is listened at, and nothing dialled.
+    Stands for L{tlstunnel.tunnel.channels.Channels}: nothing is listened at, and nothing dialled.
 
     @ivar opened: the ports that were to be dialled.
     @ivar refusal: raised instead, if there is one.

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlstunnel.errors import Oversize, PlaintextAfterStartTLS, Reset, TimedOut, TunnelError
-from tlstunnel.leg import RECORD
 from tlstunnel.testing.course import Course, dialsEarly
 from tlstunnel.testing.dialogues import crumbs, split
 from tlstunnel.testing.memory import Driver
+from tlstunnel.tls.records import RECORD
 
 #: What TLS begins with.
 CLIENT_HELLO = bytes.fromhex("16030100050100000100")

@@ -14,4 +14,4 @@ tlstunnel = ServiceMaker(
     "tlstunnel",
 )
 
-tunnelReactor = Reactor("tlstunnel", "tlstunnel.reactor", "Linux's epoll, made for tunnels.")
+tunnelReactor = Reactor("tlstunnel", "tlstunnel.net.reactor", "Linux's epoll, made for tunnels.")

@@ -1,0 +1,594 @@
+"""
+Tests for the command C{tlstunnel identity}, and for L{tlstunnel.identity.checkup} and
+L{tlstunnel.identity.issuer}.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import ssl
+import stat
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from hypothesis import given, settings
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.certificates import (
+    Issued,
+    Recipe,
+    alternative,
+    der,
+    dns,
+    intermediate,
+    mail,
+    make,
+    named,
+    root,
+)
+from tests.identity.test_names import identities
+from tlstunnel import __version__
+from tlstunnel.commands.identity import IdentityOptions, main
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity import issuer
+from tlstunnel.identity.issuer import Authority, createIdentity, makeDirectory, writeFile
+from tlstunnel.identity.names import Identity
+from tlstunnel.identity.pool import Pool
+from tlstunnel.identity.verify import verifyIdentity
+
+
+class _Terminal(io.StringIO):
+    """Standard output that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class CommandTestCase(SynchronousTestCase):
+    """A test that runs commands on a pool in a temporary directory."""
+
+    def setUp(self) -> None:
+        """Name the pool, which is not there yet."""
+        self.base = Path(self.mktemp()).absolute()
+        self.base.mkdir()
+        self.path = self.base / "pool"
+        self.pool = Pool(self.path)
+        nothing = SimpleNamespace(cafile=None, capath=None)
+        self.patch(ssl, "get_default_verify_paths", lambda: nothing)
+        self.patch(os, "environ", {"HOME": str(self.base)})
+
+    def call(self, *words: str, terminal: bool = False) -> tuple[int, str, str]:
+        """
+        Run a command.
+
+        @return: its exit code, what it printed, and what it complained about.
+        """
+        out, err = (_Terminal() if terminal else io.StringIO()), io.StringIO()
+        self.patch(sys, "stdout", out)
+        self.patch(sys, "stderr", err)
+        options = IdentityOptions()
+        command, *rest = words
+        options.parseOptions([command, "--pool", str(self.path), *rest])
+        try:
+            return main(options), out.getvalue(), err.getvalue()
+        finally:
+            self.patch(sys, "stdout", sys.__stdout__)
+            self.patch(sys, "stderr", sys.__stderr__)
+
+    def succeed(self, *words: str, terminal: bool = False) -> str:
+        """Run a command that works, and return what it printed."""
+        code, out, err = self.call(*words, terminal=terminal)
+        self.assertEqual((code, err), (0, ""))
+        return out
+
+    def fail_(self, *words: str) -> str:
+        """Run a command that does not, and return its one line."""
+        code, out, err = self.call(*words)
+        self.assertEqual((code, out), (1, ""))
+        self.assertRegex(err, r"\Atlstunnel: [^\n]+\n\Z")
+        return err
+
+    def put(self, identity: str, issued: Issued) -> Path:
+        """Put credentials into the pool without the command, and return their directory."""
+        directory = self.path / identity
+        makeDirectory(directory)
+        for name, content in (("fullchain", issued.chainPEM()), ("privkey", issued.keyPEM())):
+            writeFile(directory / f"{name}.pem", content, 0o600, replace=True)
+        return directory
+
+    def trust(self, name: str = "anchors", authority: str = "Root") -> Path:
+        """Make somebody an anchor without the command."""
+        makeDirectory(self.path / "trust")
+        file = self.path / "trust" / f"{name}.pem"
+        file.write_bytes(root(authority).certificate.public_bytes(Encoding.PEM))
+        return file
+
+
+class CreateTests(CommandTestCase):
+    """C{tlstunnel identity create}"""
+
+    def test_usableAtOnce(self) -> None:
+        """Two identities vouch for each other by the same authority, without another word."""
+        for name in ("testsrv@tlspool.arpa2.lab", "testcli@tlspool.arpa2.lab"):
+            self.assertIn(name, self.succeed("create", name))
+        for name in ("testsrv@tlspool.arpa2.lab", "testcli@tlspool.arpa2.lab"):
+            identity = Identity.parse(name)
+            leaf = self.pool.credentials(identity).certificates[0]
+            (anchor,) = self.pool.anchorsFor(identity).certificates
+            leaf.verify_directly_issued_by(anchor)
+            self.assertEqual(verifyIdentity(leaf, identity), name)
+
+    def test_everyForm(self) -> None:
+        """Domains, users and addresses are created, in their canonical form."""
+        for text, directory in (
+            ("Example.ORG", "example.org"),
+            ("John@B\u00fccher.example", "John@xn--bcher-kva.example"),
+            ("[2001:DB8::1]", "2001:db8::1"),
+            ("192.0.2.1", "192.0.2.1"),
+            ("a" * 60 + "." + "b" * 60, "a" * 60 + "." + "b" * 60),
+        ):
+            with self.subTest(text):
+                self.succeed("create", text)
+                identity = Identity.parse(text)
+                credentials = self.pool.credentials(identity)
+                verifyIdentity(credentials.certificates[0], identity)
+                self.assertTrue((self.path / directory).is_dir())
+
+    def test_certificate(self) -> None:
+        """Certificates are small, short-lived, for both roles, and for nothing else."""
+        self.succeed("create", "example.org")
+        credentials = self.pool.credentials(Identity.parse("example.org"))
+        self.assertIsInstance(credentials.key, ec.EllipticCurvePrivateKey)
+        (leaf,) = credentials.certificates
+        lifetime = leaf.not_valid_after_utc - leaf.not_valid_before_utc
+        self.assertTrue(timedelta(days=360) < lifetime <= timedelta(days=366))
+        self.assertTrue(leaf.not_valid_before_utc < datetime.now(UTC))
+        get = leaf.extensions.get_extension_for_class
+        self.assertFalse(get(x509.BasicConstraints).value.ca)
+        self.assertEqual(
+            set(get(x509.ExtendedKeyUsage).value),
+            {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH},
+        )
+        self.assertTrue(get(x509.KeyUsage).value.digital_signature)
+        self.assertFalse(get(x509.KeyUsage).value.key_cert_sign)
+        self.assertEqual(
+            list(get(x509.SubjectAlternativeName).value), [x509.DNSName("example.org")]
+        )
+
+    def test_authority(self) -> None:
+        """The authority issues certificates of identities only, and all of them."""
+        self.succeed("create", "a.example")
+        before = (self.path / "ca" / "cert.pem").read_bytes()
+        self.succeed("create", "b.example")
+        self.assertEqual((self.path / "ca" / "cert.pem").read_bytes(), before)
+        authority = x509.load_pem_x509_certificate(before)
+        get = authority.extensions.get_extension_for_class
+        self.assertEqual(get(x509.BasicConstraints).value, x509.BasicConstraints(True, 0))
+        self.assertTrue(get(x509.KeyUsage).value.key_cert_sign)
+
+    def test_permissionsWhateverTheUmask(self) -> None:
+        """Keys are ours alone, and so are all directories that we make."""
+        for umask in (0, 0o022, 0o077, 0o777):
+            self.path = self.base / f"{umask:o}" / "pool"
+            old = os.umask(umask)
+            try:
+                self.succeed("create", "example.org")
+            finally:
+                os.umask(old)
+            everything = [self.path.parent, self.path, *self.path.rglob("*")]
+            for path in everything:
+                mode = stat.S_IMODE(path.stat().st_mode)
+                expected = (
+                    0o700 if path.is_dir() else 0o600 if path.name.endswith("key.pem") else 0o644
+                )
+                with self.subTest(f"{umask:o} {path}"):
+                    self.assertEqual(mode, expected)
+            self.assertEqual(len(everything), 8)
+
+    def test_neverOverwrites(self) -> None:
+        """What is there stays as it is, unless that is asked for."""
+        self.succeed("create", "example.org")
+        files = [self.path / "example.org" / name for name in ("privkey.pem", "fullchain.pem")]
+        before = [file.read_bytes() for file in files]
+        self.assertIn("--force", self.fail_("create", "example.org"))
+        self.assertEqual([file.read_bytes() for file in files], before)
+        files[1].unlink()
+        self.fail_("create", "example.org")
+        self.assertEqual(files[0].read_bytes(), before[0])
+        self.succeed("create", "--force", "example.org")
+        self.assertNotEqual(files[0].read_bytes(), before[0])
+        self.pool.credentials(Identity.parse("example.org"))
+
+    def test_refusalLeavesNoAuthority(self) -> None:
+        """A pool whose identities others issued gets no anchor from a command that fails."""
+        self.put("example.org", make(Recipe(), root()))
+        self.fail_("create", "example.org")
+        self.fail_("create", "ca")
+        self.assertFalse((self.path / "ca").exists())
+
+    def test_neverOverwritesWhatAppearsMeanwhile(self) -> None:
+        """Between the look whether there is a key and its writing, another one may come."""
+        self.path.mkdir()
+        file = self.path / "key.pem"
+        file.write_bytes(b"another")
+        self.assertRaises(FileExistsError, writeFile, file, b"ours", 0o600, False)
+        self.assertEqual(file.read_bytes(), b"another")
+        self.assertEqual(list(self.path.iterdir()), [file])
+
+    def test_wholeFilesOnly(self) -> None:
+        """A disk that is full leaves what was there, and nothing half."""
+        self.succeed("create", "example.org")
+        file = self.path / "example.org" / "privkey.pem"
+        before = file.read_bytes()
+
+        def full(descriptor: int) -> None:
+            raise OSError(28, "No space left on device", "privkey.pem")
+
+        self.patch(os, "fsync", full)
+        self.assertIn("No space left", self.fail_("create", "--force", "example.org"))
+        self.assertEqual(file.read_bytes(), before)
+        self.assertEqual(len(list(file.parent.iterdir())), 2)
+
+    def test_badIdentities(self) -> None:
+        """What is no identity, and what the pool needs itself, is refused in one line."""
+        for text in ("", ".", "a b", "x@y@z", "@example.org", "../x", "trust", "ca", "x@192.0.2.1"):
+            with self.subTest(text):
+                self.fail_("create", text)
+        self.assertFalse(self.path.exists())
+
+    def test_whereNothingCanBeWritten(self) -> None:
+        """A pool that cannot be made is an error in one line that names it."""
+        self.base.joinpath("file").write_bytes(b"")
+        self.path = self.base / "file" / "pool"
+        self.assertIn(str(self.base / "file"), self.fail_("create", "example.org"))
+
+    def test_brokenAuthority(self) -> None:
+        """An authority that is incomplete, expired or open to others issues nothing."""
+        self.succeed("create", "a.example")
+        key, certificate = self.path / "ca" / "key.pem", self.path / "ca" / "cert.pem"
+        proper = key.read_bytes(), certificate.read_bytes()
+        past = datetime.now(UTC) - timedelta(days=5000)
+        old = Authority.make(past)
+        for keyContent, certificateContent, mode, because in (
+            (proper[0], proper[1], 0o644, "can be read by others"),
+            (proper[0], b"", 0o600, "cert.pem"),
+            (b"", proper[1], 0o600, "key.pem"),
+            (make(Recipe()).keyPEM(), proper[1], 0o600, "does not fit"),
+            (make(Recipe(key="ed25519")).keyPEM(), proper[1], 0o600, "does not fit"),
+            (
+                Issued(old.certificate, old.key).keyPEM(),
+                old.certificate.public_bytes(Encoding.PEM),
+                0o600,
+                "expired",
+            ),
+        ):
+            key.write_bytes(keyContent)
+            key.chmod(mode)
+            certificate.write_bytes(certificateContent)
+            with self.subTest(because):
+                self.assertIn(because, self.fail_("create", "b.example"))
+        key.unlink()
+        self.assertIn("key.pem", self.fail_("create", "b.example"))
+
+    @given(identities)
+    @settings(max_examples=25, deadline=None)
+    def test_everyIdentityCanBeIssued(self, identity: Identity) -> None:
+        """Whatever is an identity gets a certificate that is verified as its own."""
+        credentials = _authority.issue(identity, datetime.now(UTC))
+        verifyIdentity(credentials.certificates[0], identity)
+
+    def test_everyCharacterOfAUser(self) -> None:
+        """All characters that a user may have can be in a certificate."""
+        identity = Identity.parse("aZ0!#$%&'+-=?^_`{|}~.x@example.org")
+        credentials = _authority.issue(identity, datetime.now(UTC))
+        verifyIdentity(credentials.certificates[0], identity)
+
+    def test_notLongerThanItsAuthority(self) -> None:
+        """A certificate does not outlive the authority that issued it."""
+        soon = datetime.now(UTC) - issuer.AUTHORITY_LIFETIME + timedelta(days=3)
+        authority = Authority.make(soon)
+        leaf = authority.issue(Identity.parse("a.b"), datetime.now(UTC)).certificates[0]
+        self.assertEqual(leaf.not_valid_after_utc, authority.certificate.not_valid_after_utc)
+
+    def test_asFunction(self) -> None:
+        """Other parts of the program create identities too, and learn what was created."""
+        identity = Identity.parse("x@example.org")
+        made = createIdentity(self.pool, identity)
+        self.assertEqual(self.pool.credentials(identity).certificates, made.certificates)
+        self.assertRaises(ConfigurationError, createIdentity, self.pool, identity)
+
+
+_authority = Authority.make(datetime.now(UTC))
+
+
+class ImportTests(CommandTestCase):
+    """C{tlstunnel identity import}"""
+
+    def files(self, issued: Issued) -> tuple[str, ...]:
+        """Write the files to import, which others may read, and return the options for them."""
+        certificate, key = self.base / "cert.pem", self.base / "key.pem"
+        certificate.write_bytes(issued.chainPEM())
+        key.write_bytes(issued.keyPEM())
+        key.chmod(0o644)
+        return "--cert", str(certificate), "--key", str(key)
+
+    def test_takesOver(self) -> None:
+        """Chain and key are copied, and become private."""
+        issued = make(Recipe(san=alternative(dns("example.org")), key="rsa2048"), intermediate())
+        self.succeed("import", "Example.org", *self.files(issued))
+        credentials = self.pool.credentials(Identity.parse("example.org"))
+        self.assertEqual(credentials.certificates, issued.chain)
+        mode = (self.path / "example.org" / "privkey.pem").stat().st_mode
+        self.assertEqual(stat.S_IMODE(mode), 0o600)
+        self.assertFalse((self.path / "ca").exists())
+
+    def test_neverOverwrites(self) -> None:
+        """What is there stays as it is, unless that is asked for."""
+        self.succeed("create", "example.org")
+        before = (self.path / "example.org" / "privkey.pem").read_bytes()
+        files = self.files(make(Recipe(san=alternative(dns("example.org"))), root()))
+        self.assertIn("--force", self.fail_("import", "example.org", *files))
+        self.assertEqual((self.path / "example.org" / "privkey.pem").read_bytes(), before)
+        self.succeed("import", "--force", "example.org", *files)
+        self.assertNotEqual((self.path / "example.org" / "privkey.pem").read_bytes(), before)
+
+    def test_whatDoesNotBelongIsRefused(self) -> None:
+        """A certificate of somebody else, or without its key, is not taken over."""
+        good = make(Recipe(san=alternative(mail("x@example.org"))), root())
+        other = make(Recipe(), root())
+        self.assertIn("not for y@", self.fail_("import", "y@example.org", *self.files(good)))
+        mixed = Issued(good.certificate, other.key, good.chain)
+        self.assertIn("does not fit", self.fail_("import", "x@example.org", *self.files(mixed)))
+        files = self.files(good)
+        Path(files[1]).unlink()
+        self.assertIn("No such file", self.fail_("import", "x@example.org", *files))
+        self.assertFalse(self.path.exists())
+
+    def test_bothFilesAreNeeded(self) -> None:
+        """Without one of the files it is not known what is meant."""
+        for words in (["x"], ["x", "--cert", "y"], ["x", "--key", "y"]):
+            self.assertRaises(usage.UsageError, IdentityOptions().parseOptions, ["import", *words])
+
+
+class ListTests(CommandTestCase):
+    """C{tlstunnel identity list}"""
+
+    def fill(self) -> None:
+        """Put identities of all kinds into the pool."""
+        authority = root("Some\x1bCA")
+        for name, end in (
+            ("fresh.example", timedelta(days=90, hours=1)),
+            ("soon@example.org", timedelta(days=10, hours=1)),
+            ("192.0.2.1", timedelta(hours=30, minutes=1)),
+            ("old.example", timedelta(minutes=-1)),
+        ):
+            self.put(name, make(Recipe(end=end), authority))
+        self.put("self.example", make(Recipe(subject=named("x"))))
+        (self.put("broken.example", make(Recipe())) / "fullchain.pem").write_bytes(b"")
+
+    def test_table(self) -> None:
+        """Each identity has a line: who, kind, issuer, how long."""
+        self.fill()
+        lines = [line.split("  ") for line in self.succeed("list").splitlines()]
+        table = [[cell.strip() for cell in line if cell.strip()] for line in lines]
+        self.assertEqual(
+            table,
+            [
+                ["IDENTITY", "KIND", "ISSUER", "EXPIRES IN"],
+                ["192.0.2.1", "address", "Some?CA", "30 hours"],
+                ["broken.example", "domain", "unreadable", "-"],
+                ["fresh.example", "domain", "Some?CA", "90 days"],
+                ["old.example", "domain", "Some?CA", "expired"],
+                ["self.example", "domain", "itself", "29 days"],
+                ["soon@example.org", "user", "Some?CA", "10 days"],
+            ],
+        )
+
+    def test_colours(self) -> None:
+        """On a terminal, what needs attention has a colour; nowhere else, and not if unwanted."""
+        self.fill()
+        out = self.succeed("list", terminal=True)
+        for shown in ("\x1b[31mexpired\x1b[0m", "\x1b[33m10 days\x1b[0m", "\x1b[33m30 hours",
+                      "  90 days\n", "\x1b[31m-"):  # fmt: skip
+            self.assertIn(shown, out)
+        self.assertNotIn("\x1b", self.succeed("list"))
+        for variable, value in (("NO_COLOR", "1"), ("TERM", "dumb")):
+            self.patch(os, "environ", {variable: value})
+            self.assertNotIn("\x1b", self.succeed("list", terminal=True))
+
+    def test_nobody(self) -> None:
+        """An empty pool says so; one that is not there is an error."""
+        self.assertIn("no directory", self.fail_("list"))
+        self.path.mkdir()
+        self.assertEqual(self.succeed("list"), f"No identities in {self.path}\n")
+
+
+class CheckTests(CommandTestCase):
+    """C{tlstunnel identity check}"""
+
+    def problems(self, *expected: str, identity: str = "example.org") -> None:
+        """The check of an identity finds these problems, and no others."""
+        code, out, err = self.call("check", identity)
+        lines = out.splitlines()
+        self.assertEqual((code, err, len(lines)), (1, "", len(expected)), out)
+        for line, words in zip(lines, expected, strict=True):
+            self.assertIn(words, line)
+
+    def proper(self, **changes: object) -> Recipe:
+        """A recipe for example.org."""
+        return Recipe(**{"san": alternative(dns("example.org")), **changes})  # type: ignore[arg-type]
+
+    def test_allIsWell(self) -> None:
+        """What was created is well, and so is what an anchor of the pool issued in two steps."""
+        self.succeed("create", "example.org")
+        self.assertIn("all is well", self.succeed("check", "example.org"))
+        self.trust()
+        self.put("example.org", make(self.proper(), intermediate()))
+        self.succeed("check", "example.org")
+
+    def test_systemAnchors(self) -> None:
+        """What an authority in the system's store issued is complete."""
+        self.put("example.org", make(self.proper(), root()))
+        self.problems("incomplete")
+        bundle = self.base / "bundle.pem"
+        bundle.write_bytes(root().certificate.public_bytes(Encoding.PEM))
+        system = SimpleNamespace(cafile=str(bundle), capath=str(self.base / "none"))
+        self.patch(ssl, "get_default_verify_paths", lambda: system)
+        self.succeed("check", "example.org")
+
+    def test_selfSigned(self) -> None:
+        """A self-signed certificate is a complete chain."""
+        self.put("example.org", make(self.proper(subject=named("x"))))
+        self.succeed("check", "example.org")
+
+    def test_chain(self) -> None:
+        """A missing intermediate, a wrong order, and somebody else's are found."""
+        self.trust()
+        issued = make(self.proper(), intermediate())
+        self.put("example.org", Issued(issued.certificate, issued.key, issued.chain[:1]))
+        self.problems('nobody here knows "CN=Intermediate"')
+        stranger = make(Recipe(), root())
+        chain = (issued.certificate, stranger.certificate, intermediate().certificate)
+        self.put("example.org", Issued(issued.certificate, issued.key, chain))
+        self.problems("certificate 1 was not issued by", "certificate 2 was not issued by")
+
+    def test_dates(self) -> None:
+        """Certificates from the past and the future are found, the whole chain along."""
+        self.trust()
+        self.put("example.org", make(self.proper(end=timedelta(minutes=-1)), root()))
+        self.problems("certificate 1 expired on")
+        old = make(
+            Recipe(subject=named("Old"), isAuthority=True, end=timedelta(minutes=-1)), root()
+        )
+        self.put("example.org", make(self.proper(start=timedelta(hours=1)), old))
+        self.problems("certificate 1 is not valid before", "certificate 2 expired on")
+
+    def test_keyAndPermissions(self) -> None:
+        """A key that others can read, and one that does not fit, are found together."""
+        self.trust()
+        directory = self.put("example.org", make(self.proper(), root()))
+        (directory / "privkey.pem").chmod(0o640 if os.geteuid() else 0o604)
+        self.problems("can be read by others")
+        (directory / "privkey.pem").write_bytes(make(Recipe()).keyPEM())
+        self.problems("can be read by others", "does not fit")
+
+    def test_names(self) -> None:
+        """A certificate of somebody else is found, also an unreadable one."""
+        self.trust()
+        self.put("example.org", make(Recipe(san=alternative(dns("a.example"))), root()))
+        self.problems('is for "a.example", and not for example.org')
+        self.put("example.org", make(Recipe(san=der(0x04)), root()))
+        self.problems("unreadable")
+
+    def test_files(self) -> None:
+        """Files that are missing or broken are named, each once."""
+        directory = self.put("example.org", make(self.proper(), root()))
+        (directory / "privkey.pem").unlink()
+        (directory / "fullchain.pem").write_bytes(b"x")
+        self.problems("privkey.pem: cannot be read", "fullchain.pem: holds no certificates")
+
+    def test_hostileIssuer(self) -> None:
+        """What a certificate says of its issuer is escaped."""
+        authority = make(
+            Recipe(subject=((NameOID.COMMON_NAME, "\x1b[2J\n\u2028x"),), isAuthority=True)
+        )
+        self.put("example.org", make(self.proper(), authority))
+        self.problems("incomplete")
+
+    def test_notThere(self) -> None:
+        """An identity that is not there is no problem of it, but an error."""
+        self.path.mkdir()
+        self.assertIn("identity create", self.fail_("check", "example.org"))
+
+
+class TrustTests(CommandTestCase):
+    """C{tlstunnel identity trust}"""
+
+    def file(self, *names: str) -> str:
+        """A file with authorities."""
+        file = self.base / "authorities.pem"
+        content = [root(name).certificate.public_bytes(Encoding.PEM) for name in names]
+        file.write_bytes(b"".join(content))
+        return str(file)
+
+    def trusted(self, remote: str) -> tuple[x509.Certificate, ...]:
+        """The anchors for somebody."""
+        return self.pool.anchorsFor(Identity.parse(remote)).certificates
+
+    def test_newSelector(self) -> None:
+        """The anchors are those for whom the selector matches, in a pool made for that."""
+        self.succeed("trust", "@Example.ORG", self.file("One"))
+        self.assertEqual(self.trusted("x@example.org"), (root("One").certificate,))
+        self.assertTrue((self.path / "trust" / "@example.org.pem").exists())
+
+    def test_added(self) -> None:
+        """More anchors are added to those that are there, each once."""
+        self.succeed("trust", "@.", self.file("One"))
+        self.assertIn("1 added, 2 in all", self.succeed("trust", "@.", self.file("One", "Two")))
+        self.assertEqual(
+            self.trusted("x@example.org"), (root("One").certificate, root("Two").certificate)
+        )
+
+    def test_everybodyElse(self) -> None:
+        """Anchors for whatever no selector matches have a name too."""
+        self.succeed("trust", "anchors", self.file("One"))
+        self.assertEqual(self.trusted("x@example.org"), (root("One").certificate,))
+
+    def test_nonsense(self) -> None:
+        """What is no selector, and what is no file of certificates, changes nothing."""
+        self.fail_("trust", "*.org", self.file("One"))
+        self.fail_("trust", ".org", str(self.base / "none"))
+        Path(self.file()).write_bytes(b"x")
+        self.fail_("trust", ".org", str(self.base / "authorities.pem"))
+        self.assertFalse(self.path.exists())
+
+
+class UsageTests(SynchronousTestCase):
+    """How commands are written."""
+
+    def test_optionsAnywhere(self) -> None:
+        """Options may stand before and behind the arguments, and be short."""
+        for words in (
+            "import --pool P --force x.y --cert=C --key K",
+            "import x.y --cert C --key K --force -p P",
+            "import -p P -f --cert C x.y --key K",
+            "import --cert C --pool=P --key K --force -- x.y",
+        ):
+            with self.subTest(words):
+                options = IdentityOptions()
+                options.parseOptions(words.split())
+                expected = {"pool": "P", "force": 1, "cert": "C", "key": "K", "identity": "x.y"}
+                self.assertEqual(dict(options.subOptions), expected)
+
+    def test_usageErrors(self) -> None:
+        """Without a command, with another one, or with other arguments, it is a usage error."""
+        for words in ([], ["destroy"], ["create"], ["create", "a", "b"], ["list", "a"],
+                      ["trust", "a"], ["check", "a", "--force"]):  # fmt: skip
+            with self.subTest(" ".join(words)):
+                self.assertRaises(usage.UsageError, IdentityOptions().parseOptions, words)
+
+    def test_help(self) -> None:
+        """The help of a command says how it is written and what it is for."""
+        out = io.StringIO()
+        self.patch(sys, "stdout", out)
+        for words in (["--help"], ["create", "--help"]):
+            self.assertRaises(SystemExit, IdentityOptions().parseOptions, words)
+        self.assertIn("Usage: tlstunnel identity\n", out.getvalue())
+        self.assertIn("Usage: tlstunnel identity create [options] ID\n", out.getvalue())
+        self.assertNotIn("Twisted", out.getvalue())
+
+    def test_version(self) -> None:
+        """The version is that of this program."""
+        for words in (["--version"], ["list", "--version"]):
+            out = io.StringIO()
+            self.patch(sys, "stdout", out)
+            self.assertRaises(SystemExit, IdentityOptions().parseOptions, words)
+            self.assertEqual(out.getvalue(), f"tlstunnel {__version__}\n")

@@ -1,0 +1,417 @@
+"""
+Tests for L{tlstunnel.identity.pool}.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.certificates import Issued, Recipe, alternative, der, dns, intermediate, make, root
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.pool import Anchors, Credentials, Pool, defaultPool, loadAnchors, loadKey
+
+HOST = Identity.parse("example.org")
+USER = Identity.parse("john@example.org")
+
+
+class PoolTestCase(SynchronousTestCase):
+    """A test with a pool in a temporary directory."""
+
+    def setUp(self) -> None:
+        """Make the pool."""
+        self.path = Path(self.mktemp())
+        self.path.mkdir()
+        self.pool = Pool(self.path)
+
+    def write(self, name: str, content: bytes, mode: int = 0o600) -> Path:
+        """Write a file of the pool."""
+        file = self.path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        file.chmod(mode)
+        return file
+
+    def add(self, identity: Identity, issued: Issued | None = None) -> Issued:
+        """Add credentials to the pool."""
+        issued = issued or make(Recipe(san=alternative(dns(str(identity)))), intermediate())
+        self.write(f"{identity}/fullchain.pem", issued.chainPEM())
+        self.write(f"{identity}/privkey.pem", issued.keyPEM())
+        return issued
+
+    def problem(self, call: Callable[..., object], *arguments: object) -> ConfigurationError:
+        """The error that a call raises, which is one line that a person can act upon."""
+        error = self.assertRaises(ConfigurationError, call, *arguments)
+        assert isinstance(error, ConfigurationError)
+        self.assertTrue(str(error).isprintable())
+        return error
+
+
+class CredentialsTests(PoolTestCase):
+    """Reading the credentials of our identities."""
+
+    def test_chainAndKey(self) -> None:
+        """The certificates come in the order of the file, the leaf first, with the key."""
+        issued = self.add(HOST)
+        found = self.pool.credentials(HOST)
+        self.assertEqual(
+            found, Credentials(HOST, (issued.certificate, intermediate().certificate), found.key)
+        )
+        self.assertEqual(found.key.public_key(), issued.key.public_key())
+
+    def test_everyFormOfIdentity(self) -> None:
+        """Users, addresses and international names have directories like domains have."""
+        for text in ("john@example.org", "2001:db8::1", "b\u00fccher.example", "a'b@example.org"):
+            with self.subTest(text):
+                identity = Identity.parse(text)
+                self.add(identity)
+                self.assertEqual(self.pool.credentials(identity).identity, identity)
+
+    def test_certbotsLayout(self) -> None:
+        """A C{live} directory of certbot, which consists of symbolic links, is a pool as it is."""
+        issued = make(Recipe(san=alternative(dns("example.org"))), intermediate())
+        self.write("archive/example.org/fullchain1.pem", issued.chainPEM(), 0o644)
+        self.write("archive/example.org/privkey1.pem", issued.keyPEM())
+        self.write("live/README", b"This directory contains your keys and certificates.")
+        live = self.path / "live" / "example.org"
+        live.mkdir()
+        for name in ("fullchain", "privkey"):
+            (live / f"{name}.pem").symlink_to(f"../../archive/example.org/{name}1.pem")
+        pool = Pool(self.path / "live")
+        self.assertEqual(pool.credentials(HOST).certificates[0], issued.certificate)
+        self.assertEqual(list(pool.identities()), [HOST])
+
+    def test_everyKindOfKey(self) -> None:
+        """RSA and Edwards keys do as well, and so do the older forms of PEM."""
+        for kind in ("rsa2048", "ed25519", "ec"):
+            with self.subTest(kind):
+                issued = self.add(HOST, make(Recipe(key=kind)))
+                self.assertEqual(
+                    self.pool.credentials(HOST).key.public_key(), issued.key.public_key()
+                )
+        old = issued.key.private_bytes(
+            Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
+        )
+        self.write("example.org/privkey.pem", old)
+        self.assertEqual(self.pool.credentials(HOST).key.public_key(), issued.key.public_key())
+
+    def test_missingPool(self) -> None:
+        """A pool that is not there is an error where the user named it."""
+        error = self.problem(Pool(self.path / "none").credentials, HOST)
+        self.assertEqual(error.option, "--pool")
+        self.assertIn(str(self.path / "none"), error.problem)
+
+    def test_missingIdentity(self) -> None:
+        """The remedy for an identity that is not there is the command that makes it."""
+        error = self.problem(self.pool.credentials, HOST)
+        self.assertEqual(error.option, str(self.path / "example.org"))
+        self.assertIn(f"identity create --pool {self.path} example.org", error.remedy)
+        error = self.problem(Pool(self.path / "none", asked=False).credentials, HOST)
+        self.assertIn("identity create example.org", error.remedy)
+
+    def test_missingFiles(self) -> None:
+        """The file that is missing is named."""
+        for name in ("fullchain.pem", "privkey.pem"):
+            self.add(HOST)
+            file = self.path / "example.org" / name
+            file.unlink()
+            error = self.problem(self.pool.credentials, HOST)
+            self.assertEqual(str(error), f"{file}: cannot be read: No such file or directory")
+
+    def test_brokenFiles(self) -> None:
+        """Files that are not what they should be are named."""
+        broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+        for name in ("fullchain.pem", "privkey.pem"):
+            for content in (b"", b"\xff\0", broken, broken.replace(b"CERTIFICATE", b"PRIVATE KEY")):
+                with self.subTest(f"{name} {content!r}"):
+                    self.add(HOST)
+                    file = self.write(f"example.org/{name}", content)
+                    error = self.problem(self.pool.credentials, HOST)
+                    self.assertEqual(error.option, str(file))
+                    self.assertIn("broken", error.problem)
+
+    def test_filesThatAreSomethingElse(self) -> None:
+        """A directory in the place of a file, and an endless file, are errors like others."""
+        self.add(HOST)
+        (self.path / "example.org" / "privkey.pem").unlink()
+        (self.path / "example.org" / "privkey.pem").mkdir(mode=0o700)
+        self.assertIn("directory", str(self.problem(self.pool.credentials, HOST)))
+        (self.path / "example.org" / "fullchain.pem").unlink()
+        (self.path / "example.org" / "fullchain.pem").symlink_to("/dev/zero")
+        self.assertIn("too large", str(self.problem(self.pool.credentials, HOST)))
+
+    def test_otherKey(self) -> None:
+        """A key that does not fit the certificate is an error that names both files."""
+        self.add(HOST)
+        file = self.write("example.org/privkey.pem", make(Recipe()).keyPEM())
+        error = self.problem(self.pool.credentials, HOST)
+        self.assertEqual(error.option, str(file))
+        self.assertIn("fullchain.pem", error.problem)
+        self.assertIn("identity import", error.remedy)
+
+    def test_protectedKey(self) -> None:
+        """A key with a pass phrase is an error whose remedy is the command that removes it."""
+        issued = self.add(HOST)
+        protection = BestAvailableEncryption(b"secret")
+        for form in (PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL):
+            content = issued.key.private_bytes(Encoding.PEM, form, protection)
+            self.write("example.org/privkey.pem", content)
+            error = self.problem(self.pool.credentials, HOST)
+            self.assertIn("pass phrase", error.problem)
+            self.assertIn("openssl pkey", error.remedy)
+
+    def test_unreadableCertificate(self) -> None:
+        """A certificate of our own that cannot be read is found when it is loaded."""
+        self.add(HOST, make(Recipe(san=der(0x04, b"x"))))
+        self.assertIn("unreadable", self.problem(self.pool.credentials, HOST).problem)
+
+    def test_namesOfThePoolItself(self) -> None:
+        """No identity has the name of something else in the pool."""
+        for name in ("trust", "ca"):
+            self.problem(self.pool.credentials, Identity.parse(name))
+
+    def test_identities(self) -> None:
+        """Only directories with certificates are identities, and they come by name."""
+        for name in ("b.example", "john@a.example", "2001:db8::1"):
+            self.add(Identity.parse(name))
+        self.write("trust/anchors.pem", b"")
+        self.write("ca/fullchain.pem", b"")
+        self.write("not an identity/fullchain.pem", b"")
+        self.write("empty.example/other.pem", b"")
+        self.write("file.example", b"")
+        found = [str(identity) for identity in self.pool.identities()]
+        self.assertEqual(found, ["2001:db8::1", "b.example", "john@a.example"])
+
+    def test_noIdentitiesInADefaultPoolThatIsNotThere(self) -> None:
+        """A default pool need not be there; one that was named must."""
+        self.assertEqual(list(Pool(self.path / "none", asked=False).identities()), [])
+        self.problem(lambda: list(Pool(self.path / "none").identities()))
+
+
+class PrivateKeyTests(PoolTestCase):
+    """PostgreSQL's rule for the files of private keys."""
+
+    def test_rule(self) -> None:
+        """Only we can read a key of ours; a group may read one of root's; others' are no good."""
+        file = self.write("privkey.pem", make(Recipe()).keyPEM())
+        real = os.fstat
+        root, us, somebody = 0, 1000, 1001
+        for user, owner, mode, good in (
+            (us, us, 0o600, True),
+            (us, us, 0o400, True),
+            (us, us, 0o700, True),
+            (us, us, 0o640, False),
+            (us, us, 0o620, False),
+            (us, us, 0o610, False),
+            (us, us, 0o604, False),
+            (us, us, 0o602, False),
+            (us, us, 0o601, False),
+            (us, root, 0o600, True),
+            (us, root, 0o640, True),
+            (us, root, 0o660, False),
+            (us, root, 0o650, False),
+            (us, root, 0o644, False),
+            (us, somebody, 0o600, False),
+            (root, root, 0o600, True),
+            (root, root, 0o640, True),
+            (root, root, 0o644, False),
+            (root, us, 0o600, False),
+        ):
+
+            def fstat(descriptor: int, owner: int = owner, mode: int = mode) -> os.stat_result:
+                fields = list(real(descriptor))
+                fields[stat.ST_UID], fields[stat.ST_MODE] = owner, stat.S_IFREG | mode
+                return os.stat_result(fields)
+
+            self.patch(os, "fstat", fstat)
+            self.patch(os, "geteuid", lambda user=user: user)
+            with self.subTest(f"user {user} owner {owner} mode {mode:o}"):
+                if good:
+                    loadKey(file)
+                else:
+                    error = self.problem(loadKey, file)
+                    self.assertRegex(error.remedy, r"run 'ch(mod 600|own \d+) .*privkey.pem'")
+
+    def test_realFile(self) -> None:
+        """A file that the world can read is refused, also behind a symbolic link."""
+        self.add(HOST)
+        file = self.path / "example.org" / "privkey.pem"
+        file.chmod(0o644)
+        self.assertIn("mode 0644", self.problem(self.pool.credentials, HOST).problem)
+        file.rename(self.path / "elsewhere.pem")
+        file.symlink_to(self.path.absolute() / "elsewhere.pem")
+        self.assertIn("mode 0644", self.problem(self.pool.credentials, HOST).problem)
+        (self.path / "elsewhere.pem").chmod(0o600)
+        self.pool.credentials(HOST)
+
+    def test_elsewhere(self) -> None:
+        """A key that is only taken over may be in any file."""
+        file = self.write("privkey.pem", make(Recipe()).keyPEM(), 0o644)
+        loadKey(file, private=False)
+
+
+class AnchorsTests(PoolTestCase):
+    """Whom a pool believes."""
+
+    def anchor(self, name: str, *authorities: str) -> Path:
+        """Write a file of anchors."""
+        names = authorities or (name,)
+        content = [root(each).certificate.public_bytes(Encoding.PEM) for each in names]
+        return self.write(name, b"".join(content), 0o644)
+
+    def assertAnchors(self, remote: str, source: str, *authorities: str) -> None:
+        """These are the anchors for somebody, from that file."""
+        for kind in (Identity, Selector):
+            try:
+                who = kind.parse(remote)
+            except ValueError:
+                continue
+            found = self.pool.anchorsFor(who)
+            certificates = tuple(root(each).certificate for each in authorities or (source,))
+            self.assertEqual(
+                found, Anchors(certificates, system=False, source=str(self.path / source))
+            )
+
+    def test_mostConcreteSelectorFirst(self) -> None:
+        """Of the files that match, the most concrete alone decides."""
+        order = ["john@example.org", "@example.org", "john@.org", "@.org", "john@.", "@."]
+        self.anchor("trust/anchors.pem")
+        for selector in reversed(order):
+            self.anchor(f"trust/{selector}.pem")
+            self.assertAnchors("john@example.org", f"trust/{selector}.pem")
+        self.assertAnchors("jane@example.org", "trust/@example.org.pem")
+        self.assertAnchors("john@example.net", "trust/john@..pem")
+        self.assertAnchors("jane@example.net", "trust/@..pem")
+        self.assertAnchors("example.org", "trust/anchors.pem")
+
+    def test_domains(self) -> None:
+        """The same for domains; a domain above is not matched by what is for those below."""
+        self.anchor("trust/anchors.pem")
+        self.anchor("trust/.org.pem")
+        self.assertAnchors("example.org", "trust/.org.pem")
+        self.assertAnchors("org", "trust/anchors.pem")
+        self.assertAnchors("john@example.org", "trust/anchors.pem")
+        self.anchor("trust/..pem")
+        self.assertAnchors("example.org", "trust/.org.pem")
+        self.assertAnchors("org", "trust/..pem")
+        self.assertAnchors("192.0.2.1", "trust/anchors.pem")
+        self.anchor("trust/192.0.2.1.pem")
+        self.assertAnchors("192.0.2.1", "trust/192.0.2.1.pem")
+
+    def test_selectors(self) -> None:
+        """For a selector, only what is for all whom it matches decides."""
+        self.anchor("trust/anchors.pem")
+        self.anchor("trust/john@example.org.pem")
+        self.assertAnchors("@example.org", "trust/anchors.pem")
+        self.anchor("trust/@.org.pem")
+        self.assertAnchors("@example.org", "trust/@.org.pem")
+        self.assertAnchors("@.", "trust/anchors.pem")
+
+    def test_ownAuthority(self) -> None:
+        """The pool's own authority is an anchor beside those for everybody, or alone."""
+        self.anchor("ca/cert.pem", "own")
+        self.assertAnchors("john@example.org", "ca/cert.pem", "own")
+        self.assertAnchors("example.org", "ca/cert.pem", "own")
+        self.anchor("trust/anchors.pem", "first", "second")
+        found = self.pool.anchorsFor(USER)
+        self.assertEqual(
+            found.certificates, tuple(root(each).certificate for each in ("first", "second", "own"))
+        )
+        self.assertEqual(found.source, f"{self.path}/trust/anchors.pem, {self.path}/ca/cert.pem")
+        self.anchor("trust/@..pem")
+        self.assertAnchors("john@example.org", "trust/@..pem")
+
+    def test_systemForDomainsOnly(self) -> None:
+        """Where a pool says nothing, the system is asked about domains, and never about users."""
+        for remote in ("example.org", "192.0.2.1"):
+            self.assertEqual(
+                self.pool.anchorsFor(Identity.parse(remote)), Anchors((), True, "system")
+            )
+        self.assertEqual(self.pool.anchorsFor(Selector.parse(".org")), Anchors((), True, "system"))
+        for remote in ("john@example.org", "@example.org", "@."):
+            error = self.problem(self.pool.anchorsFor, Selector.parse(remote))
+            self.assertIn(f"identity trust {remote} FILE", error.remedy)
+
+    def test_poolThatIsNotThere(self) -> None:
+        """A default pool that is not there says nothing; a named one is an error."""
+        pool = Pool(self.path / "none", asked=False)
+        self.assertEqual(pool.anchorsFor(HOST), Anchors((), True, "system"))
+        self.problem(pool.anchorsFor, USER)
+        self.problem(Pool(self.path / "none").anchorsFor, HOST)
+
+    def test_brokenFilesAreNotPassedOver(self) -> None:
+        """Anchors that cannot be read are an error, and never a reason to believe others."""
+        self.anchor("trust/anchors.pem")
+        (self.path / "trust" / "example.org.pem").symlink_to("nowhere")
+        self.problem(self.pool.anchorsFor, HOST)
+        (self.path / "trust" / "example.org.pem").unlink()
+        for content in (b"", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
+            self.write("trust/example.org.pem", content)
+            self.problem(self.pool.anchorsFor, HOST)
+
+
+class LoadAnchorsTests(PoolTestCase):
+    """What C{--trust} names."""
+
+    def certificate(self, name: str) -> x509.Certificate:
+        """Write a certificate, and return it."""
+        certificate = root(name).certificate
+        self.write(name, certificate.public_bytes(Encoding.PEM))
+        return certificate
+
+    def test_system(self) -> None:
+        """The word C{system} is the system's store, and no file."""
+        self.assertEqual(loadAnchors("system"), Anchors((), system=True, source="system"))
+
+    def test_file(self) -> None:
+        """A file has any number of certificates."""
+        issued = make(Recipe(), intermediate())
+        file = self.write("chain.pem", issued.chainPEM())
+        self.assertEqual(loadAnchors(str(file)), Anchors(issued.chain, False, str(file)))
+
+    def test_directory(self) -> None:
+        """A directory has files of them, by suffix; the same certificate counts once."""
+        one, two = self.certificate("a.pem"), self.certificate("b.crt")
+        self.write("again.cer", one.public_bytes(Encoding.PEM))
+        self.write("README", b"none")
+        (self.path / "directory.pem").mkdir()
+        self.assertEqual(loadAnchors(str(self.path)).certificates, (one, two))
+
+    def test_nothingThere(self) -> None:
+        """Where there are no certificates, there is an error that names the place."""
+        (self.path / "directory").mkdir()
+        self.write("empty.pem", b"")
+        for name in ("directory", "none", "empty.pem"):
+            with self.subTest(name):
+                where = str(self.path / name)
+                self.assertEqual(self.problem(loadAnchors, where).option, where)
+
+
+class DefaultPoolTests(SynchronousTestCase):
+    """Where a pool is if nobody says."""
+
+    def test_places(self) -> None:
+        """That of the machine for root, else one in the user's configuration directory."""
+        for user, home, configuration, expected in (
+            (0, "/home/x", "/somewhere", "/etc/tlstunnel/pool"),
+            (1, "/home/x", "/somewhere", "/somewhere/tlstunnel/pool"),
+            (1, "/home/x", "", "/home/x/.config/tlstunnel/pool"),
+            (1, "/home/x", "relative", "/home/x/.config/tlstunnel/pool"),
+        ):
+            self.patch(os, "geteuid", lambda user=user: user)
+            self.patch(os, "environ", {"HOME": home, "XDG_CONFIG_HOME": configuration})
+            with self.subTest(expected):
+                self.assertEqual(defaultPool().path, Path(expected))
+                self.assertFalse(defaultPool().asked)

@@ -1,0 +1,261 @@
+"""
+Tests for L{tlstunnel.net.listen}.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.net.listen import BATCH, PATIENCE, Bound, ListeningPort, bind
+
+
+class BindTests(SynchronousTestCase):
+    """
+    From addresses to listening sockets.
+    """
+
+    def bound(self, address: TCPAddress | UNIXAddress) -> list[socket.socket]:
+        """
+        Bind, and close at the end of the test.
+        """
+        sockets = bind(address)
+        for each in sockets:
+            self.addCleanup(each.close)
+        return sockets
+
+    def path(self) -> str:
+        """
+        A short path of a file that is not there.
+        """
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        return os.path.relpath(directory / "s")
+
+    def test_anAddressOfIPv4(self) -> None:
+        """
+        One socket, listening, non-blocking.
+        """
+        (sock,) = self.bound(TCPAddress("127.0.0.1", 0))
+        self.assertEqual(sock.family, socket.AF_INET)
+        self.assertFalse(sock.getblocking())
+        socket.create_connection(sock.getsockname()).close()
+
+    def test_allInterfacesOfBothFamiliesAreOneSocket(self) -> None:
+        """
+        C{:443} and C{[::]:443} serve IPv4 too.
+        """
+        for host in ("", "::"):
+            (sock,) = self.bound(TCPAddress(host, 0))
+            socket.create_connection(("127.0.0.1", sock.getsockname()[1])).close()
+
+    def test_aPortInUseIsNamed(self) -> None:
+        """
+        With what to do about it.
+        """
+        (sock,) = self.bound(TCPAddress("127.0.0.1", 0))
+        address = TCPAddress("127.0.0.1", sock.getsockname()[1])
+        error = self.assertRaises(ConfigurationError, bind, address)
+        self.assertIn(f"--local {address}: Address already in use", str(error))
+
+    def test_anAddressThatIsNotOursIsNamed(self) -> None:
+        """
+        With what to do about it.
+        """
+        error = self.assertRaises(ConfigurationError, bind, TCPAddress("192.0.2.1", 0))
+        self.assertIn("give an address of this host", str(error))
+
+    def test_aNameThatDoesNotResolveIsNamed(self) -> None:
+        """
+        With what to do about it.
+        """
+        error = self.assertRaises(ConfigurationError, bind, TCPAddress("gone.invalid", 1))
+        self.assertIn("gone.invalid", str(error))
+
+    def test_aNameIsListenedAtInTheFamiliesThatThereAre(self) -> None:
+        """
+        C{localhost} is also C{::1} where the host has no IPv6.
+        """
+        there = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))
+        # Addresses for documentation are on no host.
+        absent = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 0, 0, 0))
+        self.patch(socket, "getaddrinfo", lambda *args, **named: [absent, there])
+        (sock,) = bind(TCPAddress("both.example", 0))
+        self.addCleanup(sock.close)
+        self.assertEqual(sock.getsockname()[0], "127.0.0.1")
+
+    def test_allInterfacesAreThoseOfIPv4WhereThereIsNoIPv6(self) -> None:
+        """
+        The system may list addresses that it does not have.
+        """
+        there = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("0.0.0.0", 0))
+        absent = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 0, 0, 0))
+        self.patch(socket, "getaddrinfo", lambda *args, **named: [there, absent])
+        (sock,) = bind(TCPAddress("", 0))
+        self.addCleanup(sock.close)
+        self.assertEqual(sock.getsockname()[0], "0.0.0.0")
+
+    def test_aStaleUNIXSocketIsReplaced(self) -> None:
+        """
+        A process that died leaves its path behind.
+        """
+        path = self.path()
+        (sock,) = bind(UNIXAddress(path))
+        sock.close()
+        self.bound(UNIXAddress(path))
+
+    def test_aLivingUNIXSocketIsNotReplaced(self) -> None:
+        """
+        Somebody listens there.
+        """
+        path = self.path()
+        self.bound(UNIXAddress(path))
+        self.assertRaises(ConfigurationError, bind, UNIXAddress(path))
+
+    def test_aFileIsNotReplaced(self) -> None:
+        """
+        It is no socket of ours.
+        """
+        path = self.path()
+        Path(path).write_text("precious")
+        self.assertRaises(ConfigurationError, bind, UNIXAddress(path))
+        self.assertEqual(Path(path).read_text(), "precious")
+
+
+class _Failing:
+    """
+    A listening socket whose accept fails as it is told.
+    """
+
+    family = socket.AF_INET
+
+    def __init__(self, *errors: int) -> None:
+        self.errors = list(errors)
+        self.accepts = 0
+
+    def setsockopt(self, *option: object) -> None:
+        """
+        Nothing to set.
+        """
+
+    def accept(self) -> Any:
+        """
+        Fail.
+        """
+        self.accepts += 1
+        raise OSError(self.errors.pop(0) if self.errors else errno.EAGAIN, "as told")
+
+    def getsockname(self) -> tuple[str, int]:
+        """
+        Somewhere.
+        """
+        return ("127.0.0.1", 1)
+
+    def fileno(self) -> int:
+        """
+        None.
+        """
+        return -1
+
+    def close(self) -> None:
+        """
+        Nothing is open.
+        """
+
+
+class ListeningPortTests(SynchronousTestCase):
+    """
+    Accepting.
+    """
+
+    def setUp(self) -> None:
+        """
+        A reactor without a network.
+        """
+        self.reactor = MemoryReactorClock()
+        self.accepted: list[socket.socket] = []
+
+    def port(self, sock: Any) -> ListeningPort:
+        """
+        A port on C{sock}, listening.
+        """
+
+        def accepted(sock: socket.socket, peer: str) -> None:
+            self.accepted.append(sock)
+            self.addCleanup(sock.close)
+
+        port = ListeningPort(self.reactor, Deadlines(self.reactor), Bound(sock, 0, ""), accepted)
+        port.startListening()
+        return port
+
+    def test_moreAreAcceptedInOneTurnTheFasterTheyCome(self) -> None:
+        """
+        Up to a limit, for the sake of those that are there.
+        """
+        (sock,) = bind(TCPAddress("127.0.0.1", 0))
+        port = self.port(sock)
+        self.addCleanup(port.stopListening)
+        for _ in range(BATCH * 3):
+            self.addCleanup(socket.create_connection(sock.getsockname()).close)
+        turns = []
+        while len(self.accepted) < BATCH * 3:
+            before = len(self.accepted)
+            port.doRead()
+            turns.append(len(self.accepted) - before)
+        self.assertEqual(turns, [1, 2, 4, 8, 16, 32, 32, 1])
+        self.assertFalse(self.accepted[0].getblocking())
+        self.assertTrue(self.accepted[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    def test_noDescriptorLeftIsWaitedOutWithoutSpinning(self) -> None:
+        """
+        The port is not read for a while, and then again.
+        """
+        failing = _Failing(errno.EMFILE)
+        port = self.port(failing)
+        port.doRead()
+        self.assertEqual(failing.accepts, 1)
+        self.assertNotIn(port, self.reactor.getReaders())
+        self.reactor.advance(PATIENCE)
+        self.assertIn(port, self.reactor.getReaders())
+
+    def test_aConnectionThatIsGoneAlreadyIsSkipped(self) -> None:
+        """
+        The next one is accepted in the next turn.
+        """
+        failing = _Failing(errno.ECONNABORTED, errno.EINTR)
+        port = self.port(failing)
+        for _ in range(3):
+            port.doRead()
+        self.assertEqual(failing.accepts, 4)
+        self.assertIn(port, self.reactor.getReaders())
+
+    def test_aPausedPortStaysPausedAfterAFailure(self) -> None:
+        """
+        The end of the wait does not undo the pause.
+        """
+        port = self.port(_Failing(errno.EMFILE))
+        port.doRead()
+        port.pauseListening()
+        self.reactor.advance(PATIENCE)
+        self.assertNotIn(port, self.reactor.getReaders())
+        port.startListening()
+        self.assertIn(port, self.reactor.getReaders())
+
+    def test_stoppingDuringTheWaitLeavesNoTimer(self) -> None:
+        """
+        Nothing is left of a stopped port.
+        """
+        port = self.port(_Failing(errno.EMFILE))
+        port.doRead()
+        port.stopListening()
+        self.reactor.advance(PATIENCE)
+        self.assertEqual(self.reactor.getReaders(), [])

@@ -1,0 +1,136 @@
+"""
+Tests for L{tlstunnel.net.reactor}: what is not Twisted's own.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IReadWriteDescriptor
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from zope.interface import implementer
+
+try:
+    from tlstunnel.net.reactor import TunnelReactor
+except ImportError:
+    TunnelReactor = None  # type: ignore[assignment,misc]
+
+
+@implementer(IReadWriteDescriptor)
+class Watched:
+    """
+    One end of a socket pair, and what the reactor told it.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.told: list[str] = []
+        self.reading: Callable[[], Any] = lambda: self.sock.recv(10)
+
+    def doRead(self) -> None:
+        """
+        Remember, and do what the test wants.
+        """
+        self.told.append("read")
+        self.reading()
+
+    def doWrite(self) -> None:
+        """
+        Remember.
+        """
+        self.told.append("write")
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        Remember.
+        """
+        self.told.append("lost")
+
+    def fileno(self) -> int:
+        """
+        The descriptor.
+        """
+        return self.sock.fileno()
+
+    def logPrefix(self) -> str:
+        """
+        A name.
+        """
+        return "watched"
+
+
+class TunnelReactorTests(SynchronousTestCase):
+    """
+    One turn of the reactor at a time.
+    """
+
+    def setUp(self) -> None:
+        """
+        A reactor that is not installed.
+        """
+        if TunnelReactor is None:
+            raise SkipTest("there is no epoll here")
+        self.reactor = TunnelReactor()
+        self.addCleanup(self.reactor._epoll.close)
+        self.addCleanup(self.reactor.removeAll)
+
+    def pair(self) -> tuple[Watched, socket.socket]:
+        """
+        One end, watched, and the other.
+        """
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        self.addCleanup(ours.close)
+        self.addCleanup(theirs.close)
+        return Watched(ours), theirs
+
+    def test_whatCanBeReadIsTold(self) -> None:
+        """
+        Once per turn, as long as there is something.
+        """
+        watched, other = self.pair()
+        self.reactor.addReader(watched)
+        other.send(b"x")
+        self.reactor.doIteration(1)
+        self.reactor.doIteration(0)
+        self.assertEqual(watched.told, ["read"])
+
+    def test_aHangUpIsToldToWhoOnlyWrites(self) -> None:
+        """
+        There is nothing else that would tell.
+        """
+        watched, other = self.pair()
+        self.reactor.addWriter(watched)
+        other.close()
+        self.reactor.doIteration(1)
+        self.assertEqual(watched.told, ["lost"])
+
+    def test_anEventIsNotForWhoGotTheNumberOfItsDescriptorSince(self) -> None:
+        """
+        Within one turn a descriptor may be closed, and its number be that of a new one.
+        """
+        first, firstOther = self.pair()
+        second, secondOther = self.pair()
+        spare, _ = self.pair()
+        late = Watched(second.sock)
+
+        def replace() -> None:
+            number = second.fileno()
+            self.reactor.removeReader(second)
+            second.sock.close()
+            late.sock = socket.socket(fileno=os.dup2(spare.fileno(), number))
+            self.addCleanup(late.sock.close)
+            self.reactor.addReader(late)
+
+        first.reading = replace
+        self.reactor.addReader(first)
+        self.reactor.addReader(second)
+        # Events come in the order in which they happened.
+        firstOther.send(b"x")
+        secondOther.send(b"x")
+        self.reactor.doIteration(1)
+        self.assertEqual((first.told, second.told, late.told), (["read"], [], []))

@@ -1,0 +1,248 @@
+"""
+Tests for the C{tlstunnel} program as users meet it: processes, their exit codes and their words.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tlstunnel.identity.issuer import createIdentity
+from tlstunnel.identity.names import Identity
+from tlstunnel.identity.pool import Pool
+
+TOP = Path(__file__).resolve().parents[2]
+PATIENCE = 30
+
+TLSTUNNEL = ("-m", "tlstunnel")
+TWISTD = ("-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "tlstunnel")
+
+
+class ProgramTests(SynchronousTestCase):
+    """
+    The program, run.
+    """
+
+    def setUp(self) -> None:
+        """
+        A pool with one identity.
+        """
+        self.pool = Path(self.mktemp()).resolve()
+        createIdentity(Pool(self.pool, asked=False), Identity.parse("server.example.org"))
+        self.environment = {**os.environ, "PYTHONPATH": str(TOP), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def run_(
+        self, *words: str, program: tuple[str, ...] = TLSTUNNEL
+    ) -> subprocess.CompletedProcess[str]:
+        """
+        Run C{program} to its end.
+        """
+        return subprocess.run(
+            [sys.executable, *program, *words],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def fails(self, code: int, message: str, *words: str) -> None:
+        """
+        The program ends with C{code}, and with C{message} in its first line; no traceback.
+        """
+        done = self.run_(*words)
+        self.assertEqual(done.returncode, code, done.stderr)
+        self.assertIn(message, done.stderr.splitlines()[0])
+        self.assertNotIn("Traceback", done.stderr)
+        self.assertLessEqual(len(done.stderr.splitlines()), code)
+
+    def server(self, *words: str) -> list[str]:
+        """
+        The words of a server tunnel on a free port.
+        """
+        return [
+            *"-s -l 127.0.0.1:0 -L server.example.org -r 127.0.0.1:1 --pool".split(),
+            str(self.pool),
+            *words,
+        ]
+
+    def test_helpIsForPeople(self) -> None:
+        """
+        Grouped, with an example for each mode, and exit code 0.
+        """
+        done = self.run_("--help")
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("tlstunnel -s -l [::]:443", done.stdout)
+        self.assertIn("tlstunnel -c -l 127.0.0.1:2525", done.stdout)
+
+    def test_theVersionIsShown(self) -> None:
+        """
+        Ours, not Twisted's.
+        """
+        self.assertRegex(self.run_("--version").stdout, r"^tlstunnel \d")
+
+    def test_aMistakeOnTheCommandLineIsExitCode2(self) -> None:
+        """
+        With one line that says what, and one that says where to read.
+        """
+        self.fails(2, "--local: is missing", "-c", "-r", "a.example:1")
+
+    def test_aPortInUseIsExitCode1(self) -> None:
+        """
+        The line names the option and the address.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as busy:
+            address = f"127.0.0.1:{busy.getsockname()[1]}"
+            self.fails(1, f"--local {address}: Address already in use", *self.server("-l", address))
+
+    def test_aMissingPoolIsExitCode1(self) -> None:
+        """
+        The line says how to make one.
+        """
+        self.fails(1, "tlstunnel identity create", *self.server("--pool", "/nonexistent"))
+
+    def test_aMissingIdentityIsExitCode1(self) -> None:
+        """
+        The line says how to make it.
+        """
+        self.fails(1, "identity create", *self.server("-L", "nobody.example.org"))
+
+    def test_aKeyThatOthersCanReadIsExitCode1(self) -> None:
+        """
+        The line says what to do.
+        """
+        key = self.pool / "server.example.org" / "privkey.pem"
+        key.chmod(0o644)
+        self.fails(1, "chmod 600", *self.server())
+
+    def test_aKeyThatDoesNotFitIsExitCode1(self) -> None:
+        """
+        The line names both files.
+        """
+        createIdentity(Pool(self.pool, asked=False), Identity.parse("other.example.org"))
+        (self.pool / "other.example.org" / "privkey.pem").replace(
+            self.pool / "server.example.org" / "privkey.pem"
+        )
+        self.fails(1, "does not fit", *self.server())
+
+    def test_aHostThatDoesNotResolveIsExitCode1(self) -> None:
+        """
+        At the start, unless it was asked for otherwise.
+        """
+        self.fails(
+            1,
+            "does not resolve",
+            *"-c -l 127.0.0.1:0 -r no-such-host.invalid:25 --pool".split(),
+            str(self.pool),
+        )
+
+    def test_anInterfaceThatIsNotThereIsExitCode1(self) -> None:
+        """
+        In an address with a zone.
+        """
+        words = "-c -l 127.0.0.1:0 -r [fe80::1%nosuch]:25 -R a.example --pool".split()
+        self.fails(1, "--remote [fe80::1%nosuch]:25", *words, str(self.pool))
+
+    def test_theWebsAuthoritiesKnowNoUsers(self) -> None:
+        """
+        However they are asked for.
+        """
+        words = "-c -l 127.0.0.1:0 -r 127.0.0.1:1 -R user@a.example --trust system --pool".split()
+        self.fails(1, "--trust system", *words, str(self.pool))
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """
+        Start a tunnel, and wait until it is up.
+        """
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            env=self.environment,
+            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        assert process.stdout is not None
+        self.addCleanup(process.stdout.close)
+        for line in process.stdout:
+            if "tunnel up" in line:
+                return process
+        raise self.failureException("the tunnel did not come up")
+
+    def test_SIGTERMAndSIGINTEndItInOrder(self) -> None:
+        """
+        With exit code 0.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            process = self.start(*TLSTUNNEL, *self.server())
+            process.send_signal(number)
+            self.assertEqual(process.wait(PATIENCE), 0)
+
+    def test_SIGHUPReloads(self) -> None:
+        """
+        And says so; the process lives.
+        """
+        process = self.start(*TLSTUNNEL, *self.server())
+        process.send_signal(signal.SIGHUP)
+        assert process.stdout is not None
+        self.assertIn("reloaded", process.stdout.readline())
+        process.terminate()
+        self.assertEqual(process.wait(PATIENCE), 0)
+
+    def test_anIdleConnectionDoesNotHoldUpTheEnd(self) -> None:
+        """
+        Who does not move is closed, and the exit code is still 0.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        process = self.start(*TLSTUNNEL, *self.server("-l", f"127.0.0.1:{port}"))
+        with socket.create_connection(("127.0.0.1", port)) as sock:
+            time.sleep(0.1)
+            process.terminate()
+            self.assertEqual(process.wait(PATIENCE), 0)
+            self.assertEqual(sock.recv(1), b"")
+
+    def test_JSONLinesAreLoggedWhereAskedFor(self) -> None:
+        """
+        Every line is one object.
+        """
+        process = self.start(*TLSTUNNEL, *self.server("--log-json"))
+        process.terminate()
+        assert process.stdout is not None
+        for line in process.stdout:
+            json.loads(line)
+
+    def test_twistdRunsTheSameTunnel(self) -> None:
+        """
+        In the foreground, with the same options, and the same orderly end.
+        """
+        process = self.start(*TWISTD, *self.server())
+        process.terminate()
+        self.assertEqual(process.wait(PATIENCE), 0)
+
+    def test_twistdSaysInOneLineWhatIsWrong(self) -> None:
+        """
+        No traceback there either.
+        """
+        done = self.run_(*self.server("-L", "nobody.example.org"), program=TWISTD)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("identity create", done.stderr + done.stdout)
+        self.assertNotIn("Traceback", done.stderr + done.stdout)
+
+    def test_theDemonstrationWorks(self) -> None:
+        """
+        Once, with exit code 0, and says who was verified.
+        """
+        done = self.run_("demo", "--once")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("verified the server as testsrv@tlspool.arpa2.lab", done.stdout)
+        self.assertIn("TLSv1.3", done.stdout)

@@ -1,0 +1,191 @@
+"""
+Tests for L{tlstunnel.program.risks}: what is said at start-up.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.loopback import TunnelTests, wait
+from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.net.listen import Listening
+from tlstunnel.program import risks as module
+from tlstunnel.program.risks import STARTTLS, isHere, listeningPorts, risks
+from tlstunnel.protocols.http import ALLOW_UPGRADE_DESYNC
+from tlstunnel.protocols.registry import builtIn, find
+from tlstunnel.tunnel.description import (
+    Address,
+    Mode,
+    Tunnel,
+)
+
+LOOPBACK = TCPAddress("127.0.0.1", 1)
+ANYWHERE = TCPAddress("", 8000)
+
+
+class RisksTests(SynchronousTestCase):
+    """
+    What is reported, and what is not.
+    """
+
+    def setUp(self) -> None:
+        """
+        Nobody else listens.
+        """
+        self.ports: set[int] = set()
+        self.patch(module, "listeningPorts", lambda: self.ports)
+
+    def said(
+        self,
+        dialect: str = "none",
+        mode: Mode = Mode.SERVER,
+        local: Listening = ANYWHERE,
+        remote: Address = LOOPBACK,
+        *options: str,
+    ) -> list[str]:
+        """
+        What is said of a tunnel.
+        """
+        return list(
+            risks(Tunnel(mode, (local,), (remote,), find(dialect), options=frozenset(options)))
+        )
+
+    def test_aBackendOnThisHostIsNoRisk(self) -> None:
+        """
+        At a loopback address, by name, or at a UNIX socket.
+        """
+        for remote in (
+            LOOPBACK,
+            TCPAddress("::1", 1),
+            TCPAddress("localhost", 1),
+            UNIXAddress("/run/x"),
+        ):
+            self.assertEqual(self.said(remote=remote), [])
+
+    def test_aBackendOnAnotherHostIsReported(self) -> None:
+        """
+        In server mode: that leg is in clear.
+        """
+        remote = TCPAddress("192.0.2.1", 25)
+        (notice,) = self.said("smtp", remote=remote)
+        self.assertIn("192.0.2.1:25 is not on this host", notice)
+        self.assertEqual(self.said("smtp", Mode.CLIENT, remote=remote), [])
+
+    def test_addressesOfOurOwnAreHere(self) -> None:
+        """
+        Whether an address is ours, the system knows; a name that nobody knows is not judged.
+        """
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                # Nothing is sent: the system only chooses an address.
+                probe.connect(("192.0.2.1", 9))
+                ours = probe.getsockname()[0]
+            except OSError:
+                ours = "127.0.0.2"
+        self.assertTrue(isHere(TCPAddress(ours, 25)))
+        self.assertFalse(isHere(TCPAddress("192.0.2.1", 25)))
+        self.assertFalse(isHere(TCPAddress("2001:db8::1", 25)))
+        self.assertTrue(isHere(TCPAddress("nobody.invalid", 25)))
+
+    def test_theUpgradeOfHTTPIsReported(self) -> None:
+        """
+        Also where it was accepted.
+        """
+        (notice,) = self.said(
+            "http", Mode.SERVER, TCPAddress("", 80), LOOPBACK, ALLOW_UPGRADE_DESYNC
+        )
+        self.assertIn("Opossum", notice)
+        self.assertEqual(self.said("http", Mode.CLIENT), [])
+
+    def test_theOtherWayToTLSIsReported(self) -> None:
+        """
+        STARTTLS and TLS from the first byte, for the same protocol on one host.
+        """
+        for dialect, port, other in (
+            ("imap", 143, 993),
+            ("none", 993, 143),
+            ("none", 465, 587),
+            ("smtp", 2525, 465),
+        ):
+            self.ports = {22, other, port}
+            (notice,) = self.said(dialect, local=TCPAddress("", port))
+            self.assertIn(f"port {other} of this host", notice)
+            self.assertIn("Opossum", notice)
+
+    def test_whatIsNoOtherWayIsNotReported(self) -> None:
+        """
+        Other protocols, the backend itself, and what the client role connects to.
+        """
+        self.ports = {22, 25, 143, 443, 993, 995, 5432}
+        for dialect, port, remote in (
+            ("none", 993, TCPAddress("127.0.0.1", 143)),
+            ("none", 8443, LOOPBACK),
+            ("none", 5432, LOOPBACK),
+            ("postgresql", 5432, LOOPBACK),
+            ("sieve", 4190, LOOPBACK),
+            ("irc", 6667, LOOPBACK),
+        ):
+            self.assertEqual(self.said(dialect, local=TCPAddress("", port), remote=remote), [])
+        self.assertEqual(self.said("imap", Mode.CLIENT), [])
+
+    def test_thePortsAreThoseOfTheDialects(self) -> None:
+        """
+        But for those whose two ports are not like the others.
+        """
+        known = {
+            dialect.implicitPort: dialect.ports
+            for dialect in builtIn()
+            if dialect.implicitPort and dialect.name not in ("http", "postgresql")
+        }
+        self.assertEqual(known, STARTTLS)
+
+
+class ListeningPortsTests(SynchronousTestCase):
+    """
+    L{listeningPorts}.
+    """
+
+    def test_othersCanReachWhatIsNotOnLoopback(self) -> None:
+        """
+        In both families.
+        """
+        for family, everywhere, loopback in (
+            (socket.AF_INET, "0.0.0.0", "127.0.0.1"),
+            (socket.AF_INET6, "::", "::1"),
+        ):
+            with (
+                socket.create_server((everywhere, 0), family=family) as reachable,
+                socket.create_server((loopback, 0), family=family) as hidden,
+                socket.socket(family) as closed,
+            ):
+                closed.bind((everywhere, 0))
+                ports = listeningPorts()
+                self.assertIn(reachable.getsockname()[1], ports)
+                self.assertNotIn(hidden.getsockname()[1], ports)
+                self.assertNotIn(closed.getsockname()[1], ports)
+
+
+class ServiceTests(TunnelTests):
+    """
+    What the service does with it.
+    """
+
+    async def test_risksAreWarnedOfAtStartUp(self) -> None:
+        """
+        In the log, once.
+        """
+        events: list[LogEvent] = []
+
+        def observe(event: LogEvent) -> None:
+            if event.get("log_level") is LogLevel.warn:
+                events.append(event)
+
+        globalLogPublisher.addObserver(observe)  # type: ignore[arg-type]
+        self.addCleanup(globalLogPublisher.removeObserver, observe)  # type: ignore[arg-type]
+        self.tunnel("192.0.2.1:25", "smtp")
+        await wait(lambda: bool(events))
+        (event,) = events
+        self.assertIn("192.0.2.1:25 is not on this host", event["notice"])

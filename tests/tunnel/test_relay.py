@@ -1,0 +1,551 @@
+"""
+Tests for L{tlstunnel.tunnel.relay} and L{tlstunnel.net.leg}: moving bytes and closing, on real
+sockets.
+
+Each test runs in both modes and both versions of TLS: see the classes at the end.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import random
+import socket
+import sys
+import termios
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.threads import deferToThread
+
+from tests.loopback import PATIENCE, Encrypted, Plain, Reset, TunnelTests, wait
+from tlstunnel.address import UNIXAddress
+from tlstunnel.tunnel.description import (
+    Mode,
+)
+from tlstunnel.tunnel.limits import (
+    Limits,
+)
+
+MIB = 1 << 20
+
+
+def concurrently(*calls: Any) -> list[Any]:
+    """
+    Make calls in threads, all at once; their results in order.
+    """
+    results: list[Any] = [None] * len(calls)
+
+    def run(index: int, call: Any) -> None:
+        results[index] = call()
+
+    threads = [threading.Thread(target=run, args=each) for each in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def unacknowledged(sock: socket.socket) -> int:
+    """
+    Bytes that the other end's kernel has not got yet, the end of the stream among them.
+    """
+    return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"), sys.byteorder)
+
+
+class Cells:
+    """
+    The table of closings, a test for each cell, and the bytes before.
+    """
+
+    mode = Mode.SERVER
+    version = "1.3"
+    through: Any
+    assertEqual: Any
+    assertTrue: Any
+    assertIs: Any
+    assertEnded: Any
+    assertLess: Any
+    ends: Any
+
+    # Bytes
+
+    async def test_bytesArriveInBothDirections(self) -> None:
+        """
+        What one end writes, the other reads.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            network.write(b"question")
+            self.assertEqual(plain.read(8), b"question")
+            plain.write(b"answer")
+            self.assertEqual(network.read(6), b"answer")
+
+        await self.through(script)
+
+    async def test_muchDataBothWaysAtOnceArrivesWhole(self) -> None:
+        """
+        Nothing is lost, doubled or reordered under back-pressure, also when both ends finish at
+        once.
+        """
+        there, back = os.urandom(8 * MIB), os.urandom(8 * MIB)
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            # The one peer has no thread-safe TLS: it writes and reads in small turns.
+            def talk() -> bytes:
+                got = b""
+                for start in range(0, len(there), 65536):
+                    network.write(there[start : start + 65536])
+                    got += network.read(65536)  # type: ignore[operator]
+                network.end()
+                return got
+
+            def answer() -> None:
+                plain.write(back)
+                plain.end()
+
+            got, _, read = concurrently(talk, answer, lambda: plain.read(len(there) + 1))
+            self.assertEqual(hashlib.sha256(read).digest(), hashlib.sha256(there).digest())
+            self.assertEqual(hashlib.sha256(got).digest(), hashlib.sha256(back).digest())
+            self.assertTrue(network.atEnd())
+
+        await self.through(script)
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("closed")
+
+    async def test_bytesWrittenOneByOneArriveInOrder(self) -> None:
+        """
+        A record a byte is slow, and works.
+        """
+        data = bytes(range(256)) * 4
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            for byte in data:
+                network.write(bytes([byte]))
+            self.assertEqual(plain.read(len(data)), data)
+            for byte in data:
+                plain.write(bytes([byte]))
+            self.assertEqual(network.read(len(data)), data)
+
+        await self.through(script)
+
+    async def test_oddChunksKeepTheirOrder(self) -> None:
+        """
+        Chunks of all sizes arrive as one stream.
+        """
+        chunks = [os.urandom(random.Random(n).randint(1, 40000)) for n in range(60)]
+        whole = b"".join(chunks)
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            def write() -> None:
+                for chunk in chunks:
+                    plain.write(chunk)
+                plain.end()
+
+            got = concurrently(write, lambda: network.read(len(whole) + 1))[1]
+            self.assertEqual(got, whole)
+
+        await self.through(script)
+
+    async def test_allArrivesAtASlowReader(self) -> None:
+        """
+        A reader that pauses gets every byte, although the writer has long closed.
+        """
+        data = os.urandom(3 * MIB)
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            def read() -> bytes:
+                got = b""
+                while chunk := plain.read(131072):
+                    time.sleep(0.01)
+                    got += chunk  # type: ignore[operator]
+                return got
+
+            def write() -> None:
+                network.write(data)
+                network.end()
+
+            self.assertEqual(concurrently(read, write)[0], data)
+            plain.end()
+
+        await self.through(script)
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("closed")
+
+    # Clean ends
+
+    async def test_theEndOfThePlainLegIsPassedOnAndTheAnswerStillArrives(self) -> None:
+        """
+        FIN in clear becomes close_notify, and the other direction goes on.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            plain.write(b"question")
+            plain.end()
+            self.assertEqual(network.read(9), b"question")
+            network.write(b"late answer" * 100000)
+            network.end()
+            self.assertEqual(plain.read(1100001), b"late answer" * 100000)
+
+        await self.through(script)
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("closed")
+
+    async def test_closeNotifyIsPassedOnAndTheAnswerStillArrives(self) -> None:
+        """
+        close_notify becomes FIN, and the other direction goes on.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            network.write(b"question")
+            network.end()
+            self.assertEqual(plain.read(9), b"question")
+            plain.write(b"late answer" * 100000)
+            plain.end()
+            self.assertEqual(network.read(1100001), b"late answer" * 100000)
+            self.assertTrue(network.atEnd())
+
+        await self.through(script)
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("closed")
+
+    async def test_anEmptyConnectionEndsCleanly(self) -> None:
+        """
+        Both ends may close without a word.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            network.end()
+            self.assertTrue(plain.atEnd())
+            plain.close()
+            self.assertTrue(network.atEnd())
+
+        await self.through(script)
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("closed")
+
+    async def test_aPeerThatClosesAltogetherAfterItsCleanEndIsNoFault(self) -> None:
+        """
+        Who sends close_notify and closes does not want the rest; nothing is amiss.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            network.write(b"bye")
+            network.end()
+            network.close()
+            self.assertEqual(plain.read(4), b"bye")
+            try:
+                for _ in range(100):
+                    plain.write(b"x" * 65536)
+            except OSError:
+                pass
+            plain.close()
+
+        await self.through(script)
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("closed")
+
+    async def test_whatCameBeforeACleanEndArrivesAlthoughItsSenderTakesNoMore(self) -> None:
+        """
+        Who ends and closes resets the connection when it is talked to; what it said before that
+        lies unread behind a slow reader, and arrives.
+        """
+        data = os.urandom(3 * MIB)
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            self.finishAndBeTalkedTo(plain, network, data)
+
+        await self.through(script)
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("closed")
+
+    async def test_soDoesItFromTheNetwork(self) -> None:
+        """
+        The same the other way.
+        """
+        data = os.urandom(3 * MIB)
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            self.finishAndBeTalkedTo(network, plain, data)
+
+        await self.through(script)
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("closed")
+
+    def finishAndBeTalkedTo(self, sender: Plain, reader: Plain, data: bytes) -> None:
+        """
+        C{sender} sends C{data} and is gone; C{reader} speaks before it reads.
+        """
+        sender.write(data)
+        sender.end()
+        if isinstance(sender, Encrypted):
+            sender.truncate()
+        while unacknowledged(sender.sock):
+            time.sleep(0.005)
+        sender.close()
+        for _ in range(3):
+            reader.write(b"are you there?")
+            time.sleep(0.02)
+        self.assertEqual(reader.read(len(data) + 1), data)
+        self.assertTrue(reader.atEnd())
+        reader.end()
+
+    async def test_whatComesBehindCloseNotifyIsIgnored(self) -> None:
+        """
+        RFC 8446, section 6.1; and the answer is not reset because of it.
+        """
+        data = os.urandom(2 * MIB)
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            network.write(b"x")
+            network.end()
+            network.sock.sendall(os.urandom(1000))
+            self.assertEqual(plain.read(2), b"x")
+
+            def answer() -> None:
+                plain.write(data)
+                plain.close()
+
+            def read() -> bytes:
+                got = b""
+                while chunk := network.read(65536):
+                    time.sleep(0.002)
+                    got += chunk  # type: ignore[operator]
+                return got
+
+            self.assertEqual(concurrently(read, answer)[0], data)
+
+        await self.through(script)
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("closed")
+
+    async def test_anUrgentByteKeepsItsPlace(self) -> None:
+        """
+        TCP's urgent data, as telnet and ftp send it, is a byte of the stream.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            plain.write(b"a")
+            plain.sock.send(b"b", socket.MSG_OOB)
+            plain.write(b"c")
+            self.assertEqual(network.read(3), b"abc")
+
+        await self.through(script)
+
+    # Ends that are not clean
+
+    async def test_anEndWithoutCloseNotifyIsAResetForTheOther(self) -> None:
+        """
+        Truncation is never a clean end.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            network.write(b"half of it")
+            self.assertEqual(plain.read(10), b"half of it")
+            network.truncate()
+            self.assertTrue(plain.isReset())
+
+        await self.through(script)
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("truncated")
+
+    async def test_aResetOfTheNetworkLegIsAResetOfThePlainOne(self) -> None:
+        """
+        Reset is passed on as reset.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            network.write(b"x")
+            plain.read(1)
+            network.reset()
+            self.assertTrue(plain.isReset())
+
+        await self.through(script)
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("reset")
+
+    async def test_aResetOfThePlainLegEndsTheNetworkLegWithoutCloseNotify(self) -> None:
+        """
+        Reset is passed on as reset, and as no clean end of TLS.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            plain.write(b"x")
+            network.read(1)
+            plain.reset()
+            self.assertIs(network.read(1), Reset)
+
+        await self.through(script)
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("reset")
+
+    async def test_aBadRecordIsAReset(self) -> None:
+        """
+        What is no TLS ends the connection, and none of it reaches the plain leg.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            network.write(b"x")
+            plain.read(1)
+            network.sock.sendall(b"\x17\x03\x03\x00\x20" + b"\0" * 32)
+            self.assertTrue(plain.isReset())
+
+        await self.through(script)
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("tls")
+
+    # Limits
+
+    async def test_aDirectionThatStaysOpenIsClosedInTheEnd(self) -> None:
+        """
+        After one end, the other direction has the close limit.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            network.end()
+            self.assertTrue(plain.atEnd())
+            while True:
+                # After a FIN, a reset shows only when we write.
+                try:
+                    plain.write(b"")
+                    plain.sock.getpeername()
+                except OSError:
+                    return
+                time.sleep(0.01)
+
+        await self.through(script, limits=Limits(close=0.4))
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("close-timeout")
+
+    async def test_trafficExtendsTheCloseLimit(self) -> None:
+        """
+        An answer that takes longer than the limit, but moves, arrives whole.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            network.end()
+            self.assertTrue(plain.atEnd())
+            for _ in range(10):
+                time.sleep(0.1)
+                plain.write(b"x")
+            plain.end()
+            self.assertEqual(network.read(11), b"x" * 10)
+
+        await self.through(script, limits=Limits(close=0.6))
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("closed")
+
+    async def test_noLimitCutsWhatASlowReaderHasStillToTake(self) -> None:
+        """
+        Neither the idle nor the close limit, though the reader is slower than both.
+        """
+        data = os.urandom(6 * MIB)
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            def write() -> None:
+                plain.write(data)
+                plain.end()
+
+            def read() -> bytes:
+                time.sleep(0.5)
+                return network.read(len(data) + 1)  # type: ignore[return-value]
+
+            self.assertEqual(concurrently(read, write)[0], data)
+
+        await self.through(script, limits=Limits(close=0.1, idle=0.1))
+        await wait(lambda: bool(self.ends))
+
+    async def test_anIdleConnectionIsClosedCleanly(self) -> None:
+        """
+        The idle limit ends both legs, with close_notify and FIN.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            network.write(b"x")
+            plain.read(1)
+            self.assertTrue(plain.atEnd())
+            self.assertTrue(network.atEnd())
+
+        await self.through(script, limits=Limits(idle=0.4))
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("idle")
+
+
+class ServerTLS13Tests(Cells, TunnelTests):
+    """
+    Server mode, TLS 1.3.
+    """
+
+
+class ServerTLS12Tests(Cells, TunnelTests):
+    """
+    Server mode, TLS 1.2.
+    """
+
+    version = "1.2"
+
+
+class ClientTLS13Tests(Cells, TunnelTests):
+    """
+    Client mode, TLS 1.3.
+    """
+
+    mode = Mode.CLIENT
+
+
+class ClientTLS12Tests(Cells, TunnelTests):
+    """
+    Client mode, TLS 1.2.
+    """
+
+    mode = Mode.CLIENT
+    version = "1.2"
+
+
+class UNIXTests(TunnelTests):
+    """
+    A network leg on a UNIX socket, where a peer that is gone shows at once.
+    """
+
+    async def test_theEndOfAPeerThatIsGoneIsRead(self) -> None:
+        """
+        Also where the other leg has ended before, and there is nobody any more to be told.
+        """
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        path = os.path.relpath(directory / "s")
+        backend = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(backend.close)
+        backend.settimeout(PATIENCE)
+        here = f"127.0.0.1:{backend.getsockname()[1]}"
+        service = self.tunnel(here, local=(UNIXAddress(path),))
+        sock = socket.socket(socket.AF_UNIX)
+        self.addCleanup(sock.close)
+        sock.settimeout(PATIENCE)
+        network = Encrypted(sock, self.context(True), True, b"server.example.org")
+
+        def begin() -> socket.socket:
+            sock.connect(path)
+            network.handshake()
+            network.write(b"x")
+            accepted, _ = backend.accept()
+            accepted.settimeout(PATIENCE)
+            accepted.sendall(accepted.recv(1))
+            # Unread bytes would make its end a reset.
+            network.read(1)
+            return accepted
+
+        accepted = await deferToThread(begin)
+        assert service.factory is not None
+        (pair,) = service.factory.pairs
+        assert pair.dialled is not None
+        accepted.close()
+        network.end()
+        network.close()
+        pair.dialled.doRead()
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("closed")

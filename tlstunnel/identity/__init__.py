@@ -1,0 +1,3 @@
+"""
+Who somebody is, what proves it, and where that is kept.
+"""

@@ -1,0 +1,245 @@
+"""
+The pool's own small certificate authority, and how files get into a pool.
+
+What L{tlstunnel.identity.pool} reads is written here, always whole or not at all: a file
+appears under its name when it is complete, and a private key is never for a moment readable by
+others.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.names import Identity
+from tlstunnel.identity.pool import Credentials, Pool, fits, loadCertificates, loadKey, present
+
+#: For how long a certificate is good.  Browsers and the Mozilla recommendation allow 366 days.
+LIFETIME = timedelta(days=365)
+
+#: For how long the authority is good, which is meant to be forgotten about.
+AUTHORITY_LIFETIME = timedelta(days=3650)
+
+#: How far behind the clocks of others may be.
+CLOCK_SKEW = timedelta(hours=1)
+
+
+class Authority:
+    """
+    A certificate authority that issues certificates of identities, and of nothing else.
+    """
+
+    def __init__(self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+        self.certificate = certificate
+        self.key = key
+
+    @classmethod
+    def make(cls, now: datetime) -> Authority:
+        """Make a new one, under a name that no other has."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = _commonName(f"tlstunnel pool CA {os.urandom(4).hex()}")
+        builder = _builder(name, name, key.public_key(), now, now + AUTHORITY_LIFETIME)
+        builder = builder.add_extension(x509.BasicConstraints(True, path_length=0), critical=True)
+        builder = builder.add_extension(_keyUsage(key_cert_sign=True, crl_sign=True), critical=True)
+        return cls(builder.sign(key, SHA256()), key)
+
+    def issue(self, identity: Identity, now: datetime) -> Credentials:
+        """
+        Make a key and a certificate for C{identity}, with which it can be server and client.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        # The upper bound of a common name is 64 (RFC 5280, appendix A); nobody looks at it anyway.
+        subject = _commonName(str(identity)) if len(str(identity)) <= 64 else x509.Name([])
+        end = min(now + LIFETIME, self.certificate.not_valid_after_utc)
+        builder = _builder(subject, self.certificate.subject, key.public_key(), now, end)
+        builder = builder.add_extension(x509.BasicConstraints(False, None), critical=True)
+        builder = builder.add_extension(_keyUsage(digital_signature=True), critical=True)
+        purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+        builder = builder.add_extension(
+            x509.SubjectAlternativeName([_alternativeName(identity)]), critical=not list(subject)
+        )
+        builder = builder.add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
+            critical=False,
+        )
+        return Credentials(identity, (builder.sign(self.key, SHA256()),), key)
+
+
+def _commonName(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _alternativeName(identity: Identity) -> x509.GeneralName:
+    if identity.user is not None:
+        return x509.RFC822Name(str(identity))
+    if identity.address is not None:
+        return x509.IPAddress(identity.address)
+    return x509.DNSName(identity.domain)
+
+
+def _keyUsage(
+    digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False
+) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=key_cert_sign,
+        crl_sign=crl_sign,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    now: datetime,
+    end: datetime,
+) -> x509.CertificateBuilder:
+    """What all our certificates have in common."""
+    return (
+        x509.CertificateBuilder()
+        .serial_number(x509.random_serial_number())
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_after(end)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def writeFile(path: Path, content: bytes, mode: int, replace: bool) -> None:
+    """
+    Write a file so that it is there as a whole, or not at all.
+
+    @param mode: its permissions, whatever the umask.
+    @param replace: whether another file of that name may be there.
+    @raise FileExistsError: it is, and may not.
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        if replace:
+            temporary.replace(path)
+        else:
+            path.hardlink_to(temporary)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def makeDirectory(path: Path) -> None:
+    """
+    Make a directory, and those above it, for nobody else to look into, whatever the umask; those
+    that are there already stay as they are.
+    """
+    if not path.is_dir():
+        makeDirectory(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+        path.chmod(0o700)
+
+
+def writeCertificates(path: Path, certificates: Iterable[x509.Certificate]) -> None:
+    """Write a PEM file of certificates, which are nothing secret."""
+    content = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
+    writeFile(path, content, 0o644, replace=True)
+
+
+def _writeKey(path: Path, key: PrivateKeyTypes, replace: bool) -> None:
+    content = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    writeFile(path, content, 0o600, replace)
+
+
+def authorityOf(pool: Pool) -> Authority:
+    """
+    Find the authority of a pool, and make it if there is none.
+
+    @raise ConfigurationError: something is wrong with the one that is there.
+    """
+    directory = pool.path / "ca"
+    keyFile, certificateFile = directory / "key.pem", directory / "cert.pem"
+    if not present(keyFile) and not present(certificateFile):
+        authority = Authority.make(datetime.now(UTC))
+        makeDirectory(directory)
+        _writeKey(keyFile, authority.key, replace=False)
+        writeCertificates(certificateFile, [authority.certificate])
+        return authority
+    certificate = loadCertificates(certificateFile)[0]
+    key = loadKey(keyFile)
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not fits(key, certificate):
+        raise ConfigurationError(
+            str(keyFile),
+            f"does not fit {certificateFile}",
+            f"move {directory} away, and a new authority is made",
+        )
+    if certificate.not_valid_after_utc <= datetime.now(UTC):
+        raise ConfigurationError(
+            str(certificateFile), "has expired", f"move {directory} away, and a new one is made"
+        )
+    return Authority(certificate, key)
+
+
+def _vacancy(pool: Pool, identity: Identity, replace: bool) -> tuple[Path, Path]:
+    """
+    Find out where the certificates and the key of an identity would go.
+
+    @raise ConfigurationError: there are some already, and they are not to be replaced.
+    """
+    directory = pool.directoryOf(identity)
+    files = directory / "fullchain.pem", directory / "privkey.pem"
+    for file in files:
+        if present(file) and not replace:
+            raise ConfigurationError(
+                str(file), "is there already", "give --force to replace it, which cannot be undone"
+            )
+    return files
+
+
+def keep(pool: Pool, credentials: Credentials, replace: bool = False) -> Path:
+    """
+    Put credentials into a pool, which is made if it is not there.
+
+    @param replace: whether those that may be there already are lost.
+    @return: the directory where they are.
+    @raise ConfigurationError: there are some already, or there cannot be.
+    @raise OSError: the files cannot be written.
+    """
+    certificateFile, keyFile = _vacancy(pool, credentials.identity, replace)
+    makeDirectory(keyFile.parent)
+    _writeKey(keyFile, credentials.key, replace)
+    writeCertificates(certificateFile, credentials.certificates)
+    return keyFile.parent
+
+
+def createIdentity(pool: Pool, identity: Identity, replace: bool = False) -> Credentials:
+    """
+    Make credentials that the pool's own authority vouches for, and put them into the pool.
+
+    @raise ConfigurationError: there are some already, or there cannot be.
+    @raise OSError: the files cannot be written.
+    """
+    _vacancy(pool, identity, replace)
+    credentials = authorityOf(pool).issue(identity, datetime.now(UTC))
+    keep(pool, credentials, replace)
+    return credentials

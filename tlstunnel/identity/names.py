@@ -1,0 +1,188 @@
+"""
+Who somebody is: the identities of the TLS Pool, and the selectors that match several of them.
+
+An identity is a DoNAI, a domain or network access identifier: C{domain} or C{user@domain}; besides,
+the address of a host where nobody gave it a name.  A selector is an identity of which parts may be
+left out.  See U{http://donai.arpa2.net/} and U{http://donai.arpa2.net/selector.html}.
+
+Everything here is text; what a certificate says is the business of L{tlstunnel.identity.verify}.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import idna
+
+#: What a user may be: the dot-atom of RFC 5322 section 3.2.3, without C{/}, since identities are
+#: names of directories too, and without C{*}, which everybody would take for a pattern.
+_USER = re.compile(r"[\w!#$%&'+=?^`{|}~-]+(\.[\w!#$%&'+=?^`{|}~-]+)*", re.ASCII)
+
+#: A label of a domain: letters, digits and hyphens, and the underscore that some names do have.
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+
+
+def normalDomain(text: str) -> str:
+    """
+    Bring a domain into its one form: lower-case A-labels (RFC 5890) and no dot at the end.
+
+    @raise ValueError: it is not a domain; the message is a sentence for the user.
+    """
+    domain = text
+    if not domain.isascii():
+        try:
+            domain = idna.encode(text, uts46=True).decode("ascii")
+        except UnicodeError as error:
+            raise ValueError(f"{text!r} is not a domain: {error}") from None
+    domain = domain.lower().removesuffix(".")
+    labels = domain.split(".")
+    if len(domain) > 253 or not all(map(_LABEL.fullmatch, labels)):
+        raise ValueError(f"{text!r} is not a domain")
+    if labels[-1].isdigit():
+        raise ValueError(f"{text!r} is neither a domain nor an address")
+    return domain
+
+
+def _normalHost(text: str) -> str:
+    """
+    Like L{normalDomain}, but an address is welcome too, an IPv6 address with or without brackets.
+    """
+    bracketed = text.startswith("[") and text.endswith("]")
+    bare = text[1:-1] if bracketed else text
+    try:
+        address = ip_address(bare)
+    except ValueError:
+        if bracketed:
+            raise ValueError(f"{text!r} is not an address") from None
+        return normalDomain(text)
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        raise ValueError(f"{text!r} has a zone, which no certificate can have")
+    return str(address)
+
+
+def _checkUser(text: str, user: str) -> None:
+    if not _USER.fullmatch(user):
+        raise ValueError(
+            f"{text!r} is not an identity: the part before the '@' may hold ASCII letters, digits, "
+            "single dots and !#$%&'+-=?^_`{|}~"
+        )
+
+
+def _addressOf(domain: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(domain)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True)
+class Identity:
+    """
+    One party.  Made by L{Identity.parse}, which is what brings it into its one form.
+
+    @ivar user: the user, compared with regard to case; L{None} for a domain or an address.
+    @ivar domain: the domain, as lower-case A-labels, or an address in its canonical text.
+    """
+
+    user: str | None
+    domain: str
+
+    @classmethod
+    def parse(cls, text: str) -> Identity:
+        """
+        Read C{domain}, C{user@domain}, C{192.0.2.1}, C{2001:db8::1} or C{[2001:db8::1]}.
+
+        @raise ValueError: it is none of these; the message is a sentence for the user.
+        """
+        user, at, domain = text.rpartition("@")
+        if domain.startswith(".") or (at and not user):
+            raise ValueError(f"{text!r} is not an identity: it may stand for several")
+        if not at:
+            return cls(None, _normalHost(text))
+        _checkUser(text, user)
+        return cls(user, normalDomain(domain))
+
+    @property
+    def address(self) -> IPv4Address | IPv6Address | None:
+        """The address, where this is the identity of an address."""
+        return None if self.user is not None else _addressOf(self.domain)
+
+    def __str__(self) -> str:
+        return self.domain if self.user is None else f"{self.user}@{self.domain}"
+
+
+@dataclass(frozen=True)
+class Selector:
+    """
+    A pattern that matches one or more identities.
+
+    C{example.org} and C{john@example.org} match just that; C{.org} any domain below C{org}, but
+    not C{org} itself; C{.} any domain; C{@} with no user before it any user: C{@example.org},
+    C{@.org}, C{@.}.  With and without C{@} are worlds apart: neither matches the other.  An address
+    is matched by itself only.
+
+    @ivar user: L{None} for a domain, C{""} for any user.
+    @ivar domain: a domain; or what follows its first label or labels, from the dot onwards.
+    """
+
+    user: str | None
+    domain: str
+
+    @classmethod
+    def parse(cls, text: str) -> Selector:
+        """
+        Read a selector.
+
+        @raise ValueError: it is none; the message is a sentence for the user.
+        """
+        user, at, domain = text.rpartition("@")
+        if user:
+            _checkUser(text, user)
+        if domain == ".":
+            pass
+        elif domain.startswith("."):
+            domain = "." + normalDomain(domain[1:])
+        else:
+            domain = normalDomain(domain) if at else _normalHost(domain)
+        return cls(user if at else None, domain)
+
+    def matches(self, identity: Identity) -> bool:
+        """Whether C{identity} is among those meant."""
+        if (self.user is None) != (identity.user is None):
+            return False
+        if self.user and self.user != identity.user:
+            return False
+        if self.domain == identity.domain:
+            return True
+        below = self.domain.startswith(".") and identity.address is None
+        return below and (self.domain == "." or identity.domain.endswith(self.domain))
+
+    @property
+    def concreteness(self) -> tuple[bool, int, bool]:
+        """How much it says: of two selectors that match an identity, the greater is meant."""
+        exact = not self.domain.startswith(".")
+        labels = sum(1 for label in self.domain.split(".") if label)
+        return exact, labels, bool(self.user)
+
+    def __str__(self) -> str:
+        return self.domain if self.user is None else f"{self.user}@{self.domain}"
+
+
+def selectorsFor(meant: Identity | Selector) -> Iterator[Selector]:
+    """
+    Find every selector that matches all of C{meant}, the most concrete first.
+
+    The order is that of the TLS Pool: first less is said about the user, then about the domain.
+    """
+    domains = [meant.domain]
+    if _addressOf(meant.domain) is None and meant.domain != ".":
+        labels = meant.domain.removeprefix(".").split(".")
+        domains += ["." + ".".join(labels[start:]) for start in range(1, len(labels))]
+        domains.append(".")
+    users = [meant.user, ""] if meant.user else [meant.user]
+    for domain in domains:
+        for user in users:
+            yield Selector(user, domain)

@@ -1,0 +1,214 @@
+"""
+Does this certificate belong to that identity?
+
+Only names are looked at here, and only those in the subject alternative name: never a common name.
+Whether the certificate itself is to be believed is between OpenSSL and the anchors of the pool.
+
+Everything fails closed: one name of the kind that counts that cannot be read spoils the whole
+certificate, and whatever else goes wrong is a refusal too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
+
+from cryptography import x509
+from service_identity import CertificateError, VerificationError
+from service_identity.hazmat import (
+    DNS_ID,
+    SRV_ID,
+    CertificatePattern,
+    DNSPattern,
+    IPAddress_ID,
+    IPAddressPattern,
+    ServiceID,
+    SRVPattern,
+    verify_service_identity,
+)
+
+from tlstunnel.errors import IdentityRefused, quote
+from tlstunnel.identity.names import Identity, Selector, normalDomain
+
+#: SRVName, RFC 4985 section 2.
+_SRV_NAME = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.7")
+
+#: A dNSName as RFC 9525 section 6.3 wants it: a wildcard is a complete left-most label.
+_DNS_NAME = re.compile(r"(\*\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", re.IGNORECASE)
+
+#: The Mailbox of RFC 5280 section 4.2.1.6, without quotation and without address literals.
+_MAILBOX = re.compile(r"([!#-'*+./0-9=?A-Z^-~-]+)@([A-Za-z0-9_.-]+(?<!\.))")
+
+
+class _Unreadable(Exception):
+    """A name that counts is not what its kind demands."""
+
+
+def _alternativeNames(certificate: x509.Certificate) -> x509.SubjectAlternativeName | None:
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return None
+    return extension.value
+
+
+def _dnsNames(names: x509.SubjectAlternativeName) -> dict[str, DNSPattern]:
+    found = {}
+    for name in names.get_values_for_type(x509.DNSName):
+        if not _DNS_NAME.fullmatch(name):
+            raise _Unreadable(f"dNSName {name}")
+        found[name] = DNSPattern.from_bytes(name.encode("ascii"))
+    return found
+
+
+def _ia5String(der: bytes) -> str:
+    """Take the text out of an IA5String (X.690) whose lengths are known to be right."""
+    if der[0] != 0x16:
+        raise _Unreadable("SRVName that is no IA5String")
+    header = 2 if der[1] < 0x80 else 2 + (der[1] & 0x7F)
+    return der[header:].decode("ascii")
+
+
+def _srvNames(names: x509.SubjectAlternativeName) -> dict[str, SRVPattern]:
+    found = {}
+    for other in names.get_values_for_type(x509.OtherName):
+        if other.type_id == _SRV_NAME:
+            name = _ia5String(other.value)
+            if not _DNS_NAME.fullmatch(name):
+                raise _Unreadable(f"SRVName {name}")
+            found[name] = SRVPattern.from_bytes(name.encode("ascii"))
+    return found
+
+
+def _addresses(names: x509.SubjectAlternativeName) -> dict[str, IPAddressPattern]:
+    found = {}
+    for address in names.get_values_for_type(x509.IPAddress):
+        if not isinstance(address, IPv4Address | IPv6Address):
+            raise _Unreadable(f"iPAddress {address}")
+        found[str(address)] = IPAddressPattern(address)
+    return found
+
+
+def _mailboxes(names: x509.SubjectAlternativeName) -> dict[str, Identity]:
+    found = {}
+    for name in names.get_values_for_type(x509.RFC822Name):
+        match = _MAILBOX.fullmatch(name)
+        if match is None:
+            raise _Unreadable(f"rfc822Name {name}")
+        found[name] = Identity(match[1], normalDomain(match[2]))
+    return found
+
+
+def _find(patterns: Mapping[str, CertificatePattern], reference: ServiceID) -> str | None:
+    """Ask service-identity which of the names of a certificate C{reference} is."""
+    for name, pattern in patterns.items():
+        try:
+            verify_service_identity([pattern], [reference], [])
+        except VerificationError:
+            continue
+        return name
+    return None
+
+
+def _findIdentity(
+    names: x509.SubjectAlternativeName, expected: Identity, service: str | None
+) -> str | None:
+    if expected.user is not None:
+        mailboxes = _mailboxes(names)
+        return next((name for name, who in mailboxes.items() if who == expected), None)
+    if expected.address is not None:
+        return _find(_addresses(names), IPAddress_ID(expected.domain))
+    found = _find(_dnsNames(names), DNS_ID(expected.domain))
+    if found is None and service is not None:
+        found = _find(_srvNames(names), SRV_ID(f"_{service}.{expected.domain}"))
+    return found
+
+
+def _findSelected(
+    names: x509.SubjectAlternativeName, expected: Selector, service: str | None
+) -> str | None:
+    if expected.user is not None:
+        candidates = _mailboxes(names)
+    else:
+        # A wildcard says which hosts may show this certificate, not who is showing it.
+        candidates = {name: Identity(None, name.lower()) for name in _dnsNames(names)}
+        candidates = {name: who for name, who in candidates.items() if "*" not in name}
+        candidates |= {name: Identity(None, name) for name in _addresses(names)}
+        if service is not None:
+            for name in _srvNames(names):
+                label, _, domain = name.lower().partition(".")
+                if label == f"_{service}":
+                    candidates[name] = Identity(None, domain)
+    return next((name for name, who in candidates.items() if expected.matches(who)), None)
+
+
+def _quote(text: str) -> str:
+    return quote(text.encode("utf-8", "backslashreplace"))
+
+
+def namesIn(certificate: x509.Certificate) -> list[str]:
+    """
+    List what a certificate says of whom it is for, for people to read: names as they stand there,
+    raw and untrusted.
+
+    @raise Exception: whatever an unreadable certificate makes C{cryptography} raise.
+    """
+    names = _alternativeNames(certificate)
+    return [] if names is None else [str(getattr(name, "value", name)) for name in names]
+
+
+@lru_cache(maxsize=1024)
+def verifyIdentity(
+    certificate: x509.Certificate, expected: Identity | Selector, service: str | None = None
+) -> str:
+    """
+    Demand that a certificate belongs to whom we expect.
+
+    A domain is a dNSName (RFC 9525) or, where a service is given, an SRVName for it (RFC 4985); an
+    address is an iPAddress; C{user@domain} is an rfc822Name.  Of a selector, any name of the
+    certificate will do that it matches, but a wildcard is never that of anybody.
+
+    @param service: the service as in SRV records, without the underscore: C{xmpp-server}.
+    @return: the name of the certificate that matched.
+    @raise IdentityRefused: it does not belong there, or could not be read, or anything else.
+    """
+    found = None
+    try:
+        names = _alternativeNames(certificate)
+        if names is None:
+            raise IdentityRefused("the certificate has no subject alternative name")
+        if isinstance(expected, Identity):
+            found = _findIdentity(names, expected, service)
+        else:
+            found = _findSelected(names, expected, service)
+        has = ", ".join(namesIn(certificate)) if found is None else ""
+    except (IdentityRefused, KeyboardInterrupt, SystemExit):
+        raise
+    except (_Unreadable, CertificateError) as error:
+        raise IdentityRefused(f"the certificate has a bad name: {_quote(str(error))}") from None
+    except BaseException as error:  # also the panics of cryptography's Rust, which are no Exception
+        raise IdentityRefused(f"the certificate is unreadable: {_quote(str(error))}") from error
+    if found is None:
+        raise IdentityRefused(f"the certificate is for {_quote(has)}, and not for {expected}")
+    return found
+
+
+@lru_cache(maxsize=256)
+def coversName(certificate: x509.Certificate, hostname: str) -> bool:
+    """
+    Whether our own certificate is for the name that a client asks for with SNI (RFC 6066).
+
+    Unlike service-identity, a wildcard covers A-labels too: this decides nothing but whether the
+    client is served, and it will do its own verification.  Addresses are not allowed in SNI, but
+    some clients (lftp) send them.
+    """
+    asked = hostname.lower().removesuffix(".")
+    names = _alternativeNames(certificate)
+    if names is None:
+        return False
+    ours = [name.lower() for name in names.get_values_for_type(x509.DNSName)]
+    ours += map(str, names.get_values_for_type(x509.IPAddress))
+    label, _, parent = asked.partition(".")
+    return asked in ours or (bool(label) and f"*.{parent}" in ours)

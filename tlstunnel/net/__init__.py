@@ -1,0 +1,3 @@
+"""
+Sockets and time: listening, dialling, one connection with or without TLS, deadlines.
+"""

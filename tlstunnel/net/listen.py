@@ -1,0 +1,335 @@
+"""
+Listening: from addresses to sockets, and from sockets to accepted connections.
+
+A L{ListeningPort} accepts until the queue is dry, and stops for a while when the process has no
+descriptor left, or as long as whoever it accepts for wants no more.  It knows sockets and the
+reactor, and nothing of what becomes of a connection.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from errno import (
+    EADDRINUSE,
+    EADDRNOTAVAIL,
+    EAFNOSUPPORT,
+    EAGAIN,
+    ECONNABORTED,
+    ECONNREFUSED,
+    EINTR,
+)
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.net import inherit
+from tlstunnel.net.deadlines import Deadline, Deadlines
+from tlstunnel.net.leg import tune
+
+Listening = TCPAddress | UNIXAddress | InheritedAddress
+
+#: Connections accepted in one turn of the reactor, so that those there are get their turn too.
+BATCH = 32
+
+#: Seconds to wait when accepting fails, as it does without descriptors.
+PATIENCE = 1.0
+
+#: Connections that the kernel keeps for us until we accept them.
+BACKLOG = 1024
+
+_ABSENT = frozenset((EADDRNOTAVAIL, EAFNOSUPPORT))
+
+
+@dataclass(frozen=True)
+class Bound:
+    """
+    A listening socket.
+
+    @ivar index: the number of its address among those of the tunnel.
+    @ivar unlink: a path to remove when it is closed.
+    """
+
+    sock: socket.socket
+    index: int
+    unlink: str
+
+    def close(self) -> None:
+        """
+        Stop listening.
+        """
+        self.sock.close()
+        if self.unlink:
+            try:
+                Path(self.unlink).unlink()
+            except OSError:
+                pass
+
+
+def bindAll(addresses: Sequence[Listening]) -> list[Bound]:
+    """
+    Make the sockets that listen at C{addresses}.
+
+    @raise ConfigurationError: if one cannot be listened at; then none is.
+    """
+    bound: list[Bound] = []
+    try:
+        for index, address in enumerate(addresses):
+            unlink = address.path if isinstance(address, UNIXAddress) else ""
+            bound += [Bound(sock, index, unlink) for sock in bind(address)]
+    except ConfigurationError:
+        for each in bound:
+            each.close()
+        raise
+    return bound
+
+
+def bind(address: Listening) -> list[socket.socket]:
+    """
+    Make the sockets that listen at C{address}: one, or one a family where it is a name.
+
+    @raise ConfigurationError: if it cannot be listened at.
+    """
+    if isinstance(address, InheritedAddress):
+        return inherit.take(address.name)
+    if isinstance(address, UNIXAddress):
+        return [_bindUNIX(address)]
+    try:
+        found: list[Any] = socket.getaddrinfo(
+            address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as error:
+        raise ConfigurationError(
+            f"--local {address}",
+            f"the name cannot be resolved ({error.strerror})",
+            "check its spelling",
+        ) from None
+    if not address.host:
+        # One socket of IPv6 serves both families where the system has it.
+        found.sort(key=lambda each: each[0] != socket.AF_INET6)
+    sockets: list[socket.socket] = []
+    absent: OSError | None = None
+    for family, kind, protocol, _, target in dict.fromkeys(found):
+        try:
+            sockets.append(_bindTCP(family, kind, protocol, target))
+        except OSError as error:
+            if error.errno in _ABSENT:
+                # A name has addresses of a family that this host may not have.
+                absent = error
+                continue
+            for each in sockets:
+                each.close()
+            raise _refused(address, error) from None
+        if not address.host:
+            break
+    if not sockets and absent is not None:
+        raise _refused(address, absent)
+    return sockets
+
+
+def _refused(address: TCPAddress, error: OSError) -> ConfigurationError:
+    remedy = {
+        EADDRINUSE: "stop what listens there, or choose another port",
+        EADDRNOTAVAIL: "give an address of this host",
+        EAFNOSUPPORT: "this host does not have that family of addresses",
+    }.get(error.errno or 0, "ports below 1024 need root or CAP_NET_BIND_SERVICE")
+    return ConfigurationError(f"--local {address}", error.strerror or "failed", remedy)
+
+
+def _bindTCP(family: int, kind: int, protocol: int, target: Any) -> socket.socket:
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # "[::]" and ":443" mean all interfaces, as they do for the peers.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, target[0] != "::")
+        sock.bind(target)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _bindUNIX(address: UNIXAddress) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _removeStale(address.path)
+        sock.bind(address.path)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        remedy = "check the directory"
+        if error.errno == EADDRINUSE:
+            isSocket = stat.S_ISSOCK(Path(address.path).lstat().st_mode)
+            remedy = "stop what listens there" if isSocket else "something else is there: remove it"
+        raise ConfigurationError(f"--local {address}", error.strerror or "failed", remedy) from None
+    sock.setblocking(False)
+    return sock
+
+
+def _removeStale(path: str) -> None:
+    """
+    Remove a socket at C{path} that nobody listens at any more.
+    """
+    try:
+        if not stat.S_ISSOCK(Path(path).stat().st_mode):
+            return
+    except OSError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        if probe.connect_ex(path) == ECONNREFUSED:
+            Path(path).unlink()
+
+
+def nameOf(sock: socket.socket) -> str:
+    """
+    What the log calls the address where C{sock} listens or is connected.
+    """
+    return nameOfPeer(sock.getsockname())
+
+
+def nameOfPeer(address: Any) -> str:
+    """
+    What the log calls an address as the system gives it.
+    """
+    if isinstance(address, tuple):
+        host, port = address[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if isinstance(address, bytes):
+        address = os.fsdecode(address)
+    return address or "unix"
+
+
+@implementer(IReadDescriptor)
+class ListeningPort:
+    """
+    One listening socket.
+
+    @ivar name: its address, for the log.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        deadlines: Deadlines,
+        bound: Bound,
+        accepted: Callable[[socket.socket, str], None],
+    ) -> None:
+        """
+        @param bound: the socket, non-blocking; ours from now on.
+        @param accepted: called with each connection, which is non-blocking, and its peer's name.
+        """
+        self._reactor = reactor
+        self._deadlines = deadlines
+        self._bound = bound
+        self._sock = sock = bound.sock
+        self._accepted = accepted
+        self._local = sock.family == socket.AF_UNIX
+        if not self._local:
+            # What is accepted inherits it.
+            tune(sock)
+        self._reading = False
+        self._paused = False
+        self._batch = 1
+        self._patience: Deadline | None = None
+        self.name = nameOf(sock)
+
+    def startListening(self) -> None:
+        """
+        Accept connections from now on.
+        """
+        self._paused = False
+        if not self._reading and self._patience is None:
+            self._reading = True
+            self._reactor.addReader(self)
+
+    def pauseListening(self) -> None:
+        """
+        Leave connections in the kernel's queue until C{startListening} is called again.
+        """
+        self._paused = True
+        if self._reading:
+            self._reading = False
+            self._reactor.removeReader(self)
+
+    def stopListening(self) -> None:
+        """
+        Close the socket.
+        """
+        self.pauseListening()
+        if self._patience is not None:
+            self._patience.cancel()
+        self._bound.close()
+
+    def doRead(self) -> None:
+        """
+        Accept what is waiting.
+        """
+        for _ in range(self._batch):
+            try:
+                sock, address = self._sock.accept()
+            except OSError as error:
+                if error.errno == ECONNABORTED or error.errno == EINTR:
+                    continue
+                if error.errno != EAGAIN:
+                    self._wait(error)
+                self._batch = 1
+                return
+            sock.setblocking(False)
+            self._accepted(sock, "unix" if self._local else nameOfPeer(address))
+            if self._paused:
+                return
+        # There may be more: asking costs, unless they come faster than one a turn.
+        self._batch = min(BATCH, self._batch * 2)
+
+    def _wait(self, error: OSError) -> None:
+        """
+        Accepting failed: try again later, so that we neither spin nor give up.
+        """
+        self._log.warn(
+            "accepting at {name} failed, trying again in {seconds} s: {error}",
+            name=self.name,
+            seconds=PATIENCE,
+            error=error.strerror,
+        )
+        paused = self._paused
+        self.pauseListening()
+        self._paused = paused
+        self._patience = self._deadlines.after(PATIENCE, self._again)
+
+    def _again(self) -> None:
+        self._patience = None
+        if not self._paused:
+            self.startListening()
+
+    def fileno(self) -> int:
+        """
+        The descriptor of the socket.
+        """
+        return self._sock.fileno()
+
+    def logPrefix(self) -> str:
+        """
+        What the reactor calls us in its own messages.
+        """
+        return "port"
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        The reactor is stopping.
+        """
+        self._reading = False

@@ -1,0 +1,3 @@
+"""
+The process: its options, its services, its signals, its log.
+"""

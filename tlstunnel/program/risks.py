@@ -1,0 +1,131 @@
+"""
+What is risky in a tunnel because of what stands beside it: said at start-up, and nothing more
+(rule 18).
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterator
+from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+
+from tlstunnel.address import TCPAddress
+from tlstunnel.tunnel.description import (
+    Mode,
+    Tunnel,
+)
+
+#: For each port with TLS from the first byte the ports of the same protocol with STARTTLS, as the
+#: dialects have them.  That of postgresql is the same, and that of http is beside port 80 nearly
+#: everywhere, where hardly anybody upgrades.
+STARTTLS = {
+    465: (25, 587),
+    563: (119, 433),
+    636: (389,),
+    990: (21,),
+    992: (23,),
+    993: (143,),
+    995: (110,),
+    5223: (5222,),
+    5270: (5269,),
+    6697: (6667,),
+}
+
+# Where Linux lists sockets, and what it calls the state of those that listen.
+_TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+_LISTENING = "0A"
+
+
+def risks(tunnel: Tunnel) -> Iterator[str]:
+    """
+    What an administrator should know of C{tunnel}, a sentence each.
+    """
+    dialect = tunnel.dialect
+    yield from dialect.notices
+    if tunnel.mode is Mode.CLIENT:
+        return
+    demanded = dialect.server.demands
+    if demanded:
+        yield f"{demanded}: {dialect.options[demanded]}"
+    for remote in tunnel.remote:
+        if isinstance(remote, TCPAddress) and not isHere(remote):
+            yield (
+                f"the backend at {remote} is not on this host: everything goes there in clear, and "
+                "whoever is on the way can read and change it"
+            )
+    for port in splicePorts(tunnel):
+        yield (
+            f"port {port} of this host is listened at too: where a port with TLS from the first "
+            "byte and one with STARTTLS have the same certificate, somebody on the way can splice "
+            "connections to the two together (Opossum); serve only one of them, or with two "
+            "certificates"
+        )
+
+
+def isHere(address: TCPAddress) -> bool:
+    """
+    Whether all that C{address} can mean is this host; a name that does not resolve may.
+    """
+    if address.isLocal:
+        return True
+    try:
+        found = socket.getaddrinfo(address.host, 0, type=socket.SOCK_STREAM)
+    except OSError:
+        return True
+    return all(_isOurs(family, target) for family, _, _, _, target in found)
+
+
+def _isOurs(family: int, target: object) -> bool:
+    """
+    Only addresses of our own can be bound to.
+    """
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind(target)  # type: ignore[arg-type]  # as getaddrinfo gave it
+    except OSError:
+        return False
+    return True
+
+
+def splicePorts(tunnel: Tunnel) -> list[int]:
+    """
+    The ports of the same protocol, with the other way to TLS, that others than this host can reach.
+    """
+    ours = {each.port for each in tunnel.local if isinstance(each, TCPAddress)}
+    if tunnel.dialect.name == "none":
+        others = {port for each in ours for port in STARTTLS.get(each, ())}
+    else:
+        others = {tunnel.dialect.implicitPort}
+    # The backend itself has no TLS.
+    backends = {each.port for each in tunnel.remote if isinstance(each, TCPAddress)}
+    return sorted((others - ours - backends) & listeningPorts())
+
+
+def listeningPorts() -> set[int]:
+    """
+    The TCP ports at which somebody on this host listens for others; none, where it is not Linux.
+    """
+    ports = set()
+    for table in _TABLES:
+        try:
+            rows = table.read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for row in rows:
+            _, local, _, state = row.split()[:4]
+            address, _, port = local.partition(":")
+            if state == _LISTENING and not _isLoopback(address):
+                ports.add(int(port, 16))
+    return ports
+
+
+def _isLoopback(text: str) -> bool:
+    """
+    Whether C{text} is a loopback address, as the kernel prints it: words in its order of bytes.
+    """
+    words = [int(text[at : at + 8], 16) for at in range(0, len(text), 8)]
+    address = ip_address(b"".join(word.to_bytes(4, sys.byteorder) for word in words))
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback

@@ -1,0 +1,207 @@
+"""
+The service of one tunnel: listening, and stopping in order.
+"""
+
+from __future__ import annotations
+
+import gc
+import resource
+from dataclasses import replace
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from tlstunnel.errors import ConfigurationError, Stopped
+from tlstunnel.net import linger
+from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.net.listen import ListeningPort, bindAll
+from tlstunnel.program import process as signals
+from tlstunnel.program.risks import risks
+from tlstunnel.proxy import Pair, ProxyFactory
+from tlstunnel.tunnel.description import (
+    Mode,
+    Tunnel,
+)
+from tlstunnel.tunnel.prepared import Prepared
+from tlstunnel.tunnel.relay import SLOWEST
+
+#: Seconds between looks at the connections that are left while stopping: who did not move in
+#: that time is closed, unless it has bytes to take.
+QUIET = 2.0
+
+
+class TunnelService(Service):
+    """
+    Listens for a tunnel.
+
+    @ivar factory: what serves its connections, from C{privilegedStartService} on.
+    """
+
+    _log = Logger()
+
+    def __init__(self, tunnel: Tunnel, reactor: Any) -> None:
+        self.tunnel = tunnel
+        self.factory: ProxyFactory | None = None
+        self._reactor = reactor
+        self._ports: list[ListeningPort] = []
+
+    def privilegedStartService(self) -> None:
+        """
+        Read keys and bind while we may.
+
+        @raise ConfigurationError: if either fails; nothing stays bound.
+        """
+        if self.factory is not None:
+            return
+        deadlines = Deadlines(self._reactor)
+        factory = ProxyFactory(self.tunnel, self._reactor, deadlines)
+        _raiseDescriptorLimit()
+        self._ports = factory.ports = [
+            ListeningPort(self._reactor, deadlines, bound, factory.accepted)
+            for bound in bindAll(self.tunnel.local)
+        ]
+        self.factory = factory
+
+    @property
+    def addresses(self) -> list[str]:
+        """
+        Where it listens, as it came out: with the port that the system chose for port 0.
+        """
+        return [port.name for port in self._ports]
+
+    def startService(self) -> None:
+        """
+        Accept connections from now on.
+        """
+        self.privilegedStartService()
+        super().startService()
+        for port in self._ports:
+            port.startListening()
+        self._reactor.callWhenRunning(self._announce)
+
+    def _announce(self) -> None:
+        """
+        Take the signals, which the reactor has taken before, and say that all is up.
+        """
+        signals.install(self._reactor, self.reload, self.hurry)
+        _settleMemory()
+        tunnel = self.tunnel
+        self._notice()
+        for port in self._ports:
+            self._log.info(
+                "{mode} tunnel up: {local} to {remote}, {dialect}, as {localID}, {whom}",
+                mode=tunnel.mode.value,
+                local=port.name,
+                remote=" or ".join(map(str, tunnel.remote)),
+                dialect="implicit TLS" if tunnel.dialect.name == "none" else tunnel.dialect.name,
+                localID=str(tunnel.localID) if tunnel.localID else "nobody",
+                whom=self._whom(),
+            )
+
+    def _notice(self) -> None:
+        for notice in risks(self.tunnel):
+            self._log.warn("{notice}", notice=notice)
+
+    def _whom(self) -> str:
+        assert self.factory is not None
+        expected = self.factory.prepared.expected
+        if expected is not None:
+            return f"expecting {expected}"
+        return (
+            "serving anybody" if self.tunnel.mode is Mode.SERVER else "expecting whom the app names"
+        )
+
+    def stopService(self) -> Deferred[None] | None:
+        """
+        Accept no more, and let connections end; those that do not move are closed.
+
+        @return: fires when all are.
+        """
+        super().stopService()
+        factory = self.factory
+        for port in self._ports:
+            port.stopListening()
+        self._ports = []
+        if factory is None:
+            return None
+        factory.ports = []
+        if not factory.pairs:
+            self._clear(factory)
+            return None
+        stopped: Deferred[None] = Deferred()
+        factory.idle = lambda: stopped.callback(None)
+        stopped.addCallback(lambda _: self._clear(factory))
+        self._closeQuiet(factory, {})
+        return stopped
+
+    def _clear(self, factory: ProxyFactory) -> None:
+        factory.deadlines.clear()
+        linger.closeAll()
+
+    def hurry(self) -> None:
+        """
+        Close all connections now.
+        """
+        for pair in tuple(self.factory.pairs) if self.factory is not None else ():
+            pair.end(Stopped())
+
+    def reload(self) -> None:
+        """
+        Read identities and trust again, for new connections; if that fails the old ones stay.
+        """
+        assert self.factory is not None
+        try:
+            tunnel = replace(self.tunnel, dialect=self.tunnel.dialect.renewed())
+            self.factory.prepared = Prepared(tunnel)
+        except ConfigurationError as error:
+            self._log.error("not reloaded, the old state stays: {error}", error=str(error))
+        else:
+            self.tunnel = tunnel
+            self._log.info("reloaded identities and trust")
+            self._notice()
+
+    def _closeQuiet(self, factory: ProxyFactory, before: dict[Pair, tuple[Any, float]]) -> None:
+        """
+        Close the connections that have not moved for a while, and look again later.
+
+        @param before: how far each was at the last look, and since when.
+        """
+        now = self._reactor.seconds()
+        looked: dict[Pair, tuple[Any, float]] = {}
+        for pair in tuple(factory.pairs):
+            relay = pair.relay
+            progress = pair.moved, relay.measure() if relay is not None else ()
+            known, since = before.get(pair, (None, now))
+            if known != progress:
+                since = now
+            # What a slow peer has not taken yet would be lost.
+            isDelivering = relay is not None and relay.isDelivering
+            if now - since >= (SLOWEST if isDelivering else QUIET):
+                pair.end(Stopped())
+            looked[pair] = progress, since
+        if factory.pairs:
+            factory.deadlines.after(QUIET, lambda: self._closeQuiet(factory, looked))
+
+
+def _settleMemory() -> None:
+    """
+    What there is now stays for good: the garbage collector need not look at it again and again;
+    what connections leave, it looks at in larger lots.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20000, 50, 50)
+
+
+def _raiseDescriptorLimit() -> None:
+    """
+    Allow ourselves as many descriptors as the system allows: a connection needs two.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):
+            Logger().debug("the limit of descriptors stays at {limit}", limit=soft)

@@ -1,0 +1,291 @@
+"""
+Bounded, awaitable reading and writing on a leg before the relay.
+
+A L{Conversation} is the protocol of a leg while somebody talks on it: whoever negotiates awaits a
+line, an exact number of bytes, or all up to a delimiter, and the conversation reads no more than
+its limits allow.  It is told of deadlines by L{Conversation.within}, which no traffic extends.  It
+knows a leg and a clock, and nothing of TLS or of any dialect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from socket import MSG_PEEK
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+
+from tlstunnel.errors import Closed, Malformed, Oversize, TimedOut, TunnelError
+from tlstunnel.net.deadlines import Deadlines
+
+_T = TypeVar("_T")
+
+#: Bytes that a plain leg may send before the relay takes them (rule 2).
+HELD = 65536
+
+
+class Conversation(Protocol):
+    """
+    Reading and writing on one leg, one awaited piece after the other.
+
+    @cvar maxLine: bytes of one line at most, its end included.
+    @cvar maxLines: lines in all at most.
+    @cvar maxBytes: bytes in all at most.
+    @cvar exact: read never more from the socket than was asked for, for protocols in which TLS may
+        begin right behind a message, in the same segment.
+    @ivar deadlines: where deadlines are set.
+    @ivar lost: called with the L{TunnelError} when the connection is lost while nobody reads.
+    @ivar inputEnded: whether the peer has ended its direction.
+    """
+
+    maxLine = 2048
+    maxLines = 128
+    maxBytes = 65536
+    exact = False
+
+    transport: Any
+
+    def __init__(self, deadlines: Deadlines) -> None:
+        self.deadlines = deadlines
+        self.lost: Callable[[TunnelError], None] | None = None
+        self.inputEnded = False
+        self._buffer = bytearray()
+        self._taken = 0
+        self._lines = 0
+        self._waiting: Deferred[None] | None = None
+        self._error: TunnelError | None = None
+
+    # What the leg tells
+
+    def connectionMade(self) -> None:
+        """
+        Begin to read, so that also the end of the connection shows.
+        """
+        if not self.exact:
+            self.transport.resumeProducing()
+
+    def dataReceived(self, data: bytes | memoryview) -> None:
+        """
+        Keep C{data} for whoever asks for it.
+        """
+        self._buffer += data
+        if self.exact or len(self._buffer) >= HELD:
+            self.transport.pauseProducing()
+        self._wake()
+
+    def readConnectionLost(self) -> None:
+        """
+        The peer ended its direction: what it sent before can still be read.
+        """
+        self.inputEnded = True
+        self._wake()
+
+    def writeConnectionLost(self) -> None:
+        """
+        The peer takes no more: what it said before, and how it ended, is there to be read.
+        """
+
+    def handshakeCompleted(self) -> None:
+        """
+        TLS is up on this leg: wake who waits for it.
+        """
+        self._wake()
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """
+        The connection is gone.
+        """
+        error = reason.value
+        self.fail(error if isinstance(error, TunnelError) else Closed(str(error)))
+
+    def fail(self, error: TunnelError) -> None:
+        """
+        Let the pending read, and every later one, raise C{error}.
+        """
+        if self._error is None:
+            self._error = error
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.errback(error)
+        elif self.lost is not None:
+            self.lost(error)
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    # Waiting
+
+    async def wait(self, attempt: Callable[[], _T | None], reading: bool = True) -> _T:
+        """
+        Call C{attempt} whenever something happened on this leg, until it gives something.
+
+        @param reading: whether the attempt waits for bytes; if so the end of input is an error.
+        @raise TunnelError: as the connection, a deadline or C{attempt} has it.
+        """
+        while True:
+            if self._error is not None:
+                raise self._error
+            result = attempt()
+            if result is not None:
+                return result
+            if reading:
+                if self.inputEnded:
+                    raise Closed("the peer ended the connection", bytes(self._buffer))
+                if self._taken + len(self._buffer) > self.maxBytes:
+                    raise Oversize(f"more than {self.maxBytes} bytes")
+                self.transport.resumeProducing()
+            self._waiting = Deferred(self._cancelled)
+            await self._waiting
+
+    def _cancelled(self, waiting: Deferred[None]) -> None:
+        if self._waiting is waiting:
+            self._waiting = None
+
+    @contextmanager
+    def within(self, seconds: float, what: str) -> Iterator[TimedOut]:
+        """
+        Within this block every read on this leg fails with the L{TimedOut} that the block gives,
+        once C{seconds} have passed since its start, whatever arrived meanwhile.
+        """
+        error = TimedOut(f"{what} took longer than {seconds:g} s")
+
+        def expired() -> None:
+            waiting, self._waiting = self._waiting, None
+            if waiting is not None:
+                waiting.errback(error)
+            else:
+                late.append(error)
+
+        late: list[TimedOut] = []
+        deadline = self.deadlines.after(seconds, expired)
+        try:
+            yield error
+            if late:
+                raise error
+        finally:
+            deadline.cancel()
+
+    # Reading
+
+    def _take(self, count: int) -> bytes:
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        self._taken += count
+        return taken
+
+    async def readExactly(self, count: int) -> bytes:
+        """
+        The next C{count} bytes.
+
+        @raise Oversize: if that is more than may be read in all; nothing is allocated for it.
+        """
+        if self._taken + count > self.maxBytes:
+            raise Oversize(f"a message of {count} bytes exceeds {self.maxBytes} in all")
+
+        def attempt() -> bytes | None:
+            missing = count - len(self._buffer)
+            if missing <= 0:
+                return self._take(count)
+            if self.exact:
+                self.transport.readSize = missing
+            return None
+
+        return await self.wait(attempt)
+
+    async def peek(self) -> bytes:
+        """
+        The next byte, which stays in the socket: for L{exact} conversations only, in which nothing
+        is read ahead.
+        """
+        self.transport.readFlags = MSG_PEEK
+        self.transport.readSize = 1
+        try:
+            return await self.wait(lambda: bytes(self._buffer) or None)
+        finally:
+            self.transport.readFlags = 0
+            self._buffer.clear()
+
+    async def readUntil(self, delimiter: bytes, limit: int) -> bytes:
+        """
+        All up to and including C{delimiter}.
+
+        @raise Oversize: if it does not end within C{limit} bytes.
+        """
+
+        def attempt() -> bytes | None:
+            end = self._buffer.find(delimiter, 0, limit)
+            if end >= 0:
+                return self._take(end + len(delimiter))
+            if len(self._buffer) >= limit:
+                raise Oversize(f"more than {limit} bytes without an end", bytes(self._buffer))
+            return None
+
+        return await self.wait(attempt)
+
+    async def readSome(self) -> bytes:
+        """
+        What has arrived, at least one byte.
+        """
+        return await self.wait(lambda: self._take(len(self._buffer)) if self._buffer else None)
+
+    async def readLine(self) -> bytes:
+        """
+        The next line without its end: LF, and one CR before it if there is one (rule 16).
+
+        @raise Malformed: if another CR or a NUL is in it.
+        @raise Oversize: if it is longer than C{maxLine}, or one of more than C{maxLines}.
+        """
+        line = await self.readUntil(b"\n", self.maxLine)
+        self._lines += 1
+        if self._lines > self.maxLines:
+            raise Oversize(f"more than {self.maxLines} lines before the switch")
+        line = line[:-2] if line.endswith(b"\r\n") else line[:-1]
+        if b"\r" in line or b"\0" in line:
+            raise Malformed("a bare CR or a NUL in a line", line)
+        return line
+
+    def putBack(self, data: bytes) -> None:
+        """
+        Let C{data}, which was read just now, be read again.
+        """
+        self._buffer[:0] = data
+        self._taken -= len(data)
+
+    def takeRest(self) -> bytes:
+        """
+        All that has arrived and was not read.
+        """
+        return self._take(len(self._buffer))
+
+    @property
+    def unread(self) -> bytes:
+        """
+        What was taken from the socket and not read.
+        """
+        return bytes(self._buffer)
+
+    @property
+    def residue(self) -> bytes:
+        """
+        What has arrived and was not read, also what still lies in the socket; it stays there.
+        """
+        return self.unread or self.transport.pendingInput(200)
+
+    # Writing
+
+    def write(self, data: bytes) -> None:
+        """
+        Send C{data}.
+        """
+        self.transport.write(data)
+
+    def sendLine(self, line: bytes) -> None:
+        """
+        Send C{line} and CRLF.
+        """
+        self.write(line + b"\r\n")

@@ -1,0 +1,3 @@
+"""
+OpenSSL, and nothing of connections or protocols: the only package that touches it.
+"""

@@ -1,0 +1,187 @@
+"""
+Contexts: what all connections of a tunnel have in common for OpenSSL.
+
+A context is made once from what the administrator configured, never changed after its first use,
+and shared by all connections of its tunnel.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+from OpenSSL import SSL, crypto
+
+from tlstunnel.address import TCPAddress
+from tlstunnel.errors import TLSFailed, quote
+from tlstunnel.identity.pool import Anchors, Credentials
+from tlstunnel.identity.verify import coversName
+from tlstunnel.tls.session import Session, verifyPeer
+
+SSLContext = SSL.Context
+
+# Mozilla's "intermediate" recommendation, version 6.0; in each list the client's order counts.
+_CIPHERS_1_2 = (
+    b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+    b"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
+    b"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+)
+_CIPHERS_1_3 = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+
+_VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
+
+# SSL_MODE_ENABLE_PARTIAL_WRITE of SSL_CTX_set_mode(3), for which pyOpenSSL has no name.
+_PARTIAL_WRITE = 0x1
+
+
+class _NoCommonProtocol(SSL.Error):
+    """
+    Raised in the ALPN callback: pyOpenSSL sends alert 120 (RFC 7301, section 3.2).
+    """
+
+
+class _UnknownName(Exception):
+    """
+    Raised in the SNI callback: pyOpenSSL sends alert 112 (RFC 6066, section 3), and shows what was
+    raised to C{sys.excepthook}.
+    """
+
+
+class _QuietHook:
+    """
+    A C{sys.excepthook} that keeps L{_UnknownName}, which its session has recorded, off standard
+    error.
+    """
+
+    def __init__(self, previous: Callable[..., Any]) -> None:
+        self._previous = previous
+
+    def __call__(
+        self, kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
+        if not issubclass(kind, _UnknownName):
+            self._previous(kind, error, traceback)
+
+
+def _installHook() -> None:
+    if not isinstance(sys.excepthook, _QuietHook):
+        sys.excepthook = _QuietHook(sys.excepthook)
+
+
+def _context(
+    credentials: Credentials | None,
+    anchors: Anchors | None,
+    minimum: str,
+    isClient: bool,
+    tickets: bool = False,
+) -> SSL.Context:
+    """
+    What contexts of both roles have in common.
+    """
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD if isClient else SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(_VERSIONS[minimum])
+    context.set_cipher_list(_CIPHERS_1_2)
+    context.set_tls13_ciphersuites(_CIPHERS_1_3)
+    context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
+    if not tickets:
+        context.set_options(SSL.OP_NO_TICKET)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    # All of a write in one call of OpenSSL, however many records that makes; see Leg.write.
+    context.clear_mode(_PARTIAL_WRITE)
+    if credentials is not None:
+        leaf, *chain = credentials.certificates
+        context.use_certificate(leaf)
+        context.use_privatekey(credentials.key)  # type: ignore[arg-type]  # refuses others itself
+        for certificate in chain:
+            context.add_extra_chain_cert(certificate)
+    if anchors is not None:
+        if anchors.system:
+            context.set_default_verify_paths()
+        store = context.get_cert_store()
+        assert store is not None
+        for certificate in anchors.certificates:
+            store.add_cert(crypto.X509.from_cryptography(certificate))
+        # An anchor is an anchor, also where it is not a root.
+        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verifyPeer)
+    return context
+
+
+def clientContext(
+    anchors: Anchors,
+    credentials: Credentials | None = None,
+    alpn: Sequence[bytes] = (),
+    minimum: str = "1.2",
+    tickets: bool = False,
+) -> SSL.Context:
+    """
+    The context of connections to servers that C{anchors} vouch for.
+
+    @param credentials: what to show a server that asks who we are.
+    @param alpn: what to offer (RFC 7301), preferred first.
+    @param minimum: the lowest version of TLS, C{"1.2"} or C{"1.3"}.
+    @param tickets: accept session tickets also in TLS 1.2: for L{Creator.beside}.
+    """
+    context = _context(credentials, anchors, minimum, isClient=True, tickets=tickets)
+    if alpn:
+        context.set_alpn_protos(list(alpn))
+    return context
+
+
+def serverContext(
+    credentials: Credentials,
+    anchors: Anchors | None = None,
+    alpn: Sequence[bytes] = (),
+    minimum: str = "1.2",
+    anyName: bool = False,
+) -> SSL.Context:
+    """
+    The context of connections from clients.
+
+    @param credentials: who we are.
+    @param anchors: given, every client must show a certificate that they vouch for.
+    @param alpn: what we select from what a client offers; empty: an offer is ignored.
+    @param minimum: the lowest version of TLS, C{"1.2"} or C{"1.3"}.
+    @param anyName: serve clients that ask for a name that our certificate does not have.
+    """
+    context = _context(credentials, anchors, minimum, isClient=False)
+    if anchors is not None:
+        for certificate in anchors.certificates:
+            context.add_client_ca(certificate)
+    leaf = credentials.certificates[0]
+    checkName = credentials.identity.user is None and not anyName
+
+    def serverName(connection: SSL.Connection) -> None:
+        asked = connection.get_servername()
+        session: Session = connection.get_app_data()
+        if asked is not None:
+            session.serverName = asked.decode("latin-1")
+            # An address is no name (RFC 6066, section 3), but lftp sends one nevertheless.
+            if (
+                checkName
+                and not coversName(leaf, session.serverName)
+                and not TCPAddress(session.serverName, 0).isLiteral
+            ):
+                session.refusal = TLSFailed(
+                    f"the client asked for a name that is not ours: {quote(asked)}"
+                )
+                raise _UnknownName(session.serverName)
+
+    def selectProtocol(connection: SSL.Connection, offered: list[bytes]) -> bytes:
+        for name in alpn:
+            if name in offered:
+                return name
+        session: Session = connection.get_app_data()
+        session.refusal = TLSFailed(
+            "the client offers only other application protocols", b",".join(offered)
+        )
+        raise _NoCommonProtocol([("SSL routines", "", "no application protocol")])
+
+    _installHook()
+    context.set_tlsext_servername_callback(serverName)
+    if alpn:
+        context.set_alpn_select_callback(selectProtocol)
+    return context

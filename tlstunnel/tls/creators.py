@@ -1,0 +1,158 @@
+"""
+Makers of connections: a L{Creator} makes the connections of one context that demand the same of
+their peer.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+
+from OpenSSL import SSL
+
+from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.tls.session import Session
+
+
+class Creator:
+    """
+    Makes the connections of one context that demand the same of their peer.
+
+    @ivar isClient: whether they play the TLS client, which speaks first.
+    """
+
+    isClient = False
+
+    def __init__(
+        self,
+        context: SSL.Context,
+        expected: Identity | Selector | None,
+        service: str | None,
+        alpn: Sequence[bytes] = (),
+        showsCertificate: bool = False,
+        requireALPN: bool = False,
+    ) -> None:
+        """
+        @param alpn: the protocols that may be agreed on; any, where it is empty.
+        @param requireALPN: refuse a peer that agrees on none.
+        """
+        self.context = context
+        self._expected = expected
+        self._service = service
+        self._alpn = alpn
+        self._showsCertificate = showsCertificate
+        self._requireALPN = requireALPN
+
+    def session(self) -> Session:
+        """
+        The blank record of one more connection.
+        """
+        return Session(
+            self._expected, self._service, self._alpn, self._showsCertificate, self._requireALPN
+        )
+
+    def connection(self, sock: socket.socket, session: Session) -> SSL.Connection:
+        """
+        TLS on C{sock}, with the handshake still to do.
+        """
+        connection = SSL.Connection(self.context, sock)
+        connection.set_app_data(session)
+        connection.set_accept_state()
+        return connection
+
+    def beside(self, connection: SSL.Connection, session: Session) -> Creator:
+        """
+        What makes more connections with the peer of a connection of ours, and with nobody else.
+
+        @param session: what is known of C{connection}.
+        """
+        return _Beside(self, session.name)
+
+
+class _Beside(Creator):
+    """
+    Makes server connections whose client must be the one of another connection, as far as it has a
+    name.  Clients do not repeat their ALPN there.
+    """
+
+    def __init__(self, creator: Creator, name: str) -> None:
+        super().__init__(creator.context, creator._expected, creator._service, creator._alpn)
+        self._name = name
+
+    def session(self) -> Session:
+        """
+        The blank record of one more connection.
+        """
+        session = super().session()
+        session.sameAs = self._name
+        return session
+
+
+class ClientCreator(Creator):
+    """
+    Plays the TLS client, asking for C{serverName} if it is given.
+    """
+
+    isClient = True
+
+    def __init__(
+        self,
+        context: SSL.Context,
+        expected: Identity,
+        service: str | None,
+        alpn: Sequence[bytes] = (),
+        showsCertificate: bool = False,
+    ) -> None:
+        super().__init__(context, expected, service, alpn, showsCertificate)
+        isDomain = expected.user is None and expected.address is None
+        self._serverName = expected.domain.encode() if isDomain else None
+
+    def connection(self, sock: socket.socket, session: Session) -> SSL.Connection:
+        """
+        TLS on C{sock}, with the handshake still to do.
+        """
+        connection = SSL.Connection(self.context, sock)
+        connection.set_app_data(session)
+        if self._serverName is not None:
+            connection.set_tlsext_host_name(self._serverName)
+        connection.set_connect_state()
+        return connection
+
+    def beside(self, connection: SSL.Connection, session: Session) -> Creator:
+        """
+        What makes more connections with the server of C{connection}, which resume its session if
+        the server likes: read as late as possible, as TLS 1.3 gives tickets after the handshake.
+        """
+        return _Resuming(self, connection.get_session())
+
+
+class _Resuming(ClientCreator):
+    """
+    Makes client connections that offer a session of a verified one for resumption; where the server
+    declines, its certificate is judged as ever.
+    """
+
+    def __init__(self, creator: ClientCreator, resumed: SSL.Session | None) -> None:
+        expected = creator._expected
+        assert isinstance(expected, Identity)
+        super().__init__(
+            creator.context, expected, creator._service, creator._alpn, creator._showsCertificate
+        )
+        self._resumed = resumed
+
+    def session(self) -> Session:
+        """
+        The blank record of one more connection.
+        """
+        session = super().session()
+        session.resumes = self._resumed is not None
+        return session
+
+    def connection(self, sock: socket.socket, session: Session) -> SSL.Connection:
+        """
+        TLS on C{sock}, with the handshake still to do.
+        """
+        connection = super().connection(sock, session)
+        if self._resumed is not None:
+            connection.set_session(self._resumed)
+        return connection

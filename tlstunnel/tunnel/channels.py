@@ -1,0 +1,340 @@
+"""
+Data connections beside a control connection, as FTP has them.
+
+One end says on the control connection that it listens at a port.  L{Channels.open} then listens for
+the other end, and L{Channel} is what comes of it: one connection accepted, from the host of the
+control connection and from nobody else, one dialled to the host at the control connection's far
+end, whatever address was told, TLS on the network side with the same peer as there, and a relay.
+This module knows legs, limits and the relay, and nothing of what is said on a control connection.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv6Address, ip_address
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from tlstunnel.address import TCPAddress
+from tlstunnel.errors import Closed, ConnectFailed, LimitReached, TimedOut, TunnelError
+from tlstunnel.interfaces import IChannels
+from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.net.dial import Dialler
+from tlstunnel.net.leg import Leg
+from tlstunnel.net.listen import Bound, ListeningPort
+from tlstunnel.program.log import connectionEnded
+from tlstunnel.protocols.conversation import Conversation
+from tlstunnel.tls.creators import (
+    Creator,
+)
+from tlstunnel.tunnel.limits import (
+    Limits,
+)
+from tlstunnel.tunnel.relay import Relay
+
+#: Data connections that one control connection may have at the same time: one moves, others end.
+MOST = 8
+
+
+@implementer(IChannels)
+class Channels:
+    """
+    The data connections of one control connection.
+
+    @ivar host: see L{IChannels}.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        deadlines: Deadlines,
+        limits: Limits,
+        name: str,
+        accepted: Leg,
+        dialled: Leg,
+        network: Leg,
+        creator: Creator,
+    ) -> None:
+        """
+        @param name: what the log calls data connections.
+        @param accepted: the leg of the control connection that was accepted.
+        @param dialled: the other one.
+        @param network: the one of them that carries TLS.
+        @param creator: made that TLS.
+        @raise Closed: if one of them is closed.
+        """
+        self.reactor = reactor
+        self.deadlines = deadlines
+        self.limits = limits
+        self.name = name
+        self.network = network
+        self.creator = creator
+        self.acceptsNetwork = network is accepted
+        try:
+            self._local: Any = accepted.sock.getsockname()
+            self.near = _host(accepted.sock.getpeername())
+            self.far = _host(dialled.sock.getpeername())
+        except OSError as error:
+            raise Closed(error.strerror or "") from None
+        self.host = _host(self._local)
+        self._family = accepted.sock.family
+        self._moved = 0
+        self._channels: set[Channel] = set()
+        self._listening: Channel | None = None
+        self._finished: Deferred[None] | None = None
+        if self.host and not self.acceptsNetwork:
+            # ABOR comes with urgent data, of which no byte may go missing (RFC 959, section 4.1.3).
+            accepted.sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+
+    def open(self, port: int) -> int:
+        """
+        Listen for a data connection, instead of one that nobody has made until now.
+
+        @raise LimitReached: if there are too many.
+        @raise ConnectFailed: if there is no address to listen at or to dial.
+        """
+        if self._listening is not None:
+            self._listening.end(Closed("another data connection was asked for"))
+        if len(self._channels) >= MOST:
+            raise LimitReached("too many data connections")
+        if not self.host or not self.far:
+            raise ConnectFailed("a UNIX socket has no ports for data connections")
+        sock = socket.socket(self._family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            sock.bind((self._local[0], 0, *self._local[2:]))
+            sock.listen(2)
+        except OSError as error:
+            sock.close()
+            raise ConnectFailed(f"no port to listen at ({error.strerror})") from None
+        channel = self._listening = Channel(self, sock, port)
+        self._channels.add(channel)
+        channel.start()
+        chosen: int = sock.getsockname()[1]
+        return chosen
+
+    @property
+    def moved(self) -> int:
+        """
+        A number that grows as data moves.
+        """
+        return self._moved + sum(channel.moved for channel in self._channels)
+
+    def connected(self) -> None:
+        """
+        The one that was listened for is there.
+        """
+        self._listening = None
+
+    def ended(self, channel: Channel) -> None:
+        """
+        C{channel} is closed.
+        """
+        self._moved += channel.moved
+        self._channels.discard(channel)
+        if channel is self._listening:
+            self._listening = None
+        if self._finished is not None and not self._channels:
+            self._finished.callback(None)
+
+    async def finish(self) -> None:
+        """
+        The control connection ended cleanly: what is under way may arrive, within the limit for
+        the second of two directions.
+        """
+        if self._listening is not None:
+            self._listening.end(Closed("the control connection ended"))
+        if self._channels:
+            self._finished = Deferred(lambda _: None)
+            late = self.deadlines.after(self.limits.close, self.close)
+            try:
+                await self._finished
+            finally:
+                self._finished = None
+                late.cancel()
+
+    def close(self) -> None:
+        """
+        Reset all of them.
+        """
+        for channel in tuple(self._channels):
+            channel.end(Closed("the control connection is gone"))
+
+
+class Channel:
+    """
+    One data connection.
+
+    @ivar relay: what joins its legs, once they are ready.
+    """
+
+    _log = Logger()
+
+    def __init__(self, channels: Channels, sock: socket.socket, port: int) -> None:
+        """
+        @param sock: listening; ours from now on.
+        @param port: what to dial.
+        """
+        self.relay: Relay | None = None
+        self._channels = channels
+        self._port = port
+        self._started = channels.deadlines.clock.seconds()
+        self._accepting: Deferred[Leg] = Deferred(lambda _: None)
+        self._warned = False
+        self._listening = ListeningPort(
+            channels.reactor, channels.deadlines, Bound(sock, 0, ""), self._accept
+        )
+        self._accepted: Leg | None = None
+        self._dialled: Leg | None = None
+        self._why: TunnelError | None = None
+        self._running: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """
+        Let it happen.
+        """
+        self._listening.startListening()
+        self._running = Deferred.fromCoroutine(self._run())
+
+    def end(self, why: TunnelError) -> None:
+        """
+        Reset what there is.
+        """
+        if self.relay is not None:
+            self.relay.abort(why)
+        elif self._running is not None and self._why is None:
+            self._why = why
+            self._running.cancel()
+
+    @property
+    def moved(self) -> int:
+        """
+        A number that grows as data moves.
+        """
+        legs = (self._accepted, self._dialled)
+        return sum(leg.received + leg.sent for leg in legs if leg is not None)
+
+    @property
+    def _network(self) -> Leg | None:
+        return self._accepted if self._channels.acceptsNetwork else self._dialled
+
+    async def _run(self) -> None:
+        error: TunnelError | None
+        try:
+            error = await self._serve()
+        except TunnelError as ended:
+            error = ended
+        except CancelledError:
+            error = self._why
+        except Exception:  # noqa: BLE001 - a bug of ours must not spread
+            self._log.failure("a data connection failed")
+            error = TunnelError("see the traceback above")
+        self._running = None
+        self._listening.stopListening()
+        for leg in (self._accepted, self._dialled):
+            if leg is not None and not leg.lost:
+                # Without all of the data there is no end of data.
+                leg.abortConnection()
+        self._channels.ended(self)
+        if self._accepted is not None:
+            connectionEnded(
+                self._log,
+                self._channels.name,
+                self._accepted,
+                self._dialled,
+                self._network,
+                self._channels.deadlines.clock.seconds() - self._started,
+                error,
+            )
+
+    async def _serve(self) -> TunnelError | None:
+        """
+        Accept, dial, secure, relay.
+
+        The backend is dialled before TLS is up: it may wait for the connection before it says on
+        the control connection what the client waits for before it starts TLS (RFC 4217, section 7).
+        Its host has verified the client there.
+        """
+        channels = self._channels
+        reactor, deadlines, limits = channels.reactor, channels.deadlines, channels.limits
+        with self._within(limits.greeting):
+            self._accepted = await self._accepting
+            channels.connected()
+            address = TCPAddress(channels.far, self._port)
+            self._dialled = await Dialler(reactor, deadlines, (address,), limits.connect).dial()
+            network = self._network
+            assert network is not None
+            await self._secure(network)
+        plain = self._dialled if network is self._accepted else self._accepted
+        self.relay = Relay(
+            network, plain, (), (), deadlines, limits.close, limits.closeTotal, limits.idle or None
+        )
+        return await self.relay.start(b"", b"", False, False)
+
+    async def _secure(self, network: Leg) -> None:
+        """
+        TLS with the peer of the control connection; nothing is read before the relay.
+        """
+        control = self._channels.network
+        if control.tls is None or control.session is None:
+            raise Closed("the control connection ended")
+        conversation = Conversation(self._channels.deadlines)
+        conversation.transport = network
+        network.speaker = conversation
+        network.startTLS(self._channels.creator.beside(control.tls, control.session))
+        session = network.session
+        assert session is not None
+        await conversation.wait(lambda: session.version or None, reading=False)
+
+    def _accept(self, sock: socket.socket, peer: str) -> None:
+        """
+        Somebody connected.
+        """
+        try:
+            host = _host(sock.getpeername())
+        except OSError:
+            host = ""
+        if host == self._channels.near:
+            self._listening.stopListening()
+            self._accepting.callback(Leg(self._channels.reactor, sock, peer))
+            return
+        sock.close()
+        if not self._warned:
+            self._warned = True
+            self._log.warn(
+                "{peer} wanted a data connection that is for {host}",
+                peer=peer,
+                host=self._channels.near,
+            )
+
+    @contextmanager
+    def _within(self, seconds: float) -> Iterator[None]:
+        """
+        End this block after C{seconds}, whatever happens meanwhile.
+        """
+        deadline = self._channels.deadlines.after(
+            seconds,
+            lambda: self.end(TimedOut(f"a data connection was not up within {seconds:g} s")),
+        )
+        try:
+            yield
+        finally:
+            deadline.cancel()
+
+
+def _host(address: Any) -> str:
+    """
+    The host in an address as the system gives it, IPv4 also where it comes mapped into IPv6; empty
+    for a UNIX socket.
+    """
+    if not isinstance(address, tuple):
+        return ""
+    host: str = address[0]
+    literal = ip_address(host)
+    mapped = literal.ipv4_mapped if isinstance(literal, IPv6Address) else None
+    return str(mapped) if mapped is not None else host

@@ -1,0 +1,94 @@
+"""
+The frozen description of a tunnel: what the administrator said, checked.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.pool import Pool
+from tlstunnel.interfaces import IDialect
+from tlstunnel.tunnel.limits import Limits
+
+Address = TCPAddress | UNIXAddress
+Listening = TCPAddress | UNIXAddress | InheritedAddress
+
+
+class Mode(enum.Enum):
+    """
+    Where the network is: on the connected side, or on the accepted one.
+    """
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
+@dataclass(frozen=True)
+class Tunnel:
+    """
+    One mode, where to listen, where to forward, and one policy.
+
+    @ivar remoteID: -R; in server mode clients must then show a certificate that it selects.
+    @ivar trust: what --trust gave, over the anchors of the pool.
+    @ivar alpn: what --alpn gave, over the ids of the dialect.
+    @ivar anyName: serve clients that ask for a name that our certificate does not have.
+    @ivar requireALPN: refuse clients that offer no ALPN.
+    @ivar minimum: the lowest version of TLS.
+    @ivar skipResolve: start even if a host of C{remote} does not resolve.
+    """
+
+    mode: Mode
+    local: tuple[Listening, ...]
+    remote: tuple[Address, ...]
+    dialect: IDialect
+    localID: Identity | None = None
+    remoteID: Identity | Selector | None = None
+    pool: Pool = field(default_factory=lambda: Pool(Path("/nonexistent"), asked=False))
+    trust: str = ""
+    alpn: tuple[bytes, ...] | None = None
+    options: frozenset[str] = frozenset()
+    anyName: bool = False
+    requireALPN: bool = False
+    minimum: str = "1.2"
+    skipResolve: bool = False
+    limits: Limits = Limits()
+
+
+def identityOfRemote(remote: Sequence[Address]) -> Identity | None:
+    """
+    Who must be at the other end where -R does not say it: the host named in -r.
+    """
+    for address in remote:
+        if isinstance(address, TCPAddress) and not address.isLiteral:
+            return Identity(None, address.host)
+    return None
+
+
+def checkRemoteID(tunnel: Tunnel) -> None:
+    """
+    A client tunnel must know whom to expect, unless its dialect learns that from the app.
+
+    @raise ConfigurationError: if it does not, or the hosts of -r would mean several.
+    """
+    if tunnel.remoteID is not None or tunnel.dialect.client.learnsPeer:
+        return
+    hosts = {each.host if isinstance(each, TCPAddress) else "" for each in tunnel.remote}
+    for each in tunnel.remote:
+        if isinstance(each, UNIXAddress) or each.isLiteral:
+            raise ConfigurationError(
+                "--remote-id",
+                f"is missing, and {each} names nobody whom we could expect there",
+                "add -R with the name in the server's certificate",
+            )
+    if len(hosts) > 1:
+        raise ConfigurationError(
+            "--remote-id",
+            f"is missing, and --remote has several names ({', '.join(sorted(hosts))})",
+            "add -R with the one name that all of them prove",
+        )

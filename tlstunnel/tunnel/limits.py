@@ -1,0 +1,38 @@
+"""
+What one connection, and all connections of a tunnel together, may take at most.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """
+    What everything before the relay, and its end, may take at most; seconds unless said otherwise.
+
+    @ivar connect: to connect to one address.
+    @ivar connectTotal: to connect to any.
+    @ivar greeting: for a server's greeting: 30 s occur by intent.
+    @ivar negotiation: from there to the switch; in server mode from accepting.
+    @ivar handshake: for the TLS handshake and verification.
+    @ivar close: without progress, for one direction after the other ended.
+    @ivar closeTotal: for that direction in all.
+    @ivar idle: without traffic; 0 for no limit.
+    @ivar connections: number of connections at the same time.
+    @ivar unverified: number of those whose network peer is not verified yet; 0 for a quarter.
+    @ivar perAddress: number of those from one address; 0 for no limit.
+    """
+
+    connect: float = 10.0
+    connectTotal: float = 20.0
+    greeting: float = 60.0
+    negotiation: float = 30.0
+    handshake: float = 15.0
+    close: float = 60.0
+    closeTotal: float = 3600.0
+    idle: float = 0.0
+    connections: int = 16000
+    unverified: int = 0
+    perAddress: int = 0

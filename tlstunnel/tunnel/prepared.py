@@ -1,0 +1,217 @@
+"""
+How the description of a tunnel becomes what its connections are made with.
+
+L{prepare} reads the pool.  Whatever is wrong is a L{ConfigurationError} that names the option.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+
+from tlstunnel.address import TCPAddress
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.pool import Anchors, Credentials, loadAnchors
+from tlstunnel.identity.verify import coversName
+from tlstunnel.protocols.setting import Setting
+from tlstunnel.tls.context import (
+    SSLContext,
+    clientContext,
+    serverContext,
+)
+from tlstunnel.tls.creators import ClientCreator, Creator
+from tlstunnel.tunnel.description import (
+    Address,
+    Mode,
+    Tunnel,
+    identityOfRemote,
+)
+
+#: Where servers with TLS from the first byte greet: those of smtp, nntp, ftp, imap, and pop3.
+SERVER_FIRST = frozenset((465, 563, 990, 993, 995))
+
+
+#: Identities that a client tunnel keeps what it needs for, where the app says whom to expect.
+MOST_CREATORS = 1000
+
+
+class Prepared:
+    """
+    A tunnel with its credentials, anchors and contexts: what its connections are made with.
+
+    @ivar tunnel: what it was made from.
+    @ivar awaitsGreeting: whether the server has to speak first, although no dialect says so.
+    @ivar setting: what the roles of its dialect may know.
+    """
+
+    def __init__(self, tunnel: Tunnel) -> None:
+        _checkRisk(tunnel)
+        self.tunnel = tunnel
+        self._service = tunnel.dialect.name if tunnel.dialect.name != "none" else None
+        self._credentials: Credentials | None = None
+        if tunnel.localID is not None:
+            self._credentials = tunnel.pool.credentials(tunnel.localID)
+        self._trust: Anchors | None = loadAnchors(tunnel.trust) if tunnel.trust else None
+        self._contexts: dict[Anchors, SSLContext] = {}
+        self._creators: dict[Identity, Creator] = {}
+        self.expected = tunnel.remoteID
+        self.awaitsGreeting = tunnel.dialect.name == "none" and all(
+            isinstance(each, TCPAddress) and each.port in SERVER_FIRST for each in tunnel.remote
+        )
+        learns = tunnel.dialect.client.learnsPeer
+        if tunnel.mode is Mode.CLIENT and self.expected is None and not learns:
+            self.expected = identityOfRemote(tunnel.remote)
+        self.setting = Setting(
+            ourName=_ourName(tunnel.localID),
+            peerName=_peerName(tunnel),
+            authority=_authority(tunnel),
+            localID=tunnel.localID,
+            remoteID=self.expected,
+            explicit=tunnel.remoteID is not None,
+            options=tunnel.options,
+            covers=self._covers,
+        )
+        if not tunnel.skipResolve:
+            _checkResolves(tunnel.remote)
+        if tunnel.mode is Mode.SERVER:
+            self.serverCreator = self._serverCreator()
+        elif self.expected is not None:
+            self.creatorFor(self.expected)
+
+    @property
+    def alpn(self) -> tuple[bytes, ...]:
+        """
+        The ids to offer or to select from.
+        """
+        own = self.tunnel.alpn
+        return tuple(self.tunnel.dialect.alpn) if own is None else own
+
+    def _covers(self, domain: str) -> bool:
+        credentials = self._credentials
+        return self.tunnel.anyName or (
+            credentials is not None and coversName(credentials.certificates[0], domain)
+        )
+
+    def _anchorsFor(self, remote: Identity | Selector) -> Anchors:
+        if self._trust is None:
+            return self.tunnel.pool.anchorsFor(remote)
+        if self._trust.system and remote.user is not None:
+            raise ConfigurationError(
+                "--trust system",
+                f"knows nobody to believe about {remote}: the public web PKI knows no users",
+                "give a file of anchors",
+            )
+        return self._trust
+
+    def _serverCreator(self) -> Creator:
+        tunnel = self.tunnel
+        assert self._credentials is not None
+        anchors = self._anchorsFor(tunnel.remoteID) if tunnel.remoteID is not None else None
+        context = serverContext(
+            self._credentials,
+            anchors,
+            self.alpn,
+            tunnel.minimum,
+            tunnel.anyName,
+        )
+        return Creator(
+            context, tunnel.remoteID, self._service, self.alpn, requireALPN=tunnel.requireALPN
+        )
+
+    def creatorFor(self, expected: Identity | Selector) -> Creator:
+        """
+        What makes TLS to a server that must be C{expected}, in client mode.
+
+        @raise ConfigurationError: if there are no anchors for it.
+        """
+        assert isinstance(expected, Identity)
+        creator = self._creators.get(expected)
+        if creator is None:
+            if len(self._creators) >= MOST_CREATORS:
+                self._creators.clear()
+            creator = self._creators[expected] = self._clientCreator(expected)
+        return creator
+
+    def _clientCreator(self, expected: Identity) -> Creator:
+        anchors = self._anchorsFor(expected)
+        context = self._contexts.get(anchors)
+        if context is None:
+            context = self._contexts[anchors] = clientContext(
+                anchors,
+                self._credentials,
+                self.alpn,
+                self.tunnel.minimum,
+                tickets=self.tunnel.dialect.client.opensChannels,
+            )
+        return ClientCreator(
+            context, expected, self._service, self.alpn, self._credentials is not None
+        )
+
+
+def _checkRisk(tunnel: Tunnel) -> None:
+    """
+    What is dangerous by its nature has to be asked for by a name that says so.
+
+    @raise ConfigurationError: if it was not.
+    """
+    demands = tunnel.dialect.server.demands
+    if tunnel.mode is Mode.SERVER and demands and demands not in tunnel.options:
+        raise ConfigurationError(
+            f"--starttls {tunnel.dialect.name}",
+            "is a risk in server mode, which has to be accepted",
+            f"--dialect-option {demands} does so ({tunnel.dialect.options[demands]})",
+        )
+
+
+def _checkResolves(remote: Sequence[Address]) -> None:
+    """
+    A host that does not resolve is more often a typing error than a passing trouble.
+
+    @raise ConfigurationError: if one does not.
+    """
+    for address in remote:
+        if isinstance(address, TCPAddress) and (not address.isLiteral or "%" in address.host):
+            try:
+                socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"--remote {address}",
+                    f"the host name does not resolve ({error.strerror})",
+                    "check its spelling, or give --skip-resolve",
+                ) from None
+
+
+def _ourName(identity: Identity | None) -> bytes:
+    """
+    What we call ourselves: the domain of -L, else the full name of this host, else its address as
+    a literal (RFC 5321, section 4.1.3); never C{localhost}.
+    """
+    if identity is not None:
+        return identity.domain.encode()
+    name = socket.getfqdn()
+    if "." in name and not name.startswith("localhost") and name.isascii():
+        return name.encode()
+    try:
+        address = socket.gethostbyname(socket.gethostname())
+    except OSError:
+        address = "127.0.0.1"
+    return b"[" + address.encode() + b"]"
+
+
+def _peerName(tunnel: Tunnel) -> bytes:
+    """
+    What the app is told whom it speaks to.
+    """
+    remote = tunnel.remoteID or identityOfRemote(tunnel.remote)
+    return remote.domain.lstrip(".").encode() if remote is not None else b"tlstunnel"
+
+
+def _authority(tunnel: Tunnel) -> bytes:
+    """
+    What a client of HTTP calls the place that it connects to (RFC 9110, section 7.2).
+    """
+    for address in tunnel.remote:
+        if isinstance(address, TCPAddress):
+            return str(address).removesuffix(":80").encode()
+    return _peerName(tunnel)
