@@ -664,7 +664,7 @@ class DiallingTests(SynchronousTestCase):
             self.assertIsNone(driver.error)
             driver.clock.advance(0.2)
             self.assertIsInstance(driver.error, TimedOut)
-            self.assertTrue(driver.pair.accepted.lost)
+            self.assertTrue(driver.pair.accepted.isClosed)
 
     def test_nobodyIsDialledWhomNobodyExpects(self) -> None:
         """

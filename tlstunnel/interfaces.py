@@ -4,7 +4,180 @@ The interfaces between the parts of tlstunnel, and to those who extend it.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from twisted.internet.interfaces import IPushProducer
+from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from tlstunnel.tls.creators import Creator
+    from tlstunnel.tunnel.record import Record
+
+
+class ISpeaker(Interface):
+    """
+    What speaks on a leg: a conversation before the relay, one direction of the relay from then on.
+    """
+
+    def dataReceived(data: memoryview) -> None:
+        """
+        Bytes arrived; C{data} is valid until this returns.
+        """
+
+    def readConnectionLost() -> None:
+        """
+        The peer ended its direction cleanly: FIN, or under TLS close_notify.
+        """
+
+    def writeConnectionLost() -> None:
+        """
+        The peer takes no more; what it said before is still delivered, and how it ended.
+        """
+
+    def handshakeCompleted() -> None:
+        """
+        TLS is up; whether its peer is the expected one was decided within the handshake.
+        """
+
+    def connectionLost(reason: Failure) -> None:
+        """
+        The peer or an error ended the connection; C{reason} wraps a
+        L{tlstunnel.errors.TunnelError}.
+        """
+
+
+class ILeg(IPushProducer):
+    """
+    One connection, from its first byte to its last: all that a conversation, the relay and a test
+    may ask of it.  A leg starts out paused.
+
+    L{tlstunnel.net.leg.Leg} has a socket, L{tlstunnel.testing.legs.MemoryLeg} none; both pass
+    L{tlstunnel.testing.legs.LegContract}.
+    """
+
+    peer = Attribute(
+        "L{TCPAddress} or L{UNIXAddress} of L{tlstunnel.address}: the other end, IPv4 also where "
+        "the system has it mapped into IPv6."
+    )
+    local = Attribute("The same of our end.")
+    speaker = Attribute("L{ISpeaker}: who is told what happens here.")
+    producer = Attribute(
+        "L{IPushProducer} or C{None}: whoever is paused while our peer is slower than it is."
+    )
+    readSize = Attribute("L{int}: bytes that are read in one turn of the reactor at most.")
+    isPeeking = Attribute("L{bool}: in clear, look at what arrived, and leave it there.")
+    skippable = Attribute(
+        "L{bytes}: bytes that may come in clear between the last message and TLS, and mean nothing."
+    )
+    isTLS = Attribute("L{bool}: whether C{startTLS} was called.")
+    session = Attribute(
+        "L{tlstunnel.tls.session.Session} or C{None}: what is known of its TLS, once there is."
+    )
+    received = Attribute("L{int}: bytes read since the last switch, of what TLS protects.")
+    sent = Attribute("L{int}: the same, written.")
+    inputEnded = Attribute("L{bool}: whether the peer ended its direction cleanly.")
+    isFlushed = Attribute("L{bool}: whether the system has taken all that was written.")
+    isClosed = Attribute("L{bool}: whether this leg is closed.")
+    unacknowledged = Attribute(
+        "L{int}: bytes of what the system has taken that the peer has not, and still may."
+    )
+
+    def whenFlushed() -> Deferred[None]:
+        """
+        Fires once all that was written is taken, or will never be; it can be cancelled.
+        """
+
+    def progress() -> tuple[int, ...]:
+        """
+        Numbers that change when anything moves, also where only a slow peer empties what the
+        system has taken.
+        """
+
+    def write(data: bytes | memoryview) -> None:
+        """
+        Send C{data}, now as far as the system takes it, the rest when it is ready.
+        """
+
+    def pendingInput(count: int = 1) -> bytes:
+        """
+        The first bytes, C{count} at most, that have arrived and are not read; they stay there.
+        """
+
+    def startTLS(creator: Creator) -> None:
+        """
+        Speak TLS from here on, after what was written so far; C{handshakeCompleted} or
+        C{connectionLost} of the speaker tells the outcome.
+
+        @raise RuntimeError: if this leg speaks TLS already: one TLS per connection (rule 14).
+        """
+
+    def creatorBeside() -> Creator:
+        """
+        What makes more TLS with the peer of this leg, and with nobody else.
+
+        @raise tlstunnel.errors.Closed: if this leg speaks no TLS, or is closed.
+        """
+
+    def loseWriteConnection() -> None:
+        """
+        End our direction once all is sent: FIN, or under TLS close_notify; the other goes on.
+        """
+
+    def loseConnection() -> None:
+        """
+        Close, with an orderly end of our direction if there was none yet, unless the peer does not
+        even take what comes before it.
+        """
+
+    def abortConnection() -> None:
+        """
+        Close with a reset, and under TLS without close_notify.
+        """
+
+
+class IDialler(Interface):
+    """
+    Connects to one place, however it is chosen.
+    """
+
+    async def dial() -> ILeg:
+        """
+        A connected leg; it may be there at once.
+
+        @raise tlstunnel.errors.ConnectFailed: if nobody answers.
+        """
+
+
+class IObserver(Interface):
+    """
+    Is told what becomes of connections: a log, counters, a status page.
+
+    What it is given is the connection's L{Record}, which goes on changing.  An observer that raises
+    is logged, and does no harm to the connection.
+    """
+
+    def began(record: Record) -> None:
+        """
+        A connection was accepted.
+        """
+
+    def verified(record: Record) -> None:
+        """
+        TLS is up, and its peer is who it has to be.
+        """
+
+    def advanced(record: Record) -> None:
+        """
+        It has come to another C{stage}.
+        """
+
+    def ended(record: Record) -> None:
+        """
+        It is over: C{outcome} says how.
+        """
 
 
 class IDialect(Interface):

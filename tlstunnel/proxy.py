@@ -153,7 +153,7 @@ class Pair:
         if self.channels is not None:
             self.channels.close()
         for leg in (self.accepted, self.dialled):
-            if leg is not None and not leg.lost:
+            if leg is not None and not leg.isClosed:
                 if leg is self.network and isinstance(error, _ATTACKS):
                     leg.abortConnection()
                 else:
@@ -254,7 +254,7 @@ class Pair:
         return leg
 
     def _attach(self, conversation: Conversation, leg: Leg) -> None:
-        conversation.lost = self.end
+        conversation.whenLost = self.end
         leg.speaker = conversation
         conversation.makeConnection(leg)
 

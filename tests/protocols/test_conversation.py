@@ -150,7 +150,7 @@ class ConversationTests(SynchronousTestCase):
         Whoever is responsible need not wait for the next read.
         """
         told: list[TunnelError] = []
-        self.conversation.lost = told.append
+        self.conversation.whenLost = told.append
         self.leg.lose(Reset("gone"))
         self.assertEqual([error.reason for error in told], ["reset"])
 

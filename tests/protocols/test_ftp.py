@@ -423,7 +423,7 @@ class AnswersInsideTests(SynchronousTestCase):
         What we answer is not kept without limit.
         """
         driver = app()
-        driver.plain.flushed = False
+        driver.plain.isFlushed = False
         for _ in range(UNREAD // len(b"200 PBSZ=0") + 1):
             self.assertIsNone(driver.error)
             driver.plain.feed(b"PBSZ 0\r\n")

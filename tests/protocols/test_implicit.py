@@ -72,7 +72,7 @@ class GreetingTests(SynchronousTestCase):
         self.assertIsNone(driver.error)
         driver.clock.advance(3)
         self.assertIsInstance(driver.error, TimedOut)
-        self.assertEqual((driver.plain.written, driver.plain.lost), (b"", "closed"))
+        self.assertEqual((driver.plain.written, driver.plain.ending), (b"", "closed"))
 
     def test_aServerThatGreetsIsWaitedForNoMore(self) -> None:
         """

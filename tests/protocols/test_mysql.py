@@ -463,7 +463,7 @@ class ServerTests(SynchronousTestCase):
             driver.network.feed(wrong)
             self.assertIsInstance(driver.error, Malformed)
             self.assertEqual(driver.plain.written, b"")
-            self.assertEqual(driver.network.lost, "aborted")
+            self.assertEqual(driver.network.ending, "aborted")
 
     def test_halfALoginIsForNobody(self) -> None:
         """

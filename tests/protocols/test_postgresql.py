@@ -286,7 +286,7 @@ class ServerTests(SynchronousTestCase):
                 driver.network.feed(piece)
             self.assertEqual(driver.network.written, TLS_REQUIRED)
             self.assertIsInstance(driver.error, Refused)
-            self.assertTrue(driver.network.lost)
+            self.assertTrue(driver.network.ending)
             self.assertFalse(driver.backendDialled)
 
     def test_aCancelRequestInClearIsNotForwarded(self) -> None:

@@ -115,7 +115,7 @@ class ClientTests(ClientConformance, SynchronousTestCase):
         driver.network.end()
         self.assertIsInstance(driver.error, TunnelError)
         self.assertEqual(driver.plain.written, b"")
-        self.assertEqual(driver.plain.lost, "closed")
+        self.assertEqual(driver.plain.ending, "closed")
 
     @settings(deadline=None)
     @given(

@@ -127,7 +127,7 @@ class ClientTests(ClientConformance, SynchronousTestCase):
             if fails:
                 self.assertIsInstance(driver.error, ServerSpokeFirst)
                 self.assertEqual(driver.plain.written, b"")
-                self.assertEqual(driver.plain.lost, "aborted")
+                self.assertEqual(driver.plain.ending, "aborted")
             else:
                 driver.network.end()
                 self.assertIsNone(driver.error)

@@ -120,7 +120,7 @@ class ServerTests(ServerConformance, SynchronousTestCase):
             super().checkFollowed(driver, extra)
         else:
             self.assertFailed(driver, PlaintextAfterStartTLS, extra)
-            self.assertEqual(driver.network.lost, "aborted")
+            self.assertEqual(driver.network.ending, "aborted")
 
     def test_nothingMayFollowWhereTheClientIsReadyFirst(self) -> None:
         """

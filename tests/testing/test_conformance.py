@@ -293,7 +293,7 @@ class SuiteTests(SynchronousTestCase):
         driver.network.feed(b"y")
         self.assertIsNotNone(driver.error)
         self.assertEqual(driver.error and driver.error.reason, "internal")
-        self.assertTrue(driver.network.lost and driver.plain.lost)
+        self.assertTrue(driver.network.ending and driver.plain.ending)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_whatWasReadAheadIsNotTLS(self) -> None:

@@ -100,14 +100,14 @@ class Leg:
     C{loseConnection}, C{abortConnection}, and a push producer that starts out paused.
 
     @ivar speaker: who is told what happens on this leg.
-    @ivar consumerOf: the producer to pause while our peer is slower than it is.
+    @ivar producer: the producer to pause while our peer is slower than it is.
     @ivar readSize: bytes to read in one turn at most.
-    @ivar readFlags: how to read in clear: 0, or C{MSG_PEEK} to look and leave it in the socket.
+    @ivar isPeeking: in clear, look at what arrived and leave it in the socket.
     @ivar skipped: bytes that may come in clear between the last message and TLS, and mean nothing.
     @ivar received: bytes of plaintext, or of what TLS protects, read so far.
     @ivar sent: the same, taken by the socket so far.
     @ivar inputEnded: whether the peer ended its direction cleanly.
-    @ivar lost: whether this leg is closed.
+    @ivar isClosed: whether this leg is closed.
     """
 
     __slots__ = (
@@ -123,11 +123,11 @@ class Leg:
         "_reading",
         "_tail",
         "_writing",
-        "consumerOf",
         "inputEnded",
-        "lost",
+        "isClosed",
+        "isPeeking",
         "peer",
-        "readFlags",
+        "producer",
         "readSize",
         "received",
         "sent",
@@ -165,13 +165,13 @@ class Leg:
         self._endDue = False
         self._readBlocked = False
         self.inputEnded = False
-        self.lost = False
+        self.isClosed = False
         self.readSize = RECORD
-        self.readFlags = 0
+        self.isPeeking = False
         self.skipped = b""
         self.received = 0
         self.sent = 0
-        self.consumerOf: Leg | None = None
+        self.producer: Leg | None = None
 
     # Reading
 
@@ -187,7 +187,7 @@ class Leg:
         Deliver what arrives.
         """
         self._paused = False
-        if not (self._reading or self.inputEnded or self.lost):
+        if not (self._reading or self.inputEnded or self.isClosed):
             self._reading = True
             self._reactor.addReader(self)
 
@@ -216,7 +216,9 @@ class Leg:
 
     def _readPlain(self) -> None:
         try:
-            count = self.sock.recv_into(_buffer, self.readSize, self.readFlags)
+            count = self.sock.recv_into(
+                _buffer, self.readSize, socket.MSG_PEEK if self.isPeeking else 0
+            )
         except OSError as error:
             if error.errno not in _RETRY:
                 self._fail(Reset(error.strerror or ""))
@@ -270,7 +272,7 @@ class Leg:
         self.inputEnded = True
         if self._reading:
             self._stopReading()
-        if not self.lost:
+        if not self.isClosed:
             self.speaker.readConnectionLost()
 
     def pendingInput(self, count: int = 1) -> bytes:
@@ -287,20 +289,20 @@ class Leg:
     def write(self, data: bytes | memoryview) -> None:
         """
         Send C{data}, now as far as the socket takes it, the rest when it is ready; meanwhile the
-        producer that L{consumerOf} names is paused.
+        producer that L{producer} names is paused.
         """
-        if self.lost or self._outputEnded:
+        if self.isClosed or self._outputEnded:
             return
         if self._tail:
             self._tail = memoryview(bytes(self._tail) + data)
             return
         count = self._send(data)
-        if count < len(data) and not (self.lost or self._outputEnded):
+        if count < len(data) and not (self.isClosed or self._outputEnded):
             self._tail = memoryview(bytes(data[count:]))
             if not self._handshaking:
                 self._startWriting()
-            if self.consumerOf is not None:
-                self.consumerOf.pauseProducing()
+            if self.producer is not None:
+                self.producer.pauseProducing()
 
     def writeSequence(self, chunks: list[bytes]) -> None:
         """
@@ -366,7 +368,7 @@ class Leg:
         self.speaker.writeConnectionLost()
 
     def _startWriting(self) -> None:
-        if not self._writing and not self.lost:
+        if not self._writing and not self.isClosed:
             self._writing = True
             self._reactor.addWriter(self)
 
@@ -384,7 +386,7 @@ class Leg:
             return
         if self._tail:
             count = self._send(self._tail)
-            if self.lost:
+            if self.isClosed:
                 return
             if count < len(self._tail):
                 self._tail = self._tail[count:]
@@ -397,8 +399,8 @@ class Leg:
             return
         if self._endDue:
             self._sendEnd()
-        if self.consumerOf is not None and not self._writing:
-            self.consumerOf.resumeProducing()
+        if self.producer is not None and not self._writing:
+            self.producer.resumeProducing()
         if self._readBlocked:
             self._readBlocked = False
             if not self._paused:
@@ -406,7 +408,7 @@ class Leg:
                 self._readRecords()
 
     @property
-    def flushed(self) -> bool:
+    def isFlushed(self) -> bool:
         """
         Whether the socket has taken all that was written.
         """
@@ -493,7 +495,7 @@ class Leg:
         """
         End our direction once all is sent: FIN, or under TLS close_notify; the other goes on.
         """
-        if self._outputEnded or self.lost:
+        if self._outputEnded or self.isClosed:
             return
         self._outputEnded = True
         if self._tail:
@@ -520,7 +522,7 @@ class Leg:
         Close this leg: with an orderly end of our direction if there was none yet, unless the
         peer does not even take what comes before it.
         """
-        if self.lost:
+        if self.isClosed:
             return
         if self.tls is not None:
             # In clear, closing is all it takes.
@@ -534,7 +536,7 @@ class Leg:
         """
         Close this leg with a reset, and under TLS without close_notify.
         """
-        if self.lost:
+        if self.isClosed:
             return
         if self._below is None:
             try:
@@ -548,7 +550,7 @@ class Leg:
             self._stopReading()
         self._stopWriting()
         # Not before: our descriptor is what the reactor knows us by.
-        self.lost = True
+        self.isClosed = True
         self._tail = _NOTHING
         # Under TLS there may be more behind a clean end, which means nothing (RFC 8446, 6.1).
         ended = self.inputEnded and (self.tls is None or discard(self.sock) is not False)
@@ -556,7 +558,7 @@ class Leg:
             # Else OpenSSL would regard the session as spoilt, which others may want to resume.
             self.tls.set_shutdown(SENT_SHUTDOWN)
             self.tls = None
-        self.consumerOf = None
+        self.producer = None
         if self._below is not None:
             if aborted:
                 self._below.abortConnection()
@@ -571,7 +573,7 @@ class Leg:
         """
         The peer or an error ended this leg.
         """
-        if self.lost:
+        if self.isClosed:
             return
         if isinstance(error, (Reset, Truncated)) or self.tls is None:
             self.abortConnection()
@@ -586,7 +588,7 @@ class Leg:
         """
         The socket's descriptor, or -1 once it is closed.
         """
-        return -1 if self.lost else self.sock.fileno()
+        return -1 if self.isClosed else self.sock.fileno()
 
     def logPrefix(self) -> str:
         """
@@ -599,7 +601,7 @@ class Leg:
         The reactor saw a hang-up, or is stopping; it has forgotten us already.
         """
         self._reading = self._writing = False
-        if self.lost:
+        if self.isClosed:
             return
         code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         error = Reset(os.strerror(code) if code else "hung up")

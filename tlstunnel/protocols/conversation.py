@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from socket import MSG_PEEK
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -37,7 +36,7 @@ class Conversation(Protocol):
     @cvar exact: read never more from the socket than was asked for, for protocols in which TLS may
         begin right behind a message, in the same segment.
     @ivar deadlines: where deadlines are set.
-    @ivar lost: called with the L{TunnelError} when the connection is lost while nobody reads.
+    @ivar whenLost: called with the L{TunnelError} when the connection is lost while nobody reads.
     @ivar inputEnded: whether the peer has ended its direction.
     """
 
@@ -50,7 +49,7 @@ class Conversation(Protocol):
 
     def __init__(self, deadlines: Deadlines) -> None:
         self.deadlines = deadlines
-        self.lost: Callable[[TunnelError], None] | None = None
+        self.whenLost: Callable[[TunnelError], None] | None = None
         self.inputEnded = False
         self._buffer = bytearray()
         self._taken = 0
@@ -110,8 +109,8 @@ class Conversation(Protocol):
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.errback(error)
-        elif self.lost is not None:
-            self.lost(error)
+        elif self.whenLost is not None:
+            self.whenLost(error)
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, None
@@ -202,12 +201,12 @@ class Conversation(Protocol):
         The next byte, which stays in the socket: for L{exact} conversations only, in which nothing
         is read ahead.
         """
-        self.transport.readFlags = MSG_PEEK
+        self.transport.isPeeking = True
         self.transport.readSize = 1
         try:
             return await self.wait(lambda: bytes(self._buffer) or None)
         finally:
-            self.transport.readFlags = 0
+            self.transport.isPeeking = False
             self._buffer.clear()
 
     async def readUntil(self, delimiter: bytes, limit: int) -> bytes:

@@ -180,7 +180,7 @@ class Control:
                 raise Oversize(f"more than {MOST} commands without a reply")
             self._awaited.append((b"", answer))
             return b""
-        self._unread = 0 if self._client.flushed else self._unread + len(answer)
+        self._unread = 0 if self._client.isFlushed else self._unread + len(answer)
         if self._unread > UNREAD:
             raise Oversize("nobody reads the replies")
         self._client.write(answer + b"\r\n")

@@ -148,7 +148,7 @@ class ClientConformance(Rules):
             driver.network.completeHandshake()
             driver.network.feed(extra)
             self.assertFailed(driver, ServerSpokeFirst)
-            assert driver.network.lost == "aborted"
+            assert driver.network.ending == "aborted"
         if not self.appSpeaks:
             driver = self.start(len(self.whole))
             self.arrive(driver)
@@ -192,7 +192,7 @@ class ClientConformance(Rules):
         driver.plain.feed(self.early)
         driver.network.lose(TLSFailed("by the test"))
         self.assertFailed(driver, TLSFailed)
-        assert driver.plain.lost == "closed"
+        assert driver.plain.ending == "closed"
 
     def test_aServerThatSaysNoIsLeftAlone(self) -> None:
         """
@@ -206,7 +206,7 @@ class ClientConformance(Rules):
                 for piece in pieces:
                     driver.network.feed(piece)
                 self.assertFailed(driver, error, place, answer)
-                assert driver.plain.lost == "closed", answer
+                assert driver.plain.ending == "closed", answer
 
 
 class ServerConformance(Rules):

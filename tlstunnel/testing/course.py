@@ -41,8 +41,8 @@ class Assertions:
         """
         assert isinstance(driver.error, error), (str(driver.error), driver.stage, *about)
         assert driver.error.reason != "internal", (driver.error, *about)
-        assert driver.network.lost or driver.network.speaker is None, about
-        assert driver.plain.lost or driver.plain.speaker is None, about
+        assert driver.network.ending or driver.network.speaker is None, about
+        assert driver.plain.ending or driver.plain.speaker is None, about
         assert driver.plain.written == b"", (driver.plain.written, *about)
         if not (driver.network.handshaken or dialsEarly(driver)):
             assert not driver.backendDialled, about

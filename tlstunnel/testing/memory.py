@@ -55,7 +55,7 @@ class MemoryLeg:
     @ivar ended: whether our direction was ended.
     @ivar inputEnded: whether the peer's was.
     @ivar skipped: as in a leg; only kept, since there is no TLS behind it.
-    @ivar lost: C{"closed"} or C{"aborted"} once it is.
+    @ivar ending: C{"closed"}, C{"aborted"} or C{"lost"}, once it is.
     """
 
     def __init__(self, settle: Callable[[], object] | None = None) -> None:
@@ -64,27 +64,34 @@ class MemoryLeg:
         """
         self._settle = settle or self.deliver
         self.sock = _Descriptor()
-        self.flushed = True
+        self.isFlushed = True
         self.received = 0
         self.sent = 0
-        self.consumerOf: object = None
+        self.producer: object = None
         self.speaker: Any = None
         self.written = b""
         self.writtenInClear: int | None = None
         self.isTLS = False
         self.handshaken = False
         self.ended = False
-        self.lost = ""
+        self.ending = ""
         self.tls: object = None
         self.inputEnded = False
         self.paused = True
         self.readSize = RECORD
-        self.readFlags = 0
+        self.isPeeking = False
         self.skipped = b""
         self.session: Any = None
         self.peer = "memory"
         self._unread = b""
         self._inputEnds = False
+
+    @property
+    def isClosed(self) -> bool:
+        """
+        Whether it is closed, in whatever way.
+        """
+        return bool(self.ending)
 
     # What the speaker calls
 
@@ -92,7 +99,7 @@ class MemoryLeg:
         """
         Keep C{data}.
         """
-        if not self.lost:
+        if not self.ending:
             self.written += data
 
     def startTLS(self, creator: object) -> None:
@@ -132,13 +139,13 @@ class MemoryLeg:
         """
         Close.
         """
-        self.lost = self.lost or "closed"
+        self.ending = self.ending or "closed"
 
     def abortConnection(self) -> None:
         """
         Reset.
         """
-        self.lost = self.lost or "aborted"
+        self.ending = self.ending or "aborted"
 
     # What the test calls
 
@@ -156,11 +163,11 @@ class MemoryLeg:
         @return: whether that was anything.
         """
         delivered = False
-        while not self.lost and not self.paused and (self.handshaken or not self.isTLS):
+        while not self.ending and not self.paused and (self.handshaken or not self.isTLS):
             if self._unread:
                 delivered = True
                 chunk = self._unread[: self.readSize]
-                if not self.readFlags:
+                if not self.isPeeking:
                     self._unread = self._unread[len(chunk) :]
                 self.speaker.dataReceived(memoryview(chunk))
             elif self._inputEnds:
@@ -190,8 +197,8 @@ class MemoryLeg:
         """
         The connection is lost.
         """
-        if not self.lost:
-            self.lost = "lost"
+        if not self.ending:
+            self.ending = "lost"
             self.speaker.connectionLost(Failure(error))
             self._settle()
 

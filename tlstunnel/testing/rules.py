@@ -171,7 +171,7 @@ class Rules(Course):
             self.checkLeftToTLS(driver, extra)
         else:
             self.assertFailed(driver, PlaintextAfterStartTLS, extra)
-            assert driver.network.lost == "aborted", extra
+            assert driver.network.ending == "aborted", extra
             if self.mode == "server":
                 assert driver.network.written == b"", (driver.network.written, extra)
 

@@ -237,7 +237,7 @@ class Channel:
         self._running = None
         self._listening.stopListening()
         for leg in (self._accepted, self._dialled):
-            if leg is not None and not leg.lost:
+            if leg is not None and not leg.isClosed:
                 # Without all of the data there is no end of data.
                 leg.abortConnection()
         self._channels.ended(self)

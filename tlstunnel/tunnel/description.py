@@ -57,7 +57,7 @@ class Tunnel:
     requireALPN: bool = False
     minimum: str = "1.2"
     skipResolve: bool = False
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
 
 def identityOfRemote(remote: Sequence[Address]) -> Identity | None:

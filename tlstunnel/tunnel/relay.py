@@ -199,7 +199,7 @@ class Relay:
         network, plain = self.network, self.plain
         network.speaker, plain.speaker = self.toPlain, self.toNetwork
         network.readSize = plain.readSize = BULK
-        network.consumerOf, plain.consumerOf = plain, network
+        network.producer, plain.producer = plain, network
         if self._idle:
             self._watch(self._idle)
         if fromNetwork:
@@ -210,9 +210,9 @@ class Relay:
             self.toPlain.readConnectionLost()
         if plainEnded:
             self.toNetwork.readConnectionLost()
-        if network.flushed and not plain.lost:
+        if network.isFlushed and not plain.isClosed:
             plain.resumeProducing()
-        if plain.flushed and not network.lost:
+        if plain.isFlushed and not network.isClosed:
             network.resumeProducing()
         return self._finished
 
@@ -235,15 +235,15 @@ class Relay:
 
     def _closeWhenFlushed(self) -> None:
         for leg in (self.network, self.plain):
-            if not leg.lost:
+            if not leg.isClosed:
                 if leg.tls is not None or not leg.inputEnded:
                     # Else closing says the same.
                     leg.loseWriteConnection()
-                if not leg.flushed:
-                    leg.consumerOf = _Drained(self._closeWhenFlushed)  # type: ignore[assignment]
+                if not leg.isFlushed:
+                    leg.producer = _Drained(self._closeWhenFlushed)  # type: ignore[assignment]
                     return
         for leg in (self.network, self.plain):
-            if not (leg.lost or leg.inputEnded) and _unsent(leg):
+            if not (leg.isClosed or leg.inputEnded) and _unsent(leg):
                 # It still talks: closing would reset it before it has all that was sent to it.
                 self._delivery = self._deadlines.after(DELIVERY, self._closeWhenFlushed)
                 return
@@ -255,7 +255,7 @@ class Relay:
         """
         other = self.toPlain if lost is self.toNetwork else self.toNetwork
         other.ended = True
-        if not other.source.lost:
+        if not other.source.isClosed:
             other.source.resumeProducing()
         self.directionEnded()
 
@@ -338,7 +338,7 @@ class Relay:
         Whether a peer has not taken yet all that was sent to it.
         """
         legs = (self.network, self.plain)
-        return any(not leg.lost and (not leg.flushed or _unsent(leg) > 0) for leg in legs)
+        return any(not leg.isClosed and (not leg.isFlushed or _unsent(leg) > 0) for leg in legs)
 
     def measure(self) -> tuple[int, ...]:
         """
