@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.address import SERVICES, TCPAddress, UNIXAddress, parseAddress
+from tlstunnel.address import SERVICES, TCPAddress, UNIXAddress, addressOf, parseAddress
 
 
 class ParseAddressTests(SynchronousTestCase):
@@ -148,3 +148,41 @@ class PropertyTests(SynchronousTestCase):
         ):
             with self.subTest(text):
                 self.assertEqual(parseAddress(text).isLocal, expected)
+
+
+class AddressOfTests(SynchronousTestCase):
+    """What the system tells of a socket."""
+
+    def test_everyFamily(self) -> None:
+        """A host and a port, or a path; IPv4 also where a socket of IPv6 has it."""
+        for sockaddr, expected, text in (
+            (("192.0.2.1", 25), TCPAddress("192.0.2.1", 25), "192.0.2.1:25"),
+            (("2001:db8::1", 25, 0, 0), TCPAddress("2001:db8::1", 25), "[2001:db8::1]:25"),
+            (("::ffff:192.0.2.1", 25, 0, 0), TCPAddress("192.0.2.1", 25), "192.0.2.1:25"),
+            (("::ffff:0:1", 25, 0, 0), TCPAddress("::ffff:0:1", 25), "[::ffff:0:1]:25"),
+            (("fe80::1%eth0", 25, 0, 2), TCPAddress("fe80::1%eth0", 25), "[fe80::1%eth0]:25"),
+            ("/run/app.sock", UNIXAddress("/run/app.sock"), "/run/app.sock"),
+            ("app.sock", UNIXAddress("app.sock"), "unix:app.sock"),
+            ("", UNIXAddress(""), "unix"),
+            (b"\0app", UNIXAddress("@app"), "unix:@app"),
+        ):
+            with self.subTest(text):
+                self.assertEqual(addressOf(sockaddr), expected)
+                self.assertEqual(str(expected), text)
+
+    def test_aPathOfAPeerIsSafeToPrint(self) -> None:
+        """Whoever connects chooses it, and the log has it (rule 12)."""
+        for path in ("a\nb", b"\0\xff\x1b[2J", "caf\u00e9\u202e"):
+            with self.subTest(path):
+                text = str(addressOf(path))
+                self.assertTrue(text.isprintable() and text.startswith("unix:"), text)
+
+    def test_mappedIPv4OfARealSocket(self) -> None:
+        """A listener of IPv6 that serves IPv4 too is met by peers of IPv4."""
+        with socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
+            port = listener.getsockname()[1]
+            with socket.create_connection(("127.0.0.1", port)) as near:
+                accepted, peer = listener.accept()
+                with accepted:
+                    self.assertEqual(addressOf(peer), addressOf(near.getsockname()))
+                    self.assertEqual(addressOf(accepted.getsockname()).host, "127.0.0.1")

@@ -1,14 +1,17 @@
 """
-Where something listens: the addresses of the command line.
+Where something listens, or who is at the other end: the addresses of the command line and those
+that the system tells.
 
 It knows names of services, and nothing of names of hosts: those are resolved when dialling.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
 
 from tlstunnel.identity.names import normalDomain
 
@@ -49,11 +52,14 @@ SERVICES = {
     "xmpps-server": 5270,
 }
 
+# What the system writes before an IPv4 address that is mapped into IPv6 (RFC 4291, section 2.5.5.2).
+_MAPPED = "::ffff:"
+
 #: The most bytes in the path of a UNIX socket: C{sun_path} of Linux, less the NUL at its end.
 LONGEST_PATH = 107
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TCPAddress:
     """
     A host and a port.
@@ -91,24 +97,44 @@ class TCPAddress:
         return f"{host}:{self.port}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class UNIXAddress:
     """
     A UNIX socket.
 
-    @ivar path: its path, absolute or not.
+    @ivar path: its path, absolute or not; C{""} for a socket that has none, as most that dial.
     """
 
     path: str
 
     #: It names no host, so there is no name to resolve or to verify.
+    host = ""
     isLiteral = True
 
     #: It never leaves this machine.
     isLocal = True
 
     def __str__(self) -> str:
-        return self.path if self.path.startswith("/") else f"unix:{self.path}"
+        if self.path.startswith("/"):
+            return self.path
+        return f"unix:{self.path}" if self.path else "unix"
+
+
+def addressOf(sockaddr: Any) -> TCPAddress | UNIXAddress:
+    """
+    The address that the system means.
+
+    @param sockaddr: what C{getsockname}, C{getpeername} or C{accept} give for TCP and UNIX sockets.
+    @return: IPv4 also where it comes mapped into IPv6; of a UNIX socket a path that is safe to
+        print, in which C{@} stands for the NUL of a name that is no file's (unix(7)).
+    """
+    if isinstance(sockaddr, tuple):
+        host, port = sockaddr[:2]
+        if host.startswith(_MAPPED) and "." in host:
+            host = host[len(_MAPPED) :]
+        return TCPAddress(host, port)
+    path = os.fsdecode(sockaddr).replace("\0", "@")
+    return UNIXAddress(path if path.isprintable() else ascii(path)[1:-1])
 
 
 @dataclass(frozen=True)
