@@ -241,7 +241,7 @@ class TunnelTests(TestCase):
         self.addCleanup(globalLogPublisher.removeObserver, self._observe)  # type: ignore[arg-type]
 
     def _observe(self, event: LogEvent) -> None:
-        if "reason" in event and "suite" in event:
+        if event.get("event") == "connection":
             self.ends.append(event)
 
     def context(self, isClient: bool) -> SSL.Context:
@@ -338,7 +338,7 @@ class TunnelTests(TestCase):
         """
         The tunnel logged one end of a connection, for C{reason}.
         """
-        self.assertEqual([event["reason"] for event in self.ends], [reason])
+        self.assertEqual([event["outcome"] for event in self.ends], [reason])
 
 
 def wait(condition: Callable[[], bool], seconds: float = PATIENCE) -> Any:

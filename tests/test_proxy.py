@@ -186,7 +186,7 @@ class ServerModeTests(TunnelTests):
         await deferToThread(run)
         await wait(lambda: bool(self.ends))
         self.assertEnded("connect")
-        self.assertIn(f"127.0.0.1:{port}", self.ends[0]["outcome"])
+        self.assertIn(f"127.0.0.1:{port}", self.ends[0]["detail"])
 
     async def test_theNextRemoteIsTriedWhenOneIsDown(self) -> None:
         """
@@ -258,7 +258,7 @@ class ServerModeTests(TunnelTests):
         await deferToThread(run)
         await wait(lambda: bool(self.ends))
         self.assertEnded("foreign-protocol")
-        self.assertIn("http request", self.ends[0]["outcome"])
+        self.assertIn("http request", self.ends[0]["detail"])
 
     async def test_aClientWithoutTheCertificateDemandedReachesNothing(self) -> None:
         """
@@ -285,7 +285,7 @@ class ServerModeTests(TunnelTests):
 
         await deferToThread(run)
         await wait(lambda: bool(self.ends))
-        self.assertIn(self.ends[0]["reason"], ("tls", "identity"))
+        self.assertIn(self.ends[0]["outcome"], ("tls", "identity"))
         self.assertRaises(BlockingIOError, backend.accept)
 
     async def test_aClientWithTheCertificateDemandedIsServedAndNamed(self) -> None:
@@ -378,7 +378,7 @@ class ServerModeTests(TunnelTests):
 
         await deferToThread(run)
         await wait(lambda: bool(self.ends))
-        self.assertEnded("closed")
+        self.assertEnded("clean")
 
     async def test_anyStreamEndpointCanListen(self) -> None:
         """
@@ -408,7 +408,7 @@ class ServerModeTests(TunnelTests):
 
         await deferToThread(run)
         await wait(lambda: bool(self.ends))
-        self.assertEnded("closed")
+        self.assertEnded("clean")
 
 
 class ClientModeTests(TunnelTests):
@@ -468,7 +468,7 @@ class ClientModeTests(TunnelTests):
         received = await self.fails(self.handshake, remoteID=Identity(None, "other.example.org"))
         self.assertEqual(received, b"")
         self.assertEnded("identity")
-        self.assertIn("server.example.org", self.ends[0]["outcome"])
+        self.assertIn("server.example.org", self.ends[0]["detail"])
 
     async def test_aServerOfAnotherCAHearsNothingOfTheApp(self) -> None:
         """
@@ -595,7 +595,7 @@ class ClientModeTests(TunnelTests):
 
         await deferToThread(run)
         await wait(lambda: len(self.ends) == 2)
-        self.assertEqual({event["reason"] for event in self.ends}, {"connect"})
+        self.assertEqual({event["outcome"] for event in self.ends}, {"connect"})
 
     async def test_anAppThatWantsTLSItselfIsCutOff(self) -> None:
         """

@@ -52,7 +52,7 @@ SERVICES = {
     "xmpps-server": 5270,
 }
 
-# What the system writes before an IPv4 address that is mapped into IPv6 (RFC 4291, section 2.5.5.2).
+# What stands before an IPv4 address that is mapped into IPv6 (RFC 4291, section 2.5.5.2).
 _MAPPED = "::ffff:"
 
 #: The most bytes in the path of a UNIX socket: C{sun_path} of Linux, less the NUL at its end.

@@ -76,6 +76,10 @@ class ILeg(IPushProducer):
     session = Attribute(
         "L{tlstunnel.tls.session.Session} or C{None}: what is known of its TLS, once there is."
     )
+    peerCertificate = Attribute(
+        "L{cryptography.x509.Certificate} or C{None}: what the peer has shown under TLS, as long "
+        "as this leg is not closed."
+    )
     received = Attribute("L{int}: bytes read since the last switch, of what TLS protects.")
     sent = Attribute("L{int}: the same, written.")
     inputEnded = Attribute("L{bool}: whether the peer ended its direction cleanly.")

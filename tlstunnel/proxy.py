@@ -9,15 +9,16 @@ happens.  What is said in them belongs to the dialects, how bytes move to the re
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.tcp import Connection
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
+from tlstunnel.address import addressOf
 from tlstunnel.errors import (
     ConfigurationError,
     IdentityRefused,
@@ -27,35 +28,23 @@ from tlstunnel.errors import (
     TimedOut,
     TunnelError,
 )
+from tlstunnel.interfaces import IDialler, IObserver
 from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.net.dial import Dialler
 from tlstunnel.net.leg import Leg, tune
-from tlstunnel.net.listen import ListeningPort, nameOfPeer
-from tlstunnel.program.log import connectionEnded
-from tlstunnel.protocols.base import (
-    ClientRole,
-    Role,
-    ServerRole,
-)
+from tlstunnel.net.listen import ListeningPort
+from tlstunnel.protocols.base import ClientRole, Role, ServerRole
 from tlstunnel.protocols.conversation import Conversation
-from tlstunnel.protocols.guards import (
-    AppSpeaks,
-    Greeted,
-    SilenceBeforeApp,
-)
-from tlstunnel.tls.creators import (
-    Creator,
-)
+from tlstunnel.protocols.guards import AppSpeaks, Greeted, SilenceBeforeApp
+from tlstunnel.tls.creators import Creator
 from tlstunnel.tunnel.admission import Admission
 from tlstunnel.tunnel.channels import Channels
-from tlstunnel.tunnel.description import (
-    Mode,
-    Tunnel,
-)
-from tlstunnel.tunnel.prepared import (
-    Prepared,
-)
+from tlstunnel.tunnel.connectionlog import ConnectionLog
+from tlstunnel.tunnel.description import Address, Mode, Tunnel
+from tlstunnel.tunnel.prepared import Prepared
+from tlstunnel.tunnel.record import Record, Stage
 from tlstunnel.tunnel.relay import Relay
+from tlstunnel.tunnel.upgrade import Upgrade
 
 # After these a peer is not to be told anything any more.
 _ATTACKS = (PlaintextAfterStartTLS, ServerSpokeFirst)
@@ -65,55 +54,57 @@ class Pair:
     """
     Two legs that belong together.
 
+    @ivar record: what is known of the connection.
     @ivar accepted: the leg that was accepted.
     @ivar dialled: the other one, once it is connected.
+    @ivar network: which of them carries TLS.
     @ivar role: what speaks on the network leg, until the relay begins.
     @ivar relay: what joins them, in the end.
-    @ivar isVerified: whether the network peer is who it should be.
     @ivar channels: data connections that belong to them, if the dialect has such.
     """
 
+    __slots__ = (
+        "_factory",
+        "_greetingDue",
+        "_prepared",
+        "_running",
+        "_upgrade",
+        "_why",
+        "accepted",
+        "channels",
+        "dialled",
+        "network",
+        "record",
+        "relay",
+        "role",
+    )
+
     _log = Logger()
 
-    def __init__(self, factory: ProxyFactory, accepted: Leg, started: float) -> None:
-        self.factory = factory
+    def __init__(self, factory: ProxyFactory, accepted: Leg, record: Record) -> None:
+        self.record = record
         self.accepted = accepted
         self.dialled: Leg | None = None
-        self.relay: Relay | None = None
-        self.channels: Channels | None = None
-        self.isVerified = False
-        self.started = started
         self.network: Leg | None = None
         self.role: Role | None = None
+        self.relay: Relay | None = None
+        self.channels: Channels | None = None
+        self._factory = factory
         self._prepared = factory.prepared
+        self._upgrade = Upgrade(
+            record, factory.deadlines, self._prepared.tunnel.limits, self._cancel, self.end
+        )
         self._why: TunnelError | None = None
-        self._due: Deadline | None = None
-        self._running: Coroutine[Deferred[Any], None, None] | None = None
-        self._awaited: Deferred[Any] | None = None
+        self._greetingDue: Deadline | None = None
+        self._running: Deferred[None] | None = None
 
     def start(self) -> None:
         """
         Let it happen.
         """
-        self._running = self._run()
-        self._step(None)
-
-    def _step(self, result: object) -> None:
-        """
-        Go on to the next L{Deferred} that is awaited, as C{Deferred.fromCoroutine} does, at half
-        its cost: nobody awaits us, and there is no context to keep.
-        """
-        running = self._running
-        if running is None:
-            return
-        try:
-            if isinstance(result, Failure) and result.value is not None:
-                self._awaited = running.throw(result.value)
-            else:
-                self._awaited = running.send(None)
-        except StopIteration:
-            return
-        self._awaited.addBoth(self._step)
+        running = Deferred.fromCoroutine(self._run())
+        if not running.called:
+            self._running = running
 
     def end(self, why: TunnelError) -> None:
         """
@@ -122,11 +113,11 @@ class Pair:
         if self._why is None:
             self._why = why
             # In a turn of its own: what is going on may be what called us.
-            self.factory.deadlines.after(0, self._cancel)
+            self._factory.deadlines.after(0, self._cancel)
 
     def _cancel(self) -> None:
-        if self._running is not None and self._awaited is not None:
-            self._awaited.cancel()
+        if self._running is not None:
+            self._running.cancel()
 
     async def _run(self) -> None:
         """
@@ -145,11 +136,11 @@ class Pair:
         except ConfigurationError as problem:
             error = IdentityRefused(str(problem))
         except Exception:  # noqa: BLE001 - a bug of ours must not spread
-            self._log.failure("a connection from {peer} failed", peer=self.accepted.peer)
+            self._log.failure("a connection from {peer} failed", peer=self.record.peer)
             error = TunnelError("see the traceback above")
         self._running = None
-        if self._due is not None:
-            self._due.cancel()
+        if self._greetingDue is not None:
+            self._greetingDue.cancel()
         if self.channels is not None:
             self.channels.close()
         for leg in (self.accepted, self.dialled):
@@ -158,34 +149,30 @@ class Pair:
                     leg.abortConnection()
                 else:
                     leg.loseConnection()
-        self.factory.ended(self, error)
+        self._factory.ended(self, error)
 
     async def _client(self) -> Deferred[TunnelError | None]:
         """
         Mode -c: the app was accepted, the network is to be dialled.
         """
-        prepared, limits = self._prepared, self._prepared.tunnel.limits
-        role: ClientRole = prepared.tunnel.dialect.client(prepared.setting, self.factory.deadlines)
+        prepared, upgrade = self._prepared, self._upgrade
+        limits = prepared.tunnel.limits
+        role: ClientRole = prepared.tunnel.dialect.client(prepared.setting, self._factory.deadlines)
         self.role = role
-        app = role.plain = Conversation(self.factory.deadlines)
-        self._attach(app, self.accepted)
+        app = role.plain = Conversation(self._factory.deadlines)
+        upgrade.attach(app, self.accepted)
         if role.talks:
-            with self._within(limits.negotiation, "the app's first message"):
+            with upgrade.within(limits.negotiation, "the app's first message"):
                 await role.prepare()
         expected = role.expected()
         if expected is None:
             raise IdentityRefused("nobody knows who must be at the other end")
         creator = prepared.creatorFor(expected)
-        self.network = await self._dial()
-        self._attach(role, self.network)
-        if role.talks:
-            with self._within(limits.greeting, "the greeting"):
-                await role.readGreeting()
-            with self._within(role.total or limits.negotiation, "the negotiation"):
-                await role.negotiate()
-        with self._within(limits.handshake, "the TLS handshake"):
-            await role.switch(creator)
-        self.factory.verified(self)
+        self.network = self.dialled = network = await upgrade.dial(self._factory.dialler)
+        upgrade.attach(role, network)
+        await upgrade.negotiate(role)
+        await upgrade.secure(network, role.switch(creator))
+        self._factory.verified(self)
         silence: SilenceBeforeApp | None = None
         if role.silentServer:
             await role.staySilent()
@@ -194,42 +181,46 @@ class Pair:
         role.toNetwork.insert(0, AppSpeaks(silence))
         self._openChannels(role, creator)
         if role.talks:
-            with self._within(limits.greeting, "greeting the app"):
+            self.record.advance(Stage.GREETING)
+            with upgrade.within(limits.greeting, "greeting the app"):
                 await role.greetApp()
         if prepared.awaitsGreeting:
-            self._due = self._within(limits.greeting, "the greeting inside TLS")
-            role.toPlain.append(Greeted(self._due))
-        return self._join(role, self.network, app.takeRest(), app.inputEnded)
+            self._greetingDue = self._factory.deadlines.after(limits.greeting, self._notGreeted)
+            role.toPlain.append(Greeted(self._greetingDue))
+        return self._join(role, app.takeRest(), app.inputEnded)
 
     async def _server(self) -> Deferred[TunnelError | None] | None:
         """
         Mode -s: the network was accepted; the backend is dialled once its peer is verified.
         """
-        prepared, limits = self._prepared, self._prepared.tunnel.limits
-        role: ServerRole = prepared.tunnel.dialect.server(prepared.setting, self.factory.deadlines)
+        prepared, upgrade = self._prepared, self._upgrade
+        role: ServerRole = prepared.tunnel.dialect.server(prepared.setting, self._factory.deadlines)
         self.role = role
-        self.network = self.accepted
-        self._attach(role, self.network)
+        self.network = network = self.accepted
+        upgrade.attach(role, network)
         if role.earlyDial:
             await self._dialBackend(role)
-        if role.talks:
-            with self._within(role.total or limits.negotiation, "the negotiation"):
-                await role.negotiate()
+        await upgrade.negotiate(role)
         if role.inClear:
             await self._forward(role)
             return None
-        with self._within(limits.handshake, "the TLS handshake"):
-            await role.switch(prepared.serverCreator)
-        self.factory.verified(self)
+        await upgrade.secure(network, role.switch(prepared.serverCreator))
+        self._factory.verified(self)
         if not role.talks:
-            await self._dial()
-            return self._join(role, self.network)
+            self.dialled = await upgrade.dial(self._factory.dialler)
+            return self._join(role)
         if not role.earlyDial:
             await self._dialBackend(role)
         self._openChannels(role, prepared.serverCreator)
-        with self._within(limits.greeting, "the backend's greeting"):
+        self.record.advance(Stage.GREETING)
+        with upgrade.within(prepared.tunnel.limits.greeting, "the backend's greeting"):
             await role.meetBackend()
-        return self._join(role, self.network, role.plain.takeRest(), role.plain.inputEnded)
+        return self._join(role, role.plain.takeRest(), role.plain.inputEnded)
+
+    async def _dialBackend(self, role: ServerRole) -> None:
+        self.dialled = await self._upgrade.dial(self._factory.dialler)
+        role.plain = Conversation(self._factory.deadlines)
+        self._upgrade.attach(role.plain, self.dialled)
 
     async def _forward(self, role: ServerRole) -> None:
         """
@@ -238,35 +229,22 @@ class Pair:
         await self._dialBackend(role)
         backend = role.plain
         backend.write(role.inClear)
-        with self._within(self._prepared.tunnel.limits.close, "the backend's end"):
+        with self._upgrade.within(self._prepared.tunnel.limits.close, "the backend's end"):
             await backend.wait(lambda: backend.inputEnded or None, reading=False)
 
-    async def _dialBackend(self, role: ServerRole) -> None:
-        role.plain = Conversation(self.factory.deadlines)
-        self._attach(role.plain, await self._dial())
-
-    async def _dial(self) -> Leg:
-        leg = self.factory.dialHere()
-        if leg is None:
-            with self._within(self._prepared.tunnel.limits.connectTotal, "connecting"):
-                leg = await self.factory.dial()
-        self.dialled = leg
-        return leg
-
-    def _attach(self, conversation: Conversation, leg: Leg) -> None:
-        conversation.whenLost = self.end
-        leg.speaker = conversation
-        conversation.makeConnection(leg)
+    def _notGreeted(self) -> None:
+        limit = self._prepared.tunnel.limits.greeting
+        self.end(TimedOut(f"the greeting inside TLS took longer than {limit:g} s"))
 
     def _openChannels(self, role: Role, creator: Creator) -> None:
         """
         Let C{role} have data connections, if it is of that kind.
         """
         if role.opensChannels:
-            role.channels = self.channels = self.factory.channels(self, creator)
+            role.channels = self.channels = self._factory.channels(self, creator)
 
     def _join(
-        self, role: Role, network: Leg, rest: bytes = b"", plainEnded: bool = False
+        self, role: Role, rest: bytes = b"", plainEnded: bool = False
     ) -> Deferred[TunnelError | None]:
         """
         Let both legs be one connection.
@@ -275,15 +253,17 @@ class Pair:
         @param plainEnded: whether that was all.
         @return: fires at its end, with the reason if that was not clean.
         """
+        network = self.network
         plain = self.dialled if network is self.accepted else self.accepted
-        assert plain is not None
+        assert network is not None and plain is not None
         limits = self._prepared.tunnel.limits
+        self.record.advance(Stage.RELAYING)
         self.relay = Relay(
             network,
             plain,
             role.toPlain,
             role.toNetwork,
-            self.factory.deadlines,
+            self._factory.deadlines,
             limits.close,
             limits.closeTotal,
             limits.idle or None,
@@ -314,42 +294,63 @@ class Pair:
         """
         return self.accepted.received + self.accepted.sent + self._movedBeside
 
-    def _within(self, seconds: float, what: str) -> Deadline:
-        """
-        End the pair if a block takes longer than C{seconds}, whatever arrives meanwhile.
-        """
-        return self.factory.deadlines.after(
-            seconds, lambda: self.end(TimedOut(f"{what} took longer than {seconds:g} s"))
-        )
-
 
 class ProxyFactory(Factory):
     """
     Pairs each connection that is accepted for a tunnel with one to its remote address.
 
-    Its own L{ListeningPort}s call L{accepted}; any other stream endpoint that gives real sockets
-    can listen with it as well.
+    Its own L{ListeningPort}s call L{accepted}.  A stock endpoint of plain TCP or UNIX sockets can
+    listen with it as well.
 
+    @ivar prepared: the tunnel, and what its new connections are made with.
+    @ivar dialler: connects to its remote address.
     @ivar pairs: the connections there are.
     @ivar ports: who accepts for us, to be paused while there are as many as the limits allow.
+    @ivar idle: called when the last of the connections has ended, if anything is to be.
     """
 
     noisy = False
     _log = Logger()
 
-    def __init__(self, tunnel: Tunnel, reactor: Any, deadlines: Deadlines | None = None) -> None:
+    def __init__(
+        self,
+        tunnel: Tunnel,
+        reactor: Any,
+        observers: Sequence[IObserver] | None = None,
+        deadlines: Deadlines | None = None,
+    ) -> None:
         """
+        @param observers: told of every connection; by default one that logs its end.
         @raise ConfigurationError: if what the tunnel needs is missing or wrong.
         """
-        self.tunnel = tunnel
-        self.prepared: Prepared = Prepared(tunnel)
         self.reactor = reactor
         self.deadlines = deadlines or Deadlines(reactor)
-        self._dialler = Dialler(reactor, self.deadlines, tunnel.remote, tunnel.limits.connect)
         self.pairs: set[Pair] = set()
         self.ports: list[ListeningPort] = []
         self.idle: Callable[[], None] | None = None
+        self._observers = (ConnectionLog(),) if observers is None else tuple(observers)
+        self._warned = False
         self._admission = Admission(tunnel.limits, self._pause)
+        self.renew(tunnel)
+
+    def renew(self, tunnel: Tunnel) -> None:
+        """
+        Read what C{tunnel} needs; from now on new connections are made with that.
+
+        @raise ConfigurationError: if something is missing or wrong; then nothing has changed.
+        """
+        self.prepared = Prepared(tunnel)
+        self.dialler: IDialler = Dialler(
+            self.reactor, self.deadlines, tunnel.remote, tunnel.limits.connect
+        )
+        self._admission.renew(tunnel.limits)
+
+    @property
+    def tunnel(self) -> Tunnel:
+        """
+        What this serves.
+        """
+        return self.prepared.tunnel
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """
@@ -357,12 +358,12 @@ class ProxyFactory(Factory):
         """
         return _Adopted(self)
 
-    def accepted(self, sock: socket.socket, peer: str) -> None:
+    def accepted(self, sock: socket.socket, peer: Address) -> None:
         """
         A connection was accepted.
 
         @param sock: connected and non-blocking.
-        @param peer: what the log calls the other end.
+        @param peer: the other end.
         """
         self.serve(Leg(self.reactor, sock, peer))
 
@@ -370,13 +371,31 @@ class ProxyFactory(Factory):
         """
         Pair C{leg}, unless there are too many already.
         """
-        pair = Pair(self, leg, self.reactor.seconds())
+        record = self.record(leg)
         if not self._admission.enter(leg.peer):
             leg.abortConnection()
-            self._logEnd(pair, LimitReached(f"too many connections from {leg.peer}"))
+            record.end(LimitReached(f"too many connections from {leg.peer}"))
             return
+        pair = Pair(self, leg, record)
         self.pairs.add(pair)
         pair.start()
+
+    def record(self, leg: Leg, dialect: str = "") -> Record:
+        """
+        A blank record.
+
+        @param leg: was accepted.
+        @param dialect: what is spoken on it, if not the dialect of the tunnel.
+        """
+        tunnel = self.prepared.tunnel
+        return Record(
+            self.reactor,
+            self._observers,
+            tunnel.name,
+            tunnel.mode,
+            dialect or tunnel.dialect.name,
+            leg.peer,
+        )
 
     def _pause(self, full: bool) -> None:
         """
@@ -387,20 +406,6 @@ class ProxyFactory(Factory):
                 port.pauseListening()
             else:
                 port.startListening()
-
-    def dialHere(self) -> Leg | None:
-        """
-        Connect to the remote address if it is on this host, where that is done at once.
-        """
-        return self._dialler.dialHere()
-
-    async def dial(self) -> Leg:
-        """
-        Connect to the remote address.
-
-        @raise ConnectFailed: if none of them answers.
-        """
-        return await self._dialler.dial()
 
     def channels(self, pair: Pair, creator: Creator) -> Channels:
         """
@@ -413,7 +418,7 @@ class ProxyFactory(Factory):
             self.reactor,
             self.deadlines,
             self.tunnel.limits,
-            f"{self.tunnel.dialect.name}-data",
+            lambda leg: self.record(leg, f"{self.tunnel.dialect.name}-data"),
             pair.accepted,
             pair.dialled,
             pair.network,
@@ -424,51 +429,60 @@ class ProxyFactory(Factory):
         """
         The network peer of C{pair} is who it should be, and no longer counts as a stranger.
         """
-        pair.isVerified = True
-        self._admission.verify(pair.accepted.peer)
+        self._admission.verify(pair.record.peer)
 
     def ended(self, pair: Pair, error: TunnelError | None) -> None:
         """
         C{pair} is closed.
         """
         self.pairs.discard(pair)
-        if not pair.isVerified:
-            self.verified(pair)
+        if not pair.record.isVerified:
+            self._admission.verify(pair.record.peer)
         self._admission.leave()
-        self._logEnd(pair, error)
+        pair.record.end(error)
         if self.idle is not None and not self.pairs:
             self.idle()
 
-    def _logEnd(self, pair: Pair, error: TunnelError | None) -> None:
-        connectionEnded(
-            self._log,
-            self.tunnel.dialect.name,
-            pair.accepted,
-            pair.dialled,
-            pair.network,
-            self.reactor.seconds() - pair.started,
-            error,
-        )
+    def adopt(self, transport: Any) -> None:
+        """
+        Serve the connection of a stock transport, which keeps the socket, to close it when we say
+        so, and nothing else.
+        """
+        transport.pauseProducing()
+        if not isinstance(transport, Connection) or transport.TLS:
+            # What a wrapper does to the bytes would be passed by, as we take the socket.
+            transport.abortConnection()
+            if not self._warned:
+                self._warned = True
+                self._log.error(
+                    "connections over {transport} are refused: a ProxyFactory takes the socket "
+                    "itself, so it listens on endpoints of plain TCP or UNIX sockets only, without "
+                    "TLS and without wrappers such as haproxy:",
+                    transport=type(transport).__name__,
+                )
+            return
+        sock = transport.getHandle()
+        try:
+            peer = addressOf(sock.getpeername())
+            if sock.family != socket.AF_UNIX:
+                tune(sock)
+        except OSError:
+            # It is gone already.
+            transport.abortConnection()
+            return
+        self.serve(Leg(self.reactor, sock, peer, below=transport))
 
 
 class _Adopted(Protocol):
     """
-    Takes the socket of a stock transport over, before anything has moved on it.
+    Hands a stock transport over, before anything has moved on it.
     """
-
-    transport: Any
 
     def __init__(self, factory: ProxyFactory) -> None:
         self._factory = factory
 
     def connectionMade(self) -> None:
         """
-        The stock transport keeps the socket, to close it when we say so, and nothing else.
+        Nothing has been read yet.
         """
-        transport = self.transport
-        transport.pauseProducing()
-        sock = transport.getHandle()
-        if sock.family != socket.AF_UNIX:
-            tune(sock)
-        peer = "unix" if sock.family == socket.AF_UNIX else nameOfPeer(sock.getpeername())
-        self._factory.serve(Leg(self._factory.reactor, sock, peer, below=transport))
+        self._factory.adopt(self.transport)

@@ -17,7 +17,7 @@ from twisted.application.service import IService, Service
 from twisted.python import usage
 
 from tlstunnel import __version__
-from tlstunnel.address import InheritedAddress, parseAddress, parseListening
+from tlstunnel.address import InheritedAddress, TCPAddress, parseAddress, parseListening
 from tlstunnel.chat.dialect import chatDialect
 from tlstunnel.chat.escapes import Values
 from tlstunnel.chat.parse import Settings
@@ -251,7 +251,7 @@ class Options(usage.Options):
         if not self["remote"]:
             raise ConfigurationError("--remote", "is missing", "say with -r where to forward to")
         for address in self["remote"]:
-            if getattr(address, "port", 1) == 0 or getattr(address, "host", "x") == "":
+            if isinstance(address, TCPAddress) and not (address.host and address.port):
                 raise ConfigurationError(f"--remote {address}", "names no place to connect to")
         localID = _optional("--local-id", Identity.parse, self["local-id"])
         if mode is Mode.SERVER and localID is None:

@@ -124,7 +124,7 @@ class CreateTests(CommandTestCase):
             leaf = self.pool.credentials(identity).certificates[0]
             (anchor,) = self.pool.anchorsFor(identity).certificates
             leaf.verify_directly_issued_by(anchor)
-            self.assertEqual(verifyIdentity(leaf, identity), name)
+            self.assertEqual(verifyIdentity(leaf, identity), identity)
 
     def test_everyForm(self) -> None:
         """Domains, users and addresses are created, in their canonical form."""

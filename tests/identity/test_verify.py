@@ -26,23 +26,20 @@ class VerifyIdentityTests(SynchronousTestCase):
         certificate = make(Recipe(san=san), key=KEY).certificate
         return str(self.assertRaises(IdentityRefused, verifyIdentity, certificate, expected))
 
-    def test_returnsTheNameThatMatched(self) -> None:
-        """The name is that of the certificate, as it stands there."""
+    def test_returnsWhoIsProved(self) -> None:
+        """In its one form, however the certificate writes it."""
         names = dns("other.example"), dns("SRV.example.org"), mail("a@B.example"), ip("::1")
         certificate = make(Recipe(san=alternative(*names)), key=KEY).certificate
-        for expected, name in (
-            ("srv.example.org", "SRV.example.org"),
-            ("a@b.example", "a@B.example"),
-            ("[0::1]", "::1"),
-        ):
+        for expected in ("srv.example.org", "a@b.example", "[0::1]"):
             with self.subTest(expected):
-                self.assertEqual(verifyIdentity(certificate, Identity.parse(expected)), name)
-                self.assertEqual(verifyIdentity(certificate, Selector.parse(expected)), name)
+                identity = Identity.parse(expected)
+                self.assertEqual(verifyIdentity(certificate, identity), identity)
+                self.assertEqual(verifyIdentity(certificate, Selector.parse(expected)), identity)
 
-    def test_returnsTheWildcardThatMatched(self) -> None:
-        """A wildcard is shown as what it is."""
+    def test_aWildcardProvesWhomWeExpect(self) -> None:
+        """It is nobody itself."""
         certificate = make(Recipe(san=alternative(dns("*.example.org"))), key=KEY).certificate
-        self.assertEqual(verifyIdentity(certificate, HOST), "*.example.org")
+        self.assertEqual(verifyIdentity(certificate, HOST), HOST)
 
     def test_saysWhatTheCertificateHasInstead(self) -> None:
         """A refusal names all names of the certificate, and whom we wanted."""
@@ -77,7 +74,8 @@ class VerifyIdentityTests(SynchronousTestCase):
             ("192.0.2.1", "192.0.2.1"),
         ):
             with self.subTest(selector):
-                self.assertEqual(verifyIdentity(certificate, Selector.parse(selector)), name)
+                found = verifyIdentity(certificate, Selector.parse(selector))
+                self.assertEqual(found, Identity.parse(name))
         for selector in ("example.org", ".b.example.org", "@a.example.org", "jane@.", "192.0.2.2"):
             with self.subTest(selector):
                 self.assertRaises(
@@ -95,7 +93,7 @@ class VerifyIdentityTests(SynchronousTestCase):
         certificate = make(Recipe(san=names), key=KEY).certificate
         selector = Selector.parse(".example.org")
         self.assertEqual(
-            verifyIdentity(certificate, selector, "xmpp-server"), "_xmpp-server.a.example.org"
+            verifyIdentity(certificate, selector, "xmpp-server"), Identity(None, "a.example.org")
         )
         for service in (None, "xmpp-client"):
             self.assertRaises(IdentityRefused, verifyIdentity, certificate, selector, service)

@@ -129,7 +129,7 @@ class ServerTLSTests(TunnelTests):
         context = self.client()
         context.check_hostname = False
         await self.refuses(self.start(), context, "(?i)unrecognized.name", name="other.example.org")
-        self.assertIn("other.example.org", self.ends[0]["outcome"])
+        self.assertIn("other.example.org", self.ends[0]["detail"])
         self.assertEqual(self.flushLoggedErrors(), [])
 
     async def test_anyNameIsServedWhereThatWasAskedFor(self) -> None:
@@ -440,7 +440,7 @@ class ClientTLSTests(TunnelTests):
             await self.through(script)
         await wait(lambda: bool(self.ends))
         self.assertEnded("tls")
-        self.assertIn("certificate required", self.ends[0]["outcome"])
+        self.assertIn("certificate required", self.ends[0]["detail"])
 
     async def test_ourCertificateIsShownWhereItIsAskedFor(self) -> None:
         """
@@ -518,7 +518,7 @@ class SessionTests(SynchronousTestCase):
         """
         session = Session(SERVER, None)
         self.assertEqual(self.refusal(session), "identity: the peer was not verified")
-        session.name = "server.example.org"
+        session.shown = SERVER
         self.assertEqual(self.refusal(session), "")
         self.assertEqual(self.refusal(Session(None, None)), "")
 
@@ -527,7 +527,7 @@ class SessionTests(SynchronousTestCase):
         Whatever OpenSSL made of it.
         """
         session = Session(SERVER, None)
-        session.name = "server.example.org"
+        session.shown = SERVER
         session.refusal = IdentityRefused("no")
         self.assertEqual(self.refusal(session), "identity: no")
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tlstunnel.address import TCPAddress
 from tlstunnel.tunnel.admission import Admission
 from tlstunnel.tunnel.limits import (
     Limits,
@@ -31,12 +32,12 @@ class AdmissionTests(SynchronousTestCase):
         And the first that goes starts it again.
         """
         admission = self.admission(connections=2, unverified=2)
-        self.assertTrue(admission.enter("a:1"))
+        self.assertTrue(admission.enter(TCPAddress("a", 1)))
         self.assertEqual(self.told, [])
-        self.assertTrue(admission.enter("b:1"))
+        self.assertTrue(admission.enter(TCPAddress("b", 1)))
         self.assertEqual(self.told, [True])
-        self.assertFalse(admission.enter("c:1"))
-        admission.verify("a:1")
+        self.assertFalse(admission.enter(TCPAddress("c", 1)))
+        admission.verify(TCPAddress("a", 1))
         self.assertEqual(self.told, [True])
         admission.leave()
         self.assertEqual(self.told, [True, False])
@@ -46,22 +47,22 @@ class AdmissionTests(SynchronousTestCase):
         Who is verified makes room for another stranger.
         """
         admission = self.admission(connections=8)
-        self.assertTrue(admission.enter("a:1"))
-        self.assertTrue(admission.enter("a:2"))
-        self.assertFalse(admission.enter("a:3"))
-        admission.verify("a:1")
-        self.assertTrue(admission.enter("a:3"))
+        self.assertTrue(admission.enter(TCPAddress("a", 1)))
+        self.assertTrue(admission.enter(TCPAddress("a", 2)))
+        self.assertFalse(admission.enter(TCPAddress("a", 3)))
+        admission.verify(TCPAddress("a", 1))
+        self.assertTrue(admission.enter(TCPAddress("a", 3)))
 
     def test_strangersFromOneAddressAreLimited(self) -> None:
         """
         Others are not kept out by them.
         """
         admission = self.admission(perAddress=1)
-        self.assertTrue(admission.enter("a:1"))
-        self.assertFalse(admission.enter("a:2"))
-        self.assertTrue(admission.enter("b:1"))
-        admission.verify("a:1")
-        self.assertTrue(admission.enter("a:2"))
+        self.assertTrue(admission.enter(TCPAddress("a", 1)))
+        self.assertFalse(admission.enter(TCPAddress("a", 2)))
+        self.assertTrue(admission.enter(TCPAddress("b", 1)))
+        admission.verify(TCPAddress("a", 1))
+        self.assertTrue(admission.enter(TCPAddress("a", 2)))
 
     @given(st.lists(st.sampled_from(["enter", "verify", "leave"]), max_size=60))
     def test_noLimitIsEverExceeded(self, steps: list[str]) -> None:
@@ -71,19 +72,19 @@ class AdmissionTests(SynchronousTestCase):
         admission = self.admission(connections=4, unverified=2)
         strangers = verified = 0
         for step in steps:
-            if step == "enter" and admission.enter("a:1"):
+            if step == "enter" and admission.enter(TCPAddress("a", 1)):
                 strangers += 1
             elif step == "verify" and strangers:
                 strangers -= 1
                 verified += 1
-                admission.verify("a:1")
+                admission.verify(TCPAddress("a", 1))
             elif step == "leave" and verified:
                 verified -= 1
                 admission.leave()
             self.assertLessEqual(strangers, 2)
             self.assertLessEqual(strangers + verified, 4)
         for _ in range(strangers):
-            admission.verify("a:1")
+            admission.verify(TCPAddress("a", 1))
         for _ in range(strangers + verified):
             admission.leave()
-        self.assertTrue(admission.enter("a:1"))
+        self.assertTrue(admission.enter(TCPAddress("a", 1)))

@@ -185,7 +185,7 @@ class ClientModeTests(DataTests):
         So many data connections ended, for these reasons.
         """
         await wait(lambda: len(self.dataEnds) >= len(reasons))
-        self.assertEqual([event["reason"] for event in self.dataEnds], list(reasons))
+        self.assertEqual([event["outcome"] for event in self.dataEnds], list(reasons))
         return self.dataEnds
 
     @property
@@ -257,9 +257,9 @@ class ClientModeTests(DataTests):
             server.close()
 
         await self.ftp(script)
-        (ended,) = await self.ended("closed")
+        (ended,) = await self.ended("clean")
         self.assertEqual(ended["identity"], "server.example.org")
-        self.assertEqual(ended["down"], 6)
+        self.assertEqual(ended["to_plain"], 6)
 
     async def test_aFileIsStored(self) -> None:
         """
@@ -570,7 +570,7 @@ class ClientModeTests(DataTests):
             app.close()
 
         await self.ftp(script)
-        await self.ended("closed")
+        await self.ended("clean")
 
     async def test_itDoesNotDelayAStop(self) -> None:
         """

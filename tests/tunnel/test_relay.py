@@ -115,7 +115,7 @@ class Cells:
 
         await self.through(script)
         await wait(lambda: bool(self.ends))
-        self.assertEnded("closed")
+        self.assertEnded("clean")
 
     async def test_bytesWrittenOneByOneArriveInOrder(self) -> None:
         """
@@ -174,7 +174,7 @@ class Cells:
 
         await self.through(script)
         await wait(lambda: bool(self.ends))
-        self.assertEnded("closed")
+        self.assertEnded("clean")
 
     # Clean ends
 
@@ -193,7 +193,7 @@ class Cells:
 
         await self.through(script)
         await wait(lambda: bool(self.ends))
-        self.assertEnded("closed")
+        self.assertEnded("clean")
 
     async def test_closeNotifyIsPassedOnAndTheAnswerStillArrives(self) -> None:
         """
@@ -211,7 +211,7 @@ class Cells:
 
         await self.through(script)
         await wait(lambda: bool(self.ends))
-        self.assertEnded("closed")
+        self.assertEnded("clean")
 
     async def test_anEmptyConnectionEndsCleanly(self) -> None:
         """
@@ -226,7 +226,7 @@ class Cells:
 
         await self.through(script)
         await wait(lambda: bool(self.ends))
-        self.assertEnded("closed")
+        self.assertEnded("clean")
 
     async def test_aPeerThatClosesAltogetherAfterItsCleanEndIsNoFault(self) -> None:
         """
@@ -247,7 +247,7 @@ class Cells:
 
         await self.through(script)
         await wait(lambda: bool(self.ends))
-        self.assertEnded("closed")
+        self.assertEnded("clean")
 
     async def test_whatCameBeforeACleanEndArrivesAlthoughItsSenderTakesNoMore(self) -> None:
         """
@@ -261,7 +261,7 @@ class Cells:
 
         await self.through(script)
         await wait(lambda: bool(self.ends))
-        self.assertEnded("closed")
+        self.assertEnded("clean")
 
     async def test_soDoesItFromTheNetwork(self) -> None:
         """
@@ -274,7 +274,7 @@ class Cells:
 
         await self.through(script)
         await wait(lambda: bool(self.ends))
-        self.assertEnded("closed")
+        self.assertEnded("clean")
 
     def finishAndBeTalkedTo(self, sender: Plain, reader: Plain, data: bytes) -> None:
         """
@@ -321,7 +321,7 @@ class Cells:
 
         await self.through(script)
         await wait(lambda: bool(self.ends))
-        self.assertEnded("closed")
+        self.assertEnded("clean")
 
     async def test_anUrgentByteKeepsItsPlace(self) -> None:
         """
@@ -437,7 +437,7 @@ class Cells:
 
         await self.through(script, limits=Limits(close=0.6))
         await wait(lambda: bool(self.ends))
-        self.assertEnded("closed")
+        self.assertEnded("clean")
 
     async def test_noLimitCutsWhatASlowReaderHasStillToTake(self) -> None:
         """
@@ -548,4 +548,4 @@ class UNIXTests(TunnelTests):
         network.close()
         pair.dialled.doRead()
         await wait(lambda: bool(self.ends))
-        self.assertEnded("closed")
+        self.assertEnded("clean")

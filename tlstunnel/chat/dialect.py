@@ -49,12 +49,12 @@ async def _perform(role: Role, script: Script, lastWrite: Callable[[bytes], None
     role.maxBytes = script.maxBytes
     run = Run(script, role, _log)
     try:
-        with role.within(script.total, "the script") as expired:
+        with role.within(script.total, "the script") as limit:
             await run.converse()
             role.checkEmpty()
             await run.conclude(lastWrite)
     except TimedOut as error:
-        if error is not expired:
+        if not limit.hasPassed:
             raise
         raise TimedOut(
             f"the script failed with code 3: its total of {script.total} s is over"

@@ -137,10 +137,10 @@ class Run:
             await reading
             return True
         try:
-            with self._conversation.within(self._timeout, "an expect") as expired:
+            with self._conversation.within(self._timeout, "an expect") as limit:
                 await reading
-        except TimedOut as error:
-            if error is not expired:
+        except TimedOut:
+            if not limit.hasPassed:
                 raise
             return False
         return True
@@ -200,10 +200,10 @@ class Run:
 
     async def _pause(self, seconds: float) -> None:
         try:
-            with self._conversation.within(seconds, "a pause") as over:
+            with self._conversation.within(seconds, "a pause") as pause:
                 await self._conversation.wait(lambda: None, reading=False)
-        except TimedOut as error:
-            if error is not over:
+        except TimedOut:
+            if not pause.hasPassed:
                 raise
 
     def _logReport(self, report: bytes) -> None:

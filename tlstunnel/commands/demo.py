@@ -82,7 +82,7 @@ class _Ends:
         self.both: Deferred[None] = Deferred()
 
     def __call__(self, event: LogEvent) -> None:
-        if "suite" in event:
+        if event.get("event") == "connection":
             mode = "client" if event["identity"] == SERVER else "server"
             self.events.setdefault(mode, event)
             if len(self.events) == 2 and not self.both.called:
@@ -131,7 +131,7 @@ class Demo:
         _say(f"     the client tunnel verified the server as {event['identity']}")
         _say("     the server tunnel asked the client for no certificate, as it has no -R")
         _say(f"     {event['version']}, {event['suite']}, key agreement {event['group']}")
-        _say(f"     {event['up']} bytes sent to the network, {event['down']} received")
+        _say(f"     {event['to_network']} bytes sent to the network, {event['to_plain']} received")
         return url
 
     def _tunnel(self, *words: str) -> str:

@@ -11,7 +11,7 @@ certificate, and whatever else goes wrong is a refusal too.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
@@ -54,12 +54,12 @@ def _alternativeNames(certificate: x509.Certificate) -> x509.SubjectAlternativeN
     return extension.value
 
 
-def _dnsNames(names: x509.SubjectAlternativeName) -> dict[str, DNSPattern]:
-    found = {}
+def _dnsNames(names: x509.SubjectAlternativeName) -> list[DNSPattern]:
+    found = []
     for name in names.get_values_for_type(x509.DNSName):
         if not _DNS_NAME.fullmatch(name):
             raise _Unreadable(f"dNSName {name}")
-        found[name] = DNSPattern.from_bytes(name.encode("ascii"))
+        found.append(DNSPattern.from_bytes(name.encode("ascii")))
     return found
 
 
@@ -71,77 +71,74 @@ def _ia5String(der: bytes) -> str:
     return der[header:].decode("ascii")
 
 
-def _srvNames(names: x509.SubjectAlternativeName) -> dict[str, SRVPattern]:
-    found = {}
+def _srvNames(names: x509.SubjectAlternativeName) -> list[SRVPattern]:
+    found = []
     for other in names.get_values_for_type(x509.OtherName):
         if other.type_id == _SRV_NAME:
             name = _ia5String(other.value)
             if not _DNS_NAME.fullmatch(name):
                 raise _Unreadable(f"SRVName {name}")
-            found[name] = SRVPattern.from_bytes(name.encode("ascii"))
+            found.append(SRVPattern.from_bytes(name.encode("ascii")))
     return found
 
 
-def _addresses(names: x509.SubjectAlternativeName) -> dict[str, IPAddressPattern]:
-    found = {}
+def _addresses(names: x509.SubjectAlternativeName) -> list[IPAddressPattern]:
+    found = []
     for address in names.get_values_for_type(x509.IPAddress):
         if not isinstance(address, IPv4Address | IPv6Address):
             raise _Unreadable(f"iPAddress {address}")
-        found[str(address)] = IPAddressPattern(address)
+        found.append(IPAddressPattern(address))
     return found
 
 
-def _mailboxes(names: x509.SubjectAlternativeName) -> dict[str, Identity]:
-    found = {}
+def _mailboxes(names: x509.SubjectAlternativeName) -> list[Identity]:
+    found = []
     for name in names.get_values_for_type(x509.RFC822Name):
         match = _MAILBOX.fullmatch(name)
         if match is None:
             raise _Unreadable(f"rfc822Name {name}")
-        found[name] = Identity(match[1], normalDomain(match[2]))
+        found.append(Identity(match[1], normalDomain(match[2])))
     return found
 
 
-def _find(patterns: Mapping[str, CertificatePattern], reference: ServiceID) -> str | None:
-    """Ask service-identity which of the names of a certificate C{reference} is."""
-    for name, pattern in patterns.items():
+def _anyIs(patterns: Iterable[CertificatePattern], reference: ServiceID) -> bool:
+    """Ask service-identity whether one of the names of a certificate is C{reference}."""
+    for pattern in patterns:
         try:
             verify_service_identity([pattern], [reference], [])
         except VerificationError:
             continue
-        return name
-    return None
+        return True
+    return False
 
 
-def _findIdentity(
-    names: x509.SubjectAlternativeName, expected: Identity, service: str | None
-) -> str | None:
+def _proves(names: x509.SubjectAlternativeName, expected: Identity, service: str | None) -> bool:
     if expected.user is not None:
-        mailboxes = _mailboxes(names)
-        return next((name for name, who in mailboxes.items() if who == expected), None)
+        return expected in _mailboxes(names)
     if expected.address is not None:
-        return _find(_addresses(names), IPAddress_ID(expected.domain))
-    found = _find(_dnsNames(names), DNS_ID(expected.domain))
-    if found is None and service is not None:
-        found = _find(_srvNames(names), SRV_ID(f"_{service}.{expected.domain}"))
-    return found
+        return _anyIs(_addresses(names), IPAddress_ID(expected.domain))
+    return _anyIs(_dnsNames(names), DNS_ID(expected.domain)) or (
+        service is not None and _anyIs(_srvNames(names), SRV_ID(f"_{service}.{expected.domain}"))
+    )
 
 
-def _findSelected(
+def _select(
     names: x509.SubjectAlternativeName, expected: Selector, service: str | None
-) -> str | None:
+) -> Identity | None:
     if expected.user is not None:
         candidates = _mailboxes(names)
     else:
         # A wildcard says which hosts may show this certificate, not who is showing it.
-        candidates = {name: Identity(None, name.lower()) for name in _dnsNames(names)}
-        candidates = {name: who for name, who in candidates.items() if "*" not in name}
-        candidates |= {name: Identity(None, name) for name in _addresses(names)}
+        hosts = [pattern.pattern.decode() for pattern in _dnsNames(names)]
+        candidates = [Identity(None, host) for host in hosts if "*" not in host]
+        candidates += [Identity(None, str(each.pattern)) for each in _addresses(names)]
         if service is not None:
-            for name in _srvNames(names):
-                label, _, domain = name.lower().partition(".")
-                if label == f"_{service}":
-                    candidates[name] = Identity(None, domain)
-    return next((name for name, who in candidates.items() if expected.matches(who)), None)
+            candidates += [
+                Identity(None, each.dns_pattern.pattern.decode())
+                for each in _srvNames(names)
+                if each.name_pattern == service.encode()
+            ]
+    return next((each for each in candidates if expected.matches(each)), None)
 
 
 def _quote(text: str) -> str:
@@ -162,7 +159,7 @@ def namesIn(certificate: x509.Certificate) -> list[str]:
 @lru_cache(maxsize=1024)
 def verifyIdentity(
     certificate: x509.Certificate, expected: Identity | Selector, service: str | None = None
-) -> str:
+) -> Identity:
     """
     Demand that a certificate belongs to whom we expect.
 
@@ -171,18 +168,18 @@ def verifyIdentity(
     certificate will do that it matches, but a wildcard is never that of anybody.
 
     @param service: the service as in SRV records, without the underscore: C{xmpp-server}.
-    @return: the name of the certificate that matched.
+    @return: who that is: C{expected}, or the first of those that a selector matches.
     @raise IdentityRefused: it does not belong there, or could not be read, or anything else.
     """
-    found = None
+    found: Identity | None = None
     try:
         names = _alternativeNames(certificate)
         if names is None:
             raise IdentityRefused("the certificate has no subject alternative name")
         if isinstance(expected, Identity):
-            found = _findIdentity(names, expected, service)
+            found = expected if _proves(names, expected, service) else None
         else:
-            found = _findSelected(names, expected, service)
+            found = _select(names, expected, service)
         has = ", ".join(namesIn(certificate)) if found is None else ""
     except (IdentityRefused, KeyboardInterrupt, SystemExit):
         raise

@@ -12,7 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from tlstunnel.errors import TimedOut
 
 
 class Deadline:
@@ -35,24 +38,58 @@ class Deadline:
         if queue is not None:
             queue.pending.pop(self, None)
 
-    def __enter__(self) -> Deadline:
-        """
-        As a context manager: it is cancelled when the block ends.
-        """
-        return self
-
-    def __exit__(self, *ended: object) -> None:
-        """
-        The block has ended.
-        """
-        self.cancel()
-
     def expire(self) -> None:
         """
         Call what this deadline is for, once.
         """
         self._queue = None
         self._expired()
+
+
+class TimeLimit:
+    """
+    A block of a coroutine that has to end in time::
+
+        with deadlines.within(15.0, "the TLS handshake", running.cancel):
+            await ...
+
+    When the time has passed, what the block awaits is cancelled, and the block raises L{TimedOut}.
+
+    @ivar hasPassed: whether it did not end in time.
+    """
+
+    __slots__ = ("_cancel", "_deadline", "_seconds", "_what", "hasPassed")
+
+    def __init__(
+        self, deadlines: Deadlines, seconds: float, what: str, cancel: Callable[[], object]
+    ) -> None:
+        self.hasPassed = False
+        self._seconds = seconds
+        self._what = what
+        self._cancel = cancel
+        self._deadline = deadlines.after(seconds, self._pass)
+
+    def _pass(self) -> None:
+        self.hasPassed = True
+        self._cancel()
+
+    def __enter__(self) -> TimeLimit:
+        """
+        The time has begun to run already.
+        """
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: object
+    ) -> None:
+        """
+        The block has ended.
+
+        @raise TimedOut: if it was not in time, and nothing else was wrong.
+        """
+        self._deadline.cancel()
+        if self.hasPassed and (kind is None or kind is CancelledError):
+            raise TimedOut(f"{self._what} took longer than {self._seconds:g} s") from None
 
 
 class _Queue:
@@ -88,6 +125,15 @@ class Deadlines:
         if queue.call is None:
             queue.call = self.clock.callLater(seconds, self._expire, seconds, queue)
         return deadline
+
+    def within(self, seconds: float, what: str, cancel: Callable[[], object]) -> TimeLimit:
+        """
+        Limit a block of a coroutine to C{seconds} from now, whatever happens meanwhile.
+
+        @param what: is said to have taken longer.
+        @param cancel: called then; cancels what the block awaits.
+        """
+        return TimeLimit(self, seconds, what, cancel)
 
     def clear(self) -> None:
         """

@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IReadWriteDescriptor, IResolutionReceive
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.address import TCPAddress, UNIXAddress, addressOf
 from tlstunnel.errors import ConnectFailed
 from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.net.leg import Leg, tune
@@ -291,6 +291,9 @@ class Dialler:
 
         @raise ConnectFailed: if no address answers.
         """
+        leg = self.dialHere()
+        if leg is not None:
+            return leg
         problems = []
         begun, self._begun = self._begun, None
         for address, target in self._places:
@@ -302,7 +305,7 @@ class Dialler:
             else:
                 if sock.family != socket.AF_UNIX:
                     tune(sock)
-                return Leg(self._reactor, sock, name)
+                return Leg(self._reactor, sock, addressOf(sock.getpeername()))
         raise ConnectFailed(", ".join(problems))
 
     async def _connect(
@@ -351,7 +354,7 @@ class Dialler:
             return None
         if family != socket.AF_UNIX:
             tune(sock)
-        return Leg(self._reactor, sock, name)
+        return Leg(self._reactor, sock, addressOf(sock.getpeername()))
 
 
 def _targetOf(address: TCPAddress | UNIXAddress) -> Target | None:

@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IPushProducer, IReactorFDSet, IReadWrite
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from tlstunnel.address import UNIXAddress
 from tlstunnel.errors import Reset, Truncated, TunnelError
 from tlstunnel.net.linger import closeGently, discard
 from tlstunnel.tls.creators import Creator
@@ -48,6 +49,7 @@ _buffer = memoryview(bytearray(BULK))
 
 _readRecord = recordReader(_buffer)
 _NOTHING = memoryview(b"")
+_UNKNOWN = UNIXAddress("")
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _RETRY = frozenset((EAGAIN, EWOULDBLOCK, EINTR))
@@ -141,11 +143,15 @@ class Leg:
     speaker: Speaker
 
     def __init__(
-        self, reactor: IReactorFDSet, sock: socket.socket, peer: str = "", below: Any = None
+        self,
+        reactor: IReactorFDSet,
+        sock: socket.socket,
+        peer: Any = _UNKNOWN,
+        below: Any = None,
     ) -> None:
         """
         @param sock: connected and non-blocking; ours from now on.
-        @param peer: what the log calls the other end.
+        @param peer: the other end.
         @param below: the stock transport that owns C{sock}, if one does: closing is left to it.
         """
         self._reactor = reactor

@@ -30,7 +30,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress
+from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress, addressOf
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net import inherit
 from tlstunnel.net.deadlines import Deadline, Deadlines
@@ -227,7 +227,7 @@ class ListeningPort:
         reactor: Any,
         deadlines: Deadlines,
         bound: Bound,
-        accepted: Callable[[socket.socket, str], None],
+        accepted: Callable[[socket.socket, TCPAddress | UNIXAddress], None],
     ) -> None:
         """
         @param bound: the socket, non-blocking; ours from now on.
@@ -290,7 +290,7 @@ class ListeningPort:
                 self._batch = 1
                 return
             sock.setblocking(False)
-            self._accepted(sock, "unix" if self._local else nameOfPeer(address))
+            self._accepted(sock, addressOf(address))
             if self._paused:
                 return
         # There may be more: asking costs, unless they come faster than one a turn.

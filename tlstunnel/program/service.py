@@ -24,7 +24,6 @@ from tlstunnel.tunnel.description import (
     Mode,
     Tunnel,
 )
-from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.relay import SLOWEST
 
 #: Seconds between looks at the connections that are left while stopping: who did not move in
@@ -56,7 +55,7 @@ class TunnelService(Service):
         if self.factory is not None:
             return
         deadlines = Deadlines(self._reactor)
-        factory = ProxyFactory(self.tunnel, self._reactor, deadlines)
+        factory = ProxyFactory(self.tunnel, self._reactor, deadlines=deadlines)
         _raiseDescriptorLimit()
         self._ports = factory.ports = [
             ListeningPort(self._reactor, deadlines, bound, factory.accepted)
@@ -154,7 +153,7 @@ class TunnelService(Service):
         assert self.factory is not None
         try:
             tunnel = replace(self.tunnel, dialect=self.tunnel.dialect.renewed())
-            self.factory.prepared = Prepared(tunnel)
+            self.factory.renew(tunnel)
         except ConfigurationError as error:
             self._log.error("not reloaded, the old state stays: {error}", error=str(error))
         else:

@@ -110,18 +110,7 @@ class Role(Conversation):
         self.checkEmpty()
         if self._asked is not None:
             self.answerTime = self.deadlines.clock.seconds() - self._asked
-        self.isUp = False
-        self.transport.startTLS(creator)
-        await self.wait(lambda: self.isUp or None, reading=False)
-
-    isUp = False
-
-    def handshakeCompleted(self) -> None:
-        """
-        TLS is up.
-        """
-        self.isUp = True
-        super().handshakeCompleted()
+        await self.startTLS(creator)
 
 
 class ClientRole(Role):
@@ -176,10 +165,10 @@ class ClientRole(Role):
         """
         quiet = min(LONGEST_SILENCE, max(SHORTEST_SILENCE, self.answerTime))
         try:
-            with self.within(quiet, "silence") as passed:
+            with self.within(quiet, "silence") as silence:
                 said = await self.readSome()
-        except TimedOut as timeout:
-            if timeout is not passed:
+        except TimedOut:
+            if not silence.hasPassed:
                 raise
         else:
             raise ServerSpokeFirst("inside TLS the server spoke before the app", said)

@@ -9,16 +9,16 @@ knows a leg and a clock, and nothing of TLS or of any dialect.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
-from tlstunnel.errors import Closed, Malformed, Oversize, TimedOut, TunnelError
-from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.errors import Closed, Malformed, Oversize, TunnelError
+from tlstunnel.net.deadlines import Deadlines, TimeLimit
+from tlstunnel.tls.creators import Creator
 
 _T = TypeVar("_T")
 
@@ -56,6 +56,7 @@ class Conversation(Protocol):
         self._lines = 0
         self._waiting: Deferred[None] | None = None
         self._error: TunnelError | None = None
+        self._isUp = False
 
     # What the leg tells
 
@@ -91,6 +92,7 @@ class Conversation(Protocol):
         """
         TLS is up on this leg: wake who waits for it.
         """
+        self._isUp = True
         self._wake()
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
@@ -145,29 +147,28 @@ class Conversation(Protocol):
         if self._waiting is waiting:
             self._waiting = None
 
-    @contextmanager
-    def within(self, seconds: float, what: str) -> Iterator[TimedOut]:
+    def within(self, seconds: float, what: str) -> TimeLimit:
         """
-        Within this block every read on this leg fails with the L{TimedOut} that the block gives,
-        once C{seconds} have passed since its start, whatever arrived meanwhile.
+        A block in which waiting on this leg ends once C{seconds} have passed since its start,
+        whatever arrived meanwhile.
         """
-        error = TimedOut(f"{what} took longer than {seconds:g} s")
+        return self.deadlines.within(seconds, what, self._stopWaiting)
 
-        def expired() -> None:
-            waiting, self._waiting = self._waiting, None
-            if waiting is not None:
-                waiting.errback(error)
-            else:
-                late.append(error)
+    def _stopWaiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
 
-        late: list[TimedOut] = []
-        deadline = self.deadlines.after(seconds, expired)
-        try:
-            yield error
-            if late:
-                raise error
-        finally:
-            deadline.cancel()
+    # TLS
+
+    async def startTLS(self, creator: Creator) -> None:
+        """
+        Speak TLS from here on; returns when the peer is verified.
+
+        @raise TunnelError: if the handshake fails.
+        """
+        self._isUp = False
+        self.transport.startTLS(creator)
+        await self.wait(lambda: self._isUp or None, reading=False)
 
     # Reading
 

@@ -14,7 +14,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tlstunnel.address import TCPAddress
+from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import Reset, TunnelError
 from tlstunnel.identity.names import Identity
 from tlstunnel.interfaces import IChannels, IDialect
@@ -31,6 +31,7 @@ from tlstunnel.tunnel.description import (
     Mode,
     Tunnel,
 )
+from tlstunnel.tunnel.record import Record
 
 
 class _Descriptor:
@@ -43,6 +44,15 @@ class _Descriptor:
         None.
         """
         return -1
+
+
+class _Session:
+    """
+    Stands for what is known of a TLS that there is none of.
+    """
+
+    version, suite, group = "TLSv1.3", "", ""
+    alpn, serverName, identity = b"", "", None
 
 
 class MemoryLeg:
@@ -81,8 +91,8 @@ class MemoryLeg:
         self.readSize = RECORD
         self.isPeeking = False
         self.skipped = b""
-        self.session: Any = None
-        self.peer = "memory"
+        self.session: Any = _Session()
+        self.peer = UNIXAddress("memory")
         self._unread = b""
         self._inputEnds = False
 
@@ -287,12 +297,7 @@ class _Factory:
         self._driver = driver
         self.prepared = driver.prepared
         self.deadlines = driver.deadlines
-        self.isVerified = False
-
-    def dialHere(self) -> None:
-        """
-        Nothing is on this host.
-        """
+        self.dialler = self
 
     async def dial(self) -> MemoryLeg:
         """
@@ -314,7 +319,6 @@ class _Factory:
         """
         The network peer is who it should be.
         """
-        self.isVerified = True
 
     def ended(self, pair: Pair, error: TunnelError | None) -> None:
         """
@@ -372,7 +376,8 @@ class Driver:
         if waiting:
             accepted.feed(waiting)
         factory: Any = _Factory(self)
-        self.pair = Pair(factory, accepted, 0.0)
+        record = Record(self.clock, (), "", Mode(mode), dialect.name, accepted.peer)
+        self.pair = Pair(factory, accepted, record)
         self.pair.start()
         assert self.pair.role is not None
         self._role = self.pair.role

@@ -66,25 +66,25 @@ class Creator:
 
         @param session: what is known of C{connection}.
         """
-        return _Beside(self, session.name)
+        return _Beside(self, session.identity)
 
 
 class _Beside(Creator):
     """
-    Makes server connections whose client must be the one of another connection, as far as it has a
-    name.  Clients do not repeat their ALPN there.
+    Makes server connections whose client must be the one of another connection, if that has
+    proved an identity.  Clients do not repeat their ALPN there.
     """
 
-    def __init__(self, creator: Creator, name: str) -> None:
+    def __init__(self, creator: Creator, identity: Identity | None) -> None:
         super().__init__(creator.context, creator._expected, creator._service, creator._alpn)
-        self._name = name
+        self._identity = identity
 
     def session(self) -> Session:
         """
         The blank record of one more connection.
         """
         session = super().session()
-        session.sameAs = self._name
+        session.sameAs = self._identity
         return session
 
 

@@ -8,6 +8,7 @@ handshake, so that a peer that is not believed gets a fatal alert and nothing el
 from __future__ import annotations
 
 from collections.abc import Sequence
+from sys import intern
 
 from OpenSSL import SSL, crypto
 
@@ -56,8 +57,10 @@ class Session:
     @ivar expected: who must be at the other end; C{None} where nobody in particular need be.
     @ivar service: the dialect's service name, for SRV-IDs.
     @ivar resumes: whether the session of another, verified connection is offered for resumption.
-    @ivar sameAs: the L{name} that it must have, if any: that of another connection.
-    @ivar name: the name in the peer's certificate that met C{expected}; empty before.
+    @ivar sameAs: the L{identity} that it must have, if any: that of another connection.
+    @ivar shown: whose certificate the peer has shown, if that is whom we expect; it has not proved
+        yet that the key is its own.
+    @ivar identity: who the peer has proved to be, once the handshake is complete.
     @ivar refusal: why the handshake must not succeed, once that is known.
     @ivar version: such as C{TLSv1.3}; like all that follow empty until the handshake is complete.
     @ivar suite: the cipher suite.
@@ -70,7 +73,7 @@ class Session:
         "alpn",
         "expected",
         "group",
-        "name",
+        "identity",
         "offered",
         "refusal",
         "requireALPN",
@@ -78,6 +81,7 @@ class Session:
         "sameAs",
         "serverName",
         "service",
+        "shown",
         "showsCertificate",
         "suite",
         "version",
@@ -97,8 +101,9 @@ class Session:
         self.showsCertificate = showsCertificate
         self.requireALPN = requireALPN
         self.resumes = False
-        self.sameAs = ""
-        self.name = ""
+        self.sameAs: Identity | None = None
+        self.shown: Identity | None = None
+        self.identity: Identity | None = None
         self.refusal: TunnelError | None = None
         self.version = ""
         self.suite = ""
@@ -110,23 +115,29 @@ class Session:
         """
         The handshake is over: record what it came to.
 
-        @return: why the connection must end nevertheless, if it must.
+        @return: why the connection must end nevertheless, if it must; then nothing is proved.
         """
-        self.version = connection.get_protocol_version_name()
-        self.suite = connection.get_cipher_name() or ""
-        self.group = connection.get_group_name() or ""
+        # Few values, many connections: each is kept once.
+        self.version = intern(connection.get_protocol_version_name())
+        self.suite = intern(connection.get_cipher_name() or "")
+        self.group = intern(connection.get_group_name() or "")
         if self.offered:
             self.alpn = connection.get_alpn_proto_negotiated()
-        if self.refusal is not None:
-            return self.refusal
-        if self.resumes and not self.name:
+        if self.resumes and self.shown is None and self.refusal is None:
             self._judgeResumed(connection)
-            if self.refusal is not None:
-                return self.refusal
-        if self.expected is not None and not self.name:
+        refusal = self.refusal or self._remainingRefusal()
+        if refusal is None:
+            self.identity = self.shown
+        return refusal
+
+    def _remainingRefusal(self) -> TunnelError | None:
+        """
+        What only shows once the handshake is complete.
+        """
+        if self.expected is not None and self.shown is None:
             return IdentityRefused("the peer was not verified")
-        if self.sameAs and self.name != self.sameAs:
-            return IdentityRefused(f"the peer is {self.name}, and not {self.sameAs} as before")
+        if self.sameAs is not None and self.shown != self.sameAs:
+            return IdentityRefused(f"the peer is {self.shown}, and not {self.sameAs} as before")
         if self.alpn and self.offered and self.alpn not in self.offered:
             return TLSFailed("the server chose a protocol that was not offered", self.alpn)
         if self.requireALPN and not self.alpn:
@@ -143,7 +154,7 @@ class Session:
             self.refusal = IdentityRefused("a session without a certificate was resumed")
             return
         try:
-            self.name = verifyIdentity(certificate, self.expected, self.service)
+            self.shown = verifyIdentity(certificate, self.expected, self.service)
         except IdentityRefused as refusal:
             self.refusal = refusal
 
@@ -162,7 +173,7 @@ def verifyPeer(
             return False
         if depth == 0:
             assert session.expected is not None
-            session.name = verifyIdentity(
+            session.shown = verifyIdentity(
                 certificate.to_cryptography(), session.expected, session.service
             )
         return True

@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 from twisted.logger import Logger
 
+from tlstunnel.address import TCPAddress
+from tlstunnel.tunnel.description import Address
 from tlstunnel.tunnel.limits import (
     Limits,
 )
@@ -25,49 +27,54 @@ class Admission:
 
     _log = Logger()
 
-    def __init__(self, limits: Limits, full: Callable[[bool], None]) -> None:
+    def __init__(self, limits: Limits, tellFull: Callable[[bool], None]) -> None:
         """
-        @param full: called with whether no more are to be accepted, whenever that changes.
+        @param limits: how many there may be.
+        @param tellFull: called with whether no more are to be accepted, whenever that changes.
+        """
+        self._tellFull = tellFull
+        self._all = 0
+        self._strangers = 0
+        self._strangersFrom: Counter[str] = Counter()
+        self._isFull = False
+        self.renew(limits)
+
+    def renew(self, limits: Limits) -> None:
+        """
+        From now on, admit as many as C{limits} say.
         """
         self._most = limits.connections
         self._mostStrangers = limits.unverified or max(1, limits.connections // 4)
         self._mostFromOne = limits.perAddress
-        self._tellFull = full
-        self._all = 0
-        self._strangers = 0
-        self._from: Counter[str] = Counter()
-        self._isFull = False
+        self._review()
 
-    def enter(self, peer: str) -> bool:
+    def enter(self, peer: Address) -> bool:
         """
         A stranger has come.
 
-        @param peer: host and port.
         @return: whether it may stay; if not, nothing has changed.
         """
         if self._isFull and self._tooMany():
             return False
-        if self._mostFromOne:
-            host = _host(peer)
-            if self._from[host] >= self._mostFromOne:
-                return False
-            self._from[host] += 1
+        host = _hostOf(peer)
+        if self._mostFromOne and self._strangersFrom[host] >= self._mostFromOne:
+            return False
+        self._strangersFrom[host] += 1
         self._all += 1
         self._strangers += 1
         if self._tooMany():
             self._review()
         return True
 
-    def verify(self, peer: str) -> None:
+    def verify(self, peer: Address) -> None:
         """
         One is a stranger no more.
         """
         self._strangers -= 1
-        if self._mostFromOne:
-            host = _host(peer)
-            self._from[host] -= 1
-            if not self._from[host]:
-                del self._from[host]
+        host = _hostOf(peer)
+        self._strangersFrom[host] -= 1
+        if not self._strangersFrom[host]:
+            del self._strangersFrom[host]
         if self._isFull:
             self._review()
 
@@ -96,8 +103,8 @@ class Admission:
             )
 
 
-def _host(peer: str) -> str:
+def _hostOf(peer: Address) -> str:
     """
-    The host in the name of a peer.
+    What those have in common that come from one place; all of a UNIX socket do.
     """
-    return peer.rpartition(":")[0]
+    return peer.host if isinstance(peer, TCPAddress) else ""

@@ -11,8 +11,7 @@ This module knows legs, limits and the relay, and nothing of what is said on a c
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
@@ -21,21 +20,23 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from tlstunnel.address import TCPAddress
-from tlstunnel.errors import Closed, ConnectFailed, LimitReached, TimedOut, TunnelError
+from tlstunnel.errors import Closed, ConnectFailed, LimitReached, TunnelError
 from tlstunnel.interfaces import IChannels
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.dial import Dialler
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.listen import Bound, ListeningPort
-from tlstunnel.program.log import connectionEnded
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.tls.creators import (
     Creator,
 )
+from tlstunnel.tunnel.description import Address
 from tlstunnel.tunnel.limits import (
     Limits,
 )
+from tlstunnel.tunnel.record import Record, Stage
 from tlstunnel.tunnel.relay import Relay
+from tlstunnel.tunnel.upgrade import Upgrade
 
 #: Data connections that one control connection may have at the same time: one moves, others end.
 MOST = 8
@@ -54,14 +55,14 @@ class Channels:
         reactor: Any,
         deadlines: Deadlines,
         limits: Limits,
-        name: str,
+        record: Callable[[Leg], Record],
         accepted: Leg,
         dialled: Leg,
         network: Leg,
         creator: Creator,
     ) -> None:
         """
-        @param name: what the log calls data connections.
+        @param record: begins the record of a data connection, of which this leg was accepted.
         @param accepted: the leg of the control connection that was accepted.
         @param dialled: the other one.
         @param network: the one of them that carries TLS.
@@ -71,7 +72,7 @@ class Channels:
         self.reactor = reactor
         self.deadlines = deadlines
         self.limits = limits
-        self.name = name
+        self.record = record
         self.network = network
         self.creator = creator
         self.acceptsNetwork = network is accepted
@@ -183,7 +184,6 @@ class Channel:
         self.relay: Relay | None = None
         self._channels = channels
         self._port = port
-        self._started = channels.deadlines.clock.seconds()
         self._accepting: Deferred[Leg] = Deferred(lambda _: None)
         self._warned = False
         self._listening = ListeningPort(
@@ -191,6 +191,7 @@ class Channel:
         )
         self._accepted: Leg | None = None
         self._dialled: Leg | None = None
+        self._record: Record | None = None
         self._why: TunnelError | None = None
         self._running: Deferred[None] | None = None
 
@@ -207,8 +208,12 @@ class Channel:
         """
         if self.relay is not None:
             self.relay.abort(why)
-        elif self._running is not None and self._why is None:
+        elif self._why is None:
             self._why = why
+            self._cancel()
+
+    def _cancel(self) -> None:
+        if self._running is not None:
             self._running.cancel()
 
     @property
@@ -218,10 +223,6 @@ class Channel:
         """
         legs = (self._accepted, self._dialled)
         return sum(leg.received + leg.sent for leg in legs if leg is not None)
-
-    @property
-    def _network(self) -> Leg | None:
-        return self._accepted if self._channels.acceptsNetwork else self._dialled
 
     async def _run(self) -> None:
         error: TunnelError | None
@@ -241,16 +242,8 @@ class Channel:
                 # Without all of the data there is no end of data.
                 leg.abortConnection()
         self._channels.ended(self)
-        if self._accepted is not None:
-            connectionEnded(
-                self._log,
-                self._channels.name,
-                self._accepted,
-                self._dialled,
-                self._network,
-                self._channels.deadlines.clock.seconds() - self._started,
-                error,
-            )
+        if self._record is not None:
+            self._record.end(error)
 
     async def _serve(self) -> TunnelError | None:
         """
@@ -261,22 +254,27 @@ class Channel:
         Its host has verified the client there.
         """
         channels = self._channels
-        reactor, deadlines, limits = channels.reactor, channels.deadlines, channels.limits
-        with self._within(limits.greeting):
-            self._accepted = await self._accepting
-            channels.connected()
-            address = TCPAddress(channels.far, self._port)
-            self._dialled = await Dialler(reactor, deadlines, (address,), limits.connect).dial()
-            network = self._network
-            assert network is not None
-            await self._secure(network)
-        plain = self._dialled if network is self._accepted else self._accepted
+        limits, deadlines = channels.limits, channels.deadlines
+        with deadlines.within(limits.greeting, "accepting a data connection", self._cancel):
+            accepted = self._accepted = await self._accepting
+        channels.connected()
+        self._record = channels.record(accepted)
+        upgrade = Upgrade(self._record, deadlines, limits, self._cancel, self.end)
+        address = TCPAddress(channels.far, self._port)
+        self._dialled = await upgrade.dial(
+            Dialler(channels.reactor, deadlines, (address,), limits.connect)
+        )
+        network, plain = accepted, self._dialled
+        if not channels.acceptsNetwork:
+            network, plain = plain, network
+        await upgrade.secure(network, self._startTLS(network), limits.greeting)
+        self._record.advance(Stage.RELAYING)
         self.relay = Relay(
             network, plain, (), (), deadlines, limits.close, limits.closeTotal, limits.idle or None
         )
         return await self.relay.start(b"", b"", False, False)
 
-    async def _secure(self, network: Leg) -> None:
+    async def _startTLS(self, network: Leg) -> None:
         """
         TLS with the peer of the control connection; nothing is read before the relay.
         """
@@ -286,12 +284,9 @@ class Channel:
         conversation = Conversation(self._channels.deadlines)
         conversation.transport = network
         network.speaker = conversation
-        network.startTLS(self._channels.creator.beside(control.tls, control.session))
-        session = network.session
-        assert session is not None
-        await conversation.wait(lambda: session.version or None, reading=False)
+        await conversation.startTLS(self._channels.creator.beside(control.tls, control.session))
 
-    def _accept(self, sock: socket.socket, peer: str) -> None:
+    def _accept(self, sock: socket.socket, peer: Address) -> None:
         """
         Somebody connected.
         """
@@ -311,20 +306,6 @@ class Channel:
                 peer=peer,
                 host=self._channels.near,
             )
-
-    @contextmanager
-    def _within(self, seconds: float) -> Iterator[None]:
-        """
-        End this block after C{seconds}, whatever happens meanwhile.
-        """
-        deadline = self._channels.deadlines.after(
-            seconds,
-            lambda: self.end(TimedOut(f"a data connection was not up within {seconds:g} s")),
-        )
-        try:
-            yield
-        finally:
-            deadline.cancel()
 
 
 def _host(address: Any) -> str:

@@ -34,6 +34,7 @@ class Tunnel:
     """
     One mode, where to listen, where to forward, and one policy.
 
+    @ivar name: what the log calls it, where there are several.
     @ivar remoteID: -R; in server mode clients must then show a certificate that it selects.
     @ivar trust: what --trust gave, over the anchors of the pool.
     @ivar alpn: what --alpn gave, over the ids of the dialect.
@@ -58,6 +59,7 @@ class Tunnel:
     minimum: str = "1.2"
     skipResolve: bool = False
     limits: Limits = field(default_factory=Limits)
+    name: str = ""
 
 
 def identityOfRemote(remote: Sequence[Address]) -> Identity | None:

@@ -1,0 +1,71 @@
+"""
+The one line that the log has of each connection, written at its end.
+"""
+
+from __future__ import annotations
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from tlstunnel.errors import quote
+from tlstunnel.interfaces import IObserver
+from tlstunnel.tunnel.record import Record
+
+
+@implementer(IObserver)
+class ConnectionLog:
+    """
+    Logs each connection when it ends.
+    """
+
+    _log = Logger()
+
+    def began(self, record: Record) -> None:
+        """
+        Nothing to say yet.
+        """
+
+    verified = advanced = began
+
+    def ended(self, record: Record) -> None:
+        """
+        All is known now.
+        """
+        error = record.error
+        detail = "closed" if error is None else str(error)
+        identity = str(record.identity) if record.identity is not None else None
+        tls = f"{record.version} {record.suite} {record.group}" if record.version else "no TLS"
+        text = (
+            f"{record.peer} to {record.backend or 'nobody'}: {detail}; "
+            f"identity {identity or 'none'}, {tls}, {record.toNetwork} bytes sent to the network "
+            f"and {record.toPlain} received, {record.seconds:.3f} s"
+        )
+        self._log.info(
+            "{text}",
+            text=f"{record.tunnel}: {text}" if record.tunnel else text,
+            event="connection",
+            tunnel=record.tunnel or None,
+            peer=str(record.peer),
+            backend=str(record.backend) if record.backend is not None else None,
+            identity=identity,
+            sni=_printable(record.serverName) or None,
+            alpn=_printable(record.alpn.decode("latin-1")) or None,
+            dialect=record.dialect,
+            version=record.version or None,
+            suite=record.suite or None,
+            group=record.group or None,
+            to_network=record.toNetwork,
+            to_plain=record.toPlain,
+            seconds=record.seconds,
+            outcome=record.outcome,
+            detail=None if error is None else detail,
+        )
+
+
+def _printable(said: str) -> str:
+    """
+    What a peer said, as it may stand in a log.
+    """
+    if said.isascii() and said.isprintable():
+        return said
+    return quote(said.encode("latin-1"))

@@ -1,0 +1,205 @@
+"""
+What is known of one connection.
+
+A L{Record} is where the log, counters, a status page, and what tells the plaintext side who is at
+the other end, find what they say; there is no other place.  It has only facts: an identity is in
+it once verification has succeeded as a whole, and never that of a peer who was refused.  Whoever
+serves the connection notes here what happens, and the observers are told.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+
+from cryptography import x509
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from tlstunnel.errors import TunnelError
+from tlstunnel.identity.names import Identity
+from tlstunnel.interfaces import ILeg, IObserver
+from tlstunnel.tunnel.description import Address, Mode
+
+#: The outcome of a connection that ended cleanly; others are named in L{tlstunnel.errors}.
+CLEAN = "clean"
+
+
+class Stage(enum.Enum):
+    """
+    How far a connection has come.  In client mode it is connected before it negotiates, in server
+    mode after the handshake.
+    """
+
+    ACCEPTED = "accepted"
+    CONNECTING = "connecting"
+    NEGOTIATING = "negotiating"
+    HANDSHAKING = "handshaking"
+    GREETING = "greeting"
+    RELAYING = "relaying"
+    ENDED = "ended"
+
+
+class Record:
+    """
+    All that is known of one connection.
+
+    @ivar tunnel: the name of its tunnel; empty where that has none.
+    @ivar mode: where the network is.
+    @ivar dialect: the name of its dialect; C{none} for implicit TLS.
+    @ivar peer: who connected to us.
+    @ivar backend: to whom we connected in turn, once we have.
+    @ivar stage: how far it has come.
+    @ivar serverName: the name that the client asked for with SNI, raw; empty where it asked for
+        none.
+    @ivar alpn: the application protocol agreed on; empty for none.
+    @ivar version: such as C{TLSv1.3}; empty until TLS is up, as are C{suite} and C{group}.
+    @ivar identity: who the network peer has proved to be; C{None} where nobody in particular had
+        to be there, or nobody has proved anything.
+    @ivar began: when it was accepted, in seconds of the reactor's clock.
+    @ivar reached: when it came to each stage, by the same clock.
+    @ivar seconds: how long it lasted, once it is over.
+    @ivar error: why it ended, if that was not a clean end.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_counted",
+        "_network",
+        "_observers",
+        "alpn",
+        "backend",
+        "began",
+        "dialect",
+        "error",
+        "group",
+        "identity",
+        "mode",
+        "peer",
+        "reached",
+        "seconds",
+        "serverName",
+        "stage",
+        "suite",
+        "tunnel",
+        "version",
+    )
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        observers: Sequence[IObserver],
+        tunnel: str,
+        mode: Mode,
+        dialect: str,
+        peer: Address,
+    ) -> None:
+        self._clock = clock
+        self._observers = observers
+        self._network: ILeg | None = None
+        self._counted = (0, 0)
+        self.tunnel = tunnel
+        self.mode = mode
+        self.dialect = dialect
+        self.peer = peer
+        self.backend: Address | None = None
+        self.stage = Stage.ACCEPTED
+        self.serverName = ""
+        self.alpn = b""
+        self.version = self.suite = self.group = ""
+        self.identity: Identity | None = None
+        self.began = clock.seconds()
+        self.reached = {Stage.ACCEPTED: self.began}
+        self.seconds = 0.0
+        self.error: TunnelError | None = None
+        self._tell("began")
+
+    # What is known
+
+    @property
+    def isVerified(self) -> bool:
+        """
+        Whether TLS is up, with a peer that is who it has to be.
+        """
+        return bool(self.version)
+
+    @property
+    def outcome(self) -> str:
+        """
+        How it ended: the name of its error, or C{clean}; empty while it goes on.
+        """
+        if self.stage is not Stage.ENDED:
+            return ""
+        return CLEAN if self.error is None else self.error.reason
+
+    @property
+    def toNetwork(self) -> int:
+        """
+        Bytes that were sent to the network inside TLS.
+        """
+        return self._bytes[0]
+
+    @property
+    def toPlain(self) -> int:
+        """
+        Bytes that came from the network inside TLS.
+        """
+        return self._bytes[1]
+
+    @property
+    def _bytes(self) -> tuple[int, int]:
+        network = self._network
+        return self._counted if network is None else (network.sent, network.received)
+
+    @property
+    def certificate(self) -> x509.Certificate | None:
+        """
+        The certificate that the network peer has been verified by, while the connection lasts.
+        """
+        network = self._network
+        return None if network is None or self.identity is None else network.peerCertificate
+
+    # What happens
+
+    def advance(self, stage: Stage) -> None:
+        """
+        It has come to C{stage}.
+        """
+        self.stage = stage
+        self.reached[stage] = self._clock.seconds()
+        self._tell("advanced")
+
+    def verify(self, network: ILeg) -> None:
+        """
+        TLS is up on the leg C{network}, and its peer is who it has to be.
+        """
+        session = network.session
+        assert session is not None
+        self._network = network
+        self.version, self.suite, self.group = session.version, session.suite, session.group
+        self.alpn, self.serverName = session.alpn, session.serverName
+        self.identity = session.identity
+        self._tell("verified")
+
+    def end(self, error: TunnelError | None) -> None:
+        """
+        It is over.
+
+        @param error: why, if that was not a clean end.
+        """
+        self._counted, self._network = self._bytes, None
+        self.error = error
+        now = self._clock.seconds()
+        self.seconds = now - self.began
+        self.stage = Stage.ENDED
+        self.reached[Stage.ENDED] = now
+        self._tell("ended")
+
+    def _tell(self, what: str) -> None:
+        for observer in self._observers:
+            try:
+                getattr(observer, what)(self)
+            except Exception:  # noqa: BLE001 - who looks on must not harm the connection
+                self._log.failure("the observer {observer!r} failed", observer=observer)

@@ -1,0 +1,100 @@
+"""
+What leads one leg to TLS with a verified peer: dial, negotiate, switch, each within its limit.
+
+There need be no other leg.  Whoever serves a connection, opens a data connection, or only wants to
+see how a server does it, takes these steps in the order that its side of the protocol has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from tlstunnel.errors import TunnelError
+from tlstunnel.interfaces import IDialler, ILeg
+from tlstunnel.net.deadlines import Deadlines, TimeLimit
+from tlstunnel.protocols.base import ClientRole, Role
+from tlstunnel.protocols.conversation import Conversation
+from tlstunnel.tunnel.limits import Limits
+from tlstunnel.tunnel.record import Record, Stage
+
+
+class Upgrade:
+    """
+    The steps of one connection.
+
+    Every step raises a L{TunnelError} where it fails, and L{TimedOut} where it takes too long.
+
+    @ivar record: where it is noted how far the connection has come.
+    """
+
+    __slots__ = ("_cancel", "_deadlines", "_end", "_limits", "record")
+
+    def __init__(
+        self,
+        record: Record,
+        deadlines: Deadlines,
+        limits: Limits,
+        cancel: Callable[[], object],
+        end: Callable[[TunnelError], None],
+    ) -> None:
+        """
+        @param cancel: cancels what the steps are awaited in.
+        @param end: called when a leg is lost while nobody reads from it.
+        """
+        self.record = record
+        self._deadlines = deadlines
+        self._limits = limits
+        self._cancel = cancel
+        self._end = end
+
+    def within(self, seconds: float, what: str) -> TimeLimit:
+        """
+        A block that has to end in time.
+        """
+        return self._deadlines.within(seconds, what, self._cancel)
+
+    def attach(self, conversation: Conversation, leg: ILeg) -> None:
+        """
+        Let C{conversation} speak on C{leg}.
+        """
+        conversation.whenLost = self._end
+        leg.speaker = conversation
+        conversation.makeConnection(leg)
+
+    async def dial(self, dialler: IDialler) -> ILeg:
+        """
+        Connect.
+        """
+        self.record.advance(Stage.CONNECTING)
+        with self.within(self._limits.connectTotal, "connecting"):
+            leg = await dialler.dial()
+        self.record.backend = leg.peer
+        return leg
+
+    async def negotiate(self, role: Role) -> None:
+        """
+        Say and hear what leads up to TLS, if anything does.
+        """
+        if not role.talks:
+            return
+        self.record.advance(Stage.NEGOTIATING)
+        if isinstance(role, ClientRole):
+            with self.within(self._limits.greeting, "the greeting"):
+                await role.readGreeting()
+        with self.within(role.total or self._limits.negotiation, "the negotiation"):
+            await role.negotiate()
+
+    async def secure(
+        self, leg: ILeg, handshake: Coroutine[Any, Any, None], seconds: float | None = None
+    ) -> None:
+        """
+        Await the C{handshake} that makes C{leg} speak TLS: the switch of a role, or the
+        C{startTLS} of a conversation in which nothing was said.
+
+        @param seconds: what it may take, if that is not the tunnel's limit for handshakes.
+        """
+        self.record.advance(Stage.HANDSHAKING)
+        with self.within(seconds or self._limits.handshake, "the TLS handshake"):
+            await handshake
+        self.record.verify(leg)
