@@ -1,6 +1,6 @@
 # make demo    see it work: two tunnels and a web server on this machine (ARGS=--once: and stop)
 # make test    everything that is tested, real servers included where they can be installed
-# make lint, make docs, make interop, make bench (QUICK=1), make clean
+# make lint, make docs, make interop, make bench (QUICK=1, AGAINST=COMMIT), make clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -35,7 +35,7 @@ docs: $(VENV)/.docs
 	@echo "open docs/_build/html/index.html"
 
 bench: $(VENV)/.plain
-	@$(RUN) -m benchmarks $(if $(QUICK),--quick) $(ARGS)
+	@$(RUN) -m benchmarks $(if $(QUICK),--quick) $(if $(AGAINST),--against '$(AGAINST)') $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info docs/_build _trial_temp* _interop .mypy_cache .ruff_cache .hypothesis

@@ -1,5 +1,6 @@
 """
     python -m benchmarks [--quick] [--only NAME,...] [--rounds N] [--output DIR]
+    python -m benchmarks --against COMMIT [--quick] [--only NAME,...] [--rounds N]
 
 QUICK=1 in the environment is the same as C{--quick}.
 """
@@ -19,26 +20,34 @@ _HERE = Path(__file__).parent
 def main() -> int:
     """@return: an exit status; 1 if there was nothing to measure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("--quick", action="store_true", help="within 3 minutes instead of 15")
+    parser.add_argument("--quick", action="store_true", help="within 3 minutes instead of 12 to 15")
+    parser.add_argument("--against", metavar="COMMIT", help="the checkout beside this commit")
     parser.add_argument("--only", metavar="NAMES", help="these contenders, with commas between")
     parser.add_argument("--rounds", type=int, help="turns of every contender")
-    parser.add_argument("--output", type=Path, default=_HERE / "results", metavar="DIR")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="instead of benchmarks/results")
     options = parser.parse_args()
+    if options.against and options.output:
+        parser.error("--against only prints its table")
     # OpenSSL reads this once, when it is loaded: the load's own TLS must find it.
     conf = str(_HERE / "openssl.cnf")
     if os.environ.get("OPENSSL_CONF") != conf:
         environment = {**os.environ, "OPENSSL_CONF": conf}
         return subprocess.call([sys.executable, "-m", "benchmarks", *sys.argv[1:]], env=environment)
 
-    from benchmarks import bench, measures
+    from benchmarks import against, bench, measures
 
     quick = options.quick or os.environ.get("QUICK", "") not in ("", "0")
+    only = options.only.split(",") if options.only else None
+    if options.against:
+        others = ([] if quick else ["stunnel"]) if only is None else only
+        seconds = against.QUICK if quick else against.FULL
+        return against.main(options.against, seconds, options.rounds, others)
     scale = measures.QUICK if quick else measures.FULL
     if options.rounds:
         scale = replace(scale, rounds=options.rounds)
     if os.geteuid() == 0:
         subprocess.run([str(_HERE / "install")], check=True, stdout=subprocess.DEVNULL)
-    return bench.main(scale, options.only.split(",") if options.only else None, options.output)
+    return bench.main(scale, only, options.output or _HERE / "results")
 
 
 if __name__ == "__main__":

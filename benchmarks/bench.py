@@ -16,19 +16,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import machine, measures, plot, report
-from benchmarks.contenders import CONTENDERS, Contender, Mode
+from benchmarks.contenders import CONTENDERS, MODES, Contender, Mode
 from benchmarks.credentials import Credentials, create
 from benchmarks.figures import Results
-from benchmarks.load import Broken
 from benchmarks.measures import Figures, Scale
-from benchmarks.running import Cores, Running, started
+from benchmarks.running import Cores, Failed, Running, started
 
 Measure = Callable[[Running], Iterable[Figures]]
 
-_MODES: tuple[Mode, ...] = ("server", "client")
 
-
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Show progress; what is to be kept goes to standard output."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -47,7 +45,7 @@ class Bench:
         self.begun = time.monotonic()
 
     def _pairs(self) -> Iterator[tuple[Contender, Mode]]:
-        for mode in _MODES:
+        for mode in MODES:
             for contender in self.contenders:
                 if mode in contender.modes:
                     yield contender, mode
@@ -61,13 +59,13 @@ class Bench:
         if time.monotonic() - self.begun > self.scale.budget:
             self.results.notes.append(f"{what}: no time left")
             return
-        _say(f"[{time.monotonic() - self.begun:4.0f} s] {what}")
+        say(f"[{time.monotonic() - self.begun:4.0f} s] {what}")
         try:
             with started(contender, mode, self.credentials, self.cores, smtp) as running:
                 for figures in measure(running):
                     self.results.add(mode, contender.name, figures)
         except Exception as problem:  # noqa: BLE001 - what was measured before must not be lost
-            _say(str(problem) if isinstance(problem, Broken) else traceback.format_exc())
+            say(str(problem) if isinstance(problem, Failed) else traceback.format_exc())
             self.failures[contender.name, mode, smtp] += 1
             first, _, _ = str(problem).partition("\n")
             self.results.notes.append(f"{what}: {first or repr(problem)}")
@@ -98,12 +96,13 @@ class Bench:
                 )
 
 
-def _present(contenders: list[Contender]) -> dict[str, str]:
+def present(contenders: list[Contender]) -> dict[str, str]:
+    """@return: the versions of those that are installed, by name."""
     versions = {}
     for contender in contenders:
         version = contender.installedVersion()
         if version is None:
-            _say(f"{contender.name}: not installed")
+            say(f"{contender.name}: not installed")
         else:
             versions[contender.name] = version
     return versions
@@ -121,7 +120,7 @@ def main(scale: Scale, only: list[str] | None, output: Path) -> int:
         for contender in CONTENDERS
         if (contender.name in only if only else scale.everybody or contender.quick)
     ]
-    versions = _present(wanted)
+    versions = present(wanted)
     contenders = [contender for contender in wanted if contender.name in versions]
     if not contenders:
         return 1

@@ -20,6 +20,10 @@ from typing import Literal
 from benchmarks.credentials import HOST, Credentials
 
 Mode = Literal["server", "client"]
+MODES: tuple[Mode, ...] = ("server", "client")
+
+#: The tree that these benchmarks belong to.
+CHECKOUT = Path(__file__).resolve().parents[1]
 
 #: For those that want to know beforehand; two descriptors for each connection.
 _OPEN_CONNECTIONS = resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2 - 100
@@ -62,7 +66,7 @@ class Contender:
     name: str
     command: Callable[[Setup], list[str]]
     version: tuple[str, ...]
-    modes: tuple[Mode, ...] = ("server", "client")
+    modes: tuple[Mode, ...] = MODES
     tls: bool = True
     smtp: bool = False
     idleLimit: int = 10_000
@@ -85,12 +89,26 @@ class Contender:
         return found.group() if found and not done.returncode else None
 
 
-def _tlstunnel(setup: Setup) -> list[str]:
-    addresses = ["-l", f"127.0.0.1:{setup.listen}", "-r", f"127.0.0.1:{setup.backend}"]
-    identity = ["-s", "-L", HOST] if setup.mode == "server" else ["-c", "-R", HOST]
-    starttls = ["--starttls", "smtp"] if setup.smtp else []
-    pool = ["--pool", str(setup.credentials.pool)]
-    return [sys.executable, "-m", "tlstunnel", *identity, *addresses, *pool, *starttls]
+def python(tree: Path) -> tuple[str, ...]:
+    """
+    @return: a command line that starts this interpreter with the code in C{tree}, whatever is
+        installed in it and whatever directory it is started in.
+    """
+    return ("env", f"PYTHONPATH={tree}", sys.executable, "-P")
+
+
+def tunnelIn(tree: Path, name: str) -> Contender:
+    """@return: tlstunnel as it is in C{tree}, under C{name}; only its command line is relied on."""
+    program = (*python(tree), "-m", "tlstunnel")
+
+    def command(setup: Setup) -> list[str]:
+        addresses = ["-l", f"127.0.0.1:{setup.listen}", "-r", f"127.0.0.1:{setup.backend}"]
+        identity = ["-s", "-L", HOST] if setup.mode == "server" else ["-c", "-R", HOST]
+        starttls = ["--starttls", "smtp"] if setup.smtp else []
+        pool = ["--pool", str(setup.credentials.pool)]
+        return [*program, *identity, *addresses, *pool, *starttls]
+
+    return Contender(name, command, (*program, "--version"), smtp=True)
 
 
 def _portforward(setup: Setup) -> list[str]:
@@ -215,7 +233,7 @@ _TWISTED = (sys.executable, "-c", "import twisted; print(twisted.__version__)")
 
 #: In the order in which they take their turns.
 CONTENDERS: tuple[Contender, ...] = (
-    Contender("tlstunnel", _tlstunnel, (sys.executable, "-m", "tlstunnel", "--version"), smtp=True),
+    tunnelIn(CHECKOUT, "tlstunnel"),
     Contender("stunnel", _stunnel, ("stunnel", "-version"), smtp=True),
     Contender("nginx", _nginx, ("nginx", "-v")),
     Contender("hitch", _hitch, ("hitch", "--version")),

@@ -7,7 +7,11 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
-from benchmarks.contenders import Mode
+from benchmarks.contenders import MODES, Mode
+
+#: The contender that is the checkout, and the one that is an earlier commit of it.
+NOW = "tlstunnel"
+BEFORE = "before"
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,14 @@ class Value:
         return statistics.median(self.samples)
 
     @property
+    def middle(self) -> tuple[float, float]:
+        """The first and the third quartile: half of the samples lie between."""
+        if len(self.samples) == 1:
+            return self.samples[0], self.samples[0]
+        first, _, third = statistics.quantiles(self.samples, n=4, method="inclusive")
+        return first, third
+
+    @property
     def spread(self) -> float:
         """Half the way from the least to the greatest sample, as a part of the median."""
         if not self.median:
@@ -91,6 +103,17 @@ class Results:
         """@return: C{None} where it was not measured."""
         samples = self._samples.get((mode, contender), {}).get(name)
         return Value(tuple(samples)) if samples else None
+
+    def ratio(self, mode: Mode, name: str, of: str, to: str) -> Value | None:
+        """
+        Compare contenders that were measured in the same rounds.
+
+        @return: the ratios of C{of} to C{to}, one for each round; C{None} where there are none.
+        """
+        ours, theirs = self.value(mode, of, name), self.value(mode, to, name)
+        if ours is None or theirs is None:
+            return None
+        return Value(tuple(a / b for a, b in zip(ours.samples, theirs.samples, strict=True)))
 
     def names(self, mode: Mode) -> list[str]:
         """@return: the figures measured in this mode, ordered as L{FIGURES}, then by number."""
@@ -144,22 +167,18 @@ class Demand:
         return self.ratio <= self.most
 
 
-_US = "tlstunnel"
-
-
 def demands(results: Results) -> list[Demand]:
     """@return: what was demanded of tlstunnel and could be judged in this run."""
     found: list[Demand] = []
 
     def against(mode: Mode, name: str, limits: dict[str, float]) -> None:
-        ours = results.value(mode, _US, name)
+        ours = results.value(mode, NOW, name)
         for contender, most in limits.items():
             theirs = results.value(mode, contender, name)
             if ours and theirs and theirs.median:
                 found.append(Demand(mode, name, contender, most, ours.median / theirs.median))
 
-    modes: tuple[Mode, ...] = ("server", "client")
-    for mode in modes:
+    for mode in MODES:
         against(mode, "decrypt", {"nginx": 0.90, "stunnel": 0.80})
         against(mode, "encrypt", {"nginx": 0.90, "stunnel": 0.80})
         against(mode, "connection", {"stunnel": 0.80, "nginx": 1.4})
@@ -168,12 +187,12 @@ def demands(results: Results) -> list[Demand]:
         against(mode, "carried", {"stunnel": 1.0, "hitch": 1.0})
         for name in results.names(mode):
             stem, _, count = name.partition("@")
-            ours = results.value(mode, _US, name)
+            ours = results.value(mode, NOW, name)
             if not count or not ours:
                 continue
             if stem == "idle":
                 found.append(Demand(mode, name, "24 KiB", 1.0, ours.median / 24))
                 against(mode, name, {"nginx": 1.0, "hitch": 1.0, "stunnel": 1.0})
-            elif int(count) > 10 and (few := results.value(mode, _US, f"{stem}@10")):
+            elif int(count) > 10 and (few := results.value(mode, NOW, f"{stem}@10")):
                 found.append(Demand(mode, name, "10 idle", 1.15, ours.median / few.median))
     return found

@@ -86,7 +86,7 @@ QUICK = Scale(
     everybody=False,
 )
 
-_CONCURRENT = 32
+CONCURRENT = 32
 #: stunnel's SMTP server waits 200 ms for clients that do TLS at once: many must wait together.
 _CONCURRENT_SMTP = 64
 _FIRST_CARRIERS = 4
@@ -94,7 +94,7 @@ _PACED_CONNECTIONS = 100
 _PACED_RATE = 1000.0
 
 
-def connections(running: Running, count: int, concurrent: int = _CONCURRENT) -> float:
+def connections(running: Running, count: int, concurrent: int = CONCURRENT) -> float:
     """@return: CPU microseconds per connection."""
     count = count // 4 if running.contender.forks else count
     before = running.processorTime()
@@ -104,20 +104,20 @@ def connections(running: Running, count: int, concurrent: int = _CONCURRENT) -> 
 
 def starttls(running: Running, count: int) -> Iterator[Figures]:
     """Connections with an SMTP negotiation before the handshake."""
-    running.client.churn(_CONCURRENT, _CONCURRENT)
+    running.client.churn(CONCURRENT, CONCURRENT)
     yield {"starttls": connections(running, count, _CONCURRENT_SMTP)}
 
 
-def bulk(running: Running, size: int) -> Figures:
+def bulk(running: Running, size: int, quiet: float = 0.1) -> Figures:
     """CPU seconds per GB and GB per second, by what the tunnel does with the bytes."""
     decrypt, encrypt = ("up", "down") if running.mode == "server" else ("down", "up")
     figures: Figures = {}
     for name, direction in (("decrypt", decrypt), ("encrypt", encrypt)):
         transfer = running.client.bulk()
         with transfer.connection:
-            before = running.processorTime()
+            before = running.processorTime(quiet)
             seconds = getattr(transfer, direction)(size)
-            spent = running.processorTime() - before
+            spent = running.processorTime(quiet) - before
         figures[name] = spent / size * GB
         figures[f"{name}Rate"] = size / seconds / GB
     return figures
@@ -138,7 +138,7 @@ def latency(running: Running, scale: Scale) -> Figures:
 
 def turn(running: Running, scale: Scale) -> Iterator[Figures]:
     """One contender's turn in a round."""
-    running.client.churn(_CONCURRENT, _CONCURRENT)
+    running.client.churn(CONCURRENT, CONCURRENT)
     yield {"connection": connections(running, scale.connections)}
     yield latency(running, scale)
     yield bulk(running, scale.bulk)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from html import escape
 
-from benchmarks.contenders import Mode
+from benchmarks.contenders import MODES, Mode
 from benchmarks.figures import Results, describing, title
 from benchmarks.report import Run
 
@@ -30,8 +30,7 @@ _STYLE = (
 
 def _panels(results: Results) -> list[tuple[Mode, str]]:
     panels: list[tuple[Mode, str]] = []
-    modes: tuple[Mode, ...] = ("server", "client")
-    for mode in modes:
+    for mode in MODES:
         for name in results.names(mode):
             stem, at, _ = name.partition("@")
             if name.endswith("Rate") or name.startswith("p99") or (at and stem != "idle"):

@@ -7,11 +7,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from benchmarks.contenders import Mode
-from benchmarks.figures import Demand, Results, demands, describing, title
+from benchmarks.contenders import MODES, Mode
+from benchmarks.figures import BEFORE, NOW, Demand, Results, demands, describing, title
 
 _RATIOS_TO = ("stunnel", "nginx")
-_MODES: tuple[Mode, ...] = ("server", "client")
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def markdown(run: Run) -> str:
         "Cells are medians, ± half the range of the samples. `plain` is a relay without TLS.",
         "",
     ]
-    for mode in _MODES:
+    for mode in MODES:
         if run.results.contenders(mode):
             lines += [f"## {mode.capitalize()} mode", ""]
             lines += _figures(run.results, mode) + _ratios(run.results, mode)
@@ -114,6 +113,47 @@ def markdown(run: Run) -> str:
         lines += ["## What must be reached", "", *_demands(found)]
     if run.results.notes:
         lines += ["## Not measured", "", *(f"- {note}" for note in run.results.notes), ""]
+    return "\n".join(lines)
+
+
+def _compared(results: Results, mode: Mode, peers: list[str]) -> list[list[str]]:
+    rows = []
+    for name in results.names(mode):
+        figure = describing(name)
+        before, now = results.value(mode, BEFORE, name), results.value(mode, NOW, name)
+        ratio = results.ratio(mode, name, NOW, BEFORE)
+        if before is None or now is None or ratio is None:
+            continue
+        cells = [f"{title(name)}, {figure.unit}", mode]
+        cells += [figure.show(before.median), figure.show(now.median), f"{ratio.median:.3f}"]
+        cells.append("{:.3f} to {:.3f}".format(*ratio.middle))
+        for peer in peers:
+            theirs = results.ratio(mode, name, NOW, peer)
+            cells.append(f"{theirs.median:.2f}" if theirs else "")
+        rows.append(cells)
+    return rows
+
+
+def comparison(run: Run, revision: str, commit: str) -> str:
+    """@return: the table of the checkout against C{revision}, which is C{commit}."""
+    peers = [name for name in run.versions if name not in (BEFORE, NOW)]
+    header = ["figure", "mode", "before", "now", "ratio", "spread of ratio over rounds"]
+    header += [f"now to {peer} {run.versions[peer]}" for peer in peers]
+    rows = [row for mode in MODES for row in _compared(run.results, mode, peers)]
+    lines = [
+        f"# tlstunnel against {revision}",
+        "",
+        f"Measured on {run.when} in {run.seconds:.0f} s and {run.scale['rounds']} rounds: "
+        + ", ".join(f"{name} {value}" for name, value in run.machine.items())
+        + ".",
+        "",
+        f"`before` is commit {commit}, `now` the checkout as it is.",
+        "Each round gives a ratio; the median is shown, and between what limits half of them lie.",
+        "",
+        *_table(header, rows),
+    ]
+    if run.results.notes:
+        lines += ["Not measured:", "", *(f"- {note}" for note in run.results.notes), ""]
     return "\n".join(lines)
 
 

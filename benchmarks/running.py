@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from benchmarks import accounting
 from benchmarks.contenders import Contender, Mode, Setup
@@ -39,22 +40,38 @@ class Cores:
         return cls(cores[-1], cores[0])
 
 
+class Failed(Exception):
+    """A contender did not come up, or did something else than we measure; with what it said."""
+
+
 @dataclass(frozen=True)
 class Running:
     """
     @ivar pid: the tunnel's first process.
     @ivar client: the load on it.
+    @ivar output: what it has printed.
     """
 
     contender: Contender
     mode: Mode
     pid: int
     client: Client
+    output: IO[bytes]
 
-    def processorTime(self) -> float:
-        """Seconds used so far, after the last connections have been put away."""
-        time.sleep(0.1)
+    def processorTime(self, quiet: float = 0.1) -> float:
+        """
+        Seconds used so far.
+
+        @param quiet: seconds in which the last connections are put away before.
+        """
+        time.sleep(quiet)
         return accounting.processorTime(self.pid)
+
+    def failure(self, problem: Exception) -> Failed:
+        """@return: C{problem} as a failure of this contender."""
+        self.output.seek(0)
+        printed = self.output.read()[-2000:].decode(errors="replace")
+        return Failed(f"{self.contender.name}, {self.mode} mode: {problem}\n{printed}")
 
     def anonymousMemory(self) -> int:
         """Bytes in use once it is quiet."""
@@ -117,7 +134,7 @@ def started(
 ) -> Iterator[Running]:
     """
     @return: a tunnel that has forwarded a connection, on its own core.
-    @raise Broken: it did not come up, or does something else than we measure; with what it said.
+    @raise Failed: it did not come up, or broke in what was done with it.
     """
     context = None
     if contender.tls and mode == "server":
@@ -128,29 +145,27 @@ def started(
     with (
         _backend(backendTLS, smtp) as backend,
         tempfile.TemporaryDirectory() as scratch,
-        tempfile.TemporaryFile() as said,
+        tempfile.TemporaryFile() as output,
     ):
         port = _freePort()
         setup = Setup(mode, port, backend, credentials, Path(scratch), smtp)
         process = subprocess.Popen(
             ["taskset", "-c", str(cores.tunnel), *contender.command(setup)],
             stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
             env=environment,
         )
+        running = Running(contender, mode, process.pid, Client(port, context, smtp), output)
         try:
             _awaitPort(process, port)
-            client = Client(port, context, smtp)
-            client.check()
+            running.client.check()
             # Some pin their workers themselves.
             for member in accounting.tree(process.pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.sched_setaffinity(member, {cores.tunnel})
-            yield Running(contender, mode, process.pid, client)
+            yield running
         except (Broken, OSError, EOFError) as problem:
-            said.seek(0)
-            output = said.read()[-2000:].decode(errors="replace")
-            raise Broken(f"{contender.name}, {mode} mode: {problem}\n{output}") from problem
+            raise running.failure(problem) from problem
         finally:
             _stop(process)

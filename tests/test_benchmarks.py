@@ -4,19 +4,26 @@ Tests for L{benchmarks}: that it counts right what it measures.  Nothing here is
 
 from __future__ import annotations
 
+import io
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from xml.etree import ElementTree
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks import accounting, plot, report, wire
+from benchmarks import accounting, plot, report, revision, wire
+from benchmarks.against import alternate
+from benchmarks.contenders import CHECKOUT, tunnelIn
 from benchmarks.figures import Results, Value, demands
+from benchmarks.load import Broken, Client
 from benchmarks.measures import FULL, QUICK
+from benchmarks.running import Failed, Running
 
 
 def _results() -> Results:
@@ -149,6 +156,134 @@ class FiguresTests(SynchronousTestCase):
             },
         )
 
+    def test_ratiosAreThoseOfTheRounds(self) -> None:
+        """A machine that was slow in one round was slow for both: the ratio knows nothing of it."""
+        results = Results()
+        for slowness in (1.0, 3.0, 2.0):
+            results.add("client", "before", {"p50": 100.0 * slowness})
+            results.add("client", "tlstunnel", {"p50": 110.0 * slowness})
+        ratio = results.ratio("client", "p50", "tlstunnel", "before")
+        assert ratio is not None
+        self.assertEqual([round(sample, 6) for sample in ratio.samples], [1.1, 1.1, 1.1])
+        self.assertIs(results.ratio("client", "p50", "tlstunnel", "nginx"), None)
+
+    def test_halfOfTheSamplesAreInTheMiddle(self) -> None:
+        """The quartiles are not moved by what is far away; one sample is its own middle."""
+        self.assertEqual(Value((1.0, 2.0, 3.0, 4.0, 1000.0)).middle, (2.0, 4.0))
+        self.assertEqual(Value((7.0,)).middle, (7.0, 7.0))
+
+
+class RevisionTests(SynchronousTestCase):
+    """A commit is run with its own code, or not at all."""
+
+    if shutil.which("git") is None:
+        skip = "git is not installed"
+
+    def setUp(self) -> None:
+        """A repository in which tlstunnel has version 7.1, then 7.2, and in the end is missing."""
+        self.repository = Path(self.mktemp()).resolve()
+        package = self.repository / "tlstunnel"
+        package.mkdir(parents=True)
+        (package / "__init__.py").touch()
+        self._git("init", "--quiet")
+        for version in ("7.1", "7.2"):
+            (package / "__main__.py").write_text(f"print('version {version}')\n")
+            self._commit()
+        shutil.rmtree(package)
+        self._commit()
+
+    def _git(self, *words: str) -> None:
+        identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+        command = ["git", "-C", str(self.repository), *identity, *words]
+        subprocess.run(command, check=True, capture_output=True)
+
+    def _commit(self) -> None:
+        self._git("add", "--all")
+        self._git("commit", "--quiet", "--message=x")
+
+    def _tree(self, name: str) -> Path:
+        commit = revision.resolve(self.repository, name)
+        return revision.extract(self.repository, commit, Path(self.mktemp()).resolve())
+
+    def _environment(self, name: str, value: str) -> None:
+        """Set a variable for the rest of the test."""
+        before = os.environ.get(name)
+
+        def restore() -> None:
+            del os.environ[name]
+            if before is not None:
+                os.environ[name] = before
+
+        self.addCleanup(restore)
+        os.environ[name] = value
+
+    def test_theCodeOfTheCommitRuns(self) -> None:
+        """Neither what is installed runs, nor what is in the directory we are started in."""
+        self.addCleanup(os.chdir, Path.cwd())
+        tree = self._tree("HEAD~2")
+        os.chdir(CHECKOUT)
+        self.assertEqual(tunnelIn(tree, "before").installedVersion(), "7.1")
+
+    def test_theCheckoutRuns(self) -> None:
+        """What is compared with the commit is the tree of these tests, wherever we are started."""
+        self.assertTrue(revision.importedFrom(CHECKOUT))
+
+    def test_aCommitWithoutTheCodeIsRefused(self) -> None:
+        """There the code that is installed would be imported, and measured instead."""
+        self.assertRaises(revision.Unusable, self._tree, "HEAD")
+
+    def test_whatIsNoCommitIsNamed(self) -> None:
+        """An unknown name, an option of git and the name of a directory are errors of one line."""
+        for name in ("nothing", "--all", "HEAD~1:tlstunnel"):
+            problem = self.assertRaises(revision.Unusable, revision.resolve, self.repository, name)
+            self.assertIn(f"there is no commit {name!r}", str(problem))
+
+    def test_withoutARepositoryGitExplains(self) -> None:
+        """A release that was unpacked has no earlier commits."""
+        self._environment("GIT_CEILING_DIRECTORIES", str(self.repository.parent))
+        shutil.rmtree(self.repository / ".git")
+        problem = self.assertRaises(revision.Unusable, revision.resolve, self.repository, "HEAD")
+        self.assertIn("not a git repository", str(problem))
+        self.assertNotIn("\n", str(problem))
+
+    def test_withoutGitItIsAskedFor(self) -> None:
+        """The error says what is missing."""
+        self._environment("PATH", str(self.repository))
+        problem = self.assertRaises(revision.Unusable, revision.resolve, self.repository, "HEAD")
+        self.assertIn("git is not installed", str(problem))
+
+
+class AlternationTests(SynchronousTestCase):
+    """Tunnels take their turns one after the other."""
+
+    def setUp(self) -> None:
+        """Two contestants, of which the second has printed something."""
+        self.contestants = [
+            Running(tunnelIn(CHECKOUT, name), "server", os.getpid(), Client(1, None), output)
+            for name, output in (("before", io.BytesIO()), ("tlstunnel", io.BytesIO(b"ouch")))
+        ]
+
+    def test_turnsAlternate(self) -> None:
+        """No contestant has two turns while another one has none; each keeps its own results."""
+        order: list[str] = []
+
+        def turn(running: Running) -> int:
+            order.append(running.contender.name)
+            return len(order)
+
+        self.assertEqual(alternate(self.contestants, 3, turn), [[1, 3, 5], [2, 4, 6]])
+        self.assertEqual(order, ["before", "tlstunnel"] * 3)
+
+    def test_whoBrokeIsNamed(self) -> None:
+        """With what it printed, though others run beside it."""
+
+        def turn(running: Running) -> None:
+            if running.contender.name == "tlstunnel":
+                raise Broken("no answer")
+
+        problem = self.assertRaises(Failed, alternate, self.contestants, 1, turn)
+        self.assertEqual(str(problem), "tlstunnel, server mode: no answer\nouch")
+
 
 class ReportTests(SynchronousTestCase):
     """What is shown."""
@@ -158,6 +293,22 @@ class ReportTests(SynchronousTestCase):
         page = report.markdown(_run())
         for part in ("A <fast> one", "tlstunnel 1.0", "| 0.70 ±0% |", "**no**"):
             self.assertIn(part, page)
+
+    def test_aComparisonShowsBothAndTheirRatio(self) -> None:
+        """A row for each figure of each mode; further contenders are only compared with."""
+        results = _results()
+        for factor in (2.0, 1.0, 4.0):
+            results.add("server", "before", {"decrypt": 0.7 * factor})
+        versions = {"before": "1.0", "tlstunnel": "1.1", "stunnel": "5.68"}
+        run = report.Run(results, {"cores": "2"}, versions, "2026-01-01", 1.0, {"rounds": 3})
+        page = report.comparison(run, "HEAD~1", "c0ffee")
+        self.assertIn("c0ffee", page)
+        self.assertIn("| spread of ratio over rounds | now to stunnel 5.68 |", page)
+        rows = [line for line in page.splitlines() if line.startswith("| CPU")]
+        self.assertEqual(
+            rows,
+            ["| CPU, TLS to plain, s/GB | server | 1.40 | 0.70 | 0.500 | 0.375 to 0.750 | 0.70 |"],
+        )
 
     def test_theDrawingIsXMLWithAPanelForEachFigure(self) -> None:
         """Names from the machine are escaped."""

@@ -1,0 +1,219 @@
+"""
+The checkout beside an earlier commit of itself: a refactoring is judged by the ratios of one run.
+
+Both are started together on the same core, and one waits while the other has its turn.  Turns are
+a few hundredths of a second and alternate, so that what else happens on the machine meets both;
+a new round starts both again, the other one first.
+"""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import os
+import statistics
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from benchmarks import machine, measures, report, revision
+from benchmarks.bench import present, say
+from benchmarks.contenders import CHECKOUT, CONTENDERS, MODES, Contender, Mode, tunnelIn
+from benchmarks.credentials import Credentials, create
+from benchmarks.figures import BEFORE, NOW, Results
+from benchmarks.load import Broken, latencies
+from benchmarks.measures import CONCURRENT, Figures, KiB, MiB
+from benchmarks.running import Cores, Failed, Running, started
+
+T = TypeVar("T")
+
+#: Seconds for the whole run; a round begins if one as long as the last fits into them.
+QUICK = 175.0
+FULL = 690.0
+
+_CONNECTION_TURNS = 16
+_BULK_TURNS = 32
+_BULK = 8 * MiB
+_LATENCY_TURNS = 16
+_ROUND_TRIPS = 250
+#: Memory does not depend on what else the machine does: it is weighed only in the first rounds.
+_WEIGHED_ROUNDS = 2
+_FEW_IDLE = 10
+_MANY_IDLE = 1_000
+
+
+def alternate(
+    contestants: list[Running], turns: int, work: Callable[[Running], T]
+) -> list[list[T]]:
+    """
+    Let every contestant do C{work}, one after the other, C{turns} times.
+
+    @return: what the work gave, for each contestant.
+    @raise Failed: with the name of the one that broke.
+    """
+    results: list[list[T]] = [[] for _ in contestants]
+    for _ in range(turns):
+        for contestant, into in zip(contestants, results, strict=True):
+            try:
+                into.append(work(contestant))
+            except (Broken, OSError, EOFError) as problem:
+                raise contestant.failure(problem) from problem
+    return results
+
+
+def _connections(contestants: list[Running]) -> list[float]:
+    """CPU microseconds per connection."""
+
+    def turn(contestant: Running) -> None:
+        contestant.client.churn(CONCURRENT, CONCURRENT)
+
+    before = [contestant.processorTime() for contestant in contestants]
+    alternate(contestants, _CONNECTION_TURNS, turn)
+    after = [contestant.processorTime() for contestant in contestants]
+    count = _CONNECTION_TURNS * CONCURRENT
+    return [(end - start) / count * 1e6 for start, end in zip(before, after, strict=True)]
+
+
+def _growth(contestant: Running) -> float:
+    """KiB per idle connection."""
+    with ExitStack() as opened:
+        for connection in contestant.client.idle(_FEW_IDLE):
+            opened.enter_context(connection)
+        before = contestant.anonymousMemory()
+        for connection in contestant.client.idle(_MANY_IDLE - _FEW_IDLE):
+            opened.enter_context(connection)
+        return (contestant.anonymousMemory() - before) / (_MANY_IDLE - _FEW_IDLE) / KiB
+
+
+def _implicit(contestants: list[Running]) -> list[Figures]:
+    """What is measured where TLS begins at once."""
+    figures: list[Figures] = [{"connection": cost} for cost in _connections(contestants)]
+    bulk = alternate(contestants, _BULK_TURNS, partial(measures.bulk, size=_BULK, quiet=0))
+    times = alternate(
+        contestants, _LATENCY_TURNS, lambda running: latencies(running.client, _ROUND_TRIPS)
+    )
+    for into, transfers, answers in zip(figures, bulk, times, strict=True):
+        for name in ("decrypt", "encrypt"):
+            into[name] = statistics.fmean(transfer[name] for transfer in transfers)
+        into["p50"] = statistics.median(itertools.chain(*answers)) * 1e6
+    return figures
+
+
+def _weighed(contestants: list[Running]) -> list[Figures]:
+    """What is measured on tunnels that have had few connections."""
+    return [{f"idle@{_MANY_IDLE}": grown} for (grown,) in alternate(contestants, 1, _growth)]
+
+
+def _starttls(contestants: list[Running]) -> list[Figures]:
+    """What is measured where smtp is negotiated first."""
+    return [{"starttls": cost} for cost in _connections(contestants)]
+
+
+class Comparison:
+    """
+    @ivar rounds: how many were begun.
+    @ivar failures: how often a part of a round has failed; twice is enough.
+    """
+
+    def __init__(self, contenders: list[Contender], credentials: Credentials):
+        self.contenders = contenders
+        self.credentials = credentials
+        self.cores = Cores.available()
+        self.results = Results()
+        self.rounds = 0
+        self.failures: Counter[tuple[Mode, bool]] = Counter()
+        self.begun = time.monotonic()
+
+    def _part(self, mode: Mode, smtp: bool) -> None:
+        """Measure all contenders, and keep the figures only if there are those of all."""
+        contenders = [
+            contender
+            for contender in self.contenders
+            if mode in contender.modes and (contender.smtp or not smtp)
+        ]
+        if self.rounds % 2 == 0:
+            contenders.reverse()
+        with ExitStack() as stack:
+            contestants = [
+                stack.enter_context(started(contender, mode, self.credentials, self.cores, smtp))
+                for contender in contenders
+            ]
+            alternate(contestants, 1, lambda running: running.client.churn(CONCURRENT, CONCURRENT))
+            taken = []
+            if not smtp and self.rounds <= _WEIGHED_ROUNDS:
+                taken.append(_weighed(contestants))
+            taken.append((_starttls if smtp else _implicit)(contestants))
+        for figures in taken:
+            for contender, found in zip(contenders, figures, strict=True):
+                self.results.add(mode, contender.name, found)
+
+    def _round(self) -> None:
+        self.rounds += 1
+        for mode, smtp in itertools.product(MODES, (False, True)):
+            what = f"round {self.rounds}: {mode} mode{', starttls' if smtp else ''}"
+            if self.failures[mode, smtp] > 1:
+                continue
+            say(f"[{time.monotonic() - self.begun:4.0f} s] {what}")
+            try:
+                self._part(mode, smtp)
+            except Exception as problem:  # noqa: BLE001 - what was measured before must not be lost
+                say(str(problem) if isinstance(problem, Failed) else traceback.format_exc())
+                self.failures[mode, smtp] += 1
+                first, _, _ = str(problem).partition("\n")
+                self.results.notes.append(f"{what}: {first or repr(problem)}")
+
+    def run(self, seconds: float, rounds: int | None) -> None:
+        """Measure in as many rounds as fit into C{seconds}, but at least one."""
+        os.sched_setaffinity(0, {self.cores.load})
+        last = 0.0
+        while self.rounds != rounds:
+            start = time.monotonic()
+            if start + last > self.begun + seconds:
+                break
+            self._round()
+            last = time.monotonic() - start
+
+
+def main(name: str, seconds: float, rounds: int | None, only: list[str]) -> int:
+    """
+    Measure the checkout, its commit C{name} and those in C{only}, and print the table.
+
+    @param seconds: how long it may take.
+    @return: an exit status.
+    """
+    machine.raiseDescriptorLimit()
+    described = machine.describe()
+    with tempfile.TemporaryDirectory() as directory:
+        try:
+            commit = revision.resolve(CHECKOUT, name)
+            tree = revision.extract(CHECKOUT, commit, Path(directory) / BEFORE)
+        except revision.Unusable as problem:
+            say(f"benchmarks: --against {name}: {problem}")
+            return 2
+        tunnels = [tunnelIn(tree, BEFORE), tunnelIn(CHECKOUT, NOW)]
+        for tunnel in tunnels:
+            if tunnel.installedVersion() is None:
+                say(f"benchmarks: --against {name}: {tunnel.name}: 'tlstunnel --version' fails")
+                return 2
+        others = [other for other in CONTENDERS if other.name in only and other.name != NOW]
+        wanted = [*tunnels, *others]
+        versions = present(wanted)
+        contenders = [contender for contender in wanted if contender.name in versions]
+        comparison = Comparison(contenders, create(Path(directory)))
+        comparison.run(seconds, rounds)
+    run = report.Run(
+        comparison.results,
+        described,
+        versions,
+        datetime.datetime.now(datetime.UTC).date().isoformat(),
+        time.monotonic() - comparison.begun,
+        {"rounds": comparison.rounds},
+    )
+    print(report.comparison(run, name, commit))
+    return 0
