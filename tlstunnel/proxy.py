@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.tcp import Connection
@@ -68,7 +68,6 @@ class Pair:
         "_greetingDue",
         "_prepared",
         "_running",
-        "_upgrade",
         "_why",
         "accepted",
         "channels",
@@ -91,19 +90,16 @@ class Pair:
         self.channels: Channels | None = None
         self._factory = factory
         self._prepared = factory.prepared
-        self._upgrade = Upgrade(
-            record, factory.deadlines, self._prepared.tunnel.limits, self._cancel, self.end
-        )
         self._why: TunnelError | None = None
         self._greetingDue: Deadline | None = None
-        self._running: Deferred[None] | None = None
+        self._running: Deferred[Any] | None = None
 
     def start(self) -> None:
         """
         Let it happen.
         """
         running = Deferred.fromCoroutine(self._run())
-        if not running.called:
+        if self._running is None and not running.called:
             self._running = running
 
     def end(self, why: TunnelError) -> None:
@@ -121,13 +117,14 @@ class Pair:
 
     async def _run(self) -> None:
         """
-        Serve, whatever comes, and close what is left.
+        Serve until the relay begins, whatever comes.
         """
+        factory = self._factory
+        tunnel = self._prepared.tunnel
+        upgrade = Upgrade(self.record, factory.deadlines, tunnel.limits, self._cancel, self.end)
         error: TunnelError | None
-        serve = self._client if self._prepared.tunnel.mode is Mode.CLIENT else self._server
         try:
-            ending = await serve()
-            error = self._why if ending is None else await self._relayed(ending) or self._why
+            relaying = await (self._client if tunnel.mode is Mode.CLIENT else self._server)(upgrade)
         except TunnelError as ended:
             error = ended
         except CancelledError:
@@ -138,6 +135,29 @@ class Pair:
         except Exception:  # noqa: BLE001 - a bug of ours must not spread
             self._log.failure("a connection from {peer} failed", peer=self.record.peer)
             error = TunnelError("see the traceback above")
+        else:
+            # Most connections spend their time relaying: nothing of the negotiation is kept.
+            self.role = None
+            self._running = relaying
+            relaying.addCallback(self._relayed)
+            return
+        self._close(error)
+
+    def _relayed(self, error: TunnelError | None) -> None:
+        """
+        Both legs are closed: wait for what belongs to them.
+        """
+        if self.channels is None or error is not None or self._why is not None:
+            self._close(error or self._why)
+            return
+        self._running = Deferred.fromCoroutine(self.channels.finish())
+        self._running.addErrback(lambda failure: failure.trap(CancelledError))
+        self._running.addCallback(lambda _: self._close(self._why))
+
+    def _close(self, error: TunnelError | None) -> None:
+        """
+        Close what is left.
+        """
         self._running = None
         if self._greetingDue is not None:
             self._greetingDue.cancel()
@@ -151,12 +171,11 @@ class Pair:
                     leg.loseConnection()
         self._factory.ended(self, error)
 
-    async def _client(self) -> Deferred[TunnelError | None]:
+    async def _client(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
         """
         Mode -c: the app was accepted, the network is to be dialled.
         """
-        prepared, upgrade = self._prepared, self._upgrade
-        limits = prepared.tunnel.limits
+        prepared, limits = self._prepared, self._prepared.tunnel.limits
         role: ClientRole = prepared.tunnel.dialect.client(prepared.setting, self._factory.deadlines)
         self.role = role
         app = role.plain = Conversation(self._factory.deadlines)
@@ -189,48 +208,48 @@ class Pair:
             role.toPlain.append(Greeted(self._greetingDue))
         return self._join(role, app.takeRest(), app.inputEnded)
 
-    async def _server(self) -> Deferred[TunnelError | None] | None:
+    async def _server(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
         """
         Mode -s: the network was accepted; the backend is dialled once its peer is verified.
         """
-        prepared, upgrade = self._prepared, self._upgrade
+        prepared = self._prepared
         role: ServerRole = prepared.tunnel.dialect.server(prepared.setting, self._factory.deadlines)
         self.role = role
         self.network = network = self.accepted
         upgrade.attach(role, network)
         if role.earlyDial:
-            await self._dialBackend(role)
+            await self._dialBackend(role, upgrade)
         await upgrade.negotiate(role)
         if role.inClear:
-            await self._forward(role)
-            return None
+            return await self._forward(role, upgrade)
         await upgrade.secure(network, role.switch(prepared.serverCreator))
         self._factory.verified(self)
         if not role.talks:
             self.dialled = await upgrade.dial(self._factory.dialler)
             return self._join(role)
         if not role.earlyDial:
-            await self._dialBackend(role)
+            await self._dialBackend(role, upgrade)
         self._openChannels(role, prepared.serverCreator)
         self.record.advance(Stage.GREETING)
         with upgrade.within(prepared.tunnel.limits.greeting, "the backend's greeting"):
             await role.meetBackend()
         return self._join(role, role.plain.takeRest(), role.plain.inputEnded)
 
-    async def _dialBackend(self, role: ServerRole) -> None:
-        self.dialled = await self._upgrade.dial(self._factory.dialler)
+    async def _dialBackend(self, role: ServerRole, upgrade: Upgrade) -> None:
+        self.dialled = await upgrade.dial(self._factory.dialler)
         role.plain = Conversation(self._factory.deadlines)
-        self._upgrade.attach(role.plain, self.dialled)
+        upgrade.attach(role.plain, self.dialled)
 
-    async def _forward(self, role: ServerRole) -> None:
+    async def _forward(self, role: ServerRole, upgrade: Upgrade) -> Deferred[TunnelError | None]:
         """
         Give the backend a single message that needs no TLS, and wait until it has read it.
         """
-        await self._dialBackend(role)
+        await self._dialBackend(role, upgrade)
         backend = role.plain
         backend.write(role.inClear)
-        with self._upgrade.within(self._prepared.tunnel.limits.close, "the backend's end"):
+        with upgrade.within(self._prepared.tunnel.limits.close, "the backend's end"):
             await backend.wait(lambda: backend.inputEnded or None, reading=False)
+        return succeed(None)
 
     def _notGreeted(self) -> None:
         limit = self._prepared.tunnel.limits.greeting
@@ -271,17 +290,6 @@ class Pair:
         if self.channels is not None:
             self.relay.beside = lambda: self._movedBeside
         return self.relay.start(role.takeRest(), rest, role.inputEnded, plainEnded)
-
-    async def _relayed(self, ending: Deferred[TunnelError | None]) -> TunnelError | None:
-        """
-        Wait until both legs are closed, and what belongs to them.
-        """
-        # Most connections spend their time here: what has negotiated is not to be kept for it.
-        self.role = None
-        error = await ending
-        if self.channels is not None and error is None and self._why is None:
-            await self.channels.finish()
-        return error
 
     @property
     def _movedBeside(self) -> int:

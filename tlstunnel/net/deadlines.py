@@ -46,7 +46,7 @@ class Deadline:
         self._expired()
 
 
-class TimeLimit:
+class TimeLimit(Deadline):
     """
     A block of a coroutine that has to end in time::
 
@@ -58,20 +58,22 @@ class TimeLimit:
     @ivar hasPassed: whether it did not end in time.
     """
 
-    __slots__ = ("_cancel", "_deadline", "_seconds", "_what", "hasPassed")
+    __slots__ = ("_seconds", "_what", "hasPassed")
 
     def __init__(
-        self, deadlines: Deadlines, seconds: float, what: str, cancel: Callable[[], object]
+        self, queue: _Queue, due: float, cancel: Callable[[], Any], seconds: float, what: str
     ) -> None:
+        super().__init__(queue, due, cancel)
         self.hasPassed = False
         self._seconds = seconds
         self._what = what
-        self._cancel = cancel
-        self._deadline = deadlines.after(seconds, self._pass)
 
-    def _pass(self) -> None:
+    def expire(self) -> None:
+        """
+        Cancel what the block awaits.
+        """
         self.hasPassed = True
-        self._cancel()
+        super().expire()
 
     def __enter__(self) -> TimeLimit:
         """
@@ -87,7 +89,7 @@ class TimeLimit:
 
         @raise TimedOut: if it was not in time, and nothing else was wrong.
         """
-        self._deadline.cancel()
+        self.cancel()
         if self.hasPassed and (kind is None or kind is CancelledError):
             raise TimedOut(f"{self._what} took longer than {self._seconds:g} s") from None
 
@@ -117,14 +119,18 @@ class Deadlines:
         """
         Call C{expired} once C{seconds} have passed.
         """
+        queue = self._queue(seconds)
+        deadline = Deadline(queue, self.clock.seconds() + seconds, expired)
+        queue.pending[deadline] = None
+        return deadline
+
+    def _queue(self, seconds: float) -> _Queue:
         queue = self._queues.get(seconds)
         if queue is None:
             queue = self._queues[seconds] = _Queue()
-        deadline = Deadline(queue, self.clock.seconds() + seconds, expired)
-        queue.pending[deadline] = None
         if queue.call is None:
             queue.call = self.clock.callLater(seconds, self._expire, seconds, queue)
-        return deadline
+        return queue
 
     def within(self, seconds: float, what: str, cancel: Callable[[], object]) -> TimeLimit:
         """
@@ -133,7 +139,10 @@ class Deadlines:
         @param what: is said to have taken longer.
         @param cancel: called then; cancels what the block awaits.
         """
-        return TimeLimit(self, seconds, what, cancel)
+        queue = self._queue(seconds)
+        limit = TimeLimit(queue, self.clock.seconds() + seconds, cancel, seconds, what)
+        queue.pending[limit] = None
+        return limit
 
     def clear(self) -> None:
         """

@@ -4,7 +4,9 @@ The one line that the log has of each connection, written at its end.
 
 from __future__ import annotations
 
-from twisted.logger import Logger
+import time
+
+from twisted.logger import Logger, LogLevel
 from zope.interface import implementer
 
 from tlstunnel.errors import quote
@@ -34,31 +36,43 @@ class ConnectionLog:
         error = record.error
         detail = "closed" if error is None else str(error)
         identity = str(record.identity) if record.identity is not None else None
+        peer = str(record.peer)
+        backend = str(record.backend) if record.backend is not None else None
+        toNetwork, toPlain = record.toNetwork, record.toPlain
         tls = f"{record.version} {record.suite} {record.group}" if record.version else "no TLS"
         text = (
-            f"{record.peer} to {record.backend or 'nobody'}: {detail}; "
-            f"identity {identity or 'none'}, {tls}, {record.toNetwork} bytes sent to the network "
-            f"and {record.toPlain} received, {record.seconds:.3f} s"
+            f"{peer} to {backend or 'nobody'}: {detail}; "
+            f"identity {identity or 'none'}, {tls}, {toNetwork} bytes sent to the network "
+            f"and {toPlain} received, {record.seconds:.3f} s"
         )
-        self._log.info(
-            "{text}",
-            text=f"{record.tunnel}: {text}" if record.tunnel else text,
-            event="connection",
-            tunnel=record.tunnel or None,
-            peer=str(record.peer),
-            backend=str(record.backend) if record.backend is not None else None,
-            identity=identity,
-            sni=_printable(record.serverName) or None,
-            alpn=_printable(record.alpn.decode("latin-1")) or None,
-            dialect=record.dialect,
-            version=record.version or None,
-            suite=record.suite or None,
-            group=record.group or None,
-            to_network=record.toNetwork,
-            to_plain=record.toPlain,
-            seconds=record.seconds,
-            outcome=record.outcome,
-            detail=None if error is None else detail,
+        # As Logger.info makes it, which sorts all levels and copies all fields for every event.
+        log = self._log
+        log.observer(
+            {
+                "log_logger": log,
+                "log_level": LogLevel.info,
+                "log_namespace": log.namespace,
+                "log_source": None,
+                "log_format": "{text}",
+                "log_time": time.time(),
+                "text": f"{record.tunnel}: {text}" if record.tunnel else text,
+                "event": "connection",
+                "tunnel": record.tunnel or None,
+                "peer": peer,
+                "backend": backend,
+                "identity": identity,
+                "sni": _printable(record.serverName) or None,
+                "alpn": _printable(record.alpn.decode("latin-1")) or None,
+                "dialect": record.dialect,
+                "version": record.version or None,
+                "suite": record.suite or None,
+                "group": record.group or None,
+                "to_network": toNetwork,
+                "to_plain": toPlain,
+                "seconds": record.seconds,
+                "outcome": record.outcome,
+                "detail": None if error is None else detail,
+            }
         )
 
 

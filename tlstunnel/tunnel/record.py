@@ -10,7 +10,8 @@ serves the connection notes here what happens, and the observers are told.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 
 from cryptography import x509
 from twisted.internet.interfaces import IReactorTime
@@ -57,7 +58,8 @@ class Record:
     @ivar identity: who the network peer has proved to be; C{None} where nobody in particular had
         to be there, or nobody has proved anything.
     @ivar began: when it was accepted, in seconds of the reactor's clock.
-    @ivar reached: when it came to each stage, by the same clock.
+    @ivar negotiated: seconds that the negotiation took; C{None} where there was none, or it failed.
+    @ivar handshaken: seconds that the TLS handshake took, with verification; C{None} likewise.
     @ivar seconds: how long it lasted, once it is over.
     @ivar error: why it ended, if that was not a clean end.
     """
@@ -67,16 +69,18 @@ class Record:
         "_counted",
         "_network",
         "_observers",
+        "_since",
         "alpn",
         "backend",
         "began",
         "dialect",
         "error",
         "group",
+        "handshaken",
         "identity",
         "mode",
+        "negotiated",
         "peer",
-        "reached",
         "seconds",
         "serverName",
         "stage",
@@ -111,10 +115,12 @@ class Record:
         self.version = self.suite = self.group = ""
         self.identity: Identity | None = None
         self.began = clock.seconds()
-        self.reached = {Stage.ACCEPTED: self.began}
+        self._since = self.began
+        self.negotiated: float | None = None
+        self.handshaken: float | None = None
         self.seconds = 0.0
         self.error: TunnelError | None = None
-        self._tell("began")
+        self._tell(_began)
 
     # What is known
 
@@ -167,9 +173,11 @@ class Record:
         """
         It has come to C{stage}.
         """
-        self.stage = stage
-        self.reached[stage] = self._clock.seconds()
-        self._tell("advanced")
+        now = self._clock.seconds()
+        if self.stage is Stage.NEGOTIATING:
+            self.negotiated = now - self._since
+        self.stage, self._since = stage, now
+        self._tell(_advanced)
 
     def verify(self, network: ILeg) -> None:
         """
@@ -178,10 +186,11 @@ class Record:
         session = network.session
         assert session is not None
         self._network = network
+        self.handshaken = self._clock.seconds() - self._since
         self.version, self.suite, self.group = session.version, session.suite, session.group
         self.alpn, self.serverName = session.alpn, session.serverName
         self.identity = session.identity
-        self._tell("verified")
+        self._tell(_verified)
 
     def end(self, error: TunnelError | None) -> None:
         """
@@ -191,15 +200,16 @@ class Record:
         """
         self._counted, self._network = self._bytes, None
         self.error = error
-        now = self._clock.seconds()
-        self.seconds = now - self.began
+        self.seconds = self._clock.seconds() - self.began
         self.stage = Stage.ENDED
-        self.reached[Stage.ENDED] = now
-        self._tell("ended")
+        self._tell(_ended)
 
-    def _tell(self, what: str) -> None:
+    def _tell(self, tell: Callable[[IObserver], Callable[[Record], None]]) -> None:
         for observer in self._observers:
             try:
-                getattr(observer, what)(self)
+                tell(observer)(self)
             except Exception:  # noqa: BLE001 - who looks on must not harm the connection
                 self._log.failure("the observer {observer!r} failed", observer=observer)
+
+
+_began, _verified, _advanced, _ended = map(attrgetter, ("began", "verified", "advanced", "ended"))
