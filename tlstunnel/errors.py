@@ -146,7 +146,7 @@ class ForeignProtocol(TunnelError):
 
 
 class TooManyErrors(TunnelError):
-    """The peer kept sending commands that cannot be served before TLS."""
+    """The peer kept sending commands that are refused."""
 
     reason = "too-many-errors"
 

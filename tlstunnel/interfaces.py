@@ -216,13 +216,19 @@ class IDialect(Interface):
 class IFilter(Interface):
     """
     Looks at, and changes, what flows in one direction of the relay, until it is done.
+
+    L{tlstunnel.protocols.filters.Filter} is what those of the built-in dialects begin with.
     """
 
     done = Attribute("L{bool}: whether all that follows may pass without being looked at.")
+    messages = Attribute(
+        "L{int}: how many messages (lines, packets, tags) it has looked at.  A turn of the reactor "
+        "is measured by it: a peer can send many thousands of them at once."
+    )
 
     def feed(data: bytes) -> bytes:
         """
-        Take what arrived.
+        Take what arrived, cut anywhere.
 
         @return: what is to be passed on now; what was kept back comes with a later call.
         @raise tlstunnel.errors.TunnelError: if the connection must end; both legs are reset.
@@ -230,7 +236,7 @@ class IFilter(Interface):
 
     def flush() -> bytes:
         """
-        The direction ended cleanly.
+        The direction ended cleanly, or the filter is done.
 
         @return: what was kept back.
         """

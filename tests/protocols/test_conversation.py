@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.errors import Closed, Malformed, Oversize, Reset, TimedOut, TunnelError
 from tlstunnel.net.deadlines import Deadlines
-from tlstunnel.protocols.conversation import HELD, Conversation
+from tlstunnel.protocols.conversation import MAX_HELD_BYTES, Conversation
 from tlstunnel.testing.memory import MemoryLeg
 
 
@@ -112,10 +112,10 @@ class ConversationTests(SynchronousTestCase):
         """
         What arrives while nobody reads is kept up to a limit, then the leg is paused (rule 2).
         """
-        for _ in range(HELD // 8192 + 4):
+        for _ in range(MAX_HELD_BYTES // 8192 + 4):
             self.leg.feed(b"x" * 8192)
         self.assertTrue(self.leg.paused)
-        self.assertEqual(len(self.conversation.takeRest()), HELD)
+        self.assertEqual(len(self.conversation.takeRest()), MAX_HELD_BYTES)
 
     def test_theEndOfInputFailsAReadThatWaits(self) -> None:
         """

@@ -24,7 +24,12 @@ from tlstunnel.errors import (
     TunnelError,
 )
 from tlstunnel.protocols.ftp import ftp
-from tlstunnel.protocols.ftpcontrol import MOST, UNREAD, passivePort
+from tlstunnel.protocols.ftpcontrol import (
+    MAX_AWAITED_REPLIES,
+    MAX_REPLY_BYTES,
+    MAX_UNREAD_BYTES,
+    passivePort,
+)
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.dialogues import client, inside, said, server, split
 from tlstunnel.testing.memory import Driver, MemoryLeg
@@ -263,6 +268,10 @@ class AnswersInsideTests(SynchronousTestCase):
         """
         What C{line} is answered; nothing of it may pass.
         """
+        # What is served in between keeps refusals from adding up.
+        fed.feed(b"NOOP\r\n")
+        self.assertEqual(passed.takeWritten(), b"NOOP\r\n")
+        passed.feed(b"200 ok\r\n")
         fed.takeWritten()
         fed.feed(line + b"\r\n")
         self.assertIsNone(driver.error)
@@ -424,10 +433,50 @@ class AnswersInsideTests(SynchronousTestCase):
         """
         driver = app()
         driver.plain.isFlushed = False
-        for _ in range(UNREAD // len(b"200 PBSZ=0") + 1):
-            self.assertIsNone(driver.error)
+        answer = b"200 PBSZ=0\r\n"
+        for _ in range(MAX_UNREAD_BYTES // len(answer)):
             driver.plain.feed(b"PBSZ 0\r\n")
+        self.assertIsNone(driver.error)
+        driver.plain.feed(b"PBSZ 0\r\n")
         self.assertIsInstance(driver.error, Oversize)
+
+    def test_refusalsInARowAreLimited(self) -> None:
+        """
+        As before TLS, and with a word before the end; what is served in between makes a new start.
+        """
+        for command, most in ((b"PORT 1,2,3,4,5,6\r\n", 10), (b"\r\n", 3)):
+            for driver, leg, served in (
+                (app(), "plain", b"NOOP\r\n"),
+                (app(), "plain", b"PBSZ 0\r\n"),
+                (backend(), "network", b"NOOP\r\n"),
+            ):
+                client = getattr(driver, leg)
+                for _ in range(3):
+                    client.feed(command * (most - 1) + served)
+                self.assertIsNone(driver.error)
+                client.feed(command * most + b"QUIT\r\n")
+                self.assertIsInstance(driver.error, TooManyErrors)
+
+    def test_theClientIsToldWhyItIsCutOff(self) -> None:
+        """
+        Behind the answers to what it had said before.
+        """
+        driver = backend()
+        driver.network.feed(b"\r\n" * 9)
+        self.assertEqual(
+            driver.network.takeWritten(), b"500 Not a command\r\n" * 2 + b"421 Too many errors\r\n"
+        )
+        self.assertEqual(driver.network.ending, "aborted")
+
+    def test_answersThatAreDueAtOnceAreOneWrite(self) -> None:
+        """
+        Each would be a record of its own.
+        """
+        driver = backend()
+        written = []
+        self.patch(driver.network, "write", lambda data: written.append(bytes(data)))
+        driver.network.feed(b"PBSZ 0\r\nPROT P\r\nCCC\r\n")
+        self.assertEqual([len(data.splitlines()) for data in written], [3])
 
     def test_commandsThatNobodyAnswersAreLimited(self) -> None:
         """
@@ -436,7 +485,7 @@ class AnswersInsideTests(SynchronousTestCase):
         for command in (b"NOOP\r\n", b"PBSZ 0\r\n"):
             driver = app()
             driver.plain.feed(b"NOOP\r\n")
-            driver.plain.feed(command * (MOST - 1))
+            driver.plain.feed(command * (MAX_AWAITED_REPLIES - 1))
             self.assertIsNone(driver.error)
             driver.plain.feed(command)
             self.assertIsInstance(driver.error, Oversize)
@@ -747,4 +796,15 @@ class PassiveTests(SynchronousTestCase):
         driver.network.feed(b"227-\r\n")
         for _ in range(9):
             driver.network.feed(b"x" * 1000 + b"\r\n")
+        self.assertIsInstance(driver.error, Oversize)
+
+    def test_emptyLinesOfAReplyCount(self) -> None:
+        """
+        They have nothing but their ends, and are kept all the same.
+        """
+        driver = app()
+        driver.plain.feed(b"PASV\r\n")
+        driver.network.feed(b"227-\r\n" + b"\r\n" * (MAX_REPLY_BYTES // 2 - 3))
+        self.assertIsNone(driver.error)
+        driver.network.feed(b"\r\n")
         self.assertIsInstance(driver.error, Oversize)

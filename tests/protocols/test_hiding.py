@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 
 from tlstunnel.interfaces import IFilter
 from tlstunnel.protocols.hiding import (
-    LONGEST,
+    MAX_LINE_BYTES,
     Commands,
     DottedLists,
     LineFilter,
@@ -83,7 +83,7 @@ class LineFilterTests(SynchronousTestCase):
         """
         In whatever pieces that comes; what was kept back of it passes at once.
         """
-        longest = b"x" * LONGEST
+        longest = b"x" * MAX_LINE_BYTES
         for pieces in ((longest + b"x",), (longest, b"x"), (longest + b"x\n",), (longest, b"x\n")):
             each = LineFilter()
             self.assertEqual(b"".join(map(each.feed, pieces)), b"".join(pieces))
@@ -210,7 +210,7 @@ class WatchTests(SynchronousTestCase):
             (b"EHLO x\r\nMAIL\r\n", True),
             (b"EHLOX\r\n", True),
             (b"\r\n", True),
-            (b"EHLO " + b"x" * LONGEST, True),
+            (b"EHLO " + b"x" * MAX_LINE_BYTES, True),
         ):
             self.assertEqual(self.watch(said), over, said)
 
@@ -258,7 +258,7 @@ class OrderedRepliesTests(SynchronousTestCase):
         """
         replies = OrderedReplies(())
         commands = Commands(replies)
-        for _ in range(OrderedReplies.most):
+        for _ in range(OrderedReplies.maxAwaited):
             commands.feed(b"NOOP\r\n")
         self.assertFalse(replies.isStopped)
         commands.feed(b"NOOP\r\n")
@@ -272,7 +272,7 @@ class OrderedRepliesTests(SynchronousTestCase):
         """
         replies = OrderedReplies(())
         commands = Commands(replies)
-        data = b"x" * (LONGEST + 1)
+        data = b"x" * (MAX_LINE_BYTES + 1)
         self.assertEqual(commands.feed(data), data)
         self.assertTrue(commands.done)
         self.assertTrue(replies.isStopped)

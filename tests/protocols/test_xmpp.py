@@ -39,7 +39,7 @@ from tlstunnel.protocols.base import (
 from tlstunnel.protocols.setting import (
     Setting,
 )
-from tlstunnel.protocols.xmlstream import DEEPEST, LONGEST
+from tlstunnel.protocols.xmlstream import MAX_DEPTH, MAX_STREAM_BYTES
 from tlstunnel.protocols.xmpp import WithoutStartTLS, xmppClient, xmppServer
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.course import Assertions
@@ -317,14 +317,14 @@ class ClientTests(ClientConformance, SynchronousTestCase):
         """
         Of bytes, with and without an end of the tag, and of depth.
         """
-        fill = LONGEST - len(ANSWER + FEATURES)
-        deep = DEEPEST - 2
+        fill = MAX_STREAM_BYTES - len(ANSWER + FEATURES)
+        deep = MAX_DEPTH - 2
         for answer, failure in (
             (ANSWER + b" " * fill + FEATURES, None),
             (ANSWER + b" " * (fill + 1) + FEATURES, Oversize),
-            (ANSWER + b" " * LONGEST, Oversize),
-            (b"<" + b"a" * LONGEST, Oversize),
-            (ANSWER + b"<stream:features>" + b"<a/>" * LONGEST, Oversize),
+            (ANSWER + b" " * MAX_STREAM_BYTES, Oversize),
+            (b"<" + b"a" * MAX_STREAM_BYTES, Oversize),
+            (ANSWER + b"<stream:features>" + b"<a/>" * MAX_STREAM_BYTES, Oversize),
             (ANSWER + FEATURES.replace(OFFER, OFFER + b"<a>" * deep + b"</a>" * deep), None),
             (ANSWER + b"<stream:features>" + b"<a>" * (deep + 1), Oversize),
         ):
@@ -334,7 +334,7 @@ class ClientTests(ClientConformance, SynchronousTestCase):
                 self.assertEqual(driver.network.written, OPEN + ASK, len(answer))
             else:
                 self.assertFailed(driver, failure)
-        driver = client(app=b"<" + b"a" * LONGEST)
+        driver = client(app=b"<" + b"a" * MAX_STREAM_BYTES)
         self.assertIsInstance(driver.error, Oversize)
 
     def test_theAppSaysWhomToExpect(self) -> None:
@@ -790,7 +790,7 @@ class ServerTests(Assertions, SynchronousTestCase):
             (b"<!DOCTYPE a>", Malformed),
             (b"<auth/>", Malformed),
             (b"<stream>", Malformed),
-            (b"<" + b"a" * LONGEST, Oversize),
+            (b"<" + b"a" * MAX_STREAM_BYTES, Oversize),
         ):
             driver = server(first)
             self.assertEqual(driver.network.written, b"")

@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from tlstunnel.tls.creators import Creator
 
 #: Commands that a server role refuses before it gives up, and syntax errors (section 2).
-REFUSED_COMMANDS = 10
-SYNTAX_ERRORS = 3
+MAX_REFUSED_COMMANDS = 10
+MAX_SYNTAX_ERRORS = 3
 
 #: Bounds of how long a server must stay silent inside TLS before the app is greeted, in seconds.
-SHORTEST_SILENCE = 0.01
-LONGEST_SILENCE = 1.0
+MIN_SILENCE_SECONDS = 0.01
+MAX_SILENCE_SECONDS = 1.0
 
 
 class Role(Conversation):
@@ -163,7 +163,7 @@ class ClientRole(Role):
 
         @raise ServerSpokeFirst: if it does not.
         """
-        quiet = min(LONGEST_SILENCE, max(SHORTEST_SILENCE, self.answerTime))
+        quiet = min(MAX_SILENCE_SECONDS, max(MIN_SILENCE_SECONDS, self.answerTime))
         try:
             with self.within(quiet, "silence") as silence:
                 said = await self.readSome()
@@ -241,7 +241,7 @@ class ServerRole(Role):
         @raise TooManyErrors: once that has happened too often.
         """
         self._refused += 1
-        if self._refused >= REFUSED_COMMANDS:
+        if self._refused >= MAX_REFUSED_COMMANDS:
             raise TooManyErrors("too many commands before STARTTLS")
 
     def refuseSyntax(self, reply: bytes, last: bytes = b"") -> None:
@@ -252,7 +252,7 @@ class ServerRole(Role):
         @raise TooManyErrors: once it happened too often.
         """
         self._syntaxErrors += 1
-        if self._syntaxErrors >= SYNTAX_ERRORS:
+        if self._syntaxErrors >= MAX_SYNTAX_ERRORS:
             if last:
                 self.sendLine(last)
             raise TooManyErrors("too many syntax errors")

@@ -23,7 +23,7 @@ from tlstunnel.tls.creators import Creator
 _T = TypeVar("_T")
 
 #: Bytes that a plain leg may send before the relay takes them (rule 2).
-HELD = 65536
+MAX_HELD_BYTES = 65536
 
 
 class Conversation(Protocol):
@@ -72,7 +72,7 @@ class Conversation(Protocol):
         Keep C{data} for whoever asks for it.
         """
         self._buffer += data
-        if self.exact or len(self._buffer) >= HELD:
+        if self.exact or len(self._buffer) >= MAX_HELD_BYTES:
             self.transport.pauseProducing()
         self._wake()
 

@@ -15,19 +15,20 @@ from collections import deque
 from collections.abc import Callable
 from ipaddress import IPv4Address, ip_address
 
-from tlstunnel.errors import Malformed, Oversize, TunnelError
+from tlstunnel.errors import Malformed, Oversize, TooManyErrors, TunnelError
 from tlstunnel.interfaces import IChannels
 from tlstunnel.net.leg import Leg
+from tlstunnel.protocols.base import MAX_REFUSED_COMMANDS, MAX_SYNTAX_ERRORS
 from tlstunnel.protocols.hiding import LineFilter
 
 #: Commands that may await their replies at the same time.
-MOST = 1024
+MAX_AWAITED_REPLIES = 1024
 
 #: Bytes of our own answers that a client may leave unread.
-UNREAD = 65536
+MAX_UNREAD_BYTES = 65536
 
-#: Bytes of a reply that is not passed on before it is complete.
-LONGEST_REPLY = 8192
+#: Bytes of a reply that is not passed on before it is complete, the ends of its lines included.
+MAX_REPLY_BYTES = 8192
 
 # What a server lists that makes no sense beside a tunnel: TLS is not the plain side's business, and
 # active mode is refused.
@@ -98,6 +99,25 @@ class _Lines(LineFilter):
         return b""
 
 
+class _Commands(_Lines):
+    """
+    Of the client's lines: what they are answered at once is sent at once, and not line by line.
+    """
+
+    def __init__(self, pass_: Callable[[bytes], bytes], answer: Callable[[], None]) -> None:
+        super().__init__(pass_)
+        self._sendAnswers = answer
+
+    def feed(self, data: bytes) -> bytes:
+        """
+        Pass what is for the server, and send the answers to the rest.
+        """
+        try:
+            return super().feed(data)
+        finally:
+            self._sendAnswers()
+
+
 class Control:
     """
     One control connection inside TLS.
@@ -119,13 +139,17 @@ class Control:
         @param answer: what to answer to a verb and its argument instead of the server; empty where
             they are for the server.
         """
-        self.commands = _Lines(self._command)
+        self.commands = _Commands(self._command, self._sendAnswers)
         self.replies = _Lines(self._reply)
         self._channels = channels
         self._client = client
         self._server = server
         self._answer = answer
+        # Our answers that are due, and bytes of those that the client has not taken.
+        self._answers: list[bytes] = []
         self._unread = 0
+        # Commands that were refused here, one after the other, and those that were none.
+        self._refused = self._syntaxErrors = 0
         # The verbs that await the server's reply, and our answers that are due after it.
         self._awaited: deque[tuple[bytes, bytes]] = deque()
         # Of the passive mode that is answered next: what was said to its first form.
@@ -133,6 +157,7 @@ class Control:
         # Of the reply that is being read: its code, and its lines where they must wait.
         self._code = b""
         self._kept: list[bytes] | None = None
+        self._keptBytes = 0
 
     # What the client says
 
@@ -150,10 +175,19 @@ class Control:
             line = verb if argument.strip().upper() != b"ALL" else b"EPSV ALL"
         if answer:
             return self._say(answer)
-        if len(self._awaited) >= MOST:
-            raise Oversize(f"more than {MOST} commands without a reply")
-        self._awaited.append((line if line == b"EPSV ALL" else verb, b""))
+        self._await(line if line == b"EPSV ALL" else verb)
+        self._refused = self._syntaxErrors = 0
         return line + b"\r\n"
+
+    def _await(self, verb: bytes, answer: bytes = b"") -> None:
+        """
+        Await the server's reply to C{verb}, or our turn to give C{answer}.
+
+        @raise Oversize: if too many are awaited.
+        """
+        if len(self._awaited) >= MAX_AWAITED_REPLIES:
+            raise Oversize(f"more than {MAX_AWAITED_REPLIES} commands without a reply")
+        self._awaited.append((verb, answer))
 
     def _cannotListen(self, verb: bytes, argument: bytes) -> bytes:
         """
@@ -173,18 +207,46 @@ class Control:
         Answer in the server's place, when it is our turn.
 
         @return: nothing, which is what the server gets.
-        @raise Oversize: if the client does not read our answers.
+        @raise TooManyErrors: if nothing but refusals was needed for too long.
         """
+        self._count(answer)
         if self._awaited:
-            if len(self._awaited) >= MOST:
-                raise Oversize(f"more than {MOST} commands without a reply")
-            self._awaited.append((b"", answer))
-            return b""
-        self._unread = 0 if self._client.isFlushed else self._unread + len(answer)
-        if self._unread > UNREAD:
-            raise Oversize("nobody reads the replies")
-        self._client.write(answer + b"\r\n")
+            self._await(b"", answer)
+        else:
+            self._answers.append(answer)
         return b""
+
+    def _count(self, answer: bytes) -> None:
+        """
+        Count refusals as before TLS, but only those in a row: a session may last, and a client ask
+        for active mode each time.
+
+        @raise TooManyErrors: if there are too many.
+        """
+        if answer[:3] in (b"500", b"501"):
+            self._syntaxErrors += 1
+        elif answer[:1] in (b"4", b"5"):
+            self._refused += 1
+        else:
+            self._refused = self._syntaxErrors = 0
+        if self._syntaxErrors >= MAX_SYNTAX_ERRORS or self._refused >= MAX_REFUSED_COMMANDS:
+            self._answers.append(b"421 Too many errors")
+            raise TooManyErrors("too many commands that are refused")
+
+    def _sendAnswers(self) -> None:
+        """
+        Send the answers that are due.
+
+        @raise Oversize: if the client does not read them.
+        """
+        if not self._answers:
+            return
+        answers = b"".join(answer + b"\r\n" for answer in self._answers)
+        self._answers.clear()
+        self._unread = len(answers) + (0 if self._client.isFlushed else self._unread)
+        if self._unread > MAX_UNREAD_BYTES:
+            raise Oversize("nobody reads the replies")
+        self._client.write(answers)
 
     # What the server says
 
@@ -199,6 +261,7 @@ class Control:
                 raise Malformed("not a reply of FTP", line)
             self._code = line[:3]
             self._kept = [] if self._mustWait else None
+            self._keptBytes = 0
             isLast = line[3:4] != b"-"
         else:
             isLast = line[:3] == self._code and line[3:4] in (b"", b" ")
@@ -214,7 +277,8 @@ class Control:
         if self._kept is None:
             return line + b"\r\n" + (self._completed() if isLast else b"")
         self._kept.append(line)
-        if sum(map(len, self._kept)) > LONGEST_REPLY:
+        self._keptBytes += len(line) + 2
+        if self._keptBytes > MAX_REPLY_BYTES:
             raise Oversize("a reply that is too long")
         return self._passive() if isLast else b""
 

@@ -14,18 +14,15 @@ be expected.  Where one has to know what was asked, a L{Replies} is told of it b
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from zope.interface import implementer
+from tlstunnel.protocols.filters import Filter
 
-from tlstunnel.interfaces import IFilter
-
-#: A line longer than this is no capability.
-LONGEST = 8192
+#: A line of more bytes than this, its end not counted, is no capability.
+MAX_LINE_BYTES = 8192
 
 
-@implementer(IFilter)
-class LineFilter:
+class LineFilter(Filter):
     """
     A filter that sees one whole line after the other.
 
@@ -33,32 +30,38 @@ class LineFilter:
     """
 
     def __init__(self) -> None:
-        self.done = False
+        super().__init__()
         self._stopped = False
-        self._partial = b""
 
     def feed(self, data: bytes) -> bytes:
         """
         Pass what L{line} makes of each line that C{data} completes.
         """
-        data = self._partial + data
-        self._partial = b""
-        passed: list[bytes] = []
-        start = 0
-        while start < len(data) and not self._stopped:
-            end = data.find(b"\n", start)
-            if (len(data) if end < 0 else end) - start > LONGEST:
-                self.stop()
-            elif end < 0:
-                self._partial = data[start:]
-                return b"".join(passed)
-            else:
-                passed.append(self.line(data[start : end + 1]))
-                start = end + 1
+        passed = [self.line(line) for line in self.completed(data)]
         if self._stopped:
             self.done = True
-            passed += self.held(), data[start:]
+            passed.append(self.flush())
         return b"".join(passed)
+
+    def completed(self, data: bytes) -> Iterator[bytes]:
+        """
+        The lines that C{data} completes, with their ends, until this is stopped; what follows them
+        is kept.
+        """
+        kept = self._kept
+        start, searched = 0, len(kept)
+        kept += data
+        while not self._stopped:
+            end = kept.find(b"\n", searched)
+            if (end if end >= 0 else len(kept)) - start > MAX_LINE_BYTES:
+                self.stop()
+            elif end < 0:
+                break
+            else:
+                self.messages += 1
+                yield bytes(kept[start : end + 1])
+                start = searched = end + 1
+        del kept[:start]
 
     def line(self, line: bytes) -> bytes:
         """
@@ -89,8 +92,7 @@ class LineFilter:
         """
         What was kept back.
         """
-        partial, self._partial = self._partial, b""
-        return self.held() + partial
+        return self.held() + super().flush()
 
 
 class ReplyKeyword(LineFilter):
@@ -103,7 +105,7 @@ class ReplyKeyword(LineFilter):
         super().__init__()
         self._code = code
         self._keywords = frozenset(keywords)
-        self._kept = b""
+        self._last = b""
 
     def line(self, line: bytes) -> bytes:
         """
@@ -116,7 +118,7 @@ class ReplyKeyword(LineFilter):
         if line[3:4] == b"-":
             if hidden:
                 return b""
-            passed, self._kept = self._kept, line
+            passed, self._last = self._last, line
             return passed
         if not hidden:
             return self.held() + line
@@ -127,34 +129,52 @@ class ReplyKeyword(LineFilter):
         """
         The line that was kept back.
         """
-        kept, self._kept = self._kept, b""
-        return kept
+        last, self._last = self._last, b""
+        return last
 
 
-class Watch(LineFilter):
+class LineWatch(LineFilter):
     """
-    Watches the client's commands, unchanged, and ends a hiding with the first one that is not
-    harmless.
+    Sees the client's lines, which pass at once and unchanged, for the sake of a hiding; where one
+    of the two gives up, so does the other.
+    """
+
+    def __init__(self, hiding: LineFilter) -> None:
+        super().__init__()
+        self._hiding = hiding
+
+    def feed(self, data: bytes) -> bytes:
+        """
+        Pass C{data}, and look at the lines it completes.
+        """
+        if self._hiding.isStopped:
+            self.stop()
+        for line in self.completed(data):
+            self.line(line)
+        if self._stopped:
+            self._hiding.stop()
+            self.done = True
+            self._kept.clear()
+        return data
+
+    def flush(self) -> bytes:
+        """
+        Nothing is ever kept back.
+        """
+        return b""
+
+
+class Watch(LineWatch):
+    """
+    Ends a hiding with the first command that is not harmless.
     """
 
     def __init__(self, hiding: LineFilter, harmless: Iterable[bytes]) -> None:
         """
         @param harmless: the commands, in upper case, after which lists may still come.
         """
-        super().__init__()
-        self._hiding = hiding
+        super().__init__(hiding)
         self._harmless = frozenset(harmless)
-
-    def feed(self, data: bytes) -> bytes:
-        """
-        Pass C{data} at once, and look at the lines it completes.
-        """
-        super().feed(data)
-        if self._stopped:
-            self._hiding.stop()
-            self.done = True
-            self._partial = b""
-        return data
 
     def line(self, line: bytes) -> bytes:
         """
@@ -164,12 +184,6 @@ class Watch(LineFilter):
         if not words or words[0].upper() not in self._harmless:
             self.stop()
         return line
-
-    def flush(self) -> bytes:
-        """
-        Nothing is ever kept back.
-        """
-        return b""
 
 
 class Replies(LineFilter):
@@ -192,7 +206,7 @@ class OrderedReplies(Replies):
 
     #: Commands that may await their replies at the same time; a client that sends more has no use
     #: for lists.
-    most = 64
+    maxAwaited = 64
 
     def __init__(self, conversing: Iterable[bytes], awaited: Iterable[bytes] = ()) -> None:
         """
@@ -224,7 +238,7 @@ class OrderedReplies(Replies):
         """
         if self._awaited and self._awaited[-1] in self._conversing:
             return
-        if len(self._awaited) < self.most:
+        if len(self._awaited) < self.maxAwaited:
             self._awaited.append(words[0].upper() if words else b"")
         else:
             self.stop()
@@ -270,27 +284,14 @@ class DottedLists(OrderedReplies):
         self.answered()
 
 
-class Commands(LineFilter):
+class Commands(LineWatch):
     """
-    Tells a L{Replies} of each of the client's lines, which pass at once and unchanged.
+    Tells a L{Replies} of each of the client's lines.
     """
 
     def __init__(self, replies: Replies) -> None:
-        super().__init__()
+        super().__init__(replies)
         self._replies = replies
-
-    def feed(self, data: bytes) -> bytes:
-        """
-        Pass C{data} at once, and look at the lines it completes.
-        """
-        if self._replies.isStopped:
-            self.stop()
-        super().feed(data)
-        if self._stopped:
-            self._replies.stop()
-            self.done = True
-            self._partial = b""
-        return data
 
     def line(self, line: bytes) -> bytes:
         """
@@ -298,9 +299,3 @@ class Commands(LineFilter):
         """
         self._replies.asked(line.split(None, 2))
         return line
-
-    def flush(self) -> bytes:
-        """
-        Nothing is ever kept back.
-        """
-        return b""

@@ -52,10 +52,10 @@ if TYPE_CHECKING:
 ALLOW_UPGRADE_DESYNC = "allow-upgrade-desync"
 
 #: The longest answer to OPTIONS that is taken away: its body, and its head on top.
-LONGEST_ANSWER = 65536
+MAX_ANSWER_BYTES = 65536
 
 #: Seconds in which a client that is told to upgrade may end its request.
-LINGER = 2.0
+LINGER_SECONDS = 2.0
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: .*)?")
@@ -154,7 +154,7 @@ class HTTPClient(ClientRole):
         """
         Take the answer to OPTIONS away; from there on the server must wait for the app.
         """
-        self.maxBytes += 2 * LONGEST_ANSWER
+        self.maxBytes += 2 * MAX_ANSWER_BYTES
         self.maxLines *= 2
         status, fields = await self._response()
         while status.startswith(b"1"):
@@ -191,8 +191,8 @@ class HTTPClient(ClientRole):
         """
         Skip C{length} bytes, and some more.
         """
-        size = int(length, base) if len(length) <= 16 else LONGEST_ANSWER + 1
-        if size > LONGEST_ANSWER:
+        size = int(length, base) if len(length) <= 16 else MAX_ANSWER_BYTES + 1
+        if size > MAX_ANSWER_BYTES:
             raise Oversize("a longer answer to OPTIONS than anybody needs")
         await self.readExactly(size + behind)
         return size
@@ -210,7 +210,7 @@ class HTTPClient(ClientRole):
             if not match[1].strip(b"0"):
                 break
             total += await self._skip(match[1], 16)
-            if total > LONGEST_ANSWER:
+            if total > MAX_ANSWER_BYTES:
                 raise Oversize("a longer answer to OPTIONS than anybody needs")
             line = await self.readLine()
             if line:
@@ -276,7 +276,7 @@ class HTTPServer(ServerRole):
         """
         self.transport.loseWriteConnection()
         try:
-            with self.within(LINGER, "the end of the request"):
+            with self.within(LINGER_SECONDS, "the end of the request"):
                 while True:
                     await self.readSome()
         except TunnelError:

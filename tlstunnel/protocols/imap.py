@@ -25,7 +25,7 @@ from tlstunnel.protocols.setting import (
     Setting,
 )
 
-_MAX_LINE = 8192
+_MAX_LINE_BYTES = 8192
 
 # RFC 9051, section 9: ASTRING-CHAR but "+".
 _TAG = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\+]+')
@@ -62,7 +62,7 @@ class IMAPClient(ClientRole):
     Asks a remote IMAP server for TLS.
     """
 
-    maxLine = _MAX_LINE
+    maxLine = _MAX_LINE_BYTES
 
     def __init__(self, setting: Setting, deadlines: Deadlines) -> None:
         super().__init__(setting, deadlines)
@@ -114,7 +114,7 @@ class IMAPServer(ServerRole):
     Offers an IMAP client TLS, and nothing else before it.
     """
 
-    maxLine = _MAX_LINE
+    maxLine = _MAX_LINE_BYTES
 
     async def negotiate(self) -> None:
         """

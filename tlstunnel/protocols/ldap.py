@@ -27,7 +27,7 @@ from tlstunnel.protocols.foreign import (
 START_TLS = b"1.3.6.1.4.1.1466.20037"
 
 #: What may be read before the switch, in all.
-LONGEST = 4096
+MAX_BYTES = 4096
 
 # Tags (RFC 4511, appendix B).
 _SEQUENCE, _INTEGER, _OCTETS, _ENUMERATED = 0x30, 0x02, 0x04, 0x0A
@@ -146,7 +146,7 @@ class LDAPClient(ClientRole):
     Asks a remote LDAP server for TLS.
     """
 
-    maxBytes = LONGEST
+    maxBytes = MAX_BYTES
 
     async def negotiate(self) -> None:
         """
@@ -179,7 +179,7 @@ class LDAPServer(ServerRole):
     Offers an LDAP client TLS, and nothing else before it.
     """
 
-    maxBytes = LONGEST
+    maxBytes = MAX_BYTES
 
     async def negotiate(self) -> None:
         """

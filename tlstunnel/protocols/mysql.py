@@ -21,8 +21,6 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 
-from zope.interface import implementer
-
 from tlstunnel.errors import (
     BackendRefused,
     ForeignProtocol,
@@ -31,16 +29,14 @@ from tlstunnel.errors import (
     Refused,
     TunnelError,
 )
-from tlstunnel.interfaces import IFilter
 from tlstunnel.protocols.base import (
     ClientRole,
     Dialect,
     ServerRole,
 )
 from tlstunnel.protocols.conversation import Conversation
-from tlstunnel.protocols.foreign import (
-    rejectForeign,
-)
+from tlstunnel.protocols.filters import Filter
+from tlstunnel.protocols.foreign import rejectForeign
 from tlstunnel.protocols.mysqlpackets import (
     CLIENT_MYSQL,
     PROTOCOL_41,
@@ -54,7 +50,7 @@ from tlstunnel.protocols.mysqlpackets import (
 )
 
 #: What may be read from the network before the switch, in all.
-LONGEST = 4096
+MAX_BYTES = 4096
 
 # How much of a HandshakeResponse41 an SSLRequest announces.
 _ANNOUNCED = 32
@@ -95,17 +91,15 @@ def capabilitiesOf(response: bytes) -> int:
     return int.from_bytes(response[:4], "little")
 
 
-@implementer(IFilter)
-class Announced:
+class Announced(Filter):
     """
     The client's first packet inside TLS: it has to begin as its SSLRequest in clear did, and loses
     the flag for TLS.
     """
 
     def __init__(self, announced: bytes) -> None:
-        self.done = False
+        super().__init__()
         self._announced = announced
-        self._start = b""
 
     def feed(self, data: bytes) -> bytes:
         """
@@ -113,19 +107,20 @@ class Announced:
         """
         if self.done:
             return data
-        self._start += data
-        header = self._start[:4]
+        self._kept += data
+        start = bytes(self._kept)
+        header, announced = start[:4], start[4 : 4 + _ANNOUNCED]
         if len(header) == 4 and (
             header[3] != 2 or (header[0] < _ANNOUNCED and header[1:3] == b"\0\0")
         ):
-            raise Malformed("inside TLS the client did not begin with its login", self._start)
-        end = 4 + _ANNOUNCED
-        if len(self._start) < end:
+            raise Malformed("inside TLS the client did not begin with its login", start)
+        if len(announced) < _ANNOUNCED:
             return b""
-        if self._start[4:end] != self._announced:
-            raise Malformed("the login is not the one announced in clear", self._start[:end])
+        if announced != self._announced:
+            raise Malformed("the login is not the one announced in clear", header + announced)
         self.done = True
-        return header + announcement(self._announced, tls=False) + self._start[end:]
+        self._kept.clear()
+        return header + announcement(announced, tls=False) + start[4 + _ANNOUNCED :]
 
     def flush(self) -> bytes:
         """
@@ -139,7 +134,7 @@ class MySQLClient(ClientRole):
     Asks a remote MySQL server for TLS, and an app for what the request has to announce.
     """
 
-    maxBytes = LONGEST
+    maxBytes = MAX_BYTES
 
     async def readGreeting(self) -> None:
         """
@@ -186,7 +181,7 @@ class MySQLServer(ServerRole):
     # The client's TLS may come in the same segment as its request, and OpenSSL has to read it.
     exact = True
     directStart = True
-    maxBytes = LONGEST
+    maxBytes = MAX_BYTES
 
     async def negotiate(self) -> None:
         """
@@ -197,7 +192,7 @@ class MySQLServer(ServerRole):
         self.write(packet(0, offer.payload()))
         header = await self.readExactly(4)
         length = int.from_bytes(header[:3], "little")
-        if header[3] != 1 or length > LONGEST:
+        if header[3] != 1 or length > MAX_BYTES:
             rejectForeign(header + self.transport.pendingInput(200))
         if header[3] != 1:
             raise Malformed("not the first packet of a client", header)

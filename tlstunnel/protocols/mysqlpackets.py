@@ -10,11 +10,9 @@ import re
 import struct
 from dataclasses import dataclass
 
-from zope.interface import implementer
-
 from tlstunnel.errors import Malformed
-from tlstunnel.interfaces import IFilter
 from tlstunnel.protocols.conversation import Conversation
+from tlstunnel.protocols.filters import Filter
 
 #: Capability flags.
 CLIENT_MYSQL = 1
@@ -27,7 +25,7 @@ OK, ERR = 0x00, 0xFF
 
 _VERSION = re.compile(rb"[\x20-\x7e]{1,64}")
 _PLUGIN = re.compile(rb"[A-Za-z0-9_]{0,64}")
-_LONGEST_SALT = 64
+_MAX_SALT_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class Greeting:
         if capabilities & PLUGIN_AUTH:
             # Some versions forgot the NUL behind the plugin's name.
             plugin = rest[31 + size :].removesuffix(b"\0")
-        if 8 + size > _LONGEST_SALT or len(tail) < size - 1 or not _PLUGIN.fullmatch(plugin):
+        if 8 + size > _MAX_SALT_BYTES or len(tail) < size - 1 or not _PLUGIN.fullmatch(plugin):
             raise Malformed("a greeting with an impossible value", payload)
         extended = 0 if capabilities & CLIENT_MYSQL else int.from_bytes(reserved[6:], "little")
         return cls(version, thread, head + tail, capabilities, charset, status, extended, plugin)
@@ -115,47 +113,46 @@ async def readPacket(conversation: Conversation, number: int) -> bytes:
     return await conversation.readExactly(header & 0xFFFFFF)
 
 
-@implementer(IFilter)
-class Renumbered:
+class Renumbered(Filter):
     """
     Adds to the sequence id of each packet, until authentication is over.
     """
 
     def __init__(self, step: int) -> None:
-        self.done = False
+        super().__init__()
         self._step = step
-        self._header = b""
         self._left = 0
 
     def feed(self, data: bytes) -> bytes:
         """
         Pass packets as they come, but for their id.
         """
-        passed = b""
-        while data and not self.done:
-            part, data = self._take(data)
-            passed += part
-        return passed + self.flush() + data if self.done else passed
+        passed: list[bytes] = []
+        at = 0
+        while at < len(data) and not self.done:
+            if self._left:
+                part = data[at : at + self._left]
+                self._left -= len(part)
+                self.payload(part)
+                passed.append(part)
+            else:
+                part = data[at : at + 4 - len(self._kept)]
+                self._kept += part
+                if len(self._kept) == 4:
+                    passed.append(self._header(self.flush()))
+            at += len(part)
+        if self.done:
+            passed += self.flush(), data[at:]
+        return b"".join(passed)
 
-    def _take(self, data: bytes) -> tuple[bytes, bytes]:
+    def _header(self, header: bytes) -> bytes:
         """
-        Take some of a header, or of a payload, from the front of C{data}.
-
-        @return: what is to be passed on for it, and what follows it.
+        What is to be passed on for C{header}.
         """
-        if self._left:
-            part = data[: self._left]
-            self._left -= len(part)
-            self.payload(part)
-            return part, data[len(part) :]
-        missing = 4 - len(self._header)
-        self._header += data[:missing]
-        if len(self._header) < 4:
-            return b"", b""
-        header = self.flush()
+        self.messages += 1
         self._left = int.from_bytes(header[:3], "little")
         self.begin()
-        return header[:3] + bytes(((header[3] + self._step) % 256,)), data[missing:]
+        return header[:3] + bytes(((header[3] + self._step) % 256,))
 
     def begin(self) -> None:
         """
@@ -166,13 +163,6 @@ class Renumbered:
         """
         Look at a part of its payload.
         """
-
-    def flush(self) -> bytes:
-        """
-        An incomplete header.
-        """
-        header, self._header = self._header, b""
-        return header
 
 
 class Verdict(Renumbered):

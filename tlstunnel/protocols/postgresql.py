@@ -18,10 +18,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from zope.interface import implementer
-
 from tlstunnel.errors import ForeignProtocol, Malformed, Refused, TLSFailed
-from tlstunnel.interfaces import IFilter
 from tlstunnel.protocols.base import (
     ClientRole,
     Dialect,
@@ -29,9 +26,8 @@ from tlstunnel.protocols.base import (
     ServerRole,
 )
 from tlstunnel.protocols.conversation import Conversation
-from tlstunnel.protocols.foreign import (
-    rejectForeign,
-)
+from tlstunnel.protocols.filters import Filter
+from tlstunnel.protocols.foreign import rejectForeign
 
 if TYPE_CHECKING:
     from tlstunnel.tls.creators import (
@@ -60,7 +56,7 @@ _TLS_REQUIRED = b"SFATAL\0VFATAL\0C28000\0MTLS required\0\0"
 _AUTHENTICATION_SASL = 10
 
 # libpq takes no longer one either.
-_LONGEST_AUTHENTICATION = 2000
+_MAX_AUTHENTICATION_BYTES = 2000
 
 
 class Opening:
@@ -113,8 +109,7 @@ def demandALPN(role: Role) -> None:
         raise TLSFailed("TLS at once, without the application protocol (ALPN) postgresql")
 
 
-@implementer(IFilter)
-class WithoutChannelBinding:
+class WithoutChannelBinding(Filter):
     """
     Takes SCRAM-SHA-256-PLUS out of the list of mechanisms that the server offers first.
 
@@ -123,61 +118,56 @@ class WithoutChannelBinding:
     """
 
     def __init__(self) -> None:
-        self.done = False
-        self._held = b""
+        super().__init__()
+        # What is left of a message that passes as it comes.
         self._passing = 0
 
     def feed(self, data: bytes) -> bytes:
         """
         Pass what precedes the list, then the list without that mechanism, then everything.
         """
-        data = self._held + data
-        self._held = b""
-        passed = b""
-        while data and not self.done:
-            taken = self._take(data)
-            if taken is None:
-                self._held = data
-                return passed
-            part, data = taken
-            passed += part
-        return passed + data
-
-    def _take(self, data: bytes) -> tuple[bytes, bytes] | None:
-        """
-        Take a message, or a part of it, from the front of C{data}.
-
-        @return: what is to be passed on for it, and what follows it; C{None} if there is not
-            enough of it.
-        """
-        if self._passing:
-            count = min(self._passing, len(data))
-            self._passing -= count
-            return data[:count], data[count:]
-        if data[:1] in (b"N", b"v"):
-            # NoticeResponse, NegotiateProtocolVersion.
-            if len(data) < 5:
-                return None
-            self._passing = 1 + int.from_bytes(data[1:5], "big")
-            return b"", data
-        if data[:1] == b"R":
-            if len(data) < 9:
-                return None
-            length, kind = struct.unpack(">II", data[1:9])
-            if kind == _AUTHENTICATION_SASL and 8 <= length <= _LONGEST_AUTHENTICATION:
-                if len(data) < 1 + length:
-                    return None
+        kept = self._kept
+        kept += data
+        passed: list[bytes] = []
+        at = 0
+        while at < len(kept) and not self.done:
+            head = bytes(kept[at : at + 9])
+            if self._passing:
+                passed.append(bytes(kept[at : at + self._passing]))
+                self._passing -= len(passed[-1])
+                at += len(passed[-1])
+            elif head[:1] in (b"N", b"v"):
+                # NoticeResponse, NegotiateProtocolVersion.
+                if len(head) < 5:
+                    break
+                self.messages += 1
+                self._passing = 1 + int.from_bytes(head[1:5], "big")
+            else:
+                size = _listSize(head)
+                if size > len(kept) - at:
+                    break
                 self.done = True
-                return _withoutPlus(data[: 1 + length]), data[1 + length :]
-        self.done = True
-        return b"", data
+                if size:
+                    passed.append(_withoutPlus(bytes(kept[at : at + size])))
+                    at += size
+        del kept[:at]
+        if self.done:
+            passed.append(self.flush())
+        return b"".join(passed)
 
-    def flush(self) -> bytes:
-        """
-        What was kept back.
-        """
-        held, self._held = self._held, b""
-        return held
+
+def _listSize(head: bytes) -> int:
+    """
+    How long an AuthenticationSASL message is that begins with C{head}, or how much of it is needed
+    to tell; 0 if it is none.
+    """
+    if head[:1] != b"R":
+        return 0
+    if len(head) < 9:
+        return 9
+    length, kind = struct.unpack(">II", head[1:])
+    isList = kind == _AUTHENTICATION_SASL and 8 <= length <= _MAX_AUTHENTICATION_BYTES
+    return 1 + int(length) if isList else 0
 
 
 def _withoutPlus(message: bytes) -> bytes:

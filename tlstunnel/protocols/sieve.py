@@ -27,7 +27,7 @@ from tlstunnel.protocols.base import (
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.hiding import Commands, OrderedReplies
 
-_MAX_LINE = 8192
+_MAX_LINE_BYTES = 8192
 
 _STRING = rb'"(?:[^"\\]|\\["\\])*"'
 # RFC 5804, section 4: what a line of a server is made of.
@@ -99,7 +99,7 @@ class SieveClient(ClientRole):
     Asks a remote ManageSieve server for TLS.
     """
 
-    maxLine = _MAX_LINE
+    maxLine = _MAX_LINE_BYTES
     silentServer = False
 
     async def readGreeting(self) -> None:
@@ -136,7 +136,7 @@ class SieveServer(ServerRole):
     Offers a ManageSieve client TLS, and nothing else before it.
     """
 
-    maxLine = _MAX_LINE
+    maxLine = _MAX_LINE_BYTES
 
     async def negotiate(self) -> None:
         """

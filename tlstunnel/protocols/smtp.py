@@ -12,15 +12,13 @@ SMTP, and LMTP which differs from it in one verb (RFC 5321, RFC 3207; RFC 2033):
 
 from __future__ import annotations
 
-from zope.interface import implementer
-
 from tlstunnel.errors import BackendRefused, Quit, ServerSpokeFirst
-from tlstunnel.interfaces import IFilter
 from tlstunnel.protocols.base import (
     ClientRole,
     Dialect,
     ServerRole,
 )
+from tlstunnel.protocols.filters import Filter
 from tlstunnel.protocols.hiding import ReplyKeyword, Watch
 from tlstunnel.protocols.replies import (
     expectReply,
@@ -33,35 +31,23 @@ _NEED_TLS = frozenset(
 )
 
 
-@implementer(IFilter)
-class NoGreetingInside:
+class NoGreetingInside(Filter):
     """
     The first line inside TLS cannot start with 220: no first command is answered so, and the
     greeting of a spliced implicit-TLS port is (rule 10).
     """
 
-    def __init__(self) -> None:
-        self.done = False
-        self._start = b""
-
     def feed(self, data: bytes) -> bytes:
         """
         Look at the first three bytes.
         """
-        self._start += data
-        if len(self._start) < 3 and b"220".startswith(self._start):
+        self._kept += data
+        if len(self._kept) < 3 and b"220".startswith(self._kept):
             return b""
-        if self._start.startswith(b"220"):
-            raise ServerSpokeFirst("inside TLS the server greeted a second time", self._start)
+        if self._kept.startswith(b"220"):
+            raise ServerSpokeFirst("inside TLS the server greeted a second time", bytes(self._kept))
         self.done = True
         return self.flush()
-
-    def flush(self) -> bytes:
-        """
-        The bytes looked at.
-        """
-        start, self._start = self._start, b""
-        return start
 
 
 class SMTPClient(ClientRole):

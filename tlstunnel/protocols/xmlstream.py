@@ -21,8 +21,8 @@ from tlstunnel.protocols.foreign import (
 )
 
 #: The most bytes and the deepest nesting of a stream before TLS (section 2 of the rules).
-LONGEST = 16384
-DEEPEST = 16
+MAX_STREAM_BYTES = 16384
+MAX_DEPTH = 16
 
 #: A stream's outermost element: the namespace and the name, as all names here.
 STREAM = "http://etherx.jabber.org/streams stream"
@@ -88,8 +88,8 @@ class Tags:
     def _open(self, name: str, attributes: dict[str, str]) -> None:
         self.path.append(name)
         self.opened, self.attributes, self.level = name, attributes, len(self.path)
-        if self.level > DEEPEST:
-            raise Oversize(f"XML that is nested more than {DEEPEST} elements deep")
+        if self.level > MAX_DEPTH:
+            raise Oversize(f"XML that is nested more than {MAX_DEPTH} elements deep")
 
     def _close(self, name: str) -> None:
         self.closed = self.path.pop()
@@ -119,14 +119,19 @@ class Element:
 class XMLStream:
     """
     Reads the stream that a peer sends.
-
-    @ivar source: all of it that was read.
     """
 
     def __init__(self, conversation: Conversation) -> None:
-        self.source = b""
+        self._source = bytearray()
         self._conversation = conversation
         self._tags = Tags()
+
+    @property
+    def source(self) -> bytes:
+        """
+        All of it that was read.
+        """
+        return bytes(self._source)
 
     async def _piece(self) -> bytes:
         """
@@ -134,8 +139,8 @@ class XMLStream:
 
         @raise Oversize: if the stream is too long.
         """
-        piece = await self._conversation.readUntil(b">", LONGEST - len(self.source))
-        self.source += piece
+        piece = await self._conversation.readUntil(b">", MAX_STREAM_BYTES - len(self._source))
+        self._source += piece
         self._tags.feed(piece)
         return piece
 
@@ -171,7 +176,7 @@ class XMLStream:
         @raise Malformed: if it is no XML.
         """
         tags = self._tags
-        start = len(self.source)
+        start = len(self._source)
         name = ""
         children = []
         isEmpty = True
@@ -184,5 +189,5 @@ class XMLStream:
                 if tags.level == 3 and tags.opened:
                     children.append(tags.opened)
             if tags.closed and len(tags.path) == 1:
-                return Element(name, tuple(children), isEmpty, self.source[start:])
+                return Element(name, tuple(children), isEmpty, bytes(self._source[start:]))
         return None

@@ -20,8 +20,6 @@ import secrets
 from html import escape
 from typing import ClassVar
 
-from zope.interface import implementer
-
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import (
     Closed,
@@ -33,14 +31,14 @@ from tlstunnel.errors import (
     TunnelError,
 )
 from tlstunnel.identity.names import Identity, Selector, normalDomain
-from tlstunnel.interfaces import IFilter
 from tlstunnel.protocols.base import (
     ClientRole,
     Dialect,
     ServerRole,
 )
-from tlstunnel.protocols.hiding import LONGEST as LONGEST_TAG
-from tlstunnel.protocols.xmlstream import LONGEST, SPACE, Element, Tags, XMLStream
+from tlstunnel.protocols.filters import Filter
+from tlstunnel.protocols.hiding import MAX_LINE_BYTES
+from tlstunnel.protocols.xmlstream import MAX_STREAM_BYTES, SPACE, Element, Tags, XMLStream
 
 _STREAMS = "http://etherx.jabber.org/streams"
 _TLS = "urn:ietf:params:xml:ns:xmpp-tls"
@@ -59,6 +57,8 @@ _OFFER = (
     f"<stream:features><starttls xmlns='{_TLS}'><required/></starttls></stream:features>"
 ).encode()
 _END = b"</stream:stream>"
+
+_TAG_BEGINS = ord("<")
 
 
 def header(content: str, **attributes: str) -> bytes:
@@ -91,7 +91,7 @@ class XMPPClient(ClientRole):
     """
 
     learnsPeer = True
-    maxBytes = LONGEST
+    maxBytes = MAX_STREAM_BYTES
     content: ClassVar[str] = "jabber:client"
 
     #: The domain that the app asks for, as it writes it, and in our one form.
@@ -167,7 +167,7 @@ class XMPPServer(ServerRole):
     Offers an XMPP client TLS, and nothing else before it.
     """
 
-    maxBytes = LONGEST
+    maxBytes = MAX_STREAM_BYTES
     content: ClassVar[str] = "jabber:client"
 
     async def negotiate(self) -> None:
@@ -250,17 +250,15 @@ _BEFORE_LOGIN = frozenset(
 )
 
 
-@implementer(IFilter)
-class WithoutStartTLS:
+class WithoutStartTLS(Filter):
     """
     Takes <starttls/> out of the features that a backend offers before the client is logged in.
     Tags that are not whole are waited for.
     """
 
     def __init__(self) -> None:
-        self.done = False
+        super().__init__()
         self._tags = Tags()
-        self._partial = b""
         self._seen = 0
         self._hiding = False
 
@@ -268,23 +266,26 @@ class WithoutStartTLS:
         """
         Pass all but that element.
         """
-        data = self._partial + data
-        self._partial = b""
-        passed = []
-        start = 0
-        while not self.done and start < len(data):
-            tag = data.find(b"<", start)
-            if tag != start:
-                end = tag if tag > 0 else len(data)
-                passed.append(self._text(data[start:end]))
-            elif (end := data.find(b">", start) + 1) > 0:
-                passed.append(self._tag(data[start:end]))
+        kept = self._kept
+        # What is kept is the start of a tag, in which there is no end.
+        start, searched = 0, len(kept)
+        kept += data
+        passed: list[bytes] = []
+        while not self.done and start < len(kept):
+            if kept[start] != _TAG_BEGINS:
+                end = kept.find(b"<", start)
+                end = len(kept) if end < 0 else end
+                passed.append(self._text(bytes(kept[start:end])))
+            elif (end := kept.find(b">", max(start, searched)) + 1) > 0:
+                passed.append(self._tag(bytes(kept[start:end])))
             else:
-                self.done = len(data) - start > LONGEST_TAG
-                self._partial, end = data[start:], len(data)
+                self.done = len(kept) - start > MAX_LINE_BYTES
+                break
+            self.messages += 1
             start = end
+        del kept[:start]
         if self.done:
-            passed += self.flush(), data[start:]
+            passed.append(self.flush())
         return b"".join(passed)
 
     def _text(self, text: bytes) -> bytes:
@@ -309,7 +310,7 @@ class WithoutStartTLS:
             return b""
         begins = tags.opened and tags.level == 2 and tags.opened not in _BEFORE_LOGIN
         ends = tags.closed and not tags.path
-        self.done = bool(begins or ends or self._seen > LONGEST)
+        self.done = bool(begins or ends or self._seen > MAX_STREAM_BYTES)
         return tag
 
     def _read(self, piece: bytes) -> None:
@@ -321,13 +322,6 @@ class WithoutStartTLS:
             self._tags.feed(piece)
         except TunnelError:
             self.done = True
-
-    def flush(self) -> bytes:
-        """
-        What was kept back.
-        """
-        partial, self._partial = self._partial, b""
-        return partial
 
 
 xmppClient = Dialect(

@@ -24,14 +24,14 @@ from tlstunnel.errors import (
     TLSFailed,
     TunnelError,
 )
-from tlstunnel.protocols.conversation import HELD
+from tlstunnel.protocols.conversation import MAX_HELD_BYTES
 from tlstunnel.testing.dialogues import crumbs, said, split
 from tlstunnel.testing.memory import Driver
 from tlstunnel.testing.rules import CLIENT_HELLO, Rules
 from tlstunnel.tls.records import RECORD
 
 #: Seconds that a server may take to greet.
-GREETING = 60.0
+GREETING_SECONDS = 60.0
 
 
 class ClientConformance(Rules):
@@ -56,7 +56,11 @@ class ClientConformance(Rules):
         """
         who = [speaker for speaker, _ in self.dialogue[: place + 1]]
         isGreeting = who[-1] == "S" and "C" not in who and who.count("S") == 1
-        return GREETING if isGreeting or place >= len(self.dialogue) else super().limitAt(place)
+        return (
+            GREETING_SECONDS
+            if isGreeting or place >= len(self.dialogue)
+            else super().limitAt(place)
+        )
 
     @property
     def appSpeaks(self) -> int:
@@ -92,7 +96,7 @@ class ClientConformance(Rules):
         count = (1 << 18) // len(self.early)
         driver = self.start(self.appSpeaks)
         driver.plain.feed(self.early * count)
-        assert len(driver.role.plain.unread) <= HELD + RECORD
+        assert len(driver.role.plain.unread) <= MAX_HELD_BYTES + RECORD
         assert driver.plain.paused
         self.go(driver, self.appSpeaks, len(self.whole))
         self.arrive(driver)
@@ -236,7 +240,7 @@ class ServerConformance(Rules):
         """
         A backend may take long to greet.
         """
-        return GREETING if place >= len(self.dialogue) else super().limitAt(place)
+        return GREETING_SECONDS if place >= len(self.dialogue) else super().limitAt(place)
 
     def test_commandsAreAnsweredInWhateverPiecesTheyCome(self) -> None:
         """

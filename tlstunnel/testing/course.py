@@ -19,7 +19,7 @@ from tlstunnel.testing.dialogues import Dialogue, setting
 from tlstunnel.testing.memory import Driver
 
 #: Seconds that a negotiation may take.
-NEGOTIATION = 30.0
+NEGOTIATION_SECONDS = 30.0
 
 
 def dialsEarly(driver: Driver) -> bool:
@@ -186,7 +186,7 @@ class Course(Assertions):
         """
         How many seconds whoever speaks there has.
         """
-        return NEGOTIATION
+        return NEGOTIATION_SECONDS
 
     def lastWords(self) -> tuple[int, bytes] | None:
         """

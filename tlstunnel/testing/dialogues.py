@@ -17,7 +17,8 @@ from tlstunnel.interfaces import IDialect, IFilter
 from tlstunnel.protocols.setting import (
     Setting,
 )
-from tlstunnel.testing.memory import Driver
+from tlstunnel.testing.memory import Driver, MemoryLeg
+from tlstunnel.tunnel.filtering import Filtering
 
 #: Who says what, in turn.
 Dialogue = Sequence[tuple[str, bytes]]
@@ -72,6 +73,13 @@ def inside(driver: Driver, dialogue: Dialogue) -> Driver:
     driver.play(dialogue)
     driver.handshake()
     return driver
+
+
+def isFiltered(leg: MemoryLeg) -> bool:
+    """
+    Whether what arrives on a leg of a relay still goes through filters.
+    """
+    return isinstance(leg.speaker, Filtering)
 
 
 def split(data: bytes) -> Iterator[tuple[bytes, ...]]:

@@ -20,13 +20,13 @@ from tlstunnel.tls.records import RECORD
 CLIENT_HELLO = bytes.fromhex("16030100050100000100")
 
 #: Seconds that a handshake may take.
-HANDSHAKE = 15.0
+HANDSHAKE_SECONDS = 15.0
 
 #: Connections that are fed with garbage, for each role.
-GARBAGE = 100
+GARBAGE_EXAMPLES = 100
 
 # More than any limit there is.
-_TOO_MUCH = 1 << 19
+_FLOOD_BYTES = 1 << 19
 
 _EXTRAS = (
     b"x",
@@ -239,7 +239,7 @@ class Rules(Course):
         After some time in all (rule 8).
         """
         driver = self.start(len(self.dialogue))
-        driver.clock.advance(HANDSHAKE - 0.1)
+        driver.clock.advance(HANDSHAKE_SECONDS - 0.1)
         self.assertSwitched(driver)
         driver.clock.advance(0.2)
         self.assertFailed(driver, TimedOut)
@@ -309,7 +309,7 @@ class Rules(Course):
         chunk = piece * max(1, 1000 // len(piece))
         said = 0
         while driver.error is None and driver.stage != "relay":
-            assert said < _TOO_MUCH, (place, piece)
+            assert said < _FLOOD_BYTES, (place, piece)
             driver.feed(who, chunk)
             said += len(chunk)
             kept = len(conversation.unread)
@@ -326,7 +326,7 @@ class Rules(Course):
         hears = any(who == "T" for who, _ in self.dialogue)
         places = self.heard() or [0]
 
-        @settings(deadline=None, max_examples=GARBAGE, database=None)
+        @settings(deadline=None, max_examples=GARBAGE_EXAMPLES, database=None)
         @given(st.sampled_from(places), st.binary(max_size=60), _EDITS, st.booleans())
         def feed(place: int, garbage: bytes, edits: Any, edit: bool) -> None:
             driver = self.awaiting(place)
@@ -350,7 +350,7 @@ class Rules(Course):
         Whatever either side says once both may speak, it passes, or ends with one of our errors.
         """
 
-        @settings(deadline=None, max_examples=GARBAGE, database=None)
+        @settings(deadline=None, max_examples=GARBAGE_EXAMPLES, database=None)
         @given(st.lists(st.tuples(st.booleans(), st.binary(max_size=40), st.booleans())))
         def feed(words: list[tuple[bool, bytes, bool]]) -> None:
             driver = self.start(len(self.whole))

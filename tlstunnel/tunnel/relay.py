@@ -30,6 +30,7 @@ from tlstunnel.errors import CloseTimeout, Idle, TunnelError
 from tlstunnel.interfaces import IFilter
 from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.net.leg import BULK, Leg
+from tlstunnel.tunnel.filtering import Filtering
 
 #: How often within a limit it is looked at whether anything moved.
 SAMPLES = 4
@@ -53,41 +54,20 @@ class Direction:
     @ivar ended: whether its source has ended cleanly, or its sink takes no more.
     """
 
-    __slots__ = ("ended", "filters", "relay", "sink", "source")
+    __slots__ = ("ended", "relay", "sink", "source")
 
-    def __init__(self, relay: Relay, source: Leg, sink: Leg, filters: Sequence[IFilter]) -> None:
+    def __init__(self, relay: Relay, source: Leg, sink: Leg) -> None:
         self.relay = relay
         self.source = source
         self.sink = sink
-        self.filters = list(filters)
         self.ended = False
 
     def dataReceived(self, data: bytes | memoryview) -> None:
         """
         Pass C{data} on.
         """
-        if self.ended:
-            # The sink takes no more.
-            return
-        if self.filters:
-            self._filter(bytes(data))
-        else:
-            self.sink.write(data)
-
-    def _filter(self, data: bytes) -> None:
-        """
-        Pass C{data} on through the filters, and drop those that are done.
-        """
-        try:
-            for each in tuple(self.filters):
-                data = each.feed(data) if data else data
-                if each.done:
-                    data += each.flush()
-                    self.filters.remove(each)
-        except TunnelError as error:
-            self.relay.abort(error)
-            return
-        if data:
+        # Else the sink takes no more.
+        if not self.ended:
             self.sink.write(data)
 
     def readConnectionLost(self) -> None:
@@ -96,15 +76,6 @@ class Direction:
         """
         if self.ended:
             return
-        data = b""
-        try:
-            for each in self.filters:
-                data = (each.feed(data) if data else b"") + each.flush()
-        except TunnelError as error:
-            self.relay.abort(error)
-            return
-        if data:
-            self.sink.write(data)
         self.ended = True
         if not self.relay.bothEnded:
             self.sink.loseWriteConnection()
@@ -144,6 +115,7 @@ class Relay:
         "_deadline",
         "_deadlines",
         "_delivery",
+        "_filters",
         "_finished",
         "_firstEnd",
         "_idle",
@@ -174,8 +146,9 @@ class Relay:
         """
         self.network = network
         self.plain = plain
-        self.toPlain = Direction(self, network, plain, toPlain)
-        self.toNetwork = Direction(self, plain, network, toNetwork)
+        self.toPlain = Direction(self, network, plain)
+        self.toNetwork = Direction(self, plain, network)
+        self._filters = ((self.toPlain, toPlain), (self.toNetwork, toNetwork))
         self._deadlines = deadlines
         self._close = close
         self._closeTotal = closeTotal
@@ -200,20 +173,23 @@ class Relay:
         network.speaker, plain.speaker = self.toPlain, self.toNetwork
         network.readSize = plain.readSize = BULK
         network.producer, plain.producer = plain, network
+        for direction, filters in self._filters:
+            if filters:
+                Filtering(direction, filters, self._deadlines.clock, self.abort)
+        del self._filters
         if self._idle:
             self._watch(self._idle)
         if fromNetwork:
-            self.toPlain.dataReceived(fromNetwork)
+            network.speaker.dataReceived(fromNetwork)
         if fromPlain:
-            self.toNetwork.dataReceived(fromPlain)
+            plain.speaker.dataReceived(fromPlain)
         if networkEnded:
-            self.toPlain.readConnectionLost()
+            network.speaker.readConnectionLost()
         if plainEnded:
-            self.toNetwork.readConnectionLost()
-        if network.isFlushed and not plain.isClosed:
-            plain.resumeProducing()
-        if plain.isFlushed and not network.isClosed:
-            network.resumeProducing()
+            plain.speaker.readConnectionLost()
+        for leg in (network, plain):
+            if leg.isFlushed and leg.producer is not None:
+                leg.producer.resumeProducing()
         return self._finished
 
     @property

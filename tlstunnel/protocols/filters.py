@@ -1,0 +1,46 @@
+"""
+What the filters of the dialects have in common.
+
+A filter sees what flows in one direction of the relay, in pieces of any size, until it is done.
+How much of it is looked at in one turn of the reactor is decided in L{tlstunnel.tunnel.filtering};
+a filter only counts its messages, and knows nothing of legs and turns.
+"""
+
+from __future__ import annotations
+
+from zope.interface import implementer
+
+from tlstunnel.interfaces import IFilter
+
+
+@implementer(IFilter)
+class Filter:
+    """
+    A filter that passes everything; subclasses have another C{feed}.
+
+    It must be linear in its input: a message is taken from what arrived by its place, so that what
+    follows it is not copied or searched again.
+
+    @ivar done: see L{IFilter}.
+    @ivar messages: see L{IFilter}.
+    """
+
+    def __init__(self) -> None:
+        self.done = False
+        self.messages = 0
+        #: What arrived, and cannot be judged yet.
+        self._kept = bytearray()
+
+    def feed(self, data: bytes) -> bytes:
+        """
+        Take what arrived; see L{IFilter.feed}.
+        """
+        return data
+
+    def flush(self) -> bytes:
+        """
+        What was kept back, once.
+        """
+        kept = bytes(self._kept)
+        self._kept.clear()
+        return kept
