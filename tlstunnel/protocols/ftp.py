@@ -17,7 +17,7 @@ switch goes through L{tlstunnel.protocols.ftpcontrol}.
 
 from __future__ import annotations
 
-from tlstunnel.errors import BackendRefused, Malformed, PreAuthenticated, Quit, Refused, Temporary
+from tlstunnel.errors import BackendRefused, PreAuthenticated, Quit
 from tlstunnel.protocols.base import (
     ClientRole,
     Dialect,
@@ -25,6 +25,7 @@ from tlstunnel.protocols.base import (
 )
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.ftpcontrol import Control
+from tlstunnel.protocols.replies import Continuation, expectReply, readReply, refusal
 
 # Known commands that need TLS first: RFC 959 and the registry of RFC 5797.
 _NEED_TLS = frozenset(
@@ -54,35 +55,16 @@ _NOT_HERE = {
 }
 
 
-async def readReply(conversation: Conversation) -> tuple[bytes, bytes]:
+async def readGreeting(conversation: Conversation) -> tuple[bytes, bytes]:
     """
-    One reply: a line, or lines of which the first has a hyphen behind its code, and the last the
-    same code and a space; those between are text (RFC 959, section 4.2).
+    A server's greeting; before it 120 may announce that it takes a while (RFC 959, section 5.4).
 
-    @return: the code, and the last line.
-    @raise Malformed: if it is no such reply.
+    @return: its code, and its last line.
     """
-    line = await conversation.readLine()
-    code = line[:3]
-    if len(code) < 3 or not code.isdigit() or line[3:4] not in (b"", b" ", b"-"):
-        raise Malformed("not a reply of FTP", line)
-    if line[3:4] == b"-":
-        while line[:3] != code or line[3:4] not in (b"", b" "):
-            line = await conversation.readLine()
+    code, line = await readReply(conversation, Continuation.FREE)
+    if code == b"120":
+        code, line = await readReply(conversation, Continuation.FREE)
     return code, line
-
-
-async def expectReply(conversation: Conversation, wanted: bytes) -> None:
-    """
-    Read one reply, which must carry C{wanted}.
-
-    @raise Temporary: if it is another one that starts with 4.
-    @raise Refused: if it is yet another.
-    """
-    code, line = await readReply(conversation)
-    if code != wanted:
-        error = Temporary if code.startswith(b"4") else Refused
-        raise error(f"expected {wanted.decode()}", line)
 
 
 class FTPClient(ClientRole):
@@ -94,23 +76,20 @@ class FTPClient(ClientRole):
 
     async def readGreeting(self) -> None:
         """
-        RFC 959, section 5.4: 120 announces that it takes a while.
+        RFC 959, section 5.4; who is logged in already cannot ask for TLS.
         """
-        code, line = await readReply(self)
-        if code == b"120":
-            code, line = await readReply(self)
+        code, line = await readGreeting(self)
         if code == b"230":
             raise PreAuthenticated("the server takes us for logged in", line)
         if code != b"220":
-            error = Temporary if code.startswith(b"4") else Refused
-            raise error("expected 220", line)
+            raise refusal(code, line, b"220")
 
     async def negotiate(self) -> None:
         """
         RFC 4217, section 4; 334 would want more of a mechanism that is none.
         """
         self.sendLine(b"AUTH TLS")
-        await expectReply(self, b"234")
+        await expectReply(self, b"234", continuation=Continuation.FREE)
 
     async def greetApp(self) -> None:
         """
@@ -118,7 +97,7 @@ class FTPClient(ClientRole):
         """
         for command in (b"PBSZ 0", b"PROT P"):
             self.sendLine(command)
-            await expectReply(self, b"200")
+            await expectReply(self, b"200", continuation=Continuation.FREE)
         control = Control(self.channels, self.plain.transport, self.transport, self.answer)
         self.toNetwork.append(control.commands)
         self.toPlain.append(control.replies)
@@ -194,9 +173,7 @@ class FTPServer(ServerRole):
         """
         The client has had its greeting: the backend's is swallowed.
         """
-        code, line = await readReply(self.plain)
-        if code == b"120":
-            code, line = await readReply(self.plain)
+        code, line = await readGreeting(self.plain)
         if code != b"220":
             raise BackendRefused("expected 220", line)
         control = Control(self.channels, self.transport, self.plain.transport, self.answer)

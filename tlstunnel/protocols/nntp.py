@@ -12,14 +12,14 @@ POST, inside TLS.
 
 from __future__ import annotations
 
-from tlstunnel.errors import BackendRefused, Malformed, Quit, Refused, Temporary
+from tlstunnel.errors import BackendRefused, Quit
 from tlstunnel.protocols.base import (
     ClientRole,
     Dialect,
     ServerRole,
 )
-from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.hiding import Commands, DottedLists
+from tlstunnel.protocols.replies import Continuation, readReply, refusal
 
 _GREETINGS = (b"200", b"201")
 
@@ -32,20 +32,6 @@ _COMMANDS = frozenset(
     b" NEWNEWS LIST OVER HDR CHECK TAKETHIS SLAVE XOVER XHDR XPAT XPATH XGTITLE XINDEX XTHREAD"
     b" XREPLIC COMPRESS".split()
 )
-
-
-async def readReply(conversation: Conversation) -> tuple[bytes, bytes]:
-    """
-    One reply: three digits, and a space or nothing behind them (RFC 3977, section 3.1).
-
-    @return: the code, and the line.
-    @raise Malformed: if it is no such reply.
-    """
-    line = await conversation.readLine()
-    code, _, _ = line.partition(b" ")
-    if len(code) != 3 or not code.isdigit():
-        raise Malformed("not a numeric reply", line)
-    return code, line
 
 
 class NNTPClient(ClientRole):
@@ -73,11 +59,9 @@ class NNTPClient(ClientRole):
         await self._expect(b"382", hint=hint)
 
     async def _expect(self, *codes: bytes, hint: str = "") -> None:
-        code, line = await readReply(self)
+        code, line = await readReply(self, Continuation.NONE)
         if code not in codes:
-            wanted = b" or ".join(codes).decode()
-            error = Temporary if code.startswith(b"4") else Refused
-            raise error(f"expected {wanted}{hint if code in _WRONG_MODE else ''}", line)
+            raise refusal(code, line, *codes, hint=hint if code in _WRONG_MODE else "")
 
     def appGreeting(self) -> bytes:
         """
@@ -126,7 +110,7 @@ class NNTPServer(ServerRole):
         """
         The client has had its greeting: the backend's is swallowed, and so is its STARTTLS.
         """
-        code, line = await readReply(self.plain)
+        code, line = await readReply(self.plain, Continuation.NONE)
         if code not in _GREETINGS:
             raise BackendRefused("expected 200 or 201", line)
         hiding = Capabilities()

@@ -1,46 +1,77 @@
 """
-Numeric replies, as smtp and its relatives have them (RFC 5321, section 4.2.1).
+Numeric replies, as smtp, ftp and nntp have them.
+
+A reply is one line of three digits, and a space or nothing behind them; the three protocols differ
+in how a reply of several lines is made, if there are such (L{Continuation}).
 """
 
 from __future__ import annotations
+
+from enum import Enum
 
 from tlstunnel.errors import Malformed, Refused, Temporary
 from tlstunnel.protocols.conversation import Conversation
 
 
-async def readReply(conversation: Conversation) -> tuple[bytes, list[bytes]]:
+class Continuation(Enum):
     """
-    One numeric reply: lines of three digits and a hyphen, the last with a space or nothing behind
-    the code, all with the same code (RFC 5321, section 4.2.1; rule 16).
+    What the lines of a reply are that has several of them; the last is as that of a short one.
 
-    @return: the code, and the lines.
-    @raise Malformed: if it is no such reply.
+    @cvar NONE: there is no such reply (RFC 3977, section 3.1).
+    @cvar CODED: all begin with the same code, and all but the last with a hyphen behind it (RFC
+        5321, section 4.2.1; rule 16).
+    @cvar FREE: the first begins with the code and a hyphen, and those between it and the last are
+        text of any kind (RFC 959, section 4.2).
     """
-    lines: list[bytes] = []
-    code = b""
-    while True:
+
+    NONE = 1
+    CODED = 2
+    FREE = 3
+
+
+async def readReply(
+    conversation: Conversation, continuation: Continuation = Continuation.CODED
+) -> tuple[bytes, bytes]:
+    """
+    Read one reply, all its lines.
+
+    @return: its code, and its last line.
+    @raise Malformed: if it is none.
+    """
+    line = await conversation.readLine()
+    code, mark = line[:3], line[3:4]
+    marks = (b"", b" ") if continuation is Continuation.NONE else (b"", b" ", b"-")
+    if len(code) < 3 or not code.isdigit() or mark not in marks:
+        raise Malformed("not a numeric reply", line)
+    while mark == b"-":
         line = await conversation.readLine()
-        lines.append(line)
-        if len(line) < 3 or not line[:3].isdigit() or line[3:4] not in (b"", b" ", b"-"):
-            raise Malformed("not a numeric reply", line)
-        if code and line[:3] != code:
-            raise Malformed("one reply with two codes", line)
-        code = line[:3]
-        if line[3:4] != b"-":
-            return code, lines
+        if line[:3] == code and line[3:4] in marks:
+            mark = line[3:4]
+        elif continuation is Continuation.CODED:
+            raise Malformed("a line that does not belong to its reply", line)
+    return code, line
 
 
-async def expectReply(conversation: Conversation, *codes: bytes) -> bytes:
+async def expectReply(
+    conversation: Conversation, *codes: bytes, continuation: Continuation = Continuation.CODED
+) -> None:
     """
-    Read one numeric reply, which must carry one of C{codes}.
+    Read one reply, which must carry one of C{codes}.
 
-    @return: its code.
-    @raise Temporary: if it is another one that starts with 4.
-    @raise Refused: if it is yet another.
+    @raise Malformed: if it is no reply.
+    @raise Temporary: if it carries another code that starts with 4.
+    @raise Refused: if it carries yet another.
     """
-    code, lines = await readReply(conversation)
+    code, line = await readReply(conversation, continuation)
     if code not in codes:
-        wanted = b" or ".join(codes).decode()
-        error = Temporary if code.startswith(b"4") else Refused
-        raise error(f"expected {wanted}", lines[-1])
-    return code
+        raise refusal(code, line, *codes)
+
+
+def refusal(code: bytes, line: bytes, *expected: bytes, hint: str = "") -> Temporary | Refused:
+    """
+    What a reply means that has not one of the codes that were expected.
+
+    @param hint: what to do about it, for the log.
+    """
+    kind = Temporary if code.startswith(b"4") else Refused
+    return kind(f"expected {b' or '.join(expected).decode()}{hint}", line)

@@ -147,9 +147,9 @@ class SMTPServer(ServerRole):
         """
         The client has had its greeting: the backend's is swallowed, and so is its STARTTLS.
         """
-        code, lines = await readReply(self.plain)
+        code, line = await readReply(self.plain)
         if code != b"220":
-            raise BackendRefused("expected 220", lines[-1])
+            raise BackendRefused("expected 220", line)
         hiding = ReplyKeyword(b"250", b"STARTTLS")
         self.toNetwork.append(hiding)
         self.toPlain.append(Watch(hiding, (b"EHLO", b"HELO", b"LHLO", b"NOOP", b"RSET")))

@@ -37,11 +37,11 @@ from tlstunnel.tls.records import RECORD
 
 #: Bytes that filters look at in one turn of the reactor, and messages.
 MAX_BYTES_PER_TURN = 16384
-MAX_MESSAGES_PER_TURN = 256
+MAX_MESSAGES_PER_TURN = 128
 
 #: Bytes that are passed through the filters at once: by so many messages, if each is a byte, a turn
 #: may exceed its budget.
-PIECE_BYTES = 256
+PIECE_BYTES = 128
 
 
 class Filtered(Protocol):
