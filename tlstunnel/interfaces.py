@@ -189,7 +189,8 @@ class IDialect(Interface):
     How one protocol upgrades to TLS, on either side.
 
     A plugin module in C{tlstunnel.plugins} adds a dialect by holding an object that provides this;
-    L{tlstunnel.protocols.base.Dialect} is the implementation that all built-in ones use.
+    L{tlstunnel.protocols.base.Dialect} is the implementation that all built-in ones use.  What is
+    the same on all connections is said here; what a connection brings with it is said by its role.
     """
 
     name = Attribute("L{str}: the IANA service name, which --starttls takes.")
@@ -204,6 +205,34 @@ class IDialect(Interface):
     notices = Attribute("L{tuple} of L{str}: what the log should say about it at start-up.")
     client = Attribute("Subclass of L{tlstunnel.protocols.base.ClientRole}.")
     server = Attribute("Subclass of L{tlstunnel.protocols.base.ServerRole}.")
+
+    talks = Attribute(
+        "L{bool}: whether anything is said before the switch, or to the plain leg after it.  Where "
+        "not, nothing of the roles is called but C{expected} and C{switch}."
+    )
+    negotiationSeconds = Attribute(
+        "L{float} or C{None}: how long C{negotiate} may take, where that is not for the tunnel's "
+        "limits to say."
+    )
+    opensChannels = Attribute(
+        "L{bool}: whether there are data connections beside this one; if so, each role has "
+        "C{channels} (L{IChannels}) once both legs are there."
+    )
+    learnsPeer = Attribute(
+        "L{bool}: client mode: whether the app says whom it wants, where -R does not."
+    )
+    silentServer = Attribute(
+        "L{bool}: client mode: whether the server has to wait inside TLS until the app has spoken, "
+        "so that one that does not was spliced in (rule 10)."
+    )
+    earlyDial = Attribute(
+        "L{bool}: server mode: whether the backend is dialled before the negotiation, because its "
+        "first words are needed there (rule 2)."
+    )
+    demands = Attribute(
+        "L{str}: server mode: the option without which it does not serve, as that is a risk; empty "
+        "if there is none (rule 18)."
+    )
 
     def renewed() -> IDialect:
         """

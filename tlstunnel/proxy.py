@@ -35,7 +35,7 @@ from tlstunnel.net.leg import Leg, tune
 from tlstunnel.net.listen import ListeningPort
 from tlstunnel.protocols.base import ClientRole, Role, ServerRole
 from tlstunnel.protocols.conversation import Conversation
-from tlstunnel.protocols.guards import AppSpeaks, Greeted, SilenceBeforeApp
+from tlstunnel.protocols.guards import Greeted
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tunnel.admission import Admission
 from tlstunnel.tunnel.channels import Channels
@@ -176,11 +176,12 @@ class Pair:
         Mode -c: the app was accepted, the network is to be dialled.
         """
         prepared, limits = self._prepared, self._prepared.tunnel.limits
-        role: ClientRole = prepared.tunnel.dialect.client(prepared.setting, self._factory.deadlines)
+        dialect = prepared.tunnel.dialect
+        role: ClientRole = dialect.client(prepared.setting, self._factory.deadlines)
         self.role = role
         app = role.plain = Conversation(self._factory.deadlines)
         upgrade.attach(app, self.accepted)
-        if role.talks:
+        if dialect.talks:
             with upgrade.within(limits.negotiation, "the app's first message"):
                 await role.prepare()
         expected = role.expected()
@@ -189,17 +190,13 @@ class Pair:
         creator = prepared.creatorFor(expected)
         self.network = self.dialled = network = await upgrade.dial(self._factory.dialler)
         upgrade.attach(role, network)
-        await upgrade.negotiate(role)
+        await upgrade.negotiate(dialect, role)
         await upgrade.secure(network, role.switch(creator))
         self._factory.verified(self)
-        silence: SilenceBeforeApp | None = None
-        if role.silentServer:
-            await role.staySilent()
-            silence = SilenceBeforeApp()
-            role.toPlain.insert(0, silence)
-        role.toNetwork.insert(0, AppSpeaks(silence))
+        if dialect.silentServer:
+            await role.demandSilence()
         self._openChannels(role, creator)
-        if role.talks:
+        if dialect.talks:
             self.record.advance(Stage.GREETING)
             with upgrade.within(limits.greeting, "greeting the app"):
                 await role.greetApp()
@@ -213,21 +210,22 @@ class Pair:
         Mode -s: the network was accepted; the backend is dialled once its peer is verified.
         """
         prepared = self._prepared
-        role: ServerRole = prepared.tunnel.dialect.server(prepared.setting, self._factory.deadlines)
+        dialect = prepared.tunnel.dialect
+        role: ServerRole = dialect.server(prepared.setting, self._factory.deadlines)
         self.role = role
         self.network = network = self.accepted
         upgrade.attach(role, network)
-        if role.earlyDial:
+        if dialect.earlyDial:
             await self._dialBackend(role, upgrade)
-        await upgrade.negotiate(role)
+        await upgrade.negotiate(dialect, role)
         if role.inClear:
             return await self._forward(role, upgrade)
         await upgrade.secure(network, role.switch(prepared.serverCreator))
         self._factory.verified(self)
-        if not role.talks:
+        if not dialect.talks:
             self.dialled = await upgrade.dial(self._factory.dialler)
             return self._join(role)
-        if not role.earlyDial:
+        if not dialect.earlyDial:
             await self._dialBackend(role, upgrade)
         self._openChannels(role, prepared.serverCreator)
         self.record.advance(Stage.GREETING)
@@ -259,7 +257,7 @@ class Pair:
         """
         Let C{role} have data connections, if it is of that kind.
         """
-        if role.opensChannels:
+        if self._prepared.tunnel.dialect.opensChannels:
             role.channels = self.channels = self._factory.channels(self, creator)
 
     def _join(

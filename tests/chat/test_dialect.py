@@ -18,7 +18,7 @@ from twisted.logger import LogEvent, Logger, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.chat.wire import END, Wire, drive, makeConversation
-from tlstunnel.chat.dialect import chatDialect
+from tlstunnel.chat.dialect import ChatDialect, chatDialect
 from tlstunnel.chat.escapes import Values
 from tlstunnel.chat.parse import Settings, parseScript
 from tlstunnel.chat.run import Run
@@ -409,11 +409,16 @@ def splits(parts: Sequence[Segment]) -> Iterator[tuple[list[Segment], int]]:
             yield [*parts[:index], *halves, *parts[index + 1 :]], behind + len(data) - at
 
 
-def makeRole(vector: Vector, clock: Clock) -> ClientRole | ServerRole:
-    """The role that plays the vector's script."""
+def makeDialect(vector: Vector) -> ChatDialect:
+    """The dialect of the vector's script."""
     us = b"mail.example.org" if vector.mode == "server" else b"client.example.net"
     settings = Settings(vector.mode, Values(b"mail.example.org", us), vector.strict)
-    dialect = chatDialect(lambda: parseScript(vector.script, "t.chat", settings))
+    return chatDialect(lambda: parseScript(vector.script, "t.chat", settings))
+
+
+def makeRole(vector: Vector, clock: Clock) -> ClientRole | ServerRole:
+    """The role that plays the vector's script."""
+    dialect = makeDialect(vector)
     role = dialect.server if vector.mode == "server" else dialect.client
     return role(Setting(), Deadlines(clock))
 
@@ -658,11 +663,12 @@ class Greetings(SynchronousTestCase):
     What the plain leg gets, and what it does not.
     """
 
-    def client(self, script: bytes) -> ClientRole:
-        """The client role of a script."""
-        role = makeRole(line(0, script, "", ""), Clock())
+    def greeting(self, script: bytes) -> tuple[bytes, bool]:
+        """What the app gets of a script, and whether the server must be silent."""
+        vector = line(0, script, "", "")
+        role = makeRole(vector, Clock())
         assert isinstance(role, ClientRole)
-        return role
+        return role.appGreeting(), makeDialect(vector).silentServer
 
     def test_appGetsTheGreetingOfTheScript(self) -> None:
         """Vectors 14, 24 and 29; and the server must stay silent for it (rule 10)."""
@@ -671,13 +677,11 @@ class Greetings(SynchronousTestCase):
             (IMAP, b"* OK mail.example.org ready\r\n"),
             (POP3, b"+OK mail.example.org ready\r\n"),
         ):
-            role = self.client(script)
-            self.assertEqual((role.appGreeting(), role.silentServer), (greeting, True))
+            self.assertEqual(self.greeting(script), (greeting, True))
 
     def test_withoutGreetingTheServerMaySpeak(self) -> None:
         """The app gets what it says inside TLS."""
-        role = self.client(XMPP)
-        self.assertEqual((role.appGreeting(), role.silentServer), (b"", False))
+        self.assertEqual(self.greeting(XMPP), (b"", False))
 
     def swallow(self, script: bytes, *pieces: bytes | object) -> tuple[TunnelError | None, bytes]:
         """What becomes of a backend that says C{pieces}, and what is left of them."""

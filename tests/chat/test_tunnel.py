@@ -120,7 +120,7 @@ class CommandLines(SynchronousTestCase):
     def test_scriptHasItsOwnTotal(self) -> None:
         """The tunnel's limit leaves it the time that it asks for."""
         tunnel = tunnelOf(*CLIENT, "--", "TOTAL", "500", "x")
-        total = tunnel.dialect.client.total
+        total = tunnel.dialect.negotiationSeconds
         assert total is not None
         self.assertGreater(total, 500)
 

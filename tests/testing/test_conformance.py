@@ -175,7 +175,8 @@ class BlindClient(LineClient):
     Lets a server speak first inside TLS.
     """
 
-    silentServer = False
+    async def demandSilence(self) -> None:
+        """Rule 10."""
 
 
 class TidyServer(LineServer):

@@ -148,18 +148,16 @@ def chatDialect(source: Callable[[], Script]) -> ChatDialect:
     @raise ScriptError: if that cannot be run.
     """
     script = source()
-    own = {
-        "script": script,
-        # The script's own total comes first, and has the better words.
-        "total": script.total + 1.0,
-        # Without a GREETING the app gets what the server says inside TLS.
-        "silentServer": script.greeting is not None,
-    }
+    own = {"script": script}
     return ChatDialect(
         name="chat",
         client=type("ScriptedClient", (ChatClient,), own),
         server=type("ScriptedServer", (ChatServer,), own),
         summary=f"the script {script.name}",
         notices=tuple(map(str, script.notices)),
+        # The script's own total comes first, and has the better words.
+        negotiationSeconds=script.total + 1.0,
+        # Without a GREETING the app gets what the server says inside TLS.
+        silentServer=script.greeting is not None,
         source=source,
     )

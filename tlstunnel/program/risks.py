@@ -46,7 +46,7 @@ def risks(tunnel: Tunnel) -> Iterator[str]:
     yield from dialect.notices
     if tunnel.mode is Mode.CLIENT:
         return
-    demanded = dialect.server.demands
+    demanded = dialect.demands
     if demanded:
         yield f"{demanded}: {dialect.options[demanded]}"
     for remote in tunnel.remote:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from twisted.plugin import IPlugin
 from zope.interface import implementer
@@ -29,6 +29,7 @@ from tlstunnel.interfaces import IChannels, IDialect, IFilter
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.foreign import rejectForeign
+from tlstunnel.protocols.guards import AppSpeaks, SilenceBeforeApp
 from tlstunnel.protocols.setting import Setting
 
 if TYPE_CHECKING:
@@ -49,19 +50,13 @@ class Role(Conversation):
 
     @ivar directStart: whether TLS bytes may follow the last message in the same segment, because
         the protocol knows no go-ahead (rule 3); what follows is left in the socket for OpenSSL.
-    @ivar total: seconds for L{negotiate}, where that is not for the tunnel's limits to say.
-    @cvar talks: whether anything is said before the switch, or to the plain leg after it.
     @ivar plain: the conversation on the plain leg.
+    @ivar channels: the data connections beside this one, where the dialect has such.
     @ivar toPlain: filters of what flows from the network to the plain leg, in order.
     @ivar toNetwork: filters of what flows the other way.
-    @cvar opensChannels: whether the protocol has data connections beside this one; then
-        C{channels} (L{tlstunnel.interfaces.IChannels}) is there once both legs are.
     """
 
     directStart: bool = False
-    talks: ClassVar[bool] = True
-    total: float | None = None
-    opensChannels: ClassVar[bool] = False
 
     plain: Conversation
     channels: IChannels
@@ -116,13 +111,12 @@ class Role(Conversation):
 class ClientRole(Role):
     """
     Plays the client towards a remote server; C{plain} is the app.
-
-    @ivar silentServer: inside TLS the server must wait until the app spoke (rule 10).
-    @cvar learnsPeer: whom to expect is heard from the app, where -R does not say it.
     """
 
-    silentServer: bool = True
-    learnsPeer: ClassVar[bool] = False
+    def __init__(self, setting: Setting, deadlines: Deadlines) -> None:
+        super().__init__(setting, deadlines)
+        self._app = AppSpeaks()
+        self.toNetwork.append(self._app)
 
     async def prepare(self) -> None:
         """
@@ -156,12 +150,13 @@ class ClientRole(Role):
         """
         return self.setting.remoteID
 
-    async def staySilent(self) -> None:
+    async def demandSilence(self) -> None:
         """
-        Hear whether the server stays silent for as long as its last answer took: a greeting from
-        a spliced connection would arrive within that time (rule 10).
+        Inside TLS: hear whether the server stays silent for as long as its last answer took, within
+        which a greeting from a spliced connection would arrive, and let nothing of it pass from
+        then on before the app has spoken (rule 10).
 
-        @raise ServerSpokeFirst: if it does not.
+        @raise ServerSpokeFirst: if the server speaks.
         """
         quiet = min(MAX_SILENCE_SECONDS, max(MIN_SILENCE_SECONDS, self.answerTime))
         try:
@@ -172,20 +167,18 @@ class ClientRole(Role):
                 raise
         else:
             raise ServerSpokeFirst("inside TLS the server spoke before the app", said)
+        self._app.silence = SilenceBeforeApp()
+        self.toPlain.append(self._app.silence)
 
 
 class ServerRole(Role):
     """
     Plays the server; C{plain} is the backend, which is dialled after the switch.
 
-    @cvar earlyDial: dial the backend before the negotiation, because its first words are needed.
     @ivar inClear: a message that an option lets pass without TLS: where L{negotiate} leaves one,
         the backend gets it over a connection of its own, and that is all there is.
-    @cvar demands: the option of its dialect without which it does not serve, as it names a risk.
     """
 
-    earlyDial: ClassVar[bool] = False
-    demands: ClassVar[str] = ""
     inClear: bytes = b""
 
     def __init__(self, setting: Setting, deadlines: Deadlines) -> None:
@@ -283,6 +276,13 @@ class Dialect:
     alpn: tuple[bytes, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    talks: bool = True
+    negotiationSeconds: float | None = None
+    opensChannels: bool = False
+    learnsPeer: bool = False
+    silentServer: bool = True
+    earlyDial: bool = False
+    demands: str = ""
 
     def renewed(self) -> IDialect:
         """

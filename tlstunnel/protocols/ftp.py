@@ -72,8 +72,6 @@ class FTPClient(ClientRole):
     Asks a remote FTP server for TLS, for data connections too.
     """
 
-    opensChannels = True
-
     async def readGreeting(self) -> None:
         """
         RFC 959, section 5.4; who is logged in already cannot ask for TLS.
@@ -132,8 +130,6 @@ class FTPServer(ServerRole):
     Offers an FTP client TLS, and nothing else before it; inside it demands that data connections
     are protected too.
     """
-
-    opensChannels = True
 
     farewell = b"421 Too many errors"
 
@@ -223,4 +219,5 @@ ftp = Dialect(
     ports=(21,),
     implicitPort=990,
     alpn=(b"ftp",),
+    opensChannels=True,
 )

@@ -46,19 +46,21 @@ class Greeted(Filter):
 
 class AppSpeaks(Filter):
     """
-    The app's first bytes: they lift a L{SilenceBeforeApp}, and must not be TLS (rule 13).
+    The app's first bytes: they must not be TLS (rule 13).
+
+    @ivar silence: what they lift, if the server must be silent before.
     """
 
-    def __init__(self, silence: SilenceBeforeApp | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._silence = silence
+        self.silence: SilenceBeforeApp | None = None
 
     def feed(self, data: bytes) -> bytes:
         """
         The app speaks.
         """
-        if self._silence is not None:
-            self._silence.done = True
+        if self.silence is not None:
+            self.silence.done = True
         self._kept += data
         start = bytes(self._kept)
         isTLS = startsTLS(start)

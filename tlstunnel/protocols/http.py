@@ -38,10 +38,6 @@ from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.foreign import (
     rejectForeign,
 )
-from tlstunnel.protocols.guards import (
-    AppSpeaks,
-    SilenceBeforeApp,
-)
 
 if TYPE_CHECKING:
     from tlstunnel.tls.creators import (
@@ -118,8 +114,6 @@ class HTTPClient(ClientRole):
     Asks a remote HTTP server for TLS.
     """
 
-    # The server speaks first inside TLS, once: see L{greetApp}.
-    silentServer = False
     maxLine = 8192
 
     async def negotiate(self) -> None:
@@ -166,10 +160,7 @@ class HTTPClient(ClientRole):
             raise Refused("the server does not keep the connection", status)
         if status not in (b"204", b"304"):
             await self._skipBody(fields)
-        await self.staySilent()
-        silence = SilenceBeforeApp()
-        self.toPlain.append(silence)
-        self.toNetwork.append(AppSpeaks(silence))
+        await self.demandSilence()
 
     async def _skipBody(self, fields: Fields) -> None:
         """
@@ -223,7 +214,6 @@ class HTTPServer(ServerRole):
     Lets an HTTP client upgrade, and nothing else before it.
     """
 
-    demands = ALLOW_UPGRADE_DESYNC
     maxLine = 8192
 
     async def negotiate(self) -> None:
@@ -299,6 +289,9 @@ http = Dialect(
     ports=(80, 631),
     implicitPort=443,
     alpn=(b"http/1.1",),
+    # It speaks first inside TLS, once: see HTTPClient.greetApp.
+    silentServer=False,
+    demands=ALLOW_UPGRADE_DESYNC,
     options={
         ALLOW_UPGRADE_DESYNC: "server mode: serve, although clients that begin with TLS at once can"
         " be led to take every answer for that to the next request (Opossum, CVE-2025-49812)",

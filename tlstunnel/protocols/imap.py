@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 
 from tlstunnel.errors import BackendRefused, Malformed, PreAuthenticated, Quit, Refused
-from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.protocols.base import (
     ClientRole,
     Dialect,
@@ -21,9 +20,6 @@ from tlstunnel.protocols.base import (
 )
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.hiding import Commands, Replies
-from tlstunnel.protocols.setting import (
-    Setting,
-)
 
 _MAX_LINE_BYTES = 8192
 
@@ -64,10 +60,6 @@ class IMAPClient(ClientRole):
 
     maxLine = _MAX_LINE_BYTES
 
-    def __init__(self, setting: Setting, deadlines: Deadlines) -> None:
-        super().__init__(setting, deadlines)
-        self.silentServer = "unsolicited" not in setting.options
-
     async def readGreeting(self) -> None:
         """
         RFC 9051, section 7.1: there are three greetings, and only one to go on after; after
@@ -101,6 +93,13 @@ class IMAPClient(ClientRole):
             raise PreAuthenticated("the server regards us as logged in", line)
         if status == b"BYE":
             raise Refused("the server takes its leave", line)
+
+    async def demandSilence(self) -> None:
+        """
+        RFC 9051, section 7: a server may send untagged data at any time; by option it is believed.
+        """
+        if "unsolicited" not in self.setting.options:
+            await super().demandSilence()
 
     def appGreeting(self) -> bytes:
         """

@@ -16,8 +16,6 @@ class ImplicitClient(ClientRole):
     Starts TLS at once; which side speaks first inside it is for the protocol to know.
     """
 
-    talks = False
-    silentServer = False
     # What the server sends first is TLS, or nothing of ours to judge.
     exact = True
     directStart = True
@@ -28,7 +26,6 @@ class ImplicitServer(ServerRole):
     Awaits TLS at once.
     """
 
-    talks = False
     # What the client sends first is TLS, so that nothing of it is read before.
     exact = True
     directStart = True
@@ -39,4 +36,6 @@ implicit = Dialect(
     client=ImplicitClient,
     server=ImplicitServer,
     summary="TLS from the first byte (the default)",
+    talks=False,
+    silentServer=False,
 )

@@ -46,8 +46,6 @@ class IRCClient(ClientRole):
     Asks a remote IRC server for TLS.
     """
 
-    silentServer = False
-
     async def negotiate(self) -> None:
         """
         Ask at once; notices may come before the answer.
@@ -127,4 +125,5 @@ irc = Dialect(
     ports=(6667,),
     implicitPort=6697,
     alpn=(b"irc",),
+    silentServer=False,
 )

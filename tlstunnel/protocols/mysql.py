@@ -177,7 +177,6 @@ class MySQLServer(ServerRole):
     Offers a MySQL client TLS, in the greeting of the backend, and nothing else before it.
     """
 
-    earlyDial = True
     # The client's TLS may come in the same segment as its request, and OpenSSL has to read it.
     exact = True
     directStart = True
@@ -221,4 +220,5 @@ mysql = Dialect(
     summary="MySQL and MariaDB (SSLRequest)",
     aliases=("mariadb",),
     ports=(3306,),
+    earlyDial=True,
 )

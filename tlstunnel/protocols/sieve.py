@@ -100,7 +100,6 @@ class SieveClient(ClientRole):
     """
 
     maxLine = _MAX_LINE_BYTES
-    silentServer = False
 
     async def readGreeting(self) -> None:
         """
@@ -231,4 +230,5 @@ sieve = Dialect(
     aliases=("managesieve",),
     ports=(4190,),
     alpn=(b"managesieve",),
+    silentServer=False,
 )

@@ -83,7 +83,6 @@ class TelnetClient(ClientRole):
     """
 
     maxBytes = _MAX_BYTES
-    silentServer = False
 
     async def readGreeting(self) -> None:
         """
@@ -152,5 +151,6 @@ telnet = Dialect(
     summary="terminals (RFC 854, draft-altman-telnet-starttls)",
     ports=(23,),
     implicitPort=992,
+    silentServer=False,
     options={"unasked": "client mode: offer START_TLS without being asked"},
 )

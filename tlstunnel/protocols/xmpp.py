@@ -90,7 +90,6 @@ class XMPPClient(ClientRole):
     Asks a remote XMPP server for TLS, for a client that knows none.
     """
 
-    learnsPeer = True
     maxBytes = MAX_STREAM_BYTES
     content: ClassVar[str] = "jabber:client"
 
@@ -333,6 +332,7 @@ xmppClient = Dialect(
     ports=(5222,),
     implicitPort=5223,
     alpn=(b"xmpp-client",),
+    learnsPeer=True,
 )
 
 xmppServer = Dialect(
@@ -344,4 +344,5 @@ xmppServer = Dialect(
     ports=(5269,),
     implicitPort=5270,
     alpn=(b"xmpp-server",),
+    learnsPeer=True,
 )

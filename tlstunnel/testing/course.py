@@ -9,9 +9,6 @@ from collections.abc import Sequence
 
 from tlstunnel.errors import TunnelError
 from tlstunnel.interfaces import IDialect
-from tlstunnel.protocols.base import (
-    ServerRole,
-)
 from tlstunnel.protocols.setting import (
     Setting,
 )
@@ -26,7 +23,7 @@ def dialsEarly(driver: Driver) -> bool:
     """
     Whether the backend is dialled before TLS.
     """
-    return isinstance(driver.role, ServerRole) and driver.role.earlyDial
+    return driver.mode == "server" and driver.prepared.tunnel.dialect.earlyDial
 
 
 class Assertions:

@@ -78,7 +78,7 @@ def checkRemoteID(tunnel: Tunnel) -> None:
 
     @raise ConfigurationError: if it does not, or the hosts of -r would mean several.
     """
-    if tunnel.remoteID is not None or tunnel.dialect.client.learnsPeer:
+    if tunnel.remoteID is not None or tunnel.dialect.learnsPeer:
         return
     hosts = {each.host if isinstance(each, TCPAddress) else "" for each in tunnel.remote}
     for each in tunnel.remote:

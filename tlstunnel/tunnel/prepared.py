@@ -59,7 +59,7 @@ class Prepared:
         self.awaitsGreeting = tunnel.dialect.name == "none" and all(
             isinstance(each, TCPAddress) and each.port in SERVER_FIRST for each in tunnel.remote
         )
-        learns = tunnel.dialect.client.learnsPeer
+        learns = tunnel.dialect.learnsPeer
         if tunnel.mode is Mode.CLIENT and self.expected is None and not learns:
             self.expected = identityOfRemote(tunnel.remote)
         self.setting = Setting(
@@ -142,7 +142,7 @@ class Prepared:
                 self._credentials,
                 self.alpn,
                 self.tunnel.minimum,
-                tickets=self.tunnel.dialect.client.opensChannels,
+                tickets=self.tunnel.dialect.opensChannels,
             )
         return ClientCreator(
             context, expected, self._service, self.alpn, self._credentials is not None
@@ -155,7 +155,7 @@ def _checkRisk(tunnel: Tunnel) -> None:
 
     @raise ConfigurationError: if it was not.
     """
-    demands = tunnel.dialect.server.demands
+    demands = tunnel.dialect.demands
     if tunnel.mode is Mode.SERVER and demands and demands not in tunnel.options:
         raise ConfigurationError(
             f"--starttls {tunnel.dialect.name}",

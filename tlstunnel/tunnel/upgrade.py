@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tlstunnel.errors import TunnelError
-from tlstunnel.interfaces import IDialler, ILeg
+from tlstunnel.interfaces import IDialect, IDialler, ILeg
 from tlstunnel.net.deadlines import Deadlines, TimeLimit
 from tlstunnel.protocols.base import ClientRole, Role
 from tlstunnel.protocols.conversation import Conversation
@@ -72,17 +72,20 @@ class Upgrade:
         self.record.backend = leg.peer
         return leg
 
-    async def negotiate(self, role: Role) -> None:
+    async def negotiate(self, dialect: IDialect, role: Role) -> None:
         """
         Say and hear what leads up to TLS, if anything does.
+
+        @param role: one of those of C{dialect}.
         """
-        if not role.talks:
+        if not dialect.talks:
             return
         self.record.advance(Stage.NEGOTIATING)
         if isinstance(role, ClientRole):
             with self.within(self._limits.greeting, "the greeting"):
                 await role.readGreeting()
-        with self.within(role.total or self._limits.negotiation, "the negotiation"):
+        seconds = dialect.negotiationSeconds or self._limits.negotiation
+        with self.within(seconds, "the negotiation"):
             await role.negotiate()
 
     async def secure(
