@@ -20,7 +20,7 @@ from tlstunnel import __version__
 from tlstunnel.address import InheritedAddress, TCPAddress, parseAddress, parseListening
 from tlstunnel.chat.dialect import chatDialect
 from tlstunnel.chat.escapes import Values
-from tlstunnel.chat.parse import Settings
+from tlstunnel.chat.parse import ScriptOptions
 from tlstunnel.chat.source import makeScript, readFile, readyScripts
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity, Selector
@@ -292,8 +292,8 @@ class Options(usage.Options):
                 "--starttls, --chat", "both were given", "say in one way how to upgrade to TLS"
             )
         peer = remoteID or identityOfRemote(self["remote"])
-        settings = Settings(
-            mode=mode.value,
+        settings = ScriptOptions(
+            side=mode.value,
             values=Values(
                 t=(peer.domain.lstrip(".").encode() or None) if peer else None,
                 u=localID.domain.encode() if localID else None,

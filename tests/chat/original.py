@@ -27,7 +27,7 @@ from twisted.logger import LogEvent, Logger
 
 from tests.chat.wire import drive, makeConversation
 from tlstunnel.chat.escapes import Values
-from tlstunnel.chat.parse import Settings, parseScript, parseWords
+from tlstunnel.chat.parse import ScriptOptions, parseScript, parseWords
 from tlstunnel.chat.run import Run
 from tlstunnel.chat.words import ScriptError, argumentWords
 from tlstunnel.errors import quote
@@ -81,16 +81,16 @@ class Result:
 
 def ours(case: Case) -> Result:
     """Run our chat."""
-    settings = Settings(
-        mode="server",
+    options = ScriptOptions(
+        side="server",
         strict=case.strict,
         values=Values(case.t, case.u, dict(case.environment) if case.environment else None),
     )
     try:
         if isinstance(case.script, bytes):
-            script = parseScript(case.script, "case", settings)
+            script = parseScript(case.script, "case", options)
         else:
-            script = parseWords(argumentWords(case.script), "case", settings)
+            script = parseWords(argumentWords(case.script), "case", options)
     except ScriptError:
         return Result(1, b"", case.says)
     script = replace(script, binary=True, total=100000)

@@ -8,9 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.chat.dialect import ChatDialect, chatDialect
 from tlstunnel.chat.escapes import Values
-from tlstunnel.chat.parse import TIMEOUT, Settings, parseScript
+from tlstunnel.chat.parse import EXPECT_SECONDS, ScriptOptions, parseScript
 from tlstunnel.chat.source import makeScript
-from tlstunnel.chat.steps import Mode
+from tlstunnel.chat.steps import Side
 from tlstunnel.errors import TimedOut, TunnelError
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.dialogues import OURS, THEIRS
@@ -24,14 +24,14 @@ SWALLOW "220 "
 """
 
 
-def settingsOf(mode: Mode) -> Settings:
+def optionsOf(mode: Side) -> ScriptOptions:
     """How a tunnel in that mode reads a script."""
-    return Settings(mode, Values(THEIRS, OURS))
+    return ScriptOptions(mode, Values(THEIRS, OURS))
 
 
 def ready(name: str) -> ChatDialect:
     """The dialect of a ready script."""
-    return chatDialect(lambda: makeScript(name, [], settingsOf("client")))
+    return chatDialect(lambda: makeScript(name, [], optionsOf("client")))
 
 
 class ScriptedClient(ClientConformance):
@@ -106,7 +106,7 @@ class LDAPTests(ScriptedClient, SynchronousTestCase):
         """
         The limit of a script that names none.
         """
-        return TIMEOUT
+        return EXPECT_SECONDS
 
 
 class ActiveDirectoryTests(LDAPTests):
@@ -125,7 +125,7 @@ class ServerTests(ServerConformance, SynchronousTestCase):
     A script that plays the server.
     """
 
-    dialect = chatDialect(lambda: parseScript(SERVE, "serve.chat", settingsOf("server")))
+    dialect = chatDialect(lambda: parseScript(SERVE, "serve.chat", optionsOf("server")))
     dialogue = [
         ("S", b"220 tunnel.example.net ESMTP\r\n"),
         ("C", b"EHLO me.example\r\n"),

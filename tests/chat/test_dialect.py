@@ -20,9 +20,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.chat.wire import END, Wire, drive, makeConversation
 from tlstunnel.chat.dialect import ChatDialect, chatDialect
 from tlstunnel.chat.escapes import Values
-from tlstunnel.chat.parse import Settings, parseScript
+from tlstunnel.chat.parse import ScriptOptions, parseScript
 from tlstunnel.chat.run import Run
-from tlstunnel.chat.steps import Mode
+from tlstunnel.chat.steps import Side
 from tlstunnel.errors import (
     Closed,
     ForeignProtocol,
@@ -173,7 +173,7 @@ class Vector:
     outcome: str
     at: float | None = None
     tail: bytes = b""
-    mode: Mode = "client"
+    mode: Side = "client"
     strict: bool = False
     ends: bool = False
     sendTimes: Sequence[float] = field(default_factory=tuple)
@@ -412,8 +412,8 @@ def splits(parts: Sequence[Segment]) -> Iterator[tuple[list[Segment], int]]:
 def makeDialect(vector: Vector) -> ChatDialect:
     """The dialect of the vector's script."""
     us = b"mail.example.org" if vector.mode == "server" else b"client.example.net"
-    settings = Settings(vector.mode, Values(b"mail.example.org", us), vector.strict)
-    return chatDialect(lambda: parseScript(vector.script, "t.chat", settings))
+    options = ScriptOptions(vector.mode, Values(b"mail.example.org", us), vector.strict)
+    return chatDialect(lambda: parseScript(vector.script, "t.chat", options))
 
 
 def makeRole(vector: Vector, clock: Clock) -> ClientRole | ServerRole:
@@ -585,8 +585,8 @@ class Runs(SynchronousTestCase):
 
     def test_noTimeoutLeavesTheTotal(self) -> None:
         """C{-t 0} does not lift it."""
-        settings = Settings("server", timeout=None)
-        dialect = chatDialect(lambda: parseScript(b"a", "t", settings))
+        options = ScriptOptions("server", timeout=None)
+        dialect = chatDialect(lambda: parseScript(b"a", "t", options))
         clock = Clock()
         role = dialect.server(Setting(), Deadlines(clock))
         Wire(clock, role)
@@ -732,9 +732,9 @@ class Logs(SynchronousTestCase):
         """What a run logs."""
         events: list[LogEvent] = []
         conversation, wire, clock = makeConversation()
-        settings = Settings("server", verbose=verbose)
+        options = ScriptOptions("server", verbose=verbose)
         run = Run(
-            parseScript(script, "t", settings),
+            parseScript(script, "t", options),
             conversation,
             Logger(observer=events.append),  # type: ignore[arg-type]
         )

@@ -11,41 +11,47 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.chat.escapes import Pause, Values, expandExpect
-from tlstunnel.chat.parse import DIRECTIVES, KEYWORDS, Settings, parseScript, parseWords
+from tlstunnel.chat.parse import DIRECTIVES, KEYWORDS, ScriptOptions, parseScript, parseWords
 from tlstunnel.chat.steps import (
     Abort,
     ClearAbort,
     ClearReport,
     Echo,
     Expect,
-    Mode,
     Report,
     Say,
     Script,
     Send,
+    Side,
     Timeout,
 )
-from tlstunnel.chat.words import SCRIPT_LIMIT, ScriptError, argumentWords, fileWords, splitAtHyphens
+from tlstunnel.chat.words import (
+    MAX_SCRIPT_BYTES,
+    ScriptError,
+    argumentWords,
+    fileWords,
+    splitAtHyphens,
+)
 from tlstunnel.errors import ConfigurationError
 
 _PIECES = [b"\\", b"-", b" ", b"\n", b"\\c", b"^", b"$A", b"@", b"\\T", b"EOT", b"BREAK"]
 
 VALUES = Values(b"mail.example.org", b"client.example.net")
-CLIENT = Settings(mode="client", values=VALUES)
-SERVER = Settings(mode="server", values=VALUES)
+CLIENT = ScriptOptions(side="client", values=VALUES)
+SERVER = ScriptOptions(side="server", values=VALUES)
 
 
-def parse(text: bytes, settings: Settings = SERVER) -> Script:
+def parse(text: bytes, options: ScriptOptions = SERVER) -> Script:
     """The script C{t.chat} with this text."""
-    return parseScript(text, "t.chat", settings)
+    return parseScript(text, "t.chat", options)
 
 
-def sends(text: bytes, settings: Settings = SERVER) -> list[bytes]:
+def sends(text: bytes, options: ScriptOptions = SERVER) -> list[bytes]:
     """What the sends of a script send."""
-    return [step.data for step in parse(text, settings).steps if isinstance(step, Send)]
+    return [step.data for step in parse(text, options).steps if isinstance(step, Send)]
 
 
-def expects(text: bytes, settings: Settings = SERVER) -> list[list[bytes | None]]:
+def expects(text: bytes, options: ScriptOptions = SERVER) -> list[list[bytes | None]]:
     """The expect strings and sub-sends of each expect, in turn."""
     return [
         [
@@ -53,7 +59,7 @@ def expects(text: bytes, settings: Settings = SERVER) -> list[list[bytes | None]
             for attempt in step.attempts
             for part in (attempt.expected, attempt.otherwise.data if attempt.otherwise else None)
         ]
-        for step in parse(text, settings).steps
+        for step in parse(text, options).steps
         if isinstance(step, Expect)
     ]
 
@@ -119,8 +125,8 @@ class Words(SynchronousTestCase):
 
     def test_scriptIsBounded(self) -> None:
         """64 KiB is a script, one byte more is not."""
-        self.assertEqual(len(list(fileWords(b"a" * SCRIPT_LIMIT, "t"))), 1)
-        self.assertRaises(ScriptError, list, fileWords(b"a" * (SCRIPT_LIMIT + 1), "t"))
+        self.assertEqual(len(list(fileWords(b"a" * MAX_SCRIPT_BYTES, "t"))), 1)
+        self.assertRaises(ScriptError, list, fileWords(b"a" * (MAX_SCRIPT_BYTES + 1), "t"))
 
     def test_hyphensSplitUnlessProtected(self) -> None:
         """A hyphen at the end separates nothing from nothing."""
@@ -205,14 +211,14 @@ class Escapes(SynchronousTestCase):
     def test_environmentIsExpandedOnRequest(self) -> None:
         """A name is letters, digits and underscores; without a value it is nothing."""
         values = replace(VALUES, environment={b"A_1": rb"x\n^A$A_1"})
-        settings = replace(SERVER, values=values)
-        self.assertEqual(sends(rb'"" $A_1-$B.\$A_1\c', settings), [b"x\\n^A$A_1-.$A_1"])
-        self.assertEqual(expects(rb'"$A_1"', settings), [[b"x\\n^A$A_1", None]])
+        options = replace(SERVER, values=values)
+        self.assertEqual(sends(rb'"" $A_1-$B.\$A_1\c', options), [b"x\\n^A$A_1-.$A_1"])
+        self.assertEqual(expects(rb'"$A_1"', options), [[b"x\\n^A$A_1", None]])
 
     def test_valuesAreNotScannedAgain(self) -> None:
         """A host name is no script."""
-        settings = replace(SERVER, values=Values(rb"a\cb\n", b"-"))
-        self.assertEqual(sends(rb'"" "\T\U\c"', settings), [rb"a\cb\n-"])
+        options = replace(SERVER, values=Values(rb"a\cb\n", b"-"))
+        self.assertEqual(sends(rb'"" "\T\U\c"', options), [rb"a\cb\n-"])
 
     def test_escapesActInsideQuotes(self) -> None:
         """Quotes protect blanks only."""
@@ -328,10 +334,10 @@ class Steps(SynchronousTestCase):
     def test_fileIsReadWhereAllowed(self) -> None:
         """Its first 1023 bytes, less one line end; escapes are processed in it."""
         files = {b"f": b"a\\sb\n\n", b"long": b"x" * 2000, b"eot": b"EOT\n"}
-        settings = replace(SERVER, readFile=files.__getitem__)
-        self.assertEqual(sends(b'"" @f', settings), [b"a b\n\r"])
-        self.assertEqual(sends(b'"" "@ \tlong"', settings), [b"x" * 1023 + b"\r"])
-        self.assertEqual(sends(b'"" @eot', settings), [b"\4"])
+        options = replace(SERVER, readFile=files.__getitem__)
+        self.assertEqual(sends(b'"" @f', options), [b"a b\n\r"])
+        self.assertEqual(sends(b'"" "@ \tlong"', options), [b"x" * 1023 + b"\r"])
+        self.assertEqual(sends(b'"" @eot', options), [b"\4"])
 
     def test_scriptHasItsLimits(self) -> None:
         """Defaults by mode, and what the directives say."""
@@ -368,9 +374,9 @@ class Notices(SynchronousTestCase):
     What is said at start-up about a script that can be run.
     """
 
-    def notices(self, text: bytes, settings: Settings) -> list[str]:
+    def notices(self, text: bytes, options: ScriptOptions) -> list[str]:
         """All notices."""
-        return [str(notice) for notice in parse(text, settings).notices]
+        return [str(notice) for notice in parse(text, options).notices]
 
     def test_unquotedHyphenBetweenLetters(self) -> None:
         """It is a sub-expect, which its author may not have meant."""
@@ -398,14 +404,14 @@ class Errors(SynchronousTestCase):
     What keeps a tunnel from starting, with the place where it stands.
     """
 
-    def assertError(self, text: bytes, message: str, settings: Settings = CLIENT) -> None:
+    def assertError(self, text: bytes, message: str, options: ScriptOptions = CLIENT) -> None:
         """C{text} has the error C{message}, whole."""
-        error = self.assertRaises(ScriptError, parse, text, settings)
+        error = self.assertRaises(ScriptError, parse, text, options)
         self.assertEqual(str(error), message, text)
 
     def test_conformanceVectors(self) -> None:
         """62 to 69."""
-        unnamed = Settings(mode="client")
+        unnamed = ScriptOptions(side="client")
         for text, message in (
             (b'"220 " "EHLO', "t.chat:1:8: unterminated quote"),
             (
@@ -462,7 +468,7 @@ class Errors(SynchronousTestCase):
             self.assertError(text, message)
         self.assertError(b"GREETING x", "t.chat:1:1: GREETING belongs to client mode", SERVER)
         self.assertError(
-            rb'"" "\T"', r"t.chat:1:4: \T has no value: give -R, or -T after --", Settings()
+            rb'"" "\T"', r"t.chat:1:4: \T has no value: give -R, or -T after --", ScriptOptions()
         )
 
     def test_errorCarriesTheWord(self) -> None:
@@ -517,11 +523,11 @@ class Errors(SynchronousTestCase):
         st.booleans(),
     )
     def test_nothingElseIsEverRaised(
-        self, text: bytes, mode: Mode, strict: bool, named: bool
+        self, text: bytes, mode: Side, strict: bool, named: bool
     ) -> None:
         """Whatever the text, the outcome is a script or a L{ScriptError}."""
-        settings = Settings(mode, VALUES if named else Values(), strict)
+        options = ScriptOptions(mode, VALUES if named else Values(), strict)
         try:
-            self.assertIsInstance(parse(text, settings), Script)
+            self.assertIsInstance(parse(text, options), Script)
         except ScriptError as error:
             self.assertTrue(str(error).startswith("t.chat:"))

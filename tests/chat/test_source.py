@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.chat.escapes import Values
-from tlstunnel.chat.parse import Settings
+from tlstunnel.chat.parse import ScriptOptions
 from tlstunnel.chat.source import makeScript, readFile, readyScripts
 from tlstunnel.chat.steps import Script, Send
 from tlstunnel.chat.words import ScriptError
 
 VALUES = Values(b"mail.example.org", b"client.example.net")
-SERVER = Settings("server", VALUES)
+SERVER = ScriptOptions("server", VALUES)
 
 
 def sent(script: Script) -> list[bytes]:
@@ -31,9 +31,9 @@ class Options(SynchronousTestCase):
     What stands after C{--}.
     """
 
-    def make(self, *words: str, settings: Settings = SERVER, chat: str | None = None) -> Script:
+    def make(self, *words: str, options: ScriptOptions = SERVER, chat: str | None = None) -> Script:
         """The script that these words ask for."""
-        return makeScript(chat, words, settings)
+        return makeScript(chat, words, options)
 
     def assertError(self, message: str, *words: str, chat: str | None = None) -> None:
         """These words have the error C{message}."""
@@ -173,7 +173,7 @@ class ReadyScripts(SynchronousTestCase):
     def test_eachCanBeRun(self) -> None:
         """In client mode, and without notices but for the one that C{sieve} explains."""
         for name in readyScripts():
-            script = makeScript(name, [], Settings("client", VALUES))
+            script = makeScript(name, [], ScriptOptions("client", VALUES))
             self.assertEqual(script.name, f"{name}.chat")
             self.assertEqual(
                 [notice.position.line for notice in script.notices],
@@ -183,12 +183,12 @@ class ReadyScripts(SynchronousTestCase):
 
     def test_errorsNameTheScript(self) -> None:
         """Also one that is not a file of the administrator's."""
-        error = self.assertRaises(ScriptError, makeScript, "smtp", [], Settings())
+        error = self.assertRaises(ScriptError, makeScript, "smtp", [], ScriptOptions())
         self.assertEqual(str(error), r"smtp.chat:5:10: \T has no value: give -R, or -T after --")
 
     def test_unknownNameIsAFile(self) -> None:
         """The error lists the names that there are."""
-        error = self.assertRaises(ScriptError, makeScript, "smpt", [], Settings())
+        error = self.assertRaises(ScriptError, makeScript, "smpt", [], ScriptOptions())
         self.assertIn("smpt:1:1: cannot read the script", str(error))
         self.assertIn("imap, ldap, nntp, pop3, postgresql, sieve, smtp, xmpp", str(error))
 

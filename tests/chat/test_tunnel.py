@@ -96,7 +96,7 @@ class CommandLines(SynchronousTestCase):
     def test_modeDecidesWhichSideItPlays(self) -> None:
         """And with that which directives it may have."""
         script = self.file(b'SWALLOW a "" x')
-        self.assertEqual(scriptOf(tunnelOf(*SERVER, "--chat", script)).mode, "server")
+        self.assertEqual(scriptOf(tunnelOf(*SERVER, "--chat", script)).side, "server")
         self.assertMistake("SWALLOW belongs to server mode", *CLIENT, "--chat", script)
 
     def test_strict(self) -> None:

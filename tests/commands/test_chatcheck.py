@@ -15,9 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tlstunnel.__main__ import main
 from tlstunnel.chat.advice import advise, shown
 from tlstunnel.chat.escapes import Values, expandExpect
-from tlstunnel.chat.parse import Settings, parseScript
+from tlstunnel.chat.parse import ScriptOptions, parseScript
 from tlstunnel.chat.source import makeScript, readyScripts
-from tlstunnel.chat.steps import Mode
+from tlstunnel.chat.steps import Side
 from tlstunnel.commands.chatcheck import ChatCheckOptions, explain
 
 VALUES = Values(b"remote.example", b"local.example")
@@ -30,9 +30,9 @@ SEED = rb"""
 """
 
 
-def advice(text: bytes, mode: Mode = "client") -> list[str]:
+def advice(text: bytes, mode: Side = "client") -> list[str]:
     """What is said about a script, each with its line and column."""
-    script = parseScript(text, "t", Settings(mode, VALUES))
+    script = parseScript(text, "t", ScriptOptions(mode, VALUES))
     return [str(notice).removeprefix("t:") for notice in advise(script)]
 
 
@@ -41,14 +41,14 @@ class Advice(SynchronousTestCase):
     Each warning, for a script that has nothing else.
     """
 
-    def assertAdvice(self, text: bytes, *wanted: str, mode: Mode = "client") -> None:
+    def assertAdvice(self, text: bytes, *wanted: str, mode: Side = "client") -> None:
         """C{text} is warned of so, and not otherwise."""
         self.assertEqual(advice(text, mode), list(wanted), text)
 
     def test_readyScriptsHaveNoneButOne(self) -> None:
         """That of C{sieve} is explained in it."""
         for name in readyScripts():
-            script = makeScript(name, [], Settings("client", VALUES))
+            script = makeScript(name, [], ScriptOptions("client", VALUES))
             self.assertEqual(len(advise(script)), 1 if name == "sieve" else 0, name)
 
     def test_theOriginal(self) -> None:
@@ -171,7 +171,7 @@ ABORT a ABORT b CLR_ABORT a REPORT c CLR_REPORT c ECHO ON ECHO OFF SAY d
 TIMEOUT 7 f-g-h "\c" i-j\c k l
 """,
             "t.chat",
-            Settings("client", VALUES, timeout=None),
+            ScriptOptions("client", VALUES, timeout=None),
         )
         chain = (
             'wait up to 7 s for "f"; if it does not come, send "g\\r" and wait up to 7 s for "h", '
@@ -208,7 +208,7 @@ TIMEOUT 7 f-g-h "\c" i-j\c k l
 
     def test_server(self) -> None:
         """What is dropped of the backend's words."""
-        script = parseScript(b'SWALLOW "220 " "" x', "t.chat", Settings("server"))
+        script = parseScript(b'SWALLOW "220 " "" x', "t.chat", ScriptOptions("server"))
         self.assertEqual(
             list(explain(script)),
             [
@@ -302,15 +302,15 @@ class Guide(SynchronousTestCase):
     def test_scriptsCanBeRun(self) -> None:
         """In the mode that they are shown for."""
         for text in self.scripts():
-            mode: Mode = "server" if text.startswith(b"SWALLOW") else "client"
-            parseScript(text, "guide", Settings(mode, VALUES))
+            mode: Side = "server" if text.startswith(b"SWALLOW") else "client"
+            parseScript(text, "guide", ScriptOptions(mode, VALUES))
         self.assertEqual(len(self.scripts()), 4)
 
     def test_carefulScriptIsTheReadyOne(self) -> None:
         """But for its comments."""
-        settings = Settings("client", VALUES)
-        script = parseScript(self.scripts()[1], "guide", settings)
-        ready = makeScript("smtp", [], settings)
+        options = ScriptOptions("client", VALUES)
+        script = parseScript(self.scripts()[1], "guide", options)
+        ready = makeScript("smtp", [], options)
         self.assertEqual(script.greeting, ready.greeting)
         self.assertEqual(
             [step.word.text for step in script.steps], [step.word.text for step in ready.steps]

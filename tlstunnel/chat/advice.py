@@ -126,7 +126,7 @@ def _expects(script: Script) -> Advice:
 
 def _talksEarly(script: Script) -> Advice:
     """Rule 9: some servers punish whoever speaks before their line has ended."""
-    if script.binary or script.mode == "server":
+    if script.binary or script.side == "server":
         return
     dialogue = [step for step in script.steps if isinstance(step, Expect | Send)]
     for expect, send in pairwise(dialogue):
@@ -152,7 +152,7 @@ def _aborts(script: Script) -> Advice:
     for step in script.steps[script.steps.index(last) :]:
         if isinstance(step, Abort):
             yield step.word, "has no effect: nothing is expected behind it"
-    if not strings and script.mode == "client":
+    if not strings and script.side == "client":
         yield last.word, "without ABORT strings a refusal shows by time-out only"
 
 

@@ -23,29 +23,29 @@ from tlstunnel.chat.steps import (
     ClearReport,
     Echo,
     Expect,
-    Mode,
     Notice,
     Report,
     Say,
     Script,
     Send,
+    Side,
     Step,
     Timeout,
 )
 from tlstunnel.chat.words import ScriptError, Word, fileWords, splitAtHyphens
 
-__all__ = ["ScriptError", "Settings", "parseScript", "parseWords"]
+__all__ = ["ScriptError", "ScriptOptions", "parseScript", "parseWords"]
 
 #: Seconds that an expect string has, unless the script says otherwise.
-TIMEOUT = 45
+EXPECT_SECONDS = 45
 #: Seconds that a whole script has, unless it says otherwise.
-TOTAL: dict[Mode, int] = {"client": 90, "server": 30}
+SCRIPT_SECONDS: dict[Side, int] = {"client": 90, "server": 30}
 #: Bytes that a whole script may receive, unless it says otherwise.
-MAX_BYTES = 64 * 1024
+MAX_RECEIVED_BYTES = 64 * 1024
 #: The most ABORT strings, and REPORT strings, that are in force at once, and the longest of them.
-STRINGS, STRING_LENGTH = 50, 1024
+MAX_STRINGS, MAX_STRING_BYTES = 50, 1024
 #: The most bytes of a file that C{@file} sends.
-FILE_LENGTH = 1023
+MAX_FILE_BYTES = 1023
 
 _NUMBER = re.compile(rb"[+-]?[0-9]{1,9}\Z")
 _SUB_EXPECT = re.compile(rb"(?<![\\])[0-9A-Za-z]-(?=[0-9A-Za-z])")
@@ -54,11 +54,11 @@ ReadFile = Callable[[bytes], bytes]
 
 
 @dataclass(frozen=True)
-class Settings:
+class ScriptOptions:
     r"""
     How a script is read: what does not stand in it.
 
-    @ivar mode: which end it plays.
+    @ivar side: which end it plays.
     @ivar values: what C{\T}, C{\U} and C{$NAME} stand for.
     @ivar strict: hyphens and keywords mean what they mean in chat(8), also inside quotes and in the
         place of a send.
@@ -69,16 +69,16 @@ class Settings:
     @ivar verbose: log the dialogue.
     """
 
-    mode: Mode = "client"
+    side: Side = "client"
     values: Values = field(default_factory=Values)
     strict: bool = False
     readFile: ReadFile | None = None
-    timeout: int | None = TIMEOUT
+    timeout: int | None = EXPECT_SECONDS
     echo: bool = False
     verbose: bool = False
 
 
-def parseScript(text: bytes, name: str, settings: Settings) -> Script:
+def parseScript(text: bytes, name: str, options: ScriptOptions) -> Script:
     """
     Read a script file.
 
@@ -86,16 +86,16 @@ def parseScript(text: bytes, name: str, settings: Settings) -> Script:
     @param name: how errors call it.
     @raise ScriptError: it cannot be run; nothing else is ever raised.
     """
-    return parseWords(fileWords(text, name), name, settings)
+    return parseWords(fileWords(text, name), name, options)
 
 
-def parseWords(words: Iterator[Word], name: str, settings: Settings) -> Script:
+def parseWords(words: Iterator[Word], name: str, options: ScriptOptions) -> Script:
     """
     Read the words of a script, wherever they come from.
 
     @raise ScriptError: it cannot be run.
     """
-    parser = _Parser(words, settings)
+    parser = _Parser(words, options)
     parser.parse()
     return parser.script(name)
 
@@ -103,14 +103,14 @@ def parseWords(words: Iterator[Word], name: str, settings: Settings) -> Script:
 class _Parser:
     """Reads one script; holds what has been read so far."""
 
-    def __init__(self, words: Iterator[Word], settings: Settings) -> None:
+    def __init__(self, words: Iterator[Word], options: ScriptOptions) -> None:
         self._words = words
-        self._settings = settings
+        self._options = options
         self._steps: list[Step] = []
         self._notices: list[Notice] = []
         self._inForce: dict[bytes, list[bytes]] = {b"ABORT": [], b"REPORT": []}
-        self._total = TOTAL[settings.mode]
-        self._maxBytes = MAX_BYTES
+        self._total = SCRIPT_SECONDS[options.side]
+        self._maxBytes = MAX_RECEIVED_BYTES
         self._binary = False
         self._greeting: bytes | None = None
         self._swallow: list[bytes] = []
@@ -132,7 +132,7 @@ class _Parser:
     def script(self, name: str) -> Script:
         """What was read, as a whole."""
         dialogue = [step for step in self._steps if isinstance(step, Expect | Send)]
-        if self._settings.mode == "client":
+        if self._options.side == "client":
             if dialogue and not self._binary:
                 self._refuseLastSend(dialogue[-1])
             first = dialogue[0] if dialogue else None
@@ -144,16 +144,16 @@ class _Parser:
                 )
         return Script(
             name=name,
-            mode=self._settings.mode,
+            side=self._options.side,
             steps=tuple(self._steps),
-            timeout=self._settings.timeout,
+            timeout=self._options.timeout,
             total=self._total,
             maxBytes=self._maxBytes,
             binary=self._binary,
             greeting=self._greeting,
             swallow=tuple(self._swallow),
-            echo=self._settings.echo,
-            verbose=self._settings.verbose,
+            echo=self._options.echo,
+            verbose=self._options.verbose,
             notices=tuple(self._notices),
         )
 
@@ -173,7 +173,7 @@ class _Parser:
         self._notices.append(Notice(word.position, text))
 
     def _expect(self, word: Word) -> Expect:
-        if word.quoted and not self._settings.strict:
+        if word.quoted and not self._options.strict:
             texts = [word.text] if word.text else []
         else:
             texts = splitAtHyphens(word.text)
@@ -188,7 +188,7 @@ class _Parser:
             tuple(
                 Attempt(
                     text,
-                    expandExpect(text, self._settings.values),
+                    expandExpect(text, self._options.values),
                     self._sent(word, texts[index + 1]) if index + 1 < len(texts) else None,
                 )
                 for index, text in enumerate(texts)
@@ -203,26 +203,26 @@ class _Parser:
 
     def _isMisplaced(self, word: Word) -> bool:
         """Whether C{word}, which is no keyword here, looks like one."""
-        plain = not (word.quoted or self._settings.strict)
+        plain = not (word.quoted or self._options.strict)
         return plain and (word.text in KEYWORDS or word.text in DIRECTIVES)
 
     def _sent(self, word: Word, text: bytes) -> Send:
         """A send, or the sub-send C{text} of an expect."""
         fileName = text[1:].lstrip(b" \t") if text.startswith(b"@") else b""
-        if fileName and self._settings.readFile is None:
+        if fileName and self._options.readFile is None:
             self._note(word, f"@{_shown(fileName)} is sent as it stands: no file is read")
-        elif fileName and self._settings.readFile is not None:
-            text = self._contents(word, fileName, self._settings.readFile)
+        elif fileName and self._options.readFile is not None:
+            text = self._contents(word, fileName, self._options.readFile)
         if text == b"EOT":
             text = rb"^D\c"
         elif text == b"BREAK":
             raise word.error(NO_BREAK)
-        expansion = expandSend(word, text, self._settings.values, b"\r")
+        expansion = expandSend(word, text, self._options.values, b"\r")
         return Send(word, expansion.parts, expansion.secret)
 
     def _contents(self, word: Word, fileName: bytes, readFile: ReadFile) -> bytes:
         try:
-            contents = readFile(fileName)[:FILE_LENGTH]
+            contents = readFile(fileName)[:MAX_FILE_BYTES]
         except (OSError, ValueError) as error:
             raise word.error(f"cannot read {_shown(fileName)}: {error}") from None
         return contents.removesuffix(b"\n")
@@ -259,20 +259,20 @@ class _Parser:
     def _watched(self, keyword: Word) -> tuple[Word, bytes]:
         """The string of an ABORT or a REPORT, taken into force."""
         argument = self._text(keyword)
-        text = expandExpect(argument.text, self._settings.values)
+        text = expandExpect(argument.text, self._options.values)
         if not text:
             raise argument.error(f"empty {keyword} string")
-        if len(text) > STRING_LENGTH:
-            raise argument.error(f"{keyword} string of more than {STRING_LENGTH} bytes")
+        if len(text) > MAX_STRING_BYTES:
+            raise argument.error(f"{keyword} string of more than {MAX_STRING_BYTES} bytes")
         inForce = self._inForce[keyword.text]
-        if len(inForce) == STRINGS:
-            raise keyword.error(f"more than {STRINGS} {keyword} strings")
+        if len(inForce) == MAX_STRINGS:
+            raise keyword.error(f"more than {MAX_STRINGS} {keyword} strings")
         inForce.append(text)
         return argument, text
 
     def _cleared(self, keyword: Word) -> tuple[Word, bytes]:
         argument = self._text(keyword)
-        text = expandExpect(argument.text, self._settings.values)
+        text = expandExpect(argument.text, self._options.values)
         name = keyword.text.removeprefix(b"CLR_")
         self._inForce[name] = [string for string in self._inForce[name] if string != text]
         return argument, text
@@ -291,7 +291,7 @@ class _Parser:
 
     def _timeout(self, keyword: Word) -> None:
         argument, seconds = self._number(keyword, "seconds")
-        self._steps.append(Timeout(argument, seconds if seconds > 0 else TIMEOUT))
+        self._steps.append(Timeout(argument, seconds if seconds > 0 else EXPECT_SECONDS))
 
     def _echo(self, keyword: Word) -> None:
         argument = self._argument(keyword, "ON or OFF")
@@ -299,7 +299,7 @@ class _Parser:
 
     def _say(self, keyword: Word) -> None:
         argument = self._text(keyword)
-        said = expandSend(argument, argument.text, self._settings.values)
+        said = expandSend(argument, argument.text, self._options.values)
         text = b"".join(part for part in said.parts if isinstance(part, bytes))
         self._steps.append(Say(argument, text))
 
@@ -322,7 +322,7 @@ class _Parser:
     def _greets(self, keyword: Word) -> None:
         self._only("client", keyword)
         argument = self._text(keyword)
-        expansion = expandSend(argument, argument.text, self._settings.values)
+        expansion = expandSend(argument, argument.text, self._options.values)
         self._greeting = self._greeting or b""
         for part in expansion.parts:
             if isinstance(part, Pause):
@@ -332,14 +332,14 @@ class _Parser:
     def _swallows(self, keyword: Word) -> None:
         self._only("server", keyword)
         argument = self._text(keyword)
-        text = expandExpect(argument.text, self._settings.values)
+        text = expandExpect(argument.text, self._options.values)
         if not text:
             raise argument.error("empty SWALLOW string")
         self._swallow.append(text)
 
-    def _only(self, mode: Mode, keyword: Word) -> None:
-        if self._settings.mode != mode:
-            raise keyword.error(f"{keyword} belongs to {mode} mode")
+    def _only(self, side: Side, keyword: Word) -> None:
+        if self._options.side != side:
+            raise keyword.error(f"{keyword} belongs to {side} mode")
 
 
 def _shown(text: bytes) -> str:

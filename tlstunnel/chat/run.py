@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from tlstunnel.chat.escapes import Pause
 from tlstunnel.chat.match import Reports, Window
-from tlstunnel.chat.parse import MAX_BYTES
+from tlstunnel.chat.parse import MAX_RECEIVED_BYTES
 from tlstunnel.chat.steps import (
     Abort,
     ClearAbort,
@@ -33,7 +33,7 @@ from tlstunnel.errors import Closed, Oversize, Refused, TimedOut, TunnelError, q
 from tlstunnel.protocols.conversation import Conversation
 
 #: The longest rest of a line that is read after the last expect, in bytes.
-LINE = 8192
+MAX_LINE_BYTES = 8192
 
 
 class Run:
@@ -93,7 +93,7 @@ class Run:
 
         @raise TunnelError: the backend said something else.
         """
-        self._most = self._allowed = MAX_BYTES
+        self._most = self._allowed = MAX_RECEIVED_BYTES
         for text in self._script.swallow:
             await self._find(text)
             if not self._script.binary and self._lastByte != b"\n":
@@ -169,7 +169,7 @@ class Run:
 
     async def _endOfLine(self) -> None:
         try:
-            line = await self._conversation.readUntil(b"\n", LINE)
+            line = await self._conversation.readUntil(b"\n", MAX_LINE_BYTES)
         except Oversize as error:
             raise _failed(Oversize, 2, error.detail, error.said) from error
         self._consume(line, len(line))

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
-from tlstunnel.chat.parse import Settings, parseScript, parseWords
+from tlstunnel.chat.parse import ScriptOptions, parseScript, parseWords
 from tlstunnel.chat.steps import Notice, Script
-from tlstunnel.chat.words import SCRIPT_LIMIT, Position, ScriptError, Word, argumentWords
+from tlstunnel.chat.words import MAX_SCRIPT_BYTES, Position, ScriptError, Word, argumentWords
 
 _SUFFIX = ".chat"
 #: Options of chat(8) that have a value.
@@ -51,7 +51,7 @@ def readScript(name: str) -> tuple[bytes, str]:
 def _readScriptFile(name: str, remedy: str = "") -> tuple[bytes, str]:
     try:
         with Path(name).open("rb") as file:
-            return file.read(SCRIPT_LIMIT + 1), name
+            return file.read(MAX_SCRIPT_BYTES + 1), name
     except (OSError, ValueError) as error:
         problem = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ScriptError(
@@ -61,25 +61,25 @@ def _readScriptFile(name: str, remedy: str = "") -> tuple[bytes, str]:
 
 def readFile(name: bytes) -> bytes:
     """
-    Read a file that C{@file} names; for L{Settings.readFile}, where that is wanted.
+    Read a file that C{@file} names; for L{ScriptOptions.readFile}, where that is wanted.
 
     @raise OSError: it cannot be read.
     """
     with Path(os.fsdecode(name)).open("rb") as file:
-        return file.read(SCRIPT_LIMIT)
+        return file.read(MAX_SCRIPT_BYTES)
 
 
-def makeScript(chat: str | None, arguments: Sequence[str], settings: Settings) -> Script:
+def makeScript(chat: str | None, arguments: Sequence[str], options: ScriptOptions) -> Script:
     """
     The script that a command line asks for.
 
     @param chat: the value of C{--chat}, if it is given.
     @param arguments: what stands after C{--}.
-    @param settings: how to read it, before the options among C{arguments} are applied.
+    @param options: how to read it, before the options among C{arguments} are applied.
     @raise ScriptError: there is no script, or more than one, or it cannot be run.
     """
     words = list(argumentWords([os.fsencode(argument) for argument in arguments]))
-    given = _options(words, settings)
+    given = _given(words, options)
     if given.file is not None and given.words:
         raise given.words[0].error("-f FILE and a script in words exclude each other")
     if chat is not None and (given.file is not None or given.words):
@@ -87,11 +87,11 @@ def makeScript(chat: str | None, arguments: Sequence[str], settings: Settings) -
             "--chat and another script exclude each other", "options alone may follow --"
         )
     if chat is not None:
-        script = parseScript(*readScript(chat), given.settings)
+        script = parseScript(*readScript(chat), given.options)
     elif given.file is not None:
-        script = parseScript(*_readScriptFile(os.fsdecode(given.file.text)), given.settings)
+        script = parseScript(*_readScriptFile(os.fsdecode(given.file.text)), given.options)
     elif given.words:
-        script = parseWords(iter(given.words), "--", given.settings)
+        script = parseWords(iter(given.words), "--", given.options)
     else:
         raise ScriptError(Position("", 0, len(words) + 1), "no script", "give -f FILE, or words")
     return replace(script, notices=(*given.notices, *script.notices))
@@ -101,13 +101,13 @@ def makeScript(chat: str | None, arguments: Sequence[str], settings: Settings) -
 class _Given:
     """What stood after C{--}, options applied."""
 
-    settings: Settings
+    options: ScriptOptions
     file: Word | None
     words: tuple[Word, ...]
     notices: tuple[Notice, ...]
 
 
-def _options(words: list[Word], settings: Settings) -> _Given:
+def _given(words: list[Word], options: ScriptOptions) -> _Given:
     file: Word | None = None
     notices = []
     rest = iter(words)
@@ -138,25 +138,25 @@ def _options(words: list[Word], settings: Settings) -> _Given:
             elif letter == b"f":
                 file = value
             else:
-                settings = _applied(settings, letter, value)
-    return _Given(settings, file, tuple(words[at:]), tuple(notices))
+                options = _applied(options, letter, value)
+    return _Given(options, file, tuple(words[at:]), tuple(notices))
 
 
-def _applied(settings: Settings, letter: bytes, value: Word | None) -> Settings:
-    """C{settings} with one option applied."""
-    values = settings.values
+def _applied(options: ScriptOptions, letter: bytes, value: Word | None) -> ScriptOptions:
+    """C{options} with one option applied."""
+    values = options.values
     match letter, value:
         case b"T", Word(text=text):
-            return replace(settings, values=replace(values, t=text))
+            return replace(options, values=replace(values, t=text))
         case b"U", Word(text=text):
-            return replace(settings, values=replace(values, u=text))
+            return replace(options, values=replace(values, u=text))
         case b"t", Word() as number:
             if not (number.text.isdigit() and len(number.text) < 10):
                 raise number.error("-t needs a number of seconds")
-            return replace(settings, timeout=int(number.text) or None)
+            return replace(options, timeout=int(number.text) or None)
         case b"e", _:
-            return replace(settings, echo=True)
+            return replace(options, echo=True)
         case b"E", _:
-            return replace(settings, values=replace(values, environment=dict(os.environb)))
+            return replace(options, values=replace(values, environment=dict(os.environb)))
         case _:
-            return replace(settings, verbose=True)
+            return replace(options, verbose=True)

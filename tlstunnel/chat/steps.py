@@ -13,7 +13,7 @@ from tlstunnel.chat.escapes import Part
 from tlstunnel.chat.words import Position, Word
 
 #: Which end of the network leg a script plays: C{client} talks to a server, C{server} plays one.
-Mode = Literal["client", "server"]
+Side = Literal["client", "server"]
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Script:
     A whole script, ready to be run any number of times at once.
 
     @ivar name: for the log.
-    @ivar mode: which end it plays.
+    @ivar side: which end it plays.
     @ivar steps: in the order in which they are done.
     @ivar timeout: seconds that each expect string has before the first TIMEOUT; L{None}: no limit.
     @ivar total: seconds for the whole script.
@@ -160,7 +160,7 @@ class Script:
     """
 
     name: str
-    mode: Mode
+    side: Side
     steps: tuple[Step, ...]
     timeout: int | None
     total: int

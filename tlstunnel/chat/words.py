@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tlstunnel.errors import ConfigurationError
 
 #: The most bytes that a script may have.
-SCRIPT_LIMIT = 64 * 1024
+MAX_SCRIPT_BYTES = 64 * 1024
 
 _WORD = re.compile(
     rb"""[ \t]+ | "(?P<double>(?:\\.|[^\\"])*)" | '(?P<single>(?:\\.|[^\\'])*)' """
@@ -85,9 +85,9 @@ def fileWords(text: bytes, name: str) -> Iterator[Word]:
 
     @raise ScriptError: a quote is not closed on its line, or the script is too long.
     """
-    if len(text) > SCRIPT_LIMIT:
+    if len(text) > MAX_SCRIPT_BYTES:
         raise ScriptError(
-            Position(name, 1, 1), f"the script is longer than {SCRIPT_LIMIT // 1024} KiB"
+            Position(name, 1, 1), f"the script is longer than {MAX_SCRIPT_BYTES // 1024} KiB"
         )
     for number, line in enumerate(text.replace(b"\r\n", b"\n").split(b"\n"), 1):
         if not line.startswith(b"#"):

@@ -12,7 +12,7 @@ from twisted.python import usage
 
 from tlstunnel.chat.advice import advise, shown
 from tlstunnel.chat.escapes import Pause, Values
-from tlstunnel.chat.parse import Settings, parseScript
+from tlstunnel.chat.parse import ScriptOptions, parseScript
 from tlstunnel.chat.source import readFile, readScript, readyScripts
 from tlstunnel.chat.steps import (
     Abort,
@@ -20,11 +20,11 @@ from tlstunnel.chat.steps import (
     ClearReport,
     Echo,
     Expect,
-    Mode,
     Report,
     Say,
     Script,
     Send,
+    Side,
     Step,
     Timeout,
 )
@@ -66,13 +66,13 @@ class ChatCheckOptions(usage.Options):
         self["file"] = files[0]
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> ScriptOptions:
         """
         How to read the script.
         """
-        mode: Mode = "server" if self["server"] else "client"
-        return Settings(
-            mode=mode,
+        side: Side = "server" if self["server"] else "client"
+        return ScriptOptions(
+            side=side,
             values=Values(self["remote"].encode(), self["local"].encode()),
             strict=bool(self["chat-strict"]),
             readFile=readFile if self["chat-files"] else None,
@@ -84,7 +84,7 @@ def explain(script: Script) -> Iterator[str]:
     The script in words, line by line.
     """
     yield f"{script.name}: " + (
-        "plays the server, before TLS" if script.mode == "server" else "talks to the server"
+        "plays the server, before TLS" if script.side == "server" else "talks to the server"
     )
     yield f"in all at most {script.total} s, and {script.maxBytes} bytes received"
     timeout = script.timeout
@@ -156,7 +156,7 @@ def _ending(script: Script) -> Iterator[str]:
     if script.greeting is not None:
         yield "inside TLS: make sure that the server stays silent, and then"
         yield f"  give the app {shown(script.greeting)}"
-    elif script.mode == "client":
+    elif script.side == "client":
         yield "inside TLS: the app hears what the server says"
     for text in script.swallow:
         line = "" if script.binary else " and the rest of its line"
