@@ -23,9 +23,8 @@ from tlstunnel.identity.names import Identity
 from tlstunnel.protocols.http import ALLOW_UPGRADE_DESYNC, http
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.course import Assertions
-from tlstunnel.testing.dialogues import THEIRS, inside, setting
+from tlstunnel.testing.dialogues import CLIENT_HELLO, THEIRS, inside, setting
 from tlstunnel.testing.memory import Driver
-from tlstunnel.testing.rules import CLIENT_HELLO
 from tlstunnel.tunnel.description import (
     Mode,
     Tunnel,

@@ -95,6 +95,48 @@ class LineServerTests(ServerConformance, SynchronousTestCase):
     needsTLS = {b"login\n": b"no\r\n"}
 
 
+class GreetedClient(ClientRole):
+    """
+    Of a protocol in which a server's first words are its go-ahead.
+    """
+
+    async def readGreeting(self) -> None:
+        """There is nothing to ask for."""
+        greeting = await self.readLine()
+        if greeting != b"go":
+            raise Refused("expected go", greeting)
+
+
+class GreetingServer(ServerRole):
+    """
+    The other side.
+    """
+
+    async def negotiate(self) -> None:
+        """All that there is to say."""
+        self.goAhead(b"go")
+
+
+class GreetedClientTests(ClientConformance, SynchronousTestCase):
+    """
+    The suite knows that such a greeting may take as long as any other, and that the server's
+    silence is measured by it.
+    """
+
+    dialect = Dialect("greeted", GreetedClient, GreetingServer)
+    dialogue = [("S", b"go\r\n")]
+    failures = [(0, b"no\n", Refused)]
+
+
+class GreetingServerTests(ServerConformance, SynchronousTestCase):
+    """
+    And that a client says nothing in clear.
+    """
+
+    dialect = GreetedClientTests.dialect
+    dialogue = [("S", b"go\r\n")]
+
+
 class TalkativeClient(LineClient):
     """
     Shows the app what the server said in clear.
@@ -190,6 +232,53 @@ class TidyServer(LineServer):
         super().goAhead(reply)
 
 
+class PlainServer(LineServer):
+    """
+    Says its last words without the go-ahead, although it looks before.
+    """
+
+    async def negotiate(self) -> None:
+        """Rule 3."""
+        while await self.readCommand() != b"tls":
+            self.refuse(b"no")
+        self.checkEmpty()
+        self.sendLine(b"yes")
+
+
+class PlainGreetingServer(GreetingServer):
+    """
+    The same where the greeting is the go-ahead.
+    """
+
+    async def negotiate(self) -> None:
+        """Rule 3."""
+        self.checkEmpty()
+        self.sendLine(b"go")
+
+
+class CarelessServer(GreetingServer):
+    """
+    The same without a look.
+    """
+
+    async def negotiate(self) -> None:
+        """Rule 3."""
+        self.sendLine(b"go")
+
+
+class LateGreetedClient(GreetedClient):
+    """
+    Reads a greeting as if it was the answer to something.
+    """
+
+    async def readGreeting(self) -> None:
+        """Section 2: it may take longer."""
+
+    async def negotiate(self) -> None:
+        """It is too late for it here."""
+        await super().readGreeting()
+
+
 class GreedyServer(LineServer):
     """
     Lets TLS follow its request at once, and reads more than that.
@@ -235,18 +324,18 @@ class FriendlyServer(LineServer):
         return await self.readLine()
 
 
-def failing(case: type[Rules], broken: Dialect) -> set[str]:
+def failing(case: type[Rules], broken: Dialect) -> dict[str, str]:
     """
-    The tests that fail for a dialect that is broken.
+    The tests that fail for a dialect that is broken, each with the last lines of what it says.
     """
-    failed = set()
+    failed = {}
     for name in dir(case):
         if name.startswith("test_"):
             result = TestResult()
             made: Any = type("Broken", (case,), {"dialect": broken})
             made(name).run(result)
-            if not result.wasSuccessful():
-                failed.add(name.removeprefix("test_"))
+            for _, text in result.failures + result.errors:
+                failed[name.removeprefix("test_")] = text.rpartition("AssertionError: ")[2]
     return failed
 
 
@@ -282,9 +371,45 @@ class SuiteTests(SynchronousTestCase):
             (PatientServer, "aClientThatKeepsAskingIsCutOff"),
             (HelpfulServer, "secretsSentInClearReachNobody"),
             (FriendlyServer, "foreignProtocolsGetNoAnswer"),
+            (PlainServer, "aClientThatAnswersTheGoAheadAtOnceIsServed"),
         ):
             broken = Dialect("broken", LineClient, role)
             self.assertIn(test, failing(LineServerTests, broken), role)
+
+    def test_brokenGreetingsFail(self) -> None:
+        """
+        Where they are the go-ahead.
+        """
+        broken = Dialect("broken", LateGreetedClient, CarelessServer)
+        client = failing(GreetedClientTests, broken)
+        self.assertEqual(set(client), {"silenceEndsInEveryState", "whoDripsGetsNoMoreTime"})
+        server = failing(GreetingServerTests, broken)
+        answering = "aClientThatAnswersTheGoAheadAtOnceIsServed"
+        preceding = "nothingMayPrecedeAGoAheadThatIsTheGreeting"
+        self.assertEqual(set(server), {answering, preceding})
+        broken = Dialect("broken", LateGreetedClient, PlainGreetingServer)
+        self.assertEqual(set(failing(GreetingServerTests, broken)), {answering})
+
+    def test_failuresSayWhereToLook(self) -> None:
+        """
+        The role, what happened, and below it the method and the rule.
+        """
+        said = failing(LineServerTests, Dialect("broken", LineClient, PlainServer))
+        text = " ".join(said["aClientThatAnswersTheGoAheadAtOnceIsServed"].split())
+        self.assertTrue(text.startswith("the server role of broken: expected the stage 'switched'"))
+        self.assertIn("it ended: plaintext-after-starttls", text)
+        self.assertIn("look at the end of negotiate: ", text)
+        self.assertIn("goAheadExactly", text)
+        self.assertTrue(text.endswith("(rule 3)"), text)
+
+    def test_everyTestSaysWhereToLook(self) -> None:
+        """
+        None is left without.
+        """
+        for case in (ClientConformance, ServerConformance):
+            for name in dir(case):
+                if name.startswith("test_"):
+                    self.assertTrue(hasattr(getattr(case, name), "__wrapped__"), name)
 
     def test_aMistakeOfOursEndsItsConnection(self) -> None:
         """

@@ -54,6 +54,7 @@ class Role(Conversation):
     @ivar channels: the data connections beside this one, where the dialect has such.
     @ivar toPlain: filters of what flows from the network to the plain leg, in order.
     @ivar toNetwork: filters of what flows the other way.
+    @ivar answerTime: seconds that the last answer before the switch took.
     """
 
     directStart: bool = False
@@ -76,6 +77,13 @@ class Role(Conversation):
 
         @raise TunnelError: in every other case (rule 4).
         """
+
+    def connectionMade(self) -> None:
+        """
+        Remember when, as of what is said: where nothing is, a greeting is the answer to this.
+        """
+        self._asked = self.deadlines.clock.seconds()
+        super().connectionMade()
 
     def write(self, data: bytes) -> None:
         """

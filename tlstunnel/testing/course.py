@@ -13,9 +13,10 @@ from tlstunnel.protocols.setting import (
     Setting,
 )
 from tlstunnel.testing.dialogues import Dialogue, setting
-from tlstunnel.testing.memory import Driver
+from tlstunnel.testing.memory import Driver, MemoryLeg
 
-#: Seconds that a negotiation may take.
+#: Seconds that a greeting, or a negotiation, may take.
+GREETING_SECONDS = 60.0
 NEGOTIATION_SECONDS = 30.0
 
 
@@ -24,6 +25,22 @@ def dialsEarly(driver: Driver) -> bool:
     Whether the backend is dialled before TLS.
     """
     return driver.mode == "server" and driver.prepared.tunnel.dialect.earlyDial
+
+
+def became(driver: Driver) -> str:
+    """
+    What became of a connection, in a sentence.
+    """
+    if driver.error is not None:
+        return f"it ended: {driver.error}"
+    return "it ended cleanly" if driver.ended else f"it goes on, in the stage {driver.stage!r}"
+
+
+def _where(about: Sequence[object]) -> str:
+    """
+    Where in a dialogue something happened, and what was said there.
+    """
+    return " at " + ", ".join(repr(each)[:200] for each in about) if about else ""
 
 
 class Assertions:
@@ -36,25 +53,47 @@ class Assertions:
         It ended with C{error}; both legs are closed, nobody got anything more, nobody is waited
         for, and the log is safe (rules 1, 2, 4, 12).
         """
-        assert isinstance(driver.error, error), (str(driver.error), driver.stage, *about)
-        assert driver.error.reason != "internal", (driver.error, *about)
-        assert driver.network.ending or driver.network.speaker is None, about
-        assert driver.plain.ending or driver.plain.speaker is None, about
-        assert driver.plain.written == b"", (driver.plain.written, *about)
+        where = _where(about)
+        assert isinstance(driver.error, error), (
+            f"expected an end with {error.__name__}{where}, but {became(driver)}"
+        )
+        assert driver.error.reason != "internal", f"a bug{where}: {driver.error}"
+        for name, leg in (("network", driver.network), ("plain", driver.plain)):
+            assert leg.ending or leg.speaker is None, f"the {name} leg stays open{where}"
+        self.assertSilent(driver.plain, "the plain leg", *about)
         if not (driver.network.handshaken or dialsEarly(driver)):
-            assert not driver.backendDialled, about
+            assert not driver.backendDialled, f"the backend was dialled before TLS{where}"
         text = str(driver.error)
-        assert text.isascii() and text.isprintable() and len(text) < 1200, text
+        assert text.isascii() and text.isprintable() and len(text) < 1200, f"unfit to log: {text!r}"
         before = driver.network.written
         driver.clock.advance(1e6)
-        assert driver.network.written == before, about
+        assert driver.network.written == before, f"it went on talking after its end{where}"
+
+    def assertSilent(self, leg: MemoryLeg, name: str, *about: object) -> None:
+        """
+        Nothing was said on a leg but what the test has taken.
+        """
+        assert leg.written == b"", f"{name} got {leg.written!r}{_where(about)}"
+
+    def assertStage(self, driver: Driver, stage: str, *about: object) -> None:
+        """
+        It has come as far as it should.
+        """
+        assert driver.error is None and driver.stage == stage, (
+            f"expected the stage {stage!r}{_where(about)}, but {became(driver)}"
+        )
+
+    def assertGoesOn(self, driver: Driver, *about: object) -> None:
+        """
+        It has not ended.
+        """
+        assert driver.error is None, f"expected it to go on{_where(about)}, but {became(driver)}"
 
     def assertSwitched(self, driver: Driver, *about: object) -> None:
         """
         The handshake is under way.
         """
-        assert driver.error is None, (driver.error, *about)
-        assert driver.stage == "switched", (driver.stage, *about)
+        self.assertStage(driver, "switched", *about)
 
 
 class Course(Assertions):
@@ -163,10 +202,8 @@ class Course(Assertions):
         Complete the handshake, if it is not.
         """
         if driver.stage == "switched":
-            assert driver.network.written + driver.plain.written == b"", (
-                driver.network.written,
-                driver.plain.written,
-            )
+            self.assertSilent(driver.network, "the network leg", "the switch")
+            self.assertSilent(driver.plain, "the plain leg", "the switch")
             driver.handshake()
 
     def arrive(self, driver: Driver) -> None:
@@ -177,7 +214,19 @@ class Course(Assertions):
         if driver.stage == "inside":
             driver.clock.advance(1.0)
             driver.settle()
-        assert driver.stage == "relay" or driver.error, driver.stage
+        assert driver.stage == "relay" or driver.error, (
+            "the dialogue is over, and the relay does not begin: something is still awaited"
+        )
+
+    def finish(self, driver: Driver, place: int, *about: object) -> None:
+        """
+        Say what stands from C{place} on: the relay begins, and nothing else was said.
+        """
+        self.go(driver, place, len(self.whole))
+        self.arrive(driver)
+        self.assertStage(driver, "relay", *about)
+        self.assertSilent(driver.network, "the network leg", *about)
+        self.assertSilent(driver.plain, "the plain leg", *about)
 
     def limitAt(self, place: int) -> float:
         """

@@ -23,6 +23,9 @@ from tlstunnel.tunnel.filtering import Filtering
 #: Who says what, in turn.
 Dialogue = Sequence[tuple[str, bytes]]
 
+#: What TLS begins with.
+CLIENT_HELLO = bytes.fromhex("16030100050100000100")
+
 #: The names of L{setting}.
 OURS = b"tunnel.example.net"
 THEIRS = b"server.example.org"
