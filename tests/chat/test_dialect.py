@@ -23,22 +23,11 @@ from tlstunnel.chat.escapes import Values
 from tlstunnel.chat.parse import ScriptOptions, parseScript
 from tlstunnel.chat.run import Run
 from tlstunnel.chat.steps import Side
-from tlstunnel.errors import (
-    Closed,
-    ForeignProtocol,
-    Oversize,
-    PlaintextAfterStartTLS,
-    TunnelError,
-)
+from tlstunnel.errors import Closed, ForeignProtocol, Oversize, PlaintextAfterStartTLS, TunnelError
 from tlstunnel.net.deadlines import Deadlines
-from tlstunnel.protocols.base import (
-    ClientRole,
-    ServerRole,
-)
+from tlstunnel.protocols.base import ClientRole, ServerRole
 from tlstunnel.protocols.conversation import Conversation
-from tlstunnel.protocols.setting import (
-    Setting,
-)
+from tlstunnel.protocols.setting import Setting
 
 Segment = tuple[float, bytes | object]
 

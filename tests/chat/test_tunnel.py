@@ -16,9 +16,7 @@ from tlstunnel.chat.steps import Script, Send
 from tlstunnel.chat.words import ScriptError
 from tlstunnel.program.service import TunnelService
 from tlstunnel.tap import Options
-from tlstunnel.tunnel.description import (
-    Tunnel,
-)
+from tlstunnel.tunnel.description import Tunnel
 
 CLIENT = ("-c", "-l", "127.0.0.1:0", "-r", "mail.example.org:587", "--skip-resolve")
 SERVER = ("-s", "-l", "127.0.0.1:0", "-r", "127.0.0.1:25", "-L", "mail.example.org")

@@ -25,10 +25,7 @@ from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.course import Assertions
 from tlstunnel.testing.dialogues import CLIENT_HELLO, THEIRS, inside, setting
 from tlstunnel.testing.memory import Driver
-from tlstunnel.tunnel.description import (
-    Mode,
-    Tunnel,
-)
+from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.prepared import Prepared
 
 

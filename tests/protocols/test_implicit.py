@@ -14,15 +14,8 @@ from tlstunnel.protocols.registry import builtIn, find
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.dialogues import Dialogue, client, isFiltered
 from tlstunnel.testing.memory import Driver
-from tlstunnel.tunnel.description import (
-    Address,
-    Mode,
-    Tunnel,
-)
-from tlstunnel.tunnel.prepared import (
-    SERVER_FIRST,
-    Prepared,
-)
+from tlstunnel.tunnel.description import Address, Mode, Tunnel
+from tlstunnel.tunnel.prepared import SERVER_FIRST, Prepared
 
 
 class ClientTests(ClientConformance, SynchronousTestCase):

@@ -8,14 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.errors import (
-    Malformed,
-    Oversize,
-    Quit,
-    Refused,
-    TooManyErrors,
-    TunnelError,
-)
+from tlstunnel.errors import Malformed, Oversize, Quit, Refused, TooManyErrors, TunnelError
 from tlstunnel.protocols.irc import irc, parse
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.dialogues import client, inside, server

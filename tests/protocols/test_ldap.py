@@ -8,14 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.errors import (
-    Malformed,
-    Oversize,
-    Quit,
-    Refused,
-    TooManyErrors,
-    TunnelError,
-)
+from tlstunnel.errors import Malformed, Oversize, Quit, Refused, TooManyErrors, TunnelError
 from tlstunnel.protocols.ldap import START_TLS, ldap
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.dialogues import client, said, server

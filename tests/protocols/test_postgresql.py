@@ -14,13 +14,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.loopback import SERVER, Encrypted, Plain, TunnelTests
-from tlstunnel.errors import (
-    ForeignProtocol,
-    Malformed,
-    Refused,
-    TLSFailed,
-    TunnelError,
-)
+from tlstunnel.errors import ForeignProtocol, Malformed, Refused, TLSFailed, TunnelError
 from tlstunnel.protocols.postgresql import (
     ALPN,
     CANCEL_IN_CLEAR,
@@ -31,12 +25,8 @@ from tlstunnel.protocols.postgresql import (
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.dialogues import client, filtered, said, server, split
 from tlstunnel.testing.memory import Driver
-from tlstunnel.tls.session import (
-    Session,
-)
-from tlstunnel.tunnel.description import (
-    Mode,
-)
+from tlstunnel.tls.session import Session
+from tlstunnel.tunnel.description import Mode
 
 SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 GSSENC_REQUEST = bytes.fromhex("0000000804d21630")

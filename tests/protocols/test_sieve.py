@@ -8,14 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.errors import (
-    Malformed,
-    Oversize,
-    Quit,
-    Refused,
-    TooManyErrors,
-    TunnelError,
-)
+from tlstunnel.errors import Malformed, Oversize, Quit, Refused, TooManyErrors, TunnelError
 from tlstunnel.protocols.hiding import Commands
 from tlstunnel.protocols.sieve import Capabilities, sieve
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance

@@ -8,13 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.errors import (
-    Malformed,
-    Oversize,
-    PlaintextAfterStartTLS,
-    Refused,
-    TunnelError,
-)
+from tlstunnel.errors import Malformed, Oversize, PlaintextAfterStartTLS, Refused, TunnelError
 from tlstunnel.protocols.telnet import telnet
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.dialogues import client, said

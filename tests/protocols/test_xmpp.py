@@ -32,22 +32,15 @@ from tlstunnel.errors import (
     TunnelError,
 )
 from tlstunnel.identity.names import Identity
-from tlstunnel.protocols.base import (
-    ClientRole,
-    Dialect,
-)
-from tlstunnel.protocols.setting import (
-    Setting,
-)
+from tlstunnel.protocols.base import ClientRole, Dialect
+from tlstunnel.protocols.setting import Setting
 from tlstunnel.protocols.xmlstream import MAX_DEPTH, MAX_STREAM_BYTES
 from tlstunnel.protocols.xmpp import WithoutStartTLS, xmppClient, xmppServer
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.course import Assertions
 from tlstunnel.testing.dialogues import OURS, Dialogue, filtered, setting, split
 from tlstunnel.testing.memory import Driver
-from tlstunnel.tunnel.description import (
-    Mode,
-)
+from tlstunnel.tunnel.description import Mode
 
 TLS = b"urn:ietf:params:xml:ns:xmpp-tls"
 

@@ -13,11 +13,7 @@ from unittest import TestResult
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tlstunnel.errors import PlaintextAfterStartTLS, Refused
-from tlstunnel.protocols.base import (
-    ClientRole,
-    Dialect,
-    ServerRole,
-)
+from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.registry import builtIn
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.memory import Driver

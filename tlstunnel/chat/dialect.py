@@ -19,18 +19,9 @@ from tlstunnel.chat.run import Run
 from tlstunnel.chat.steps import Script
 from tlstunnel.errors import ForeignProtocol, TimedOut
 from tlstunnel.net.deadlines import Deadlines
-from tlstunnel.protocols.base import (
-    ClientRole,
-    Dialect,
-    Role,
-    ServerRole,
-)
-from tlstunnel.protocols.foreign import (
-    rejectForeign,
-)
-from tlstunnel.protocols.setting import (
-    Setting,
-)
+from tlstunnel.protocols.base import ClientRole, Dialect, Role, ServerRole
+from tlstunnel.protocols.foreign import rejectForeign
+from tlstunnel.protocols.setting import Setting
 
 _log = Logger()
 

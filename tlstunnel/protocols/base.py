@@ -7,6 +7,8 @@ network leg, and has the plain leg beside it in C{plain}.  A role says what its 
 dialogue over the bounded reading of L{tlstunnel.protocols.conversation}; the switch, and what
 is checked at it, is here and nowhere else.  Timers, dialling, verification and logging belong to
 L{tlstunnel.proxy}.
+
+Whoever writes a dialect finds all that it takes in this module (C{docs/writing-a-dialect.md}).
 """
 
 from __future__ import annotations
@@ -18,22 +20,33 @@ from typing import TYPE_CHECKING
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from tlstunnel.errors import (
-    PlaintextAfterStartTLS,
-    ServerSpokeFirst,
-    TimedOut,
-    TooManyErrors,
-)
+from tlstunnel.errors import PlaintextAfterStartTLS, ServerSpokeFirst, TimedOut, TooManyErrors
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.interfaces import IChannels, IDialect, IFilter
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.protocols.conversation import Conversation
+from tlstunnel.protocols.filters import Filter
 from tlstunnel.protocols.foreign import rejectForeign
 from tlstunnel.protocols.guards import AppSpeaks, SilenceBeforeApp
+from tlstunnel.protocols.replies import Continuation, expectReply, readReply
 from tlstunnel.protocols.setting import Setting
 
 if TYPE_CHECKING:
     from tlstunnel.tls.creators import Creator
+
+__all__ = [
+    "ClientRole",
+    "Continuation",
+    "Conversation",
+    "Dialect",
+    "Filter",
+    "Role",
+    "ServerRole",
+    "Setting",
+    "expectReply",
+    "readReply",
+    "rejectForeign",
+]
 
 #: Commands that a server role refuses before it gives up, and syntax errors (section 2).
 MAX_REFUSED_COMMANDS = 10

@@ -18,11 +18,7 @@ switch goes through L{tlstunnel.protocols.ftpcontrol}.
 from __future__ import annotations
 
 from tlstunnel.errors import BackendRefused, PreAuthenticated, Quit
-from tlstunnel.protocols.base import (
-    ClientRole,
-    Dialect,
-    ServerRole,
-)
+from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.ftpcontrol import Control
 from tlstunnel.protocols.replies import Continuation, expectReply, readReply, refusal

@@ -29,20 +29,12 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from tlstunnel.errors import Malformed, Oversize, Refused, TunnelError
-from tlstunnel.protocols.base import (
-    ClientRole,
-    Dialect,
-    ServerRole,
-)
+from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.conversation import Conversation
-from tlstunnel.protocols.foreign import (
-    rejectForeign,
-)
+from tlstunnel.protocols.foreign import rejectForeign
 
 if TYPE_CHECKING:
-    from tlstunnel.tls.creators import (
-        Creator,
-    )
+    from tlstunnel.tls.creators import Creator
 
 #: The option of the server role.
 ALLOW_UPGRADE_DESYNC = "allow-upgrade-desync"

@@ -4,11 +4,7 @@ TLS from the first byte: the dialect of a tunnel without C{--starttls}, with not
 
 from __future__ import annotations
 
-from tlstunnel.protocols.base import (
-    ClientRole,
-    Dialect,
-    ServerRole,
-)
+from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 
 
 class ImplicitClient(ClientRole):

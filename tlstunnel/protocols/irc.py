@@ -15,11 +15,7 @@ from __future__ import annotations
 import re
 
 from tlstunnel.errors import Malformed, Quit, Refused
-from tlstunnel.protocols.base import (
-    ClientRole,
-    Dialect,
-    ServerRole,
-)
+from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 
 _MESSAGE = re.compile(
     rb"(?:@[^ ]+ +)?(?::[^ ]+ +)?(?P<command>[A-Za-z]+|[0-9]{3})(?: +(?P<parameters>.*))?"

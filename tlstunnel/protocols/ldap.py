@@ -14,15 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tlstunnel.errors import Malformed, Quit, Refused
-from tlstunnel.protocols.base import (
-    ClientRole,
-    Dialect,
-    ServerRole,
-)
+from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.conversation import Conversation
-from tlstunnel.protocols.foreign import (
-    rejectForeign,
-)
+from tlstunnel.protocols.foreign import rejectForeign
 
 START_TLS = b"1.3.6.1.4.1.1466.20037"
 

@@ -13,11 +13,7 @@ POST, inside TLS.
 from __future__ import annotations
 
 from tlstunnel.errors import BackendRefused, Quit
-from tlstunnel.protocols.base import (
-    ClientRole,
-    Dialect,
-    ServerRole,
-)
+from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.hiding import Commands, DottedLists
 from tlstunnel.protocols.replies import Continuation, readReply, refusal
 

@@ -13,11 +13,7 @@ have chosen it: APOP is not to be had through a tunnel (CVE-2007-1558).
 from __future__ import annotations
 
 from tlstunnel.errors import BackendRefused, Malformed, Quit, Refused
-from tlstunnel.protocols.base import (
-    ClientRole,
-    Dialect,
-    ServerRole,
-)
+from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.hiding import Commands, DottedLists
 
 _AUTHENTICATION = frozenset(b"USER PASS APOP AUTH".split())

@@ -19,20 +19,13 @@ import struct
 from typing import TYPE_CHECKING
 
 from tlstunnel.errors import ForeignProtocol, Malformed, Refused, TLSFailed
-from tlstunnel.protocols.base import (
-    ClientRole,
-    Dialect,
-    Role,
-    ServerRole,
-)
+from tlstunnel.protocols.base import ClientRole, Dialect, Role, ServerRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.filters import Filter
 from tlstunnel.protocols.foreign import rejectForeign
 
 if TYPE_CHECKING:
-    from tlstunnel.tls.creators import (
-        Creator,
-    )
+    from tlstunnel.tls.creators import Creator
 
 ALPN = b"postgresql"
 DIRECT = "direct"

@@ -19,11 +19,7 @@ from __future__ import annotations
 import re
 
 from tlstunnel.errors import Malformed, Oversize, Quit, Refused
-from tlstunnel.protocols.base import (
-    ClientRole,
-    Dialect,
-    ServerRole,
-)
+from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.hiding import Commands, OrderedReplies
 

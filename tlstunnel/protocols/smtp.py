@@ -13,17 +13,10 @@ SMTP, and LMTP which differs from it in one verb (RFC 5321, RFC 3207; RFC 2033):
 from __future__ import annotations
 
 from tlstunnel.errors import BackendRefused, Quit, ServerSpokeFirst
-from tlstunnel.protocols.base import (
-    ClientRole,
-    Dialect,
-    ServerRole,
-)
+from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.filters import Filter
 from tlstunnel.protocols.hiding import ReplyKeyword, Watch
-from tlstunnel.protocols.replies import (
-    expectReply,
-    readReply,
-)
+from tlstunnel.protocols.replies import expectReply, readReply
 
 # Known commands that need TLS first: RFC 5321 and the registry of its extensions.
 _NEED_TLS = frozenset(

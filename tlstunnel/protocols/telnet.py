@@ -13,16 +13,9 @@ Whoever has said FOLLOWS says nothing more in clear.
 from __future__ import annotations
 
 from tlstunnel.errors import Malformed, PlaintextAfterStartTLS, Refused
-from tlstunnel.protocols.base import (
-    ClientRole,
-    Dialect,
-    Role,
-    ServerRole,
-)
+from tlstunnel.protocols.base import ClientRole, Dialect, Role, ServerRole
 from tlstunnel.protocols.conversation import Conversation
-from tlstunnel.protocols.foreign import (
-    rejectForeign,
-)
+from tlstunnel.protocols.foreign import rejectForeign
 
 _IAC, _SB, _SE = b"\xff", b"\xfa", b"\xf0"
 _WILL, _WONT, _DO, _DONT = b"\xff\xfb", b"\xff\xfc", b"\xff\xfd", b"\xff\xfe"

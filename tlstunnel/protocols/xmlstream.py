@@ -16,9 +16,7 @@ from xml.parsers.expat import ExpatError, ParserCreate
 
 from tlstunnel.errors import Malformed, Oversize
 from tlstunnel.protocols.conversation import Conversation
-from tlstunnel.protocols.foreign import (
-    rejectForeign,
-)
+from tlstunnel.protocols.foreign import rejectForeign
 
 #: The most bytes and the deepest nesting of a stream before TLS (section 2 of the rules).
 MAX_STREAM_BYTES = 16384

@@ -31,11 +31,7 @@ from tlstunnel.errors import (
     TunnelError,
 )
 from tlstunnel.identity.names import Identity, Selector, normalDomain
-from tlstunnel.protocols.base import (
-    ClientRole,
-    Dialect,
-    ServerRole,
-)
+from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.filters import Filter
 from tlstunnel.protocols.hiding import MAX_LINE_BYTES
 from tlstunnel.protocols.xmlstream import MAX_STREAM_BYTES, SPACE, Element, Tags, XMLStream

@@ -9,9 +9,7 @@ from collections.abc import Sequence
 
 from tlstunnel.errors import TunnelError
 from tlstunnel.interfaces import IDialect
-from tlstunnel.protocols.setting import (
-    Setting,
-)
+from tlstunnel.protocols.setting import Setting
 from tlstunnel.testing.dialogues import Dialogue, setting
 from tlstunnel.testing.memory import Driver, MemoryLeg
 

@@ -14,9 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from tlstunnel.identity.names import Identity
 from tlstunnel.interfaces import IDialect, IFilter
-from tlstunnel.protocols.setting import (
-    Setting,
-)
+from tlstunnel.protocols.setting import Setting
 from tlstunnel.testing.memory import Driver, MemoryLeg
 from tlstunnel.tunnel.filtering import Filtering
 

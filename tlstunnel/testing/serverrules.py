@@ -7,13 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from tlstunnel.errors import (
-    ForeignProtocol,
-    PlaintextAfterStartTLS,
-    Reset,
-    TLSFailed,
-    TunnelError,
-)
+from tlstunnel.errors import ForeignProtocol, PlaintextAfterStartTLS, Reset, TLSFailed, TunnelError
 from tlstunnel.testing.course import GREETING_SECONDS, became
 from tlstunnel.testing.dialogues import CLIENT_HELLO, crumbs, said, split
 from tlstunnel.testing.memory import Driver, MemoryLeg

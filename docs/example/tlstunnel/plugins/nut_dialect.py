@@ -7,11 +7,7 @@ NUT, the protocol of upsd, which watches power supplies (RFC 9271)::
 """
 
 from tlstunnel.errors import Quit, Refused
-from tlstunnel.protocols.base import (
-    ClientRole,
-    Dialect,
-    ServerRole,
-)
+from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 
 
 class NUTClient(ClientRole):
