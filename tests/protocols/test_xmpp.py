@@ -34,7 +34,7 @@ from tlstunnel.errors import (
 from tlstunnel.identity.names import Identity
 from tlstunnel.protocols.base import ClientRole, Dialect
 from tlstunnel.protocols.setting import Setting
-from tlstunnel.protocols.xmlstream import MAX_DEPTH, MAX_STREAM_BYTES
+from tlstunnel.protocols.xmlstream import MAX_STREAM_DEPTH, MAX_STREAM_BYTES
 from tlstunnel.protocols.xmpp import WithoutStartTLS, xmppClient, xmppServer
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.course import Assertions
@@ -311,7 +311,7 @@ class ClientTests(ClientConformance, SynchronousTestCase):
         Of bytes, with and without an end of the tag, and of depth.
         """
         fill = MAX_STREAM_BYTES - len(ANSWER + FEATURES)
-        deep = MAX_DEPTH - 2
+        deep = MAX_STREAM_DEPTH - 2
         for answer, failure in (
             (ANSWER + b" " * fill + FEATURES, None),
             (ANSWER + b" " * (fill + 1) + FEATURES, Oversize),

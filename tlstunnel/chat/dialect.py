@@ -26,7 +26,7 @@ from tlstunnel.protocols.setting import Setting
 _log = Logger()
 
 #: The bytes that a foreign protocol is known by, at most.
-_START = 8
+_FOREIGN_START_BYTES = 8
 
 
 async def _perform(role: Role, script: Script, lastWrite: Callable[[bytes], None]) -> None:
@@ -92,8 +92,8 @@ class ChatServer(ServerRole):
         Cut a client off that speaks another protocol (rule 13), which a script would just skip;
         but a binary protocol may begin with anything.
         """
-        if len(self._start) < _START and not self.script.binary:
-            self._start += bytes(data[:_START])
+        if len(self._start) < _FOREIGN_START_BYTES and not self.script.binary:
+            self._start += bytes(data[:_FOREIGN_START_BYTES])
             try:
                 rejectForeign(self._start)
             except ForeignProtocol as error:

@@ -21,7 +21,7 @@ from tlstunnel.protocols.foreign import rejectForeign
 START_TLS = b"1.3.6.1.4.1.1466.20037"
 
 #: What may be read before the switch, in all.
-MAX_BYTES = 4096
+MAX_CLEAR_BYTES = 4096
 
 # Tags (RFC 4511, appendix B).
 _SEQUENCE, _INTEGER, _OCTETS, _ENUMERATED = 0x30, 0x02, 0x04, 0x0A
@@ -140,7 +140,7 @@ class LDAPClient(ClientRole):
     Asks a remote LDAP server for TLS.
     """
 
-    maxBytes = MAX_BYTES
+    maxBytes = MAX_CLEAR_BYTES
 
     async def negotiate(self) -> None:
         """
@@ -173,7 +173,7 @@ class LDAPServer(ServerRole):
     Offers an LDAP client TLS, and nothing else before it.
     """
 
-    maxBytes = MAX_BYTES
+    maxBytes = MAX_CLEAR_BYTES
 
     async def negotiate(self) -> None:
         """

@@ -46,10 +46,10 @@ from tlstunnel.protocols.mysqlpackets import (
 )
 
 #: What may be read from the network before the switch, in all.
-MAX_BYTES = 4096
+MAX_CLEAR_BYTES = 4096
 
 # How much of a HandshakeResponse41 an SSLRequest announces.
-_ANNOUNCED = 32
+_ANNOUNCED_BYTES = 32
 
 
 async def readGreeting(conversation: Conversation, refusal: type[TunnelError]) -> Greeting:
@@ -73,7 +73,7 @@ def announcement(response: bytes, tls: bool) -> bytes:
     The start of C{response} with the flag for TLS, or without: capabilities, packet size and
     character set, and MariaDB's capabilities beyond 32 bits.
     """
-    capabilities, size, charset, extended = struct.unpack("<IIB19xI", response[:_ANNOUNCED])
+    capabilities, size, charset, extended = struct.unpack("<IIB19xI", response[:_ANNOUNCED_BYTES])
     if capabilities & CLIENT_MYSQL:
         extended = 0
     capabilities = capabilities | SSL if tls else capabilities & ~SSL
@@ -105,18 +105,18 @@ class Announced(Filter):
             return data
         self._kept += data
         start = bytes(self._kept)
-        header, announced = start[:4], start[4 : 4 + _ANNOUNCED]
+        header, announced = start[:4], start[4 : 4 + _ANNOUNCED_BYTES]
         if len(header) == 4 and (
-            header[3] != 2 or (header[0] < _ANNOUNCED and header[1:3] == b"\0\0")
+            header[3] != 2 or (header[0] < _ANNOUNCED_BYTES and header[1:3] == b"\0\0")
         ):
             raise Malformed("inside TLS the client did not begin with its login", start)
-        if len(announced) < _ANNOUNCED:
+        if len(announced) < _ANNOUNCED_BYTES:
             return b""
         if announced != self._announced:
             raise Malformed("the login is not the one announced in clear", header + announced)
         self.done = True
         self._kept.clear()
-        return header + announcement(announced, tls=False) + start[4 + _ANNOUNCED :]
+        return header + announcement(announced, tls=False) + start[4 + _ANNOUNCED_BYTES :]
 
     def flush(self) -> bytes:
         """
@@ -130,7 +130,7 @@ class MySQLClient(ClientRole):
     Asks a remote MySQL server for TLS, and an app for what the request has to announce.
     """
 
-    maxBytes = MAX_BYTES
+    maxBytes = MAX_CLEAR_BYTES
 
     async def readGreeting(self) -> None:
         """
@@ -149,13 +149,13 @@ class MySQLClient(ClientRole):
         """
         self.plain.write(packet(0, self._greeting.payload()))
         response = await readPacket(self.plain, 1)
-        if len(response) < _ANNOUNCED or not capabilitiesOf(response) & PROTOCOL_41:
+        if len(response) < _ANNOUNCED_BYTES or not capabilitiesOf(response) & PROTOCOL_41:
             raise Malformed("the app does not speak the protocol of MySQL 4.1 and later")
         if capabilitiesOf(response) & SSL:
             self.plain.write(errorPacket(2, 1043, b"08S01", b"TLS is the tunnel's: go without"))
             raise ForeignProtocol("the app asks for TLS itself: let it use --skip-ssl")
         announced = announcement(response, tls=True)
-        self._login = packet(1, announced + response[_ANNOUNCED:])
+        self._login = packet(1, announced + response[_ANNOUNCED_BYTES:])
         self.write(packet(1, announced))
 
     async def greetApp(self) -> None:
@@ -176,7 +176,7 @@ class MySQLServer(ServerRole):
     # The client's TLS may come in the same segment as its request, and OpenSSL has to read it.
     exact = True
     directStart = True
-    maxBytes = MAX_BYTES
+    maxBytes = MAX_CLEAR_BYTES
 
     async def negotiate(self) -> None:
         """
@@ -187,14 +187,14 @@ class MySQLServer(ServerRole):
         self.write(packet(0, offer.payload()))
         header = await self.readExactly(4)
         length = int.from_bytes(header[:3], "little")
-        if header[3] != 1 or length > MAX_BYTES:
+        if header[3] != 1 or length > MAX_CLEAR_BYTES:
             rejectForeign(header + self.transport.pendingInput(200))
         if header[3] != 1:
             raise Malformed("not the first packet of a client", header)
         request = await self.readExactly(length)
-        if len(request) < _ANNOUNCED or not capabilitiesOf(request) & PROTOCOL_41:
+        if len(request) < _ANNOUNCED_BYTES or not capabilitiesOf(request) & PROTOCOL_41:
             raise Malformed("neither a request for TLS nor a login", request)
-        if len(request) > _ANNOUNCED or not capabilitiesOf(request) & SSL:
+        if len(request) > _ANNOUNCED_BYTES or not capabilitiesOf(request) & SSL:
             # What a server says that has require_secure_transport.
             self.write(errorPacket(2, 3159, b"HY000", b"TLS required"))
             raise Refused("the client logs in without TLS")

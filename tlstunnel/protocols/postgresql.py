@@ -38,11 +38,11 @@ _SSL_REQUEST = struct.pack(">II", 8, _SSL)
 
 # What a StartupMessage may take (MAX_STARTUP_PACKET_LENGTH), and a CancelRequest: its key has 4
 # bytes, in protocol 3.2 up to 256.
-_STARTUP = range(9, 10001)
-_CANCELS = range(16, 269)
+_STARTUP_LENGTHS = range(9, 10001)
+_CANCEL_LENGTHS = range(16, 269)
 
 # How often a peer may ask for encryption of each kind before it goes on.
-_ASKED = 2
+_MAX_SAME_REQUESTS = 2
 
 _TLS_REQUIRED = b"SFATAL\0VFATAL\0C28000\0MTLS required\0\0"
 
@@ -80,10 +80,10 @@ class Opening:
         self.message = start
         if self.code in self._asked and length == 8:
             self._asked[self.code] += 1
-            if self._asked[self.code] > _ASKED:
+            if self._asked[self.code] > _MAX_SAME_REQUESTS:
                 raise Malformed("the same request again and again", start)
-        elif (self.code == _CANCEL and length in _CANCELS) or (
-            self.code >> 16 == 3 and length in _STARTUP
+        elif (self.code == _CANCEL and length in _CANCEL_LENGTHS) or (
+            self.code >> 16 == 3 and length in _STARTUP_LENGTHS
         ):
             self.message += await self._conversation.readExactly(length - 8)
         else:

@@ -24,7 +24,7 @@ _REFUSALS = {_WILL: _DONT, _DO: _WONT}
 _START_TLS = b"\x2e"
 _FOLLOWS = _IAC + _SB + _START_TLS + b"\x01" + _IAC + _SE
 
-_MAX_BYTES = 256
+_MAX_CLEAR_BYTES = 256
 
 
 async def readElement(conversation: Conversation) -> bytes:
@@ -75,7 +75,7 @@ class TelnetClient(ClientRole):
     Lets a remote telnet server have TLS.
     """
 
-    maxBytes = _MAX_BYTES
+    maxBytes = _MAX_CLEAR_BYTES
 
     async def readGreeting(self) -> None:
         """
@@ -103,7 +103,7 @@ class TelnetServer(ServerRole):
     Asks a telnet client for TLS, and for nothing else.
     """
 
-    maxBytes = _MAX_BYTES
+    maxBytes = _MAX_CLEAR_BYTES
     # The ClientHello may follow the client's last message at once: see below.
     exact = True
 

@@ -20,7 +20,7 @@ from tlstunnel.protocols.foreign import rejectForeign
 
 #: The most bytes and the deepest nesting of a stream before TLS (section 2 of the rules).
 MAX_STREAM_BYTES = 16384
-MAX_DEPTH = 16
+MAX_STREAM_DEPTH = 16
 
 #: A stream's outermost element: the namespace and the name, as all names here.
 STREAM = "http://etherx.jabber.org/streams stream"
@@ -86,8 +86,8 @@ class Tags:
     def _open(self, name: str, attributes: dict[str, str]) -> None:
         self.path.append(name)
         self.opened, self.attributes, self.level = name, attributes, len(self.path)
-        if self.level > MAX_DEPTH:
-            raise Oversize(f"XML that is nested more than {MAX_DEPTH} elements deep")
+        if self.level > MAX_STREAM_DEPTH:
+            raise Oversize(f"XML that is nested more than {MAX_STREAM_DEPTH} elements deep")
 
     def _close(self, name: str) -> None:
         self.closed = self.path.pop()
