@@ -34,7 +34,7 @@ from tlstunnel.errors import (
 from tlstunnel.identity.names import Identity
 from tlstunnel.protocols.base import ClientRole, Dialect
 from tlstunnel.protocols.setting import Setting
-from tlstunnel.protocols.xmlstream import MAX_STREAM_DEPTH, MAX_STREAM_BYTES
+from tlstunnel.protocols.xmlstream import MAX_STREAM_BYTES, MAX_STREAM_DEPTH
 from tlstunnel.protocols.xmpp import WithoutStartTLS, xmppClient, xmppServer
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.course import Assertions
