@@ -165,7 +165,10 @@ class Filtering:
         The sink has sent all that it had.
         """
         self._blocked = False
-        self._go()
+        if self._backlog or self._last is not None:
+            self._go()
+        else:
+            self._direction.source.resumeProducing()
 
     def stopProducing(self) -> None:
         """
