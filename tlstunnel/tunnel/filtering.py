@@ -208,7 +208,8 @@ class Filtering:
             source.pauseProducing()
             self._clock.callLater(0, self._later)
         elif self._last is not None:
-            self._last()
+            last, self._last = self._last, None
+            last()
         else:
             self._busy = False
             if not self._filters:
