@@ -70,7 +70,7 @@ class ReasonTests(SynchronousTestCase):
 
     def test_aLineSaysWhatIsKnown(self) -> None:
         """
-        The name, our words, the peer's; and of a configuration the option and the remedy.
+        The name, our words, the peer's; and of a configuration the file and the remedy.
         """
         self.assertEqual(str(Refused()), "refused")
         self.assertEqual(str(Refused("expected 220")), "refused: expected 220")
@@ -78,8 +78,18 @@ class ReasonTests(SynchronousTestCase):
             str(Refused("expected 220", b"554 no\r")),
             'refused: expected 220; the peer said "554 no\\x0d"',
         )
-        self.assertEqual(str(ConfigurationError("--local", "is odd")), "--local: is odd")
+        path = ConfigurationError("/etc/pool", "is odd", "try another")
+        self.assertEqual(str(path), "/etc/pool: is odd; try another")
+        self.assertEqual(path.key, "")
+
+    def test_aSettingIsMentionedAsTheUserKnowsIt(self) -> None:
+        """
+        As an option of the command line, unless whoever shows the error says otherwise.
+        """
+        error = ConfigurationError("`local` :1", "is as odd as `remote`", "see `dialect-option`")
+        self.assertEqual(error.key, "local")
+        self.assertEqual(str(error), "--local :1: is as odd as --remote; see --dialect-option")
         self.assertEqual(
-            str(ConfigurationError("--local", "is odd", "try another")),
-            "--local: is odd; try another",
+            error.inWords("tunnel.web.{}".format),
+            "tunnel.web.local :1: is as odd as tunnel.web.remote; see tunnel.web.dialect-option",
         )

@@ -42,7 +42,7 @@ MISTAKES = [
     ("-c -l :1 -r a.example:1 -L two@at@signs", "--local-id: 'two@at@signs'"),
     ("-s -l :1 -r a.example:1 -L a.example -R @@", "--remote-id"),
     ("-c -l :1 -r a.example:1 --starttls smpt", "did you mean smtp?"),
-    ("-c -l :1 -r a.example:1 --starttls xyzzy", "see --list-protocols"),
+    ("-c -l :1 -r a.example:1 --starttls xyzzy", "see 'tlstunnel --list-protocols'"),
     ("-c -l :1 -r a.example:1 --starttls smtp --dialect-option x", "smtp has no such option"),
     ("-c -l :1 -r a.example:1 --minimum-tls 1.1", "must be one of 1.2, 1.3"),
     ("-c -l :1 -r a.example:1 --close-timeout x", "--close-timeout x: is not a number"),

@@ -8,10 +8,15 @@ L{ConfigurationError}.  This module knows nothing of the rest.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import ClassVar
 
 #: The most bytes of a peer's words that a log line carries (rule 12).
 QUOTED = 200
+
+# How the text of an error mentions a setting.
+_MENTION = re.compile(r"`([a-z][a-z0-9-]*)`")
 
 
 def quote(text: bytes) -> str:
@@ -30,20 +35,45 @@ class ConfigurationError(Exception):
     """
     The tunnel cannot start as it was asked to.
 
-    @ivar option: what was wrong, as the user wrote it: C{--local}, a file's path.
+    All three texts mention a setting by its key in backquotes, C{`local`}, wherever it was set; who
+    shows the error says it in the words of the command line, or of a file.
+
+    @ivar subject: what is wrong: a setting, with its value where that is known, C{`local` :443}; or
+        the path of a file.
     @ivar problem: what is wrong with it.
     @ivar remedy: what to do about it; empty where the problem says it all.
     """
 
-    def __init__(self, option: str, problem: str, remedy: str = "") -> None:
-        self.option = option
+    def __init__(self, subject: str, problem: str, remedy: str = "") -> None:
+        self.subject = subject
         self.problem = problem
         self.remedy = remedy
-        super().__init__(option, problem, remedy)
+        super().__init__(subject, problem, remedy)
+
+    @property
+    def key(self) -> str:
+        """
+        The key of the setting that is wrong; empty if the error is about something else.
+        """
+        found = _MENTION.match(self.subject)
+        return found[1] if found else ""
+
+    def inWords(self, mention: Callable[[str], str]) -> str:
+        """
+        The error in one line.
+
+        @param mention: gives for the key of a setting how the user knows it.
+        """
+        text = f"{self.subject}: {self.problem}"
+        if self.remedy:
+            text += f"; {self.remedy}"
+        return _MENTION.sub(lambda found: mention(found[1]), text)
 
     def __str__(self) -> str:
-        text = f"{self.option}: {self.problem}"
-        return f"{text}; {self.remedy}" if self.remedy else text
+        """
+        In the words of the command line.
+        """
+        return self.inWords("--{}".format)
 
 
 class TunnelError(Exception):

@@ -110,13 +110,13 @@ class CredentialsTests(PoolTestCase):
     def test_missingPool(self) -> None:
         """A pool that is not there is an error where the user named it."""
         error = self.problem(Pool(self.path / "none").credentials, HOST)
-        self.assertEqual(error.option, "--pool")
+        self.assertEqual(error.key, "pool")
         self.assertIn(str(self.path / "none"), error.problem)
 
     def test_missingIdentity(self) -> None:
         """The remedy for an identity that is not there is the command that makes it."""
         error = self.problem(self.pool.credentials, HOST)
-        self.assertEqual(error.option, str(self.path / "example.org"))
+        self.assertEqual(error.subject, str(self.path / "example.org"))
         self.assertIn(f"identity create --pool {self.path} example.org", error.remedy)
         error = self.problem(Pool(self.path / "none", asked=False).credentials, HOST)
         self.assertIn("identity create example.org", error.remedy)
@@ -139,7 +139,7 @@ class CredentialsTests(PoolTestCase):
                     self.add(HOST)
                     file = self.write(f"example.org/{name}", content)
                     error = self.problem(self.pool.credentials, HOST)
-                    self.assertEqual(error.option, str(file))
+                    self.assertEqual(error.subject, str(file))
                     self.assertIn("broken", error.problem)
 
     def test_filesThatAreSomethingElse(self) -> None:
@@ -157,7 +157,7 @@ class CredentialsTests(PoolTestCase):
         self.add(HOST)
         file = self.write("example.org/privkey.pem", make(Recipe()).keyPEM())
         error = self.problem(self.pool.credentials, HOST)
-        self.assertEqual(error.option, str(file))
+        self.assertEqual(error.subject, str(file))
         self.assertIn("fullchain.pem", error.problem)
         self.assertIn("identity import", error.remedy)
 
@@ -396,7 +396,7 @@ class LoadAnchorsTests(PoolTestCase):
         for name in ("directory", "none", "empty.pem"):
             with self.subTest(name):
                 where = str(self.path / name)
-                self.assertEqual(self.problem(loadAnchors, where).option, where)
+                self.assertEqual(self.problem(loadAnchors, where).subject, where)
 
 
 class DefaultPoolTests(SynchronousTestCase):

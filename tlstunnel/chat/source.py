@@ -84,7 +84,7 @@ def makeScript(chat: str | None, arguments: Sequence[str], options: ScriptOption
         raise given.words[0].error("-f FILE and a script in words exclude each other")
     if chat is not None and (given.file is not None or given.words):
         raise (given.file or given.words[0]).error(
-            "--chat and another script exclude each other", "options alone may follow --"
+            "`chat` and another script exclude each other", "options alone may follow --"
         )
     if chat is not None:
         script = parseScript(*readScript(chat), given.options)

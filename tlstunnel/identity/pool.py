@@ -301,13 +301,13 @@ class Pool:
         raise ConfigurationError(
             str(self.path / "trust"),
             f"has nobody to believe about {remote}",
-            f"run 'tlstunnel identity trust {remote} FILE', or give --trust FILE",
+            f"run 'tlstunnel identity trust {remote} FILE', or give `trust` FILE",
         )
 
     def _checkThere(self) -> None:
         if self.asked and not self.path.is_dir():
             raise ConfigurationError(
-                "--pool",
+                "`pool`",
                 f"there is no directory {self.path}",
                 f"run 'tlstunnel identity create --pool {self.path} ID' to make it",
             )
@@ -324,5 +324,5 @@ def defaultPool() -> Pool:
     try:
         base = Path(home) if Path(home).is_absolute() else Path.home() / ".config"
     except RuntimeError:
-        raise ConfigurationError("--pool", "is needed: we have no home directory") from None
+        raise ConfigurationError("`pool`", "is needed: we have no home directory") from None
     return Pool(base / "tlstunnel" / "pool", asked=False)

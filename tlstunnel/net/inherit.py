@@ -39,7 +39,7 @@ def take(name: str) -> list[socket.socket]:
 
     @raise ConfigurationError: if there are none, or they do not listen.
     """
-    option = f"--local systemd:{name}"
+    subject = f"`local` systemd:{name}"
     offered = descriptors(os.environ, os.getpid())
     sockets = []
     for offer, descriptor in offered:
@@ -49,16 +49,18 @@ def take(name: str) -> list[socket.socket]:
         try:
             sock = socket.socket(fileno=os.dup(descriptor))
         except OSError as error:
-            raise ConfigurationError(option, f"descriptor {descriptor}: {error.strerror}") from None
+            raise ConfigurationError(
+                subject, f"descriptor {descriptor}: {error.strerror}"
+            ) from None
         if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             sock.close()
-            raise ConfigurationError(option, f"descriptor {descriptor} does not listen")
+            raise ConfigurationError(subject, f"descriptor {descriptor} does not listen")
         sock.setblocking(False)
         sockets.append(sock)
     if not sockets:
         names = ", ".join(sorted({offer for offer, _ in offered if offer})) or "none with a name"
         raise ConfigurationError(
-            option,
+            subject,
             "no such socket was handed down to us",
             f"there are: {names}" if offered else "start us from a systemd socket unit",
         )

@@ -109,7 +109,7 @@ def bind(address: Listening) -> list[socket.socket]:
         )
     except OSError as error:
         raise ConfigurationError(
-            f"--local {address}",
+            f"`local` {address}",
             f"the name cannot be resolved ({error.strerror})",
             "check its spelling",
         ) from None
@@ -142,7 +142,7 @@ def _refused(address: TCPAddress, error: OSError) -> ConfigurationError:
         EADDRNOTAVAIL: "give an address of this host",
         EAFNOSUPPORT: "this host does not have that family of addresses",
     }.get(error.errno or 0, "ports below 1024 need root or CAP_NET_BIND_SERVICE")
-    return ConfigurationError(f"--local {address}", error.strerror or "failed", remedy)
+    return ConfigurationError(f"`local` {address}", error.strerror or "failed", remedy)
 
 
 def _bindTCP(family: int, kind: int, protocol: int, target: Any) -> socket.socket:
@@ -173,7 +173,7 @@ def _bindUNIX(address: UNIXAddress) -> socket.socket:
         if error.errno == EADDRINUSE:
             isSocket = stat.S_ISSOCK(Path(address.path).lstat().st_mode)
             remedy = "stop what listens there" if isSocket else "something else is there: remove it"
-        raise ConfigurationError(f"--local {address}", error.strerror or "failed", remedy) from None
+        raise ConfigurationError(f"`local` {address}", error.strerror or "failed", remedy) from None
     sock.setblocking(False)
     return sock
 

@@ -66,8 +66,8 @@ def find(name: str) -> IDialect:
             return dialect
     known = [*BUILT_IN, *ALIASES, *(dialect.name for dialect in others)]
     near = difflib.get_close_matches(wanted, known, 1)
-    remedy = f"did you mean {near[0]}?" if near else "see --list-protocols"
-    raise ConfigurationError("--starttls", f"there is no protocol {name!r}", remedy)
+    remedy = f"did you mean {near[0]}?" if near else "see 'tlstunnel --list-protocols'"
+    raise ConfigurationError("`starttls`", f"there is no protocol {name!r}", remedy)
 
 
 def _load(name: str) -> IDialect:

@@ -84,13 +84,13 @@ def checkRemoteID(tunnel: Tunnel) -> None:
     for each in tunnel.remote:
         if isinstance(each, UNIXAddress) or each.isLiteral:
             raise ConfigurationError(
-                "--remote-id",
+                "`remote-id`",
                 f"is missing, and {each} names nobody whom we could expect there",
-                "add -R with the name in the server's certificate",
+                "add `remote-id` with the name in the server's certificate",
             )
     if len(hosts) > 1:
         raise ConfigurationError(
-            "--remote-id",
-            f"is missing, and --remote has several names ({', '.join(sorted(hosts))})",
-            "add -R with the one name that all of them prove",
+            "`remote-id`",
+            f"is missing, and `remote` has several names ({', '.join(sorted(hosts))})",
+            "add `remote-id` with the one name that all of them prove",
         )

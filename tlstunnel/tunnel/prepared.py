@@ -98,7 +98,7 @@ class Prepared:
             return self.tunnel.pool.anchorsFor(remote)
         if self._trust.system and remote.user is not None:
             raise ConfigurationError(
-                "--trust system",
+                "`trust` system",
                 f"knows nobody to believe about {remote}: the public web PKI knows no users",
                 "give a file of anchors",
             )
@@ -158,9 +158,9 @@ def _checkRisk(tunnel: Tunnel) -> None:
     demands = tunnel.dialect.demands
     if tunnel.mode is Mode.SERVER and demands and demands not in tunnel.options:
         raise ConfigurationError(
-            f"--starttls {tunnel.dialect.name}",
+            f"`starttls` {tunnel.dialect.name}",
             "is a risk in server mode, which has to be accepted",
-            f"--dialect-option {demands} does so ({tunnel.dialect.options[demands]})",
+            f"`dialect-option` {demands} does so ({tunnel.dialect.options[demands]})",
         )
 
 
@@ -176,9 +176,9 @@ def _checkResolves(remote: Sequence[Address]) -> None:
                 socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
             except OSError as error:
                 raise ConfigurationError(
-                    f"--remote {address}",
+                    f"`remote` {address}",
                     f"the host name does not resolve ({error.strerror})",
-                    "check its spelling, or give --skip-resolve",
+                    "check its spelling, or give `skip-resolve`",
                 ) from None
 
 
