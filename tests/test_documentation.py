@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import configparser
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -21,9 +22,7 @@ from tlstunnel.__main__ import COMMANDS
 from tlstunnel.commands.identity import IdentityOptions
 from tlstunnel.commands.run import RunOptions
 from tlstunnel.errors import TunnelError
-from tlstunnel.tunnel.limits import (
-    Limits,
-)
+from tlstunnel.program.options import OPTIONS
 
 CHECKOUT = Path(__file__).parent.parent
 MANUAL = CHECKOUT / "docs" / "tlstunnel.8"
@@ -119,6 +118,19 @@ class PagesTests(SynchronousTestCase):
             shown += 1
         self.assertGreater(shown, 5)
 
+    def test_limitsAreThoseOfTheTable(self) -> None:
+        """
+        Where a page says how long something may take, and with which option that is changed.
+        """
+        defaults = {option.name: option.shownDefault for option in OPTIONS}
+        shown = 0
+        for page in PAGES:
+            text = " ".join(page.read_text().split())
+            for number, name in re.findall(r"(\d+) s(?: at most)? \(`--([a-z-]+)`", text):
+                self.assertEqual(number, defaults[name], f"{page.name}: --{name}")
+                shown += 1
+        self.assertGreater(shown, 1)
+
     def test_identityCommandsExist(self) -> None:
         """
         The same for the commands that keep the pool.
@@ -160,6 +172,13 @@ class ManualTests(SynchronousTestCase):
         self.text = MANUAL.read_text()
         self.options = [tap.Options(), RunOptions()]
 
+    def test_hasTheOptionsOfTheTable(self) -> None:
+        """
+        As docs/options.py, which make docs runs, writes them: names, defaults, units and words.
+        """
+        written = runpy.run_path(str(CHECKOUT / "docs" / "options.py"))["page"](self.text)
+        self.assertEqual(written, self.text, "run make docs")
+
     def test_hasEveryOption(self) -> None:
         """
         Each option of the program and of twistd's command is explained, under both its names.
@@ -177,15 +196,6 @@ class ManualTests(SynchronousTestCase):
         known |= {"pool", "force", "cert", "key", "once"}
         explained = set(re.findall(r"Fl -([a-z0-9-]+)", self.text))
         self.assertEqual(explained - known, set())
-
-    def test_hasEveryDefault(self) -> None:
-        """
-        The limits are those of L{Limits}.
-        """
-        for name, field, _, _ in tap._LIMITS:
-            entry = self.text.partition(f"\n.It Fl -{name} ")[2].partition("\n.It ")[0]
-            [default] = re.findall(r"default is\s+([\d.]*\d)", entry)
-            self.assertEqual(float(default), getattr(Limits(), field), name)
 
     def test_hasEveryReason(self) -> None:
         """

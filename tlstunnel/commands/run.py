@@ -12,9 +12,11 @@ from typing import Any, cast
 from twisted.logger import ILogObserver, LogLevel, globalLogBeginner
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.program.commandline import TunnelOptions, accepting
 from tlstunnel.program.log import lines
+from tlstunnel.program.options import LOG_OPTIONS
 from tlstunnel.program.workers import WORKER, serveParent
-from tlstunnel.tap import Options, serviceFor
+from tlstunnel.tap import serviceFor
 
 
 def _installReactor() -> Any:
@@ -33,32 +35,25 @@ def _installReactor() -> Any:
 reactor: Any = _installReactor()
 
 
-class RunOptions(Options):
+_COMMANDS = """
+Commands, each with its own --help:
+  tlstunnel identity         keep identities and trust in a pool
+  tlstunnel chat-check       explain a chat script, and warn of what will surprise
+  tlstunnel demo             show it working, on this machine alone
+"""
+
+
+@accepting(LOG_OPTIONS)
+class RunOptions(TunnelOptions):
     """
     The options of a tunnel in the foreground.
     """
-
-    optFlags = [
-        ["log-json", None, "log JSON lines"],
-        ["verbose", "v", "log more"],
-    ]
 
     def getUsage(self, width: int | None = None) -> str:
         """
         The help text, for people.
         """
-        ours = (
-            "Log (to standard error; under twistd its own options decide):\n"
-            "      --log-json             one JSON object a line\n"
-            "  -v, --verbose              also what is of interest in search of a fault\n\n"
-        )
-        commands = (
-            "\nCommands, each with its own --help:\n"
-            "  tlstunnel identity         keep identities and trust in a pool\n"
-            "  tlstunnel chat-check       explain a chat script, and warn of what will surprise\n"
-            "  tlstunnel demo             show it working, on this machine alone\n"
-        )
-        return super().getUsage(width).replace("Help:\n", ours + "Help:\n") + commands
+        return super().getUsage(width) + _COMMANDS
 
 
 def startLogging(options: RunOptions) -> None:
@@ -66,7 +61,7 @@ def startLogging(options: RunOptions) -> None:
     Log to standard error as C{options} say.
     """
     level = LogLevel.debug if options["verbose"] else LogLevel.info
-    observer = lines(sys.stderr, bool(options["log-json"]), level, os.environ.get(WORKER, ""))
+    observer = lines(sys.stderr, options["log-json"], level, os.environ.get(WORKER, ""))
     globalLogBeginner.beginLoggingTo([cast(ILogObserver, observer)], redirectStandardIO=False)
 
 

@@ -1,5 +1,6 @@
 """
-Tests for L{tlstunnel.tap}: the command line, and what is said about mistakes in it.
+Tests for L{tlstunnel.program.commandline} and L{tlstunnel.program.configure}: the command line, and
+what is said about mistakes in it.
 """
 
 from __future__ import annotations
@@ -13,11 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.tap import Options, listProtocols
-from tlstunnel.tunnel.description import (
-    Mode,
-    Tunnel,
-)
+from tlstunnel.program.commandline import TunnelOptions, listProtocols
+from tlstunnel.program.options import OPTIONS, Scope
+from tlstunnel.tunnel.description import Mode, Tunnel
 
 SERVER = "-s -l [::]:443 -L testsrv@tlspool.arpa2.lab -r [2001:db8::1234]:80".split()
 CLIENT = (
@@ -45,14 +44,23 @@ MISTAKES = [
     ("-c -l :1 -r a.example:1 --starttls xyzzy", "see 'tlstunnel --list-protocols'"),
     ("-c -l :1 -r a.example:1 --starttls smtp --dialect-option x", "smtp has no such option"),
     ("-c -l :1 -r a.example:1 --minimum-tls 1.1", "must be one of 1.2, 1.3"),
-    ("-c -l :1 -r a.example:1 --close-timeout x", "--close-timeout x: is not a number"),
-    ("-c -l :1 -r a.example:1 --close-timeout -5", "is not a number"),
+    (
+        "-c -l :1 -r a.example:1 --close-timeout x",
+        "--close-timeout: 'x' is not a number of seconds above 0",
+    ),
+    ("-c -l :1 -r a.example:1 --close-timeout -5", "'-5' is not a number"),
     ("-c -l :1 -r a.example:1 --handshake-timeout 0", "is not a number"),
     ("-c -l :1 -r a.example:1 --handshake-timeout nan", "is not a number"),
     ("-c -l :1 -r a.example:1 --nonsense", "nonsense"),
     ("-c -l :1 -r a.example:1 word", "'word' is neither an option nor a command"),
     ("-c -l :1 -r a.example:1 --trust=", "--trust: is empty"),
     ("-c -l :1 -r a.example:1 --pool=", "--pool: is empty"),
+    ("-c -l :1 -r a.example:1 --pool /a --pool /b", "--pool: has 2 values; give one"),
+    ("-c -l :1 -r a.example:1 -R a --remote-id b", "--remote-id: has 2 values; give one"),
+    ("-c -l :1 -r a.example:1 --any-name", "--any-name: means nothing with --client"),
+    ("-c -l :1 -r a.example:1 --starttls smtp --chat smtp", "--starttls, --chat: both were given"),
+    ("-c -l :1 -r a.example:1 --workers 0", "--workers: '0' is not a number of processes"),
+    ("-c -l :1 -r a.example:1 --max-connections 1.5", "'1.5' is not a number of connections"),
 ]
 
 
@@ -65,7 +73,7 @@ class OptionsTests(SynchronousTestCase):
         """
         The tunnel that C{words} describe.
         """
-        options = Options()
+        options = TunnelOptions()
         options.parseOptions(words)
         tunnel = options["tunnel"]
         assert isinstance(tunnel, Tunnel)
@@ -145,6 +153,46 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(
             list(dataclasses.astuple(self.tunnel([*SERVER, *words]).limits)), list(range(1, 12))
         )
+
+    def test_aFlagMayBeRepeated(self) -> None:
+        """
+        It says the same again.
+        """
+        self.assertTrue(self.tunnel([*SERVER, "--any-name", "--any-name"]).anyName)
+
+    def test_ALPNIdsMayBeAnyBytes(self) -> None:
+        """
+        They are no text (RFC 7301, section 3.1).
+        """
+        self.assertEqual(self.tunnel([*SERVER, "--alpn", "\udcff"]).alpn, (b"\xff",))
+
+    def test_theWordsOfChatAreNotForUs(self) -> None:
+        """
+        Even if they look like options.
+        """
+        options = TunnelOptions()
+        options.parseOptions([*SERVER, "--", "-t", "5", "", "-R"])
+        self.assertEqual(options["tunnel"].dialect.name, "chat")
+        self.assertEqual(options.words, [*SERVER, "--", "-t", "5", "", "-R"])
+
+    def test_theHelpHasEveryOption(self) -> None:
+        """
+        Once, under both its names, with its default.
+        """
+        text = TunnelOptions().getUsage()
+        for option in OPTIONS:
+            short = f"-{option.short}," if option.short else "   "
+            found = re.findall(rf"(?m)^  {short} --{option.name}( .*\n(?: {{20}} .*\n)*|\n)", text)
+            self.assertEqual(len(found), option.scope is not Scope.LOG, option.name)
+            if found and option.shownDefault:
+                shown = f"(default: {option.shownDefault})"
+                self.assertIn(shown, " ".join(found[0].split()), option.name)
+
+    def test_theHelpFitsATerminal(self) -> None:
+        """
+        No line is too long.
+        """
+        self.assertLessEqual(max(map(len, TunnelOptions().getUsage().splitlines())), 100)
 
     def test_protocolsAreListedWithTheirOptions(self) -> None:
         """

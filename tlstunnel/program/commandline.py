@@ -1,0 +1,219 @@
+"""
+The command line of a tunnel, for C{tlstunnel} and for C{twistd tlstunnel}: the options of the
+table, as L{usage.Options} has them, and the help for them.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from twisted.python import usage
+
+from tlstunnel import __version__
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.program.configure import describe
+from tlstunnel.program.options import OPTIONS, TUNNEL_OPTIONS, Option, Scope, Section, read
+from tlstunnel.protocols import registry
+
+_USAGE = """\
+Usage: tlstunnel -s|-c -l ADDR -r ADDR [options]
+
+Put TLS around connections of programs that know none, or take it off for servers that know none.
+
+  Take TLS off, before a web server that knows none:
+    tlstunnel -s -l [::]:443 -L www.example.org -r 127.0.0.1:80
+  Put TLS around, for a mail program that knows none:
+    tlstunnel -c -l 127.0.0.1:2525 -r mail.example.org:587 --starttls smtp
+"""
+
+_CHAT_WORDS = """\
+      -- [-t N] [-T S] [-U S] [-e] [-E] [-v] -f FILE | EXPECT SEND ...
+                             upgrade as chat(8) would that is called like this
+"""
+
+# Where the explanations of the help begin at the least, and where they end.
+_COLUMN, _WIDTH = 29, 96
+
+_SHORT = {option.name: option.short for option in OPTIONS}
+
+_Kind = TypeVar("_Kind", bound="TunnelOptions")
+
+
+def accepting(options: Sequence[Option]) -> Callable[[type[_Kind]], type[_Kind]]:
+    """
+    A class decorator that adds C{options} to those of a L{TunnelOptions}.
+    """
+
+    def decorate(kind: type[_Kind]) -> type[_Kind]:
+        kind.settings = (*kind.settings, *options)
+        for option in options:
+            # What usage.Options looks for are methods of the class.
+            method = _taking(option) if option.argument else _turningOn(option)
+            for name in filter(None, (option.name, option.short)):
+                setattr(kind, "opt_" + name.replace("-", "_"), method)
+        return kind
+
+    return decorate
+
+
+def _taking(option: Option) -> Callable[..., None]:
+    def take(self: TunnelOptions, value: str) -> None:
+        self.given.setdefault(option.name, []).append(value)
+
+    take.__doc__ = option.help
+    return take
+
+
+def _turningOn(option: Option) -> Callable[..., None]:
+    def turnOn(self: TunnelOptions) -> None:
+        self.given[option.name] = [True]
+
+    turnOn.__doc__ = option.help
+    return turnOn
+
+
+@accepting(TUNNEL_OPTIONS)
+class TunnelOptions(usage.Options):
+    """
+    The options of one tunnel, and of the process that it runs in.
+
+    Once they are parsed, C{self["tunnel"]} is the L{tlstunnel.tunnel.description.Tunnel} that they
+    make, and beside it are the values of all of them.
+
+    @cvar settings: what can be given.
+    @ivar given: what was, by name, as often as it was.
+    @ivar words: the whole command line.
+    """
+
+    settings: tuple[Option, ...] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: dict[str, list[Any]] = {}
+        self.words: list[str] = []
+        self._chatWords: list[str] = []
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Like Twisted's, but what stands behind C{--} is a chat script, and not for us to read.
+        """
+        words = self.words = list(sys.argv[1:] if options is None else options)
+        if "--" in words:
+            at = words.index("--")
+            self._chatWords = words[at + 1 :]
+            words = words[:at]
+        super().parseOptions(words)
+
+    def parseArgs(self, *words: str) -> None:
+        """
+        There are only options.
+        """
+        if words:
+            raise usage.UsageError(f"{words[0]!r} is neither an option nor a command")
+
+    def opt_version(self) -> None:
+        """
+        show the version
+        """
+        sys.stdout.write(f"tlstunnel {__version__}\n")
+        raise SystemExit(0)
+
+    def opt_list_protocols(self) -> None:
+        """
+        show all protocols, their ports and their options
+        """
+        sys.stdout.write(listProtocols())
+        raise SystemExit(0)
+
+    def getUsage(self, width: int | None = None) -> str:
+        """
+        The help text, for people.
+        """
+        scopes = {each.scope for each in self.settings} | {Scope.ACTION}
+        shown = [each for each in OPTIONS if each.scope in scopes]
+        return _USAGE + "".join(
+            _sectionHelp(section, [each for each in shown if each.section is section])
+            for section in Section
+        )
+
+    def getSynopsis(self) -> str:
+        """
+        Nothing: the help text has it.
+        """
+        return ""
+
+    def postOptions(self) -> None:
+        """
+        Check the options, and make a tunnel of them.
+
+        @raise usage.UsageError: if they make none; the message names the option.
+        """
+        try:
+            self.update(read(self.given, self.settings))
+            self["tunnel"] = describe(self, self._chatWords)
+        except ConfigurationError as error:
+            raise usage.UsageError(str(error)) from None
+
+
+def _sectionHelp(section: Section, options: Sequence[Option]) -> str:
+    """
+    One section of the help, with an empty line before it.
+    """
+    if not options:
+        return ""
+    names = [_names(option) for option in options]
+    column = max(_COLUMN, *(len(each) + 2 for each in names))
+    text = f"\n{section.value}:\n"
+    for name, option in zip(names, options, strict=True):
+        first, *rest = textwrap.wrap(_meaning(option), _WIDTH - column, break_on_hyphens=False)
+        text += name.ljust(column) + first + "\n"
+        text += "".join(" " * column + line + "\n" for line in rest)
+    return text + _CHAT_WORDS if section is Section.PROTOCOL else text
+
+
+def _names(option: Option) -> str:
+    names = f"-{option.short}, --" if option.short else "    --"
+    return f"  {names}{option.name} {option.argument}".rstrip()
+
+
+def _meaning(option: Option) -> str:
+    """
+    What it means, with other options mentioned as briefly as can be.
+    """
+    text = option.help
+    if option.mode is not None:
+        text = f"with `{option.mode.value}`, {text}"
+    if option.shownDefault:
+        text += f" (default: {option.shownDefault})"
+    return re.sub("`([a-z-]+)`", lambda found: asOption(found[1]), text)
+
+
+def asOption(name: str) -> str:
+    """
+    An option as one types it.
+    """
+    return f"-{_SHORT[name]}" if _SHORT[name] else f"--{name}"
+
+
+def listProtocols() -> str:
+    """
+    All dialects, a line each, with their options below them.
+    """
+    lines = [f"{'name':16}{'roles':16}{'ports':12}{'implicit':10}aliases; what it is"]
+    for dialect in [*registry.builtIn(), *registry.plugins()]:
+        ports = ",".join(map(str, dialect.ports)) or "-"
+        aliases = ", ".join(dialect.aliases)
+        about = f"{aliases}; {dialect.summary}" if aliases else dialect.summary
+        lines.append(
+            f"{dialect.name:16}{'client server':16}{ports:12}"
+            f"{dialect.implicitPort or '-'!s:<10}{about}"
+        )
+        lines += [
+            f"{'':16}--dialect-option {word}: {meaning}"
+            for word, meaning in dialect.options.items()
+        ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,356 @@
+"""
+The one table of settings.
+
+From it come the options of the command line, the help, the list in the manual page and all checks
+of single values; a configuration file has the same settings under the same names.  Where a text
+here mentions a setting, its key stands in backquotes, as in L{tlstunnel.errors.ConfigurationError}.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tlstunnel.chat.source import readyScripts
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.program.values import (
+    Number,
+    choice,
+    flag,
+    listening,
+    processes,
+    protocolIDs,
+    target,
+    text,
+)
+from tlstunnel.tunnel.description import Mode
+from tlstunnel.tunnel.limits import Limits
+
+
+class Scope(enum.Enum):
+    """
+    What a setting applies to.
+    """
+
+    TUNNEL = "one tunnel"
+    PROCESS = "the process, with all its tunnels"
+    LOG = "the log of the program in the foreground"
+    ACTION = "nothing: it shows something, and that is all"
+
+
+class Section(enum.Enum):
+    """
+    What belongs together in the help and in the manual page; the value is the title in the help.
+    """
+
+    MODE = "Mode, exactly one"
+    ADDRESSES = (
+        "Addresses (127.0.0.1:25, [::1]:443, host:service, :443, /unix/socket), each repeatable"
+    )
+    IDENTITIES = "Identities (domain, or user@domain)"
+    PROTOCOL = "Protocol"
+    TLS = "TLS (1.2 and 1.3, nothing weaker)"
+    LIMITS = "Limits"
+    PROCESSES = "Processes"
+    LOG = "Log (to standard error; under twistd its own options decide)"
+    HELP = "Help"
+
+
+@dataclass(frozen=True)
+class Option:
+    """
+    One setting.
+
+    @ivar name: its key in a file, and its long name on the command line.
+    @ivar section: where the help and the manual page have it.
+    @ivar help: what it means, in words that go on from its name.
+    @ivar more: sentences that only the manual page has room for.
+    @ivar short: its letter on the command line, if it has one.
+    @ivar argument: what the help calls its value; empty if it is a flag.
+    @ivar parse: makes the value of what was given; raises C{ValueError} with a sentence.
+    @ivar default: the value where nothing is given; C{None} or empty where that has no value.
+    @ivar isRepeatable: whether it may have several values, which then are a tuple.
+    @ivar scope: what it applies to.
+    @ivar mode: the mode in which alone it means anything.
+    @ivar limit: the field of L{Limits} that it sets.
+    """
+
+    name: str
+    section: Section
+    help: str
+    more: str = ""
+    short: str = ""
+    argument: str = ""
+    parse: Callable[[object], Any] = flag
+    default: Any = False
+    isRepeatable: bool = False
+    scope: Scope = Scope.TUNNEL
+    mode: Mode | None = None
+    limit: str = ""
+
+    @property
+    def shownDefault(self) -> str:
+        """
+        The default, as one would give it; empty where there is none.
+        """
+        if not self.argument or self.default in (None, ()):
+            return ""
+        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
+
+    def read(self, given: object) -> Any:
+        """
+        The value that C{given} stands for: text or a typed value, or a list of them.
+
+        @raise ConfigurationError: it makes no sense, or there are several where one is enough.
+        """
+        values = given if isinstance(given, list) else [given]
+        if not self.isRepeatable and len(values) != 1:
+            raise ConfigurationError(f"`{self.name}`", f"has {len(values)} values", "give one")
+        try:
+            parsed = [self.parse(each) for each in values]
+        except ValueError as error:
+            raise ConfigurationError(f"`{self.name}`", str(error)) from None
+        return tuple(parsed) if self.isRepeatable else parsed[0]
+
+
+def read(given: Mapping[str, object], options: Iterable[Option]) -> dict[str, Any]:
+    """
+    The values of C{options}, by their names: those given, else the defaults.
+
+    @raise ConfigurationError: one of them makes no sense.
+    """
+    return {
+        option.name: option.read(given[option.name]) if option.name in given else option.default
+        for option in options
+    }
+
+
+def _limit(
+    name: str, limit: str, unit: str, help: str, more: str = "", mayBeZero: bool = False
+) -> Option:
+    isTime = unit == "seconds"
+    return Option(
+        name,
+        Section.LIMITS,
+        help,
+        more,
+        argument="SECONDS" if isTime else "NUMBER",
+        parse=Number(float if isTime else int, unit, mayBeZero),
+        default=getattr(Limits, limit),
+        limit=limit,
+    )
+
+
+OPTIONS = (
+    Option("server", Section.MODE, "the network is on the accepted side", short="s"),
+    Option(
+        "client",
+        Section.MODE,
+        "the network is on the connected side",
+        "Exactly one of `server` and `client` is given.",
+        short="c",
+    ),
+    Option(
+        "local",
+        Section.ADDRESSES,
+        "listen here; systemd:NAME for a socket that systemd hands us",
+        "Repeatable.",
+        short="l",
+        argument="ADDR",
+        parse=listening,
+        default=(),
+        isRepeatable=True,
+    ),
+    Option(
+        "remote",
+        Section.ADDRESSES,
+        "forward there; several are tried in order",
+        "Repeatable.",
+        short="r",
+        argument="ADDR",
+        parse=target,
+        default=(),
+        isRepeatable=True,
+    ),
+    Option(
+        "skip-resolve",
+        Section.ADDRESSES,
+        "start even if a host in `remote` does not resolve now",
+    ),
+    Option(
+        "local-id",
+        Section.IDENTITIES,
+        "who we are; required with `server`",
+        "With `client` it is only needed to show a certificate.",
+        short="L",
+        argument="ID",
+        parse=text,
+        default=None,
+    ),
+    Option(
+        "remote-id",
+        Section.IDENTITIES,
+        "who must be at the other end. With `client` the server's identity, by default the host "
+        "name in `remote`; with `server` a selector (domain, .domain, @domain, ...): given, "
+        "clients must show a certificate that it matches",
+        "Where `remote` is an address, `client` requires it. Without it, `server` asks for no "
+        "certificate.",
+        short="R",
+        argument="ID",
+        parse=text,
+        default=None,
+    ),
+    Option(
+        "pool",
+        Section.IDENTITIES,
+        "where identities and trust are kept, by default in /etc/tlstunnel/pool for root, else in "
+        "~/.config/tlstunnel/pool",
+        argument="DIR",
+        parse=text,
+        default=None,
+    ),
+    Option(
+        "trust",
+        Section.IDENTITIES,
+        "whom to believe about remote identities, instead of the pool's word: a file of "
+        "certificates in PEM form, a directory of them, or the system's store",
+        argument="FILE|DIR|system",
+        parse=text,
+        default=None,
+    ),
+    Option(
+        "starttls",
+        Section.PROTOCOL,
+        "upgrade to TLS as this protocol does; without it TLS begins with the first byte",
+        argument="NAME",
+        parse=text,
+        default=None,
+    ),
+    Option(
+        "chat",
+        Section.PROTOCOL,
+        "upgrade as this chat(8) script has it; NAME is a ready script: "
+        + ", ".join(readyScripts()),
+        argument="FILE|NAME",
+        parse=text,
+        default=None,
+    ),
+    Option("chat-strict", Section.PROTOCOL, "with hyphens and keywords as chat(8) has them"),
+    Option(
+        "chat-files", Section.PROTOCOL, "let @file in the script send a file, read at the start"
+    ),
+    Option(
+        "dialect-option",
+        Section.PROTOCOL,
+        "an option of that protocol; see `list-protocols`",
+        "Repeatable.",
+        argument="WORD",
+        parse=text,
+        default=(),
+        isRepeatable=True,
+    ),
+    Option(
+        "list-protocols",
+        Section.PROTOCOL,
+        "show all protocols, their ports and their options",
+        scope=Scope.ACTION,
+    ),
+    Option(
+        "alpn",
+        Section.PROTOCOL,
+        "ALPN ids to offer or select, with commas between them, instead of the protocol's own",
+        argument="IDS",
+        parse=protocolIDs,
+        default=None,
+    ),
+    Option(
+        "minimum-tls",
+        Section.TLS,
+        "the lowest version",
+        argument="1.2|1.3",
+        parse=choice("1.2", "1.3"),
+        default="1.2",
+    ),
+    Option(
+        "any-name",
+        Section.TLS,
+        "also serve clients that ask for a name that our certificate does not have",
+        "By default they get the alert unrecognized_name.",
+        mode=Mode.SERVER,
+    ),
+    Option(
+        "require-alpn",
+        Section.TLS,
+        "refuse clients that offer no ALPN",
+        mode=Mode.SERVER,
+    ),
+    _limit("connect-timeout", "connect", "seconds", "to connect to one address"),
+    _limit("connect-total", "connectTotal", "seconds", "to connect to any address"),
+    _limit(
+        "greeting-timeout",
+        "greeting",
+        "seconds",
+        "for a server's greeting before STARTTLS",
+        "Some servers greet late on purpose.",
+    ),
+    _limit(
+        "negotiation-timeout",
+        "negotiation",
+        "seconds",
+        "for the rest up to the TLS handshake",
+        "With `server` it begins when a connection is accepted.",
+    ),
+    _limit("handshake-timeout", "handshake", "seconds", "for the TLS handshake"),
+    _limit("close-timeout", "close", "seconds", "without progress after one direction ended"),
+    _limit("close-total", "closeTotal", "seconds", "for one direction after the other, in all"),
+    _limit(
+        "idle-timeout",
+        "idle",
+        "seconds",
+        "without traffic; 0: no limit",
+        mayBeZero=True,
+    ),
+    _limit("max-connections", "connections", "connections", "connections at the same time"),
+    _limit(
+        "max-unverified",
+        "unverified",
+        "connections",
+        "those whose peer is not verified yet; 0: a quarter of all",
+        mayBeZero=True,
+    ),
+    _limit(
+        "max-per-address",
+        "perAddress",
+        "connections",
+        "those of them from one address; 0: no limit",
+        mayBeZero=True,
+    ),
+    Option(
+        "workers",
+        Section.PROCESSES,
+        "share the listening sockets among so many; auto: one a core. The limits are for each",
+        "With 1 there is no further process. A worker that dies is replaced.",
+        argument="NUMBER|auto",
+        parse=processes,
+        default=1,
+        scope=Scope.PROCESS,
+    ),
+    Option("log-json", Section.LOG, "one JSON object a line", scope=Scope.LOG),
+    Option(
+        "verbose",
+        Section.LOG,
+        "also what is of interest in search of a fault",
+        short="v",
+        scope=Scope.LOG,
+    ),
+    Option("version", Section.HELP, "show the version", scope=Scope.ACTION),
+    Option("help", Section.HELP, "show a summary of all options", scope=Scope.ACTION),
+)
+
+#: What a tunnel can be told, wherever it runs.
+TUNNEL_OPTIONS = tuple(each for each in OPTIONS if each.scope in {Scope.TUNNEL, Scope.PROCESS})
+
+#: What only a program in the foreground can be told.
+LOG_OPTIONS = tuple(each for each in OPTIONS if each.scope is Scope.LOG)

@@ -1,0 +1,122 @@
+"""
+How the value of a setting is read: the text of a command line, or what a file has, which may have a
+type already.
+
+Each function here takes either, and raises C{ValueError} with a sentence for the user.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tlstunnel.address import (
+    InheritedAddress,
+    TCPAddress,
+    UNIXAddress,
+    parseAddress,
+    parseListening,
+)
+
+
+def text(value: object) -> str:
+    """
+    Any text but the empty one.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not text")
+    if not value:
+        raise ValueError("is empty")
+    return value
+
+
+def flag(value: object) -> bool:
+    """
+    Yes or no.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r} is neither true nor false")
+    return value
+
+
+def choice(*words: str) -> Callable[[object], str]:
+    """
+    One of C{words}.
+    """
+
+    def chosen(value: object) -> str:
+        # A file has 1.2 without quotes, too.
+        if str(value) not in words:
+            raise ValueError(f"{value!r} must be one of {', '.join(words)}")
+        return str(value)
+
+    return chosen
+
+
+@dataclass(frozen=True)
+class Number:
+    """
+    A number that makes sense.
+
+    @ivar kind: C{int} or C{float}.
+    @ivar unit: what is counted.
+    @ivar mayBeZero: whether 0 is one of them.
+    """
+
+    kind: type[int] | type[float]
+    unit: str
+    mayBeZero: bool = False
+
+    def __call__(self, value: object) -> float:
+        """
+        Read it.
+        """
+        try:
+            number = float("nan" if isinstance(value, bool) else str(value))
+        except ValueError:
+            number = float("nan")
+        isWhole = self.kind is float or number.is_integer()
+        # A comparison with what is not a number is false.
+        if not (isWhole and (0 < number < 1e9 or (self.mayBeZero and number == 0))):
+            least = "" if self.mayBeZero else " above 0"
+            raise ValueError(f"{value!r} is not a number of {self.unit}{least}")
+        return self.kind(number)
+
+
+def processes(value: object) -> int:
+    """
+    How many processes: a number, or C{auto} for one a core.
+    """
+    if value == "auto":
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    return int(Number(int, "processes")(value))
+
+
+def listening(value: object) -> TCPAddress | UNIXAddress | InheritedAddress:
+    """
+    Where to listen.
+    """
+    return parseListening(text(value))
+
+
+def target(value: object) -> TCPAddress | UNIXAddress:
+    """
+    Where to connect to.
+    """
+    address = parseAddress(text(value))
+    if isinstance(address, TCPAddress) and not (address.host and address.port):
+        raise ValueError(f"{value!r} names no place to connect to: give a host and a port above 0")
+    return address
+
+
+def protocolIDs(value: object) -> tuple[bytes, ...]:
+    """
+    ALPN ids, separated by commas (RFC 7301).
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not text")
+    ids = tuple(os.fsencode(part) for part in value.split(",") if part)
+    if any(len(each) > 255 for each in ids):
+        raise ValueError("an id is longer than 255 bytes")
+    return ids
