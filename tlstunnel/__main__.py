@@ -7,9 +7,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from twisted.python import usage
-
-from tlstunnel.tls import openssl
+from tlstunnel.program import signals
 
 #: The module in L{tlstunnel.commands} for each command, and the class of its options.
 COMMANDS = {
@@ -27,9 +25,16 @@ def main(arguments: list[str] | None = None) -> int:
 
     @return: its exit code: that of the command, or 2 for a mistake in C{arguments}.
     """
-    openssl.configure()
     words = sys.argv[1:] if arguments is None else arguments
     name = words[0] if words and words[0] in COMMANDS else ""
+    if not name:
+        signals.hold()
+    # Only now: what is imported takes its time.
+    from twisted.python import usage
+
+    from tlstunnel.tls import openssl
+
+    openssl.configure()
     module, options = COMMANDS[name] if name else _RUN
     command = import_module(f"tlstunnel.commands.{module}")
     parsed = getattr(command, options)()

@@ -14,8 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tlstunnel.chat.dialect import ChatDialect
 from tlstunnel.chat.steps import Script, Send
 from tlstunnel.chat.words import ScriptError
+from tlstunnel.program.commandline import TunnelOptions
 from tlstunnel.program.service import TunnelService
-from tlstunnel.tap import Options
 from tlstunnel.tunnel.description import Tunnel
 
 CLIENT = ("-c", "-l", "127.0.0.1:0", "-r", "mail.example.org:587", "--skip-resolve")
@@ -24,7 +24,7 @@ SERVER = ("-s", "-l", "127.0.0.1:0", "-r", "127.0.0.1:25", "-L", "mail.example.o
 
 def tunnelOf(*words: str) -> Tunnel:
     """What a command line describes."""
-    options = Options()
+    options = TunnelOptions()
     options.parseOptions(list(words))
     tunnel: Tunnel = options["tunnel"]
     return tunnel

@@ -64,14 +64,15 @@ class ProgramTests(SynchronousTestCase):
         self.assertNotIn("Traceback", done.stderr)
         self.assertLessEqual(len(done.stderr.splitlines()), code)
 
-    def server(self, *words: str) -> list[str]:
+    def server(
+        self, *words: str, name: str = "server.example.org", pool: str | None = None
+    ) -> list[str]:
         """
         The words of a server tunnel on a free port.
         """
         return [
-            *"-s -l 127.0.0.1:0 -L server.example.org -r 127.0.0.1:1 --pool".split(),
-            str(self.pool),
-            *words,
+            *"-s -l 127.0.0.1:0 -r 127.0.0.1:1 -L".split(),
+            *(name, "--pool", pool or str(self.pool), *words),
         ]
 
     def test_helpIsForPeople(self) -> None:
@@ -107,13 +108,13 @@ class ProgramTests(SynchronousTestCase):
         """
         The line says how to make one.
         """
-        self.fails(1, "tlstunnel identity create", *self.server("--pool", "/nonexistent"))
+        self.fails(1, "tlstunnel identity create", *self.server(pool="/nonexistent"))
 
     def test_aMissingIdentityIsExitCode1(self) -> None:
         """
         The line says how to make it.
         """
-        self.fails(1, "identity create", *self.server("-L", "nobody.example.org"))
+        self.fails(1, "identity create", *self.server(name="nobody.example.org"))
 
     def test_aKeyThatOthersCanReadIsExitCode1(self) -> None:
         """
@@ -233,7 +234,7 @@ class ProgramTests(SynchronousTestCase):
         """
         No traceback there either.
         """
-        done = self.run_(*self.server("-L", "nobody.example.org"), program=TWISTD)
+        done = self.run_(*self.server(name="nobody.example.org"), program=TWISTD)
         self.assertEqual(done.returncode, 1)
         self.assertIn("identity create", done.stderr + done.stdout)
         self.assertNotIn("Traceback", done.stderr + done.stdout)

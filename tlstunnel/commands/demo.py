@@ -27,17 +27,17 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
-from tlstunnel.program import process as signals
+from tlstunnel.program.commandline import TunnelOptions
+from tlstunnel.program.process import Process
 from tlstunnel.program.service import TunnelService
-from tlstunnel.tap import Options
 
 reactor: Any = _reactor
 
 SERVER = "testsrv@tlspool.arpa2.lab"
 CLIENT = "testcli@tlspool.arpa2.lab"
 
-#: Seconds that fetching the page may take.
-PATIENCE = 15
+#: Seconds that the page may take to come, or the tunnels to say how that ended.
+FETCH_SECONDS = 15
 
 _PAGE = b"""<!DOCTYPE html>
 <title>tlstunnel</title>
@@ -91,13 +91,13 @@ class _Ends:
 
 class Demo:
     """
-    The demonstration, in one temporary directory.
+    The demonstration, in one temporary directory and one process.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, process: Process) -> None:
         self._pool = directory / "pool"
+        self._process = process
         self._host = "[::1]" if _hasIPv6() else "127.0.0.1"
-        self._services: list[TunnelService] = []
 
     async def run(self) -> str:
         """
@@ -124,7 +124,7 @@ class Demo:
         globalLogPublisher.addObserver(ends)
         try:
             await self._fetch(url)
-            await ends.both.addTimeout(PATIENCE, reactor)
+            await ends.both.addTimeout(FETCH_SECONDS, reactor)
         finally:
             globalLogPublisher.removeObserver(ends)
         event = ends.events["client"]
@@ -140,30 +140,24 @@ class Demo:
 
         @return: where it listens.
         """
-        options = Options()
+        options = TunnelOptions()
         options.parseOptions([*words, "-l", f"{self._host}:0", "--pool", str(self._pool)])
         service = TunnelService(options["tunnel"], reactor)
         service.privilegedStartService()
         address = service.addresses[0]
         mode, *rest = words
         _say(f"     tlstunnel {mode} -l {address} {' '.join(rest)}")
-        service.startService()
-        self._services.append(service)
+        self._process.addService(service)
         return address
 
     async def _fetch(self, url: str) -> None:
-        response = await Agent(reactor).request(b"GET", url.encode()).addTimeout(PATIENCE, reactor)
-        body = await readBody(response).addTimeout(PATIENCE, reactor)
+        response = (
+            await Agent(reactor).request(b"GET", url.encode()).addTimeout(FETCH_SECONDS, reactor)
+        )
+        body = await readBody(response).addTimeout(FETCH_SECONDS, reactor)
         if response.code != 200 or body != _PAGE:
             raise ConfigurationError(url, f"answered {response.code} with {len(body)} bytes")
         _say(f"     {response.code} OK, {len(body)} bytes")
-
-    def hurry(self) -> None:
-        """
-        Close all connections now.
-        """
-        for service in self._services:
-            service.hurry()
 
 
 def _hasIPv6() -> bool:
@@ -204,8 +198,10 @@ def main(options: DemoOptions) -> int:
         reactor.stop()
 
     with tempfile.TemporaryDirectory(prefix="tlstunnel-demo-") as directory:
-        demo = Demo(Path(directory))
-        reactor.callWhenRunning(signals.install, reactor, lambda: None, demo.hurry)
+        process = Process(reactor)
+        demo = Demo(Path(directory), process)
+        reactor.callWhenRunning(process.startService)
         reactor.callWhenRunning(lambda: Deferred.fromCoroutine(run()))
+        reactor.addSystemEventTrigger("before", "shutdown", process.stopService)
         reactor.run()
     return code

@@ -15,8 +15,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.commandline import TunnelOptions, accepting
 from tlstunnel.program.log import lines
 from tlstunnel.program.options import LOG_OPTIONS
-from tlstunnel.program.workers import WORKER, serveParent
-from tlstunnel.tap import serviceFor
+from tlstunnel.program.workers import WORKER, makeProcess
 
 
 def _installReactor() -> Any:
@@ -71,16 +70,14 @@ def main(options: RunOptions) -> int:
 
     @return: 0 after an orderly stop, 1 if it could not start.
     """
-    service = serviceFor(options, reactor, ownLog=True)
+    process = makeProcess(options, reactor, ownLog=True)
     try:
-        service.privilegedStartService()
+        process.privilegedStartService()
     except ConfigurationError as error:
         print(f"tlstunnel: {error}", file=sys.stderr)
         return 1
     startLogging(options)
-    if WORKER in os.environ:
-        reactor.callWhenRunning(serveParent, reactor)
-    reactor.callWhenRunning(service.startService)
-    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    reactor.callWhenRunning(process.startService)
+    reactor.addSystemEventTrigger("before", "shutdown", process.stopService)
     reactor.run()
     return 0

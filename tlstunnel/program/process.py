@@ -1,42 +1,139 @@
 """
-What signals mean to a tunnel.
+The process above its tunnels: what there is once, however many tunnels there are.
 
-SIGTERM and SIGINT stop in order, the second one at once, and the process then ends with status 0,
-which it does not under the reactor's own handlers; SIGHUP reloads.
+A L{Process} is the service that the program runs, and twistd: its children serve the tunnels.  It
+takes the signals, raises the limit of descriptors, and sets the garbage collector.  Who uses the
+tunnels in a process of their own leaves it out, and keeps theirs.
 """
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable
+import gc
+import resource
+from collections.abc import Iterator
 from typing import Any
 
+from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ReactorNotRunning
+from twisted.logger import Logger
 
-def install(reactor: Any, reload: Callable[[], None], hurry: Callable[[], None]) -> None:
+from tlstunnel.program import signals
+
+#: New objects that the garbage collector lets come together before it looks for circles among
+#: them, and rounds between looks at older ones: what connections leave is looked at in large lots.
+COLLECTOR_THRESHOLDS = (20000, 50, 50)
+
+
+class ITunnelService(IService):
     """
-    Take the signals; to be called once the reactor runs, which installs its own before.
-
-    @param reload: called on SIGHUP.
-    @param hurry: called on the second SIGTERM or SIGINT.
+    Serves a tunnel, in this process or in others.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return
-    stopping = False
 
-    def stop(number: int, frame: object) -> None:
-        nonlocal stopping
-        reactor.callFromThread(hurry if stopping else reactor.stop)
-        stopping = True
+    def reload() -> None:
+        """
+        Read again what the tunnel needs, for new connections; if that fails nothing changes.
+        """
 
-    def hangup(number: int, frame: object) -> None:
-        reactor.callFromThread(reload)
+    def hurry() -> None:
+        """
+        Close all connections now.
+        """
 
-    for number, action in (
-        (signal.SIGTERM, stop),
-        (signal.SIGINT, stop),
-        (signal.SIGHUP, hangup),
-    ):
-        # What we were started to ignore (nohup, workers), we ignore.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, action)
+
+class Process(MultiService):
+    """
+    This process; its children provide L{ITunnelService}.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any) -> None:
+        super().__init__()
+        self.reactor = reactor
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.services)
+
+    def privilegedStartService(self) -> None:
+        """
+        Read keys and bind while we may.
+
+        @raise ConfigurationError: if either fails.
+        """
+        raiseDescriptorLimit()
+        super().privilegedStartService()
+
+    def startService(self) -> None:
+        """
+        Serve, once the reactor runs.
+        """
+        super().startService()
+        self.reactor.callWhenRunning(self._begin)
+
+    def _begin(self) -> None:
+        self.takeOrders()
+        settleMemory()
+
+    def takeOrders(self) -> None:
+        """
+        Do from now on what signals say.
+        """
+        fromThread = self.reactor.callFromThread
+        signals.take(lambda: fromThread(self.stop), lambda: fromThread(self.reload))
+
+    def stop(self) -> None:
+        """
+        Stop in order; the second time, at once.
+        """
+        try:
+            self.reactor.stop()
+        except ReactorNotRunning:
+            self.hurry()
+
+    def reload(self) -> None:
+        """
+        Let each tunnel read again what it needs.
+        """
+        for service in self:
+            service.reload()
+
+    def hurry(self) -> None:
+        """
+        Close all connections now.
+        """
+        for service in self:
+            service.hurry()
+
+    def stopService(self) -> Deferred[Any]:
+        """
+        Stop all tunnels in order.
+
+        @return: fires when all have stopped.
+        """
+        stopped: Deferred[Any] = super().stopService()
+        return stopped.addCallback(self._stopped)
+
+    def _stopped(self, results: object) -> None:
+        self._log.info("stopped")
+
+
+def settleMemory() -> None:
+    """
+    What there is now stays for good: the garbage collector need not look at it again and again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
+
+
+def raiseDescriptorLimit() -> None:
+    """
+    Allow ourselves as many descriptors as the system allows: a connection needs two.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):
+            Logger().debug("the limit of descriptors stays at {limit}", limit=soft)

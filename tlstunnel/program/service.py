@@ -4,36 +4,36 @@ The service of one tunnel: listening, and stopping in order.
 
 from __future__ import annotations
 
-import gc
-import resource
 from dataclasses import replace
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from tlstunnel.errors import ConfigurationError, Stopped
 from tlstunnel.net import linger
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.listen import ListeningPort, bindAll
-from tlstunnel.program import process as signals
+from tlstunnel.program.process import ITunnelService
 from tlstunnel.program.risks import risks
 from tlstunnel.proxy import Pair, ProxyFactory
-from tlstunnel.tunnel.description import (
-    Mode,
-    Tunnel,
-)
+from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.relay import SLOWEST
 
-#: Seconds between looks at the connections that are left while stopping: who did not move in
-#: that time is closed, unless it has bytes to take.
-QUIET = 2.0
+#: Seconds between looks at the connections that are left while stopping: who did not move in that
+#: time is closed, unless its peer has bytes to take.
+QUIET_SECONDS = 2.0
 
 
+@implementer(ITunnelService)
 class TunnelService(Service):
     """
     Listens for a tunnel.
+
+    It leaves alone what there is once in a process, such as signals: any number of them run beside
+    each other, and in any Twisted program.
 
     @ivar factory: what serves its connections, from C{privilegedStartService} on.
     """
@@ -41,7 +41,7 @@ class TunnelService(Service):
     _log = Logger()
 
     def __init__(self, tunnel: Tunnel, reactor: Any) -> None:
-        self.tunnel = tunnel
+        self._described = tunnel
         self.factory: ProxyFactory | None = None
         self._reactor = reactor
         self._ports: list[ListeningPort] = []
@@ -52,16 +52,22 @@ class TunnelService(Service):
 
         @raise ConfigurationError: if either fails; nothing stays bound.
         """
-        if self.factory is not None:
+        if self._ports:
             return
         deadlines = Deadlines(self._reactor)
         factory = ProxyFactory(self.tunnel, self._reactor, deadlines=deadlines)
-        _raiseDescriptorLimit()
         self._ports = factory.ports = [
             ListeningPort(self._reactor, deadlines, bound, factory.accepted)
             for bound in bindAll(self.tunnel.local)
         ]
         self.factory = factory
+
+    @property
+    def tunnel(self) -> Tunnel:
+        """
+        The tunnel as new connections are served.
+        """
+        return self._described if self.factory is None else self.factory.tunnel
 
     @property
     def addresses(self) -> list[str]:
@@ -82,10 +88,10 @@ class TunnelService(Service):
 
     def _announce(self) -> None:
         """
-        Take the signals, which the reactor has taken before, and say that all is up.
+        Say that all is up.
         """
-        signals.install(self._reactor, self.reload, self.hurry)
-        _settleMemory()
+        if not self.running:
+            return
         tunnel = self.tunnel
         self._notice()
         for port in self._ports:
@@ -150,14 +156,13 @@ class TunnelService(Service):
         """
         Read identities and trust again, for new connections; if that fails the old ones stay.
         """
-        assert self.factory is not None
+        if self.factory is None:
+            return
         try:
-            tunnel = replace(self.tunnel, dialect=self.tunnel.dialect.renewed())
-            self.factory.renew(tunnel)
+            self.factory.renew(replace(self.tunnel, dialect=self.tunnel.dialect.renewed()))
         except ConfigurationError as error:
             self._log.error("not reloaded, the old state stays: {error}", error=str(error))
         else:
-            self.tunnel = tunnel
             self._log.info("reloaded identities and trust")
             self._notice()
 
@@ -177,30 +182,8 @@ class TunnelService(Service):
                 since = now
             # What a slow peer has not taken yet would be lost.
             isDelivering = relay is not None and relay.isDelivering
-            if now - since >= (SLOWEST if isDelivering else QUIET):
+            if now - since >= (SLOWEST if isDelivering else QUIET_SECONDS):
                 pair.end(Stopped())
             looked[pair] = progress, since
         if factory.pairs:
-            factory.deadlines.after(QUIET, lambda: self._closeQuiet(factory, looked))
-
-
-def _settleMemory() -> None:
-    """
-    What there is now stays for good: the garbage collector need not look at it again and again;
-    what connections leave, it looks at in larger lots.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20000, 50, 50)
-
-
-def _raiseDescriptorLimit() -> None:
-    """
-    Allow ourselves as many descriptors as the system allows: a connection needs two.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError):
-            Logger().debug("the limit of descriptors stays at {limit}", limit=soft)
+            factory.deadlines.after(QUIET_SECONDS, lambda: self._closeQuiet(factory, looked))

@@ -2,46 +2,52 @@
 Several processes for one tunnel: a parent that binds the sockets and hands them down, and workers
 that share them.
 
-The parent touches no connection.  A worker that dies is replaced, at once if it had lived for a
+The parent touches no connection.  It gives its orders through the standard input of the workers,
+whose end means that it is gone.  A worker that dies is replaced, at once if it had lived for a
 while; what waits in the queue of the sockets is served by the others meanwhile.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet import fdesc
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.error import ProcessDone, ProcessExitedAlready, ReactorNotRunning
-from twisted.internet.protocol import ProcessProtocol, Protocol, connectionDone
-from twisted.internet.stdio import StandardIO
+from twisted.internet.error import ConnectionDone, ProcessDone, ProcessTerminated
+from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
+from tlstunnel.address import InheritedAddress
 from tlstunnel.net import inherit
 from tlstunnel.net.listen import Bound, bindAll
-from tlstunnel.program import process as signals
-from tlstunnel.tunnel.description import (
-    Tunnel,
-)
+from tlstunnel.program import signals
+from tlstunnel.program.commandline import TunnelOptions
+from tlstunnel.program.process import ITunnelService, Process
+from tlstunnel.program.service import TunnelService
+from tlstunnel.tunnel.description import Tunnel
 from tlstunnel.tunnel.prepared import Prepared
 
 #: In the environment of a worker: its number.
 WORKER = "TLSTUNNEL_WORKER"
 
-#: Seconds that a worker must have lived to be replaced at once, again and again; else only the
-#: first time, and later each time.
-SETTLED = 5.0
-FIRST_DELAY = 0.25
-LONGEST_DELAY = 30.0
+#: A worker that lived this many seconds is replaced at once.
+STEADY_SECONDS = 5.0
 
-# The pid is known only to the process itself: the shell becomes the worker and keeps its pid.
-_SHELL = ("/bin/sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh")
+#: Seconds before one that did not is replaced, from the second time on; each time twice as many.
+FIRST_DELAY_SECONDS = 0.25
+LONGEST_DELAY_SECONDS = 30.0
+
+#: What the parent says, a byte each: stop in order, close all connections now, reload.
+STOP, HURRY, RELOAD = b"s", b"h", b"r"
 
 
 def socketName(index: int) -> str:
@@ -61,11 +67,11 @@ class Worker(ProcessProtocol):
     def __init__(self, service: WorkersService, number: int) -> None:
         self._service = service
         self.number = number
-        self.ended: Deferred[None] = Deferred()
+        self._isAlive = False
         self._delay = 0.0
         self._started = 0.0
-        self._stopping = False
         self._pending: Any = None
+        self._stopped: Deferred[None] | None = None
         self._partial = b""
 
     def start(self) -> None:
@@ -74,29 +80,35 @@ class Worker(ProcessProtocol):
         """
         self._pending = None
         self._started = self._service.reactor.seconds()
-        self._service.spawn(self)
-
-    def stop(self) -> None:
-        """
-        Ask the process to end in order; the second time, at once.
-        """
-        self._stopping = True
-        if self._pending is not None:
-            self._pending.cancel()
-            self._pending = None
-            self.ended.callback(None)
-        else:
-            self.signal("TERM")
-
-    def signal(self, name: str) -> None:
-        """
-        Send a signal to the process, if there is one.
-        """
         try:
-            if self.transport is not None:
-                self.transport.signalProcess(name)
-        except ProcessExitedAlready:
-            pass
+            self._service.spawn(self)
+        except OSError as error:
+            self._replace(f"it cannot be started: {error.strerror}")
+        else:
+            self._isAlive = True
+
+    def tell(self, order: bytes) -> None:
+        """
+        Give the process an order, if there is one.
+        """
+        if self._isAlive:
+            assert self.transport is not None
+            self.transport.write(order)
+
+    def stop(self) -> Deferred[None]:
+        """
+        Let the process end in order.
+
+        @return: fires when there is none any more.
+        """
+        self._stopped = Deferred()
+        if self._isAlive:
+            self.tell(STOP)
+        else:
+            if self._pending is not None:
+                self._pending.cancel()
+            self._stopped.callback(None)
+        return self._stopped
 
     def errReceived(self, data: bytes) -> None:
         """
@@ -110,56 +122,42 @@ class Worker(ProcessProtocol):
         """
         The process is gone: replace it, unless we are stopping.
         """
-        if self._stopping:
-            if not reason.check(ProcessDone):
-                self._log.error(
-                    "worker {worker} ended badly: {reason}",
-                    worker=self.number,
-                    reason=reason.getErrorMessage(),
-                )
-            self.ended.callback(None)
+        self._isAlive = False
+        if self._stopped is None:
+            self._replace(reason.getErrorMessage())
             return
+        if not isOrderly(reason.value):
+            self._log.error(
+                "worker {worker} ended badly: {reason}",
+                worker=self.number,
+                reason=reason.getErrorMessage(),
+            )
+        self._stopped.callback(None)
+
+    def _replace(self, why: str) -> None:
         lived = self._service.reactor.seconds() - self._started
-        delay = 0.0 if lived >= SETTLED else self._delay
-        self._delay = min(LONGEST_DELAY, max(FIRST_DELAY, delay * 2))
+        delay = 0.0 if lived >= STEADY_SECONDS else self._delay
+        self._delay = min(LONGEST_DELAY_SECONDS, max(FIRST_DELAY_SECONDS, delay * 2))
         self._log.error(
             "worker {worker} died after {lived:.1f} s, replaced in {delay:g} s: {reason}",
             worker=self.number,
             lived=lived,
             delay=delay,
-            reason=reason.getErrorMessage(),
+            reason=why,
         )
         self._pending = self._service.reactor.callLater(delay, self.start)
 
 
-class _Parent(Protocol):
+def isOrderly(ended: BaseException | None) -> bool:
     """
-    The other end of a worker's standard input: when it ends, the parent is gone.
+    Whether a worker ended as it was told: with status 0, or by a signal to all of us that reached
+    it before it could take it.
     """
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """
-        Nobody would restart us, or stop us.
-        """
-        Logger().error("the parent is gone: stopping")
-        try:
-            self._reactor.stop()
-        except ReactorNotRunning:
-            pass
+    isKilled = isinstance(ended, ProcessTerminated) and ended.signal in signals.ENDING
+    return isinstance(ended, ProcessDone) or isKilled
 
 
-def serveParent(reactor: Any) -> None:
-    """
-    In a worker: stop when the parent is gone, and leave Ctrl-C, which a terminal sends to both, to
-    the parent.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    StandardIO(_Parent(reactor), reactor=reactor)
-
-
+@implementer(ITunnelService)
 class WorkersService(Service):
     """
     Runs a tunnel in several processes.
@@ -178,6 +176,7 @@ class WorkersService(Service):
         self.reactor = reactor
         self._words = list(words)
         self._ownLog = ownLog
+        self._user = os.geteuid()
         self._bound: list[Bound] = []
         self.workers = [Worker(self, number + 1) for number in range(count)]
 
@@ -194,13 +193,18 @@ class WorkersService(Service):
     def startService(self) -> None:
         """
         Start the workers.
+
+        @raise ConfigurationError: if they could not read the keys, as we are somebody else by now.
         """
         self.privilegedStartService()
+        if os.geteuid() != self._user:
+            Prepared(self.tunnel)
         super().startService()
         self.reactor.callWhenRunning(self._begin)
 
     def _begin(self) -> None:
-        signals.install(self.reactor, self.reload, self.hurry)
+        if not self.running:
+            return
         self._log.info("starting {count} workers", count=len(self.workers))
         for worker in self.workers:
             worker.start()
@@ -208,6 +212,8 @@ class WorkersService(Service):
     def spawn(self, worker: Worker) -> None:
         """
         Start the process of C{worker}, with our sockets.
+
+        @raise OSError: the system does not let us.
         """
         names = [socketName(each.index) for each in self._bound]
         here = str(Path(__file__).resolve().parents[2])
@@ -222,11 +228,10 @@ class WorkersService(Service):
         handed = {
             inherit.FIRST + number: each.sock.fileno() for number, each in enumerate(self._bound)
         }
-        program = [*_SHELL, sys.executable, "-P", "-m", "tlstunnel", *self._words]
         self.reactor.spawnProcess(
             worker,
-            program[0],
-            program,
+            sys.executable,
+            [sys.executable, "-P", "-m", "tlstunnel", *self._words],
             env=environment,
             childFDs={0: "w", 1: 1 if self._ownLog else "r", 2: 2 if self._ownLog else "r"}
             | handed,
@@ -234,31 +239,100 @@ class WorkersService(Service):
 
     def stopService(self) -> Deferred[Any]:
         """
-        Stop the workers in order, and then listening.
+        Stop listening, and let the workers stop in order.
 
         @return: fires when all have ended.
         """
         super().stopService()
-        for worker in self.workers:
-            worker.stop()
-        stopped: Deferred[Any] = DeferredList([worker.ended for worker in self.workers])
-        return stopped.addCallback(self._close)
-
-    def _close(self, results: object) -> None:
         for each in self._bound:
             each.close()
         self._bound = []
+        return DeferredList([worker.stop() for worker in self.workers])
 
     def hurry(self) -> None:
         """
         Let the workers close all connections now.
         """
         for worker in self.workers:
-            worker.signal("TERM")
+            worker.tell(HURRY)
 
     def reload(self) -> None:
         """
         Let the workers read identities and trust again.
         """
         for worker in self.workers:
-            worker.signal("HUP")
+            worker.tell(RELOAD)
+
+
+class WorkerProcess(Process):
+    """
+    A worker: it does what its parent says.
+    """
+
+    def takeOrders(self) -> None:
+        """
+        Listen to the parent.
+        """
+        signals.ignore()
+        _Orders(self).startReading()
+
+
+class _Orders(FileDescriptor):
+    """
+    The other end of what the parent writes to: our standard input.
+    """
+
+    _log = Logger()
+
+    def __init__(self, process: WorkerProcess) -> None:
+        super().__init__(process.reactor)
+        self._process = process
+        self._actions = {STOP: process.stop, HURRY: process.hurry, RELOAD: process.reload}
+        fdesc.setNonBlocking(self.fileno())
+
+    def fileno(self) -> int:
+        """
+        Standard input.
+        """
+        return 0
+
+    def doRead(self) -> Exception | None:
+        """
+        There are orders, or there will be no more.
+        """
+        ended: Exception | None = fdesc.readFromFD(self.fileno(), self._obey)
+        return ended
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        The parent is gone: nobody would replace us, or stop us.  Or the reactor is stopping.
+        """
+        if reason.check(ConnectionDone):
+            self._log.error("the parent is gone: stopping")
+            self._process.stop()
+
+    def _obey(self, orders: bytes) -> None:
+        for number in range(len(orders)):
+            self._actions[orders[number : number + 1]]()
+
+
+def makeProcess(options: TunnelOptions, reactor: Any, ownLog: bool) -> Process:
+    """
+    The process that runs the tunnel of C{options}: by itself, with workers, or as one of these.
+
+    @param ownLog: whether workers log to standard error themselves.
+    """
+    tunnel: Tunnel = options["tunnel"]
+    process = Process(reactor)
+    if WORKER in os.environ:
+        process = WorkerProcess(reactor)
+        # Who handed the sockets down could not know our number.
+        os.environ["LISTEN_PID"] = str(os.getpid())
+        handed = (InheritedAddress(socketName(index)) for index in range(len(tunnel.local)))
+        process.addService(TunnelService(replace(tunnel, local=tuple(handed)), reactor))
+    elif options["workers"] > 1:
+        count = options["workers"]
+        process.addService(WorkersService(tunnel, reactor, count, options.words, ownLog))
+    else:
+        process.addService(TunnelService(tunnel, reactor))
+    return process

@@ -8,9 +8,8 @@ and shared by all connections of its tunnel.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
 
 from OpenSSL import SSL, crypto
 
@@ -48,26 +47,20 @@ class _UnknownName(Exception):
     raised to C{sys.excepthook}.
     """
 
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        # The session has recorded it; a traceback for each scanner would be too much.  So there is
+        # another hook for as long as this exception takes to get there, and no longer: the hook
+        # belongs to the program that we are a part of.
+        self._before = sys.excepthook
+        sys.excepthook = self._pass
 
-class _QuietHook:
-    """
-    A C{sys.excepthook} that keeps L{_UnknownName}, which its session has recorded, off standard
-    error.
-    """
-
-    def __init__(self, previous: Callable[..., Any]) -> None:
-        self._previous = previous
-
-    def __call__(
+    def _pass(
         self, kind: type[BaseException], error: BaseException, traceback: TracebackType | None
     ) -> None:
-        if not issubclass(kind, _UnknownName):
-            self._previous(kind, error, traceback)
-
-
-def _installHook() -> None:
-    if not isinstance(sys.excepthook, _QuietHook):
-        sys.excepthook = _QuietHook(sys.excepthook)
+        sys.excepthook = self._before
+        if error is not self:
+            self._before(kind, error, traceback)
 
 
 def _context(
@@ -180,7 +173,6 @@ def serverContext(
         )
         raise _NoCommonProtocol([("SSL routines", "", "no application protocol")])
 
-    _installHook()
     context.set_tlsext_servername_callback(serverName)
     if alpn:
         context.set_alpn_select_callback(selectProtocol)
