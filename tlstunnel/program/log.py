@@ -7,13 +7,11 @@ only as L{tlstunnel.errors} quotes it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from time import localtime, strftime
 from typing import Any, TextIO
 
 from twisted.logger import LogEvent, LogLevel, eventAsJSON, eventAsText
-
-_ORDER = {level: number for number, level in enumerate(LogLevel.iterconstants())}
 
 
 def lines(file: TextIO, asJSON: bool, least: Any, worker: str = "") -> Callable[[LogEvent], None]:
@@ -23,23 +21,29 @@ def lines(file: TextIO, asJSON: bool, least: Any, worker: str = "") -> Callable[
     @param least: the lowest C{LogLevel} to be written.
     @param worker: the number of this process among the workers, if it is one.
     """
-    lowest = _ORDER[least]
-    prefix = f"[worker {worker}] " if worker else ""
-    second, stamp = 0, ""
+    line = _jsonLine if asJSON else _textLine
 
     def observe(event: LogEvent) -> None:
-        nonlocal second, stamp
-        level = event.get("log_level", LogLevel.info)
-        if level is not LogLevel.info and _ORDER[level] < lowest:
-            return
-        if asJSON:
-            file.write(eventAsJSON(event | {"worker": worker} if worker else event) + "\n")
-            return
-        now = int(event["log_time"])
-        if now != second:
-            second, stamp = now, time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(now))
-        text = event.get("text") or eventAsText(event, includeTimestamp=False, includeSystem=False)
-        word = "" if level is LogLevel.info else f"{level.name}: "
-        file.write(f"{stamp} {prefix}{word}{text}\n")
+        if event.get("log_level", LogLevel.info) >= least:
+            file.write(line(event, worker) + "\n")
 
     return observe
+
+
+def _jsonLine(event: LogEvent, worker: str) -> str:
+    return eventAsJSON(event | {"worker": worker} if worker else event)
+
+
+def _textLine(event: LogEvent, worker: str) -> str:
+    """
+    The time, the worker, the level if it is not the usual one, and what the event says.
+    """
+    stamp = strftime("%Y-%m-%dT%H:%M:%S%z", localtime(event["log_time"]))
+    level = event.get("log_level", LogLevel.info)
+    parts = [
+        stamp,
+        f"[worker {worker}]" if worker else "",
+        f"{level.name}:" if level is not LogLevel.info else "",
+        event.get("text") or eventAsText(event, includeTimestamp=False, includeSystem=False),
+    ]
+    return " ".join(filter(None, parts))

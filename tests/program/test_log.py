@@ -1,0 +1,101 @@
+"""
+Tests for L{tlstunnel.program.log}: what is written of events in the foreground.
+"""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+
+from twisted.logger import LogEvent, Logger, LogLevel
+from twisted.trial.unittest import SynchronousTestCase
+
+from tlstunnel.program.log import lines
+
+
+class LinesTests(SynchronousTestCase):
+    """
+    L{lines}.
+    """
+
+    def written(
+        self, level: str, message: str, asJSON: bool = False, worker: str = "", **fields: object
+    ) -> str:
+        """
+        What is written of one event, if all from info on are.
+        """
+        file = StringIO()
+        observer = lines(file, asJSON, LogLevel.info, worker)
+        log = Logger("here", observer=observer)  # type: ignore[arg-type]
+        getattr(log, level)(message, **fields)
+        return file.getvalue()
+
+    def test_aLineHasTimeAndText(self) -> None:
+        """
+        The time is that of the place, with its distance from UTC.
+        """
+        self.assertRegex(
+            self.written("info", "up at {place}", place="home"),
+            r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} up at home\n\Z",
+        )
+
+    def test_theTimeIsThatOfTheEvent(self) -> None:
+        """
+        Whenever it is written.
+        """
+        file = StringIO()
+        observe = lines(file, False, LogLevel.info)
+        for second in (0, 1, 1):
+            event: LogEvent = {"log_time": 1800000000 + second, "log_format": "x"}
+            observe(event)
+        seconds = [line.split("+")[0].split("-")[2][-2:] for line in file.getvalue().splitlines()]
+        self.assertEqual(seconds, ["00", "01", "01"])
+
+    def test_whatIsNotUsualSaysSo(self) -> None:
+        """
+        Levels above info stand before the text.
+        """
+        self.assertIn(" warn: careful\n", self.written("warn", "careful"))
+        self.assertIn(" error: bad\n", self.written("error", "bad"))
+
+    def test_whatIsTooLowIsNotWritten(self) -> None:
+        """
+        Neither as text nor as JSON.
+        """
+        for asJSON in (False, True):
+            self.assertEqual(self.written("debug", "noise", asJSON), "")
+
+    def test_aWorkerIsNamed(self) -> None:
+        """
+        In the line, or as a field.
+        """
+        self.assertIn(" [worker 2] error: bad\n", self.written("error", "bad", worker="2"))
+        event = json.loads(self.written("info", "good", asJSON=True, worker="2"))
+        self.assertEqual(event["worker"], "2")
+
+    def test_JSONHasTheFields(self) -> None:
+        """
+        One object a line.
+        """
+        text = self.written("info", "up at {place}", asJSON=True, place="home")
+        self.assertEqual(text.count("\n"), 1)
+        self.assertEqual(json.loads(text)["place"], "home")
+
+    def test_textThatIsThereAlreadyIsNotMadeAgain(self) -> None:
+        """
+        As at the end of each connection.
+        """
+        self.assertIn(" all of it\n", self.written("info", "{text}", text="all of it"))
+
+    def test_aTracebackIsWrittenWithItsText(self) -> None:
+        """
+        Nothing of a failure is lost.
+        """
+        file = StringIO()
+        log = Logger("here", observer=lines(file, False, LogLevel.info))  # type: ignore[arg-type]
+        try:
+            raise ValueError("such luck")
+        except ValueError:
+            log.failure("it failed")
+        self.assertIn(" critical: it failed\n", file.getvalue())
+        self.assertIn("ValueError: such luck", file.getvalue())
