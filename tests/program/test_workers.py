@@ -1,11 +1,11 @@
 """
-Tests for L{tlstunnel.program.workers} and L{tlstunnel.net.inherit}: several processes for one
-tunnel.
+Tests for L{tlstunnel.program.workers}: several processes for one tunnel.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -17,14 +17,30 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
-from tlstunnel.net.inherit import descriptors
+from tlstunnel.program.workers import (
+    FIRST_DELAY_SECONDS,
+    HURRY,
+    LONGEST_DELAY_SECONDS,
+    RELOAD,
+    STEADY_SECONDS,
+    STOP,
+    WorkersService,
+    isOrderly,
+)
+from tlstunnel.protocols.registry import find
+from tlstunnel.tunnel.description import Mode, Tunnel
 
 TOP = Path(__file__).resolve().parents[2]
 PATIENCE = 30
@@ -37,35 +53,163 @@ _HAND_DOWN = (
 NAME = "server.example.org"
 
 
-class DescriptorsTests(SynchronousTestCase):
+class Reactor(Clock):
     """
-    What sd_listen_fds(3) says.
+    Starts processes, or cannot, and remembers what they are told.
     """
 
-    def test_socketsAreForTheProcessThatIsNamed(self) -> None:
-        """
-        Another process, or none, has none.
-        """
-        self.assertEqual(descriptors({"LISTEN_PID": "1", "LISTEN_FDS": "2"}, 2), [])
-        self.assertEqual(descriptors({}, 2), [])
+    def __init__(self) -> None:
+        super().__init__()
+        self.protocols: list[Any] = []
+        self.fails = False
+        self.told: list[bytes] = []
 
-    def test_namesAreOptional(self) -> None:
+    def callWhenRunning(self, call: Callable[[], object]) -> None:
         """
-        Without names, or with too few, all are nameless.
+        It runs.
         """
-        both = {"LISTEN_PID": "2", "LISTEN_FDS": "2"}
-        self.assertEqual(descriptors(both, 2), [("", 3), ("", 4)])
-        self.assertEqual(descriptors({**both, "LISTEN_FDNAMES": "a"}, 2), [("", 3), ("", 4)])
-        named = {**both, "LISTEN_FDNAMES": "a:b"}
-        self.assertEqual(descriptors(named, 2), [("a", 3), ("b", 4)])
+        call()
 
-    def test_nonsenseIsNamed(self) -> None:
+    def spawnProcess(self, protocol: Any, *words: object, **more: object) -> None:
         """
-        A number that is none is an error of who started us.
+        Start one.
         """
-        for count in ("", "x", "-1", "99999999"):
-            environment = {"LISTEN_PID": "2", "LISTEN_FDS": count}
-            self.assertRaises(ConfigurationError, descriptors, environment, 2)
+        if self.fails:
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        self.protocols.append(protocol)
+        protocol.makeConnection(self)
+
+    def write(self, data: bytes) -> None:
+        """
+        What a process is told.
+        """
+        self.told.append(data)
+
+
+class ReplacingTests(SynchronousTestCase):
+    """
+    When a worker is replaced, by a clock of our own.
+    """
+
+    def setUp(self) -> None:
+        """
+        A service of one worker.
+        """
+        self.reactor = Reactor()
+        pool = Pool(Path(self.mktemp()), asked=False)
+        createIdentity(pool, Identity.parse(NAME))
+        tunnel = Tunnel(
+            Mode.SERVER,
+            (TCPAddress("127.0.0.1", 0),),
+            (TCPAddress("127.0.0.1", 1),),
+            find("none"),
+            localID=Identity.parse(NAME),
+            pool=pool,
+        )
+        self.service = WorkersService(tunnel, self.reactor, 1, [], ownLog=True)
+        self.addCleanup(self.service.stopService)
+
+    def started(self) -> int:
+        """
+        How many processes were started in all.
+        """
+        return len(self.reactor.protocols)
+
+    def die(self) -> None:
+        """
+        The last process that was started is killed.
+        """
+        self.reactor.protocols[-1].processEnded(Failure(ProcessTerminated(signal=signal.SIGKILL)))
+
+    def test_aWorkerThatLivedForAWhileIsReplacedAtOnce(self) -> None:
+        """
+        Each time.
+        """
+        self.service.startService()
+        for times in range(1, 5):
+            self.assertEqual(self.started(), times)
+            self.reactor.advance(STEADY_SECONDS)
+            self.die()
+            self.reactor.advance(0)
+
+    def test_aWorkerThatKeepsDyingIsReplacedEverLater(self) -> None:
+        """
+        At once, after a moment, after twice that, and so on up to a limit.
+        """
+        self.service.startService()
+        delays = [0.0]
+        while len(delays) < 12:
+            delays.append(min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** (len(delays) - 1)))
+        self.assertEqual(delays[-1], LONGEST_DELAY_SECONDS)
+        for times, delay in enumerate(delays, 1):
+            self.die()
+            if delay:
+                self.reactor.advance(delay - 0.125)
+                self.assertEqual(self.started(), times)
+            self.reactor.advance(0.125)
+            self.assertEqual(self.started(), times + 1)
+
+    def test_aProcessThatCannotBeStartedIsTriedAgain(self) -> None:
+        """
+        No worker is lost because the system was short of something for a moment.
+        """
+        self.reactor.fails = True
+        self.service.startService()
+        self.reactor.advance(0)
+        self.assertEqual(self.started(), 0)
+        self.reactor.fails = False
+        self.reactor.advance(FIRST_DELAY_SECONDS)
+        self.assertEqual(self.started(), 1)
+
+    def test_stoppingNeedsNoProcess(self) -> None:
+        """
+        Neither before they are started, nor while one cannot be.
+        """
+        self.successResultOf(self.service.stopService())
+        self.reactor.fails = True
+        self.service.startService()
+        self.successResultOf(self.service.stopService())
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_ordersAreForThoseThatLive(self) -> None:
+        """
+        To stop is the last of them but one.
+        """
+        self.service.startService()
+        self.service.reload()
+        stopped = self.service.stopService()
+        self.service.hurry()
+        self.assertNoResult(stopped)
+        self.assertEqual(self.reactor.told, [RELOAD, STOP, HURRY])
+        self.reactor.protocols[0].processEnded(Failure(ProcessDone(0)))
+        self.service.hurry()
+        self.successResultOf(stopped)
+        self.assertEqual(len(self.reactor.told), 3)
+        self.assertEqual(self.started(), 1)
+
+    def test_howAWorkerMayEnd(self) -> None:
+        """
+        As it was told, or by what reached all of us before it could take it.
+        """
+        for reason, orderly in (
+            (ProcessDone(0), True),
+            (ProcessTerminated(signal=signal.SIGTERM), True),
+            (ProcessTerminated(signal=signal.SIGKILL), False),
+            (ProcessTerminated(exitCode=1), False),
+        ):
+            self.assertIs(isOrderly(reason), orderly)
+
+    def test_whoeverWeAreByNowMustReadTheKeys(self) -> None:
+        """
+        twistd changes the user in between; workers would die for ever behind an open port.
+        """
+        self.service.privilegedStartService()
+        key = self.service.tunnel.pool.path / NAME / "privkey.pem"
+        key.chmod(0o644)
+        self.patch(os, "geteuid", lambda: 65534)
+        error = self.assertRaises(ConfigurationError, self.service.startService)
+        self.assertIn(str(key), str(error))
+        self.assertEqual(self.started(), 0)
 
 
 class WorkersTests(SynchronousTestCase):
@@ -116,6 +260,8 @@ class WorkersTests(SynchronousTestCase):
             env={**os.environ, "PYTHONPATH": str(TOP)},
             stderr=subprocess.PIPE,
             text=True,
+            # So that a signal can be sent to all its processes, and to no others.
+            start_new_session=True,
         )
         assert process.stderr is not None
         stderr = process.stderr
@@ -222,16 +368,76 @@ class WorkersTests(SynchronousTestCase):
         self.assertEqual(parent.wait(PATIENCE), 0)
         for pid in workers:
             self.assertRaises(ProcessLookupError, os.kill, pid, 0)
+        self.until(lambda: self.count("] stopped") == 2 and self.count(" stopped") == 3)
+        self.assertEqual(self.count("error:"), 0, self.lines)
+
+    def untilRefused(self) -> None:
+        """
+        Wait until nobody listens any more, within bounds.
+        """
+
+        def isRefused() -> bool:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), PATIENCE).close()
+            except ConnectionRefusedError:
+                return True
+            return False
+
+        self.until(isRefused)
+
+    def test_SIGTERMToAllOfThemCutsNothing(self) -> None:
+        """
+        As service managers send it: what moves goes on, new connections are refused meanwhile, and
+        nothing is logged as an error.
+        """
+        parent = self.start()
+        with self.connect() as connection:
+            os.killpg(parent.pid, signal.SIGTERM)
+            self.untilRefused()
+            self.assertIsNone(parent.poll())
+            for _ in range(20):
+                connection.sendall(b"y")
+                self.assertEqual(connection.recv(1), b"y")
+        self.assertEqual(parent.wait(PATIENCE), 0)
+        self.until(lambda: self.count(" stopped") == 3)
+        self.assertEqual(self.count("error:"), 0, self.lines)
+
+    def test_theSecondSIGTERMEndsAllAtOnce(self) -> None:
+        """
+        To whomever it is sent.
+        """
+        parent = self.start()
+        with self.connect() as connection:
+            os.killpg(parent.pid, signal.SIGTERM)
+            self.untilRefused()
+            os.killpg(parent.pid, signal.SIGTERM)
+            self.assertEqual(connection.recv(1), b"")
+        self.assertEqual(parent.wait(PATIENCE), 0)
+        self.until(lambda: self.count("; stopped") + self.count(": stopped") == 1)
+
+    def test_aSignalToAWorkerIsForItsParent(self) -> None:
+        """
+        Which gets it as well, where it is meant for the program.
+        """
+        parent = self.start()
+        worker = self.processes(parent)[0]
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+            os.kill(worker, number)
+        self.connect().close()
+        parent.send_signal(signal.SIGHUP)
+        self.until(lambda: self.count("reloaded identities") == 2)
+        self.assertIn(worker, self.processes(parent))
 
     def test_workersEndWithTheirParent(self) -> None:
         """
-        Also when it is killed: nobody would stop them.
+        Also when it is killed, as nobody would stop them then; and they say why.
         """
         parent = self.start()
         workers = self.processes(parent)
         parent.kill()
         parent.wait(PATIENCE)
         self.until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in workers))
+        self.assertEqual(self.count("the parent is gone"), 2)
 
     def test_SIGHUPReachesAllWorkers(self) -> None:
         """

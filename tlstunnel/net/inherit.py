@@ -14,6 +14,9 @@ from tlstunnel.errors import ConfigurationError
 #: The first descriptor that is handed down.
 FIRST = 3
 
+# Those that have become sockets of ours: nobody gets one twice, and closing it closes it.
+_taken: set[int] = set()
+
 
 def descriptors(environment: Mapping[str, str], pid: int) -> list[tuple[str, int]]:
     """
@@ -43,15 +46,16 @@ def take(name: str) -> list[socket.socket]:
     offered = descriptors(os.environ, os.getpid())
     sockets = []
     for offer, descriptor in offered:
-        if name and offer != name:
+        if descriptor in _taken or (name and offer != name):
             continue
-        os.set_inheritable(descriptor, False)
         try:
-            sock = socket.socket(fileno=os.dup(descriptor))
+            os.set_inheritable(descriptor, False)
+            sock = socket.socket(fileno=descriptor)
         except OSError as error:
             raise ConfigurationError(
                 subject, f"descriptor {descriptor}: {error.strerror}"
             ) from None
+        _taken.add(descriptor)
         if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             sock.close()
             raise ConfigurationError(subject, f"descriptor {descriptor} does not listen")

@@ -78,7 +78,7 @@ class Worker(ProcessProtocol):
         """
         Start a process.
         """
-        self._pending = None
+        self._pending = self._stopped = None
         self._started = self._service.reactor.seconds()
         try:
             self._service.spawn(self)
@@ -107,6 +107,7 @@ class Worker(ProcessProtocol):
         else:
             if self._pending is not None:
                 self._pending.cancel()
+                self._pending = None
             self._stopped.callback(None)
         return self._stopped
 

@@ -1,0 +1,106 @@
+"""
+Tests for L{tlstunnel.net.inherit}: sockets that whoever started us listens at already.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.net import inherit
+from tlstunnel.net.inherit import descriptors, take
+
+
+class DescriptorsTests(SynchronousTestCase):
+    """
+    What sd_listen_fds(3) says.
+    """
+
+    def test_socketsAreForTheProcessThatIsNamed(self) -> None:
+        """
+        Another process, or none, has none.
+        """
+        self.assertEqual(descriptors({"LISTEN_PID": "1", "LISTEN_FDS": "2"}, 2), [])
+        self.assertEqual(descriptors({}, 2), [])
+
+    def test_namesAreOptional(self) -> None:
+        """
+        Without names, or with too few, all are nameless.
+        """
+        both = {"LISTEN_PID": "2", "LISTEN_FDS": "2"}
+        self.assertEqual(descriptors(both, 2), [("", 3), ("", 4)])
+        self.assertEqual(descriptors({**both, "LISTEN_FDNAMES": "a"}, 2), [("", 3), ("", 4)])
+        named = {**both, "LISTEN_FDNAMES": "a:b"}
+        self.assertEqual(descriptors(named, 2), [("a", 3), ("b", 4)])
+
+    def test_nonsenseIsNamed(self) -> None:
+        """
+        A number that is none is an error of who started us.
+        """
+        for count in ("", "x", "-1", "99999999"):
+            environment = {"LISTEN_PID": "2", "LISTEN_FDS": count}
+            self.assertRaises(ConfigurationError, descriptors, environment, 2)
+
+
+class TakeTests(SynchronousTestCase):
+    """
+    L{take}.
+    """
+
+    def setUp(self) -> None:
+        """
+        Two descriptors are handed down; the second one does not listen.
+        """
+        self.patch(inherit, "_taken", set())
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.address = listening.getsockname()
+        other = socket.socket()
+        self.numbers = [listening.detach(), other.detach()]
+        self.patch(inherit, "descriptors", lambda *_: [*zip("ab", self.numbers, strict=True)])
+        self.addCleanup(self.close)
+
+    def close(self) -> None:
+        """
+        Close what nobody has closed.
+        """
+        for number in self.numbers:
+            try:
+                os.close(number)
+            except OSError:
+                pass
+
+    def test_theSocketIsOurs(self) -> None:
+        """
+        Once it is closed nobody listens any more, and no program that we start gets it.
+        """
+        (sock,) = take("a")
+        self.assertFalse(sock.get_inheritable())
+        socket.create_connection(self.address).close()
+        sock.close()
+        self.assertRaises(ConnectionRefusedError, socket.create_connection, self.address)
+
+    def test_nobodyGetsOneTwice(self) -> None:
+        """
+        It would be closed under the other's feet.
+        """
+        (sock,) = take("a")
+        self.addCleanup(sock.close)
+        error = self.assertRaises(ConfigurationError, take, "a")
+        self.assertIn("no such socket was handed down", str(error))
+
+    def test_whatDoesNotListenIsAnError(self) -> None:
+        """
+        It names the socket.
+        """
+        error = self.assertRaises(ConfigurationError, take, "b")
+        self.assertIn("--local systemd:b: descriptor", str(error))
+        self.assertIn("does not listen", str(error))
+
+    def test_anotherNameIsAnError(self) -> None:
+        """
+        That has those there are.
+        """
+        self.assertIn("there are: a, b", str(self.assertRaises(ConfigurationError, take, "c")))
