@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -131,6 +132,26 @@ class ServerTLSTests(TunnelTests):
         await self.refuses(self.start(), context, "(?i)unrecognized.name", name="other.example.org")
         self.assertIn("other.example.org", self.ends[0]["detail"])
         self.assertEqual(self.flushLoggedErrors(), [])
+
+    async def test_aNameThatIsNotOursLeavesTheHookOfTheProgramAlone(self) -> None:
+        """
+        pyOpenSSL shows it to C{sys.excepthook}, where a traceback for each scanner would be too
+        much; that of the program that we are a part of stays, and never hears of it.
+        """
+        shown: list[object] = []
+
+        def hook(*error: object) -> None:
+            shown.append(error)
+
+        self.patch(sys, "excepthook", hook)
+        context = self.client()
+        context.check_hostname = False
+        service = self.start()
+        for number in range(2):
+            self.ends.clear()
+            await self.refuses(service, context, "(?i)unrecognized", name=f"n{number}.example.org")
+            self.assertIs(sys.excepthook, hook)
+        self.assertEqual(shown, [])
 
     async def test_anyNameIsServedWhereThatWasAskedFor(self) -> None:
         """

@@ -118,27 +118,28 @@ class TunnelService(Service):
             "serving anybody" if self.tunnel.mode is Mode.SERVER else "expecting whom the app names"
         )
 
-    def stopService(self) -> Deferred[None] | None:
+    def stopService(self) -> Deferred[None]:
         """
         Accept no more, and let connections end; those that do not move are closed.
 
         @return: fires when all are.
         """
         super().stopService()
-        factory = self.factory
         for port in self._ports:
             port.stopListening()
         self._ports = []
-        if factory is None:
-            return None
-        factory.ports = []
-        if not factory.pairs:
-            self._clear(factory)
-            return None
         stopped: Deferred[None] = Deferred()
-        factory.idle = lambda: stopped.callback(None)
+        factory = self.factory
+        if factory is None:
+            stopped.callback(None)
+            return stopped
         stopped.addCallback(lambda _: self._clear(factory))
-        self._closeQuiet(factory, {})
+        factory.ports = []
+        if factory.pairs:
+            factory.idle = lambda: stopped.callback(None)
+            self._closeQuiet(factory, {})
+        else:
+            stopped.callback(None)
         return stopped
 
     def _clear(self, factory: ProxyFactory) -> None:

@@ -35,13 +35,23 @@ class Tunnel:
     One mode, where to listen, where to forward, and one policy.
 
     @ivar name: what the log calls it, where there are several.
-    @ivar remoteID: -R; in server mode clients must then show a certificate that it selects.
-    @ivar trust: what --trust gave, over the anchors of the pool.
-    @ivar alpn: what --alpn gave, over the ids of the dialect.
+    @ivar mode: where the network is.
+    @ivar local: where to listen.
+    @ivar remote: where to connect to, in this order.
+    @ivar dialect: how both sides come to TLS.
+    @ivar localID: who we are.
+    @ivar remoteID: who must be at the other end; in server mode a selector, and clients must then
+        show a certificate that it matches.
+    @ivar pool: where identities and trust are kept.
+    @ivar trust: where the anchors are that count instead of those of the pool: the path of a file
+        or a directory, or C{system}.
+    @ivar alpn: what to offer or to select from, instead of the ids of the dialect.
+    @ivar options: those of the dialect that were asked for.
     @ivar anyName: serve clients that ask for a name that our certificate does not have.
     @ivar requireALPN: refuse clients that offer no ALPN.
     @ivar minimum: the lowest version of TLS.
     @ivar skipResolve: start even if a host of C{remote} does not resolve.
+    @ivar limits: what its connections may take.
     """
 
     mode: Mode
@@ -64,7 +74,7 @@ class Tunnel:
 
 def identityOfRemote(remote: Sequence[Address]) -> Identity | None:
     """
-    Who must be at the other end where -R does not say it: the host named in -r.
+    Who must be at the other end where nobody says it: the host that is connected to.
     """
     for address in remote:
         if isinstance(address, TCPAddress) and not address.isLiteral:
@@ -76,11 +86,11 @@ def checkRemoteID(tunnel: Tunnel) -> None:
     """
     A client tunnel must know whom to expect, unless its dialect learns that from the app.
 
-    @raise ConfigurationError: if it does not, or the hosts of -r would mean several.
+    @raise ConfigurationError: if it does not, or its remote addresses have several names.
     """
     if tunnel.remoteID is not None or tunnel.dialect.learnsPeer:
         return
-    hosts = {each.host if isinstance(each, TCPAddress) else "" for each in tunnel.remote}
+    hosts = set()
     for each in tunnel.remote:
         if isinstance(each, UNIXAddress) or each.isLiteral:
             raise ConfigurationError(
@@ -88,6 +98,7 @@ def checkRemoteID(tunnel: Tunnel) -> None:
                 f"is missing, and {each} names nobody whom we could expect there",
                 "add `remote-id` with the name in the server's certificate",
             )
+        hosts.add(each.host)
     if len(hosts) > 1:
         raise ConfigurationError(
             "`remote-id`",

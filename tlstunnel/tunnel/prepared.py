@@ -1,7 +1,7 @@
 """
 How the description of a tunnel becomes what its connections are made with.
 
-L{prepare} reads the pool.  Whatever is wrong is a L{ConfigurationError} that names the option.
+Here keys and trust are read, and names looked up.  Whatever is wrong is a L{ConfigurationError}.
 """
 
 from __future__ import annotations
@@ -15,25 +15,16 @@ from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pool import Anchors, Credentials, loadAnchors
 from tlstunnel.identity.verify import coversName
 from tlstunnel.protocols.setting import Setting
-from tlstunnel.tls.context import (
-    SSLContext,
-    clientContext,
-    serverContext,
-)
+from tlstunnel.tls.context import SSLContext, clientContext, serverContext
 from tlstunnel.tls.creators import ClientCreator, Creator
-from tlstunnel.tunnel.description import (
-    Address,
-    Mode,
-    Tunnel,
-    identityOfRemote,
-)
+from tlstunnel.tunnel.description import Address, Mode, Tunnel, identityOfRemote
 
 #: Where servers with TLS from the first byte greet: those of smtp, nntp, ftp, imap, and pop3.
 SERVER_FIRST = frozenset((465, 563, 990, 993, 995))
 
-
-#: Identities that a client tunnel keeps what it needs for, where the app says whom to expect.
-MOST_CREATORS = 1000
+#: Creators that a client tunnel keeps at the same time: one for each identity that it expects,
+#: where the app says which.
+CREATORS_KEPT = 1000
 
 
 class Prepared:
@@ -43,9 +34,13 @@ class Prepared:
     @ivar tunnel: what it was made from.
     @ivar awaitsGreeting: whether the server has to speak first, although no dialect says so.
     @ivar setting: what the roles of its dialect may know.
+    @ivar expected: who must be at the other end; C{None} if anybody may, or the app will say who.
     """
 
     def __init__(self, tunnel: Tunnel) -> None:
+        """
+        @raise ConfigurationError: if something that it needs is missing or wrong.
+        """
         _checkRisk(tunnel)
         self.tunnel = tunnel
         self._service = tunnel.dialect.name if tunnel.dialect.name != "none" else None
@@ -128,7 +123,7 @@ class Prepared:
         assert isinstance(expected, Identity)
         creator = self._creators.get(expected)
         if creator is None:
-            if len(self._creators) >= MOST_CREATORS:
+            if len(self._creators) >= CREATORS_KEPT:
                 self._creators.clear()
             creator = self._creators[expected] = self._clientCreator(expected)
         return creator

@@ -1,0 +1,227 @@
+"""
+Tests for L{tlstunnel.program.service}: tunnels as services, alone, beside each other, and in a
+program that is not ours.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import signal
+import socket
+import sys
+from dataclasses import replace
+from typing import Any
+
+from twisted.internet.threads import deferToThread
+from twisted.logger import LogEvent, globalLogPublisher
+
+from tests.loopback import PATIENCE, SERVER, Encrypted, TunnelTests, wait
+from tlstunnel.address import TCPAddress, parseListening
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.issuer import createIdentity
+from tlstunnel.program.service import TunnelService
+from tlstunnel.tunnel.limits import Limits
+
+
+def belongingsOfTheProcess() -> dict[str, Any]:
+    """
+    What a process has once.
+    """
+    return {
+        "signals": [signal.getsignal(number) for number in signal.valid_signals()],
+        "mask": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        "descriptors": resource.getrlimit(resource.RLIMIT_NOFILE),
+        "thresholds": gc.get_threshold(),
+        "frozen": gc.get_freeze_count(),
+        "hook": sys.excepthook,
+        "directory": os.getcwd(),  # noqa: PTH109
+        "user": os.getresuid(),
+    }
+
+
+class ServiceTests(TunnelTests):
+    """
+    L{TunnelService}, with real sockets.
+    """
+
+    def setUp(self) -> None:
+        """
+        A backend, and what is logged.
+        """
+        super().setUp()
+        self.backend = self.listen()
+        self.said: list[str] = []
+
+        def observe(event: LogEvent) -> None:
+            self.said.append(str(event.get("log_format")))
+
+        globalLogPublisher.addObserver(observe)  # type: ignore[arg-type]
+        self.addCleanup(globalLogPublisher.removeObserver, observe)  # type: ignore[arg-type]
+
+    def listen(self) -> socket.socket:
+        """
+        Another backend.
+        """
+        backend = socket.create_server(("127.0.0.1", 0))
+        backend.settimeout(PATIENCE)
+        self.addCleanup(backend.close)
+        return backend
+
+    def start(self, **settings: Any) -> TunnelService:
+        """
+        Start a tunnel before the backend.
+        """
+        return self.tunnel(f"127.0.0.1:{self.backend.getsockname()[1]}", **settings)
+
+    def connect(self, service: TunnelService) -> Encrypted:
+        """
+        One connection that is verified; to be called in a thread.
+        """
+        host, port = service.addresses[0].rsplit(":", 1)
+        sock = socket.create_connection((host, int(port)), PATIENCE)
+        network = Encrypted(sock, self.context(True), True, SERVER.domain.encode())
+        network.handshake()
+        return network
+
+    def serialOf(self, service: TunnelService) -> int:
+        """
+        Which certificate a client sees; to be called in a thread.
+        """
+        network = self.connect(service)
+        certificate = network.tls.get_peer_certificate(as_cryptography=True)
+        assert certificate is not None
+        network.close()
+        self.backend.accept()[0].close()
+        return certificate.serial_number
+
+    async def test_whatTheProcessHasStaysAsItIs(self) -> None:
+        """
+        In a program that is not ours a tunnel takes nothing: no signals, no limits, no hooks.
+        """
+        # The reactor takes SIGCHLD as it starts.
+        await deferToThread(list)
+        before = belongingsOfTheProcess()
+        service = self.start()
+        await deferToThread(self.serialOf, service)
+        service.reload()
+        self.assertEqual(belongingsOfTheProcess(), before)
+        await service.stopService()
+        self.assertEqual(belongingsOfTheProcess(), before)
+
+    async def test_eachReloadsForItself(self) -> None:
+        """
+        Of two tunnels with the same identity one takes a new certificate up.
+        """
+        one, other = self.start(), self.start()
+        before = await deferToThread(self.serialOf, one)
+        createIdentity(self.pool, SERVER, replace=True)
+        one.reload()
+        self.assertNotEqual(await deferToThread(self.serialOf, one), before)
+        self.assertEqual(await deferToThread(self.serialOf, other), before)
+
+    async def test_eachStopsForItself(self) -> None:
+        """
+        The other one goes on to serve, those connected and new ones.
+        """
+        one, other = self.start(), self.start()
+        network = await deferToThread(self.connect, other)
+        plain, _ = await deferToThread(self.backend.accept)
+        self.addCleanup(plain.close)
+        self.addCleanup(network.close)
+        address = one.addresses[0]
+        await one.stopService()
+        self.assertRaises(
+            ConnectionRefusedError,
+            socket.create_connection,
+            ("127.0.0.1", int(address.rpartition(":")[2])),
+        )
+
+        def goesOn() -> None:
+            network.write(b"still here")
+            self.assertEqual(plain.recv(100), b"still here")
+            self.serialOf(other)
+
+        await deferToThread(goesOn)
+
+    async def test_whatAReloadRenewsIsWhatEverybodySees(self) -> None:
+        """
+        There is one description of the tunnel.
+        """
+        service = self.start()
+        assert service.factory is not None
+        before = service.tunnel
+        service.reload()
+        self.assertIs(service.tunnel, service.factory.tunnel)
+        self.assertIs(service.tunnel, service.factory.prepared.tunnel)
+        self.assertIsNot(service.tunnel, before)
+        self.assertIn("reloaded identities and trust", self.said)
+
+    async def test_aFailedReloadChangesNothing(self) -> None:
+        """
+        It says so, and everybody still sees the same.
+        """
+        service = self.start()
+        assert service.factory is not None
+        before = service.tunnel, service.factory.prepared
+        (self.pool.directoryOf(SERVER) / "privkey.pem").chmod(0o644)
+        service.reload()
+        self.assertIs(service.tunnel, before[0])
+        self.assertIs(service.factory.prepared, before[1])
+        self.assertIn("not reloaded, the old state stays: {error}", self.said)
+        await deferToThread(self.serialOf, service)
+
+    async def test_newConnectionsFollowARenewedTunnel(self) -> None:
+        """
+        To another remote address, and within other limits.
+        """
+        service = self.start()
+        assert service.factory is not None
+        another = self.listen()
+        remote = TCPAddress(*another.getsockname())
+        limits = Limits(close=5.0, connections=1)
+        service.factory.renew(replace(service.tunnel, remote=(remote,), limits=limits))
+        network = await deferToThread(self.connect, service)
+        self.addCleanup(network.close)
+        plain, _ = await deferToThread(another.accept)
+        self.addCleanup(plain.close)
+        await wait(lambda: any("as many connections" in each for each in self.said))
+
+    async def test_itCanBeStartedAgain(self) -> None:
+        """
+        It listens as before, with what is there by then.
+        """
+        service = self.start()
+        before = await deferToThread(self.serialOf, service)
+        await service.stopService()
+        self.assertEqual(service.addresses, [])
+        createIdentity(self.pool, SERVER, replace=True)
+        service.startService()
+        self.assertNotEqual(await deferToThread(self.serialOf, service), before)
+
+    async def test_whatCannotBeBoundIsNotHalfBound(self) -> None:
+        """
+        The error says why; nothing else listens, and it can be tried again.
+        """
+        service = self.start()
+        taken = service.addresses[0]
+        occupied = parseListening(taken)
+        local = (*service.tunnel.local, occupied)
+        other = TunnelService(replace(service.tunnel, local=local), service._reactor)
+        error = self.assertRaises(ConfigurationError, other.privilegedStartService)
+        self.assertIn(f"--local {taken}: Address already in use", str(error))
+        self.assertEqual(other.addresses, [])
+        await service.stopService()
+        other.privilegedStartService()
+        self.assertEqual(len(other.addresses), 2)
+        await other.stopService()
+
+    async def test_whatNeverStartedNeedsNoEnd(self) -> None:
+        """
+        Neither a reload, nor to be stopped.
+        """
+        service = TunnelService(self.start().tunnel, None)
+        service.reload()
+        service.hurry()
+        self.successResultOf(service.stopService())

@@ -1,0 +1,227 @@
+"""
+Tests for L{tlstunnel.tunnel.prepared}: what connections are made with.
+"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tlstunnel.address import TCPAddress, UNIXAddress, parseAddress
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.issuer import createIdentity
+from tlstunnel.identity.names import Identity
+from tlstunnel.identity.pool import Pool
+from tlstunnel.protocols.registry import find
+from tlstunnel.tunnel import prepared as module
+from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.prepared import CREATORS_KEPT, Prepared
+
+SERVER = Identity(None, "server.example.org")
+LOOPBACK = TCPAddress("127.0.0.1", 1)
+
+
+class PreparedTests(SynchronousTestCase):
+    """
+    L{Prepared}.
+    """
+
+    def setUp(self) -> None:
+        """
+        A pool with one identity.
+        """
+        self.pool = Pool(Path(self.mktemp()), asked=False)
+        createIdentity(self.pool, SERVER)
+
+    def prepared(self, mode: Mode, dialect: str = "none", **settings: Any) -> Prepared:
+        """
+        A tunnel with its credentials and contexts.
+        """
+        defaults: dict[str, Any] = {
+            "mode": mode,
+            "local": (),
+            "remote": (LOOPBACK,),
+            "dialect": find(dialect),
+            "localID": SERVER if mode is Mode.SERVER else None,
+            "pool": self.pool,
+        }
+        return Prepared(Tunnel(**(defaults | settings)))
+
+    def mistake(self, mode: Mode, **settings: Any) -> ConfigurationError:
+        """
+        What is wrong.
+        """
+        error = self.assertRaises(ConfigurationError, self.prepared, mode, **settings)
+        assert isinstance(error, ConfigurationError)
+        return error
+
+    def test_aClientExpectsTheHostItConnectsTo(self) -> None:
+        """
+        If nobody says otherwise.
+        """
+        remote = (TCPAddress("localhost", 1),)
+        expected = Identity(None, "localhost")
+        self.assertEqual(self.prepared(Mode.CLIENT, remote=remote).expected, expected)
+        found = self.prepared(Mode.CLIENT, remote=remote, remoteID=SERVER).expected
+        self.assertEqual(found, SERVER)
+
+    def test_theSameIdentityHasTheSameCreator(self) -> None:
+        """
+        And identities with the same anchors the same context, as contexts cost much.
+        """
+        prepared = self.prepared(Mode.CLIENT, "xmpp-client")
+        one, other = Identity(None, "a.example"), Identity(None, "b.example")
+        self.assertIs(prepared.creatorFor(one), prepared.creatorFor(one))
+        self.assertIsNot(prepared.creatorFor(one), prepared.creatorFor(other))
+        self.assertEqual(len(prepared._contexts), 1)
+
+    def test_identitiesAreNotKeptForEver(self) -> None:
+        """
+        An app that names ever new ones does not fill our memory; those it names are still served.
+        """
+        self.patch(module, "CREATORS_KEPT", 3)
+        prepared = self.prepared(Mode.CLIENT, "xmpp-client")
+        for number in range(20):
+            expected = Identity(None, f"host{number}.example")
+            self.assertIs(prepared.creatorFor(expected), prepared.creatorFor(expected))
+            self.assertLessEqual(len(prepared._creators), 3)
+        self.assertGreaterEqual(CREATORS_KEPT, 100)
+
+    def test_theIdsOfTheDialectAreOffered(self) -> None:
+        """
+        Unless others were given, or none.
+        """
+        self.assertEqual(self.prepared(Mode.SERVER, "imap").alpn, (b"imap",))
+        self.assertEqual(self.prepared(Mode.SERVER, "imap", alpn=(b"x",)).alpn, (b"x",))
+        self.assertEqual(self.prepared(Mode.SERVER, "imap", alpn=()).alpn, ())
+
+    def test_whatIsMissingIsAnError(self) -> None:
+        """
+        An identity, whom to believe, and the pool itself.
+        """
+        nobody = Identity(None, "nobody.example.org")
+        self.assertIn("identity create", str(self.mistake(Mode.SERVER, localID=nobody)))
+        user = Identity("user", "a.example")
+        empty = Pool(Path(self.mktemp()), asked=False)
+        error = self.mistake(Mode.CLIENT, remoteID=user, pool=empty)
+        self.assertIn("or give --trust FILE", str(error))
+        gone = Pool(Path(self.mktemp()))
+        self.assertEqual(self.mistake(Mode.CLIENT, remoteID=SERVER, pool=gone).key, "pool")
+
+    def test_theWebsAuthoritiesKnowNoUsers(self) -> None:
+        """
+        However they are asked for.
+        """
+        user = Identity("user", "a.example")
+        error = self.mistake(Mode.CLIENT, remoteID=user, trust="system")
+        self.assertEqual(error.key, "trust")
+
+    def test_aNameThatDoesNotResolveIsAnError(self) -> None:
+        """
+        Unless it may be so.
+        """
+        remote = (TCPAddress("no-such-host.invalid", 25),)
+        error = self.mistake(Mode.CLIENT, remote=remote)
+        self.assertEqual(error.key, "remote")
+        self.assertIn("or give --skip-resolve", str(error))
+        self.prepared(Mode.CLIENT, remote=remote, skipResolve=True)
+
+    def test_aGreetingIsAwaitedWhereServersGreet(self) -> None:
+        """
+        At all ports of which that is known, and with no dialect that says so itself.
+        """
+        for remotes, dialect, awaits in (
+            ("mail.example.org:993", "none", True),
+            ("mail.example.org:993 mail.example.org:465", "none", True),
+            ("mail.example.org:993 mail.example.org:443", "none", False),
+            ("/run/x", "none", False),
+            ("mail.example.org:993", "imap", False),
+        ):
+            remote = tuple(map(parseAddress, remotes.split()))
+            prepared = self.prepared(
+                Mode.CLIENT, dialect, remote=remote, remoteID=SERVER, skipResolve=True
+            )
+            self.assertIs(prepared.awaitsGreeting, awaits, remotes)
+
+    def test_namesThatTheCertificateHasAreCovered(self) -> None:
+        """
+        For dialects where a client says whom it wants; where any name will do, all are.
+        """
+        covers = self.prepared(Mode.SERVER).setting.covers
+        self.assertTrue(covers("server.example.org"))
+        self.assertFalse(covers("other.example.org"))
+        self.assertTrue(self.prepared(Mode.SERVER, anyName=True).setting.covers("a.example"))
+        self.assertFalse(self.prepared(Mode.CLIENT, remoteID=SERVER).setting.covers("a.example"))
+
+
+class OurNameTests(SynchronousTestCase):
+    """
+    What we call ourselves, and others.
+    """
+
+    def setting(self, **settings: Any) -> Any:
+        """
+        What dialects are told.
+        """
+        defaults: dict[str, Any] = {
+            "mode": Mode.CLIENT,
+            "local": (),
+            "remote": (LOOPBACK,),
+            "dialect": find("smtp"),
+            "remoteID": SERVER,
+            "trust": "system",
+            "skipResolve": True,
+        }
+        return Prepared(Tunnel(**(defaults | settings))).setting
+
+    def test_theHostHasAName(self) -> None:
+        """
+        Its full one.
+        """
+        self.patch(socket, "getfqdn", lambda: "host.example.net")
+        self.assertEqual(self.setting().ourName, b"host.example.net")
+
+    def test_aHostWithoutAFullNameHasAnAddress(self) -> None:
+        """
+        As a literal (RFC 5321, section 4.1.3); nobody outside knows us as localhost.
+        """
+        self.patch(socket, "gethostbyname", lambda name: "192.0.2.7")
+        for name in ("host", "localhost.localdomain", "h\xf6st.example"):
+            self.patch(socket, "getfqdn", lambda name=name: name)
+            self.assertEqual(self.setting().ourName, b"[192.0.2.7]")
+
+    def test_aHostThatDoesNotKnowItselfHasLoopback(self) -> None:
+        """
+        Better than nothing.
+        """
+
+        def fail(name: str) -> str:
+            raise OSError
+
+        self.patch(socket, "getfqdn", lambda: "host")
+        self.patch(socket, "gethostbyname", fail)
+        self.assertEqual(self.setting().ourName, b"[127.0.0.1]")
+
+    def test_theOtherHasTheNameThatIsExpected(self) -> None:
+        """
+        Of a user it is the domain.
+        """
+        self.assertEqual(self.setting().peerName, b"server.example.org")
+        user = Identity("user", "a.example")
+        pool = Pool(Path(self.mktemp()), asked=False)
+        createIdentity(pool, SERVER)
+        self.assertEqual(self.setting(remoteID=user, pool=pool, trust="").peerName, b"a.example")
+
+    def test_theAuthorityIsTheAddress(self) -> None:
+        """
+        Without the usual port (RFC 9110, section 7.2); a UNIX socket has none.
+        """
+        for address, authority in (
+            (TCPAddress("print.example.org", 631), b"print.example.org:631"),
+            (TCPAddress("print.example.org", 80), b"print.example.org"),
+            (UNIXAddress("/run/cups.sock"), b"server.example.org"),
+        ):
+            self.assertEqual(self.setting(remote=(address,)).authority, authority)
