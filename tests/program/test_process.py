@@ -32,12 +32,11 @@ from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.program.process import (
     COLLECTOR_THRESHOLDS,
-    ITunnelService,
     Process,
     raiseDescriptorLimit,
     settleMemory,
 )
-from tlstunnel.program.service import TunnelService
+from tlstunnel.program.service import ITunnelService, TunnelService
 from tlstunnel.program.workers import WorkersService
 
 
@@ -80,6 +79,12 @@ class Recorded(Service):
         """
         self.asked.append("read")
 
+    def startService(self) -> None:
+        """
+        Serve.
+        """
+        self.asked.append("start")
+
     def stopService(self) -> Deferred[None]:
         """
         Takes a while.
@@ -107,8 +112,10 @@ class WithoutOrders(Process):
 
     def takeOrders(self) -> None:
         """
-        Do nothing.
+        Let the tunnels know, and do nothing.
         """
+        for tunnel in self:
+            tunnel.asked.append("orders")
 
 
 class CollectorTests(SynchronousTestCase):
@@ -223,6 +230,13 @@ class ProcessTests(SynchronousTestCase):
         self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE)[0], hard)
         self.process.startService()
         self.assertEqual(gc.get_threshold(), COLLECTOR_THRESHOLDS)
+
+    def test_signalsAreTakenBeforeThereIsAnythingToLeaveBehind(self) -> None:
+        """
+        Such as workers, whose parent ends at once until then.
+        """
+        self.process.startService()
+        self.assertAsked("orders", "start")
 
     def test_allTunnelsReload(self) -> None:
         """

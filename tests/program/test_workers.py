@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -62,7 +62,8 @@ class Reactor(Clock):
         super().__init__()
         self.protocols: list[Any] = []
         self.fails = False
-        self.told: list[bytes] = []
+        self.isGone = False
+        self.told: list[bytes | str] = []
 
     def callWhenRunning(self, call: Callable[[], object]) -> None:
         """
@@ -84,6 +85,14 @@ class Reactor(Clock):
         What a process is told.
         """
         self.told.append(data)
+
+    def signalProcess(self, name: str) -> None:
+        """
+        A signal for it.
+        """
+        if self.isGone:
+            raise ProcessExitedAlready
+        self.told.append(name)
 
 
 class ReplacingTests(SynchronousTestCase):
@@ -173,19 +182,30 @@ class ReplacingTests(SynchronousTestCase):
 
     def test_ordersAreForThoseThatLive(self) -> None:
         """
-        To stop is the last of them but one.
+        To stop is the last of them but one; a process that does not serve yet, and so reads no
+        orders, is ended by the signal that means nothing to others.
         """
         self.service.startService()
         self.service.reload()
         stopped = self.service.stopService()
         self.service.hurry()
         self.assertNoResult(stopped)
-        self.assertEqual(self.reactor.told, [RELOAD, STOP, HURRY])
+        self.assertEqual(self.reactor.told, [RELOAD, STOP, "TERM", HURRY])
         self.reactor.protocols[0].processEnded(Failure(ProcessDone(0)))
         self.service.hurry()
         self.successResultOf(stopped)
-        self.assertEqual(len(self.reactor.told), 3)
+        self.assertEqual(len(self.reactor.told), 4)
         self.assertEqual(self.started(), 1)
+
+    def test_aProcessThatHasJustGoneIsNotWaitedForTwice(self) -> None:
+        """
+        It is gone, but we have not heard of it.
+        """
+        self.service.startService()
+        self.reactor.isGone = True
+        stopped = self.service.stopService()
+        self.reactor.protocols[0].processEnded(Failure(ProcessDone(0)))
+        self.successResultOf(stopped)
 
     def test_howAWorkerMayEnd(self) -> None:
         """
@@ -247,9 +267,9 @@ class WorkersTests(SynchronousTestCase):
                 sock, _ = self.backend.accept()
                 threading.Thread(target=serve, args=(sock,), daemon=True).start()
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *words: str, line: str = "tunnel up", lines: int = 2) -> subprocess.Popen[str]:
         """
-        Start the program with two workers, and wait until both are up.
+        Start the program with two workers, and wait until both are up, or what C{line} says.
         """
         process = subprocess.Popen(
             [
@@ -275,7 +295,7 @@ class WorkersTests(SynchronousTestCase):
 
         self.addCleanup(clean)
         reading.start()
-        self.until(lambda: self.count("tunnel up") == 2)
+        self.until(lambda: self.count(line) == lines)
         return process
 
     def count(self, words: str) -> int:
@@ -369,6 +389,16 @@ class WorkersTests(SynchronousTestCase):
         for pid in workers:
             self.assertRaises(ProcessLookupError, os.kill, pid, 0)
         self.until(lambda: self.count("] stopped") == 2 and self.count(" stopped") == 3)
+        self.assertEqual(self.count("error:"), 0, self.lines)
+
+    def test_whatIsJustStartingIsStoppedToo(self) -> None:
+        """
+        Before anybody serves.
+        """
+        parent = self.start(line="starting 2 workers", lines=1)
+        parent.terminate()
+        self.assertEqual(parent.wait(PATIENCE), 0)
+        self.until(lambda: self.count(" stopped") >= 1)
         self.assertEqual(self.count("error:"), 0, self.lines)
 
     def untilRefused(self) -> None:

@@ -13,7 +13,7 @@ import resource
 from collections.abc import Iterator
 from typing import Any
 
-from twisted.application.service import IService, MultiService
+from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
@@ -25,25 +25,9 @@ from tlstunnel.program import signals
 COLLECTOR_THRESHOLDS = (20000, 50, 50)
 
 
-class ITunnelService(IService):
-    """
-    Serves a tunnel, in this process or in others.
-    """
-
-    def reload() -> None:
-        """
-        Read again what the tunnel needs, for new connections; if that fails nothing changes.
-        """
-
-    def hurry() -> None:
-        """
-        Close all connections now.
-        """
-
-
 class Process(MultiService):
     """
-    This process; its children provide L{ITunnelService}.
+    This process; its children provide L{tlstunnel.program.service.ITunnelService}.
     """
 
     _log = Logger()
@@ -68,12 +52,10 @@ class Process(MultiService):
         """
         Serve, once the reactor runs.
         """
+        # Before there is anything that a signal could leave behind, such as workers.
+        self.reactor.callWhenRunning(self.takeOrders)
         super().startService()
-        self.reactor.callWhenRunning(self._begin)
-
-    def _begin(self) -> None:
-        self.takeOrders()
-        settleMemory()
+        self.reactor.callWhenRunning(settleMemory)
 
     def takeOrders(self) -> None:
         """

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from twisted.application.service import Service
+from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -16,7 +16,6 @@ from tlstunnel.errors import ConfigurationError, Stopped
 from tlstunnel.net import linger
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.listen import ListeningPort, bindAll
-from tlstunnel.program.process import ITunnelService
 from tlstunnel.program.risks import risks
 from tlstunnel.proxy import Pair, ProxyFactory
 from tlstunnel.tunnel.description import Mode, Tunnel
@@ -25,6 +24,22 @@ from tlstunnel.tunnel.relay import SLOWEST
 #: Seconds between looks at the connections that are left while stopping: who did not move in that
 #: time is closed, unless its peer has bytes to take.
 QUIET_SECONDS = 2.0
+
+
+class ITunnelService(IService):
+    """
+    Serves a tunnel, in this process or in others.
+    """
+
+    def reload() -> None:
+        """
+        Read again what the tunnel needs, for new connections; if that fails nothing changes.
+        """
+
+    def hurry() -> None:
+        """
+        Close all connections now.
+        """
 
 
 @implementer(ITunnelService)

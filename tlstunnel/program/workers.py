@@ -20,9 +20,14 @@ from twisted.application.service import Service
 from twisted.internet import fdesc
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.error import ConnectionDone, ProcessDone, ProcessTerminated
+from twisted.internet.error import (
+    ConnectionDone,
+    ProcessDone,
+    ProcessExitedAlready,
+    ProcessTerminated,
+)
 from twisted.internet.protocol import ProcessProtocol
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -31,8 +36,8 @@ from tlstunnel.net import inherit
 from tlstunnel.net.listen import Bound, bindAll
 from tlstunnel.program import signals
 from tlstunnel.program.commandline import TunnelOptions
-from tlstunnel.program.process import ITunnelService, Process
-from tlstunnel.program.service import TunnelService
+from tlstunnel.program.process import Process
+from tlstunnel.program.service import ITunnelService, TunnelService
 from tlstunnel.tunnel.description import Tunnel
 from tlstunnel.tunnel.prepared import Prepared
 
@@ -104,12 +109,23 @@ class Worker(ProcessProtocol):
         self._stopped = Deferred()
         if self._isAlive:
             self.tell(STOP)
+            self._interrupt()
         else:
             if self._pending is not None:
                 self._pending.cancel()
                 self._pending = None
             self._stopped.callback(None)
         return self._stopped
+
+    def _interrupt(self) -> None:
+        """
+        End the process at once if it does not serve yet; after that this means nothing to it.
+        """
+        assert self.transport is not None
+        try:
+            self.transport.signalProcess("TERM")
+        except ProcessExitedAlready:
+            pass
 
     def errReceived(self, data: bytes) -> None:
         """
@@ -125,7 +141,7 @@ class Worker(ProcessProtocol):
         """
         self._isAlive = False
         if self._stopped is None:
-            self._replace(reason.getErrorMessage())
+            self._replace(reason.getErrorMessage(), isOrderly(reason.value))
             return
         if not isOrderly(reason.value):
             self._log.error(
@@ -135,12 +151,13 @@ class Worker(ProcessProtocol):
             )
         self._stopped.callback(None)
 
-    def _replace(self, why: str) -> None:
+    def _replace(self, why: str, wasOrderly: bool = False) -> None:
         lived = self._service.reactor.seconds() - self._started
         delay = 0.0 if lived >= STEADY_SECONDS else self._delay
         self._delay = min(LONGEST_DELAY_SECONDS, max(FIRST_DELAY_SECONDS, delay * 2))
-        self._log.error(
-            "worker {worker} died after {lived:.1f} s, replaced in {delay:g} s: {reason}",
+        self._log.emit(
+            LogLevel.info if wasOrderly else LogLevel.error,
+            "worker {worker} ended after {lived:.1f} s, replaced in {delay:g} s: {reason}",
             worker=self.number,
             lived=lived,
             delay=delay,
@@ -324,12 +341,11 @@ def makeProcess(options: TunnelOptions, reactor: Any, ownLog: bool) -> Process:
     @param ownLog: whether workers log to standard error themselves.
     """
     tunnel: Tunnel = options["tunnel"]
-    process = Process(reactor)
+    process = WorkerProcess(reactor) if WORKER in os.environ else Process(reactor)
     if WORKER in os.environ:
-        process = WorkerProcess(reactor)
         # Who handed the sockets down could not know our number.
         os.environ["LISTEN_PID"] = str(os.getpid())
-        handed = (InheritedAddress(socketName(index)) for index in range(len(tunnel.local)))
+        handed = [InheritedAddress(socketName(index)) for index in range(len(tunnel.local))]
         process.addService(TunnelService(replace(tunnel, local=tuple(handed)), reactor))
     elif options["workers"] > 1:
         count = options["workers"]
