@@ -26,7 +26,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from tests.program.test_program import PATIENCE, TLSTUNNEL, TOP, TWISTD
+from tests.program.test_program import TLSTUNNEL, TOP, TWISTD, WAIT_SECONDS
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
@@ -343,7 +343,7 @@ class SignalsTests(SynchronousTestCase):
         def clean() -> None:
             process.kill()
             process.wait()
-            reading.join(PATIENCE)
+            reading.join(WAIT_SECONDS)
             stdout.close()
             stdin.close()
 
@@ -355,7 +355,7 @@ class SignalsTests(SynchronousTestCase):
         """
         Wait until a line with C{words} is there.
         """
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + WAIT_SECONDS
         while sum(words in line for line in self.lines) < times:
             self.assertLess(time.monotonic(), end, "".join(self.lines))
             time.sleep(0.01)
@@ -373,7 +373,7 @@ class SignalsTests(SynchronousTestCase):
         It is asked to, and does.
         """
         process.terminate()
-        self.assertEqual(process.wait(PATIENCE), 0, self.lines)
+        self.assertEqual(process.wait(WAIT_SECONDS), 0, self.lines)
         self.until("stopped")
 
     def test_endsAtOnceBeforeItServes(self) -> None:
@@ -386,7 +386,7 @@ class SignalsTests(SynchronousTestCase):
                 process = self.start(wait=_FOR_EVER, twistd=twistd)
                 self.until("looking up")
                 process.send_signal(number)
-                self.assertEqual(process.wait(PATIENCE), 0)
+                self.assertEqual(process.wait(WAIT_SECONDS), 0)
                 self.assertEqual(self.lines, ["looking up\n"])
 
     def test_otherSignalsWaitUntilItServes(self) -> None:

@@ -20,7 +20,8 @@ from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 
 TOP = Path(__file__).resolve().parents[2]
-PATIENCE = 30
+#: Seconds after which a test that waits fails.
+WAIT_SECONDS = 30
 
 TLSTUNNEL = ("-m", "tlstunnel")
 TWISTD = ("-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "tlstunnel")
@@ -50,7 +51,7 @@ class ProgramTests(SynchronousTestCase):
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=WAIT_SECONDS,
             check=False,
         )
 
@@ -186,7 +187,7 @@ class ProgramTests(SynchronousTestCase):
         for number in (signal.SIGTERM, signal.SIGINT):
             process = self.start(*TLSTUNNEL, *self.server())
             process.send_signal(number)
-            self.assertEqual(process.wait(PATIENCE), 0)
+            self.assertEqual(process.wait(WAIT_SECONDS), 0)
 
     def test_SIGHUPReloads(self) -> None:
         """
@@ -197,7 +198,7 @@ class ProgramTests(SynchronousTestCase):
         assert process.stdout is not None
         self.assertIn("reloaded", process.stdout.readline())
         process.terminate()
-        self.assertEqual(process.wait(PATIENCE), 0)
+        self.assertEqual(process.wait(WAIT_SECONDS), 0)
 
     def test_anIdleConnectionDoesNotHoldUpTheEnd(self) -> None:
         """
@@ -209,7 +210,7 @@ class ProgramTests(SynchronousTestCase):
         with socket.create_connection(("127.0.0.1", port)) as sock:
             time.sleep(0.1)
             process.terminate()
-            self.assertEqual(process.wait(PATIENCE), 0)
+            self.assertEqual(process.wait(WAIT_SECONDS), 0)
             self.assertEqual(sock.recv(1), b"")
 
     def test_JSONLinesAreLoggedWhereAskedFor(self) -> None:
@@ -228,7 +229,7 @@ class ProgramTests(SynchronousTestCase):
         """
         process = self.start(*TWISTD, *self.server())
         process.terminate()
-        self.assertEqual(process.wait(PATIENCE), 0)
+        self.assertEqual(process.wait(WAIT_SECONDS), 0)
 
     def test_twistdSaysInOneLineWhatIsWrong(self) -> None:
         """

@@ -43,7 +43,8 @@ from tlstunnel.protocols.registry import find
 from tlstunnel.tunnel.description import Mode, Tunnel
 
 TOP = Path(__file__).resolve().parents[2]
-PATIENCE = 30
+#: Seconds after which a test that waits fails.
+WAIT_SECONDS = 30
 
 # What systemd does: the socket becomes descriptor 3 of the process that is named.
 _HAND_DOWN = (
@@ -289,8 +290,8 @@ class WorkersTests(SynchronousTestCase):
 
         def clean() -> None:
             process.terminate()
-            process.wait(PATIENCE)
-            reading.join(PATIENCE)
+            process.wait(WAIT_SECONDS)
+            reading.join(WAIT_SECONDS)
             stderr.close()
 
         self.addCleanup(clean)
@@ -308,7 +309,7 @@ class WorkersTests(SynchronousTestCase):
         """
         Wait for C{condition}, within bounds.
         """
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + WAIT_SECONDS
         while not condition():
             self.assertLess(time.monotonic(), end, "".join(self.lines))
             time.sleep(0.01)
@@ -317,7 +318,7 @@ class WorkersTests(SynchronousTestCase):
         """
         One connection that works.
         """
-        sock = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        sock = socket.create_connection(("127.0.0.1", self.port), WAIT_SECONDS)
         wrapped = self.context.wrap_socket(sock, server_hostname=NAME)
         wrapped.sendall(b"x")
         self.assertEqual(wrapped.recv(1), b"x")
@@ -385,7 +386,7 @@ class WorkersTests(SynchronousTestCase):
         parent = self.start()
         workers = self.processes(parent)
         parent.terminate()
-        self.assertEqual(parent.wait(PATIENCE), 0)
+        self.assertEqual(parent.wait(WAIT_SECONDS), 0)
         for pid in workers:
             self.assertRaises(ProcessLookupError, os.kill, pid, 0)
         self.until(lambda: self.count("] stopped") == 2 and self.count(" stopped") == 3)
@@ -397,7 +398,7 @@ class WorkersTests(SynchronousTestCase):
         """
         parent = self.start(line="starting 2 workers", lines=1)
         parent.terminate()
-        self.assertEqual(parent.wait(PATIENCE), 0)
+        self.assertEqual(parent.wait(WAIT_SECONDS), 0)
         self.until(lambda: self.count(" stopped") >= 1)
         self.assertEqual(self.count("error:"), 0, self.lines)
 
@@ -408,7 +409,7 @@ class WorkersTests(SynchronousTestCase):
 
         def isRefused() -> bool:
             try:
-                socket.create_connection(("127.0.0.1", self.port), PATIENCE).close()
+                socket.create_connection(("127.0.0.1", self.port), WAIT_SECONDS).close()
             except ConnectionRefusedError:
                 return True
             return False
@@ -428,7 +429,7 @@ class WorkersTests(SynchronousTestCase):
             for _ in range(20):
                 connection.sendall(b"y")
                 self.assertEqual(connection.recv(1), b"y")
-        self.assertEqual(parent.wait(PATIENCE), 0)
+        self.assertEqual(parent.wait(WAIT_SECONDS), 0)
         self.until(lambda: self.count(" stopped") == 3)
         self.assertEqual(self.count("error:"), 0, self.lines)
 
@@ -442,7 +443,7 @@ class WorkersTests(SynchronousTestCase):
             self.untilRefused()
             os.killpg(parent.pid, signal.SIGTERM)
             self.assertEqual(connection.recv(1), b"")
-        self.assertEqual(parent.wait(PATIENCE), 0)
+        self.assertEqual(parent.wait(WAIT_SECONDS), 0)
         self.until(lambda: self.count("; stopped") + self.count(": stopped") == 1)
 
     def test_aSignalToAWorkerIsForItsParent(self) -> None:
@@ -465,7 +466,7 @@ class WorkersTests(SynchronousTestCase):
         parent = self.start()
         workers = self.processes(parent)
         parent.kill()
-        parent.wait(PATIENCE)
+        parent.wait(WAIT_SECONDS)
         self.until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in workers))
         self.assertEqual(self.count("the parent is gone"), 2)
 
@@ -490,7 +491,7 @@ class WorkersTests(SynchronousTestCase):
             env={**os.environ, "PYTHONPATH": str(TOP)},
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=WAIT_SECONDS,
             check=False,
         )
         self.assertEqual(done.returncode, 1)
