@@ -21,6 +21,7 @@ SAME = [
     ("connect-timeout", "2.5", 2.5, 2.5),
     ("connect-timeout", "3", 3, 3.0),
     ("max-connections", "9", 9, 9),
+    ("max-connections", "1e3", 1000.0, 1000),
     ("minimum-tls", "1.3", 1.3, "1.3"),
     ("workers", "2", 2, 2),
     ("pool", "/p", "/p", "/p"),

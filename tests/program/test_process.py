@@ -164,7 +164,7 @@ class DescriptorsTests(SynchronousTestCase):
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.hard = before[1]
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, before)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(500, self.hard - 1), self.hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, self.hard))
 
     def test_allThatTheSystemAllows(self) -> None:
         """
@@ -224,7 +224,7 @@ class ProcessTests(SynchronousTestCase):
         Descriptors before anything is bound, memory once all is there.
         """
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(500, hard - 1), hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
         self.process.privilegedStartService()
         self.assertAsked("read")
         self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE)[0], hard)

@@ -27,7 +27,7 @@ def text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not text")
     if not value:
-        raise ValueError("is empty")
+        raise ValueError("is empty: give a value, or leave it out")
     return value
 
 
