@@ -626,7 +626,7 @@ class ClientModeTests(DataTests):
         """
         The control connection is silent, but not without use.
         """
-        self.patch(service, "QUIET", 0.2)
+        self.patch(service, "QUIET_SECONDS", 0.2)
         self.remember()
 
         def script(network: Encrypted, plain: Plain) -> None:
