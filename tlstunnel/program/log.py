@@ -8,6 +8,7 @@ only as L{tlstunnel.errors} quotes it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from time import localtime, strftime
 from typing import Any, TextIO
 
@@ -38,12 +39,14 @@ def _textLine(event: LogEvent, worker: str) -> str:
     """
     The time, the worker, the level if it is not the usual one, and what the event says.
     """
-    stamp = strftime("%Y-%m-%dT%H:%M:%S%z", localtime(event["log_time"]))
     level = event.get("log_level", LogLevel.info)
-    parts = [
-        stamp,
-        f"[worker {worker}]" if worker else "",
-        f"{level.name}:" if level is not LogLevel.info else "",
-        event.get("text") or eventAsText(event, includeTimestamp=False, includeSystem=False),
-    ]
-    return " ".join(filter(None, parts))
+    prefix = f" [worker {worker}]" if worker else ""
+    if level is not LogLevel.info:
+        prefix += f" {level.name}:"
+    text = event.get("text") or eventAsText(event, includeTimestamp=False, includeSystem=False)
+    return f"{_stamp(int(event['log_time']))}{prefix} {text}"
+
+
+@lru_cache(maxsize=1)
+def _stamp(second: int) -> str:
+    return strftime("%Y-%m-%dT%H:%M:%S%z", localtime(second))
