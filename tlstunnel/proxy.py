@@ -31,12 +31,13 @@ from tlstunnel.errors import (
 from tlstunnel.interfaces import IDialler, IObserver
 from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.net.dial import Dialler
-from tlstunnel.net.leg import Leg, tune
+from tlstunnel.net.kernel import tune
+from tlstunnel.net.leg import Leg
+from tlstunnel.net.linger import Linger
 from tlstunnel.net.listen import ListeningPort
 from tlstunnel.protocols.base import ClientRole, Role, ServerRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.guards import AppSpeaks, Greeted, SilenceBeforeApp
-from tlstunnel.tls.creators import Creator
 from tlstunnel.tunnel.admission import Admission
 from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.connectionlog import ConnectionLog
@@ -179,7 +180,7 @@ class Pair:
             silence = SilenceBeforeApp()
             role.toPlain.insert(0, silence)
         role.toNetwork.insert(0, AppSpeaks(silence))
-        self._openChannels(role, creator)
+        self._openChannels(role)
         if role.talks:
             self.record.advance(Stage.GREETING)
             with upgrade.within(limits.greeting, "greeting the app"):
@@ -211,7 +212,7 @@ class Pair:
             return self._join(role)
         if not role.earlyDial:
             await self._dialBackend(role)
-        self._openChannels(role, prepared.serverCreator)
+        self._openChannels(role)
         self.record.advance(Stage.GREETING)
         with upgrade.within(prepared.tunnel.limits.greeting, "the backend's greeting"):
             await role.meetBackend()
@@ -236,12 +237,12 @@ class Pair:
         limit = self._prepared.tunnel.limits.greeting
         self.end(TimedOut(f"the greeting inside TLS took longer than {limit:g} s"))
 
-    def _openChannels(self, role: Role, creator: Creator) -> None:
+    def _openChannels(self, role: Role) -> None:
         """
         Let C{role} have data connections, if it is of that kind.
         """
         if role.opensChannels:
-            role.channels = self.channels = self._factory.channels(self, creator)
+            role.channels = self.channels = self._factory.channels(self)
 
     def _join(
         self, role: Role, rest: bytes = b"", plainEnded: bool = False
@@ -261,8 +262,8 @@ class Pair:
         self.relay = Relay(
             network,
             plain,
-            role.toPlain,
             role.toNetwork,
+            role.toPlain,
             self._factory.deadlines,
             limits.close,
             limits.closeTotal,
@@ -304,6 +305,7 @@ class ProxyFactory(Factory):
 
     @ivar prepared: the tunnel, and what its new connections are made with.
     @ivar dialler: connects to its remote address.
+    @ivar linger: closes the sockets of its connections where that may not be done at once.
     @ivar pairs: the connections there are.
     @ivar ports: who accepts for us, to be paused while there are as many as the limits allow.
     @ivar idle: called when the last of the connections has ended, if anything is to be.
@@ -325,6 +327,7 @@ class ProxyFactory(Factory):
         """
         self.reactor = reactor
         self.deadlines = deadlines or Deadlines(reactor)
+        self.linger = Linger(reactor)
         self.pairs: set[Pair] = set()
         self.ports: list[ListeningPort] = []
         self.idle: Callable[[], None] | None = None
@@ -341,7 +344,7 @@ class ProxyFactory(Factory):
         """
         self.prepared = Prepared(tunnel)
         self.dialler: IDialler = Dialler(
-            self.reactor, self.deadlines, tunnel.remote, tunnel.limits.connect
+            self.reactor, self.deadlines, self.linger, tunnel.remote, tunnel.limits.connect
         )
         self._admission.renew(tunnel.limits)
 
@@ -365,7 +368,7 @@ class ProxyFactory(Factory):
         @param sock: connected and non-blocking.
         @param peer: the other end.
         """
-        self.serve(Leg(self.reactor, sock, peer))
+        self.serve(Leg(self.reactor, self.linger, sock, peer))
 
     def serve(self, leg: Leg) -> None:
         """
@@ -407,7 +410,7 @@ class ProxyFactory(Factory):
             else:
                 port.startListening()
 
-    def channels(self, pair: Pair, creator: Creator) -> Channels:
+    def channels(self, pair: Pair) -> Channels:
         """
         What opens the data connections of C{pair}.
 
@@ -417,12 +420,12 @@ class ProxyFactory(Factory):
         return Channels(
             self.reactor,
             self.deadlines,
+            self.linger,
             self.tunnel.limits,
             lambda leg: self.record(leg, f"{self.tunnel.dialect.name}-data"),
             pair.accepted,
             pair.dialled,
             pair.network,
-            creator,
         )
 
     def verified(self, pair: Pair) -> None:
@@ -470,7 +473,7 @@ class ProxyFactory(Factory):
             # It is gone already.
             transport.abortConnection()
             return
-        self.serve(Leg(self.reactor, sock, peer, below=transport))
+        self.serve(Leg(self.reactor, self.linger, sock, peer, below=transport))
 
 
 class _Adopted(Protocol):

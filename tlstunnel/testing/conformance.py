@@ -28,7 +28,7 @@ from tlstunnel.protocols.conversation import HELD
 from tlstunnel.testing.dialogues import crumbs, said, split
 from tlstunnel.testing.memory import Driver
 from tlstunnel.testing.rules import CLIENT_HELLO, Rules
-from tlstunnel.tls.records import RECORD
+from tlstunnel.tls.records import RECORD_BYTES
 
 #: Seconds that a server may take to greet.
 GREETING = 60.0
@@ -92,7 +92,7 @@ class ClientConformance(Rules):
         count = (1 << 18) // len(self.early)
         driver = self.start(self.appSpeaks)
         driver.plain.feed(self.early * count)
-        assert len(driver.role.plain.unread) <= HELD + RECORD
+        assert len(driver.role.plain.unread) <= HELD + RECORD_BYTES
         assert driver.plain.paused
         self.go(driver, self.appSpeaks, len(self.whole))
         self.arrive(driver)

@@ -14,7 +14,7 @@ from tlstunnel.errors import Oversize, PlaintextAfterStartTLS, Reset, TimedOut, 
 from tlstunnel.testing.course import Course, dialsEarly
 from tlstunnel.testing.dialogues import crumbs, split
 from tlstunnel.testing.memory import Driver
-from tlstunnel.tls.records import RECORD
+from tlstunnel.tls.records import RECORD_BYTES
 
 #: What TLS begins with.
 CLIENT_HELLO = bytes.fromhex("16030100050100000100")
@@ -150,7 +150,7 @@ class Rules(Course):
             return
         place, text = last
         for extra in _EXTRAS:
-            for size in (RECORD, len(text)):
+            for size in (RECORD_BYTES, len(text)):
                 driver = self.start(place)
                 if not driver.role.exact:
                     driver.network.readSize = size
@@ -313,8 +313,8 @@ class Rules(Course):
             driver.feed(who, chunk)
             said += len(chunk)
             kept = len(conversation.unread)
-            assert kept <= conversation.maxBytes + RECORD, (place, piece, kept)
-        assert said <= conversation.maxBytes + 2 * RECORD, (place, piece, said)
+            assert kept <= conversation.maxBytes + RECORD_BYTES, (place, piece, kept)
+        assert said <= conversation.maxBytes + 2 * RECORD_BYTES, (place, piece, said)
 
     # Garbage
 

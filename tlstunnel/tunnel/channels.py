@@ -25,11 +25,9 @@ from tlstunnel.interfaces import IChannels
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.dial import Dialler
 from tlstunnel.net.leg import Leg
+from tlstunnel.net.linger import Linger
 from tlstunnel.net.listen import Bound, ListeningPort
 from tlstunnel.protocols.conversation import Conversation
-from tlstunnel.tls.creators import (
-    Creator,
-)
 from tlstunnel.tunnel.description import Address
 from tlstunnel.tunnel.limits import (
     Limits,
@@ -54,27 +52,26 @@ class Channels:
         self,
         reactor: Any,
         deadlines: Deadlines,
+        linger: Linger,
         limits: Limits,
         record: Callable[[Leg], Record],
         accepted: Leg,
         dialled: Leg,
         network: Leg,
-        creator: Creator,
     ) -> None:
         """
         @param record: begins the record of a data connection, of which this leg was accepted.
         @param accepted: the leg of the control connection that was accepted.
         @param dialled: the other one.
         @param network: the one of them that carries TLS.
-        @param creator: made that TLS.
         @raise Closed: if one of them is closed.
         """
         self.reactor = reactor
         self.deadlines = deadlines
+        self.linger = linger
         self.limits = limits
         self.record = record
         self.network = network
-        self.creator = creator
         self.acceptsNetwork = network is accepted
         try:
             self._local: Any = accepted.sock.getsockname()
@@ -262,7 +259,7 @@ class Channel:
         upgrade = Upgrade(self._record, deadlines, limits, self._cancel, self.end)
         address = TCPAddress(channels.far, self._port)
         self._dialled = await upgrade.dial(
-            Dialler(channels.reactor, deadlines, (address,), limits.connect)
+            Dialler(channels.reactor, deadlines, channels.linger, (address,), limits.connect)
         )
         network, plain = accepted, self._dialled
         if not channels.acceptsNetwork:
@@ -278,13 +275,11 @@ class Channel:
         """
         TLS with the peer of the control connection; nothing is read before the relay.
         """
-        control = self._channels.network
-        if control.tls is None or control.session is None:
-            raise Closed("the control connection ended")
+        creator = self._channels.network.creatorBeside()
         conversation = Conversation(self._channels.deadlines)
         conversation.transport = network
         network.speaker = conversation
-        await conversation.startTLS(self._channels.creator.beside(control.tls, control.session))
+        await conversation.startTLS(creator)
 
     def _accept(self, sock: socket.socket, peer: Address) -> None:
         """
@@ -296,7 +291,8 @@ class Channel:
             host = ""
         if host == self._channels.near:
             self._listening.stopListening()
-            self._accepting.callback(Leg(self._channels.reactor, sock, peer))
+            channels = self._channels
+            self._accepting.callback(Leg(channels.reactor, channels.linger, sock, peer))
             return
         sock.close()
         if not self._warned:
