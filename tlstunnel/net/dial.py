@@ -75,25 +75,12 @@ class _Attempt(Descriptor):
         self._where = target.where
         self._ready: Deferred[None] | None = None
 
-    async def connect(self, seconds: float) -> None:
+    def begin(self) -> int:
         """
-        Connect; on this host that is often done at once.
+        Begin to connect, or look how far it is; on this host it is often done at once.
 
-        @raise OSError: if it fails, or nobody answers within C{seconds}.
-        """
-        code = self._try()
-        if code:
-            late = TimeoutError(ETIMEDOUT, "no answer")
-            with self._deadlines.after(seconds, lambda: self._wake(late)):
-                while code:
-                    await self._wait(code)
-                    code = self._try()
-
-    def _try(self) -> int:
-        """
-        Begin to connect, or look how far it is.
-
-        @return: 0 once it is connected, else why it is not yet.
+        @return: 0 once it is connected, else the error that says why it is not yet.
+        @raise OSError: if it failed.
         """
         code = self.sock.connect_ex(self._where)
         if code == EINPROGRESS:
@@ -103,6 +90,19 @@ class _Attempt(Descriptor):
         if code in (EINPROGRESS, EALREADY, EAGAIN):
             return code
         raise OSError(code, os.strerror(code))
+
+    async def finish(self, code: int, seconds: float) -> None:
+        """
+        Go on until it is connected.
+
+        @param code: what L{begin} gave.
+        @raise OSError: if it fails, or nobody answers within C{seconds}.
+        """
+        late = TimeoutError(ETIMEDOUT, "no answer")
+        with self._deadlines.after(seconds, lambda: self._wake(late)):
+            while code:
+                await self._wait(code)
+                code = self.begin()
 
     async def _wait(self, code: int) -> None:
         """
@@ -283,7 +283,9 @@ class Dialler:
         try:
             attempt = _Attempt(self._reactor, self._deadlines, target)
             try:
-                await attempt.connect(self._perAddress)
+                code = attempt.begin()
+                if code:
+                    await attempt.finish(code, self._perAddress)
             except BaseException:
                 attempt.sock.close()
                 raise

@@ -65,8 +65,8 @@ from tlstunnel.errors import Closed, Reset, Truncated, TunnelError
 from tlstunnel.interfaces import ILeg
 from tlstunnel.net import kernel
 from tlstunnel.net.linger import Linger
-from tlstunnel.net.outgoing import Outgoing, Output
-from tlstunnel.net.wire import NOTHING, TLS, Event, PeerGone
+from tlstunnel.net.outgoing import ENDED, ENDING, Outgoing
+from tlstunnel.net.wire import END, NOTHING, TLS, WANTS_READ, WANTS_WRITE, PeerGone
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tls.records import RECORD_BYTES
 from tlstunnel.tls.session import Session
@@ -85,6 +85,10 @@ class State(Enum):
 
     #: The socket is given up; nothing happens any more.
     CLOSED = "closed"
+
+
+# As names of the module: to look one up in an Enum costs as much as to call a function.
+_OPEN, _HANDSHAKING, _CLOSED = State
 
 
 @implementer(ILeg)
@@ -128,7 +132,7 @@ class Leg(Outgoing):
         self._linger = linger
         self._below = below
         self._local: TCPAddress | UNIXAddress | None = None
-        self._state = State.OPEN
+        self._state = _OPEN
         self._paused = True
 
     # What there is to know
@@ -150,33 +154,32 @@ class Leg(Outgoing):
     @property
     def isTLS(self) -> bool:
         """Whether C{startTLS} was called."""
-        return bool(self._wire.isTLS)
+        return self._wire.isTLS
 
     @property
     def session(self) -> Session | None:
         """What is known of its TLS, once there is."""
-        session: Session | None = self._wire.session
-        return session
+        return self._wire.session
 
     @property
     def received(self) -> int:
         """Bytes read since the last switch, of what TLS protects."""
-        return int(self._wire.received)
+        return self._wire.received
 
     @property
     def sent(self) -> int:
         """The same, taken by the socket."""
-        return int(self._wire.sent)
+        return self._wire.sent
 
     @property
     def isClosed(self) -> bool:
         """Whether this leg is closed."""
-        return self._state is State.CLOSED
+        return self._state is _CLOSED
 
     @property
     def unacknowledged(self) -> int:
         """Bytes that the system has taken, and the peer has not."""
-        return kernel.unacknowledged(self.sock)
+        return 0 if self._state is _CLOSED else kernel.unacknowledged(self.sock)
 
     def progress(self) -> tuple[int, ...]:
         """
@@ -197,7 +200,7 @@ class Leg(Outgoing):
         Deliver what arrives.
         """
         self._paused = False
-        if not (self._reading or self.inputEnded or self._state is State.CLOSED):
+        if not (self._reading or self.inputEnded or self._state is _CLOSED):
             self.startReading()
 
     def stopProducing(self) -> None:
@@ -210,7 +213,7 @@ class Leg(Outgoing):
         """
         The socket has something for us.
         """
-        if self._state is State.HANDSHAKING:
+        if self._state is _HANDSHAKING:
             self._handshake()
         elif self._paused:
             self.stopReading()
@@ -221,13 +224,13 @@ class Leg(Outgoing):
         data, event = self._wire.read(self.readSize, self.isPeeking)
         if data:
             self.speaker.dataReceived(data)
-        if event is None or self._state is State.CLOSED:
+        if event is None or self._state is _CLOSED:
             return
-        if event is Event.END:
+        if event is END:
             self.inputEnded = True
             self.stopReading()
             self.speaker.readConnectionLost()
-        elif event is Event.WANTS_WRITE:
+        elif event is WANTS_WRITE:
             self.stopReading()
             self.startWriting()
         elif isinstance(event, Truncated) and self._lost is not None:
@@ -252,7 +255,7 @@ class Leg(Outgoing):
         """
         The socket takes more.
         """
-        if self._state is State.HANDSHAKING:
+        if self._state is _HANDSHAKING:
             self._handshake()
             return
         super().doWrite()
@@ -273,7 +276,7 @@ class Leg(Outgoing):
             raise RuntimeError("startTLS was called twice on one connection")
         before, self._tail = self._tail, NOTHING
         self._wire = TLS(self.sock, creator, before, self.skippable)
-        self._state = State.HANDSHAKING
+        self._state = _HANDSHAKING
         self.readSize = RECORD_BYTES
         if creator.isClient:
             self._handshake()
@@ -288,21 +291,23 @@ class Leg(Outgoing):
         except TunnelError as error:
             self._fail(error)
             return
-        if wants is Event.WANTS_WRITE:
+        if wants is WANTS_WRITE:
             self.stopReading()
             self.startWriting()
             return
-        self.stopWriting()
-        if wants is Event.WANTS_READ:
+        hadToWait = self._writing
+        if hadToWait:
+            self.stopWriting()
+        if wants is WANTS_READ:
             self.startReading()
         else:
-            self._state = State.OPEN
-            if self._tail or self._output is Output.ENDING:
+            self._state = _OPEN
+            if self._tail or self._output is ENDING:
                 self.startWriting()
             if not self._paused:
                 self.startReading()
             self.speaker.handshakeCompleted()
-        if self.isFlushed:
+        if hadToWait and self.isFlushed:
             self._flushed()
 
     def creatorBeside(self) -> Creator:
@@ -320,7 +325,7 @@ class Leg(Outgoing):
         Close this leg: with an orderly end of our direction if there was none yet, unless the
         peer does not even take what comes before it.
         """
-        if self._state is State.OPEN and self._wire.isTLS:
+        if self._state is _OPEN and self._wire.isTLS:
             # In clear, closing is all it takes.
             self.loseWriteConnection()
         if self.isFlushed:
@@ -332,19 +337,21 @@ class Leg(Outgoing):
         """
         Close this leg with a reset, and under TLS without close_notify.
         """
-        if self._state is not State.CLOSED:
+        if self._state is not _CLOSED:
             if self._below is None:
                 kernel.resetOnClose(self.sock)
             self._close(isAborted=True)
 
     def _close(self, isAborted: bool = False) -> None:
-        if self._state is State.CLOSED:
+        if self._state is _CLOSED:
             return
-        self.stopReading()
-        self.stopWriting()
+        if self._reading:
+            self.stopReading()
+        if self._writing:
+            self.stopWriting()
         # Not before: our descriptor is what the reactor knows us by.
-        self._state = State.CLOSED
-        self._output = Output.ENDED
+        self._state = _CLOSED
+        self._output = ENDED
         self._tail = NOTHING
         self.producer = None
         isOver = isAborted or (self.inputEnded and not self._wire.hasMore())
@@ -358,13 +365,14 @@ class Leg(Outgoing):
             self.sock.close()
         else:
             self._linger.closeGently(self.sock)
-        self._flushed()
+        if self._flushing is not None:
+            self._tellFlushed()
 
     def _fail(self, error: TunnelError) -> None:
         """
         The peer or an error ended this leg.
         """
-        if self._state is State.CLOSED:
+        if self._state is _CLOSED:
             return
         if isinstance(error, (Reset, Truncated)) or not self._wire.isTLS:
             self.abortConnection()
@@ -378,10 +386,10 @@ class Leg(Outgoing):
         The reactor saw a hang-up, or is stopping; it has forgotten us already.
         """
         super().connectionLost(reason)
-        if self._state is State.CLOSED:
+        if self._state is _CLOSED:
             return
         error = self._wire.hungUp(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-        if isinstance(error, PeerGone) and self._state is State.OPEN:
+        if isinstance(error, PeerGone) and self._state is _OPEN:
             self._loseOutput(error)
             if not self._paused:
                 self.resumeProducing()
@@ -392,4 +400,4 @@ class Leg(Outgoing):
         """
         The socket's descriptor, or -1 once this leg is closed.
         """
-        return -1 if self._state is State.CLOSED else self.sock.fileno()
+        return -1 if self._state is _CLOSED else self.sock.fileno()

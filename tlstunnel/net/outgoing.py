@@ -34,6 +34,10 @@ class Output(Enum):
     ENDED = "ended"
 
 
+# As names of the module: to look one up in an Enum costs as much as to call a function.
+OPEN, ENDING, ENDED = Output
+
+
 class Outgoing(Descriptor):
     """
     Sends what is written.
@@ -49,7 +53,7 @@ class Outgoing(Descriptor):
         super().__init__(reactor, sock)
         self.producer: IPushProducer | None = None
         self._wire: IWire = Clear(sock)
-        self._output = Output.OPEN
+        self._output = OPEN
         # What the socket has not taken yet.
         self._tail = NOTHING
         # Who waits until it has.
@@ -61,13 +65,13 @@ class Outgoing(Descriptor):
         """
         Send C{data}, now as far as the socket takes it, the rest when it is ready.
         """
-        if self._output is not Output.OPEN:
+        if self._output is not OPEN:
             return
         if self._tail:
             self._tail = memoryview(bytes(self._tail) + data)
             return
         count = self._send(data)
-        if count < len(data) and self._output is Output.OPEN:
+        if count < len(data) and self._output is OPEN:
             self._tail = memoryview(bytes(data[count:]))
             self.startWriting()
             if self.producer is not None:
@@ -99,7 +103,7 @@ class Outgoing(Descriptor):
             # No empty slice, which would keep all of it alive.
             self._tail = NOTHING
         self.stopWriting()
-        if self._output is Output.ENDING:
+        if self._output is ENDING:
             self._sendEnd()
         if not self._writing:
             self._flushed()
@@ -140,8 +144,8 @@ class Outgoing(Descriptor):
         """
         End our direction once all is sent; the other goes on.
         """
-        if self._output is Output.OPEN:
-            self._output = Output.ENDING
+        if self._output is OPEN:
+            self._output = ENDING
             if not self._tail:
                 self._sendEnd()
 
@@ -152,7 +156,7 @@ class Outgoing(Descriptor):
             self._loseOutput(error)
             return
         if isSent:
-            self._output = Output.ENDED
+            self._output = ENDED
         else:
             self.startWriting()
 
@@ -161,7 +165,7 @@ class Outgoing(Descriptor):
         The peer takes no more.
         """
         self._lost = error
-        self._output = Output.ENDED
+        self._output = ENDED
         self._tail = NOTHING
         self.stopWriting()
         self.speaker.writeConnectionLost()

@@ -63,6 +63,10 @@ class Event(Enum):
     WANTS_WRITE = "wants write"
 
 
+# As names of the module: to look one up in an Enum costs as much as to call a function.
+END, WANTS_READ, WANTS_WRITE = Event
+
+
 class PeerGone(Reset):
     """
     A reset that leaves what the peer said before to be read, and how it ended: perhaps cleanly.
@@ -74,10 +78,10 @@ class IWire(Interface):
     One way to carry bytes over a socket.
     """
 
-    isTLS = Attribute("L{bool}: whether it is TLS.")
-    session = Attribute("L{Session} or C{None}: what is known of its TLS, if it is.")
-    received = Attribute("L{int}: bytes read so far, of what is carried.")
-    sent = Attribute("L{int}: the same, written.")
+    isTLS: bool = Attribute("whether it is TLS.")
+    session: Session | None = Attribute("what is known of its TLS, if it is.")
+    received: int = Attribute("bytes read so far, of what is carried.")
+    sent: int = Attribute("the same, written.")
 
     def read(size: int, isPeeking: bool) -> tuple[memoryview, Event | TunnelError | None]:
         """
@@ -155,7 +159,7 @@ class Clear:
         except OSError as error:
             return NOTHING, None if error.errno in _RETRIED else Reset(error.strerror or "")
         if not count:
-            return NOTHING, Event.END
+            return NOTHING, END
         if not isPeeking:
             self.received += count
         return _buffer[:count], None
@@ -258,15 +262,15 @@ class TLS:
         @raise TunnelError: if it fails, or its peer is not the one that is expected.
         """
         if self._before and not self._sendBefore():
-            return Event.WANTS_WRITE
+            return WANTS_WRITE
         if self._skippable:
             self._skip()
         try:
             self._connection.do_handshake()
         except WantRead:
-            return Event.WANTS_READ
+            return WANTS_READ
         except WantWrite:
-            return Event.WANTS_WRITE
+            return WANTS_WRITE
         except Exception as error:  # noqa: BLE001
             # Not SSL.Error alone: what a callback of ours raised comes this way too.
             raise handshakeFailure(error, self.session) from None
@@ -322,9 +326,9 @@ class TLS:
         except WantRead:
             pass
         except WantWrite:
-            event = Event.WANTS_WRITE
+            event = WANTS_WRITE
         except CleanEnd:
-            event = Event.END
+            event = END
         except SSLError as error:
             event = recordFailure(error, self.session, first=not self.received and not count)
         self.received += count

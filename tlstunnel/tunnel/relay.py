@@ -245,9 +245,9 @@ class Relay:
             self.toRight.readConnectionLost()
         if rightEnded:
             self.toLeft.readConnectionLost()
-        if left.isFlushed and not right.isClosed:
+        if left.isFlushed:
             right.resumeProducing()
-        if right.isFlushed and not left.isClosed:
+        if right.isFlushed:
             left.resumeProducing()
         return self._finished
 
@@ -275,8 +275,7 @@ class Relay:
         """
         other = self.toLeft if lost is self.toRight else self.toRight
         other.ended = True
-        if not other.source.isClosed:
-            other.source.resumeProducing()
+        other.source.resumeProducing()
         self.directionEnded()
 
     def legLost(self, lost: Direction, error: TunnelError) -> None:
@@ -296,7 +295,7 @@ class Relay:
     def _closeWhenFlushed(self, _: None = None) -> None:
         if self._isOver:
             return
-        legs = [leg for leg in (self.left, self.right) if not leg.isClosed]
+        legs = self.left, self.right
         for leg in legs:
             if leg.isTLS or not leg.inputEnded:
                 # Else closing says the same.
@@ -305,7 +304,7 @@ class Relay:
                 leg.whenFlushed().addCallback(self._closeWhenFlushed)
                 return
         for leg in legs:
-            if not (leg.isClosed or leg.inputEnded) and leg.unacknowledged:
+            if not leg.inputEnded and leg.unacknowledged:
                 # It still talks: closing would reset it before it has all that was sent to it.
                 self._delivery = self._deadlines.after(
                     DELIVERY_LOOK_SECONDS, self._closeWhenFlushed
@@ -380,10 +379,8 @@ class Relay:
         """
         Whether a peer has not taken yet all that was sent to it.
         """
-        return any(
-            not leg.isClosed and (not leg.isFlushed or leg.unacknowledged)
-            for leg in (self.left, self.right)
-        )
+        legs = self.left, self.right
+        return any(not leg.isFlushed or leg.unacknowledged for leg in legs)
 
     def measure(self) -> tuple[int, ...]:
         """
