@@ -28,7 +28,7 @@ from tlstunnel.errors import (
     TimedOut,
     TunnelError,
 )
-from tlstunnel.interfaces import IDialler, IObserver
+from tlstunnel.interfaces import IDialler, ILeg, IObserver
 from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.net.dial import Dialler
 from tlstunnel.net.kernel import tune
@@ -85,8 +85,8 @@ class Pair:
     def __init__(self, factory: ProxyFactory, accepted: Leg, record: Record) -> None:
         self.record = record
         self.accepted = accepted
-        self.dialled: Leg | None = None
-        self.network: Leg | None = None
+        self.dialled: ILeg | None = None
+        self.network: ILeg | None = None
         self.role: Role | None = None
         self.relay: Relay | None = None
         self.channels: Channels | None = None
@@ -383,7 +383,7 @@ class ProxyFactory(Factory):
         self.pairs.add(pair)
         pair.start()
 
-    def record(self, leg: Leg, dialect: str = "") -> Record:
+    def record(self, leg: ILeg, dialect: str = "") -> Record:
         """
         A blank record.
 

@@ -38,6 +38,18 @@ class Deadline:
         if queue is not None:
             queue.pending.pop(self, None)
 
+    def __enter__(self) -> Deadline:
+        """
+        As a context manager: it is cancelled when the block ends.
+        """
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        """
+        The block has ended.
+        """
+        self.cancel()
+
     def expire(self) -> None:
         """
         Call what this deadline is for, once.

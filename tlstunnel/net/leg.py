@@ -57,6 +57,7 @@ import socket
 from enum import Enum
 from typing import Any
 
+from cryptography.x509 import Certificate
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -160,6 +161,11 @@ class Leg(Outgoing):
     def session(self) -> Session | None:
         """What is known of its TLS, once there is."""
         return self._wire.session
+
+    @property
+    def peerCertificate(self) -> Certificate | None:
+        """What the peer has shown under TLS, as long as this leg is not closed."""
+        return self._wire.peerCertificate()
 
     @property
     def received(self) -> int:

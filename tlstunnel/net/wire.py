@@ -13,6 +13,7 @@ from enum import Enum
 from errno import EAGAIN, EINTR, EPIPE, EWOULDBLOCK
 from typing import Any
 
+from cryptography.x509 import Certificate
 from zope.interface import Attribute, Interface, implementer
 
 from tlstunnel.errors import Closed, Reset, TunnelError
@@ -121,6 +122,11 @@ class IWire(Interface):
         Whether the peer has sent anything behind its clean end; that is dropped.
         """
 
+    def peerCertificate() -> Certificate | None:
+        """
+        What the peer has shown, if this is TLS and not closed.
+        """
+
     def creatorBeside() -> Creator:
         """
         What makes more TLS with the same peer.
@@ -199,6 +205,11 @@ class Clear:
         Nothing comes behind a FIN.
         """
         return False
+
+    def peerCertificate(self) -> None:
+        """
+        Nobody shows any.
+        """
 
     def creatorBeside(self) -> Creator:
         """
@@ -390,6 +401,15 @@ class TLS:
         What comes behind close_notify means nothing (RFC 8446, section 6.1).
         """
         return discard(self._sock) is False
+
+    def peerCertificate(self) -> Certificate | None:
+        """
+        See L{IWire.peerCertificate}.
+        """
+        if self._connection is None:
+            return None
+        shown: Certificate | None = self._connection.get_peer_certificate(as_cryptography=True)
+        return shown
 
     def creatorBeside(self) -> Creator:
         """

@@ -22,6 +22,15 @@ from tlstunnel.interfaces import ILeg
 from tlstunnel.tls.records import RECORD_BYTES
 
 
+class MemorySession:
+    """
+    Stands for what is known of a TLS that there is none of.
+    """
+
+    version, suite, group = "TLSv1.3", "", ""
+    alpn, serverName, identity = b"", "", None
+
+
 @implementer(ILeg)
 class MemoryLeg:
     """
@@ -46,11 +55,12 @@ class MemoryLeg:
         """
         self._settle = settle or self.deliver
         self.capacity = capacity
-        self.peer: TCPAddress | UNIXAddress = TCPAddress("192.0.2.1", 40000)
-        self.local: TCPAddress | UNIXAddress = TCPAddress("192.0.2.2", 25)
+        self.peer: TCPAddress | UNIXAddress = UNIXAddress("memory")
+        self.local: TCPAddress | UNIXAddress = UNIXAddress("memory")
         self.speaker: Any = None
         self.producer: IPushProducer | None = None
-        self.session: Any = None
+        self.session: Any = MemorySession()
+        self.peerCertificate: Any = None
         self.written = b""
         self.writtenInClear: int | None = None
         self.isTLS = False
