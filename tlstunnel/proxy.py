@@ -28,15 +28,16 @@ from tlstunnel.errors import (
     TimedOut,
     TunnelError,
 )
-from tlstunnel.interfaces import IDialler, IObserver
+from tlstunnel.interfaces import IDialler, ILeg, IObserver
 from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.net.dial import Dialler
-from tlstunnel.net.leg import Leg, tune
+from tlstunnel.net.kernel import tune
+from tlstunnel.net.leg import Leg
+from tlstunnel.net.linger import Linger
 from tlstunnel.net.listen import ListeningPort
 from tlstunnel.protocols.base import ClientRole, Role, ServerRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.guards import Greeted
-from tlstunnel.tls.creators import Creator
 from tlstunnel.tunnel.admission import Admission
 from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.connectionlog import ConnectionLog
@@ -83,8 +84,8 @@ class Pair:
     def __init__(self, factory: ProxyFactory, accepted: Leg, record: Record) -> None:
         self.record = record
         self.accepted = accepted
-        self.dialled: Leg | None = None
-        self.network: Leg | None = None
+        self.dialled: ILeg | None = None
+        self.network: ILeg | None = None
         self.role: Role | None = None
         self.relay: Relay | None = None
         self.channels: Channels | None = None
@@ -195,7 +196,7 @@ class Pair:
         self._factory.verified(self)
         if dialect.silentServer:
             await role.demandSilence()
-        self._openChannels(role, creator)
+        self._openChannels(role)
         if dialect.talks:
             self.record.advance(Stage.GREETING)
             with upgrade.within(limits.greeting, "greeting the app"):
@@ -227,7 +228,7 @@ class Pair:
             return self._join(role)
         if not dialect.earlyDial:
             await self._dialBackend(role, upgrade)
-        self._openChannels(role, prepared.serverCreator)
+        self._openChannels(role)
         self.record.advance(Stage.GREETING)
         with upgrade.within(prepared.tunnel.limits.greeting, "the backend's greeting"):
             await role.meetBackend()
@@ -253,12 +254,12 @@ class Pair:
         limit = self._prepared.tunnel.limits.greeting
         self.end(TimedOut(f"the greeting inside TLS took longer than {limit:g} s"))
 
-    def _openChannels(self, role: Role, creator: Creator) -> None:
+    def _openChannels(self, role: Role) -> None:
         """
         Let C{role} have data connections, if it is of that kind.
         """
         if self._prepared.tunnel.dialect.opensChannels:
-            role.channels = self.channels = self._factory.channels(self, creator)
+            role.channels = self.channels = self._factory.channels(self)
 
     def _join(
         self, role: Role, rest: bytes = b"", plainEnded: bool = False
@@ -278,8 +279,8 @@ class Pair:
         self.relay = Relay(
             network,
             plain,
-            role.toPlain,
             role.toNetwork,
+            role.toPlain,
             self._factory.deadlines,
             limits.close,
             limits.closeTotal,
@@ -310,6 +311,7 @@ class ProxyFactory(Factory):
 
     @ivar prepared: the tunnel, and what its new connections are made with.
     @ivar dialler: connects to its remote address.
+    @ivar linger: closes the sockets of its connections where that may not be done at once.
     @ivar pairs: the connections there are.
     @ivar ports: who accepts for us, to be paused while there are as many as the limits allow.
     @ivar idle: called when the last of the connections has ended, if anything is to be.
@@ -331,6 +333,7 @@ class ProxyFactory(Factory):
         """
         self.reactor = reactor
         self.deadlines = deadlines or Deadlines(reactor)
+        self.linger = Linger(reactor)
         self.pairs: set[Pair] = set()
         self.ports: list[ListeningPort] = []
         self.idle: Callable[[], None] | None = None
@@ -347,7 +350,7 @@ class ProxyFactory(Factory):
         """
         self.prepared = Prepared(tunnel)
         self.dialler: IDialler = Dialler(
-            self.reactor, self.deadlines, tunnel.remote, tunnel.limits.connect
+            self.reactor, self.deadlines, self.linger, tunnel.remote, tunnel.limits.connect
         )
         self._admission.renew(tunnel.limits)
 
@@ -371,7 +374,7 @@ class ProxyFactory(Factory):
         @param sock: connected and non-blocking.
         @param peer: the other end.
         """
-        self.serve(Leg(self.reactor, sock, peer))
+        self.serve(Leg(self.reactor, self.linger, sock, peer))
 
     def serve(self, leg: Leg) -> None:
         """
@@ -386,7 +389,7 @@ class ProxyFactory(Factory):
         self.pairs.add(pair)
         pair.start()
 
-    def record(self, leg: Leg, dialect: str = "") -> Record:
+    def record(self, leg: ILeg, dialect: str = "") -> Record:
         """
         A blank record.
 
@@ -413,7 +416,7 @@ class ProxyFactory(Factory):
             else:
                 port.startListening()
 
-    def channels(self, pair: Pair, creator: Creator) -> Channels:
+    def channels(self, pair: Pair) -> Channels:
         """
         What opens the data connections of C{pair}.
 
@@ -423,12 +426,12 @@ class ProxyFactory(Factory):
         return Channels(
             self.reactor,
             self.deadlines,
+            self.linger,
             self.tunnel.limits,
             lambda leg: self.record(leg, f"{self.tunnel.dialect.name}-data"),
             pair.accepted,
             pair.dialled,
             pair.network,
-            creator,
         )
 
     def verified(self, pair: Pair) -> None:
@@ -476,7 +479,7 @@ class ProxyFactory(Factory):
             # It is gone already.
             transport.abortConnection()
             return
-        self.serve(Leg(self.reactor, sock, peer, below=transport))
+        self.serve(Leg(self.reactor, self.linger, sock, peer, below=transport))
 
 
 class _Adopted(Protocol):

@@ -13,13 +13,17 @@ from typing import Any
 from twisted.internet import reactor as _reactor
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from tests.loopback import wait
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConnectFailed
 from tlstunnel.net.deadlines import Deadlines
-from tlstunnel.net.dial import STAGGER, Dialler
+from tlstunnel.net.dial import ADDRESSES_PER_NAME, STAGGER_SECONDS, Dialler
 from tlstunnel.net.leg import Leg
+from tlstunnel.net.linger import Linger
 
 
 class _Resolver:
@@ -74,19 +78,33 @@ class DialTests(TestCase):
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.down = probe.getsockname()[1]
 
+    def path(self) -> str:
+        """
+        A short path of a file that is not there.
+        """
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        return os.path.relpath(directory / "s")
+
     def dial(
         self, *addresses: TCPAddress | UNIXAddress, limit: float = 5
     ) -> Coroutine[Any, Any, Leg]:
         """
         Dial C{addresses}.
         """
-        return Dialler(self.reactor, self.deadlines, addresses, limit).dial()
+        return self.dialler(*addresses, limit=limit).dial()
 
-    async def connects(self, *addresses: TCPAddress | UNIXAddress) -> str:
+    def dialler(self, *addresses: TCPAddress | UNIXAddress, limit: float = 5) -> Dialler:
+        """
+        What dials C{addresses}.
+        """
+        return Dialler(self.reactor, self.deadlines, Linger(self.reactor), addresses, limit)
+
+    async def connects(self, *addresses: TCPAddress | UNIXAddress) -> TCPAddress | UNIXAddress:
         """
         Dial, and close.
 
-        @return: what the log calls the other end.
+        @return: the other end.
         """
         leg = await self.dial(*addresses)
         leg.abortConnection()
@@ -97,7 +115,7 @@ class DialTests(TestCase):
         No name is resolved for it.
         """
         address = TCPAddress("127.0.0.1", self.port)
-        self.assertEqual(await self.connects(address), str(address))
+        self.assertEqual(await self.connects(address), address)
 
     async def test_aNameIsResolvedForEachConnection(self) -> None:
         """
@@ -107,7 +125,7 @@ class DialTests(TestCase):
             IPv4Address("TCP", "127.0.0.1", self.port)
         ]
         peer = await self.connects(TCPAddress("host.example", self.port))
-        self.assertEqual(peer, f"127.0.0.1:{self.port}")
+        self.assertEqual(peer, TCPAddress("127.0.0.1", self.port))
 
     async def test_theNextAddressOfANameIsTriedWhenOneRefuses(self) -> None:
         """
@@ -118,7 +136,7 @@ class DialTests(TestCase):
             IPv4Address("TCP", "127.0.0.1", self.port),
         ]
         peer = await self.connects(TCPAddress("host.example", self.port))
-        self.assertEqual(peer, f"127.0.0.1:{self.port}")
+        self.assertEqual(peer, TCPAddress("127.0.0.1", self.port))
 
     async def test_aNameThatDoesNotResolveIsNamed(self) -> None:
         """
@@ -151,9 +169,7 @@ class DialTests(TestCase):
         """
         Such a socket says EAGAIN, and takes us when there is room.
         """
-        directory = Path(self.mktemp())
-        directory.mkdir()
-        path = os.path.relpath(directory / "s")
+        path = self.path()
         listener = socket.socket(socket.AF_UNIX)
         self.addCleanup(listener.close)
         listener.bind(path)
@@ -165,18 +181,31 @@ class DialTests(TestCase):
         (await waiting).abortConnection()
         first.abortConnection()
 
-    async def test_whatWasBegunAtOnceIsNotBegunAgain(self) -> None:
+    async def test_whatIsHereIsConnectedToAtOnce(self) -> None:
+        """
+        Nobody waits for a turn of the reactor.
+        """
+        path = self.path()
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind(path)
+        listener.listen()
+        for address in (TCPAddress("127.0.0.1", self.port), UNIXAddress(path)):
+            dialling = Deferred.fromCoroutine(self.dial(address))
+            leg = self.successResultOf(dialling)
+            self.assertEqual(leg.peer, address)
+            leg.abortConnection()
+
+    async def test_whatTakesLongerIsNotBegunAgain(self) -> None:
         """
         The server sees one connection, however long it takes: not one that is dropped before.
         """
         listener = socket.create_server(("127.0.0.1", 0), backlog=0)
         self.addCleanup(listener.close)
         address = TCPAddress("127.0.0.1", listener.getsockname()[1])
-        dialler = Dialler(self.reactor, self.deadlines, [address], 5)
-        first = dialler.dialHere()
-        assert first is not None
-        self.assertIs(dialler.dialHere(), None)
-        waiting = Deferred.fromCoroutine(dialler.dial())
+        first = await self.dial(address)
+        waiting = Deferred.fromCoroutine(self.dial(address))
+        self.assertNoResult(waiting)
         (begun,) = self.reactor.getWriters()
         name = begun.sock.getsockname()
         listener.accept()[0].close()
@@ -189,25 +218,45 @@ class DialTests(TestCase):
         for leg in (first, second):
             leg.abortConnection()
 
-    async def test_whatFailedAtOnceHasFailed(self) -> None:
+    async def test_aSilentAddressIsGivenUpOn(self) -> None:
         """
-        There is no second try of the same address.
+        Within its limit, and its socket is closed.
         """
-        address = TCPAddress("127.0.0.1", self.down)
-        dialler = Dialler(self.reactor, self.deadlines, [address], 5)
-        self.assertIs(dialler.dialHere(), None)
-        with socket.create_server(("127.0.0.1", self.down)):
-            failing = Deferred.fromCoroutine(dialler.dial())
-            error = await self.assertFailure(failing, ConnectFailed)
-        self.assertIn("refused", str(error))
+        silent = self.silent()
+        failing = Deferred.fromCoroutine(self.dial(silent, limit=0.05))
+        (begun,) = self.reactor.getWriters()
+        error = await self.assertFailure(failing, ConnectFailed)
+        self.assertIn(f"{silent}: no answer", str(error))
+        self.assertEqual(self.reactor.getWriters(), [])
+        self.assertEqual(begun.fileno(), -1)
+
+    async def test_aHangUpWhileConnectingIsAFailure(self) -> None:
+        """
+        As the reactor tells it when it stops.
+        """
+        failing = Deferred.fromCoroutine(self.dial(self.silent()))
+        (begun,) = self.reactor.getWriters()
+        self.reactor.removeWriter(begun)
+        begun.connectionLost(Failure(ConnectionDone()))
+        error = await self.assertFailure(failing, ConnectFailed)
+        self.assertIn("hung up", str(error))
+
+    async def test_moreAddressesThanSenseAreNotTried(self) -> None:
+        """
+        Whoever answers for the name decides how many there are, and each costs us something.
+        """
+        self.reactor.nameResolver.names["host.example"] = [
+            IPv4Address("TCP", "127.0.0.1", self.down)
+        ] * 2000
+        failing = Deferred.fromCoroutine(self.dial(TCPAddress("host.example", 1)))
+        error = await self.assertFailure(failing, ConnectFailed)
+        self.assertEqual(str(error).count("refused"), ADDRESSES_PER_NAME)
 
     async def test_aCancelledDialLeavesNothing(self) -> None:
         """
         No descriptor and no timer outlives it.
         """
-        directory = Path(self.mktemp())
-        directory.mkdir()
-        path = os.path.relpath(directory / "s")
+        path = self.path()
         listener = socket.socket(socket.AF_UNIX)
         self.addCleanup(listener.close)
         listener.bind(path)
@@ -224,18 +273,55 @@ class DialTests(TestCase):
         """
         The addresses of a name race (RFC 8305), and the loser is closed.
         """
-        # A listener whose queue is full is silent: Linux drops what comes then.
-        silent = socket.create_server(("127.0.0.1", 0), backlog=0)
-        self.addCleanup(silent.close)
+        silent = self.silent()
+        self.reactor.nameResolver.names["host.example"] = [
+            IPv4Address("TCP", silent.host, silent.port),
+            IPv4Address("TCP", "127.0.0.1", self.port),
+        ]
+        self.assertLess(STAGGER_SECONDS, 1)
+        peer = await self.connects(TCPAddress("host.example", 0))
+        self.assertEqual(peer, TCPAddress("127.0.0.1", self.port))
+        self.assertEqual(self.reactor.getWriters(), [])
+
+    async def test_whenAllHaveBegunTheyAreWaitedFor(self) -> None:
+        """
+        The last address being silent ends nothing.
+        """
+        listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self.addCleanup(listener.close)
+        late = TCPAddress("127.0.0.1", listener.getsockname()[1])
+        first = await self.dial(late)
+        silent = self.silent()
+        self.reactor.nameResolver.names["host.example"] = [
+            IPv4Address("TCP", each.host, each.port) for each in (late, silent)
+        ]
+        waiting = Deferred.fromCoroutine(self.dial(TCPAddress("host.example", 0)))
+        await wait(lambda: len(self.reactor.getWriters()) == 2)
+        listener.accept()[0].close()
+        second = await waiting
+        self.assertEqual(second.peer, late)
+        self.assertEqual(self.reactor.getWriters(), [])
+        for leg in (first, second):
+            leg.abortConnection()
+
+    def silent(self) -> TCPAddress:
+        """
+        An address where nobody answers: a listener whose queue is full, since Linux drops what
+        comes then.
+        """
+        listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self.fillers = [listener]
         for _ in range(4):
             filler = socket.socket()
             filler.setblocking(False)
-            filler.connect_ex(silent.getsockname())
-            self.addCleanup(filler.close)
-        self.reactor.nameResolver.names["host.example"] = [
-            IPv4Address("TCP", "127.0.0.1", silent.getsockname()[1]),
-            IPv4Address("TCP", "127.0.0.1", self.port),
-        ]
-        self.assertLess(STAGGER, 1)
-        peer = await self.connects(TCPAddress("host.example", 0))
-        self.assertEqual(peer, f"127.0.0.1:{self.port}")
+            filler.connect_ex(listener.getsockname())
+            self.fillers.append(filler)
+        self.addCleanup(self.closeSilent)
+        return TCPAddress(*listener.getsockname())
+
+    def closeSilent(self) -> None:
+        """
+        Close what L{silent} has opened.
+        """
+        for each in self.fillers:
+            each.close()

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net.deadlines import Deadlines
-from tlstunnel.net.listen import BATCH, PATIENCE, Bound, ListeningPort, bind
+from tlstunnel.net.listen import ACCEPT_RETRY_SECONDS, ACCEPTS_PER_TURN, Bound, ListeningPort, bind
 
 
 class BindTests(SynchronousTestCase):
@@ -183,13 +183,15 @@ class ListeningPortTests(SynchronousTestCase):
         """
         self.reactor = MemoryReactorClock()
         self.accepted: list[socket.socket] = []
+        self.peers: list[TCPAddress | UNIXAddress] = []
 
     def port(self, sock: Any) -> ListeningPort:
         """
         A port on C{sock}, listening.
         """
 
-        def accepted(sock: socket.socket, peer: str) -> None:
+        def accepted(sock: socket.socket, peer: TCPAddress | UNIXAddress) -> None:
+            self.peers.append(peer)
             self.accepted.append(sock)
             self.addCleanup(sock.close)
 
@@ -204,16 +206,41 @@ class ListeningPortTests(SynchronousTestCase):
         (sock,) = bind(TCPAddress("127.0.0.1", 0))
         port = self.port(sock)
         self.addCleanup(port.stopListening)
-        for _ in range(BATCH * 3):
+        for _ in range(ACCEPTS_PER_TURN * 3):
             self.addCleanup(socket.create_connection(sock.getsockname()).close)
         turns = []
-        while len(self.accepted) < BATCH * 3:
+        while len(self.accepted) < ACCEPTS_PER_TURN * 3:
             before = len(self.accepted)
             port.doRead()
             turns.append(len(self.accepted) - before)
         self.assertEqual(turns, [1, 2, 4, 8, 16, 32, 32, 1])
         self.assertFalse(self.accepted[0].getblocking())
         self.assertTrue(self.accepted[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    def test_whoConnectsIsNamed(self) -> None:
+        """
+        IPv4 also where IPv6 is listened at, and a path where a peer on a UNIX socket has one.
+        """
+        (both,) = bind(TCPAddress("::", 0))
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        path = os.path.relpath(directory / "s")
+        (unix,) = bind(UNIXAddress(path))
+        near = socket.create_connection(("127.0.0.1", both.getsockname()[1]))
+        unnamed, named = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+        named.bind(path + "c")
+        for sock in (unnamed, named):
+            sock.connect(path)
+        for sock in (near, unnamed, named):
+            self.addCleanup(sock.close)
+        for listening in (both, unix, unix):
+            port = self.port(listening)
+            self.addCleanup(port.stopListening)
+            port.doRead()
+        self.assertEqual(
+            self.peers,
+            [TCPAddress(*near.getsockname()), UNIXAddress(""), UNIXAddress(path + "c")],
+        )
 
     def test_noDescriptorLeftIsWaitedOutWithoutSpinning(self) -> None:
         """
@@ -224,7 +251,7 @@ class ListeningPortTests(SynchronousTestCase):
         port.doRead()
         self.assertEqual(failing.accepts, 1)
         self.assertNotIn(port, self.reactor.getReaders())
-        self.reactor.advance(PATIENCE)
+        self.reactor.advance(ACCEPT_RETRY_SECONDS)
         self.assertIn(port, self.reactor.getReaders())
 
     def test_aConnectionThatIsGoneAlreadyIsSkipped(self) -> None:
@@ -245,7 +272,7 @@ class ListeningPortTests(SynchronousTestCase):
         port = self.port(_Failing(errno.EMFILE))
         port.doRead()
         port.pauseListening()
-        self.reactor.advance(PATIENCE)
+        self.reactor.advance(ACCEPT_RETRY_SECONDS)
         self.assertNotIn(port, self.reactor.getReaders())
         port.startListening()
         self.assertIn(port, self.reactor.getReaders())
@@ -257,5 +284,5 @@ class ListeningPortTests(SynchronousTestCase):
         port = self.port(_Failing(errno.EMFILE))
         port.doRead()
         port.stopListening()
-        self.reactor.advance(PATIENCE)
+        self.reactor.advance(ACCEPT_RETRY_SECONDS)
         self.assertEqual(self.reactor.getReaders(), [])

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tlstunnel.errors import Closed, Malformed, Oversize, Reset, TimedOut, TunnelError
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.protocols.conversation import MAX_HELD_BYTES, Conversation
-from tlstunnel.testing.memory import MemoryLeg
+from tlstunnel.testing.legs import MemoryLeg
 
 
 class ConversationTests(SynchronousTestCase):

@@ -24,7 +24,8 @@ from tlstunnel.protocols.sieve import sieve
 from tlstunnel.protocols.smtp import lmtp, smtp
 from tlstunnel.protocols.xmpp import xmppClient
 from tlstunnel.testing.dialogues import client, server
-from tlstunnel.testing.memory import Driver, MemoryLeg
+from tlstunnel.testing.legs import MemoryLeg
+from tlstunnel.testing.memory import Driver
 from tlstunnel.tunnel.filtering import MAX_MESSAGES_PER_TURN, PIECE_BYTES
 
 #: Bytes of a flood.

@@ -32,7 +32,8 @@ from tlstunnel.protocols.ftpcontrol import (
 )
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.dialogues import client, inside, said, server, split
-from tlstunnel.testing.memory import Driver, MemoryLeg
+from tlstunnel.testing.legs import MemoryLeg
+from tlstunnel.testing.memory import Driver
 
 GREETING = b"220-Welcome\r\n 221 is text, like\r\nthis\r\n\r\n220-and this\r\n220 ready\r\n"
 CLIENT = [("S", GREETING), ("C", b"AUTH TLS\r\n"), ("S", b"234 Proceed with negotiation\r\n")]
@@ -432,7 +433,8 @@ class AnswersInsideTests(SynchronousTestCase):
         What we answer is not kept without limit.
         """
         driver = app()
-        driver.plain.isFlushed = False
+        driver.plain.capacity = 0
+        driver.plain.feed(b"PBSZ 0\r\n")
         answer = b"200 PBSZ=0\r\n"
         for _ in range(MAX_UNREAD_BYTES // len(answer)):
             driver.plain.feed(b"PBSZ 0\r\n")

@@ -18,7 +18,7 @@ from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.replies import Continuation, expectReply, readReply, refusal
 from tlstunnel.testing.dialogues import split
-from tlstunnel.testing.memory import MemoryLeg
+from tlstunnel.testing.legs import MemoryLeg
 
 NONE, CODED, FREE = Continuation
 

@@ -541,7 +541,7 @@ class ServerRules(ServerConformance, SynchronousTestCase):
         The leg skips white space, which is no TLS.
         """
         super().checkLeftToTLS(driver, extra)
-        self.assertEqual(driver.network.skipped, b" \t\r\n")
+        self.assertEqual(driver.network.skippable, b" \t\r\n")
 
 
 class BetweenServersServerTests(ServerRules):

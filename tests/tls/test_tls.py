@@ -18,15 +18,11 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import Recipe, alternative, authorityRecipe, dns, make
-from tests.loopback import PATIENCE, SERVER, Encrypted, Plain, TunnelTests, reactor, wait
+from tests.loopback import PATIENCE, SERVER, Encrypted, Plain, TunnelTests, wait
 from tlstunnel.errors import IdentityRefused
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
-from tlstunnel.net.leg import Leg
 from tlstunnel.program.service import TunnelService
-from tlstunnel.tls.creators import (
-    Creator,
-)
 from tlstunnel.tls.session import (
     Session,
 )
@@ -559,22 +555,3 @@ class SessionTests(SynchronousTestCase):
         self.assertIn("not offered", self.refusal(Session(None, None, (b"imap",)), b"smtp"))
         self.assertEqual(self.refusal(Session(None, None, (b"imap",)), b"imap"), "")
         self.assertEqual(self.refusal(Session(None, None, (b"imap",))), "")
-
-
-class LegTests(SynchronousTestCase):
-    """
-    L{Leg.startTLS}.
-    """
-
-    def test_thereIsOneTLSOnAConnection(self) -> None:
-        """
-        A second one is a mistake of ours, whatever a peer asks for (rule 14).
-        """
-        near, far = socket.socketpair()
-        near.setblocking(False)
-        self.addCleanup(far.close)
-        leg = Leg(reactor, near)
-        self.addCleanup(leg.abortConnection)
-        creator = Creator(SSL.Context(SSL.TLS_SERVER_METHOD), None, None)
-        leg.startTLS(creator)
-        self.assertRaises(RuntimeError, leg.startTLS, creator)

@@ -23,11 +23,11 @@ from tests.loopback import Encrypted, Plain, TunnelTests, wait
 from tests.loopback import Reset as WasReset
 from tlstunnel.errors import Reset, TooManyErrors, TunnelError
 from tlstunnel.interfaces import ISpeaker
-from tlstunnel.net.leg import BULK
+from tlstunnel.net.wire import MOST_READ_BYTES
 from tlstunnel.protocols.filters import Filter
 from tlstunnel.protocols.hiding import LineFilter
-from tlstunnel.testing.memory import MemoryLeg
-from tlstunnel.tls.records import RECORD
+from tlstunnel.testing.legs import MemoryLeg
+from tlstunnel.tls.records import RECORD_BYTES
 from tlstunnel.tunnel.filtering import (
     MAX_BYTES_PER_TURN,
     MAX_MESSAGES_PER_TURN,
@@ -239,11 +239,11 @@ class FilteringTests(SynchronousTestCase):
         Then they are large, and nothing stands between the legs any more.
         """
         self.start(Upper())
-        self.assertEqual(self.source.readSize, RECORD)
+        self.assertEqual(self.source.readSize, RECORD_BYTES)
         self.source.feed(b"x\n")
-        self.assertEqual(self.source.readSize, RECORD)
+        self.assertEqual(self.source.readSize, RECORD_BYTES)
         self.source.feed(b"\nxyz")
-        self.assertEqual(self.source.readSize, BULK)
+        self.assertEqual(self.source.readSize, MOST_READ_BYTES)
         self.assertIs(self.source.speaker, self.direction)
         self.assertIs(self.sink.producer, self.source)
         self.source.feed(b"\nz")
@@ -406,7 +406,8 @@ class FilteringTests(SynchronousTestCase):
         """
         self.clock = Turns()
         self.direction = Direction()
-        self.direction.sink.isFlushed = False
+        self.direction.sink.capacity = 0
+        self.direction.sink.write(b"before")
         filtering = Filtering(self.direction, [Upper()], self.clock, self.abort)
         filtering.dataReceived(b"x\n")
         self.assertEqual(self.direction.sink.written, b"")
@@ -463,8 +464,8 @@ class FilteringTests(SynchronousTestCase):
         expected = alone.feed(said) + alone.flush()
         does: dict[str, Callable[[Any], object]] = {
             "feed": self.source.feed,
-            "pause": lambda _: self.sink.producer.pauseProducing(),  # type: ignore[attr-defined]
-            "resume": lambda _: self.sink.producer.resumeProducing(),  # type: ignore[attr-defined]
+            "pause": lambda _: filtering.pauseProducing(),
+            "resume": lambda _: filtering.resumeProducing(),
             "turn": lambda _: self.clock.turn(),
         }
         for name, data in events:

@@ -23,6 +23,7 @@ from twisted.internet.threads import deferToThread
 
 from tests.loopback import PATIENCE, Encrypted, Plain, Reset, TunnelTests, wait
 from tlstunnel.address import UNIXAddress
+from tlstunnel.net.leg import Leg
 from tlstunnel.tunnel.description import (
     Mode,
 )
@@ -542,7 +543,7 @@ class UNIXTests(TunnelTests):
         accepted = await deferToThread(begin)
         assert service.factory is not None
         (pair,) = service.factory.pairs
-        assert pair.dialled is not None
+        assert isinstance(pair.dialled, Leg)
         accepted.close()
         network.end()
         network.close()

@@ -5,125 +5,206 @@ Literal addresses and UNIX sockets are connected to directly; names are resolved
 connection by the reactor's resolver, and their addresses are tried one shortly after the other, so
 that a silent one delays the rest but little (RFC 8305, section 5).  This module knows addresses,
 sockets and limits, and nothing of what is spoken on the leg.
+
+Twisted's HostnameEndpoint does the same for names, but gives a stock transport that owns the
+socket: to take the socket out of it, it would have to be kept for as long as the leg lives.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Sequence
-from errno import EAGAIN, EALREADY, EINPROGRESS, EISCONN
-from typing import Any
+from collections.abc import Coroutine, Iterable, Sequence
+from errno import EAGAIN, EALREADY, EINPROGRESS, EISCONN, ETIMEDOUT
+from typing import Any, NamedTuple
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReadWriteDescriptor, IResolutionReceiver
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IResolutionReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlstunnel.address import TCPAddress, UNIXAddress, addressOf
 from tlstunnel.errors import ConnectFailed
-from tlstunnel.net.deadlines import Deadline, Deadlines
-from tlstunnel.net.leg import Leg, tune
-
-#: The family of an address, what C{connect} wants for it, and what the log calls it.
-Target = tuple[int, Any, str]
+from tlstunnel.interfaces import IDialler
+from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.net.descriptor import Descriptor
+from tlstunnel.net.kernel import tune
+from tlstunnel.net.leg import Leg
+from tlstunnel.net.linger import Linger
 
 #: Seconds to the next address of one name while the one before has not answered (RFC 8305).
-STAGGER = 0.25
+STAGGER_SECONDS = 0.25
+
+#: Addresses of one name that are tried, however many it has: whoever answers for it says so.
+ADDRESSES_PER_NAME = 50
 
 #: Seconds to the next try of a UNIX socket whose queue is full.
-_AGAIN = 0.05
+FULL_QUEUE_SECONDS = 0.05
 
 
-@implementer(IReadWriteDescriptor)
-class _Attempt:
+class Target(NamedTuple):
     """
-    One socket on its way to one address.
+    One place to connect to.
+
+    @ivar family: of the socket.
+    @ivar where: what C{connect} wants.
+    @ivar address: the same as a value.
     """
 
-    def __init__(
-        self, dial: Dial, family: int, target: Any, name: str, begun: socket.socket | None = None
-    ) -> None:
-        """
-        @param begun: a socket that is on its way already.
-        """
-        self._dial = dial
-        self._target = target
-        self.name = name
-        self._pending: Deadline | None = None
-        self._writing = False
-        self.sock = begun or socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    family: int
+    where: Any
+    address: TCPAddress | UNIXAddress
 
-    def start(self) -> None:
+
+class _Attempt(Descriptor):
+    """
+    A socket on its way to one place.
+    """
+
+    __slots__ = ("_deadlines", "_ready", "_where")
+
+    def __init__(self, reactor: Any, deadlines: Deadlines, target: Target) -> None:
         """
-        Connect; on this host that is often done at once.
+        @raise OSError: if there is no socket for it.
         """
-        self._pending = None
-        code = self.sock.connect_ex(self._target)
+        super().__init__(
+            reactor, socket.socket(target.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        )
+        self._deadlines = deadlines
+        self._where = target.where
+        self._ready: Deferred[None] | None = None
+
+    def begin(self) -> int:
+        """
+        Begin to connect, or look how far it is; on this host it is often done at once.
+
+        @return: 0 once it is connected, else the error that says why it is not yet.
+        @raise OSError: if it failed.
+        """
+        code = self.sock.connect_ex(self._where)
         if code == EINPROGRESS:
-            code = self.sock.connect_ex(self._target)
+            code = self.sock.connect_ex(self._where)
         if code in (0, EISCONN):
-            self._dial.connected(self)
-        elif code == EAGAIN:
-            self._pending = self._dial.deadlines.after(_AGAIN, self.start)
-        elif code in (EINPROGRESS, EALREADY):
-            self._writing = True
-            self._dial.reactor.addWriter(self)
+            return 0
+        if code in (EINPROGRESS, EALREADY, EAGAIN):
+            return code
+        raise OSError(code, os.strerror(code))
+
+    async def finish(self, code: int, seconds: float) -> None:
+        """
+        Go on until it is connected.
+
+        @param code: what L{begin} gave.
+        @raise OSError: if it fails, or nobody answers within C{seconds}.
+        """
+        late = TimeoutError(ETIMEDOUT, "no answer")
+        with self._deadlines.after(seconds, lambda: self._wake(late)):
+            while code:
+                await self._wait(code)
+                code = self.begin()
+
+    async def _wait(self, code: int) -> None:
+        """
+        Wait until there is reason to look again.
+        """
+        self._ready = Deferred(lambda _: None)
+        if code == EAGAIN:
+            with self._deadlines.after(FULL_QUEUE_SECONDS, self._wake):
+                await self._ready
         else:
-            self._dial.failed(self, os.strerror(code))
+            self.startWriting()
+            try:
+                await self._ready
+            finally:
+                self.stopWriting()
+
+    def _wake(self, error: OSError | None = None) -> None:
+        ready, self._ready = self._ready, None
+        if ready is None:
+            return
+        if error is None:
+            ready.callback(None)
+        else:
+            ready.errback(error)
 
     def doWrite(self) -> None:
         """
         The socket is connected, or failed.
         """
-        self._stopWriting()
-        self.start()
-
-    def doRead(self) -> None:
-        """
-        Never asked for.
-        """
+        self._wake()
 
     def connectionLost(self, reason: Failure) -> None:
         """
         The reactor saw a hang-up, and has forgotten us already.
         """
-        self._writing = False
+        super().connectionLost(reason)
         code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        self._dial.failed(self, os.strerror(code) if code else "hung up")
+        self._wake(OSError(code, os.strerror(code) if code else "hung up"))
 
-    def fileno(self) -> int:
-        """
-        The descriptor of the socket.
-        """
-        return self.sock.fileno()
 
-    def logPrefix(self) -> str:
-        """
-        What the reactor calls us in its own messages.
-        """
-        return "dial"
+class _Race:
+    """
+    Attempts that run at the same time; the first that succeeds wins.
 
-    def _stopWriting(self) -> None:
-        if self._writing:
-            self._writing = False
-            self._dial.reactor.removeWriter(self)
+    @ivar won: its leg.
+    @ivar problems: what came of the others.
+    """
 
-    def release(self) -> socket.socket:
-        """
-        Give the socket away.
-        """
-        self._stopWriting()
-        if self._pending is not None:
-            self._pending.cancel()
-        return self.sock
+    def __init__(self) -> None:
+        self.won: Leg | None = None
+        self.problems: list[str] = []
+        self._running: set[Deferred[None]] = set()
+        self._news: Deferred[None] = Deferred(lambda _: None)
 
-    def abandon(self) -> None:
+    @property
+    def isOver(self) -> bool:
         """
-        Close the socket.
+        Whether there is nobody to wait for.
         """
-        self.release().close()
+        return self.won is not None or not self._running
+
+    def enter(self, attempt: Coroutine[Deferred[Any], Any, Leg]) -> None:
+        """
+        One more.
+        """
+        running = Deferred.fromCoroutine(self._run(attempt))
+        self._running.add(running)
+        running.addBoth(self._ended, running)
+
+    async def _run(self, attempt: Coroutine[Deferred[Any], Any, Leg]) -> None:
+        try:
+            self.won = await attempt
+        except ConnectFailed as error:
+            self.problems.append(error.detail)
+
+    def _ended(self, result: Failure | None, running: Deferred[None]) -> Failure | None:
+        self._running.discard(running)
+        self.wake()
+        if isinstance(result, Failure) and result.check(CancelledError):
+            return None
+        return result
+
+    async def news(self) -> None:
+        """
+        Wait until one has ended, or L{wake} is called.
+        """
+        await self._news
+        self._news = Deferred(lambda _: None)
+
+    def wake(self) -> None:
+        """
+        Go on.
+        """
+        if not self._news.called:
+            self._news.callback(None)
+
+    def cancel(self) -> None:
+        """
+        Close the sockets of those that are still under way.
+        """
+        for each in tuple(self._running):
+            each.cancel()
 
 
 @implementer(IResolutionReceiver)
@@ -155,114 +236,7 @@ class _Addresses:
             self.complete.callback(None)
 
 
-class Dial:
-    """
-    One dialling of one address, or of all addresses of a name.
-
-    @ivar begun: a socket that is on its way to the first of them already.
-    """
-
-    begun: socket.socket | None = None
-
-    def __init__(self, reactor: Any, deadlines: Deadlines, perAddress: float) -> None:
-        self.reactor = reactor
-        self.deadlines = deadlines
-        self._perAddress = perAddress
-        self._attempts: dict[_Attempt, Deadline] = {}
-        self._waiting: list[Target] = []
-        self._stagger: Deadline | None = None
-        self._problems: list[str] = []
-        self._outcome: Deferred[tuple[socket.socket, str]] = Deferred(lambda _: self._clear())
-
-    async def to(self, *targets: Target) -> tuple[socket.socket, str]:
-        """
-        Connect to one of C{targets}.
-
-        @return: a connected, non-blocking socket, and what the log calls its other end.
-        @raise ConnectFailed: if none of them answers.
-        """
-        self._waiting = list(targets)
-        self._next()
-        return await self._outcome
-
-    async def byName(self, address: TCPAddress) -> tuple[socket.socket, str]:
-        """
-        Connect to one of the addresses of a name.
-
-        @raise ConnectFailed: if it has none, or none of them answers.
-        """
-        addresses = _Addresses()
-        self.reactor.nameResolver.resolveHostName(
-            addresses, address.host, address.port, transportSemantics="TCP"
-        )
-        timeout = self.deadlines.after(self._perAddress, addresses.resolutionComplete)
-        try:
-            await addresses.complete
-        finally:
-            timeout.cancel()
-        if not addresses.found:
-            raise ConnectFailed(f"the name {address.host} could not be resolved")
-        found = _interleave(addresses.found)
-        return await self.to(*(_target(each.host, each.port) for each in found))
-
-    def _next(self) -> None:
-        """
-        Begin with the next address.
-        """
-        if self._stagger is not None:
-            self._stagger.cancel()
-            self._stagger = None
-        if not self._waiting:
-            if not self._attempts:
-                self._clear()
-                self._outcome.errback(ConnectFailed(", ".join(self._problems)))
-            return
-        family, target, name = self._waiting.pop(0)
-        begun, self.begun = self.begun, None
-        try:
-            attempt = _Attempt(self, family, target, name, begun)
-        except OSError as error:
-            self._problems.append(f"{name}: {error.strerror}")
-            self._next()
-            return
-        self._attempts[attempt] = self.deadlines.after(
-            self._perAddress, lambda: self.failed(attempt, "no answer")
-        )
-        if self._waiting:
-            self._stagger = self.deadlines.after(STAGGER, self._next)
-        attempt.start()
-
-    def connected(self, attempt: _Attempt) -> None:
-        """
-        C{attempt} was the first to succeed.
-        """
-        self._attempts.pop(attempt).cancel()
-        sock = attempt.release()
-        self._clear()
-        self._outcome.callback((sock, attempt.name))
-
-    def failed(self, attempt: _Attempt, problem: str) -> None:
-        """
-        C{attempt} has come to nothing.
-        """
-        deadline = self._attempts.pop(attempt, None)
-        if deadline is None:
-            return
-        deadline.cancel()
-        attempt.abandon()
-        self._problems.append(f"{attempt.name}: {problem}")
-        self._next()
-
-    def _clear(self) -> None:
-        if self._stagger is not None:
-            self._stagger.cancel()
-        self._waiting = []
-        for attempt, deadline in self._attempts.items():
-            deadline.cancel()
-            attempt.abandon()
-        self._attempts.clear()
-
-
+@implementer(IDialler)
 class Dialler:
     """
     Connects to the first of some addresses that answers.
@@ -272,98 +246,107 @@ class Dialler:
         self,
         reactor: Any,
         deadlines: Deadlines,
+        linger: Linger,
         addresses: Sequence[TCPAddress | UNIXAddress],
         perAddress: float,
     ) -> None:
         """
+        @param linger: for the legs that come of it.
         @param perAddress: seconds that each address may take.
         """
         self._reactor = reactor
         self._deadlines = deadlines
+        self._linger = linger
         self._perAddress = perAddress
-        self._places = [(each, _targetOf(each)) for each in addresses]
-        self._here = self._places[0][1] if addresses[0].isLocal else None
-        self._begun: tuple[socket.socket, int] | None = None
+        self._places = [(each, _fixed(each)) for each in addresses]
 
     async def dial(self) -> Leg:
         """
-        Connect.
+        Connect; to a place on this host that is often done at once.
 
         @raise ConnectFailed: if no address answers.
         """
-        leg = self.dialHere()
-        if leg is not None:
-            return leg
         problems = []
-        begun, self._begun = self._begun, None
         for address, target in self._places:
             try:
-                sock, name = await self._connect(address, target, begun)
+                if target is not None:
+                    return await self._connect(target)
+                return await self._connectFirst(await self._lookUp(address))
             except ConnectFailed as error:
                 problems.append(error.detail)
-                begun = None
-            else:
-                if sock.family != socket.AF_UNIX:
-                    tune(sock)
-                return Leg(self._reactor, sock, addressOf(sock.getpeername()))
         raise ConnectFailed(", ".join(problems))
 
-    async def _connect(
-        self,
-        address: TCPAddress | UNIXAddress,
-        target: Target | None,
-        begun: tuple[socket.socket, int] | None,
-    ) -> tuple[socket.socket, str]:
-        dial = Dial(self._reactor, self._deadlines, self._perAddress)
-        if begun is not None:
-            sock, code = begun
-            if code not in (EINPROGRESS, EALREADY, EAGAIN):
-                sock.close()
-                raise ConnectFailed(f"{address}: {os.strerror(code)}")
-            dial.begun = sock
-        if target is not None:
-            return await dial.to(target)
-        assert isinstance(address, TCPAddress)
-        if not address.isLiteral:
-            return await dial.byName(address)
+    async def _connect(self, target: Target) -> Leg:
+        """
+        Connect to one place.
+        """
         try:
-            target = _target(address.host, address.port)
+            attempt = _Attempt(self._reactor, self._deadlines, target)
+            try:
+                code = attempt.begin()
+                if code:
+                    await attempt.finish(code, self._perAddress)
+            except BaseException:
+                attempt.sock.close()
+                raise
         except OSError as error:
-            raise ConnectFailed(f"{address}: {error.strerror or error}") from None
-        return await dial.to(target)
+            raise ConnectFailed(f"{target.address}: {error.strerror}") from None
+        if target.family != socket.AF_UNIX:
+            tune(attempt.sock)
+        return Leg(self._reactor, self._linger, attempt.sock, target.address)
 
-    def dialHere(self) -> Leg | None:
+    async def _connectFirst(self, targets: Sequence[Target]) -> Leg:
         """
-        Connect to the first address if it is one of this host: that is done when it has begun.
-
-        @return: C{None} if it is another one, or takes longer, or fails: L{dial}, which must be
-            called at once, goes on from there.
+        Connect to the place that answers first: the next one is tried when one has failed, or has
+        not answered for a moment.
         """
-        if self._here is None:
-            return None
-        family, where, name = self._here
+        race = _Race()
         try:
-            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        except OSError:
-            return None
-        code = sock.connect_ex(where)
-        if code == EINPROGRESS:
-            code = sock.connect_ex(where)
-        if code not in (0, EISCONN):
-            self._begun = sock, code
-            return None
-        if family != socket.AF_UNIX:
-            tune(sock)
-        return Leg(self._reactor, sock, addressOf(sock.getpeername()))
+            for target in targets:
+                race.enter(self._connect(target))
+                with self._deadlines.after(STAGGER_SECONDS, race.wake):
+                    await race.news()
+                if race.won is not None:
+                    break
+            while not race.isOver:
+                await race.news()
+        finally:
+            race.cancel()
+        if race.won is None:
+            raise ConnectFailed(", ".join(race.problems))
+        return race.won
+
+    async def _lookUp(self, address: TCPAddress | UNIXAddress) -> Sequence[Target]:
+        """
+        The places that an address means at the moment.
+
+        @raise ConnectFailed: if there are none.
+        """
+        assert isinstance(address, TCPAddress)
+        if address.isLiteral:
+            try:
+                return [_target(address.host, address.port)]
+            except OSError as error:
+                raise ConnectFailed(f"{address}: {error.strerror or error}") from None
+        addresses = _Addresses()
+        self._reactor.nameResolver.resolveHostName(
+            addresses, address.host, address.port, transportSemantics="TCP"
+        )
+        with self._deadlines.after(self._perAddress, addresses.resolutionComplete):
+            await addresses.complete
+        if not addresses.found:
+            raise ConnectFailed(f"the name {address.host} could not be resolved")
+        found = _interleave(addresses.found)[:ADDRESSES_PER_NAME]
+        return [_target(each.host, each.port) for each in found]
 
 
-def _targetOf(address: TCPAddress | UNIXAddress) -> Target | None:
+def _fixed(address: TCPAddress | UNIXAddress) -> Target | None:
     """
     Where to connect for C{address}; C{None} if that is to be found out each time: interfaces come
     and go, as do the addresses of a name.
     """
     if isinstance(address, UNIXAddress):
-        return socket.AF_UNIX, address.path, str(address)
+        return Target(socket.AF_UNIX, address.path, address)
     isFixed = address.isLiteral and "%" not in address.host
     return _target(address.host, address.port) if isFixed else None
 
@@ -372,12 +355,12 @@ def _target(host: str, port: int) -> Target:
     """
     What C{connect} wants for a literal address.
     """
-    name = str(TCPAddress(host, port))
+    address = addressOf((host, port))
     if ":" not in host:
-        return socket.AF_INET, (host, port), name
-    address, _, zone = host.partition("%")
+        return Target(socket.AF_INET, (host, port), address)
+    literal, _, zone = host.partition("%")
     scope = (int(zone) if zone.isdigit() else socket.if_nametoindex(zone)) if zone else 0
-    return socket.AF_INET6, (address, port, 0, scope), name
+    return Target(socket.AF_INET6, (literal, port, 0, scope), address)
 
 
 def _interleave(found: Iterable[Any]) -> list[Any]:

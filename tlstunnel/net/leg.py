@@ -1,191 +1,204 @@
 """
-One connection: plaintext on a socket, and TLS on the same socket once C{startTLS} was called.
+One connection: in clear on a socket, and TLS on the same socket once C{startTLS} was called.
 
 A L{Leg} is the transport of everything that speaks on a connection, from its first byte to its
 last: of a dialect before the switch and of the relay after it.  It works on the raw socket, so
 that nothing has to be handed over at the switch, and it keeps what Twisted's own TLS transport does
 not have: each direction ends on its own, with TLS as without, and an end without close_notify is
-not mistaken for a clean one.  It knows sockets, the reactor and an C{SSL.Connection}, and nothing
-of protocols, tunnels or limits.
+not mistaken for a clean one.  It knows sockets, the reactor and wires, and nothing of protocols,
+tunnels or limits.
+
+How it works
+============
+
+Three parties call a leg.  The reactor calls C{doRead}, C{doWrite} and C{connectionLost} when the
+socket is ready or has hung up.  The speaker, an L{ISpeaker}, calls the methods of L{ILeg}.  The leg
+itself calls the speaker, in the order in which the peer does things, and its producer, who is
+paused while the peer does not take what it produces.  What bytes mean on the socket is up to the
+wire (L{tlstunnel.net.wire}): L{Clear} at first, L{TLS} from C{startTLS} on.
+
+A leg as a whole, its output (L{tlstunnel.net.outgoing}) and its input have a state each::
+
+    OPEN --startTLS--> HANDSHAKING --handshakeCompleted--> OPEN
+    any --loseConnection, abortConnection, connectionLost--> CLOSED
+
+    output  OPEN --loseWriteConnection--> ENDING --all is sent, the end too--> ENDED
+            any --writeConnectionLost, or the leg is closed--> ENDED
+    input   open --readConnectionLost--> ended
+
+Reading: the socket is watched from C{resumeProducing} on.  C{pauseProducing} only takes note; the
+watching ends when something arrives nevertheless, since most pauses are over by then.  A handshake
+reads whether paused or not, else it would stand still.
+
+Writing: what the socket does not take at once is the tail, which is sent when it takes more; while
+there is one, the producer is paused.  So memory holds no more than one read of the producer, and
+what a dialect says.
+
+Failures: whatever ends a leg is told once, by C{connectionLost} of the speaker, when the leg is
+closed already; what the speaker closes itself, it is not told of.  One failure is not the end: a
+peer that takes no more may have ended cleanly before, and that lies unread still.  Then only the
+output is over, by C{writeConnectionLost}, and reading goes on to the end, whichever it is.
+
+What must never happen:
+
+    - Anything is delivered after the peer's end, after a failure, or while paused or handshaking.
+    - More is read from the socket than C{readSize} allows: behind the last message in clear there
+      may be TLS, which is for OpenSSL to read.
+    - What was written before C{startTLS} goes out inside TLS, or what is written after it in clear.
+    - OpenSSL writes to a socket whose peer is gone: it would read no more from then on.
+    - Whole records stay behind in OpenSSL, where the reactor cannot know of them: a read leaves the
+      socket dry, or stops between two records.
+    - A descriptor is closed that the reactor still watches: its number is somebody else's next.
 """
 
 from __future__ import annotations
 
-import os
 import socket
-import struct
-from errno import EAGAIN, EINTR, EPIPE, EWOULDBLOCK
-from typing import Any, Protocol
+from enum import Enum
+from typing import Any
 
-from twisted.internet.interfaces import IPushProducer, IReactorFDSet, IReadWriteDescriptor
+from cryptography.x509 import Certificate
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tlstunnel.address import UNIXAddress
-from tlstunnel.errors import Reset, Truncated, TunnelError
-from tlstunnel.net.linger import closeGently, discard
+from tlstunnel.address import TCPAddress, UNIXAddress, addressOf
+from tlstunnel.errors import Closed, Reset, Truncated, TunnelError
+from tlstunnel.interfaces import ILeg
+from tlstunnel.net import kernel
+from tlstunnel.net.linger import Linger
+from tlstunnel.net.outgoing import ENDED, ENDING, Outgoing
+from tlstunnel.net.wire import END, NOTHING, TLS, WANTS_READ, WANTS_WRITE, PeerGone
 from tlstunnel.tls.creators import Creator
-from tlstunnel.tls.failures import handshakeFailure, recordFailure
-from tlstunnel.tls.records import (
-    RECORD,
-    SENT_SHUTDOWN,
-    CleanEnd,
-    SSLError,
-    WantRead,
-    WantWrite,
-    recordReader,
-)
+from tlstunnel.tls.records import RECORD_BYTES
 from tlstunnel.tls.session import Session
 
-#: A record shorter than this is the last one waiting more often than not, and asking OpenSSL for
-#: another that is not there costs more than a turn of the reactor.
-SHORT = 1024
 
-#: What a leg reads at most in one turn of the reactor once it is relaying; see L{Leg.readSize}.
-BULK = 1048576
-
-#: Where every leg of the process reads to: what is in it is passed on before the next read.
-_buffer = memoryview(bytearray(BULK))
-
-_readRecord = recordReader(_buffer)
-_NOTHING = memoryview(b"")
-_UNKNOWN = UNIXAddress("")
-
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-_RETRY = frozenset((EAGAIN, EWOULDBLOCK, EINTR))
-
-
-def tune(sock: socket.socket) -> None:
+class State(Enum):
     """
-    Let TCP send what is written at once, as handshakes stall for 40 ms else, and leave an urgent
-    byte where it was in the stream, as telnet and ftp mean it.
-    """
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-
-
-class Speaker(Protocol):
-    """
-    What speaks on a leg: a dialect, or one end of the relay.
+    What a leg does as a whole.
     """
 
-    def dataReceived(self, data: memoryview) -> None:
-        """
-        Bytes arrived; C{data} is valid until this returns.
-        """
+    #: Bytes pass, in clear or inside TLS.
+    OPEN = "open"
 
-    def readConnectionLost(self) -> None:
-        """
-        The peer ended its direction cleanly: FIN, or under TLS close_notify.
-        """
+    #: Nothing is delivered, and what is written waits.
+    HANDSHAKING = "handshaking"
 
-    def writeConnectionLost(self) -> None:
-        """
-        The peer takes no more; what it said before is still delivered, and how it ended.
-        """
-
-    def handshakeCompleted(self) -> None:
-        """
-        TLS is up; whether its peer is the expected one was decided within the handshake.
-        """
-
-    def connectionLost(self, reason: Failure) -> None:
-        """
-        The peer or an error ended the connection; C{reason} wraps a L{TunnelError}.
-        """
+    #: The socket is given up; nothing happens any more.
+    CLOSED = "closed"
 
 
-@implementer(IReadWriteDescriptor, IPushProducer)
-class Leg:
+# As names of the module: to look one up in an Enum costs as much as to call a function.
+_OPEN, _HANDSHAKING, _CLOSED = State
+
+
+@implementer(ILeg)
+class Leg(Outgoing):
     """
-    One connection, as a Twisted transport: C{write}, C{startTLS}, C{loseWriteConnection},
-    C{loseConnection}, C{abortConnection}, and a push producer that starts out paused.
-
-    @ivar speaker: who is told what happens on this leg.
-    @ivar producer: the producer to pause while our peer is slower than it is.
-    @ivar readSize: bytes to read in one turn at most.
-    @ivar isPeeking: in clear, look at what arrived and leave it in the socket.
-    @ivar skipped: bytes that may come in clear between the last message and TLS, and mean nothing.
-    @ivar received: bytes of plaintext, or of what TLS protects, read so far.
-    @ivar sent: the same, taken by the socket so far.
-    @ivar inputEnded: whether the peer ended its direction cleanly.
-    @ivar isClosed: whether this leg is closed.
+    A connection on a socket; see L{ILeg}.
     """
 
     __slots__ = (
         "_below",
-        "_broken",
-        "_creator",
-        "_endDue",
-        "_handshaking",
-        "_outputEnded",
+        "_linger",
+        "_local",
         "_paused",
-        "_reactor",
-        "_readBlocked",
-        "_reading",
-        "_tail",
-        "_writing",
+        "_state",
         "inputEnded",
-        "isClosed",
         "isPeeking",
         "peer",
-        "producer",
         "readSize",
-        "received",
-        "sent",
-        "session",
-        "skipped",
-        "sock",
-        "speaker",
-        "tls",
+        "skippable",
     )
-
-    speaker: Speaker
 
     def __init__(
         self,
-        reactor: IReactorFDSet,
+        reactor: Any,
+        linger: Linger,
         sock: socket.socket,
-        peer: Any = _UNKNOWN,
+        peer: TCPAddress | UNIXAddress,
         below: Any = None,
     ) -> None:
         """
+        @param linger: closes C{sock} where that may not be done at once.
         @param sock: connected and non-blocking; ours from now on.
-        @param peer: the other end.
         @param below: the stock transport that owns C{sock}, if one does: closing is left to it.
         """
-        self._reactor = reactor
-        self.sock = sock
+        super().__init__(reactor, sock)
         self.peer = peer
-        self._below = below
-        self.tls: Any = None
-        self.session: Session | None = None
-        self._creator: Creator | None = None
-        self._tail = _NOTHING
-        self._paused = True
-        self._reading = False
-        self._writing = False
-        self._handshaking = False
-        self._outputEnded = False
-        self._broken: TunnelError | None = None
-        self._endDue = False
-        self._readBlocked = False
-        self.inputEnded = False
-        self.isClosed = False
-        self.readSize = RECORD
+        self.readSize = RECORD_BYTES
         self.isPeeking = False
-        self.skipped = b""
-        self.received = 0
-        self.sent = 0
-        self.producer: Leg | None = None
+        self.skippable = b""
+        self.inputEnded = False
+        self._linger = linger
+        self._below = below
+        self._local: TCPAddress | UNIXAddress | None = None
+        self._state = _OPEN
+        self._paused = True
+
+    # What there is to know
+
+    @property
+    def local(self) -> TCPAddress | UNIXAddress:
+        """
+        Our end; looked up when it is first asked for.
+
+        @raise Closed: if it is too late for that.
+        """
+        if self._local is None:
+            try:
+                self._local = addressOf(self.sock.getsockname())
+            except OSError:
+                raise Closed("the connection is closed") from None
+        return self._local
+
+    @property
+    def isTLS(self) -> bool:
+        """Whether C{startTLS} was called."""
+        return self._wire.isTLS
+
+    @property
+    def session(self) -> Session | None:
+        """What is known of its TLS, once there is."""
+        return self._wire.session
+
+    @property
+    def peerCertificate(self) -> Certificate | None:
+        """What the peer has shown under TLS, as long as this leg is not closed."""
+        return self._wire.peerCertificate()
+
+    @property
+    def received(self) -> int:
+        """Bytes read since the last switch, of what TLS protects."""
+        return self._wire.received
+
+    @property
+    def sent(self) -> int:
+        """The same, taken by the socket."""
+        return self._wire.sent
+
+    @property
+    def isClosed(self) -> bool:
+        """Whether this leg is closed."""
+        return self._state is _CLOSED
+
+    @property
+    def unacknowledged(self) -> int:
+        """Bytes that the system has taken, and the peer has not."""
+        return 0 if self._state is _CLOSED else kernel.unacknowledged(self.sock)
+
+    def progress(self) -> tuple[int, ...]:
+        """
+        Numbers that change when anything moves.
+        """
+        return self.received, self.sent, kernel.acknowledged(self.sock)
 
     # Reading
 
     def pauseProducing(self) -> None:
         """
-        Deliver nothing until told otherwise; a handshake goes on nevertheless.
+        Deliver nothing until told otherwise.
         """
-        # We stop to read when something arrives: most pauses are over by then.
         self._paused = True
 
     def resumeProducing(self) -> None:
@@ -193,9 +206,8 @@ class Leg:
         Deliver what arrives.
         """
         self._paused = False
-        if not (self._reading or self.inputEnded or self.isClosed):
-            self._reading = True
-            self._reactor.addReader(self)
+        if not (self._reading or self.inputEnded or self._state is _CLOSED):
+            self.startReading()
 
     def stopProducing(self) -> None:
         """
@@ -203,83 +215,36 @@ class Leg:
         """
         self.abortConnection()
 
-    def _stopReading(self) -> None:
-        self._reading = False
-        self._reactor.removeReader(self)
-
     def doRead(self) -> None:
         """
         The socket has something for us.
         """
-        if self._handshaking:
+        if self._state is _HANDSHAKING:
             self._handshake()
-        elif self._paused or self._creator is not None:
-            self._stopReading()
-        elif self.tls is None:
-            self._readPlain()
+        elif self._paused:
+            self.stopReading()
         else:
-            self._readRecords()
+            self._read()
 
-    def _readPlain(self) -> None:
-        try:
-            count = self.sock.recv_into(
-                _buffer, self.readSize, socket.MSG_PEEK if self.isPeeking else 0
-            )
-        except OSError as error:
-            if error.errno not in _RETRY:
-                self._fail(Reset(error.strerror or ""))
+    def _read(self) -> None:
+        data, event = self._wire.read(self.readSize, self.isPeeking)
+        if data:
+            self.speaker.dataReceived(data)
+        if event is None or self._state is _CLOSED:
             return
-        if count:
-            self.received += count
-            self.speaker.dataReceived(_buffer[:count])
-        else:
-            self._endInput()
-
-    def _readRecords(self) -> None:
-        """
-        Decrypt until the socket is dry or the buffer full, whole records only, so that nothing
-        stays behind in OpenSSL that the reactor could not tell us of.
-        """
-        connection = self.tls
-        count = 0
-        last: TunnelError | None = None
-        ended = False
-        stop = self.readSize - RECORD
-        while count <= stop:
-            try:
-                size = _readRecord(connection, count)
-                count += size
-                if size < SHORT:
-                    break
-            except WantRead:
-                break
-            except WantWrite:
-                self._readBlocked = True
-                self._stopReading()
-                self._startWriting()
-                break
-            except CleanEnd:
-                ended = True
-                break
-            except SSLError as error:
-                last = recordFailure(error, self.session, first=not self.received and not count)
-                if self._broken is not None and isinstance(last, Truncated):
-                    last = self._broken
-                break
-        if count:
-            self.received += count
-            self.speaker.dataReceived(_buffer[:count])
-        if last is not None:
-            self._fail(last)
-        elif ended:
-            self._endInput()
-
-    def _endInput(self) -> None:
-        self.inputEnded = True
-        if self._reading:
-            self._stopReading()
-        if not self.isClosed:
+        if event is END:
+            self.inputEnded = True
+            self.stopReading()
             self.speaker.readConnectionLost()
+        elif event is WANTS_WRITE:
+            self.stopReading()
+            self.startWriting()
+        elif isinstance(event, Truncated) and self._lost is not None:
+            # That there was no close_notify is all that OpenSSL can tell of a reset.
+            self._fail(self._lost)
+        else:
+            assert isinstance(event, TunnelError)
+            self._fail(event)
 
     def pendingInput(self, count: int = 1) -> bytes:
         """
@@ -292,328 +257,153 @@ class Leg:
 
     # Writing
 
-    def write(self, data: bytes | memoryview) -> None:
-        """
-        Send C{data}, now as far as the socket takes it, the rest when it is ready; meanwhile the
-        producer that L{producer} names is paused.
-        """
-        if self.isClosed or self._outputEnded:
-            return
-        if self._tail:
-            self._tail = memoryview(bytes(self._tail) + data)
-            return
-        count = self._send(data)
-        if count < len(data) and not (self.isClosed or self._outputEnded):
-            self._tail = memoryview(bytes(data[count:]))
-            if not self._handshaking:
-                self._startWriting()
-            if self.producer is not None:
-                self.producer.pauseProducing()
-
-    def writeSequence(self, chunks: list[bytes]) -> None:
-        """
-        Send C{chunks}, one after the other.
-        """
-        self.write(b"".join(chunks))
-
-    def _send(self, data: bytes | memoryview) -> int:
-        """
-        Send what the socket takes of C{data}.
-
-        @return: how much that was.
-        """
-        view = memoryview(data)
-        count = 0
-        if self.tls is None:
-            try:
-                count = self.sock.send(view)
-            except OSError as error:
-                if error.errno == EPIPE:
-                    self._loseOutput(Reset(error.strerror or ""))
-                elif error.errno not in _RETRY:
-                    self._fail(Reset(error.strerror or ""))
-        elif not (self._handshaking or self._isBroken()):
-            try:
-                # All or nothing: after WantWrite OpenSSL wants the same bytes again, and knows how
-                # much of them it has sent; more behind them are welcome.
-                count = self.tls.send(view) if view else 0
-            except (WantWrite, WantRead):
-                pass
-            except SSLError as error:
-                failure = recordFailure(error, self.session)
-                if isinstance(failure, Reset):
-                    self._loseOutput(failure)
-                else:
-                    self._fail(failure)
-        self.sent += count
-        return count
-
-    def _isBroken(self) -> bool:
-        """
-        Whether TLS cannot be written, as the peer is gone.  To be asked before: after a failure to
-        write, OpenSSL does not read any more what had arrived.
-        """
-        try:
-            self.sock.send(b"")
-        except OSError as error:
-            if error.errno not in _RETRY:
-                self._loseOutput(Reset(error.strerror or ""))
-                return True
-        return False
-
-    def _loseOutput(self, error: TunnelError) -> None:
-        """
-        The peer takes no more.  It may have ended cleanly before, and that lies unread still: in
-        clear the kernel tells that by EPIPE, under TLS it takes a close_notify.
-        """
-        self._broken = error
-        self._outputEnded = True
-        self._endDue = False
-        self._tail = _NOTHING
-        self._stopWriting()
-        self.speaker.writeConnectionLost()
-
-    def _startWriting(self) -> None:
-        if not self._writing and not self.isClosed:
-            self._writing = True
-            self._reactor.addWriter(self)
-
-    def _stopWriting(self) -> None:
-        if self._writing:
-            self._writing = False
-            self._reactor.removeWriter(self)
-
     def doWrite(self) -> None:
         """
         The socket takes more.
         """
-        if self._handshaking:
+        if self._state is _HANDSHAKING:
             self._handshake()
             return
-        if self._tail:
-            count = self._send(self._tail)
-            if self.isClosed:
-                return
-            if count < len(self._tail):
-                self._tail = self._tail[count:]
-                return
-            # No empty slice, which would keep all of it alive.
-            self._tail = _NOTHING
-        self._stopWriting()
-        if self._creator is not None:
-            self._beginTLS()
-            return
-        if self._endDue:
-            self._sendEnd()
-        if self.producer is not None and not self._writing:
-            self.producer.resumeProducing()
-        if self._readBlocked:
-            self._readBlocked = False
-            if not self._paused:
-                self.resumeProducing()
-                self._readRecords()
-
-    @property
-    def isFlushed(self) -> bool:
-        """
-        Whether the socket has taken all that was written.
-        """
-        return not self._tail and not self._writing
+        super().doWrite()
+        if not (self._writing or self._reading or self._paused or self.inputEnded or self.isClosed):
+            # Reading had to wait for this.
+            self.startReading()
+            self._read()
 
     # TLS
 
     def startTLS(self, creator: Creator) -> None:
         """
-        Speak TLS from here on, after what was written so far; C{handshakeCompleted} or
-        C{connectionLost} of the speaker tells the outcome.
+        Speak TLS from here on, after what was written so far.
 
         @raise RuntimeError: if this leg speaks TLS already: one TLS per connection (rule 14).
         """
-        if self.tls is not None or self._creator is not None:
+        if self._wire.isTLS:
             raise RuntimeError("startTLS was called twice on one connection")
-        self._creator = creator
-        if not self._tail:
-            self._beginTLS()
-
-    def _beginTLS(self) -> None:
-        creator, self._creator = self._creator, None
-        assert creator is not None
-        # What was said in clear is not what TLS protects.
-        self.received = self.sent = 0
-        self.readSize = RECORD
-        self.session = creator.session()
-        self.tls = creator.connection(self.sock, self.session)
-        self._handshaking = True
+        before, self._tail = self._tail, NOTHING
+        self._wire = TLS(self.sock, creator, before, self.skippable)
+        self._state = _HANDSHAKING
+        self.readSize = RECORD_BYTES
         if creator.isClient:
             self._handshake()
-        elif not self._reading:
-            self._reading = True
-            self._reactor.addReader(self)
-
-    def _skip(self) -> None:
-        """
-        Drop what L{skipped} says, until something else comes.
-        """
-        start = self.pendingInput(64)
-        rest = start.lstrip(self.skipped)
-        if len(rest) < len(start):
-            try:
-                self.sock.recv(len(start) - len(rest))
-            except OSError:
-                # OpenSSL will see it too.
-                pass
-        if rest:
-            self.skipped = b""
+        elif not before:
+            self.startReading()
 
     def _handshake(self) -> None:
-        if self.skipped:
-            self._skip()
+        wire = self._wire
+        assert isinstance(wire, TLS)
         try:
-            self.tls.do_handshake()
-        except WantRead:
-            self._stopWriting()
-            if not self._reading:
-                self._reading = True
-                self._reactor.addReader(self)
+            wants = wire.handshake()
+        except TunnelError as error:
+            self._fail(error)
             return
-        except WantWrite:
-            self._startWriting()
+        if wants is WANTS_WRITE:
+            self.stopReading()
+            self.startWriting()
             return
-        except Exception as error:  # noqa: BLE001
-            # Not SSL.Error alone: what a callback of ours raised comes this way too (T5, T10).
-            self._fail(handshakeFailure(error, self.session))
-            return
-        self._handshaking = False
-        assert self.session is not None
-        refused = self.session.completed(self.tls)
-        if refused is not None:
-            self._fail(refused)
-            return
-        if self._tail:
-            self._startWriting()
+        hadToWait = self._writing
+        if hadToWait:
+            self.stopWriting()
+        if wants is WANTS_READ:
+            self.startReading()
         else:
-            self._stopWriting()
-        self.speaker.handshakeCompleted()
+            self._state = _OPEN
+            if self._tail or self._output is ENDING:
+                self.startWriting()
+            if not self._paused:
+                self.startReading()
+            self.speaker.handshakeCompleted()
+        if hadToWait and self.isFlushed:
+            self._flushed()
+
+    def creatorBeside(self) -> Creator:
+        """
+        What makes more TLS with the peer of this leg.
+
+        @raise Closed: if this leg speaks no TLS, or is closed.
+        """
+        return self._wire.creatorBeside()
 
     # Ending
-
-    def loseWriteConnection(self) -> None:
-        """
-        End our direction once all is sent: FIN, or under TLS close_notify; the other goes on.
-        """
-        if self._outputEnded or self.isClosed:
-            return
-        self._outputEnded = True
-        if self._tail:
-            self._endDue = True
-        else:
-            self._sendEnd()
-
-    def _sendEnd(self) -> None:
-        self._endDue = False
-        try:
-            if self.tls is None:
-                self.sock.shutdown(socket.SHUT_WR)
-            elif not self._isBroken():
-                self.tls.shutdown()
-        except WantWrite:
-            self._endDue = True
-            self._startWriting()
-        except (OSError, SSLError):
-            # The peer is gone: what it is to be told, it knows.
-            pass
 
     def loseConnection(self) -> None:
         """
         Close this leg: with an orderly end of our direction if there was none yet, unless the
         peer does not even take what comes before it.
         """
-        if self.isClosed:
-            return
-        if self.tls is not None:
+        if self._state is _OPEN and self._wire.isTLS:
             # In clear, closing is all it takes.
             self.loseWriteConnection()
-        if self._tail or self._endDue:
-            self.abortConnection()
-        else:
+        if self.isFlushed:
             self._close()
+        else:
+            self.abortConnection()
 
     def abortConnection(self) -> None:
         """
         Close this leg with a reset, and under TLS without close_notify.
         """
-        if self.isClosed:
-            return
-        if self._below is None:
-            try:
-                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            except OSError:
-                pass
-        self._close(aborted=True)
+        if self._state is not _CLOSED:
+            if self._below is None:
+                kernel.resetOnClose(self.sock)
+            self._close(isAborted=True)
 
-    def _close(self, aborted: bool = False) -> None:
+    def _close(self, isAborted: bool = False) -> None:
+        if self._state is _CLOSED:
+            return
         if self._reading:
-            self._stopReading()
-        self._stopWriting()
+            self.stopReading()
+        if self._writing:
+            self.stopWriting()
         # Not before: our descriptor is what the reactor knows us by.
-        self.isClosed = True
-        self._tail = _NOTHING
-        # Under TLS there may be more behind a clean end, which means nothing (RFC 8446, 6.1).
-        ended = self.inputEnded and (self.tls is None or discard(self.sock) is not False)
-        if self.tls is not None:
-            # Else OpenSSL would regard the session as spoilt, which others may want to resume.
-            self.tls.set_shutdown(SENT_SHUTDOWN)
-            self.tls = None
+        self._state = _CLOSED
+        self._output = ENDED
+        self._tail = NOTHING
         self.producer = None
+        isOver = isAborted or (self.inputEnded and not self._wire.hasMore())
+        self._wire.close()
         if self._below is not None:
-            if aborted:
+            if isAborted:
                 self._below.abortConnection()
             else:
                 self._below.loseConnection()
-        elif aborted or ended:
+        elif isOver:
             self.sock.close()
         else:
-            closeGently(self._reactor, self.sock)
+            self._linger.closeGently(self.sock)
+        if self._flushing is not None:
+            self._tellFlushed()
 
     def _fail(self, error: TunnelError) -> None:
         """
         The peer or an error ended this leg.
         """
-        if self.isClosed:
+        if self._state is _CLOSED:
             return
-        if isinstance(error, (Reset, Truncated)) or self.tls is None:
+        if isinstance(error, (Reset, Truncated)) or not self._wire.isTLS:
             self.abortConnection()
         else:
             # A fatal alert of ours may be on its way, which a reset would overtake.
             self._close()
         self.speaker.connectionLost(Failure(error))
 
-    # What the reactor wants of a descriptor
-
-    def fileno(self) -> int:
-        """
-        The socket's descriptor, or -1 once it is closed.
-        """
-        return -1 if self.isClosed else self.sock.fileno()
-
-    def logPrefix(self) -> str:
-        """
-        What the reactor calls us in its own messages.
-        """
-        return "leg"
-
     def connectionLost(self, reason: Failure) -> None:
         """
         The reactor saw a hang-up, or is stopping; it has forgotten us already.
         """
-        self._reading = self._writing = False
-        if self.isClosed:
+        super().connectionLost(reason)
+        if self._state is _CLOSED:
             return
-        code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        error = Reset(os.strerror(code) if code else "hung up")
-        if code == EPIPE or (code and self.tls is not None and not self._handshaking):
+        error = self._wire.hungUp(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        if isinstance(error, PeerGone) and self._state is _OPEN:
             self._loseOutput(error)
             if not self._paused:
                 self.resumeProducing()
         else:
             self._fail(error)
+
+    def fileno(self) -> int:
+        """
+        The socket's descriptor, or -1 once this leg is closed.
+        """
+        return -1 if self._state is _CLOSED else self.sock.fileno()

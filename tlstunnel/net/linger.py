@@ -12,34 +12,32 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
-from zope.interface import implementer
+
+from tlstunnel.net.descriptor import Descriptor
 
 #: Seconds that a peer has to hear our last words and to close.
-PATIENCE = 1.0
+LINGER_SECONDS = 1.0
 
 #: Sockets that may linger at the same time: a flood of hopeless connections must not hold them all.
-MOST = 1000
+LINGERING_SOCKETS = 1000
 
-#: Reads in one turn of the reactor.
-_READS = 16
+#: Times that one socket is read in one turn of the reactor.
+READS_PER_TURN = 16
 
 _waste = memoryview(bytearray(65536))
-
-_lingering: set[Lingering] = set()
 
 
 def discard(sock: socket.socket) -> bool | None:
     """
-    Read what has arrived, and drop it.
+    Read what has arrived, as far as one turn of the reactor allows, and drop it.
 
     @return: C{True} once the peer has ended, C{None} if there was nothing, C{False} if there was
         something and may be more.
     """
     result: bool | None = None
     try:
-        for _ in range(_READS):
+        for _ in range(READS_PER_TURN):
             if not sock.recv_into(_waste):
                 return True
             result = False
@@ -50,73 +48,86 @@ def discard(sock: socket.socket) -> bool | None:
     return result
 
 
-def closeGently(reactor: Any, sock: socket.socket) -> None:
+class Linger:
     """
-    Close C{sock} when its peer does, or a moment later.
+    The sockets of one service that are about to be closed.
     """
-    if discard(sock) or len(_lingering) >= MOST:
-        sock.close()
-        return
-    try:
-        sock.shutdown(socket.SHUT_WR)
-    except OSError:
-        sock.close()
-        return
-    Lingering(reactor, sock)
+
+    def __init__(
+        self, reactor: Any, seconds: float = LINGER_SECONDS, sockets: int = LINGERING_SOCKETS
+    ) -> None:
+        """
+        @param seconds: how long one may stay open.
+        @param sockets: how many may do so at the same time; more are closed at once.
+        """
+        self.reactor = reactor
+        self.seconds = seconds
+        self._sockets = sockets
+        self._lingering: set[_Lingering] = set()
+
+    def closeGently(self, sock: socket.socket) -> None:
+        """
+        Close C{sock} when its peer does, or a moment later; our direction ends now.
+
+        @param sock: non-blocking; known to nobody else any more.
+        """
+        if discard(sock) or len(self._lingering) >= self._sockets:
+            sock.close()
+            return
+        try:
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            sock.close()
+            return
+        self._lingering.add(_Lingering(self, sock))
+
+    def closed(self, lingering: _Lingering) -> None:
+        """
+        One of them is closed.
+        """
+        self._lingering.discard(lingering)
+
+    def closeAll(self) -> None:
+        """
+        Close all of them now: the service has ended.
+        """
+        for each in tuple(self._lingering):
+            each.close()
 
 
-@implementer(IReadDescriptor)
-class Lingering:
+class _Lingering(Descriptor):
     """
     One such socket.
     """
 
-    def __init__(self, reactor: Any, sock: socket.socket) -> None:
-        self._reactor = reactor
-        self._sock = sock
-        self._call = reactor.callLater(PATIENCE, self.close)
-        _lingering.add(self)
-        reactor.addReader(self)
+    __slots__ = ("_call", "_linger")
+
+    def __init__(self, linger: Linger, sock: socket.socket) -> None:
+        super().__init__(linger.reactor, sock)
+        self._linger = linger
+        self._call = linger.reactor.callLater(linger.seconds, self.close)
+        self.startReading()
 
     def doRead(self) -> None:
         """
         More that nobody wants, or the end.
         """
-        if discard(self._sock):
+        if discard(self.sock):
             self.close()
 
     def close(self) -> None:
         """
         Wait no longer.
         """
-        self._reactor.removeReader(self)
-        self.connectionLost()
+        self.stopReading()
+        if self._call.active():
+            self._call.cancel()
+        self._linger.closed(self)
+        self.sock.close()
 
-    def connectionLost(self, reason: Failure | None = None) -> None:
+    def connectionLost(self, reason: Failure) -> None:
         """
         The reactor saw a hang-up, or is stopping; it has forgotten us already.
         """
-        if self._call.active():
-            self._call.cancel()
-        _lingering.discard(self)
-        self._sock.close()
-
-    def fileno(self) -> int:
-        """
-        The socket's descriptor.
-        """
-        return self._sock.fileno()
-
-    def logPrefix(self) -> str:
-        """
-        What the reactor calls us in its own messages.
-        """
-        return "linger"
-
-
-def closeAll() -> None:
-    """
-    Close all of them now: the process is about to end.
-    """
-    for each in tuple(_lingering):
-        each.close()
+        super().connectionLost(reason)
+        self.close()

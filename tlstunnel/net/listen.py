@@ -8,7 +8,6 @@ reactor, and nothing of what becomes of a connection.
 
 from __future__ import annotations
 
-import os
 import socket
 import stat
 from collections.abc import Callable, Sequence
@@ -25,27 +24,25 @@ from errno import (
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
-from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress, addressOf
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net import inherit
 from tlstunnel.net.deadlines import Deadline, Deadlines
-from tlstunnel.net.leg import tune
+from tlstunnel.net.descriptor import Descriptor
+from tlstunnel.net.kernel import tune
 
 Listening = TCPAddress | UNIXAddress | InheritedAddress
 
 #: Connections accepted in one turn of the reactor, so that those there are get their turn too.
-BATCH = 32
+ACCEPTS_PER_TURN = 32
 
-#: Seconds to wait when accepting fails, as it does without descriptors.
-PATIENCE = 1.0
+#: Seconds to the next try when accepting fails, as it does without descriptors.
+ACCEPT_RETRY_SECONDS = 1.0
 
 #: Connections that the kernel keeps for us until we accept them.
-BACKLOG = 1024
+WAITING_CONNECTIONS = 1024
 
 _ABSENT = frozenset((EADDRNOTAVAIL, EAFNOSUPPORT))
 
@@ -153,7 +150,7 @@ def _bindTCP(family: int, kind: int, protocol: int, target: Any) -> socket.socke
             # "[::]" and ":443" mean all interfaces, as they do for the peers.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, target[0] != "::")
         sock.bind(target)
-        sock.listen(BACKLOG)
+        sock.listen(WAITING_CONNECTIONS)
         sock.setblocking(False)
     except OSError:
         sock.close()
@@ -166,7 +163,7 @@ def _bindUNIX(address: UNIXAddress) -> socket.socket:
     try:
         _removeStale(address.path)
         sock.bind(address.path)
-        sock.listen(BACKLOG)
+        sock.listen(WAITING_CONNECTIONS)
     except OSError as error:
         sock.close()
         remedy = "check the directory"
@@ -193,27 +190,7 @@ def _removeStale(path: str) -> None:
             Path(path).unlink()
 
 
-def nameOf(sock: socket.socket) -> str:
-    """
-    What the log calls the address where C{sock} listens or is connected.
-    """
-    return nameOfPeer(sock.getsockname())
-
-
-def nameOfPeer(address: Any) -> str:
-    """
-    What the log calls an address as the system gives it.
-    """
-    if isinstance(address, tuple):
-        host, port = address[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    if isinstance(address, bytes):
-        address = os.fsdecode(address)
-    return address or "unix"
-
-
-@implementer(IReadDescriptor)
-class ListeningPort:
+class ListeningPort(Descriptor):
     """
     One listening socket.
 
@@ -231,70 +208,65 @@ class ListeningPort:
     ) -> None:
         """
         @param bound: the socket, non-blocking; ours from now on.
-        @param accepted: called with each connection, which is non-blocking, and its peer's name.
+        @param accepted: called with each connection, which is non-blocking, and its peer.
         """
-        self._reactor = reactor
+        super().__init__(reactor, bound.sock)
         self._deadlines = deadlines
         self._bound = bound
-        self._sock = sock = bound.sock
         self._accepted = accepted
-        self._local = sock.family == socket.AF_UNIX
-        if not self._local:
+        if bound.sock.family != socket.AF_UNIX:
             # What is accepted inherits it.
-            tune(sock)
-        self._reading = False
+            tune(bound.sock)
         self._paused = False
-        self._batch = 1
-        self._patience: Deadline | None = None
-        self.name = nameOf(sock)
+        # Connections to accept in the next turn.
+        self._accepts = 1
+        self._retry: Deadline | None = None
+        self.name = str(addressOf(bound.sock.getsockname()))
 
     def startListening(self) -> None:
         """
         Accept connections from now on.
         """
         self._paused = False
-        if not self._reading and self._patience is None:
-            self._reading = True
-            self._reactor.addReader(self)
+        if self._retry is None:
+            self.startReading()
 
     def pauseListening(self) -> None:
         """
         Leave connections in the kernel's queue until C{startListening} is called again.
         """
         self._paused = True
-        if self._reading:
-            self._reading = False
-            self._reactor.removeReader(self)
+        self.stopReading()
 
     def stopListening(self) -> None:
         """
         Close the socket.
         """
         self.pauseListening()
-        if self._patience is not None:
-            self._patience.cancel()
+        if self._retry is not None:
+            self._retry.cancel()
         self._bound.close()
 
     def doRead(self) -> None:
         """
         Accept what is waiting.
         """
-        for _ in range(self._batch):
+        for _ in range(self._accepts):
             try:
-                sock, address = self._sock.accept()
+                sock, address = self.sock.accept()
             except OSError as error:
                 if error.errno == ECONNABORTED or error.errno == EINTR:
                     continue
                 if error.errno != EAGAIN:
                     self._wait(error)
-                self._batch = 1
+                self._accepts = 1
                 return
             sock.setblocking(False)
             self._accepted(sock, addressOf(address))
             if self._paused:
                 return
         # There may be more: asking costs, unless they come faster than one a turn.
-        self._batch = min(BATCH, self._batch * 2)
+        self._accepts = min(ACCEPTS_PER_TURN, self._accepts * 2)
 
     def _wait(self, error: OSError) -> None:
         """
@@ -303,33 +275,13 @@ class ListeningPort:
         self._log.warn(
             "accepting at {name} failed, trying again in {seconds} s: {error}",
             name=self.name,
-            seconds=PATIENCE,
+            seconds=ACCEPT_RETRY_SECONDS,
             error=error.strerror,
         )
-        paused = self._paused
-        self.pauseListening()
-        self._paused = paused
-        self._patience = self._deadlines.after(PATIENCE, self._again)
+        self.stopReading()
+        self._retry = self._deadlines.after(ACCEPT_RETRY_SECONDS, self._acceptAgain)
 
-    def _again(self) -> None:
-        self._patience = None
+    def _acceptAgain(self) -> None:
+        self._retry = None
         if not self._paused:
-            self.startListening()
-
-    def fileno(self) -> int:
-        """
-        The descriptor of the socket.
-        """
-        return self._sock.fileno()
-
-    def logPrefix(self) -> str:
-        """
-        What the reactor calls us in its own messages.
-        """
-        return "port"
-
-    def connectionLost(self, reason: Failure) -> None:
-        """
-        The reactor is stopping.
-        """
-        self._reading = False
+            self.startReading()

@@ -13,13 +13,12 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from tlstunnel.errors import ConfigurationError, Stopped
-from tlstunnel.net import linger
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.listen import ListeningPort, bindAll
 from tlstunnel.program.risks import risks
 from tlstunnel.proxy import Pair, ProxyFactory
 from tlstunnel.tunnel.description import Mode, Tunnel
-from tlstunnel.tunnel.relay import SLOWEST
+from tlstunnel.tunnel.relay import SLOW_READER_SECONDS
 
 #: Seconds between looks at the connections that are left while stopping: who did not move in that
 #: time is closed, unless its peer has bytes to take.
@@ -159,7 +158,7 @@ class TunnelService(Service):
 
     def _clear(self, factory: ProxyFactory) -> None:
         factory.deadlines.clear()
-        linger.closeAll()
+        factory.linger.closeAll()
 
     def hurry(self) -> None:
         """
@@ -198,7 +197,7 @@ class TunnelService(Service):
                 since = now
             # What a slow peer has not taken yet would be lost.
             isDelivering = relay is not None and relay.isDelivering
-            if now - since >= (SLOWEST if isDelivering else QUIET_SECONDS):
+            if now - since >= (SLOW_READER_SECONDS if isDelivering else QUIET_SECONDS):
                 pair.end(Stopped())
             looked[pair] = progress, since
         if factory.pairs:

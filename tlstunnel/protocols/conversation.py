@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from tlstunnel.errors import Closed, Malformed, Oversize, TunnelError
+from tlstunnel.interfaces import ISpeaker
 from tlstunnel.net.deadlines import Deadlines, TimeLimit
 from tlstunnel.tls.creators import Creator
 
@@ -26,6 +28,7 @@ _T = TypeVar("_T")
 MAX_HELD_BYTES = 65536
 
 
+@implementer(ISpeaker)
 class Conversation(Protocol):
     """
     Reading and writing on one leg, one awaited piece after the other.

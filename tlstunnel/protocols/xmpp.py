@@ -188,7 +188,7 @@ class XMPPServer(ServerRole):
         if element.name != _STARTTLS or not element.isEmpty:
             raise self._refusal("policy-violation", "the client wants a session without TLS")
         # Clients do send white space here, perhaps late; nothing can hide in it.
-        self.transport.skipped = SPACE
+        self.transport.skippable = SPACE
         while (residue := self.residue) and not residue.strip(SPACE):
             self.putBack((await self.readSome()).lstrip(SPACE))
         self.goAheadExactly(f"<proceed xmlns='{_TLS}'/>".encode())

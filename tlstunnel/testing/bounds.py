@@ -15,7 +15,7 @@ from tlstunnel.errors import Oversize, Reset, TimedOut, TunnelError
 from tlstunnel.testing.course import Course, became, dialsEarly
 from tlstunnel.testing.memory import Driver
 from tlstunnel.testing.pointers import lookAt
-from tlstunnel.tls.records import RECORD
+from tlstunnel.tls.records import RECORD_BYTES
 
 #: Seconds that a handshake may take.
 HANDSHAKE_SECONDS = 15.0
@@ -150,8 +150,12 @@ class Bounds(Course):
             driver.feed(who, chunk)
             said += len(chunk)
             kept = len(conversation.unread)
-            assert kept <= conversation.maxBytes + RECORD, f"{kept} bytes are kept of {piece!r}"
-        assert said <= conversation.maxBytes + 2 * RECORD, f"{said} bytes are heard of {piece!r}"
+            assert kept <= conversation.maxBytes + RECORD_BYTES, (
+                f"{kept} bytes are kept of {piece!r}"
+            )
+        assert said <= conversation.maxBytes + 2 * RECORD_BYTES, (
+            f"{said} bytes are heard of {piece!r}"
+        )
 
     # Garbage
 

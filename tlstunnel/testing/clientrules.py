@@ -13,7 +13,7 @@ from tlstunnel.testing.dialogues import CLIENT_HELLO, crumbs, split
 from tlstunnel.testing.memory import Driver
 from tlstunnel.testing.pointers import lookAt
 from tlstunnel.testing.rules import Rules
-from tlstunnel.tls.records import RECORD
+from tlstunnel.tls.records import RECORD_BYTES
 
 
 class ClientConformance(Rules):
@@ -87,7 +87,7 @@ class ClientConformance(Rules):
         driver = self.start(self.appSpeaks)
         driver.plain.feed(self.early * count)
         kept = len(driver.role.plain.unread)
-        assert kept <= MAX_HELD_BYTES + RECORD, f"{kept} bytes of the app are kept"
+        assert kept <= MAX_HELD_BYTES + RECORD_BYTES, f"{kept} bytes of the app are kept"
         assert driver.plain.paused, "the app is read on"
         self.go(driver, self.appSpeaks, len(self.whole))
         self.arrive(driver)

@@ -11,7 +11,8 @@ from tlstunnel.errors import TunnelError
 from tlstunnel.interfaces import IDialect
 from tlstunnel.protocols.setting import Setting
 from tlstunnel.testing.dialogues import Dialogue, setting
-from tlstunnel.testing.memory import Driver, MemoryLeg
+from tlstunnel.testing.legs import MemoryLeg
+from tlstunnel.testing.memory import Driver
 
 #: Seconds that a greeting, or a negotiation, may take.
 GREETING_SECONDS = 60.0

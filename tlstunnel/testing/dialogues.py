@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from tlstunnel.identity.names import Identity
 from tlstunnel.interfaces import IDialect, IFilter
 from tlstunnel.protocols.setting import Setting
-from tlstunnel.testing.memory import Driver, MemoryLeg
+from tlstunnel.testing.legs import MemoryLeg
+from tlstunnel.testing.memory import Driver
 from tlstunnel.tunnel.filtering import Filtering
 
 #: Who says what, in turn.

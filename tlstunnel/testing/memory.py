@@ -1,5 +1,5 @@
 """
-Legs in memory, and a driver that takes one role of a dialect from its first byte to the relay.
+A driver that takes one role of a dialect from its first byte to the relay, on legs in memory.
 
 Everything is deterministic: time is a L{Clock}, and what a peer sends arrives when the test says
 so, cut as the test says.  TLS is only noted: what it does on a socket is tested elsewhere.
@@ -7,15 +7,14 @@ so, cut as the test says.  TLS is only noted: what it does on a socket is tested
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.task import Clock, deferLater
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tlstunnel.address import TCPAddress, UNIXAddress
-from tlstunnel.errors import Reset, TunnelError
+from tlstunnel.address import TCPAddress
+from tlstunnel.errors import TunnelError
 from tlstunnel.identity.names import Identity
 from tlstunnel.interfaces import IChannels, IDialect
 from tlstunnel.net.deadlines import Deadlines
@@ -26,209 +25,12 @@ from tlstunnel.protocols.setting import (
     Setting,
 )
 from tlstunnel.proxy import Pair
-from tlstunnel.tls.records import RECORD
+from tlstunnel.testing.legs import MemoryLeg
 from tlstunnel.tunnel.description import (
     Mode,
     Tunnel,
 )
 from tlstunnel.tunnel.record import Record
-
-
-class _Descriptor:
-    """
-    Stands for a socket of which nothing can be asked.
-    """
-
-    def fileno(self) -> int:
-        """
-        None.
-        """
-        return -1
-
-
-class _Session:
-    """
-    Stands for what is known of a TLS that there is none of.
-    """
-
-    version, suite, group = "TLSv1.3", "", ""
-    alpn, serverName, identity = b"", "", None
-
-
-class MemoryLeg:
-    """
-    Stands for a L{tlstunnel.net.leg.Leg}: what is written is kept, what arrives is fed.
-
-    @ivar written: all that was written, in clear and inside TLS.
-    @ivar writtenInClear: how much of it was written before the switch.
-    @ivar isTLS: whether C{startTLS} was called.
-    @ivar ended: whether our direction was ended.
-    @ivar inputEnded: whether the peer's was.
-    @ivar skipped: as in a leg; only kept, since there is no TLS behind it.
-    @ivar ending: C{"closed"}, C{"aborted"} or C{"lost"}, once it is.
-    """
-
-    def __init__(self, settle: Callable[[], object] | None = None) -> None:
-        """
-        @param settle: called when something happened, instead of just delivering it.
-        """
-        self._settle = settle or self.deliver
-        self.sock = _Descriptor()
-        self.isFlushed = True
-        self.received = 0
-        self.sent = 0
-        self.producer: object = None
-        self.speaker: Any = None
-        self.written = b""
-        self.writtenInClear: int | None = None
-        self.isTLS = False
-        self.handshaken = False
-        self.ended = False
-        self.ending = ""
-        self.tls: object = None
-        self.inputEnded = False
-        self.paused = True
-        self.readSize = RECORD
-        self.isPeeking = False
-        self.skipped = b""
-        self.session: Any = _Session()
-        self.peer = UNIXAddress("memory")
-        self._unread = b""
-        self._inputEnds = False
-
-    @property
-    def isClosed(self) -> bool:
-        """
-        Whether it is closed, in whatever way.
-        """
-        return bool(self.ending)
-
-    # What the speaker calls
-
-    def write(self, data: bytes | memoryview) -> None:
-        """
-        Keep C{data}.
-        """
-        if not self.ending:
-            self.written += data
-
-    def startTLS(self, creator: object) -> None:
-        """
-        Note the switch.
-        """
-        assert not self.isTLS, "startTLS was called twice"
-        self.isTLS = True
-        self.tls = object()
-        self.writtenInClear = len(self.written)
-
-    def pendingInput(self, count: int = 1) -> bytes:
-        """
-        What was fed and is not read.
-        """
-        return self._unread[:count]
-
-    def pauseProducing(self) -> None:
-        """
-        Deliver nothing.
-        """
-        self.paused = True
-
-    def resumeProducing(self) -> None:
-        """
-        Deliver what arrives.
-        """
-        self.paused = False
-
-    def loseWriteConnection(self) -> None:
-        """
-        End our direction.
-        """
-        self.ended = True
-
-    def loseConnection(self) -> None:
-        """
-        Close.
-        """
-        self.ending = self.ending or "closed"
-
-    def abortConnection(self) -> None:
-        """
-        Reset.
-        """
-        self.ending = self.ending or "aborted"
-
-    # What the test calls
-
-    def feed(self, data: bytes) -> None:
-        """
-        The peer sends C{data}: in clear before the switch, inside TLS after it.
-        """
-        self._unread += data
-        self._settle()
-
-    def deliver(self) -> bool:
-        """
-        Hand over what the speaker is ready to read.
-
-        @return: whether that was anything.
-        """
-        delivered = False
-        while not self.ending and not self.paused and (self.handshaken or not self.isTLS):
-            if self._unread:
-                delivered = True
-                chunk = self._unread[: self.readSize]
-                if not self.isPeeking:
-                    self._unread = self._unread[len(chunk) :]
-                self.speaker.dataReceived(memoryview(chunk))
-            elif self._inputEnds:
-                self._inputEnds = False
-                self.inputEnded = True
-                self.paused = True
-                delivered = True
-                self.speaker.readConnectionLost()
-            else:
-                break
-        return delivered
-
-    def end(self) -> None:
-        """
-        The peer ends its direction cleanly.
-        """
-        self._inputEnds = True
-        self._settle()
-
-    def reset(self) -> None:
-        """
-        The peer resets the connection.
-        """
-        self.lose(Reset("by the test"))
-
-    def lose(self, error: TunnelError) -> None:
-        """
-        The connection is lost.
-        """
-        if not self.ending:
-            self.ending = "lost"
-            self.speaker.connectionLost(Failure(error))
-            self._settle()
-
-    def completeHandshake(self) -> None:
-        """
-        TLS is up and its peer verified.  Bytes that arrived in clear after the switch would have
-        been taken for TLS, and are gone.
-        """
-        assert self.isTLS and not self.handshaken
-        self._unread = b""
-        self.handshaken = True
-        self.speaker.handshakeCompleted()
-        self._settle()
-
-    def takeWritten(self) -> bytes:
-        """
-        What was written since the last call.
-        """
-        taken, self.written = self.written, b""
-        return taken
 
 
 class _Prepared:
@@ -309,7 +111,7 @@ class _Factory:
             return self._driver.plain
         return self._driver.network
 
-    def channels(self, pair: Pair, creator: object) -> MemoryChannels:
+    def channels(self, pair: Pair) -> MemoryChannels:
         """
         Those of the driver.
         """

@@ -10,7 +10,7 @@ from tlstunnel.testing.course import became, dialsEarly
 from tlstunnel.testing.dialogues import CLIENT_HELLO, crumbs, split
 from tlstunnel.testing.memory import Driver
 from tlstunnel.testing.pointers import lookAt
-from tlstunnel.tls.records import RECORD
+from tlstunnel.tls.records import RECORD_BYTES
 
 # What may follow a message of the peer.
 _EXTRAS = (
@@ -151,7 +151,7 @@ class Rules(Bounds):
             return
         place, text = last
         for extra in _EXTRAS:
-            for size in (RECORD, len(text)):
+            for size in (RECORD_BYTES, len(text)):
                 driver = self.start(place)
                 if not driver.role.exact:
                     driver.network.readSize = size

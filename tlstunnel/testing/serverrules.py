@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from tlstunnel.errors import ForeignProtocol, PlaintextAfterStartTLS, Reset, TLSFailed, TunnelError
 from tlstunnel.testing.course import GREETING_SECONDS, became
 from tlstunnel.testing.dialogues import CLIENT_HELLO, crumbs, said, split
-from tlstunnel.testing.memory import Driver, MemoryLeg
+from tlstunnel.testing.legs import MemoryLeg
+from tlstunnel.testing.memory import Driver
 from tlstunnel.testing.pointers import lookAt
 from tlstunnel.testing.rules import Rules
 

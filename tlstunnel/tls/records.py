@@ -22,7 +22,7 @@ SSLError = SSL.Error
 SENT_SHUTDOWN = SSL.SENT_SHUTDOWN
 
 #: The most plaintext of one TLS record (RFC 8446, section 5.1).
-RECORD = 16384
+RECORD_BYTES = 16384
 
 
 def recordReader(buffer: memoryview) -> Callable[[SSL.Connection, int], int]:
@@ -34,13 +34,13 @@ def recordReader(buffer: memoryview) -> Callable[[SSL.Connection, int], int]:
     it once more.  So OpenSSL is called directly where pyOpenSSL's binding is what we know it to be.
     """
     if not (hasattr(_lib, "SSL_read") and hasattr(SSL.Connection, "_raise_ssl_error")):
-        return lambda connection, at: connection.recv_into(buffer[at : at + RECORD])
+        return lambda connection, at: connection.recv_into(buffer[at : at + RECORD_BYTES])
     start = _ffi.from_buffer(buffer)
     read = _lib.SSL_read
 
     def direct(connection: SSL.Connection, at: int) -> int:
         ssl = connection._ssl
-        count: int = read(ssl, start + at, RECORD)
+        count: int = read(ssl, start + at, RECORD_BYTES)
         if count <= 0:
             connection._raise_ssl_error(ssl, count)
         return count

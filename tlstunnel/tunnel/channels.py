@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -21,15 +20,13 @@ from zope.interface import implementer
 
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import Closed, ConnectFailed, LimitReached, TunnelError
-from tlstunnel.interfaces import IChannels
+from tlstunnel.interfaces import IChannels, ILeg
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.dial import Dialler
 from tlstunnel.net.leg import Leg
+from tlstunnel.net.linger import Linger
 from tlstunnel.net.listen import Bound, ListeningPort
 from tlstunnel.protocols.conversation import Conversation
-from tlstunnel.tls.creators import (
-    Creator,
-)
 from tlstunnel.tunnel.description import Address
 from tlstunnel.tunnel.limits import (
     Limits,
@@ -54,36 +51,31 @@ class Channels:
         self,
         reactor: Any,
         deadlines: Deadlines,
+        linger: Linger,
         limits: Limits,
-        record: Callable[[Leg], Record],
+        record: Callable[[ILeg], Record],
         accepted: Leg,
-        dialled: Leg,
-        network: Leg,
-        creator: Creator,
+        dialled: ILeg,
+        network: ILeg,
     ) -> None:
         """
         @param record: begins the record of a data connection, of which this leg was accepted.
         @param accepted: the leg of the control connection that was accepted.
         @param dialled: the other one.
         @param network: the one of them that carries TLS.
-        @param creator: made that TLS.
         @raise Closed: if one of them is closed.
         """
         self.reactor = reactor
         self.deadlines = deadlines
+        self.linger = linger
         self.limits = limits
         self.record = record
         self.network = network
-        self.creator = creator
         self.acceptsNetwork = network is accepted
-        try:
-            self._local: Any = accepted.sock.getsockname()
-            self.near = _host(accepted.sock.getpeername())
-            self.far = _host(dialled.sock.getpeername())
-        except OSError as error:
-            raise Closed(error.strerror or "") from None
-        self.host = _host(self._local)
-        self._family = accepted.sock.family
+        self.host: str = accepted.local.host
+        self.near: str = accepted.peer.host
+        self.far: str = dialled.peer.host
+        self._accepted = accepted.sock
         self._moved = 0
         self._channels: set[Channel] = set()
         self._listening: Channel | None = None
@@ -105,10 +97,11 @@ class Channels:
             raise LimitReached("too many data connections")
         if not self.host or not self.far:
             raise ConnectFailed("a UNIX socket has no ports for data connections")
-        sock = socket.socket(self._family, socket.SOCK_STREAM)
+        sock = socket.socket(self._accepted.family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
-            sock.bind((self._local[0], 0, *self._local[2:]))
+            local = self._accepted.getsockname()
+            sock.bind((local[0], 0, *local[2:]))
             sock.listen(2)
         except OSError as error:
             sock.close()
@@ -184,13 +177,13 @@ class Channel:
         self.relay: Relay | None = None
         self._channels = channels
         self._port = port
-        self._accepting: Deferred[Leg] = Deferred(lambda _: None)
+        self._accepting: Deferred[ILeg] = Deferred(lambda _: None)
         self._warned = False
         self._listening = ListeningPort(
             channels.reactor, channels.deadlines, Bound(sock, 0, ""), self._accept
         )
-        self._accepted: Leg | None = None
-        self._dialled: Leg | None = None
+        self._accepted: ILeg | None = None
+        self._dialled: ILeg | None = None
         self._record: Record | None = None
         self._why: TunnelError | None = None
         self._running: Deferred[None] | None = None
@@ -262,7 +255,7 @@ class Channel:
         upgrade = Upgrade(self._record, deadlines, limits, self._cancel, self.end)
         address = TCPAddress(channels.far, self._port)
         self._dialled = await upgrade.dial(
-            Dialler(channels.reactor, deadlines, (address,), limits.connect)
+            Dialler(channels.reactor, deadlines, channels.linger, (address,), limits.connect)
         )
         network, plain = accepted, self._dialled
         if not channels.acceptsNetwork:
@@ -274,29 +267,24 @@ class Channel:
         )
         return await self.relay.start(b"", b"", False, False)
 
-    async def _startTLS(self, network: Leg) -> None:
+    async def _startTLS(self, network: ILeg) -> None:
         """
         TLS with the peer of the control connection; nothing is read before the relay.
         """
-        control = self._channels.network
-        if control.tls is None or control.session is None:
-            raise Closed("the control connection ended")
+        creator = self._channels.network.creatorBeside()
         conversation = Conversation(self._channels.deadlines)
         conversation.transport = network
         network.speaker = conversation
-        await conversation.startTLS(self._channels.creator.beside(control.tls, control.session))
+        await conversation.startTLS(creator)
 
     def _accept(self, sock: socket.socket, peer: Address) -> None:
         """
         Somebody connected.
         """
-        try:
-            host = _host(sock.getpeername())
-        except OSError:
-            host = ""
-        if host == self._channels.near:
+        if peer.host == self._channels.near:
             self._listening.stopListening()
-            self._accepting.callback(Leg(self._channels.reactor, sock, peer))
+            channels = self._channels
+            self._accepting.callback(Leg(channels.reactor, channels.linger, sock, peer))
             return
         sock.close()
         if not self._warned:
@@ -306,16 +294,3 @@ class Channel:
                 peer=peer,
                 host=self._channels.near,
             )
-
-
-def _host(address: Any) -> str:
-    """
-    The host in an address as the system gives it, IPv4 also where it comes mapped into IPv6; empty
-    for a UNIX socket.
-    """
-    if not isinstance(address, tuple):
-        return ""
-    host: str = address[0]
-    literal = ip_address(host)
-    mapped = literal.ipv4_mapped if isinstance(literal, IPv6Address) else None
-    return str(mapped) if mapped is not None else host

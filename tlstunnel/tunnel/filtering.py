@@ -32,8 +32,8 @@ from zope.interface import implementer
 
 from tlstunnel.errors import TunnelError
 from tlstunnel.interfaces import IFilter, ISpeaker
-from tlstunnel.net.leg import BULK
-from tlstunnel.tls.records import RECORD
+from tlstunnel.net.wire import MOST_READ_BYTES
+from tlstunnel.tls.records import RECORD_BYTES
 
 #: Bytes that filters look at in one turn of the reactor, and messages.
 MAX_BYTES_PER_TURN = 16384
@@ -114,7 +114,7 @@ class Filtering:
         # What the source told last, which is due when the backlog is empty.
         self._last: Callable[[], None] | None = None
         direction.source.speaker = self
-        direction.source.readSize = RECORD
+        direction.source.readSize = RECORD_BYTES
         direction.sink.producer = self
 
     # What the source tells
@@ -294,6 +294,6 @@ class Filtering:
         """
         source, sink = self._direction.source, self._direction.sink
         source.speaker = self._direction
-        source.readSize = BULK
+        source.readSize = MOST_READ_BYTES
         if sink.producer is self:
             sink.producer = source

@@ -3,50 +3,78 @@ The relay: moving bytes between two legs that are both ready, and closing them p
 
 Each direction ends on its own.  What is done when a leg ends is this table::
 
-    seen                            on which leg    done on the other leg
-    close_notify, FIN in clear      either          end of stream is passed on, the other direction
-                                                    goes on until it ends, with a time limit
-    FIN without close_notify        network         reset, never a clean end
-    reset                           either          reset
-    fatal alert, bad record         network         reset
-    idle, stop                      -               end of stream where possible, then both closed
+    seen                                on the other leg
+    close_notify, FIN in clear          end of stream, and the other direction goes on until it
+                                        ends, with a time limit
+    FIN without close_notify            reset, never a clean end
+    reset                               reset
+    fatal alert, bad record             reset
+    no progress for too long            reset
+    idle, stop                          end of stream where possible, then both closed
 
 No byte that was received before a clean end is lost.  This module knows legs and filters, and
-nothing of dialects.
+nothing of dialects; the two legs are equal to it, and either may speak TLS.
+
+How it works
+============
+
+A L{Relay} has two L{Direction}s.  Each is the speaker of its source, which calls it with what
+arrives, and writes that to its sink.  The legs are each other's producers: while a peer is slow,
+its leg pauses the other one, and that is all there is of flow control.
+
+What a direction hears of its source leads to one of these::
+
+    readConnectionLost    C{ended}; the sink's output is ended behind what it has to send
+    writeConnectionLost   the other direction has C{ended}: nobody takes what it carries; its
+                          source is read on nevertheless, since its end is still to be seen
+    connectionLost        both legs are reset; but if this direction has C{ended} before, only the
+                          other one is over, as after writeConnectionLost
+
+A relay begins with C{start} and goes through these states, of which each is final for the one
+before it::
+
+    both directions pass        until one has ended; limited by C{idle}
+    one passes                  until it has ended too; limited by C{close} and C{closeTotal}
+    closing                     until both legs are flushed, and a peer that still talks has taken
+                                what was sent to it; limited in the same way
+    over                        both legs are closed, and C{start}'s Deferred has fired, once
+
+What must never happen:
+
+    - A leg ends cleanly towards its peer although the other one did not, but at a limit or a stop.
+    - A leg is closed while its peer may still take what was sent to it; a reset is for failures.
+    - A limit counts what a slow peer still takes from the system as standing still.
+    - Anything is done to a leg after the relay is over.
 """
 
 from __future__ import annotations
 
-import fcntl
-import socket
-import struct
-import termios
 from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from tlstunnel.errors import CloseTimeout, Idle, TunnelError
-from tlstunnel.interfaces import IFilter
+from tlstunnel.interfaces import IFilter, ILeg, ISpeaker
 from tlstunnel.net.deadlines import Deadline, Deadlines
-from tlstunnel.net.leg import BULK, Leg
 from tlstunnel.tunnel.filtering import Filtering
 
-#: How often within a limit it is looked at whether anything moved.
-SAMPLES = 4
+#: The most bytes that are read from a leg in one turn of the reactor.
+RELAY_READ_BYTES = 1048576
 
-#: Seconds to the next look whether a peer whose own words nobody wants has got all of ours.
-DELIVERY = 0.1
+#: How often within a limit it is looked at whether anything moved.
+LOOKS_PER_LIMIT = 4
+
+#: Seconds to the next look whether a peer that still talks has taken all that was sent to it.
+DELIVERY_LOOK_SECONDS = 0.1
 
 #: Seconds in which a slow reader takes something, if it has something to take: it shows in steps of
 #: what its kernel regards as worth telling, which may be 64 KiB or more.
-SLOWEST = 60.0
-
-# Of the struct tcp_info of Linux: its first byte is the state, at 120 is tcpi_bytes_acked.
-_BYTES_ACKED = struct.Struct("=120xQ")
-_TCP_CLOSE = b"\x07"
+SLOW_READER_SECONDS = 60.0
 
 
+@implementer(ISpeaker)
 class Direction:
     """
     One direction of a relay: what speaks on its source leg.
@@ -56,7 +84,7 @@ class Direction:
 
     __slots__ = ("ended", "relay", "sink", "source")
 
-    def __init__(self, relay: Relay, source: Leg, sink: Leg) -> None:
+    def __init__(self, relay: Relay, source: ILeg, sink: ILeg) -> None:
         self.relay = relay
         self.source = source
         self.sink = sink
@@ -105,6 +133,8 @@ class Relay:
     """
     Two legs, joined.
 
+    @ivar toLeft: the direction to the left leg.
+    @ivar toRight: the other one.
     @ivar beside: gives a number that changes while something moves that belongs to the two legs;
         then they are not idle.
     """
@@ -119,36 +149,39 @@ class Relay:
         "_finished",
         "_firstEnd",
         "_idle",
+        "_isOver",
         "_moved",
         "_progress",
         "beside",
-        "network",
-        "plain",
-        "toNetwork",
-        "toPlain",
+        "left",
+        "right",
+        "toLeft",
+        "toRight",
     )
 
     def __init__(
         self,
-        network: Leg,
-        plain: Leg,
-        toPlain: Sequence[IFilter],
-        toNetwork: Sequence[IFilter],
+        left: ILeg,
+        right: ILeg,
+        toLeft: Sequence[IFilter],
+        toRight: Sequence[IFilter],
         deadlines: Deadlines,
         close: float,
         closeTotal: float,
         idle: float | None,
     ) -> None:
         """
+        @param toLeft: what filters the direction to the left leg, in order.
+        @param toRight: the same for the other one.
         @param close: seconds without progress that one direction may take after the other's end.
         @param closeTotal: seconds that it may take in all.
         @param idle: seconds without traffic after which both legs are closed, if any.
         """
-        self.network = network
-        self.plain = plain
-        self.toPlain = Direction(self, network, plain)
-        self.toNetwork = Direction(self, plain, network)
-        self._filters = ((self.toPlain, toPlain), (self.toNetwork, toNetwork))
+        self.left = left
+        self.right = right
+        self.toLeft = Direction(self, right, left)
+        self.toRight = Direction(self, left, right)
+        self._filters = ((self.toLeft, toLeft), (self.toRight, toRight))
         self._deadlines = deadlines
         self._close = close
         self._closeTotal = closeTotal
@@ -158,46 +191,41 @@ class Relay:
         self._firstEnd: float | None = None
         self._moved = 0.0
         self._progress: tuple[int, ...] = ()
+        self._isOver = False
         self.beside: Callable[[], int] = int
         self._finished: Deferred[TunnelError | None] = Deferred(self._cancelled)
 
     def start(
-        self, fromNetwork: bytes, fromPlain: bytes, networkEnded: bool, plainEnded: bool
+        self, fromLeft: bytes, fromRight: bytes, leftEnded: bool, rightEnded: bool
     ) -> Deferred[TunnelError | None]:
         """
         Begin, with what the legs have given before: bytes, and whether that was all.
 
-        @return: fires when both legs are closed, with the reason if it was no clean end.
+        @return: fires when both legs are closed, with the reason if it was no clean end; to cancel
+            it closes them.
         """
-        network, plain = self.network, self.plain
-        network.speaker, plain.speaker = self.toPlain, self.toNetwork
-        network.readSize = plain.readSize = BULK
-        network.producer, plain.producer = plain, network
+        left, right = self.left, self.right
+        left.speaker, right.speaker = self.toRight, self.toLeft
+        left.readSize = right.readSize = RELAY_READ_BYTES
+        left.producer, right.producer = right, left
         for direction, filters in self._filters:
             if filters:
                 Filtering(direction, filters, self._deadlines.clock, self.abort)
         del self._filters
         if self._idle:
             self._watch(self._idle)
-        if fromNetwork:
-            network.speaker.dataReceived(fromNetwork)
-        if fromPlain:
-            plain.speaker.dataReceived(fromPlain)
-        if networkEnded:
-            network.speaker.readConnectionLost()
-        if plainEnded:
-            plain.speaker.readConnectionLost()
-        for leg in (network, plain):
+        if fromLeft:
+            left.speaker.dataReceived(fromLeft)
+        if fromRight:
+            right.speaker.dataReceived(fromRight)
+        if leftEnded:
+            left.speaker.readConnectionLost()
+        if rightEnded:
+            right.speaker.readConnectionLost()
+        for leg in (left, right):
             if leg.isFlushed and leg.producer is not None:
                 leg.producer.resumeProducing()
         return self._finished
-
-    @property
-    def bothEnded(self) -> bool:
-        """
-        Whether nothing more is to come from either leg.
-        """
-        return self.toPlain.ended and self.toNetwork.ended
 
     def directionEnded(self) -> None:
         """
@@ -209,35 +237,26 @@ class Relay:
             self._firstEnd = self._deadlines.clock.seconds()
             self._watch(self._close)
 
-    def _closeWhenFlushed(self) -> None:
-        for leg in (self.network, self.plain):
-            if not leg.isClosed:
-                if leg.tls is not None or not leg.inputEnded:
-                    # Else closing says the same.
-                    leg.loseWriteConnection()
-                if not leg.isFlushed:
-                    leg.producer = _Drained(self._closeWhenFlushed)  # type: ignore[assignment]
-                    return
-        for leg in (self.network, self.plain):
-            if not (leg.isClosed or leg.inputEnded) and _unsent(leg):
-                # It still talks: closing would reset it before it has all that was sent to it.
-                self._delivery = self._deadlines.after(DELIVERY, self._closeWhenFlushed)
-                return
-        self._finish(None)
+    @property
+    def bothEnded(self) -> bool:
+        """
+        Whether nothing more is to come from either leg.
+        """
+        return self.toLeft.ended and self.toRight.ended
 
     def outputLost(self, lost: Direction) -> None:
         """
-        The peer of a leg takes no more, so that what the other one says is of no use to anybody.
+        The source of C{lost} takes no more, so that what the other leg says is of no use to
+        anybody.
         """
-        other = self.toPlain if lost is self.toNetwork else self.toNetwork
+        other = self.toLeft if lost is self.toRight else self.toRight
         other.ended = True
-        if not other.source.isClosed:
-            other.source.resumeProducing()
+        other.source.resumeProducing()
         self.directionEnded()
 
     def legLost(self, lost: Direction, error: TunnelError) -> None:
         """
-        A leg was reset, or its TLS failed.
+        The source of C{lost} was reset, or its TLS failed.
 
         After that leg's own clean end only the other direction is over, and nothing is amiss but
         that its rest was not wanted.
@@ -247,23 +266,47 @@ class Relay:
         else:
             self.abort(error)
 
+    # The end
+
+    def _closeWhenFlushed(self, _: None = None) -> None:
+        if self._isOver:
+            return
+        legs = self.left, self.right
+        for leg in legs:
+            if leg.isTLS or not leg.inputEnded:
+                # Else closing says the same.
+                leg.loseWriteConnection()
+            if not leg.isFlushed:
+                leg.whenFlushed().addCallback(self._closeWhenFlushed)
+                return
+        for leg in legs:
+            if not leg.inputEnded and leg.unacknowledged:
+                # It still talks: closing would reset it before it has all that was sent to it.
+                self._delivery = self._deadlines.after(
+                    DELIVERY_LOOK_SECONDS, self._closeWhenFlushed
+                )
+                return
+        self._finish(None)
+
     def abort(self, error: TunnelError) -> None:
         """
         Reset both legs.
         """
-        self.network.abortConnection()
-        self.plain.abortConnection()
+        self._isOver = True
+        self.left.abortConnection()
+        self.right.abortConnection()
         self._finish(error)
 
     def _finish(self, error: TunnelError | None) -> None:
         """
         Close what is still open, and say how it ended.
         """
+        self._isOver = True
         for deadline in (self._deadline, self._delivery):
             if deadline is not None:
                 deadline.cancel()
-        self.network.loseConnection()
-        self.plain.loseConnection()
+        self.left.loseConnection()
+        self.right.loseConnection()
         finished = self._finished
         if not finished.called:
             finished.callback(error)
@@ -282,9 +325,9 @@ class Relay:
         self._moved = self._deadlines.clock.seconds()
         # Measured when it is first looked at: most connections have ended by then.
         self._progress = ()
-        self._deadline = self._deadlines.after(seconds / SAMPLES, self._sample)
+        self._deadline = self._deadlines.after(seconds / LOOKS_PER_LIMIT, self._look)
 
-    def _sample(self) -> None:
+    def _look(self) -> None:
         """
         Act on a limit that has passed.
         """
@@ -296,92 +339,28 @@ class Relay:
             self._moved, self._progress = now, progress
         every = self._idle if self._firstEnd is None else self._close
         assert every is not None
-        limit = max(every, SLOWEST) if self.isDelivering else every
+        limit = max(every, SLOW_READER_SECONDS) if self.isDelivering else every
         if self._firstEnd is None:
             if now - self._moved >= limit:
                 self._finish(Idle(f"nothing moved for {limit:g} s"))
                 return
-        else:
-            if now - self._moved >= limit or now - self._firstEnd >= self._closeTotal:
-                waited = now - self._firstEnd
-                self.abort(CloseTimeout(f"one direction was open {waited:.0f} s after the other"))
-                return
-        self._deadline = self._deadlines.after(every / SAMPLES, self._sample)
+        elif now - self._moved >= limit or now - self._firstEnd >= self._closeTotal:
+            waited = now - self._firstEnd
+            self.abort(CloseTimeout(f"one direction was open {waited:.0f} s after the other"))
+            return
+        self._deadline = self._deadlines.after(every / LOOKS_PER_LIMIT, self._look)
 
     @property
     def isDelivering(self) -> bool:
         """
         Whether a peer has not taken yet all that was sent to it.
         """
-        legs = (self.network, self.plain)
-        return any(not leg.isClosed and (not leg.isFlushed or _unsent(leg) > 0) for leg in legs)
+        legs = self.left, self.right
+        return any(not leg.isFlushed or leg.unacknowledged for leg in legs)
 
     def measure(self) -> tuple[int, ...]:
         """
-        Numbers that change when anything moves, also where only a slow peer empties our socket.
+        Numbers that change when anything moves, also where only a slow peer takes what the system
+        has.
         """
-        return (
-            self.network.received,
-            self.network.sent,
-            self.plain.received,
-            self.plain.sent,
-            _taken(self.network),
-            _taken(self.plain),
-            self.beside(),
-        )
-
-
-class _Drained:
-    """
-    Stands for the producer of a leg that is about to be closed: told when the leg is flushed.
-    """
-
-    def __init__(self, flushed: Callable[[], None]) -> None:
-        self._flushed = flushed
-
-    def pauseProducing(self) -> None:
-        """
-        There is nothing to pause.
-        """
-
-    def resumeProducing(self) -> None:
-        """
-        The leg is flushed.
-        """
-        self._flushed()
-
-
-def _tcpInfo(leg: Leg) -> bytes:
-    """
-    What Linux tells of the TCP connection of C{leg} (tcp(7)); nothing of other sockets.
-    """
-    try:
-        return leg.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size)
-    except OSError:
-        return b""
-
-
-def _taken(leg: Leg) -> int:
-    """
-    A number that changes as the peer of C{leg} takes what was sent to it.
-    """
-    info = _tcpInfo(leg)
-    return int(_BYTES_ACKED.unpack(info)[0]) if len(info) == _BYTES_ACKED.size else _queued(leg)
-
-
-def _unsent(leg: Leg) -> int:
-    """
-    Bytes that the peer of C{leg} has not taken yet, and still may.
-    """
-    return 0 if _tcpInfo(leg)[:1] == _TCP_CLOSE else _queued(leg)
-
-
-def _queued(leg: Leg) -> int:
-    """
-    Bytes that the peer of C{leg} has not yet acknowledged (SIOCOUTQ, which is TIOCOUTQ).
-    """
-    try:
-        packed = fcntl.ioctl(leg.sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
-    except (OSError, ValueError):
-        return 0
-    return int(struct.unpack("i", packed)[0])
+        return (*self.left.progress(), *self.right.progress(), self.beside())

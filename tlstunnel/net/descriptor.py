@@ -1,0 +1,89 @@
+"""
+A socket that the reactor watches: the base of all that listens, dials, talks and lingers.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet.interfaces import IReadWriteDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+
+@implementer(IReadWriteDescriptor)
+class Descriptor:
+    """
+    Remembers what it is watched for, since asking the reactor costs more.
+
+    @ivar sock: the socket, non-blocking.
+    """
+
+    __slots__ = ("_reactor", "_reading", "_writing", "sock")
+
+    def __init__(self, reactor: Any, sock: socket.socket) -> None:
+        self._reactor = reactor
+        self.sock = sock
+        self._reading = False
+        self._writing = False
+
+    def startReading(self) -> None:
+        """
+        Call C{doRead} when there is something to read.
+        """
+        if not self._reading:
+            self._reading = True
+            self._reactor.addReader(self)
+
+    def stopReading(self) -> None:
+        """
+        Do not call C{doRead} any more.
+        """
+        if self._reading:
+            self._reading = False
+            self._reactor.removeReader(self)
+
+    def startWriting(self) -> None:
+        """
+        Call C{doWrite} when there is room to write, or the socket is connected.
+        """
+        if not self._writing:
+            self._writing = True
+            self._reactor.addWriter(self)
+
+    def stopWriting(self) -> None:
+        """
+        Do not call C{doWrite} any more.
+        """
+        if self._writing:
+            self._writing = False
+            self._reactor.removeWriter(self)
+
+    def doRead(self) -> None:
+        """
+        There is something to read.
+        """
+
+    def doWrite(self) -> None:
+        """
+        There is room to write.
+        """
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        The reactor saw a hang-up, or is stopping; it has forgotten us already.
+        """
+        self._reading = self._writing = False
+
+    def fileno(self) -> int:
+        """
+        The socket's descriptor, or -1 once it is closed.
+        """
+        return self.sock.fileno()
+
+    def logPrefix(self) -> str:
+        """
+        What the reactor calls us in its own messages.
+        """
+        return type(self).__name__

@@ -1,0 +1,85 @@
+"""
+What we tell the system of a socket, and what Linux tells us.
+
+It is asked now and then, and never for each read or write; where it does not tell, as another
+system would not, the answer is 0.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+import termios
+
+# Of the struct tcp_info (tcp(7), linux/tcp.h): its first byte is the state of the connection, at
+# 120 is tcpi_bytes_acked.
+_TCP_INFO = struct.Struct("=B119xQ")
+_TCP_CLOSE = 7
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+def tune(sock: socket.socket) -> None:
+    """
+    Let TCP send what is written at once, as handshakes stall for 40 ms else, and leave an urgent
+    byte where it was in the stream, as telnet and ftp mean it.
+    """
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+
+
+def resetOnClose(sock: socket.socket) -> None:
+    """
+    Let the peer see a reset when C{sock} is closed.
+
+    A UNIX socket knows no such option: its peer sees a reset only if it has sent something that is
+    unread when we close, and the end of the stream else.
+    """
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    except OSError:
+        # It is gone already.
+        pass
+
+
+def acknowledged(sock: socket.socket) -> int:
+    """
+    A number that changes as the peer of C{sock} takes what was sent to it.
+    """
+    info = _tcpInfo(sock)
+    return info[1] if info is not None else _queued(sock)
+
+
+def unacknowledged(sock: socket.socket) -> int:
+    """
+    Bytes of what the system has taken for C{sock} that the peer's has not, and still may.
+    """
+    info = _tcpInfo(sock)
+    return 0 if info is not None and info[0] == _TCP_CLOSE else _queued(sock)
+
+
+def _tcpInfo(sock: socket.socket) -> tuple[int, int] | None:
+    """
+    The state of a TCP connection, and how many bytes its peer has acknowledged.
+    """
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    except OSError:
+        return None
+    if len(info) < _TCP_INFO.size:
+        return None
+    state, taken = _TCP_INFO.unpack(info)
+    return state, taken
+
+
+def _queued(sock: socket.socket) -> int:
+    """
+    Bytes that wait to be acknowledged or, on a UNIX socket, to be read (SIOCOUTQ, which is
+    TIOCOUTQ).
+    """
+    try:
+        packed = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+    except (OSError, ValueError):
+        return 0
+    return int(struct.unpack("i", packed)[0])

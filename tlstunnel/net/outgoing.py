@@ -1,0 +1,179 @@
+"""
+Our direction of a connection: what is written, what of it waits, and the end.
+
+L{Outgoing} is the part of a leg that sends; see L{tlstunnel.net.leg} for how all of it works.
+"""
+
+from __future__ import annotations
+
+import socket
+from enum import Enum
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IPushProducer
+
+from tlstunnel.errors import TunnelError
+from tlstunnel.interfaces import ISpeaker
+from tlstunnel.net.descriptor import Descriptor
+from tlstunnel.net.wire import NOTHING, Clear, IWire, PeerGone
+
+
+class Output(Enum):
+    """
+    How far our direction has come.
+    """
+
+    #: What is written is sent.
+    OPEN = "open"
+
+    #: No more can be written, and something is still to be sent: the rest, or the end.
+    ENDING = "ending"
+
+    #: The end was sent, or the peer takes no more, or the connection is closed.
+    ENDED = "ended"
+
+
+# As names of the module: to look one up in an Enum costs as much as to call a function.
+OPEN, ENDING, ENDED = Output
+
+
+class Outgoing(Descriptor):
+    """
+    Sends what is written.
+
+    @ivar producer: whoever is paused while our peer is slower than it is.
+    """
+
+    __slots__ = ("_flushing", "_lost", "_output", "_tail", "_wire", "producer", "speaker")
+
+    speaker: ISpeaker
+
+    def __init__(self, reactor: Any, sock: socket.socket) -> None:
+        super().__init__(reactor, sock)
+        self.producer: IPushProducer | None = None
+        self._wire: IWire = Clear(sock)
+        self._output = OPEN
+        # What the socket has not taken yet.
+        self._tail = NOTHING
+        # Who waits until it has.
+        self._flushing: list[Deferred[None]] | None = None
+        # Why the peer takes no more, if so.
+        self._lost: PeerGone | None = None
+
+    def write(self, data: bytes | memoryview) -> None:
+        """
+        Send C{data}, now as far as the socket takes it, the rest when it is ready.
+        """
+        if self._output is not OPEN:
+            return
+        if self._tail:
+            self._tail = memoryview(bytes(self._tail) + data)
+            return
+        count = self._send(data)
+        if count < len(data) and self._output is OPEN:
+            self._tail = memoryview(bytes(data[count:]))
+            self.startWriting()
+            if self.producer is not None:
+                self.producer.pauseProducing()
+
+    def _send(self, data: bytes | memoryview) -> int:
+        """
+        Send what the socket takes of C{data}.
+
+        @return: how many bytes that were.
+        """
+        try:
+            return self._wire.write(data)
+        except PeerGone as error:
+            self._loseOutput(error)
+        except TunnelError as error:
+            self._fail(error)
+        return 0
+
+    def doWrite(self) -> None:
+        """
+        The socket takes more.
+        """
+        if self._tail:
+            count = self._send(self._tail)
+            if count < len(self._tail):
+                self._tail = self._tail[count:]
+                return
+            # No empty slice, which would keep all of it alive.
+            self._tail = NOTHING
+        self.stopWriting()
+        if self._output is ENDING:
+            self._sendEnd()
+        if not self._writing:
+            self._flushed()
+
+    def _flushed(self) -> None:
+        """
+        All that was written is taken.
+        """
+        if self._flushing is not None:
+            self._tellFlushed()
+        if self.producer is not None:
+            self.producer.resumeProducing()
+
+    @property
+    def isFlushed(self) -> bool:
+        """
+        Whether the socket has taken all that was written.
+        """
+        return not self._tail and not self._writing
+
+    def whenFlushed(self) -> Deferred[None]:
+        """
+        Fires once the socket has taken all that was written, or never will.
+        """
+        if self.isFlushed:
+            return succeed(None)
+        # Without a canceller it may be called after it was cancelled.
+        flushed: Deferred[None] = Deferred()
+        self._flushing = [*(self._flushing or ()), flushed]
+        return flushed
+
+    def _tellFlushed(self) -> None:
+        flushing, self._flushing = self._flushing, None
+        for each in flushing or ():
+            each.callback(None)
+
+    def loseWriteConnection(self) -> None:
+        """
+        End our direction once all is sent; the other goes on.
+        """
+        if self._output is OPEN:
+            self._output = ENDING
+            if not self._tail:
+                self._sendEnd()
+
+    def _sendEnd(self) -> None:
+        try:
+            isSent = self._wire.end()
+        except PeerGone as error:
+            self._loseOutput(error)
+            return
+        if isSent:
+            self._output = ENDED
+        else:
+            self.startWriting()
+
+    def _loseOutput(self, error: PeerGone) -> None:
+        """
+        The peer takes no more.
+        """
+        self._lost = error
+        self._output = ENDED
+        self._tail = NOTHING
+        self.stopWriting()
+        self.speaker.writeConnectionLost()
+        if self._flushing is not None:
+            self._tellFlushed()
+
+    def _fail(self, error: TunnelError) -> None:
+        """
+        The connection is over.
+        """
+        raise NotImplementedError
