@@ -23,7 +23,6 @@ from tests.loopback import Encrypted, Plain, TunnelTests, wait
 from tests.loopback import Reset as WasReset
 from tlstunnel.errors import Reset, TooManyErrors, TunnelError
 from tlstunnel.interfaces import ISpeaker
-from tlstunnel.net.wire import MOST_READ_BYTES
 from tlstunnel.protocols.filters import Filter
 from tlstunnel.protocols.hiding import LineFilter
 from tlstunnel.testing.legs import MemoryLeg
@@ -119,12 +118,12 @@ class FilteringTests(SynchronousTestCase):
     L{Filtering}.
     """
 
-    def start(self, *filters: Filter) -> Filtering:
+    def start(self, *filters: Filter, direction: Direction | None = None) -> Filtering:
         """
         Filter a direction.
         """
         self.clock = Turns()
-        self.direction = Direction()
+        self.direction = direction or Direction()
         self.source, self.sink = self.direction.source, self.direction.sink
         self.aborted: list[TunnelError] = []
         filtering = Filtering(self.direction, filters, self.clock, self.abort)
@@ -238,12 +237,14 @@ class FilteringTests(SynchronousTestCase):
         """
         Then they are large, and nothing stands between the legs any more.
         """
-        self.start(Upper())
+        direction = Direction()
+        direction.source.readSize = 1 << 20
+        self.start(Upper(), direction=direction)
         self.assertEqual(self.source.readSize, RECORD_BYTES)
         self.source.feed(b"x\n")
         self.assertEqual(self.source.readSize, RECORD_BYTES)
         self.source.feed(b"\nxyz")
-        self.assertEqual(self.source.readSize, MOST_READ_BYTES)
+        self.assertEqual(self.source.readSize, 1 << 20)
         self.assertIs(self.source.speaker, self.direction)
         self.assertIs(self.sink.producer, self.source)
         self.source.feed(b"\nz")
@@ -404,15 +405,15 @@ class FilteringTests(SynchronousTestCase):
         """
         It still has what was sent before the relay.
         """
-        self.clock = Turns()
-        self.direction = Direction()
-        self.direction.sink.capacity = 0
-        self.direction.sink.write(b"before")
-        filtering = Filtering(self.direction, [Upper()], self.clock, self.abort)
+        direction = Direction()
+        direction.sink.capacity = 0
+        direction.sink.write(b"before")
+        filtering = self.start(Upper(), direction=direction)
         filtering.dataReceived(b"x\n")
         self.assertEqual(self.direction.sink.written, b"")
+        self.direction.sink.capacity = None
         filtering.resumeProducing()
-        self.assertEqual(self.direction.sink.written, b"X\n")
+        self.assertEqual(self.direction.sink.written, b"beforeX\n")
 
     def test_whatTheSinkDoesNotTakeIsDropped(self) -> None:
         """

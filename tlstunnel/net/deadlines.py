@@ -10,7 +10,7 @@ knows a clock, and nothing of connections.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -37,6 +37,20 @@ class Deadline:
         queue, self._queue = self._queue, None
         if queue is not None:
             queue.pending.pop(self, None)
+
+    def __enter__(self) -> Self:
+        """
+        As a context manager it is cancelled when the block ends.
+        """
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: object
+    ) -> None:
+        """
+        The block has ended.
+        """
+        self.cancel()
 
     def expire(self) -> None:
         """
@@ -74,12 +88,6 @@ class TimeLimit(Deadline):
         """
         self.hasPassed = True
         super().expire()
-
-    def __enter__(self) -> TimeLimit:
-        """
-        The time has begun to run already.
-        """
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: object

@@ -12,7 +12,7 @@ between the two legs in both respects:
     - It is what the sink pauses and resumes.
 
 Once all filters are done it makes way: from then on the direction itself speaks on the source, the
-source is the sink's producer, and reads are large.
+source is the sink's producer, and reads are as large as they were to be.
 
 What must never happen: that bytes pass each other, that a byte passes behind the end, that
 anything is fed to a filter when the sink takes no more, or that the source is resumed while the
@@ -32,7 +32,6 @@ from zope.interface import implementer
 
 from tlstunnel.errors import TunnelError
 from tlstunnel.interfaces import IFilter, ISpeaker
-from tlstunnel.net.wire import MOST_READ_BYTES
 from tlstunnel.tls.records import RECORD_BYTES
 
 #: Bytes that filters look at in one turn of the reactor, and messages.
@@ -86,6 +85,7 @@ class Filtering:
         "_direction",
         "_filters",
         "_last",
+        "_readSize",
     )
 
     _log = Logger()
@@ -113,8 +113,10 @@ class Filtering:
         self._busy = False
         # What the source told last, which is due when the backlog is empty.
         self._last: Callable[[], None] | None = None
-        direction.source.speaker = self
-        direction.source.readSize = RECORD_BYTES
+        source = direction.source
+        self._readSize = source.readSize
+        source.speaker = self
+        source.readSize = RECORD_BYTES
         direction.sink.producer = self
 
     # What the source tells
@@ -294,6 +296,6 @@ class Filtering:
         """
         source, sink = self._direction.source, self._direction.sink
         source.speaker = self._direction
-        source.readSize = MOST_READ_BYTES
+        source.readSize = self._readSize
         if sink.producer is self:
             sink.producer = source
