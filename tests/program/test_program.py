@@ -8,9 +8,9 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -25,6 +25,14 @@ WAIT_SECONDS = 30
 
 TLSTUNNEL = ("-m", "tlstunnel")
 TWISTD = ("-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "tlstunnel")
+
+
+def nameOf(sock: socket.socket) -> str:
+    """
+    Where C{sock} listens, as an option has it.
+    """
+    host, port = sock.getsockname()
+    return f"{host}:{port}"
 
 
 class ProgramTests(SynchronousTestCase):
@@ -66,14 +74,18 @@ class ProgramTests(SynchronousTestCase):
         self.assertLessEqual(len(done.stderr.splitlines()), code)
 
     def server(
-        self, *words: str, name: str = "server.example.org", pool: str | None = None
+        self,
+        *words: str,
+        name: str = "server.example.org",
+        pool: str | None = None,
+        remote: str = "127.0.0.1:1",
     ) -> list[str]:
         """
         The words of a server tunnel on a free port.
         """
         return [
-            *"-s -l 127.0.0.1:0 -r 127.0.0.1:1 -L".split(),
-            *(name, "--pool", pool or str(self.pool), *words),
+            *("-s", "-l", "127.0.0.1:0", "-r", remote, "-L", name),
+            *("--pool", pool or str(self.pool), *words),
         ]
 
     def test_helpIsForPeople(self) -> None:
@@ -206,12 +218,19 @@ class ProgramTests(SynchronousTestCase):
         """
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
-        process = self.start(*TLSTUNNEL, *self.server("-l", f"127.0.0.1:{port}"))
-        with socket.create_connection(("127.0.0.1", port)) as sock:
-            time.sleep(0.1)
+        backend = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(backend.close)
+        words = self.server("-l", f"127.0.0.1:{port}", remote=nameOf(backend))
+        process = self.start(*TLSTUNNEL, *words)
+        context = ssl.create_default_context(cafile=str(self.pool / "ca" / "cert.pem"))
+        client = socket.create_connection(("127.0.0.1", port), WAIT_SECONDS)
+        with context.wrap_socket(client, server_hostname="server.example.org") as client:
+            backend.settimeout(WAIT_SECONDS)
+            plain, _ = backend.accept()
+            self.addCleanup(plain.close)
             process.terminate()
             self.assertEqual(process.wait(WAIT_SECONDS), 0)
-            self.assertEqual(sock.recv(1), b"")
+            self.assertEqual(client.recv(1), b"")
 
     def test_JSONLinesAreLoggedWhereAskedFor(self) -> None:
         """

@@ -53,9 +53,12 @@ class Process(MultiService):
         Serve, once the reactor runs.
         """
         # Before there is anything that a signal could leave behind, such as workers.
-        self.reactor.callWhenRunning(self.takeOrders)
+        self.reactor.callWhenRunning(self._begin)
         super().startService()
-        self.reactor.callWhenRunning(settleMemory)
+
+    def _begin(self) -> None:
+        self.takeOrders()
+        settleMemory()
 
     def takeOrders(self) -> None:
         """
