@@ -234,13 +234,33 @@ class ProgramTests(SynchronousTestCase):
 
     def test_JSONLinesAreLoggedWhereAskedFor(self) -> None:
         """
-        Every line is one object.
+        Every line is one object: those of the start, of a connection, and of the end.
         """
-        process = self.start(*TLSTUNNEL, *self.server("--log-json"))
-        process.terminate()
+        process = subprocess.Popen(
+            [sys.executable, *TLSTUNNEL, *self.server("--log-json")],
+            env=self.environment,
+            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
         assert process.stdout is not None
+        self.addCleanup(process.stdout.close)
+        up, ended = "", []
         for line in process.stdout:
-            json.loads(line)
+            event = json.loads(line)
+            if "tunnel up" in line:
+                up = event["local"]
+                host, port = up.rsplit(":", 1)
+                with socket.create_connection((host, int(port)), PATIENCE) as sock:
+                    sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                    sock.recv(100)
+            elif event.get("event") == "connection":
+                ended.append((event["outcome"], event["identity"]))
+                process.terminate()
+        self.assertRegex(up, "127.0.0.1:[0-9]+")
+        self.assertEqual(ended, [("foreign-protocol", None)])
 
     def test_twistdRunsTheSameTunnel(self) -> None:
         """

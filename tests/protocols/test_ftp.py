@@ -434,7 +434,6 @@ class AnswersInsideTests(SynchronousTestCase):
         """
         driver = app()
         driver.plain.capacity = 0
-        driver.plain.feed(b"PBSZ 0\r\n")
         answer = b"200 PBSZ=0\r\n"
         for _ in range(MAX_UNREAD_BYTES // len(answer)):
             driver.plain.feed(b"PBSZ 0\r\n")

@@ -4,6 +4,9 @@ TLS from the first byte: tunnels without a dialect.
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.address import TCPAddress, UNIXAddress
@@ -86,8 +89,11 @@ class GreetingTests(SynchronousTestCase):
         driver = self.connected()
         driver.plain.reset()
         self.assertIsInstance(driver.error, Reset)
-        pending = [each for queue in driver.deadlines._queues.values() for each in queue.pending]
-        self.assertEqual(pending, [])
+        clock, network = driver.clock, weakref.ref(driver.network)
+        del driver
+        gc.collect()
+        self.assertIsNone(network())
+        clock.advance(1e6)
 
     def test_elsewhereNobodyIsWaitedFor(self) -> None:
         """

@@ -109,16 +109,6 @@ class ServerTLSTests(TunnelTests):
         """
         await self.meet(self.start(), self.client(), self.echoed)
 
-    async def test_theGroupIsPostQuantum(self) -> None:
-        """
-        X25519MLKEM768 is agreed on with a client that has it.
-        """
-
-        def script(network: Encrypted, plain: Plain) -> None:
-            self.assertEqual(network.tls.get_group_name(), "X25519MLKEM768")
-
-        await self.through(script)
-
     async def test_aNameThatIsNotOursIsRefused(self) -> None:
         """
         With alert 112 (rule 11).
@@ -301,10 +291,9 @@ class ServerTLSTests(TunnelTests):
             except SSL.WantReadError:
                 pass
             network.flush()
-            with self.assertRaises(SSL.Error):
+            with self.assertRaisesRegex(SSL.Error, "no renegotiation"):
                 network.fill()
                 network.tls.do_handshake()
-                network.tls.recv(1)
 
         await self.through(script)
 
@@ -436,11 +425,12 @@ class ClientTLSTests(TunnelTests):
         def script(network: Encrypted, plain: Plain) -> None:
             self.assertEqual(plain.read(1), b"")
 
-        with self.assertRaises((SSL.Error, OSError)):
+        # OpenSSL refuses it within the handshake, unless it is an older one, which leaves it to us.
+        with contextlib.suppress(SSL.Error):
             await self.through(script, alpn=(b"one", b"two"))
-            raise ConnectionError
         await wait(lambda: bool(self.ends))
         self.assertEnded("tls")
+        self.assertRegex(self.ends[0]["detail"], "bad extension|was not offered")
 
     async def test_aServerThatWantsACertificateWeDoNotHaveIsNamed(self) -> None:
         """

@@ -5,6 +5,7 @@ Tests for L{tlstunnel.tunnel.prepared}: what connections are made with.
 from __future__ import annotations
 
 import socket
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.address import TCPAddress, UNIXAddress, parseAddress
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.issuer import createIdentity
+from tlstunnel.identity.issuer import authorityOf, createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.protocols.registry import find
-from tlstunnel.tunnel import prepared as module
+from tlstunnel.tls.creators import Creator
 from tlstunnel.tunnel.description import Mode, Tunnel
-from tlstunnel.tunnel.prepared import CREATORS_KEPT, Prepared
+from tlstunnel.tunnel.prepared import Prepared
 
 SERVER = Identity(None, "server.example.org")
 LOOPBACK = TCPAddress("127.0.0.1", 1)
@@ -67,28 +68,6 @@ class PreparedTests(SynchronousTestCase):
         self.assertEqual(self.prepared(Mode.CLIENT, remote=remote).expected, expected)
         found = self.prepared(Mode.CLIENT, remote=remote, remoteID=SERVER).expected
         self.assertEqual(found, SERVER)
-
-    def test_theSameIdentityHasTheSameCreator(self) -> None:
-        """
-        And identities with the same anchors the same context, as contexts cost much.
-        """
-        prepared = self.prepared(Mode.CLIENT, "xmpp-client")
-        one, other = Identity(None, "a.example"), Identity(None, "b.example")
-        self.assertIs(prepared.creatorFor(one), prepared.creatorFor(one))
-        self.assertIsNot(prepared.creatorFor(one), prepared.creatorFor(other))
-        self.assertEqual(len(prepared._contexts), 1)
-
-    def test_identitiesAreNotKeptForEver(self) -> None:
-        """
-        An app that names ever new ones does not fill our memory; those it names are still served.
-        """
-        self.patch(module, "CREATORS_KEPT", 3)
-        prepared = self.prepared(Mode.CLIENT, "xmpp-client")
-        for number in range(20):
-            expected = Identity(None, f"host{number}.example")
-            self.assertIs(prepared.creatorFor(expected), prepared.creatorFor(expected))
-            self.assertLessEqual(len(prepared._creators), 3)
-        self.assertGreaterEqual(CREATORS_KEPT, 100)
 
     def test_theIdsOfTheDialectAreOffered(self) -> None:
         """
@@ -225,3 +204,50 @@ class OurNameTests(SynchronousTestCase):
             (UNIXAddress("/run/cups.sock"), b"server.example.org"),
         ):
             self.assertEqual(self.setting(remote=(address,)).authority, authority)
+
+
+class CreatorsTests(SynchronousTestCase):
+    """
+    L{Prepared.creatorFor}, where the app says whom to expect.
+    """
+
+    def setUp(self) -> None:
+        """
+        A client tunnel for xmpp.
+        """
+        pool = Pool(Path(self.mktemp()), asked=False)
+        authorityOf(pool)
+        remote = (TCPAddress("127.0.0.1", 1),)
+        self.prepared = Prepared(Tunnel(Mode.CLIENT, (), remote, find("xmpp"), pool=pool))
+        self.made: weakref.WeakSet[Creator] = weakref.WeakSet()
+
+    def creatorFor(self, number: int) -> Creator:
+        """
+        The creator for one of any number of servers.
+        """
+        creator = self.prepared.creatorFor(Identity(None, f"host-{number}.example.org"))
+        self.made.add(creator)
+        return creator
+
+    def test_oneIsKeptForEachServer(self) -> None:
+        """
+        A thousand at most: the same one as long as there are no more.
+        """
+        first = self.creatorFor(0)
+        for number in range(1, 1000):
+            self.assertIsNot(self.creatorFor(number), first)
+        self.assertIs(self.creatorFor(0), first)
+        self.assertEqual(len(self.made), 1000)
+
+    def test_anAppThatNamesMoreDoesNotFillTheMemory(self) -> None:
+        """
+        Those before are forgotten, and made again where they are needed.
+        """
+        first = self.creatorFor(0)
+        for number in range(1, 1001):
+            self.creatorFor(number)
+        self.assertIsNot(self.creatorFor(0), first)
+        del first
+        for number in range(1001, 3000):
+            self.creatorFor(number)
+            self.assertLessEqual(len(self.made), 1000)

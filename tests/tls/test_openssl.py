@@ -1,0 +1,176 @@
+"""
+Tests for L{tlstunnel.tls.openssl}: what OpenSSL does in the program, where our configuration of it
+is loaded first of all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+from OpenSSL import SSL
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.loopback import PATIENCE, Encrypted, Plain
+from tlstunnel.identity.issuer import createIdentity
+from tlstunnel.identity.names import Identity
+from tlstunnel.identity.pool import Pool
+
+TOP = Path(__file__).resolve().parents[2]
+NAME = "server.example.org"
+
+# Numbers of groups (the TLS registries of IANA).
+X25519_MLKEM768, X25519, P_256, P_384 = 0x11EC, 0x001D, 0x0017, 0x0018
+
+# Numbers of extensions.
+SUPPORTED_GROUPS, KEY_SHARE = 10, 51
+
+
+class Reader:
+    """
+    Reads what TLS writes (RFC 8446, section 3).
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def take(self, count: int) -> bytes:
+        """
+        So many bytes.
+        """
+        taken, self.data = self.data[:count], self.data[count:]
+        return taken
+
+    def number(self, size: int) -> int:
+        """
+        A number of C{size} bytes.
+        """
+        return int.from_bytes(self.take(size), "big")
+
+    def vector(self, size: int) -> Reader:
+        """
+        A vector whose length has C{size} bytes.
+        """
+        return Reader(self.take(self.number(size)))
+
+
+def extensions(hello: bytes) -> dict[int, Reader]:
+    """
+    Those of a ClientHello (RFC 8446, section 4.1.2).
+    """
+    reader = Reader(hello)
+    # Type, length, version, random.
+    reader.take(1 + 3 + 2 + 32)
+    for size in (1, 2, 1):
+        reader.vector(size)
+    listed = reader.vector(2)
+    found = {}
+    while listed.data:
+        kind = listed.number(2)
+        found[kind] = listed.vector(2)
+    return found
+
+
+class ProgramTests(SynchronousTestCase):
+    """
+    The program, as both ends of TLS.
+    """
+
+    def setUp(self) -> None:
+        """
+        A pool with one identity, and whatever the tunnel connects to.
+        """
+        self.pool = Path(self.mktemp()).resolve()
+        createIdentity(Pool(self.pool, asked=False), Identity.parse(NAME))
+        self.remote = socket.create_server(("127.0.0.1", 0))
+        self.remote.settimeout(PATIENCE)
+        self.addCleanup(self.remote.close)
+
+    def start(self, *words: str) -> socket.socket:
+        """
+        Start a tunnel.
+
+        @return: a connection to it.
+        """
+        environment = {**os.environ, "PYTHONPATH": str(TOP), "PYTHONDONTWRITEBYTECODE": "1"}
+        # It would be used in place of ours.
+        environment.pop("OPENSSL_CONF", None)
+        address = f"127.0.0.1:{self.remote.getsockname()[1]}"
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "tlstunnel", *words, "--pool", str(self.pool)),
+                *("-l", "127.0.0.1:0", "-r", address),
+            ],
+            env=environment,
+            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        assert process.stdout is not None
+        self.addCleanup(process.stdout.close)
+        for line in process.stdout:
+            if found := re.search(r"tunnel up: 127\.0\.0\.1:(\d+) ", line):
+                sock = socket.create_connection(("127.0.0.1", int(found[1])), PATIENCE)
+                self.addCleanup(sock.close)
+                return sock
+        raise self.failureException("the tunnel did not come up")
+
+    def test_theGroupIsPostQuantum(self) -> None:
+        """
+        X25519MLKEM768 is agreed on with a client that has it.
+        """
+        context = SSL.Context(SSL.TLS_METHOD)
+        context.load_verify_locations(str(self.pool / "ca" / "cert.pem"))
+        context.set_verify(SSL.VERIFY_PEER)
+        network = Encrypted(self.start("-s", "-L", NAME), context, True, NAME.encode())
+        network.handshake()
+        self.assertEqual(network.tls.get_group_name(), "X25519MLKEM768")
+
+    def test_groupsThatNobodyRecommendsAreNotAgreedOn(self) -> None:
+        """
+        Although OpenSSL knows them.
+        """
+        context = ssl.create_default_context(cafile=str(self.pool / "ca" / "cert.pem"))
+        context.set_ecdh_curve("secp521r1")
+        with self.assertRaisesRegex(ssl.SSLError, "(?i)handshake.failure"):
+            context.wrap_socket(self.start("-s", "-L", NAME), server_hostname=NAME)
+
+    def test_aServerSendsNoTickets(self) -> None:
+        """
+        They would be of no use, as nothing is resumed.
+        """
+        context = ssl.create_default_context(cafile=str(self.pool / "ca" / "cert.pem"))
+        with context.wrap_socket(self.start("-s", "-L", NAME), server_hostname=NAME) as client:
+            with self.remote.accept()[0] as backend:
+                backend.sendall(b"what comes behind a ticket")
+                self.assertEqual(client.recv(4), b"what")
+            assert client.session is not None
+            self.assertFalse(client.session.has_ticket)
+
+    def test_aClientOffersWhatIsRecommended(self) -> None:
+        """
+        Four groups, and keys of the first two, so that nobody needs another round trip.
+        """
+        self.start("-c", "-R", NAME)
+        sock = self.remote.accept()[0]
+        self.addCleanup(sock.close)
+        sock.settimeout(PATIENCE)
+        # Of the record, its length is what matters.
+        header = Plain(sock).read(5)
+        assert isinstance(header, bytes)
+        hello = Plain(sock).read(int.from_bytes(header[3:], "big"))
+        assert isinstance(hello, bytes)
+        found = extensions(hello)
+        groups, shares = found[SUPPORTED_GROUPS].vector(2), found[KEY_SHARE].vector(2)
+        offered = [groups.number(2) for _ in range(len(groups.data) // 2)]
+        self.assertEqual(offered, [X25519_MLKEM768, X25519, P_256, P_384])
+        self.assertEqual((shares.number(2), len(shares.vector(2).data)), (X25519_MLKEM768, 1216))
+        self.assertEqual((shares.number(2), len(shares.vector(2).data)), (X25519, 32))
+        self.assertEqual(shares.data, b"")
