@@ -55,7 +55,7 @@ class ILeg(IPushProducer):
     may ask of it.  A leg starts out paused.
 
     L{tlstunnel.net.leg.Leg} has a socket, L{tlstunnel.testing.legs.MemoryLeg} none; both pass
-    L{tlstunnel.testing.legs.LegContract}.
+    L{tlstunnel.testing.contract.LegContract}.
     """
 
     peer = Attribute(

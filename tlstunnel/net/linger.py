@@ -25,7 +25,10 @@ LINGERING_SOCKETS = 1000
 #: Times that one socket is read in one turn of the reactor.
 READS_PER_TURN = 16
 
-_waste = memoryview(bytearray(65536))
+#: The most bytes of one such read.
+READ_BYTES = 65536
+
+_waste = memoryview(bytearray(READ_BYTES))
 
 
 def discard(sock: socket.socket) -> bool | None:

@@ -38,10 +38,14 @@ MOST_READ_BYTES = 1048576
 # another that is not there costs more than a turn of the reactor.
 _SHORT_RECORD_BYTES = 1024
 
-# Where all connections of the process are read to: what is in it is passed on before the next read.
-_buffer = memoryview(bytearray(MOST_READ_BYTES))
+# The most bytes before a handshake that are skipped in one turn of the reactor.
+_SKIPPED_BYTES = 1024
 
-_readRecord = recordReader(_buffer)
+# Where all connections of the process are read to: what is in it is passed on before the next read.
+_store = bytearray(MOST_READ_BYTES)
+_buffer = memoryview(_store)
+
+_readRecord = recordReader(_store)
 
 NOTHING = memoryview(b"")
 
@@ -274,8 +278,8 @@ class TLS:
         """
         if self._before and not self._sendBefore():
             return WANTS_WRITE
-        if self._skippable:
-            self._skip()
+        if self._skippable and self._skip():
+            return WANTS_READ
         try:
             self._connection.do_handshake()
         except WantRead:
@@ -304,20 +308,23 @@ class TLS:
                 raise _reset(error.errno or 0) from None
         return not self._before
 
-    def _skip(self) -> None:
+    def _skip(self) -> bool:
         """
         Drop what may be skipped, until something else comes.
+
+        @return: whether that was all there is, or more of it may be.
         """
         try:
-            start = self._sock.recv(64, socket.MSG_PEEK)
+            start = self._sock.recv(_SKIPPED_BYTES, socket.MSG_PEEK)
             rest = start.lstrip(self._skippable)
             if len(rest) < len(start):
                 self._sock.recv(len(start) - len(rest))
         except OSError:
             # OpenSSL will see it too.
-            return
+            return False
         if rest:
             self._skippable = b""
+        return bool(start) and not rest
 
     def read(self, size: int, isPeeking: bool) -> tuple[memoryview, Event | TunnelError | None]:
         """

@@ -81,6 +81,7 @@ class MemoryLeg:
         # What waits for room: in clear from before the switch, and the rest.
         self._before = b""
         self._tail = b""
+        self._isSlow = False
         self._endDue = False
         self._flushing: list[Deferred[None]] = []
         self._taken = 0
@@ -126,11 +127,12 @@ class MemoryLeg:
             self.ended = True
             self.speaker.writeConnectionLost()
             return
-        wasFlushed = self.isFlushed
         self._tail += data
         self._send()
-        if wasFlushed and not self.isFlushed and self.producer is not None:
-            self.producer.pauseProducing()
+        if not (self._isSlow or self.isFlushed):
+            self._isSlow = True
+            if self.producer is not None:
+                self.producer.pauseProducing()
 
     def _send(self) -> None:
         """
@@ -145,6 +147,9 @@ class MemoryLeg:
         if not self._tail and self._endDue:
             self._endDue = False
             self.ended = True
+        if self._isSlow and self.isFlushed:
+            self._isSlow = False
+            self._tellFlushed()
 
     def _put(self, data: bytes) -> bytes:
         room = len(data) if self.capacity is None else max(0, self.capacity - len(self.written))
@@ -320,8 +325,5 @@ class MemoryLeg:
         """
         taken, self.written = self.written, b""
         self._taken += len(taken)
-        if not self.isFlushed:
-            self._send()
-            if self.isFlushed:
-                self._tellFlushed()
+        self._send()
         return taken

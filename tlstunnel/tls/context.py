@@ -82,7 +82,7 @@ def _context(
         context.set_options(SSL.OP_NO_TICKET)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-    # All of a write in one call of OpenSSL, however many records that makes; see Leg.write.
+    # All of a write in one call of OpenSSL, however many records that makes; see TLS.write.
     context.clear_mode(_PARTIAL_WRITE)
     if credentials is not None:
         leaf, *chain = credentials.certificates

@@ -25,7 +25,7 @@ SENT_SHUTDOWN = SSL.SENT_SHUTDOWN
 RECORD_BYTES = 16384
 
 
-def recordReader(buffer: memoryview) -> Callable[[SSL.Connection, int], int]:
+def recordReader(buffer: bytearray) -> Callable[[SSL.Connection, int], int]:
     """
     What decrypts the next record of a connection to an offset of C{buffer}, and gives its size; it
     raises what C{SSL.Connection.recv_into} raises.
@@ -34,7 +34,8 @@ def recordReader(buffer: memoryview) -> Callable[[SSL.Connection, int], int]:
     it once more.  So OpenSSL is called directly where pyOpenSSL's binding is what we know it to be.
     """
     if not (hasattr(_lib, "SSL_read") and hasattr(SSL.Connection, "_raise_ssl_error")):
-        return lambda connection, at: connection.recv_into(buffer[at : at + RECORD_BYTES])
+        view = memoryview(buffer)
+        return lambda connection, at: connection.recv_into(view[at : at + RECORD_BYTES])
     start = _ffi.from_buffer(buffer)
     read = _lib.SSL_read
 
