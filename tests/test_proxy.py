@@ -37,7 +37,7 @@ from tlstunnel.protocols.implicit import implicit
 from tlstunnel.protocols.setting import (
     Setting,
 )
-from tlstunnel.proxy import Pair, ProxyFactory
+from tlstunnel.proxy import ProxyFactory
 from tlstunnel.testing.memory import Driver
 from tlstunnel.tunnel.description import (
     Mode,
@@ -45,6 +45,7 @@ from tlstunnel.tunnel.description import (
 from tlstunnel.tunnel.limits import (
     Limits,
 )
+from tlstunnel.tunnel.pair import Pair
 
 
 def dialogue(sock: socket.socket, *steps: tuple[str, bytes]) -> None:

@@ -1,9 +1,9 @@
 """
 What happens to a connection, from accepting it to its end.
 
-A L{ProxyFactory} pairs each accepted connection with one to the remote address.  A L{Pair} is one
-such pair of legs; its two coroutines, one a mode, have everything in the order in which it
-happens.  What is said in them belongs to the dialects, how bytes move to the relay.
+A L{ProxyFactory} pairs each accepted connection with one to the remote address.  Two coroutines,
+one a mode, have everything in the order in which it happens.  What is said in them belongs to the
+dialects, how bytes move to the relay.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.tcp import Connection
@@ -20,11 +20,8 @@ from twisted.logger import Logger
 
 from tlstunnel.address import addressOf
 from tlstunnel.errors import (
-    ConfigurationError,
     IdentityRefused,
     LimitReached,
-    PlaintextAfterStartTLS,
-    ServerSpokeFirst,
     TimedOut,
     TunnelError,
 )
@@ -35,152 +32,35 @@ from tlstunnel.net.kernel import tune
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
 from tlstunnel.net.listen import ListeningPort
-from tlstunnel.protocols.base import ClientRole, Role, ServerRole
+from tlstunnel.protocols.base import ClientRole, ServerRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.guards import Greeted
 from tlstunnel.tunnel.admission import Admission
 from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Address, Mode, Tunnel
+from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import Record, Stage
-from tlstunnel.tunnel.relay import Relay
 from tlstunnel.tunnel.upgrade import Upgrade
 
-# After these a peer is not to be told anything any more.
-_ATTACKS = (PlaintextAfterStartTLS, ServerSpokeFirst)
 
-
-class Pair:
+class ClientPair(Pair):
     """
-    Two legs that belong together.
-
-    @ivar record: what is known of the connection.
-    @ivar accepted: the leg that was accepted.
-    @ivar dialled: the other one, once it is connected.
-    @ivar network: which of them carries TLS.
-    @ivar role: what speaks on the network leg, until the relay begins.
-    @ivar relay: what joins them, in the end.
-    @ivar channels: data connections that belong to them, if the dialect has such.
+    Mode -c: the app was accepted, the network is to be dialled.
     """
 
-    __slots__ = (
-        "_factory",
-        "_greetingDue",
-        "_prepared",
-        "_running",
-        "_why",
-        "accepted",
-        "channels",
-        "dialled",
-        "network",
-        "record",
-        "relay",
-        "role",
-    )
+    __slots__ = ()
 
-    _log = Logger()
-
-    def __init__(self, factory: ProxyFactory, accepted: Leg, record: Record) -> None:
-        self.record = record
-        self.accepted = accepted
-        self.dialled: ILeg | None = None
-        self.network: ILeg | None = None
-        self.role: Role | None = None
-        self.relay: Relay | None = None
-        self.channels: Channels | None = None
-        self._factory = factory
-        self._prepared = factory.prepared
-        self._why: TunnelError | None = None
-        self._greetingDue: Deadline | None = None
-        self._running: Deferred[Any] | None = None
-
-    def start(self) -> None:
+    async def serve(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
         """
-        Let it happen.
+        Up to the relay.
         """
-        running = Deferred.fromCoroutine(self._run())
-        if self._running is None and not running.called:
-            self._running = running
-
-    def end(self, why: TunnelError) -> None:
-        """
-        End both legs, whatever is going on.
-        """
-        if self._why is None:
-            self._why = why
-            # In a turn of its own: what is going on may be what called us.
-            self._factory.deadlines.after(0, self._cancel)
-
-    def _cancel(self) -> None:
-        if self._running is not None:
-            self._running.cancel()
-
-    async def _run(self) -> None:
-        """
-        Serve until the relay begins, whatever comes.
-        """
-        factory = self._factory
-        tunnel = self._prepared.tunnel
-        upgrade = Upgrade(self.record, factory.deadlines, tunnel.limits, self._cancel, self.end)
-        error: TunnelError | None
-        try:
-            relaying = await (self._client if tunnel.mode is Mode.CLIENT else self._server)(upgrade)
-        except TunnelError as ended:
-            error = ended
-        except CancelledError:
-            error = self._why
-            assert error is not None
-        except ConfigurationError as problem:
-            error = IdentityRefused(str(problem))
-        except Exception:  # noqa: BLE001 - a bug of ours must not spread
-            self._log.failure("a connection from {peer} failed", peer=self.record.peer)
-            error = TunnelError("see the traceback above")
-        else:
-            # Most connections spend their time relaying: nothing of the negotiation is kept.
-            self.role = None
-            self._running = relaying
-            relaying.addCallback(self._relayed)
-            return
-        self._close(error)
-
-    def _relayed(self, error: TunnelError | None) -> None:
-        """
-        Both legs are closed: wait for what belongs to them.
-        """
-        if self.channels is None or error is not None or self._why is not None:
-            self._close(error or self._why)
-            return
-        self._running = Deferred.fromCoroutine(self.channels.finish())
-        self._running.addErrback(lambda failure: failure.trap(CancelledError))
-        self._running.addCallback(lambda _: self._close(self._why))
-
-    def _close(self, error: TunnelError | None) -> None:
-        """
-        Close what is left.
-        """
-        self._running = None
-        if self._greetingDue is not None:
-            self._greetingDue.cancel()
-        if self.channels is not None:
-            self.channels.close()
-        for leg in (self.accepted, self.dialled):
-            if leg is not None and not leg.isClosed:
-                if leg is self.network and isinstance(error, _ATTACKS):
-                    leg.abortConnection()
-                else:
-                    leg.loseConnection()
-        self._factory.ended(self, error)
-
-    async def _client(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
-        """
-        Mode -c: the app was accepted, the network is to be dialled.
-        """
-        prepared, limits = self._prepared, self._prepared.tunnel.limits
+        prepared, limits = self.prepared, self.prepared.tunnel.limits
         dialect = prepared.tunnel.dialect
-        role: ClientRole = dialect.client(prepared.setting, self._factory.deadlines)
+        role: ClientRole = dialect.client(prepared.setting, self.factory.deadlines)
         self.role = role
-        app = role.plain = Conversation(self._factory.deadlines)
+        app = role.plain = Conversation(self.factory.deadlines)
         upgrade.attach(app, self.accepted)
         if dialect.talks:
             with upgrade.within(limits.negotiation, "the app's first message"):
@@ -189,30 +69,43 @@ class Pair:
         if expected is None:
             raise IdentityRefused("nobody knows who must be at the other end")
         creator = prepared.creatorFor(expected)
-        self.network = self.dialled = network = await upgrade.dial(self._factory.dialler)
+        self.network = self.dialled = network = await upgrade.dial(self.factory.dialler)
         upgrade.attach(role, network)
         await upgrade.negotiate(dialect, role)
         await upgrade.secure(network, role.switch(creator))
-        self._factory.verified(self)
+        self.factory.verified(self)
         if dialect.silentServer:
             await role.demandSilence()
-        self._openChannels(role)
+        self.openChannels(role)
         if dialect.talks:
             self.record.advance(Stage.GREETING)
             with upgrade.within(limits.greeting, "greeting the app"):
                 await role.greetApp()
         if prepared.awaitsGreeting:
-            self._greetingDue = self._factory.deadlines.after(limits.greeting, self._notGreeted)
-            role.toPlain.append(Greeted(self._greetingDue))
-        return self._join(role, app.takeRest(), app.inputEnded)
+            due = self.factory.deadlines.after(limits.greeting, self._notGreeted)
+            role.toPlain.append(Greeted(due))
+            return self.join(role, app.takeRest(), app.inputEnded).addBoth(_cancelling, due)
+        return self.join(role, app.takeRest(), app.inputEnded)
 
-    async def _server(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
+    def _notGreeted(self) -> None:
+        limit = self.prepared.tunnel.limits.greeting
+        self.end(TimedOut(f"the greeting inside TLS took longer than {limit:g} s"))
+
+
+class ServerPair(Pair):
+    """
+    Mode -s: the network was accepted; the backend is dialled once its peer is verified.
+    """
+
+    __slots__ = ()
+
+    async def serve(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
         """
-        Mode -s: the network was accepted; the backend is dialled once its peer is verified.
+        Up to the relay.
         """
-        prepared = self._prepared
+        prepared = self.prepared
         dialect = prepared.tunnel.dialect
-        role: ServerRole = dialect.server(prepared.setting, self._factory.deadlines)
+        role: ServerRole = dialect.server(prepared.setting, self.factory.deadlines)
         self.role = role
         self.network = network = self.accepted
         upgrade.attach(role, network)
@@ -222,21 +115,21 @@ class Pair:
         if role.inClear:
             return await self._forward(role, upgrade)
         await upgrade.secure(network, role.switch(prepared.serverCreator))
-        self._factory.verified(self)
+        self.factory.verified(self)
         if not dialect.talks:
-            self.dialled = await upgrade.dial(self._factory.dialler)
-            return self._join(role)
+            self.dialled = await upgrade.dial(self.factory.dialler)
+            return self.join(role)
         if not dialect.earlyDial:
             await self._dialBackend(role, upgrade)
-        self._openChannels(role)
+        self.openChannels(role)
         self.record.advance(Stage.GREETING)
         with upgrade.within(prepared.tunnel.limits.greeting, "the backend's greeting"):
             await role.meetBackend()
-        return self._join(role, role.plain.takeRest(), role.plain.inputEnded)
+        return self.join(role, role.plain.takeRest(), role.plain.inputEnded)
 
     async def _dialBackend(self, role: ServerRole, upgrade: Upgrade) -> None:
-        self.dialled = await upgrade.dial(self._factory.dialler)
-        role.plain = Conversation(self._factory.deadlines)
+        self.dialled = await upgrade.dial(self.factory.dialler)
+        role.plain = Conversation(self.factory.deadlines)
         upgrade.attach(role.plain, self.dialled)
 
     async def _forward(self, role: ServerRole, upgrade: Upgrade) -> Deferred[TunnelError | None]:
@@ -246,60 +139,21 @@ class Pair:
         await self._dialBackend(role, upgrade)
         backend = role.plain
         backend.write(role.inClear)
-        with upgrade.within(self._prepared.tunnel.limits.close, "the backend's end"):
+        with upgrade.within(self.prepared.tunnel.limits.close, "the backend's end"):
             await backend.wait(lambda: backend.inputEnded or None, reading=False)
         return succeed(None)
 
-    def _notGreeted(self) -> None:
-        limit = self._prepared.tunnel.limits.greeting
-        self.end(TimedOut(f"the greeting inside TLS took longer than {limit:g} s"))
 
-    def _openChannels(self, role: Role) -> None:
-        """
-        Let C{role} have data connections, if it is of that kind.
-        """
-        if self._prepared.tunnel.dialect.opensChannels:
-            role.channels = self.channels = self._factory.channels(self)
+#: What serves a connection in each mode.
+PAIRS: dict[Mode, type[Pair]] = {Mode.CLIENT: ClientPair, Mode.SERVER: ServerPair}
 
-    def _join(
-        self, role: Role, rest: bytes = b"", plainEnded: bool = False
-    ) -> Deferred[TunnelError | None]:
-        """
-        Let both legs be one connection.
 
-        @param rest: what the plain leg has given already.
-        @param plainEnded: whether that was all.
-        @return: fires at its end, with the reason if that was not clean.
-        """
-        network = self.network
-        plain = self.dialled if network is self.accepted else self.accepted
-        assert network is not None and plain is not None
-        limits = self._prepared.tunnel.limits
-        self.record.advance(Stage.RELAYING)
-        self.relay = Relay(
-            network,
-            plain,
-            role.toNetwork,
-            role.toPlain,
-            self._factory.deadlines,
-            limits.close,
-            limits.closeTotal,
-            limits.idle or None,
-        )
-        if self.channels is not None:
-            self.relay.beside = lambda: self._movedBeside
-        return self.relay.start(role.takeRest(), rest, role.inputEnded, plainEnded)
-
-    @property
-    def _movedBeside(self) -> int:
-        return self.channels.moved if self.channels is not None else 0
-
-    @property
-    def moved(self) -> int:
-        """
-        A number that grows as anything moves.
-        """
-        return self.accepted.received + self.accepted.sent + self._movedBeside
+def _cancelling(result: TunnelError | None, due: Deadline) -> TunnelError | None:
+    """
+    The relay is over, and whatever was due in it.
+    """
+    due.cancel()
+    return result
 
 
 class ProxyFactory(Factory):
@@ -385,7 +239,7 @@ class ProxyFactory(Factory):
             leg.abortConnection()
             record.end(LimitReached(f"too many connections from {leg.peer}"))
             return
-        pair = Pair(self, leg, record)
+        pair = PAIRS[self.tunnel.mode](self, leg, record)
         self.pairs.add(pair)
         pair.start()
 
@@ -422,6 +276,7 @@ class ProxyFactory(Factory):
 
         @raise Closed: if one of its legs is closed.
         """
+        assert isinstance(pair.accepted, Leg)
         assert pair.dialled is not None and pair.network is not None
         return Channels(
             self.reactor,

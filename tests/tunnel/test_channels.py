@@ -34,7 +34,7 @@ from tlstunnel.address import TCPAddress
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.program import service
-from tlstunnel.tunnel.channels import MOST
+from tlstunnel.tunnel.channels import MAX_DATA_CONNECTIONS
 from tlstunnel.tunnel.description import (
     Mode,
 )
@@ -470,7 +470,9 @@ class ClientModeTests(DataTests):
 
         def script(network: Encrypted, plain: Plain) -> None:
             with listener() as awaiting:
-                ports = [self.passive(network, plain, awaiting) for _ in range(2 * MOST)]
+                ports = [
+                    self.passive(network, plain, awaiting) for _ in range(2 * MAX_DATA_CONNECTIONS)
+                ]
                 self.assertTrue(all(isRefused(port) for port in ports[:-1]))
                 app = connect(ports[-1])
                 awaiting.accept()[0].close()
@@ -484,7 +486,7 @@ class ClientModeTests(DataTests):
         """
 
         def script(network: Encrypted, plain: Plain) -> None:
-            opened = [self.data(network, plain) for _ in range(MOST)]
+            opened = [self.data(network, plain) for _ in range(MAX_DATA_CONNECTIONS)]
             plain.write(b"PASV\r\n")
             expect(network, b"PASV")
             network.write(passiveReply(1))

@@ -16,8 +16,9 @@ from tlstunnel.errors import ConfigurationError, Stopped
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.listen import ListeningPort, bindAll
 from tlstunnel.program.risks import risks
-from tlstunnel.proxy import Pair, ProxyFactory
+from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.relay import SLOW_READER_SECONDS
 
 #: Seconds between looks at the connections that are left while stopping: who did not move in that

@@ -24,12 +24,13 @@ from tlstunnel.protocols.base import (
 from tlstunnel.protocols.setting import (
     Setting,
 )
-from tlstunnel.proxy import Pair
+from tlstunnel.proxy import PAIRS
 from tlstunnel.testing.legs import MemoryLeg
 from tlstunnel.tunnel.description import (
     Mode,
     Tunnel,
 )
+from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.record import Record
 
 
@@ -132,7 +133,7 @@ class _Factory:
 
 class Driver:
     """
-    Takes one role of a dialect through L{tlstunnel.proxy.Pair}, on legs in memory.
+    Takes one role of a dialect through L{tlstunnel.tunnel.pair.Pair}, on legs in memory.
 
     @ivar network: the leg that will carry TLS.
     @ivar plain: the leg of the app or of the backend.
@@ -179,7 +180,7 @@ class Driver:
             accepted.feed(waiting)
         factory: Any = _Factory(self)
         record = Record(self.clock, (), "", Mode(mode), dialect.name, accepted.peer)
-        self.pair = Pair(factory, accepted, record)
+        self.pair = PAIRS[Mode(mode)](factory, accepted, record)
         self.pair.start()
         assert self.pair.role is not None
         self._role = self.pair.role

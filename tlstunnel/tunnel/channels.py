@@ -36,7 +36,7 @@ from tlstunnel.tunnel.relay import Relay
 from tlstunnel.tunnel.upgrade import Upgrade
 
 #: Data connections that one control connection may have at the same time: one moves, others end.
-MOST = 8
+MAX_DATA_CONNECTIONS = 8
 
 
 @implementer(IChannels)
@@ -80,9 +80,6 @@ class Channels:
         self._channels: set[Channel] = set()
         self._listening: Channel | None = None
         self._finished: Deferred[None] | None = None
-        if self.host and not self.acceptsNetwork:
-            # ABOR comes with urgent data, of which no byte may go missing (RFC 959, section 4.1.3).
-            accepted.sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
 
     def open(self, port: int) -> int:
         """
@@ -93,24 +90,36 @@ class Channels:
         """
         if self._listening is not None:
             self._listening.end(Closed("another data connection was asked for"))
-        if len(self._channels) >= MOST:
+        if len(self._channels) >= MAX_DATA_CONNECTIONS:
             raise LimitReached("too many data connections")
         if not self.host or not self.far:
             raise ConnectFailed("a UNIX socket has no ports for data connections")
-        sock = socket.socket(self._accepted.family, socket.SOCK_STREAM)
         try:
-            sock.setblocking(False)
-            local = self._accepted.getsockname()
-            sock.bind((local[0], 0, *local[2:]))
-            sock.listen(2)
+            sock = self._listen()
         except OSError as error:
-            sock.close()
             raise ConnectFailed(f"no port to listen at ({error.strerror})") from None
         channel = self._listening = Channel(self, sock, port)
         self._channels.add(channel)
         channel.start()
         chosen: int = sock.getsockname()[1]
         return chosen
+
+    def _listen(self) -> socket.socket:
+        """
+        A socket that listens at a port of the system's choice, where the control connection is.
+
+        @raise OSError: there is no descriptor, address or port for it.
+        """
+        sock = socket.socket(self._accepted.family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            local = self._accepted.getsockname()
+            sock.bind((local[0], 0, *local[2:]))
+            sock.listen(2)
+        except OSError:
+            sock.close()
+            raise
+        return sock
 
     @property
     def moved(self) -> int:

@@ -1,0 +1,233 @@
+"""
+Two legs, from the first to the last of what becomes of them, whatever they are paired for.
+
+A L{Pair} runs a coroutine that ends when the relay begins, closes what is left, and says how it
+ended.  What happens in it, one class a mode, is in L{tlstunnel.proxy}.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+
+from tlstunnel.errors import (
+    ConfigurationError,
+    IdentityRefused,
+    PlaintextAfterStartTLS,
+    ServerSpokeFirst,
+    TunnelError,
+)
+from tlstunnel.interfaces import IDialler, ILeg
+from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.protocols.base import Role
+from tlstunnel.tunnel.channels import Channels
+from tlstunnel.tunnel.prepared import Prepared
+from tlstunnel.tunnel.record import Record, Stage
+from tlstunnel.tunnel.relay import Relay
+from tlstunnel.tunnel.upgrade import Upgrade
+
+# After these a peer is not to be told anything any more.
+_ATTACKS = (PlaintextAfterStartTLS, ServerSpokeFirst)
+
+
+class Pairs(Protocol):
+    """
+    What a pair needs of whoever made it.
+    """
+
+    prepared: Prepared
+    deadlines: Deadlines
+    dialler: IDialler
+
+    def verified(self, pair: Pair) -> None:
+        """
+        The network peer is who it should be.
+        """
+
+    def channels(self, pair: Pair) -> Channels:
+        """
+        What opens its data connections.
+        """
+
+    def ended(self, pair: Pair, error: TunnelError | None) -> None:
+        """
+        It is closed.
+        """
+
+
+class Pair:
+    """
+    Two legs that belong together; what happens to them is in L{serve}, one class a mode.
+
+    @ivar record: what is known of the connection.
+    @ivar accepted: the leg that was accepted.
+    @ivar dialled: the other one, once it is connected.
+    @ivar network: which of them carries TLS.
+    @ivar role: what speaks on the network leg, until the relay begins.
+    @ivar relay: what joins them, in the end.
+    @ivar channels: data connections that belong to them, if the dialect has such.
+    """
+
+    __slots__ = (
+        "_running",
+        "_why",
+        "accepted",
+        "channels",
+        "dialled",
+        "factory",
+        "network",
+        "prepared",
+        "record",
+        "relay",
+        "role",
+    )
+
+    _log = Logger()
+
+    def __init__(self, factory: Pairs, accepted: ILeg, record: Record) -> None:
+        self.record = record
+        self.accepted = accepted
+        self.dialled: ILeg | None = None
+        self.network: ILeg | None = None
+        self.role: Role | None = None
+        self.relay: Relay | None = None
+        self.channels: Channels | None = None
+        self.factory = factory
+        self.prepared = factory.prepared
+        self._why: TunnelError | None = None
+        self._running: Deferred[Any] | None = None
+
+    def start(self) -> None:
+        """
+        Let it happen.
+        """
+        running = Deferred.fromCoroutine(self._run())
+        if self._running is None and not running.called:
+            self._running = running
+
+    def end(self, why: TunnelError) -> None:
+        """
+        End both legs, whatever is going on.
+        """
+        if self._why is None:
+            self._why = why
+            # In a turn of its own: what is going on may be what called us.
+            self.factory.deadlines.after(0, self._cancel)
+
+    def _cancel(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+
+    async def serve(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
+        """
+        All up to the relay, in the order in which it happens.
+
+        @return: fires at the relay's end, with the reason if that was not clean.
+        """
+        raise NotImplementedError
+
+    async def _run(self) -> None:
+        """
+        Serve until the relay begins, whatever comes.
+        """
+        factory = self.factory
+        tunnel = self.prepared.tunnel
+        upgrade = Upgrade(self.record, factory.deadlines, tunnel.limits, self._cancel, self.end)
+        error: TunnelError | None
+        try:
+            relaying = await self.serve(upgrade)
+        except TunnelError as ended:
+            error = ended
+        except CancelledError:
+            error = self._why
+            assert error is not None
+        except ConfigurationError as problem:
+            error = IdentityRefused(str(problem))
+        except Exception:  # noqa: BLE001 - a bug of ours must not spread
+            self._log.failure("a connection from {peer} failed", peer=self.record.peer)
+            error = TunnelError("see the traceback above")
+        else:
+            # Most connections spend their time relaying: nothing of the negotiation is kept.
+            self.role = None
+            self._running = relaying
+            relaying.addCallback(self._relayed)
+            return
+        self._close(error)
+
+    def _relayed(self, error: TunnelError | None) -> None:
+        """
+        Both legs are closed: wait for what belongs to them.
+        """
+        if self.channels is None or error is not None or self._why is not None:
+            self._close(error or self._why)
+            return
+        self._running = Deferred.fromCoroutine(self.channels.finish())
+        self._running.addErrback(lambda failure: failure.trap(CancelledError))
+        self._running.addCallback(lambda _: self._close(self._why))
+
+    def _close(self, error: TunnelError | None) -> None:
+        """
+        Close what is left.
+        """
+        self._running = None
+        if self.channels is not None:
+            self.channels.close()
+        for leg in (self.accepted, self.dialled):
+            if leg is not None and not leg.isClosed:
+                if leg is self.network and isinstance(error, _ATTACKS):
+                    leg.abortConnection()
+                else:
+                    leg.loseConnection()
+        self.factory.ended(self, error)
+
+    # What the stories are told with
+
+    def openChannels(self, role: Role) -> None:
+        """
+        Let C{role} have data connections, if it is of that kind.
+        """
+        if self.prepared.tunnel.dialect.opensChannels:
+            role.channels = self.channels = self.factory.channels(self)
+
+    def join(
+        self, role: Role, rest: bytes = b"", plainEnded: bool = False
+    ) -> Deferred[TunnelError | None]:
+        """
+        Let both legs be one connection.
+
+        @param rest: what the plain leg has given already.
+        @param plainEnded: whether that was all.
+        @return: fires at its end, with the reason if that was not clean.
+        """
+        network = self.network
+        plain = self.dialled if network is self.accepted else self.accepted
+        assert network is not None and plain is not None
+        limits = self.prepared.tunnel.limits
+        self.record.advance(Stage.RELAYING)
+        self.relay = Relay(
+            network,
+            plain,
+            role.toNetwork,
+            role.toPlain,
+            self.factory.deadlines,
+            limits.close,
+            limits.closeTotal,
+            limits.idle or None,
+        )
+        if self.channels is not None:
+            self.relay.beside = lambda: self._movedBeside
+        return self.relay.start(role.takeRest(), rest, role.inputEnded, plainEnded)
+
+    @property
+    def _movedBeside(self) -> int:
+        return self.channels.moved if self.channels is not None else 0
+
+    @property
+    def moved(self) -> int:
+        """
+        A number that grows as anything moves.
+        """
+        moved: int = self.accepted.received + self.accepted.sent + self._movedBeside
+        return moved
