@@ -14,7 +14,7 @@ from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from tests.testing.test_legs import creator
+from tests.legs import creator
 from tlstunnel.errors import Closed, ForeignProtocol, Reset, TLSFailed
 from tlstunnel.net import kernel
 from tlstunnel.net.wire import END, NOTHING, TLS, WANTS_READ, WANTS_WRITE, Clear, IWire, PeerGone

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from tlstunnel.errors import ConfigurationError
 
 #: The first descriptor that is handed down.
-FIRST = 3
+FIRST_DESCRIPTOR = 3
 
 # Those that have become sockets of ours: nobody gets one twice, and closing it closes it.
 _taken: set[int] = set()
@@ -32,7 +32,7 @@ def descriptors(environment: Mapping[str, str], pid: int) -> list[tuple[str, int
     names = environment.get("LISTEN_FDNAMES", "").split(":")
     if len(names) != int(count):
         names = [""] * int(count)
-    return [(name, FIRST + number) for number, name in enumerate(names)]
+    return [(name, FIRST_DESCRIPTOR + number) for number, name in enumerate(names)]
 
 
 def take(name: str) -> list[socket.socket]:

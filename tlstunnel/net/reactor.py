@@ -18,8 +18,8 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.logger import Logger
 from zope.interface import implementer
 
-#: Events that one turn looks at; the others are still there in the next one.
-EVENTS = 256
+#: Events that one turn looks at; the others are still there in the next.
+EVENTS_PER_TURN = 256
 
 _IN, _OUT = EPOLLIN, EPOLLOUT
 
@@ -138,7 +138,7 @@ class TunnelReactor(PosixReactorBase):
         """
         descriptors, fresh = self._descriptors, self._fresh
         descriptor: Any
-        events = self._epoll.poll(-1 if delay is None else delay, EVENTS)
+        events = self._epoll.poll(-1 if delay is None else delay, EVENTS_PER_TURN)
         fresh.clear()
         for fd, event in events:
             descriptor = descriptors.get(fd)

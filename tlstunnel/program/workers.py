@@ -244,7 +244,8 @@ class WorkersService(Service):
             WORKER: str(worker.number),
         }
         handed = {
-            inherit.FIRST + number: each.sock.fileno() for number, each in enumerate(self._bound)
+            inherit.FIRST_DESCRIPTOR + number: each.sock.fileno()
+            for number, each in enumerate(self._bound)
         }
         self.reactor.spawnProcess(
             worker,
