@@ -39,6 +39,7 @@ from tlstunnel.tunnel.admission import Admission
 from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Address, Mode, Tunnel
+from tlstunnel.tunnel.observers import Observers
 from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import Record, Stage
@@ -191,7 +192,7 @@ class ProxyFactory(Factory):
         self.pairs: set[Pair] = set()
         self.ports: list[ListeningPort] = []
         self.idle: Callable[[], None] | None = None
-        self._observers = (ConnectionLog(),) if observers is None else tuple(observers)
+        self._observers = Observers((ConnectionLog(),) if observers is None else observers)
         self._warned = False
         self._admission = Admission(tunnel.limits, self._pause)
         self.renew(tunnel)

@@ -77,7 +77,9 @@ class TimeLimit(Deadline):
     def __init__(
         self, queue: _Queue, due: float, cancel: Callable[[], Any], seconds: float, what: str
     ) -> None:
-        super().__init__(queue, due, cancel)
+        self._queue = queue
+        self.due = due
+        self._expired = cancel
         self.hasPassed = False
         self._seconds = seconds
         self._what = what

@@ -30,6 +30,7 @@ from tlstunnel.tunnel.description import (
     Mode,
     Tunnel,
 )
+from tlstunnel.tunnel.observers import Observers
 from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.record import Record
 
@@ -179,7 +180,7 @@ class Driver:
         if waiting:
             accepted.feed(waiting)
         factory: Any = _Factory(self)
-        record = Record(self.clock, (), "", Mode(mode), dialect.name, accepted.peer)
+        record = Record(self.clock, Observers(()), "", Mode(mode), dialect.name, accepted.peer)
         self.pair = PAIRS[Mode(mode)](factory, accepted, record)
         self.pair.start()
         assert self.pair.role is not None

@@ -7,27 +7,18 @@ from __future__ import annotations
 import time
 
 from twisted.logger import Logger, LogLevel
-from zope.interface import implementer
 
 from tlstunnel.errors import quote
-from tlstunnel.interfaces import IObserver
+from tlstunnel.tunnel.observers import Observer
 from tlstunnel.tunnel.record import Record
 
 
-@implementer(IObserver)
-class ConnectionLog:
+class ConnectionLog(Observer):
     """
     Logs each connection when it ends.
     """
 
     _log = Logger()
-
-    def began(self, record: Record) -> None:
-        """
-        Nothing to say yet.
-        """
-
-    verified = advanced = began
 
     def ended(self, record: Record) -> None:
         """

@@ -10,17 +10,15 @@ serves the connection notes here what happens, and the observers are told.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
-from operator import attrgetter
 
 from cryptography import x509
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from tlstunnel.errors import TunnelError
 from tlstunnel.identity.names import Identity
-from tlstunnel.interfaces import ILeg, IObserver
+from tlstunnel.interfaces import ILeg
 from tlstunnel.tunnel.description import Address, Mode
+from tlstunnel.tunnel.observers import Observers
 
 #: The outcome of a connection that ended cleanly; others are named in L{tlstunnel.errors}.
 CLEAN = "clean"
@@ -89,12 +87,10 @@ class Record:
         "version",
     )
 
-    _log = Logger()
-
     def __init__(
         self,
         clock: IReactorTime,
-        observers: Sequence[IObserver],
+        observers: Observers,
         tunnel: str,
         mode: Mode,
         dialect: str,
@@ -120,7 +116,8 @@ class Record:
         self.handshaken: float | None = None
         self.seconds = 0.0
         self.error: TunnelError | None = None
-        self._tell(_began)
+        if observers.began:
+            observers.tell(observers.began, self)
 
     # What is known
 
@@ -177,7 +174,8 @@ class Record:
         if self.stage is Stage.NEGOTIATING:
             self.negotiated = now - self._since
         self.stage, self._since = stage, now
-        self._tell(_advanced)
+        if self._observers.advanced:
+            self._observers.tell(self._observers.advanced, self)
 
     def verify(self, network: ILeg) -> None:
         """
@@ -190,7 +188,8 @@ class Record:
         self.version, self.suite, self.group = session.version, session.suite, session.group
         self.alpn, self.serverName = session.alpn, session.serverName
         self.identity = session.identity
-        self._tell(_verified)
+        if self._observers.verified:
+            self._observers.tell(self._observers.verified, self)
 
     def end(self, error: TunnelError | None) -> None:
         """
@@ -202,14 +201,5 @@ class Record:
         self.error = error
         self.seconds = self._clock.seconds() - self.began
         self.stage = Stage.ENDED
-        self._tell(_ended)
-
-    def _tell(self, tell: Callable[[IObserver], Callable[[Record], None]]) -> None:
-        for observer in self._observers:
-            try:
-                tell(observer)(self)
-            except Exception:  # noqa: BLE001 - who looks on must not harm the connection
-                self._log.failure("the observer {observer!r} failed", observer=observer)
-
-
-_began, _verified, _advanced, _ended = map(attrgetter, ("began", "verified", "advanced", "ended"))
+        if self._observers.ended:
+            self._observers.tell(self._observers.ended, self)

@@ -1,0 +1,87 @@
+"""
+Who is told what becomes of connections.
+
+L{Observer} is for those that do not want to hear everything; what they have left out costs nothing
+at any connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from tlstunnel.interfaces import IObserver
+
+if TYPE_CHECKING:
+    from tlstunnel.tunnel.record import Record
+
+
+@implementer(IObserver)
+class Observer:
+    """
+    Hears of everything, and does nothing.
+    """
+
+    def began(self, record: Record) -> None:
+        """
+        See L{IObserver.began}.
+        """
+
+    def verified(self, record: Record) -> None:
+        """
+        See L{IObserver.verified}.
+        """
+
+    def advanced(self, record: Record) -> None:
+        """
+        See L{IObserver.advanced}.
+        """
+
+    def ended(self, record: Record) -> None:
+        """
+        See L{IObserver.ended}.
+        """
+
+
+class Observers:
+    """
+    Several observers, and what each of them wants to hear.
+
+    @ivar began: called with the record of a connection when it has begun; likewise the others.
+    """
+
+    __slots__ = ("advanced", "began", "ended", "verified")
+
+    _log = Logger()
+
+    def __init__(self, observers: Iterable[IObserver]) -> None:
+        every = tuple(observers)
+        self.began = self._whoHear("began", every)
+        self.verified = self._whoHear("verified", every)
+        self.advanced = self._whoHear("advanced", every)
+        self.ended = self._whoHear("ended", every)
+
+    @staticmethod
+    def _whoHear(
+        event: str, observers: tuple[IObserver, ...]
+    ) -> tuple[Callable[[Record], None], ...]:
+        nothing = getattr(Observer, event)
+        return tuple(
+            getattr(each, event)
+            for each in observers
+            if getattr(type(each), event, None) is not nothing
+        )
+
+    def tell(self, hearers: tuple[Callable[[Record], None], ...], record: Record) -> None:
+        """
+        Call all C{hearers}; one that raises is logged, and harms neither the connection nor the
+        others.
+        """
+        for hear in hearers:
+            try:
+                hear(record)
+            except Exception:  # noqa: BLE001 - who looks on must not harm the connection
+                self._log.failure("the observer {observer!r} failed", observer=hear)
