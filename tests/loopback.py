@@ -262,9 +262,9 @@ class TunnelTests(TestCase):
             context.use_privatekey_file(str(directory / "privkey.pem"))
         return context
 
-    def tunnel(self, backend: str, dialect: str = "none", **settings: Any) -> TunnelService:
+    def described(self, backend: str, dialect: str = "none", **settings: Any) -> Tunnel:
         """
-        Start a tunnel on a free port; it is stopped, whatever it is doing, at the end of the test.
+        A tunnel on a free port.
         """
         server = self.mode is Mode.SERVER
         defaults: dict[str, Any] = {
@@ -277,7 +277,13 @@ class TunnelTests(TestCase):
             "pool": self.pool,
             "limits": Limits(close=5.0),
         }
-        service = TunnelService(Tunnel(**(defaults | settings)), reactor)
+        return Tunnel(**(defaults | settings))
+
+    def tunnel(self, backend: str, dialect: str = "none", **settings: Any) -> TunnelService:
+        """
+        Start a tunnel; it is stopped, whatever it is doing, at the end of the test.
+        """
+        service = TunnelService(self.described(backend, dialect, **settings), reactor)
         service.privilegedStartService()
         service.startService()
 

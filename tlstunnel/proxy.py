@@ -22,6 +22,7 @@ from tlstunnel.address import addressOf
 from tlstunnel.errors import (
     IdentityRefused,
     LimitReached,
+    Stopped,
     TimedOut,
     TunnelError,
 )
@@ -209,6 +210,28 @@ class ProxyFactory(Factory):
         )
         self._admission.renew(tunnel.limits)
 
+    def stop(self) -> Deferred[None]:
+        """
+        End all connections, once nobody accepts more of them.
+
+        @return: fires when none is left.
+        """
+        stopped: Deferred[None] = Deferred()
+        before = self.idle
+
+        def idle() -> None:
+            self.idle = before
+            stopped.callback(None)
+            if before is not None:
+                before()
+
+        self.idle = idle
+        for pair in self.pairs:
+            pair.end(Stopped())
+        if not self.pairs:
+            idle()
+        return stopped
+
     @property
     def tunnel(self) -> Tunnel:
         """
@@ -313,10 +336,9 @@ class ProxyFactory(Factory):
         Serve the connection of a stock transport, which keeps the socket, to close it when we say
         so, and nothing else.
         """
-        transport.pauseProducing()
         if not isinstance(transport, Connection) or transport.TLS:
             # What a wrapper does to the bytes would be passed by, as we take the socket.
-            transport.abortConnection()
+            getattr(transport, "abortConnection", transport.loseConnection)()
             if not self._warned:
                 self._warned = True
                 self._log.error(
@@ -326,6 +348,7 @@ class ProxyFactory(Factory):
                     transport=type(transport).__name__,
                 )
             return
+        transport.pauseProducing()
         sock = transport.getHandle()
         try:
             peer = addressOf(sock.getpeername())

@@ -1,0 +1,517 @@
+"""
+Tests for L{ProxyFactory} in programs of others: on stock endpoints, beside each other, and with
+observers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.address import UNIXAddress
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.ssl import PrivateCertificate
+from twisted.internet.stdio import StandardIO
+from twisted.internet.threads import deferToThread
+from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+from twisted.protocols.policies import TimeoutFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from tests.loopback import PATIENCE, SERVER, Encrypted, Plain, TunnelTests, reactor, wait
+from tlstunnel.identity.issuer import createIdentity
+from tlstunnel.identity.pool import Pool
+from tlstunnel.interfaces import IObserver
+from tlstunnel.proxy import ProxyFactory
+from tlstunnel.tunnel.connectionlog import ConnectionLog
+from tlstunnel.tunnel.description import Mode
+from tlstunnel.tunnel.record import Record
+
+TOP = Path(__file__).resolve().parents[1]
+EXAMPLE = TOP / "docs" / "example" / "library_example.py"
+
+
+class StockTests(TunnelTests):
+    """
+    Base class of tests with stock endpoints.
+
+    @ivar errors: what was logged as an error.
+    """
+
+    def setUp(self) -> None:
+        """
+        A backend that nobody has connected to.
+        """
+        super().setUp()
+        self.backend = socket.create_server(("127.0.0.1", 0))
+        self.backend.setblocking(False)
+        self.addCleanup(self.backend.close)
+        self.errors: list[LogEvent] = []
+
+        def observe(event: LogEvent) -> None:
+            if event.get("log_level") is LogLevel.error:
+                self.errors.append(event)
+
+        globalLogPublisher.addObserver(observe)  # type: ignore[arg-type]
+        self.addCleanup(globalLogPublisher.removeObserver, observe)  # type: ignore[arg-type]
+
+    def factory(
+        self, dialect: str = "none", observers: Sequence[IObserver] | None = None, **settings: Any
+    ) -> ProxyFactory:
+        """
+        A factory for a tunnel before the backend.
+        """
+        backend = f"127.0.0.1:{self.backend.getsockname()[1]}"
+        factory = ProxyFactory(self.described(backend, dialect, **settings), reactor, observers)
+        self.addCleanup(factory.deadlines.clear)
+        self.addCleanup(factory.linger.closeAll)
+        self.addCleanup(factory.stop)
+        return factory
+
+    async def listen(self, description: str, factory: Any) -> IListeningPort:
+        """
+        Listen, until the test has ended.
+        """
+        port: IListeningPort = await serverFromString(reactor, description).listen(factory)
+        self.addCleanup(port.stopListening)
+        return port
+
+
+class RefusedTests(StockTests):
+    """
+    Transports that are more than a socket: what they do to the bytes must not be passed by.
+    """
+
+    def hello(self) -> bytes:
+        """
+        What a client of TLS says first.
+        """
+        client = SSL.Connection(self.context(True))
+        client.set_connect_state()
+        self.assertRaises(SSL.WantReadError, client.do_handshake)
+        return client.bio_read(65536)
+
+    async def refuses(self, endpoint: str, said: bytes, wrap: Any = None) -> None:
+        """
+        Connections come to nothing, whatever is said on them, and the log has why, once.
+        """
+        for mode in Mode:
+            factory = self.factory(mode=mode, localID=SERVER, remoteID=SERVER)
+            port = await self.listen(endpoint, factory if wrap is None else wrap(factory))
+            host: Any = port.getHost()
+
+            def run(host: Any = host) -> None:
+                for _ in range(3):
+                    # The reset may be there before we are.
+                    with contextlib.suppress(ConnectionError):
+                        sock = socket.create_connection((host.host, host.port), PATIENCE)
+                        with sock:
+                            sock.sendall(said)
+                            self.assertTrue(Plain(sock).isReset())
+
+            await deferToThread(run)
+            self.assertEqual(factory.pairs, set())
+            self.assertRaises(BlockingIOError, self.backend.accept)
+            self.assertEqual(self.ends, [])
+            error, self.errors = self.errors, []
+            self.assertEqual(len(error), 1)
+            self.assertIn("plain TCP or UNIX sockets only", error[0]["log_format"])
+            self.assertEqual(self.flushLoggedErrors(), [])
+
+    async def test_theHeaderOfPROXYIsNotTakenForAConnection(self) -> None:
+        """
+        C{haproxy:tcp:...} is refused.
+        """
+        said = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n" + self.hello()
+        await self.refuses("haproxy:tcp:0:interface=127.0.0.1", said)
+
+    async def test_thereIsNoTLSInsideTLS(self) -> None:
+        """
+        C{ssl:...} is refused.
+        """
+        directory = self.pool.path / str(SERVER)
+        await self.refuses(
+            f"ssl:0:interface=127.0.0.1:privateKey={directory / 'privkey.pem'}"
+            f":certKey={directory / 'fullchain.pem'}",
+            self.hello(),
+        )
+
+    async def test_wrappedFactoriesAreRefused(self) -> None:
+        """
+        Those with TLS, and others.
+        """
+        directory = self.pool.path / str(SERVER)
+        pem = (directory / "privkey.pem").read_bytes() + (directory / "fullchain.pem").read_bytes()
+        options = PrivateCertificate.loadPEM(pem).options()
+
+        def encrypted(factory: ProxyFactory) -> TLSMemoryBIOFactory:
+            return TLSMemoryBIOFactory(options, False, factory)
+
+        for wrap in encrypted, TimeoutFactory:
+            await self.refuses("tcp:0:interface=127.0.0.1", self.hello(), wrap)
+
+    async def test_whatIsNoSocketIsRefused(self) -> None:
+        """
+        Standard input and output, such as of C{stdio:}, which cannot even be reset.
+        """
+        stdin, stdout = os.pipe()
+        self.addCleanup(os.close, stdin)
+        self.addCleanup(os.close, stdout)
+        factory = self.factory()
+        transport: Any = StandardIO(factory.buildProtocol(None), stdin, stdout, reactor)  # type: ignore[call-arg]
+        await wait(lambda: transport.disconnected)
+        self.assertEqual((len(self.errors), factory.pairs), (1, set()))
+
+
+class GoneTests(StockTests):
+    """
+    Clients that are gone before anybody has looked.
+    """
+
+    def descriptors(self) -> int:
+        """
+        How many this process has open.
+        """
+        return len(list(Path("/dev/fd").iterdir()))
+
+    async def leavesNothing(self, description: str, dialect: str) -> None:
+        """
+        Let hundreds of clients come and go before the reactor turns.
+        """
+        factory = self.factory(dialect)
+        port = await self.listen(f"{description}:backlog=500", factory)
+        host: Any = port.getHost()
+
+        def connect() -> Plain:
+            isUNIX = isinstance(host, UNIXAddress)
+            sock = socket.socket(socket.AF_UNIX if isUNIX else socket.AF_INET)
+            sock.settimeout(PATIENCE)
+            sock.connect(host.name if isUNIX else (host.host, host.port))
+            return Plain(sock)
+
+        def last() -> None:
+            # Who comes last is accepted last.
+            client = connect()
+            client.write(b"GET / HTTP/1.0\r\n\r\n")
+            client.read(1000)
+            client.close()
+
+        # The reactor has descriptors of its own once it runs.
+        await deferToThread(int)
+        before = self.descriptors()
+        # What is only forgotten, and not closed, is not to be closed by chance.
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for number in range(300):
+            client = connect()
+            if number % 2:
+                client.write(b"\x16\x03\x01")
+            if number % 3:
+                client.reset()
+            else:
+                client.close()
+        await deferToThread(last)
+        await wait(lambda: not factory.pairs and self.descriptors() == before)
+        self.assertEqual(self.ends[-1]["outcome"], "foreign-protocol")
+        self.assertEqual(self.errors, [])
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    async def test_overTCPTheyLeaveNothing(self) -> None:
+        """
+        No descriptor and no traceback, whether they would have spoken first or we.
+        """
+        for dialect in "none", "smtp":
+            await self.leavesNothing("tcp:0:interface=127.0.0.1", dialect)
+
+    async def test_overUNIXSocketsTheyLeaveNothing(self) -> None:
+        """
+        The same.
+        """
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        # Trial's temporary names are too long for sun_path.
+        here = os.path.relpath(directory)
+        for dialect in "none", "smtp":
+            await self.leavesNothing(f"unix:{here}/{dialect}", dialect)
+
+
+class ObserverTests(StockTests):
+    """
+    Who is told of connections.
+    """
+
+    def converse(self, port: IListeningPort) -> None:
+        """
+        One connection to the backend, to be made in a thread.
+        """
+        host: Any = port.getHost()
+        sock = socket.create_connection((host.host, host.port), PATIENCE)
+        network = Encrypted(sock, self.context(True), True, SERVER.domain.encode())
+        network.handshake()
+        self.backend.settimeout(PATIENCE)
+        plain = Plain(self.backend.accept()[0])
+        network.write(b"question")
+        self.assertEqual(plain.read(8), b"question")
+        plain.close()
+        self.assertTrue(network.atEnd())
+        network.end()
+        network.close()
+
+    async def test_oneThatRaisesHarmsNothing(self) -> None:
+        """
+        It is logged, each time; the connection goes on, and so do other observers.
+        """
+
+        @implementer(IObserver)
+        class Raising:
+            def began(self, record: Record) -> None:
+                raise ZeroDivisionError
+
+            verified = advanced = ended = began
+
+        told: list[str] = []
+
+        @implementer(IObserver)
+        class Listening:
+            def began(self, record: Record) -> None:
+                told.append("began")
+
+            def verified(self, record: Record) -> None:
+                told.append("verified")
+
+            def advanced(self, record: Record) -> None:
+                told.append(record.stage.value)
+
+            def ended(self, record: Record) -> None:
+                told.append(record.outcome)
+
+        factory = self.factory(observers=(Raising(), Listening()))
+        port = await self.listen("tcp:0:interface=127.0.0.1", factory)
+        await deferToThread(self.converse, port)
+        await wait(lambda: not factory.pairs)
+        self.assertEqual(
+            told, ["began", "handshaking", "verified", "connecting", "relaying", "clean"]
+        )
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), len(told))
+
+    async def test_theLogIsOneByDefault(self) -> None:
+        """
+        Unless others are named.
+        """
+        for observers, lines in (None, 1), ((), 0), ((ConnectionLog(), ConnectionLog()), 2):
+            self.ends.clear()
+            factory = self.factory(observers=observers)
+            port = await self.listen("tcp:0:interface=127.0.0.1", factory)
+            await deferToThread(self.converse, port)
+            await wait(lambda factory=factory: not factory.pairs)  # type: ignore[misc]
+            self.assertEqual(len(self.ends), lines)
+
+
+class StopTests(StockTests):
+    """
+    L{ProxyFactory.stop}.
+    """
+
+    async def test_itWaitsForAll(self) -> None:
+        """
+        Those that are only connected, too; and it can be called again.
+        """
+        factory = self.factory()
+        port = await self.listen("tcp:0:interface=127.0.0.1", factory)
+        host: Any = port.getHost()
+        socks = [socket.create_connection((host.host, host.port)) for _ in range(3)]
+        for sock in socks:
+            self.addCleanup(sock.close)
+        await wait(lambda: len(factory.pairs) == 3)
+        stopped = factory.stop(), factory.stop()
+        self.assertNoResult(stopped[0])
+        for each in stopped:
+            await each
+        self.assertEqual(factory.pairs, set())
+        self.assertEqual([event["outcome"] for event in self.ends], ["stopped"] * 3)
+        await factory.stop()
+
+    async def test_anotherGoesOn(self) -> None:
+        """
+        Each factory has its own connections.
+        """
+        factories = self.factory(), self.factory()
+        for factory in factories:
+            port = await self.listen("tcp:0:interface=127.0.0.1", factory)
+            host: Any = port.getHost()
+            self.addCleanup(socket.create_connection((host.host, host.port)).close)
+        await wait(lambda: all(factory.pairs for factory in factories))
+        await factories[0].stop()
+        self.assertEqual([len(factory.pairs) for factory in factories], [0, 1])
+
+
+class ExampleTests(SynchronousTestCase):
+    """
+    The program that C{docs/library.md} shows, run as it stands.
+    """
+
+    def setUp(self) -> None:
+        """
+        A pool, and a backend.
+        """
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        # Trial's temporary names are too long for sun_path.
+        self.app = f"{os.path.relpath(directory)}/app"
+        self.pool = Pool(directory.resolve() / "pool", asked=False)
+        createIdentity(self.pool, SERVER)
+        self.backend = socket.create_server(("127.0.0.1", 0))
+        self.backend.settimeout(PATIENCE)
+        self.addCleanup(self.backend.close)
+
+    def command(self, *words: str) -> list[str]:
+        """
+        How the example is run.
+        """
+        backend = f"127.0.0.1:{self.backend.getsockname()[1]}"
+        return [sys.executable, str(EXAMPLE), *words, f"unix:{self.app}", "0", backend]
+
+    def environment(self) -> dict[str, str]:
+        """
+        Where it is run.
+        """
+        return {**os.environ, "PYTHONPATH": str(TOP), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def start(self) -> subprocess.Popen[str]:
+        """
+        Run it, and wait until it serves.
+        """
+        process = subprocess.Popen(
+            self.command(str(self.pool.path), str(SERVER)),
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        assert process.stdout is not None
+        self.addCleanup(process.stdout.close)
+        self.port = int(self.line(process, "serving .* port ([0-9]+)")[1])
+        return process
+
+    def line(self, process: subprocess.Popen[str], pattern: str) -> re.Match[str]:
+        """
+        The next line of its log that is like C{pattern}.
+        """
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if found := re.search(pattern, line):
+                return found
+        raise self.failureException(f"no line is like {pattern!r}: {''.join(lines)}")
+
+    def connect(self) -> tuple[Plain, Plain]:
+        """
+        An app, and the backend that it has reached.
+        """
+        app = socket.socket(socket.AF_UNIX)
+        app.settimeout(PATIENCE)
+        app.connect(self.app)
+        self.addCleanup(app.close)
+        backend, _ = self.backend.accept()
+        backend.settimeout(PATIENCE)
+        self.addCleanup(backend.close)
+        return Plain(app), Plain(backend)
+
+    def test_anAppReachesTheBackend(self) -> None:
+        """
+        Over TLS with an identity that is proved, as both tunnels log.
+        """
+        process = self.start()
+        app, backend = self.connect()
+        app.write(b"question")
+        self.assertEqual(backend.read(8), b"question")
+        backend.write(b"answer")
+        backend.end()
+        self.assertEqual(app.read(7), b"answer")
+        app.close()
+        lines = [self.line(process, "(server|client): .*")[0] for _ in range(2)]
+        self.assertEqual({line.split(":")[0] for line in lines}, {"server", "client"})
+        for line in lines:
+            self.assertIn("closed; ", line)
+            self.assertIn(", TLSv1.3 ", line)
+            self.assertEqual("identity server.example.org," in line, line.startswith("client"))
+        process.send_signal(signal.SIGUSR1)
+        self.assertEqual(self.line(process, "open: .*")[0], "open: {'client': 0, 'server': 0}")
+
+    def test_SIGHUPRenews(self) -> None:
+        """
+        From then on there is another certificate; whoever is connected stays so.
+        """
+
+        def certificate() -> bytes | None:
+            context = ssl.create_default_context(cafile=str(self.pool.path / "ca" / "cert.pem"))
+            with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as sock:
+                with context.wrap_socket(sock, server_hostname=SERVER.domain) as wrapped:
+                    self.backend.accept()[0].close()
+                    return wrapped.getpeercert(binary_form=True)
+
+        process = self.start()
+        app, backend = self.connect()
+        before = certificate()
+        createIdentity(self.pool, SERVER, replace=True)
+        self.assertEqual(certificate(), before)
+        process.send_signal(signal.SIGHUP)
+        for name in "server", "client":
+            self.line(process, f"{name} is renewed")
+        self.assertNotEqual(certificate(), before)
+        app.write(b"still here")
+        self.assertEqual(backend.read(10), b"still here")
+
+    def test_aFailedReloadChangesNothing(self) -> None:
+        """
+        The log says why.
+        """
+        process = self.start()
+        (self.pool.path / str(SERVER) / "privkey.pem").unlink()
+        process.send_signal(signal.SIGHUP)
+        self.line(process, "server is as before: .*privkey.pem")
+        self.connect()
+
+    def test_SIGTERMEndsAll(self) -> None:
+        """
+        What is left is closed and counted, and the exit code is 0.
+        """
+        process = self.start()
+        app, _ = self.connect()
+        process.terminate()
+        self.assertTrue(app.atEnd())
+        self.line(process, "client: 1 stopped")
+        self.line(process, "server: 1 ")
+        self.assertEqual(process.wait(PATIENCE), 0)
+
+    def test_aMistakeIsOneLine(self) -> None:
+        """
+        And exit code 1.
+        """
+        done = subprocess.run(
+            self.command(str(self.pool.path), "nobody.example.org"),
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("nobody.example.org", done.stderr)
+        self.assertEqual(len(done.stderr.splitlines()), 1)
