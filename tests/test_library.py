@@ -32,6 +32,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from tests.loopback import PATIENCE, SERVER, Encrypted, Plain, TunnelTests, reactor, wait
+from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.interfaces import IObserver
@@ -88,6 +89,22 @@ class StockTests(TunnelTests):
         port: IListeningPort = await serverFromString(reactor, description).listen(factory)
         self.addCleanup(port.stopListening)
         return port
+
+
+class MissingTests(StockTests):
+    """
+    Descriptions that are not whole.
+    """
+
+    def test_whatIsMissingIsSaidAtOnce(self) -> None:
+        """
+        Nobody finds out at the first connection that no identity was given.
+        """
+        for mode, key in (Mode.CLIENT, "remote-id"), (Mode.SERVER, "local-id"):
+            error = self.assertRaises(
+                ConfigurationError, self.factory, mode=mode, localID=None, remoteID=None
+            )
+            self.assertEqual(error.key, key)
 
 
 class RefusedTests(StockTests):

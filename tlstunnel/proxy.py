@@ -20,6 +20,7 @@ from twisted.logger import Logger
 
 from tlstunnel.address import addressOf
 from tlstunnel.errors import (
+    ConfigurationError,
     IdentityRefused,
     LimitReached,
     Stopped,
@@ -39,7 +40,7 @@ from tlstunnel.protocols.guards import Greeted
 from tlstunnel.tunnel.admission import Admission
 from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.connectionlog import ConnectionLog
-from tlstunnel.tunnel.description import Address, Mode, Tunnel
+from tlstunnel.tunnel.description import Address, Mode, Tunnel, checkRemoteID
 from tlstunnel.tunnel.observers import Observers
 from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.prepared import Prepared
@@ -204,6 +205,12 @@ class ProxyFactory(Factory):
 
         @raise ConfigurationError: if something is missing or wrong; then nothing has changed.
         """
+        if tunnel.mode is Mode.CLIENT:
+            checkRemoteID(tunnel)
+        elif tunnel.localID is None:
+            raise ConfigurationError(
+                "`local-id`", "is missing", "say whom a server tunnel stands for"
+            )
         self.prepared = Prepared(tunnel)
         self.dialler: IDialler = Dialler(
             self.reactor, self.deadlines, self.linger, tunnel.remote, tunnel.limits.connect
