@@ -29,7 +29,6 @@ from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.protocols.policies import TimeoutFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from tests.loopback import PATIENCE, SERVER, Encrypted, Plain, TunnelTests, reactor, wait
 from tlstunnel.errors import ConfigurationError
@@ -39,6 +38,7 @@ from tlstunnel.interfaces import IObserver
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Mode
+from tlstunnel.tunnel.observers import Observer
 from tlstunnel.tunnel.record import Record
 
 TOP = Path(__file__).resolve().parents[1]
@@ -292,8 +292,7 @@ class ObserverTests(StockTests):
         It is logged, each time; the connection goes on, and so do other observers.
         """
 
-        @implementer(IObserver)
-        class Raising:
+        class Raising(Observer):
             def began(self, record: Record) -> None:
                 raise ZeroDivisionError
 
@@ -301,8 +300,7 @@ class ObserverTests(StockTests):
 
         told: list[str] = []
 
-        @implementer(IObserver)
-        class Listening:
+        class Listening(Observer):
             def began(self, record: Record) -> None:
                 told.append("began")
 

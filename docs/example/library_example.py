@@ -24,24 +24,22 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, serverFromString
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.task import react
+from twisted.internet.task import deferLater, react
 from twisted.logger import Logger, globalLogBeginner, textFileLogObserver
-from zope.interface import implementer
 
 from tlstunnel.address import TCPAddress, parseAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
-from tlstunnel.interfaces import IObserver
 from tlstunnel.protocols.registry import find
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.observers import Observer
 from tlstunnel.tunnel.record import Record
 
 
-@implementer(IObserver)
-class Counts:
+class Counts(Observer):
     """
     How many connections there are now, and how those before have ended.
     """
@@ -53,12 +51,6 @@ class Counts:
     def began(self, record: Record) -> None:
         """One more."""
         self.open[record.tunnel] += 1
-
-    def verified(self, record: Record) -> None:
-        """Who is at the other end is known now: C{record.identity}."""
-
-    def advanced(self, record: Record) -> None:
-        """C{record.stage} is another one now."""
 
     def ended(self, record: Record) -> None:
         """One less."""
@@ -153,7 +145,7 @@ class Program:
 
     def takeSignals(self) -> None:
         """
-        Ours, in place of those that the reactor has taken: no tunnel takes any.
+        Those of the program: no tunnel takes any.
         """
 
         def take(number: int, act: Any) -> None:
@@ -170,11 +162,13 @@ async def main(reactor: Any, pool: str, name: str, app: str, port: str, backend:
     The program, from its words to its end.
     """
     program = Program(reactor)
+    # The reactor takes signals as it starts, and we do after it.
+    await deferLater(reactor, 0)
+    program.takeSignals()
     try:
         await program.start(Pool(Path(pool)), Identity.parse(name), app, int(port), backend)
     except ConfigurationError as error:
         raise SystemExit(str(error)) from None
-    reactor.callWhenRunning(program.takeSignals)
     await program.stopped
 
 
