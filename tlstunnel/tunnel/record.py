@@ -39,6 +39,10 @@ class Stage(enum.Enum):
     ENDED = "ended"
 
 
+# As names of the module: to look one up in an Enum costs as much as to call a function.
+_NEGOTIATING, _ENDED = Stage.NEGOTIATING, Stage.ENDED
+
+
 class Record:
     """
     All that is known of one connection.
@@ -133,7 +137,7 @@ class Record:
         """
         How it ended: the name of its error, or C{clean}; empty while it goes on.
         """
-        if self.stage is not Stage.ENDED:
+        if self.stage is not _ENDED:
             return ""
         return CLEAN if self.error is None else self.error.reason
 
@@ -171,7 +175,7 @@ class Record:
         It has come to C{stage}.
         """
         now = self._clock.seconds()
-        if self.stage is Stage.NEGOTIATING:
+        if self.stage is _NEGOTIATING:
             self.negotiated = now - self._since
         self.stage, self._since = stage, now
         if self._observers.advanced:
@@ -200,6 +204,6 @@ class Record:
         self._counted, self._network = self._bytes, None
         self.error = error
         self.seconds = self._clock.seconds() - self.began
-        self.stage = Stage.ENDED
+        self.stage = _ENDED
         if self._observers.ended:
             self._observers.tell(self._observers.ended, self)
