@@ -17,7 +17,8 @@ from zope.interface.verify import verifyObject
 from tests.legs import creator
 from tlstunnel.errors import Closed, ForeignProtocol, Reset, TLSFailed
 from tlstunnel.net import kernel
-from tlstunnel.net.wire import END, NOTHING, TLS, WANTS_READ, WANTS_WRITE, Clear, IWire, PeerGone
+from tlstunnel.net.tlswire import TLS
+from tlstunnel.net.wire import END, NOTHING, WANTS_READ, WANTS_WRITE, Clear, IWire, PeerGone
 from tlstunnel.tls import records
 from tlstunnel.tls.records import RECORD_BYTES, CleanEnd, SSLError, WantRead, recordReader
 

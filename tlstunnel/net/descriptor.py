@@ -11,6 +11,9 @@ from twisted.internet.interfaces import IReadWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from tlstunnel.address import TCPAddress, UNIXAddress, addressOf
+from tlstunnel.errors import Closed
+
 
 @implementer(IReadWriteDescriptor)
 class Descriptor:
@@ -20,13 +23,28 @@ class Descriptor:
     @ivar sock: the socket, non-blocking.
     """
 
-    __slots__ = ("_reactor", "_reading", "_writing", "sock")
+    __slots__ = ("_local", "_reactor", "_reading", "_writing", "sock")
 
     def __init__(self, reactor: Any, sock: socket.socket) -> None:
         self._reactor = reactor
         self.sock = sock
         self._reading = False
         self._writing = False
+        self._local: TCPAddress | UNIXAddress | None = None
+
+    @property
+    def local(self) -> TCPAddress | UNIXAddress:
+        """
+        Our end; looked up when it is first asked for.
+
+        @raise Closed: if it is too late for that.
+        """
+        if self._local is None:
+            try:
+                self._local = addressOf(self.sock.getsockname())
+            except OSError:
+                raise Closed("the connection is closed") from None
+        return self._local
 
     def startReading(self) -> None:
         """

@@ -61,13 +61,14 @@ from cryptography.x509 import Certificate
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tlstunnel.address import TCPAddress, UNIXAddress, addressOf
-from tlstunnel.errors import Closed, Reset, Truncated, TunnelError
+from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.errors import Reset, Truncated, TunnelError
 from tlstunnel.interfaces import ILeg
 from tlstunnel.net import kernel
 from tlstunnel.net.linger import Linger
 from tlstunnel.net.outgoing import ENDED, ENDING, Outgoing
-from tlstunnel.net.wire import END, NOTHING, TLS, WANTS_READ, WANTS_WRITE, PeerGone
+from tlstunnel.net.tlswire import TLS
+from tlstunnel.net.wire import END, NOTHING, WANTS_READ, WANTS_WRITE, PeerGone
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tls.records import RECORD_BYTES
 from tlstunnel.tls.session import Session
@@ -101,7 +102,6 @@ class Leg(Outgoing):
     __slots__ = (
         "_below",
         "_linger",
-        "_local",
         "_paused",
         "_state",
         "inputEnded",
@@ -132,25 +132,10 @@ class Leg(Outgoing):
         self.inputEnded = False
         self._linger = linger
         self._below = below
-        self._local: TCPAddress | UNIXAddress | None = None
         self._state = _OPEN
         self._paused = True
 
     # What there is to know
-
-    @property
-    def local(self) -> TCPAddress | UNIXAddress:
-        """
-        Our end; looked up when it is first asked for.
-
-        @raise Closed: if it is too late for that.
-        """
-        if self._local is None:
-            try:
-                self._local = addressOf(self.sock.getsockname())
-            except OSError:
-                raise Closed("the connection is closed") from None
-        return self._local
 
     @property
     def isTLS(self) -> bool:

@@ -1,0 +1,257 @@
+"""
+TLS of OpenSSL, as what a connection speaks.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+from cryptography.x509 import Certificate
+from zope.interface import implementer
+
+from tlstunnel.errors import Closed, Reset, TunnelError
+from tlstunnel.net.linger import discard
+from tlstunnel.net.wire import (
+    BUFFER,
+    END,
+    MOST_READ_BYTES,
+    NOTHING,
+    RETRIED,
+    STORE,
+    WANTS_READ,
+    WANTS_WRITE,
+    Event,
+    IWire,
+    PeerGone,
+    resetOf,
+)
+from tlstunnel.tls.creators import Creator
+from tlstunnel.tls.failures import handshakeFailure, recordFailure
+from tlstunnel.tls.records import (
+    RECORD_BYTES,
+    SENT_SHUTDOWN,
+    CleanEnd,
+    SSLError,
+    WantRead,
+    WantWrite,
+    recordReader,
+)
+
+# A record shorter than this is the last one waiting more often than not, and asking OpenSSL for
+# another that is not there costs more than a turn of the reactor.
+_SHORT_RECORD_BYTES = 1024
+
+# The most bytes before a handshake that are skipped in one turn of the reactor.
+_SKIPPED_BYTES = 1024
+
+_readRecord = recordReader(STORE)
+
+
+@implementer(IWire)
+class TLS:
+    """
+    TLS of OpenSSL, on the socket itself: no byte is copied between them.
+    """
+
+    __slots__ = (
+        "_before",
+        "_connection",
+        "_creator",
+        "_isUp",
+        "_skippable",
+        "_sock",
+        "received",
+        "sent",
+        "session",
+    )
+
+    isTLS = True
+    _connection: Any
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        creator: Creator,
+        before: memoryview = NOTHING,
+        skippable: bytes = b"",
+    ) -> None:
+        """
+        @param before: what the socket has still to take in clear, before the handshake begins.
+        @param skippable: bytes that may come in clear before it, and mean nothing.
+        """
+        self._sock = sock
+        self._creator = creator
+        self._before = before
+        self._skippable = skippable
+        self._isUp = False
+        self.received = 0
+        self.sent = 0
+        self.session = creator.session()
+        self._connection = creator.connection(sock, self.session)
+
+    def handshake(self) -> Event | None:
+        """
+        Go on with the handshake.
+
+        @return: what it waits for; C{None} once it is complete.
+        @raise TunnelError: if it fails, or its peer is not the one that is expected.
+        """
+        if self._before and not self._sendBefore():
+            return WANTS_WRITE
+        if self._skippable and self._skip():
+            return WANTS_READ
+        try:
+            self._connection.do_handshake()
+        except WantRead:
+            return WANTS_READ
+        except WantWrite:
+            return WANTS_WRITE
+        except Exception as error:  # noqa: BLE001
+            # Not SSL.Error alone: what a callback of ours raised comes this way too.
+            raise handshakeFailure(error, self.session) from None
+        refused = self.session.completed(self._connection)
+        if refused is not None:
+            raise refused
+        self._isUp = True
+        return None
+
+    def _sendBefore(self) -> bool:
+        """
+        Send what has to go out in clear.
+
+        @return: whether that is all sent.
+        """
+        try:
+            self._before = self._before[self._sock.send(self._before) :]
+        except OSError as error:
+            if error.errno not in RETRIED:
+                raise resetOf(error.errno or 0) from None
+        return not self._before
+
+    def _skip(self) -> bool:
+        """
+        Drop what may be skipped, until something else comes.
+
+        @return: whether that was all there is, or more of it may be.
+        """
+        try:
+            start = self._sock.recv(_SKIPPED_BYTES, socket.MSG_PEEK)
+            rest = start.lstrip(self._skippable)
+            if len(rest) < len(start):
+                self._sock.recv(len(start) - len(rest))
+        except OSError:
+            # OpenSSL will see it too.
+            return False
+        if rest:
+            self._skippable = b""
+        return bool(start) and not rest
+
+    def read(self, size: int, isPeeking: bool) -> tuple[memoryview, Event | TunnelError | None]:
+        """
+        Decrypt until the socket is dry or C{size} reached, whole records only, so that nothing
+        stays behind in OpenSSL that the reactor could not tell of.
+        """
+        connection = self._connection
+        count = 0
+        most = min(size, MOST_READ_BYTES) - RECORD_BYTES
+        event: Event | TunnelError | None = None
+        try:
+            while True:
+                got = _readRecord(connection, count)
+                count += got
+                if got < _SHORT_RECORD_BYTES or count > most:
+                    break
+        except WantRead:
+            pass
+        except WantWrite:
+            event = WANTS_WRITE
+        except CleanEnd:
+            event = END
+        except SSLError as error:
+            event = recordFailure(error, self.session, first=not self.received and not count)
+        self.received += count
+        return BUFFER[:count], event
+
+    def write(self, data: bytes | memoryview) -> int:
+        """
+        All of C{data} or nothing: where the socket does not take all of it, OpenSSL knows how much
+        it has sent, wants the same bytes again, and takes more behind them.
+        """
+        if not self._isUp:
+            return 0
+        self._findPeer()
+        try:
+            count = self._connection.send(data) if data else 0
+        except (WantWrite, WantRead):
+            return 0
+        except SSLError as error:
+            failure = recordFailure(error, self.session)
+            raise (PeerGone(failure.detail) if isinstance(failure, Reset) else failure) from None
+        self.sent += count
+        return count
+
+    def _findPeer(self) -> None:
+        """
+        Ask the system whether the peer is still there, before OpenSSL finds out: after a failure to
+        write it does not read any more what had arrived.
+        """
+        try:
+            self._sock.send(b"")
+        except OSError as error:
+            if error.errno not in RETRIED:
+                raise self.hungUp(error.errno or 0) from None
+
+    def end(self) -> bool:
+        """
+        Send close_notify, which must wait for a handshake that is under way.
+        """
+        if not self._isUp:
+            return False
+        self._findPeer()
+        try:
+            self._connection.shutdown()
+        except WantWrite:
+            return False
+        except SSLError:
+            # After a failure of OpenSSL there is none.
+            pass
+        return True
+
+    def hungUp(self, code: int) -> Reset:
+        """
+        A close_notify may have come before any error of the socket.
+        """
+        return PeerGone(os.strerror(code)) if code else resetOf(code)
+
+    def hasMore(self) -> bool:
+        """
+        What comes behind close_notify means nothing (RFC 8446, section 6.1).
+        """
+        return discard(self._sock) is False
+
+    def peerCertificate(self) -> Certificate | None:
+        """
+        See L{IWire.peerCertificate}.
+        """
+        if self._connection is None:
+            return None
+        shown: Certificate | None = self._connection.get_peer_certificate(as_cryptography=True)
+        return shown
+
+    def creatorBeside(self) -> Creator:
+        """
+        See L{IWire.creatorBeside}.
+        """
+        if self._connection is None:
+            raise Closed("the connection is closed")
+        return self._creator.beside(self._connection, self.session)
+
+    def close(self) -> None:
+        """
+        Let go of what OpenSSL keeps.
+        """
+        # Else OpenSSL would regard the session as spoilt, which others may want to resume.
+        self._connection.set_shutdown(SENT_SHUTDOWN)
+        self._connection = None
