@@ -44,7 +44,7 @@ from tlstunnel.tunnel.description import Address, Mode, Tunnel, checkRemoteID
 from tlstunnel.tunnel.observers import Observers
 from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.prepared import Prepared
-from tlstunnel.tunnel.record import Record, Stage
+from tlstunnel.tunnel.record import GREETING, Record
 from tlstunnel.tunnel.upgrade import Upgrade
 
 
@@ -81,7 +81,7 @@ class ClientPair(Pair):
             await role.demandSilence()
         self.openChannels(role)
         if dialect.talks:
-            self.record.advance(Stage.GREETING)
+            self.record.advance(GREETING)
             with upgrade.within(limits.greeting, "greeting the app"):
                 await role.greetApp()
         if prepared.awaitsGreeting:
@@ -125,7 +125,7 @@ class ServerPair(Pair):
         if not dialect.earlyDial:
             await self._dialBackend(role, upgrade)
         self.openChannels(role)
-        self.record.advance(Stage.GREETING)
+        self.record.advance(GREETING)
         with upgrade.within(prepared.tunnel.limits.greeting, "the backend's greeting"):
             await role.meetBackend()
         return self.join(role, role.plain.takeRest(), role.plain.inputEnded)
@@ -215,6 +215,7 @@ class ProxyFactory(Factory):
         self.dialler: IDialler = Dialler(
             self.reactor, self.deadlines, self.linger, tunnel.remote, tunnel.limits.connect
         )
+        self._pair = PAIRS[tunnel.mode]
         self._admission.renew(tunnel.limits)
 
     def stop(self) -> Deferred[None]:
@@ -270,7 +271,7 @@ class ProxyFactory(Factory):
             leg.abortConnection()
             record.end(LimitReached(f"too many connections from {leg.peer}"))
             return
-        pair = PAIRS[self.tunnel.mode](self, leg, record)
+        pair = self._pair(self, leg, record)
         self.pairs.add(pair)
         pair.start()
 

@@ -129,17 +129,17 @@ class Deadlines:
         """
         Call C{expired} once C{seconds} have passed.
         """
-        queue = self._queue(seconds)
+        queue = self._queues.get(seconds) or self._queueFor(seconds)
         deadline = Deadline(queue, self.clock.seconds() + seconds, expired)
         queue.pending[deadline] = None
         return deadline
 
-    def _queue(self, seconds: float) -> _Queue:
-        queue = self._queues.get(seconds)
-        if queue is None:
-            queue = self._queues[seconds] = _Queue()
-        if queue.call is None:
-            queue.call = self.clock.callLater(seconds, self._expire, seconds, queue)
+    def _queueFor(self, seconds: float) -> _Queue:
+        """
+        Make the queue for a length that has none.
+        """
+        queue = self._queues[seconds] = _Queue()
+        queue.call = self.clock.callLater(seconds, self._expire, seconds, queue)
         return queue
 
     def within(self, seconds: float, what: str, cancel: Callable[[], object]) -> TimeLimit:
@@ -149,7 +149,7 @@ class Deadlines:
         @param what: is said to have taken longer.
         @param cancel: called then; cancels what the block awaits.
         """
-        queue = self._queue(seconds)
+        queue = self._queues.get(seconds) or self._queueFor(seconds)
         limit = TimeLimit(queue, self.clock.seconds() + seconds, cancel, seconds, what)
         queue.pending[limit] = None
         return limit

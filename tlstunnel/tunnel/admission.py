@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 from twisted.logger import Logger
 
-from tlstunnel.address import TCPAddress
 from tlstunnel.tunnel.description import Address
 from tlstunnel.tunnel.limits import (
     Limits,
@@ -50,13 +49,13 @@ class Admission:
 
     def enter(self, peer: Address) -> bool:
         """
-        A stranger has come.
+        A stranger has come.  All that come over UNIX sockets come from one place.
 
         @return: whether it may stay; if not, nothing has changed.
         """
         if self._isFull and self._tooMany():
             return False
-        host = _hostOf(peer)
+        host = peer.host
         if self._mostFromOne and self._strangersFrom[host] >= self._mostFromOne:
             return False
         self._strangersFrom[host] += 1
@@ -71,7 +70,7 @@ class Admission:
         One is a stranger no more.
         """
         self._strangers -= 1
-        host = _hostOf(peer)
+        host = peer.host
         self._strangersFrom[host] -= 1
         if not self._strangersFrom[host]:
             del self._strangersFrom[host]
@@ -101,10 +100,3 @@ class Admission:
                 all=self._all,
                 new=self._strangers,
             )
-
-
-def _hostOf(peer: Address) -> str:
-    """
-    What those have in common that come from one place; all of a UNIX socket do.
-    """
-    return peer.host if isinstance(peer, TCPAddress) else ""

@@ -31,7 +31,7 @@ from tlstunnel.tunnel.description import Address
 from tlstunnel.tunnel.limits import (
     Limits,
 )
-from tlstunnel.tunnel.record import Record, Stage
+from tlstunnel.tunnel.record import RELAYING, Record
 from tlstunnel.tunnel.relay import Relay
 from tlstunnel.tunnel.upgrade import Upgrade
 
@@ -270,7 +270,7 @@ class Channel:
         if not channels.acceptsNetwork:
             network, plain = plain, network
         await upgrade.secure(network, self._startTLS(network), limits.greeting)
-        self._record.advance(Stage.RELAYING)
+        self._record.advance(RELAYING)
         self.relay = Relay(
             network, plain, (), (), deadlines, limits.close, limits.closeTotal, limits.idle or None
         )

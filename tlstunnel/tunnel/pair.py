@@ -24,7 +24,7 @@ from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.protocols.base import Role
 from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.prepared import Prepared
-from tlstunnel.tunnel.record import Record, Stage
+from tlstunnel.tunnel.record import RELAYING, Record
 from tlstunnel.tunnel.relay import Relay
 from tlstunnel.tunnel.upgrade import Upgrade
 
@@ -205,7 +205,7 @@ class Pair:
         plain = self.dialled if network is self.accepted else self.accepted
         assert network is not None and plain is not None
         limits = self.prepared.tunnel.limits
-        self.record.advance(Stage.RELAYING)
+        self.record.advance(RELAYING)
         self.relay = Relay(
             network,
             plain,

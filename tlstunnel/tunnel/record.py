@@ -40,7 +40,7 @@ class Stage(enum.Enum):
 
 
 # As names of the module: to look one up in an Enum costs as much as to call a function.
-_NEGOTIATING, _ENDED = Stage.NEGOTIATING, Stage.ENDED
+ACCEPTED, CONNECTING, NEGOTIATING, HANDSHAKING, GREETING, RELAYING, ENDED = Stage
 
 
 class Record:
@@ -109,7 +109,7 @@ class Record:
         self.dialect = dialect
         self.peer = peer
         self.backend: Address | None = None
-        self.stage = Stage.ACCEPTED
+        self.stage = ACCEPTED
         self.serverName = ""
         self.alpn = b""
         self.version = self.suite = self.group = ""
@@ -137,7 +137,7 @@ class Record:
         """
         How it ended: the name of its error, or C{clean}; empty while it goes on.
         """
-        if self.stage is not _ENDED:
+        if self.stage is not ENDED:
             return ""
         return CLEAN if self.error is None else self.error.reason
 
@@ -175,7 +175,7 @@ class Record:
         It has come to C{stage}.
         """
         now = self._clock.seconds()
-        if self.stage is _NEGOTIATING:
+        if self.stage is NEGOTIATING:
             self.negotiated = now - self._since
         self.stage, self._since = stage, now
         if self._observers.advanced:
@@ -204,6 +204,6 @@ class Record:
         self._counted, self._network = self._bytes, None
         self.error = error
         self.seconds = self._clock.seconds() - self.began
-        self.stage = _ENDED
+        self.stage = ENDED
         if self._observers.ended:
             self._observers.tell(self._observers.ended, self)

@@ -16,7 +16,7 @@ from tlstunnel.net.deadlines import Deadlines, TimeLimit
 from tlstunnel.protocols.base import ClientRole, Role
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.tunnel.limits import Limits
-from tlstunnel.tunnel.record import Record, Stage
+from tlstunnel.tunnel.record import CONNECTING, HANDSHAKING, NEGOTIATING, Record
 
 
 class Upgrade:
@@ -66,7 +66,7 @@ class Upgrade:
         """
         Connect.
         """
-        self.record.advance(Stage.CONNECTING)
+        self.record.advance(CONNECTING)
         with self.within(self._limits.connectTotal, "connecting"):
             leg = await dialler.dial()
         self.record.backend = leg.peer
@@ -80,7 +80,7 @@ class Upgrade:
         """
         if not dialect.talks:
             return
-        self.record.advance(Stage.NEGOTIATING)
+        self.record.advance(NEGOTIATING)
         if isinstance(role, ClientRole):
             with self.within(self._limits.greeting, "the greeting"):
                 await role.readGreeting()
@@ -97,7 +97,7 @@ class Upgrade:
 
         @param seconds: what it may take, if that is not the tunnel's limit for handshakes.
         """
-        self.record.advance(Stage.HANDSHAKING)
+        self.record.advance(HANDSHAKING)
         with self.within(seconds or self._limits.handshake, "the TLS handshake"):
             await handshake
         self.record.verify(leg)
