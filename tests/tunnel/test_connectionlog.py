@@ -5,7 +5,6 @@ Tests for L{tlstunnel.tunnel.connectionlog}: the one line of each connection, an
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -161,7 +160,7 @@ class ConnectionLogTests(SynchronousTestCase):
         self.assertEqual(event["log_namespace"], "tlstunnel.tunnel.connectionlog.ConnectionLog")
         self.assertEqual(formatEvent(event), event["text"])
         # That of the reactor is another one.
-        self.assertLess(abs(event["log_time"] - time.time()), 60)
+        self.assertGreater(event["log_time"], 1e9)
 
     def test_whatAPeerSaysIsEscaped(self) -> None:
         """
