@@ -376,8 +376,8 @@ class WorkersTests(SynchronousTestCase):
         with self.connect() as connection:
             connection.sendall(b"y")
             self.assertEqual(connection.recv(1), b"y")
-            session = connection.session
-            self.assertFalse(session is not None and session.has_ticket)
+            assert connection.session is not None
+            self.assertFalse(connection.session.has_ticket)
 
     def test_SIGTERMEndsAllInOrder(self) -> None:
         """
@@ -385,6 +385,7 @@ class WorkersTests(SynchronousTestCase):
         """
         parent = self.start()
         workers = self.processes(parent)
+        self.assertEqual(len(workers), 2)
         parent.terminate()
         self.assertEqual(parent.wait(WAIT_SECONDS), 0)
         for pid in workers:

@@ -8,7 +8,7 @@ import time
 
 from twisted.logger import Logger, LogLevel
 
-from tlstunnel.errors import quote
+from tlstunnel.errors import QUOTED, quote
 from tlstunnel.tunnel.observers import Observer
 from tlstunnel.tunnel.record import Record
 
@@ -71,6 +71,6 @@ def _printable(said: str) -> str:
     """
     What a peer said, as it may stand in a log.
     """
-    if said.isascii() and said.isprintable():
+    if len(said) <= QUOTED and said.isascii() and said.isprintable():
         return said
     return quote(said.encode("latin-1"))
