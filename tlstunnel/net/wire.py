@@ -47,6 +47,9 @@ _buffer = memoryview(_store)
 
 _readRecord = recordReader(_store)
 
+# What may be in it when one more record is read.
+_MOST_BEFORE_LAST_RECORD = MOST_READ_BYTES - RECORD_BYTES
+
 NOTHING = memoryview(b"")
 
 # Errors of a socket after which it is tried again when the reactor says so.
@@ -333,7 +336,7 @@ class TLS:
         """
         connection = self._connection
         count = 0
-        most = min(size, MOST_READ_BYTES) - RECORD_BYTES
+        most = size - RECORD_BYTES if size < MOST_READ_BYTES else _MOST_BEFORE_LAST_RECORD
         event: Event | TunnelError | None = None
         try:
             while True:
