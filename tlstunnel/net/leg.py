@@ -206,12 +206,10 @@ class Leg(Outgoing):
         """
         if self._state is _HANDSHAKING:
             self._handshake()
-        elif self._paused:
+            return
+        if self._paused:
             self.stopReading()
-        else:
-            self._read()
-
-    def _read(self) -> None:
+            return
         data, event = self._wire.read(self.readSize, self.isPeeking)
         if data:
             self.speaker.dataReceived(data)
@@ -253,7 +251,7 @@ class Leg(Outgoing):
         if not (self._writing or self._reading or self._paused or self.inputEnded or self.isClosed):
             # Reading had to wait for this.
             self.startReading()
-            self._read()
+            self.doRead()
 
     # TLS
 

@@ -70,33 +70,27 @@ class Outgoing(Descriptor):
         if self._tail:
             self._tail = memoryview(bytes(self._tail) + data)
             return
-        count = self._send(data)
-        if count < len(data) and self._output is OPEN:
+        try:
+            count = self._wire.write(data)
+        except TunnelError as error:
+            self._loseOutput(error)
+            return
+        if count < len(data):
             self._tail = memoryview(bytes(data[count:]))
             self.startWriting()
             if self.producer is not None:
                 self.producer.pauseProducing()
-
-    def _send(self, data: bytes | memoryview) -> int:
-        """
-        Send what the socket takes of C{data}.
-
-        @return: how many bytes that were.
-        """
-        try:
-            return self._wire.write(data)
-        except PeerGone as error:
-            self._loseOutput(error)
-        except TunnelError as error:
-            self._fail(error)
-        return 0
 
     def doWrite(self) -> None:
         """
         The socket takes more.
         """
         if self._tail:
-            count = self._send(self._tail)
+            try:
+                count = self._wire.write(self._tail)
+            except TunnelError as error:
+                self._loseOutput(error)
+                return
             if count < len(self._tail):
                 self._tail = self._tail[count:]
                 return
@@ -110,7 +104,7 @@ class Outgoing(Descriptor):
 
     def _flushed(self) -> None:
         """
-        All that was written is taken.
+        Nothing waits any more.
         """
         if self._flushing is not None:
             self._tellFlushed()
@@ -160,17 +154,19 @@ class Outgoing(Descriptor):
         else:
             self.startWriting()
 
-    def _loseOutput(self, error: PeerGone) -> None:
+    def _loseOutput(self, error: TunnelError) -> None:
         """
-        The peer takes no more.
+        The peer takes no more; that may be the end of all.
         """
+        if not isinstance(error, PeerGone):
+            self._fail(error)
+            return
         self._lost = error
         self._output = ENDED
         self._tail = NOTHING
         self.stopWriting()
         self.speaker.writeConnectionLost()
-        if self._flushing is not None:
-            self._tellFlushed()
+        self._flushed()
 
     def _fail(self, error: TunnelError) -> None:
         """

@@ -48,6 +48,9 @@ _SKIPPED_BYTES = 1024
 
 _readRecord = recordReader(STORE)
 
+# What may be in the buffer when one more record is read.
+_MOST_BEFORE_LAST_RECORD = MOST_READ_BYTES - RECORD_BYTES
+
 
 @implementer(IWire)
 class TLS:
@@ -155,7 +158,7 @@ class TLS:
         """
         connection = self._connection
         count = 0
-        most = min(size, MOST_READ_BYTES) - RECORD_BYTES
+        most = size - RECORD_BYTES if size < MOST_READ_BYTES else _MOST_BEFORE_LAST_RECORD
         event: Event | TunnelError | None = None
         try:
             while True:
