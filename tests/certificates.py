@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
@@ -103,7 +104,7 @@ def makeKey(kind: str = "ec") -> Key:
         return rsa.generate_private_key(65537, int(kind[3:]))
     if kind == "ed25519":
         return ed25519.Ed25519PrivateKey.generate()
-    return ec.generate_private_key(ec.SECP256R1())
+    return ec.generate_private_key(ec.SECP256K1() if kind == "secp256k1" else ec.SECP256R1())
 
 
 def keyUsage(*uses: str) -> x509.KeyUsage:
@@ -195,6 +196,46 @@ def _signAgain(tbs: bytes, signed: x509.Certificate, key: Key) -> x509.Certifica
     algorithm = der(0x30, _oid(signed.signature_algorithm_oid.dotted_string))
     signature = key.sign(tbs, ec.ECDSA(hashes.SHA256()))
     return x509.load_der_x509_certificate(der(0x30, tbs, algorithm, der(0x03, b"\0", signature)))
+
+
+def signedWithSHA1(issued: Issued, issuer: Issued) -> Issued:
+    """The same certificate as a careless authority signs it."""
+    assert isinstance(issuer.key, ec.EllipticCurvePrivateKey)
+    algorithm = der(0x30, _oid("1.2.840.10045.4.1"))
+    before = issued.certificate.tbs_certificate_bytes
+    replaced = before.replace(der(0x30, _oid("1.2.840.10045.4.3.2")), algorithm, 1)
+    tbs = der(0x30, replaced[len(before) - _length(before) :])
+    signature = der(0x03, b"\0", issuer.key.sign(tbs, ec.ECDSA(hashes.SHA1())))
+    weak = x509.load_der_x509_certificate(der(0x30, tbs, algorithm, signature))
+    return Issued(weak, issued.key, (weak, *issued.chain[1:]))
+
+
+def forPSS(issued: Issued, issuer: Issued) -> Issued:
+    """The same certificate of an RSA key as one for RSASSA-PSS alone (RFC 4055, section 1.2)."""
+    info = issued.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    rsaEncryption = der(0x30, _oid("1.2.840.113549.1.1.1"), der(0x05))
+    content = info[len(info) - _length(info) :]
+    replaced = der(0x30, der(0x30, _oid("1.2.840.113549.1.1.10")), content[len(rsaEncryption) :])
+    before = issued.certificate.tbs_certificate_bytes
+    tbs = der(0x30, before[len(before) - _length(before) :].replace(info, replaced))
+    certificate = _signAgain(tbs, issued.certificate, issuer.key)
+    return Issued(certificate, issued.key, (certificate, *issued.chain[1:]))
+
+
+def numberedZero(issued: Issued) -> Issued:
+    """The same root with the serial number 0, as there are old ones (RFC 5280 forbids it)."""
+    number = issued.certificate.serial_number
+    before = issued.certificate.tbs_certificate_bytes
+    content = before[len(before) - _length(before) :]
+    old = der(0x02, number.to_bytes(number.bit_length() // 8 + 1))
+    tbs = der(0x30, content.replace(old, der(0x02, b"\0"), 1))
+    return Issued(_signAgain(tbs, issued.certificate, issued.key), issued.key)
+
+
+def _length(element: bytes) -> int:
+    """How long the contents of an element of DER are."""
+    size = element[1] & 0x7F if element[1] & 0x80 else 0
+    return int.from_bytes(element[2 : 2 + size]) if size else element[1]
 
 
 def make(recipe: Recipe, issuer: Issued | None = None, key: Key | None = None) -> Issued:

@@ -17,12 +17,14 @@ from twisted.trial.unittest import SkipTest
 from tests.certificates import Issued, Recipe, alternative, authorityRecipe, dns, make
 from tlstunnel.address import addressOf
 from tlstunnel.identity.names import Identity
-from tlstunnel.identity.pool import Anchors, Credentials
+from tlstunnel.identity.pool import Credentials
+from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
 from tlstunnel.testing.farend import LegCase
 from tlstunnel.tls.context import clientContext, serverContext
 from tlstunnel.tls.creators import ClientCreator, Creator
+from tlstunnel.tls.verification import Verifier
 
 try:
     from tlstunnel.net.reactor import TunnelReactor
@@ -53,7 +55,7 @@ def creator() -> Creator:
     """
     issued, _ = _issued()
     credentials = Credentials(SERVER, (issued.certificate,), issued.key)
-    return Creator(serverContext(credentials), None, None)
+    return Creator(serverContext(credentials))
 
 
 def clientCreator() -> Creator:
@@ -61,8 +63,8 @@ def clientCreator() -> Creator:
     What makes TLS of the client side, to nobody else.
     """
     _, authority = _issued()
-    anchors = Anchors((authority.certificate,), system=False, source="")
-    return ClientCreator(clientContext(anchors), SERVER, None)
+    trust = Trust(Anchors((authority.certificate,), system=False, source=""))
+    return ClientCreator(clientContext(trust), Verifier(SERVER, trust))
 
 
 class SocketFarEnd:

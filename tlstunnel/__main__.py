@@ -5,6 +5,7 @@ The C{tlstunnel} program: a command if the first word is one, else a tunnel in t
 from __future__ import annotations
 
 import sys
+import warnings
 from importlib import import_module
 
 from tlstunnel.program import signals
@@ -29,6 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     name = words[0] if words and words[0] in COMMANDS else ""
     if not name:
         signals.hold()
+    if not sys.warnoptions:
+        # What libraries tell programmers is nothing for the screens of administrators.
+        warnings.simplefilter("ignore")
     # Only now: what is imported takes its time.
     from twisted.python import usage
 

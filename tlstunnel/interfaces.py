@@ -201,6 +201,10 @@ class IDialect(Interface):
         "L{int} or C{None}: where servers with TLS from the first byte listen."
     )
     alpn = Attribute("L{tuple} of L{bytes}: the registered ALPN ids (RFC 7301).")
+    srvService = Attribute(
+        "L{str} or C{None}: the service whose SRVNames (RFC 4985) are names of a domain too, where "
+        "the protocol's specification wants them."
+    )
     options = Attribute("L{dict}: what --dialect-option takes for it, each with its explanation.")
     notices = Attribute("L{tuple} of L{str}: what the log should say about it at start-up.")
     client = Attribute("Subclass of L{tlstunnel.protocols.base.ClientRole}.")

@@ -1,5 +1,5 @@
 """
-Tests for the command C{tlstunnel identity}, and for L{tlstunnel.identity.checkup} and
+Tests for the command C{tlstunnel identity}, and for L{tlstunnel.tls.checkup} and
 L{tlstunnel.identity.issuer}.
 """
 
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import os
-import ssl
 import stat
 import sys
 from datetime import UTC, datetime, timedelta
@@ -23,9 +22,13 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import (
+    CLIENT,
+    OTHER_USE,
+    SERVER,
     Issued,
     Recipe,
     alternative,
+    authorityRecipe,
     der,
     dns,
     intermediate,
@@ -33,6 +36,7 @@ from tests.certificates import (
     make,
     named,
     root,
+    signedWithSHA1,
 )
 from tests.identity.test_names import identities
 from tlstunnel import __version__
@@ -43,6 +47,8 @@ from tlstunnel.identity.issuer import Authority, createIdentity, makeDirectory, 
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.verify import verifyIdentity
+
+DAY = timedelta(days=1)
 
 
 class _Terminal(io.StringIO):
@@ -61,8 +67,6 @@ class CommandTestCase(SynchronousTestCase):
         self.base.mkdir()
         self.path = self.base / "pool"
         self.pool = Pool(self.path)
-        nothing = SimpleNamespace(cafile=None, capath=None)
-        self.patch(ssl, "get_default_verify_paths", lambda: nothing)
         self.patch(os, "environ", {"HOME": str(self.base)})
 
     def call(self, *words: str, terminal: bool = False) -> tuple[int, str, str]:
@@ -352,6 +356,20 @@ class ImportTests(CommandTestCase):
         self.assertIn("No such file", self.fail_("import", "x@example.org", *files))
         self.assertFalse(self.path.exists())
 
+    def test_whatOpenSSLRefuses(self) -> None:
+        """A key that no handshake would succeed with is refused in one line, at once."""
+        for key in ("rsa1024", "secp256k1"):
+            issued = make(Recipe(san=alternative(dns("a.b")), key=key), root())
+            self.assertIn("OpenSSL does not take", self.fail_("import", "a.b", *self.files(issued)))
+        self.assertFalse(self.path.exists())
+
+    def test_cutFiles(self) -> None:
+        """A bundle that somebody is just writing is not taken."""
+        issued = make(Recipe(san=alternative(dns("example.org"))), intermediate())
+        files = self.files(issued)
+        Path(files[1]).write_bytes(issued.chainPEM()[:-30])
+        self.assertIn("is cut", self.fail_("import", "example.org", *files))
+
     def test_bothFilesAreNeeded(self) -> None:
         """Without one of the files it is not known what is meant."""
         for words in (["x"], ["x", "--cert", "y"], ["x", "--key", "y"]):
@@ -367,10 +385,13 @@ class ListTests(CommandTestCase):
         for name, end in (
             ("fresh.example", timedelta(days=90, hours=1)),
             ("soon@example.org", timedelta(days=10, hours=1)),
+            ("short.example", timedelta(days=6)),
             ("192.0.2.1", timedelta(hours=30, minutes=1)),
             ("old.example", timedelta(minutes=-1)),
         ):
-            self.put(name, make(Recipe(end=end), authority))
+            start = timedelta(hours=-1) if end > 80 * DAY or "short" in name else -80 * DAY
+            self.put(name, make(Recipe(start=start, end=end), authority))
+        self.put("new.example", make(Recipe(start=DAY, end=90 * DAY), authority))
         self.put("self.example", make(Recipe(subject=named("x"))))
         (self.put("broken.example", make(Recipe())) / "fullchain.pem").write_bytes(b"")
 
@@ -386,8 +407,10 @@ class ListTests(CommandTestCase):
                 ["192.0.2.1", "address", "Some?CA", "30 hours"],
                 ["broken.example", "domain", "unreadable", "-"],
                 ["fresh.example", "domain", "Some?CA", "90 days"],
+                ["new.example", "domain", "Some?CA", "not valid yet"],
                 ["old.example", "domain", "Some?CA", "expired"],
                 ["self.example", "domain", "itself", "29 days"],
+                ["short.example", "domain", "Some?CA", "5 days"],
                 ["soon@example.org", "user", "Some?CA", "10 days"],
             ],
         )
@@ -397,7 +420,8 @@ class ListTests(CommandTestCase):
         self.fill()
         out = self.succeed("list", terminal=True)
         for shown in ("\x1b[31mexpired\x1b[0m", "\x1b[33m10 days\x1b[0m", "\x1b[33m30 hours",
-                      "  90 days\n", "\x1b[31m-"):  # fmt: skip
+                      "  90 days\n", "\x1b[31m-",
+                      "  5 days\n", "\x1b[31mnot valid yet"):  # fmt: skip
             self.assertIn(shown, out)
         self.assertNotIn("\x1b", self.succeed("list"))
         for variable, value in (("NO_COLOR", "1"), ("TERM", "dumb")):
@@ -409,6 +433,74 @@ class ListTests(CommandTestCase):
         self.assertIn("no directory", self.fail_("list"))
         self.path.mkdir()
         self.assertEqual(self.succeed("list"), f"No identities in {self.path}\n")
+
+
+class RenewTests(CommandTestCase):
+    """C{tlstunnel identity renew}"""
+
+    def aged(self, name: str, days: int) -> Path:
+        """An identity of the pool's authority that ends in some days."""
+        self.succeed("create", "--force", name)
+        authority = issuer.authorityOf(self.pool)
+        then = datetime.now(UTC) + days * DAY - issuer.LIFETIME
+        file = self.path / name / "fullchain.pem"
+        key = self.pool.credentials(Identity.parse(name)).key
+        file.write_bytes(
+            authority.issue(Identity.parse(name), then, key)
+            .certificates[0]
+            .public_bytes(Encoding.PEM)
+        )
+        return file
+
+    def test_whatIsDue(self) -> None:
+        """Those that end soon get another certificate, and keep their key; nobody else does."""
+        due, fresh = self.aged("due@example.org", 20), self.aged("fresh.example", 40)
+        keys = [each.with_name("privkey.pem").read_bytes() for each in (due, fresh)]
+        before = fresh.read_bytes()
+        out = self.succeed("renew")
+        self.assertRegex(out, r"\Adue@example.org: renewed, good until \d{4}-\d\d-\d\d\n\Z")
+        self.assertEqual(fresh.read_bytes(), before)
+        self.assertEqual(
+            [each.with_name("privkey.pem").read_bytes() for each in (due, fresh)], keys
+        )
+        for name in ("due@example.org", "fresh.example"):
+            self.assertIn("all is well", self.succeed("check", name))
+        self.assertEqual(self.succeed("renew"), "")
+
+    def test_expired(self) -> None:
+        """It is never too late."""
+        self.aged("old.example", -1)
+        self.assertIn("renewed", self.succeed("renew"))
+
+    def test_named(self) -> None:
+        """Only those named, and with --force at once."""
+        self.aged("a.example", 20)
+        self.aged("b.example", 20)
+        self.assertEqual(self.succeed("renew", "B.example").count("renewed"), 1)
+        self.assertEqual(self.succeed("renew", "b.example"), "")
+        self.assertIn("b.example: renewed", self.succeed("renew", "--force", "b.example"))
+
+    def test_thoseOfOthers(self) -> None:
+        """What somebody else has issued is left alone, and cannot be renewed here."""
+        self.aged("ours.example", 20)
+        self.put("a.example", make(Recipe(end=DAY), root()))
+        self.assertEqual(self.succeed("renew").count("renewed"), 1)
+        self.assertIn("renew it where it comes from", self.fail_("renew", "a.example"))
+        self.assertIn("is not there", self.fail_("renew", "b.example"))
+        self.assertIn("ID: ", self.fail_("renew", "@."))
+
+    def test_withoutAnAuthority(self) -> None:
+        """A pool that issues nothing has nothing to renew."""
+        self.put("a.example", make(Recipe(end=DAY), root()))
+        self.assertEqual(self.succeed("renew"), "")
+
+    def test_anAuthorityThatEnds(self) -> None:
+        """It cannot make anything last longer than itself."""
+        then = datetime.now(UTC) - issuer.AUTHORITY_LIFETIME + 3 * DAY
+        self.patch(issuer, "datetime", SimpleNamespace(now=lambda zone: then))
+        self.aged("a.example", 20)
+        self.patch(issuer, "datetime", datetime)
+        self.assertIn("ends on", self.fail_("renew", "--force"))
 
 
 class CheckTests(CommandTestCase):
@@ -437,12 +529,15 @@ class CheckTests(CommandTestCase):
     def test_systemAnchors(self) -> None:
         """What an authority in the system's store issued is complete."""
         self.put("example.org", make(self.proper(), root()))
-        self.problems("incomplete")
+        self.problems('"CN=Root" is not among the anchors of this machine')
         bundle = self.base / "bundle.pem"
         bundle.write_bytes(root().certificate.public_bytes(Encoding.PEM))
-        system = SimpleNamespace(cafile=str(bundle), capath=str(self.base / "none"))
-        self.patch(ssl, "get_default_verify_paths", lambda: system)
+        # OpenSSL reads it from its own environment (X509_STORE_set_default_paths(3)).
+        os.putenv("SSL_CERT_FILE", str(bundle))
+        self.addCleanup(os.unsetenv, "SSL_CERT_FILE")
         self.succeed("check", "example.org")
+        self.put("x@example.org", make(Recipe(san=alternative(mail("x@example.org"))), root()))
+        self.problems("not among the anchors of this machine", identity="x@example.org")
 
     def test_selfSigned(self) -> None:
         """A self-signed certificate is a complete chain."""
@@ -454,22 +549,72 @@ class CheckTests(CommandTestCase):
         self.trust()
         issued = make(self.proper(), intermediate())
         self.put("example.org", Issued(issued.certificate, issued.key, issued.chain[:1]))
-        self.problems('nobody here knows "CN=Intermediate"')
+        self.problems('"CN=Intermediate" is not among the anchors of this machine')
+
+    def test_moreThanTheChain(self) -> None:
+        """
+        What a peer does without does no harm: the root itself, an expired other issuer of it at the
+        end, and what belongs to somebody else.
+        """
+        self.trust()
+        issued = make(self.proper(), intermediate())
+        old = make(authorityRecipe("Root", end=timedelta(minutes=-1)), root("Old"), root().key)
         stranger = make(Recipe(), root())
-        chain = (issued.certificate, stranger.certificate, intermediate().certificate)
-        self.put("example.org", Issued(issued.certificate, issued.key, chain))
-        self.problems("certificate 1 was not issued by", "certificate 2 was not issued by")
+        for more in (root().certificate, old.certificate, stranger.certificate):
+            self.put("example.org", Issued(issued.certificate, issued.key, (*issued.chain, more)))
+            self.succeed("check", "example.org")
+
+    def test_anchorsThatAreNone(self) -> None:
+        """An anchor that has expired, or is no CA, is believed by nobody."""
+        self.trust()
+        for authority, says in (
+            (make(authorityRecipe("Root X", end=timedelta(minutes=-1))), "has expired"),
+            (make(authorityRecipe("Root Y", isAuthority=False)), "not a CA"),
+        ):
+            file = self.path / "trust" / "anchors.pem"
+            file.write_bytes(authority.certificate.public_bytes(Encoding.PEM))
+            self.put("example.org", make(self.proper(), authority))
+            self.problems(says)
+
+    def test_signatures(self) -> None:
+        """A signature with SHA-1 is too weak, rather than none."""
+        self.trust()
+        issued = make(self.proper(), root())
+        self.put("example.org", signedWithSHA1(issued, root()))
+        self.problems("SHA-1")
+
+    def test_keysThatOpenSSLRefuses(self) -> None:
+        """What no handshake succeeds with is found before there is one."""
+        self.trust()
+        self.put("example.org", make(self.proper(key="rsa1024"), root()))
+        self.problems("OpenSSL does not take this certificate and its key (ee key too small)")
+
+    def test_soon(self) -> None:
+        """All is not well two days before the end."""
+        self.trust()
+        days = {"start": timedelta(days=-88), "end": timedelta(days=2, hours=1)}
+        self.put("example.org", make(self.proper(**days), root()))
+        self.problems("the certificate expires in 2 days")
+
+    def test_eitherRole(self) -> None:
+        """A certificate that is good for servers only, or clients only, is good."""
+        self.trust()
+        for purpose in (SERVER, CLIENT):
+            self.put("example.org", make(self.proper(purposes=(purpose,)), root()))
+            self.succeed("check", "example.org")
+        self.put("example.org", make(self.proper(purposes=(OTHER_USE,)), root()))
+        self.problems("not for this purpose")
 
     def test_dates(self) -> None:
         """Certificates from the past and the future are found, the whole chain along."""
         self.trust()
         self.put("example.org", make(self.proper(end=timedelta(minutes=-1)), root()))
-        self.problems("certificate 1 expired on")
-        old = make(
-            Recipe(subject=named("Old"), isAuthority=True, end=timedelta(minutes=-1)), root()
-        )
+        self.problems("the certificate expired on")
+        old = make(authorityRecipe("Old", end=timedelta(minutes=-1)), root())
         self.put("example.org", make(self.proper(start=timedelta(hours=1)), old))
-        self.problems("certificate 1 is not valid before", "certificate 2 expired on")
+        self.problems("the certificate is not valid before")
+        self.put("example.org", make(self.proper(), old))
+        self.problems("has expired (at depth 1)")
 
     def test_keyAndPermissions(self) -> None:
         """A key that others can read, and one that does not fit, are found together."""
@@ -501,7 +646,7 @@ class CheckTests(CommandTestCase):
             Recipe(subject=((NameOID.COMMON_NAME, "\x1b[2J\n\u2028x"),), isAuthority=True)
         )
         self.put("example.org", make(self.proper(), authority))
-        self.problems("incomplete")
+        self.problems("is not among the anchors")
 
     def test_notThere(self) -> None:
         """An identity that is not there is no problem of it, but an error."""
@@ -541,6 +686,14 @@ class TrustTests(CommandTestCase):
         """Anchors for whatever no selector matches have a name too."""
         self.succeed("trust", "anchors", self.file("One"))
         self.assertEqual(self.trusted("x@example.org"), (root("One").certificate,))
+
+    def test_oneIsBroken(self) -> None:
+        """One that cannot be read is passed over, with a line."""
+        broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+        file = Path(self.file("One"))
+        file.write_text(broken + file.read_text())
+        out = self.succeed("trust", "@.", str(file))
+        self.assertRegex(out, r"authorities.pem: certificate 1 is passed over.*\n.* 1 added")
 
     def test_nonsense(self) -> None:
         """What is no selector, and what is no file of certificates, changes nothing."""

@@ -205,6 +205,32 @@ class SelectorTests(SynchronousTestCase):
         """A selector matches exactly those identities whose selectors it is among."""
         self.assertEqual(selector.matches(identity), selector in selectorsFor(identity))
 
+    def test_overlaps(self) -> None:
+        """Two selectors overlap where an identity may be matched by both, and nowhere else."""
+        for one, other, expected in (
+            ("@.", "john@example.org", True),
+            ("@.org", "john@.", True),
+            ("@.example.org", "@.org", True),
+            ("@example.org", "@.org", True),
+            ("@example.org", "@.example.org", False),
+            ("@.org", "@.net", False),
+            ("john@.", "jane@.org", False),
+            (".", "@.", False),
+            (".", "192.0.2.1", False),
+            ("192.0.2.1", "192.0.2.1", True),
+            (".org", "xorg", False),
+        ):
+            with self.subTest(f"{one} {other}"):
+                pair = Selector.parse(one), Selector.parse(other)
+                self.assertEqual(pair[0].overlaps(pair[1]), expected)
+                self.assertEqual(pair[1].overlaps(pair[0]), expected)
+
+    @given(identities)
+    def test_whatMatchesTheSameOverlaps(self, identity: Identity) -> None:
+        """All selectors of one identity overlap."""
+        found = list(selectorsFor(identity))
+        self.assertTrue(all(one.overlaps(other) for one in found for other in found))
+
     @given(st.text(max_size=40))
     def test_anyTextIsReadOrRefused(self, text: str) -> None:
         """No text makes anything but a canonical selector or a C{ValueError}."""

@@ -21,7 +21,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.certificates import Issued, Recipe, alternative, der, dns, intermediate, make, root
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.pool import Anchors, Credentials, Pool, defaultPool, loadAnchors, loadKey
+from tlstunnel.identity.pem import loadKey
+from tlstunnel.identity.pool import Credentials, Pool, defaultPool
+from tlstunnel.identity.trust import Anchors, loadAnchors
 
 HOST = Identity.parse("example.org")
 USER = Identity.parse("john@example.org")
@@ -262,8 +264,8 @@ class PrivateKeyTests(PoolTestCase):
         loadKey(file, private=False)
 
 
-class AnchorsTests(PoolTestCase):
-    """Whom a pool believes."""
+class AnchorsTestCase(PoolTestCase):
+    """A test with anchors in a pool."""
 
     def anchor(self, name: str, *authorities: str) -> Path:
         """Write a file of anchors."""
@@ -283,6 +285,10 @@ class AnchorsTests(PoolTestCase):
             self.assertEqual(
                 found, Anchors(certificates, system=False, source=str(self.path / source))
             )
+
+
+class AnchorsTests(AnchorsTestCase):
+    """Whom a pool believes."""
 
     def test_mostConcreteSelectorFirst(self) -> None:
         """Of the files that match, the most concrete alone decides."""
@@ -323,7 +329,6 @@ class AnchorsTests(PoolTestCase):
         """The pool's own authority is an anchor beside those for everybody, or alone."""
         self.anchor("ca/cert.pem", "own")
         self.assertAnchors("john@example.org", "ca/cert.pem", "own")
-        self.assertAnchors("example.org", "ca/cert.pem", "own")
         self.anchor("trust/anchors.pem", "first", "second")
         found = self.pool.anchorsFor(USER)
         self.assertEqual(
@@ -332,6 +337,22 @@ class AnchorsTests(PoolTestCase):
         self.assertEqual(found.source, f"{self.path}/trust/anchors.pem, {self.path}/ca/cert.pem")
         self.anchor("trust/@..pem")
         self.assertAnchors("john@example.org", "trust/@..pem")
+
+    def test_ownAuthorityTakesNothingAway(self) -> None:
+        """
+        A first identity, and with it an authority, leaves the system's store where it counts: for
+        domains, as long as nothing there was pinned by anchors for everybody.
+        """
+        self.anchor("ca/cert.pem", "own")
+        own = (root("own").certificate,)
+        for remote in (HOST, Identity.parse("192.0.2.1"), Selector.parse(".org")):
+            found = self.pool.anchorsFor(remote)
+            self.assertEqual((found.certificates, found.system), (own, True))
+            self.assertEqual(found.source, f"{self.path}/ca/cert.pem, system")
+        self.anchor("trust/anchors.pem", "first")
+        self.assertFalse(self.pool.anchorsFor(HOST).system)
+        self.anchor("trust/example.org.pem", "pinned")
+        self.assertAnchors("example.org", "trust/example.org.pem", "pinned")
 
     def test_systemForDomainsOnly(self) -> None:
         """Where a pool says nothing, the system is asked about domains, and never about users."""
@@ -360,6 +381,70 @@ class AnchorsTests(PoolTestCase):
         for content in (b"", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
             self.write("trust/example.org.pem", content)
             self.problem(self.pool.anchorsFor, HOST)
+
+
+class TrustTests(AnchorsTestCase):
+    """Whom a pool believes about all whom a selector matches."""
+
+    def assertDecides(self, selector: str, all_: list[str], **decisive: str) -> None:
+        """The anchors of these files count for some, and each decides about an identity."""
+        trust = self.pool.trustFor(Selector.parse(selector))
+        files = [str(self.path / "trust" / f"{name}.pem") for name in all_]
+        self.assertEqual(trust.all.source, ", ".join(files))
+        self.assertEqual(len(trust.all.certificates), len(files))
+        for user, file in decisive.items():
+            found = trust.anchorsFor(Identity.parse(user.replace("_at_", "@").replace("_", ".")))
+            self.assertEqual(found.source, str(self.path / "trust" / f"{file}.pem"))
+
+    def test_narrowerSelectors(self) -> None:
+        """Each decides about its own, the others about the rest; those of nobody do not count."""
+        for name in ("anchors", "@.partner.example", "bob@other.example", ".partner.example"):
+            self.anchor(f"trust/{name}.pem")
+        self.assertDecides(
+            "@.",
+            ["anchors", "@.partner.example", "bob@other.example"],
+            x_at_sub_partner_example="@.partner.example",
+            bob_at_other_example="bob@other.example",
+            x_at_other_example="anchors",
+            x_at_partner_example="anchors",
+        )
+        self.assertDecides("@.example", ["anchors", "@.partner.example", "bob@other.example"])
+        self.assertDecides("@other.example", ["anchors", "bob@other.example"])
+        self.assertDecides("@third.example", ["anchors"], x_at_third_example="anchors")
+        self.assertDecides(".", ["anchors", ".partner.example"], a_example="anchors")
+
+    def test_wherePartOfIt(self) -> None:
+        """Of two selectors that match an identity the more concrete decides, in whatever way."""
+        for name in ("@.org", "john@.", "@."):
+            self.anchor(f"trust/{name}.pem")
+        self.assertDecides("@.org", ["@.org", "john@."], john_at_a_org="@.org", x_at_a_org="@.org")
+        self.assertDecides("@.", ["@.", "@.org", "john@."], john_at_a_net="john@.")
+
+    def test_oneIdentity(self) -> None:
+        """For one identity there is nothing to choose."""
+        self.anchor("trust/anchors.pem")
+        self.anchor("trust/@example.org.pem")
+        trust = self.pool.trustFor(USER)
+        self.assertEqual(trust.all, self.pool.anchorsFor(USER))
+        self.assertIs(trust.anchorsFor(USER), trust.all)
+
+    def test_asItWasRead(self) -> None:
+        """What happens to the files later changes nothing before they are read again."""
+        self.anchor("trust/anchors.pem")
+        file = self.anchor("trust/@example.org.pem")
+        trust = self.pool.trustFor(Selector.parse("@."))
+        file.unlink()
+        self.assertEqual(trust.anchorsFor(USER).source, str(file))
+
+    def test_brokenFilesOfSome(self) -> None:
+        """A broken file for some is an error at once, and other files are not read."""
+        self.anchor("trust/anchors.pem")
+        self.write("trust/@example.org.pem", b"")
+        self.problem(self.pool.trustFor, Selector.parse("@."))
+        self.pool.trustFor(Selector.parse("@.net"))
+        for name in ("README", "*.pem", "@EXAMPLE.net.pem", "x.crt"):
+            self.write(f"trust/{name}", b"")
+        self.pool.trustFor(Selector.parse("@.net"))
 
 
 class LoadAnchorsTests(PoolTestCase):

@@ -13,8 +13,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.certificates import Recipe, alternative, dns, make, numberedZero, root
 from tests.loopback import PATIENCE
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
@@ -103,6 +105,28 @@ class ProgramTests(SynchronousTestCase):
         Ours, not Twisted's.
         """
         self.assertRegex(self.run_("--version").stdout, r"^tlstunnel \d")
+
+    def test_libraryWarningsAreNotForUsers(self) -> None:
+        """
+        A root with the serial number 0 makes cryptography speak to programmers, not to users.
+        """
+        odd = numberedZero(root("Odd"))
+        issued = make(Recipe(san=alternative(dns("a.example"))), odd)
+        directory = self.pool / "a.example"
+        directory.mkdir()
+        (self.pool / "trust").mkdir()
+        pem = odd.certificate.public_bytes(Encoding.PEM)
+        (self.pool / "trust" / "a.example.pem").write_bytes(pem)
+        (directory / "fullchain.pem").write_bytes(issued.chainPEM() + pem)
+        (directory / "privkey.pem").write_bytes(issued.keyPEM())
+        (directory / "privkey.pem").chmod(0o600)
+        for command in ("check a.example", "list", f"trust @. {directory / 'fullchain.pem'}"):
+            done = self.run_("identity", *command.split(), "--pool", str(self.pool))
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+        script = "from tlstunnel.__main__ import main; import warnings; code = main(['identity', "
+        script += f"'list', '--pool', {str(self.pool)!r}]); warnings.warn('for programmers')"
+        self.assertEqual(self.run_(program=("-c", script)).stderr, "")
+        self.assertIn("for programmers", self.run_(program=("-W", "default", "-c", script)).stderr)
 
     def test_aMistakeOnTheCommandLineIsExitCode2(self) -> None:
         """

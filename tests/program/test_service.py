@@ -12,16 +12,24 @@ import signal
 import socket
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+from twisted.internet.testing import MemoryReactorClock
 from twisted.internet.threads import deferToThread
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.loopback import PATIENCE, SERVER, Encrypted, TunnelTests, wait
 from tlstunnel.address import TCPAddress, parseListening
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.issuer import createIdentity
+from tlstunnel.identity.issuer import LIFETIME, authorityOf, createIdentity, keep
+from tlstunnel.identity.names import Selector
+from tlstunnel.identity.pool import Pool
 from tlstunnel.program.service import TunnelService
+from tlstunnel.protocols.registry import find
+from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.limits import Limits
 
 
@@ -225,3 +233,119 @@ class ServiceTests(TunnelTests):
         service.reload()
         service.hurry()
         self.successResultOf(service.stopService())
+
+
+class DatesTests(SynchronousTestCase):
+    """
+    What is said of how long our certificate is good, and of whose word counts.
+    """
+
+    def setUp(self) -> None:
+        """
+        A pool whose certificate is good for 31 days and an hour, and a day to begin with.
+        """
+        self.pool = Pool(Path(self.mktemp()), asked=False)
+        self.today = datetime.now(UTC)
+        begun = self.today - LIFETIME + timedelta(days=31, hours=1)
+        made = authorityOf(self.pool).issue(SERVER, begun)
+        keep(self.pool, made)
+        self.reactor = MemoryReactorClock()
+        self.reactor.advance(self.today.timestamp())
+        self.said: list[str] = []
+
+        def observe(event: LogEvent) -> None:
+            self.said.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)  # type: ignore[arg-type]
+        self.addCleanup(globalLogPublisher.removeObserver, observe)  # type: ignore[arg-type]
+
+    def start(self, **settings: Any) -> TunnelService:
+        """
+        Start a tunnel.
+        """
+        defaults: dict[str, Any] = {
+            "mode": Mode.SERVER,
+            "local": (parseListening("127.0.0.1:0"),),
+            "remote": (TCPAddress("127.0.0.1", 1),),
+            "dialect": find("none"),
+            "localID": SERVER,
+            "pool": self.pool,
+        }
+        service = TunnelService(Tunnel(**(defaults | settings)), self.reactor)
+        service.startService()
+        self.addCleanup(service.stopService)
+        for hook, arguments, words in self.reactor.whenRunningHooks:
+            hook(*arguments, **words)
+        return service
+
+    def warnings(self) -> list[str]:
+        """
+        What was said of the certificate since the last time.
+        """
+        said = [each for each in self.said if "the certificate" in each]
+        self.said.clear()
+        return said
+
+    def test_onceADay(self) -> None:
+        """
+        30, 7 and 1 days before its end, and every day after that; at a reload in any case.
+        """
+        service = self.start()
+        self.assertEqual(self.warnings(), [])
+        spoken = []
+        for day in range(1, 35):
+            self.reactor.advance(86400)
+            spoken += [day] * len(self.warnings())
+        self.assertEqual(spoken, [2, 25, 31, 32, 33, 34])
+        service.reload()
+        (sentence,) = self.warnings()
+        self.assertIn(f"{SERVER}/fullchain.pem: the certificate expired on", sentence)
+
+    def test_atTheStart(self) -> None:
+        """
+        Whatever time is left.
+        """
+        self.reactor.advance(5 * 86400)
+        self.start()
+        (sentence,) = self.warnings()
+        self.assertIn("expires in 26 days", sentence)
+
+    def test_notYetValid(self) -> None:
+        """
+        As where a clock is wrong.
+        """
+        self.reactor.rightNow -= 400 * 86400
+        self.start()
+        (sentence,) = self.warnings()
+        self.assertIn("is not valid before", sentence)
+
+    def test_whoseWordCounts(self) -> None:
+        """
+        The line that says that a tunnel is up names the anchors in force.
+        """
+        ca = self.pool.path / "ca" / "cert.pem"
+        client = {"mode": Mode.CLIENT, "localID": None}
+        for settings, says in (
+            ({**client, "remoteID": SERVER}, f"expecting {SERVER} by the anchors of {ca}, system"),
+            ({**client, "remoteID": SERVER, "trust": "system"}, "by the anchors of system"),
+            ({"remoteID": Selector.parse("@.")}, f"expecting @. by the anchors of {ca}"),
+            ({}, "serving anybody"),
+        ):
+            self.start(**settings)
+            (line,) = (each for each in self.said if "tunnel up" in each)
+            self.assertTrue(line.endswith(says), line)
+            self.reactor.whenRunningHooks.clear()
+            self.said.clear()
+
+    def test_anchorsThatArePassedOver(self) -> None:
+        """
+        Each has a line, at the start and at a reload.
+        """
+        trust = self.pool.path / "anchors.pem"
+        broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+        trust.write_bytes(broken + (self.pool.path / "ca" / "cert.pem").read_bytes())
+        service = self.start(remoteID=Selector.parse("@."), trust=str(trust))
+        service.reload()
+        said = [each for each in self.said if "passed over" in each]
+        self.assertEqual(len(said), 2)
+        self.assertTrue(said[0].startswith(f"{trust}: certificate 1 is passed over"))

@@ -205,7 +205,7 @@ class ClientTests(SynchronousTestCase):
         TLS begins at once; what the app began with is sent inside.
         """
         driver = self.switched(SSL_REQUEST, startup(), options=(DIRECT,))
-        driver.network.session = Session(None, None)
+        driver.network.session = Session(None)
         driver.network.session.alpn = ALPN
         driver.handshake()
         self.assertEqual(driver.network.written, startup())
@@ -217,7 +217,7 @@ class ClientTests(SynchronousTestCase):
         """
         for agreed in (b"", b"http/1.1"):
             driver = self.switched(startup(), options=(DIRECT,))
-            driver.network.session = Session(None, None)
+            driver.network.session = Session(None)
             driver.network.session.alpn = agreed
             driver.handshake()
             self.assertIsInstance(driver.error, TLSFailed)
@@ -311,7 +311,7 @@ class ServerTests(SynchronousTestCase):
             driver.network.feed(pieces[0])
             self.assertEqual(driver.stage, "switched")
             self.assertEqual(driver.network.pendingInput(100), pieces[0])
-            driver.network.session = Session(None, None)
+            driver.network.session = Session(None)
             driver.network.session.alpn = ALPN
             driver.handshake()
             self.assertEqual(driver.stage, "relay")
@@ -323,7 +323,7 @@ class ServerTests(SynchronousTestCase):
         """
         driver = server(postgresql)
         driver.network.feed(HELLO)
-        driver.network.session = Session(None, None)
+        driver.network.session = Session(None)
         driver.handshake()
         self.assertIsInstance(driver.error, TLSFailed)
         self.assertFalse(driver.backendDialled)

@@ -50,8 +50,10 @@ from tests.certificates import (
 )
 from tlstunnel.errors import IdentityRefused, TunnelError
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.pool import Anchors, Credentials
+from tlstunnel.identity.pool import Credentials
+from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import verifyIdentity
+from tlstunnel.tls.binding import CLIENTS, SERVERS
 from tlstunnel.tls.context import (
     clientContext,
     serverContext,
@@ -66,6 +68,7 @@ from tlstunnel.tls.failures import (
 from tlstunnel.tls.session import (
     Session,
 )
+from tlstunnel.tls.verification import Verifier
 
 HOST = "srv.example.org"
 USER = "john@example.org"
@@ -142,11 +145,27 @@ GOOD = alternative(dns(HOST))
 OTHER = alternative(dns("other.example.net"))
 
 
-def below(san: bytes = GOOD, **changes: Any) -> Callable[[], Issued]:
+WILD = alternative(dns("*.example.org"))
+SERVICE = alternative(srv("_xmpp-server." + HOST))
+SRV = x509.DNSName(HOST)
+
+
+def below(
+    san: bytes = GOOD, above: Callable[[], Issued] = root, **changes: Any
+) -> Callable[[], Issued]:
     """A good certificate whose issuer is an intermediate authority with C{changes}."""
 
     def maker() -> Issued:
-        return make(Recipe(san=san), make(authorityRecipe("Odd", **changes), root()))
+        return make(Recipe(san=san), make(authorityRecipe("Odd", **changes), above()))
+
+    return maker
+
+
+def constrained(*subtrees: Any) -> Callable[[], Issued]:
+    """An authority with name constraints."""
+
+    def maker() -> Issued:
+        return make(authorityRecipe("Constrained", extra=constraints(*subtrees)), root())
 
     return maker
 
@@ -223,16 +242,22 @@ ROWS: Sequence[Row] = [
         expected="a.srv.example.org"),
     row("wildcard for its parent", alternative(dns("*.example.org")), NAME, NOT_FOR,
         expected="example.org"),
-    row("wildcard for an international label", alternative(dns("*.example.org")), NAME, NOT_FOR,
-        expected="b\u00fccher.example.org"),
+    row("wildcard for an international label", alternative(dns("*.example.org")), OK, NOT_FOR,
+        expected="b\u00fccher.example.org", asClient=NAME),
+    row("wildcard below a private top-level domain", alternative(dns("*.lan")), OK, NOT_FOR,
+        expected="nas.lan", asClient=NAME),
+    row("right name beside a wildcard of a top-level domain", alternative(dns("*.lan"), dns(HOST)),
+        OK),
+    row("wildcard for all of a top-level domain", alternative(dns("*.org")), OK, NOT_FOR,
+        expected="example.org", asClient=NAME),
+    row("wildcard for a name without domain", alternative(dns("*.lan")), NAME, NOT_FOR,
+        expected="lan"),
     row("wildcard in the middle", alternative(dns("srv.*.org")), NAME, BAD_NAME),
     row("wildcard as part of a label", alternative(dns("s*.example.org")), NAME, BAD_NAME),
     row("wildcard within a label", alternative(dns("s*v.example.org")), NAME, BAD_NAME),
     row("two wildcards", alternative(dns("*.*.org")), NAME, BAD_NAME),
     row("doubled wildcard", alternative(dns("**.example.org")), NAME, BAD_NAME),
     row("bare wildcard", alternative(dns("*")), NAME, BAD_NAME),
-    row("wildcard for all of a top-level domain", alternative(dns("*.org")), NAME, BAD_NAME,
-        expected="example.org"),
     # Malformed domains.
     row("embedded NUL", alternative(dns(HOST + "\0.evil.test")), NAME, BAD_NAME),
     row("NUL at the end", alternative(dns(HOST + "\0")), NAME, BAD_NAME),
@@ -432,6 +457,29 @@ ROWS: Sequence[Row] = [
     row("name constraints for users broken",
         below(alternative(mail(USER)), extra=constraints([x509.RFC822Name("example.net")])), CHAIN,
         "permitted|constraint|47", expected=USER),
+    row("wildcard for a name that is excluded", below(WILD, extra=constraints(None, [SRV])), CHAIN,
+        NOT_FOR, asClient=NAME),
+    row("wildcard for a name that is excluded further up",
+        below(WILD, above=constrained(None, [SRV])), CHAIN, NOT_FOR, asClient=NAME),
+    row("wildcard for a name that is not permitted",
+        below(WILD, extra=constraints([x509.DNSName("bar.example.org")])), CHAIN,
+        NOT_FOR + "|not permitted", asClient=NAME),
+    row("wildcard beside what is excluded",
+        below(WILD, extra=constraints(None, [x509.DNSName("bar.example.org")])), OK, NOT_FOR,
+        asClient=NAME),
+    row("wildcard for what is permitted",
+        below(WILD, extra=constraints([x509.DNSName("example.org")])), OK, NOT_FOR,
+        asClient=NAME),
+    row("service by an intermediate", below(SERVICE), OK, service="xmpp-server"),
+    row("service below a CA with constraints",
+        below(SERVICE, extra=constraints([x509.DNSName("example.net")])), CHAIN, NOT_FOR,
+        service="xmpp-server"),
+    row("service below a CA with constraints of another kind",
+        below(SERVICE, extra=constraints([x509.RFC822Name("example.net")])), CHAIN, NOT_FOR,
+        service="xmpp-server"),
+    row("service two steps below a CA with constraints",
+        below(SERVICE, above=constrained([x509.DNSName("example.net")])), CHAIN, NOT_FOR,
+        service="xmpp-server"),
     row("address constraints broken",
         below(alternative(ip("192.0.2.1")),
               extra=constraints([x509.IPAddress(ip_network("198.51.100.0/24"))])), CHAIN,
@@ -520,7 +568,7 @@ def _shake(ours: SSL.Connection, session: Session, theirs: SSL.Connection) -> Tu
 class _HandshakeTestCase(SynchronousTestCase):
     """Every row over real TLS, in memory, our side made by L{tlstunnel.tls.context}."""
 
-    anchors = Anchors((root().certificate,), system=False, source="test")
+    trust = Trust(Anchors((root().certificate,), system=False, source="test"))
 
     def connections(self, row: Row) -> tuple[SSL.Connection, Session, SSL.Connection]:
         """Our connection, what is known of it, and that of the peer that shows the row."""
@@ -554,9 +602,8 @@ class ServersTests(_HandshakeTestCase):
 
     def connections(self, row: Row) -> tuple[SSL.Connection, Session, SSL.Connection]:
         """A client of ours, and the server."""
-        creator = ClientCreator(
-            clientContext(self.anchors), Identity.parse(row.expected), row.service
-        )
+        verifier = Verifier(Identity.parse(row.expected), self.trust, row.service, SERVERS)
+        creator = ClientCreator(clientContext(self.trust), verifier)
         session = creator.session()
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         _show(context, row.make())
@@ -577,8 +624,9 @@ class ClientsTests(_HandshakeTestCase):
 
     def connections(self, row: Row) -> tuple[SSL.Connection, Session, SSL.Connection]:
         """A server of ours, and the client."""
-        context = serverContext(self.credentials, self.anchors)
-        creator = Creator(context, Selector.parse(row.expected), row.service)
+        context = serverContext(self.credentials, self.trust)
+        verifier = Verifier(Selector.parse(row.expected), self.trust, row.service, CLIENTS)
+        creator = Creator(context, verifier)
         session = creator.session()
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         _show(context, row.make())

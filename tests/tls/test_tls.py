@@ -22,10 +22,12 @@ from tests.loopback import PATIENCE, SERVER, Encrypted, Plain, TunnelTests, wait
 from tlstunnel.errors import IdentityRefused
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
+from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.program.service import TunnelService
 from tlstunnel.tls.session import (
     Session,
 )
+from tlstunnel.tls.verification import Verifier
 from tlstunnel.tunnel.description import (
     Mode,
 )
@@ -447,7 +449,7 @@ class ClientTLSTests(TunnelTests):
             await self.through(script)
         await wait(lambda: bool(self.ends))
         self.assertEnded("tls")
-        self.assertIn("certificate required", self.ends[0]["detail"])
+        self.assertIn("certificate_required", self.ends[0]["detail"])
 
     async def test_ourCertificateIsShownWhereItIsAskedFor(self) -> None:
         """
@@ -479,6 +481,9 @@ class ClientTLSTests(TunnelTests):
         self.assertIn("alert", str(raised.exception))
         await wait(lambda: bool(self.ends))
         self.assertEnded("identity")
+
+
+VERIFIER = Verifier(SERVER, Trust(Anchors((), True, "system")))
 
 
 class _Completed:
@@ -523,25 +528,26 @@ class SessionTests(SynchronousTestCase):
         """
         Where nobody was asked for a verdict, there is none that is good (rule 2).
         """
-        session = Session(SERVER, None)
+        session = Session(VERIFIER)
         self.assertEqual(self.refusal(session), "identity: the peer was not verified")
         session.shown = SERVER
         self.assertEqual(self.refusal(session), "")
-        self.assertEqual(self.refusal(Session(None, None)), "")
+        self.assertEqual(self.refusal(Session(None)), "")
 
     def test_aRefusalIsNotForgotten(self) -> None:
         """
         Whatever OpenSSL made of it.
         """
-        session = Session(SERVER, None)
+        session = Session(VERIFIER)
         session.shown = SERVER
         session.refusal = IdentityRefused("no")
         self.assertEqual(self.refusal(session), "identity: no")
+        self.assertIsNone(session.identity)
 
     def test_aChoiceThatWasNotOfferedIsRefused(self) -> None:
         """
         OpenSSL refuses it as well (rule 11).
         """
-        self.assertIn("not offered", self.refusal(Session(None, None, (b"imap",)), b"smtp"))
-        self.assertEqual(self.refusal(Session(None, None, (b"imap",)), b"imap"), "")
-        self.assertEqual(self.refusal(Session(None, None, (b"imap",))), "")
+        self.assertIn("not offered", self.refusal(Session(None, (b"imap",)), b"smtp"))
+        self.assertEqual(self.refusal(Session(None, (b"imap",)), b"imap"), "")
+        self.assertEqual(self.refusal(Session(None, (b"imap",))), "")

@@ -25,6 +25,7 @@ from tlstunnel.errors import (
     TunnelError,
 )
 from tlstunnel.identity.names import Identity
+from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.interfaces import IDialect, IDialler
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.protocols.base import Dialect, Role
@@ -33,6 +34,7 @@ from tlstunnel.protocols.registry import find
 from tlstunnel.protocols.setting import Setting
 from tlstunnel.testing.legs import MemoryLeg
 from tlstunnel.tls.session import Session
+from tlstunnel.tls.verification import Verifier
 from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.observers import Observers
@@ -40,6 +42,7 @@ from tlstunnel.tunnel.record import Record, Stage
 from tlstunnel.tunnel.upgrade import Upgrade
 
 SERVER = Identity(None, "server.example.org")
+TRUST = Trust(Anchors((), system=True, source="system"))
 
 #: All different, so that each is known by its length.
 LIMITS = Limits(connectTotal=11.0, greeting=12.0, negotiation=13.0, handshake=14.0)
@@ -81,7 +84,7 @@ class UpgradeTests(SynchronousTestCase):
         self.clock = Clock()
         self.deadlines = Deadlines(self.clock)
         self.leg = MemoryLeg()
-        self.leg.session = self.session = Session(SERVER, None)
+        self.leg.session = self.session = Session(Verifier(SERVER, TRUST))
         self.ended: list[TunnelError] = []
         self.record = Record(self.clock, Observers(()), "", Mode.CLIENT, "smtp", self.leg.peer)
         self.upgrade = Upgrade(self.record, self.deadlines, LIMITS, self.cancel, self.ended.append)

@@ -18,14 +18,20 @@ from twisted.python import usage
 
 from tlstunnel import __version__
 from tlstunnel.errors import ConfigurationError, IdentityRefused
-from tlstunnel.identity.checkup import problemsOf
-from tlstunnel.identity.issuer import createIdentity, keep, makeDirectory, writeCertificates
+from tlstunnel.identity.expiry import inWords, isDue
+from tlstunnel.identity.issuer import (
+    createIdentity,
+    keep,
+    makeDirectory,
+    renew,
+    renewable,
+    writeCertificates,
+)
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.pool import Pool, defaultPool, loadCertificates, loadCredentials, present
+from tlstunnel.identity.pem import loadCertificates, loadReadable, present
+from tlstunnel.identity.pool import Pool, defaultPool, loadCredentials
 from tlstunnel.identity.verify import verifyIdentity
-
-#: When to point out that a certificate expires: the time that certbot leaves to itself, halved.
-SOON = timedelta(days=15)
+from tlstunnel.tls.checkup import checkUsable, problemsOf
 
 _RED, _YELLOW, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[0m"
 
@@ -82,11 +88,7 @@ class OneIdentityOptions(PoolOptions):
 
         @raise ConfigurationError: it is none.
         """
-        try:
-            return Identity.parse(self["identity"])
-        except ValueError as error:
-            remedy = "give a domain, user@domain or an address"
-            raise ConfigurationError("ID", str(error), remedy) from None
+        return _parse(self["identity"])
 
 
 class Create(OneIdentityOptions):
@@ -129,6 +131,7 @@ class Import(OneIdentityOptions):
         identity = self.identity
         files = Path(self["cert"]), Path(self["key"])
         credentials = loadCredentials(identity, *files, private=False)
+        checkUsable(credentials)
         leaf = credentials.certificates[0]
         try:
             verifyIdentity(leaf, identity)
@@ -152,12 +155,14 @@ class List(PoolOptions):
         for identity in pool.identities():
             try:
                 leaf = loadCertificates(pool.directoryOf(identity) / "fullchain.pem")[0]
-                issuer, left = _issuer(leaf), leaf.not_valid_after_utc - now
+                issuer, left = _issuer(leaf), _left(leaf, now)
             except (ConfigurationError, ValueError):
                 rows.append((str(identity), _kind(identity), "unreadable", "-", _RED))
             else:
-                colour = _RED if left <= timedelta() else _YELLOW if left <= SOON else ""
-                rows.append((str(identity), _kind(identity), issuer, _duration(left), colour))
+                colour = "" if left[0].isdigit() else _RED
+                if not colour and isDue(leaf, now):
+                    colour = _YELLOW
+                rows.append((str(identity), _kind(identity), issuer, left, colour))
         if len(rows) == 1:
             print(f"No identities in {pool.path}")
             return 0
@@ -169,12 +174,47 @@ class List(PoolOptions):
         return 0
 
 
+class Renew(PoolOptions):
+    """C{renew [--force] [ID...]}"""
+
+    synopsis = "[options] [ID...]"
+    longdesc = (
+        "Renews certificates that the pool's own authority has issued, of all identities or of "
+        "those named, as soon as they have less than 30 days or a third of their life left. Keys "
+        "stay the same. Fit to be run every day; the tunnels have to be reloaded."
+    )
+    optFlags = [["force", "f", "Renew whatever time is left."]]
+
+    def parseArgs(self, *identities: str) -> None:
+        """Take the identities."""
+        self["identities"] = identities
+
+    def run(self) -> int:
+        """Renew what is due, and say what has been renewed."""
+        pool, now = self.pool, datetime.now(UTC)
+        ours = {each.identity: each for each in renewable(pool)}
+        wanted = [_parse(text) for text in self["identities"]]
+        for identity in wanted:
+            if identity not in ours:
+                raise ConfigurationError(
+                    str(pool.existingDirectoryOf(identity)),
+                    "was not issued by the pool's own authority",
+                    "renew it where it comes from",
+                )
+        for identity in wanted or ours:
+            leaf = ours[identity].certificates[0]
+            if self["force"] or isDue(leaf, now):
+                leaf = renew(pool, ours[identity], now).certificates[0]
+                print(f"{identity}: renewed, good until {_day(leaf)}")
+        return 0
+
+
 class Check(OneIdentityOptions):
     """C{check ID}"""
 
     longdesc = (
-        "Checks whether the key of ID fits, is private, and whether its certificates are complete, "
-        "for ID, and neither expired nor from the future."
+        "Checks whether the key of ID fits and is private, and whether a peer that has all anchors "
+        "of this machine and its pool would believe the certificates, today and for some time."
     )
 
     def run(self) -> int:
@@ -212,9 +252,12 @@ class Trust(PoolOptions):
         except ValueError as error:
             raise ConfigurationError("SELECTOR", str(error)) from None
         file = self.pool.trustFile(selector)
-        anchors = dict.fromkeys(loadCertificates(file) if present(file) else ())
+        anchors = dict.fromkeys(loadReadable(file)[0] if present(file) else ())
         before = len(anchors)
-        anchors |= dict.fromkeys(loadCertificates(Path(self["file"])))
+        found, skipped = loadReadable(Path(self["file"]))
+        for sentence in skipped:
+            print(sentence)
+        anchors |= dict.fromkeys(found)
         makeDirectory(file.parent)
         writeCertificates(file, anchors)
         print(f"{file}: {len(anchors) - before} added, {len(anchors)} in all")
@@ -233,6 +276,7 @@ class IdentityOptions(VersionedOptions):
         ["create", None, Create, "Make a key and a certificate."],
         ["import", None, Import, "Take over a key and its certificates."],
         ["list", None, List, "Show who is in the pool."],
+        ["renew", None, Renew, "Renew what the pool's own authority has issued."],
         ["check", None, Check, "Look for problems."],
         ["trust", None, Trust, "Believe in somebody about the identities of others."],
     ]
@@ -240,7 +284,7 @@ class IdentityOptions(VersionedOptions):
     def postOptions(self) -> None:
         """Insist on something to do."""
         if self.subCommand is None:
-            raise usage.UsageError("say what to do: create, import, list, check or trust")
+            raise usage.UsageError("say what to do: create, import, list, renew, check or trust")
 
 
 def main(options: IdentityOptions) -> int:
@@ -258,6 +302,19 @@ def main(options: IdentityOptions) -> int:
     except OSError as error:
         print(f"tlstunnel: {error.filename}: {error.strerror}", file=sys.stderr)
     return 1
+
+
+def _parse(text: str) -> Identity:
+    """
+    Read the name of an identity.
+
+    @raise ConfigurationError: it is none.
+    """
+    try:
+        return Identity.parse(text)
+    except ValueError as error:
+        remedy = "give a domain, user@domain or an address"
+        raise ConfigurationError("ID", str(error), remedy) from None
 
 
 def _kind(identity: Identity) -> str:
@@ -281,13 +338,12 @@ def _day(certificate: x509.Certificate) -> str:
     return f"{certificate.not_valid_after_utc:%Y-%m-%d}"
 
 
-def _duration(left: timedelta) -> str:
-    """A duration, as precisely as anybody wants it."""
-    if left <= timedelta():
-        return "expired"
-    if left < timedelta(days=2):
-        return f"{left // timedelta(hours=1)} hours"
-    return f"{left.days} days"
+def _left(certificate: x509.Certificate, now: datetime) -> str:
+    """For how long a certificate is good, or why it is not."""
+    if now < certificate.not_valid_before_utc:
+        return "not valid yet"
+    left = certificate.not_valid_after_utc - now
+    return inWords(left) if left > timedelta() else "expired"
 
 
 def _colourful() -> bool:

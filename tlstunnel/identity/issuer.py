@@ -10,20 +10,27 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.asymmetric.types import (
+    CertificatePublicKeyTypes,
+    PrivateKeyTypes,
+)
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity
-from tlstunnel.identity.pool import Credentials, Pool, fits, loadCertificates, loadKey, present
+from tlstunnel.identity.pem import fits, loadCertificates, loadKey, present
+from tlstunnel.identity.pool import Credentials, Pool
 
 #: For how long a certificate is good.  Browsers and the Mozilla recommendation allow 366 days.
 LIFETIME = timedelta(days=365)
@@ -54,15 +61,20 @@ class Authority:
         builder = builder.add_extension(_keyUsage(key_cert_sign=True, crl_sign=True), critical=True)
         return cls(builder.sign(key, SHA256()), key)
 
-    def issue(self, identity: Identity, now: datetime) -> Credentials:
+    def issue(
+        self, identity: Identity, now: datetime, key: PrivateKeyTypes | None = None
+    ) -> Credentials:
         """
-        Make a key and a certificate for C{identity}, with which it can be server and client.
+        Make a certificate for C{identity}, with which it can be server and client.
+
+        @param key: the key to certify, instead of a new one.
         """
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = key or ec.generate_private_key(ec.SECP256R1())
+        public = cast(CertificatePublicKeyTypes, key.public_key())  # else it refuses
         # The upper bound of a common name is 64 (RFC 5280, appendix A); nobody looks at it anyway.
         subject = _commonName(str(identity)) if len(str(identity)) <= 64 else x509.Name([])
         end = min(now + LIFETIME, self.certificate.not_valid_after_utc)
-        builder = _builder(subject, self.certificate.subject, key.public_key(), now, end)
+        builder = _builder(subject, self.certificate.subject, public, now, end)
         builder = builder.add_extension(x509.BasicConstraints(False, None), critical=True)
         builder = builder.add_extension(_keyUsage(digital_signature=True), critical=True)
         purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
@@ -108,7 +120,7 @@ def _keyUsage(
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,
-    key: ec.EllipticCurvePublicKey,
+    key: CertificatePublicKeyTypes,
     now: datetime,
     end: datetime,
 ) -> x509.CertificateBuilder:
@@ -243,3 +255,44 @@ def createIdentity(pool: Pool, identity: Identity, replace: bool = False) -> Cre
     credentials = authorityOf(pool).issue(identity, datetime.now(UTC))
     keep(pool, credentials, replace)
     return credentials
+
+
+def renewable(pool: Pool) -> Iterator[Credentials]:
+    """
+    Find the credentials in a pool that its own authority has issued.
+
+    @raise ConfigurationError: some in it cannot be read, or the authority cannot.
+    """
+    file = pool.path / "ca" / "cert.pem"
+    if not present(file):
+        return
+    authority = loadCertificates(file)[0]
+    for identity in pool.identities():
+        credentials = pool.credentials(identity)
+        try:
+            credentials.certificates[0].verify_directly_issued_by(authority)
+        except (ValueError, TypeError, InvalidSignature):
+            continue
+        yield credentials
+
+
+def renew(pool: Pool, credentials: Credentials, now: datetime) -> Credentials:
+    """
+    Issue another certificate for an identity, in the place of the one that is there; the key stays,
+    so that at no moment a tunnel can read what does not fit together.
+
+    @raise ConfigurationError: the authority ends as soon as the certificate does.
+    @raise OSError: the file cannot be written.
+    """
+    authority = authorityOf(pool)
+    renewed = authority.issue(credentials.identity, now, credentials.key)
+    before, after = (each.certificates[0].not_valid_after_utc for each in (credentials, renewed))
+    if after <= before and after == authority.certificate.not_valid_after_utc:
+        raise ConfigurationError(
+            str(pool.path / "ca"),
+            f"ends on {after:%Y-%m-%d}, and so does {credentials.identity}",
+            "move it away, and make its identities again with a new one",
+        )
+    file = pool.directoryOf(credentials.identity) / "fullchain.pem"
+    writeCertificates(file, renewed.certificates)
+    return replace(renewed, source=str(file))

@@ -78,6 +78,14 @@ def _addressOf(domain: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
+def _covers(pattern: str, domain: str) -> bool:
+    """Whether the domain of a selector stands for C{domain}, or for all that C{domain} does."""
+    if pattern == domain:
+        return True
+    below = pattern.startswith(".") and _addressOf(domain) is None
+    return below and (pattern == "." or domain.endswith(pattern))
+
+
 @dataclass(frozen=True)
 class Identity:
     """
@@ -155,10 +163,15 @@ class Selector:
             return False
         if self.user and self.user != identity.user:
             return False
-        if self.domain == identity.domain:
-            return True
-        below = self.domain.startswith(".") and identity.address is None
-        return below and (self.domain == "." or identity.domain.endswith(self.domain))
+        return _covers(self.domain, identity.domain)
+
+    def overlaps(self, other: Selector) -> bool:
+        """Whether there may be an identity that C{other} matches as well."""
+        if (self.user is None) != (other.user is None):
+            return False
+        if self.user and other.user and self.user != other.user:
+            return False
+        return _covers(self.domain, other.domain) or _covers(other.domain, self.domain)
 
     @property
     def concreteness(self) -> tuple[bool, int, bool]:

@@ -14,30 +14,22 @@ This module reads; L{tlstunnel.identity.issuer} and the C{identity} command writ
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_private_key,
-)
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity, Selector, selectorsFor
+from tlstunnel.identity.pem import fits, loadCertificates, loadKey, present
+from tlstunnel.identity.trust import Anchors, Trust
 
 #: What can be in a pool beside the directories of identities.
 RESERVED = frozenset({"trust", "ca"})
-
-#: More than any file of certificates has; the system's bundles are a quarter of this.
-LARGEST_FILE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -47,119 +39,13 @@ class Credentials:
 
     @ivar certificates: the certificate of the identity first, then those that lead to an anchor.
     @ivar key: the private key that fits the first of them.
+    @ivar source: where the certificates come from, for messages.
     """
 
     identity: Identity
     certificates: tuple[x509.Certificate, ...]
     key: PrivateKeyTypes
-
-
-@dataclass(frozen=True)
-class Anchors:
-    """
-    Whom to believe.
-
-    @ivar certificates: trust anchors.
-    @ivar system: whether those of the operating system's store are anchors too.
-    @ivar source: where this comes from, for the log.
-    """
-
-    certificates: tuple[x509.Certificate, ...]
-    system: bool
-    source: str
-
-
-def present(path: Path) -> bool:
-    """
-    Whether there is something at C{path}, be it a symbolic link that leads nowhere: what decides
-    about trust is never passed over because it is broken.
-
-    @raise ConfigurationError: we are not let to see.
-    """
-    try:
-        path.lstat()
-    except OSError as error:
-        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}:
-            return False
-        raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from None
-    return True
-
-
-def _read(path: Path, private: bool = False) -> bytes:
-    """
-    Read a file; a private one only if nobody else can.
-
-    @raise ConfigurationError: it cannot be read, or it can by too many.
-    """
-    try:
-        with path.open("rb") as file:
-            if private:
-                _checkPrivate(path, os.fstat(file.fileno()))
-            content = file.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from None
-    if len(content) > LARGEST_FILE:
-        raise ConfigurationError(str(path), "is too large to be what it should be")
-    return content
-
-
-def _checkPrivate(path: Path, status: os.stat_result) -> None:
-    """
-    Apply the rule of PostgreSQL (its manual, "Secure TCP/IP Connections with SSL"): a key belongs
-    to us, and nobody else can read it; or it belongs to root, who may let a group read it.
-    """
-    mode = stat.S_IMODE(status.st_mode)
-    if status.st_uid not in {0, os.geteuid()}:
-        raise ConfigurationError(
-            str(path),
-            f"belongs to user {status.st_uid}, who is neither root nor us",
-            f"run 'chown {os.geteuid()} {path}'",
-        )
-    if mode & (0o037 if status.st_uid == 0 else 0o077):
-        raise ConfigurationError(
-            str(path), f"can be read by others (mode {mode:04o})", f"run 'chmod 600 {path}'"
-        )
-
-
-def loadCertificates(path: Path) -> tuple[x509.Certificate, ...]:
-    """
-    Read all certificates of a PEM file.
-
-    @raise ConfigurationError: there are none, or they are broken.
-    """
-    try:
-        return tuple(x509.load_pem_x509_certificates(_read(path)))
-    except (ValueError, x509.InvalidVersion):
-        raise ConfigurationError(
-            str(path), "holds no certificates in PEM form, or broken ones"
-        ) from None
-
-
-def loadKey(path: Path, private: bool = True) -> PrivateKeyTypes:
-    """
-    Read a private key from a PEM file.
-
-    @param private: whether to insist on a file that others cannot read.
-    @raise ConfigurationError: there is none, or it is not private, or it needs a pass phrase.
-    """
-    try:
-        return load_pem_private_key(_read(path, private), None)
-    except TypeError:
-        raise ConfigurationError(
-            str(path),
-            "is protected by a pass phrase",
-            f"run 'openssl pkey -in {path} -out NEW' and use NEW",
-        ) from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise ConfigurationError(
-            str(path), "holds no private key in PEM form, or a broken one"
-        ) from None
-
-
-def fits(key: PrivateKeyTypes, certificate: x509.Certificate) -> bool:
-    """Whether C{key} is the private half of what C{certificate} certifies."""
-    form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-    return key.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)
+    source: str = field(default="", compare=False)
 
 
 def loadCredentials(
@@ -184,29 +70,7 @@ def loadCredentials(
             f"does not fit the first certificate in {certificateFile}",
             f"run 'tlstunnel identity import {identity} --cert FILE --key FILE' with a pair",
         )
-    return Credentials(identity, certificates, key)
-
-
-def loadAnchors(where: str) -> Anchors:
-    """
-    Read what C{--trust} names: a PEM file, a directory of them, or the word C{system}.
-
-    @raise ConfigurationError: there are no certificates there.
-    """
-    if where == "system":
-        return Anchors((), system=True, source="system")
-    path = Path(where)
-    if not path.is_dir():
-        return Anchors(loadCertificates(path), system=False, source=where)
-    found: dict[x509.Certificate, None] = {}
-    for file in sorted(path.iterdir()):
-        if file.suffix in {".pem", ".crt", ".cer"} and file.is_file():
-            found |= dict.fromkeys(loadCertificates(file))
-    if not found:
-        raise ConfigurationError(
-            where, "has no certificates", "name a file, or a directory with *.pem or *.crt files"
-        )
-    return Anchors(tuple(found), system=False, source=where)
+    return Credentials(identity, certificates, key, str(certificateFile))
 
 
 class Pool:
@@ -282,27 +146,66 @@ class Pool:
         Find out whom to believe about C{remote}.
 
         The most concrete selector decides; else C{anchors.pem}, together with our own authority;
-        else the system's store, but never about C{user@domain}: the public web PKI knows no users.
+        else our own authority and the system's store, but the latter never about C{user@domain}:
+        the public web PKI knows no users.
 
         @raise ConfigurationError: nobody, or there is something wrong with the files.
         """
         self._checkThere()
-        for selector in selectorsFor(remote):
-            file = self.trustFile(selector)
-            if present(file):
-                return Anchors(loadCertificates(file), system=False, source=str(file))
-        general = [self.path / "trust" / "anchors.pem", self.path / "ca" / "cert.pem"]
-        files = [file for file in general if present(file)]
-        if files:
-            found = {each: None for file in files for each in loadCertificates(file)}
-            return Anchors(tuple(found), system=False, source=", ".join(map(str, files)))
-        if remote.user is None:
-            return Anchors((), system=True, source="system")
+        covering = self._covering(remote)
+        if covering is not None:
+            return Anchors.read([self.trustFile(covering)])
+        anchors, own = self.path / "trust" / "anchors.pem", self.path / "ca" / "cert.pem"
+        files = [file for file in (anchors, own) if present(file)]
+        system = anchors not in files and remote.user is None
+        if files or system:
+            return Anchors.read(files, system)
         raise ConfigurationError(
             str(self.path / "trust"),
             f"has nobody to believe about {remote}",
             f"run 'tlstunnel identity trust {remote} FILE', or give `trust` FILE",
         )
+
+    def trustFor(self, remote: Identity | Selector) -> Trust:
+        """
+        Find out whom to believe about everybody whom C{remote} matches, as it is now: a selector
+        may be about some of them only.
+
+        @raise ConfigurationError: as L{anchorsFor}, for C{remote} and for every such selector.
+        """
+        general = self.anchorsFor(remote)
+        if isinstance(remote, Identity):
+            return Trust(general)
+        above = set(selectorsFor(remote))
+        concrete = {
+            selector: Anchors.read([self.trustFile(selector)])
+            for selector in self._selectors()
+            if selector.overlaps(remote) and selector not in above
+        }
+        covering = self._covering(remote)
+        if concrete and covering is not None:
+            concrete[covering] = general
+        return Trust(general, concrete)
+
+    def _covering(self, remote: Identity | Selector) -> Selector | None:
+        """The most concrete selector with anchors that matches all of C{remote}."""
+        found = (each for each in selectorsFor(remote) if present(self.trustFile(each)))
+        return next(found, None)
+
+    def _selectors(self) -> list[Selector]:
+        """All selectors with anchors, as far as a name of a file is one."""
+        directory = self.path / "trust"
+        found = []
+        try:
+            files = sorted(directory.iterdir()) if present(directory) else []
+        except OSError as error:
+            raise ConfigurationError(str(directory), f"cannot be read: {error.strerror}") from None
+        for file in files:
+            with suppress(ValueError):
+                selector = Selector.parse(file.name.removesuffix(".pem"))
+                if self.trustFile(selector) == file and file.name != "anchors.pem":
+                    found.append(selector)
+        return found
 
     def _checkThere(self) -> None:
         if self.asked and not self.path.is_dir():

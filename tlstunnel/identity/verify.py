@@ -2,7 +2,8 @@
 Does this certificate belong to that identity?
 
 Only names are looked at here, and only those in the subject alternative name: never a common name.
-Whether the certificate itself is to be believed is between OpenSSL and the anchors of the pool.
+Whether the certificate itself is to be believed is between OpenSSL and the anchors of the pool; the
+authorities that it found above the certificate count here for what they constrain.
 
 Everything fails closed: one name of the kind that counts that cannot be read spoils the whole
 certificate, and whatever else goes wrong is a refusal too.
@@ -11,7 +12,8 @@ certificate, and whatever else goes wrong is a refusal too.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
@@ -30,6 +32,7 @@ from service_identity.hazmat import (
 )
 
 from tlstunnel.errors import IdentityRefused, quote
+from tlstunnel.identity.constraints import areConstrained, permitDomain
 from tlstunnel.identity.names import Identity, Selector, normalDomain
 
 #: SRVName, RFC 4985 section 2.
@@ -54,13 +57,21 @@ def _alternativeNames(certificate: x509.Certificate) -> x509.SubjectAlternativeN
     return extension.value
 
 
-def _dnsNames(names: x509.SubjectAlternativeName) -> list[DNSPattern]:
-    found = []
+def _dnsNames(names: x509.SubjectAlternativeName) -> tuple[list[DNSPattern], list[str]]:
+    """
+    Read all dNSNames.
+
+    @return: the exact ones, and for each wildcard what follows its asterisk, from the dot onwards.
+    """
+    exact, wild = [], []
     for name in names.get_values_for_type(x509.DNSName):
         if not _DNS_NAME.fullmatch(name):
             raise _Unreadable(f"dNSName {name}")
-        found.append(DNSPattern.from_bytes(name.encode("ascii")))
-    return found
+        if name.startswith("*"):
+            wild.append(name[1:].lower())
+        else:
+            exact.append(DNSPattern.from_bytes(name.encode("ascii")))
+    return exact, wild
 
 
 def _ia5String(der: bytes) -> str:
@@ -112,33 +123,58 @@ def _anyIs(patterns: Iterable[CertificatePattern], reference: ServiceID) -> bool
     return False
 
 
-def _proves(names: x509.SubjectAlternativeName, expected: Identity, service: str | None) -> bool:
-    if expected.user is not None:
-        return expected in _mailboxes(names)
-    if expected.address is not None:
-        return _anyIs(_addresses(names), IPAddress_ID(expected.domain))
-    return _anyIs(_dnsNames(names), DNS_ID(expected.domain)) or (
-        service is not None and _anyIs(_srvNames(names), SRV_ID(f"_{service}.{expected.domain}"))
-    )
+@dataclass(frozen=True)
+class _Presented:
+    """
+    What a certificate says, and who stands behind it.
 
+    @ivar names: its names.
+    @ivar authorities: the certificates above it.
+    @ivar service: the service whose SRVNames count; L{None} for none.
+    """
 
-def _select(
-    names: x509.SubjectAlternativeName, expected: Selector, service: str | None
-) -> Identity | None:
-    if expected.user is not None:
-        candidates = _mailboxes(names)
-    else:
-        # A wildcard says which hosts may show this certificate, not who is showing it.
-        hosts = [pattern.pattern.decode() for pattern in _dnsNames(names)]
-        candidates = [Identity(None, host) for host in hosts if "*" not in host]
-        candidates += [Identity(None, str(each.pattern)) for each in _addresses(names)]
-        if service is not None:
+    names: x509.SubjectAlternativeName
+    authorities: Sequence[x509.Certificate]
+    service: str | None
+
+    def services(self) -> list[SRVPattern]:
+        """The SRVNames that count: none below an authority that was given constraints."""
+        if self.service is None or areConstrained(self.authorities):
+            return []
+        return _srvNames(self.names)
+
+    def proves(self, expected: Identity) -> bool:
+        """Whether one of the names is that of C{expected}."""
+        if expected.user is not None:
+            return expected in _mailboxes(self.names)
+        if expected.address is not None:
+            return _anyIs(_addresses(self.names), IPAddress_ID(expected.domain))
+        exact, wild = _dnsNames(self.names)
+        if _anyIs(exact, DNS_ID(expected.domain)):
+            return True
+        # RFC 9525, section 6.3: it stands for one label, of any kind.
+        _, dot, parent = expected.domain.partition(".")
+        if dot + parent in wild and permitDomain(self.authorities, expected.domain):
+            return True
+        return self.service is not None and _anyIs(
+            self.services(), SRV_ID(f"_{self.service}.{expected.domain}")
+        )
+
+    def select(self, expected: Selector) -> Identity | None:
+        """The first of the names that C{expected} matches."""
+        if expected.user is not None:
+            candidates = _mailboxes(self.names)
+        else:
+            # A wildcard says which hosts may show this certificate, not who is showing it.
+            exact, _ = _dnsNames(self.names)
+            candidates = [Identity(None, each.pattern.decode()) for each in exact]
+            candidates += [Identity(None, str(each.pattern)) for each in _addresses(self.names)]
             candidates += [
                 Identity(None, each.dns_pattern.pattern.decode())
-                for each in _srvNames(names)
-                if each.name_pattern == service.encode()
+                for each in self.services()
+                if each.name_pattern.decode() == self.service
             ]
-    return next((each for each in candidates if expected.matches(each)), None)
+        return next((each for each in candidates if expected.matches(each)), None)
 
 
 def _quote(text: str) -> str:
@@ -156,18 +192,23 @@ def namesIn(certificate: x509.Certificate) -> list[str]:
     return [] if names is None else [str(getattr(name, "value", name)) for name in names]
 
 
-@lru_cache(maxsize=1024)
 def verifyIdentity(
-    certificate: x509.Certificate, expected: Identity | Selector, service: str | None = None
+    certificate: x509.Certificate,
+    expected: Identity | Selector,
+    service: str | None = None,
+    authorities: Sequence[x509.Certificate] = (),
 ) -> Identity:
     """
     Demand that a certificate belongs to whom we expect.
 
-    A domain is a dNSName (RFC 9525) or, where a service is given, an SRVName for it (RFC 4985); an
-    address is an iPAddress; C{user@domain} is an rfc822Name.  Of a selector, any name of the
-    certificate will do that it matches, but a wildcard is never that of anybody.
+    A domain is a dNSName (RFC 9525); an address is an iPAddress; C{user@domain} is an rfc822Name.
+    A wildcard stands for a domain only where C{authorities} permit that.  Where a service is given,
+    a domain may be an SRVName for it (RFC 4985), unless an authority has name constraints, which do
+    not bind such names.  Of a selector, any name of the certificate will do that it matches, but a
+    wildcard is never that of anybody.
 
     @param service: the service as in SRV records, without the underscore: C{xmpp-server}.
+    @param authorities: those in the verified chain, up to and with the anchor.
     @return: who that is: C{expected}, or the first of those that a selector matches.
     @raise IdentityRefused: it does not belong there, or could not be read, or anything else.
     """
@@ -176,10 +217,11 @@ def verifyIdentity(
         names = _alternativeNames(certificate)
         if names is None:
             raise IdentityRefused("the certificate has no subject alternative name")
+        presented = _Presented(names, authorities, service)
         if isinstance(expected, Identity):
-            found = expected if _proves(names, expected, service) else None
+            found = expected if presented.proves(expected) else None
         else:
-            found = _select(names, expected, service)
+            found = presented.select(expected)
         has = ", ".join(namesIn(certificate)) if found is None else ""
     except (IdentityRefused, KeyboardInterrupt, SystemExit):
         raise
@@ -197,9 +239,8 @@ def coversName(certificate: x509.Certificate, hostname: str) -> bool:
     """
     Whether our own certificate is for the name that a client asks for with SNI (RFC 6066).
 
-    Unlike service-identity, a wildcard covers A-labels too: this decides nothing but whether the
-    client is served, and it will do its own verification.  Addresses are not allowed in SNI, but
-    some clients (lftp) send them.
+    This decides nothing but whether the client is served, and it will do its own verification.
+    Addresses are not allowed in SNI, but some clients (lftp) send them.
     """
     asked = hostname.lower().removesuffix(".")
     names = _alternativeNames(certificate)

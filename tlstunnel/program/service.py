@@ -5,6 +5,7 @@ The service of one tunnel: listening, and stopping in order.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from twisted.application.service import IService, Service
@@ -24,6 +25,8 @@ from tlstunnel.tunnel.relay import SLOW_READER_SECONDS
 #: Seconds between looks at the connections that are left while stopping: who did not move in that
 #: time is closed, unless its peer has bytes to take.
 QUIET_SECONDS = 2.0
+
+DAY_SECONDS = 86400.0
 
 
 class ITunnelService(IService):
@@ -109,6 +112,7 @@ class TunnelService(Service):
             return
         tunnel = self.tunnel
         self._notice()
+        self._noticeLater()
         for port in self._ports:
             self._log.info(
                 "{mode} tunnel up: {local} to {remote}, {dialect}, as {localID}, {whom}",
@@ -121,14 +125,34 @@ class TunnelService(Service):
             )
 
     def _notice(self) -> None:
-        for notice in risks(self.tunnel):
+        assert self.factory is not None
+        now = self._today()
+        for notice in (*risks(self.tunnel), *self.factory.prepared.warnings(now)):
             self._log.warn("{notice}", notice=notice)
+
+    def _today(self) -> datetime:
+        return datetime.fromtimestamp(self._reactor.seconds(), UTC)
+
+    def _noticeLater(self) -> None:
+        """
+        Look once a day how long our certificate will still be good.
+        """
+        assert self.factory is not None
+        before = self._today()
+
+        def look() -> None:
+            assert self.factory is not None
+            for notice in self.factory.prepared.warnings(self._today(), before):
+                self._log.warn("{notice}", notice=notice)
+            self._noticeLater()
+
+        self.factory.deadlines.after(DAY_SECONDS, look)
 
     def _whom(self) -> str:
         assert self.factory is not None
         expected = self.factory.prepared.expected
         if expected is not None:
-            return f"expecting {expected}"
+            return f"expecting {expected} by the anchors of {self.factory.prepared.anchors}"
         return (
             "serving anybody" if self.tunnel.mode is Mode.SERVER else "expecting whom the app names"
         )

@@ -295,6 +295,7 @@ class Dialect:
     ports: tuple[int, ...] = ()
     implicitPort: int | None = None
     alpn: tuple[bytes, ...] = ()
+    srvService: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     talks: bool = True

@@ -328,6 +328,7 @@ xmppClient = Dialect(
     ports=(5222,),
     implicitPort=5223,
     alpn=(b"xmpp-client",),
+    srvService="xmpp-client",
     learnsPeer=True,
 )
 
@@ -340,5 +341,6 @@ xmppServer = Dialect(
     ports=(5269,),
     implicitPort=5270,
     alpn=(b"xmpp-server",),
+    srvService="xmpp-server",
     learnsPeer=True,
 )

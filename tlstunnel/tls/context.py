@@ -11,13 +11,16 @@ import sys
 from collections.abc import Sequence
 from types import TracebackType
 
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import TLSFailed, quote
-from tlstunnel.identity.pool import Anchors, Credentials
+from tlstunnel.identity.pool import Credentials
+from tlstunnel.identity.trust import Trust
 from tlstunnel.identity.verify import coversName
-from tlstunnel.tls.session import Session, verifyPeer
+from tlstunnel.tls.credentials import present
+from tlstunnel.tls.session import Session
+from tlstunnel.tls.verification import demandCertificate
 
 SSLContext = SSL.Context
 
@@ -65,7 +68,7 @@ class _UnknownName(Exception):
 
 def _context(
     credentials: Credentials | None,
-    anchors: Anchors | None,
+    trust: Trust | None,
     minimum: str,
     isClient: bool,
     tickets: bool = False,
@@ -85,40 +88,29 @@ def _context(
     # All of a write in one call of OpenSSL, however many records that makes; see TLS.write.
     context.clear_mode(_PARTIAL_WRITE)
     if credentials is not None:
-        leaf, *chain = credentials.certificates
-        context.use_certificate(leaf)
-        context.use_privatekey(credentials.key)  # type: ignore[arg-type]  # refuses others itself
-        for certificate in chain:
-            context.add_extra_chain_cert(certificate)
-    if anchors is not None:
-        if anchors.system:
-            context.set_default_verify_paths()
-        store = context.get_cert_store()
-        assert store is not None
-        for certificate in anchors.certificates:
-            store.add_cert(crypto.X509.from_cryptography(certificate))
-        # An anchor is an anchor, also where it is not a root.
-        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
-        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verifyPeer)
+        present(context, credentials)
+    if trust is not None:
+        demandCertificate(context, trust)
     return context
 
 
 def clientContext(
-    anchors: Anchors,
+    trust: Trust,
     credentials: Credentials | None = None,
     alpn: Sequence[bytes] = (),
     minimum: str = "1.2",
     tickets: bool = False,
 ) -> SSL.Context:
     """
-    The context of connections to servers that C{anchors} vouch for.
+    The context of connections to servers that C{trust} is about.
 
     @param credentials: what to show a server that asks who we are.
     @param alpn: what to offer (RFC 7301), preferred first.
     @param minimum: the lowest version of TLS, C{"1.2"} or C{"1.3"}.
     @param tickets: accept session tickets also in TLS 1.2: for L{Creator.beside}.
+    @raise ConfigurationError: OpenSSL does not take our credentials.
     """
-    context = _context(credentials, anchors, minimum, isClient=True, tickets=tickets)
+    context = _context(credentials, trust, minimum, isClient=True, tickets=tickets)
     if alpn:
         context.set_alpn_protos(list(alpn))
     return context
@@ -126,7 +118,7 @@ def clientContext(
 
 def serverContext(
     credentials: Credentials,
-    anchors: Anchors | None = None,
+    trust: Trust | None = None,
     alpn: Sequence[bytes] = (),
     minimum: str = "1.2",
     anyName: bool = False,
@@ -135,14 +127,15 @@ def serverContext(
     The context of connections from clients.
 
     @param credentials: who we are.
-    @param anchors: given, every client must show a certificate that they vouch for.
+    @param trust: given, every client must show a certificate that it is about.
     @param alpn: what we select from what a client offers; empty: an offer is ignored.
     @param minimum: the lowest version of TLS, C{"1.2"} or C{"1.3"}.
     @param anyName: serve clients that ask for a name that our certificate does not have.
+    @raise ConfigurationError: OpenSSL does not take our credentials.
     """
-    context = _context(credentials, anchors, minimum, isClient=False)
-    if anchors is not None:
-        for certificate in anchors.certificates:
+    context = _context(credentials, trust, minimum, isClient=False)
+    if trust is not None:
+        for certificate in trust.all.certificates:
             context.add_client_ca(certificate)
     leaf = credentials.certificates[0]
     checkName = credentials.identity.user is None and not anyName

@@ -8,10 +8,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 
+from cryptography import x509
 from OpenSSL import SSL
 
-from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.names import Identity
 from tlstunnel.tls.session import Session
+from tlstunnel.tls.verification import Verifier
 
 
 class Creator:
@@ -26,19 +28,18 @@ class Creator:
     def __init__(
         self,
         context: SSL.Context,
-        expected: Identity | Selector | None,
-        service: str | None,
+        verifier: Verifier | None = None,
         alpn: Sequence[bytes] = (),
         showsCertificate: bool = False,
         requireALPN: bool = False,
     ) -> None:
         """
+        @param verifier: what judges the peer, where the context demands a certificate.
         @param alpn: the protocols that may be agreed on; any, where it is empty.
         @param requireALPN: refuse a peer that agrees on none.
         """
         self.context = context
-        self._expected = expected
-        self._service = service
+        self._verifier = verifier
         self._alpn = alpn
         self._showsCertificate = showsCertificate
         self._requireALPN = requireALPN
@@ -47,9 +48,7 @@ class Creator:
         """
         The blank record of one more connection.
         """
-        return Session(
-            self._expected, self._service, self._alpn, self._showsCertificate, self._requireALPN
-        )
+        return Session(self._verifier, self._alpn, self._showsCertificate, self._requireALPN)
 
     def connection(self, sock: socket.socket, session: Session) -> SSL.Connection:
         """
@@ -76,7 +75,7 @@ class _Beside(Creator):
     """
 
     def __init__(self, creator: Creator, identity: Identity | None) -> None:
-        super().__init__(creator.context, creator._expected, creator._service, creator._alpn)
+        super().__init__(creator.context, creator._verifier, creator._alpn)
         self._identity = identity
 
     def session(self) -> Session:
@@ -90,7 +89,7 @@ class _Beside(Creator):
 
 class ClientCreator(Creator):
     """
-    Plays the TLS client, asking for C{serverName} if it is given.
+    Plays the TLS client, asking for the domain that its verifier expects.
     """
 
     isClient = True
@@ -98,12 +97,13 @@ class ClientCreator(Creator):
     def __init__(
         self,
         context: SSL.Context,
-        expected: Identity,
-        service: str | None,
+        verifier: Verifier,
         alpn: Sequence[bytes] = (),
         showsCertificate: bool = False,
     ) -> None:
-        super().__init__(context, expected, service, alpn, showsCertificate)
+        super().__init__(context, verifier, alpn, showsCertificate)
+        expected = verifier.expected
+        assert isinstance(expected, Identity)
         isDomain = expected.user is None and expected.address is None
         self._serverName = expected.domain.encode() if isDomain else None
 
@@ -123,7 +123,11 @@ class ClientCreator(Creator):
         What makes more connections with the server of C{connection}, which resume its session if
         the server likes: read as late as possible, as TLS 1.3 gives tickets after the handshake.
         """
-        return _Resuming(self, connection.get_session())
+        certificate = connection.get_peer_certificate(as_cryptography=True)
+        resumed = connection.get_session()
+        if certificate is None or resumed is None or session.identity is None:
+            return self
+        return _Resuming(self, resumed, certificate, session.identity)
 
 
 class _Resuming(ClientCreator):
@@ -132,20 +136,26 @@ class _Resuming(ClientCreator):
     declines, its certificate is judged as ever.
     """
 
-    def __init__(self, creator: ClientCreator, resumed: SSL.Session | None) -> None:
-        expected = creator._expected
-        assert isinstance(expected, Identity)
+    def __init__(
+        self,
+        creator: ClientCreator,
+        resumed: SSL.Session,
+        certificate: x509.Certificate,
+        identity: Identity,
+    ) -> None:
+        assert creator._verifier is not None
         super().__init__(
-            creator.context, expected, creator._service, creator._alpn, creator._showsCertificate
+            creator.context, creator._verifier, creator._alpn, creator._showsCertificate
         )
         self._resumed = resumed
+        self._peer = certificate, identity
 
     def session(self) -> Session:
         """
         The blank record of one more connection.
         """
         session = super().session()
-        session.resumes = self._resumed is not None
+        session.resumes = self._peer
         return session
 
     def connection(self, sock: socket.socket, session: Session) -> SSL.Connection:
@@ -153,6 +163,5 @@ class _Resuming(ClientCreator):
         TLS on C{sock}, with the handshake still to do.
         """
         connection = super().connection(sock, session)
-        if self._resumed is not None:
-            connection.set_session(self._resumed)
+        connection.set_session(self._resumed)
         return connection

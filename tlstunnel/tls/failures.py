@@ -7,21 +7,53 @@ from __future__ import annotations
 from OpenSSL import SSL
 
 from tlstunnel.errors import ForeignProtocol, Reset, TLSFailed, Truncated, TunnelError
+from tlstunnel.tls.binding import alertReasons
 from tlstunnel.tls.session import Session
 
 # What a peer that speaks no TLS looks like to OpenSSL.
 _FOREIGN = ("http request", "https proxy request", "wrong version number", "packet length too long")
 
-_CERTIFICATE_ALERTS = (
-    "bad certificate",
-    "unsupported certificate",
-    "certificate revoked",
-    "certificate expired",
-    "certificate unknown",
-    "unknown ca",
-    "access denied",
-    "certificate required",
-)
+# The alerts of TLS, by their numbers (RFC 8446, section 6, and IANA's registry).
+_ALERTS = {
+    0: "close_notify",
+    10: "unexpected_message",
+    20: "bad_record_mac",
+    21: "decryption_failed",
+    22: "record_overflow",
+    30: "decompression_failure",
+    40: "handshake_failure",
+    41: "no_certificate",
+    42: "bad_certificate",
+    43: "unsupported_certificate",
+    44: "certificate_revoked",
+    45: "certificate_expired",
+    46: "certificate_unknown",
+    47: "illegal_parameter",
+    48: "unknown_ca",
+    49: "access_denied",
+    50: "decode_error",
+    51: "decrypt_error",
+    60: "export_restriction",
+    70: "protocol_version",
+    71: "insufficient_security",
+    80: "internal_error",
+    86: "inappropriate_fallback",
+    90: "user_canceled",
+    100: "no_renegotiation",
+    109: "missing_extension",
+    110: "unsupported_extension",
+    111: "certificate_unobtainable",
+    112: "unrecognized_name",
+    113: "bad_certificate_status_response",
+    114: "bad_certificate_hash_value",
+    115: "unknown_psk_identity",
+    116: "certificate_required",
+    120: "no_application_protocol",
+    121: "ech_required",
+}
+
+# Those that are about our certificate, or about there being none.
+_CERTIFICATE_ALERTS = frozenset({42, 43, 44, 45, 46, 48, 49, 116})
 
 
 def recordFailure(error: SSL.Error, session: Session | None, first: bool = False) -> TunnelError:
@@ -35,18 +67,18 @@ def recordFailure(error: SSL.Error, session: Session | None, first: bool = False
         number, text = error.args
         return Reset(str(text)) if number > 0 else Truncated("the peer sent no close_notify")
     queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
-    reasons = [entry[2] for entry in queue if entry[2]]
-    if not reasons:
+    if not queue:
         # What OpenSSL says of a connection after the error that ended it.
         return Truncated("the connection had failed")
-    reason = reasons[0]
-    if "alert" in reason:
-        alert = reason.split("alert ")[-1]
-        if (first or session is None or not session.version) and alert in _CERTIFICATE_ALERTS:
-            ours = "our certificate" if session and session.showsCertificate else "us"
-            return TLSFailed(f"the peer refused {ours} (alert: {alert})")
-        return TLSFailed(f"the peer sent the alert {alert!r}")
-    return TLSFailed(reason)
+    reason = next((entry[2] for entry in queue if entry[2]), "")
+    number = alertReasons().get(reason)
+    if number is None:
+        return TLSFailed(reason or "OpenSSL has no word for what the peer sent")
+    alert = _ALERTS.get(number, str(number))
+    if (first or session is None or not session.version) and number in _CERTIFICATE_ALERTS:
+        ours = "our certificate" if session and session.showsCertificate else "us"
+        return TLSFailed(f"the peer refused {ours} (alert: {alert})")
+    return TLSFailed(f"the peer sent the alert {alert}")
 
 
 def handshakeFailure(error: Exception, session: Session | None) -> TunnelError:

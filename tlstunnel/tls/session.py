@@ -1,8 +1,5 @@
 """
-What is known of the TLS of one connection, and the judgement on its peer.
-
-The chain is judged by OpenSSL, the identity by L{tlstunnel.identity.verify}, both within the
-handshake, so that a peer that is not believed gets a fatal alert and nothing else.
+What is known of the TLS of one connection.  Its peer is judged by L{tlstunnel.tls.verification}.
 """
 
 from __future__ import annotations
@@ -10,53 +7,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from sys import intern
 
+from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from tlstunnel.errors import IdentityRefused, TLSFailed, TunnelError
-from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.verify import verifyIdentity
-
-# X509_V_ERR_EE_KEY_TOO_SMALL, which pyOpenSSL has no name for.
-_KEY_TOO_SMALL = 66
-
-# What X509_verify_cert(3) says most often, in words for an administrator.
-_VERIFY_ERRORS = {
-    SSL.X509VerificationCodes.ERR_CERT_HAS_EXPIRED: "the certificate has expired",
-    SSL.X509VerificationCodes.ERR_CERT_NOT_YET_VALID: "the certificate is not yet valid",
-    SSL.X509VerificationCodes.ERR_DEPTH_ZERO_SELF_SIGNED_CERT: (
-        "the certificate is self-signed, and no anchor"
-    ),
-    SSL.X509VerificationCodes.ERR_SELF_SIGNED_CERT_IN_CHAIN: "the chain ends in an unknown CA",
-    SSL.X509VerificationCodes.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY: (
-        "the issuer is unknown, or an intermediate certificate is missing"
-    ),
-    SSL.X509VerificationCodes.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE: "the issuer is unknown",
-    SSL.X509VerificationCodes.ERR_CERT_SIGNATURE_FAILURE: "a signature in the chain is wrong",
-    SSL.X509VerificationCodes.ERR_INVALID_CA: "an issuer in the chain is not a CA",
-    SSL.X509VerificationCodes.ERR_INVALID_PURPOSE: "the certificate is not for this purpose",
-    SSL.X509VerificationCodes.ERR_PATH_LENGTH_EXCEEDED: "the chain is longer than its CA permits",
-    SSL.X509VerificationCodes.ERR_CERT_REVOKED: "the certificate was revoked",
-    SSL.X509VerificationCodes.ERR_KEYUSAGE_NO_CERTSIGN: "an issuer may not sign certificates",
-    SSL.X509VerificationCodes.ERR_UNHANDLED_CRITICAL_EXTENSION: (
-        "a certificate has a critical extension that nobody knows"
-    ),
-    SSL.X509VerificationCodes.ERR_PERMITTED_VIOLATION: (
-        "a name constraint of its CA is violated: not permitted"
-    ),
-    SSL.X509VerificationCodes.ERR_EXCLUDED_VIOLATION: (
-        "a name constraint of its CA is violated: excluded"
-    ),
-    _KEY_TOO_SMALL: "a key in the chain is too weak",
-}
+from tlstunnel.identity.names import Identity
+from tlstunnel.tls.verification import Verifier
 
 
 class Session:
     """
     What is known of the TLS of one connection.
 
-    @ivar expected: who must be at the other end; C{None} where nobody in particular need be.
-    @ivar service: the dialect's service name, for SRV-IDs.
-    @ivar resumes: whether the session of another, verified connection is offered for resumption.
+    @ivar verifier: what judges who is at the other end; C{None} where that may be anybody.
+    @ivar chain: the certificates that OpenSSL has accepted so far, by their depth; C{None} once
+        they are judged.
+    @ivar resumes: whose certificate a resumed session must have, and who that is: the session of
+        another, verified connection is offered for resumption; C{None} for none.
     @ivar sameAs: the L{identity} that it must have, if any: that of another connection.
     @ivar shown: whose certificate the peer has shown, if that is whom we expect; it has not proved
         yet that the key is its own.
@@ -71,7 +38,7 @@ class Session:
 
     __slots__ = (
         "alpn",
-        "expected",
+        "chain",
         "group",
         "identity",
         "offered",
@@ -80,27 +47,26 @@ class Session:
         "resumes",
         "sameAs",
         "serverName",
-        "service",
         "shown",
         "showsCertificate",
         "suite",
+        "verifier",
         "version",
     )
 
     def __init__(
         self,
-        expected: Identity | Selector | None,
-        service: str | None,
+        verifier: Verifier | None,
         offered: Sequence[bytes] = (),
         showsCertificate: bool = False,
         requireALPN: bool = False,
     ) -> None:
-        self.expected = expected
-        self.service = service
+        self.verifier = verifier
+        self.chain: dict[int, crypto.X509] | None = {}
         self.offered = offered
         self.showsCertificate = showsCertificate
         self.requireALPN = requireALPN
-        self.resumes = False
+        self.resumes: tuple[x509.Certificate, Identity] | None = None
         self.sameAs: Identity | None = None
         self.shown: Identity | None = None
         self.identity: Identity | None = None
@@ -123,8 +89,11 @@ class Session:
         self.group = intern(connection.get_group_name() or "")
         if self.offered:
             self.alpn = connection.get_alpn_proto_negotiated()
-        if self.resumes and self.shown is None and self.refusal is None:
-            self._judgeResumed(connection)
+        if self.resumes is not None and self.shown is None and self.refusal is None:
+            # OpenSSL has called nobody, as it resumed a session that was verified when it began.
+            certificate, identity = self.resumes
+            if connection.get_peer_certificate(as_cryptography=True) == certificate:
+                self.shown = identity
         refusal = self.refusal or self._remainingRefusal()
         if refusal is None:
             self.identity = self.shown
@@ -134,51 +103,10 @@ class Session:
         """
         What only shows once the handshake is complete.
         """
-        if self.expected is not None and self.shown is None:
+        if self.verifier is not None and self.shown is None:
             return IdentityRefused("the peer was not verified")
-        if self.sameAs is not None and self.shown != self.sameAs:
-            return IdentityRefused(f"the peer is {self.shown}, and not {self.sameAs} as before")
         if self.alpn and self.offered and self.alpn not in self.offered:
             return TLSFailed("the server chose a protocol that was not offered", self.alpn)
         if self.requireALPN and not self.alpn:
             return TLSFailed("the client offers no application protocol (ALPN)")
         return None
-
-    def _judgeResumed(self, connection: SSL.Connection) -> None:
-        """
-        Judge a peer for which OpenSSL called no L{_verify}: it resumed the session that we offered,
-        whose chain was verified when it began, and whose keys only its peer has.
-        """
-        certificate = connection.get_peer_certificate(as_cryptography=True)
-        if certificate is None or self.expected is None:
-            self.refusal = IdentityRefused("a session without a certificate was resumed")
-            return
-        try:
-            self.shown = verifyIdentity(certificate, self.expected, self.service)
-        except IdentityRefused as refusal:
-            self.refusal = refusal
-
-
-def verifyPeer(
-    connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, ok: int
-) -> bool:
-    """
-    OpenSSL's verify callback: called for each certificate, the peer's own (depth 0) last.
-    """
-    session: Session = connection.get_app_data()
-    try:
-        if not ok:
-            reason = _VERIFY_ERRORS.get(code, f"certificate verification failed (code {code})")
-            session.refusal = IdentityRefused(f"{reason} (at depth {depth})")
-            return False
-        if depth == 0:
-            assert session.expected is not None
-            session.shown = verifyIdentity(
-                certificate.to_cryptography(), session.expected, session.service
-            )
-        return True
-    except IdentityRefused as refusal:
-        session.refusal = refusal
-    except Exception as error:  # noqa: BLE001 - whatever happens, the peer is not believed
-        session.refusal = IdentityRefused(f"the certificate could not be judged: {error!r}")
-    return False

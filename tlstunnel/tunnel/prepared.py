@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from datetime import datetime
 
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.expiry import warningsOf
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.pool import Anchors, Credentials, loadAnchors
+from tlstunnel.identity.pool import Credentials
+from tlstunnel.identity.trust import Anchors, Trust, loadAnchors
 from tlstunnel.identity.verify import coversName
 from tlstunnel.protocols.setting import Setting
+from tlstunnel.tls.binding import CLIENTS, SERVERS
+from tlstunnel.tls.checkup import checkUsable
 from tlstunnel.tls.context import SSLContext, clientContext, serverContext
 from tlstunnel.tls.creators import ClientCreator, Creator
+from tlstunnel.tls.verification import Verifier
 from tlstunnel.tunnel.description import Address, Mode, Tunnel, identityOfRemote
 
 #: Where servers with TLS from the first byte greet: those of smtp, nntp, ftp, imap, and pop3.
@@ -43,13 +49,14 @@ class Prepared:
         """
         _checkRisk(tunnel)
         self.tunnel = tunnel
-        self._service = tunnel.dialect.name if tunnel.dialect.name != "none" else None
         self._credentials: Credentials | None = None
         if tunnel.localID is not None:
             self._credentials = tunnel.pool.credentials(tunnel.localID)
+            checkUsable(self._credentials, tunnel.minimum)
         self._trust: Anchors | None = loadAnchors(tunnel.trust) if tunnel.trust else None
         self._contexts: dict[Anchors, SSLContext] = {}
         self._creators: dict[Identity, Creator] = {}
+        self._believed: Trust | None = None
         self.expected = tunnel.remoteID
         self.awaitsGreeting = tunnel.dialect.name == "none" and all(
             isinstance(each, TCPAddress) and each.port in SERVER_FIRST for each in tunnel.remote
@@ -88,31 +95,56 @@ class Prepared:
             credentials is not None and coversName(credentials.certificates[0], domain)
         )
 
-    def _anchorsFor(self, remote: Identity | Selector) -> Anchors:
+    def _trustFor(self, remote: Identity | Selector) -> Trust:
         if self._trust is None:
-            return self.tunnel.pool.anchorsFor(remote)
+            return self.tunnel.pool.trustFor(remote)
         if self._trust.system and remote.user is not None:
             raise ConfigurationError(
                 "`trust` system",
                 f"knows nobody to believe about {remote}: the public web PKI knows no users",
                 "give a file of anchors",
             )
-        return self._trust
+        return Trust(self._trust)
+
+    @property
+    def anchors(self) -> str:
+        """
+        Whose word counts about those whom we expect; empty where it is not known yet who that is,
+        or where it may be anybody.
+        """
+        return self._believed.all.source if self._believed is not None else ""
+
+    def warnings(self, now: datetime, since: datetime | None = None) -> list[str]:
+        """
+        What should be said of our certificate and of the anchors.
+
+        @param since: given, what was said then is not repeated.
+        """
+        found = []
+        if self._credentials is not None:
+            found += warningsOf(self._credentials, now, since)
+        if self._believed is not None and since is None:
+            found += self._believed.all.skipped
+        return found
 
     def _serverCreator(self) -> Creator:
         tunnel = self.tunnel
         assert self._credentials is not None
-        anchors = self._anchorsFor(tunnel.remoteID) if tunnel.remoteID is not None else None
+        trust = verifier = None
+        if tunnel.remoteID is not None:
+            trust = self._believed = self._trustFor(tunnel.remoteID)
+            verifier = self._verifier(tunnel.remoteID, trust, CLIENTS)
         context = serverContext(
             self._credentials,
-            anchors,
+            trust,
             self.alpn,
             tunnel.minimum,
             tunnel.anyName,
         )
-        return Creator(
-            context, tunnel.remoteID, self._service, self.alpn, requireALPN=tunnel.requireALPN
-        )
+        return Creator(context, verifier, self.alpn, requireALPN=tunnel.requireALPN)
+
+    def _verifier(self, expected: Identity | Selector, trust: Trust, purpose: int) -> Verifier:
+        return Verifier(expected, trust, self.tunnel.dialect.srvService, purpose)
 
     def creatorFor(self, expected: Identity | Selector) -> Creator:
         """
@@ -129,19 +161,20 @@ class Prepared:
         return creator
 
     def _clientCreator(self, expected: Identity) -> Creator:
-        anchors = self._anchorsFor(expected)
-        context = self._contexts.get(anchors)
+        trust = self._trustFor(expected)
+        if expected == self.expected:
+            self._believed = trust
+        context = self._contexts.get(trust.all)
         if context is None:
-            context = self._contexts[anchors] = clientContext(
-                anchors,
+            context = self._contexts[trust.all] = clientContext(
+                trust,
                 self._credentials,
                 self.alpn,
                 self.tunnel.minimum,
                 tickets=self.tunnel.dialect.opensChannels,
             )
-        return ClientCreator(
-            context, expected, self._service, self.alpn, self._credentials is not None
-        )
+        verifier = self._verifier(expected, trust, SERVERS)
+        return ClientCreator(context, verifier, self.alpn, self._credentials is not None)
 
 
 def _checkRisk(tunnel: Tunnel) -> None:

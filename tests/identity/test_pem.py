@@ -1,0 +1,129 @@
+"""
+Tests for L{tlstunnel.identity.pem}: files that are whole, cut, and odd.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.certificates import Recipe, intermediate, make, numberedZero, root
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.pem import loadCertificates, loadReadable
+
+ISSUED = make(Recipe(), intermediate())
+BROKEN = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+
+
+class PEMTestCase(SynchronousTestCase):
+    """A test with a file."""
+
+    def file(self, content: bytes) -> Path:
+        """A file."""
+        path = Path(self.mktemp())
+        path.write_bytes(content)
+        return path
+
+    def problem(self, load: Callable[[Path], object], content: bytes) -> str:
+        """The one line about a file that cannot be read."""
+        path = self.file(content)
+        error = self.assertRaises(ConfigurationError, load, path)
+        self.assertTrue(str(error).startswith(f"{path}: "))
+        self.assertTrue(str(error).isprintable())
+        return str(error)
+
+
+class LoadCertificatesTests(PEMTestCase):
+    """Files of which every certificate is needed."""
+
+    def test_everyCut(self) -> None:
+        """Wherever a file is cut, it is refused, unless that is between two certificates."""
+        content = ISSUED.chainPEM()
+        first = content.index(b"-----END CERTIFICATE-----") + len(b"-----END CERTIFICATE-----")
+        for load in (loadCertificates, loadReadable):
+            for size in range(first + 2, len(content) - 1):
+                self.problem(load, content[:size])
+            for size in (first, first + 1, len(content) - 1, len(content)):
+                load(self.file(content[:size]))
+
+    def test_cutAndGoneOn(self) -> None:
+        """Nor may one be cut in the middle."""
+        content = ISSUED.chainPEM()
+        said = self.problem(loadCertificates, content[:200] + content)
+        self.assertIn("3 certificates begin there, and 2 are complete", said)
+
+    def test_whatElseIsThere(self) -> None:
+        """Words, keys, other line ends, and the older name of a certificate do no harm."""
+        content = b"# - the root\n" + ISSUED.keyPEM() + ISSUED.chainPEM()
+        for each in (
+            content,
+            content.replace(b"\n", b"\r\n"),
+            content.replace(b"CERTIFICATE", b"X509 CERTIFICATE"),
+            content + b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n",
+        ):
+            self.assertEqual(loadCertificates(self.file(each)), ISSUED.chain)
+
+    def test_trustedCertificates(self) -> None:
+        """What only OpenSSL can read is not passed over."""
+        content = ISSUED.chainPEM()
+        trusted = content.replace(b"CERTIFICATE", b"TRUSTED CERTIFICATE")
+        self.problem(loadCertificates, content + trusted)
+
+    def test_oneIsBroken(self) -> None:
+        """A chain with a hole is none."""
+        self.problem(loadCertificates, ISSUED.chainPEM() + BROKEN)
+
+
+class LoadReadableTests(PEMTestCase):
+    """Files of anchors, each of which counts for itself."""
+
+    def test_oneIsBroken(self) -> None:
+        """It is passed over, and there is a sentence about it."""
+        path = self.file(BROKEN + ISSUED.chainPEM())
+        found, (sentence,) = loadReadable(path)
+        self.assertEqual(found, ISSUED.chain)
+        self.assertTrue(sentence.startswith(f"{path}: certificate 1 is passed over: it is broken"))
+        self.assertTrue(sentence.isprintable())
+
+    def test_allAreBroken(self) -> None:
+        """Anchors that believe nobody are an error."""
+        for content in (b"", BROKEN):
+            self.problem(loadReadable, content)
+
+    def test_aRootWithoutANumber(self) -> None:
+        """A root with the serial number 0 is read, and nobody hears of it."""
+        odd = numberedZero(root("Odd"))
+        path = self.file(odd.certificate.public_bytes(Encoding.PEM) + ISSUED.chainPEM())
+        self.flushWarnings()
+        found, skipped = loadReadable(path)
+        self.assertEqual((found[0], len(found), skipped), (odd.certificate, 3, ()))
+        self.assertEqual(self.flushWarnings(), [])
+
+    def test_whatLibrariesWillRefuse(self) -> None:
+        """A root that one day will not be read is read without a warning, and later passed over."""
+        odd = root("Odd").certificate
+        real = x509.load_pem_x509_certificate
+
+        def later(block: bytes) -> x509.Certificate:
+            certificate = real(block)
+            if certificate == odd:
+                raise ValueError("the serial number\nis not positive")
+            return certificate
+
+        def now(block: bytes) -> x509.Certificate:
+            warnings.warn("the serial number is not positive", DeprecationWarning, stacklevel=1)
+            return real(block)
+
+        path = self.file(odd.public_bytes(Encoding.PEM) + ISSUED.chainPEM())
+        self.patch(x509, "load_pem_x509_certificate", now)
+        self.assertEqual(loadReadable(path), ((odd, *ISSUED.chain), ()))
+        self.assertEqual(self.flushWarnings(), [])
+        self.patch(x509, "load_pem_x509_certificate", later)
+        found, (sentence,) = loadReadable(path)
+        self.assertEqual(found, ISSUED.chain)
+        self.assertIn("not positive", sentence)

@@ -1,0 +1,123 @@
+"""
+What OpenSSL knows and pyOpenSSL has no call for: the words for its numbers, the alert that a
+refusal of ours sends, a fast fingerprint.
+
+It is reached through pyOpenSSL's binding, which is not public.  So each function here does without,
+as well as that can be done, where the binding is not what we know it to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from OpenSSL import SSL, crypto
+
+_lib: Any
+_ffi: Any
+try:
+    from OpenSSL.SSL import _ffi, _lib  # type: ignore[attr-defined,unused-ignore]
+except ImportError:
+    _ffi = _lib = None
+
+#: X509_PURPOSE_SSL_CLIENT and X509_PURPOSE_SSL_SERVER of X509_check_purpose(3).
+CLIENTS, SERVERS = 1, 2
+
+# The number of the library that does TLS, and what its reasons for alerts begin at; see
+# ERR_PACK(3) and SSL_AD_REASON_OFFSET in OpenSSL's ssl.h.
+_ERR_LIB_SSL = 20
+_ALERT_REASONS = 1000
+
+_VerifyCallback = Callable[[SSL.Connection, crypto.X509, int, int, int], bool]
+
+
+def fingerprint(certificate: crypto.X509) -> bytes:
+    """
+    What no other certificate has: its SHA-256, or all of it.
+    """
+    if not (hasattr(_lib, "X509_digest") and hasattr(certificate, "_x509")):
+        return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+    digest = _ffi.new("unsigned char[]", 32)
+    length = _ffi.new("unsigned int *")
+    done = _lib.X509_digest(certificate._x509, _lib.EVP_get_digestbyname(b"sha256"), digest, length)
+    if done != 1 or length[0] != 32:
+        raise ValueError("a certificate has no fingerprint")
+    return bytes(_ffi.buffer(digest))
+
+
+def verifyErrorText(code: int) -> str:
+    """
+    What OpenSSL says of an error of X509_verify_cert(3); empty where it cannot be asked.
+    """
+    if not hasattr(_lib, "X509_verify_cert_error_string"):
+        return ""
+    return str(_ffi.string(_lib.X509_verify_cert_error_string(code)).decode("ascii", "replace"))
+
+
+@cache
+def alertReasons() -> dict[str, int]:
+    """
+    The number of the alert (RFC 8446, section 6) for each reason that OpenSSL gives where a peer
+    has sent one; nothing where it cannot be asked.  It has these words from its first context on.
+    """
+    found: dict[str, int] = {}
+    if not hasattr(_lib, "ERR_reason_error_string"):
+        return found
+    for number in range(256):
+        text = _lib.ERR_reason_error_string(_ERR_LIB_SSL << 23 | _ALERT_REASONS + number)
+        if text:
+            found[_ffi.string(text).decode("ascii", "replace")] = number
+    return found
+
+
+def setPurpose(store: crypto.X509Store, purpose: int) -> None:
+    """
+    Let a store demand that certificates are for C{purpose}, L{CLIENTS} or L{SERVERS}.
+
+    @raise NotImplementedError: where that cannot be done.
+    """
+    if not (hasattr(_lib, "X509_STORE_set_purpose") and hasattr(store, "_store")):
+        raise NotImplementedError("this pyOpenSSL knows no purposes of certificates")
+    if _lib.X509_STORE_set_purpose(store._store, purpose) != 1:
+        raise ValueError("no such purpose")
+
+
+def setVerify(
+    context: SSL.Context, verify: _VerifyCallback, codeOf: Callable[[SSL.Connection], int]
+) -> None:
+    """
+    Demand a certificate of every peer, and let C{verify} judge it.
+
+    OpenSSL chooses the alert by the error that it found.  Where it found none and C{verify} says
+    no, it would be internal_error, as if there were a mistake on our side.
+
+    @param codeOf: gives the error, of X509_verify_cert(3), that stands for such a refusal.
+    """
+    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verify)
+    judge = getattr(context, "_verify_callback", None)
+    connections = getattr(SSL.Connection, "_reverse_mapping", None)
+    known = all(hasattr(_lib, name) for name in _SETTING_ERRORS)
+    if judge is None or connections is None or not known:
+        return
+    index = _lib.SSL_get_ex_data_X509_STORE_CTX_idx()
+
+    def setError(accepted: int, store: Any) -> int:
+        believed: int = judge(accepted, store)
+        if accepted and not believed:
+            connection = connections[_lib.X509_STORE_CTX_get_ex_data(store, index)]
+            _lib.X509_STORE_CTX_set_error(store, codeOf(connection))
+        return believed
+
+    callback = _ffi.callback("int (*)(int, X509_STORE_CTX *)", setError, error=0)
+    _lib.SSL_CTX_set_verify(context._context, context.get_verify_mode(), callback)
+    # It must live as long as the context; judge does by being called from it.
+    context._verify_callback = callback
+
+
+_SETTING_ERRORS = (
+    "SSL_CTX_set_verify",
+    "SSL_get_ex_data_X509_STORE_CTX_idx",
+    "X509_STORE_CTX_get_ex_data",
+    "X509_STORE_CTX_set_error",
+)

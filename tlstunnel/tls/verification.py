@@ -1,0 +1,247 @@
+"""
+The judgement on a peer within the handshake, so that one that is not believed gets a fatal alert
+and nothing else.
+
+OpenSSL judges the chain, by all anchors that decide about anybody who may be there;
+L{tlstunnel.identity.verify} then finds who the peer is; and if not all of these anchors decide
+about that identity, those that do have the last word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from OpenSSL import SSL, crypto
+from twisted.logger import Logger
+
+from tlstunnel.errors import IdentityRefused, quote
+from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.pem import quietly
+from tlstunnel.identity.trust import Anchors, Trust
+from tlstunnel.identity.verify import verifyIdentity
+from tlstunnel.tls import binding
+
+if TYPE_CHECKING:
+    from tlstunnel.tls.session import Session
+
+#: Chains of which a verifier remembers to whom they belong.
+CHAINS_KEPT = 1000
+
+_Codes = SSL.X509VerificationCodes
+
+# Where OpenSSL accepted what we refuse: the alerts are bad_certificate and unknown_ca.  pyOpenSSL
+# has no name for X509_V_ERR_HOSTNAME_MISMATCH.
+_HOSTNAME_MISMATCH = 62
+_UNKNOWN_ISSUER = int(_Codes.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY)
+
+# What X509_verify_cert(3) says most often, in words for an administrator.
+_VERIFY_ERRORS = {
+    _Codes.ERR_CERT_HAS_EXPIRED: "the certificate has expired",
+    _Codes.ERR_CERT_NOT_YET_VALID: "the certificate is not yet valid",
+    _Codes.ERR_CERT_SIGNATURE_FAILURE: "a signature in the chain is wrong",
+    _Codes.ERR_INVALID_CA: "an issuer in the chain is not a CA",
+    _Codes.ERR_INVALID_PURPOSE: "the certificate is not for this purpose",
+    _Codes.ERR_PATH_LENGTH_EXCEEDED: "the chain is longer than its CA permits",
+    _Codes.ERR_CERT_REVOKED: "the certificate was revoked",
+    _Codes.ERR_KEYUSAGE_NO_CERTSIGN: "an issuer may not sign certificates",
+    _Codes.ERR_UNHANDLED_CRITICAL_EXTENSION: (
+        "a certificate has a critical extension that nobody knows"
+    ),
+    _Codes.ERR_PERMITTED_VIOLATION: "a name constraint of its CA is violated: not permitted",
+    _Codes.ERR_EXCLUDED_VIOLATION: "a name constraint of its CA is violated: excluded",
+    1: "the chain cannot be verified",
+    53: "a name in a certificate, or a name constraint of its CA, cannot be understood",
+    66: "a key in the chain is too weak",
+    67: "the key of a CA in the chain is too weak",
+    68: "a signature in the chain is too weak (SHA-1 or older)",
+}
+
+# The same where nobody is known who would stand for the chain.
+_UNKNOWN = {
+    _Codes.ERR_DEPTH_ZERO_SELF_SIGNED_CERT: "the certificate is self-signed, and no anchor",
+    _Codes.ERR_SELF_SIGNED_CERT_IN_CHAIN: "the chain ends in an unknown CA",
+    _Codes.ERR_UNABLE_TO_GET_ISSUER_CERT: "the issuer of a CA is unknown",
+    _Codes.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY: (
+        "the issuer is unknown, or an intermediate certificate is missing"
+    ),
+    _Codes.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE: "the issuer is unknown",
+}
+
+
+class _NotByTheseAnchors(IdentityRefused):
+    """
+    The chain is good, but not for those who decide about this identity.
+    """
+
+
+class Verifier:
+    """
+    What the connections of a context demand of their peer, and the verdict on it.
+
+    @ivar expected: who must be there.
+    @ivar trust: whom to believe about that.
+    """
+
+    def __init__(
+        self,
+        expected: Identity | Selector,
+        trust: Trust,
+        service: str | None = None,
+        purpose: int = binding.SERVERS,
+    ) -> None:
+        """
+        @param service: the service whose SRVNames are names of a domain too.
+        @param purpose: what the peer is: C{binding.SERVERS} or C{binding.CLIENTS}.
+        """
+        self.expected = expected
+        self.trust = trust
+        self._service = service
+        self._purpose = purpose
+        self._verdicts: dict[bytes, Identity] = {}
+        self._contexts: dict[Anchors, SSL.Context] = {}
+
+    def verify(self, chain: Sequence[crypto.X509]) -> Identity:
+        """
+        Find to whom a chain belongs that OpenSSL has accepted.
+
+        @param chain: the peer's certificate first, the anchor last.
+        @raise IdentityRefused: to somebody else, or anchors that do not decide vouch for it.
+        """
+        # Parsing certificates costs more than all the rest.
+        key = b"".join(map(binding.fingerprint, chain))
+        identity = self._verdicts.get(key)
+        if identity is None:
+            with quietly():
+                leaf, *authorities = (each.to_cryptography() for each in chain)
+            identity = verifyIdentity(leaf, self.expected, self._service, authorities)
+            if len(self._verdicts) >= CHAINS_KEPT:
+                self._verdicts.clear()
+            self._verdicts[key] = identity
+        decisive = self.trust.anchorsFor(identity)
+        if decisive is not self.trust.all:
+            self._checkAnchors(identity, chain, decisive)
+        return identity
+
+    def _checkAnchors(
+        self, identity: Identity, chain: Sequence[crypto.X509], decisive: Anchors
+    ) -> None:
+        """
+        Demand that those who decide about C{identity} vouch for the chain.
+        """
+        with quietly():
+            if chain[-1].to_cryptography() in decisive.certificates:
+                return
+        try:
+            store = self._storeOf(decisive)
+            crypto.X509StoreContext(store, chain[0], chain[1:]).verify_certificate()
+        except Exception as error:  # noqa: BLE001 - whatever happens, the peer is not believed
+            reason = error.args[0] if isinstance(error, crypto.X509StoreContextError) else error
+            raise _NotByTheseAnchors(
+                f"the certificate is for {identity}, about whom only {decisive.source} decides, "
+                f"and not by an anchor there ({reason})"
+            ) from None
+
+    def _storeOf(self, anchors: Anchors) -> crypto.X509Store:
+        """
+        A store with C{anchors} alone.
+        """
+        # It lives as long as its context.
+        context = self._contexts.get(anchors)
+        if context is None:
+            context = SSL.Context(SSL.TLS_METHOD)
+            believe(context, anchors)
+        store = context.get_cert_store()
+        assert store is not None
+        binding.setPurpose(store, self._purpose)
+        self._contexts[anchors] = context
+        return store
+
+
+def believe(context: SSL.Context, anchors: Anchors) -> None:
+    """
+    Make C{anchors} those of a context.
+    """
+    if anchors.system:
+        context.set_default_verify_paths()
+    store = context.get_cert_store()
+    assert store is not None
+    for certificate in anchors.certificates:
+        try:
+            store.add_cert(crypto.X509.from_cryptography(certificate))
+        except crypto.Error as error:
+            name = quote(certificate.subject.rfc4514_string().encode())
+            _log.warn(
+                "{source}: OpenSSL does not take {name}, which is passed over: {error}",
+                source=anchors.source,
+                name=name,
+                error=error,
+            )
+    # An anchor is an anchor, also where it is not a root.
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+
+
+_log = Logger()
+
+
+def demandCertificate(context: SSL.Context, trust: Trust) -> None:
+    """
+    Let the connections of a context demand a certificate, and judge it by their session.
+    """
+    believe(context, trust.all)
+    binding.setVerify(context, verifyPeer, _codeOf)
+
+
+def _codeOf(connection: SSL.Connection) -> int:
+    session: Session = connection.get_app_data()
+    foreign = isinstance(session.refusal, _NotByTheseAnchors)
+    return _UNKNOWN_ISSUER if foreign else _HOSTNAME_MISMATCH
+
+
+def _reason(code: int, certificate: crypto.X509, source: str) -> str:
+    """
+    Say what OpenSSL has found.
+    """
+    unknown = _UNKNOWN.get(code)
+    if unknown is None:
+        known = _VERIFY_ERRORS.get(code) or binding.verifyErrorText(code)
+        return known or "the chain cannot be verified"
+    try:
+        with quietly():
+            issuer = certificate.to_cryptography().issuer.rfc4514_string()
+    except Exception:  # noqa: BLE001 - there are many ways to be a broken certificate
+        return unknown
+    return f"{unknown}: {quote(issuer.encode())} is not among the anchors of {source}"
+
+
+def verifyPeer(
+    connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, ok: int
+) -> bool:
+    """
+    OpenSSL's verify callback: called for each certificate, the peer's own (depth 0) last.
+    """
+    session: Session = connection.get_app_data()
+    try:
+        verifier = session.verifier
+        assert verifier is not None
+        if not ok:
+            reason = _reason(code, certificate, verifier.trust.all.source)
+            session.refusal = IdentityRefused(f"{reason} (at depth {depth})")
+            return False
+        seen = session.chain
+        assert seen is not None
+        seen[depth] = certificate
+        if depth == 0:
+            session.shown = verifier.verify([seen[number] for number in range(len(seen))])
+            if session.sameAs is not None and session.shown != session.sameAs:
+                session.refusal = IdentityRefused(
+                    f"the peer is {session.shown}, and not {session.sameAs} as before"
+                )
+                return False
+            session.chain = None  # whatever else came would be a refusal
+        return True
+    except IdentityRefused as refusal:
+        session.refusal = refusal
+    except Exception as error:  # noqa: BLE001 - whatever happens, the peer is not believed
+        session.refusal = IdentityRefused(f"the certificate could not be judged: {error!r}")
+    return False
