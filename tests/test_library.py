@@ -20,7 +20,7 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.address import UNIXAddress
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.stdio import StandardIO
@@ -38,6 +38,7 @@ from tlstunnel.interfaces import IObserver
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Mode
+from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.observers import Observer
 from tlstunnel.tunnel.record import Record
 
@@ -89,6 +90,23 @@ class StockTests(TunnelTests):
         port: IListeningPort = await serverFromString(reactor, description).listen(factory)
         self.addCleanup(port.stopListening)
         return port
+
+    def converse(self, port: IListeningPort) -> None:
+        """
+        One connection to the backend, to be made in a thread.
+        """
+        host: Any = port.getHost()
+        sock = socket.create_connection((host.host, host.port), PATIENCE)
+        network = Encrypted(sock, self.context(True), True, SERVER.domain.encode())
+        network.handshake()
+        self.backend.settimeout(PATIENCE)
+        plain = Plain(self.backend.accept()[0])
+        network.write(b"question")
+        self.assertEqual(plain.read(8), b"question")
+        plain.close()
+        self.assertTrue(network.atEnd())
+        network.end()
+        network.close()
 
 
 class MissingTests(StockTests):
@@ -265,27 +283,47 @@ class GoneTests(StockTests):
             await self.leavesNothing(f"unix:{here}/{dialect}", dialect)
 
 
+class ServedTests(StockTests):
+    """
+    Transports that are sockets.
+    """
+
+    async def test_inheritedSocketsServe(self) -> None:
+        """
+        As those that systemd hands down.
+        """
+        inherited = socket.create_server(("127.0.0.1", 0))
+        inherited.setblocking(False)
+        endpoint = AdoptedStreamServerEndpoint(reactor, inherited.detach(), socket.AF_INET)
+        factory = self.factory()
+        port = await endpoint.listen(factory)
+        self.addCleanup(port.stopListening)
+        await deferToThread(self.converse, port)
+        await wait(lambda: not factory.pairs)
+        self.assertEnded("clean")
+
+    async def test_whoeverIsTooManyIsReset(self) -> None:
+        """
+        A stock port cannot be told to let them wait.
+        """
+        factory = self.factory(limits=Limits(connections=1))
+        port = await self.listen("tcp:0:interface=127.0.0.1", factory)
+        host: Any = port.getHost()
+        socks = []
+        for _ in range(2):
+            # The reset may be there before we are.
+            with contextlib.suppress(ConnectionResetError):
+                socks.append(socket.create_connection((host.host, host.port), PATIENCE))
+                self.addCleanup(socks[-1].close)
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("limit")
+        self.assertEqual(len(factory.pairs), 1)
+
+
 class ObserverTests(StockTests):
     """
     Who is told of connections.
     """
-
-    def converse(self, port: IListeningPort) -> None:
-        """
-        One connection to the backend, to be made in a thread.
-        """
-        host: Any = port.getHost()
-        sock = socket.create_connection((host.host, host.port), PATIENCE)
-        network = Encrypted(sock, self.context(True), True, SERVER.domain.encode())
-        network.handshake()
-        self.backend.settimeout(PATIENCE)
-        plain = Plain(self.backend.accept()[0])
-        network.write(b"question")
-        self.assertEqual(plain.read(8), b"question")
-        plain.close()
-        self.assertTrue(network.atEnd())
-        network.end()
-        network.close()
 
     async def test_oneThatRaisesHarmsNothing(self) -> None:
         """
