@@ -50,7 +50,7 @@ class ConnectionLogTests(SynchronousTestCase):
         TLS is up.
         """
         leg = MemoryLeg()
-        leg.session = Session(None, None)
+        leg.session = Session(None)
         for name, value in {"version": "TLSv1.3", "suite": "S", "group": "G", **known}.items():
             setattr(leg.session, name, value)
         record.verify(leg)

@@ -122,7 +122,7 @@ class RecordTests(SynchronousTestCase):
             self.clock, Observers([self.notes]), "name", Mode.SERVER, "smtp", self.peer
         )
         self.leg = MemoryLeg()
-        self.leg.session = session = Session(CLIENT, None)
+        self.leg.session = session = Session(None)
         session.version, session.suite, session.group = "TLSv1.3", "suite", "group"
         session.alpn, session.serverName = b"alpn", "sni"
         session.identity = CLIENT
