@@ -32,6 +32,7 @@ from tests.certificates import (
     make,
     numberedZero,
     root,
+    srv,
 )
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import IdentityRefused, TLSFailed, TunnelError
@@ -90,11 +91,13 @@ class PeersTestCase(SynchronousTestCase):
         verifier = Verifier(Identity.parse(expected), trust, purpose=SERVERS)
         return ClientCreator(clientContext(trust), verifier)
 
-    def server(self, expected: str = HOST, trust: Trust | None = None) -> Creator:
+    def server(
+        self, expected: str = HOST, trust: Trust | None = None, service: str | None = None
+    ) -> Creator:
         """Ours that play the server, and want a certificate."""
         trust = trust or Trust(anchors(root()))
         credentials = Credentials(Identity.parse("ours.example"), OURS.chain, OURS.key)
-        verifier = Verifier(Selector.parse(expected), trust, purpose=CLIENTS)
+        verifier = Verifier(Selector.parse(expected), trust, service, CLIENTS)
         return Creator(serverContext(credentials, trust), verifier)
 
     def meet(
@@ -334,6 +337,18 @@ class AnchorsTests(PeersTestCase):
         trust = self.trust(below, partner=above)
         said = self.refusal(trust, shown(alternative(mail(USER)), below))
         self.assertIn("about whom only partner decides", said)
+
+    def test_constraintsFurtherUp(self) -> None:
+        """Name constraints further up hold for SRVNames too."""
+        above = make(authorityRecipe("Constrained", extra=constraints([x509.DNSName("a.example")])))
+        below = make(authorityRecipe("Below"), above)
+        selector = Selector.parse("partner.example")
+        issued = shown(alternative(srv("_xmpp-server.partner.example")), below)
+        for partner, isRefused in ((above, True), (below, False)):
+            trust = Trust(anchors(below), {selector: anchors(partner, source="partner")})
+            creator = self.server(".", trust, "xmpp-server")
+            failure, _, _ = self.meet(creator, issued)
+            self.assertEqual(failure is not None, isRefused, str(failure))
 
     def test_withoutTheBinding(self) -> None:
         """Where purposes cannot be asked for, nobody is believed by a second look."""

@@ -112,9 +112,7 @@ class Verifier:
         key = b"".join(map(binding.fingerprint, chain))
         identity = self._verdicts.get(key)
         if identity is None:
-            with quietly():
-                leaf, *authorities = (each.to_cryptography() for each in chain)
-            identity = verifyIdentity(leaf, self.expected, self._service, authorities)
+            identity = self._identityOf(chain, self.expected)
             if len(self._verdicts) >= CHAINS_KEPT:
                 self._verdicts.clear()
             self._verdicts[key] = identity
@@ -122,6 +120,11 @@ class Verifier:
         if decisive is not self.trust.all:
             self._checkAnchors(identity, chain, decisive)
         return identity
+
+    def _identityOf(self, chain: Sequence[crypto.X509], expected: Identity | Selector) -> Identity:
+        with quietly():
+            leaf, *authorities = (each.to_cryptography() for each in chain)
+        return verifyIdentity(leaf, expected, self._service, authorities)
 
     def _checkAnchors(
         self, identity: Identity, chain: Sequence[crypto.X509], decisive: Anchors
@@ -134,7 +137,9 @@ class Verifier:
                 return
         try:
             store = self._storeOf(decisive)
-            crypto.X509StoreContext(store, chain[0], chain[1:]).verify_certificate()
+            judged = crypto.X509StoreContext(store, chain[0], chain[1:])
+            # It may have come to other authorities, which may have name constraints.
+            self._identityOf(judged.get_verified_chain(), identity)
         except Exception as error:  # noqa: BLE001 - whatever happens, the peer is not believed
             reason = error.args[0] if isinstance(error, crypto.X509StoreContextError) else error
             raise _NotByTheseAnchors(
