@@ -17,7 +17,7 @@ from zope.interface.verify import verifyObject
 from tests.legs import creator
 from tlstunnel.errors import Closed, ForeignProtocol, Reset, TLSFailed
 from tlstunnel.net import kernel
-from tlstunnel.net.tlswire import TLS
+from tlstunnel.net.tlswire import MOST_SKIPPED_BYTES, TLS
 from tlstunnel.net.wire import END, NOTHING, WANTS_READ, WANTS_WRITE, Clear, IWire, PeerGone
 from tlstunnel.tls import records
 from tlstunnel.tls.records import RECORD_BYTES, CleanEnd, SSLError, WantRead, recordReader
@@ -182,11 +182,21 @@ class TLSTests(WireTests):
         """
         self.wire = TLS(self.near, creator(), skippable=b" \n")
         for _ in range(3):
-            self.far.send(b" \n" * 1000)
-            for _ in range(3):
-                self.assertIs(self.wire.handshake(), WANTS_READ)
+            self.far.send(b" \n" * (MOST_SKIPPED_BYTES // 8))
+            self.assertIs(self.wire.handshake(), WANTS_READ)
         self.assertRaises(BlockingIOError, self.near.recv, 1)
         self.shake()
+
+    def test_notEndlesslyMany(self) -> None:
+        """
+        More of them than that, in however many segments, OpenSSL refuses.
+        """
+        self.wire = TLS(self.near, creator(), skippable=b" \n")
+        for _ in range(4):
+            self.far.send(b" \n" * (MOST_SKIPPED_BYTES // 8))
+            self.assertIs(self.wire.handshake(), WANTS_READ)
+        self.far.send(b" \n" * 10)
+        self.assertRaises(ForeignProtocol, self.wire.handshake)
 
     def test_otherBytesAreNotSkipped(self) -> None:
         """

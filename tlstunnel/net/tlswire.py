@@ -43,8 +43,8 @@ from tlstunnel.tls.records import (
 # another that is not there costs more than a turn of the reactor.
 _SHORT_RECORD_BYTES = 1024
 
-# The most bytes before a handshake that are skipped in one turn of the reactor.
-_SKIPPED_BYTES = 1024
+#: The most bytes before a handshake that are skipped, in all.
+MOST_SKIPPED_BYTES = 1024
 
 _readRecord = recordReader(STORE)
 
@@ -64,6 +64,7 @@ class TLS:
         "_creator",
         "_isUp",
         "_skippable",
+        "_skips",
         "_sock",
         "received",
         "sent",
@@ -88,6 +89,7 @@ class TLS:
         self._creator = creator
         self._before = before
         self._skippable = skippable
+        self._skips = MOST_SKIPPED_BYTES
         self._isUp = False
         self.received = 0
         self.sent = 0
@@ -140,14 +142,15 @@ class TLS:
         @return: whether that was all there is, or more of it may be.
         """
         try:
-            start = self._sock.recv(_SKIPPED_BYTES, socket.MSG_PEEK)
+            start = self._sock.recv(self._skips, socket.MSG_PEEK)
             rest = start.lstrip(self._skippable)
             if len(rest) < len(start):
-                self._sock.recv(len(start) - len(rest))
+                self._skips -= len(self._sock.recv(len(start) - len(rest)))
         except OSError:
             # OpenSSL will see it too.
             return False
-        if rest:
+        if rest or not self._skips:
+            # What follows, if only more of the same, is for OpenSSL to refuse.
             self._skippable = b""
         return bool(start) and not rest
 
