@@ -8,6 +8,7 @@ Each test runs in both modes and both versions of TLS: see the classes at the en
 from __future__ import annotations
 
 import fcntl
+import gc
 import hashlib
 import os
 import random
@@ -29,7 +30,9 @@ from tlstunnel.address import UNIXAddress
 from tlstunnel.errors import Truncated, TunnelError
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.leg import Leg
+from tlstunnel.proxy import ClientPair, ServerPair
 from tlstunnel.testing.farend import FLOOD
+from tlstunnel.tls.session import Session
 from tlstunnel.tunnel.description import (
     Mode,
 )
@@ -235,6 +238,29 @@ class Cells:
         await self.through(script)
         await wait(lambda: bool(self.ends))
         self.assertEnded("clean")
+
+    async def test_nothingIsLeftForTheGarbageCollector(self) -> None:
+        """
+        What served a connection is gone with it: a circle of references would keep sockets and keys
+        until somebody looks for circles.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            plain.write(b"x")
+            self.assertEqual(network.read(1), b"x")
+            network.end()
+            self.assertTrue(plain.atEnd())
+            plain.close()
+            self.assertTrue(network.atEnd())
+
+        kinds = (Leg, Relay, ClientPair, ServerPair, Session)
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        before = sum(type(each) in kinds for each in gc.get_objects())
+        await self.through(script)
+        await wait(lambda: bool(self.ends))
+        self.assertEqual(sum(type(each) in kinds for each in gc.get_objects()), before)
 
     async def test_aPeerThatClosesAltogetherAfterItsCleanEndIsNoFault(self) -> None:
         """

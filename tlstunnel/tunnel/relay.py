@@ -129,6 +129,27 @@ class Direction:
         self.relay.legLost(self, error)
 
 
+@implementer(ISpeaker)
+class _Nobody:
+    """
+    Speaks on legs that are closed, so that they do not hold what has spoken there.
+    """
+
+    def dataReceived(self, data: bytes | memoryview) -> None:
+        """There is nobody to hear it."""
+
+    def readConnectionLost(self) -> None:
+        """There is nobody to hear it."""
+
+    writeConnectionLost = handshakeCompleted = readConnectionLost
+
+    def connectionLost(self, reason: Failure) -> None:
+        """There is nobody to hear it."""
+
+
+_NOBODY = _Nobody()
+
+
 class Relay:
     """
     Two legs, joined.
@@ -242,13 +263,15 @@ class Relay:
         """
         Whether nothing more is to come from either leg.
         """
-        return self.toLeft.ended and self.toRight.ended
+        return self._isOver or (self.toLeft.ended and self.toRight.ended)
 
     def outputLost(self, lost: Direction) -> None:
         """
         The source of C{lost} takes no more, so that what the other leg says is of no use to
         anybody.
         """
+        if self._isOver:
+            return
         other = self.toLeft if lost is self.toRight else self.toRight
         other.ended = True
         other.source.resumeProducing()
@@ -261,6 +284,8 @@ class Relay:
         After that leg's own clean end only the other direction is over, and nothing is amiss but
         that its rest was not wanted.
         """
+        if self._isOver:
+            return
         if lost.ended:
             self.outputLost(lost)
         else:
@@ -302,14 +327,18 @@ class Relay:
         Close what is still open, and say how it ended.
         """
         self._isOver = True
+        finished = self._finished
+        if finished.called:
+            return
         for deadline in (self._deadline, self._delivery):
             if deadline is not None:
                 deadline.cancel()
-        self.left.loseConnection()
-        self.right.loseConnection()
-        finished = self._finished
-        if not finished.called:
-            finished.callback(error)
+        for leg in (self.left, self.right):
+            leg.loseConnection()
+            leg.speaker = _NOBODY
+        # What refers to each other in a circle would wait for the garbage collector.
+        del self.toLeft, self.toRight, self._deadline, self._delivery
+        finished.callback(error)
 
     def _cancelled(self, finished: Deferred[TunnelError | None]) -> None:
         self._finish(None)
