@@ -256,11 +256,13 @@ class Cells:
         kinds = (Leg, Relay, ClientPair, ServerPair, Session)
         gc.collect()
         gc.disable()
-        self.addCleanup(gc.enable)
-        before = sum(type(each) in kinds for each in gc.get_objects())
-        await self.through(script)
-        await wait(lambda: bool(self.ends))
-        self.assertEqual(sum(type(each) in kinds for each in gc.get_objects()), before)
+        try:
+            before = sum(type(each) in kinds for each in gc.get_objects())
+            await self.through(script)
+            await wait(lambda: bool(self.ends))
+            self.assertEqual(sum(type(each) in kinds for each in gc.get_objects()), before)
+        finally:
+            gc.enable()
 
     async def test_aPeerThatClosesAltogetherAfterItsCleanEndIsNoFault(self) -> None:
         """
