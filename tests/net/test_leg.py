@@ -322,7 +322,7 @@ class LegTests(SocketCase, SynchronousTestCase):
         self.open()
         self.leg.skippable = b" "
         self.startTLS()
-        self.far.send(b" " * 5000)
+        self.far.send(b" " * 1000)
         self.turns()
         self.secure()
 
