@@ -203,9 +203,11 @@ class Clear:
 
     def hungUp(self, code: int) -> Reset:
         """
-        The kernel says by EPIPE that a FIN came before the reset.
+        The kernel says by EPIPE that a FIN came before the reset.  On a UNIX socket no error means
+        that the peer has closed, and what it said before that can be read.
         """
-        return PeerGone(os.strerror(code)) if code == EPIPE else _reset(code)
+        isUnread = code == EPIPE or (not code and self._sock.family == socket.AF_UNIX)
+        return (PeerGone if isUnread else Reset)(_describe(code))
 
     def hasMore(self) -> bool:
         """
@@ -308,7 +310,7 @@ class TLS:
             self._before = self._before[self._sock.send(self._before) :]
         except OSError as error:
             if error.errno not in _RETRIED:
-                raise _reset(error.errno or 0) from None
+                raise Reset(error.strerror or "") from None
         return not self._before
 
     def _skip(self) -> bool:
@@ -402,9 +404,9 @@ class TLS:
 
     def hungUp(self, code: int) -> Reset:
         """
-        A close_notify may have come before any error of the socket.
+        A close_notify may have come before it; if none has, that shows.
         """
-        return PeerGone(os.strerror(code)) if code else _reset(code)
+        return PeerGone(_describe(code))
 
     def hasMore(self) -> bool:
         """
@@ -438,5 +440,5 @@ class TLS:
         self._connection = None
 
 
-def _reset(code: int) -> Reset:
-    return Reset(os.strerror(code) if code else "hung up")
+def _describe(code: int) -> str:
+    return os.strerror(code) if code else "hung up"
