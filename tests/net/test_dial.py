@@ -127,6 +127,27 @@ class DialTests(TestCase):
         peer = await self.connects(TCPAddress("host.example", self.port))
         self.assertEqual(peer, TCPAddress("127.0.0.1", self.port))
 
+    async def test_noOtherAddressIsTriedOnceOneAnswers(self) -> None:
+        """
+        Its server would see a connection that is dropped.
+        """
+        other = socket.create_server(("127.0.0.1", 0))
+        other.setblocking(False)
+        self.addCleanup(other.close)
+        self.reactor.nameResolver.names["host.example"] = [
+            IPv4Address("TCP", "127.0.0.1", port) for port in (self.port, other.getsockname()[1])
+        ]
+        await self.connects(TCPAddress("host.example", 1))
+        self.assertRaises(BlockingIOError, other.accept)
+
+    async def test_whatIsSaidIsSentAtOnce(self) -> None:
+        """
+        The kernel waits for nothing more to say.
+        """
+        leg = await self.dial(TCPAddress("127.0.0.1", self.port))
+        self.assertTrue(leg.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        leg.abortConnection()
+
     async def test_theNextAddressOfANameIsTriedWhenOneRefuses(self) -> None:
         """
         All addresses of a name are good.

@@ -15,7 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.legs import SocketCase, SocketFarEnd, UNIXCase, clientCreator, creator
 from tlstunnel.address import TCPAddress, UNIXAddress, addressOf
 from tlstunnel.errors import Closed, Reset, TLSFailed, TunnelError
+from tlstunnel.net import leg as legs
 from tlstunnel.net.leg import Leg
+from tlstunnel.net.tlswire import TLS
 from tlstunnel.net.wire import NOTHING, WANTS_WRITE, Clear, Event
 from tlstunnel.testing.farend import FLOOD, Producer
 
@@ -58,6 +60,33 @@ class _Blocked(Clear):
             self.isBlocked = False
             return NOTHING, WANTS_WRITE
         return super().read(size, isPeeking)
+
+    def end(self) -> bool:
+        """
+        Nor can it end.
+        """
+        if self.isBlocked:
+            self.isBlocked = False
+            return False
+        return super().end()
+
+
+class _Late(TLS):
+    """
+    TLS whose last words of the handshake have to wait.
+    """
+
+    __slots__ = ("isLate",)
+
+    def handshake(self) -> Event | None:
+        """
+        When it is complete, it is not yet.
+        """
+        event = super().handshake()
+        if event is None and not hasattr(self, "isLate"):
+            self.isLate = True
+            return WANTS_WRITE
+        return event
 
 
 class LegTests(SocketCase, SynchronousTestCase):
@@ -180,6 +209,16 @@ class LegTests(SocketCase, SynchronousTestCase):
             while True:
                 self.far.tls.recv(1)
 
+    def test_aTruncationIsAnsweredWithAReset(self) -> None:
+        """
+        The socket does not linger.
+        """
+        self.open(inTLS=True)
+        self.leg.resumeProducing()
+        self.far.truncate()
+        self.until(lambda: self.leg.isClosed)
+        self.assertEqual(self.leg.sock.fileno(), -1)
+
     def test_aStockTransportClosesItself(self) -> None:
         """
         The socket is its own; whether with a reset is ours to say.
@@ -215,7 +254,7 @@ class LegTests(SocketCase, SynchronousTestCase):
         self.open()
         self.startTLS()
         self.far.reset()
-        self.until(lambda: self.leg.isClosed)
+        self.hangUp()
         self.assertEqual(self.speaker.calls, ["lost"])
         self.assertIsInstance(self.speaker.error, Reset)
 
@@ -233,7 +272,8 @@ class LegTests(SocketCase, SynchronousTestCase):
                 self.leg.resumeProducing()
             self.hangUp()
             self.assertEqual(self.speaker.calls, ["refused"])
-            self.leg.resumeProducing()
+            if isPaused:
+                self.leg.resumeProducing()
             self.until(lambda: self.leg.inputEnded)
             self.assertEqual(self.speaker.calls, ["refused", "data", "end"])
 
@@ -281,6 +321,54 @@ class LegTests(SocketCase, SynchronousTestCase):
             self.assertEqual(self.speaker.heard, b"" if isPaused else b"x")
             self.assertEqual(self.watched(), (not isPaused, False))
             self.leg.abortConnection()
+
+    def test_theEndMayHaveToWaitForWriting(self) -> None:
+        """
+        Until it is sent, nothing is flushed.
+        """
+        self.open()
+        self.leg._wire = _Blocked(self.leg.sock)
+        self.leg.loseWriteConnection()
+        self.assertFalse(self.leg.isFlushed)
+        flushed = self.leg.whenFlushed()
+        self.assertNoResult(flushed)
+        self.leg.doWrite()
+        self.successResultOf(flushed)
+        self.farEnds()
+
+    def test_closingDoesNotWaitForTheEnd(self) -> None:
+        """
+        That could not be sent: the peer does not take what comes before it.
+        """
+        self.open()
+        self.leg._wire = _Blocked(self.leg.sock)
+        self.leg.loseWriteConnection()
+        self.leg.loseConnection()
+        self.farIsReset()
+
+    def test_aHandshakeReadsNothingWhileItMustWrite(self) -> None:
+        """
+        Else it would spin.
+        """
+        self.open()
+        self.leg.resumeProducing()
+        self.leg.write(FLOOD)
+        self.startTLS()
+        self.far.sock.send(b"\x16")
+        self.until(lambda: self.watched() == (False, True))
+
+    def test_aHandshakeThatEndsInWritingGoesOnInReading(self) -> None:
+        """
+        Unless that is paused.
+        """
+        self.patch(legs, "TLS", _Late)
+        for isPaused in (False, True):
+            self.open()
+            if not isPaused:
+                self.leg.resumeProducing()
+            self.startTLS()
+            self.secure()
+            self.assertEqual(self.watched(), (not isPaused, False))
 
     def test_aProducerIsResumedThoughTLSBeganMeanwhile(self) -> None:
         """

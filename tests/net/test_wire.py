@@ -5,6 +5,7 @@ sockets, with OpenSSL at the other end.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from tests.legs import creator
+from tests.legs import clientCreator, creator
 from tlstunnel.errors import Closed, ForeignProtocol, Reset, TLSFailed
 from tlstunnel.net import kernel
 from tlstunnel.net.tlswire import MOST_SKIPPED_BYTES, TLS
@@ -101,8 +102,19 @@ class ClearTests(WireTests):
         What was said before it may be read only after a FIN.
         """
         self.assertEqual(str(self.wire.hungUp(0)), "reset: hung up")
-        self.assertNotIsInstance(self.wire.hungUp(104), PeerGone)
-        self.assertIsInstance(self.wire.hungUp(32), PeerGone)
+        self.assertNotIsInstance(self.wire.hungUp(0), PeerGone)
+        self.assertNotIsInstance(self.wire.hungUp(errno.ECONNRESET), PeerGone)
+        self.assertIsInstance(self.wire.hungUp(errno.EPIPE), PeerGone)
+
+    def test_aHangUpOfAUNIXSocketMayBeAnEnd(self) -> None:
+        """
+        It has no other way to tell that its peer has closed.
+        """
+        near, far = socket.socketpair()
+        self.addCleanup(near.close)
+        self.addCleanup(far.close)
+        self.assertIsInstance(Clear(near).hungUp(0), PeerGone)
+        self.assertNotIsInstance(Clear(near).hungUp(errno.ECONNRESET), PeerGone)
 
 
 class TLSTests(WireTests):
@@ -154,6 +166,15 @@ class TLSTests(WireTests):
         self.assertFalse(self.wire.end())
         self.assertRaises(BlockingIOError, self.far.recv, 1)
 
+    def test_aClientSaysNoHelloUnasked(self) -> None:
+        """
+        That is for the handshake.
+        """
+        wire = TLS(self.near, clientCreator())
+        self.assertEqual(wire.write(b"early"), 0)
+        self.assertFalse(wire.end())
+        self.assertRaises(BlockingIOError, self.far.recv, 1)
+
     def test_whatGoesBeforeIsSentFirst(self) -> None:
         """
         As far as the socket takes it.
@@ -197,6 +218,22 @@ class TLSTests(WireTests):
             self.assertIs(self.wire.handshake(), WANTS_READ)
         self.far.send(b" \n" * 10)
         self.assertRaises(ForeignProtocol, self.wire.handshake)
+
+    def test_nothingIsSkippedInTheMiddle(self) -> None:
+        """
+        The same bytes may be part of TLS.
+        """
+        hello = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD))
+        hello.set_connect_state()
+        self.assertRaises(SSL.WantReadError, hello.do_handshake)
+        said = hello.bio_read(65536)
+        self.wire = TLS(self.near, creator(), skippable=said[20:21])
+        for piece in (said[:20], said[20:]):
+            self.far.send(piece)
+            self.assertIs(self.wire.handshake(), WANTS_READ)
+        hello.bio_write(self.far.recv(65536))
+        self.assertNotEqual(hello.get_state_string(), b"before SSL initialization")
+        hello.do_handshake()
 
     def test_otherBytesAreNotSkipped(self) -> None:
         """
@@ -296,6 +333,16 @@ class TLSTests(WireTests):
         self.assertEqual(self.wire.read(SIZE, False), (b"bye", None))
         self.assertEqual(self.wire.read(SIZE, False), (NOTHING, END))
 
+    def test_whoeverGoesAwayMeanwhileTakesNoMoreEither(self) -> None:
+        """
+        Though OpenSSL finds out itself.
+        """
+        self.shake()
+        kernel.resetOnClose(self.far)
+        self.far.close()
+        self.patch(TLS, "_findPeer", lambda wire: None)
+        self.assertRaises(PeerGone, self.wire.write, b"hello?")
+
     def test_whatComesBehindTheEndIsDropped(self) -> None:
         """
         It is asked for once, when the socket is about to be closed.
@@ -325,8 +372,8 @@ class TLSTests(WireTests):
         """
         A close_notify may be among it.
         """
-        self.assertIsInstance(self.wire.hungUp(104), PeerGone)
-        self.assertNotIsInstance(self.wire.hungUp(0), PeerGone)
+        for code in (0, errno.ECONNRESET, errno.EPIPE):
+            self.assertIsInstance(self.wire.hungUp(code), PeerGone)
 
 
 class TLS12Tests(TLSTests):

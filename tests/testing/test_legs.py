@@ -5,15 +5,18 @@ That legs on sockets and legs in memory do the same: see L{tlstunnel.testing.con
 from __future__ import annotations
 
 from OpenSSL import SSL
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.legs import SocketCase, UNIXCase
-from tlstunnel.errors import CloseTimeout
+from tlstunnel.errors import CloseTimeout, TunnelError
+from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.protocols.implicit import implicit
 from tlstunnel.testing.contract import LegContract
 from tlstunnel.testing.farend import FLOOD, MemoryFarEnd
 from tlstunnel.testing.legs import MemoryLeg
 from tlstunnel.testing.memory import Driver
+from tlstunnel.tunnel.relay import DELIVERY_LOOK_SECONDS, Relay
 
 
 class TCPTests(LegContract, SocketCase, SynchronousTestCase):
@@ -129,6 +132,56 @@ class MemoryRelayTests(SynchronousTestCase):
             driver.settle()
         self.assertEqual(got, FLOOD)
         self.assertFalse(driver.network.paused)
+
+    def closing(self) -> None:
+        """
+        Begin a relay of which both directions have ended, with something still to be sent.
+        """
+        self.clock = Clock()
+        self.left, self.right = MemoryLeg(capacity=1000), MemoryLeg()
+        self.left.inputEnded = self.right.inputEnded = True
+        self.relay = Relay(self.left, self.right, (), (), Deadlines(self.clock), 60, 60, None)
+        self.results: list[TunnelError | None] = []
+        ending = self.relay.start(b"", bytes(2500), True, True)
+        ending.addCallback(self.results.append)
+        self.assertEqual(self.results, [])
+
+    def test_nothingIsClosedBeforeItIsSent(self) -> None:
+        """
+        Though nothing more is to come from either leg.
+        """
+        self.closing()
+        for _ in range(2):
+            self.assertFalse(self.left.isClosed or self.right.isClosed)
+            self.assertEqual(self.results, [])
+            self.left.takeWritten()
+        self.assertEqual((self.left.ending, self.right.ending), ("closed", "closed"))
+        self.assertEqual(self.results, [None])
+
+    def test_whatIsBeingClosedMayFail(self) -> None:
+        """
+        Then that is its outcome.
+        """
+        self.closing()
+        error = TunnelError()
+        self.relay.abort(error)
+        self.assertEqual((self.left.ending, self.right.ending), ("aborted", "aborted"))
+        self.assertEqual(self.results, [error])
+
+    def test_aPeerThatStillTalksHearsAllBeforeItIsClosed(self) -> None:
+        """
+        Else its next words would make the close a reset.
+        """
+        self.left, self.right = MemoryLeg(capacity=1000), MemoryLeg()
+        clock = Clock()
+        relay = Relay(self.left, self.right, (), (), Deadlines(clock), 60, 60, None)
+        self.results = []
+        relay.start(b"", bytes(500), True, True).addCallback(self.results.append)
+        clock.advance(DELIVERY_LOOK_SECONDS)
+        self.assertEqual(self.results, [])
+        self.left.takeWritten()
+        clock.advance(DELIVERY_LOOK_SECONDS)
+        self.assertEqual(self.results, [None])
 
     def test_legsAreClosedWhenAllIsTaken(self) -> None:
         """

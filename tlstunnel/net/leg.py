@@ -269,7 +269,7 @@ class Leg(Outgoing):
         self.readSize = RECORD_BYTES
         if creator.isClient:
             self._handshake()
-        elif not before:
+        else:
             self.startReading()
 
     def _handshake(self) -> None:

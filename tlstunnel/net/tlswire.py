@@ -4,7 +4,6 @@ TLS of OpenSSL, as what a connection speaks.
 
 from __future__ import annotations
 
-import os
 import socket
 from typing import Any
 
@@ -25,7 +24,7 @@ from tlstunnel.net.wire import (
     Event,
     IWire,
     PeerGone,
-    resetOf,
+    describe,
 )
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tls.failures import handshakeFailure, recordFailure
@@ -132,7 +131,7 @@ class TLS:
             self._before = self._before[self._sock.send(self._before) :]
         except OSError as error:
             if error.errno not in RETRIED:
-                raise resetOf(error.errno or 0) from None
+                raise Reset(error.strerror or "") from None
         return not self._before
 
     def _skip(self) -> bool:
@@ -227,9 +226,9 @@ class TLS:
 
     def hungUp(self, code: int) -> Reset:
         """
-        A close_notify may have come before any error of the socket.
+        A close_notify may have come before it; if none has, that shows.
         """
-        return PeerGone(os.strerror(code)) if code else resetOf(code)
+        return PeerGone(describe(code))
 
     def hasMore(self) -> bool:
         """

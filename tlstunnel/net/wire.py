@@ -180,9 +180,11 @@ class Clear:
 
     def hungUp(self, code: int) -> Reset:
         """
-        The kernel says by EPIPE that a FIN came before the reset.
+        The kernel says by EPIPE that a FIN came before the reset.  On a UNIX socket no error means
+        that the peer has closed, and what it said before that can be read.
         """
-        return PeerGone(os.strerror(code)) if code == EPIPE else resetOf(code)
+        isUnread = code == EPIPE or (not code and self._sock.family == socket.AF_UNIX)
+        return (PeerGone if isUnread else Reset)(describe(code))
 
     def hasMore(self) -> bool:
         """
@@ -207,8 +209,8 @@ class Clear:
         """
 
 
-def resetOf(code: int) -> Reset:
+def describe(code: int) -> str:
     """
-    A reset, with what the system says of it: the error C{code}, or nothing where that is 0.
+    What the system says of the error C{code}; 0 is a hang-up without any.
     """
-    return Reset(os.strerror(code) if code else "hung up")
+    return os.strerror(code) if code else "hung up"

@@ -21,7 +21,7 @@ from zope.interface.verify import verifyObject
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import Closed, Reset, Truncated
 from tlstunnel.interfaces import ILeg
-from tlstunnel.testing.farend import FLOOD
+from tlstunnel.testing.farend import FLOOD, Producer
 from tlstunnel.testing.transfer import Transfers
 
 
@@ -50,11 +50,13 @@ class LegContract(Transfers):
         self.leg.resumeProducing()
         self.far.send(b"four")
         self.until(lambda: self.speaker.heard)
+        self.leg.readSize = 1
         self.leg.write(b"sixsix")
         assert (self.leg.received, self.leg.sent) == (4, 6)
         assert self.received(6) == b"sixsix"
         self.startTLS()
         assert (self.leg.received, self.leg.sent) == (0, 0)
+        assert self.leg.readSize > 1
         self.secure()
         self.far.send(b"inside")
         self.until(lambda: self.leg.received == 6)
@@ -196,6 +198,7 @@ class LegContract(Transfers):
         """
         for close in ("loseConnection", "abortConnection", "stopProducing"):
             self.open()
+            self.leg.producer = Producer()
             getattr(self.leg, close)()
             for call in (
                 "loseConnection",
@@ -210,6 +213,7 @@ class LegContract(Transfers):
             assert self.leg.pendingInput() in (b"", b"x")
             assert self.leg.isClosed
             assert self.leg.isFlushed
+            assert self.leg.producer is None
             assert not self.leg.unacknowledged
             self.turns()
             assert self.speaker.calls == []
@@ -220,7 +224,7 @@ class LegContract(Transfers):
         """
         self.open()
         self.speaker.then = lambda data: self.leg.loseConnection()
-        self.far.send(b"x")
+        self.far.send(b"so much that the end is read with it" * 50)
         self.far.end()
         self.leg.resumeProducing()
         self.until(lambda: self.leg.isClosed)
@@ -311,5 +315,16 @@ class LegContract(Transfers):
         self.startTLS()
         self.leg.loseConnection()
         assert self.leg.isClosed
-        self.turns()
+        self.farEnds()
         assert self.speaker.calls == []
+
+    def test_theEndWaitsForTheHandshake(self) -> None:
+        """
+        It is one of TLS.
+        """
+        self.open(inTLS=False)
+        self.startTLS()
+        self.leg.loseWriteConnection()
+        self.secure()
+        self.farEnds()
+        assert not self.leg.isClosed

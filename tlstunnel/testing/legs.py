@@ -123,11 +123,10 @@ class MemoryLeg:
         """
         if self.ending or self.ended or self._endDue:
             return
-        if self._refused:
-            self.ended = True
-            self.speaker.writeConnectionLost()
-            return
         self._tail += data
+        if self._refused:
+            self.refuse()
+            return
         self._send()
         if not (self._isSlow or self.isFlushed):
             self._isSlow = True
@@ -286,9 +285,14 @@ class MemoryLeg:
 
     def refuse(self) -> None:
         """
-        The peer takes no more; the leg finds out when it is written to.
+        The peer takes no more; the leg finds out when it has something to send.
         """
         self._refused = True
+        if not self.isFlushed:
+            self._before = self._tail = b""
+            self.ended = True
+            self.speaker.writeConnectionLost()
+            self._tellFlushed()
 
     def reset(self) -> None:
         """

@@ -164,6 +164,29 @@ class Transfers(LegCase):
         assert self.speaker.heard == b"last words"
         assert self.speaker.calls == ["refused", "data", "end"]
 
+    def test_whatWaitsForWhoeverTakesNoMoreIsDropped(self) -> None:
+        """
+        And nobody waits with it.
+        """
+        self.open()
+        producer = self.leg.producer = Producer()
+        self.leg.write(FLOOD)
+        flushed = self.leg.whenFlushed()
+        self.far.send(b"last words")
+        self.far.end()
+        self.far.refuse()
+        self.until(lambda: "refused" in self.speaker.calls)
+        assert self.leg.isFlushed
+        assert producer.resumes == 1
+        self.assertFired(flushed)
+        self.turns()
+        assert self.speaker.calls == ["refused"]
+        if not self.inTLS:
+            # An implementation of TLS that fails in the middle of a write may not read on.
+            self.leg.resumeProducing()
+            self.until(lambda: self.leg.inputEnded)
+            assert self.speaker.heard == b"last words"
+
     # Flushing
 
     def test_whatIsFlushedNeedsNoWaiting(self) -> None:
