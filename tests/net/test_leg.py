@@ -211,13 +211,15 @@ class LegTests(SocketCase, SynchronousTestCase):
 
     def test_aTruncationIsAnsweredWithAReset(self) -> None:
         """
-        The socket does not linger.
+        Though the peer has ended, and would take an end.
         """
         self.open(inTLS=True)
         self.leg.resumeProducing()
         self.far.truncate()
         self.until(lambda: self.leg.isClosed)
-        self.assertEqual(self.leg.sock.fileno(), -1)
+        with self.assertRaises(ConnectionResetError):
+            while self.far.sock.recv(65536):
+                pass
 
     def test_aStockTransportClosesItself(self) -> None:
         """

@@ -224,6 +224,7 @@ class LegContract(Transfers):
         """
         self.open()
         self.speaker.then = lambda data: self.leg.loseConnection()
+        self.leg.readSize = 65536
         self.far.send(b"so much that the end is read with it" * 50)
         self.far.end()
         self.leg.resumeProducing()
