@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import re
+import resource
 import socket
 import threading
 import time
@@ -477,6 +478,27 @@ class ClientModeTests(DataTests):
                 app = connect(ports[-1])
                 awaiting.accept()[0].close()
                 app.close()
+
+        await self.ftp(script)
+
+    async def test_withoutADescriptorThereIsNoPort(self) -> None:
+        """
+        The app is told so, and the session goes on.
+        """
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            free = os.open(os.devnull, os.O_RDONLY)
+            os.close(free)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+            plain.write(b"PASV\r\n")
+            expect(network, b"PASV")
+            network.write(passiveReply(1))
+            expect(plain, b"425 Cannot listen: no port to listen at (Too many open files)")
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            _, app = self.data(network, plain)
+            app.close()
 
         await self.ftp(script)
 
