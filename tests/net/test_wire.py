@@ -21,7 +21,13 @@ from tlstunnel.net import kernel
 from tlstunnel.net.tlswire import MOST_SKIPPED_BYTES, TLS
 from tlstunnel.net.wire import END, NOTHING, WANTS_READ, WANTS_WRITE, Clear, IWire, PeerGone
 from tlstunnel.tls import records
-from tlstunnel.tls.records import RECORD_BYTES, CleanEnd, SSLError, WantRead, recordReader
+from tlstunnel.tls.records import (
+    RECORD_BYTES,
+    CleanEnd,
+    SSLError,
+    handshaker,
+    recordReader,
+)
 
 #: What a wire reads at most, in these tests.
 SIZE = 4 * RECORD_BYTES
@@ -427,7 +433,7 @@ class RecordReaderTests(WireTests):
         """
         buffer = self.buffer
         near, far = self.shake()
-        self.assertRaises(WantRead, read, near, 0)
+        self.assertEqual(read(near, 0), 0)
         far.send(b"a" * RECORD_BYTES)
         far.send(b"bc")
         self.assertEqual(read(near, 5), RECORD_BYTES)
@@ -469,6 +475,55 @@ class RecordReaderTests(WireTests):
         read = recordReader(self.buffer)
         patched.restore()
         self.check(read, isPublic=True)
+
+
+class HandshakerTests(WireTests):
+    """
+    L{handshaker}, in both ways.
+    """
+
+    def check(self, shake: Callable[[SSL.Connection], bool]) -> None:
+        """
+        C{shake} comes to each outcome.
+        """
+        context = creator().context
+        near, far = (
+            SSL.Connection(context, self.near),
+            SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), self.far),
+        )
+        near.set_accept_state()
+        far.set_connect_state()
+        self.assertFalse(shake(near))
+        self.assertFalse(shake(far))
+        self.assertFalse(shake(near))
+        self.assertTrue(shake(far))
+        self.assertTrue(shake(near))
+        ours, theirs = self.pair()
+        refused = SSL.Connection(context, ours)
+        refused.set_accept_state()
+        theirs.send(b"GET / HTTP/1.0\r\n\r\n")
+        self.assertRaises(SSLError, shake, refused)
+        ended = SSL.Connection(context, self.pair()[0])
+        ended.set_accept_state()
+        ended.sock_shutdown(socket.SHUT_RD)
+        self.assertRaises(SSLError, shake, ended)
+
+    def test_thePrivateWay(self) -> None:
+        """
+        It spares an exception for each flight.
+        """
+        shake = handshaker()
+        self.assertEqual(shake.__name__, "direct")
+        self.check(shake)
+
+    def test_thePublicWayWhereTheBindingIsAnother(self) -> None:
+        """
+        The outcomes are the same.
+        """
+        self.patch(records, "_lib", object())
+        shake = handshaker()
+        self.assertEqual(shake.__name__, "public")
+        self.check(shake)
 
 
 class KernelTests(WireTests):

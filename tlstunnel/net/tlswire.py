@@ -35,6 +35,7 @@ from tlstunnel.tls.records import (
     SSLError,
     WantRead,
     WantWrite,
+    handshaker,
     recordReader,
 )
 
@@ -46,6 +47,7 @@ _SHORT_RECORD_BYTES = 1024
 MOST_SKIPPED_BYTES = 1024
 
 _readRecord = recordReader(STORE)
+_shakeHands = handshaker()
 
 # What may be in the buffer when one more record is read.
 _MOST_BEFORE_LAST_RECORD = MOST_READ_BYTES - RECORD_BYTES
@@ -107,9 +109,8 @@ class TLS:
         if self._skippable and self._skip():
             return WANTS_READ
         try:
-            self._connection.do_handshake()
-        except WantRead:
-            return WANTS_READ
+            if not _shakeHands(self._connection):
+                return WANTS_READ
         except WantWrite:
             return WANTS_WRITE
         except Exception as error:  # noqa: BLE001
@@ -168,8 +169,6 @@ class TLS:
                 count += got
                 if got < _SHORT_RECORD_BYTES or count > most:
                     break
-        except WantRead:
-            pass
         except WantWrite:
             event = WANTS_WRITE
         except CleanEnd:
