@@ -36,14 +36,14 @@ class ConnectionLogTests(SynchronousTestCase):
         self.clock = Clock()
         self.events: list[LogEvent] = []
         # Not globally: observers of the old kind add fields of theirs to every event.
-        log = Logger(observer=self.events.append)  # type: ignore[arg-type]
-        self.patch(ConnectionLog, "_log", log)
+        log = Logger("ours", observer=self.events.append)  # type: ignore[arg-type]
+        self.observers = Observers([ConnectionLog(log)])
 
     def begin(self, name: str = "submission", peer: Address = PEER) -> Record:
         """
         The record of a connection that has only begun.
         """
-        return Record(self.clock, Observers([ConnectionLog()]), name, Mode.SERVER, "smtp", peer)
+        return Record(self.clock, self.observers, name, Mode.SERVER, "smtp", peer)
 
     def verify(self, record: Record, **known: Any) -> MemoryLeg:
         """
@@ -157,7 +157,7 @@ class ConnectionLogTests(SynchronousTestCase):
         """
         event = self.end(self.begin())
         self.assertIs(event["log_level"], LogLevel.info)
-        self.assertEqual(event["log_namespace"], "tlstunnel.tunnel.connectionlog.ConnectionLog")
+        self.assertEqual(event["log_namespace"], "ours")
         self.assertEqual(formatEvent(event), event["text"])
         # That of the reactor is another one.
         self.assertGreater(event["log_time"], 1e9)

@@ -38,12 +38,19 @@ def fingerprint(certificate: crypto.X509) -> bytes:
     """
     if not (hasattr(_lib, "X509_digest") and hasattr(certificate, "_x509")):
         return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
-    digest = _ffi.new("unsigned char[]", 32)
-    length = _ffi.new("unsigned int *")
-    done = _lib.X509_digest(certificate._x509, _lib.EVP_get_digestbyname(b"sha256"), digest, length)
-    if done != 1 or length[0] != 32:
+    method, digest, length = _digest()
+    if _lib.X509_digest(certificate._x509, method, digest, length) != 1 or length[0] != 32:
         raise ValueError("a certificate has no fingerprint")
     return bytes(_ffi.buffer(digest))
+
+
+@cache
+def _digest() -> tuple[Any, Any, Any]:
+    """
+    SHA-256, and where it is put, which is used again and again.
+    """
+    method = _lib.EVP_get_digestbyname(b"sha256")
+    return method, _ffi.new("unsigned char[]", 32), _ffi.new("unsigned int *")
 
 
 def verifyErrorText(code: int) -> str:

@@ -62,7 +62,7 @@ class Session:
         requireALPN: bool = False,
     ) -> None:
         self.verifier = verifier
-        self.chain: dict[int, crypto.X509] | None = {}
+        self.chain: dict[int, crypto.X509] | None = None if verifier is None else {}
         self.offered = offered
         self.showsCertificate = showsCertificate
         self.requireALPN = requireALPN

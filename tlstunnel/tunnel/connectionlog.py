@@ -18,7 +18,12 @@ class ConnectionLog(Observer):
     Logs each connection when it ends.
     """
 
-    _log = Logger()
+    def __init__(self, log: Logger | None = None) -> None:
+        """
+        @param log: where to; by default a log of our own.
+        """
+        # Not on the class, where each look at it would make another one.
+        self._log = Logger(f"{__name__}.{type(self).__name__}") if log is None else log
 
     def ended(self, record: Record) -> None:
         """
