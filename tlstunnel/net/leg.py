@@ -105,6 +105,7 @@ class Leg(Outgoing):
         "_paused",
         "_state",
         "inputEnded",
+        "isClosed",
         "isPeeking",
         "peer",
         "readSize",
@@ -130,6 +131,7 @@ class Leg(Outgoing):
         self.isPeeking = False
         self.skippable = b""
         self.inputEnded = False
+        self.isClosed = False
         self._linger = linger
         self._below = below
         self._state = _OPEN
@@ -161,11 +163,6 @@ class Leg(Outgoing):
     def sent(self) -> int:
         """The same, taken by the socket."""
         return self._wire.sent
-
-    @property
-    def isClosed(self) -> bool:
-        """Whether this leg is closed."""
-        return self._state is _CLOSED
 
     @property
     def unacknowledged(self) -> int:
@@ -340,6 +337,7 @@ class Leg(Outgoing):
             self.stopWriting()
         # Not before: our descriptor is what the reactor knows us by.
         self._state = _CLOSED
+        self.isClosed = True
         self._output = ENDED
         self._tail = NOTHING
         self.producer = None
