@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.x509 import Certificate
 from zope.interface import implementer
 
-from tlstunnel.errors import Closed, Reset, TunnelError
+from tlstunnel.errors import Closed, Reset, TLSFailed, TunnelError
 from tlstunnel.net.linger import discard
 from tlstunnel.net.wire import (
     BUFFER,
@@ -43,6 +43,14 @@ from tlstunnel.tls.records import (
 # another that is not there costs more than a turn of the reactor.
 _SHORT_RECORD_BYTES = 1024
 
+#: Records without data, such as those that ask for new keys, that a peer may send in a row, if it
+#: does not wait until we have read them; and how many of them one turn of the reactor reads.
+MOST_EMPTY = 48
+MOST_EMPTY_PER_READ = 4
+
+# In how many parts one record may come: each a byte of it, its header and what protects it.
+_MOST_WASTE = RECORD_BYTES + 256 + 5
+
 #: The most bytes before a handshake that are skipped, in all.
 MOST_SKIPPED_BYTES = 1024
 
@@ -67,6 +75,7 @@ class TLS:
         "_skippable",
         "_skips",
         "_sock",
+        "_waste",
         "received",
         "sent",
         "session",
@@ -92,6 +101,7 @@ class TLS:
         self._skippable = skippable
         self._skips = MOST_SKIPPED_BYTES
         self._isUp = False
+        self._waste = 0
         self.received = 0
         self.sent = 0
         self.session = creator.session()
@@ -162,21 +172,48 @@ class TLS:
         connection = self._connection
         count = 0
         most = size - RECORD_BYTES if size < MOST_READ_BYTES else _MOST_BEFORE_LAST_RECORD
+        empty = 0
         event: Event | TunnelError | None = None
         try:
             while True:
                 got = _readRecord(connection, count)
-                count += got
-                if got < _SHORT_RECORD_BYTES or count > most:
+                if got:
+                    count += got
+                    if got < _SHORT_RECORD_BYTES or count > most:
+                        break
+                elif count or empty == MOST_EMPTY_PER_READ or not self._isEmpty():
                     break
+                else:
+                    empty += 1
         except WantWrite:
             event = WANTS_WRITE
+        except TunnelError as error:
+            event = error
         except CleanEnd:
             event = END
         except SSLError as error:
             event = recordFailure(error, self.session, first=not self.received and not count)
-        self.received += count
+        if count:
+            self.received += count
+            self._waste = 0
         return BUFFER[:count], event
+
+    def _isEmpty(self) -> bool:
+        """
+        Nothing came of what has arrived: part of a record, or one without data.
+
+        @return: whether it was the latter, as there is more behind it.
+        @raise TLSFailed: if the peer sends nothing but such.
+        """
+        try:
+            more = self._sock.recv(1, socket.MSG_PEEK)
+        except OSError:
+            more = b""
+        # A part may be as small as a byte.
+        self._waste += _MOST_WASTE // MOST_EMPTY if more else 1
+        if self._waste > _MOST_WASTE:
+            raise TLSFailed("the peer sends records without data, and nothing else")
+        return bool(more)
 
     def write(self, data: bytes | memoryview) -> int:
         """

@@ -53,6 +53,15 @@ def _digest() -> tuple[Any, Any, Any]:
     return method, _ffi.new("unsigned char[]", 32), _ffi.new("unsigned int *")
 
 
+def returnAfterEachRecord(connection: SSL.Connection) -> None:
+    """
+    Let OpenSSL come back after each record.  pyOpenSSL tells it to read on behind one without data,
+    so that one call works through all that a peer sends of them.
+    """
+    if hasattr(_lib, "SSL_clear_mode") and hasattr(_lib, "SSL_MODE_AUTO_RETRY"):
+        _lib.SSL_clear_mode(connection._ssl, _lib.SSL_MODE_AUTO_RETRY)
+
+
 def verifyErrorText(code: int) -> str:
     """
     What OpenSSL says of an error of X509_verify_cert(3); empty where it cannot be asked.

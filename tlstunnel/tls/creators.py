@@ -12,6 +12,7 @@ from cryptography import x509
 from OpenSSL import SSL
 
 from tlstunnel.identity.names import Identity
+from tlstunnel.tls.binding import returnAfterEachRecord
 from tlstunnel.tls.session import Session
 from tlstunnel.tls.verification import Verifier
 
@@ -55,6 +56,7 @@ class Creator:
         TLS on C{sock}, with the handshake still to do.
         """
         connection = SSL.Connection(self.context, sock)
+        returnAfterEachRecord(connection)
         connection.set_app_data(session)
         connection.set_accept_state()
         return connection
@@ -112,6 +114,7 @@ class ClientCreator(Creator):
         TLS on C{sock}, with the handshake still to do.
         """
         connection = SSL.Connection(self.context, sock)
+        returnAfterEachRecord(connection)
         connection.set_app_data(session)
         if self._serverName is not None:
             connection.set_tlsext_host_name(self._serverName)
