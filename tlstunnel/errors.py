@@ -217,6 +217,12 @@ class Idle(TunnelError):
     reason = "idle"
 
 
+class Expired(TunnelError):
+    """It lasted as long as the limit of a connection's life allows."""
+
+    reason = "lifetime"
+
+
 class CloseTimeout(TunnelError):
     """One direction ended, and the other did not within the close limit."""
 

@@ -28,7 +28,7 @@ from tlstunnel.errors import (
     TunnelError,
 )
 from tlstunnel.interfaces import IDialler, ILeg, IObserver
-from tlstunnel.net.deadlines import Deadline, Deadlines
+from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.dial import Dialler
 from tlstunnel.net.kernel import tune
 from tlstunnel.net.leg import Leg
@@ -42,7 +42,7 @@ from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Address, Mode, Tunnel, checkRemoteID
 from tlstunnel.tunnel.observers import Observers
-from tlstunnel.tunnel.pair import Pair
+from tlstunnel.tunnel.pair import Pair, cancelling
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import GREETING, Record
 from tlstunnel.tunnel.upgrade import Upgrade
@@ -87,7 +87,7 @@ class ClientPair(Pair):
         if prepared.awaitsGreeting:
             due = self.factory.deadlines.after(limits.greeting, self._notGreeted)
             role.toPlain.append(Greeted(due))
-            return self.join(role, app.takeRest(), app.inputEnded).addBoth(_cancelling, due)
+            return self.join(role, app.takeRest(), app.inputEnded).addBoth(cancelling, due)
         return self.join(role, app.takeRest(), app.inputEnded)
 
     def _notGreeted(self) -> None:
@@ -151,14 +151,6 @@ class ServerPair(Pair):
 PAIRS: dict[Mode, type[Pair]] = {Mode.CLIENT: ClientPair, Mode.SERVER: ServerPair}
 
 
-def _cancelling(result: TunnelError | None, due: Deadline) -> TunnelError | None:
-    """
-    The relay is over, and whatever was due in it.
-    """
-    due.cancel()
-    return result
-
-
 class ProxyFactory(Factory):
     """
     Pairs each connection that is accepted for a tunnel with one to its remote address.
@@ -213,7 +205,12 @@ class ProxyFactory(Factory):
             )
         self.prepared = Prepared(tunnel)
         self.dialler: IDialler = Dialler(
-            self.reactor, self.deadlines, self.linger, tunnel.remote, tunnel.limits.connect
+            self.reactor,
+            self.deadlines,
+            self.linger,
+            tunnel.remote,
+            tunnel.limits.connect,
+            tunnel.limits.keepAlive,
         )
         self._pair = PAIRS[tunnel.mode]
         self._admission.renew(tunnel.limits)
@@ -361,7 +358,7 @@ class ProxyFactory(Factory):
         try:
             peer = addressOf(sock.getpeername())
             if sock.family != socket.AF_UNIX:
-                tune(sock)
+                tune(sock, self.tunnel.limits.keepAlive)
         except OSError:
             # It is gone already.
             transport.abortConnection()

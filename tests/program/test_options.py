@@ -149,8 +149,9 @@ class ReadTests(SynchronousTestCase):
         """
         And for no others.
         """
+        mayBeOff = {"idle", "keepAlive", "lifetime", "perAddress", "unverified"}
         for option in OPTIONS:
-            if option.limit in {"idle", "unverified", "perAddress"}:
+            if option.limit in mayBeOff:
                 self.assertEqual(option.read("0"), 0)
             elif option.limit:
                 self.assertRaises(ConfigurationError, option.read, "0")

@@ -239,6 +239,59 @@ class Cells:
         await wait(lambda: bool(self.ends))
         self.assertEnded("clean")
 
+    async def test_aLifetimeEndsCleanlyWhateverMoves(self) -> None:
+        """
+        Both peers see an end, and the log says why.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            for _ in range(100_000):
+                plain.write(b"x")
+                if network.read(1) == b"":
+                    break
+            else:
+                raise AssertionError("it lives for ever")
+            plain.close()
+
+        await self.through(script, limits=Limits(lifetime=0.3))
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("lifetime")
+
+    async def test_aLifetimeIsNoConcernOfAConnectionThatHasEnded(self) -> None:
+        """
+        Its limit goes with it.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            network.end()
+            plain.close()
+
+        await self.through(script, limits=Limits(lifetime=0.3))
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("clean")
+
+    async def test_theSystemAsksSilentPeersOnBothLegs(self) -> None:
+        """
+        After as many seconds as are set; never, where that is 0.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> list[int]:
+            plain.write(b"x")
+            self.assertEqual(network.read(1), b"x")
+            legs = [each for each in gc.get_objects() if type(each) is Leg and not each.isClosed]
+            self.assertEqual(len(legs), 2)
+            return [
+                leg.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+                and leg.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+                for leg in legs
+            ]
+
+        for seconds in (30, 0):
+            self.ends.clear()
+            found = await self.through(script, limits=Limits(keepAlive=seconds))
+            self.assertEqual(found, [seconds, seconds])
+            await wait(lambda: bool(self.ends))
+
     async def test_nothingIsLeftForTheGarbageCollector(self) -> None:
         """
         What served a connection is gone with it: a circle of references would keep sockets and keys

@@ -249,15 +249,18 @@ class Dialler:
         linger: Linger,
         addresses: Sequence[TCPAddress | UNIXAddress],
         perAddress: float,
+        keepAlive: float = 0,
     ) -> None:
         """
         @param linger: for the legs that come of it.
         @param perAddress: seconds that each address may take.
+        @param keepAlive: see L{tune}.
         """
         self._reactor = reactor
         self._deadlines = deadlines
         self._linger = linger
         self._perAddress = perAddress
+        self._keepAlive = keepAlive
         self._places = [(each, _fixed(each)) for each in addresses]
 
     async def dial(self) -> Leg:
@@ -292,7 +295,7 @@ class Dialler:
         except OSError as error:
             raise ConnectFailed(f"{target.address}: {error.strerror}") from None
         if target.family != socket.AF_UNIX:
-            tune(attempt.sock)
+            tune(attempt.sock, self._keepAlive)
         return Leg(self._reactor, self._linger, attempt.sock, target.address)
 
     async def _connectFirst(self, targets: Sequence[Target]) -> Leg:

@@ -20,13 +20,36 @@ _TCP_CLOSE = 7
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-def tune(sock: socket.socket) -> None:
+# What macOS calls otherwise, and what a system may not have.
+_IDLE = getattr(socket, "TCP_KEEPIDLE", None) or getattr(socket, "TCP_KEEPALIVE", None)
+_INTERVAL = getattr(socket, "TCP_KEEPINTVL", None)
+_COUNT = getattr(socket, "TCP_KEEPCNT", None)
+
+#: How often a peer that says nothing is asked whether it is there; with all answers missing, the
+#: last question ends as long after the first as that came after the peer's last word.
+KEEPALIVE_PROBES = 4
+
+
+def tune(sock: socket.socket, keepAlive: float = 0) -> None:
     """
     Let TCP send what is written at once, as handshakes stall for 40 ms else, and leave an urgent
     byte where it was in the stream, as telnet and ftp mean it.
+
+    @param keepAlive: seconds of silence after which the system asks whether the peer is still
+        there; 0 to ask never.
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    if keepAlive:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        seconds = max(1, int(keepAlive))
+        for option, value in (
+            (_IDLE, seconds),
+            (_INTERVAL, max(1, seconds // KEEPALIVE_PROBES)),
+            (_COUNT, KEEPALIVE_PROBES),
+        ):
+            if option is not None:
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def resetOnClose(sock: socket.socket) -> None:

@@ -205,10 +205,12 @@ class ListeningPort(Descriptor):
         deadlines: Deadlines,
         bound: Bound,
         accepted: Callable[[socket.socket, TCPAddress | UNIXAddress], None],
+        keepAlive: float = 0,
     ) -> None:
         """
         @param bound: the socket, non-blocking; ours from now on.
         @param accepted: called with each connection, which is non-blocking, and its peer.
+        @param keepAlive: see L{tune}.
         """
         super().__init__(reactor, bound.sock)
         self._deadlines = deadlines
@@ -216,7 +218,7 @@ class ListeningPort(Descriptor):
         self._accepted = accepted
         if bound.sock.family != socket.AF_UNIX:
             # What is accepted inherits it.
-            tune(bound.sock)
+            tune(bound.sock, keepAlive)
         self._paused = False
         # Connections to accept in the next turn.
         self._accepts = 1

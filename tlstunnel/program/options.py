@@ -312,6 +312,22 @@ OPTIONS = (
         "without traffic; 0: no limit",
         mayBeZero=True,
     ),
+    _limit(
+        "max-lifetime",
+        "lifetime",
+        "seconds",
+        "for a connection, once both sides are joined; 0: no limit",
+        mayBeZero=True,
+    ),
+    _limit(
+        "keepalive",
+        "keepAlive",
+        "seconds",
+        "of silence to the question of TCP whether the peer is there; 0: never",
+        "A peer that does not answer for as long again is gone. It is for a connection that is "
+        "silent and alive; `idle-timeout` is for one that is only silent.",
+        mayBeZero=True,
+    ),
     _limit("max-connections", "connections", "connections", "connections at the same time"),
     _limit(
         "max-unverified",

@@ -75,7 +75,9 @@ class TunnelService(Service):
         deadlines = Deadlines(self._reactor)
         factory = ProxyFactory(self.tunnel, self._reactor, deadlines=deadlines)
         self._ports = factory.ports = [
-            ListeningPort(self._reactor, deadlines, bound, factory.accepted)
+            ListeningPort(
+                self._reactor, deadlines, bound, factory.accepted, self.tunnel.limits.keepAlive
+            )
             for bound in bindAll(self.tunnel.local)
         ]
         self.factory = factory

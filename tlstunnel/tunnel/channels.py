@@ -264,7 +264,14 @@ class Channel:
         upgrade = Upgrade(self._record, deadlines, limits, self._cancel, self.end)
         address = TCPAddress(channels.far, self._port)
         self._dialled = await upgrade.dial(
-            Dialler(channels.reactor, deadlines, channels.linger, (address,), limits.connect)
+            Dialler(
+                channels.reactor,
+                deadlines,
+                channels.linger,
+                (address,),
+                limits.connect,
+                limits.keepAlive,
+            )
         )
         network, plain = accepted, self._dialled
         if not channels.acceptsNetwork:

@@ -20,6 +20,9 @@ class Limits:
     @ivar close: without progress, for one direction after the other ended.
     @ivar closeTotal: for that direction in all.
     @ivar idle: without traffic; 0 for no limit.
+    @ivar lifetime: of a connection that is relayed; 0 for no limit.
+    @ivar keepAlive: of silence, after which the system asks whether the peer is still there; 0 to
+        ask never.  Routers on the way forget a silent connection after some minutes.
     @ivar connections: number of connections at the same time.
     @ivar unverified: number of those whose network peer is not verified yet; 0 for a quarter.
     @ivar perAddress: number of those from one address; 0 for no limit.
@@ -33,6 +36,8 @@ class Limits:
     close: float = 60.0
     closeTotal: float = 3600.0
     idle: float = 0.0
+    lifetime: float = 0.0
+    keepAlive: float = 120.0
     connections: int = 16000
     unverified: int = 0
     perAddress: int = 0

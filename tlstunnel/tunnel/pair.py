@@ -14,13 +14,14 @@ from twisted.logger import Logger
 
 from tlstunnel.errors import (
     ConfigurationError,
+    Expired,
     IdentityRefused,
     PlaintextAfterStartTLS,
     ServerSpokeFirst,
     TunnelError,
 )
 from tlstunnel.interfaces import IDialler, ILeg
-from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.protocols.base import Role
 from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.prepared import Prepared
@@ -30,6 +31,14 @@ from tlstunnel.tunnel.upgrade import Upgrade
 
 # After these a peer is not to be told anything any more.
 _ATTACKS = (PlaintextAfterStartTLS, ServerSpokeFirst)
+
+
+def cancelling(result: TunnelError | None, due: Deadline) -> TunnelError | None:
+    """
+    The relay is over, and whatever was due in it.
+    """
+    due.cancel()
+    return result
 
 
 class Pairs(Protocol):
@@ -218,7 +227,12 @@ class Pair:
         )
         if self.channels is not None:
             self.relay.beside = lambda: self._movedBeside
-        return self.relay.start(role.takeRest(), rest, role.inputEnded, plainEnded)
+        ending = self.relay.start(role.takeRest(), rest, role.inputEnded, plainEnded)
+        if limits.lifetime and not ending.called:
+            expired = Expired(f"it lasted {limits.lifetime:g} s")
+            due = self.factory.deadlines.after(limits.lifetime, lambda: self.end(expired))
+            ending.addBoth(cancelling, due)
+        return ending
 
     @property
     def _movedBeside(self) -> int:
