@@ -9,6 +9,7 @@ import warnings
 from importlib import import_module
 
 from tlstunnel.program import signals
+from tlstunnel.program.output import openStandard
 
 #: The module in L{tlstunnel.commands} for each command, and the class of its options.
 COMMANDS = {
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     @return: its exit code: that of the command, or 2 for a mistake in C{arguments}.
     """
+    openStandard()
     words = sys.argv[1:] if arguments is None else arguments
     name = words[0] if words and words[0] in COMMANDS else ""
     if not name:

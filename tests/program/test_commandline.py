@@ -144,14 +144,14 @@ class OptionsTests(SynchronousTestCase):
             word
             for number, name in enumerate(
                 "connect-timeout connect-total greeting-timeout negotiation-timeout "
-                "handshake-timeout close-timeout close-total idle-timeout max-connections "
-                "max-unverified max-per-address".split(),
+                "handshake-timeout close-timeout close-total idle-timeout max-lifetime keepalive "
+                "max-connections max-unverified max-per-address".split(),
                 1,
             )
             for word in (f"--{name}", str(number))
         ]
         self.assertEqual(
-            list(dataclasses.astuple(self.tunnel([*SERVER, *words]).limits)), list(range(1, 12))
+            list(dataclasses.astuple(self.tunnel([*SERVER, *words]).limits)), list(range(1, 14))
         )
 
     def test_aFlagMayBeRepeated(self) -> None:

@@ -5,12 +5,20 @@ Tests for L{tlstunnel.program.log}: what is written of events in the foreground.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from io import StringIO
 
 from twisted.logger import LogEvent, Logger, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.program.log import lines
+
+
+def writing(file: StringIO) -> Callable[[str], bool]:
+    """
+    What writes to C{file}, which has room for everything.
+    """
+    return lambda line: bool(file.write(line))
 
 
 class LinesTests(SynchronousTestCase):
@@ -25,7 +33,7 @@ class LinesTests(SynchronousTestCase):
         What is written of one event, if all from info on are.
         """
         file = StringIO()
-        observer = lines(file, asJSON, LogLevel.info, worker)
+        observer = lines(writing(file), asJSON, LogLevel.info, worker)
         log = Logger("here", observer=observer)  # type: ignore[arg-type]
         getattr(log, level)(message, **fields)
         return file.getvalue()
@@ -44,7 +52,7 @@ class LinesTests(SynchronousTestCase):
         Whenever it is written.
         """
         file = StringIO()
-        observe = lines(file, False, LogLevel.info)
+        observe = lines(writing(file), False, LogLevel.info)
         for second in (0, 1, 1):
             event: LogEvent = {"log_time": 1800000000 + second, "log_format": "x"}
             observe(event)
@@ -92,10 +100,40 @@ class LinesTests(SynchronousTestCase):
         Nothing of a failure is lost.
         """
         file = StringIO()
-        log = Logger("here", observer=lines(file, False, LogLevel.info))  # type: ignore[arg-type]
+        log = Logger("here", observer=lines(writing(file), False, LogLevel.info))  # type: ignore[arg-type]
         try:
             raise ValueError("such luck")
         except ValueError:
             log.failure("it failed")
         self.assertIn(" critical: it failed\n", file.getvalue())
         self.assertIn("ValueError: such luck", file.getvalue())
+
+
+class NoRoomTests(SynchronousTestCase):
+    """
+    L{lines}, where nobody reads them.
+    """
+
+    def test_whatIsDroppedIsCounted(self) -> None:
+        """
+        And said once there is room again, after the line that found it.
+        """
+        for asJSON in (False, True):
+            written: list[str] = []
+            room = iter((True, False, False, True, True, True))
+
+            def write(line: str, into: list[str] = written, room: Iterator[bool] = room) -> bool:
+                hasRoom = next(room)
+                if hasRoom:
+                    into.append(line)
+                return hasRoom
+
+            observer = lines(write, asJSON, LogLevel.info)
+            log = Logger("here", observer=observer)  # type: ignore[arg-type]
+            for number in range(5):
+                log.info("{number}", number=number)
+            self.assertEqual(len(written), 4)
+            if asJSON:
+                self.assertEqual(json.loads(written[2])["dropped"], 2)
+            else:
+                self.assertIn("warn: lines of the log for which there was no room: 2\n", written[2])

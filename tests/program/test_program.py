@@ -4,6 +4,7 @@ Tests for the C{tlstunnel} program as users meet it: processes, their exit codes
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -256,6 +257,34 @@ class ProgramTests(SynchronousTestCase):
             process.terminate()
             self.assertEqual(process.wait(WAIT_SECONDS), 0)
             self.assertEqual(client.recv(1), b"")
+
+    def test_whoeverReadsNoLogStopsNothing(self) -> None:
+        """
+        Connections are served while standard error is a full pipe, and the lines lost are counted.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            address, local = probe.getsockname(), nameOf(probe)
+        process = self.start(*TLSTUNNEL, *self.server("-l", local))
+
+        def connect() -> None:
+            with socket.create_connection(address, WAIT_SECONDS) as client:
+                client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                while client.recv(100):
+                    pass
+
+        assert process.stdout is not None
+        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+        for _ in range(100):
+            connect()
+        os.set_blocking(process.stdout.fileno(), False)
+        while process.stdout.read(100):
+            pass
+        os.set_blocking(process.stdout.fileno(), True)
+        connect()
+        lost = ""
+        while "there was no room: " not in lost:
+            lost = process.stdout.readline()
+        self.assertGreater(int(lost.rsplit(" ", 1)[1]), 10)
 
     def test_JSONLinesAreLoggedWhereAskedFor(self) -> None:
         """

@@ -15,6 +15,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.commandline import TunnelOptions, accepting
 from tlstunnel.program.log import lines
 from tlstunnel.program.options import LOG_OPTIONS
+from tlstunnel.program.output import LineOutput
 from tlstunnel.program.workers import WORKER, makeProcess
 
 
@@ -60,7 +61,12 @@ def startLogging(options: RunOptions) -> None:
     Log to standard error as C{options} say.
     """
     level = LogLevel.debug if options["verbose"] else LogLevel.info
-    observer = lines(sys.stderr, options["log-json"], level, os.environ.get(WORKER, ""))
+    observer = lines(
+        LineOutput(sys.stderr.fileno()).write,
+        options["log-json"],
+        level,
+        os.environ.get(WORKER, ""),
+    )
     globalLogBeginner.beginLoggingTo([cast(ILogObserver, observer)], redirectStandardIO=False)
 
 

@@ -10,23 +10,41 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from time import localtime, strftime
-from typing import Any, TextIO
+from typing import Any
 
 from twisted.logger import LogEvent, LogLevel, eventAsJSON, eventAsText
 
 
-def lines(file: TextIO, asJSON: bool, least: Any, worker: str = "") -> Callable[[LogEvent], None]:
+def lines(
+    write: Callable[[str], bool], asJSON: bool, least: Any, worker: str = ""
+) -> Callable[[LogEvent], None]:
     """
-    An observer that writes a line for each event.
+    An observer that writes a line for each event.  Where there is no room for one it is dropped;
+    how many were is said as soon as there is room again.
 
+    @param write: writes a line, its end included, and tells whether there was room for it.
     @param least: the lowest C{LogLevel} to be written.
     @param worker: the number of this process among the workers, if it is one.
     """
     line = _jsonLine if asJSON else _textLine
+    dropped = 0
 
     def observe(event: LogEvent) -> None:
-        if event.get("log_level", LogLevel.info) >= least:
-            file.write(line(event, worker) + "\n")
+        nonlocal dropped
+        if event.get("log_level", LogLevel.info) < least:
+            return
+        if not write(line(event, worker) + "\n"):
+            dropped += 1
+        elif dropped:
+            about = {
+                "log_level": LogLevel.warn,
+                "log_namespace": __name__,
+                "log_time": event["log_time"],
+                "log_format": "lines of the log for which there was no room: {dropped}",
+                "dropped": dropped,
+            }
+            if write(line(about, worker) + "\n"):
+                dropped = 0
 
     return observe
 

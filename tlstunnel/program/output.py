@@ -1,0 +1,87 @@
+"""
+Standard error, and that nobody who reads it slowly, or not at all, holds up the process.
+
+This module knows descriptors, and nothing of what is written to them.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import sys
+
+#: What a pipe that is ready takes without waiting (PIPE_BUF of POSIX on Linux: pipe(7)).
+_ATOMIC_BYTES = 4096
+
+#: The longest line that is kept while it is written in parts; of a longer one the rest is cut.
+MAX_LINE_BYTES = 65536
+
+
+def openStandard() -> None:
+    """
+    Lead those of standard input, output and error that are closed to nowhere: else their numbers
+    would become those of connections, which would get what is printed.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # That is the lowest number that is free.
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+
+
+class LineOutput:
+    """
+    Writes lines to a descriptor, and drops those for which there is no room.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        # What is left of a line that is written in parts.
+        self._rest = b""
+        self._poll: select.poll | None = None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            self._poll = select.poll()
+            self._poll.register(descriptor, select.POLLOUT)
+
+    def write(self, line: str) -> bool:
+        """
+        Write C{line}, which ends in a line end, if that can be done at once.
+
+        @return: whether it is written, or will be.
+        """
+        try:
+            if not (self._writeRest() and self._isReady()):
+                return False
+        except OSError:
+            self._rest = b""
+            return False
+        data = line.encode("utf-8", "backslashreplace")
+        if len(data) > MAX_LINE_BYTES:
+            data = data[: MAX_LINE_BYTES - 1] + b"\n"
+        self._rest = data
+        try:
+            self._writeRest()
+        except OSError:
+            self._rest = b""
+            return False
+        return True
+
+    def _writeRest(self) -> bool:
+        """
+        Write as much of the rest as there is room for.
+
+        @return: whether that was all.
+        """
+        while self._rest and self._isReady():
+            written = os.write(self._descriptor, self._rest[:_ATOMIC_BYTES])
+            self._rest = self._rest[written:]
+        return not self._rest
+
+    def _isReady(self) -> bool:
+        if self._poll is None:
+            return True
+        return any(event & select.POLLOUT for _, event in self._poll.poll(0))
