@@ -147,7 +147,7 @@ class _Failing:
         Nothing to set.
         """
 
-    def accept(self) -> Any:
+    def _accept(self) -> Any:
         """
         Fail.
         """

@@ -43,6 +43,12 @@ ADDRESSES_PER_NAME = 50
 FULL_QUEUE_SECONDS = 0.05
 
 
+# Plain numbers: an Enum costs each time that it is looked at.  macOS has no SOCK_NONBLOCK.
+_NONBLOCKING = int(getattr(socket, "SOCK_NONBLOCK", 0))
+_STREAM = int(socket.SOCK_STREAM) | _NONBLOCKING
+_UNIX, _IPV4, _IPV6 = int(socket.AF_UNIX), int(socket.AF_INET), int(socket.AF_INET6)
+
+
 class Target(NamedTuple):
     """
     One place to connect to.
@@ -68,9 +74,9 @@ class _Attempt(Descriptor):
         """
         @raise OSError: if there is no socket for it.
         """
-        super().__init__(
-            reactor, socket.socket(target.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        )
+        super().__init__(reactor, socket.socket(target.family, _STREAM, 0))
+        if not _NONBLOCKING:
+            self.sock.setblocking(False)
         self._deadlines = deadlines
         self._where = target.where
         self._ready: Deferred[None] | None = None
@@ -294,7 +300,7 @@ class Dialler:
                 raise
         except OSError as error:
             raise ConnectFailed(f"{target.address}: {error.strerror}") from None
-        if target.family != socket.AF_UNIX:
+        if target.family != _UNIX:
             tune(attempt.sock, self._keepAlive)
         return Leg(self._reactor, self._linger, attempt.sock, target.address)
 
@@ -349,7 +355,7 @@ def _fixed(address: TCPAddress | UNIXAddress) -> Target | None:
     and go, as do the addresses of a name.
     """
     if isinstance(address, UNIXAddress):
-        return Target(socket.AF_UNIX, address.path, address)
+        return Target(_UNIX, address.path, address)
     isFixed = address.isLiteral and "%" not in address.host
     return _target(address.host, address.port) if isFixed else None
 
@@ -360,10 +366,10 @@ def _target(host: str, port: int) -> Target:
     """
     address = addressOf((host, port))
     if ":" not in host:
-        return Target(socket.AF_INET, (host, port), address)
+        return Target(_IPV4, (host, port), address)
     literal, _, zone = host.partition("%")
     scope = (int(zone) if zone.isdigit() else socket.if_nametoindex(zone)) if zone else 0
-    return Target(socket.AF_INET6, (literal, port, 0, scope), address)
+    return Target(_IPV6, (literal, port, 0, scope), address)
 
 
 def _interleave(found: Iterable[Any]) -> list[Any]:

@@ -38,6 +38,9 @@ Listening = TCPAddress | UNIXAddress | InheritedAddress
 #: Connections accepted in one turn of the reactor, so that those there are get their turn too.
 ACCEPTS_PER_TURN = 32
 
+# A plain number: an Enum costs each time that it is looked at.
+_STREAM = int(socket.SOCK_STREAM)
+
 #: Seconds to the next try when accepting fails, as it does without descriptors.
 ACCEPT_RETRY_SECONDS = 1.0
 
@@ -216,6 +219,7 @@ class ListeningPort(Descriptor):
         self._deadlines = deadlines
         self._bound = bound
         self._accepted = accepted
+        self._family = int(bound.sock.family)
         if bound.sock.family != socket.AF_UNIX:
             # What is accepted inherits it.
             tune(bound.sock, keepAlive)
@@ -255,7 +259,7 @@ class ListeningPort(Descriptor):
         """
         for _ in range(self._accepts):
             try:
-                sock, address = self.sock.accept()
+                sock, address = self._accept()
             except OSError as error:
                 if error.errno == ECONNABORTED or error.errno == EINTR:
                     continue
@@ -269,6 +273,13 @@ class ListeningPort(Descriptor):
                 return
         # There may be more: asking costs, unless they come faster than one a turn.
         self._accepts = min(ACCEPTS_PER_TURN, self._accepts * 2)
+
+    def _accept(self) -> tuple[socket.socket, Any]:
+        """
+        As C{socket.accept} does it, which makes Enums of two numbers for every connection.
+        """
+        descriptor, address = self.sock._accept()  # type: ignore[attr-defined]
+        return socket.socket(self._family, _STREAM, 0, descriptor), address
 
     def _wait(self, error: OSError) -> None:
         """
