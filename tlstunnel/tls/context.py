@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from types import TracebackType
 
 from OpenSSL import SSL
@@ -31,6 +32,9 @@ _CIPHERS_1_2 = (
     b"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 )
 _CIPHERS_1_3 = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+
+#: Names that clients ask for of which a context remembers whether they are ours.
+NAMES_KEPT = 64
 
 _VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 
@@ -140,17 +144,17 @@ def serverContext(
     leaf = credentials.certificates[0]
     checkName = credentials.identity.user is None and not anyName
 
+    @lru_cache(NAMES_KEPT)
+    def isOurs(name: str) -> bool:
+        # An address is no name (RFC 6066, section 3), but lftp sends one nevertheless.
+        return coversName(leaf, name) or TCPAddress(name, 0).isLiteral
+
     def serverName(connection: SSL.Connection) -> None:
         asked = connection.get_servername()
         session: Session = connection.get_app_data()
         if asked is not None:
             session.serverName = asked.decode("latin-1")
-            # An address is no name (RFC 6066, section 3), but lftp sends one nevertheless.
-            if (
-                checkName
-                and not coversName(leaf, session.serverName)
-                and not TCPAddress(session.serverName, 0).isLiteral
-            ):
+            if checkName and not isOurs(session.serverName):
                 session.refusal = TLSFailed(
                     f"the client asked for a name that is not ours: {quote(asked)}"
                 )
