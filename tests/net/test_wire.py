@@ -25,8 +25,10 @@ from tlstunnel.tls.records import (
     RECORD_BYTES,
     CleanEnd,
     SSLError,
+    WantWrite,
     handshaker,
     recordReader,
+    recordWriter,
 )
 
 #: What a wire reads at most, in these tests.
@@ -55,6 +57,22 @@ class WireTests(SynchronousTestCase):
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.addCleanup(sock.close)
+        return near, far
+
+    def secured(self) -> tuple[SSL.Connection, SSL.Connection]:
+        """
+        Two ends of TLS: one to be read, and its peer.
+        """
+        self.near, self.far = self.pair()
+        near = SSL.Connection(creator().context, self.near)
+        far = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), self.far)
+        near.set_accept_state()
+        far.set_connect_state()
+        for each in (far, near) * 3:
+            try:
+                each.do_handshake()
+            except SSL.WantReadError:
+                pass
         return near, far
 
 
@@ -411,28 +429,12 @@ class RecordReaderTests(WireTests):
 
         self.patch(SSL.Connection, "recv_into", counted)
 
-    def shake(self) -> tuple[SSL.Connection, SSL.Connection]:
-        """
-        Two ends of TLS: one to be read, and its peer.
-        """
-        self.near, self.far = self.pair()
-        near = SSL.Connection(creator().context, self.near)
-        far = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), self.far)
-        near.set_accept_state()
-        far.set_connect_state()
-        for each in (far, near) * 3:
-            try:
-                each.do_handshake()
-            except SSL.WantReadError:
-                pass
-        return near, far
-
     def check(self, read: Callable[[SSL.Connection, int], int], isPublic: bool) -> None:
         """
         C{read}, which reads to C{self.buffer} in one of the two ways, comes to each outcome.
         """
         buffer = self.buffer
-        near, far = self.shake()
+        near, far = self.secured()
         self.assertEqual(read(near, 0), 0)
         far.send(b"a" * RECORD_BYTES)
         far.send(b"bc")
@@ -442,7 +444,7 @@ class RecordReaderTests(WireTests):
         self.assertEqual(buffer[5 : 7 + RECORD_BYTES], b"a" * RECORD_BYTES + b"bc")
         far.shutdown()
         self.assertRaises(CleanEnd, read, near, 0)
-        near, far = self.shake()
+        near, far = self.secured()
         self.far.shutdown(socket.SHUT_WR)
         self.assertRaises(SSLError, read, near, 0)
         self.assertEqual(self.calls, 5 if isPublic else 0)
@@ -475,6 +477,50 @@ class RecordReaderTests(WireTests):
         read = recordReader(self.buffer)
         patched.restore()
         self.check(read, isPublic=True)
+
+
+class RecordWriterTests(WireTests):
+    """
+    L{recordWriter}, in both ways.
+    """
+
+    def check(self, write: Callable[[SSL.Connection, bytes | memoryview], int]) -> None:
+        """
+        C{write} comes to each outcome.
+        """
+        near, far = self.secured()
+        for data in (b"abc", memoryview(b"abcd")[1:], memoryview(bytearray(b"de"))):
+            self.assertEqual(write(near, data), len(data))
+        self.assertEqual(far.recv(3) + far.recv(3) + far.recv(2), b"abcbcdde")
+        flood = bytes(RECORD_BYTES)
+        with self.assertRaises(WantWrite):
+            while True:
+                self.assertEqual(write(near, flood), RECORD_BYTES)
+        near, far = self.secured()
+        near.shutdown()
+        self.assertRaises(SSLError, write, near, b"x")
+        near, far = self.secured()
+        self.far.close()
+        with self.assertRaises(SSLError):
+            for _ in range(3):
+                write(near, b"x")
+
+    def test_thePrivateWay(self) -> None:
+        """
+        It asks for an error only where there is one.
+        """
+        write = recordWriter()
+        self.assertEqual(write.__name__, "direct")
+        self.check(write)
+
+    def test_thePublicWayWhereTheBindingIsAnother(self) -> None:
+        """
+        The outcomes are the same.
+        """
+        self.patch(records, "_lib", object())
+        write = recordWriter()
+        self.assertEqual(write.__name__, "send")
+        self.check(write)
 
 
 class HandshakerTests(WireTests):

@@ -37,6 +37,7 @@ from tlstunnel.tls.records import (
     WantWrite,
     handshaker,
     recordReader,
+    recordWriter,
 )
 
 # A record shorter than this is the last one waiting more often than not, and asking OpenSSL for
@@ -55,6 +56,7 @@ _MOST_WASTE = RECORD_BYTES + 256 + 5
 MOST_SKIPPED_BYTES = 1024
 
 _readRecord = recordReader(STORE)
+_write = recordWriter()
 _shakeHands = handshaker()
 
 # What may be in the buffer when one more record is read.
@@ -224,7 +226,7 @@ class TLS:
             return 0
         self._findPeer()
         try:
-            count = self._connection.send(data) if data else 0
+            count = _write(self._connection, data) if data else 0
         except (WantWrite, WantRead):
             return 0
         except SSLError as error:

@@ -26,7 +26,13 @@ RECORD_BYTES = 16384
 
 
 # What OpenSSL is called by directly, where that is what we know it to be.
-_CALLED = ("SSL_do_handshake", "SSL_get_error", "SSL_read", "SSL_ERROR_WANT_READ")
+_CALLED = (
+    "SSL_do_handshake",
+    "SSL_get_error",
+    "SSL_read",
+    "SSL_write",
+    "SSL_ERROR_WANT_READ",
+)
 
 
 def _isKnown() -> bool:
@@ -67,6 +73,25 @@ def recordReader(buffer: bytearray) -> Callable[[SSL.Connection, int], int]:
         if getError(ssl, count) != wantRead:
             connection._raise_ssl_error(ssl, count)
         return 0
+
+    return direct
+
+
+def recordWriter() -> Callable[[SSL.Connection, bytes | memoryview], int]:
+    """
+    What encrypts and sends bytes, as C{SSL.Connection.send} does, without looking for an error
+    where there is none.
+    """
+    if not _isKnown():
+        return SSL.Connection.send
+    write, fromBuffer = _lib.SSL_write, _ffi.from_buffer
+
+    def direct(connection: SSL.Connection, data: bytes | memoryview) -> int:
+        ssl = connection._ssl
+        count: int = write(ssl, fromBuffer(data), len(data))
+        if count <= 0:
+            connection._raise_ssl_error(ssl, count)
+        return count
 
     return direct
 
