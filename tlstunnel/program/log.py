@@ -27,11 +27,13 @@ def lines(
     @param worker: the number of this process among the workers, if it is one.
     """
     line = _jsonLine if asJSON else _textLine
+    # To compare levels costs more than to look for one.
+    written = {level for level in LogLevel.iterconstants() if level >= least}
     dropped = 0
 
     def observe(event: LogEvent) -> None:
         nonlocal dropped
-        if event.get("log_level", LogLevel.info) < least:
+        if event.get("log_level", LogLevel.info) not in written:
             return
         if not write(line(event, worker) + "\n"):
             dropped += 1

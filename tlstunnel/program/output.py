@@ -53,35 +53,32 @@ class LineOutput:
 
         @return: whether it is written, or will be.
         """
-        try:
-            if not (self._writeRest() and self._isReady()):
-                return False
-        except OSError:
-            self._rest = b""
-            return False
         data = line.encode("utf-8", "backslashreplace")
         if len(data) > MAX_LINE_BYTES:
             data = data[: MAX_LINE_BYTES - 1] + b"\n"
-        self._rest = data
         try:
-            self._writeRest()
+            if self._rest:
+                self._rest = self._write(self._rest)
+            left = self._write(data) if not self._rest else data
         except OSError:
             self._rest = b""
             return False
+        if left is data:
+            return False
+        self._rest = left
         return True
 
-    def _writeRest(self) -> bool:
+    def _write(self, data: bytes) -> bytes:
         """
-        Write as much of the rest as there is room for.
+        Write as much of C{data} as there is room for.
 
-        @return: whether that was all.
+        @return: the rest; C{data} itself if there was no room at all.
         """
-        while self._rest and self._isReady():
-            written = os.write(self._descriptor, self._rest[:_ATOMIC_BYTES])
-            self._rest = self._rest[written:]
-        return not self._rest
+        while data and (self._poll is None or self._isReady()):
+            data = data[os.write(self._descriptor, data[:_ATOMIC_BYTES]) :]
+        return data
 
     def _isReady(self) -> bool:
-        if self._poll is None:
-            return True
-        return any(event & select.POLLOUT for _, event in self._poll.poll(0))
+        assert self._poll is not None
+        events = self._poll.poll(0)
+        return bool(events) and bool(events[0][1] & select.POLLOUT)
