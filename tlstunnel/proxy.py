@@ -75,7 +75,7 @@ class ClientPair(Pair):
         self.network = self.dialled = network = await upgrade.dial(self.factory.dialler)
         upgrade.attach(role, network)
         await upgrade.negotiate(dialect, role)
-        await upgrade.secure(network, role.switch(creator))
+        await upgrade.secure(network, role.switch, creator)
         self.factory.verified(self)
         if dialect.silentServer:
             await role.demandSilence()
@@ -117,7 +117,7 @@ class ServerPair(Pair):
         await upgrade.negotiate(dialect, role)
         if role.inClear:
             return await self._forward(role, upgrade)
-        await upgrade.secure(network, role.switch(prepared.serverCreator))
+        await upgrade.secure(network, role.switch, prepared.serverCreator)
         self.factory.verified(self)
         if not dialect.talks:
             self.dialled = await upgrade.dial(self.factory.dialler)

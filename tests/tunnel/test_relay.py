@@ -758,7 +758,7 @@ class EqualLegsTests(SocketCase, SynchronousTestCase):
         Both have ended, and the one that was waited for is gone.
         """
         fars = self.join(True, False, FLOOD)
-        self.assertTrue(self.relay.bothEnded)
+        self.assertTrue(self.relay.toLeft.ended and self.relay.toRight.ended)
         self.assertEqual(self.results, [])
         fars[0].reset()
         self.until(self.isOver)

@@ -224,7 +224,7 @@ class UpgradeTests(SynchronousTestCase):
         That of the tunnel.
         """
         _, role = self.role()
-        self.takes(self.upgrade.secure(self.leg, role.switch(CREATOR)), 14, "the TLS handshake")
+        self.takes(self.upgrade.secure(self.leg, role.switch, CREATOR), 14, "the TLS handshake")
         self.assertEqual((self.record.stage, self.leg.isTLS), (Stage.HANDSHAKING, True))
         self.assertFalse(self.record.isVerified)
 
@@ -233,7 +233,7 @@ class UpgradeTests(SynchronousTestCase):
         Where it is not the tunnel's first.
         """
         _, role = self.role()
-        secured = self.upgrade.secure(self.leg, role.switch(CREATOR), 5)
+        secured = self.upgrade.secure(self.leg, role.switch, CREATOR, 5)
         self.takes(secured, 5, "the TLS handshake")
 
     def test_whoeverIsVerifiedIsInTheRecord(self) -> None:
@@ -241,7 +241,7 @@ class UpgradeTests(SynchronousTestCase):
         Once the handshake is complete, and not before.
         """
         _, role = self.role()
-        secured = self.begin(self.upgrade.secure(self.leg, role.switch(CREATOR)))
+        secured = self.begin(self.upgrade.secure(self.leg, role.switch, CREATOR))
         self.session.version, self.session.identity = "TLSv1.3", SERVER
         self.assertEqual((self.record.isVerified, self.record.identity), (False, None))
         self.leg.completeHandshake()
@@ -253,7 +253,7 @@ class UpgradeTests(SynchronousTestCase):
         Whatever the leg knows.
         """
         _, role = self.role()
-        secured = self.begin(self.upgrade.secure(self.leg, role.switch(CREATOR)))
+        secured = self.begin(self.upgrade.secure(self.leg, role.switch, CREATOR))
         self.session.version, self.session.shown = "TLSv1.3", SERVER
         self.leg.lose(IdentityRefused("no"))
         self.failureResultOf(secured, IdentityRefused)
@@ -265,7 +265,7 @@ class UpgradeTests(SynchronousTestCase):
         """
         conversation = Conversation(self.deadlines)
         self.upgrade.attach(conversation, self.leg)
-        secured = self.begin(self.upgrade.secure(self.leg, conversation.startTLS(CREATOR)))
+        secured = self.begin(self.upgrade.secure(self.leg, conversation.startTLS, CREATOR))
         self.session.version = "TLSv1.3"
         self.leg.completeHandshake()
         self.successResultOf(secured)
@@ -281,7 +281,7 @@ class UpgradeTests(SynchronousTestCase):
         self.leg.feed(b"250 mx\r\n")
         self.leg.feed(b"220 go\r\n250 injected\r\n")
         self.successResultOf(negotiated)
-        secured = self.begin(self.upgrade.secure(self.leg, role.switch(CREATOR)))
+        secured = self.begin(self.upgrade.secure(self.leg, role.switch, CREATOR))
         self.failureResultOf(secured, PlaintextAfterStartTLS)
         self.assertFalse(self.leg.isTLS)
 
@@ -298,7 +298,7 @@ class UpgradeTests(SynchronousTestCase):
             leg = await self.upgrade.dial(Dialler(self.clock, self.leg, 1))
             self.upgrade.attach(role, leg)
             await self.upgrade.negotiate(dialect, role)
-            await self.upgrade.secure(leg, role.switch(CREATOR))
+            await self.upgrade.secure(leg, role.switch, CREATOR)
 
         done = self.begin(steps())
         self.clock.advance(1)

@@ -314,7 +314,7 @@ class Leg(Outgoing):
         if self._state is _OPEN and self._wire.isTLS:
             # In clear, closing is all it takes.
             self.loseWriteConnection()
-        if self.isFlushed:
+        if not self._tail and not self._writing:
             self._close()
         else:
             self.abortConnection()

@@ -13,7 +13,7 @@ Whoever writes a dialect finds all that it takes in this module (C{docs/writing-
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -116,17 +116,18 @@ class Role(Conversation):
         if residue:
             raise PlaintextAfterStartTLS("bytes behind the last plaintext message", residue)
 
-    async def switch(self, creator: Creator) -> None:
+    def switch(self, creator: Creator) -> Awaitable[object]:
         """
-        The switch: from here on this leg speaks TLS; returns when its peer is verified.
+        The switch: from here on this leg speaks TLS.
 
+        @return: fires when its peer is verified.
         @raise PlaintextAfterStartTLS: if the buffer is not empty.
         @raise TunnelError: if the handshake fails.
         """
         self.checkEmpty()
         if self._asked is not None:
             self.answerTime = self.deadlines.clock.seconds() - self._asked
-        await self.startTLS(creator)
+        return self.startTLS(creator)
 
 
 class ClientRole(Role):

@@ -9,7 +9,7 @@ knows a leg and a clock, and nothing of TLS or of any dialect.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -163,15 +163,15 @@ class Conversation(Protocol):
 
     # TLS
 
-    async def startTLS(self, creator: Creator) -> None:
+    def startTLS(self, creator: Creator) -> Awaitable[object]:
         """
-        Speak TLS from here on; returns when the peer is verified.
+        Speak TLS from here on.
 
-        @raise TunnelError: if the handshake fails.
+        @return: fires when the peer is verified, or with the L{TunnelError} of the handshake.
         """
         self._isUp = False
         self.transport.startTLS(creator)
-        await self.wait(lambda: self._isUp or None, reading=False)
+        return self.wait(lambda: self._isUp or None, reading=False)
 
     # Reading
 

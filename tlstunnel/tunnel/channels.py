@@ -276,22 +276,17 @@ class Channel:
         network, plain = accepted, self._dialled
         if not channels.acceptsNetwork:
             network, plain = plain, network
-        await upgrade.secure(network, self._startTLS(network), limits.greeting)
+        # With the peer of the control connection; nothing is read before the relay.
+        creator = channels.network.creatorBeside()
+        conversation = Conversation(deadlines)
+        conversation.transport = network
+        network.speaker = conversation
+        await upgrade.secure(network, conversation.startTLS, creator, limits.greeting)
         self._record.advance(RELAYING)
         self.relay = Relay(
             network, plain, (), (), deadlines, limits.close, limits.closeTotal, limits.idle or None
         )
         return await self.relay.start(b"", b"", False, False)
-
-    async def _startTLS(self, network: ILeg) -> None:
-        """
-        TLS with the peer of the control connection; nothing is read before the relay.
-        """
-        creator = self._channels.network.creatorBeside()
-        conversation = Conversation(self._channels.deadlines)
-        conversation.transport = network
-        network.speaker = conversation
-        await conversation.startTLS(creator)
 
     def _accept(self, sock: socket.socket, peer: Address) -> None:
         """

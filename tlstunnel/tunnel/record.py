@@ -146,19 +146,16 @@ class Record:
         """
         Bytes that were sent to the network inside TLS.
         """
-        return self._bytes[0]
+        network = self._network
+        return self._counted[0] if network is None else network.sent
 
     @property
     def toPlain(self) -> int:
         """
         Bytes that came from the network inside TLS.
         """
-        return self._bytes[1]
-
-    @property
-    def _bytes(self) -> tuple[int, int]:
         network = self._network
-        return self._counted if network is None else (network.sent, network.received)
+        return self._counted[1] if network is None else network.received
 
     @property
     def certificate(self) -> x509.Certificate | None:
@@ -201,7 +198,9 @@ class Record:
 
         @param error: why, if that was not a clean end.
         """
-        self._counted, self._network = self._bytes, None
+        network, self._network = self._network, None
+        if network is not None:
+            self._counted = network.sent, network.received
         self.error = error
         self.seconds = self._clock.seconds() - self.began
         self.stage = ENDED

@@ -105,9 +105,7 @@ class Direction:
         if self.ended:
             return
         self.ended = True
-        if not self.relay.bothEnded:
-            self.sink.loseWriteConnection()
-        self.relay.directionEnded()
+        self.relay.directionEnded(self)
 
     def writeConnectionLost(self) -> None:
         """
@@ -248,22 +246,18 @@ class Relay:
                 leg.producer.resumeProducing()
         return self._finished
 
-    def directionEnded(self) -> None:
+    def directionEnded(self, ended: Direction) -> None:
         """
-        One direction ended cleanly; once both have, the legs are closed when they are flushed.
+        One direction ended cleanly: that is passed on.  Once both have, the legs are closed when
+        they are flushed.
         """
-        if self.bothEnded:
+        if self._isOver or (self.toLeft.ended and self.toRight.ended):
             self._closeWhenFlushed()
-        elif self._firstEnd is None:
+            return
+        ended.sink.loseWriteConnection()
+        if self._firstEnd is None:
             self._firstEnd = self._deadlines.clock.seconds()
             self._watch(self._close)
-
-    @property
-    def bothEnded(self) -> bool:
-        """
-        Whether nothing more is to come from either leg.
-        """
-        return self._isOver or (self.toLeft.ended and self.toRight.ended)
 
     def outputLost(self, lost: Direction) -> None:
         """
@@ -275,7 +269,7 @@ class Relay:
         other = self.toLeft if lost is self.toRight else self.toRight
         other.ended = True
         other.source.resumeProducing()
-        self.directionEnded()
+        self.directionEnded(other)
 
     def legLost(self, lost: Direction, error: TunnelError) -> None:
         """

@@ -7,14 +7,14 @@ see how a server does it, takes these steps in the order that its side of the pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from tlstunnel.errors import TunnelError
 from tlstunnel.interfaces import IDialect, IDialler, ILeg
 from tlstunnel.net.deadlines import Deadlines, TimeLimit
 from tlstunnel.protocols.base import ClientRole, Role
 from tlstunnel.protocols.conversation import Conversation
+from tlstunnel.tls.creators import Creator
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.record import CONNECTING, HANDSHAKING, NEGOTIATING, Record
 
@@ -89,15 +89,20 @@ class Upgrade:
             await role.negotiate()
 
     async def secure(
-        self, leg: ILeg, handshake: Coroutine[Any, Any, None], seconds: float | None = None
+        self,
+        leg: ILeg,
+        startTLS: Callable[[Creator], Awaitable[object]],
+        creator: Creator,
+        seconds: float | None = None,
     ) -> None:
         """
-        Await the C{handshake} that makes C{leg} speak TLS: the switch of a role, or the
-        C{startTLS} of a conversation in which nothing was said.
+        Let C{leg} speak TLS.
 
+        @param startTLS: the C{switch} of a role on C{leg}, or the C{startTLS} of a conversation in
+            which nothing was said.
         @param seconds: what it may take, if that is not the tunnel's limit for handshakes.
         """
         self.record.advance(HANDSHAKING)
         with self.within(seconds or self._limits.handshake, "the TLS handshake"):
-            await handshake
+            await startTLS(creator)
         self.record.verify(leg)
