@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from tlstunnel.errors import (
     ConfigurationError,
@@ -81,6 +82,7 @@ class Pair:
 
     __slots__ = (
         "_running",
+        "_story",
         "_why",
         "accepted",
         "channels",
@@ -106,15 +108,33 @@ class Pair:
         self.factory = factory
         self.prepared = factory.prepared
         self._why: TunnelError | None = None
+        # What is waited for, by the story up to the relay, or by what is told when that is over.
         self._running: Deferred[Any] | None = None
 
     def start(self) -> None:
         """
         Let it happen.
         """
-        running = Deferred.fromCoroutine(self._run())
-        if self._running is None and not running.called:
-            self._running = running
+        self._story = self._run()
+        self._step(None)
+
+    def _step(self, result: object) -> None:
+        """
+        Go on with the story until it waits again.  C{Deferred.fromCoroutine} does the same, with a
+        Deferred more and three calls more for each step.
+
+        @param result: what came of what it waited for.
+        """
+        try:
+            if isinstance(result, Failure):
+                assert result.value is not None
+                waiting = self._story.throw(result.value)
+            else:
+                waiting = self._story.send(None)
+        except StopIteration:
+            return
+        self._running = waiting
+        waiting.addBoth(self._step)
 
     def end(self, why: TunnelError) -> None:
         """
@@ -139,7 +159,7 @@ class Pair:
 
     async def _run(self) -> None:
         """
-        Serve until the relay begins, whatever comes.
+        The story: serve until the relay begins, whatever comes.
         """
         factory = self.factory
         tunnel = self.prepared.tunnel
@@ -160,6 +180,7 @@ class Pair:
         else:
             # Most connections spend their time relaying: nothing of the negotiation is kept.
             self.role = None
+            del self._story
             self._running = relaying
             relaying.addCallback(self._relayed)
             return
