@@ -9,7 +9,7 @@ knows a leg and a clock, and nothing of TLS or of any dialect.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -163,7 +163,7 @@ class Conversation(Protocol):
 
     # TLS
 
-    def startTLS(self, creator: Creator) -> Awaitable[object]:
+    def startTLS(self, creator: Creator) -> Coroutine[Any, Any, object]:
         """
         Speak TLS from here on.
 
@@ -213,7 +213,7 @@ class Conversation(Protocol):
             self.transport.isPeeking = False
             self._buffer.clear()
 
-    async def readUntil(self, delimiter: bytes, limit: int) -> bytes:
+    def readUntil(self, delimiter: bytes, limit: int) -> Coroutine[Any, Any, bytes]:
         """
         All up to and including C{delimiter}.
 
@@ -228,13 +228,13 @@ class Conversation(Protocol):
                 raise Oversize(f"more than {limit} bytes without an end", bytes(self._buffer))
             return None
 
-        return await self.wait(attempt)
+        return self.wait(attempt)
 
-    async def readSome(self) -> bytes:
+    def readSome(self) -> Coroutine[Any, Any, bytes]:
         """
         What has arrived, at least one byte.
         """
-        return await self.wait(lambda: self._take(len(self._buffer)) if self._buffer else None)
+        return self.wait(lambda: self._take(len(self._buffer)) if self._buffer else None)
 
     async def readLine(self) -> bytes:
         """

@@ -126,7 +126,8 @@ class Filtering:
         Pass C{data} on, now or in later turns.
         """
         self._backlog += data
-        self._go()
+        if not (self._busy or self._blocked):
+            self._turn()
 
     def readConnectionLost(self) -> None:
         """
@@ -196,7 +197,7 @@ class Filtering:
         direction, backlog = self._direction, self._backlog
         source, sink = direction.source, direction.sink
         error = None
-        if not (direction.ended or sink.isClosed):
+        if backlog and not (direction.ended or sink.isClosed):
             error = self._pass()
         if sink.isClosed:
             # That is the end of both legs.
@@ -256,12 +257,9 @@ class Filtering:
             backlog.clear()
         else:
             del backlog[:at]
-        self._write(b"".join(passed))
+        if any(passed):
+            self._direction.sink.write(b"".join(passed))
         return error
-
-    def _write(self, data: bytes) -> None:
-        if data:
-            self._direction.sink.write(data)
 
     def _bug(self) -> TunnelError:
         """
@@ -286,7 +284,8 @@ class Filtering:
         except Exception:  # noqa: BLE001 - a bug of ours must not spread
             self._abort(self._bug())
             return
-        self._write(data)
+        if data:
+            self._direction.sink.write(data)
         self._makeWay()
         self._direction.readConnectionLost()
 
