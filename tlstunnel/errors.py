@@ -157,6 +157,12 @@ class ServerSpokeFirst(TunnelError):
     reason = "server-spoke-first"
 
 
+class Farewell(TunnelError):
+    """A server took its leave inside TLS before it was asked anything; the app has its words."""
+
+    reason = "farewell"
+
+
 class TLSFailed(TunnelError):
     """The TLS handshake or a TLS record was bad, or the peer sent a fatal alert."""
 

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.errors import (
     BackendRefused,
+    Farewell,
     LimitReached,
     Malformed,
     Oversize,
@@ -147,7 +148,6 @@ class ClientTests(ClientConformance, SynchronousTestCase):
         *((place, answer, failure) for place, answer, failure in BOTH if failure is not None),
         (4, b"500 what?\r\n", Refused),
         (4, b"503 no\r\n", Refused),
-        (4, b"421 no\r\n", Temporary),
         (4, b"220 spliced\r\n", Refused),
         (4, b"\r\n", Malformed),
         (6, b"534 no\r\n", Refused),
@@ -155,6 +155,21 @@ class ClientTests(ClientConformance, SynchronousTestCase):
         (6, b"431 no\r\n", Temporary),
     ]
     endless = [(0, b"220-x\r\n"), (2, b"234-x\r\n"), (4, b"200-x\r\n")]
+    farewells = [
+        b"421 Timeout (900 seconds): closing control connection.\r\n",
+        b"421-a\r\n421 b\r\n",
+    ]
+
+    def test_aServerMayTakeItsLeaveInsteadOfProtectingData(self) -> None:
+        """
+        That, too, is a farewell inside TLS before the app has spoken.
+        """
+        for place in (4, 6):
+            driver = self.start(place)
+            driver.network.feed(b"421-Too many\r\n421 users\r\n")
+            self.assertIsInstance(driver.error, Farewell)
+            self.assertEqual(driver.plain.written, b"421 users\r\n")
+            self.assertEqual(driver.plain.ending, "closed")
 
     def test_aSplicedGreetingIsNotPassedOn(self) -> None:
         """

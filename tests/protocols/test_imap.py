@@ -55,6 +55,7 @@ class ClientTests(ClientConformance, SynchronousTestCase):
     dialect = imap
     dialogue = CLIENT
     inside = [("T", b"* OK server.example.org ready\r\n")]
+    farewells = [b"* BYE Disconnected for inactivity.\r\n", b"* bye\n"]
     variants = [
         (0, b"* OK\r\n"),
         (0, b"* ok hello\n"),

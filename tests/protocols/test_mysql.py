@@ -187,6 +187,7 @@ class ClientRules(ClientConformance, SynchronousTestCase):
     early = packet(7, b"x" * 100)
     earlySent = packet(8, b"x" * 100)
     appTLS = Malformed
+    farewells = [packet(2, b"\xff\x1d\x04#08S01Shutdown"), packet(2, b"\xff\x13\x04")]
     variants = [
         (0, packet(0, MYSQL[:-1])),
         (0, packet(0, MYSQL.replace(bytes(10), b"0123456789"))),

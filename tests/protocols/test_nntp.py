@@ -54,6 +54,7 @@ class ClientTests(ClientConformance, SynchronousTestCase):
     dialect = nntp
     dialogue = CLIENT
     inside = [("T", b"200 server.example.org ready\r\n")]
+    farewells = [b"400 Timeout after 600 seconds, closing connection\r\n", b"400\n"]
     variants = [(0, b"200\r\n"), (0, b"201 no posting\n"), (2, b"382\r\n")]
     failures = [
         (0, b"400 later\r\n", Temporary),

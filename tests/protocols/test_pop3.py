@@ -68,6 +68,7 @@ class ClientTests(ClientConformance, SynchronousTestCase):
     inside = [("T", b"+OK server.example.org ready\r\n")]
     variants = [(0, b"+OK\r\n"), (0, b"+ok yes\n"), (2, b"+OK\r\n"), (2, b"+ok yes\n")]
     failures = [(place, *reply) for place in (0, 2) for reply in REPLIES]
+    farewells = [b"-ERR Disconnected for inactivity.\r\n", b"-err\r\n"]
 
     @settings(deadline=None)
     @given(st.binary(max_size=40))

@@ -96,6 +96,11 @@ class ClientTests(ClientConformance, SynchronousTestCase):
         (4, b"220 starttls ok \r\n"),
     ]
     failures = [*failures(b"220", 0), *failures(b"250", 2), *failures(b"220", 4)]
+    farewells = [
+        b"421 4.4.2 mx Error: timeout exceeded\r\n",
+        b"421-a\r\n421-b\n421 c\r\n",
+        b"421\n",
+    ]
     endless = [(0, b"220-x\r\n"), (2, b"250-x\r\n"), (4, b"220-x\r\n")]
 
     def test_nothingIsSaidBeforeTheGreetingIsComplete(self) -> None:
@@ -283,6 +288,7 @@ class LMTPClientTests(ClientConformance, SynchronousTestCase):
     inside = [("T", b"220 server.example.org LMTP\r\n")]
     variants = ClientTests.variants
     failures = ClientTests.failures
+    farewells = ClientTests.farewells
 
 
 class LMTPServerTests(ServerConformance, SynchronousTestCase):

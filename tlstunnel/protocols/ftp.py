@@ -20,6 +20,7 @@ from __future__ import annotations
 from tlstunnel.errors import BackendRefused, PreAuthenticated, Quit
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.conversation import Conversation
+from tlstunnel.protocols.farewells import isReply
 from tlstunnel.protocols.ftpcontrol import Control
 from tlstunnel.protocols.replies import Continuation, expectReply, readReply, refusal
 
@@ -30,6 +31,9 @@ _NEED_TLS = frozenset(
     b"PWD RANG REIN REST RETR RMD RNFR RNTO SITE SIZE SMNT STAT STOR STOU STRU SYST TYPE USER XCRC "
     b"XCUP XMKD XPWD XRMD".split()
 )
+
+# Service not available, closing control connection.
+_CLOSING = b"421"
 
 _REFUSED_DATA = frozenset(b"APPE EPSV LIST MLSD NLST PASV RETR STOR STOU".split())
 
@@ -85,13 +89,23 @@ class FTPClient(ClientRole):
         self.sendLine(b"AUTH TLS")
         await expectReply(self, b"234", continuation=Continuation.FREE)
 
+    def isFarewell(self, said: bytes) -> bool | None:
+        """
+        RFC 959, section 5.4: a server that shuts down may say so at any time.
+        """
+        return isReply(said, _CLOSING)
+
     async def greetApp(self) -> None:
         """
         Protect data connections (RFC 4217, section 9), and let the app begin.
         """
         for command in (b"PBSZ 0", b"PROT P"):
             self.sendLine(command)
-            await expectReply(self, b"200", continuation=Continuation.FREE)
+            code, line = await readReply(self, Continuation.FREE)
+            if code == _CLOSING:
+                self.takeLeave(line + b"\r\n")
+            if code != b"200":
+                raise refusal(code, line, b"200")
         control = Control(self.channels, self.plain.transport, self.transport, self.answer)
         self.toNetwork.append(control.commands)
         self.toPlain.append(control.replies)

@@ -15,6 +15,7 @@ import re
 from tlstunnel.errors import BackendRefused, Malformed, PreAuthenticated, Quit, Refused
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.conversation import Conversation
+from tlstunnel.protocols.farewells import isLine
 from tlstunnel.protocols.hiding import Commands, Replies
 
 _MAX_LINE_BYTES = 8192
@@ -96,6 +97,12 @@ class IMAPClient(ClientRole):
         """
         if "unsolicited" not in self.setting.options:
             await super().demandSilence()
+
+    def isFarewell(self, said: bytes) -> bool | None:
+        """
+        RFC 9051, section 7.1.5.
+        """
+        return isLine(said, b"* BYE")
 
     def appGreeting(self) -> bytes:
         """

@@ -158,6 +158,15 @@ class MySQLClient(ClientRole):
         self._login = packet(1, announced + response[_ANNOUNCED_BYTES:])
         self.write(packet(1, announced))
 
+    def isFarewell(self, said: bytes) -> bool | None:
+        """
+        An ERR packet, with the number that the app awaits: its login had 1.
+        """
+        size = 4 + int.from_bytes(said[:3], "little")
+        if not b"\x02\xff".startswith(said[3:5]) or size < 7:
+            return False
+        return None if len(said) < size else len(said) == size
+
     async def greetApp(self) -> None:
         """
         The app has been greeted; its login goes out now.

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from tlstunnel.errors import BackendRefused, Quit
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
+from tlstunnel.protocols.farewells import isLine
 from tlstunnel.protocols.hiding import Commands, DottedLists
 from tlstunnel.protocols.replies import Continuation, readReply, refusal
 
@@ -58,6 +59,12 @@ class NNTPClient(ClientRole):
         code, line = await readReply(self, Continuation.NONE)
         if code not in codes:
             raise refusal(code, line, *codes, hint=hint if code in _WRONG_MODE else "")
+
+    def isFarewell(self, said: bytes) -> bool | None:
+        """
+        RFC 3977, section 3.2.1: also unasked, before the server closes.
+        """
+        return isLine(said, b"400")
 
     def appGreeting(self) -> bytes:
         """

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from tlstunnel.errors import BackendRefused, Malformed, Quit, Refused
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
+from tlstunnel.protocols.farewells import isLine
 from tlstunnel.protocols.hiding import Commands, DottedLists
 
 _AUTHENTICATION = frozenset(b"USER PASS APOP AUTH".split())
@@ -53,6 +54,12 @@ class POP3Client(ClientRole):
             raise Refused("expected +OK", line)
         if status != b"+OK":
             raise Malformed("neither +OK nor -ERR", line)
+
+    def isFarewell(self, said: bytes) -> bool | None:
+        """
+        What servers say before they close for want of a command; RFC 1939, section 3, has no words.
+        """
+        return isLine(said, b"-ERR")
 
     def appGreeting(self) -> bytes:
         """

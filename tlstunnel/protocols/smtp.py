@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from tlstunnel.errors import BackendRefused, Quit, ServerSpokeFirst
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
+from tlstunnel.protocols.farewells import isReply
 from tlstunnel.protocols.filters import Filter
 from tlstunnel.protocols.hiding import ReplyKeyword, Watch
 from tlstunnel.protocols.replies import expectReply, readReply
@@ -71,6 +72,12 @@ class SMTPClient(ClientRole):
         The greeting that the app awaits.
         """
         return b"220 " + self.setting.peerName + b" " + self.protocol + b"\r\n"
+
+    def isFarewell(self, said: bytes) -> bool | None:
+        """
+        RFC 5321, section 3.8: a server that shuts down says so, also unasked.
+        """
+        return isReply(said, b"421")
 
     async def greetApp(self) -> None:
         """
