@@ -258,9 +258,11 @@ class ServerTests(ServerConformance, SynchronousTestCase):
         (b"QUIT\r\n", b"221 Bye\r\n", Quit),
         (b"X\r\nY\r\nZ\r\n", UNKNOWN * 2 + b"421 Too many errors\r\n", TooManyErrors),
     ]
+    refusals = [
+        (5, b"421 no\r\n", b"USER a\r\nQUIT\r\n", b"421 no\r\n221 Bye\r\n"),
+        (5, b"120 wait\r\n500 no\r\n", b"USER a\r\nQUIT\r\n", b"500 no\r\n221 Bye\r\n"),
+    ]
     failures = [
-        (5, b"421 no\r\n", BackendRefused),
-        (5, b"120 wait\r\n500 no\r\n", BackendRefused),
         (5, b"230 come in\r\n", BackendRefused),
         (5, b"SSH-2.0-x\r\n", Malformed),
     ]

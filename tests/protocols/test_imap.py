@@ -170,9 +170,11 @@ class ServerTests(ServerConformance, SynchronousTestCase):
         (b"a STARTTLS {8+}\r\nb STARTTLS\r\n", LITERAL, Malformed),
         (b"a X ~{8}\r\nb STARTTLS\r\n", LITERAL, Malformed),
     ]
+    refusals = [
+        (5, b"* BYE [UNAVAILABLE] full\r\n", b"t CAPABILITY\r\n", b"* BYE [UNAVAILABLE] full\r\n")
+    ]
     failures = [
         (5, b"* PREAUTH hi\r\n", BackendRefused),
-        (5, b"* BYE full\r\n", BackendRefused),
         (5, b"* OKAY\r\n", BackendRefused),
         (5, b"220 mx\r\n", BackendRefused),
     ]

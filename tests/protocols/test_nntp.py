@@ -181,9 +181,11 @@ class ServerTests(ServerConformance, SynchronousTestCase):
         (b"QUIT\r\n", b"205 bye\r\n", Quit),
         (b"A\r\nB\r\nC\r\n", WHAT * 2 + b"400 too many errors\r\n", TooManyErrors),
     ]
+    refusals = [
+        (5, b"400 busy\r\n", b"QUIT\r\n", b"205 bye\r\n"),
+        (5, b"502 no\r\n", b"CAPABILITIES\r\nQUIT\r\n", b"502 no\r\n205 bye\r\n"),
+    ]
     failures = [
-        (5, b"400 busy\r\n", BackendRefused),
-        (5, b"502 no\r\n", BackendRefused),
         (5, b"220 mx\r\n", BackendRefused),
         (5, b"+OK\r\n", Malformed),
     ]

@@ -122,8 +122,15 @@ class ServerTests(ServerConformance, SynchronousTestCase):
         (b"QUIT\r\n", b"+OK bye\r\n", Quit),
         (b"A\r\nB\r\nC\r\n", UNKNOWN * 2 + b"-ERR too many errors\r\n", TooManyErrors),
     ]
+    refusals = [
+        (
+            5,
+            b"-ERR [SYS/PERM] no\r\n",
+            b"CAPA\r\nUSER a\r\nQUIT\r\n",
+            2 * b"-ERR [SYS/PERM] no\r\n" + b"+OK bye\r\n",
+        ),
+    ]
     failures = [
-        (5, b"-ERR busy\r\n", BackendRefused),
         (5, b"+OKAY\r\n", BackendRefused),
         (5, b"220 mx\r\n", BackendRefused),
         (5, b"\r\n", BackendRefused),

@@ -160,6 +160,9 @@ NOHELLO = b"501 5.5.4 Syntax: EHLO hostname\r\n"
 MANY = b"421 4.7.0 Too many errors\r\n"
 
 
+TWICE = 2 * b"554 5.7.1 no\r\n"
+
+
 class ServerTests(ServerConformance, SynchronousTestCase):
     """
     Mode -s.
@@ -208,9 +211,19 @@ class ServerTests(ServerConformance, SynchronousTestCase):
         (b"NOOP a\0b\r\n", b"", Malformed),
     ]
     failures = [
-        (5, b"421 busy\r\n", BackendRefused),
-        (5, b"554-no\r\n554 no\r\n", BackendRefused),
+        (5, b"354 go ahead\r\n", BackendRefused),
+        (5, b"250 hello\r\n", BackendRefused),
         (5, b"+OK\r\n", Malformed),
+    ]
+    refusals = [
+        (5, b"421 busy\r\n", b"EHLO x\r\nQUIT\r\n", b"421 busy\r\n221 2.0.0 Bye\r\n"),
+        (
+            5,
+            b"554-a\n554 5.7.1 no\n",
+            b"EHLO x\r\nHELO x\r\nquit\r\n",
+            TWICE + b"221 2.0.0 Bye\r\n",
+        ),
+        (5, b"554 5.7.1 no\r\n", b"RSET\n" * 10, TWICE * 5),
     ]
     foreign = (*ServerConformance.foreign, b"PROPFIND / HTTP/1.1\r\nHost: x\r\n\r\n")
     endless = [(1, b"NOOP\r\n"), (5, b"220-x\r\n")]
@@ -312,6 +325,7 @@ class LMTPServerTests(ServerConformance, SynchronousTestCase):
         b"HELO x\r\n": b"500 5.5.1 LHLO expected\r\n",
     }
     needsTLS = {b"MAIL FROM:<a@b>\r\n": REFUSED}
+    refusals = [(5, b"550 no\r\n", b"LHLO x\r\nQUIT\r\n", b"550 no\r\n221 2.0.0 Bye\r\n")]
 
     def test_theBackendsOfferIsHidden(self) -> None:
         """

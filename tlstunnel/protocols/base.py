@@ -13,10 +13,10 @@ Whoever writes a dialect finds all that it takes in this module (C{docs/writing-
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.plugin import IPlugin
 from zope.interface import implementer
@@ -65,6 +65,9 @@ MAX_SILENCE_SECONDS = 1.0
 
 #: How long a server may take over a farewell, in seconds.
 MAX_FAREWELL_SECONDS = 1.0
+
+#: How long a client may take to hear that the backend turns it away, in seconds.
+MAX_REFUSAL_SECONDS = 30.0
 
 
 class Role(Conversation):
@@ -317,6 +320,32 @@ class ServerRole(Role):
 
         @raise TunnelError: if the backend does not greet as its protocol demands.
         """
+
+    async def turnAway(self, telling: Coroutine[Any, Any, None]) -> None:
+        """
+        The backend has said no instead of its greeting: let the client hear so, since the words
+        tell whether it is worth to try again.  They have to be the answer to something; unasked
+        they would look like those of a spliced connection (rule 10).
+
+        @param telling: does so, as L{refuseAll} does it in protocols of lines.
+        """
+        # The backend has nothing more to say, and may go as it likes.
+        self.plain.whenLost = None
+        with suppress(TunnelError), self.within(MAX_REFUSAL_SECONDS, "turning the client away"):
+            await telling
+
+    async def refuseAll(self, reply: bytes, bye: bytes = b"") -> None:
+        """
+        Refuse the client's commands.
+
+        @param reply: the line with which that is done.
+        @param bye: what a client is told that quits, and is the end; empty where C{reply} is.
+        """
+        while (await self.readLine()).strip().upper() != b"QUIT" or not bye:
+            self.refuse(reply)
+            if not bye:
+                return
+        self.sendLine(bye)
 
 
 @implementer(IPlugin, IDialect)

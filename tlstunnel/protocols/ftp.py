@@ -22,7 +22,7 @@ from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.farewells import isReply
 from tlstunnel.protocols.ftpcontrol import Control
-from tlstunnel.protocols.replies import Continuation, expectReply, readReply, refusal
+from tlstunnel.protocols.replies import Continuation, expectReply, isRefusal, readReply, refusal
 
 # Known commands that need TLS first: RFC 959 and the registry of RFC 5797.
 _NEED_TLS = frozenset(
@@ -181,6 +181,8 @@ class FTPServer(ServerRole):
         """
         code, line = await readGreeting(self.plain)
         if code != b"220":
+            if isRefusal(code):
+                await self.turnAway(self.refuseAll(line, bye=b"221 Bye"))
             raise BackendRefused("expected 220", line)
         control = Control(self.channels, self.transport, self.plain.transport, self.answer)
         self.toPlain.append(control.commands)

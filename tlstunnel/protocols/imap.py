@@ -168,6 +168,8 @@ class IMAPServer(ServerRole):
         self.plain.maxLine = self.maxLine
         mark, status, line = await readResponse(self.plain)
         if mark != b"*" or status != b"OK":
+            if mark == b"*" and status == b"BYE":
+                await self.turnAway(self.refuseAll(line))
             raise BackendRefused("expected * OK", line)
         hidden = [b"STARTTLS"]
         if "hide-logindisabled" in self.setting.options:

@@ -16,7 +16,7 @@ from tlstunnel.errors import BackendRefused, Quit
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.farewells import isLine
 from tlstunnel.protocols.hiding import Commands, DottedLists
-from tlstunnel.protocols.replies import Continuation, readReply, refusal
+from tlstunnel.protocols.replies import Continuation, isRefusal, readReply, refusal
 
 _GREETINGS = (b"200", b"201")
 
@@ -115,6 +115,8 @@ class NNTPServer(ServerRole):
         """
         code, line = await readReply(self.plain, Continuation.NONE)
         if code not in _GREETINGS:
+            if isRefusal(code):
+                await self.turnAway(self.refuseAll(line, bye=b"205 bye"))
             raise BackendRefused("expected 200 or 201", line)
         hiding = Capabilities()
         self.toNetwork.append(hiding)

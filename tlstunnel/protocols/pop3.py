@@ -109,7 +109,10 @@ class POP3Server(ServerRole):
         The client has had its greeting: the backend's is swallowed, and so is its STLS.
         """
         line = await self.plain.readLine()
-        if indicator(line) != b"+OK":
+        status = indicator(line)
+        if status != b"+OK":
+            if status == b"-ERR":
+                await self.turnAway(self.refuseAll(line, bye=b"+OK bye"))
             raise BackendRefused("expected +OK", line)
         hiding = Capabilities()
         self.toNetwork.append(hiding)

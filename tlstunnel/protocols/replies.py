@@ -67,6 +67,13 @@ async def expectReply(
         raise refusal(code, line, *codes)
 
 
+def isRefusal(code: bytes) -> bool:
+    """
+    Whether a reply says no, for now or for good.
+    """
+    return code[:1] in (b"4", b"5")
+
+
 def refusal(code: bytes, line: bytes, *expected: bytes, hint: str = "") -> Temporary | Refused:
     """
     What a reply means that has not one of the codes that were expected.

@@ -17,7 +17,7 @@ from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.farewells import isReply
 from tlstunnel.protocols.filters import Filter
 from tlstunnel.protocols.hiding import ReplyKeyword, Watch
-from tlstunnel.protocols.replies import expectReply, readReply
+from tlstunnel.protocols.replies import expectReply, isRefusal, readReply
 
 # Known commands that need TLS first: RFC 5321 and the registry of its extensions.
 _NEED_TLS = frozenset(
@@ -149,6 +149,9 @@ class SMTPServer(ServerRole):
         """
         code, line = await readReply(self.plain)
         if code != b"220":
+            if isRefusal(code):
+                # RFC 5321, section 3.1: nothing else is said until the client quits.
+                await self.turnAway(self.refuseAll(line, bye=b"221 2.0.0 Bye"))
             raise BackendRefused("expected 220", line)
         hiding = ReplyKeyword(b"250", b"STARTTLS")
         self.toNetwork.append(hiding)
