@@ -223,6 +223,8 @@ class BackendTests(SynchronousTestCase):
         self.assertEqual(self.exchange(driver, b"capabilities\r\n", OFFER), HIDDEN)
         for asked, answered in (
             (b"MODE READER\r\n", b"200 STARTTLS\r\n"),
+            (b"MODE STREAM\r\n", b"203 Streaming permitted\r\n"),
+            (b"CHECK <a@b>\r\n", b"238 <a@b>\r\n"),
             (b"GROUP x\r\n", b"211 1 1 1 x\r\n"),
             (b"GROUP y\r\n", b"411 STARTTLS\r\n"),
             (b"DATE\r\n", b"111 20240101000000\r\n"),
@@ -252,6 +254,14 @@ class BackendTests(SynchronousTestCase):
             driver, b"CAPABILITIES\r\nARTICLE 1\r\nCAPABILITIES\r\n", OFFER + article
         )
         self.assertEqual(passed, HIDDEN + article)
+
+    def test_anArticleThatIsSentEndsTheHiding(self) -> None:
+        """
+        Its lines are no commands, whatever becomes of it.
+        """
+        driver = self.meet()
+        self.exchange(driver, b"TAKETHIS <a@b>\r\nCAPABILITIES\r\n.\r\n", b"439 <a@b>\r\n")
+        self.assertEqual(self.exchange(driver, b"CAPABILITIES\r\n", OFFER), OFFER)
 
 
 LINES = st.lists(

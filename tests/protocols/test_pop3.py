@@ -184,6 +184,14 @@ class BackendTests(SynchronousTestCase):
             (b"AUTH PLAIN\r\n", b"+ \r\n"),
             (b"AGEAYg==\r\n", b"-ERR wrong\r\n"),
             (b"FOO\r\n", b"-ERR what\r\n"),
+            (b"UTF8\r\n", b"+OK UTF8 enabled\r\n"),
+            (b"UTF8 USER\r\n", b"+OK\r\n"),
+            (b"LANG de\r\n", b"+OK de Sprache\r\n"),
+            (b"lang\r\n", b"+OK languages:\r\nde Deutsch\r\n.\r\n"),
+            (b"LANG\r\n", b"-ERR none\r\n"),
+            (b"auth\r\n", b"+OK\r\nPLAIN\r\n.\r\n"),
+            (b"AUTH\r\n", b"-ERR which?\r\n"),
+            (b"APOP x y\r\n", b"-ERR wrong\r\n"),
         ):
             self.assertEqual(self.exchange(driver, asked, answered), answered)
             if not answered.startswith(b"+ "):

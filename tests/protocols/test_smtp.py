@@ -252,9 +252,10 @@ class BackendTests(SynchronousTestCase):
         driver.plain.feed(answered)
         return driver.network.takeWritten()
 
-    def test_hidingGoesOnUntilMailOrAuthentication(self) -> None:
+    def test_hidingGoesOnUntilSomebodyIsAuthenticated(self) -> None:
         """
-        A second EHLO, with which clients begin, is answered without the offer.
+        A second EHLO, with which clients begin, is answered without the offer; and so is one after
+        an attempt to log in that failed.
         """
         hidden = b"250-mx.example.org\r\n250 SIZE 1000\r\n"
         driver = self.meet()
@@ -262,15 +263,40 @@ class BackendTests(SynchronousTestCase):
             (b"NOOP\r\n", b"250 STARTTLS\r\n"),
             (b"RSET\r\n", b"250 ok\r\n"),
             (b"HELO x\r\n", b"250 mx.example.org\r\n"),
+            (b"VRFY a\r\n", b"250-a\r\n250 STARTTLS\r\n"),
+            (b"HELP\r\n", b"214-a\r\n214 STARTTLS\r\n"),
+            (b"\r\n", b"500 what?\r\n"),
+            (b"STARTTLS\r\n", b"502 no\r\n"),
+            (b"AUTH PLAIN AGEAYg==\r\n", b"535 wrong\r\n"),
+            (b"AUTH PLAIN AGEAYg==\r\n", b"454-not\r\n454 now\r\n"),
+            (b"AUTH LOGIN\r\n", b"334 VXNlcm5hbWU6\r\n"),
+            (b"MAIL\r\n", b"334 UGFzc3dvcmQ6\r\n"),
+            (b"EHLO\r\n", b"535 wrong\r\n"),
         ):
             self.assertEqual(self.exchange(driver, asked, answered), answered)
-            self.assertEqual(self.exchange(driver, b"ehlo x\r\n", OFFER), hidden)
-        for last in (b"AUTH PLAIN AGEAYg==\r\n", b"MAIL FROM:<a@b>\r\n", b"VRFY a\r\n"):
+            if not answered.startswith(b"334"):
+                self.assertEqual(self.exchange(driver, b"ehlo x\r\n", OFFER), hidden, asked)
+        self.assertEqual(
+            self.exchange(driver, b"EHLO x\r\nNOOP\r\n", OFFER + OFFER), hidden + OFFER
+        )
+
+    def test_hidingEndsWithALoginOrAMail(self) -> None:
+        """
+        Or what has one in it.
+        """
+        for last, answer in (
+            (b"AUTH PLAIN AGEAYg==\r\n", b"235 welcome\r\n"),
+            (b"AUTH PLAIN\r\nAGEAYg==\r\n", b"334 \r\n235-very\r\n235 welcome\r\n"),
+            (b"MAIL FROM:<a@b>\r\n", b"250 ok\r\n"),
+            (b"BDAT 10\r\n", b"503 no\r\n"),
+            (b"NOOP\r\n", b"ok\r\n"),
+            (b"NOOP\r\n" * 65, b"250 ok\r\n" * 65),
+        ):
             driver = self.meet()
-            self.exchange(driver, last, b"250-x\r\n250 ok\r\n")
+            self.exchange(driver, last, answer)
             self.assertEqual(self.exchange(driver, b"EHLO x\r\n", OFFER), OFFER)
-            self.assertFalse(isFiltered(driver.network))
-            self.assertFalse(isFiltered(driver.plain))
+            self.assertFalse(isFiltered(driver.network), last)
+            self.assertFalse(isFiltered(driver.plain), last)
 
     def test_aMailIsNotTouched(self) -> None:
         """

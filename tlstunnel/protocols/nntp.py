@@ -129,17 +129,25 @@ class Capabilities(DottedLists):
     anything that is answered with more than a line.
     """
 
-    # RFC 3977 and RFC 4643: what ends a reply to these, and begins none of several lines.
+    # RFC 3977, RFC 4643 and RFC 4644: what ends a reply to these, and begins none of several lines.
     _SINGLE = frozenset(
         (
-            *((b"MODE", code) for code in (b"200", b"201")),
+            *((b"MODE", code) for code in (b"200", b"201", b"203")),
             *((b"GROUP", b"211"), (b"STAT", b"223"), (b"NEXT", b"223"), (b"LAST", b"223")),
-            *((b"DATE", b"111"), (b"AUTHINFO", b"381")),
+            *((b"DATE", b"111"), (b"AUTHINFO", b"381"), (b"CHECK", b"238")),
         )
     )
 
     def __init__(self) -> None:
         super().__init__(b"STARTTLS", conversing=(b"AUTHINFO",))
+
+    def asked(self, words: list[bytes]) -> None:
+        """
+        Await a reply, unless an article follows (RFC 4644, section 2.5).
+        """
+        if words and words[0].upper() == b"TAKETHIS" and not self.isConversing:
+            self.stop()
+        super().asked(words)
 
     def status(self, line: bytes, code: bytes) -> None:
         """
