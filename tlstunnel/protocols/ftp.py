@@ -21,8 +21,12 @@ from tlstunnel.errors import BackendRefused, PreAuthenticated, Quit
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.farewells import isReply
+from tlstunnel.protocols.filters import Filter
 from tlstunnel.protocols.ftpcontrol import Control
 from tlstunnel.protocols.replies import Continuation, expectReply, isRefusal, readReply, refusal
+
+#: The option of the server role.
+ALLOW_TRUNCATED_UPLOADS = "allow-truncated-uploads"
 
 # Known commands that need TLS first: RFC 959 and the registry of RFC 5797.
 _NEED_TLS = frozenset(
@@ -67,6 +71,20 @@ async def readGreeting(conversation: Conversation) -> tuple[bytes, bytes]:
     return code, line
 
 
+class WithoutLineEnds(Filter):
+    """
+    Drops the empty lines behind a reply that we have read; the next one has none before it.
+    """
+
+    def feed(self, data: bytes) -> bytes:
+        """
+        Pass what is more than ends of lines, and all behind it.
+        """
+        rest = data if self.done else data.lstrip(b"\r\n")
+        self.done = bool(rest)
+        return rest
+
+
 class FTPClient(ClientRole):
     """
     Asks a remote FTP server for TLS, for data connections too.
@@ -106,6 +124,8 @@ class FTPClient(ClientRole):
                 self.takeLeave(line + b"\r\n")
             if code != b"200":
                 raise refusal(code, line, b"200")
+        # Before what wants silence of the server: the last reply may not be all that it has said.
+        self.toPlain.insert(0, WithoutLineEnds())
         control = Control(self.channels, self.plain.transport, self.transport, self.answer)
         self.toNetwork.append(control.commands)
         self.toPlain.append(control.replies)
@@ -184,7 +204,13 @@ class FTPServer(ServerRole):
             if isRefusal(code):
                 await self.turnAway(self.refuseAll(line, bye=b"221 Bye"))
             raise BackendRefused("expected 220", line)
-        control = Control(self.channels, self.transport, self.plain.transport, self.answer)
+        control = Control(
+            self.channels,
+            self.transport,
+            self.plain.transport,
+            self.answer,
+            ALLOW_TRUNCATED_UPLOADS in self.setting.options,
+        )
         self.toPlain.append(control.commands)
         self.toNetwork.append(control.replies)
 
@@ -232,4 +258,8 @@ ftp = Dialect(
     implicitPort=990,
     alpn=(b"ftp",),
     opensChannels=True,
+    options={
+        ALLOW_TRUNCATED_UPLOADS: "server mode: take uploads that end without the end of TLS, as "
+        "some clients send them, although whoever cuts one then makes it look complete",
+    },
 )
