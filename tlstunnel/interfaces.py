@@ -63,6 +63,7 @@ class ILeg(IPushProducer):
         "the system has it mapped into IPv6."
     )
     local = Attribute("The same of our end.")
+    who = Attribute("L{str}: what the log calls the other end, as C{the app}.")
     speaker = Attribute("L{ISpeaker}: who is told what happens here.")
     producer = Attribute(
         "L{IPushProducer} or C{None}: whoever is paused while our peer is slower than it is."

@@ -139,7 +139,7 @@ class ClientTests(ClientConformance, SynchronousTestCase):
         driver = client(ldap)
         driver.network.feed(answer(outcome(53, b"not\r\nhere")))
         self.assertIn(
-            'unwillingToPerform (53); the peer said "not\\x0d\\x0ahere"', str(driver.error)
+            'unwillingToPerform (53); the server said "not\\x0d\\x0ahere"', str(driver.error)
         )
 
     @given(st.binary(max_size=200), st.binary(max_size=40))

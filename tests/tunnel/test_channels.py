@@ -355,7 +355,8 @@ class ClientModeTests(DataTests):
             self.assertTrue(app.isReset())
 
         await self.ftp(script)
-        await self.ended("truncated")
+        (ended,) = await self.ended("truncated")
+        self.assertEqual(ended["detail"], "truncated: the server sent no close_notify")
 
     async def test_whatTheAppDidNotEndDoesNotEndCleanly(self) -> None:
         """

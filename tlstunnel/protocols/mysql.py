@@ -198,7 +198,10 @@ class MySQLServer(ServerRole):
             # That is for the client to hear inside TLS, to which a greeting has to lead.
             greeting = Greeting.substitute()
         else:
-            greeting = parseGreeting(payload, BackendRefused)
+            try:
+                greeting = parseGreeting(payload, BackendRefused)
+            except Malformed as error:
+                raise error.by(self.plain.transport.who) from None
         offer = replace(greeting, capabilities=greeting.capabilities | SSL)
         self.write(packet(0, offer.payload()))
         header = await self.readExactly(4)

@@ -142,6 +142,7 @@ class ClientConformance(Rules):
                 for piece in pieces:
                     driver.plain.feed(piece)
                 self.assertFailed(driver, self.appTLS)
+                self.assertBlames(driver, "A")
                 self.assertSilent(driver.network, "the server")
 
     @lookAt(
@@ -265,6 +266,7 @@ class ClientConformance(Rules):
             driver = self.start(place)
             driver.plain.reset()
             self.assertFailed(driver, Reset, place)
+            self.assertBlames(driver, "A", place)
 
     @lookAt("what writes to plain: the app is greeted by greetApp, and not before", 1, 2, 4)
     def test_whenTheServerIsRefusedTheAppGetsNothing(self) -> None:
@@ -295,4 +297,5 @@ class ClientConformance(Rules):
                 for piece in pieces:
                     driver.network.feed(piece)
                 self.assertFailed(driver, error, place, answer)
+                self.assertBlames(driver, self.speaker(place), place, answer)
                 assert driver.plain.ending == "closed", f"{answer!r} resets the app"

@@ -145,6 +145,7 @@ class ServerConformance(Rules):
                 driver = self.start(self.opening)
                 self.checkAnswer(driver, pieces, answer)
                 self.assertFailed(driver, error, command)
+                self.assertBlames(driver, "C", command)
 
     @lookAt("refuse: what needs TLS is answered, and not kept", 2, 6)
     def test_secretsSentInClearReachNobody(self) -> None:
@@ -245,6 +246,7 @@ class ServerConformance(Rules):
                 for piece in pieces:
                     driver.feed(self.speaker(place), piece)
                 self.assertFailed(driver, error, place, answer)
+                self.assertBlames(driver, self.speaker(place), place, answer)
 
     @lookAt("meetBackend, which lets turnAway tell the client", 10, 17)
     def test_theRefusalOfABackendIsTheAnswerToWhateverTheClientAsks(self) -> None:
@@ -287,6 +289,7 @@ class ServerConformance(Rules):
             if driver.backendDialled:
                 driver.plain.reset()
                 self.assertFailed(driver, Reset, place)
+                self.assertBlames(driver, "B", place)
 
     @lookAt("earlyDial in the description of the dialect", 2)
     def test_whenTheClientIsRefusedTheBackendIsNotDialled(self) -> None:

@@ -76,6 +76,7 @@ class Channels:
         self.host: str = accepted.local.host
         self.near: str = accepted.peer.host
         self.far: str = dialled.peer.host
+        self.accepts, self.dials = accepted.who, dialled.who
         self._accepted = accepted.sock
         self._moved = 0
         self._channels: set[Channel] = set()
@@ -304,6 +305,7 @@ class Channel:
                 limits.keepAlive,
             )
         )
+        self._dialled.who = channels.dials
         network, plain = accepted, self._dialled
         if not channels.acceptsNetwork:
             network, plain = plain, network
@@ -330,7 +332,9 @@ class Channel:
         if peer.host == self._channels.near:
             self._listening.stopListening()
             channels = self._channels
-            self._accepting.callback(Leg(channels.reactor, channels.linger, sock, peer))
+            leg = Leg(channels.reactor, channels.linger, sock, peer)
+            leg.who = channels.accepts
+            self._accepting.callback(leg)
             return
         sock.close()
         if not self._warned:
