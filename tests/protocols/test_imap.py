@@ -261,6 +261,17 @@ class BackendTests(SynchronousTestCase):
         )
         self.assertEqual(self.exchange(driver, b"d CAPABILITY\r\n", offer), offer)
 
+    def test_hidingGoesOnWhereAllCommandsHaveOneTag(self) -> None:
+        """
+        It is a success of the login that ends it, and not of what comes after one that failed.
+        """
+        offer = b"* CAPABILITY STARTTLS\r\na OK\r\n"
+        driver = self.meet()
+        self.exchange(driver, b"a LOGIN u v\r\n", b"a NO wrong\r\n")
+        for _ in range(2):
+            passed = self.exchange(driver, b"a CAPABILITY\r\n", offer)
+            self.assertEqual(passed, b"* CAPABILITY\r\na OK\r\n")
+
     def test_hidingGivesUpAtWhatItDoesNotExpect(self) -> None:
         """
         From there on everything passes unseen: a literal, data of a mailbox, a very long line.

@@ -207,8 +207,11 @@ class Capabilities(Replies):
         if _LITERAL.search(line.rstrip(b"\r\n")) or (status not in known and tag != b"+"):
             self.stop()
             return line
-        if tag == self._authentication and status == b"OK":
-            self.stop()
+        if tag == self._authentication:
+            # There are clients that have one tag for all their commands.
+            self._authentication = b""
+            if status == b"OK":
+                self.stop()
         found = _CAPABILITIES.match(line)
         if found is None:
             return line
