@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel import errors
-from tlstunnel.errors import ConfigurationError, Refused, TunnelError, quote
+from tlstunnel.errors import ConfigurationError, Refused, Reset, TunnelError, quote
 
 
 class QuoteTests(SynchronousTestCase):
@@ -78,6 +78,10 @@ class ReasonTests(SynchronousTestCase):
             str(Refused("expected 220", b"554 no\r")),
             'refused: expected 220; the peer said "554 no\\x0d"',
         )
+        refused = Refused("the peer says no", b"no").by("the app").by("nobody")
+        self.assertEqual(str(refused), 'refused: the app says no; the app said "no"')
+        self.assertEqual(str(Reset("Broken pipe")), "reset: Broken pipe")
+        self.assertEqual(str(Reset("Broken pipe").by("the app")), "reset: Broken pipe (the app)")
         path = ConfigurationError("/etc/pool", "is odd", "try another")
         self.assertEqual(str(path), "/etc/pool: is odd; try another")
         self.assertEqual(path.key, "")

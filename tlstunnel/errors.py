@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Self
 
 #: The most bytes of a peer's words that a log line carries (rule 12).
 QUOTED = 200
@@ -81,11 +81,14 @@ class TunnelError(Exception):
     A connection ended, and not cleanly.
 
     @cvar reason: the stable name of this failure.
-    @ivar detail: our own words about it.
+    @ivar detail: our own words about it, in which C{the peer} is whoever it is about.
     @ivar said: what the peer said, raw and untrusted; shown only through L{quote}.
+    @ivar who: who that is: C{the app}, C{the server}, C{the client} or C{the backend}; empty until
+        whoever serves the connection says so.
     """
 
     reason: ClassVar[str] = "internal"
+    who: str = ""
 
     def __init__(self, detail: str = "", said: bytes = b"") -> None:
         self.detail = detail
@@ -93,8 +96,17 @@ class TunnelError(Exception):
         super().__init__(detail, said)
 
     def __str__(self) -> str:
-        text = f"{self.reason}: {self.detail}" if self.detail else self.reason
-        return f"{text}; the peer said {quote(self.said)}" if self.said else text
+        who = self.who or "the peer"
+        detail = self.detail.replace("the peer", who)
+        text = f"{self.reason}: {detail}" if detail else self.reason
+        return f"{text}; {who} said {quote(self.said)}" if self.said else text
+
+    def by(self, who: str) -> Self:
+        """
+        Say who it was, if nobody has done so.
+        """
+        self.who = self.who or who
+        return self
 
 
 class Refused(TunnelError):
@@ -155,6 +167,14 @@ class ServerSpokeFirst(TunnelError):
     """A server spoke inside TLS before it was asked (rule 10)."""
 
     reason = "server-spoke-first"
+    who = "the server"
+
+
+class Farewell(TunnelError):
+    """A server took its leave inside TLS before it was asked anything; the app has its words."""
+
+    reason = "farewell"
+    who = "the server"
 
 
 class TLSFailed(TunnelError):
@@ -197,6 +217,7 @@ class BackendRefused(TunnelError):
     """The backend was reached, and did not greet as its protocol demands."""
 
     reason = "backend"
+    who = "the backend"
 
 
 class Truncated(TunnelError):
@@ -209,6 +230,12 @@ class Reset(TunnelError):
     """A leg was reset."""
 
     reason = "reset"
+
+    def __str__(self) -> str:
+        """
+        The system's words name nobody.
+        """
+        return f"{super().__str__()} ({self.who})" if self.who else super().__str__()
 
 
 class Idle(TunnelError):

@@ -63,6 +63,7 @@ class ILeg(IPushProducer):
         "the system has it mapped into IPv6."
     )
     local = Attribute("The same of our end.")
+    who = Attribute("L{str}: what the log calls the other end, as C{the app}.")
     speaker = Attribute("L{ISpeaker}: who is told what happens here.")
     producer = Attribute(
         "L{IPushProducer} or C{None}: whoever is paused while our peer is slower than it is."
@@ -285,11 +286,13 @@ class IChannels(Interface):
         "that has none."
     )
 
-    def open(port: int) -> int:
+    def open(port: int, acceptsCut: bool = False) -> int:
         """
         Listen for a data connection to the host at the control connection's far end.
 
         @param port: where that host listens for it.
+        @param acceptsCut: if all data comes from the network, take the end of its TCP connection
+            for the end of it, also without the end of TLS: whoever cuts it then cuts the data.
         @return: the port at which we do.
         @raise tlstunnel.errors.TunnelError: if there cannot be one.
         """

@@ -55,6 +55,8 @@ class ClientPair(Pair):
 
     __slots__ = ()
 
+    accepts, dials = "the app", "the server"
+
     async def serve(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
         """
         Up to the relay.
@@ -73,6 +75,7 @@ class ClientPair(Pair):
             raise IdentityRefused("nobody knows who must be at the other end")
         creator = prepared.creatorFor(expected)
         self.network = self.dialled = network = await upgrade.dial(self.factory.dialler)
+        network.who = self.dials
         upgrade.attach(role, network)
         await upgrade.negotiate(dialect, role)
         await upgrade.secure(network, role.switch, creator)
@@ -102,6 +105,15 @@ class ServerPair(Pair):
 
     __slots__ = ()
 
+    accepts, dials = "the client", "the backend"
+
+    @property
+    def speaker(self) -> str:
+        """
+        Where the backend is dialled first, the client is heard behind it.
+        """
+        return self.accepts if self.prepared.tunnel.dialect.earlyDial else super().speaker
+
     async def serve(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
         """
         Up to the relay.
@@ -121,6 +133,7 @@ class ServerPair(Pair):
         self.factory.verified(self)
         if not dialect.talks:
             self.dialled = await upgrade.dial(self.factory.dialler)
+            self.dialled.who = self.dials
             return self.join(role)
         if not dialect.earlyDial:
             await self._dialBackend(role, upgrade)
@@ -132,6 +145,7 @@ class ServerPair(Pair):
 
     async def _dialBackend(self, role: ServerRole, upgrade: Upgrade) -> None:
         self.dialled = await upgrade.dial(self.factory.dialler)
+        self.dialled.who = self.dials
         role.plain = Conversation(self.factory.deadlines)
         upgrade.attach(role.plain, self.dialled)
 

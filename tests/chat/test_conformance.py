@@ -11,7 +11,7 @@ from tlstunnel.chat.escapes import Values
 from tlstunnel.chat.parse import EXPECT_SECONDS, ScriptOptions, parseScript
 from tlstunnel.chat.source import makeScript
 from tlstunnel.chat.steps import Side
-from tlstunnel.errors import TimedOut, TunnelError
+from tlstunnel.errors import Closed, TimedOut, TunnelError
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.dialogues import OURS, THEIRS
 
@@ -65,10 +65,70 @@ class SMTPTests(ScriptedClient, SynchronousTestCase):
         ("S", b"220 2.0.0 Ready to start TLS\r\n"),
     ]
     inside = [("T", b"220 server.example.org ESMTP\r\n")]
+    variants = [(0, b"220-Relaying is answered with 554 here\r\n220 421 454 \r\n")]
     failures = [
-        (0, b"421 later\r\n", TunnelError),
         (2, b"502 what\r\n", TunnelError),
         (4, b"454 not now\r\n", TunnelError),
+    ]
+
+    def test_aRefusalInTheGreetingShowsWhenTheServerCloses(self) -> None:
+        """
+        It cannot be told from text; the end can.
+        """
+        driver = self.start()
+        driver.network.feed(b"554 no\r\n")
+        self.assertGoesOn(driver)
+        driver.network.end()
+        self.assertFailed(driver, Closed)
+
+
+class IMAPTests(ScriptedClient, SynchronousTestCase):
+    """
+    A script whose refusals are known from the first byte.
+    """
+
+    dialect = ready("imap")
+    dialogue = [
+        ("S", b"* OK ready\r\n"),
+        ("C", b"t1 STARTTLS\r\n"),
+        ("S", b"* CAPABILITY STARTTLS\r\nt1 OK go\r\n"),
+    ]
+    inside = [("T", b"* OK server.example.org ready\r\n")]
+    variants = [(0, b"* OK t1 NO, t1 BAD, * BYE and * PREAUTH are what I say\r\n")]
+    failures = [
+        (0, b"* BYE full\r\n", TunnelError),
+        (0, b"* PREAUTH hello\r\n", TunnelError),
+        (2, b"* BYE full\r\n", TunnelError),
+        (2, b"t1 NO\r\n", TunnelError),
+        (2, b"t1 BAD\r\n", TunnelError),
+    ]
+
+
+class POP3Tests(ScriptedClient, SynchronousTestCase):
+    """
+    The same.
+    """
+
+    dialect = ready("pop3")
+    dialogue = [("S", b"+OK ready\r\n"), ("C", b"STLS\r\n"), ("S", b"+OK go\r\n")]
+    inside = [("T", b"+OK server.example.org ready\r\n")]
+    variants = [(0, b"+OK -ERR is what I say\r\n")]
+    failures = [(0, b"-ERR full\r\n", TunnelError), (2, b"-ERR what\r\n", TunnelError)]
+
+
+class NNTPTests(ScriptedClient, SynchronousTestCase):
+    """
+    The same.
+    """
+
+    dialect = ready("nntp")
+    dialogue = [("S", b"200 ready\r\n"), ("C", b"STARTTLS\r\n"), ("S", b"382 go\r\n")]
+    inside = [("T", b"200 server.example.org ready\r\n")]
+    variants = [(0, b"201 400 and 502 , 480 , 5\r\n")]
+    failures = [
+        (0, b"400 later\r\n", TunnelError),
+        (0, b"502 never\r\n", TunnelError),
+        *((2, b"%d no\r\n" % code, TunnelError) for code in (400, 480, 483, 500, 502, 580)),
     ]
 
 
@@ -88,6 +148,8 @@ class SieveTests(ScriptedClient, SynchronousTestCase):
     ]
     silent = False
     inside = [("S", WELCOME), ("T", WELCOME)]
+    variants = [(0, b'"IMPLEMENTATION" "GOODBYE BYE"\r\nOK "NO"\r\n')]
+    failures = [(2, b"NO\r\n", TunnelError), (2, b"BYE\r\n", TunnelError)]
 
 
 class LDAPTests(ScriptedClient, SynchronousTestCase):

@@ -177,7 +177,7 @@ class ReadyScripts(SynchronousTestCase):
             self.assertEqual(script.name, f"{name}.chat")
             self.assertEqual(
                 [notice.position.line for notice in script.notices],
-                [9] if name == "sieve" else [],
+                [7] if name == "sieve" else [],
                 name,
             )
 

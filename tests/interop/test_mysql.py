@@ -9,6 +9,8 @@ any more, takes only TLS for secure: no plain leg is good for it.
 
 from __future__ import annotations
 
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import ClassVar
 
@@ -213,6 +215,22 @@ class MariaDBServerModeTests(InteropTestCase):
         for user in mariadb.PLUGINS:
             wrong = client(user, self.port, *self.verified, "--password=wrong")
             wrong.expectFailure("ERROR 1045")
+
+    def test_aServerThatIsFullSaysSoInsideTLS(self) -> None:
+        """
+        MariaDB greets with an error, which both clients get as the answer to their login.
+        """
+        with ExitStack() as taken:
+            greeting = b""
+            while greeting[4:5] != b"\xff":
+                address = ("127.0.0.1", self.server.port)
+                taker = taken.enter_context(socket.create_connection(address, timeout=20))
+                greeting = taker.recv(4096)
+            client("native", self.port, *self.verified).expectFailure("ERROR 1040")
+            error = self.assertRaises(
+                pymysql.err.Error, selected, "native", self.port, self.anchors
+            )
+        self.assertEqual(error.args[0], 1040)
 
     def test_aLoginBeforeTLSIsRefused(self) -> None:
         """

@@ -5,6 +5,7 @@ smtp with Postfix, in both modes.
 from __future__ import annotations
 
 import smtplib
+import socket
 from email.message import EmailMessage
 from typing import ClassVar
 
@@ -19,7 +20,7 @@ from tests.interop.harness import (
     until,
     verified,
 )
-from tests.interop.servers.postfix import Postfix, Postscreen
+from tests.interop.servers.postfix import ImpatientPostfix, Postfix, Postscreen
 
 NAME = "mail.test.example"
 SENDER = "writer@sender.test"
@@ -148,6 +149,32 @@ class PatienceTests(InteropTestCase):
         self.assertIn("PASS NEW", self.postscreen.log)
         self.assertNotIn("PREGREET", self.postscreen.log)
         record("smtp", "client", self.postscreen, "mail sent after a teaser")
+
+
+class ImpatienceTests(InteropTestCase):
+    """
+    A server that does not wait for a client for long.
+    """
+
+    postfix: ClassVar[Postfix]
+
+    @classmethod
+    def prepare(cls, stage: Stage) -> None:
+        cls.postfix = stage.start(
+            ImpatientPostfix(stage.directory("postfix"), stage.authority.issue(NAME))
+        )
+
+    def test_itsFarewellIsForTheApp(self) -> None:
+        """
+        Postfix says 421 inside TLS to an app that says nothing.
+        """
+        tunnel = self.clientMode(f"127.0.0.1:{self.postfix.port}", NAME, "smtp")
+        with socket.create_connection(("127.0.0.1", tunnel.port), timeout=20) as app:
+            heard = app.makefile("rb").readlines()
+        self.assertEqual(heard[0], f"220 {NAME} ESMTP\r\n".encode())
+        self.assertRegex(heard[1], rb"\A421 4.4.2 .* timeout exceeded\r\n\Z")
+        until(lambda: "farewell" in tunnel.log, "the reason")
+        record("smtp", "client", self.postfix, "farewell of an impatient server")
 
 
 class ServerModeTests(InteropTestCase):

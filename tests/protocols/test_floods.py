@@ -101,12 +101,15 @@ class FloodTests(SynchronousTestCase):
 
     def test_smtp(self) -> None:
         """
-        RSET is harmless, so that the filter stays.
+        Of an authentication that does not end, and of a list.
         """
         for dialect in (smtp, lmtp):
             driver = self.meet(server(dialect), b"STARTTLS\r\n", b"220 ready\r\n")
-            self.flood(driver, driver.network, b"RSET\r\n")
+            driver.network.feed(b"AUTH PLAIN\r\n")
+            self.flood(driver, driver.network, b"\n")
+            self.flood(driver, driver.plain, b"334\n")
             driver = self.meet(server(dialect), b"STARTTLS\r\n", b"220 ready\r\n")
+            driver.network.feed(b"EHLO x\r\nLHLO x\r\n")
             self.flood(driver, driver.plain, b"250-\n")
 
     def test_imap(self) -> None:

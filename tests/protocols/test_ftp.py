@@ -12,9 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.errors import (
     BackendRefused,
+    Farewell,
     LimitReached,
     Malformed,
     Oversize,
+    PlaintextAfterStartTLS,
     PreAuthenticated,
     Quit,
     Refused,
@@ -96,7 +98,7 @@ GREETINGS: Answers = [
     (b"22 ready\r\n", Malformed),
     (b"22\r\n", Malformed),
     (b" 220 ready\r\n", Malformed),
-    (b"\r\n", Malformed),
+    (b"\r\n\n220 ready\r\n", None),
     (b"SSH-2.0-x\r\n", Malformed),
     (b"220 a\rb\r\n", Malformed),
     (b"220 a\0b\r\n", Malformed),
@@ -107,6 +109,7 @@ GREETINGS: Answers = [
 TO_AUTH: Answers = [
     (b"234 go\r\n", None),
     (b"234-go\r\nnow\r\n234 really\r\n", None),
+    (b"\r\n234 go\r\n", None),
     (b"334 ADAT=\r\n", Refused),
     (b"421 no\r\n", Temporary),
     (b"431 not now\r\n", Temporary),
@@ -147,14 +150,27 @@ class ClientTests(ClientConformance, SynchronousTestCase):
         *((place, answer, failure) for place, answer, failure in BOTH if failure is not None),
         (4, b"500 what?\r\n", Refused),
         (4, b"503 no\r\n", Refused),
-        (4, b"421 no\r\n", Temporary),
         (4, b"220 spliced\r\n", Refused),
-        (4, b"\r\n", Malformed),
         (6, b"534 no\r\n", Refused),
         (6, b"536 no\r\n", Refused),
         (6, b"431 no\r\n", Temporary),
     ]
     endless = [(0, b"220-x\r\n"), (2, b"234-x\r\n"), (4, b"200-x\r\n")]
+    farewells = [
+        b"421 Timeout (900 seconds): closing control connection.\r\n",
+        b"421-a\r\n421 b\r\n",
+    ]
+
+    def test_aServerMayTakeItsLeaveInsteadOfProtectingData(self) -> None:
+        """
+        That, too, is a farewell inside TLS before the app has spoken.
+        """
+        for place in (4, 6):
+            driver = self.start(place)
+            driver.network.feed(b"421-Too many\r\n421 users\r\n")
+            self.assertIsInstance(driver.error, Farewell)
+            self.assertEqual(driver.plain.written, b"421 users\r\n")
+            self.assertEqual(driver.plain.ending, "closed")
 
     def test_aSplicedGreetingIsNotPassedOn(self) -> None:
         """
@@ -243,9 +259,11 @@ class ServerTests(ServerConformance, SynchronousTestCase):
         (b"QUIT\r\n", b"221 Bye\r\n", Quit),
         (b"X\r\nY\r\nZ\r\n", UNKNOWN * 2 + b"421 Too many errors\r\n", TooManyErrors),
     ]
+    refusals = [
+        (5, b"421 no\r\n", b"USER a\r\nQUIT\r\n", b"421 no\r\n221 Bye\r\n"),
+        (5, b"120 wait\r\n500 no\r\n", b"USER a\r\nQUIT\r\n", b"500 no\r\n221 Bye\r\n"),
+    ]
     failures = [
-        (5, b"421 no\r\n", BackendRefused),
-        (5, b"120 wait\r\n500 no\r\n", BackendRefused),
         (5, b"230 come in\r\n", BackendRefused),
         (5, b"SSH-2.0-x\r\n", Malformed),
     ]
@@ -546,12 +564,38 @@ class RepliesTests(SynchronousTestCase):
         """
         A client might understand it otherwise.
         """
-        for line in (b"hello", b"", b"22", b"227Entering", b"620 x", b"020 x", b" 220 x", b"2x0 x"):
+        for line in (b"hello", b"22", b"227Entering", b"620 x", b"020 x", b" 220 x", b"2x0 x"):
             driver = app()
             driver.plain.feed(b"NOOP\r\n")
             driver.network.feed(line + b"\r\n")
             self.assertIsInstance(driver.error, Malformed, line)
             self.assertEqual(driver.plain.takeWritten(), b"")
+
+    def test_emptyLinesBetweenRepliesMeanNothing(self) -> None:
+        """
+        Some servers end each reply with one, also the last that the tunnel has asked for itself,
+        and that at any time.
+        """
+        for late in (False, True):
+            driver = inside(client(ftp), CLIENT)
+            driver.network.feed(PROTECTED[:-2] + (b"\r\n" if late else b"\r\n\r\n"))
+            if late:
+                driver.network.feed(b"\r\n\n")
+            self.assertEqual(driver.plain.takeWritten(), b"220 server.example.org ready\r\n")
+            driver.plain.feed(b"USER x\r\nPWD\r\n")
+            driver.network.feed(b"331 now\r\n\r\n \r\n")
+            driver.network.feed(b'257-"/"\r\n\r\n257 is it\r\n\r\n')
+            self.assertIsNone(driver.error)
+            self.assertEqual(driver.plain.takeWritten(), b'331 now\r\n257-"/"\r\n\r\n257 is it\r\n')
+
+    def test_anEmptyLineBehindTheGoAheadIsPlaintext(self) -> None:
+        """
+        There, of all places, nothing may follow (rule 3).
+        """
+        driver = client(ftp)
+        driver.network.feed(b"220 ready\r\n\r\n")
+        driver.network.feed(b"234 go\r\n\r\n")
+        self.assertIsInstance(driver.error, PlaintextAfterStartTLS)
 
     def test_aReplyThatNobodyAskedForPasses(self) -> None:
         """
@@ -593,6 +637,9 @@ class PassiveTests(SynchronousTestCase):
             (b"227", b"227 Entering Passive Mode 127,0,0,1,4,1", 1025),
             (b"227", b"227 Entering Passive Mode. 127,0,0,1,255,255", 65535),
             (b"227", b"227 =127,0,0,1,0,21", 21),
+            (b"227", b"227 Entering Passive Mode ( 192,168,  1, 10, 4 ,  1 )", 1025),
+            (b"227", b"227 Entering Passive Mode (192,168,001,010,004,001)", 1025),
+            (b"227", b"227 (127,0,0,1 4,1)", 0),
             (b"227", b"227 Passive mode OK (1,2,3,4,5,6) { 1 }", 1286),
             (b"227", b"227-Entering227 (0,0,0,0,4,1)", 1025),
             (b"227", b"227 (127,0,0,1,0,0)", 0),
@@ -603,6 +650,7 @@ class PassiveTests(SynchronousTestCase):
             (b"227", b"227 (|||1025|)", 0),
             (b"227", b"227", 0),
             (b"229", b"229 Entering Extended Passive Mode (|||1025|)", 1025),
+            (b"229", b"229 Entering Extended Passive Mode (||| 1025 |)", 1025),
             (b"229", b"229 Extended Passive mode OK (!!!65535!)", 65535),
             (b"229", b"229 (|||65536|)", 0),
             (b"229", b"229 (|||0|)", 0),

@@ -18,9 +18,8 @@ from tlstunnel.protocols.hiding import (
     Commands,
     DottedLists,
     LineFilter,
+    NumericLists,
     OrderedReplies,
-    ReplyKeyword,
-    Watch,
 )
 from tlstunnel.testing.dialogues import filtered, split
 
@@ -48,11 +47,26 @@ LINES = st.lists(
 ).flatmap(lambda lines: st.sampled_from((b"\r\n", b"\n")).map(lambda end: end.join(lines)))
 
 
+class Lists(NumericLists):
+    """
+    Numeric replies to one command, and no end of them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(b"250", b"STARTTLS", listing=(b"EHLO",), conversing=())
+        self.asked([b"EHLO"])
+
+    def status(self, code: bytes) -> None:
+        """
+        The next reply is to the same command.
+        """
+
+
 def hide(*pieces: bytes) -> bytes:
     """
     What passes of numeric replies.
     """
-    return filtered(ReplyKeyword(b"250", b"STARTTLS"), pieces)
+    return filtered(Lists(), pieces)
 
 
 class LineFilterTests(SynchronousTestCase):
@@ -65,7 +79,7 @@ class LineFilterTests(SynchronousTestCase):
         So are its kinds.
         """
         replies = DottedLists(b"X", ())
-        for each in (LineFilter(), replies, Commands(replies), Watch(replies, ())):
+        for each in (LineFilter(), replies, Commands(replies), Lists()):
             verifyObject(IFilter, each)
 
     def test_itWaitsForOneLineOnly(self) -> None:
@@ -121,9 +135,9 @@ class LineFilterTests(SynchronousTestCase):
         self.assertEqual(sum(seen), len(data))
 
 
-class ReplyKeywordTests(SynchronousTestCase):
+class NumericListsTests(SynchronousTestCase):
     """
-    L{ReplyKeyword}.
+    L{NumericLists}.
     """
 
     def test_replies(self) -> None:
@@ -150,10 +164,19 @@ class ReplyKeywordTests(SynchronousTestCase):
         """
         Nobody waits for a line that will never come.
         """
-        hiding = ReplyKeyword(b"250", b"STARTTLS")
+        hiding = Lists()
         self.assertEqual(hiding.feed(b"250-mx\r\n250-A\r\n"), b"250-mx\r\n")
         self.assertEqual(hiding.feed(b"250 STARTTLS\r\n"), b"250 A\r\n")
         self.assertEqual(hiding.feed(b"250 ok\r\n"), b"250 ok\r\n")
+
+    def test_whatIsNoReplyEndsIt(self) -> None:
+        """
+        What was kept back passes before it.
+        """
+        hiding = Lists()
+        data = b"250-mx\r\n250-A\r\n25 x\r\n250 STARTTLS\r\n"
+        self.assertEqual(hiding.feed(data), data)
+        self.assertTrue(hiding.done)
 
     @settings(deadline=None)
     @given(LINES)
@@ -179,50 +202,6 @@ class ReplyKeywordTests(SynchronousTestCase):
         whole = hide(data)
         for pieces in split(data):
             self.assertEqual(hide(*pieces), whole)
-
-
-class WatchTests(SynchronousTestCase):
-    """
-    L{Watch}.
-    """
-
-    def watch(self, *pieces: bytes) -> bool:
-        """
-        Whether the hiding is over after these pieces, all of which pass.
-        """
-        hiding = ReplyKeyword(b"250", b"STARTTLS")
-        watch = Watch(hiding, (b"EHLO", b"NOOP"))
-        for piece in pieces:
-            self.assertEqual(watch.feed(piece), piece)
-        self.assertEqual(watch.flush(), b"")
-        self.assertEqual(hiding.isStopped, watch.done)
-        return hiding.isStopped
-
-    def test_whatEndsAHiding(self) -> None:
-        """
-        The first command that is not harmless, once it is complete.
-        """
-        for said, over in (
-            (b"EHLO x\r\n", False),
-            (b"ehlo\r\nnoop x\n", False),
-            (b"MAIL", False),
-            (b"MAIL\r\n", True),
-            (b"EHLO x\r\nMAIL\r\n", True),
-            (b"EHLOX\r\n", True),
-            (b"\r\n", True),
-            (b"EHLO " + b"x" * MAX_LINE_BYTES, True),
-        ):
-            self.assertEqual(self.watch(said), over, said)
-
-    @settings(deadline=None)
-    @given(LINES)
-    def test_anySplitGivesTheSame(self, data: bytes) -> None:
-        """
-        And all passes at once.
-        """
-        over = self.watch(data)
-        for pieces in split(data):
-            self.assertEqual(self.watch(*pieces), over)
 
 
 class OrderedRepliesTests(SynchronousTestCase):

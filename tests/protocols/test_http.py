@@ -186,6 +186,11 @@ class ClientTests(ClientConformance, SynchronousTestCase):
     inside = [("S", OK)]
     # It speaks once: see below.
     silent = False
+    farewells = [
+        message(b"HTTP/1.1 408 Request Timeout", b"Content-Length: 3", b"Connection: close")
+        + b"eh?",
+        message(b"HTTP/1.1 408 \xe9", b"Date: x", b"content-length:0"),
+    ]
     variants = [(place, answer) for place, answer, failure in BOTH if failure is None]
     failures = [(place, answer, failure) for place, answer, failure in BOTH if failure]
     endless = [(2, message(b"HTTP/1.1 100 Continue"))]

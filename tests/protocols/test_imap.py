@@ -55,6 +55,7 @@ class ClientTests(ClientConformance, SynchronousTestCase):
     dialect = imap
     dialogue = CLIENT
     inside = [("T", b"* OK server.example.org ready\r\n")]
+    farewells = [b"* BYE Disconnected for inactivity.\r\n", b"* bye\n"]
     variants = [
         (0, b"* OK\r\n"),
         (0, b"* ok hello\n"),
@@ -169,9 +170,11 @@ class ServerTests(ServerConformance, SynchronousTestCase):
         (b"a STARTTLS {8+}\r\nb STARTTLS\r\n", LITERAL, Malformed),
         (b"a X ~{8}\r\nb STARTTLS\r\n", LITERAL, Malformed),
     ]
+    refusals = [
+        (5, b"* BYE [UNAVAILABLE] full\r\n", b"t CAPABILITY\r\n", b"* BYE [UNAVAILABLE] full\r\n")
+    ]
     failures = [
         (5, b"* PREAUTH hi\r\n", BackendRefused),
-        (5, b"* BYE full\r\n", BackendRefused),
         (5, b"* OKAY\r\n", BackendRefused),
         (5, b"220 mx\r\n", BackendRefused),
     ]
@@ -257,6 +260,17 @@ class BackendTests(SynchronousTestCase):
             b"c OK [CAPABILITY X] welcome\r\n",
         )
         self.assertEqual(self.exchange(driver, b"d CAPABILITY\r\n", offer), offer)
+
+    def test_hidingGoesOnWhereAllCommandsHaveOneTag(self) -> None:
+        """
+        It is a success of the login that ends it, and not of what comes after one that failed.
+        """
+        offer = b"* CAPABILITY STARTTLS\r\na OK\r\n"
+        driver = self.meet()
+        self.exchange(driver, b"a LOGIN u v\r\n", b"a NO wrong\r\n")
+        for _ in range(2):
+            passed = self.exchange(driver, b"a CAPABILITY\r\n", offer)
+            self.assertEqual(passed, b"* CAPABILITY\r\na OK\r\n")
 
     def test_hidingGivesUpAtWhatItDoesNotExpect(self) -> None:
         """

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tlstunnel.errors import Malformed, Oversize, Quit, Refused, TooManyErrors, TunnelError
 from tlstunnel.protocols.irc import irc, parse
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
-from tlstunnel.testing.dialogues import client, inside, server
+from tlstunnel.testing.dialogues import client, inside, said, server
 
 GO = b":irc.example.org 670 * :STARTTLS successful, proceed with TLS handshake\r\n"
 CLIENT = [
@@ -40,13 +40,16 @@ class ClientTests(ClientConformance, SynchronousTestCase):
         (2, b"670\n"),
         (2, b"@time=12 :x 670 me :go\r\n"),
         (2, b":x notice a\r\n" * 100 + b":x 670 me :go\r\n"),
+        (2, b"\r\n \r\n" + GO),
+        (2, b":x 020 * :Please wait while we process your connection.\r\n" + GO),
+        (2, b":x 439 * :Please wait while we process your connection.\r\n" + GO),
     ]
     failures = [
         (2, b":x 691 * :not now\r\n", Refused),
         (2, b":x 421 * STARTTLS :Unknown command\r\n", Refused),
         (2, b":x 451 * :register first\r\n", Refused),
         (2, b"ERROR :Closing Link\r\n", Refused),
-        (2, b"PING :cookie\r\n", Refused),
+        (2, b":x 001 me :Welcome\r\n", Refused),
         (2, b":x 6700 * :go\r\n", Malformed),
         (2, b":x 67 * :go\r\n", Malformed),
         (2, b":670 * :go\r\n", Malformed),
@@ -54,13 +57,29 @@ class ClientTests(ClientConformance, SynchronousTestCase):
         (2, b" 670 * :go\r\n", Malformed),
         (2, b"220 mx ESMTP\r\n", Refused),
         (2, b"+OK ready\r\n", Malformed),
-        (2, b"\r\n", Malformed),
         (2, b"NOTICE a\rb\r\n", Malformed),
         (2, b"NOTICE a\0b\r\n", Malformed),
         (2, b"NOTICE a\r\n" * 129, Oversize),
         (2, b"NOTICE " + b"x" * 2048 + b"\r\n", Oversize),
     ]
-    endless = [(1, b":x NOTICE * :***\r\n"), (2, b":x NOTICE * :***\r\n")]
+    endless = [(1, b":x NOTICE * :***\r\n"), (2, b"\r\n"), (2, b"PING :\r\n")]
+
+    def test_aServerMayAskWhetherItIsHeard(self) -> None:
+        """
+        Before it answers; it gets a short word back, and nothing else.
+        """
+        for asked, answer in (
+            (b"PING :cookie\r\n", b"PONG :cookie\r\n"),
+            (b":x ping C00KIE \n", b"PONG C00KIE\r\n"),
+            (b"PING :two words\r\n", b""),
+            (b"PING \x1b\r\n", b""),
+            (b"PING " + b"x" * 65 + b"\r\n", b""),
+            (b"PING\r\n", b""),
+        ):
+            driver = self.start(1)
+            self.assertEqual(said(driver, asked), answer)
+            self.assertEqual(said(driver, GO), b"")
+            self.assertSwitched(driver, asked)
 
     def test_noticesMayComeFirstInsideTLS(self) -> None:
         """

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.errors import Malformed, Oversize, Quit, Refused, TooManyErrors, TunnelError
-from tlstunnel.protocols.ldap import START_TLS, ldap
+from tlstunnel.protocols.ldap import NOTICE_OF_DISCONNECTION, START_TLS, ldap
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.dialogues import client, said, server
 
@@ -99,6 +99,16 @@ FAILURES: dict[str, tuple[bytes, type[TunnelError]]] = {
     "TLS": (b"\x16\x03\x03\x00\x02", Malformed),
 }
 
+# Of disconnection; the second as Active Directory writes it.
+NOTICES = [
+    answer(outcome(52, b"bye") + ber(0x8A, NOTICE_OF_DISCONNECTION), b"\0"),
+    ber(
+        0x30,
+        ber(0x02, b"\0") + ber(0x78, outcome(80) + ber(0x8A, NOTICE_OF_DISCONNECTION, 4), 4),
+        4,
+    ),
+]
+
 # A request of each kind, with the tag of its response.
 REQUESTS = {
     "bind": (0x60, 0x61),
@@ -120,6 +130,7 @@ class ClientTests(ClientConformance, SynchronousTestCase):
     dialogue = [("C", REQUEST), ("S", SUCCESS)]
     variants = [(1, response) for response in SUCCESSES.values()]
     failures = [(1, *failure) for failure in FAILURES.values()]
+    farewells = NOTICES
 
     def test_theReasonIsNamedAndQuoted(self) -> None:
         """
@@ -128,7 +139,7 @@ class ClientTests(ClientConformance, SynchronousTestCase):
         driver = client(ldap)
         driver.network.feed(answer(outcome(53, b"not\r\nhere")))
         self.assertIn(
-            'unwillingToPerform (53); the peer said "not\\x0d\\x0ahere"', str(driver.error)
+            'unwillingToPerform (53); the server said "not\\x0d\\x0ahere"', str(driver.error)
         )
 
     @given(st.binary(max_size=200), st.binary(max_size=40))

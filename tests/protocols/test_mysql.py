@@ -187,6 +187,7 @@ class ClientRules(ClientConformance, SynchronousTestCase):
     early = packet(7, b"x" * 100)
     earlySent = packet(8, b"x" * 100)
     appTLS = Malformed
+    farewells = [packet(2, b"\xff\x1d\x04#08S01Shutdown"), packet(2, b"\xff\x13\x04")]
     variants = [
         (0, packet(0, MYSQL[:-1])),
         (0, packet(0, MYSQL.replace(bytes(10), b"0123456789"))),
@@ -374,7 +375,6 @@ class ServerRules(ServerConformance, SynchronousTestCase):
         (b"\x00\x10\x00\x01", b"", Oversize),
     ]
     failures = [
-        (0, packet(0, TOO_MANY), BackendRefused),
         (0, packet(0, replace(Greeting.parse(MYSQL), capabilities=0).payload()), BackendRefused),
         (0, packet(0, MYSQL[:30]), Malformed),
     ]
@@ -434,6 +434,28 @@ class ServerTests(SynchronousTestCase):
                 driver.network.feed(piece)
             self.assertEqual(driver.stage, "switched")
             self.assertEqual(driver.network.pendingInput(100), hello)
+
+    def test_theErrorThatABackendGreetsWithIsTheAnswerToTheLogin(self) -> None:
+        """
+        Inside TLS, as it came; before it the client has a greeting that says nothing of the
+        backend.
+        """
+        driver = server(mysql)
+        driver.plain.feed(packet(0, TOO_MANY))
+        driver.plain.end()
+        greeting = Greeting.parse(driver.network.takeWritten()[4:])
+        self.assertTrue(greeting.capabilities & SSL)
+        self.assertEqual(len(greeting.salt), 20)
+        driver.network.feed(REQUEST)
+        self.assertEqual(driver.stage, "switched", driver.error)
+        driver.handshake()
+        self.assertEqual(driver.network.written, b"")
+        driver.network.feed(packet(2, withFlags(LOGIN, SSL)))
+        self.assertEqual(driver.network.takeWritten(), packet(3, TOO_MANY))
+        self.assertIsInstance(driver.error, BackendRefused)
+        self.assertIn("1040", str(driver.error))
+        self.assertEqual(driver.network.ending, "closed")
+        self.assertEqual(driver.plain.written, b"")
 
     def test_foreignProtocolsAreNamed(self) -> None:
         """

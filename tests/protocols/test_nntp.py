@@ -54,6 +54,7 @@ class ClientTests(ClientConformance, SynchronousTestCase):
     dialect = nntp
     dialogue = CLIENT
     inside = [("T", b"200 server.example.org ready\r\n")]
+    farewells = [b"400 Timeout after 600 seconds, closing connection\r\n", b"400\n"]
     variants = [(0, b"200\r\n"), (0, b"201 no posting\n"), (2, b"382\r\n")]
     failures = [
         (0, b"400 later\r\n", Temporary),
@@ -180,9 +181,11 @@ class ServerTests(ServerConformance, SynchronousTestCase):
         (b"QUIT\r\n", b"205 bye\r\n", Quit),
         (b"A\r\nB\r\nC\r\n", WHAT * 2 + b"400 too many errors\r\n", TooManyErrors),
     ]
+    refusals = [
+        (5, b"400 busy\r\n", b"QUIT\r\n", b"205 bye\r\n"),
+        (5, b"502 no\r\n", b"CAPABILITIES\r\nQUIT\r\n", b"502 no\r\n205 bye\r\n"),
+    ]
     failures = [
-        (5, b"400 busy\r\n", BackendRefused),
-        (5, b"502 no\r\n", BackendRefused),
         (5, b"220 mx\r\n", BackendRefused),
         (5, b"+OK\r\n", Malformed),
     ]
@@ -220,6 +223,8 @@ class BackendTests(SynchronousTestCase):
         self.assertEqual(self.exchange(driver, b"capabilities\r\n", OFFER), HIDDEN)
         for asked, answered in (
             (b"MODE READER\r\n", b"200 STARTTLS\r\n"),
+            (b"MODE STREAM\r\n", b"203 Streaming permitted\r\n"),
+            (b"CHECK <a@b>\r\n", b"238 <a@b>\r\n"),
             (b"GROUP x\r\n", b"211 1 1 1 x\r\n"),
             (b"GROUP y\r\n", b"411 STARTTLS\r\n"),
             (b"DATE\r\n", b"111 20240101000000\r\n"),
@@ -249,6 +254,14 @@ class BackendTests(SynchronousTestCase):
             driver, b"CAPABILITIES\r\nARTICLE 1\r\nCAPABILITIES\r\n", OFFER + article
         )
         self.assertEqual(passed, HIDDEN + article)
+
+    def test_anArticleThatIsSentEndsTheHiding(self) -> None:
+        """
+        Its lines are no commands, whatever becomes of it.
+        """
+        driver = self.meet()
+        self.exchange(driver, b"TAKETHIS <a@b>\r\nCAPABILITIES\r\n.\r\n", b"439 <a@b>\r\n")
+        self.assertEqual(self.exchange(driver, b"CAPABILITIES\r\n", OFFER), OFFER)
 
 
 LINES = st.lists(

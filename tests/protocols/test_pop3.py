@@ -68,6 +68,7 @@ class ClientTests(ClientConformance, SynchronousTestCase):
     inside = [("T", b"+OK server.example.org ready\r\n")]
     variants = [(0, b"+OK\r\n"), (0, b"+ok yes\n"), (2, b"+OK\r\n"), (2, b"+ok yes\n")]
     failures = [(place, *reply) for place in (0, 2) for reply in REPLIES]
+    farewells = [b"-ERR Disconnected for inactivity.\r\n", b"-err\r\n"]
 
     @settings(deadline=None)
     @given(st.binary(max_size=40))
@@ -121,8 +122,15 @@ class ServerTests(ServerConformance, SynchronousTestCase):
         (b"QUIT\r\n", b"+OK bye\r\n", Quit),
         (b"A\r\nB\r\nC\r\n", UNKNOWN * 2 + b"-ERR too many errors\r\n", TooManyErrors),
     ]
+    refusals = [
+        (
+            5,
+            b"-ERR [SYS/PERM] no\r\n",
+            b"CAPA\r\nUSER a\r\nQUIT\r\n",
+            2 * b"-ERR [SYS/PERM] no\r\n" + b"+OK bye\r\n",
+        ),
+    ]
     failures = [
-        (5, b"-ERR busy\r\n", BackendRefused),
         (5, b"+OKAY\r\n", BackendRefused),
         (5, b"220 mx\r\n", BackendRefused),
         (5, b"\r\n", BackendRefused),
@@ -176,6 +184,14 @@ class BackendTests(SynchronousTestCase):
             (b"AUTH PLAIN\r\n", b"+ \r\n"),
             (b"AGEAYg==\r\n", b"-ERR wrong\r\n"),
             (b"FOO\r\n", b"-ERR what\r\n"),
+            (b"UTF8\r\n", b"+OK UTF8 enabled\r\n"),
+            (b"UTF8 USER\r\n", b"+OK\r\n"),
+            (b"LANG de\r\n", b"+OK de Sprache\r\n"),
+            (b"lang\r\n", b"+OK languages:\r\nde Deutsch\r\n.\r\n"),
+            (b"LANG\r\n", b"-ERR none\r\n"),
+            (b"auth\r\n", b"+OK\r\nPLAIN\r\n.\r\n"),
+            (b"AUTH\r\n", b"-ERR which?\r\n"),
+            (b"APOP x y\r\n", b"-ERR wrong\r\n"),
         ):
             self.assertEqual(self.exchange(driver, asked, answered), answered)
             if not answered.startswith(b"+ "):

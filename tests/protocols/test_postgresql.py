@@ -96,6 +96,10 @@ class ClientRules(ClientConformance, SynchronousTestCase):
     ]
     inside = [("C", startup()), ("S", PLUS), ("T", PLAIN)]
     early = message(b"Q", b"SELECT 1\0")
+    farewells = [
+        message(b"E", b"SFATAL\0VFATAL\0C57P01\0Mshutting down\0\0"),
+        message(b"E", b"SFATALE\0VPANIC\0Mx\0\0"),
+    ]
     failures = [
         (4, b"N", Refused),
         (4, message(b"E", b"SFATAL\0Mlies for the user\0\0"), Refused),

@@ -68,7 +68,10 @@ class ReplyTests(SynchronousTestCase):
             (b"22\r\n", (NONE, CODED, FREE), Malformed),
             (b"2x0 a\r\n", (NONE, CODED, FREE), Malformed),
             (b" 220 a\r\n", (NONE, CODED, FREE), Malformed),
-            (b"\r\n", (NONE, CODED, FREE), Malformed),
+            (b"\r\n", (NONE, CODED), Malformed),
+            (b"\r\n \r\n220 a\r\n", (NONE, CODED), Malformed),
+            (b"\r\n \r\n220 a\r\n", (FREE,), (b"220", b"220 a")),
+            (b"\r\n" * 129, (FREE,), Oversize),
             (b"220-a\r\n" * 129, (CODED, FREE), Oversize),
         ):
             for kind in kinds:

@@ -216,11 +216,13 @@ class BackendTests(SynchronousTestCase):
             (b'AUTHENTICATE "PLAIN" {4+}\r\nAGEA\r\n', b'NO "STARTTLS"\r\n'),
             (b'AUTHENTICATE "LOGIN"\r\n', b'"STARTTLS"\r\n'),
             (b'"abcd"\r\n', b'NO "wrong"\r\n'),
+            (b'AUTHENTICATE "LOGIN"\r\n', b'{12}\r\n"STARTTLS=="\r\n'),
+            (b'"abcd"\r\n', b'NO "wrong"\r\n'),
             (b"NOOP\r\n", b'OK "STARTTLS"\r\n'),
             (b"FOO\r\n", b"NO\r\n"),
         ):
             self.assertEqual(self.exchange(driver, asked, answered), answered)
-            if not answered.startswith(b'"'):
+            if not answered.startswith((b'"', b"{")):
                 self.assertEqual(self.exchange(driver, b"CAPABILITY\r\n", BACKEND), PASSED)
         self.exchange(driver, b'AUTHENTICATE "PLAIN" "AGEAYg=="\r\n', b"OK\r\n")
         self.assertEqual(self.exchange(driver, b"CAPABILITY\r\n", BACKEND), BACKEND)

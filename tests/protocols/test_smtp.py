@@ -96,6 +96,11 @@ class ClientTests(ClientConformance, SynchronousTestCase):
         (4, b"220 starttls ok \r\n"),
     ]
     failures = [*failures(b"220", 0), *failures(b"250", 2), *failures(b"220", 4)]
+    farewells = [
+        b"421 4.4.2 mx Error: timeout exceeded\r\n",
+        b"421-a\r\n421-b\n421 c\r\n",
+        b"421\n",
+    ]
     endless = [(0, b"220-x\r\n"), (2, b"250-x\r\n"), (4, b"220-x\r\n")]
 
     def test_nothingIsSaidBeforeTheGreetingIsComplete(self) -> None:
@@ -155,6 +160,9 @@ NOHELLO = b"501 5.5.4 Syntax: EHLO hostname\r\n"
 MANY = b"421 4.7.0 Too many errors\r\n"
 
 
+TWICE = 2 * b"554 5.7.1 no\r\n"
+
+
 class ServerTests(ServerConformance, SynchronousTestCase):
     """
     Mode -s.
@@ -203,9 +211,19 @@ class ServerTests(ServerConformance, SynchronousTestCase):
         (b"NOOP a\0b\r\n", b"", Malformed),
     ]
     failures = [
-        (5, b"421 busy\r\n", BackendRefused),
-        (5, b"554-no\r\n554 no\r\n", BackendRefused),
+        (5, b"354 go ahead\r\n", BackendRefused),
+        (5, b"250 hello\r\n", BackendRefused),
         (5, b"+OK\r\n", Malformed),
+    ]
+    refusals = [
+        (5, b"421 busy\r\n", b"EHLO x\r\nQUIT\r\n", b"421 busy\r\n221 2.0.0 Bye\r\n"),
+        (
+            5,
+            b"554-a\n554 5.7.1 no\n",
+            b"EHLO x\r\nHELO x\r\nquit\r\n",
+            TWICE + b"221 2.0.0 Bye\r\n",
+        ),
+        (5, b"554 5.7.1 no\r\n", b"RSET\n" * 10, TWICE * 5),
     ]
     foreign = (*ServerConformance.foreign, b"PROPFIND / HTTP/1.1\r\nHost: x\r\n\r\n")
     endless = [(1, b"NOOP\r\n"), (5, b"220-x\r\n")]
@@ -234,9 +252,10 @@ class BackendTests(SynchronousTestCase):
         driver.plain.feed(answered)
         return driver.network.takeWritten()
 
-    def test_hidingGoesOnUntilMailOrAuthentication(self) -> None:
+    def test_hidingGoesOnUntilSomebodyIsAuthenticated(self) -> None:
         """
-        A second EHLO, with which clients begin, is answered without the offer.
+        A second EHLO, with which clients begin, is answered without the offer; and so is one after
+        an attempt to log in that failed.
         """
         hidden = b"250-mx.example.org\r\n250 SIZE 1000\r\n"
         driver = self.meet()
@@ -244,15 +263,40 @@ class BackendTests(SynchronousTestCase):
             (b"NOOP\r\n", b"250 STARTTLS\r\n"),
             (b"RSET\r\n", b"250 ok\r\n"),
             (b"HELO x\r\n", b"250 mx.example.org\r\n"),
+            (b"VRFY a\r\n", b"250-a\r\n250 STARTTLS\r\n"),
+            (b"HELP\r\n", b"214-a\r\n214 STARTTLS\r\n"),
+            (b"\r\n", b"500 what?\r\n"),
+            (b"STARTTLS\r\n", b"502 no\r\n"),
+            (b"AUTH PLAIN AGEAYg==\r\n", b"535 wrong\r\n"),
+            (b"AUTH PLAIN AGEAYg==\r\n", b"454-not\r\n454 now\r\n"),
+            (b"AUTH LOGIN\r\n", b"334 VXNlcm5hbWU6\r\n"),
+            (b"MAIL\r\n", b"334 UGFzc3dvcmQ6\r\n"),
+            (b"EHLO\r\n", b"535 wrong\r\n"),
         ):
             self.assertEqual(self.exchange(driver, asked, answered), answered)
-            self.assertEqual(self.exchange(driver, b"ehlo x\r\n", OFFER), hidden)
-        for last in (b"AUTH PLAIN AGEAYg==\r\n", b"MAIL FROM:<a@b>\r\n", b"VRFY a\r\n"):
+            if not answered.startswith(b"334"):
+                self.assertEqual(self.exchange(driver, b"ehlo x\r\n", OFFER), hidden, asked)
+        self.assertEqual(
+            self.exchange(driver, b"EHLO x\r\nNOOP\r\n", OFFER + OFFER), hidden + OFFER
+        )
+
+    def test_hidingEndsWithALoginOrAMail(self) -> None:
+        """
+        Or what has one in it.
+        """
+        for last, answer in (
+            (b"AUTH PLAIN AGEAYg==\r\n", b"235 welcome\r\n"),
+            (b"AUTH PLAIN\r\nAGEAYg==\r\n", b"334 \r\n235-very\r\n235 welcome\r\n"),
+            (b"MAIL FROM:<a@b>\r\n", b"250 ok\r\n"),
+            (b"BDAT 10\r\n", b"503 no\r\n"),
+            (b"NOOP\r\n", b"ok\r\n"),
+            (b"NOOP\r\n" * 65, b"250 ok\r\n" * 65),
+        ):
             driver = self.meet()
-            self.exchange(driver, last, b"250-x\r\n250 ok\r\n")
+            self.exchange(driver, last, answer)
             self.assertEqual(self.exchange(driver, b"EHLO x\r\n", OFFER), OFFER)
-            self.assertFalse(isFiltered(driver.network))
-            self.assertFalse(isFiltered(driver.plain))
+            self.assertFalse(isFiltered(driver.network), last)
+            self.assertFalse(isFiltered(driver.plain), last)
 
     def test_aMailIsNotTouched(self) -> None:
         """
@@ -283,6 +327,7 @@ class LMTPClientTests(ClientConformance, SynchronousTestCase):
     inside = [("T", b"220 server.example.org LMTP\r\n")]
     variants = ClientTests.variants
     failures = ClientTests.failures
+    farewells = ClientTests.farewells
 
 
 class LMTPServerTests(ServerConformance, SynchronousTestCase):
@@ -306,6 +351,7 @@ class LMTPServerTests(ServerConformance, SynchronousTestCase):
         b"HELO x\r\n": b"500 5.5.1 LHLO expected\r\n",
     }
     needsTLS = {b"MAIL FROM:<a@b>\r\n": REFUSED}
+    refusals = [(5, b"550 no\r\n", b"LHLO x\r\nQUIT\r\n", b"550 no\r\n221 2.0.0 Bye\r\n")]
 
     def test_theBackendsOfferIsHidden(self) -> None:
         """

@@ -119,6 +119,7 @@ class ClientTests(ClientConformance, SynchronousTestCase):
     ]
     inside: Dialogue = [("C", APP), ("S", SECOND), ("T", SECOND)]
     early = b"<iq/>"
+    farewells = [ANSWER + error(b"connection-timeout"), ANSWER + b"\n" + error(b"reset")]
     variants = [(2, ANSWER.partition(b"?>")[2] + b"\n" + FEATURES), (4, b"\n" + PROCEED)]
     failures = [
         (2, ANSWER + b"<stream:features/>", NotOffered),
@@ -471,6 +472,7 @@ class BetweenServersClientTests(ClientConformance, SynchronousTestCase):
     ]
     inside: Dialogue = [("C", FROM_SERVER)]
     early = b"<iq/>"
+    farewells = [ANSWER.replace(b":client", b":server") + error(b"connection-timeout")]
 
     def setting(self) -> Setting:
         """

@@ -45,6 +45,21 @@ class CompletenessTests(SynchronousTestCase):
         for dialect in builtIn():
             self.assertLessEqual({(dialect.name, "client"), (dialect.name, "server")}, found)
 
+    def test_everyServerThatHasToBeSilentMayTakeItsLeave(self) -> None:
+        """
+        Some test says with which words.
+        """
+        for path in sorted((Path(__file__).parents[1] / "protocols").glob("test_*.py")):
+            import_module(f"tests.protocols.{path.stem}")
+        found = {
+            each.dialect.name
+            for each in subclasses(ClientConformance)
+            if vars(each).get("farewells")
+        }
+        for dialect in builtIn():
+            if dialect.silentServer:
+                self.assertIn(dialect.name, found)
+
 
 class LineClient(ClientRole):
     """

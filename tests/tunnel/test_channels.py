@@ -35,6 +35,7 @@ from tlstunnel.address import TCPAddress
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.program import service
+from tlstunnel.protocols.ftp import ALLOW_TRUNCATED_UPLOADS
 from tlstunnel.tunnel.channels import MAX_DATA_CONNECTIONS
 from tlstunnel.tunnel.description import (
     Mode,
@@ -42,6 +43,7 @@ from tlstunnel.tunnel.description import (
 from tlstunnel.tunnel.limits import (
     Limits,
 )
+from tlstunnel.tunnel.upgrade import Upgrade
 
 T = TypeVar("T")
 
@@ -353,7 +355,8 @@ class ClientModeTests(DataTests):
             self.assertTrue(app.isReset())
 
         await self.ftp(script)
-        await self.ended("truncated")
+        (ended,) = await self.ended("truncated")
+        self.assertEqual(ended["detail"], "truncated: the server sent no close_notify")
 
     async def test_whatTheAppDidNotEndDoesNotEndCleanly(self) -> None:
         """
@@ -554,7 +557,23 @@ class ClientModeTests(DataTests):
                 self.assertTrue(app.isReset())
                 sock.close()
 
-        await self.ftp(script, limits=Limits(greeting=0.5))
+        await self.ftp(script, limits=Limits(greeting=0.5, closeTotal=0.5))
+
+    async def test_TLSMayBeginLate(self) -> None:
+        """
+        A server says 150 first, and a tape library looks for the tape before: what ends the wait
+        is not the limit for greetings, nor that for handshakes.
+        """
+        waited = []
+        secure = Upgrade.secure
+
+        def noted(upgrade: Upgrade, leg: Any, start: Any, creator: Any, seconds: Any = None) -> Any:
+            waited.append(seconds)
+            return secure(upgrade, leg, start, creator, seconds)
+
+        self.patch(Upgrade, "secure", noted)
+        await self.ftp(self.data, limits=Limits(closeTotal=77))
+        self.assertEqual(waited, [None, 77])
 
     async def test_withTheControlConnectionAllIsGone(self) -> None:
         """
@@ -905,6 +924,35 @@ class ServerModeTests(DataTests):
             self.assertTrue(backend.isReset())
 
         await self.ftp(script)
+
+    async def test_anUploadThatIsNotEndedIsTakenByName(self) -> None:
+        """
+        Some clients, those of .NET for one, close the TCP connection only: where the option allows
+        it, that is a clean end.  Data of the backend that is cut is still a failure.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            sock, backend = self.data(network, plain)
+            client = self.encrypted(sock, self.context(True))
+            client.write(b"a file")
+            client.truncate()
+            self.assertEqual(backend.read(100), b"a file")
+            backend.close()
+            client.close()
+            sock, backend = self.data(network, plain)
+            client = self.encrypted(sock, self.context(True))
+            backend.write(b"half a file")
+            self.assertEqual(client.read(11), b"half a file")
+            client.truncate()
+            self.assertTrue(backend.isReset())
+            sock, backend = self.data(network, plain)
+            client = self.encrypted(sock, self.context(True))
+            client.write(b"half a file")
+            self.assertEqual(backend.read(11), b"half a file")
+            client.reset()
+            self.assertTrue(backend.isReset())
+
+        await self.ftp(script, options=frozenset((ALLOW_TRUNCATED_UPLOADS,)))
 
     async def test_withoutTLSNothingPasses(self) -> None:
         """

@@ -110,6 +110,7 @@ class Leg(Outgoing):
         "peer",
         "readSize",
         "skippable",
+        "who",
     )
 
     def __init__(
@@ -127,6 +128,7 @@ class Leg(Outgoing):
         """
         super().__init__(reactor, sock)
         self.peer = peer
+        self.who = "the peer"
         self.readSize = RECORD_BYTES
         self.isPeeking = False
         self.skippable = b""
@@ -366,7 +368,7 @@ class Leg(Outgoing):
         else:
             # A fatal alert of ours may be on its way, which a reset would overtake.
             self._close()
-        self.speaker.connectionLost(Failure(error))
+        self.speaker.connectionLost(Failure(error.by(self.who)))
 
     def connectionLost(self, reason: Failure) -> None:
         """

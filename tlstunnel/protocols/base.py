@@ -13,21 +13,28 @@ Whoever writes a dialect finds all that it takes in this module (C{docs/writing-
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from tlstunnel.errors import PlaintextAfterStartTLS, ServerSpokeFirst, TimedOut, TooManyErrors
+from tlstunnel.errors import PlaintextAfterStartTLS, TimedOut, TooManyErrors, TunnelError
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.interfaces import IChannels, IDialect, IFilter
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.filters import Filter
 from tlstunnel.protocols.foreign import rejectForeign
-from tlstunnel.protocols.guards import AppSpeaks, SilenceBeforeApp
+from tlstunnel.protocols.guards import (
+    MAX_FAREWELL_BYTES,
+    AppSpeaks,
+    SilenceBeforeApp,
+    spokeFirst,
+    tookLeave,
+)
 from tlstunnel.protocols.replies import Continuation, expectReply, readReply
 from tlstunnel.protocols.setting import Setting
 
@@ -55,6 +62,12 @@ MAX_SYNTAX_ERRORS = 3
 #: Bounds of how long a server must stay silent inside TLS before the app is greeted, in seconds.
 MIN_SILENCE_SECONDS = 0.01
 MAX_SILENCE_SECONDS = 1.0
+
+#: How long a server may take over a farewell, in seconds.
+MAX_FAREWELL_SECONDS = 1.0
+
+#: How long a client may take to hear that the backend turns it away, in seconds.
+MAX_REFUSAL_SECONDS = 30.0
 
 
 class Role(Conversation):
@@ -178,7 +191,8 @@ class ClientRole(Role):
         which a greeting from a spliced connection would arrive, and let nothing of it pass from
         then on before the app has spoken (rule 10).
 
-        @raise ServerSpokeFirst: if the server speaks.
+        @raise Farewell: if the server takes its leave; the app is given its words.
+        @raise ServerSpokeFirst: if it says anything else.
         """
         quiet = min(MAX_SILENCE_SECONDS, max(MIN_SILENCE_SECONDS, self.answerTime))
         try:
@@ -188,9 +202,36 @@ class ClientRole(Role):
             if not silence.hasPassed:
                 raise
         else:
-            raise ServerSpokeFirst("inside TLS the server spoke before the app", said)
-        self._app.silence = SilenceBeforeApp()
+            await self._partAfter(said)
+        self._app.silence = SilenceBeforeApp(self.isFarewell, self.fail)
         self.toPlain.append(self._app.silence)
+
+    async def _partAfter(self, said: bytes) -> NoReturn:
+        """
+        The server has begun to speak with C{said}.
+        """
+        with suppress(TunnelError), self.within(MAX_FAREWELL_SECONDS, "the farewell"):
+            while len(said) <= MAX_FAREWELL_BYTES and self.isFarewell(said) is None:
+                said += await self.readSome()
+        if len(said) <= MAX_FAREWELL_BYTES and self.isFarewell(said):
+            self.takeLeave(said)
+        raise spokeFirst(said)
+
+    def isFarewell(self, said: bytes) -> bool | None:
+        """
+        Whether C{said}, all that the server has said inside TLS before the app has spoken, is its
+        leave, and nothing else; C{None} as long as it may become that.
+
+        L{tlstunnel.protocols.farewells} has the answers for protocols of lines.
+        """
+        return False
+
+    def takeLeave(self, said: bytes) -> NoReturn:
+        """
+        End both legs, as the server does, with its farewell for the app.
+        """
+        self.plain.write(said)
+        raise tookLeave(said)
 
 
 class ServerRole(Role):
@@ -279,6 +320,32 @@ class ServerRole(Role):
 
         @raise TunnelError: if the backend does not greet as its protocol demands.
         """
+
+    async def turnAway(self, telling: Coroutine[Any, Any, None]) -> None:
+        """
+        The backend has said no instead of its greeting: let the client hear so, since the words
+        tell whether it is worth to try again.  They have to be the answer to something; unasked
+        they would look like those of a spliced connection (rule 10).
+
+        @param telling: does so, as L{refuseAll} does it in protocols of lines.
+        """
+        # The backend has nothing more to say, and may go as it likes.
+        self.plain.whenLost = None
+        with suppress(TunnelError), self.within(MAX_REFUSAL_SECONDS, "turning the client away"):
+            await telling
+
+    async def refuseAll(self, reply: bytes, bye: bytes = b"") -> None:
+        """
+        Refuse the client's commands.
+
+        @param reply: the line with which that is done.
+        @param bye: what a client is told that quits, and is the end; empty where C{reply} is.
+        """
+        while (await self.readLine()).strip().upper() != b"QUIT" or not bye:
+            self.refuse(reply)
+            if not bye:
+                return
+        self.sendLine(bye)
 
 
 @implementer(IPlugin, IDialect)

@@ -139,9 +139,9 @@ class Conversation(Protocol):
                 return result
             if reading:
                 if self.inputEnded:
-                    raise Closed("the peer ended the connection", bytes(self._buffer))
+                    raise self._by(Closed("the peer ended the connection", bytes(self._buffer)))
                 if self._taken + len(self._buffer) > self.maxBytes:
-                    raise Oversize(f"more than {self.maxBytes} bytes")
+                    raise self._by(Oversize(f"more than {self.maxBytes} bytes"))
                 self.transport.resumeProducing()
             self._waiting = Deferred(self._cancelled)
             await self._waiting
@@ -160,6 +160,9 @@ class Conversation(Protocol):
     def _stopWaiting(self) -> None:
         if self._waiting is not None:
             self._waiting.cancel()
+
+    def _by(self, error: TunnelError) -> TunnelError:
+        return error.by(self.transport.who)
 
     # TLS
 
@@ -188,7 +191,7 @@ class Conversation(Protocol):
         @raise Oversize: if that is more than may be read in all; nothing is allocated for it.
         """
         if self._taken + count > self.maxBytes:
-            raise Oversize(f"a message of {count} bytes exceeds {self.maxBytes} in all")
+            raise self._by(Oversize(f"a message of {count} bytes exceeds {self.maxBytes} in all"))
 
         def attempt() -> bytes | None:
             missing = count - len(self._buffer)
@@ -225,7 +228,8 @@ class Conversation(Protocol):
             if end >= 0:
                 return self._take(end + len(delimiter))
             if len(self._buffer) >= limit:
-                raise Oversize(f"more than {limit} bytes without an end", bytes(self._buffer))
+                said = bytes(self._buffer)
+                raise self._by(Oversize(f"more than {limit} bytes without an end", said))
             return None
 
         return self.wait(attempt)
@@ -246,10 +250,10 @@ class Conversation(Protocol):
         line = await self.readUntil(b"\n", self.maxLine)
         self._lines += 1
         if self._lines > self.maxLines:
-            raise Oversize(f"more than {self.maxLines} lines before the switch")
+            raise self._by(Oversize(f"more than {self.maxLines} lines before the switch"))
         line = line[:-2] if line.endswith(b"\r\n") else line[:-1]
         if b"\r" in line or b"\0" in line:
-            raise Malformed("a bare CR or a NUL in a line", line)
+            raise self._by(Malformed("a bare CR or a NUL in a line", line))
         return line
 
     def putBack(self, data: bytes) -> None:

@@ -20,8 +20,13 @@ from __future__ import annotations
 from tlstunnel.errors import BackendRefused, PreAuthenticated, Quit
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.conversation import Conversation
+from tlstunnel.protocols.farewells import isReply
+from tlstunnel.protocols.filters import Filter
 from tlstunnel.protocols.ftpcontrol import Control
-from tlstunnel.protocols.replies import Continuation, expectReply, readReply, refusal
+from tlstunnel.protocols.replies import Continuation, expectReply, isRefusal, readReply, refusal
+
+#: The option of the server role.
+ALLOW_TRUNCATED_UPLOADS = "allow-truncated-uploads"
 
 # Known commands that need TLS first: RFC 959 and the registry of RFC 5797.
 _NEED_TLS = frozenset(
@@ -30,6 +35,9 @@ _NEED_TLS = frozenset(
     b"PWD RANG REIN REST RETR RMD RNFR RNTO SITE SIZE SMNT STAT STOR STOU STRU SYST TYPE USER XCRC "
     b"XCUP XMKD XPWD XRMD".split()
 )
+
+# Service not available, closing control connection.
+_CLOSING = b"421"
 
 _REFUSED_DATA = frozenset(b"APPE EPSV LIST MLSD NLST PASV RETR STOR STOU".split())
 
@@ -63,6 +71,20 @@ async def readGreeting(conversation: Conversation) -> tuple[bytes, bytes]:
     return code, line
 
 
+class WithoutLineEnds(Filter):
+    """
+    Drops the empty lines behind a reply that we have read; the next one has none before it.
+    """
+
+    def feed(self, data: bytes) -> bytes:
+        """
+        Pass what is more than ends of lines, and all behind it.
+        """
+        rest = data if self.done else data.lstrip(b"\r\n")
+        self.done = bool(rest)
+        return rest
+
+
 class FTPClient(ClientRole):
     """
     Asks a remote FTP server for TLS, for data connections too.
@@ -85,13 +107,25 @@ class FTPClient(ClientRole):
         self.sendLine(b"AUTH TLS")
         await expectReply(self, b"234", continuation=Continuation.FREE)
 
+    def isFarewell(self, said: bytes) -> bool | None:
+        """
+        RFC 959, section 5.4: a server that shuts down may say so at any time.
+        """
+        return isReply(said, _CLOSING)
+
     async def greetApp(self) -> None:
         """
         Protect data connections (RFC 4217, section 9), and let the app begin.
         """
         for command in (b"PBSZ 0", b"PROT P"):
             self.sendLine(command)
-            await expectReply(self, b"200", continuation=Continuation.FREE)
+            code, line = await readReply(self, Continuation.FREE)
+            if code == _CLOSING:
+                self.takeLeave(line + b"\r\n")
+            if code != b"200":
+                raise refusal(code, line, b"200")
+        # Before what wants silence of the server: the last reply may not be all that it has said.
+        self.toPlain.insert(0, WithoutLineEnds())
         control = Control(self.channels, self.plain.transport, self.transport, self.answer)
         self.toNetwork.append(control.commands)
         self.toPlain.append(control.replies)
@@ -167,8 +201,16 @@ class FTPServer(ServerRole):
         """
         code, line = await readGreeting(self.plain)
         if code != b"220":
+            if isRefusal(code):
+                await self.turnAway(self.refuseAll(line, bye=b"221 Bye"))
             raise BackendRefused("expected 220", line)
-        control = Control(self.channels, self.transport, self.plain.transport, self.answer)
+        control = Control(
+            self.channels,
+            self.transport,
+            self.plain.transport,
+            self.answer,
+            ALLOW_TRUNCATED_UPLOADS in self.setting.options,
+        )
         self.toPlain.append(control.commands)
         self.toNetwork.append(control.replies)
 
@@ -216,4 +258,8 @@ ftp = Dialect(
     implicitPort=990,
     alpn=(b"ftp",),
     opensChannels=True,
+    options={
+        ALLOW_TRUNCATED_UPLOADS: "server mode: take uploads that end without the end of TLS, as "
+        "some clients send them, although whoever cuts one then makes it look complete",
+    },
 )

@@ -46,9 +46,9 @@ _VERB = re.compile(rb"[A-Za-z][A-Za-z0-9]{0,15}")
 _FIRST = re.compile(rb"[1-5][0-9]{2}(?:[ -].*)?", re.DOTALL)
 
 # Servers agree on the six numbers, and on nothing around them.
-_ADDRESS = re.compile(rb"(?<![0-9])([0-9]{1,3}(?:,[0-9]{1,3}){5})(?![0-9])")
+_ADDRESS = re.compile(rb"(?<![0-9])([0-9]{1,3}(?: *, *[0-9]{1,3}){5})(?![0-9])")
 
-_PORT = re.compile(rb"\(([!-~])\1\1([0-9]{1,5})\1\)")
+_PORT = re.compile(rb"\(([!-~])\1\1 *([0-9]{1,5}) *\1\)")
 
 
 def passivePort(code: bytes, text: bytes) -> int:
@@ -132,12 +132,14 @@ class Control:
         client: Leg,
         server: Leg,
         answer: Callable[[bytes, bytes], bytes],
+        acceptsCut: bool = False,
     ) -> None:
         """
         @param client: the leg on which commands arrive.
         @param server: the leg on which replies arrive.
         @param answer: what to answer to a verb and its argument instead of the server; empty where
             they are for the server.
+        @param acceptsCut: see L{IChannels.open}.
         """
         self.commands = _Commands(self._command, self._sendAnswers)
         self.replies = _Lines(self._reply)
@@ -145,6 +147,7 @@ class Control:
         self._client = client
         self._server = server
         self._answer = answer
+        self._acceptsCut = acceptsCut
         # Our answers that are due, and bytes of those that the client has not taken.
         self._answers: list[bytes] = []
         self._unread = 0
@@ -257,6 +260,9 @@ class Control:
         # Some clients take a CR alone for the end of a line.
         line = line.replace(b"\r", b" ")
         if not self._code:
+            if not line.strip():
+                # Behind a reply, it belongs to none.
+                return b""
             if not _FIRST.fullmatch(line):
                 raise Malformed("not a reply of FTP", line)
             self._code = line[:3]
@@ -355,7 +361,7 @@ class Control:
         """
         verb = self._verb
         try:
-            port = self._channels.open(port) if port else 0
+            port = self._channels.open(port, self._acceptsCut) if port else 0
         except TunnelError as error:
             return b"425 Cannot listen: " + error.detail.encode("ascii", "replace") + b"\r\n"
         if not port:

@@ -5,24 +5,77 @@ not start TLS itself (rule 13).
 
 from __future__ import annotations
 
-from tlstunnel.errors import ForeignProtocol, ServerSpokeFirst
+from collections.abc import Callable
+
+from tlstunnel.errors import Farewell, ForeignProtocol, ServerSpokeFirst, TunnelError
 from tlstunnel.net.deadlines import Deadline
 from tlstunnel.protocols.filters import Filter
 from tlstunnel.protocols.foreign import startsTLS
 
+#: The longest farewell, in bytes.
+MAX_FAREWELL_BYTES = 4096
+
+
+def spokeFirst(said: bytes) -> ServerSpokeFirst:
+    """
+    What it is that a server says C{said} before it was asked anything (rule 10).
+    """
+    return ServerSpokeFirst("inside TLS the server spoke before the app", said)
+
+
+def tookLeave(said: bytes) -> Farewell:
+    """
+    What it is that a server says C{said}, which is a farewell.
+    """
+    return Farewell("the server took its leave before the app had spoken", said)
+
 
 class SilenceBeforeApp(Filter):
     """
-    Lets nothing pass from the server before the app has spoken (rule 10).
+    Lets nothing pass from the server before the app has spoken, but a farewell, which ends both
+    legs (rule 10).
     """
+
+    def __init__(
+        self, isFarewell: Callable[[bytes], bool | None], end: Callable[[TunnelError], object]
+    ) -> None:
+        """
+        @param isFarewell: see L{tlstunnel.protocols.base.ClientRole.isFarewell}.
+        @param end: called where it is one; ends the connection in a turn of its own.
+        """
+        super().__init__()
+        self._isFarewell = isFarewell
+        self._end = end
+
+    def lift(self) -> None:
+        """
+        The app has spoken; a farewell that the server has begun before is still to be one.
+        """
+        self.done = not self._kept
 
     def feed(self, data: bytes) -> bytes:
         """
-        The server spoke: a violation unless the app did before.
+        The server spoke: a violation, unless the app did before, or this is a farewell.
         """
         if self.done:
             return data
-        raise ServerSpokeFirst("inside TLS the server spoke before the app", data)
+        self._kept += data
+        said = bytes(self._kept)
+        parting = len(said) <= MAX_FAREWELL_BYTES and self._isFarewell(said)
+        if parting is False:
+            raise spokeFirst(said)
+        if parting is None:
+            return b""
+        self._end(tookLeave(said))
+        return super().flush()
+
+    def flush(self) -> bytes:
+        """
+        The end: a farewell that is not whole is none.
+        """
+        if self._kept:
+            raise spokeFirst(bytes(self._kept))
+        return b""
 
 
 class Greeted(Filter):
@@ -60,7 +113,7 @@ class AppSpeaks(Filter):
         The app speaks.
         """
         if self.silence is not None:
-            self.silence.done = True
+            self.silence.lift()
         self._kept += data
         start = bytes(self._kept)
         isTLS = startsTLS(start)

@@ -6,9 +6,7 @@ of what the backend says removes the offer from its capability lists; it acts on
 for no more than one, and passes everything from the first line on that it does not expect.  A
 filter of what the client says tells it what is asked, and changes nothing.
 
-There are two such pairs.  Where the lines of a list show themselves, as those of a numeric reply,
-L{ReplyKeyword} is enough, and a L{Watch} ends it with the first command after which no list is to
-be expected.  Where one has to know what was asked, a L{Replies} is told of it by a L{Commands}.
+What a reply is depends on what was asked: a L{Replies} is told of it by a L{Commands}.
 """
 
 from __future__ import annotations
@@ -95,44 +93,6 @@ class LineFilter(Filter):
         return self.held() + super().flush()
 
 
-class ReplyKeyword(LineFilter):
-    """
-    Drops the lines that consist of one of some keywords, whatever follows in them, from numeric
-    replies of one code; where the last line is dropped, the one before it becomes the last.
-    """
-
-    def __init__(self, code: bytes, *keywords: bytes) -> None:
-        super().__init__()
-        self._code = code
-        self._keywords = frozenset(keywords)
-        self._last = b""
-
-    def line(self, line: bytes) -> bytes:
-        """
-        One line of a reply; one that is not the last is kept until the next one is known.
-        """
-        if line[:3] != self._code or line[3:4] not in (b"-", b" "):
-            return self.held() + line
-        words = line[4:].split(None, 1)
-        hidden = bool(words) and words[0].upper() in self._keywords
-        if line[3:4] == b"-":
-            if hidden:
-                return b""
-            passed, self._last = self._last, line
-            return passed
-        if not hidden:
-            return self.held() + line
-        kept = self.held()
-        return kept[:3] + b" " + kept[4:] if kept else line
-
-    def held(self) -> bytes:
-        """
-        The line that was kept back.
-        """
-        last, self._last = self._last, b""
-        return last
-
-
 class LineWatch(LineFilter):
     """
     Sees the client's lines, which pass at once and unchanged, for the sake of a hiding; where one
@@ -162,28 +122,6 @@ class LineWatch(LineFilter):
         Nothing is ever kept back.
         """
         return b""
-
-
-class Watch(LineWatch):
-    """
-    Ends a hiding with the first command that is not harmless.
-    """
-
-    def __init__(self, hiding: LineFilter, harmless: Iterable[bytes]) -> None:
-        """
-        @param harmless: the commands, in upper case, after which lists may still come.
-        """
-        super().__init__(hiding)
-        self._harmless = frozenset(harmless)
-
-    def line(self, line: bytes) -> bytes:
-        """
-        Look at one command.
-        """
-        words = line.split(None, 1)
-        if not words or words[0].upper() not in self._harmless:
-            self.stop()
-        return line
 
 
 class Replies(LineFilter):
@@ -225,6 +163,13 @@ class OrderedReplies(Replies):
         """
         return self._awaited[0] if self._awaited else b""
 
+    @property
+    def isConversing(self) -> bool:
+        """
+        Whether what the client says is no command.
+        """
+        return bool(self._awaited) and self._awaited[-1] in self._conversing
+
     def answered(self) -> None:
         """
         The reply to L{command} is complete.
@@ -236,12 +181,77 @@ class OrderedReplies(Replies):
         """
         Await a reply.
         """
-        if self._awaited and self._awaited[-1] in self._conversing:
+        if self.isConversing:
             return
         if len(self._awaited) < self.maxAwaited:
             self._awaited.append(words[0].upper() if words else b"")
         else:
             self.stop()
+
+
+class NumericLists(OrderedReplies):
+    """
+    Numeric replies, of which some are a list with a line for each item, from which lines that begin
+    with a keyword are dropped; where the last line is, the one before it becomes the last.
+    """
+
+    def __init__(
+        self, code: bytes, keyword: bytes, listing: Iterable[bytes], conversing: Iterable[bytes]
+    ) -> None:
+        """
+        @param code: the code of such lists.
+        @param listing: the commands, in upper case, that they answer.
+        """
+        super().__init__(conversing)
+        self._code = code
+        self._keyword = keyword
+        self._listing = frozenset(listing)
+        self._last = b""
+
+    def line(self, line: bytes) -> bytes:
+        """
+        One line of a reply.
+        """
+        code, mark = line[:3], line[3:4]
+        if not code.isdigit() or mark not in (b"-", b" ", b"\r", b"\n"):
+            self.stop()
+            return self.held() + line
+        isItem = code == self._code and self.command in self._listing
+        passed = self._item(line, mark == b"-") if isItem else self.held() + line
+        if mark != b"-":
+            self.status(code)
+        return passed
+
+    def _item(self, line: bytes, isFollowed: bool) -> bytes:
+        """
+        One line of a list; one that is not the last is kept until the next one is known.
+        """
+        words = line[4:].split(None, 1)
+        isHidden = bool(words) and words[0].upper() == self._keyword
+        if isFollowed:
+            if isHidden:
+                return b""
+            passed, self._last = self._last, line
+            return passed
+        if not isHidden:
+            return self.held() + line
+        kept = self.held()
+        return kept[:3] + b" " + kept[4:] if kept else line
+
+    def held(self) -> bytes:
+        """
+        The line that was kept back.
+        """
+        last, self._last = self._last, b""
+        return last
+
+    def status(self, code: bytes) -> None:
+        """
+        A reply is complete: say what it is by L{answered} or L{stop}.
+
+        @param code: its code.
+        """
+        self.stop()
 
 
 class DottedLists(OrderedReplies):

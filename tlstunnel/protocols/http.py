@@ -50,6 +50,10 @@ _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: .*)?")
 _REQUEST = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [^ ]+ HTTP/[0-9]\.[0-9]")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]+)[ \t]*(?:;.*)?")
 
+# A request was not there in time (RFC 9110, section 15.5.9).
+_TIMED_OUT = b"HTTP/1.1 408"
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,4})[ \t]*\r\n", re.IGNORECASE)
+
 _UPGRADED = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: TLS/1.0, HTTP/1.1\r\nConnection: Upgrade\r\n\r\n"
 )
@@ -153,6 +157,20 @@ class HTTPClient(ClientRole):
         if status not in (b"204", b"304"):
             await self._skipBody(fields)
         await self.demandSilence()
+
+    def isFarewell(self, said: bytes) -> bool | None:
+        """
+        RFC 9110, section 15.5.9: whoever waits in vain for a request may say so, and closes.
+        """
+        start = said[: len(_TIMED_OUT) + 1]
+        if not (_TIMED_OUT + b" ").startswith(start):
+            return False
+        head, end, body = said.partition(b"\r\n\r\n")
+        if not end:
+            return None
+        length = _LENGTH.search(head + b"\r\n")
+        missing = int(length[1]) - len(body) if length is not None else -1
+        return None if missing > 0 else missing == 0
 
     async def _skipBody(self, fields: Fields) -> None:
         """

@@ -15,6 +15,7 @@ import re
 from tlstunnel.errors import BackendRefused, Malformed, PreAuthenticated, Quit, Refused
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.conversation import Conversation
+from tlstunnel.protocols.farewells import isLine
 from tlstunnel.protocols.hiding import Commands, Replies
 
 _MAX_LINE_BYTES = 8192
@@ -97,6 +98,12 @@ class IMAPClient(ClientRole):
         if "unsolicited" not in self.setting.options:
             await super().demandSilence()
 
+    def isFarewell(self, said: bytes) -> bool | None:
+        """
+        RFC 9051, section 7.1.5.
+        """
+        return isLine(said, b"* BYE")
+
     def appGreeting(self) -> bytes:
         """
         The greeting that the app awaits; without capabilities, so that it asks for them.
@@ -161,6 +168,8 @@ class IMAPServer(ServerRole):
         self.plain.maxLine = self.maxLine
         mark, status, line = await readResponse(self.plain)
         if mark != b"*" or status != b"OK":
+            if mark == b"*" and status == b"BYE":
+                await self.turnAway(self.refuseAll(line))
             raise BackendRefused("expected * OK", line)
         hidden = [b"STARTTLS"]
         if "hide-logindisabled" in self.setting.options:
@@ -198,8 +207,11 @@ class Capabilities(Replies):
         if _LITERAL.search(line.rstrip(b"\r\n")) or (status not in known and tag != b"+"):
             self.stop()
             return line
-        if tag == self._authentication and status == b"OK":
-            self.stop()
+        if tag == self._authentication:
+            # There are clients that have one tag for all their commands.
+            self._authentication = b""
+            if status == b"OK":
+                self.stop()
         found = _CAPABILITIES.match(line)
         if found is None:
             return line

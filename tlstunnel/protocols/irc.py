@@ -22,6 +22,13 @@ _MESSAGE = re.compile(
 )
 _CAPABILITIES = re.compile(rb":?[A-Za-z0-9./_=~ -]{1,400}")
 
+# What a client is asked to repeat, to show that it hears us.
+_COOKIE = re.compile(rb":?[!-~]{1,64}")
+
+# What servers say to whoever has just connected: a notice, a numeric that asks to wait (020, and
+# 439 where it is about too many of something).
+_PASSING = frozenset((b"NOTICE", b"020", b"439"))
+
 _REGISTRATION = frozenset((b"PASS", b"NICK", b"USER"))
 
 
@@ -44,18 +51,28 @@ class IRCClient(ClientRole):
 
     async def negotiate(self) -> None:
         """
-        Ask at once; notices may come before the answer.
+        Ask at once; other things may come before the answer.
         """
         self.sendLine(b"STARTTLS")
         while True:
             line = await self.readLine()
-            command, _ = parse(line)
+            command, parameters = parse(line)
             if command == b"670":
                 return
-            if not command:
+            if command == b"PING":
+                self._pong(parameters)
+            elif not command and line.strip():
                 raise Malformed("not a message of IRC", line)
-            if command != b"NOTICE":
+            elif command and command not in _PASSING:
                 raise Refused("expected 670", line)
+
+    def _pong(self, cookie: bytes) -> None:
+        """
+        Servers that ask this early serve nobody who does not answer; and it goes back only to whom
+        it came from.
+        """
+        if _COOKIE.fullmatch(cookie):
+            self.sendLine(b"PONG " + cookie)
 
 
 class IRCServer(ServerRole):

@@ -19,6 +19,7 @@ from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.foreign import rejectForeign
 
 START_TLS = b"1.3.6.1.4.1.1466.20037"
+NOTICE_OF_DISCONNECTION = b"1.3.6.1.4.1.1466.20036"
 
 #: What may be read before the switch, in all.
 MAX_CLEAR_BYTES = 4096
@@ -119,13 +120,21 @@ def elements(content: bytes) -> Iterator[Element]:
 
 async def readMessage(conversation: Conversation) -> tuple[bytes, int, bytes]:
     """
-    The next LDAPMessage (RFC 4511, section 4.1.1); controls, and what extensions may add, are
+    The next LDAPMessage.
+
+    @raise Malformed: if it is none.
+    """
+    return message(await readSequence(conversation))
+
+
+def message(content: bytes) -> tuple[bytes, int, bytes]:
+    """
+    Take an LDAPMessage apart (RFC 4511, section 4.1.1); controls, and what extensions may add, are
     ignored.
 
     @return: the content of its message id, the tag of its operation, and the content of that.
     @raise Malformed: if it is none.
     """
-    content = await readSequence(conversation)
     parts = list(elements(content))
     if len(parts) < 2 or parts[0][0] != _INTEGER:
         raise Malformed("not an LDAP message", content)
@@ -166,6 +175,26 @@ class LDAPClient(ClientRole):
             raise Refused(f"the server answered {name} ({number})", diagnostic)
         if any(tag == _RESPONSE_NAME and name != START_TLS for tag, name in parts[3:]):
             raise Malformed("the response to something else", content)
+
+    def isFarewell(self, said: bytes) -> bool | None:
+        """
+        RFC 4511, section 4.4.1.
+        """
+        if not said.startswith(bytes((_SEQUENCE,))):
+            return False
+        try:
+            ((_, content),) = elements(said)
+        except Malformed:
+            # It is not whole.
+            return None
+        except ValueError:
+            return False
+        try:
+            messageID, operation, rest = message(content)
+            name = (_RESPONSE_NAME, NOTICE_OF_DISCONNECTION)
+            return not any(messageID) and operation == _EXTENDED_RESPONSE and name in elements(rest)
+        except Malformed:
+            return False
 
 
 class LDAPServer(ServerRole):

@@ -30,11 +30,11 @@ from tlstunnel.errors import (
     TunnelError,
 )
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
-from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.filters import Filter
 from tlstunnel.protocols.foreign import rejectForeign
 from tlstunnel.protocols.mysqlpackets import (
     CLIENT_MYSQL,
+    ERR,
     PROTOCOL_41,
     SSL,
     Greeting,
@@ -48,18 +48,20 @@ from tlstunnel.protocols.mysqlpackets import (
 #: What may be read from the network before the switch, in all.
 MAX_CLEAR_BYTES = 4096
 
+# What an ERR packet begins with.
+_ERROR = bytes((ERR,))
+
 # How much of a HandshakeResponse41 an SSLRequest announces.
 _ANNOUNCED_BYTES = 32
 
 
-async def readGreeting(conversation: Conversation, refusal: type[TunnelError]) -> Greeting:
+def parseGreeting(payload: bytes, refusal: type[TunnelError]) -> Greeting:
     """
     A server's greeting.
 
     @param refusal: what to raise if it is an ERR packet: "Host is blocked", "Too many connections".
     """
-    payload = await readPacket(conversation, 0)
-    if payload[:1] == b"\xff":
+    if payload.startswith(_ERROR):
         code = int.from_bytes(payload[1:3], "little")
         raise refusal(f"the server greeted with error {code}", payload[3:])
     greeting = Greeting.parse(payload)
@@ -136,7 +138,7 @@ class MySQLClient(ClientRole):
         """
         Without the flag for TLS, the app is not even greeted (CVE-2015-3152).
         """
-        greeting = await readGreeting(self, Refused)
+        greeting = parseGreeting(await readPacket(self, 0), Refused)
         if not greeting.capabilities & SSL:
             raise NotOffered("the server does not offer TLS")
         self.checkEmpty()
@@ -157,6 +159,15 @@ class MySQLClient(ClientRole):
         announced = announcement(response, tls=True)
         self._login = packet(1, announced + response[_ANNOUNCED_BYTES:])
         self.write(packet(1, announced))
+
+    def isFarewell(self, said: bytes) -> bool | None:
+        """
+        An ERR packet, with the number that the app awaits: its login had 1.
+        """
+        size = 4 + int.from_bytes(said[:3], "little")
+        if not b"\x02\xff".startswith(said[3:5]) or size < 7:
+            return False
+        return None if len(said) < size else len(said) == size
 
     async def greetApp(self) -> None:
         """
@@ -182,7 +193,15 @@ class MySQLServer(ServerRole):
         """
         Everything but an SSLRequest ends here.
         """
-        greeting = await readGreeting(self.plain, BackendRefused)
+        payload = self._greeted = await readPacket(self.plain, 0)
+        if payload.startswith(_ERROR):
+            # That is for the client to hear inside TLS, to which a greeting has to lead.
+            greeting = Greeting.substitute()
+        else:
+            try:
+                greeting = parseGreeting(payload, BackendRefused)
+            except Malformed as error:
+                raise error.by(self.plain.transport.who) from None
         offer = replace(greeting, capabilities=greeting.capabilities | SSL)
         self.write(packet(0, offer.payload()))
         header = await self.readExactly(4)
@@ -204,9 +223,19 @@ class MySQLServer(ServerRole):
         """
         The backend has greeted; it gets the login as if there was no TLS.
         """
+        if self._greeted.startswith(_ERROR):
+            await self.turnAway(self._passError())
+            parseGreeting(self._greeted, BackendRefused)
         answers = Renumbered(-1)
         self.toPlain += [Announced(self._announced), answers]
         self.toNetwork.append(Verdict(+1, answers))
+
+    async def _passError(self) -> None:
+        """
+        Answer the login with the error that the backend has greeted with.
+        """
+        number = (await self.readExactly(4))[3]
+        self.write(packet((number + 1) % 256, self._greeted))
 
 
 mysql = Dialect(

@@ -7,6 +7,7 @@ This knows the bytes, and nothing of who says what when: see L{tlstunnel.protoco
 from __future__ import annotations
 
 import re
+import secrets
 import struct
 from dataclasses import dataclass
 
@@ -16,8 +17,10 @@ from tlstunnel.protocols.filters import Filter
 
 #: Capability flags.
 CLIENT_MYSQL = 1
+CONNECT_WITH_DB = 1 << 3
 PROTOCOL_41 = 1 << 9
 SSL = 1 << 11
+SECURE_CONNECTION = 1 << 15
 PLUGIN_AUTH = 1 << 19
 
 #: The first byte of a server's packet that ends the authentication.
@@ -68,6 +71,15 @@ class Greeting:
             raise Malformed("a greeting with an impossible value", payload)
         extended = 0 if capabilities & CLIENT_MYSQL else int.from_bytes(reserved[6:], "little")
         return cls(version, thread, head + tail, capabilities, charset, status, extended, plugin)
+
+    @classmethod
+    def substitute(cls) -> Greeting:
+        """
+        A greeting for clients of a server that did not greet: it leads to a login, and no further.
+        """
+        flags = CLIENT_MYSQL | CONNECT_WITH_DB | PROTOCOL_41 | SECURE_CONNECTION | PLUGIN_AUTH
+        salt = secrets.token_hex(10).encode()
+        return cls(b"8.0.0-tlstunnel", 0, salt, flags, 45, 2, 0, b"caching_sha2_password")
 
     def payload(self) -> bytes:
         """

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from tlstunnel.errors import BackendRefused, Quit
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
+from tlstunnel.protocols.farewells import isLine
 from tlstunnel.protocols.hiding import Commands, DottedLists
-from tlstunnel.protocols.replies import Continuation, readReply, refusal
+from tlstunnel.protocols.replies import Continuation, isRefusal, readReply, refusal
 
 _GREETINGS = (b"200", b"201")
 
@@ -58,6 +59,12 @@ class NNTPClient(ClientRole):
         code, line = await readReply(self, Continuation.NONE)
         if code not in codes:
             raise refusal(code, line, *codes, hint=hint if code in _WRONG_MODE else "")
+
+    def isFarewell(self, said: bytes) -> bool | None:
+        """
+        RFC 3977, section 3.2.1: also unasked, before the server closes.
+        """
+        return isLine(said, b"400")
 
     def appGreeting(self) -> bytes:
         """
@@ -108,6 +115,8 @@ class NNTPServer(ServerRole):
         """
         code, line = await readReply(self.plain, Continuation.NONE)
         if code not in _GREETINGS:
+            if isRefusal(code):
+                await self.turnAway(self.refuseAll(line, bye=b"205 bye"))
             raise BackendRefused("expected 200 or 201", line)
         hiding = Capabilities()
         self.toNetwork.append(hiding)
@@ -120,17 +129,25 @@ class Capabilities(DottedLists):
     anything that is answered with more than a line.
     """
 
-    # RFC 3977 and RFC 4643: what ends a reply to these, and begins none of several lines.
+    # RFC 3977, RFC 4643 and RFC 4644: what ends a reply to these, and begins none of several lines.
     _SINGLE = frozenset(
         (
-            *((b"MODE", code) for code in (b"200", b"201")),
+            *((b"MODE", code) for code in (b"200", b"201", b"203")),
             *((b"GROUP", b"211"), (b"STAT", b"223"), (b"NEXT", b"223"), (b"LAST", b"223")),
-            *((b"DATE", b"111"), (b"AUTHINFO", b"381")),
+            *((b"DATE", b"111"), (b"AUTHINFO", b"381"), (b"CHECK", b"238")),
         )
     )
 
     def __init__(self) -> None:
         super().__init__(b"STARTTLS", conversing=(b"AUTHINFO",))
+
+    def asked(self, words: list[bytes]) -> None:
+        """
+        Await a reply, unless an article follows (RFC 4644, section 2.5).
+        """
+        if words and words[0].upper() == b"TAKETHIS" and not self.isConversing:
+            self.stop()
+        super().asked(words)
 
     def status(self, line: bytes, code: bytes) -> None:
         """

@@ -14,11 +14,16 @@ from __future__ import annotations
 
 from tlstunnel.errors import BackendRefused, Malformed, Quit, Refused
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
+from tlstunnel.protocols.farewells import isLine
 from tlstunnel.protocols.hiding import Commands, DottedLists
 
 _AUTHENTICATION = frozenset(b"USER PASS APOP AUTH".split())
 # RFC 1939, RFC 2449 and RFC 6856: what makes sense once somebody is authenticated.
 _TRANSACTION = frozenset(b"STAT LIST RETR DELE NOOP RSET TOP UIDL LANG UTF8".split())
+
+# What succeeds with one line, and leaves everybody unauthenticated; and what asks for a list.
+_SINGLE = frozenset(b"USER UTF8 LANG NOOP".split())
+_LIST = b"LIST OF"
 
 
 def indicator(line: bytes) -> bytes:
@@ -53,6 +58,12 @@ class POP3Client(ClientRole):
             raise Refused("expected +OK", line)
         if status != b"+OK":
             raise Malformed("neither +OK nor -ERR", line)
+
+    def isFarewell(self, said: bytes) -> bool | None:
+        """
+        What servers say before they close for want of a command; RFC 1939, section 3, has no words.
+        """
+        return isLine(said, b"-ERR")
 
     def appGreeting(self) -> bytes:
         """
@@ -102,7 +113,10 @@ class POP3Server(ServerRole):
         The client has had its greeting: the backend's is swallowed, and so is its STLS.
         """
         line = await self.plain.readLine()
-        if indicator(line) != b"+OK":
+        status = indicator(line)
+        if status != b"+OK":
+            if status == b"-ERR":
+                await self.turnAway(self.refuseAll(line, bye=b"+OK bye"))
             raise BackendRefused("expected +OK", line)
         hiding = Capabilities()
         self.toNetwork.append(hiding)
@@ -117,13 +131,21 @@ class Capabilities(DottedLists):
     def __init__(self) -> None:
         super().__init__(b"STLS", conversing=(b"AUTH",))
 
+    def asked(self, words: list[bytes]) -> None:
+        """
+        LANG without an argument asks for a list (RFC 6856, section 3), and so does AUTH in what
+        servers make of it.
+        """
+        isList = len(words) == 1 and words[0].upper() in (b"AUTH", b"LANG")
+        super().asked([_LIST] if isList else words)
+
     def status(self, line: bytes, code: bytes) -> None:
         """
         RFC 1939, section 3: a refusal is one line, whatever was asked.
         """
-        if code == b"-ERR" or (code == b"+OK" and self.command in (b"USER", b"NOOP")):
+        if code == b"-ERR" or (code == b"+OK" and self.command in _SINGLE):
             self.answered()
-        elif code == b"+OK" and self.command == b"CAPA":
+        elif code == b"+OK" and self.command in (b"CAPA", _LIST):
             self.listBegins()
         elif code != b"+" or self.command != b"AUTH":
             self.stop()

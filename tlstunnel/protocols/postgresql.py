@@ -46,6 +46,9 @@ _MAX_SAME_REQUESTS = 2
 
 _TLS_REQUIRED = b"SFATAL\0VFATAL\0C28000\0MTLS required\0\0"
 
+# The severity of an ErrorResponse, in the server's language and, since release 9.6, in English.
+_FATAL = frozenset((b"SFATAL", b"SPANIC", b"VFATAL", b"VPANIC"))
+
 _AUTHENTICATION_SASL = 10
 
 # libpq takes no longer one either.
@@ -209,6 +212,17 @@ class PostgreSQLClient(ClientRole):
             raise Refused("the server answered the request for TLS with an error")
         if answer != b"S":
             raise Malformed("neither S nor N", answer)
+
+    def isFarewell(self, said: bytes) -> bool | None:
+        """
+        An ErrorResponse that is fatal, as of a server that shuts down.
+        """
+        if not said.startswith(b"E"):
+            return False
+        size = 1 + int.from_bytes(said[1:5], "big")
+        if len(said) < 5 or len(said) < size:
+            return None
+        return len(said) == size and not _FATAL.isdisjoint(said[5:].split(b"\0"))
 
     async def switch(self, creator: Creator) -> None:
         """

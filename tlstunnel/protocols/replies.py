@@ -21,7 +21,8 @@ class Continuation(Enum):
     @cvar CODED: all begin with the same code, and all but the last with a hyphen behind it (RFC
         5321, section 4.2.1; rule 16).
     @cvar FREE: the first begins with the code and a hyphen, and those between it and the last are
-        text of any kind (RFC 959, section 4.2).
+        text of any kind (RFC 959, section 4.2).  Empty lines before it mean nothing: there are
+        servers that end a reply with one.
     """
 
     NONE = 1
@@ -39,6 +40,8 @@ async def readReply(
     @raise Malformed: if it is none.
     """
     line = await conversation.readLine()
+    while continuation is Continuation.FREE and not line.strip():
+        line = await conversation.readLine()
     code, mark = line[:3], line[3:4]
     marks = (b"", b" ") if continuation is Continuation.NONE else (b"", b" ", b"-")
     if len(code) < 3 or not code.isdigit() or mark not in marks:
@@ -65,6 +68,13 @@ async def expectReply(
     code, line = await readReply(conversation, continuation)
     if code not in codes:
         raise refusal(code, line, *codes)
+
+
+def isRefusal(code: bytes) -> bool:
+    """
+    Whether a reply says no, for now or for good.
+    """
+    return code[:1] in (b"4", b"5")
 
 
 def refusal(code: bytes, line: bytes, *expected: bytes, hint: str = "") -> Temporary | Refused:

@@ -198,6 +198,7 @@ class Capabilities(OrderedReplies):
 
     def __init__(self) -> None:
         super().__init__(conversing=(b"AUTHENTICATE",), awaited=(b"CAPABILITY",))
+        self._inChallenge = False
 
     def line(self, line: bytes) -> bytes:
         """
@@ -206,7 +207,12 @@ class Capabilities(OrderedReplies):
         said = line.rstrip(b"\r\n")
         status = said.partition(b" ")[0].upper()
         listing = self.command == b"CAPABILITY"
-        if _LITERAL.search(said):
+        if self._inChallenge:
+            self._inChallenge = False
+        elif self.command == b"AUTHENTICATE" and _LITERAL.fullmatch(said):
+            # Base64, hence the next line (RFC 5804, section 2.1); Cyrus writes no other form.
+            self._inChallenge = True
+        elif _LITERAL.search(said):
             self.stop()
         elif said.startswith(b'"') and (listing or self.command == b"AUTHENTICATE"):
             if listing and status == b'"STARTTLS"':

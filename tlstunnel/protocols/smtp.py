@@ -14,14 +14,18 @@ from __future__ import annotations
 
 from tlstunnel.errors import BackendRefused, Quit, ServerSpokeFirst
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
+from tlstunnel.protocols.farewells import isReply
 from tlstunnel.protocols.filters import Filter
-from tlstunnel.protocols.hiding import ReplyKeyword, Watch
-from tlstunnel.protocols.replies import expectReply, readReply
+from tlstunnel.protocols.hiding import Commands, NumericLists
+from tlstunnel.protocols.replies import expectReply, isRefusal, readReply
 
 # Known commands that need TLS first: RFC 5321 and the registry of its extensions.
 _NEED_TLS = frozenset(
     b"MAIL RCPT DATA BDAT AUTH VRFY EXPN HELP ETRN ATRN TURN SEND SAML SOML BURL".split()
 )
+
+# What begins a mail, or may come with a part of it (RFC 3030 for BDAT).
+_MAIL = frozenset(b"MAIL SEND SOML SAML DATA BDAT".split())
 
 
 class NoGreetingInside(Filter):
@@ -71,6 +75,12 @@ class SMTPClient(ClientRole):
         The greeting that the app awaits.
         """
         return b"220 " + self.setting.peerName + b" " + self.protocol + b"\r\n"
+
+    def isFarewell(self, said: bytes) -> bool | None:
+        """
+        RFC 5321, section 3.8: a server that shuts down says so, also unasked.
+        """
+        return isReply(said, b"421")
 
     async def greetApp(self) -> None:
         """
@@ -142,10 +152,39 @@ class SMTPServer(ServerRole):
         """
         code, line = await readReply(self.plain)
         if code != b"220":
+            if isRefusal(code):
+                # RFC 5321, section 3.1: nothing else is said until the client quits.
+                await self.turnAway(self.refuseAll(line, bye=b"221 2.0.0 Bye"))
             raise BackendRefused("expected 220", line)
-        hiding = ReplyKeyword(b"250", b"STARTTLS")
+        hiding = Extensions()
         self.toNetwork.append(hiding)
-        self.toPlain.append(Watch(hiding, (b"EHLO", b"HELO", b"LHLO", b"NOOP", b"RSET")))
+        self.toPlain.append(Commands(hiding))
+
+
+class Extensions(NumericLists):
+    """
+    Hides STARTTLS in the replies to EHLO, until somebody is authenticated, or the first mail comes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(b"250", b"STARTTLS", listing=(b"EHLO", b"LHLO"), conversing=(b"AUTH",))
+
+    def asked(self, words: list[bytes]) -> None:
+        """
+        Await a reply, unless a mail may follow, in which lines are no commands.
+        """
+        if words and words[0].upper() in _MAIL and not self.isConversing:
+            self.stop()
+        super().asked(words)
+
+    def status(self, code: bytes) -> None:
+        """
+        RFC 4954, section 4: 235 is success, and 334 a challenge, whose answer is no command.
+        """
+        if self.command != b"AUTH" or code[:1] in (b"4", b"5"):
+            self.answered()
+        elif code != b"334":
+            self.stop()
 
 
 class LMTPClient(SMTPClient):

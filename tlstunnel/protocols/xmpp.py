@@ -34,7 +34,7 @@ from tlstunnel.identity.names import Identity, Selector, normalDomain
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.filters import Filter
 from tlstunnel.protocols.hiding import MAX_LINE_BYTES
-from tlstunnel.protocols.xmlstream import MAX_STREAM_BYTES, SPACE, Element, Tags, XMLStream
+from tlstunnel.protocols.xmlstream import MAX_STREAM_BYTES, SPACE, STREAM, Element, Tags, XMLStream
 
 _STREAMS = "http://etherx.jabber.org/streams"
 _TLS = "urn:ietf:params:xml:ns:xmpp-tls"
@@ -45,6 +45,9 @@ _ERROR = f"{_STREAMS} error"
 _STARTTLS = f"{_TLS} starttls"
 _PROCEED = f"{_TLS} proceed"
 _FAILURE = f"{_TLS} failure"
+
+# What a stream consists of that ends before it has begun.
+_PARTING = [STREAM, _ERROR]
 
 # RFC 6120, section 4.7.5: without a version there are no features, hence no TLS.
 _VERSION = re.compile(r"0*[1-9][0-9]*\.[0-9]+")
@@ -145,6 +148,27 @@ class XMPPClient(ClientRole):
         proceed = await self._expect(stream, _PROCEED)
         if not proceed.isEmpty:
             raise Malformed("something inside of <proceed/>", proceed.source)
+
+    def isFarewell(self, said: bytes) -> bool | None:
+        """
+        RFC 6120, section 4.9.1.1: a server that will not wait opens its stream, to say why it
+        closes it.
+        """
+        if not said.startswith(b"<"):
+            return False
+        tags = Tags()
+        opened = []
+        try:
+            while said:
+                piece, end, said = said.partition(b">")
+                tags.feed(piece + end)
+                if tags.opened and tags.level <= 2:
+                    opened.append(tags.opened)
+                if tags.closed and not tags.path:
+                    return opened == _PARTING and not said.strip(SPACE)
+        except TunnelError:
+            return False
+        return None if opened == _PARTING[: len(opened)] else False
 
     async def _expect(self, stream: XMLStream, name: str) -> Element:
         element = await stream.element()

@@ -110,6 +110,7 @@ class Bounds(Course):
                 self.assertFailed(driver, TunnelError, place, length)
                 assert driver.error is not None
                 assert driver.error.reason == "closed", f"the end is no {driver.error}"
+                self.assertBlames(driver, who, place, length)
 
     @lookAt("what catches errors: reading raises Reset, which is to pass", 4)
     def test_aResetIsAFailureInEveryState(self) -> None:
@@ -121,6 +122,7 @@ class Bounds(Course):
             if driver.network.speaker is not None:
                 driver.network.reset()
                 self.assertFailed(driver, Reset, place)
+                self.assertBlames(driver, "S" if self.mode == "client" else "C", place)
 
     @lookAt("maxLine, maxLines and maxBytes, and loops that read without them", 8)
     def test_endlessWordsAreNotKept(self) -> None:
@@ -190,6 +192,7 @@ class Bounds(Course):
             if driver.error is not None:
                 driver.plain.takeWritten()
                 self.assertFailed(driver, TunnelError)
+                self.assertBlames(driver, who, place)
 
         feed()
 

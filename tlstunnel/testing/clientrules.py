@@ -4,9 +4,18 @@ The part of the conformance suite that is for client roles: see L{tlstunnel.test
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from itertools import cycle
 
-from tlstunnel.errors import ForeignProtocol, Reset, ServerSpokeFirst, TLSFailed, TunnelError
+from tlstunnel.errors import (
+    Farewell,
+    ForeignProtocol,
+    Reset,
+    ServerSpokeFirst,
+    TLSFailed,
+    TunnelError,
+)
+from tlstunnel.protocols.base import MAX_FAREWELL_SECONDS
 from tlstunnel.protocols.conversation import MAX_HELD_BYTES
 from tlstunnel.testing.course import GREETING_SECONDS, became
 from tlstunnel.testing.dialogues import CLIENT_HELLO, crumbs, split
@@ -24,6 +33,7 @@ class ClientConformance(Rules):
     @cvar early: what the app sends before it is its turn, once and again.
     @cvar earlySent: what becomes of it on its way to the server.
     @cvar appTLS: what an app is told that starts TLS itself.
+    @cvar farewells: words with which a server takes its leave inside TLS before the app has spoken.
     """
 
     mode = "client"
@@ -31,6 +41,7 @@ class ClientConformance(Rules):
     early: bytes = b"early\r\n"
     earlySent: bytes | None = None
     appTLS: type[TunnelError] = ForeignProtocol
+    farewells: Sequence[bytes] = ()
 
     def limitAt(self, place: int) -> float:
         """
@@ -131,6 +142,7 @@ class ClientConformance(Rules):
                 for piece in pieces:
                     driver.plain.feed(piece)
                 self.assertFailed(driver, self.appTLS)
+                self.assertBlames(driver, "A")
                 self.assertSilent(driver.network, "the server")
 
     @lookAt(
@@ -151,6 +163,8 @@ class ClientConformance(Rules):
             driver.plain.feed(self.early)
             driver.network.completeHandshake()
             driver.network.feed(extra)
+            # It may be the start of a farewell, which has to have an end.
+            driver.clock.advance(MAX_FAREWELL_SECONDS)
             self.assertFailed(driver, ServerSpokeFirst)
             assert driver.network.ending == "aborted", "it ended, and not with a reset"
         if not self.appSpeaks:
@@ -158,6 +172,66 @@ class ClientConformance(Rules):
             self.arrive(driver)
             driver.network.feed(spliced)
             self.assertFailed(driver, ServerSpokeFirst)
+
+    @lookAt("isFarewell", 10, 17)
+    def test_aServerMayTakeItsLeaveInsideTLS(self) -> None:
+        """
+        Its words are for the app, in whatever pieces they come, and are the end of both legs, while
+        the app waits for its greeting, or later; the server gets nothing more (rules 10, 17).
+        """
+        for words in self.farewells:
+            for pieces in ((words,), *split(words)):
+                for driver in self.waiting():
+                    self.checkFarewell(driver, pieces)
+
+    def waiting(self) -> Iterator[Driver]:
+        """
+        Connections on which the server has to be silent: before the app was greeted and, where it
+        has not spoken by then, in the relay.
+        """
+        place = len(self.dialogue)
+        while place < len(self.whole) and self.speaker(place) == "S":
+            place += 1
+        driver = self.start(place)
+        driver.plain.feed(self.early if place >= self.appSpeaks else b"")
+        if driver.stage == "switched":
+            driver.network.completeHandshake()
+        yield driver
+        if not self.appSpeaks:
+            driver = self.start(len(self.whole))
+            self.arrive(driver)
+            yield driver
+
+    def checkFarewell(self, driver: Driver, pieces: tuple[bytes, ...]) -> None:
+        """
+        The server takes its leave.
+        """
+        words = b"".join(pieces)
+        for piece in pieces:
+            assert driver.error is None, f"{words!r} was taken for {driver.error}"
+            assert not driver.plain.written, f"the app got {driver.plain.written!r} of {words!r}"
+            driver.network.feed(piece)
+        assert isinstance(driver.error, Farewell), f"{words!r} is no farewell: {became(driver)}"
+        assert driver.plain.written == words, f"of {words!r} the app got {driver.plain.written!r}"
+        assert not driver.network.written, f"the server got {driver.network.written!r}"
+        for leg in (driver.network, driver.plain):
+            assert leg.ending == "closed", f"it ended as {leg.ending}"
+
+    @lookAt("isFarewell", 10)
+    def test_whatIsMoreThanAFarewellIsCutOff(self) -> None:
+        """
+        Or less, and does not go on: it is as if the server had said anything else (rule 10).
+        """
+        for words in self.farewells:
+            for extra in (words + b"spliced\r\n", words[:-1], words + words):
+                for driver in self.waiting():
+                    driver.network.feed(extra)
+                    driver.network.end()
+                    self.assertFailed(driver, ServerSpokeFirst, extra)
+                driver = next(self.waiting())
+                driver.network.feed(words[:-1])
+                driver.clock.advance(MAX_FAREWELL_SECONDS)
+                self.assertFailed(driver, ServerSpokeFirst, "a farewell without its end")
 
     @lookAt("demandSilence, and silentServer in the description of the dialect", 10)
     def test_theServersSilenceIsAwaited(self) -> None:
@@ -192,6 +266,7 @@ class ClientConformance(Rules):
             driver = self.start(place)
             driver.plain.reset()
             self.assertFailed(driver, Reset, place)
+            self.assertBlames(driver, "A", place)
 
     @lookAt("what writes to plain: the app is greeted by greetApp, and not before", 1, 2, 4)
     def test_whenTheServerIsRefusedTheAppGetsNothing(self) -> None:
@@ -222,4 +297,5 @@ class ClientConformance(Rules):
                 for piece in pieces:
                     driver.network.feed(piece)
                 self.assertFailed(driver, error, place, answer)
+                self.assertBlames(driver, self.speaker(place), place, answer)
                 assert driver.plain.ending == "closed", f"{answer!r} resets the app"

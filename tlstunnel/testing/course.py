@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tlstunnel.errors import TunnelError
+from tlstunnel.errors import Closed, Reset, TunnelError
 from tlstunnel.interfaces import IDialect
 from tlstunnel.protocols.setting import Setting
 from tlstunnel.testing.dialogues import Dialogue, setting
@@ -64,9 +64,19 @@ class Assertions:
             assert not driver.backendDialled, f"the backend was dialled before TLS{where}"
         text = str(driver.error)
         assert text.isascii() and text.isprintable() and len(text) < 1200, f"unfit to log: {text!r}"
+        assert "the peer" not in text, f"the log does not say who it was{where}: {text!r}"
         before = driver.network.written
         driver.clock.advance(1e6)
         assert driver.network.written == before, f"it went on talking after its end{where}"
+
+    def assertBlames(self, driver: Driver, speaker: str, *about: object) -> None:
+        """
+        What was said, or done, is that of whoever spoke, as the letters of a dialogue have it.
+        """
+        who = {"A": "the app", "B": "the backend", "C": "the client", "S": "the server"}[speaker]
+        error = driver.error
+        if isinstance(error, (Closed, Reset)) or (error is not None and error.said):
+            assert error.who == who, f"not {who}, but {error.who} is blamed{_where(about)}: {error}"
 
     def assertSilent(self, leg: MemoryLeg, name: str, *about: object) -> None:
         """

@@ -56,6 +56,7 @@ class MemoryLeg:
         self._settle = settle or self.deliver
         self.capacity = capacity
         self.peer: TCPAddress | UNIXAddress = UNIXAddress("memory")
+        self.who = "the peer"
         self.local: TCPAddress | UNIXAddress = UNIXAddress("memory")
         self.speaker: Any = None
         self.producer: IPushProducer | None = None
@@ -306,7 +307,7 @@ class MemoryLeg:
         """
         if not self.ending:
             self._close("lost")
-            self.speaker.connectionLost(Failure(error))
+            self.speaker.connectionLost(Failure(error.by(self.who)))
             self._settle()
 
     def completeHandshake(self) -> None:

@@ -60,6 +60,7 @@ class MemoryChannels:
     Stands for L{tlstunnel.tunnel.channels.Channels}: nothing is listened at, and nothing dialled.
 
     @ivar opened: the ports that were to be dialled.
+    @ivar acceptsCut: whether the last of them may be cut.
     @ivar refusal: raised instead, if there is one.
     """
 
@@ -68,9 +69,10 @@ class MemoryChannels:
     def __init__(self) -> None:
         self.host = "192.0.2.1"
         self.opened: list[int] = []
+        self.acceptsCut = False
         self.refusal: TunnelError | None = None
 
-    def open(self, port: int) -> int:
+    def open(self, port: int, acceptsCut: bool = False) -> int:
         """
         Note C{port}.
 
@@ -79,6 +81,7 @@ class MemoryChannels:
         if self.refusal is not None:
             raise self.refusal
         self.opened.append(port)
+        self.acceptsCut = acceptsCut
         return 49999 + len(self.opened)
 
     async def finish(self) -> None:

@@ -7,7 +7,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from tlstunnel.errors import ForeignProtocol, PlaintextAfterStartTLS, Reset, TLSFailed, TunnelError
+from tlstunnel.errors import (
+    BackendRefused,
+    ForeignProtocol,
+    PlaintextAfterStartTLS,
+    Reset,
+    TLSFailed,
+    TunnelError,
+)
+from tlstunnel.protocols.base import MAX_REFUSAL_SECONDS
 from tlstunnel.testing.course import GREETING_SECONDS, became
 from tlstunnel.testing.dialogues import CLIENT_HELLO, crumbs, said, split
 from tlstunnel.testing.legs import MemoryLeg
@@ -44,6 +52,8 @@ class ServerConformance(Rules):
     @cvar answers: commands that do not end the plaintext phase, and what they are answered.
     @cvar needsTLS: commands of clients that skip TLS, such as logins, and what they are answered.
     @cvar farewells: commands that end the connection, what they are answered, and the reason.
+    @cvar refusals: what a backend says instead of its greeting, inside TLS, as its refusal: the
+        place, the words, what the client asks to the end, and all that it is answered.
     @cvar patience: how often a client may ask for what needs TLS.
     """
 
@@ -51,6 +61,7 @@ class ServerConformance(Rules):
     answers: Mapping[bytes, bytes] = {}
     needsTLS: Mapping[bytes, bytes] = {}
     farewells: Sequence[tuple[bytes, bytes, type[TunnelError]]] = ()
+    refusals: Sequence[tuple[int, bytes, bytes, bytes]] = ()
     patience = 10
 
     @property
@@ -134,6 +145,7 @@ class ServerConformance(Rules):
                 driver = self.start(self.opening)
                 self.checkAnswer(driver, pieces, answer)
                 self.assertFailed(driver, error, command)
+                self.assertBlames(driver, "C", command)
 
     @lookAt("refuse: what needs TLS is answered, and not kept", 2, 6)
     def test_secretsSentInClearReachNobody(self) -> None:
@@ -234,6 +246,38 @@ class ServerConformance(Rules):
                 for piece in pieces:
                     driver.feed(self.speaker(place), piece)
                 self.assertFailed(driver, error, place, answer)
+                self.assertBlames(driver, self.speaker(place), place, answer)
+
+    @lookAt("meetBackend, which lets turnAway tell the client", 10, 17)
+    def test_theRefusalOfABackendIsTheAnswerToWhateverTheClientAsks(self) -> None:
+        """
+        In its own words, and not before the client has asked, in whatever pieces; whether the
+        backend is still there or not (rules 10, 17).
+        """
+        for place, words, asked, answer in self.refusals:
+            for pieces in ((asked,), *split(asked)):
+                driver = self.awaiting(place)
+                driver.feed(self.speaker(place), words)
+                self.assertSilent(driver.network, "the client", words)
+                driver.plain.reset()
+                self.assertGoesOn(driver, words)
+                self.checkAnswer(driver, pieces, answer)
+                self.assertFailed(driver, BackendRefused, words)
+                assert driver.network.ending == "closed", "it ended with a reset"
+
+    @lookAt("turnAway, which has a limit of its own", 8)
+    def test_nobodyWaitsForAClientThatDoesNotAsk(self) -> None:
+        """
+        To be told that it is turned away; and how it ended is for the backend to say (rule 8).
+        """
+        for place, words, *_ in self.refusals:
+            driver = self.awaiting(place)
+            driver.feed(self.speaker(place), words)
+            driver.clock.advance(MAX_REFUSAL_SECONDS - 1)
+            self.assertGoesOn(driver, words)
+            driver.clock.advance(2)
+            self.assertSilent(driver.network, "the client", words)
+            self.assertFailed(driver, BackendRefused, words)
 
     @lookAt("what catches errors", 4)
     def test_aBackendThatGoesAwayEndsEverything(self) -> None:
@@ -245,6 +289,7 @@ class ServerConformance(Rules):
             if driver.backendDialled:
                 driver.plain.reset()
                 self.assertFailed(driver, Reset, place)
+                self.assertBlames(driver, "B", place)
 
     @lookAt("earlyDial in the description of the dialect", 2)
     def test_whenTheClientIsRefusedTheBackendIsNotDialled(self) -> None:

@@ -16,11 +16,12 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlstunnel.address import TCPAddress
-from tlstunnel.errors import Closed, ConnectFailed, LimitReached, TunnelError
-from tlstunnel.interfaces import IChannels, ILeg
+from tlstunnel.errors import Closed, ConnectFailed, LimitReached, Truncated, TunnelError
+from tlstunnel.interfaces import IChannels, ILeg, ISpeaker
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.dial import Dialler
 from tlstunnel.net.leg import Leg
@@ -75,13 +76,14 @@ class Channels:
         self.host: str = accepted.local.host
         self.near: str = accepted.peer.host
         self.far: str = dialled.peer.host
+        self.accepts, self.dials = accepted.who, dialled.who
         self._accepted = accepted.sock
         self._moved = 0
         self._channels: set[Channel] = set()
         self._listening: Channel | None = None
         self._finished: Deferred[None] | None = None
 
-    def open(self, port: int) -> int:
+    def open(self, port: int, acceptsCut: bool = False) -> int:
         """
         Listen for a data connection, instead of one that nobody has made until now.
 
@@ -98,7 +100,7 @@ class Channels:
             sock = self._listen()
         except OSError as error:
             raise ConnectFailed(f"no port to listen at ({error.strerror})") from None
-        channel = self._listening = Channel(self, sock, port)
+        channel = self._listening = Channel(self, sock, port, acceptsCut)
         self._channels.add(channel)
         channel.start()
         chosen: int = sock.getsockname()[1]
@@ -169,6 +171,32 @@ class Channels:
             channel.end(Closed("the control connection is gone"))
 
 
+@implementer(ISpeaker)
+class _CutUpload:
+    """
+    Speaks on the network leg of a data connection on which uploads may end with its TCP connection.
+    """
+
+    def __init__(self, direction: ISpeaker, backend: ILeg) -> None:
+        """
+        @param direction: what speaks there else.
+        """
+        self._direction = direction
+        self._backend = backend
+        self.dataReceived = direction.dataReceived
+        self.readConnectionLost = direction.readConnectionLost
+        self.writeConnectionLost = direction.writeConnectionLost
+        self.handshakeCompleted = direction.handshakeCompleted
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        If the backend has said nothing, this was an upload, and all of it.
+        """
+        if reason.check(Truncated) and not self._backend.received:
+            self._direction.readConnectionLost()
+        self._direction.connectionLost(reason)
+
+
 class Channel:
     """
     One data connection.
@@ -178,14 +206,18 @@ class Channel:
 
     _log = Logger()
 
-    def __init__(self, channels: Channels, sock: socket.socket, port: int) -> None:
+    def __init__(
+        self, channels: Channels, sock: socket.socket, port: int, acceptsCut: bool
+    ) -> None:
         """
         @param sock: listening; ours from now on.
         @param port: what to dial.
+        @param acceptsCut: see L{IChannels.open}.
         """
         self.relay: Relay | None = None
         self._channels = channels
         self._port = port
+        self._acceptsCut = acceptsCut
         self._accepting: Deferred[ILeg] = Deferred(lambda _: None)
         self._warned = False
         self._listening = ListeningPort(
@@ -273,6 +305,7 @@ class Channel:
                 limits.keepAlive,
             )
         )
+        self._dialled.who = channels.dials
         network, plain = accepted, self._dialled
         if not channels.acceptsNetwork:
             network, plain = plain, network
@@ -281,12 +314,16 @@ class Channel:
         conversation = Conversation(deadlines)
         conversation.transport = network
         network.speaker = conversation
-        await upgrade.secure(network, conversation.startTLS, creator, limits.greeting)
+        # It begins once the server has the data (RFC 4217, section 7): from a tape that takes long.
+        await upgrade.secure(network, conversation.startTLS, creator, limits.closeTotal)
         self._record.advance(RELAYING)
         self.relay = Relay(
             network, plain, (), (), deadlines, limits.close, limits.closeTotal, limits.idle or None
         )
-        return await self.relay.start(b"", b"", False, False)
+        ending = self.relay.start(b"", b"", False, False)
+        if self._acceptsCut and not network.isClosed:
+            network.speaker = _CutUpload(network.speaker, plain)
+        return await ending
 
     def _accept(self, sock: socket.socket, peer: Address) -> None:
         """
@@ -295,7 +332,9 @@ class Channel:
         if peer.host == self._channels.near:
             self._listening.stopListening()
             channels = self._channels
-            self._accepting.callback(Leg(channels.reactor, channels.linger, sock, peer))
+            leg = Leg(channels.reactor, channels.linger, sock, peer)
+            leg.who = channels.accepts
+            self._accepting.callback(leg)
             return
         sock.close()
         if not self._warned:

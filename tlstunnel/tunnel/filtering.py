@@ -249,7 +249,7 @@ class Filtering:
                         filters.remove(each)
                 passed.append(data)
         except TunnelError as ended:
-            error = ended
+            error = ended.by(self._direction.source.who)
         except Exception:  # noqa: BLE001 - a bug of ours must not spread
             error = self._bug()
         if not filters:
@@ -279,7 +279,7 @@ class Filtering:
             for each in self._filters:
                 data = (each.feed(data) if data else b"") + each.flush()
         except TunnelError as error:
-            self._abort(error)
+            self._abort(error.by(self._direction.source.who))
             return
         except Exception:  # noqa: BLE001 - a bug of ours must not spread
             self._abort(self._bug())

@@ -7,7 +7,7 @@ ended.  What happens in it, one class a mode, is in L{tlstunnel.proxy}.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -71,6 +71,8 @@ class Pair:
     """
     Two legs that belong together; what happens to them is in L{serve}, one class a mode.
 
+    @cvar accepts: what the log calls whoever connects to us.
+    @cvar dials: what it calls whom we connect to.
     @ivar record: what is known of the connection.
     @ivar accepted: the leg that was accepted.
     @ivar dialled: the other one, once it is connected.
@@ -97,7 +99,11 @@ class Pair:
 
     _log = Logger()
 
+    accepts: ClassVar[str]
+    dials: ClassVar[str]
+
     def __init__(self, factory: Pairs, accepted: ILeg, record: Record) -> None:
+        accepted.who = self.accepts
         self.record = record
         self.accepted = accepted
         self.dialled: ILeg | None = None
@@ -149,6 +155,13 @@ class Pair:
         if self._running is not None:
             self._running.cancel()
 
+    @property
+    def speaker(self) -> str:
+        """
+        Who is being heard, where an error does not say whom it is about.
+        """
+        return self.accepts if self.dialled is None else self.dials
+
     async def serve(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
         """
         All up to the relay, in the order in which it happens.
@@ -168,7 +181,7 @@ class Pair:
         try:
             relaying = await self.serve(upgrade)
         except TunnelError as ended:
-            error = ended
+            error = ended.by(self.speaker)
         except CancelledError:
             error = self._why
             assert error is not None

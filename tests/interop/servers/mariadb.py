@@ -25,6 +25,7 @@ bind_address = 127.0.0.1
 port = {port}
 plugin_load_add = auth_ed25519
 skip_name_resolve
+max_connections = 10
 innodb_buffer_pool_size = 8M
 innodb_log_file_size = 4M
 innodb_flush_log_at_trx_commit = 0

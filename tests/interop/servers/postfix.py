@@ -158,6 +158,14 @@ class Postfix(Daemon):
         return found[0]
 
 
+class ImpatientPostfix(Postfix):
+    """
+    With the shortest limit there is for a client that says nothing.
+    """
+
+    settings = "smtpd_timeout = 1s\n"
+
+
 class Postscreen(Postfix):
     """
     With postscreen in front: a greeting of two lines, two seconds apart, and no mail for clients
