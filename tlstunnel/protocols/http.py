@@ -174,7 +174,8 @@ class HTTPClient(ClientRole):
         """
         Skip C{length} bytes, and some more.
         """
-        size = int(length, base) if len(length) <= 16 else MAX_ANSWER_BYTES + 1
+        digits = length.lstrip(b"0") or b"0"
+        size = int(digits, base) if len(digits) <= 16 else MAX_ANSWER_BYTES + 1
         if size > MAX_ANSWER_BYTES:
             raise Oversize("a longer answer to OPTIONS than anybody needs")
         await self.readExactly(size + behind)
