@@ -192,6 +192,26 @@ class ClientTests(ClientConformance, SynchronousTestCase):
                 self.assertEqual(driver.network.written, OPEN, answer)
                 self.assertFailed(driver, failure)
 
+    def test_aServerThatSpeaksSomethingElseIsNamedAtOnce(self) -> None:
+        """
+        Behind an empty line, and without the end of one.
+        """
+        for answer, failure in (
+            (b"Hello", Malformed),
+            (b"\r\n220 mx ESMTP\r\n", Malformed),
+            (b"\r\n \t220 ready", Malformed),
+            (b"* OK ready", Malformed),
+            (b"J\0\0\0\x0a8.0", Malformed),
+            (b"\x15\x03\x03\0\2", Malformed),
+            (b"\r\nSSH-2.0", ForeignProtocol),
+            (b"HTTP/1.1 400", Malformed),
+        ):
+            for pieces in ((answer,), *split(answer)):
+                driver = client()
+                for piece in pieces:
+                    driver.network.feed(piece)
+                self.assertFailed(driver, failure)
+
     def test_featuresOfServers(self) -> None:
         """
         TLS is asked for only where it is offered, as a feature, in its namespace.

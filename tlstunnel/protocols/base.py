@@ -26,7 +26,7 @@ from tlstunnel.interfaces import IChannels, IDialect, IFilter
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.filters import Filter
-from tlstunnel.protocols.foreign import rejectForeign
+from tlstunnel.protocols.foreign import checkForeign, rejectForeign
 from tlstunnel.protocols.guards import AppSpeaks, SilenceBeforeApp
 from tlstunnel.protocols.replies import Continuation, expectReply, readReply
 from tlstunnel.protocols.setting import Setting
@@ -43,6 +43,7 @@ __all__ = [
     "Role",
     "ServerRole",
     "Setting",
+    "checkForeign",
     "expectReply",
     "readReply",
     "rejectForeign",
@@ -218,9 +219,7 @@ class ServerRole(Role):
 
     async def _checkForeign(self) -> bytes:
         self._first = False
-        start = await self.readSome()
-        self.putBack(start)
-        rejectForeign(start)
+        await checkForeign(self)
         line = await self.readLine()
         rejectForeign(line)
         return line

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 from tlstunnel.errors import Malformed, Oversize, Refused, TunnelError
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.conversation import Conversation
-from tlstunnel.protocols.foreign import rejectForeign
+from tlstunnel.protocols.foreign import checkForeign, rejectForeign
 
 if TYPE_CHECKING:
     from tlstunnel.tls.creators import Creator
@@ -232,8 +232,8 @@ class HTTPServer(ServerRole):
         """
         first = await self.readExactly(1)
         self.putBack(first)
-        if first == b"\x16":
-            rejectForeign(first)
+        if first == b"\x16" or not first.isascii():
+            await checkForeign(self)
         # RFC 9112, section 2.2: one empty line may precede.
         line = await self.readLine() or await self.readLine()
         if not _REQUEST.fullmatch(line):

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from tlstunnel.errors import Malformed, Quit, Refused
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.conversation import Conversation
-from tlstunnel.protocols.foreign import rejectForeign
+from tlstunnel.protocols.foreign import checkForeign
 
 START_TLS = b"1.3.6.1.4.1.1466.20037"
 
@@ -182,9 +182,7 @@ class LDAPServer(ServerRole):
         """
         RFC 4511, section 4.14.1; nothing is served before, not even the root DSE.
         """
-        start = await self.readSome()
-        self.putBack(start)
-        rejectForeign(start)
+        await checkForeign(self)
         while True:
             messageID, operation, content = await readMessage(self)
             if not any(messageID):
