@@ -28,6 +28,7 @@ from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.protocols.base import ClientRole, ServerRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.setting import Setting
+from tlstunnel.testing.memory import Driver
 
 Segment = tuple[float, bytes | object]
 
@@ -645,6 +646,18 @@ class Runs(SynchronousTestCase):
             self.run_(b"BINARY ON \\026 y", b"\x16", mode="server").wire.written, b"y\r"
         )
         self.assertEqual(self.run_(b"GETUP y", b"GETUP\n", mode="server").wire.written, b"y\r")
+
+    def test_insideTLSNothingIsForeign(self) -> None:
+        """Where a client says nothing in clear, its first words are for the backend, as in NATS."""
+        for first in b"CONNECT {}\r\n", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00":
+            dialect = makeDialect(line(0, rb'"" "INFO {}\r\n\c"', "", "", mode="server"))
+            driver = Driver(dialect, "server", dialling=1.0)
+            driver.handshake()
+            driver.network.feed(first)
+            driver.clock.advance(1.0)
+            driver.settle()
+            self.assertIsNone(driver.error)
+            self.assertEqual(driver.plain.written, first)
 
 
 class Greetings(SynchronousTestCase):

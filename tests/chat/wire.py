@@ -26,6 +26,9 @@ class Wire:
     @ivar sent: all writes, each with the time at which it was made.
     """
 
+    #: As of a leg: a script is all in clear.
+    isTLS = False
+
     def __init__(self, clock: Clock, conversation: Conversation) -> None:
         self.clock = clock
         self.conversation = conversation

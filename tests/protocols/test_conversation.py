@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tlstunnel.errors import Closed, Malformed, Oversize, Reset, TimedOut, TunnelError
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.protocols.conversation import MAX_HELD_BYTES, Conversation
+from tlstunnel.testing.dialogues import split
 from tlstunnel.testing.legs import MemoryLeg
 
 
@@ -64,6 +65,29 @@ class ConversationTests(SynchronousTestCase):
         for line in (b"a\rb\n", b"a\r\r\n", b"a\0b\n"):
             self.leg.feed(line)
             self.failureResultOf(self.run_(self.conversation.readLine()), Malformed)
+
+    def test_whatCanBeNoLineIsNotReadToItsEnd(self) -> None:
+        """
+        Whoever speaks binary may never send one; the line may begin with what is fine, in whatever
+        pieces it comes.
+        """
+        for start in (b"a\rb", b"a\r\r", b"\0", b"ab\0c", b"\0" + b"x" * Conversation.maxLine):
+            for pieces in ((start,), *split(start[:4])):
+                conversation, leg = self.connect(Conversation)
+                pending = self.run_(conversation.readLine())
+                for piece in pieces:
+                    leg.feed(piece)
+                self.failureResultOf(pending, Malformed)
+
+    def test_aLineMayBeCutBehindItsCR(self) -> None:
+        """
+        LF is still to come.
+        """
+        pending = self.run_(self.conversation.readLine())
+        self.leg.feed(b"a\r")
+        self.assertNoResult(pending)
+        self.leg.feed(b"\n")
+        self.assertEqual(self.successResultOf(pending), b"a")
 
     def test_aLongLineIsRefusedAsSoonAsItIsTooLong(self) -> None:
         """

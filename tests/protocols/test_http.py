@@ -137,6 +137,8 @@ TO_OPTIONS: Answers = [
     (message(b"HTTP/1.1 100 Continue") * 2 + OK, None),
     (message(b"HTTP/1.1 103 Early Hints", b"Link: x") + OK, None),
     (message(START, CHUNKED) + b"0\r\n\r\n", None),
+    (message(START, CHUNKED) + b"0" * 5000 + b"1\r\nx\r\n" + b"0" * 5000 + b"\r\n\r\n", None),
+    (message(START, LENGTH + b"0" * 5000 + b"1") + b"x", None),
     (
         message(START, CHUNKED) + b"1\r\nx\r\n00a ;q\r\n" + b"y" * 10 + b"\r\n0\r\n\r\n",
         None,

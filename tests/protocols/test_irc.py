@@ -120,6 +120,9 @@ class ServerTests(ServerConformance, SynchronousTestCase):
         b"cap ls\r\n": START + b"CAP * LS :tls\r\n",
         b"CAP REQ :tls\r\n": START + b"CAP * NAK :tls\r\n",
         b"CAP REQ :sasl -batch\r\n": START + b"CAP * NAK :sasl -batch\r\n",
+        b"CAP REQ :" + b"long-name " * 100 + b"\r\n": (
+            START + b"CAP * NAK :" + b"long-name " * 20 + b"\r\n"
+        ),
         b"CAP REQ :\x1b[31m\r\n": UNKNOWN,
         b"CAP REQ\r\n": UNKNOWN,
         b"CAP LIST\r\n": UNKNOWN,

@@ -35,11 +35,11 @@ def ber(tag: int, content: bytes, size: int = 0) -> bytes:
     return bytes((tag, 0x80 | size)) + len(content).to_bytes(size, "big") + content
 
 
-def answer(content: bytes, messageID: bytes = b"\x01", tag: int = 0x78) -> bytes:
+def answer(content: bytes, messageID: bytes = b"\x01", tag: int = 0x78, size: int = 2) -> bytes:
     """
-    A response with that content.
+    A response with that content, whose length has C{size} bytes.
     """
-    return ber(0x30, ber(0x02, messageID) + ber(tag, content, 2), 2)
+    return ber(0x30, ber(0x02, messageID) + ber(tag, content, size), 2)
 
 
 def outcome(code: int, words: bytes = b"") -> bytes:
@@ -61,7 +61,10 @@ SUCCESSES = {
     "with controls": ber(0x30, SUCCESS[2:] + ber(0xA0, b"")),
     "with long numbers": answer(ber(0x0A, bytes(3)) + ber(4, b"") + ber(4, b""), b"\0\0\x01"),
 }
-SUCCESSES |= {f"with {size} bytes of length": ber(0x30, SUCCESS[2:], size) for size in range(1, 5)}
+SUCCESSES |= {
+    f"with {size} bytes of length": ber(0x30, answer(outcome(0), size=size)[4:], size)
+    for size in (1, 2, 3, 4, 5, 126)
+}
 
 FAILURES: dict[str, tuple[bytes, type[TunnelError]]] = {
     "operationsError": (answer(outcome(1, b"TLS already started")), Refused),
@@ -91,7 +94,7 @@ FAILURES: dict[str, tuple[bytes, type[TunnelError]]] = {
     "an inner length of no known form": (ber(0x30, bytes.fromhex("020101 7880")), Malformed),
     "an inner length that is cut": (ber(0x30, bytes.fromhex("020101 788400")), Malformed),
     "an indefinite length": (bytes.fromhex("3080020101 78") + bytes(20), Malformed),
-    "a length of five bytes": (bytes.fromhex("308500000000 0c") + bytes(20), Malformed),
+    "a length of 127 bytes": (b"\x30\xff" + bytes(126) + b"\x0c" + bytes(20), Malformed),
     "a length of 4 GiB": (bytes.fromhex("3084ffffffff") + bytes(20), Oversize),
     "a length above the limit": (bytes.fromhex("30821001") + bytes(20), Oversize),
     "an empty message": (bytes.fromhex("3000"), Malformed),

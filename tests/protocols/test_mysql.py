@@ -21,7 +21,7 @@ from tlstunnel.errors import (
     Refused,
     TunnelError,
 )
-from tlstunnel.protocols.mysql import Announced, mysql
+from tlstunnel.protocols.mysql import Login, mysql
 from tlstunnel.protocols.mysqlpackets import Greeting, Renumbered, Verdict
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.dialogues import client, filtered, said, server, split
@@ -50,6 +50,18 @@ MARIADB = (
     + bytes(6)
     + struct.pack("<I", 0x1D)
     + b"ijklmnopqrst\0mysql_native_password\0"
+)
+
+# Fields that the protocol does not bound: Manticore's kind of version, the longest salt, a plugin.
+LONG = (
+    b"\x0a6.3.9 d7a9a2d4c@24111416 dev (columnar 3.0.1 6f4f7a5@24110516)"
+    b" (secondary 3.0.1 6f4f7a5)\0"
+    + struct.pack("<I8sx", 7, b"abcdefgh")
+    + struct.pack("<HBHHB10x", 0xFFFF, 33, 2, 0x81BF, 255)
+    + b"s" * 246
+    + b"\0authentication_"
+    + b"x" * 100
+    + b"\0"
 )
 
 TOO_MANY = b"\xff\x10\x04Too many connections from <you>"
@@ -91,13 +103,11 @@ IMPOSSIBLE = {
     "only a version": b"\x0a8.0.42\0",
     "a version that does not end": b"\x0a" + b"8" * 200,
     "no version": b"\x0a\0" + MYSQL[8:],
-    "a long version": b"\x0a" + b"8" * 65 + MYSQL[7:],
     "an escape sequence as version": b"\x0a8.0\x1b[2J" + MYSQL[7:],
     "a version beyond ASCII": b"\x0a8.0\xc3\xa4" + MYSQL[7:],
     "a plugin that is no word": MYSQL[:-1] + b" or <b>this</b>\0",
     "two names": MYSQL + b"x\0",
-    "a plugin name that is long": MYSQL[:-1] + b"x" * 64 + b"\0",
-    "a salt that is long": MYSQL[:27] + b"\xff" + MYSQL[28:] + bytes(300),
+    "a salt that is longer than all": MYSQL[:28] + b"\xff" + MYSQL[29:],
     "a salt that is cut": MYSQL[:45],
     "a text protocol": b"220 mail.example.org ESMTP\r\n",
 }
@@ -125,6 +135,16 @@ class GreetingTests(SynchronousTestCase):
         self.assertEqual(greeting.plugin, b"mysql_native_password")
         self.assertEqual((greeting.thread, greeting.charset, greeting.status), (5, 45, 2))
         self.assertEqual((greeting.capabilities, greeting.extended), (0x81BFFFFE, 0x1D))
+
+    def test_onlyTheWholeIsBounded(self) -> None:
+        """
+        Not the version, the salt or the name of the plugin.
+        """
+        greeting = Greeting.parse(LONG)
+        self.assertEqual(greeting.payload(), LONG)
+        self.assertEqual(len(greeting.version), 88)
+        self.assertEqual(len(greeting.salt), 254)
+        self.assertEqual(len(greeting.plugin), 115)
 
     def test_freeBytesAreDropped(self) -> None:
         """
@@ -226,7 +246,7 @@ class ClientTests(SynchronousTestCase):
         """
         Both with the flag for TLS; the app sees none.
         """
-        for greeting in (MYSQL, MARIADB):
+        for greeting in (MYSQL, MARIADB, LONG):
             driver = self.switched(greeting=greeting)
             driver.handshake()
             self.assertEqual(driver.network.takeWritten(), packet(2, withFlags(LOGIN, SSL)))
@@ -339,6 +359,52 @@ class ClientTests(SynchronousTestCase):
             self.assertEqual(driver.network.written, b"")
 
 
+# What real drivers said to real servers: the request, and the login inside TLS.
+DRIVERS = {
+    # What a buffer held before is where zeroes belong; the login has no flag for TLS.
+    "go-sql-driver 1.5.0": (
+        "20000001 8daa0a00 00000000 2d 2e31312e31392d4d6172696144422d302b646562313275",
+        (
+            "58000002 8daa0a00 00000000 2d 0000000000000000000000000000000000000000000000"
+            "6e61746976650014424ed29a1b13958f050ddb9457378ffc32aeaf6b"
+            "626f6f6b73006d7973716c5f6e61746976655f70617373776f726400"
+        ),
+    ),
+    "MariaDB Connector/J 2.7.6": (
+        "20000001 8aabbe01 00000040 e0 0000000000000000000000000000000000000000000000",
+        (
+            "59000002 8aa3be01 00000040 e0 0000000000000000000000000000000000000000000000"
+            "6e617469766500148a4e00add83788c2e177b2e3355be774d6314e71"
+            "626f6f6b73006d7973716c5f6e61746976655f70617373776f72640000"
+        ),
+    ),
+    # MariaDB's own flags are in the login only.
+    "asyncmy 0.2.18": (
+        "20000001 0daa3b01 ffffff00 2d 0000000000000000000000000000000000000000000000",
+        (
+            "59000002 0caa3b01 ffffff00 2d 0000000000000000000000000000000000000004000000"
+            "6e61746976650014 0d95be6db543c562ec28c1e223f06bbef187885a"
+            "626f6f6b73006d7973716c5f6e61746976655f70617373776f72640000"
+        ),
+    ),
+    # The flags and nothing else.
+    "Connector/J 3.1": (
+        "04000001 8faa0000",
+        (
+            "3e000002 8faa0000 ffffff00 21 0000000000000000000000000000000000000000000000"
+            "616c69636500140d95be6db543c562ec28c1e223f06bbef187885a626f6f"
+        ),
+    ),
+    "another character set": (
+        "20000001 8daa0a00 00000001 21 0000000000000000000000000000000000000000000000",
+        "24000002 8daa0a00 00000001 2d 000000000000000000000000000000000000000000000061620000",
+    ),
+    "another packet size, and other flags": (
+        "20000001 00080000 00000000 21 0000000000000000000000000000000000000000000000",
+        "24000002 8daa0a00 00000001 21 000000000000000000000000000000000000000000000061620000",
+    ),
+}
+
 REQUIRED = packet(2, b"\xff\x57\x0c#HY000TLS required")
 OLD = struct.pack("<I", CAPABILITIES & ~(1 << 9)) + LOGIN[4:]
 
@@ -357,7 +423,12 @@ class ServerRules(ServerConformance, SynchronousTestCase):
         ("S", packet(3, OK)),
     ]
     tlsMayFollow = True
-    variants = [(0, packet(0, MYSQL)), (0, packet(0, cleared(MYSQL)[:-1]))]
+    variants = [
+        (0, packet(0, MYSQL)),
+        (0, packet(0, cleared(MYSQL)[:-1])),
+        (2, packet(1, withFlags(LOGIN, SSL)[:4])),
+        (2, packet(1, withFlags(LOGIN, SSL)[:9] + b"x" * 23)),
+    ]
     needsTLS = {
         packet(1, LOGIN): REQUIRED,
         packet(1, withFlags(LOGIN, SSL)): REQUIRED,
@@ -368,6 +439,8 @@ class ServerRules(ServerConformance, SynchronousTestCase):
         (packet(1, b""), b"", Malformed),
         (packet(1, OLD), b"", Malformed),
         (packet(1, b"\x8d\xa6\0\0\0"), b"", Malformed),
+        (packet(1, b"\x8d\xae\0\0\0"), b"", Malformed),
+        (packet(1, b"\x8d\xa6\0\0"), b"", Malformed),
         (packet(0, LOGIN), b"", Malformed),
         (packet(2, LOGIN), b"", Malformed),
         (b"\xff\xff\xff\x01", b"", Oversize),
@@ -466,20 +539,34 @@ class ServerTests(SynchronousTestCase):
             self.assertEqual(said(driver, wrong), b"", wrong)
             self.assertIs(type(driver.error), ForeignProtocol, wrong)
 
-    def test_theLoginHasToBeTheOneAnnounced(self) -> None:
+    def test_nothingThatWasSaidInClearIsUsedOrHeldAgainstAClient(self) -> None:
         """
-        Else somebody has changed the announcement, or it is no login.
+        Real drivers do not repeat it inside TLS; of the login only the flag for TLS is changed.
+        """
+        for name, (request, login) in DRIVERS.items():
+            driver = self.greeted()
+            driver.network.feed(bytes.fromhex(request))
+            self.assertEqual(driver.stage, "switched", f"{name}: {driver.error}")
+            driver.handshake()
+            said = bytes.fromhex(login)
+            driver.network.feed(said)
+            flags = struct.unpack("<I", said[4:8])[0] & ~SSL
+            wanted = said[:3] + b"\1" + struct.pack("<I", flags) + said[8:]
+            self.assertEqual(driver.plain.takeWritten(), wanted, name)
+            self.assertEqual(int.from_bytes(said[:3], "little"), len(said) - 4, name)
+
+    def test_insideTLSTheClientBeginsWithItsLogin(self) -> None:
+        """
+        Nothing else is forwarded.
         """
         login = withFlags(LOGIN, SSL)
         for wrong in (
-            packet(2, LOGIN),
-            packet(2, withFlags(login, 1 << 30)),
-            packet(2, login[:8] + b"\x21" + login[9:]),
-            packet(2, login[:31] + b"x" + login[32:]),
             packet(1, login),
             packet(3, login),
             packet(2, b"\0"),
             packet(2, login[:31]),
+            packet(2, OLD),
+            packet(2, withFlags(OLD, SSL)),
         ):
             driver = self.inside()
             driver.network.feed(wrong)
@@ -563,21 +650,20 @@ class FilterTests(SynchronousTestCase):
         self.assertEqual(answers.feed(b"\0\0x"), b"\x01\0\0\0x")
         self.assertEqual(answers.flush(), b"")
 
-    def test_theLoginIsComparedHoweverItComes(self) -> None:
+    def test_theLoginIsReadHoweverItComes(self) -> None:
         """
         And passes from then on as it comes.
         """
         login = packet(2, withFlags(LOGIN, SSL))
         for pieces in ((login,), *split(login)):
-            each = Announced(withFlags(LOGIN, SSL)[:32])
-            self.assertEqual(filtered(each, pieces), packet(2, LOGIN))
+            self.assertEqual(filtered(Login(), pieces), packet(2, LOGIN))
 
     def test_aPacketThatIsNoLoginIsNotAwaited(self) -> None:
         """
         Its header is enough.
         """
         for header in (b"\x1f\0\0\x02", b"\0\0\0\x02", b"\x60\0\0\x01"):
-            each = Announced(bytes(32))
+            each = Login()
             each.feed(header[:3])
             self.assertRaises(Malformed, each.feed, header[3:])
 

@@ -14,7 +14,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.loopback import SERVER, Encrypted, Plain, TunnelTests
-from tlstunnel.errors import ForeignProtocol, Malformed, Refused, TLSFailed, TunnelError
+from tlstunnel.errors import ForeignProtocol, Malformed, Oversize, Refused, TLSFailed, TunnelError
 from tlstunnel.protocols.postgresql import (
     ALPN,
     CANCEL_IN_CLEAR,
@@ -71,14 +71,15 @@ GARBAGE = {
     "a length below that of any message": bytes.fromhex("00000004") + bytes(8),
     "a length of nothing": bytes(16),
     "a StartupMessage without parameters": bytes.fromhex("0000000800030000"),
-    "a StartupMessage that is too long": bytes.fromhex("0000271100030000") + bytes(100),
-    "a huge length": bytes.fromhex("7fffffff00030000") + bytes(100),
     "protocol 2": bytes.fromhex("0000012800020000") + bytes(288),
     "protocol 4": bytes.fromhex("0000000d0004000061006100") + bytes(1),
     "a CancelRequest that is too short": bytes.fromhex("0000000c04d2162e0000007b"),
     "a CancelRequest that is too long": bytes.fromhex("0000010d04d2162e") + bytes(261),
     "a command of a text protocol": b"EHLO client.example.org\r\n",
 }
+
+# A StartupMessage of 2 GiB.
+HUGE = bytes.fromhex("7fffffff00030000")
 
 
 class ClientRules(ClientConformance, SynchronousTestCase):
@@ -175,6 +176,19 @@ class ClientTests(SynchronousTestCase):
             driver.handshake()
             self.assertEqual(driver.network.written, request)
 
+    def test_aStartupMessageMayBeLong(self) -> None:
+        """
+        What an app may say is for its server to limit, and for us only in all.
+        """
+        long = startup(b"user\0alice\0options\0".ljust(60000, b"x") + b"\0\0")
+        driver = self.switched(long)
+        driver.handshake()
+        self.assertEqual(driver.network.written, long)
+        for longer in (startup(bytes(65536)), HUGE):
+            driver = client(postgresql)
+            driver.plain.feed(longer)
+            self.assertIsInstance(driver.error, Oversize)
+
     def test_anAppThatStartsTLSIsTold(self) -> None:
         """
         In the log: C{sslnegotiation=direct} is not for the plain leg.
@@ -244,6 +258,7 @@ class ServerRules(ServerConformance, SynchronousTestCase):
     farewells = [
         (GSSENC_REQUEST * 3, b"NN", Malformed),
         *((garbage, b"", Malformed) for garbage in GARBAGE.values()),
+        (HUGE, b"", Oversize),
     ]
     # TLS at once is no foreign protocol here.
     foreign = (b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n")

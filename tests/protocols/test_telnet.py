@@ -8,8 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.errors import Malformed, Oversize, PlaintextAfterStartTLS, Refused, TunnelError
-from tlstunnel.protocols.telnet import telnet
+from tlstunnel.errors import (
+    Malformed,
+    NotOffered,
+    Oversize,
+    PlaintextAfterStartTLS,
+    Refused,
+    TunnelError,
+)
+from tlstunnel.protocols.telnet import MAX_CLEAR_BYTES, NOTICES_SECONDS, telnet
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.dialogues import client, said
 from tlstunnel.testing.memory import Driver
@@ -29,8 +36,8 @@ BAD: list[tuple[bytes, type[TunnelError]]] = [
     (b"\xff\xfa\x2e\x02\xff\xf0", Malformed),
     (b"\xff\xfa\x2e\xff\xf0", Malformed),
     (b"\xff\xfa\x2e\x01\xff\xff\xf0\xff\xf0", Malformed),
-    (b"x" * 300, Oversize),
-    (b"\xff\xfa" + b"x" * 300, Oversize),
+    (b"x" * (MAX_CLEAR_BYTES + 1), Oversize),
+    (b"\xff\xfa" + b"x" * MAX_CLEAR_BYTES, Oversize),
 ]
 
 
@@ -42,7 +49,11 @@ class ClientTests(ClientConformance, SynchronousTestCase):
     dialect = telnet
     dialogue = CLIENT
     silent = False
-    variants = [(0, b"Welcome\r\n\0\xff\xf1\xff\xff" + DO), (2, b"text\xff\xfd\x1f" + DO + FOLLOWS)]
+    variants = [
+        (0, b"Welcome\r\n\0\xff\xf1\xff\xff" + DO),
+        (0, b"*" * (MAX_CLEAR_BYTES - len(DO + FOLLOWS)) + DO),
+        (2, b"text\xff\xfd\x1f" + DO + FOLLOWS),
+    ]
     failures = [(place, *bad) for place in (0, 2) for bad in BAD] + [(0, FOLLOWS, Malformed)]
     endless = [(0, b"Welcome "), (0, b"\xff\xf1"), (2, DO), (2, b"\xff\xfa\x2e\x01")]
 
@@ -56,6 +67,48 @@ class ClientTests(ClientConformance, SynchronousTestCase):
         self.assertEqual(answer, b"\xff\xfc\x18\xff\xfe\x01" + WILL + FOLLOWS)
         driver.network.feed(FOLLOWS)
         self.assertSwitched(driver)
+
+    def test_noticesMayTakeAWhile(self) -> None:
+        """
+        However many there are, in five seconds from the first.
+        """
+        driver = client(telnet)
+        driver.clock.advance(50)
+        for line in (b"Welcome\r\n", b"\xff\xfd\x18", b"to this host\r\n"):
+            driver.network.feed(line)
+            driver.clock.advance(NOTICES_SECONDS / 4)
+        self.assertEqual(said(driver, DO), WILL + FOLLOWS)
+        driver.clock.advance(NOTICES_SECONDS)
+        driver.network.feed(FOLLOWS)
+        self.assertSwitched(driver)
+
+    def test_aServerThatBeginsItsSessionIsNotWaitedFor(self) -> None:
+        """
+        It asks for a name, and will not ask for TLS any more: that is said after a moment, however
+        often it goes on asking.
+        """
+        for options, helps in (((), True), (("unasked",), False)):
+            driver = client(telnet, *options)
+            driver.clock.advance(10)
+            driver.network.feed(b"\xff\xfd\x18\r\nDebian GNU/Linux 12\r\nhost login: ")
+            driver.clock.advance(NOTICES_SECONDS - 1)
+            driver.network.feed(b"\r\nhost login: ")
+            self.assertIsNone(driver.error)
+            driver.clock.advance(1)
+            self.assertFailed(driver, NotOffered)
+            self.assertIn("without offering START_TLS", str(driver.error))
+            self.assertIn("host login: ", str(driver.error))
+            self.assertEqual("--dialect-option unasked" in str(driver.error), helps)
+
+    def test_tooManyNoticesAreNamed(self) -> None:
+        """
+        With what is missing, and how they began.
+        """
+        driver = client(telnet)
+        driver.network.feed(b"Welcome " * MAX_CLEAR_BYTES)
+        self.assertFailed(driver, Oversize)
+        self.assertIn("4096 bytes without offering START_TLS", str(driver.error))
+        self.assertIn('"Welcome Welcome ', str(driver.error))
 
     def test_itIsOfferedUnaskedWhereThatIsAskedFor(self) -> None:
         """

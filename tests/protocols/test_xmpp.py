@@ -193,6 +193,26 @@ class ClientTests(ClientConformance, SynchronousTestCase):
                 self.assertEqual(driver.network.written, OPEN, answer)
                 self.assertFailed(driver, failure)
 
+    def test_aServerThatSpeaksSomethingElseIsNamedAtOnce(self) -> None:
+        """
+        Behind an empty line, and without the end of one.
+        """
+        for answer, failure in (
+            (b"Hello", Malformed),
+            (b"\r\n220 mx ESMTP\r\n", Malformed),
+            (b"\r\n \t220 ready", Malformed),
+            (b"* OK ready", Malformed),
+            (b"J\0\0\0\x0a8.0", Malformed),
+            (b"\x15\x03\x03\0\2", Malformed),
+            (b"\r\nSSH-2.0", ForeignProtocol),
+            (b"HTTP/1.1 400", Malformed),
+        ):
+            for pieces in ((answer,), *split(answer)):
+                driver = client()
+                for piece in pieces:
+                    driver.network.feed(piece)
+                self.assertFailed(driver, failure)
+
     def test_featuresOfServers(self) -> None:
         """
         TLS is asked for only where it is offered, as a feature, in its namespace.
@@ -407,19 +427,24 @@ class ClientTests(ClientConformance, SynchronousTestCase):
 
     def test_betweenServersTheCallerSaysWhoItIs(self) -> None:
         """
-        Who we are, else who the app says it is, if that can be.
+        Who the app says it is, if that can be: where we have a certificate, one of those for whom
+        it is; else who we are.
         """
         app = APP.replace(b"jabber:client", b"jabber:server")
         for localID, sender, wanted in (
             (None, b"alice.example", b" from='alice.example'"),
             (Identity(None, "us.example"), b"alice.example", b" from='us.example'"),
+            (Identity(None, "us.example"), b"us.example", b" from='us.example'"),
+            (Identity(None, "us.example"), b"other.example", b" from='other.example'"),
+            (Identity(None, "us.example"), b"OTHER.example.", b" from='OTHER.example.'"),
+            (Identity(None, "us.example"), b"bob@other.example", b" from='us.example'"),
             (Identity("bob", "us.example"), b"", b" from='us.example'"),
             (None, b"", b""),
             (None, b"alice@example.org", b""),
             (None, b"&apos;>", b""),
         ):
             driver = client(
-                replace(ANY, localID=localID),
+                replace(ANY, localID=localID, covers=lambda domain: domain == "other.example"),
                 app.replace(b"alice@example.org", sender),
                 xmppServer,
             )
@@ -686,28 +711,33 @@ class ServerTests(Assertions, SynchronousTestCase):
         """
         That of -L, and those of its certificate; the answer has them as the client wrote them.
         """
-        for to, covers, ours in (
-            (OURS, "", True),
-            (OURS.upper(), "", True),
-            (OURS + b".", "", True),
-            (b"chat.example.net", "chat.example.net", True),
-            ("b\u00fccher.example".encode(), "xn--bcher-kva.example", True),
-            (b"example.net", "", False),
-            (b"x." + OURS, "", False),
-            (b"", "", False),
-            (b"192.0.2.1:5222", "", False),
-            (b"alice@" + OURS, "", False),
-            (b"&lt;x/&gt;", "", False),
+        for to, covers in (
+            (OURS, ""),
+            (OURS.upper(), ""),
+            (OURS + b".", ""),
+            (b"chat.example.net", "chat.example.net"),
+            ("b\u00fccher.example".encode(), "xn--bcher-kva.example"),
         ):
             driver = server(HELLO.replace(OURS, to), covers)
-            if ours:
-                self.assertEqual(self.answer(driver, to), FEATURES)
-            else:
-                self.assertEqual(self.answer(driver), error(b"host-unknown"))
-                self.assertFailed(driver, Refused)
-        driver = server(HELLO.replace(b" to='" + OURS + b"'", b""))
-        self.assertEqual(self.answer(driver), error(b"host-unknown"))
-        self.assertFailed(driver, Refused)
+            self.assertEqual(self.answer(driver, to), FEATURES)
+
+    def test_domainsThatAreNotOurs(self) -> None:
+        """
+        Of somebody else, or none at all (RFC 6120, sections 4.9.3.6 and 4.9.3.7).
+        """
+        asking = b" to='" + OURS + b"'"
+        for attribute, condition in (
+            (b" to='example.net'", b"host-unknown"),
+            (b" to='x." + OURS + b"'", b"host-unknown"),
+            (b"", b"improper-addressing"),
+            (b" to=''", b"improper-addressing"),
+            (b" to='192.0.2.1:5222'", b"improper-addressing"),
+            (b" to='alice@" + OURS + b"'", b"improper-addressing"),
+            (b" to='&lt;x/&gt;'", b"improper-addressing"),
+        ):
+            driver = server(HELLO.replace(asking, attribute))
+            self.assertEqual(self.answer(driver), error(condition), attribute)
+            self.assertFailed(driver, Refused)
 
     def test_addressesAreNoDomains(self) -> None:
         """

@@ -127,11 +127,13 @@ class PreparedTests(SynchronousTestCase):
 
     def test_namesThatTheCertificateHasAreCovered(self) -> None:
         """
-        For dialects where a client says whom it wants; where any name will do, all are.
+        For dialects where a client says whom it wants, or an app who it is; where any name will
+        do, all are.
         """
-        covers = self.prepared(Mode.SERVER).setting.covers
-        self.assertTrue(covers("server.example.org"))
-        self.assertFalse(covers("other.example.org"))
+        for mode in Mode:
+            covers = self.prepared(mode, localID=SERVER).setting.covers
+            self.assertTrue(covers("server.example.org"))
+            self.assertFalse(covers("other.example.org"))
         self.assertTrue(self.prepared(Mode.SERVER, anyName=True).setting.covers("a.example"))
         self.assertFalse(self.prepared(Mode.CLIENT, remoteID=SERVER).setting.covers("a.example"))
 

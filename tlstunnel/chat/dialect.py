@@ -89,10 +89,11 @@ class ChatServer(ServerRole):
 
     def dataReceived(self, data: bytes | memoryview) -> None:
         """
-        Cut a client off that speaks another protocol (rule 13), which a script would just skip;
-        but a binary protocol may begin with anything.
+        Cut a client off that speaks another protocol in clear (rule 13), which a script would just
+        skip; but a binary protocol may begin with anything.
         """
-        if len(self._start) < _FOREIGN_START_BYTES and not self.script.binary:
+        isText = not (self.script.binary or self.transport.isTLS)
+        if isText and len(self._start) < _FOREIGN_START_BYTES:
             self._start += bytes(data[:_FOREIGN_START_BYTES])
             try:
                 rejectForeign(self._start)

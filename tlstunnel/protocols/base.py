@@ -27,7 +27,7 @@ from tlstunnel.interfaces import IChannels, IDialect, IFilter
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.filters import Filter
-from tlstunnel.protocols.foreign import rejectForeign
+from tlstunnel.protocols.foreign import checkForeign, rejectForeign
 from tlstunnel.protocols.guards import (
     MAX_FAREWELL_BYTES,
     AppSpeaks,
@@ -50,6 +50,7 @@ __all__ = [
     "Role",
     "ServerRole",
     "Setting",
+    "checkForeign",
     "expectReply",
     "readReply",
     "rejectForeign",
@@ -260,9 +261,7 @@ class ServerRole(Role):
 
     async def _checkForeign(self) -> bytes:
         self._first = False
-        start = await self.readSome()
-        self.putBack(start)
-        rejectForeign(start)
+        await checkForeign(self)
         line = await self.readLine()
         rejectForeign(line)
         return line

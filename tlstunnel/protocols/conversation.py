@@ -9,6 +9,7 @@ knows a leg and a clock, and nothing of TLS or of any dialect.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -23,6 +24,9 @@ from tlstunnel.net.deadlines import Deadlines, TimeLimit
 from tlstunnel.tls.creators import Creator
 
 _T = TypeVar("_T")
+
+# What no line may have in it, whether its end is there already or not.
+_BROKEN = re.compile(rb"\0|\r(?!\n|\Z)")
 
 #: Bytes that a plain leg may send before the relay takes them (rule 2).
 MAX_HELD_BYTES = 65536
@@ -244,17 +248,23 @@ class Conversation(Protocol):
         """
         The next line without its end: LF, and one CR before it if there is one (rule 16).
 
-        @raise Malformed: if another CR or a NUL is in it.
+        @raise Malformed: if another CR or a NUL is in it; whoever speaks binary may send no end.
         @raise Oversize: if it is longer than C{maxLine}, or one of more than C{maxLines}.
         """
-        line = await self.readUntil(b"\n", self.maxLine)
+        line = await self.wait(self._line)
         self._lines += 1
         if self._lines > self.maxLines:
             raise self._by(Oversize(f"more than {self.maxLines} lines before the switch"))
-        line = line[:-2] if line.endswith(b"\r\n") else line[:-1]
-        if b"\r" in line or b"\0" in line:
+        return line[:-2] if line.endswith(b"\r\n") else line[:-1]
+
+    def _line(self) -> bytes | None:
+        end = self._buffer.find(b"\n", 0, self.maxLine) + 1
+        line = bytes(self._buffer[: end or self.maxLine])
+        if _BROKEN.search(line):
             raise self._by(Malformed("a bare CR or a NUL in a line", line))
-        return line
+        if not end and len(line) >= self.maxLine:
+            raise self._by(Oversize(f"a line of more than {self.maxLine} bytes", line))
+        return self._take(end) if end else None
 
     def putBack(self, data: bytes) -> None:
         """

@@ -5,9 +5,12 @@ Telling protocols apart by their first bytes (rule 13).
 from __future__ import annotations
 
 from tlstunnel.errors import ForeignProtocol
+from tlstunnel.protocols.conversation import Conversation
 
 # What TLS on TCP begins with; the third byte tells it from a length in a binary protocol.
 _TLS_RECORDS = (b"\x16\x03\x01", b"\x16\x03\x02", b"\x16\x03\x03")
+
+_SSH = b"SSH-"
 
 _HTTP_METHODS = (
     b"GET ",
@@ -20,22 +23,67 @@ _HTTP_METHODS = (
     b"PRI ",
 )
 
+# What a ClientHello in the form of SSL 2 has for a version (RFC 5246, appendix E.2).
+_SSL2_VERSIONS = (b"\0\2", b"\3\0", b"\3\1", b"\3\2", b"\3\3")
 
-def rejectForeign(start: bytes) -> None:
+_TLS_AT_ONCE = "the client starts TLS at once: this port speaks its protocol in clear first"
+
+
+def foreign(start: bytes) -> str | None:
     """
     Look at what a client says first (rule 13).
 
     @param start: its first line, or as much of it as there is.
-    @raise ForeignProtocol: if it is of a protocol that none of ours can be taken for.
+    @return: why it is of a protocol that none of ours can be taken for; empty if it is not, and
+        C{None} where that cannot be said yet.
     """
     if start.startswith(b"\x16"):
-        raise ForeignProtocol(
-            "the client starts TLS at once: this port speaks its protocol in clear first", start
-        )
+        return _TLS_AT_ONCE
     if start.startswith(_HTTP_METHODS) or start.endswith((b" HTTP/1.1", b" HTTP/1.0")):
-        raise ForeignProtocol("the client speaks HTTP", start)
-    if start.startswith(b"SSH-"):
-        raise ForeignProtocol("the client speaks SSH", start)
+        return "the client speaks HTTP"
+    if start.startswith(_SSH):
+        return "the client speaks SSH"
+    if any(known.startswith(start) for known in (_SSH, *_HTTP_METHODS)):
+        return None
+    isSSL2 = _isSSL2(start)
+    if isSSL2:
+        return f"{_TLS_AT_ONCE}; its hello has the form of SSL 2"
+    return None if isSSL2 is None else ""
+
+
+def _isSSL2(start: bytes) -> bool | None:
+    """
+    Whether C{start} is a ClientHello in the form of SSL 2, as very old clients send it; C{None}
+    where that cannot be said yet.
+    """
+    if start[:1] not in (b"\x80", b"\x81") or start[2:3] not in (b"", b"\x01"):
+        return False
+    version = start[3:5]
+    if len(version) == 2:
+        return version in _SSL2_VERSIONS
+    return None if any(each.startswith(version) for each in _SSL2_VERSIONS) else False
+
+
+def rejectForeign(start: bytes) -> None:
+    """
+    End the connection of a client that speaks another protocol.
+
+    @param start: what it says first, as for L{foreign}.
+    @raise ForeignProtocol: if that is of a protocol that none of ours can be taken for.
+    """
+    why = foreign(start)
+    if why:
+        raise ForeignProtocol(why, start)
+
+
+async def checkForeign(conversation: Conversation) -> None:
+    """
+    The same, with as much as has to be seen; all of it is still to be read.
+
+    @param conversation: one that may read ahead.
+    """
+    await conversation.wait(lambda: None if foreign(conversation.unread) is None else True)
+    rejectForeign(conversation.unread)
 
 
 def startsTLS(start: bytes) -> bool | None:

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 from tlstunnel.errors import Malformed, Oversize, Refused, TunnelError
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.conversation import Conversation
-from tlstunnel.protocols.foreign import rejectForeign
+from tlstunnel.protocols.foreign import checkForeign, rejectForeign
 
 if TYPE_CHECKING:
     from tlstunnel.tls.creators import Creator
@@ -192,7 +192,8 @@ class HTTPClient(ClientRole):
         """
         Skip C{length} bytes, and some more.
         """
-        size = int(length, base) if len(length) <= 16 else MAX_ANSWER_BYTES + 1
+        digits = length.lstrip(b"0") or b"0"
+        size = int(digits, base) if len(digits) <= 16 else MAX_ANSWER_BYTES + 1
         if size > MAX_ANSWER_BYTES:
             raise Oversize("a longer answer to OPTIONS than anybody needs")
         await self.readExactly(size + behind)
@@ -249,8 +250,8 @@ class HTTPServer(ServerRole):
         """
         first = await self.readExactly(1)
         self.putBack(first)
-        if first == b"\x16":
-            rejectForeign(first)
+        if first == b"\x16" or not first.isascii():
+            await checkForeign(self)
         # RFC 9112, section 2.2: one empty line may precede.
         line = await self.readLine() or await self.readLine()
         if not _REQUEST.fullmatch(line):

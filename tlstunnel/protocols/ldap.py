@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from tlstunnel.errors import Malformed, Quit, Refused
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.conversation import Conversation
-from tlstunnel.protocols.foreign import rejectForeign
+from tlstunnel.protocols.foreign import checkForeign
 
 START_TLS = b"1.3.6.1.4.1.1466.20037"
 NOTICE_OF_DISCONNECTION = b"1.3.6.1.4.1.1466.20036"
@@ -43,6 +43,9 @@ _RESPONSES = {
 }
 
 _SUCCESS, _CONFIDENTIALITY_REQUIRED = 0, 13
+
+# How many bytes a length may have (X.690, section 8.1.3.5): zeroes may precede it.
+_LENGTH_BYTES = range(1, 127)
 
 _CODES = {
     1: "operationsError",
@@ -89,7 +92,7 @@ async def readSequence(conversation: Conversation) -> bytes:
     if tag != _SEQUENCE:
         raise Malformed("not an LDAP message", start + conversation.takeRest())
     if length & 0x80:
-        if not 1 <= length & 0x7F <= 4:
+        if length & 0x7F not in _LENGTH_BYTES:
             raise Malformed("a length of a form that LDAP does not know", start)
         length = int.from_bytes(await conversation.readExactly(length & 0x7F), "big")
     return await conversation.readExactly(length)
@@ -108,7 +111,7 @@ def elements(content: bytes) -> Iterator[Element]:
         at += 2
         if length & 0x80:
             size = length & 0x7F
-            if not 1 <= size <= 4 or at + size > len(content):
+            if size not in _LENGTH_BYTES or at + size > len(content):
                 raise Malformed("a bad length inside a message", content)
             length = int.from_bytes(content[at : at + size], "big")
             at += size
@@ -208,9 +211,7 @@ class LDAPServer(ServerRole):
         """
         RFC 4511, section 4.14.1; nothing is served before, not even the root DSE.
         """
-        start = await self.readSome()
-        self.putBack(start)
-        rejectForeign(start)
+        await checkForeign(self)
         while True:
             messageID, operation, content = await readMessage(self)
             if not any(messageID):

@@ -11,9 +11,13 @@ length, a sequence id, and the payload::
 
 There is no go-ahead: TLS begins right behind the SSLRequest.  Without it the response has id 1, so
 that every id of the authentication differs by one between the network and the plain leg; after
-that, ids begin at 0 with each command.  Servers believe what the SSLRequest announces, so the
-app's response has to be known before the switch, and for that the app needs a greeting: it gets
-one made of the values in the server's, of which no free text is left (rule 1).
+that, ids begin at 0 with each command.
+
+Servers believe what the SSLRequest announces, so in client mode the app's response has to be known
+before the switch, and for that the app needs a greeting: it gets one made of the values in the
+server's, of which no free text is left (rule 1).  In server mode nothing that the request announces
+is used: drivers repeat it inside TLS with other flags, another character set, or bytes of chance
+where zeroes belong, and the very old ones send no more of it than their flags.
 """
 
 from __future__ import annotations
@@ -51,8 +55,12 @@ MAX_CLEAR_BYTES = 4096
 # What an ERR packet begins with.
 _ERROR = bytes((ERR,))
 
-# How much of a HandshakeResponse41 an SSLRequest announces.
-_ANNOUNCED_BYTES = 32
+# The head of a HandshakeResponse41, which is all of an SSLRequest.
+_HEAD_BYTES = 32
+
+# The flags alone are a request too: it is how Connector/J began (MySQL's sql_authentication.cc has
+# AUTH_PACKET_HEADER_SIZE_CONNJ_SSL).
+_REQUEST_BYTES = (4, _HEAD_BYTES)
 
 
 def parseGreeting(payload: bytes, refusal: type[TunnelError]) -> Greeting:
@@ -70,16 +78,15 @@ def parseGreeting(payload: bytes, refusal: type[TunnelError]) -> Greeting:
     return greeting
 
 
-def announcement(response: bytes, tls: bool) -> bytes:
+def announcement(response: bytes) -> bytes:
     """
-    The start of C{response} with the flag for TLS, or without: capabilities, packet size and
-    character set, and MariaDB's capabilities beyond 32 bits.
+    The head of C{response} with the flag for TLS: capabilities, packet size and character set, and
+    MariaDB's capabilities beyond 32 bits.
     """
-    capabilities, size, charset, extended = struct.unpack("<IIB19xI", response[:_ANNOUNCED_BYTES])
+    capabilities, size, charset, extended = struct.unpack("<IIB19xI", response[:_HEAD_BYTES])
     if capabilities & CLIENT_MYSQL:
         extended = 0
-    capabilities = capabilities | SSL if tls else capabilities & ~SSL
-    return struct.pack("<IIB19xI", capabilities, size, charset, extended)
+    return struct.pack("<IIB19xI", capabilities | SSL, size, charset, extended)
 
 
 def capabilitiesOf(response: bytes) -> int:
@@ -89,36 +96,31 @@ def capabilitiesOf(response: bytes) -> int:
     return int.from_bytes(response[:4], "little")
 
 
-class Announced(Filter):
+class Login(Filter):
     """
-    The client's first packet inside TLS: it has to begin as its SSLRequest in clear did, and loses
-    the flag for TLS.
+    The client's first packet inside TLS, which loses the flag for TLS, and is else for the backend
+    to judge.
     """
-
-    def __init__(self, announced: bytes) -> None:
-        super().__init__()
-        self._announced = announced
 
     def feed(self, data: bytes) -> bytes:
         """
-        Keep the start until it can be compared.
+        Keep the head until it is complete.
         """
         if self.done:
             return data
         self._kept += data
         start = bytes(self._kept)
-        header, announced = start[:4], start[4 : 4 + _ANNOUNCED_BYTES]
-        if len(header) == 4 and (
-            header[3] != 2 or (header[0] < _ANNOUNCED_BYTES and header[1:3] == b"\0\0")
-        ):
+        length = int.from_bytes(start[:3], "little")
+        if len(start) >= 4 and (length < _HEAD_BYTES or start[3] != 2):
             raise Malformed("inside TLS the client did not begin with its login", start)
-        if len(announced) < _ANNOUNCED_BYTES:
+        if len(start) < 4 + _HEAD_BYTES:
             return b""
-        if announced != self._announced:
-            raise Malformed("the login is not the one announced in clear", header + announced)
+        capabilities = capabilitiesOf(start[4:])
+        if not capabilities & PROTOCOL_41:
+            raise Malformed("the client does not speak the protocol of MySQL 4.1 and later", start)
         self.done = True
         self._kept.clear()
-        return header + announcement(announced, tls=False) + start[4 + _ANNOUNCED_BYTES :]
+        return start[:4] + struct.pack("<I", capabilities & ~SSL) + start[8:]
 
     def flush(self) -> bytes:
         """
@@ -151,13 +153,13 @@ class MySQLClient(ClientRole):
         """
         self.plain.write(packet(0, self._greeting.payload()))
         response = await readPacket(self.plain, 1)
-        if len(response) < _ANNOUNCED_BYTES or not capabilitiesOf(response) & PROTOCOL_41:
+        if len(response) < _HEAD_BYTES or not capabilitiesOf(response) & PROTOCOL_41:
             raise Malformed("the app does not speak the protocol of MySQL 4.1 and later")
         if capabilitiesOf(response) & SSL:
             self.plain.write(errorPacket(2, 1043, b"08S01", b"TLS is the tunnel's: go without"))
             raise ForeignProtocol("the app asks for TLS itself: let it use --skip-ssl")
-        announced = announcement(response, tls=True)
-        self._login = packet(1, announced + response[_ANNOUNCED_BYTES:])
+        announced = announcement(response)
+        self._login = packet(1, announced + response[_HEAD_BYTES:])
         self.write(packet(1, announced))
 
     def isFarewell(self, said: bytes) -> bool | None:
@@ -211,13 +213,14 @@ class MySQLServer(ServerRole):
         if header[3] != 1:
             raise Malformed("not the first packet of a client", header)
         request = await self.readExactly(length)
-        if len(request) < _ANNOUNCED_BYTES or not capabilitiesOf(request) & PROTOCOL_41:
+        capabilities = capabilitiesOf(request)
+        if length in _REQUEST_BYTES and capabilities & SSL:
+            return
+        if length < _HEAD_BYTES or not capabilities & PROTOCOL_41:
             raise Malformed("neither a request for TLS nor a login", request)
-        if len(request) > _ANNOUNCED_BYTES or not capabilitiesOf(request) & SSL:
-            # What a server says that has require_secure_transport.
-            self.write(errorPacket(2, 3159, b"HY000", b"TLS required"))
-            raise Refused("the client logs in without TLS")
-        self._announced = request
+        # What a server says that has require_secure_transport.
+        self.write(errorPacket(2, 3159, b"HY000", b"TLS required"))
+        raise Refused("the client logs in without TLS")
 
     async def meetBackend(self) -> None:
         """
@@ -227,7 +230,7 @@ class MySQLServer(ServerRole):
             await self.turnAway(self._passError())
             parseGreeting(self._greeted, BackendRefused)
         answers = Renumbered(-1)
-        self.toPlain += [Announced(self._announced), answers]
+        self.toPlain += [Login(), answers]
         self.toNetwork.append(Verdict(+1, answers))
 
     async def _passError(self) -> None:

@@ -26,9 +26,9 @@ PLUGIN_AUTH = 1 << 19
 #: The first byte of a server's packet that ends the authentication.
 OK, ERR = 0x00, 0xFF
 
-_VERSION = re.compile(rb"[\x20-\x7e]{1,64}")
-_PLUGIN = re.compile(rb"[A-Za-z0-9_]{0,64}")
-_MAX_SALT_BYTES = 64
+# Of any length: there are servers whose version has 88 bytes.  The packet as a whole is bounded.
+_VERSION = re.compile(rb"[\x20-\x7e]+")
+_PLUGIN = re.compile(rb"[A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Greeting:
         if capabilities & PLUGIN_AUTH:
             # Some versions forgot the NUL behind the plugin's name.
             plugin = rest[31 + size :].removesuffix(b"\0")
-        if 8 + size > _MAX_SALT_BYTES or len(tail) < size - 1 or not _PLUGIN.fullmatch(plugin):
+        if len(tail) < size - 1 or not _PLUGIN.fullmatch(plugin):
             raise Malformed("a greeting with an impossible value", payload)
         extended = 0 if capabilities & CLIENT_MYSQL else int.from_bytes(reserved[6:], "little")
         return cls(version, thread, head + tail, capabilities, charset, status, extended, plugin)

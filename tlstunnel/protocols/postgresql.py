@@ -36,9 +36,9 @@ _SSL = 0x04D2162F
 _GSSENC = 0x04D21630
 _SSL_REQUEST = struct.pack(">II", 8, _SSL)
 
-# What a StartupMessage may take (MAX_STARTUP_PACKET_LENGTH), and a CancelRequest: its key has 4
-# bytes, in protocol 3.2 up to 256.
-_STARTUP_LENGTHS = range(9, 10001)
+# What a StartupMessage takes at least; how much at most is for its server to say.  The key in a
+# CancelRequest has 4 bytes, in protocol 3.2 up to 256.
+_LEAST_STARTUP_BYTES = 9
 _CANCEL_LENGTHS = range(16, 269)
 
 # How often a peer may ask for encryption of each kind before it goes on.
@@ -86,7 +86,7 @@ class Opening:
             if self._asked[self.code] > _MAX_SAME_REQUESTS:
                 raise Malformed("the same request again and again", start)
         elif (self.code == _CANCEL and length in _CANCEL_LENGTHS) or (
-            self.code >> 16 == 3 and length in _STARTUP_LENGTHS
+            self.code >> 16 == 3 and length >= _LEAST_STARTUP_BYTES
         ):
             self.message += await self._conversation.readExactly(length - 8)
         else:

@@ -22,7 +22,7 @@ class Setting:
     @ivar remoteID: -R, or what stands for it.
     @ivar explicit: whether -R was given.
     @ivar options: what --dialect-option gave.
-    @ivar covers: whether our certificate is for a domain (server mode).
+    @ivar covers: whether our certificate is for a domain; in server mode any may be.
     """
 
     ourName: bytes = b"tunnel.invalid"
@@ -36,6 +36,7 @@ class Setting:
 
     def isOurs(self, domain: str) -> bool:
         """
-        Whether we serve C{domain}, for which a client asks before TLS.
+        Whether C{domain} is one of those that we stand for: a client asks for it before TLS, or an
+        app speaks for it.
         """
         return (self.localID is not None and self.localID.domain == domain) or self.covers(domain)

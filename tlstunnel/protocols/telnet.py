@@ -7,15 +7,26 @@ Telnet (RFC 854; draft-altman-telnet-starttls, option 46)::
     S: ff fa 2e 01 ff f0
     == TLS ==                           all options are negotiated anew
 
-Whoever has said FOLLOWS says nothing more in clear.
+Whoever has said FOLLOWS says nothing more in clear.  A server may print notices before it asks; one
+that begins its session instead, and asks for a name, never will.
 """
 
 from __future__ import annotations
 
-from tlstunnel.errors import Malformed, PlaintextAfterStartTLS, Refused
+from tlstunnel.errors import (
+    QUOTED,
+    Malformed,
+    NotOffered,
+    Oversize,
+    PlaintextAfterStartTLS,
+    Refused,
+    TimedOut,
+)
 from tlstunnel.protocols.base import ClientRole, Dialect, Role, ServerRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.foreign import rejectForeign
+
+_UNASKED = "unasked"
 
 _IAC, _SB, _SE = b"\xff", b"\xfa", b"\xf0"
 _WILL, _WONT, _DO, _DONT = b"\xff\xfb", b"\xff\xfc", b"\xff\xfd", b"\xff\xfe"
@@ -24,7 +35,11 @@ _REFUSALS = {_WILL: _DONT, _DO: _WONT}
 _START_TLS = b"\x2e"
 _FOLLOWS = _IAC + _SB + _START_TLS + b"\x01" + _IAC + _SE
 
-_MAX_CLEAR_BYTES = 256
+#: What may be read before the switch, in all.
+MAX_CLEAR_BYTES = 4096
+
+#: Seconds that a server may take from its first text to its request for TLS.
+NOTICES_SECONDS = 5.0
 
 
 async def readElement(conversation: Conversation) -> bytes:
@@ -75,20 +90,60 @@ class TelnetClient(ClientRole):
     Lets a remote telnet server have TLS.
     """
 
-    maxBytes = _MAX_CLEAR_BYTES
+    maxBytes = MAX_CLEAR_BYTES
 
     async def readGreeting(self) -> None:
         """
         Wait for the server to ask, or offer it unasked.  Text of the server's is dropped.
         """
         offer = _WILL + _START_TLS
-        if "unasked" in self.setting.options:
+        if _UNASKED in self.setting.options:
             self.write(offer)
             offer = b""
+        text = await self._upToText()
+        if text:
+            await self._skipNotices(text)
+        self.write(offer + _FOLLOWS)
+
+    async def _upToText(self) -> bytes:
+        """
+        Refuse options until the server asks for TLS, or prints something.
+
+        @return: what it prints first; empty if it asks for TLS.
+        """
         while (element := await readElement(self)) != _DO + _START_TLS:
             checkElement(element)
+            if len(element) == 1:
+                return element
             refuseOption(self, element)
-        self.write(offer + _FOLLOWS)
+        return b""
+
+    async def _skipNotices(self, text: bytes) -> None:
+        """
+        Drop what the server prints until it asks for TLS.
+
+        @param text: what it has printed already.
+        @raise NotOffered: if it has begun its session instead.
+        """
+        start = text
+        try:
+            with self.within(NOTICES_SECONDS, "notices before START_TLS") as moment:
+                while text := await self._upToText():
+                    start += text[: QUOTED - len(start)]
+        except TimedOut:
+            if not moment.hasPassed:
+                raise
+            hint = (
+                ""
+                if _UNASKED in self.setting.options
+                else f"; --dialect-option {_UNASKED} may help"
+            )
+            raise NotOffered(
+                f"the server began its session without offering START_TLS{hint}", start
+            ) from None
+        except Oversize:
+            what = f"the server said {MAX_CLEAR_BYTES} bytes without offering START_TLS"
+            raise Oversize(what, start) from None
 
     async def negotiate(self) -> None:
         """
@@ -103,7 +158,7 @@ class TelnetServer(ServerRole):
     Asks a telnet client for TLS, and for nothing else.
     """
 
-    maxBytes = _MAX_CLEAR_BYTES
+    maxBytes = MAX_CLEAR_BYTES
     # The ClientHello may follow the client's last message at once: see below.
     exact = True
 
@@ -145,5 +200,5 @@ telnet = Dialect(
     ports=(23,),
     implicitPort=992,
     silentServer=False,
-    options={"unasked": "client mode: offer START_TLS without being asked"},
+    options={_UNASKED: "client mode: offer START_TLS without being asked"},
 )

@@ -16,7 +16,7 @@ from xml.parsers.expat import ExpatError, ParserCreate
 
 from tlstunnel.errors import Malformed, Oversize
 from tlstunnel.protocols.conversation import Conversation
-from tlstunnel.protocols.foreign import rejectForeign
+from tlstunnel.protocols.foreign import foreign, rejectForeign
 
 #: The most bytes and the deepest nesting of a stream before TLS (section 2 of the rules).
 MAX_STREAM_BYTES = 16384
@@ -158,11 +158,17 @@ class XMLStream:
         return self._tags.attributes
 
     async def _expectXML(self) -> None:
+        """
+        Look at what stands behind white space, as soon as it tells; nothing of it is read.
+        """
         conversation = self._conversation
-        first = await conversation.readExactly(1)
-        conversation.putBack(first)
-        if first not in b"<" + SPACE:
-            start = await conversation.readLine() if first.isalpha() else first
+
+        def attempt() -> bytes | None:
+            start = conversation.unread.lstrip(SPACE)
+            return None if foreign(start) is None else start
+
+        start = await conversation.wait(attempt)
+        if not start.startswith(b"<"):
             rejectForeign(start)
             raise Malformed("no XML", start)
 

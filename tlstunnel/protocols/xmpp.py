@@ -201,6 +201,9 @@ class XMPPServer(ServerRole):
         self.write(header(self.content, from_=name, id=secrets.token_hex(16)))
         # Who has no domain to ask for, as test tools, asks for the address that he connects to.
         if not ours and not TCPAddress(to, 0).isLiteral:
+            if not _isDomain(to):
+                # RFC 6120, section 4.9.3.7.
+                raise self._refusal("improper-addressing", "the client asks for no domain", to)
             raise self._refusal("host-unknown", "the client asks for a domain that is not ours", to)
         if not _VERSION.fullmatch(attributes.get("version", "")):
             raise self._refusal("policy-violation", "a client without XMPP 1.0")
@@ -242,10 +245,14 @@ class XMPPServerClient(XMPPClient):
 
     def hear(self, sender: str) -> None:
         """
-        Many servers want to know who calls: the domain of -L, else what the app says.
+        Many servers want to know who calls: what the app says, which may serve many domains, unless
+        -L is for others; else the domain of that.
         """
         ours = self.setting.localID
-        self.sender = ours.domain if ours else sender if _isDomain(sender) else ""
+        if _isDomain(sender) and (ours is None or self.setting.isOurs(normalDomain(sender))):
+            self.sender = sender
+        elif ours is not None:
+            self.sender = ours.domain
 
     def header(self) -> bytes:
         """

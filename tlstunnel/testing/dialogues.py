@@ -25,6 +25,9 @@ Dialogue = Sequence[tuple[str, bytes]]
 #: What TLS begins with.
 CLIENT_HELLO = bytes.fromhex("16030100050100000100")
 
+#: What very old clients begin it with: a ClientHello in the form of SSL 2.
+SSL2_HELLO = bytes.fromhex("801c0103010003000000100000040102030405060708090a0b0c0d0e0f10")
+
 #: The names of L{setting}.
 OURS = b"tunnel.example.net"
 THEIRS = b"server.example.org"

@@ -17,7 +17,7 @@ from tlstunnel.errors import (
 )
 from tlstunnel.protocols.base import MAX_REFUSAL_SECONDS
 from tlstunnel.testing.course import GREETING_SECONDS, became
-from tlstunnel.testing.dialogues import CLIENT_HELLO, crumbs, said, split
+from tlstunnel.testing.dialogues import CLIENT_HELLO, SSL2_HELLO, crumbs, said, split
 from tlstunnel.testing.legs import MemoryLeg
 from tlstunnel.testing.memory import Driver
 from tlstunnel.testing.pointers import lookAt
@@ -196,7 +196,8 @@ class ServerConformance(Rules):
     @lookAt("readCommand, or rejectForeign where commands are no lines", 13)
     def test_foreignProtocolsGetNoAnswer(self) -> None:
         """
-        TLS at once, HTTP and SSH: no word, and a hint in the log (rule 13).
+        TLS at once, also in its oldest form, HTTP and SSH: no word, and a hint in the log; nobody
+        waits for the end of a line (rule 13).
         """
         if self.lastWords() is None:
             # The first that a client says is TLS.
@@ -211,6 +212,7 @@ class ServerConformance(Rules):
 
     foreign: Sequence[bytes] = (
         CLIENT_HELLO,
+        SSL2_HELLO,
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
         b"SSH-2.0-OpenSSH_9.2\r\n",
     )
