@@ -50,7 +50,9 @@ class Tunnel:
     @ivar anyName: serve clients that ask for a name that our certificate does not have.
     @ivar requireALPN: refuse clients that offer no ALPN.
     @ivar minimum: the lowest version of TLS.
-    @ivar skipResolve: start even if a host of C{remote} does not resolve.
+    @ivar skipResolve: let the program start even if a host of C{remote} does not resolve.
+    @ivar hostName: what this host calls itself to the network where there is no C{localID}: a full
+        name or an address; empty for the name that the kernel has.
     @ivar limits: what its connections may take.
     """
 
@@ -68,6 +70,7 @@ class Tunnel:
     requireALPN: bool = False
     minimum: str = "1.2"
     skipResolve: bool = False
+    hostName: str = ""
     limits: Limits = field(default_factory=Limits)
     name: str = ""
 
