@@ -66,6 +66,8 @@ class PreparedTests(SynchronousTestCase):
         remote = (TCPAddress("localhost", 1),)
         expected = Identity(None, "localhost")
         self.assertEqual(self.prepared(Mode.CLIENT, remote=remote).expected, expected)
+        dotted = (parseAddress("localhost.:1"),)
+        self.assertEqual(self.prepared(Mode.CLIENT, remote=dotted).expected, expected)
         found = self.prepared(Mode.CLIENT, remote=remote, remoteID=SERVER).expected
         self.assertEqual(found, SERVER)
 
@@ -188,6 +190,7 @@ class OurNameTests(SynchronousTestCase):
         for address, authority in (
             (TCPAddress("print.example.org", 631), b"print.example.org:631"),
             (TCPAddress("print.example.org", 80), b"print.example.org"),
+            (TCPAddress("print.example.org.", 80), b"print.example.org"),
             (UNIXAddress("/run/cups.sock"), b"server.example.org"),
         ):
             self.assertEqual(self.setting(remote=(address,)).authority, authority)

@@ -81,7 +81,7 @@ def identityOfRemote(remote: Sequence[Address]) -> Identity | None:
     """
     for address in remote:
         if isinstance(address, TCPAddress) and not address.isLiteral:
-            return Identity(None, address.host)
+            return Identity(None, address.domain)
     return None
 
 
@@ -101,7 +101,7 @@ def checkRemoteID(tunnel: Tunnel) -> None:
                 f"is missing, and {each} names nobody whom we could expect there",
                 "add `remote-id` with the name in the server's certificate",
             )
-        hosts.add(each.host)
+        hosts.add(each.domain)
     if len(hosts) > 1:
         raise ConfigurationError(
             "`remote-id`",

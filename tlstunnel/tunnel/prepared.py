@@ -6,6 +6,7 @@ Here keys and trust are read, and no name is looked up.  What is wrong is a L{Co
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from tlstunnel.address import TCPAddress
@@ -212,5 +213,5 @@ def _authority(tunnel: Tunnel) -> bytes:
     """
     for address in tunnel.remote:
         if isinstance(address, TCPAddress):
-            return str(address).removesuffix(":80").encode()
+            return str(replace(address, host=address.domain)).removesuffix(":80").encode()
     return _peerName(tunnel)
