@@ -32,6 +32,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlstunnel.address import InheritedAddress
+from tlstunnel.errors import ConfigurationError
 from tlstunnel.net import inherit
 from tlstunnel.net.listen import Bound, bindAll
 from tlstunnel.program import signals
@@ -176,6 +177,13 @@ def isOrderly(ended: BaseException | None) -> bool:
     return isinstance(ended, ProcessDone) or isKilled
 
 
+class CannotServe(SystemExit, Exception):
+    """
+    It turned out late that the tunnel cannot be served: twistd, which is told here, ends with one
+    line; and its parent hears of it where it has one, as that waits for an C{Exception}.
+    """
+
+
 @implementer(ITunnelService)
 class WorkersService(Service):
     """
@@ -213,11 +221,14 @@ class WorkersService(Service):
         """
         Start the workers.
 
-        @raise ConfigurationError: if they could not read the keys, as we are somebody else by now.
+        @raise CannotServe: if they could not read the keys, as we are somebody else by now.
         """
         self.privilegedStartService()
         if os.geteuid() != self._user:
-            Prepared(self.tunnel)
+            try:
+                Prepared(self.tunnel)
+            except ConfigurationError as error:
+                raise CannotServe(f"tlstunnel: {error}") from None
         super().startService()
         self.reactor.callWhenRunning(self._begin)
 
