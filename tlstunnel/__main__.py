@@ -18,7 +18,7 @@ COMMANDS = {
     "chat-check": ("chatcheck", "ChatCheckOptions"),
 }
 
-_RUN = ("run", "RunOptions")
+_TUNNEL = ("run", "RunOptions")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,7 +28,16 @@ def main(arguments: list[str] | None = None) -> int:
     @return: its exit code: that of the command, or 2 for a mistake in C{arguments}.
     """
     openStandard()
-    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _run(sys.argv[1:] if arguments is None else arguments)
+    except OSError as error:
+        # Something that everybody needs is not to be had, such as descriptors.
+        about = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"tlstunnel: {about}{error.strerror or error}\n")
+        return 1
+
+
+def _run(words: list[str]) -> int:
     name = words[0] if words and words[0] in COMMANDS else ""
     if not name:
         signals.hold()
@@ -41,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     from tlstunnel.tls import openssl
 
     openssl.configure()
-    module, options = COMMANDS[name] if name else _RUN
+    module, options = COMMANDS[name] if name else _TUNNEL
     command = import_module(f"tlstunnel.commands.{module}")
     parsed = getattr(command, options)()
     try:

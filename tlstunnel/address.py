@@ -55,6 +55,9 @@ SERVICES = {
 # What stands before an IPv4 address that is mapped into IPv6 (RFC 4291, section 2.5.5.2).
 _MAPPED = "::ffff:"
 
+# What ends a domain that is complete (RFC 3490, section 3.1).
+_DOTS = (".", "\u3002", "\uff0e", "\uff61")
+
 #: The most bytes in the path of a UNIX socket: C{sun_path} of Linux, less the NUL at its end.
 LONGEST_PATH = 107
 
@@ -64,7 +67,8 @@ class TCPAddress:
     """
     A host and a port.
 
-    @ivar host: a domain or an address in canonical text; C{""} for all interfaces.
+    @ivar host: a domain or an address in canonical text; C{""} for all interfaces.  A dot at the
+        end of a domain keeps resolvers from appending others to it.
     @ivar port: 0 lets the system choose, where we listen.
     """
 
@@ -79,6 +83,11 @@ class TCPAddress:
             return None
 
     @property
+    def domain(self) -> str:
+        """The host as certificates and SNI have it: without a dot at the end (RFC 6066)."""
+        return self.host.removesuffix(".")
+
+    @property
     def isLiteral(self) -> bool:
         """Whether the host is an address, so that no name is resolved and no SNI sent."""
         return self._literal is not None
@@ -88,7 +97,7 @@ class TCPAddress:
         """Whether only this machine is reached: a loopback address or C{localhost} (RFC 6761)."""
         literal = self._literal
         if literal is None:
-            return self.host == "localhost" or self.host.endswith(".localhost")
+            return self.domain == "localhost" or self.domain.endswith(".localhost")
         mapped = literal.ipv4_mapped if isinstance(literal, IPv6Address) else None
         return (mapped or literal).is_loopback
 
@@ -160,7 +169,7 @@ def _parseHost(text: str, host: str, bracketed: bool) -> str:
     except ValueError:
         if bracketed:
             raise ValueError(f"{text!r} has no IPv6 address between its brackets") from None
-        return normalDomain(host) if host else ""
+        return normalDomain(host) + ("." if host.endswith(_DOTS) else "") if host else ""
     if bracketed and not isinstance(address, IPv6Address):
         raise ValueError(f"{text!r} has no IPv6 address between its brackets")
     return str(address)

@@ -22,8 +22,8 @@ def makeService(options: Options) -> IService:
     signals.hold()
     from twisted.internet import reactor
 
-    process = makeProcess(options, reactor, ownLog=False)
     try:
+        process = makeProcess(options, reactor, ownLog=False)
         process.privilegedStartService()
     except ConfigurationError as error:
         raise SystemExit(f"tlstunnel: {error}") from None

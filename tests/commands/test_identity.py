@@ -43,7 +43,8 @@ from tlstunnel import __version__
 from tlstunnel.commands.identity import IdentityOptions, main
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity import issuer
-from tlstunnel.identity.issuer import Authority, createIdentity, makeDirectory, writeFile
+from tlstunnel.identity.files import makeDirectory, writeFile
+from tlstunnel.identity.issuer import Authority, createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.verify import verifyIdentity
@@ -223,7 +224,7 @@ class CreateTests(CommandTestCase):
         self.path.mkdir()
         file = self.path / "key.pem"
         file.write_bytes(b"another")
-        self.assertRaises(FileExistsError, writeFile, file, b"ours", 0o600, False)
+        self.assertRaises(ConfigurationError, writeFile, file, b"ours", 0o600, False)
         self.assertEqual(file.read_bytes(), b"another")
         self.assertEqual(list(self.path.iterdir()), [file])
 

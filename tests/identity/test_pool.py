@@ -5,6 +5,7 @@ Tests for L{tlstunnel.identity.pool}.
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -500,3 +501,19 @@ class DefaultPoolTests(SynchronousTestCase):
             with self.subTest(expected):
                 self.assertEqual(defaultPool().path, Path(expected))
                 self.assertFalse(defaultPool().asked)
+
+    def test_whoHasNoHomeHasNoPool(self) -> None:
+        """That says so where one is needed, and is empty where none is."""
+
+        def fail(user: int) -> None:
+            raise KeyError(user)
+
+        self.patch(os, "geteuid", lambda: 1)
+        self.patch(os, "environ", {})
+        self.patch(pwd, "getpwuid", fail)
+        pool = defaultPool()
+        self.assertEqual(list(pool.identities()), [])
+        self.assertTrue(pool.anchorsFor(Identity.parse("a.example")).system)
+        error = self.assertRaises(ConfigurationError, pool.credentials, Identity.parse("a.example"))
+        assert isinstance(error, ConfigurationError)
+        self.assertEqual(error.key, "pool")

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from tests.loopback import wait
-from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.address import TCPAddress, UNIXAddress, parseAddress
 from tlstunnel.errors import ConnectFailed
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.dial import ADDRESSES_PER_NAME, STAGGER_SECONDS, Dialler
@@ -125,6 +125,16 @@ class DialTests(TestCase):
             IPv4Address("TCP", "127.0.0.1", self.port)
         ]
         peer = await self.connects(TCPAddress("host.example", self.port))
+        self.assertEqual(peer, TCPAddress("127.0.0.1", self.port))
+
+    async def test_theDotAtTheEndIsForTheResolver(self) -> None:
+        """
+        Which would append domains of its own without it.
+        """
+        names = self.reactor.nameResolver.names
+        names["host.example."] = [IPv4Address("TCP", "127.0.0.1", self.port)]
+        names["host.example"] = [IPv4Address("TCP", "127.0.0.1", self.down)]
+        peer = await self.connects(parseAddress(f"host.example.:{self.port}"))
         self.assertEqual(peer, TCPAddress("127.0.0.1", self.port))
 
     async def test_noOtherAddressIsTriedOnceOneAnswers(self) -> None:

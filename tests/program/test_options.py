@@ -51,6 +51,9 @@ WRONG = [
     ("remote", "a.example:0"),
     ("alpn", 2),
     ("alpn", "x" * 256),
+    ("alpn", "\ud800"),
+    ("alpn", ",".join(["x" * 255] * 256)),
+    ("pool", "a\0b"),
     ("dialect-option", [""]),
 ]
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import pwd
+import re
 import signal
 import socket
 import ssl
@@ -15,10 +17,11 @@ import sys
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.certificates import Recipe, alternative, dns, make, numberedZero, root
 from tests.loopback import PATIENCE
+from tests.users import STRANGER
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
@@ -29,6 +32,18 @@ WAIT_SECONDS = 30
 
 TLSTUNNEL = ("-m", "tlstunnel")
 TWISTD = ("-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "tlstunnel")
+
+# As a user without a name and a home, who perhaps may not read Python's own modules.
+_AS_STRANGER = f"""
+import encodings.idna, os, sys
+import tlstunnel.commands.identity, tlstunnel.commands.run
+from tlstunnel.__main__ import main
+tlstunnel.program.commandline.listProtocols()
+os.setgroups([])
+os.setgid({STRANGER})
+os.setuid({STRANGER})
+sys.exit(main())
+"""
 
 
 def nameOf(sock: socket.socket) -> str:
@@ -50,16 +65,15 @@ class ProgramTests(SynchronousTestCase):
         """
         self.pool = Path(self.mktemp()).resolve()
         createIdentity(Pool(self.pool, asked=False), Identity.parse("server.example.org"))
+        self.program = TLSTUNNEL
         self.environment = {**os.environ, "PYTHONPATH": str(TOP), "PYTHONDONTWRITEBYTECODE": "1"}
 
-    def run_(
-        self, *words: str, program: tuple[str, ...] = TLSTUNNEL
-    ) -> subprocess.CompletedProcess[str]:
+    def run_(self, *words: str, program: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         """
-        Run C{program} to its end.
+        Run C{program}, or C{self.program}, to its end.
         """
         return subprocess.run(
-            [sys.executable, *program, *words],
+            [sys.executable, *(program or self.program), *words],
             env=self.environment,
             capture_output=True,
             text=True,
@@ -142,6 +156,65 @@ class ProgramTests(SynchronousTestCase):
         with socket.create_server(("127.0.0.1", 0)) as busy:
             address = f"127.0.0.1:{busy.getsockname()[1]}"
             self.fails(1, f"--local {address}: Address already in use", *self.server("-l", address))
+
+    def test_aPathThatIsTooLongIsExitCode1(self) -> None:
+        """
+        Wherever there may be one, in every command.
+        """
+        path = f"/tmp/{'a' * 300}"
+        client = "-c -l 127.0.0.1:0 -r 127.0.0.1:1 -R server.example.org".split()
+        for words in (
+            self.server(pool=path),
+            self.server("--trust", path, "-R", "a.example"),
+            [*client, "--trust", path],
+            [*client, "--pool", path],
+            ["identity", "list", "--pool", path],
+            ["identity", "check", "a.example", "--pool", path],
+            ["identity", "create", "a.example", "--pool", path],
+            ["identity", "renew", "--pool", path],
+            ["identity", "import", "a.example", "--cert", path, "--key", path],
+            ["chat-check", path],
+        ):
+            self.fails(1, "File name too long", *words)
+
+    def test_aUserWithoutAHomeIsServed(self) -> None:
+        """
+        The help is shown, and a client that needs no pool is not asked for one.
+        """
+        if os.geteuid() != 0:
+            raise SkipTest("only root can be somebody else")
+        del self.environment["HOME"]
+        self.program = ("-c", _AS_STRANGER)
+        self.assertEqual(self.run_("--help").returncode, 0)
+        with socket.create_server(("127.0.0.1", 0)) as busy:
+            client = "-c -r 127.0.0.1:1 -R server.example.org -l".split()
+            for trust in ([], ["--trust", "system"]):
+                self.fails(1, "Address already in use", *client, nameOf(busy), *trust)
+        self.fails(1, "--pool: is needed", *client, "127.0.0.1:0", "-L", "a.example")
+        self.fails(1, "--pool: is needed", "identity", "create", "a.example")
+
+    def test_tooFewDescriptorsAreExitCode1(self) -> None:
+        """
+        Also where there are too few to load the program.
+        """
+        limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (6, 6)); "
+        start = limit + "from tlstunnel.__main__ import main; raise SystemExit(main())"
+        done = self.run_(*self.server(), program=("-c", start))
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"\Atlstunnel: .*Too many open files\n\Z")
+
+    def test_workersThatCannotReadTheKeysAreExitCode1(self) -> None:
+        """
+        Where twistd becomes somebody else: in one line, before there is any worker.
+        """
+        if os.geteuid() != 0:
+            raise SkipTest("only root can become somebody else")
+        program = [*TWISTD[:-1], f"--uid={pwd.getpwnam('nobody').pw_uid}", TWISTD[-1]]
+        done = self.run_(*self.server("--workers", "2"), program=tuple(program))
+        said = done.stdout + done.stderr
+        self.assertEqual(done.returncode, 1, said)
+        self.assertIn("cannot be read: Permission denied", said)
+        self.assertNotIn("Traceback", said)
 
     def test_aMissingPoolIsExitCode1(self) -> None:
         """
@@ -273,18 +346,20 @@ class ProgramTests(SynchronousTestCase):
                     pass
 
         assert process.stdout is not None
-        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+        # A page for the first line after all that was lost, and one for the line that counts them.
+        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 8192)
         for _ in range(100):
             connect()
         os.set_blocking(process.stdout.fileno(), False)
-        while process.stdout.read(100):
-            pass
+        # Connections may still be ending, so that the line may come among these.
+        said = ""
+        while chunk := process.stdout.read(100):
+            said += chunk
         os.set_blocking(process.stdout.fileno(), True)
         connect()
-        lost = ""
-        while "there was no room: " not in lost:
-            lost = process.stdout.readline()
-        self.assertGreater(int(lost.rsplit(" ", 1)[1]), 10)
+        while not (found := re.search(r"there was no room: (\d+)\n", said)):
+            said += process.stdout.readline()
+        self.assertGreater(int(found[1]), 10)
 
     def test_JSONLinesAreLoggedWhereAskedFor(self) -> None:
         """

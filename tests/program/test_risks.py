@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import socket
 
+from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -13,7 +14,7 @@ from tests.loopback import TunnelTests, wait
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.net.listen import Listening
 from tlstunnel.program import risks as module
-from tlstunnel.program.risks import STARTTLS, isHere, listeningPorts, risks
+from tlstunnel.program.risks import STARTTLS, farBackends, isOurs, listeningPorts, risks
 from tlstunnel.protocols.http import ALLOW_UPGRADE_DESYNC
 from tlstunnel.protocols.registry import builtIn, find
 from tlstunnel.tunnel.description import (
@@ -52,43 +53,6 @@ class RisksTests(SynchronousTestCase):
         return list(
             risks(Tunnel(mode, (local,), (remote,), find(dialect), options=frozenset(options)))
         )
-
-    def test_aBackendOnThisHostIsNoRisk(self) -> None:
-        """
-        At a loopback address, by name, or at a UNIX socket.
-        """
-        for remote in (
-            LOOPBACK,
-            TCPAddress("::1", 1),
-            TCPAddress("localhost", 1),
-            UNIXAddress("/run/x"),
-        ):
-            self.assertEqual(self.said(remote=remote), [])
-
-    def test_aBackendOnAnotherHostIsReported(self) -> None:
-        """
-        In server mode: that leg is in clear.
-        """
-        remote = TCPAddress("192.0.2.1", 25)
-        (notice,) = self.said("smtp", remote=remote)
-        self.assertIn("192.0.2.1:25 is not on this host", notice)
-        self.assertEqual(self.said("smtp", Mode.CLIENT, remote=remote), [])
-
-    def test_addressesOfOurOwnAreHere(self) -> None:
-        """
-        Whether an address is ours, the system knows; a name that nobody knows is not judged.
-        """
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                # Nothing is sent: the system only chooses an address.
-                probe.connect(("192.0.2.1", 9))
-                ours = probe.getsockname()[0]
-            except OSError:
-                ours = "127.0.0.2"
-        self.assertTrue(isHere(TCPAddress(ours, 25)))
-        self.assertFalse(isHere(TCPAddress("192.0.2.1", 25)))
-        self.assertFalse(isHere(TCPAddress("2001:db8::1", 25)))
-        self.assertTrue(isHere(TCPAddress("nobody.invalid", 25)))
 
     def test_theUpgradeOfHTTPIsReported(self) -> None:
         """
@@ -141,6 +105,69 @@ class RisksTests(SynchronousTestCase):
             if dialect.implicitPort and dialect.name not in ("http", "postgresql")
         }
         self.assertEqual(known, STARTTLS)
+
+
+class FarBackendsTests(SynchronousTestCase):
+    """
+    L{farBackends}.
+    """
+
+    def said(self, remote: Address, *hosts: str, mode: Mode = Mode.SERVER) -> list[str]:
+        """
+        What is said of a tunnel to C{remote}, while its name stands for C{hosts}.
+        """
+        answer: Deferred[list[str]] = Deferred()
+        tunnel = Tunnel(mode, (ANYWHERE,), (remote,), find("smtp"))
+        said = Deferred.fromCoroutine(farBackends(tunnel, lambda address: answer))
+        answer.callback(list(hosts))
+        return self.successResultOf(said)
+
+    def test_aBackendOnThisHostIsNoRisk(self) -> None:
+        """
+        At a loopback address, by name, or at a UNIX socket.
+        """
+        for remote in (
+            LOOPBACK,
+            TCPAddress("::1", 1),
+            TCPAddress("localhost", 1),
+            UNIXAddress("/run/x"),
+        ):
+            self.assertEqual(self.said(remote, "192.0.2.1"), [])
+        self.assertEqual(self.said(TCPAddress("here.example", 1), "127.0.0.1", "::1"), [])
+
+    def test_aBackendOnAnotherHostIsReported(self) -> None:
+        """
+        In server mode: that leg is in clear.
+        """
+        remote = TCPAddress("192.0.2.1", 25)
+        (notice,) = self.said(remote)
+        self.assertIn("192.0.2.1:25 is not on this host", notice)
+        self.assertEqual(self.said(remote, mode=Mode.CLIENT), [])
+
+    def test_aNameIsWhatItStandsFor(self) -> None:
+        """
+        On another host if any of its addresses is; a name that nobody knows is not judged.
+        """
+        remote = TCPAddress("mail.example.org", 25)
+        (notice,) = self.said(remote, "127.0.0.1", "2001:db8::1")
+        self.assertIn("mail.example.org:25 is not on this host", notice)
+        self.assertEqual(self.said(remote), [])
+
+    def test_addressesOfOurOwnAreHere(self) -> None:
+        """
+        Whether an address is ours, the system knows.
+        """
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                # Nothing is sent: the system only chooses an address.
+                probe.connect(("192.0.2.1", 9))
+                ours = probe.getsockname()[0]
+            except OSError:
+                ours = "127.0.0.2"
+        self.assertTrue(isOurs(ours))
+        self.assertTrue(isOurs("::1"))
+        for other in ("192.0.2.1", "2001:db8::1", "fe80::1%no-such"):
+            self.assertFalse(isOurs(other))
 
 
 class ListeningPortsTests(SynchronousTestCase):

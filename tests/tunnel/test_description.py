@@ -48,6 +48,7 @@ class IdentityOfRemoteTests(SynchronousTestCase):
         """
         for remotes, expected in (
             (("a.example:1",), Identity(None, "a.example")),
+            (("a.example.:1",), Identity(None, "a.example")),
             (("192.0.2.1:1", "/run/x", "[::1]:1", "b.example:1"), Identity(None, "b.example")),
             (("192.0.2.1:1", "/run/x"), None),
         ):
@@ -72,7 +73,7 @@ class CheckRemoteIDTests(SynchronousTestCase):
         """
         Also the same one several times.
         """
-        checkRemoteID(client("a.example:1", "a.example:2"))
+        checkRemoteID(client("a.example:1", "a.example:2", "a.example.:3"))
 
     def test_addressesHaveNone(self) -> None:
         """

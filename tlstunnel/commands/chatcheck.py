@@ -5,6 +5,7 @@ surprise.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 
@@ -73,7 +74,7 @@ class ChatCheckOptions(usage.Options):
         side: Side = "server" if self["server"] else "client"
         return ScriptOptions(
             side=side,
-            values=Values(self["remote"].encode(), self["local"].encode()),
+            values=Values(os.fsencode(self["remote"]), os.fsencode(self["local"])),
             strict=bool(self["chat-strict"]),
             readFile=readFile if self["chat-files"] else None,
         )

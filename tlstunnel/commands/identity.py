@@ -19,16 +19,16 @@ from twisted.python import usage
 from tlstunnel import __version__
 from tlstunnel.errors import ConfigurationError, IdentityRefused
 from tlstunnel.identity.expiry import inWords, isDue
+from tlstunnel.identity.files import makeDirectory, present
 from tlstunnel.identity.issuer import (
     createIdentity,
     keep,
-    makeDirectory,
     renew,
     renewable,
     writeCertificates,
 )
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.pem import loadCertificates, loadReadable, present
+from tlstunnel.identity.pem import loadCertificates, loadReadable
 from tlstunnel.identity.pool import Pool, defaultPool, loadCredentials
 from tlstunnel.identity.verify import verifyIdentity
 from tlstunnel.tls.checkup import checkUsable, problemsOf
@@ -64,8 +64,14 @@ class PoolOptions(VersionedOptions):
 
     @property
     def pool(self) -> Pool:
-        """The pool that is meant."""
-        return Pool(Path(self["pool"])) if self["pool"] is not None else defaultPool()
+        """
+        The pool that is meant.
+
+        @raise ConfigurationError: there is no place for one.
+        """
+        pool = Pool(Path(self["pool"])) if self["pool"] is not None else defaultPool()
+        pool.checkPlace()
+        return pool
 
     def run(self) -> int:
         """Do it, and return the exit code."""
@@ -299,8 +305,6 @@ def main(options: IdentityOptions) -> int:
         return command.run()
     except ConfigurationError as error:
         print(f"tlstunnel: {error}", file=sys.stderr)
-    except OSError as error:
-        print(f"tlstunnel: {error.filename}: {error.strerror}", file=sys.stderr)
     return 1
 
 

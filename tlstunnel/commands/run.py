@@ -76,8 +76,8 @@ def main(options: RunOptions) -> int:
 
     @return: 0 after an orderly stop, 1 if it could not start.
     """
-    process = makeProcess(options, reactor, ownLog=True)
     try:
+        process = makeProcess(options, reactor, ownLog=True)
         process.privilegedStartService()
     except ConfigurationError as error:
         print(f"tlstunnel: {error}", file=sys.stderr)

@@ -9,7 +9,6 @@ others.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,8 +27,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.files import makeDirectory, present, writeFile
 from tlstunnel.identity.names import Identity
-from tlstunnel.identity.pem import fits, loadCertificates, loadKey, present
+from tlstunnel.identity.pem import fits, loadCertificates, loadKey
 from tlstunnel.identity.pool import Credentials, Pool
 
 #: For how long a certificate is good.  Browsers and the Mozilla recommendation allow 366 days.
@@ -137,41 +137,6 @@ def _builder(
     )
 
 
-def writeFile(path: Path, content: bytes, mode: int, replace: bool) -> None:
-    """
-    Write a file so that it is there as a whole, or not at all.
-
-    @param mode: its permissions, whatever the umask.
-    @param replace: whether another file of that name may be there.
-    @raise FileExistsError: it is, and may not.
-    """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        if replace:
-            temporary.replace(path)
-        else:
-            path.hardlink_to(temporary)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def makeDirectory(path: Path) -> None:
-    """
-    Make a directory, and those above it, for nobody else to look into, whatever the umask; those
-    that are there already stay as they are.
-    """
-    if not path.is_dir():
-        makeDirectory(path.parent)
-        path.mkdir(mode=0o700, exist_ok=True)
-        path.chmod(0o700)
-
-
 def writeCertificates(path: Path, certificates: Iterable[x509.Certificate]) -> None:
     """Write a PEM file of certificates, which are nothing secret."""
     content = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
@@ -235,7 +200,6 @@ def keep(pool: Pool, credentials: Credentials, replace: bool = False) -> Path:
     @param replace: whether those that may be there already are lost.
     @return: the directory where they are.
     @raise ConfigurationError: there are some already, or there cannot be.
-    @raise OSError: the files cannot be written.
     """
     certificateFile, keyFile = _vacancy(pool, credentials.identity, replace)
     makeDirectory(keyFile.parent)
@@ -249,7 +213,6 @@ def createIdentity(pool: Pool, identity: Identity, replace: bool = False) -> Cre
     Make credentials that the pool's own authority vouches for, and put them into the pool.
 
     @raise ConfigurationError: there are some already, or there cannot be.
-    @raise OSError: the files cannot be written.
     """
     _vacancy(pool, identity, replace)
     credentials = authorityOf(pool).issue(identity, datetime.now(UTC))
@@ -261,13 +224,14 @@ def renewable(pool: Pool) -> Iterator[Credentials]:
     """
     Find the credentials in a pool that its own authority has issued.
 
-    @raise ConfigurationError: some in it cannot be read, or the authority cannot.
+    @raise ConfigurationError: there is no pool; or some in it cannot be read, or the authority.
     """
+    identities = list(pool.identities())
     file = pool.path / "ca" / "cert.pem"
     if not present(file):
         return
     authority = loadCertificates(file)[0]
-    for identity in pool.identities():
+    for identity in identities:
         credentials = pool.credentials(identity)
         try:
             credentials.certificates[0].verify_directly_issued_by(authority)
@@ -281,8 +245,8 @@ def renew(pool: Pool, credentials: Credentials, now: datetime) -> Credentials:
     Issue another certificate for an identity, in the place of the one that is there; the key stays,
     so that at no moment a tunnel can read what does not fit together.
 
-    @raise ConfigurationError: the authority ends as soon as the certificate does.
-    @raise OSError: the file cannot be written.
+    @raise ConfigurationError: the authority ends as soon as the certificate does; or the file
+        cannot be written.
     """
     authority = authorityOf(pool)
     renewed = authority.issue(credentials.identity, now, credentials.key)

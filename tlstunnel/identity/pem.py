@@ -7,7 +7,6 @@ a file and is not read is an error here.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import stat
@@ -26,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.files import reading
 
 #: More than any file of certificates has; the system's bundles are a quarter of this.
 LARGEST_FILE = 1 << 20
@@ -35,35 +35,16 @@ _BEGUN = re.compile(rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----")
 _BLOCK = re.compile(rb"-----BEGIN ((?:X509 )?CERTIFICATE)-----.*?-----END \1-----", re.DOTALL)
 
 
-def present(path: Path) -> bool:
-    """
-    Whether there is something at C{path}, be it a symbolic link that leads nowhere: what decides
-    about trust is never passed over because it is broken.
-
-    @raise ConfigurationError: we are not let to see.
-    """
-    try:
-        path.lstat()
-    except OSError as error:
-        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}:
-            return False
-        raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from None
-    return True
-
-
 def _read(path: Path, private: bool = False) -> bytes:
     """
     Read a file; a private one only if nobody else can.
 
     @raise ConfigurationError: it cannot be read, or it can by too many.
     """
-    try:
-        with path.open("rb") as file:
-            if private:
-                _checkPrivate(path, os.fstat(file.fileno()))
-            content = file.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from None
+    with reading(path), path.open("rb") as file:
+        if private:
+            _checkPrivate(path, os.fstat(file.fileno()))
+        content = file.read(LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
         raise ConfigurationError(str(path), "is too large to be what it should be")
     return content

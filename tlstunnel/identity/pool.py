@@ -24,12 +24,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.files import entries, isDirectory, present
 from tlstunnel.identity.names import Identity, Selector, selectorsFor
-from tlstunnel.identity.pem import fits, loadCertificates, loadKey, present
+from tlstunnel.identity.pem import fits, loadCertificates, loadKey
 from tlstunnel.identity.trust import Anchors, Trust
 
 #: What can be in a pool beside the directories of identities.
 RESERVED = frozenset({"trust", "ca"})
+
+#: Where the pool is of users for whom there is no place: it is empty.
+NOWHERE = Path("/nonexistent/tlstunnel/pool")
 
 
 @dataclass(frozen=True)
@@ -85,12 +89,24 @@ class Pool:
         self.path = path
         self.asked = asked
 
+    def checkPlace(self) -> None:
+        """
+        Make sure that there can be such a pool.
+
+        @raise ConfigurationError: there is no place for it.
+        """
+        if self.path == NOWHERE:
+            raise ConfigurationError(
+                "`pool`", "is needed, as we have no home directory to look in", "name a directory"
+            )
+
     def directoryOf(self, identity: Identity) -> Path:
         """
         Where the credentials of one of our identities are.
 
-        @raise ConfigurationError: no identity of that name can be kept in a pool.
+        @raise ConfigurationError: no identity of that name can be kept in a pool, or nothing can.
         """
+        self.checkPlace()
         name = str(identity)
         if name in RESERVED:
             raise ConfigurationError(name, "is no name for an identity: the pool uses it itself")
@@ -103,7 +119,7 @@ class Pool:
         @raise ConfigurationError: there is no pool.
         """
         self._checkThere()
-        for directory in sorted(self.path.iterdir()) if self.path.is_dir() else ():
+        for directory in entries(self.path) if isDirectory(self.path) else ():
             try:
                 identity = Identity.parse(directory.name)
             except ValueError:
@@ -196,11 +212,7 @@ class Pool:
         """All selectors with anchors, as far as a name of a file is one."""
         directory = self.path / "trust"
         found = []
-        try:
-            files = sorted(directory.iterdir()) if present(directory) else []
-        except OSError as error:
-            raise ConfigurationError(str(directory), f"cannot be read: {error.strerror}") from None
-        for file in files:
+        for file in entries(directory) if present(directory) else ():
             with suppress(ValueError):
                 selector = Selector.parse(file.name.removesuffix(".pem"))
                 if self.trustFile(selector) == file and file.name != "anchors.pem":
@@ -208,7 +220,7 @@ class Pool:
         return found
 
     def _checkThere(self) -> None:
-        if self.asked and not self.path.is_dir():
+        if self.asked and not isDirectory(self.path):
             raise ConfigurationError(
                 "`pool`",
                 f"there is no directory {self.path}",
@@ -219,7 +231,8 @@ class Pool:
 def defaultPool() -> Pool:
     """
     The pool of whoever runs this: the machine's for root, else in the user's configuration
-    directory (XDG Base Directory Specification).  It need not be there.
+    directory (XDG Base Directory Specification).  It need not be there, and is L{NOWHERE} for users
+    without a home directory.
     """
     if os.geteuid() == 0:
         return Pool(Path("/etc/tlstunnel/pool"), asked=False)
@@ -227,5 +240,5 @@ def defaultPool() -> Pool:
     try:
         base = Path(home) if Path(home).is_absolute() else Path.home() / ".config"
     except RuntimeError:
-        raise ConfigurationError("`pool`", "is needed: we have no home directory") from None
+        return Pool(NOWHERE, asked=False)
     return Pool(base / "tlstunnel" / "pool", asked=False)

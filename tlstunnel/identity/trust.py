@@ -12,6 +12,7 @@ from pathlib import Path
 from cryptography import x509
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.files import entries, isDirectory, isFile
 from tlstunnel.identity.names import Identity, Selector, selectorsFor
 from tlstunnel.identity.pem import loadReadable
 
@@ -98,9 +99,9 @@ def loadAnchors(where: str) -> Anchors:
     if where == "system":
         return Anchors((), system=True, source="system")
     path = Path(where)
-    if not path.is_dir():
+    if not isDirectory(path):
         return Anchors.read([path])
-    files = [file for file in sorted(path.iterdir()) if file.suffix in _SUFFIXES and file.is_file()]
+    files = [file for file in entries(path) if file.suffix in _SUFFIXES and isFile(file)]
     if not files:
         raise ConfigurationError(
             where, "has no certificates", "name a file, or a directory with *.pem or *.crt files"

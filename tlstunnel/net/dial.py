@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IResolutionReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -32,6 +31,7 @@ from tlstunnel.net.descriptor import Descriptor
 from tlstunnel.net.kernel import tune
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
+from tlstunnel.net.resolve import resolve
 
 #: Seconds to the next address of one name while the one before has not answered (RFC 8305).
 STAGGER_SECONDS = 0.25
@@ -213,35 +213,6 @@ class _Race:
             each.cancel()
 
 
-@implementer(IResolutionReceiver)
-class _Addresses:
-    """
-    Collects what the resolver finds for one name.
-    """
-
-    def __init__(self) -> None:
-        self.found: list[Any] = []
-        self.complete: Deferred[None] = Deferred(lambda _: None)
-
-    def resolutionBegan(self, resolutionInProgress: object) -> None:
-        """
-        Nothing to remember: a resolution that comes too late is ignored.
-        """
-
-    def addressResolved(self, address: object) -> None:
-        """
-        One more.
-        """
-        self.found.append(address)
-
-    def resolutionComplete(self) -> None:
-        """
-        That was all.
-        """
-        if not self.complete.called:
-            self.complete.callback(None)
-
-
 @implementer(IDialler)
 class Dialler:
     """
@@ -337,15 +308,12 @@ class Dialler:
                 return [_target(address.host, address.port)]
             except OSError as error:
                 raise ConnectFailed(f"{address}: {error.strerror or error}") from None
-        addresses = _Addresses()
-        self._reactor.nameResolver.resolveHostName(
-            addresses, address.host, address.port, transportSemantics="TCP"
+        found = await resolve(
+            self._reactor, self._deadlines, address.host, address.port, self._perAddress
         )
-        with self._deadlines.after(self._perAddress, addresses.resolutionComplete):
-            await addresses.complete
-        if not addresses.found:
+        if not found:
             raise ConnectFailed(f"the name {address.host} could not be resolved")
-        found = _interleave(addresses.found)[:ADDRESSES_PER_NAME]
+        found = _interleave(found)[:ADDRESSES_PER_NAME]
         return [_target(each.host, each.port) for each in found]
 
 

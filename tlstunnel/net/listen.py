@@ -8,11 +8,13 @@ reactor, and nothing of what becomes of a connection.
 
 from __future__ import annotations
 
+import os
 import socket
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from errno import (
+    EACCES,
     EADDRINUSE,
     EADDRNOTAVAIL,
     EAFNOSUPPORT,
@@ -136,12 +138,13 @@ def bind(address: Listening) -> list[socket.socket]:
     return sockets
 
 
-def _refused(address: TCPAddress, error: OSError) -> ConfigurationError:
+def _refused(address: TCPAddress | UNIXAddress, error: OSError) -> ConfigurationError:
     remedy = {
         EADDRINUSE: "stop what listens there, or choose another port",
         EADDRNOTAVAIL: "give an address of this host",
         EAFNOSUPPORT: "this host does not have that family of addresses",
-    }.get(error.errno or 0, "ports below 1024 need root or CAP_NET_BIND_SERVICE")
+        EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE",
+    }.get(error.errno or 0, "")
     return ConfigurationError(f"`local` {address}", error.strerror or "failed", remedy)
 
 
@@ -162,7 +165,10 @@ def _bindTCP(family: int, kind: int, protocol: int, target: Any) -> socket.socke
 
 
 def _bindUNIX(address: UNIXAddress) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as error:
+        raise _refused(address, error) from None
     try:
         _removeStale(address.path)
         sock.bind(address.path)
@@ -171,8 +177,8 @@ def _bindUNIX(address: UNIXAddress) -> socket.socket:
         sock.close()
         remedy = "check the directory"
         if error.errno == EADDRINUSE:
-            isSocket = stat.S_ISSOCK(Path(address.path).lstat().st_mode)
-            remedy = "stop what listens there" if isSocket else "something else is there: remove it"
+            isOther = os.path.lexists(address.path) and not Path(address.path).is_socket()
+            remedy = "something else is there: remove it" if isOther else "stop what listens there"
         raise ConfigurationError(f"`local` {address}", error.strerror or "failed", remedy) from None
     sock.setblocking(False)
     return sock

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
@@ -49,12 +49,6 @@ def risks(tunnel: Tunnel) -> Iterator[str]:
     demanded = dialect.demands
     if demanded:
         yield f"{demanded}: {dialect.options[demanded]}"
-    for remote in tunnel.remote:
-        if isinstance(remote, TCPAddress) and not isHere(remote):
-            yield (
-                f"the backend at {remote} is not on this host: everything goes there in clear, and "
-                "whoever is on the way can read and change it"
-            )
     for port in splicePorts(tunnel):
         yield (
             f"port {port} of this host is listened at too: where a port with TLS from the first "
@@ -64,26 +58,39 @@ def risks(tunnel: Tunnel) -> Iterator[str]:
         )
 
 
-def isHere(address: TCPAddress) -> bool:
+async def farBackends(
+    tunnel: Tunnel, lookUp: Callable[[TCPAddress], Awaitable[Iterable[str]]]
+) -> list[str]:
     """
-    Whether all that C{address} can mean is this host; a name that does not resolve may.
+    The same of backends on other hosts.
+
+    @param lookUp: gives the addresses that a name means at the moment.  One that means none is not
+        judged.
     """
-    if address.isLocal:
-        return True
-    try:
-        found = socket.getaddrinfo(address.host, 0, type=socket.SOCK_STREAM)
-    except OSError:
-        return True
-    return all(_isOurs(family, target) for family, _, _, _, target in found)
+    if tunnel.mode is Mode.CLIENT:
+        return []
+    found = []
+    for remote in tunnel.remote:
+        if isinstance(remote, TCPAddress) and not remote.isLocal:
+            hosts = [remote.host] if remote.isLiteral else await lookUp(remote)
+            if not all(map(isOurs, hosts)):
+                found.append(
+                    f"the backend at {remote} is not on this host: everything goes there in clear, "
+                    "and whoever is on the way can read and change it"
+                )
+    return found
 
 
-def _isOurs(family: int, target: object) -> bool:
+def isOurs(host: str) -> bool:
     """
-    Only addresses of our own can be bound to.
+    Whether a literal address is one of this host: only those can be bound to.
     """
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.bind(target)  # type: ignore[arg-type]  # as getaddrinfo gave it
+        ((family, kind, _, _, target),) = socket.getaddrinfo(
+            host, 0, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+        )
+        with socket.socket(family, kind) as probe:
+            probe.bind(target)
     except OSError:
         return False
     return True

@@ -13,10 +13,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError, Stopped
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.listen import ListeningPort, bindAll
-from tlstunnel.program.risks import risks
+from tlstunnel.net.resolve import resolve
+from tlstunnel.program.risks import farBackends, risks
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.pair import Pair
@@ -67,6 +69,9 @@ class TunnelService(Service):
     def privilegedStartService(self) -> None:
         """
         Read keys and bind while we may.
+
+        Names of hosts in C{local} are looked up by the resolver of the system, which may take its
+        time: where a reactor runs already, give addresses.
 
         @raise ConfigurationError: if either fails; nothing stays bound.
         """
@@ -131,6 +136,25 @@ class TunnelService(Service):
         now = self._today()
         for notice in (*risks(self.tunnel), *self.factory.prepared.warnings(now)):
             self._log.warn("{notice}", notice=notice)
+        Deferred.fromCoroutine(self._noticeFarBackends()).addErrback(
+            lambda failure: self._log.failure("looking up the backends failed", failure)
+        )
+
+    async def _noticeFarBackends(self) -> None:
+        for notice in await farBackends(self.tunnel, self._lookUp):
+            if self.running:
+                self._log.warn("{notice}", notice=notice)
+
+    async def _lookUp(self, address: TCPAddress) -> list[str]:
+        assert self.factory is not None
+        found = await resolve(
+            self._reactor,
+            self.factory.deadlines,
+            address.host,
+            address.port,
+            self.tunnel.limits.connect,
+        )
+        return [each.host for each in found]
 
     def _today(self) -> datetime:
         return datetime.fromtimestamp(self._reactor.seconds(), UTC)

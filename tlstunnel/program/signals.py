@@ -8,6 +8,7 @@ what they do later.  This is the first module that the program imports, and impo
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -61,11 +62,17 @@ _watch: _Watch | None = None
 def hold() -> None:
     """
     Begin, before anything else is done.
+
+    @raise OSError: there can be no thread for it.
     """
     global _watch  # noqa: PLW0603 - a process has its signals once
     signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
-    _watch = _Watch()
-    _watch.start()
+    watch = _Watch()
+    try:
+        watch.start()
+    except RuntimeError:
+        raise OSError(errno.EAGAIN, "a thread cannot be started: raise ulimit -u") from None
+    _watch = watch
 
 
 def take(stop: Callable[[], None], reload: Callable[[], None]) -> None:

@@ -19,6 +19,10 @@ from tlstunnel.address import (
     parseListening,
 )
 
+#: The most bytes in a list of ALPN ids: what an extension holds (RFC 8446, section 4.2), less the
+#: length of the list; with a byte before each id.
+LONGEST_IDS = 65533
+
 
 def text(value: object) -> str:
     """
@@ -28,6 +32,8 @@ def text(value: object) -> str:
         raise ValueError(f"{value!r} is not text")
     if not value:
         raise ValueError("is empty: give a value, or leave it out")
+    if "\0" in value:
+        raise ValueError(f"{value!r} has a NUL in it")
     return value
 
 
@@ -116,7 +122,12 @@ def protocolIDs(value: object) -> tuple[bytes, ...]:
     """
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not text")
-    ids = tuple(os.fsencode(part) for part in value.split(",") if part)
+    try:
+        ids = tuple(os.fsencode(part) for part in value.split(",") if part)
+    except UnicodeEncodeError:
+        raise ValueError(f"{value!r} is not text") from None
     if any(len(each) > 255 for each in ids):
         raise ValueError("an id is longer than 255 bytes")
+    if sum(len(each) + 1 for each in ids) > LONGEST_IDS:
+        raise ValueError(f"all ids together have more than {LONGEST_IDS} bytes")
     return ids

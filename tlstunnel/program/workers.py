@@ -32,10 +32,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlstunnel.address import InheritedAddress
+from tlstunnel.errors import ConfigurationError
 from tlstunnel.net import inherit
 from tlstunnel.net.listen import Bound, bindAll
 from tlstunnel.program import signals
 from tlstunnel.program.commandline import TunnelOptions
+from tlstunnel.program.lookups import abandonAtEnd, checkRemote, named
 from tlstunnel.program.process import Process
 from tlstunnel.program.service import ITunnelService, TunnelService
 from tlstunnel.tunnel.description import Tunnel
@@ -175,6 +177,13 @@ def isOrderly(ended: BaseException | None) -> bool:
     return isinstance(ended, ProcessDone) or isKilled
 
 
+class CannotServe(SystemExit, Exception):
+    """
+    It turned out late that the tunnel cannot be served: twistd, which is told here, ends with one
+    line; and its parent hears of it where it has one, as that waits for an C{Exception}.
+    """
+
+
 @implementer(ITunnelService)
 class WorkersService(Service):
     """
@@ -212,11 +221,14 @@ class WorkersService(Service):
         """
         Start the workers.
 
-        @raise ConfigurationError: if they could not read the keys, as we are somebody else by now.
+        @raise CannotServe: if they could not read the keys, as we are somebody else by now.
         """
         self.privilegedStartService()
         if os.geteuid() != self._user:
-            Prepared(self.tunnel)
+            try:
+                Prepared(self.tunnel)
+            except ConfigurationError as error:
+                raise CannotServe(f"tlstunnel: {error}") from None
         super().startService()
         self.reactor.callWhenRunning(self._begin)
 
@@ -340,17 +352,23 @@ def makeProcess(options: TunnelOptions, reactor: Any, ownLog: bool) -> Process:
     The process that runs the tunnel of C{options}: by itself, with workers, or as one of these.
 
     @param ownLog: whether workers log to standard error themselves.
+    @raise ConfigurationError: if a name does not resolve; looking it up may take its time, so the
+        reactor may not run yet.
     """
     tunnel: Tunnel = options["tunnel"]
-    process = WorkerProcess(reactor) if WORKER in os.environ else Process(reactor)
+    abandonAtEnd(reactor)
     if WORKER in os.environ:
         # Who handed the sockets down could not know our number.
         os.environ["LISTEN_PID"] = str(os.getpid())
         handed = [InheritedAddress(socketName(index)) for index in range(len(tunnel.local))]
-        process.addService(TunnelService(replace(tunnel, local=tuple(handed)), reactor))
-    elif options["workers"] > 1:
+        process: Process = WorkerProcess(reactor)
+        process.addService(TunnelService(named(replace(tunnel, local=tuple(handed))), reactor))
+        return process
+    process = Process(reactor)
+    checkRemote(tunnel)
+    if options["workers"] > 1:
         count = options["workers"]
         process.addService(WorkersService(tunnel, reactor, count, options.words, ownLog))
     else:
-        process.addService(TunnelService(tunnel, reactor))
+        process.addService(TunnelService(named(tunnel), reactor))
     return process

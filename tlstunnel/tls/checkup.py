@@ -18,6 +18,7 @@ from OpenSSL import SSL
 
 from tlstunnel.errors import ConfigurationError, TunnelError
 from tlstunnel.identity.expiry import warningsOf
+from tlstunnel.identity.files import entries, isDirectory
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pem import loadKey, loadReadable
 from tlstunnel.identity.pool import Credentials, Pool, loadCredentials
@@ -158,7 +159,10 @@ def _everybodyKnown(pool: Pool, leaf: x509.Certificate, identity: Identity) -> T
     Everybody whom this machine knows as an anchor of something: the peers' are not known here.
     """
     found: dict[x509.Certificate, None] = {}
-    for file in (pool.path / "ca" / "cert.pem", *sorted((pool.path / "trust").glob("*.pem"))):
+    files = [pool.path / "ca" / "cert.pem"]
+    if isDirectory(pool.path / "trust"):
+        files += [file for file in entries(pool.path / "trust") if file.suffix == ".pem"]
+    for file in files:
         with suppress(ConfigurationError):
             found |= dict.fromkeys(loadReadable(file)[0])
     if leaf.issuer == leaf.subject:

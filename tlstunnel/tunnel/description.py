@@ -50,7 +50,9 @@ class Tunnel:
     @ivar anyName: serve clients that ask for a name that our certificate does not have.
     @ivar requireALPN: refuse clients that offer no ALPN.
     @ivar minimum: the lowest version of TLS.
-    @ivar skipResolve: start even if a host of C{remote} does not resolve.
+    @ivar skipResolve: let the program start even if a host of C{remote} does not resolve.
+    @ivar hostName: what this host calls itself to the network where there is no C{localID}: a full
+        name or an address; empty for the name that the kernel has.
     @ivar limits: what its connections may take.
     """
 
@@ -68,6 +70,7 @@ class Tunnel:
     requireALPN: bool = False
     minimum: str = "1.2"
     skipResolve: bool = False
+    hostName: str = ""
     limits: Limits = field(default_factory=Limits)
     name: str = ""
 
@@ -78,7 +81,7 @@ def identityOfRemote(remote: Sequence[Address]) -> Identity | None:
     """
     for address in remote:
         if isinstance(address, TCPAddress) and not address.isLiteral:
-            return Identity(None, address.host)
+            return Identity(None, address.domain)
     return None
 
 
@@ -98,7 +101,7 @@ def checkRemoteID(tunnel: Tunnel) -> None:
                 f"is missing, and {each} names nobody whom we could expect there",
                 "add `remote-id` with the name in the server's certificate",
             )
-        hosts.add(each.host)
+        hosts.add(each.domain)
     if len(hosts) > 1:
         raise ConfigurationError(
             "`remote-id`",

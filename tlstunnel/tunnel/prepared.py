@@ -1,13 +1,12 @@
 """
 How the description of a tunnel becomes what its connections are made with.
 
-Here keys and trust are read, and names looked up.  Whatever is wrong is a L{ConfigurationError}.
+Here keys and trust are read, and no name is looked up.  What is wrong is a L{ConfigurationError}.
 """
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from tlstunnel.address import TCPAddress
@@ -23,7 +22,8 @@ from tlstunnel.tls.checkup import checkUsable
 from tlstunnel.tls.context import SSLContext, clientContext, serverContext
 from tlstunnel.tls.creators import ClientCreator, Creator
 from tlstunnel.tls.verification import Verifier
-from tlstunnel.tunnel.description import Address, Mode, Tunnel, identityOfRemote
+from tlstunnel.tunnel import hostname
+from tlstunnel.tunnel.description import Mode, Tunnel, identityOfRemote
 
 #: Where servers with TLS from the first byte greet: those of smtp, nntp, ftp, imap, and pop3.
 SERVER_FIRST = frozenset((465, 563, 990, 993, 995))
@@ -65,7 +65,7 @@ class Prepared:
         if tunnel.mode is Mode.CLIENT and self.expected is None and not learns:
             self.expected = identityOfRemote(tunnel.remote)
         self.setting = Setting(
-            ourName=_ourName(tunnel.localID),
+            ourName=_ourName(tunnel),
             peerName=_peerName(tunnel),
             authority=_authority(tunnel),
             localID=tunnel.localID,
@@ -74,8 +74,6 @@ class Prepared:
             options=tunnel.options,
             covers=self._covers,
         )
-        if not tunnel.skipResolve:
-            _checkResolves(tunnel.remote)
         if tunnel.mode is Mode.SERVER:
             self.serverCreator = self._serverCreator()
         elif self.expected is not None:
@@ -192,39 +190,13 @@ def _checkRisk(tunnel: Tunnel) -> None:
         )
 
 
-def _checkResolves(remote: Sequence[Address]) -> None:
+def _ourName(tunnel: Tunnel) -> bytes:
     """
-    A host that does not resolve is more often a typing error than a passing trouble.
-
-    @raise ConfigurationError: if one does not.
+    What we call ourselves to the network.
     """
-    for address in remote:
-        if isinstance(address, TCPAddress) and (not address.isLiteral or "%" in address.host):
-            try:
-                socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-            except OSError as error:
-                raise ConfigurationError(
-                    f"`remote` {address}",
-                    f"the host name does not resolve ({error.strerror})",
-                    "check its spelling, or give `skip-resolve`",
-                ) from None
-
-
-def _ourName(identity: Identity | None) -> bytes:
-    """
-    What we call ourselves: the domain of -L, else the full name of this host, else its address as
-    a literal (RFC 5321, section 4.1.3); never C{localhost}.
-    """
-    if identity is not None:
-        return identity.domain.encode()
-    name = socket.getfqdn()
-    if "." in name and not name.startswith("localhost") and name.isascii():
-        return name.encode()
-    try:
-        address = socket.gethostbyname(socket.gethostname())
-    except OSError:
-        address = "127.0.0.1"
-    return b"[" + address.encode() + b"]"
+    if tunnel.localID is not None:
+        return tunnel.localID.domain.encode()
+    return hostname.inGreeting(tunnel.hostName)
 
 
 def _peerName(tunnel: Tunnel) -> bytes:
@@ -241,5 +213,5 @@ def _authority(tunnel: Tunnel) -> bytes:
     """
     for address in tunnel.remote:
         if isinstance(address, TCPAddress):
-            return str(address).removesuffix(":80").encode()
+            return str(replace(address, host=address.domain)).removesuffix(":80").encode()
     return _peerName(tunnel)

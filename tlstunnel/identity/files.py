@@ -1,0 +1,179 @@
+"""
+Files and directories of a pool: whatever the system has against them is a L{ConfigurationError}
+that names the path.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tlstunnel.errors import ConfigurationError
+
+_ABSENT = frozenset((errno.ENOENT, errno.ENOTDIR))
+
+# What file systems say that know no hard links (link(2)), or no permissions (chmod(2)), as those of
+# FAT and of CIFS.
+_UNSUPPORTED = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS))
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """
+    Read C{path}.
+
+    @raise ConfigurationError: the system does not let us.
+    """
+    with _naming(path, "read"):
+        yield
+
+
+@contextmanager
+def _naming(path: Path, done: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigurationError(str(path), f"cannot be {done}: {reason}") from None
+
+
+def present(path: Path) -> bool:
+    """
+    Whether there is something at C{path}, be it a symbolic link that leads nowhere: what decides
+    about trust is never passed over because it is broken.
+
+    @raise ConfigurationError: we are not let to see.
+    """
+    with reading(path):
+        try:
+            path.lstat()
+        except OSError as error:
+            # The name of an identity can be longer than that of any file.
+            if error.errno in _ABSENT or error.errno == errno.ENAMETOOLONG:
+                return False
+            raise
+    return True
+
+
+def isDirectory(path: Path) -> bool:
+    """
+    Whether C{path} is a directory, or leads to one.
+
+    @raise ConfigurationError: we are not let to see.
+    """
+    return stat.S_ISDIR(_modeOf(path))
+
+
+def isFile(path: Path) -> bool:
+    """
+    Whether C{path} is an ordinary file, or leads to one.
+
+    @raise ConfigurationError: we are not let to see.
+    """
+    return stat.S_ISREG(_modeOf(path))
+
+
+def _modeOf(path: Path) -> int:
+    with reading(path):
+        try:
+            return path.stat().st_mode
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return 0
+            raise
+
+
+def entries(directory: Path) -> list[Path]:
+    """
+    What is in C{directory}, in the order of the names.
+
+    @raise ConfigurationError: we are not let to see.
+    """
+    with reading(directory):
+        return sorted(directory.iterdir())
+
+
+def makeDirectory(path: Path) -> None:
+    """
+    Make a directory, and those above it, for nobody else to look into, whatever the umask; those
+    that are there already stay as they are.
+
+    @raise ConfigurationError: the system does not let us.
+    """
+    if isDirectory(path):
+        return
+    makeDirectory(path.parent)
+    with _naming(path, "made"):
+        path.mkdir(mode=0o700, exist_ok=True)
+        _permit(path, 0o700)
+
+
+def writeFile(path: Path, content: bytes, mode: int, replace: bool) -> None:
+    """
+    Write a file so that it is there as a whole, or not at all.
+
+    @param mode: its permissions, whatever the umask; where the file system keeps others, those must
+        not let anybody read it who could not with these.
+    @param replace: whether another file of that name may be there.
+    @raise ConfigurationError: it is, and may not; or the system does not let us.
+    """
+    with _naming(path, "written"):
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+        temporary = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                _permit(temporary, mode)
+                found = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+                if found & ~mode & 0o077:
+                    raise ConfigurationError(
+                        str(path),
+                        f"could be read by others (mode {found:04o}), as its file system has no "
+                        "permissions",
+                        "let it be mounted with umask=077, or give another `pool`",
+                    )
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            if not replace:
+                _claim(path, temporary)
+            else:
+                temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _permit(path: Path, mode: int) -> None:
+    """
+    Set permissions, where the file system has any.
+    """
+    try:
+        path.chmod(mode)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+
+
+def _claim(path: Path, temporary: Path) -> None:
+    """
+    Let C{temporary} appear as C{path} if there is nothing yet.
+
+    @raise FileExistsError: there is.
+    """
+    try:
+        path.hardlink_to(temporary)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        # Whoever makes the file may replace it.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        try:
+            temporary.replace(path)
+        except OSError:
+            with suppress(OSError):
+                path.unlink()
+            raise
