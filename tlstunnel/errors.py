@@ -83,13 +83,16 @@ class TunnelError(Exception):
     @cvar reason: the stable name of this failure.
     @ivar detail: our own words about it.
     @ivar said: what the peer said, raw and untrusted; shown only through L{quote}.
+    @ivar cause: one of the words by which L{tlstunnel.tunnel.hints} knows what to do about it;
+        empty where C{reason} is enough for that.
     """
 
     reason: ClassVar[str] = "internal"
 
-    def __init__(self, detail: str = "", said: bytes = b"") -> None:
+    def __init__(self, detail: str = "", said: bytes = b"", cause: str = "") -> None:
         self.detail = detail
         self.said = said
+        self.cause = cause
         super().__init__(detail, said)
 
     def __str__(self) -> str:

@@ -282,8 +282,9 @@ class AnchorsTestCase(PoolTestCase):
                 continue
             found = self.pool.anchorsFor(who)
             certificates = tuple(root(each).certificate for each in authorities or (source,))
+            own = " (the pool's own CA)" if source == "ca/cert.pem" else ""
             self.assertEqual(
-                found, Anchors(certificates, system=False, source=str(self.path / source))
+                found, Anchors(certificates, system=False, source=f"{self.path / source}{own}")
             )
 
 
@@ -334,7 +335,10 @@ class AnchorsTests(AnchorsTestCase):
         self.assertEqual(
             found.certificates, tuple(root(each).certificate for each in ("first", "second", "own"))
         )
-        self.assertEqual(found.source, f"{self.path}/trust/anchors.pem, {self.path}/ca/cert.pem")
+        self.assertEqual(
+            found.source,
+            f"{self.path}/trust/anchors.pem, {self.path}/ca/cert.pem (the pool's own CA)",
+        )
         self.anchor("trust/@..pem")
         self.assertAnchors("john@example.org", "trust/@..pem")
 
@@ -348,7 +352,9 @@ class AnchorsTests(AnchorsTestCase):
         for remote in (HOST, Identity.parse("192.0.2.1"), Selector.parse(".org")):
             found = self.pool.anchorsFor(remote)
             self.assertEqual((found.certificates, found.system), (own, True))
-            self.assertEqual(found.source, f"{self.path}/ca/cert.pem, system")
+            self.assertEqual(
+                found.source, f"{self.path}/ca/cert.pem (the pool's own CA), the system's store"
+            )
         self.anchor("trust/anchors.pem", "first")
         self.assertFalse(self.pool.anchorsFor(HOST).system)
         self.anchor("trust/example.org.pem", "pinned")
@@ -360,7 +366,9 @@ class AnchorsTests(AnchorsTestCase):
             self.assertEqual(
                 self.pool.anchorsFor(Identity.parse(remote)), Anchors((), True, "system")
             )
-        self.assertEqual(self.pool.anchorsFor(Selector.parse(".org")), Anchors((), True, "system"))
+        self.assertEqual(
+            self.pool.anchorsFor(Selector.parse(".org")), Anchors((), True, "the system's store")
+        )
         for remote in ("john@example.org", "@example.org", "@."):
             error = self.problem(self.pool.anchorsFor, Selector.parse(remote))
             self.assertIn(f"identity trust {remote} FILE", error.remedy)
@@ -368,7 +376,7 @@ class AnchorsTests(AnchorsTestCase):
     def test_poolThatIsNotThere(self) -> None:
         """A default pool that is not there says nothing; a named one is an error."""
         pool = Pool(self.path / "none", asked=False)
-        self.assertEqual(pool.anchorsFor(HOST), Anchors((), True, "system"))
+        self.assertEqual(pool.anchorsFor(HOST), Anchors((), True, "the system's store"))
         self.problem(pool.anchorsFor, USER)
         self.problem(Pool(self.path / "none").anchorsFor, HOST)
 
@@ -458,13 +466,13 @@ class LoadAnchorsTests(PoolTestCase):
 
     def test_system(self) -> None:
         """The word C{system} is the system's store, and no file."""
-        self.assertEqual(loadAnchors("system"), Anchors((), system=True, source="system"))
+        self.assertEqual(loadAnchors("system"), Anchors((), system=True, source="--trust system"))
 
     def test_file(self) -> None:
         """A file has any number of certificates."""
         issued = make(Recipe(), intermediate())
         file = self.write("chain.pem", issued.chainPEM())
-        self.assertEqual(loadAnchors(str(file)), Anchors(issued.chain, False, str(file)))
+        self.assertEqual(loadAnchors(str(file)), Anchors(issued.chain, False, f"--trust {file}"))
 
     def test_directory(self) -> None:
         """A directory has files of them, by suffix; the same certificate counts once."""

@@ -323,11 +323,12 @@ class DatesTests(SynchronousTestCase):
         """
         The line that says that a tunnel is up names the anchors in force.
         """
-        ca = self.pool.path / "ca" / "cert.pem"
+        ca = f"{self.pool.path}/ca/cert.pem (the pool's own CA)"
+        both = f"{ca}, the system's store"
         client = {"mode": Mode.CLIENT, "localID": None}
         for settings, says in (
-            ({**client, "remoteID": SERVER}, f"expecting {SERVER} by the anchors of {ca}, system"),
-            ({**client, "remoteID": SERVER, "trust": "system"}, "by the anchors of system"),
+            ({**client, "remoteID": SERVER}, f"expecting {SERVER} by the anchors of {both}"),
+            ({**client, "remoteID": SERVER, "trust": "system"}, "by the anchors of --trust system"),
             ({"remoteID": Selector.parse("@.")}, f"expecting @. by the anchors of {ca}"),
             ({}, "serving anybody"),
         ):

@@ -33,11 +33,14 @@ class Anchors:
     skipped: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
-    def read(cls, files: Iterable[Path], system: bool = False) -> Anchors:
+    def read(
+        cls, files: Iterable[Path], system: bool = False, authority: Path | None = None
+    ) -> Anchors:
         """
         Read files of anchors.
 
         @param system: whether the system's store counts as well.
+        @param authority: which of the files is that of a pool's own authority.
         @raise ConfigurationError: there is something wrong with one.
         """
         found: dict[x509.Certificate, None] = {}
@@ -47,9 +50,9 @@ class Anchors:
             certificates, more = loadReadable(file)
             found |= dict.fromkeys(certificates)
             skipped += more
-            sources.append(str(file))
+            sources.append(f"{file} (the pool's own CA)" if file == authority else str(file))
         if system:
-            sources.append("system")
+            sources.append("the system's store")
         return cls(tuple(found), system, ", ".join(sources), skipped)
 
 
@@ -95,17 +98,18 @@ def loadAnchors(where: str) -> Anchors:
 
     @raise ConfigurationError: there are no certificates there.
     """
+    source = f"--trust {where}"
     if where == "system":
-        return Anchors((), system=True, source="system")
+        return Anchors((), system=True, source=source)
     path = Path(where)
     if not path.is_dir():
-        return Anchors.read([path])
+        return replace(Anchors.read([path]), source=source)
     files = [file for file in sorted(path.iterdir()) if file.suffix in _SUFFIXES and file.is_file()]
     if not files:
         raise ConfigurationError(
             where, "has no certificates", "name a file, or a directory with *.pem or *.crt files"
         )
-    return replace(Anchors.read(files), source=where)
+    return replace(Anchors.read(files), source=source)
 
 
 _SUFFIXES = frozenset({".pem", ".crt", ".cer"})

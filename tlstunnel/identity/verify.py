@@ -216,7 +216,9 @@ def verifyIdentity(
     try:
         names = _alternativeNames(certificate)
         if names is None:
-            raise IdentityRefused("the certificate has no subject alternative name")
+            raise IdentityRefused(
+                "the certificate has no subject alternative name", cause="no name"
+            )
         presented = _Presented(names, authorities, service)
         if isinstance(expected, Identity):
             found = expected if presented.proves(expected) else None
@@ -230,7 +232,9 @@ def verifyIdentity(
     except BaseException as error:  # also the panics of cryptography's Rust, which are no Exception
         raise IdentityRefused(f"the certificate is unreadable: {_quote(str(error))}") from error
     if found is None:
-        raise IdentityRefused(f"the certificate is for {_quote(has)}, and not for {expected}")
+        raise IdentityRefused(
+            f"the certificate is for {_quote(has)}, and not for {expected}", cause="wrong name"
+        )
     return found
 
 

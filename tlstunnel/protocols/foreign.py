@@ -30,7 +30,9 @@ def rejectForeign(start: bytes) -> None:
     """
     if start.startswith(b"\x16"):
         raise ForeignProtocol(
-            "the client starts TLS at once: this port speaks its protocol in clear first", start
+            "the client starts TLS at once: this port speaks its protocol in clear first",
+            start,
+            cause="TLS",
         )
     if start.startswith(_HTTP_METHODS) or start.endswith((b" HTTP/1.1", b" HTTP/1.0")):
         raise ForeignProtocol("the client speaks HTTP", start)
