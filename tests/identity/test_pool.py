@@ -364,7 +364,8 @@ class AnchorsTests(AnchorsTestCase):
         """Where a pool says nothing, the system is asked about domains, and never about users."""
         for remote in ("example.org", "192.0.2.1"):
             self.assertEqual(
-                self.pool.anchorsFor(Identity.parse(remote)), Anchors((), True, "system")
+                self.pool.anchorsFor(Identity.parse(remote)),
+                Anchors((), True, "the system's store"),
             )
         self.assertEqual(
             self.pool.anchorsFor(Selector.parse(".org")), Anchors((), True, "the system's store")

@@ -16,6 +16,7 @@ from zope.interface import implementer
 from tlstunnel.errors import ConfigurationError, Stopped
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.listen import ListeningPort, bindAll
+from tlstunnel.program.mistakes import mistakes
 from tlstunnel.program.risks import risks
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.description import Mode, Tunnel
@@ -129,7 +130,8 @@ class TunnelService(Service):
     def _notice(self) -> None:
         assert self.factory is not None
         now = self._today()
-        for notice in (*risks(self.tunnel), *self.factory.prepared.warnings(now)):
+        warnings = self.factory.prepared.warnings(now)
+        for notice in (*mistakes(self.tunnel), *risks(self.tunnel), *warnings):
             self._log.warn("{notice}", notice=notice)
 
     def _today(self) -> datetime:

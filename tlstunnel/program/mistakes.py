@@ -1,0 +1,64 @@
+"""
+What in a tunnel is probably a mistake, as its ports are those of other ways to TLS, or of other
+protocols: said at start-up, with the option that is likely to be meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tlstunnel.address import TCPAddress
+from tlstunnel.protocols.registry import IMPLICIT_PORTS, STARTTLS_PORTS
+from tlstunnel.tunnel.description import Mode, Tunnel
+
+
+def mistakes(tunnel: Tunnel) -> Iterator[str]:
+    """
+    What an administrator should look at once more in C{tunnel}, a sentence each.
+    """
+    isClient = tunnel.mode is Mode.CLIENT
+    key, network = ("remote", tunnel.remote) if isClient else ("local", tunnel.local)
+    for address in network:
+        if isinstance(address, TCPAddress):
+            advice = _adviceFor(tunnel, address.port)
+            if advice:
+                who = "servers" if isClient else "clients"
+                yield f"--{key} {address}: {who} at port {address.port} usually {advice}"
+    for address in () if isClient else tunnel.remote:
+        if isinstance(address, TCPAddress) and _isImplicit(address.port):
+            yield (
+                f"--remote {address}: servers at port {address.port} usually want TLS from the "
+                f"first byte, and the backend is spoken to in clear{_ports(address.port)}"
+            )
+
+
+def _adviceFor(tunnel: Tunnel, port: int) -> str:
+    """
+    What the others do at C{port} of the network, and the option for it, where C{tunnel} does not.
+    """
+    dialect = tunnel.dialect
+    name = STARTTLS_PORTS.get(port)
+    if dialect.name == "none":
+        if name is None or (tunnel.alpn and port in IMPLICIT_PORTS):
+            return ""
+        return f"begin to speak {name} in clear: --starttls {name} is missing"
+    if port == dialect.implicitPort or _isImplicit(port):
+        if port in dialect.ports:
+            return ""
+        upgrade = "--chat" if dialect.name == "chat" else "--starttls"
+        return f"use TLS from the first byte: leave out {upgrade}"
+    if name is None or port in dialect.ports or dialect.name == "chat":
+        return ""
+    return f"speak {name}: use --starttls {name}"
+
+
+def _isImplicit(port: int) -> bool:
+    return port in IMPLICIT_PORTS and port not in STARTTLS_PORTS
+
+
+def _ports(port: int) -> str:
+    """
+    Where the protocol of a port for TLS from the first byte is spoken in clear.
+    """
+    found = [each for each, name in STARTTLS_PORTS.items() if name == IMPLICIT_PORTS[port]]
+    return f": is port {' or '.join(map(str, found))} meant?"
