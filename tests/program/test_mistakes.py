@@ -4,6 +4,7 @@ Tests for L{tlstunnel.program.mistakes}: ports that are those of something else.
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +13,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.loopback import TunnelTests, wait
 from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress
+from tlstunnel.net import inherit
+from tlstunnel.program import mistakes as module
 from tlstunnel.program.mistakes import mistakes
 from tlstunnel.protocols.base import Dialect
 from tlstunnel.protocols.registry import IMPLICIT_PORTS, STARTTLS_PORTS, builtIn, find
 from tlstunnel.tunnel.description import Mode, Tunnel
-
 
 CHAT = Dialect("chat", find("smtp").client, find("smtp").server)
 
@@ -49,7 +51,7 @@ class MistakesTests(SynchronousTestCase):
                 (sentence,) = self.said(mode, port)
                 self.assertEqual(
                     sentence,
-                    f"--{key} mx.example:{port}: {who} at port {port} usually begin to speak "
+                    f"--{key}: {who} at port {port} usually begin to speak "
                     f"{name} in clear: --starttls {name} is missing",
                 )
 
@@ -81,7 +83,7 @@ class MistakesTests(SynchronousTestCase):
         It is spoken to in clear.
         """
         (sentence,) = self.said(Mode.SERVER, 993, remote=(TCPAddress("::1", 993),))
-        self.assertIn("--remote [::1]:993: servers at port 993 usually want TLS", sentence)
+        self.assertIn("--remote: servers at port 993 usually want TLS", sentence)
         self.assertIn("is port 143 meant?", sentence)
 
     def test_whatIsRight(self) -> None:
@@ -107,20 +109,40 @@ class ServiceTests(TunnelTests):
     What the service does with it.
     """
 
+    def setUp(self) -> None:
+        """
+        Listen to warnings.
+        """
+        super().setUp()
+        self.events: list[LogEvent] = []
+
+        def observe(event: LogEvent) -> None:
+            if event.get("log_level") is LogLevel.warn:
+                self.events.append(event)
+
+        globalLogPublisher.addObserver(observe)  # type: ignore[arg-type]
+        self.addCleanup(globalLogPublisher.removeObserver, observe)  # type: ignore[arg-type]
+
     async def test_itIsWarnedOfAtStartUp(self) -> None:
         """
         In the log, once.
         """
-        events: list[LogEvent] = []
-
-        def observe(event: LogEvent) -> None:
-            if event.get("log_level") is LogLevel.warn:
-                events.append(event)
-
-        globalLogPublisher.addObserver(observe)  # type: ignore[arg-type]
-        self.addCleanup(globalLogPublisher.removeObserver, observe)  # type: ignore[arg-type]
         self.mode = Mode.CLIENT
         self.tunnel("127.0.0.1:587")
-        await wait(lambda: bool(events))
-        (event,) = events
+        await wait(lambda: bool(self.events))
+        (event,) = self.events
         self.assertIn("--starttls smtp is missing", event["notice"])
+
+    async def test_socketsThatWereHandedDownHavePortsToo(self) -> None:
+        """
+        As those of workers have.
+        """
+        sock = socket.create_server(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+        self.patch(inherit, "_taken", set())
+        self.patch(inherit, "descriptors", lambda *_: [("", sock.detach())])
+        self.patch(module, "STARTTLS_PORTS", {port: "smtp"})
+        self.tunnel("127.0.0.1:1", local=(InheritedAddress(""),))
+        await wait(lambda: bool(self.events))
+        (event,) = self.events
+        self.assertIn(f"clients at port {port} usually begin", event["notice"])

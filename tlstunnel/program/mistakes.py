@@ -5,11 +5,11 @@ protocols: said at start-up, with the option that is likely to be meant.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tlstunnel.address import TCPAddress
 from tlstunnel.protocols.registry import IMPLICIT_PORTS, STARTTLS_PORTS
-from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.description import Listening, Mode, Tunnel
 
 
 def mistakes(tunnel: Tunnel) -> Iterator[str]:
@@ -17,19 +17,20 @@ def mistakes(tunnel: Tunnel) -> Iterator[str]:
     What an administrator should look at once more in C{tunnel}, a sentence each.
     """
     isClient = tunnel.mode is Mode.CLIENT
-    key, network = ("remote", tunnel.remote) if isClient else ("local", tunnel.local)
-    for address in network:
-        if isinstance(address, TCPAddress):
-            advice = _adviceFor(tunnel, address.port)
-            if advice:
-                who = "servers" if isClient else "clients"
-                yield f"--{key} {address}: {who} at port {address.port} usually {advice}"
-    for address in () if isClient else tunnel.remote:
-        if isinstance(address, TCPAddress) and _isImplicit(address.port):
-            yield (
-                f"--remote {address}: servers at port {address.port} usually want TLS from the "
-                f"first byte, and the backend is spoken to in clear{_ports(address.port)}"
-            )
+    key, who = ("remote", "servers") if isClient else ("local", "clients")
+    for port in _portsOf(tunnel.remote if isClient else tunnel.local):
+        advice = _adviceFor(tunnel, port)
+        if advice:
+            yield f"--{key}: {who} at port {port} usually {advice}"
+    for port in [] if isClient else filter(_isImplicit, _portsOf(tunnel.remote)):
+        yield (
+            f"--remote: servers at port {port} usually want TLS from the first byte, and the "
+            f"backend is spoken to in clear: is port {_inClear(port)} meant?"
+        )
+
+
+def _portsOf(addresses: Iterable[Listening]) -> list[int]:
+    return sorted({each.port for each in addresses if isinstance(each, TCPAddress)})
 
 
 def _adviceFor(tunnel: Tunnel, port: int) -> str:
@@ -56,9 +57,9 @@ def _isImplicit(port: int) -> bool:
     return port in IMPLICIT_PORTS and port not in STARTTLS_PORTS
 
 
-def _ports(port: int) -> str:
+def _inClear(port: int) -> str:
     """
     Where the protocol of a port for TLS from the first byte is spoken in clear.
     """
-    found = [each for each, name in STARTTLS_PORTS.items() if name == IMPLICIT_PORTS[port]]
-    return f": is port {' or '.join(map(str, found))} meant?"
+    whose = IMPLICIT_PORTS[port]
+    return " or ".join(str(each) for each, name in STARTTLS_PORTS.items() if name == whose)

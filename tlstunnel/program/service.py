@@ -131,7 +131,9 @@ class TunnelService(Service):
         assert self.factory is not None
         now = self._today()
         warnings = self.factory.prepared.warnings(now)
-        for notice in (*mistakes(self.tunnel), *risks(self.tunnel), *warnings):
+        # Of sockets that were handed down only now the ports are known.
+        tunnel = replace(self.tunnel, local=tuple(port.address for port in self._ports))
+        for notice in (*mistakes(tunnel), *risks(tunnel), *warnings):
             self._log.warn("{notice}", notice=notice)
 
     def _today(self) -> datetime:
