@@ -467,13 +467,13 @@ class LoadAnchorsTests(PoolTestCase):
 
     def test_system(self) -> None:
         """The word C{system} is the system's store, and no file."""
-        self.assertEqual(loadAnchors("system"), Anchors((), system=True, source="--trust system"))
+        self.assertEqual(loadAnchors("system"), Anchors((), system=True, source="system"))
 
     def test_file(self) -> None:
         """A file has any number of certificates."""
         issued = make(Recipe(), intermediate())
         file = self.write("chain.pem", issued.chainPEM())
-        self.assertEqual(loadAnchors(str(file)), Anchors(issued.chain, False, f"--trust {file}"))
+        self.assertEqual(loadAnchors(str(file)), Anchors(issued.chain, False, str(file)))
 
     def test_directory(self) -> None:
         """A directory has files of them, by suffix; the same certificate counts once."""

@@ -264,7 +264,7 @@ class ScenarioTests(TunnelTests):
         context = SSL.Context(SSL.TLS_METHOD)
         context.use_certificate(issued.certificate)
         context.use_privatekey(issued.key)
-        hint = await self.toServer(self.server(context), trust=str(file))
+        hint = await self.toServer(self.server(context), trust=(str(file),))
         self.assertIn("clock", hint)
 
     async def test_anUnknownCA(self) -> None:
@@ -277,7 +277,7 @@ class ScenarioTests(TunnelTests):
         selector.parent.mkdir()
         selector.write_bytes(Path(trust).read_bytes())
         for settings, source in (
-            ({"trust": trust}, f"--trust {trust}"),
+            ({"trust": (trust,)}, f"--trust {trust}"),
             ({"pool": stranger}, str(selector)),
             ({"pool": self.stranger()}, "(the pool's own CA), the system's store"),
         ):

@@ -56,8 +56,10 @@ class Anchors:
         return cls(tuple(found), system, ", ".join(sources), skipped)
 
 
-def _together(several: Iterable[Anchors]) -> Anchors:
-    """All anchors of several."""
+def together(several: Iterable[Anchors]) -> Anchors:
+    """
+    All anchors of several.
+    """
     each = tuple(several)
     return Anchors(
         tuple(dict.fromkeys(certificate for one in each for certificate in one.certificates)),
@@ -80,7 +82,13 @@ class Trust:
         """
         self._general = general
         self._concrete = dict(concrete or {})
-        self.all = _together([general, *self._concrete.values()]) if concrete else general
+        self.all = together([general, *self._concrete.values()]) if concrete else general
+
+    def decidesAlike(self, other: Trust) -> bool:
+        """
+        Whether the same anchors decide as of C{other}, about whomever.
+        """
+        return not (self._concrete or other._concrete) and self._general == other._general
 
     def anchorsFor(self, identity: Identity) -> Anchors:
         """
@@ -92,24 +100,53 @@ class Trust:
         return self._general
 
 
+class _AnyTrust(Trust):
+    """
+    Several, each about those whom its selector matches, and about nobody else.
+    """
+
+    def __init__(self, trusts: Mapping[Selector, Trust]):
+        self._trusts = dict(trusts)
+        self.all = together(each.all for each in trusts.values())
+
+    def anchorsFor(self, identity: Identity) -> Anchors:
+        """
+        Find who decides about C{identity}.
+        """
+        for selector, trust in self._trusts.items():
+            if selector.matches(identity):
+                return trust.anchorsFor(identity)
+        return Anchors((), False, "nobody")
+
+
+def eitherTrust(trusts: Mapping[Selector, Trust]) -> Trust:
+    """
+    Whom to believe where those may come whom one of several selectors matches.
+
+    @param trusts: whom to believe about those whom each of them matches.
+    """
+    alone, *others = trusts.values()
+    isSame = all(each.decidesAlike(alone) for each in others)
+    return alone if isSame else _AnyTrust(trusts)
+
+
 def loadAnchors(where: str) -> Anchors:
     """
     Read what C{--trust} names: a PEM file, a directory of them, or the word C{system}.
 
     @raise ConfigurationError: there are no certificates there.
     """
-    source = f"--trust {where}"
     if where == "system":
-        return Anchors((), system=True, source=source)
+        return Anchors((), system=True, source="system")
     path = Path(where)
     if not path.is_dir():
-        return replace(Anchors.read([path]), source=source)
+        return Anchors.read([path])
     files = [file for file in sorted(path.iterdir()) if file.suffix in _SUFFIXES and file.is_file()]
     if not files:
         raise ConfigurationError(
             where, "has no certificates", "name a file, or a directory with *.pem or *.crt files"
         )
-    return replace(Anchors.read(files), source=source)
+    return replace(Anchors.read(files), source=where)
 
 
 _SUFFIXES = frozenset({".pem", ".crt", ".cer"})

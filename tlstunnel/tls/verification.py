@@ -16,7 +16,7 @@ from OpenSSL import SSL, crypto
 from twisted.logger import Logger
 
 from tlstunnel.errors import IdentityRefused, quote
-from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.names import AccessList, Identity, Selector
 from tlstunnel.identity.pem import quietly
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import verifyIdentity
@@ -93,7 +93,7 @@ class Verifier:
 
     def __init__(
         self,
-        expected: Identity | Selector,
+        expected: Identity | Selector | AccessList,
         trust: Trust,
         service: str | None = None,
         purpose: int = binding.SERVERS,
@@ -129,7 +129,9 @@ class Verifier:
             self._checkAnchors(identity, chain, decisive)
         return identity
 
-    def _identityOf(self, chain: Sequence[crypto.X509], expected: Identity | Selector) -> Identity:
+    def _identityOf(
+        self, chain: Sequence[crypto.X509], expected: Identity | Selector | AccessList
+    ) -> Identity:
         with quietly():
             leaf, *authorities = (each.to_cryptography() for each in chain)
         return verifyIdentity(leaf, expected, self._service, authorities)
