@@ -10,6 +10,7 @@ import os
 import select
 import socket
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,19 @@ class ServerModeTests(TunnelTests):
         A raw connection to a tunnel.
         """
         return socket.create_connection(("127.0.0.1", self.port(service)), PATIENCE)
+
+    async def test_aQuietTunnelLogsNoConnection(self) -> None:
+        """
+        Another one logs each.
+        """
+        for isQuiet in True, False:
+            service = self.tunnel("127.0.0.1:1", quiet=isQuiet)
+            assert service.factory is not None
+            ended: list[bool] = []
+            service.factory.idle = partial(ended.append, True)
+            self.connect(service).close()
+            await wait(partial(bool, ended))
+            self.assertEqual(len(self.ends), 0 if isQuiet else 1)
 
     async def test_anUnverifiedPeerCostsNoBackend(self) -> None:
         """

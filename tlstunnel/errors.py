@@ -85,14 +85,17 @@ class TunnelError(Exception):
     @ivar said: what the peer said, raw and untrusted; shown only through L{quote}.
     @ivar who: who that is: C{the app}, C{the server}, C{the client} or C{the backend}; empty until
         whoever serves the connection says so.
+    @ivar cause: one of the words by which L{tlstunnel.tunnel.hints} knows what to do about it;
+        empty where C{reason} is enough for that.
     """
 
     reason: ClassVar[str] = "internal"
     who: str = ""
 
-    def __init__(self, detail: str = "", said: bytes = b"") -> None:
+    def __init__(self, detail: str = "", said: bytes = b"", cause: str = "") -> None:
         self.detail = detail
         self.said = said
+        self.cause = cause
         super().__init__(detail, said)
 
     def __str__(self) -> str:

@@ -191,7 +191,8 @@ class ProxyFactory(Factory):
         deadlines: Deadlines | None = None,
     ) -> None:
         """
-        @param observers: told of every connection; by default one that logs its end.
+        @param observers: told of every connection; by default one that logs its end, unless the
+            tunnel is quiet.
         @raise ConfigurationError: if what the tunnel needs is missing or wrong.
         """
         self.reactor = reactor
@@ -200,7 +201,9 @@ class ProxyFactory(Factory):
         self.pairs: set[Pair] = set()
         self.ports: list[ListeningPort] = []
         self.idle: Callable[[], None] | None = None
-        self._observers = Observers((ConnectionLog(),) if observers is None else observers)
+        if observers is None:
+            observers = () if tunnel.quiet else (ConnectionLog(),)
+        self._observers = Observers(observers)
         self._warned = False
         self._admission = Admission(tunnel.limits, self._pause)
         self.renew(tunnel)

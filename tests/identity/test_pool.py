@@ -283,8 +283,9 @@ class AnchorsTestCase(PoolTestCase):
                 continue
             found = self.pool.anchorsFor(who)
             certificates = tuple(root(each).certificate for each in authorities or (source,))
+            own = " (the pool's own CA)" if source == "ca/cert.pem" else ""
             self.assertEqual(
-                found, Anchors(certificates, system=False, source=str(self.path / source))
+                found, Anchors(certificates, system=False, source=f"{self.path / source}{own}")
             )
 
 
@@ -335,7 +336,10 @@ class AnchorsTests(AnchorsTestCase):
         self.assertEqual(
             found.certificates, tuple(root(each).certificate for each in ("first", "second", "own"))
         )
-        self.assertEqual(found.source, f"{self.path}/trust/anchors.pem, {self.path}/ca/cert.pem")
+        self.assertEqual(
+            found.source,
+            f"{self.path}/trust/anchors.pem, {self.path}/ca/cert.pem (the pool's own CA)",
+        )
         self.anchor("trust/@..pem")
         self.assertAnchors("john@example.org", "trust/@..pem")
 
@@ -349,7 +353,9 @@ class AnchorsTests(AnchorsTestCase):
         for remote in (HOST, Identity.parse("192.0.2.1"), Selector.parse(".org")):
             found = self.pool.anchorsFor(remote)
             self.assertEqual((found.certificates, found.system), (own, True))
-            self.assertEqual(found.source, f"{self.path}/ca/cert.pem, system")
+            self.assertEqual(
+                found.source, f"{self.path}/ca/cert.pem (the pool's own CA), the system's store"
+            )
         self.anchor("trust/anchors.pem", "first")
         self.assertFalse(self.pool.anchorsFor(HOST).system)
         self.anchor("trust/example.org.pem", "pinned")
@@ -359,9 +365,12 @@ class AnchorsTests(AnchorsTestCase):
         """Where a pool says nothing, the system is asked about domains, and never about users."""
         for remote in ("example.org", "192.0.2.1"):
             self.assertEqual(
-                self.pool.anchorsFor(Identity.parse(remote)), Anchors((), True, "system")
+                self.pool.anchorsFor(Identity.parse(remote)),
+                Anchors((), True, "the system's store"),
             )
-        self.assertEqual(self.pool.anchorsFor(Selector.parse(".org")), Anchors((), True, "system"))
+        self.assertEqual(
+            self.pool.anchorsFor(Selector.parse(".org")), Anchors((), True, "the system's store")
+        )
         for remote in ("john@example.org", "@example.org", "@."):
             error = self.problem(self.pool.anchorsFor, Selector.parse(remote))
             self.assertIn(f"identity trust {remote} FILE", error.remedy)
@@ -369,7 +378,7 @@ class AnchorsTests(AnchorsTestCase):
     def test_poolThatIsNotThere(self) -> None:
         """A default pool that is not there says nothing; a named one is an error."""
         pool = Pool(self.path / "none", asked=False)
-        self.assertEqual(pool.anchorsFor(HOST), Anchors((), True, "system"))
+        self.assertEqual(pool.anchorsFor(HOST), Anchors((), True, "the system's store"))
         self.problem(pool.anchorsFor, USER)
         self.problem(Pool(self.path / "none").anchorsFor, HOST)
 

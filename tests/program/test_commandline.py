@@ -13,7 +13,7 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.address import TCPAddress, UNIXAddress
-from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.names import AccessList, Identity, Selector
 from tlstunnel.program.commandline import TunnelOptions, listProtocols
 from tlstunnel.program.options import OPTIONS, Scope
 from tlstunnel.tunnel.description import Mode, Tunnel
@@ -56,7 +56,11 @@ MISTAKES = [
     ("-c -l :1 -r a.example:1 --trust=", "--trust: is empty"),
     ("-c -l :1 -r a.example:1 --pool=", "--pool: is empty"),
     ("-c -l :1 -r a.example:1 --pool /a --pool /b", "--pool: has 2 values; give one"),
-    ("-c -l :1 -r a.example:1 -R a --remote-id b", "--remote-id: has 2 values; give one"),
+    (
+        "-c -l :1 -r a.example:1 -R a --remote-id b",
+        "--remote-id: has 2 values, and with --client there is one server to expect; give the one",
+    ),
+    ("-s -l :1 -L a.example -r b:1 -R .example -R a..b", "--remote-id: 'a..b' is not a domain"),
     ("-c -l :1 -r a.example:1 --any-name", "--any-name: means nothing with --client"),
     ("-c -l :1 -r a.example:1 --starttls smtp --chat smtp", "--starttls, --chat: both were given"),
     ("-c -l :1 -r a.example:1 --workers 0", "--workers: '0' is not a number of processes"),
@@ -123,6 +127,43 @@ class OptionsTests(SynchronousTestCase):
             self.tunnel([*SERVER, "-R", "@.example.org"]).remoteID, Selector("", ".example.org")
         )
 
+    def test_severalRemoteIDsOfAServerAreAList(self) -> None:
+        """
+        Whom any of them matches may come.
+        """
+        expected = self.tunnel([*SERVER, "-R", "@.example.org", "-R", "host.example"]).remoteID
+        self.assertEqual(
+            expected,
+            AccessList((Selector("", ".example.org"), Selector(None, "host.example"))),
+        )
+        self.assertEqual(str(expected), "@.example.org or host.example")
+
+    def test_severalTrustsAreTogether(self) -> None:
+        """
+        Each as it is given.
+        """
+        tunnel = self.tunnel([*CLIENT, "--trust", "/a", "--trust", "system"])
+        self.assertEqual(tunnel.trust, ("/a", "system"))
+
+    def test_quietIsOfTheTunnel(self) -> None:
+        """
+        It is loud without.
+        """
+        self.assertTrue(self.tunnel([*SERVER, "--quiet"]).quiet)
+        self.assertFalse(self.tunnel(SERVER).quiet)
+
+    def test_whatIsGivenOnceIsRefusedTwice(self) -> None:
+        """
+        Every option that has one value, by its name.
+        """
+        for option in OPTIONS:
+            if option.argument and not option.isRepeatable and option.scope is not Scope.LOG:
+                words = [*SERVER, f"--{option.name}", "1", f"--{option.name}", "1"]
+                if option.name == "local-id":
+                    words = words[:-2]
+                error = self.assertRaises(usage.UsageError, self.tunnel, words)
+                self.assertIn(f"--{option.name}: has 2 values; give one", str(error))
+
     def test_longNamesAreUnderstood(self) -> None:
         """
         Every short option has one.
@@ -133,7 +174,7 @@ class OptionsTests(SynchronousTestCase):
         ).split()
         tunnel = self.tunnel(words)
         self.assertEqual(tunnel.alpn, (b"a", b"b"))
-        self.assertEqual(tunnel.trust, "system")
+        self.assertEqual(tunnel.trust, ("system",))
         self.assertEqual(tunnel.pool.path, Path("/p"))
 
     def test_everyLimitHasAnOption(self) -> None:

@@ -323,11 +323,15 @@ class DatesTests(SynchronousTestCase):
         """
         The line that says that a tunnel is up names the anchors in force.
         """
-        ca = self.pool.path / "ca" / "cert.pem"
+        ca = f"{self.pool.path}/ca/cert.pem (the pool's own CA)"
+        both = f"{ca}, the system's store"
         client = {"mode": Mode.CLIENT, "localID": None}
         for settings, says in (
-            ({**client, "remoteID": SERVER}, f"expecting {SERVER} by the anchors of {ca}, system"),
-            ({**client, "remoteID": SERVER, "trust": "system"}, "by the anchors of system"),
+            ({**client, "remoteID": SERVER}, f"expecting {SERVER} by the anchors of {both}"),
+            (
+                {**client, "remoteID": SERVER, "trust": ("system",)},
+                "by the anchors of --trust system",
+            ),
             ({"remoteID": Selector.parse("@.")}, f"expecting @. by the anchors of {ca}"),
             ({}, "serving anybody"),
         ):
@@ -344,7 +348,7 @@ class DatesTests(SynchronousTestCase):
         trust = self.pool.path / "anchors.pem"
         broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
         trust.write_bytes(broken + (self.pool.path / "ca" / "cert.pem").read_bytes())
-        service = self.start(remoteID=Selector.parse("@."), trust=str(trust))
+        service = self.start(remoteID=Selector.parse("@."), trust=(str(trust),))
         service.reload()
         said = [each for each in self.said if "passed over" in each]
         self.assertEqual(len(said), 2)

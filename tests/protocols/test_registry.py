@@ -9,7 +9,14 @@ from zope.interface.verify import verifyObject
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.interfaces import IDialect
-from tlstunnel.protocols.registry import ALIASES, BUILT_IN, builtIn, find
+from tlstunnel.protocols.registry import (
+    ALIASES,
+    BUILT_IN,
+    IMPLICIT_PORTS,
+    STARTTLS_PORTS,
+    builtIn,
+    find,
+)
 
 #: IANA's service names, with ports, the port with TLS from the first byte, and the ids for ALPN.
 REGISTERED: dict[str, tuple[tuple[int, ...], int | None, tuple[bytes, ...]]] = {
@@ -44,6 +51,19 @@ class RegistryTests(SynchronousTestCase):
         """
         found = {each.name: (each.ports, each.implicitPort, each.alpn) for each in builtIn()}
         self.assertEqual(found, REGISTERED)
+
+    def test_whoseAPortIs(self) -> None:
+        """
+        The tables have what the dialects say, without loading them.
+        """
+        dialects = list(builtIn())
+        self.assertEqual(
+            STARTTLS_PORTS, {port: each.name for each in dialects for port in each.ports}
+        )
+        self.assertEqual(
+            IMPLICIT_PORTS,
+            {each.implicitPort: each.name for each in dialects if each.implicitPort},
+        )
 
     def test_theyAreWhatTheInterfaceSays(self) -> None:
         """

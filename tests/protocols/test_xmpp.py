@@ -910,7 +910,7 @@ class IdentityTests(TunnelTests):
         backend.settimeout(PATIENCE)
         self.addCleanup(backend.close)
         service = self.tunnel(
-            f"127.0.0.1:{backend.getsockname()[1]}", dialect, remoteID=None, trust=str(trust)
+            f"127.0.0.1:{backend.getsockname()[1]}", dialect, remoteID=None, trust=(str(trust),)
         )
         host, port = service.addresses[0].rsplit(":", 1)
 

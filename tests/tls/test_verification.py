@@ -37,9 +37,9 @@ from tests.certificates import (
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import IdentityRefused, TLSFailed, TunnelError
 from tlstunnel.identity.issuer import createIdentity
-from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.names import AccessList, Identity, Selector
 from tlstunnel.identity.pool import Credentials, Pool
-from tlstunnel.identity.trust import Anchors, Trust
+from tlstunnel.identity.trust import Anchors, Trust, eitherTrust
 from tlstunnel.protocols.registry import find
 from tlstunnel.tls import binding, verification
 from tlstunnel.tls.binding import CLIENTS, SERVERS
@@ -391,6 +391,110 @@ class AnchorsTests(PeersTestCase):
         self.assertIn("@.partner.example.pem decides", str(failure))
         self.assertIsNone(self.meet(creator, shown(san, root("Partner")))[0])
         self.assertIsNone(self.meet(creator, shown(alternative(mail("x@y.example"))))[0])
+
+
+class AccessListTests(PeersTestCase):
+    """Several -R: whom any of them matches may come, by the anchors that decide about that one."""
+
+    def setUp(self) -> None:
+        """A pool with anchors for everybody, for users, and for those of a partner."""
+        self.pool = Pool(Path(self.mktemp()))
+        createIdentity(self.pool, Identity.parse("ours.example"))
+        (self.pool.path / "trust").mkdir()
+        for name, authority in (
+            ("anchors", root()),
+            ("@.partner.example", root("Partner")),
+            (".partner.example", root("Hosts")),
+        ):
+            file = self.pool.path / "trust" / f"{name}.pem"
+            file.write_bytes(authority.certificate.public_bytes(Encoding.PEM))
+
+    def creator(self, *selectors: str, trust: tuple[str, ...] = ()) -> Creator:
+        """What a server tunnel makes connections with."""
+        tunnel = Tunnel(
+            mode=Mode.SERVER,
+            local=(TCPAddress("127.0.0.1", 0),),
+            remote=(TCPAddress("127.0.0.1", 1),),
+            dialect=find("none"),
+            localID=Identity.parse("ours.example"),
+            remoteID=AccessList(tuple(map(Selector.parse, selectors))),
+            pool=self.pool,
+            trust=trust,
+        )
+        return Prepared(tunnel).serverCreator
+
+    def come(self, creator: Creator, san: bytes, issuer: Issued) -> str:
+        """Who a client proves to be, else why it is refused."""
+        failure, _, session = self.meet(creator, shown(san, issuer))
+        self.assertEqual(session.identity is None, failure is not None)
+        return str(failure or session.identity)
+
+    def test_anyOfThem(self) -> None:
+        """Users by one, hosts by another, and nobody else."""
+        creator = self.creator("@a.example", "host.b.example")
+        for name, kind in (("x@a.example", mail), ("host.b.example", dns)):
+            self.assertEqual(self.come(creator, alternative(kind(name)), root()), name)
+        for name, kind in (("x@b.example", mail), ("a.example", dns), ("x.b.example", dns)):
+            said = self.come(creator, alternative(kind(name)), root())
+            self.assertIn("not for @a.example or host.b.example", said)
+
+    def test_theAnchorsOfEachDecide(self) -> None:
+        """However broad another -R is, and whichever comes first."""
+        bob, host = "bob@sub.partner.example", "h.partner.example"
+        for selectors in (
+            ("@.", "."),
+            (".", "@."),
+            ("@.", "@.partner.example", ".", ".partner.example"),
+            (".partner.example", ".", "@.partner.example", "@."),
+        ):
+            creator = self.creator(*selectors)
+            for name, kind, issuer in (
+                (bob, mail, root("Partner")),
+                (host, dns, root("Hosts")),
+                ("x@y.example", mail, root()),
+                ("y.example", dns, root()),
+            ):
+                for authority in root(), root("Partner"), root("Hosts"):
+                    said = self.come(creator, alternative(kind(name)), authority)
+                    if authority is issuer:
+                        self.assertEqual(said, name)
+                    else:
+                        self.assertRegex(said, f"for {name}, about whom only .* decides")
+
+    def test_whoIsOnTheListForNothingIsRefused(self) -> None:
+        """Anchors that are only for those of another -R let nobody in."""
+        creator = self.creator("@.partner.example", "y.example")
+        said = self.come(creator, alternative(dns("y.example")), root("Partner"))
+        self.assertIn("about whom only", said)
+        said = self.come(creator, alternative(mail("x@other.example")), root("Partner"))
+        self.assertIn("and not for", said)
+
+    def test_theSystemKnowsNoUsers(self) -> None:
+        """Beside a file it counts for hosts alone."""
+        file = self.pool.path / "trust" / "anchors.pem"
+        creator = self.creator("@.", ".", trust=("system", str(file)))
+        verifier = creator._verifier
+        assert verifier is not None
+        self.assertFalse(verifier.trust.anchorsFor(Identity.parse("x@y.example")).system)
+        self.assertTrue(verifier.trust.anchorsFor(Identity.parse("y.example")).system)
+        for kind, name in (mail, "x@y.example"), (dns, "y.example"):
+            self.assertEqual(self.come(creator, alternative(kind(name)), root()), name)
+
+    def test_sameAnchorsAreLookedAtOnce(self) -> None:
+        """Where all have the same, OpenSSL's verdict is enough."""
+        verifier = self.creator("@a.example", "@b.example")._verifier
+        assert verifier is not None
+        anchors = verifier.trust.anchorsFor(Identity.parse("x@b.example"))
+        self.assertIs(anchors, verifier.trust.all)
+
+    def test_nobodyDecidesAboutStrangers(self) -> None:
+        """Whoever asks about somebody who is not on the list."""
+        trusts = {
+            Selector.parse("@."): Trust(anchors(root())),
+            Selector.parse("."): Trust(anchors()),
+        }
+        found = eitherTrust(trusts).anchorsFor(Identity.parse("192.0.2.1"))
+        self.assertEqual((found.certificates, found.system), ((), False))
 
 
 class _Shaking:

@@ -111,6 +111,7 @@ class ConnectionLogTests(SynchronousTestCase):
                 "seconds": 1.5,
                 "outcome": "clean",
                 "detail": None,
+                "hint": None,
             },
         )
         self.assertEqual(
@@ -143,6 +144,7 @@ class ConnectionLogTests(SynchronousTestCase):
                 "seconds": 0.0,
                 "outcome": "refused",
                 "detail": "refused: expected 220",
+                "hint": None,
             },
         )
         self.assertEqual(

@@ -34,7 +34,7 @@ class TunnelTests(SynchronousTestCase):
         """
         tunnel = client("a.example:1")
         with self.assertRaises(dataclasses.FrozenInstanceError):
-            tunnel.trust = "system"  # type: ignore[misc]
+            tunnel.trust = ("system",)  # type: ignore[misc]
 
 
 class IdentityOfRemoteTests(SynchronousTestCase):

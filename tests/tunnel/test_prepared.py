@@ -9,8 +9,10 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.certificates import root
 from tlstunnel.address import TCPAddress, UNIXAddress, parseAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import authorityOf, createIdentity
@@ -97,8 +99,32 @@ class PreparedTests(SynchronousTestCase):
         However they are asked for.
         """
         user = Identity("user", "a.example")
-        error = self.mistake(Mode.CLIENT, remoteID=user, trust="system")
+        error = self.mistake(Mode.CLIENT, remoteID=user, trust=("system",))
         self.assertEqual(error.key, "trust")
+
+    def test_severalTrustsAreReadTogether(self) -> None:
+        """
+        Each counts, and is named; one that cannot be read spoils them all.
+        """
+        files = []
+        for name in "one", "two":
+            file = Path(self.mktemp())
+            file.write_bytes(root(name).certificate.public_bytes(Encoding.PEM))
+            files.append(str(file))
+        prepared = self.prepared(Mode.CLIENT, remoteID=SERVER, trust=(*files, "system"))
+        self.assertEqual(
+            prepared.anchors, f"--trust {files[0]}, --trust {files[1]}, --trust system"
+        )
+        believed = prepared._believed
+        assert believed is not None
+        self.assertEqual(
+            believed.all.certificates, tuple(root(name).certificate for name in ("one", "two"))
+        )
+        self.assertTrue(believed.all.system)
+        user = Identity("john", "a.example")
+        prepared = self.prepared(Mode.CLIENT, remoteID=user, trust=(*files, "system"))
+        self.assertEqual(prepared.anchors, f"--trust {files[0]}, --trust {files[1]}")
+        self.mistake(Mode.CLIENT, remoteID=SERVER, trust=(*files, "/nowhere"))
 
     def test_noNameIsLookedUp(self) -> None:
         """
@@ -159,7 +185,7 @@ class OurNameTests(SynchronousTestCase):
             "remote": (LOOPBACK,),
             "dialect": find("smtp"),
             "remoteID": SERVER,
-            "trust": "system",
+            "trust": ("system",),
             "skipResolve": True,
         }
         return Prepared(Tunnel(**(defaults | settings))).setting
@@ -183,7 +209,7 @@ class OurNameTests(SynchronousTestCase):
         user = Identity("user", "a.example")
         pool = Pool(Path(self.mktemp()), asked=False)
         createIdentity(pool, SERVER)
-        self.assertEqual(self.setting(remoteID=user, pool=pool, trust="").peerName, b"a.example")
+        self.assertEqual(self.setting(remoteID=user, pool=pool, trust=()).peerName, b"a.example")
 
     def test_theAuthorityIsTheAddress(self) -> None:
         """

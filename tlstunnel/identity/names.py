@@ -184,6 +184,24 @@ class Selector:
         return self.domain if self.user is None else f"{self.user}@{self.domain}"
 
 
+@dataclass(frozen=True)
+class AccessList:
+    """
+    Who may come: whomever one of several selectors matches.
+
+    @ivar selectors: at least one.
+    """
+
+    selectors: tuple[Selector, ...]
+
+    def matches(self, identity: Identity) -> bool:
+        """Whether C{identity} is among those meant."""
+        return any(each.matches(identity) for each in self.selectors)
+
+    def __str__(self) -> str:
+        return " or ".join(map(str, self.selectors))
+
+
 def selectorsFor(meant: Identity | Selector) -> Iterator[Selector]:
     """
     Find every selector that matches all of C{meant}, the most concrete first.

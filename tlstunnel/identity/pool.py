@@ -175,7 +175,7 @@ class Pool:
         files = [file for file in (anchors, own) if present(file)]
         system = anchors not in files and remote.user is None
         if files or system:
-            return Anchors.read(files, system)
+            return Anchors.read(files, system, own)
         raise ConfigurationError(
             str(self.path / "trust"),
             f"has nobody to believe about {remote}",

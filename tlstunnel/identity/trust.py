@@ -34,11 +34,14 @@ class Anchors:
     skipped: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
-    def read(cls, files: Iterable[Path], system: bool = False) -> Anchors:
+    def read(
+        cls, files: Iterable[Path], system: bool = False, authority: Path | None = None
+    ) -> Anchors:
         """
         Read files of anchors.
 
         @param system: whether the system's store counts as well.
+        @param authority: which of the files is that of a pool's own authority.
         @raise ConfigurationError: there is something wrong with one.
         """
         found: dict[x509.Certificate, None] = {}
@@ -48,14 +51,16 @@ class Anchors:
             certificates, more = loadReadable(file)
             found |= dict.fromkeys(certificates)
             skipped += more
-            sources.append(str(file))
+            sources.append(f"{file} (the pool's own CA)" if file == authority else str(file))
         if system:
-            sources.append("system")
+            sources.append("the system's store")
         return cls(tuple(found), system, ", ".join(sources), skipped)
 
 
-def _together(several: Iterable[Anchors]) -> Anchors:
-    """All anchors of several."""
+def together(several: Iterable[Anchors]) -> Anchors:
+    """
+    All anchors of several.
+    """
     each = tuple(several)
     return Anchors(
         tuple(dict.fromkeys(certificate for one in each for certificate in one.certificates)),
@@ -78,7 +83,13 @@ class Trust:
         """
         self._general = general
         self._concrete = dict(concrete or {})
-        self.all = _together([general, *self._concrete.values()]) if concrete else general
+        self.all = together([general, *self._concrete.values()]) if concrete else general
+
+    def decidesAlike(self, other: Trust) -> bool:
+        """
+        Whether the same anchors decide as of C{other}, about whomever.
+        """
+        return not (self._concrete or other._concrete) and self._general == other._general
 
     def anchorsFor(self, identity: Identity) -> Anchors:
         """
@@ -88,6 +99,36 @@ class Trust:
             if selector in self._concrete:
                 return self._concrete[selector]
         return self._general
+
+
+class _AnyTrust(Trust):
+    """
+    Several, each about those whom its selector matches, and about nobody else.
+    """
+
+    def __init__(self, trusts: Mapping[Selector, Trust]):
+        self._trusts = dict(trusts)
+        self.all = together(each.all for each in trusts.values())
+
+    def anchorsFor(self, identity: Identity) -> Anchors:
+        """
+        Find who decides about C{identity}.
+        """
+        for selector, trust in self._trusts.items():
+            if selector.matches(identity):
+                return trust.anchorsFor(identity)
+        return Anchors((), False, "nobody")
+
+
+def eitherTrust(trusts: Mapping[Selector, Trust]) -> Trust:
+    """
+    Whom to believe where those may come whom one of several selectors matches.
+
+    @param trusts: whom to believe about those whom each of them matches.
+    """
+    alone, *others = trusts.values()
+    isSame = all(each.decidesAlike(alone) for each in others)
+    return alone if isSame else _AnyTrust(trusts)
 
 
 def loadAnchors(where: str) -> Anchors:

@@ -33,7 +33,7 @@ from service_identity.hazmat import (
 
 from tlstunnel.errors import IdentityRefused, quote
 from tlstunnel.identity.constraints import areConstrained, permitDomain
-from tlstunnel.identity.names import Identity, Selector, normalDomain
+from tlstunnel.identity.names import AccessList, Identity, Selector, normalDomain
 
 #: SRVName, RFC 4985 section 2.
 _SRV_NAME = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.7")
@@ -194,7 +194,7 @@ def namesIn(certificate: x509.Certificate) -> list[str]:
 
 def verifyIdentity(
     certificate: x509.Certificate,
-    expected: Identity | Selector,
+    expected: Identity | Selector | AccessList,
     service: str | None = None,
     authorities: Sequence[x509.Certificate] = (),
 ) -> Identity:
@@ -205,7 +205,7 @@ def verifyIdentity(
     A wildcard stands for a domain only where C{authorities} permit that.  Where a service is given,
     a domain may be an SRVName for it (RFC 4985), unless an authority has name constraints, which do
     not bind such names.  Of a selector, any name of the certificate will do that it matches, but a
-    wildcard is never that of anybody.
+    wildcard is never that of anybody; of a list, the first selector that matches one counts.
 
     @param service: the service as in SRV records, without the underscore: C{xmpp-server}.
     @param authorities: those in the verified chain, up to and with the anchor.
@@ -216,12 +216,16 @@ def verifyIdentity(
     try:
         names = _alternativeNames(certificate)
         if names is None:
-            raise IdentityRefused("the certificate has no subject alternative name")
+            raise IdentityRefused(
+                "the certificate has no subject alternative name", cause="no name"
+            )
         presented = _Presented(names, authorities, service)
         if isinstance(expected, Identity):
             found = expected if presented.proves(expected) else None
         else:
-            found = presented.select(expected)
+            several = expected.selectors if isinstance(expected, AccessList) else (expected,)
+            selected = map(presented.select, several)
+            found = next((each for each in selected if each is not None), None)
         has = ", ".join(namesIn(certificate)) if found is None else ""
     except (IdentityRefused, KeyboardInterrupt, SystemExit):
         raise
@@ -230,7 +234,9 @@ def verifyIdentity(
     except BaseException as error:  # also the panics of cryptography's Rust, which are no Exception
         raise IdentityRefused(f"the certificate is unreadable: {_quote(str(error))}") from error
     if found is None:
-        raise IdentityRefused(f"the certificate is for {_quote(has)}, and not for {expected}")
+        raise IdentityRefused(
+            f"the certificate is for {_quote(has)}, and not for {expected}", cause="wrong name"
+        )
     return found
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Coroutine, Iterable, Sequence
-from errno import EAGAIN, EALREADY, EINPROGRESS, EISCONN, ETIMEDOUT
+from errno import EAGAIN, EALREADY, EINPROGRESS, EISCONN, ETIMEDOUT, errorcode
 from typing import Any, NamedTuple
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -159,7 +159,7 @@ class _Race:
 
     def __init__(self) -> None:
         self.won: Leg | None = None
-        self.problems: list[str] = []
+        self.problems: list[ConnectFailed] = []
         self._running: set[Deferred[None]] = set()
         self._news: Deferred[None] = Deferred(lambda _: None)
 
@@ -182,7 +182,7 @@ class _Race:
         try:
             self.won = await attempt
         except ConnectFailed as error:
-            self.problems.append(error.detail)
+            self.problems.append(error)
 
     def _ended(self, result: Failure | None, running: Deferred[None]) -> Failure | None:
         self._running.discard(running)
@@ -247,6 +247,7 @@ class Dialler:
         @raise ConnectFailed: if no address answers.
         """
         problems = []
+        cause = ""
         for address, target in self._places:
             try:
                 if target is not None:
@@ -254,7 +255,8 @@ class Dialler:
                 return await self._connectFirst(await self._lookUp(address))
             except ConnectFailed as error:
                 problems.append(error.detail)
-        raise ConnectFailed(", ".join(problems))
+                cause = error.cause
+        raise ConnectFailed(", ".join(problems), cause=cause)
 
     async def _connect(self, target: Target) -> Leg:
         """
@@ -270,7 +272,8 @@ class Dialler:
                 attempt.sock.close()
                 raise
         except OSError as error:
-            raise ConnectFailed(f"{target.address}: {error.strerror}") from None
+            cause = errorcode.get(error.errno or 0, "")
+            raise ConnectFailed(f"{target.address}: {error.strerror}", cause=cause) from None
         if target.family != _UNIX:
             tune(attempt.sock, self._keepAlive)
         return Leg(self._reactor, self._linger, attempt.sock, target.address)
@@ -293,7 +296,8 @@ class Dialler:
         finally:
             race.cancel()
         if race.won is None:
-            raise ConnectFailed(", ".join(race.problems))
+            problems = ", ".join(each.detail for each in race.problems)
+            raise ConnectFailed(problems, cause=race.problems[-1].cause)
         return race.won
 
     async def _lookUp(self, address: TCPAddress | UNIXAddress) -> Sequence[Target]:
@@ -312,7 +316,9 @@ class Dialler:
             self._reactor, self._deadlines, address.host, address.port, self._perAddress
         )
         if not found:
-            raise ConnectFailed(f"the name {address.host} could not be resolved")
+            raise ConnectFailed(
+                f"the name {address.host} could not be resolved", cause="unresolved"
+            )
         found = _interleave(found)[:ADDRESSES_PER_NAME]
         return [_target(each.host, each.port) for each in found]
 

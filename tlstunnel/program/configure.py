@@ -15,7 +15,7 @@ from tlstunnel.chat.escapes import Values
 from tlstunnel.chat.parse import ScriptOptions
 from tlstunnel.chat.source import makeScript, readFile
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.names import AccessList, Identity, Selector
 from tlstunnel.identity.pool import Pool, defaultPool
 from tlstunnel.interfaces import IDialect
 from tlstunnel.program.options import OPTIONS, TUNNEL_OPTIONS
@@ -38,14 +38,12 @@ def describe(values: Mapping[str, Any], chatWords: Sequence[str] = ()) -> Tunnel
     for key, what in (("local", "where to listen"), ("remote", "where to forward to")):
         if not values[key]:
             raise ConfigurationError(f"`{key}`", "is missing", f"say {what}")
-    localID = _identity("local-id", Identity.parse, values)
+    localID = None
+    if values["local-id"] is not None:
+        localID = _parsed("local-id", Identity.parse, values["local-id"])
     if mode is Mode.SERVER and localID is None:
         raise ConfigurationError("`local-id`", "is missing", "say whom a server tunnel stands for")
-    remoteID: Identity | Selector | None = (
-        _identity("remote-id", Selector.parse, values)
-        if mode is Mode.SERVER
-        else _identity("remote-id", Identity.parse, values)
-    )
+    remoteID = _remoteID(mode, values["remote-id"])
     dialect = _dialect(values, chatWords, mode, localID, remoteID)
     pool = values["pool"]
     tunnel = Tunnel(
@@ -56,13 +54,14 @@ def describe(values: Mapping[str, Any], chatWords: Sequence[str] = ()) -> Tunnel
         localID=localID,
         remoteID=remoteID,
         pool=defaultPool() if pool is None else Pool(Path(pool)),
-        trust=values["trust"] or "",
+        trust=values["trust"],
         alpn=values["alpn"],
         options=_dialectOptions(values["dialect-option"], dialect),
         anyName=values["any-name"],
         requireALPN=values["require-alpn"],
         minimum=values["minimum-tls"],
         skipResolve=values["skip-resolve"],
+        quiet=values["quiet"],
         limits=Limits(**{each.limit: values[each.name] for each in OPTIONS if each.limit}),
     )
     if mode is Mode.CLIENT:
@@ -89,13 +88,27 @@ def _mode(values: Mapping[str, Any]) -> Mode:
     return mode
 
 
-def _identity(key: str, parse: Callable[[str], _T], values: Mapping[str, Any]) -> _T | None:
-    if values[key] is None:
-        return None
+def _parsed(key: str, parse: Callable[[str], _T], text: str) -> _T:
     try:
-        return parse(values[key])
+        return parse(text)
     except ValueError as error:
         raise ConfigurationError(f"`{key}`", str(error)) from None
+
+
+def _remoteID(mode: Mode, given: Sequence[str]) -> Identity | Selector | AccessList | None:
+    """
+    Who must be at the other end: one server, or whichever client is on a list.
+    """
+    if mode is Mode.SERVER:
+        selectors = [_parsed("remote-id", Selector.parse, each) for each in given]
+        return AccessList(tuple(selectors)) if len(selectors) > 1 else next(iter(selectors), None)
+    if len(given) > 1:
+        raise ConfigurationError(
+            "`remote-id`",
+            f"has {len(given)} values, and with `client` there is one server to expect",
+            "give the one name that it proves",
+        )
+    return _parsed("remote-id", Identity.parse, given[0]) if given else None
 
 
 def _dialect(
@@ -103,7 +116,7 @@ def _dialect(
     chatWords: Sequence[str],
     mode: Mode,
     localID: Identity | None,
-    remoteID: Identity | Selector | None,
+    remoteID: Identity | Selector | AccessList | None,
 ) -> IDialect:
     if values["chat"] is None and not chatWords:
         return registry.find(values["starttls"] or "none")
@@ -112,10 +125,11 @@ def _dialect(
             "`starttls`, `chat`", "both were given", "say in one way how to upgrade to TLS"
         )
     peer = remoteID or identityOfRemote(values["remote"])
+    name = None if peer is None or isinstance(peer, AccessList) else peer.domain.lstrip(".")
     options = ScriptOptions(
         side=mode.value,
         values=Values(
-            t=(peer.domain.lstrip(".").encode() or None) if peer else None,
+            t=name.encode() if name else None,
             u=localID.domain.encode() if localID else None,
         ),
         strict=values["chat-strict"],

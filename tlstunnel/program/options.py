@@ -193,14 +193,15 @@ OPTIONS = (
         "remote-id",
         Section.IDENTITIES,
         "who must be at the other end. With `client` the server's identity, by default the host "
-        "name in `remote`; with `server` a selector (domain, .domain, @domain, ...): given, "
-        "clients must show a certificate that it matches",
+        "name in `remote`; with `server` a selector (domain, .domain, @domain, ...), or several: "
+        "given, clients must show a certificate that one of them matches",
         "Where `remote` is an address, `client` requires it. Without it, `server` asks for no "
-        "certificate.",
+        "certificate. Repeatable with `server`.",
         short="R",
         argument="ID",
         parse=text,
-        default=None,
+        default=(),
+        isRepeatable=True,
     ),
     Option(
         "pool",
@@ -215,10 +216,13 @@ OPTIONS = (
         "trust",
         Section.IDENTITIES,
         "whom to believe about remote identities, instead of the pool's word: a file of "
-        "certificates in PEM form, a directory of them, or the system's store",
+        "certificates in PEM form, a directory of them, or the system's store; several are read "
+        "together",
+        "Repeatable. Of users, the system's store knows none.",
         argument="FILE|DIR|system",
         parse=text,
-        default=None,
+        default=(),
+        isRepeatable=True,
     ),
     Option(
         "starttls",
@@ -361,6 +365,7 @@ OPTIONS = (
         short="v",
         scope=Scope.LOG,
     ),
+    Option("quiet", Section.LOG, "no line for each connection"),
     Option("version", Section.HELP, "show the version", scope=Scope.ACTION),
     Option("help", Section.HELP, "show a summary of all options", scope=Scope.ACTION),
 )

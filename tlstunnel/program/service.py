@@ -18,6 +18,7 @@ from tlstunnel.errors import ConfigurationError, Stopped
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.listen import ListeningPort, bindAll
 from tlstunnel.net.resolve import resolve
+from tlstunnel.program.mistakes import mistakes
 from tlstunnel.program.risks import farBackends, risks
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.description import Mode, Tunnel
@@ -134,7 +135,10 @@ class TunnelService(Service):
     def _notice(self) -> None:
         assert self.factory is not None
         now = self._today()
-        for notice in (*risks(self.tunnel), *self.factory.prepared.warnings(now)):
+        warnings = self.factory.prepared.warnings(now)
+        # Of sockets that were handed down only now the ports are known.
+        tunnel = replace(self.tunnel, local=tuple(port.address for port in self._ports))
+        for notice in (*mistakes(tunnel), *risks(tunnel), *warnings):
             self._log.warn("{notice}", notice=notice)
         Deferred.fromCoroutine(self._noticeFarBackends()).addErrback(
             lambda failure: self._log.failure("looking up the backends failed", failure)

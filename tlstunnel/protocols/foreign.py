@@ -73,7 +73,7 @@ def rejectForeign(start: bytes) -> None:
     """
     why = foreign(start)
     if why:
-        raise ForeignProtocol(why, start)
+        raise ForeignProtocol(why, start, cause="TLS" if why.startswith(_TLS_AT_ONCE) else "")
 
 
 async def checkForeign(conversation: Conversation) -> None:

@@ -49,6 +49,44 @@ ALIASES = {
     "ftpes": "ftp",
 }
 
+#: Where servers listen that upgrade, and the built-in dialect that they speak.
+STARTTLS_PORTS = {
+    21: "ftp",
+    23: "telnet",
+    24: "lmtp",
+    25: "smtp",
+    80: "http",
+    110: "pop3",
+    119: "nntp",
+    143: "imap",
+    389: "ldap",
+    433: "nntp",
+    587: "smtp",
+    631: "http",
+    3306: "mysql",
+    4190: "sieve",
+    5222: "xmpp-client",
+    5269: "xmpp-server",
+    5432: "postgresql",
+    6667: "irc",
+}
+
+#: The same for servers with TLS from the first byte.
+IMPLICIT_PORTS = {
+    443: "http",
+    465: "smtp",
+    563: "nntp",
+    636: "ldap",
+    990: "ftp",
+    992: "telnet",
+    993: "imap",
+    995: "pop3",
+    5223: "xmpp-client",
+    5270: "xmpp-server",
+    5432: "postgresql",
+    6697: "irc",
+}
+
 
 def find(name: str) -> IDialect:
     """

@@ -19,7 +19,7 @@ class Setting:
     @ivar peerName: who the other end is to the app: the domain of -R, else the host of -r.
     @ivar authority: where -r leads, as in a URL: a host, and a port where it is not 80.
     @ivar localID: -L.
-    @ivar remoteID: -R, or what stands for it.
+    @ivar remoteID: -R, or what stands for it; C{None} where several are given.
     @ivar explicit: whether -R was given.
     @ivar options: what --dialect-option gave.
     @ivar covers: whether our certificate is for a domain; in server mode any may be.

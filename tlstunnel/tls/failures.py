@@ -13,6 +13,9 @@ from tlstunnel.tls.session import Session
 # What a peer that speaks no TLS looks like to OpenSSL.
 _FOREIGN = ("http request", "https proxy request", "wrong version number", "packet length too long")
 
+# What OpenSSL says where a client shows none.
+_NO_CERTIFICATE = "peer did not return a certificate"
+
 # The alerts of TLS, by their numbers (RFC 8446, section 6, and IANA's registry).
 _ALERTS = {
     0: "close_notify",
@@ -73,12 +76,14 @@ def recordFailure(error: SSL.Error, session: Session | None, first: bool = False
     reason = next((entry[2] for entry in queue if entry[2]), "")
     number = alertReasons().get(reason)
     if number is None:
-        return TLSFailed(reason or "OpenSSL has no word for what the peer sent")
+        cause = "no certificate" if reason == _NO_CERTIFICATE else ""
+        return TLSFailed(reason or "OpenSSL has no word for what the peer sent", cause=cause)
     alert = _ALERTS.get(number, str(number))
+    cause = f"alert {alert}"
     if (first or session is None or not session.version) and number in _CERTIFICATE_ALERTS:
         ours = "our certificate" if session and session.showsCertificate else "us"
-        return TLSFailed(f"the peer refused {ours} (alert: {alert})")
-    return TLSFailed(f"the peer sent the alert {alert}")
+        return TLSFailed(f"the peer refused {ours} (alert: {alert})", cause=cause)
+    return TLSFailed(f"the peer sent the alert {alert}", cause=cause)
 
 
 def handshakeFailure(error: Exception, session: Session | None) -> TunnelError:
@@ -95,6 +100,8 @@ def handshakeFailure(error: Exception, session: Session | None) -> TunnelError:
     if isinstance(error, SSL.Error):
         told = recordFailure(error, session, first=True)
         if any(word in told.detail for word in _FOREIGN):
-            return ForeignProtocol(f"the peer does not speak TLS here ({told.detail})")
-        return TLSFailed(told.detail)
+            return ForeignProtocol(
+                f"the peer does not speak TLS here ({told.detail})", cause="no TLS"
+            )
+        return TLSFailed(told.detail, cause=told.cause)
     return TLSFailed(f"the handshake raised {error!r}")

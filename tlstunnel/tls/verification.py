@@ -16,7 +16,7 @@ from OpenSSL import SSL, crypto
 from twisted.logger import Logger
 
 from tlstunnel.errors import IdentityRefused, quote
-from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.names import AccessList, Identity, Selector
 from tlstunnel.identity.pem import quietly
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import verifyIdentity
@@ -68,6 +68,14 @@ _UNKNOWN = {
     _Codes.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE: "the issuer is unknown",
 }
 
+# What L{TunnelError.cause} says of them.
+_CAUSES = {
+    **dict.fromkeys(_UNKNOWN, "unknown CA"),
+    _Codes.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "unknown issuer",
+    _Codes.ERR_CERT_HAS_EXPIRED: "expired",
+    _Codes.ERR_CERT_NOT_YET_VALID: "not yet valid",
+}
+
 
 class _NotByTheseAnchors(IdentityRefused):
     """
@@ -85,7 +93,7 @@ class Verifier:
 
     def __init__(
         self,
-        expected: Identity | Selector,
+        expected: Identity | Selector | AccessList,
         trust: Trust,
         service: str | None = None,
         purpose: int = binding.SERVERS,
@@ -121,7 +129,9 @@ class Verifier:
             self._checkAnchors(identity, chain, decisive)
         return identity
 
-    def _identityOf(self, chain: Sequence[crypto.X509], expected: Identity | Selector) -> Identity:
+    def _identityOf(
+        self, chain: Sequence[crypto.X509], expected: Identity | Selector | AccessList
+    ) -> Identity:
         with quietly():
             leaf, *authorities = (each.to_cryptography() for each in chain)
         return verifyIdentity(leaf, expected, self._service, authorities)
@@ -144,7 +154,8 @@ class Verifier:
             reason = error.args[0] if isinstance(error, crypto.X509StoreContextError) else error
             raise _NotByTheseAnchors(
                 f"the certificate is for {identity}, about whom only {decisive.source} decides, "
-                f"and not by an anchor there ({reason})"
+                f"and not by an anchor there ({reason})",
+                cause="unknown CA",
             ) from None
 
     def _storeOf(self, anchors: Anchors) -> crypto.X509Store:
@@ -231,7 +242,9 @@ def verifyPeer(
         assert verifier is not None
         if not ok:
             reason = _reason(code, certificate, verifier.trust.all.source)
-            session.refusal = IdentityRefused(f"{reason} (at depth {depth})")
+            session.refusal = IdentityRefused(
+                f"{reason} (at depth {depth})", cause=_CAUSES.get(code, "")
+            )
             return False
         seen = session.chain
         assert seen is not None

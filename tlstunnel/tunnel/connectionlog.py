@@ -9,6 +9,7 @@ import time
 from twisted.logger import Logger, LogLevel
 
 from tlstunnel.errors import QUOTED, quote
+from tlstunnel.tunnel.hints import hintFor
 from tlstunnel.tunnel.observers import Observer
 from tlstunnel.tunnel.record import Record
 
@@ -35,12 +36,15 @@ class ConnectionLog(Observer):
         peer = str(record.peer)
         backend = str(record.backend) if record.backend is not None else None
         toNetwork, toPlain = record.toNetwork, record.toPlain
+        hint = hintFor(record) if error is not None else ""
         tls = f"{record.version} {record.suite} {record.group}" if record.version else "no TLS"
         text = (
             f"{peer} to {backend or 'nobody'}: {detail}; "
             f"identity {identity or 'none'}, {tls}, {toNetwork} bytes sent to the network "
             f"and {toPlain} received, {record.seconds:.3f} s"
         )
+        if hint:
+            text += f"; hint: {hint}"
         # As Logger.info makes it, which sorts all levels and copies all fields for every event.
         log = self._log
         log.observer(
@@ -68,6 +72,7 @@ class ConnectionLog(Observer):
                 "seconds": record.seconds,
                 "outcome": record.outcome,
                 "detail": None if error is None else detail,
+                "hint": hint or None,
             }
         )
 

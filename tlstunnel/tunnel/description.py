@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.names import AccessList, Identity, Selector
 from tlstunnel.identity.pool import Pool
 from tlstunnel.interfaces import IDialect
 from tlstunnel.tunnel.limits import Limits
@@ -40,11 +40,11 @@ class Tunnel:
     @ivar remote: where to connect to, in this order.
     @ivar dialect: how both sides come to TLS.
     @ivar localID: who we are.
-    @ivar remoteID: who must be at the other end; in server mode a selector, and clients must then
-        show a certificate that it matches.
+    @ivar remoteID: who must be at the other end; in server mode a selector or a list of them, and
+        clients must then show a certificate that one matches.
     @ivar pool: where identities and trust are kept.
-    @ivar trust: where the anchors are that count instead of those of the pool: the path of a file
-        or a directory, or C{system}.
+    @ivar trust: where the anchors are that count instead of those of the pool: paths of files and
+        directories, or C{system}.
     @ivar alpn: what to offer or to select from, instead of the ids of the dialect.
     @ivar options: those of the dialect that were asked for.
     @ivar anyName: serve clients that ask for a name that our certificate does not have.
@@ -53,6 +53,7 @@ class Tunnel:
     @ivar skipResolve: let the program start even if a host of C{remote} does not resolve.
     @ivar hostName: what this host calls itself to the network where there is no C{localID}: a full
         name or an address; empty for the name that the kernel has.
+    @ivar quiet: log no line for each connection.
     @ivar limits: what its connections may take.
     """
 
@@ -61,9 +62,9 @@ class Tunnel:
     remote: tuple[Address, ...]
     dialect: IDialect
     localID: Identity | None = None
-    remoteID: Identity | Selector | None = None
+    remoteID: Identity | Selector | AccessList | None = None
     pool: Pool = field(default_factory=lambda: Pool(Path("/nonexistent"), asked=False))
-    trust: str = ""
+    trust: tuple[str, ...] = ()
     alpn: tuple[bytes, ...] | None = None
     options: frozenset[str] = frozenset()
     anyName: bool = False
@@ -71,6 +72,7 @@ class Tunnel:
     minimum: str = "1.2"
     skipResolve: bool = False
     hostName: str = ""
+    quiet: bool = False
     limits: Limits = field(default_factory=Limits)
     name: str = ""
 

@@ -12,9 +12,9 @@ from datetime import datetime
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.expiry import warningsOf
-from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.names import AccessList, Identity, Selector
 from tlstunnel.identity.pool import Credentials
-from tlstunnel.identity.trust import Anchors, Trust, loadAnchors
+from tlstunnel.identity.trust import Anchors, Trust, eitherTrust, loadAnchors, together
 from tlstunnel.identity.verify import coversName
 from tlstunnel.protocols.setting import Setting
 from tlstunnel.tls.binding import CLIENTS, SERVERS
@@ -53,7 +53,9 @@ class Prepared:
         if tunnel.localID is not None:
             self._credentials = tunnel.pool.credentials(tunnel.localID)
             checkUsable(self._credentials, tunnel.minimum)
-        self._trust: Anchors | None = loadAnchors(tunnel.trust) if tunnel.trust else None
+        self._anchors = [
+            replace(loadAnchors(where), source=f"--trust {where}") for where in tunnel.trust
+        ]
         self._contexts: dict[Anchors, SSLContext] = {}
         self._creators: dict[Identity, Creator] = {}
         self._believed: Trust | None = None
@@ -69,7 +71,7 @@ class Prepared:
             peerName=_peerName(tunnel),
             authority=_authority(tunnel),
             localID=tunnel.localID,
-            remoteID=self.expected,
+            remoteID=None if isinstance(self.expected, AccessList) else self.expected,
             explicit=tunnel.remoteID is not None,
             options=tunnel.options,
             covers=self._covers,
@@ -93,16 +95,21 @@ class Prepared:
             credentials is not None and coversName(credentials.certificates[0], domain)
         )
 
-    def _trustFor(self, remote: Identity | Selector) -> Trust:
-        if self._trust is None:
+    def _trustFor(self, remote: Identity | Selector | AccessList) -> Trust:
+        if isinstance(remote, AccessList):
+            return eitherTrust({each: self._trustFor(each) for each in remote.selectors})
+        if not self._anchors:
             return self.tunnel.pool.trustFor(remote)
-        if self._trust.system and remote.user is not None:
+        # The public web PKI knows no users.
+        isAboutUsers = remote.user is not None
+        counting = [each for each in self._anchors if not (each.system and isAboutUsers)]
+        if not counting:
             raise ConfigurationError(
                 "`trust` system",
                 f"knows nobody to believe about {remote}: the public web PKI knows no users",
                 "give a file of anchors",
             )
-        return Trust(self._trust)
+        return Trust(together(counting))
 
     @property
     def anchors(self) -> str:
@@ -141,10 +148,12 @@ class Prepared:
         )
         return Creator(context, verifier, self.alpn, requireALPN=tunnel.requireALPN)
 
-    def _verifier(self, expected: Identity | Selector, trust: Trust, purpose: int) -> Verifier:
+    def _verifier(
+        self, expected: Identity | Selector | AccessList, trust: Trust, purpose: int
+    ) -> Verifier:
         return Verifier(expected, trust, self.tunnel.dialect.srvService, purpose)
 
-    def creatorFor(self, expected: Identity | Selector) -> Creator:
+    def creatorFor(self, expected: Identity | Selector | AccessList) -> Creator:
         """
         What makes TLS to a server that must be C{expected}, in client mode.
 
@@ -204,7 +213,9 @@ def _peerName(tunnel: Tunnel) -> bytes:
     What the app is told whom it speaks to.
     """
     remote = tunnel.remoteID or identityOfRemote(tunnel.remote)
-    return remote.domain.lstrip(".").encode() if remote is not None else b"tlstunnel"
+    if remote is None or isinstance(remote, AccessList):
+        return b"tlstunnel"
+    return remote.domain.lstrip(".").encode()
 
 
 def _authority(tunnel: Tunnel) -> bytes:

@@ -53,6 +53,7 @@ class Record:
     @ivar peer: who connected to us.
     @ivar backend: to whom we connected in turn, once we have.
     @ivar stage: how far it has come.
+    @ivar reached: the stage that it ended in, once it is over.
     @ivar serverName: the name that the client asked for with SNI, raw; empty where it asked for
         none.
     @ivar alpn: the application protocol agreed on; empty for none.
@@ -83,6 +84,7 @@ class Record:
         "mode",
         "negotiated",
         "peer",
+        "reached",
         "seconds",
         "serverName",
         "stage",
@@ -109,7 +111,7 @@ class Record:
         self.dialect = dialect
         self.peer = peer
         self.backend: Address | None = None
-        self.stage = ACCEPTED
+        self.stage = self.reached = ACCEPTED
         self.serverName = ""
         self.alpn = b""
         self.version = self.suite = self.group = ""
@@ -203,6 +205,6 @@ class Record:
             self._counted = network.sent, network.received
         self.error = error
         self.seconds = self._clock.seconds() - self.began
-        self.stage = ENDED
+        self.reached, self.stage = self.stage, ENDED
         if self._observers.ended:
             self._observers.tell(self._observers.ended, self)

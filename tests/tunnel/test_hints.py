@@ -1,0 +1,390 @@
+"""
+Tests for L{tlstunnel.tunnel.hints}: what the log advises where a connection has failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.task import Clock
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.certificates import Recipe, alternative, dns, make, root
+from tests.loopback import CLIENT, PATIENCE, SERVER, Encrypted, TunnelTests, wait
+from tlstunnel.address import TCPAddress
+from tlstunnel.errors import (
+    BackendRefused,
+    Closed,
+    Malformed,
+    NotOffered,
+    PlaintextAfterStartTLS,
+    TimedOut,
+    TLSFailed,
+    TunnelError,
+)
+from tlstunnel.identity.issuer import createIdentity
+from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.pool import Pool
+from tlstunnel.tunnel.description import Mode
+from tlstunnel.tunnel.hints import hintFor
+from tlstunnel.tunnel.limits import Limits
+from tlstunnel.tunnel.observers import Observers
+from tlstunnel.tunnel.record import GREETING, HANDSHAKING, NEGOTIATING, RELAYING, Record, Stage
+
+Speak = Callable[[socket.socket], object]
+
+SHORT = Limits(greeting=0.2, negotiation=0.2, handshake=0.2)
+
+
+def silent(sock: socket.socket) -> None:
+    """
+    Say nothing until the other end leaves.
+    """
+    while sock.recv(1000):
+        pass
+
+
+def saying(*messages: bytes) -> Speak:
+    """
+    Say this, each time after something was heard, but for the first; then be silent.
+    """
+
+    def speak(sock: socket.socket) -> None:
+        first, *rest = messages
+        sock.sendall(first)
+        for message in rest:
+            sock.recv(1000)
+            sock.sendall(message)
+        silent(sock)
+
+    return speak
+
+
+class ScenarioTests(TunnelTests):
+    """
+    What goes wrong in practice, on real sockets.
+
+    @ivar detail: what the log says of the last connection.
+    """
+
+    def hint(self) -> str:
+        """
+        That of the one connection that there was, which is in its line too.
+        """
+        [event] = self.ends
+        self.ends.clear()
+        hint = event["hint"]
+        self.assertEqual(f"; hint: {hint}" in event["text"], hint is not None)
+        self.detail = str(event["detail"])
+        return str(hint)
+
+    async def toServer(self, serve: Speak, dialect: str = "none", **settings: Any) -> str:
+        """
+        The hint where a client tunnel meets a server that C{serve} plays.
+        """
+        self.mode = Mode.CLIENT
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.settimeout(PATIENCE)
+            service = self.tunnel(
+                f"127.0.0.1:{listening.getsockname()[1]}", dialect, **{"limits": SHORT} | settings
+            )
+            await self.play(service, lambda app: self.accept(listening, serve))
+        return self.hint()
+
+    async def fromClient(self, speak: Speak, dialect: str = "none", **settings: Any) -> str:
+        """
+        The hint where a server tunnel meets a client that C{speak} plays.
+        """
+        self.mode = Mode.SERVER
+        backend = settings.pop("backend", "127.0.0.1:1")
+        service = self.tunnel(backend, dialect, **{"limits": SHORT} | settings)
+        await self.play(service, speak)
+        return self.hint()
+
+    def accept(self, listening: socket.socket, serve: Speak) -> None:
+        """
+        Play one server.
+        """
+        with listening.accept()[0] as sock, contextlib.suppress(SSL.Error, OSError):
+            sock.settimeout(PATIENCE)
+            serve(sock)
+
+    async def play(self, service: Any, speak: Speak) -> None:
+        """
+        Connect to a tunnel, and wait for what it logs.
+        """
+        host, port = service.addresses[0].rsplit(":", 1)
+
+        def run() -> None:
+            with (
+                socket.create_connection((host, int(port)), PATIENCE) as sock,
+                contextlib.suppress(SSL.Error, OSError),
+            ):
+                speak(sock)
+                sock.recv(1000)
+
+        await deferToThread(run)
+        await wait(lambda: bool(self.ends))
+
+    def stranger(self) -> Pool:
+        """
+        A pool whose authority nobody knows.
+        """
+        pool = Pool(Path(self.mktemp()), asked=False)
+        createIdentity(pool, CLIENT)
+        createIdentity(pool, SERVER)
+        return pool
+
+    def server(self, context: SSL.Context | None = None) -> Speak:
+        """
+        A server with TLS from the first byte.
+        """
+
+        def serve(sock: socket.socket) -> None:
+            network = Encrypted(sock, context or self.context(False), False)
+            network.handshake()
+            network.read(1)
+
+        return serve
+
+    def client(self, identity: Identity | None = None) -> Speak:
+        """
+        A client with TLS from the first byte.
+        """
+        context = self.context(True)
+        if identity is not None:
+            directory = self.pool.path / str(identity)
+            context.use_certificate_chain_file(str(directory / "fullchain.pem"))
+            context.use_privatekey_file(str(directory / "privkey.pem"))
+        name = SERVER.domain.encode()
+        return lambda sock: Encrypted(sock, context, True, name).handshake()
+
+    async def test_nobodyListens(self) -> None:
+        """
+        It is the server that is missing, or the backend.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            free = f"127.0.0.1:{listening.getsockname()[1]}"
+        self.mode = Mode.CLIENT
+        await self.play(self.tunnel(free), silent)
+        self.assertIn("no server listens there", self.hint())
+        self.assertIn("start the backend", await self.fromClient(self.client(), backend=free))
+
+    async def test_aServerIsSilentWhereItShouldGreet(self) -> None:
+        """
+        It may wait for TLS.
+        """
+        hint = await self.toServer(silent, "smtp")
+        self.assertIn("TLS from the first byte, leave out --starttls", hint)
+
+    async def test_aServerWantsTLSWhereItIsSpokenToInClear(self) -> None:
+        """
+        Where the client begins: some servers close, and some send an alert before.
+        """
+
+        def alert(sock: socket.socket) -> None:
+            sock.recv(1000)
+            sock.sendall(b"\x15\x03\x01\x00\x02\x02\x46")
+
+        for dialect in "irc", "http":
+            hint = await self.toServer(self.server(), dialect)
+            self.assertIn("if that server speaks TLS from the first byte, leave out", hint)
+            hint = await self.toServer(alert, dialect)
+            self.assertIn("speaks TLS from the first byte there: leave out", hint)
+
+    async def test_aServerGreetsWhereItShouldSpeakTLS(self) -> None:
+        """
+        The reverse.
+        """
+        hint = await self.toServer(saying(b"220 mx ESMTP\r\n"))
+        self.assertIn("needs --starttls NAME", hint)
+
+    async def test_aClientStartsTLSAtAPortForSTARTTLS(self) -> None:
+        """
+        It is said before the limit passes.
+        """
+        self.assertIn("let clients use STARTTLS", await self.fromClient(self.client(), "smtp"))
+
+    async def test_aClientExpectsSTARTTLSAtAPortForTLS(self) -> None:
+        """
+        Whether it speaks first or waits.
+        """
+        for speak in saying(b"<?xml version='1.0'?>\n"), saying(b"GET / HTTP/1.1\r\n\r\n"), silent:
+            self.assertIn("speak TLS from the first byte", await self.fromClient(speak))
+
+    async def test_anotherProtocol(self) -> None:
+        """
+        It has a name where it is obvious, and the right one is not suspected.
+        """
+        for dialect, greeting, whose in (
+            ("smtp", b"* OK IMAP4rev1\r\n", "imap"),
+            ("smtp", b"SSH-2.0-OpenSSH_9.6\r\n", "SSH"),
+            ("imap", b"+OK ready\r\n", "pop3"),
+            ("imap", b"220 mx ESMTP\r\n", "smtp or ftp"),
+            ("pop3", b"220 mx ESMTP\r\n", "smtp or ftp"),
+        ):
+            hint = await self.toServer(saying(greeting), dialect)
+            self.assertIn(f"what {whose} sounds like", hint)
+        hint = await self.toServer(saying(b"hello\r\n"), "smtp")
+        self.assertIn("a server of smtp listens there", hint)
+        hint = await self.fromClient(saying(b"GET / HTTP/1.1\r\n\r\n"), "smtp")
+        self.assertIn("for clients of smtp", hint)
+
+    async def test_noTLSInTheServer(self) -> None:
+        """
+        It says so.
+        """
+        serve = saying(b"220 mx ESMTP\r\n", b"250 mx\r\n", b"502 what?\r\n")
+        self.assertIn("switch TLS on in the server", await self.toServer(serve, "smtp"))
+
+    async def test_anotherName(self) -> None:
+        """
+        It may be the expectation that is wrong.
+        """
+        other = Identity(None, "other.example.org")
+        self.assertIn("give one of these names", await self.toServer(self.server(), remoteID=other))
+        hint = await self.fromClient(self.client(SERVER), remoteID=Selector.parse("@example.org"))
+        self.assertIn("one more --remote-id has to match", hint)
+
+    async def test_anExpiredCertificate(self) -> None:
+        """
+        Or a clock that is wrong.
+        """
+        names = alternative(dns(SERVER.domain))
+        issued = make(Recipe(san=names, end=timedelta(minutes=-1)), root())
+        file = Path(self.mktemp())
+        file.write_bytes(issued.chainPEM())
+        context = SSL.Context(SSL.TLS_METHOD)
+        context.use_certificate(issued.certificate)
+        context.use_privatekey(issued.key)
+        hint = await self.toServer(self.server(context), trust=(str(file),))
+        self.assertIn("clock", hint)
+
+    async def test_anUnknownCA(self) -> None:
+        """
+        The line has the issuer that nobody knows, and the anchors that counted.
+        """
+        stranger = self.stranger()
+        trust = str(stranger.path / "ca" / "cert.pem")
+        selector = stranger.path / "trust" / f"{SERVER}.pem"
+        selector.parent.mkdir()
+        selector.write_bytes(Path(trust).read_bytes())
+        for settings, source in (
+            ({"trust": (trust,)}, f"--trust {trust}"),
+            ({"pool": stranger}, str(selector)),
+            ({"pool": self.stranger()}, "(the pool's own CA), the system's store"),
+        ):
+            hint = await self.toServer(self.server(), **settings)
+            self.assertIn("if you believe in that CA", hint)
+            self.assertRegex(self.detail, r'"CN=[^"]*" is not among the anchors of ')
+            self.assertIn(source, self.detail)
+
+    async def test_noCertificateFromTheClient(self) -> None:
+        """
+        Either it has one, or none is asked for.
+        """
+        hint = await self.fromClient(self.client(), remoteID=Selector.parse("@example.org"))
+        self.assertIn("let the client show a certificate", hint)
+
+    async def test_theServerWantsACertificateOfOurs(self) -> None:
+        """
+        It says so in an alert, after the handshake.
+        """
+        context = self.context(False)
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
+        self.assertIn("give --local-id", await self.toServer(self.server(context)))
+
+    async def test_theClientDoesNotKnowOurCA(self) -> None:
+        """
+        It says so in an alert.
+        """
+        context = SSL.Context(SSL.TLS_METHOD)
+        context.set_verify(SSL.VERIFY_PEER)
+        hint = await self.fromClient(lambda sock: Encrypted(sock, context, True).handshake())
+        self.assertIn("does not know the CA of our certificate", hint)
+
+
+class TableTests(SynchronousTestCase):
+    """
+    L{hintFor}, for what takes no tunnel to happen.
+    """
+
+    def hint(
+        self,
+        error: TunnelError | None,
+        stage: Stage = NEGOTIATING,
+        dialect: str = "smtp",
+        mode: Mode = Mode.CLIENT,
+        port: int = 1,
+    ) -> str:
+        """
+        The hint where a connection ends with C{error} at C{stage}.
+        """
+        record = Record(Clock(), Observers([]), "", mode, dialect, TCPAddress("::1", 4711))
+        record.backend = TCPAddress("::1", port)
+        record.advance(stage)
+        record.end(error)
+        return hintFor(record)
+
+    def test_nothingToDo(self) -> None:
+        """
+        A clean end, an attack, and what befalls data connections need none.
+        """
+        self.assertEqual(self.hint(None, RELAYING), "")
+        self.assertEqual(self.hint(PlaintextAfterStartTLS("x", b"220 y")), "")
+        self.assertEqual(self.hint(Closed(), dialect="ftp-data"), "")
+
+    def test_thePortHelps(self) -> None:
+        """
+        Where it is registered, it says which protocol is there.
+        """
+        for port, name in (389, "ldap"), (5432, "postgresql"), (587, "smtp"):
+            for error in Closed(), TimedOut(), TLSFailed("the peer closed the connection"):
+                hint = self.hint(error, HANDSHAKING, "none", port=port)
+                self.assertIn(
+                    f"servers at port {port} begin in clear: give --starttls {name}", hint
+                )
+        self.assertEqual(self.hint(Closed(), HANDSHAKING, "none", port=8443), "")
+
+    def test_theScriptIsNamed(self) -> None:
+        """
+        Who gave --chat has no --starttls to leave out.
+        """
+        self.assertIn("leave out --chat", self.hint(TimedOut(), dialect="chat"))
+        self.assertIn("without --chat", self.hint(NotOffered(), dialect="chat"))
+
+    def test_theBackend(self) -> None:
+        """
+        It has to speak in clear.
+        """
+        for error in TimedOut(), BackendRefused("x", b"554 no"), Malformed("x", b"\x15\x03\x03"):
+            hint = self.hint(error, GREETING, mode=Mode.SERVER)
+            self.assertIn("the backend speaks smtp in clear", hint)
+
+    def test_everyAlertHasAHint(self) -> None:
+        """
+        The one for all of them, if no other.
+        """
+        for alert, hint in (
+            ("unknown_ca", "does not know the CA"),
+            ("certificate_expired", "renew our certificate"),
+            ("certificate_required", "--local-id"),
+            ("handshake_failure", "--local-id"),
+            ("unrecognized_name", "--remote-id"),
+            ("protocol_version", "--minimum-tls"),
+            ("no_application_protocol", "--alpn"),
+            ("unknown_ca_of_later", "the log of the peer"),
+            ("internal_error", "the log of the peer"),
+        ):
+            self.assertIn(hint, self.hint(TLSFailed(cause=f"alert {alert}"), HANDSHAKING))
+        for alert in "bad_certificate", "certificate_unknown":
+            error = TLSFailed(cause=f"alert {alert}")
+            self.assertIn("not trust our", self.hint(error, HANDSHAKING, mode=Mode.SERVER))
+        self.assertEqual(self.hint(TLSFailed("bad record mac"), RELAYING), "")

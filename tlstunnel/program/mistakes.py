@@ -1,0 +1,65 @@
+"""
+What in a tunnel is probably a mistake, as its ports are those of other ways to TLS, or of other
+protocols: said at start-up, with the option that is likely to be meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from tlstunnel.address import TCPAddress
+from tlstunnel.protocols.registry import IMPLICIT_PORTS, STARTTLS_PORTS
+from tlstunnel.tunnel.description import Listening, Mode, Tunnel
+
+
+def mistakes(tunnel: Tunnel) -> Iterator[str]:
+    """
+    What an administrator should look at once more in C{tunnel}, a sentence each.
+    """
+    isClient = tunnel.mode is Mode.CLIENT
+    key, who = ("remote", "servers") if isClient else ("local", "clients")
+    for port in _portsOf(tunnel.remote if isClient else tunnel.local):
+        advice = _adviceFor(tunnel, port)
+        if advice:
+            yield f"--{key}: {who} at port {port} usually {advice}"
+    for port in [] if isClient else filter(_isImplicit, _portsOf(tunnel.remote)):
+        yield (
+            f"--remote: servers at port {port} usually want TLS from the first byte, and the "
+            f"backend is spoken to in clear: is port {_inClear(port)} meant?"
+        )
+
+
+def _portsOf(addresses: Iterable[Listening]) -> list[int]:
+    return sorted({each.port for each in addresses if isinstance(each, TCPAddress)})
+
+
+def _adviceFor(tunnel: Tunnel, port: int) -> str:
+    """
+    What the others do at C{port} of the network, and the option for it, where C{tunnel} does not.
+    """
+    dialect = tunnel.dialect
+    name = STARTTLS_PORTS.get(port)
+    if dialect.name == "none":
+        if name is None or (tunnel.alpn and port in IMPLICIT_PORTS):
+            return ""
+        return f"begin to speak {name} in clear: --starttls {name} is missing"
+    if port == dialect.implicitPort or _isImplicit(port):
+        if port in dialect.ports:
+            return ""
+        upgrade = "--chat" if dialect.name == "chat" else "--starttls"
+        return f"use TLS from the first byte: leave out {upgrade}"
+    if name is None or port in dialect.ports or dialect.name == "chat":
+        return ""
+    return f"speak {name}: use --starttls {name}"
+
+
+def _isImplicit(port: int) -> bool:
+    return port in IMPLICIT_PORTS and port not in STARTTLS_PORTS
+
+
+def _inClear(port: int) -> str:
+    """
+    Where the protocol of a port for TLS from the first byte is spoken in clear.
+    """
+    whose = IMPLICIT_PORTS[port]
+    return " or ".join(str(each) for each, name in STARTTLS_PORTS.items() if name == whose)
