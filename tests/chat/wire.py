@@ -28,6 +28,7 @@ class Wire:
 
     #: As of a leg: a script is all in clear.
     isTLS = False
+    who = "the peer"
 
     def __init__(self, clock: Clock, conversation: Conversation) -> None:
         self.clock = clock

@@ -25,7 +25,6 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.address import TCPAddress
-from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
@@ -36,6 +35,7 @@ from tlstunnel.program.workers import (
     RELOAD,
     STEADY_SECONDS,
     STOP,
+    CannotServe,
     WorkersService,
     isOrderly,
 )
@@ -228,7 +228,7 @@ class ReplacingTests(SynchronousTestCase):
         key = self.service.tunnel.pool.path / NAME / "privkey.pem"
         key.chmod(0o644)
         self.patch(os, "geteuid", lambda: 65534)
-        error = self.assertRaises(ConfigurationError, self.service.startService)
+        error = self.assertRaises(CannotServe, self.service.startService)
         self.assertIn(str(key), str(error))
         self.assertEqual(self.started(), 0)
 
