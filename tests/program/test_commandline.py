@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.net.access import SocketAccess
 from tlstunnel.program.commandline import TunnelOptions, listProtocols
 from tlstunnel.program.options import OPTIONS, Scope
 from tlstunnel.tunnel.description import Mode, Tunnel
@@ -57,6 +58,8 @@ MISTAKES = [
     ("-c -l :1 -r a.example:1 --pool=", "--pool: is empty"),
     ("-c -l :1 -r a.example:1 --pool /a --pool /b", "--pool: has 2 values; give one"),
     ("-c -l :1 -r a.example:1 -R a --remote-id b", "--remote-id: has 2 values; give one"),
+    ("-c -l :1 -r a.example:1 --socket-mode 0660", "--socket-mode: is for UNIX sockets"),
+    ("-c -l systemd:x -r a.example:1 --socket-group x", "its unit has SocketMode="),
     ("-c -l :1 -r a.example:1 --any-name", "--any-name: means nothing with --client"),
     ("-c -l :1 -r a.example:1 --starttls smtp --chat smtp", "--starttls, --chat: both were given"),
     ("-c -l :1 -r a.example:1 --workers 0", "--workers: '0' is not a number of processes"),
@@ -114,6 +117,13 @@ class OptionsTests(SynchronousTestCase):
         tunnel = self.tunnel(words)
         self.assertEqual(tunnel.local[1], UNIXAddress("/run/front"))
         self.assertEqual(tunnel.remote[1], UNIXAddress("back"))
+
+    def test_UNIXSocketsAreForWhomItIsSaid(self) -> None:
+        """
+        Also where there are other addresses beside them.
+        """
+        words = "-l /run/x --socket-mode 0660 --socket-owner a --socket-group 7".split()
+        self.assertEqual(self.tunnel([*CLIENT, *words]).access, SocketAccess(0o660, "a", "7"))
 
     def test_aServersRemoteIDIsASelector(self) -> None:
         """

@@ -83,7 +83,7 @@ class TunnelService(Service):
             ListeningPort(
                 self._reactor, deadlines, bound, factory.accepted, self.tunnel.limits.keepAlive
             )
-            for bound in bindAll(self.tunnel.local)
+            for bound in bindAll(self.tunnel.local, self.tunnel.access)
         ]
         self.factory = factory
 
