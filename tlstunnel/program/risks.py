@@ -33,8 +33,9 @@ STARTTLS = {
     6697: (6667,),
 }
 
-# Where Linux lists sockets, and what it calls the state of those that listen.
-_TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+# Where Linux lists sockets, also if only processes are to be seen in /proc (systemd.exec(5),
+# ProcSubset=), and what it calls the state of those that listen.
+_TABLES = (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6"))
 _LISTENING = "0A"
 
 
@@ -45,6 +46,7 @@ def risks(tunnel: Tunnel) -> Iterator[str]:
     dialect = tunnel.dialect
     yield from dialect.notices
     if tunnel.mode is Mode.CLIENT:
+        yield from _lent(tunnel)
         return
     demanded = dialect.demands
     if demanded:
@@ -56,6 +58,19 @@ def risks(tunnel: Tunnel) -> Iterator[str]:
             "connections to the two together (Opossum); serve only one of them, or with two "
             "certificates"
         )
+
+
+def _lent(tunnel: Tunnel) -> Iterator[str]:
+    """
+    What is risky where others than this host can be the app.
+    """
+    for local in tunnel.local:
+        if not local.isLocal:
+            lent = f", and the server takes them for {tunnel.localID}" if tunnel.localID else ""
+            yield (
+                f"other hosts can connect to {local}: what they say there is in clear{lent}; "
+                "listen at a loopback address or a UNIX socket, unless a firewall keeps them away"
+            )
 
 
 async def farBackends(
