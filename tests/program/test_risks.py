@@ -15,9 +15,8 @@ from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.loopback import TunnelTests, wait
-from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress
+from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.identity.names import Identity
-from tlstunnel.net.listen import Listening
 from tlstunnel.program import risks as module
 from tlstunnel.program.risks import STARTTLS, farBackends, isOurs, listeningPorts, risks
 from tlstunnel.protocols.http import ALLOW_UPGRADE_DESYNC
@@ -50,16 +49,15 @@ class RisksTests(SynchronousTestCase):
         self,
         dialect: str = "none",
         mode: Mode = Mode.SERVER,
-        local: Listening = ANYWHERE,
+        local: Address = ANYWHERE,
         remote: Address = LOOPBACK,
         *options: str,
     ) -> list[str]:
         """
         What is said of a tunnel.
         """
-        return list(
-            risks(Tunnel(mode, (local,), (remote,), find(dialect), options=frozenset(options)))
-        )
+        tunnel = Tunnel(mode, (local,), (remote,), find(dialect), options=frozenset(options))
+        return list(risks(tunnel, (local,)))
 
     def test_aListenerForTheNetworkIsReportedInClientMode(self) -> None:
         """
@@ -72,15 +70,51 @@ class RisksTests(SynchronousTestCase):
         tunnel = Tunnel(
             Mode.CLIENT, (ANYWHERE,), (LOOPBACK,), find("smtp"), Identity.parse("us@a.example")
         )
-        (notice,) = risks(tunnel)
+        (notice,) = risks(tunnel, (ANYWHERE,))
         self.assertIn("in clear, and the server takes them for us@a.example", notice)
 
     def test_aListenerForThisHostIsNoRisk(self) -> None:
         """
-        Nor one that systemd has opened: whoever did knows.
+        Nor a UNIX socket.
         """
-        for local in (LOOPBACK, TCPAddress("::1", 1), UNIXAddress("/s"), InheritedAddress("x")):
+        for local in (LOOPBACK, TCPAddress("::1", 1), UNIXAddress("/s")):
             self.assertEqual(self.said("smtp", Mode.CLIENT, local), [])
+
+    def test_cutDataAtUNIXSocketsIsReported(self) -> None:
+        """
+        Where neither the protocol nor the socket can tell it from whole data, in both modes.
+        """
+        socket_ = UNIXAddress("/run/s")
+        server, client = TCPAddress("", 8443), TCPAddress("a.example", 443)
+        for dialect in ("none", "telnet"):
+            (notice,) = self.said(dialect, Mode.SERVER, server, socket_)
+            self.assertIn("at /run/s a connection that somebody cuts", notice)
+            (notice,) = self.said(dialect, Mode.CLIENT, socket_, client)
+            self.assertIn("at /run/s a connection that somebody cuts", notice)
+            self.assertEqual(self.said(dialect, Mode.CLIENT, LOOPBACK, client), [])
+        self.assertEqual(len(self.said("http", Mode.CLIENT, socket_, client)), 1)
+
+    def test_protocolsThatMarkTheirEndsAreNoRisk(self) -> None:
+        """
+        Nor what is known to be one by its port: for a backend so is HTTP.
+        """
+        socket_ = UNIXAddress("/run/s")
+        for dialect in builtIn():
+            if dialect.marksEnd:
+                self.assertEqual(self.said(dialect.name, Mode.SERVER, remote=socket_), [])
+                self.assertEqual(self.said(dialect.name, Mode.CLIENT, socket_), [])
+        for port in (993, 465, 443):
+            self.assertEqual(self.said("none", Mode.SERVER, TCPAddress("", port), socket_), [])
+        for port, count in ((993, 0), (443, 1), (992, 1)):
+            remote = TCPAddress("a.example", port)
+            self.assertEqual(len(self.said("none", Mode.CLIENT, socket_, remote)), count)
+
+    def test_whichProtocolsMarkTheirEndsIsKnown(self) -> None:
+        """
+        All but those that may end data by closing.
+        """
+        unmarked = [dialect.name for dialect in builtIn() if not dialect.marksEnd]
+        self.assertEqual(sorted(unmarked), ["http", "none", "telnet"])
 
     def test_theUpgradeOfHTTPIsReported(self) -> None:
         """

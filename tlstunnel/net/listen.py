@@ -211,7 +211,8 @@ class ListeningPort(Descriptor):
     """
     One listening socket.
 
-    @ivar name: its address, for the log.
+    @ivar address: where it listens, as it came out.
+    @ivar name: the same, for the log.
     """
 
     _log = Logger()
@@ -240,7 +241,8 @@ class ListeningPort(Descriptor):
         # Connections to accept in the next turn.
         self._accepts = 1
         self._retry: Deadline | None = None
-        self.name = str(addressOf(bound.sock.getsockname()))
+        self.address = addressOf(bound.sock.getsockname())
+        self.name = str(self.address)
 
     def startListening(self) -> None:
         """

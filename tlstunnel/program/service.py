@@ -134,7 +134,8 @@ class TunnelService(Service):
     def _notice(self) -> None:
         assert self.factory is not None
         now = self._today()
-        for notice in (*risks(self.tunnel), *self.factory.prepared.warnings(now)):
+        found = risks(self.tunnel, [port.address for port in self._ports])
+        for notice in (*found, *self.factory.prepared.warnings(now)):
             self._log.warn("{notice}", notice=notice)
         Deferred.fromCoroutine(self._noticeFarBackends()).addErrback(
             lambda failure: self._log.failure("looking up the backends failed", failure)

@@ -209,6 +209,7 @@ class Capabilities(Replies):
 
 imap = Dialect(
     name="imap",
+    marksEnd=True,
     client=IMAPClient,
     server=IMAPServer,
     summary="access to mailboxes (RFC 9051)",
