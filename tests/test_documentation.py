@@ -266,3 +266,13 @@ class UnitTests(SynchronousTestCase):
         unit.read(CHECKOUT / "docs" / "tlstunnel@.service")
         self.assertEqual(unit["Service"]["NoNewPrivileges"], "yes")
         self.assertNotIn("MemoryDenyWriteExecute", unit["Service"])
+
+    def test_UNIXSocketsCanBeMadeAndGivenAway(self) -> None:
+        """
+        There is a directory for them, and chown(2) is one of the calls that are left.
+        """
+        lines = (CHECKOUT / "docs" / "tlstunnel@.service").read_text().splitlines()
+        self.assertIn("RuntimeDirectory=tlstunnel/%i", lines)
+        filters = [line for line in lines if line.startswith("SystemCallFilter=")]
+        # Later ones win (systemd.exec(5)), and @privileged has it.
+        self.assertEqual(filters[-1], "SystemCallFilter=@chown")

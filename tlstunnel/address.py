@@ -156,9 +156,6 @@ class InheritedAddress:
 
     name: str
 
-    #: Whoever opened them knows where they can be reached from.
-    isLocal = True
-
     def __str__(self) -> str:
         return f"systemd:{self.name}"
 

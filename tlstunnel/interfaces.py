@@ -226,6 +226,10 @@ class IDialect(Interface):
     learnsPeer = Attribute(
         "L{bool}: client mode: whether the app says whom it wants, where -R does not."
     )
+    marksEnd = Attribute(
+        "L{bool}: whether the protocol says itself where data ends, so that nobody takes for whole "
+        "what a connection brought that was cut.  A UNIX socket cannot tell (see C{risks})."
+    )
     silentServer = Attribute(
         "L{bool}: client mode: whether the server has to wait inside TLS until the app has spoken, "
         "so that one that does not was spliced in (rule 10)."

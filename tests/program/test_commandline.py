@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.identity.names import AccessList, Identity, Selector
+from tlstunnel.net.access import SocketAccess
 from tlstunnel.program.commandline import TunnelOptions, listProtocols
 from tlstunnel.program.options import OPTIONS, Scope
 from tlstunnel.tunnel.description import Mode, Tunnel
@@ -61,6 +62,8 @@ MISTAKES = [
         "--remote-id: has 2 values, and with --client there is one server to expect; give the one",
     ),
     ("-s -l :1 -L a.example -r b:1 -R .example -R a..b", "--remote-id: 'a..b' is not a domain"),
+    ("-c -l :1 -r a.example:1 --socket-mode 0660", "--socket-mode: is for UNIX sockets"),
+    ("-c -l systemd:x -r a.example:1 --socket-group x", "its unit has SocketMode="),
     ("-c -l :1 -r a.example:1 --any-name", "--any-name: means nothing with --client"),
     ("-c -l :1 -r a.example:1 --starttls smtp --chat smtp", "--starttls, --chat: both were given"),
     ("-c -l :1 -r a.example:1 --workers 0", "--workers: '0' is not a number of processes"),
@@ -118,6 +121,13 @@ class OptionsTests(SynchronousTestCase):
         tunnel = self.tunnel(words)
         self.assertEqual(tunnel.local[1], UNIXAddress("/run/front"))
         self.assertEqual(tunnel.remote[1], UNIXAddress("back"))
+
+    def test_UNIXSocketsAreForWhomItIsSaid(self) -> None:
+        """
+        Also where there are other addresses beside them.
+        """
+        words = "-l /run/x --socket-mode 0660 --socket-owner a --socket-group 7".split()
+        self.assertEqual(self.tunnel([*CLIENT, *words]).access, SocketAccess(0o660, "a", "7"))
 
     def test_aServersRemoteIDIsASelector(self) -> None:
         """

@@ -25,6 +25,7 @@ SAME = [
     ("minimum-tls", "1.3", 1.3, "1.3"),
     ("workers", "2", 2, 2),
     ("pool", "/p", "/p", "/p"),
+    ("socket-mode", "0660", "660", 0o660),
     ("alpn", "h2,http/1.1", "h2,http/1.1", (b"h2", b"http/1.1")),
 ]
 
@@ -54,6 +55,10 @@ WRONG = [
     ("alpn", "\ud800"),
     ("alpn", ",".join(["x" * 255] * 256)),
     ("pool", "a\0b"),
+    ("socket-mode", 660),
+    ("socket-mode", "0680"),
+    ("socket-mode", "1777"),
+    ("socket-mode", "u+w"),
     ("dialect-option", [""]),
 ]
 

@@ -4,15 +4,19 @@ Tests for L{tlstunnel.program.risks}: what is said at start-up.
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.loopback import TunnelTests, wait
 from tlstunnel.address import TCPAddress, UNIXAddress
-from tlstunnel.net.listen import Listening
+from tlstunnel.identity.names import Identity
 from tlstunnel.program import risks as module
 from tlstunnel.program.risks import STARTTLS, farBackends, isOurs, listeningPorts, risks
 from tlstunnel.protocols.http import ALLOW_UPGRADE_DESYNC
@@ -22,6 +26,8 @@ from tlstunnel.tunnel.description import (
     Mode,
     Tunnel,
 )
+
+TOP = Path(__file__).resolve().parents[2]
 
 LOOPBACK = TCPAddress("127.0.0.1", 1)
 ANYWHERE = TCPAddress("", 8000)
@@ -43,16 +49,72 @@ class RisksTests(SynchronousTestCase):
         self,
         dialect: str = "none",
         mode: Mode = Mode.SERVER,
-        local: Listening = ANYWHERE,
+        local: Address = ANYWHERE,
         remote: Address = LOOPBACK,
         *options: str,
     ) -> list[str]:
         """
         What is said of a tunnel.
         """
-        return list(
-            risks(Tunnel(mode, (local,), (remote,), find(dialect), options=frozenset(options)))
+        tunnel = Tunnel(mode, (local,), (remote,), find(dialect), options=frozenset(options))
+        return list(risks(tunnel, (local,)))
+
+    def test_aListenerForTheNetworkIsReportedInClientMode(self) -> None:
+        """
+        It lends our identity to whoever connects; in server mode the network is there on purpose.
+        """
+        for local in (ANYWHERE, TCPAddress("::", 1), TCPAddress("192.0.2.1", 1)):
+            (notice,) = self.said("smtp", Mode.CLIENT, local)
+            self.assertIn(f"other hosts can connect to {local}: what they say there is", notice)
+            self.assertEqual(self.said("smtp", Mode.SERVER, local), [])
+        tunnel = Tunnel(
+            Mode.CLIENT, (ANYWHERE,), (LOOPBACK,), find("smtp"), Identity.parse("us@a.example")
         )
+        (notice,) = risks(tunnel, (ANYWHERE,))
+        self.assertIn("in clear, and the server takes them for us@a.example", notice)
+
+    def test_aListenerForThisHostIsNoRisk(self) -> None:
+        """
+        Nor a UNIX socket.
+        """
+        for local in (LOOPBACK, TCPAddress("::1", 1), UNIXAddress("/s")):
+            self.assertEqual(self.said("smtp", Mode.CLIENT, local), [])
+
+    def test_cutDataAtUNIXSocketsIsReported(self) -> None:
+        """
+        Where neither the protocol nor the socket can tell it from whole data, in both modes.
+        """
+        socket_ = UNIXAddress("/run/s")
+        server, client = TCPAddress("", 8443), TCPAddress("a.example", 443)
+        for dialect in ("none", "telnet"):
+            (notice,) = self.said(dialect, Mode.SERVER, server, socket_)
+            self.assertIn("at /run/s a connection that somebody cuts", notice)
+            (notice,) = self.said(dialect, Mode.CLIENT, socket_, client)
+            self.assertIn("at /run/s a connection that somebody cuts", notice)
+            self.assertEqual(self.said(dialect, Mode.CLIENT, LOOPBACK, client), [])
+        self.assertEqual(len(self.said("http", Mode.CLIENT, socket_, client)), 1)
+
+    def test_protocolsThatMarkTheirEndsAreNoRisk(self) -> None:
+        """
+        Nor what is known to be one by its port: for a backend so is HTTP.
+        """
+        socket_ = UNIXAddress("/run/s")
+        for dialect in builtIn():
+            if dialect.marksEnd:
+                self.assertEqual(self.said(dialect.name, Mode.SERVER, remote=socket_), [])
+                self.assertEqual(self.said(dialect.name, Mode.CLIENT, socket_), [])
+        for port in (993, 465, 443):
+            self.assertEqual(self.said("none", Mode.SERVER, TCPAddress("", port), socket_), [])
+        for port, count in ((993, 0), (443, 1), (992, 1)):
+            remote = TCPAddress("a.example", port)
+            self.assertEqual(len(self.said("none", Mode.CLIENT, socket_, remote)), count)
+
+    def test_whichProtocolsMarkTheirEndsIsKnown(self) -> None:
+        """
+        All but those that may end data by closing.
+        """
+        unmarked = [dialect.name for dialect in builtIn() if not dialect.marksEnd]
+        self.assertEqual(sorted(unmarked), ["http", "none", "telnet"])
 
     def test_theUpgradeOfHTTPIsReported(self) -> None:
         """
@@ -62,7 +124,7 @@ class RisksTests(SynchronousTestCase):
             "http", Mode.SERVER, TCPAddress("", 80), LOOPBACK, ALLOW_UPGRADE_DESYNC
         )
         self.assertIn("Opossum", notice)
-        self.assertEqual(self.said("http", Mode.CLIENT), [])
+        self.assertEqual(self.said("http", Mode.CLIENT, LOOPBACK), [])
 
     def test_theOtherWayToTLSIsReported(self) -> None:
         """
@@ -93,7 +155,7 @@ class RisksTests(SynchronousTestCase):
             ("irc", 6667, LOOPBACK),
         ):
             self.assertEqual(self.said(dialect, local=TCPAddress("", port), remote=remote), [])
-        self.assertEqual(self.said("imap", Mode.CLIENT), [])
+        self.assertEqual(self.said("imap", Mode.CLIENT, LOOPBACK), [])
 
     def test_thePortsAreThoseOfTheDialects(self) -> None:
         """
@@ -193,6 +255,26 @@ class ListeningPortsTests(SynchronousTestCase):
                 self.assertIn(reachable.getsockname()[1], ports)
                 self.assertNotIn(hidden.getsockname()[1], ports)
                 self.assertNotIn(closed.getsockname()[1], ports)
+
+    def test_theyAreKnownWhereProcIsHidden(self) -> None:
+        """
+        As the systemd unit has it, with ProcSubset=pid.
+        """
+        script = (
+            'mount -t proc -o subset=pid proc /proc && test ! -e /proc/net && exec "$0" -c '
+            '"from tlstunnel.program.risks import listeningPorts; print(*listeningPorts())"'
+        )
+        with socket.create_server(("0.0.0.0", 0)) as reachable:
+            done = subprocess.run(
+                ["unshare", "--mount", "sh", "-c", script, sys.executable],
+                env={**os.environ, "PYTHONPATH": str(TOP)},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if "mount" in done.stderr or "unshare" in done.stderr:
+                raise SkipTest("we may not hide anything (unshare(1))")
+            self.assertIn(str(reachable.getsockname()[1]), done.stdout.split(), done.stderr)
 
 
 class ServiceTests(TunnelTests):

@@ -27,6 +27,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import LIFETIME, authorityOf, createIdentity, keep
 from tlstunnel.identity.names import Selector
 from tlstunnel.identity.pool import Pool
+from tlstunnel.net.access import SocketAccess
 from tlstunnel.program.service import TunnelService
 from tlstunnel.protocols.registry import find
 from tlstunnel.tunnel.description import Mode, Tunnel
@@ -224,6 +225,17 @@ class ServiceTests(TunnelTests):
         other.privilegedStartService()
         self.assertEqual(len(other.addresses), 2)
         await other.stopService()
+
+    async def test_aUNIXSocketIsForWhomItIsSaidToBe(self) -> None:
+        """
+        Whatever the umask.
+        """
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        path = directory / "s"
+        local = (parseListening(f"unix:{os.path.relpath(path)}"),)
+        self.start(local=local, access=SocketAccess(mode=0o604))
+        self.assertEqual(path.stat().st_mode & 0o777, 0o604)
 
     async def test_whatNeverStartedNeedsNoEnd(self) -> None:
         """

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.address import TCPAddress
+from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
+from tlstunnel.net.access import SocketAccess
 from tlstunnel.program.workers import (
     FIRST_DELAY_SECONDS,
     HURRY,
@@ -130,6 +132,19 @@ class ReplacingTests(SynchronousTestCase):
         The last process that was started is killed.
         """
         self.reactor.protocols[-1].processEnded(Failure(ProcessTerminated(signal=signal.SIGKILL)))
+
+    def test_aUNIXSocketIsForWhomItIsSaidToBe(self) -> None:
+        """
+        The parent makes it.
+        """
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        path = directory / "s"
+        local = (UNIXAddress(os.path.relpath(path)),)
+        access = SocketAccess(mode=0o604)
+        self.service.tunnel = replace(self.service.tunnel, local=local, access=access)
+        self.service.privilegedStartService()
+        self.assertEqual(path.stat().st_mode & 0o777, 0o604)
 
     def test_aWorkerThatLivedForAWhileIsReplacedAtOnce(self) -> None:
         """

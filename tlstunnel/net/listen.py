@@ -31,6 +31,7 @@ from twisted.logger import Logger
 from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress, addressOf
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net import inherit
+from tlstunnel.net.access import SocketAccess
 from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.net.descriptor import Descriptor
 from tlstunnel.net.kernel import tune
@@ -48,6 +49,9 @@ ACCEPT_RETRY_SECONDS = 1.0
 
 #: Connections that the kernel keeps for us until we accept them.
 WAITING_CONNECTIONS = 1024
+
+#: The system decides, by its umask, who may connect to a UNIX socket.
+BY_UMASK = SocketAccess()
 
 _ABSENT = frozenset((EADDRNOTAVAIL, EAFNOSUPPORT))
 
@@ -77,17 +81,18 @@ class Bound:
                 pass
 
 
-def bindAll(addresses: Sequence[Listening]) -> list[Bound]:
+def bindAll(addresses: Sequence[Listening], access: SocketAccess = BY_UMASK) -> list[Bound]:
     """
     Make the sockets that listen at C{addresses}.
 
+    @param access: who may connect to those that are UNIX sockets.
     @raise ConfigurationError: if one cannot be listened at; then none is.
     """
     bound: list[Bound] = []
     try:
         for index, address in enumerate(addresses):
             unlink = address.path if isinstance(address, UNIXAddress) else ""
-            bound += [Bound(sock, index, unlink) for sock in bind(address)]
+            bound += [Bound(sock, index, unlink) for sock in bind(address, access)]
     except ConfigurationError:
         for each in bound:
             each.close()
@@ -95,16 +100,17 @@ def bindAll(addresses: Sequence[Listening]) -> list[Bound]:
     return bound
 
 
-def bind(address: Listening) -> list[socket.socket]:
+def bind(address: Listening, access: SocketAccess = BY_UMASK) -> list[socket.socket]:
     """
     Make the sockets that listen at C{address}: one, or one a family where it is a name.
 
+    @param access: who may connect, where it is a UNIX socket.
     @raise ConfigurationError: if it cannot be listened at.
     """
     if isinstance(address, InheritedAddress):
         return inherit.take(address.name)
     if isinstance(address, UNIXAddress):
-        return [_bindUNIX(address)]
+        return [_bindUNIX(address, access)]
     try:
         found: list[Any] = socket.getaddrinfo(
             address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -164,7 +170,7 @@ def _bindTCP(family: int, kind: int, protocol: int, target: Any) -> socket.socke
     return sock
 
 
-def _bindUNIX(address: UNIXAddress) -> socket.socket:
+def _bindUNIX(address: UNIXAddress, access: SocketAccess) -> socket.socket:
     try:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     except OSError as error:
@@ -172,7 +178,6 @@ def _bindUNIX(address: UNIXAddress) -> socket.socket:
     try:
         _removeStale(address.path)
         sock.bind(address.path)
-        sock.listen(WAITING_CONNECTIONS)
     except OSError as error:
         sock.close()
         remedy = "check the directory"
@@ -180,6 +185,12 @@ def _bindUNIX(address: UNIXAddress) -> socket.socket:
             isOther = os.path.lexists(address.path) and not Path(address.path).is_socket()
             remedy = "something else is there: remove it" if isOther else "stop what listens there"
         raise ConfigurationError(f"`local` {address}", error.strerror or "failed", remedy) from None
+    try:
+        access.apply(address.path)
+        sock.listen(WAITING_CONNECTIONS)
+    except BaseException:
+        Bound(sock, 0, address.path).close()
+        raise
     sock.setblocking(False)
     return sock
 
@@ -204,7 +215,7 @@ class ListeningPort(Descriptor):
     One listening socket.
 
     @ivar address: where it listens, as it came out.
-    @ivar name: the same for the log.
+    @ivar name: the same, for the log.
     """
 
     _log = Logger()

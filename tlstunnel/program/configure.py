@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tlstunnel.address import UNIXAddress
 from tlstunnel.chat.dialect import chatDialect
 from tlstunnel.chat.escapes import Values
 from tlstunnel.chat.parse import ScriptOptions
@@ -18,6 +19,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import AccessList, Identity, Selector
 from tlstunnel.identity.pool import Pool, defaultPool
 from tlstunnel.interfaces import IDialect
+from tlstunnel.net.access import SocketAccess
 from tlstunnel.program.options import OPTIONS, TUNNEL_OPTIONS
 from tlstunnel.protocols import registry
 from tlstunnel.tunnel.description import Mode, Tunnel, checkRemoteID, identityOfRemote
@@ -49,6 +51,7 @@ def describe(values: Mapping[str, Any], chatWords: Sequence[str] = ()) -> Tunnel
     tunnel = Tunnel(
         mode=mode,
         local=values["local"],
+        access=_access(values),
         remote=values["remote"],
         dialect=dialect,
         localID=localID,
@@ -86,6 +89,23 @@ def _mode(values: Mapping[str, Any]) -> Mode:
                 f"`{option.name}`", f"means nothing with `{mode.value}`", "leave it out"
             )
     return mode
+
+
+def _access(values: Mapping[str, Any]) -> SocketAccess:
+    """
+    Who may connect to the UNIX sockets, of which there has to be one then.
+    """
+    given = {key: values[f"socket-{key}"] for key in ("mode", "owner", "group")}
+    if not any(isinstance(each, UNIXAddress) for each in values["local"]):
+        for key, value in given.items():
+            if value is not None:
+                raise ConfigurationError(
+                    f"`socket-{key}`",
+                    "is for UNIX sockets that we make, and `local` has none",
+                    "leave it out; for a socket of systemd, its unit has SocketMode=, SocketUser= "
+                    "and SocketGroup=",
+                )
+    return SocketAccess(**given)
 
 
 def _parsed(key: str, parse: Callable[[str], _T], text: str) -> _T:

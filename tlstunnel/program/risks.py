@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
-from tlstunnel.address import TCPAddress
-from tlstunnel.tunnel.description import (
-    Mode,
-    Tunnel,
-)
+from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.tunnel.description import Address, Mode, Tunnel
 
 #: For each port with TLS from the first byte the ports of the same protocol with STARTTLS, as the
 #: dialects have them.  That of postgresql is the same, and that of http is beside port 80 nearly
@@ -33,29 +30,74 @@ STARTTLS = {
     6697: (6667,),
 }
 
-# Where Linux lists sockets, and what it calls the state of those that listen.
-_TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+#: The ports with TLS from the first byte of protocols that say themselves where data ends.  That is
+#: all of these but telnet.
+MARKED_ENDS = frozenset(STARTTLS) - {992}
+
+# Where Linux lists sockets, also if only processes are to be seen in /proc (systemd.exec(5),
+# ProcSubset=), and what it calls the state of those that listen.
+_TABLES = (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6"))
 _LISTENING = "0A"
 
 
-def risks(tunnel: Tunnel) -> Iterator[str]:
+def risks(tunnel: Tunnel, local: Sequence[Address]) -> Iterator[str]:
     """
     What an administrator should know of C{tunnel}, a sentence each.
+
+    @param local: where it listens, as it came out: what was handed down to us has addresses, too.
     """
     dialect = tunnel.dialect
     yield from dialect.notices
+    yield from _unmarkedEnds(tunnel, local)
     if tunnel.mode is Mode.CLIENT:
+        yield from _lent(tunnel, local)
         return
     demanded = dialect.demands
     if demanded:
         yield f"{demanded}: {dialect.options[demanded]}"
-    for port in splicePorts(tunnel):
+    for port in splicePorts(tunnel, local):
         yield (
             f"port {port} of this host is listened at too: where a port with TLS from the first "
             "byte and one with STARTTLS have the same certificate, somebody on the way can splice "
             "connections to the two together (Opossum); serve only one of them, or with two "
             "certificates"
         )
+
+
+def _unmarkedEnds(tunnel: Tunnel, local: Sequence[Address]) -> Iterator[str]:
+    """
+    What is risky because a UNIX socket knows no reset, but for a peer that has said something which
+    nobody read.
+    """
+    isClient = tunnel.mode is Mode.CLIENT
+    plain, network = (local, tunnel.remote) if isClient else (tunnel.remote, local)
+    # Requests of HTTP have a length, and answers may have none (RFC 9112, section 6.3).
+    known = MARKED_ENDS if isClient else MARKED_ENDS | {443}
+    if tunnel.dialect.marksEnd or (
+        tunnel.dialect.name == "none"
+        and all(isinstance(each, TCPAddress) and each.port in known for each in network)
+    ):
+        return
+    for address in plain:
+        if isinstance(address, UNIXAddress):
+            yield (
+                f"at {address} a connection that somebody cuts on the network looks like one that "
+                "ended, as UNIX sockets cannot tell; where the protocol does not say itself where "
+                "its data ends, use a loopback address instead"
+            )
+
+
+def _lent(tunnel: Tunnel, local: Sequence[Address]) -> Iterator[str]:
+    """
+    What is risky where others than this host can be the app.
+    """
+    for address in local:
+        if not address.isLocal:
+            lent = f", and the server takes them for {tunnel.localID}" if tunnel.localID else ""
+            yield (
+                f"other hosts can connect to {address}: what they say there is in clear{lent}; "
+                "listen at a loopback address or a UNIX socket, unless a firewall keeps them away"
+            )
 
 
 async def farBackends(
@@ -96,11 +138,11 @@ def isOurs(host: str) -> bool:
     return True
 
 
-def splicePorts(tunnel: Tunnel) -> list[int]:
+def splicePorts(tunnel: Tunnel, local: Sequence[Address]) -> list[int]:
     """
     The ports of the same protocol, with the other way to TLS, that others than this host can reach.
     """
-    ours = {each.port for each in tunnel.local if isinstance(each, TCPAddress)}
+    ours = {each.port for each in local if isinstance(each, TCPAddress)}
     if tunnel.dialect.name == "none":
         others = {port for each in ours for port in STARTTLS.get(each, ())}
     else:

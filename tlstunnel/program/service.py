@@ -84,7 +84,7 @@ class TunnelService(Service):
             ListeningPort(
                 self._reactor, deadlines, bound, factory.accepted, self.tunnel.limits.keepAlive
             )
-            for bound in bindAll(self.tunnel.local)
+            for bound in bindAll(self.tunnel.local, self.tunnel.access)
         ]
         self.factory = factory
 
@@ -137,8 +137,9 @@ class TunnelService(Service):
         now = self._today()
         warnings = self.factory.prepared.warnings(now)
         # Of sockets that were handed down only now the ports are known.
-        tunnel = replace(self.tunnel, local=tuple(port.address for port in self._ports))
-        for notice in (*mistakes(tunnel), *risks(tunnel), *warnings):
+        local = tuple(port.address for port in self._ports)
+        tunnel = replace(self.tunnel, local=local)
+        for notice in (*mistakes(tunnel), *risks(self.tunnel, local), *warnings):
             self._log.warn("{notice}", notice=notice)
         Deferred.fromCoroutine(self._noticeFarBackends()).addErrback(
             lambda failure: self._log.failure("looking up the backends failed", failure)

@@ -8,6 +8,7 @@ Each function here takes either, and raises C{ValueError} with a sentence for th
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -114,6 +115,15 @@ def target(value: object) -> TCPAddress | UNIXAddress:
     if isinstance(address, TCPAddress) and not (address.host and address.port):
         raise ValueError(f"{value!r} names no place to connect to: give a host and a port above 0")
     return address
+
+
+def permissions(value: object) -> int:
+    """
+    Permissions, in octal (chmod(1)).
+    """
+    if not (isinstance(value, str) and re.fullmatch("0?[0-7]{3}", value)):
+        raise ValueError(f"{value!r} is not a mode: give three octal digits, such as 0660")
+    return int(value, 8)
 
 
 def protocolIDs(value: object) -> tuple[bytes, ...]:

@@ -215,7 +215,7 @@ class WorkersService(Service):
         """
         if not self._bound:
             Prepared(self.tunnel)
-            self._bound = bindAll(self.tunnel.local)
+            self._bound = bindAll(self.tunnel.local, self.tunnel.access)
 
     def startService(self) -> None:
         """

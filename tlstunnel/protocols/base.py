@@ -369,6 +369,7 @@ class Dialect:
     negotiationSeconds: float | None = None
     opensChannels: bool = False
     learnsPeer: bool = False
+    marksEnd: bool = False
     silentServer: bool = True
     earlyDial: bool = False
     demands: str = ""

@@ -250,6 +250,7 @@ class FTPServer(ServerRole):
 
 ftp = Dialect(
     name="ftp",
+    marksEnd=True,
     client=FTPClient,
     server=FTPServer,
     summary="file transfer, passive data connections included (RFC 4217)",

@@ -221,6 +221,7 @@ class Capabilities(Replies):
 
 imap = Dialect(
     name="imap",
+    marksEnd=True,
     client=IMAPClient,
     server=IMAPServer,
     summary="access to mailboxes (RFC 9051)",

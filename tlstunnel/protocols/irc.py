@@ -136,6 +136,7 @@ class IRCServer(ServerRole):
 
 irc = Dialect(
     name="irc",
+    marksEnd=True,
     client=IRCClient,
     server=IRCServer,
     summary="chat (IRCv3 tls)",

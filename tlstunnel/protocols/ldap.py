@@ -243,6 +243,7 @@ class LDAPServer(ServerRole):
 
 ldap = Dialect(
     name="ldap",
+    marksEnd=True,
     client=LDAPClient,
     server=LDAPServer,
     summary="directories (RFC 4511, StartTLS)",

@@ -243,6 +243,7 @@ class MySQLServer(ServerRole):
 
 mysql = Dialect(
     name="mysql",
+    marksEnd=True,
     client=MySQLClient,
     server=MySQLServer,
     summary="MySQL and MariaDB (SSLRequest)",

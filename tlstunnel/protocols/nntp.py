@@ -166,6 +166,7 @@ class Capabilities(DottedLists):
 
 nntp = Dialect(
     name="nntp",
+    marksEnd=True,
     client=NNTPClient,
     server=NNTPServer,
     summary="reading of news (RFC 3977, RFC 4642)",

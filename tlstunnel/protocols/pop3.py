@@ -153,6 +153,7 @@ class Capabilities(DottedLists):
 
 pop3 = Dialect(
     name="pop3",
+    marksEnd=True,
     client=POP3Client,
     server=POP3Server,
     summary="fetching of mail (RFC 1939, RFC 2595)",

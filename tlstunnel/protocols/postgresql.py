@@ -282,6 +282,7 @@ class PostgreSQLServer(ServerRole):
 
 postgresql = Dialect(
     name="postgresql",
+    marksEnd=True,
     client=PostgreSQLClient,
     server=PostgreSQLServer,
     summary="PostgreSQL (SSLRequest, or TLS at once with ALPN)",

@@ -226,6 +226,7 @@ class Capabilities(OrderedReplies):
 
 sieve = Dialect(
     name="sieve",
+    marksEnd=True,
     client=SieveClient,
     server=SieveServer,
     summary="filters of mail, ManageSieve (RFC 5804)",

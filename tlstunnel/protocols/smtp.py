@@ -217,6 +217,7 @@ class LMTPServer(SMTPServer):
 
 smtp = Dialect(
     name="smtp",
+    marksEnd=True,
     client=SMTPClient,
     server=SMTPServer,
     summary="mail transfer and submission (RFC 3207)",
@@ -227,6 +228,7 @@ smtp = Dialect(
 
 lmtp = Dialect(
     name="lmtp",
+    marksEnd=True,
     client=LMTPClient,
     server=LMTPServer,
     summary="local mail delivery (RFC 2033, RFC 3207)",

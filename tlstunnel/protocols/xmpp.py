@@ -352,6 +352,7 @@ class WithoutStartTLS(Filter):
 
 xmppClient = Dialect(
     name="xmpp-client",
+    marksEnd=True,
     client=XMPPClient,
     server=XMPPServer,
     summary="instant messaging, for clients (RFC 6120)",
@@ -365,6 +366,7 @@ xmppClient = Dialect(
 
 xmppServer = Dialect(
     name="xmpp-server",
+    marksEnd=True,
     client=XMPPServerClient,
     server=XMPPServerServer,
     summary="instant messaging, between servers (RFC 6120)",

@@ -14,6 +14,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import AccessList, Identity, Selector
 from tlstunnel.identity.pool import Pool
 from tlstunnel.interfaces import IDialect
+from tlstunnel.net.access import SocketAccess
 from tlstunnel.tunnel.limits import Limits
 
 Address = TCPAddress | UNIXAddress
@@ -37,6 +38,7 @@ class Tunnel:
     @ivar name: what the log calls it, where there are several.
     @ivar mode: where the network is.
     @ivar local: where to listen.
+    @ivar access: who may connect, where that is a UNIX socket.
     @ivar remote: where to connect to, in this order.
     @ivar dialect: how both sides come to TLS.
     @ivar localID: who we are.
@@ -73,6 +75,7 @@ class Tunnel:
     skipResolve: bool = False
     hostName: str = ""
     quiet: bool = False
+    access: SocketAccess = field(default_factory=SocketAccess)
     limits: Limits = field(default_factory=Limits)
     name: str = ""
 
