@@ -85,6 +85,8 @@ class NamedTests(SynchronousTestCase):
         self.assertEqual(asked, [])
         nobody = replace(described(Mode.CLIENT), localID=None)
         self.assertEqual(named(nobody).hostName, "host.example.net")
+        unspeakable = replace(nobody, localID=Identity(None, "web_1.example"))
+        self.assertEqual(named(unspeakable).hostName, "host.example.net")
 
 
 # What it does before the program begins: note who looks a name up, and when.

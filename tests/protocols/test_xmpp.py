@@ -746,6 +746,16 @@ class ServerTests(Assertions, SynchronousTestCase):
         for to in (b"192.0.2.1", b"2001:db8::1"):
             self.assertEqual(self.answer(server(HELLO.replace(OURS, to))), FEATURES)
 
+    def test_weHaveTheDomainOfOurIdentity(self) -> None:
+        """
+        Which need not be the name of a host: it is not what we are called in SMTP.
+        """
+        for domain, written in (("a_b.example", b"a_b.example"), ("2001:db8::1", b"[2001:db8::1]")):
+            given = replace(setting(), localID=Identity(None, domain), ourName=b"[127.0.0.1]")
+            driver = Driver(xmppClient, "server", given)
+            driver.network.feed(HELLO.replace(OURS, b"192.0.2.1"))
+            self.assertIn(b" from='" + written + b"'", driver.network.written)
+
     def test_everythingElseIsAgainstThePolicy(self) -> None:
         """
         A version without features, and whatever is no request for TLS; above all no password.

@@ -28,7 +28,7 @@ class LookUpTests(SynchronousTestCase):
         Nobody outside knows us as localhost.
         """
         self.patch(socket, "gethostbyname", lambda name: "192.0.2.7")
-        for name in ("host", "localhost.localdomain", "h\xf6st.example"):
+        for name in ("host", "localhost.localdomain", "h\xf6st.example", "web_1.proj_default"):
             self.patch(socket, "getfqdn", lambda name=name: name)
             self.assertEqual(hostname.lookUp(), "192.0.2.7")
 
@@ -45,6 +45,37 @@ class LookUpTests(SynchronousTestCase):
         self.assertEqual(hostname.lookUp(), "127.0.0.1")
 
 
+class WrittenTests(SynchronousTestCase):
+    """
+    L{hostname.written}.
+    """
+
+    def test_namesAndAddressesHaveAForm(self) -> None:
+        """
+        RFC 5321, sections 4.1.2 and 4.1.3.
+        """
+        for name, form in (
+            ("mail", b"mail"),
+            ("Host-1.Example.NET", b"Host-1.Example.NET"),
+            ("1.example", b"1.example"),
+            ("a" * 63 + ".example", b"a" * 63 + b".example"),
+            ("192.0.2.7", b"[192.0.2.7]"),
+            ("2001:db8::7", b"[IPv6:2001:db8::7]"),
+        ):
+            self.assertEqual(hostname.written(name), form)
+
+    def test_othersHaveNone(self) -> None:
+        """
+        Whatever resolvers think of them.
+        """
+        for name in (
+            *("proj_web_1.proj_default", "_a.example", "-a.example", "a-.example", "a..example"),
+            *("a.example.", ".example", "", "h\xf6st.example", "a b.example", "a\r\nb.example"),
+            *("a" * 64 + ".example", "[192.0.2.7]", "192.0.2.7\n"),
+        ):
+            self.assertEqual(hostname.written(name), b"", name)
+
+
 class InGreetingTests(SynchronousTestCase):
     """
     L{hostname.inGreeting}.
@@ -59,6 +90,8 @@ class InGreetingTests(SynchronousTestCase):
             ("192.0.2.7", b"[192.0.2.7]"),
             ("2001:db8::7", b"[IPv6:2001:db8::7]"),
             ("host", b"[127.0.0.1]"),
+            ("localhost.localdomain", b"[127.0.0.1]"),
+            ("proj_web_1.proj_default", b"[127.0.0.1]"),
         ):
             self.assertEqual(hostname.inGreeting(name), greeting)
 

@@ -201,6 +201,17 @@ class OurNameTests(SynchronousTestCase):
         self.assertEqual(found.ourName, b"server.example.org")
         self.assertEqual(self.setting(hostName=name).ourName, b"host.example.net")
 
+    def test_anIdentityThatCannotBeWrittenIsNotSaid(self) -> None:
+        """
+        Servers would answer 501: we are this host then, or an address.
+        """
+        pool = Pool(Path(self.mktemp()), asked=False)
+        for domain, name in (("web_1.example", b"host.example.net"), ("192.0.2.1", b"[192.0.2.1]")):
+            identity = Identity.parse(domain)
+            createIdentity(pool, identity)
+            found = self.setting(localID=identity, pool=pool, hostName="host.example.net")
+            self.assertEqual(found.ourName, name)
+
     def test_theOtherHasTheNameThatIsExpected(self) -> None:
         """
         Of a user it is the domain.
@@ -211,6 +222,13 @@ class OurNameTests(SynchronousTestCase):
         createIdentity(pool, SERVER)
         self.assertEqual(self.setting(remoteID=user, pool=pool, trust=()).peerName, b"a.example")
 
+    def test_aNameThatCannotBeWrittenIsNotSaid(self) -> None:
+        """
+        The app is greeted with another; an address is a literal.
+        """
+        for domain, name in (("db_1.example", b"tlstunnel"), ("192.0.2.1", b"[192.0.2.1]")):
+            self.assertEqual(self.setting(remoteID=Identity.parse(domain)).peerName, name)
+
     def test_theAuthorityIsTheAddress(self) -> None:
         """
         Without the usual port (RFC 9110, section 7.2); a UNIX socket has none.
@@ -219,6 +237,8 @@ class OurNameTests(SynchronousTestCase):
             (TCPAddress("print.example.org", 631), b"print.example.org:631"),
             (TCPAddress("print.example.org", 80), b"print.example.org"),
             (TCPAddress("print.example.org.", 80), b"print.example.org"),
+            (TCPAddress("2001:db8::1", 80), b"[2001:db8::1]"),
+            (TCPAddress("fe80::1%eth0", 631), b"[fe80::1]:631"),
             (UNIXAddress("/run/cups.sock"), b"server.example.org"),
         ):
             self.assertEqual(self.setting(remote=(address,)).authority, authority)

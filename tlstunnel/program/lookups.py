@@ -44,7 +44,8 @@ def named(tunnel: Tunnel) -> Tunnel:
 
     @return: the same with that name.
     """
-    if tunnel.mode is Mode.CLIENT and tunnel.localID is None:
+    ours = tunnel.localID
+    if tunnel.mode is Mode.CLIENT and (ours is None or not hostname.written(ours.domain)):
         return replace(tunnel, hostName=hostname.lookUp())
     return tunnel
 

@@ -84,6 +84,15 @@ def _isDomain(text: str) -> bool:
     return True
 
 
+def _domainOf(identity: Identity | None) -> str:
+    """
+    What C{identity} is called in a header (RFC 7622, section 3.2); empty if there is none.
+    """
+    if identity is None:
+        return ""
+    return f"[{identity.domain}]" if ":" in identity.domain else identity.domain
+
+
 class XMPPClient(ClientRole):
     """
     Asks a remote XMPP server for TLS, for a client that knows none.
@@ -197,7 +206,7 @@ class XMPPServer(ServerRole):
         attributes = await stream.header()
         to = attributes.get("to", "")
         ours = _isDomain(to) and self.setting.isOurs(normalDomain(to))
-        name = to if ours else self.setting.ourName.decode()
+        name = to if ours else _domainOf(self.setting.localID)
         self.write(header(self.content, from_=name, id=secrets.token_hex(16)))
         # Who has no domain to ask for, as test tools, asks for the address that he connects to.
         if not ours and not TCPAddress(to, 0).isLiteral:
@@ -251,8 +260,8 @@ class XMPPServerClient(XMPPClient):
         ours = self.setting.localID
         if _isDomain(sender) and (ours is None or self.setting.isOurs(normalDomain(sender))):
             self.sender = sender
-        elif ours is not None:
-            self.sender = ours.domain
+        else:
+            self.sender = _domainOf(ours)
 
     def header(self) -> bytes:
         """

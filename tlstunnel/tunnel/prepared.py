@@ -32,6 +32,9 @@ SERVER_FIRST = frozenset((465, 563, 990, 993, 995))
 #: where the app says which.
 CREATORS_KEPT = 1000
 
+# What a server is called whose name cannot be written in a greeting.
+_NOBODY = b"tlstunnel"
+
 
 class Prepared:
     """
@@ -203,9 +206,8 @@ def _ourName(tunnel: Tunnel) -> bytes:
     """
     What we call ourselves to the network.
     """
-    if tunnel.localID is not None:
-        return tunnel.localID.domain.encode()
-    return hostname.inGreeting(tunnel.hostName)
+    ours = hostname.written(tunnel.localID.domain) if tunnel.localID is not None else b""
+    return ours or hostname.inGreeting(tunnel.hostName)
 
 
 def _peerName(tunnel: Tunnel) -> bytes:
@@ -214,8 +216,8 @@ def _peerName(tunnel: Tunnel) -> bytes:
     """
     remote = tunnel.remoteID or identityOfRemote(tunnel.remote)
     if remote is None or isinstance(remote, AccessList):
-        return b"tlstunnel"
-    return remote.domain.lstrip(".").encode()
+        return _NOBODY
+    return hostname.written(remote.domain.lstrip(".")) or _NOBODY
 
 
 def _authority(tunnel: Tunnel) -> bytes:
@@ -224,5 +226,7 @@ def _authority(tunnel: Tunnel) -> bytes:
     """
     for address in tunnel.remote:
         if isinstance(address, TCPAddress):
-            return str(replace(address, host=address.domain)).removesuffix(":80").encode()
+            # A zone is this host's own business (RFC 6874, section 4).
+            host = address.domain.partition("%")[0]
+            return str(replace(address, host=host)).removesuffix(":80").encode()
     return _peerName(tunnel)
