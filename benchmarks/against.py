@@ -27,7 +27,7 @@ from benchmarks.bench import present, say
 from benchmarks.contenders import CHECKOUT, CONTENDERS, MODES, Contender, Mode, tunnelIn
 from benchmarks.credentials import Credentials, create
 from benchmarks.figures import BEFORE, NOW, Results
-from benchmarks.load import Broken, latencies
+from benchmarks.load import IMPLICIT, SMTP, Broken, Speaking, latencies
 from benchmarks.measures import CONCURRENT, Figures, KiB, MiB
 from benchmarks.running import Cores, Failed, Running, started
 
@@ -127,44 +127,46 @@ class Comparison:
         self.cores = Cores.available()
         self.results = Results()
         self.rounds = 0
-        self.failures: Counter[tuple[Mode, bool]] = Counter()
+        self.failures: Counter[tuple[Mode, str]] = Counter()
         self.begun = time.monotonic()
 
-    def _part(self, mode: Mode, smtp: bool) -> None:
+    def _part(self, mode: Mode, speaking: Speaking) -> None:
         """Measure all contenders, and keep the figures only if there are those of all."""
         contenders = [
             contender
             for contender in self.contenders
-            if mode in contender.modes and (contender.smtp or not smtp)
+            if mode in contender.modes and speaking.dialect in ("", *contender.dialects)
         ]
         if self.rounds % 2 == 0:
             contenders.reverse()
         with ExitStack() as stack:
             contestants = [
-                stack.enter_context(started(contender, mode, self.credentials, self.cores, smtp))
+                stack.enter_context(
+                    started(contender, mode, self.credentials, self.cores, speaking)
+                )
                 for contender in contenders
             ]
             alternate(contestants, 1, lambda running: running.client.churn(CONCURRENT, CONCURRENT))
             taken = []
-            if not smtp and self.rounds <= _WEIGHED_ROUNDS:
+            if not speaking.dialect and self.rounds <= _WEIGHED_ROUNDS:
                 taken.append(_weighed(contestants))
-            taken.append((_starttls if smtp else _implicit)(contestants))
+            taken.append((_starttls if speaking.dialect else _implicit)(contestants))
         for figures in taken:
             for contender, found in zip(contenders, figures, strict=True):
                 self.results.add(mode, contender.name, found)
 
     def _round(self) -> None:
         self.rounds += 1
-        for mode, smtp in itertools.product(MODES, (False, True)):
-            what = f"round {self.rounds}: {mode} mode{', starttls' if smtp else ''}"
-            if self.failures[mode, smtp] > 1:
+        for mode, speaking in itertools.product(MODES, (IMPLICIT, SMTP)):
+            what = f"round {self.rounds}: {mode} mode{', starttls' if speaking.dialect else ''}"
+            if self.failures[mode, speaking.dialect] > 1:
                 continue
             say(f"[{time.monotonic() - self.begun:4.0f} s] {what}")
             try:
-                self._part(mode, smtp)
+                self._part(mode, speaking)
             except Exception as problem:  # noqa: BLE001 - what was measured before must not be lost
                 say(str(problem) if isinstance(problem, Failed) else traceback.format_exc())
-                self.failures[mode, smtp] += 1
+                self.failures[mode, speaking.dialect] += 1
                 first, _, _ = str(problem).partition("\n")
                 self.results.notes.append(f"{what}: {first or repr(problem)}")
 

@@ -2,9 +2,11 @@
 The far end of the load: one process that answers the messages of L{benchmarks.wire}.
 
     python -m benchmarks.backend [--tls CHAIN KEY] [--smtp]
+    python -m benchmarks.backend --greeting HEX --answer HEX
 
 It prints its port on loopback and ends when its standard input does.  With C{--tls} it is what a
-client-mode tunnel connects to; with C{--smtp} it greets, and offers STARTTLS where it has TLS.
+client-mode tunnel connects to; with C{--smtp} it greets, and offers STARTTLS where it has TLS; with
+C{--greeting} it says so, gives its answer to every line in which there is a NOOP, and drops others.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import os
 import select
 import socket
 import ssl
+from collections.abc import Callable
+from functools import partial
 
 from benchmarks import wire
 
@@ -61,10 +65,7 @@ class Peer:
                 self.received += data
             elif not self.decrypt(data):
                 continue
-            if self.smtp:
-                self.answerLines()
-            else:
-                self.answerMessages()
+            self.answer()
 
     def decrypt(self, data: bytes) -> bool:
         """@return: whether there is plaintext, now in C{received}."""
@@ -110,6 +111,13 @@ class Peer:
             self.session.write(data)
             self.flush()
 
+    def answer(self) -> None:
+        """Answer what was received."""
+        if self.smtp:
+            self.answerLines()
+        else:
+            self.answerMessages()
+
     def answerLines(self) -> None:
         """As much SMTP as a tunnel needs; RFC 5321 and RFC 3207."""
         while (end := self.received.find(b"\n")) >= 0:
@@ -154,8 +162,32 @@ class Peer:
         self.connection.setblocking(False)
 
 
-def serve(context: ssl.SSLContext | None, smtp: bool) -> None:
-    """Accept and answer until standard input ends."""
+class Flooded(Peer):
+    """One accepted connection, over which there may come very many lines or other things."""
+
+    def __init__(self, connection: socket.socket, greeting: bytes, reply: bytes):
+        super().__init__(connection, None, smtp=False)
+        self.greeting = greeting
+        self.reply = reply
+
+    def greet(self) -> None:
+        self.connection.sendall(self.greeting)
+
+    def answer(self) -> None:
+        end = self.received.rfind(b"\n") + 1
+        for _ in range(self.received.count(b"NOOP", 0, end)):
+            self.send(self.reply)
+        del self.received[:end]
+        if len(self.received) > 1 << 16:
+            self.received.clear()
+
+
+def serve(accept: Callable[[socket.socket], Peer]) -> None:
+    """
+    Accept and answer until standard input ends.
+
+    @param accept: makes of a connection who answers on it.
+    """
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
     listener.setblocking(False)
     print(listener.getsockname()[1], flush=True)
@@ -173,7 +205,7 @@ def serve(context: ssl.SSLContext | None, smtp: bool) -> None:
                     accepted, _ = listener.accept()
                 except OSError:
                     continue
-                peer = Peer(accepted, context, smtp)
+                peer = accept(accepted)
                 try:
                     peer.greet()
                 except OSError:
@@ -194,13 +226,18 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--tls", nargs=2, metavar=("CHAIN", "KEY"))
     parser.add_argument("--smtp", action="store_true")
+    parser.add_argument("--greeting", type=bytes.fromhex)
+    parser.add_argument("--answer", type=bytes.fromhex)
     options = parser.parse_args()
     context = None
     if options.tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*options.tls)
         context.num_tickets = 0
-    serve(context, options.smtp)
+    if options.greeting is not None:
+        serve(partial(Flooded, greeting=options.greeting, reply=options.answer))
+    else:
+        serve(partial(Peer, context=context, smtp=options.smtp))
 
 
 if __name__ == "__main__":

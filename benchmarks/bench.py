@@ -19,6 +19,8 @@ from benchmarks import machine, measures, plot, report
 from benchmarks.contenders import CONTENDERS, MODES, Contender, Mode
 from benchmarks.credentials import Credentials, create
 from benchmarks.figures import Results
+from benchmarks.floods import FLOODS
+from benchmarks.load import IMPLICIT, SMTP, Speaking
 from benchmarks.measures import Figures, Scale
 from benchmarks.running import Cores, Failed, Running, started
 
@@ -41,7 +43,7 @@ class Bench:
         self.credentials = credentials
         self.cores = Cores.available()
         self.results = Results()
-        self.failures: Counter[tuple[str, Mode, bool]] = Counter()
+        self.failures: Counter[tuple[str, Mode, str]] = Counter()
         self.begun = time.monotonic()
 
     def _pairs(self) -> Iterator[tuple[Contender, Mode]]:
@@ -51,41 +53,72 @@ class Bench:
                     yield contender, mode
 
     def _measure(
-        self, title: str, contender: Contender, mode: Mode, measure: Measure, smtp: bool = False
+        self,
+        title: str,
+        contender: Contender,
+        mode: Mode,
+        measure: Measure,
+        speaking: Speaking = IMPLICIT,
     ) -> None:
         what = f"{title}: {contender.name}, {mode} mode"
-        if self.failures[contender.name, mode, smtp] > 1:
+        if self.failures[contender.name, mode, speaking.dialect] > 1:
             return
         if time.monotonic() - self.begun > self.scale.budget:
             self.results.notes.append(f"{what}: no time left")
             return
         say(f"[{time.monotonic() - self.begun:4.0f} s] {what}")
         try:
-            with started(contender, mode, self.credentials, self.cores, smtp) as running:
+            with started(contender, mode, self.credentials, self.cores, speaking) as running:
                 for figures in measure(running):
                     self.results.add(mode, contender.name, figures)
         except Exception as problem:  # noqa: BLE001 - what was measured before must not be lost
             say(str(problem) if isinstance(problem, Failed) else traceback.format_exc())
-            self.failures[contender.name, mode, smtp] += 1
+            self.failures[contender.name, mode, speaking.dialect] += 1
             first, _, _ = str(problem).partition("\n")
             self.results.notes.append(f"{what}: {first or repr(problem)}")
 
     def run(self) -> None:
         """Measure everything that there is time for."""
         os.sched_setaffinity(0, {self.cores.load})
+        # The rounds are what may take longer than they should.
+        self._floods()
+        self._rounds()
+        self._idle()
+
+    def _floods(self) -> None:
+        """In the dialects that somebody else knows, too, or in all."""
+        scale = self.scale
+        for flood in FLOODS:
+            able = [each for each in self.contenders if each.canSpeak(flood.dialect)]
+            if len(able) > 1 or scale.everybody:
+                for contender in able:
+                    self._measure(
+                        f"flood, {flood.name}",
+                        contender,
+                        "server",
+                        lambda run: measures.flooded(run, scale.floods),
+                        flood.speaking,
+                    )
+
+    def _rounds(self) -> None:
+        """What changes with the machine's mood, in turns."""
         scale = self.scale
         for number in range(1, scale.rounds + 1):
             title = f"round {number} of {scale.rounds}"
             for contender, mode in self._pairs():
                 self._measure(title, contender, mode, lambda run: measures.turn(run, scale))
-                if contender.smtp:
+                if SMTP.dialect in contender.dialects:
                     self._measure(
                         f"{title}, starttls",
                         contender,
                         mode,
                         lambda run: measures.starttls(run, scale.connections),
-                        smtp=True,
+                        SMTP,
                     )
+
+    def _idle(self) -> None:
+        """With many connections open."""
+        scale = self.scale
         for contender, mode in self._pairs():
             if scale.idle[mode]:
                 self._measure(

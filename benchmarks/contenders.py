@@ -25,6 +25,12 @@ MODES: tuple[Mode, ...] = ("server", "client")
 #: The tree that these benchmarks belong to.
 CHECKOUT = Path(__file__).resolve().parents[1]
 
+#: What is negotiated before TLS in some measurement.
+DIALECTS = ("smtp", "lmtp", "imap", "pop3", "nntp", "sieve", "ftp", "postgresql", "mysql")
+
+# Those that stunnel knows as a server, and what it calls them; nntp and ldap it knows as a client.
+_STUNNEL_PROTOCOLS = {"smtp": "smtp", "imap": "imap", "pop3": "pop3", "postgresql": "pgsql"}
+
 #: For those that want to know beforehand; two descriptors for each connection.
 _OPEN_CONNECTIONS = resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2 - 100
 
@@ -35,6 +41,7 @@ class Setup:
     What one tunnel has to do: accept at C{listen}, connect to C{backend}, ports on loopback.
 
     @ivar directory: where its configuration may be written.
+    @ivar dialect: what leads up to TLS, one of L{DIALECTS}; empty where TLS begins at once.
     """
 
     mode: Mode
@@ -42,7 +49,7 @@ class Setup:
     backend: int
     credentials: Credentials
     directory: Path
-    smtp: bool = False
+    dialect: str = ""
 
     def write(self, name: str, content: str) -> str:
         """@return: the path of a new file of configuration."""
@@ -57,7 +64,7 @@ class Contender:
     @ivar command: makes the command line of the tunnel in the foreground.
     @ivar version: a command whose output names the version by the first number in it.
     @ivar modes: what it can do; a plain relay does nothing for TLS and is run once.
-    @ivar smtp: whether it can negotiate STARTTLS.
+    @ivar dialects: what it can negotiate in server mode, of L{DIALECTS}; smtp in both.
     @ivar idleLimit: at most so many idle connections; more would only show the machine's limits.
     @ivar forks: a process for each connection: it is given fewer of them.
     @ivar quick: whether it takes part in the quick form.
@@ -68,10 +75,14 @@ class Contender:
     version: tuple[str, ...]
     modes: tuple[Mode, ...] = MODES
     tls: bool = True
-    smtp: bool = False
+    dialects: frozenset[str] = frozenset()
     idleLimit: int = 10_000
     forks: bool = False
     quick: bool = True
+
+    def canSpeak(self, dialect: str) -> bool:
+        """@return: whether it knows C{dialect}; where it is empty, whether it knows any."""
+        return dialect in self.dialects if dialect else bool(self.dialects)
 
     def installedVersion(self) -> str | None:
         """@return: the version, or C{None} where the program is missing."""
@@ -104,11 +115,11 @@ def tunnelIn(tree: Path, name: str) -> Contender:
     def command(setup: Setup) -> list[str]:
         addresses = ["-l", f"127.0.0.1:{setup.listen}", "-r", f"127.0.0.1:{setup.backend}"]
         identity = ["-s", "-L", HOST] if setup.mode == "server" else ["-c", "-R", HOST]
-        starttls = ["--starttls", "smtp"] if setup.smtp else []
+        starttls = ["--starttls", setup.dialect] if setup.dialect else []
         pool = ["--pool", str(setup.credentials.pool)]
         return [*program, *identity, *addresses, *pool, *starttls]
 
-    return Contender(name, command, (*program, "--version"), smtp=True)
+    return Contender(name, command, (*program, "--version"), dialects=frozenset(DIALECTS))
 
 
 def _portforward(setup: Setup) -> list[str]:
@@ -126,7 +137,7 @@ def _stunnel(setup: Setup) -> list[str]:
         role = f"cert = {credentials.pem}\nsessionResume = no\noptions = NO_TICKET\n"
     else:
         role = f"client = yes\nCAfile = {credentials.ca}\nverifyChain = yes\ncheckHost = {HOST}\n"
-    starttls = "protocol = smtp\n" if setup.smtp else ""
+    starttls = f"protocol = {_STUNNEL_PROTOCOLS[setup.dialect]}\n" if setup.dialect else ""
     configuration = (
         "foreground = quiet\npid =\nsyslog = no\ndebug = err\n"
         "socket = l:TCP_NODELAY=1\nsocket = r:TCP_NODELAY=1\n"
@@ -234,7 +245,7 @@ _TWISTED = (sys.executable, "-c", "import twisted; print(twisted.__version__)")
 #: In the order in which they take their turns.
 CONTENDERS: tuple[Contender, ...] = (
     tunnelIn(CHECKOUT, "tlstunnel"),
-    Contender("stunnel", _stunnel, ("stunnel", "-version"), smtp=True),
+    Contender("stunnel", _stunnel, ("stunnel", "-version"), dialects=frozenset(_STUNNEL_PROTOCOLS)),
     Contender("nginx", _nginx, ("nginx", "-v")),
     Contender("hitch", _hitch, ("hitch", "--version")),
     Contender("haproxy", _haproxy, ("haproxy", "-v"), quick=False),

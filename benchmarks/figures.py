@@ -17,7 +17,8 @@ BEFORE = "before"
 @dataclass(frozen=True)
 class Figure:
     """
-    @ivar name: as in the results; C{idle@} stands for each number of connections measured.
+    @ivar name: as in the results; C{idle@} stands for each number of connections measured, and
+        C{flood@} for each dialect.
     @ivar form: how a value is printed.
     """
 
@@ -41,22 +42,25 @@ FIGURES = (
     Figure("p99", "latency, 1 connection, p99", "us", ".0f"),
     Figure("p50of100", "latency, 100 connections, p50", "us", ".0f"),
     Figure("p99of100", "latency, 100 connections, p99", "us", ".0f"),
+    Figure("flood", "longest turn under a flood", "ms", ".1f"),
     Figure("idle", "memory per idle connection", "KiB", ".1f"),
     Figure("carried", "memory per connection, idle after 64 MiB each way", "KiB", ".1f"),
 )
 
 
 def describing(name: str) -> Figure:
-    """@return: the figure that C{name}, perhaps with an C{@} and a number, is a value of."""
+    """@return: the figure that C{name}, perhaps with an C{@} and more, is a value of."""
     stem = name.partition("@")[0]
     return next(figure for figure in FIGURES if figure.name == stem)
 
 
 def title(name: str) -> str:
-    """@return: the title for a row or a panel, with the number of idle connections."""
+    """@return: the title for a row or a panel, with the number of idle ones or the dialect."""
     text = describing(name).title
-    _, at, count = name.partition("@")
-    return f"{text}, {int(count):,} idle" if at else text
+    _, _, which = name.partition("@")
+    if which.isdigit():
+        which = f"{int(which):,} idle"
+    return f"{text}, {which}" if which else text
 
 
 @dataclass(frozen=True)
@@ -116,15 +120,21 @@ class Results:
         return Value(tuple(a / b for a, b in zip(ours.samples, theirs.samples, strict=True)))
 
     def names(self, mode: Mode) -> list[str]:
-        """@return: the figures measured in this mode, ordered as L{FIGURES}, then by number."""
+        """
+        @return: the figures measured in this mode, ordered as L{FIGURES}, then by number, and those
+            of dialects as they were measured.
+        """
         found = {
-            name for (of, _), figures in self._samples.items() if of == mode for name in figures
+            name: None
+            for (of, _), figures in self._samples.items()
+            if of == mode
+            for name in figures
         }
         order = [figure.name for figure in FIGURES]
 
         def place(name: str) -> tuple[int, int]:
-            stem, _, count = name.partition("@")
-            return order.index(stem), int(count or 0)
+            stem, _, which = name.partition("@")
+            return order.index(stem), int(which) if which.isdigit() else 0
 
         return sorted(found, key=place)
 
@@ -188,7 +198,7 @@ def demands(results: Results) -> list[Demand]:
         for name in results.names(mode):
             stem, _, count = name.partition("@")
             ours = results.value(mode, NOW, name)
-            if not count or not ours:
+            if not count.isdigit() or not ours:
                 continue
             if stem == "idle":
                 found.append(Demand(mode, name, "24 KiB", 1.0, ours.median / 24))

@@ -13,6 +13,7 @@ import ssl
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -128,8 +129,32 @@ class Client:
         return Bulk(self._raw(), self.context)
 
 
-class Bulk:
-    """One connection that moves bulk; to be closed by its user."""
+@dataclass(frozen=True)
+class Speaking:
+    """
+    What is spoken through a tunnel.
+
+    @ivar dialect: as the tunnel calls it; empty where TLS begins at once.
+    @ivar client: makes the near end of it, for a port and the TLS towards that.
+    @ivar backend: the options of the far end.
+    """
+
+    dialect: str = ""
+    client: Callable[[int, ssl.SSLContext | None], Client] = Client
+    backend: tuple[str, ...] = ()
+
+
+IMPLICIT = Speaking()
+SMTP = Speaking("smtp", partial(Client, smtp=True), ("--smtp",))
+
+
+class Session:
+    """
+    One connection whose TLS is ours to write; to be closed by its user.
+
+    @ivar session: that TLS; C{None} where there is none.
+    @ivar outgoing: what it has to send.
+    """
 
     def __init__(self, connection: socket.socket, context: ssl.SSLContext | None):
         self.connection = connection
@@ -140,8 +165,6 @@ class Bulk:
             self.session = context.wrap_bio(self.incoming, self.outgoing, server_hostname=HOST)
             self._until(self.session.do_handshake)
             self._flush()
-        self._send(wire.message(wire.PING))
-        self._receive()
 
     def _flush(self) -> None:
         if data := self.outgoing.read():
@@ -158,12 +181,22 @@ class Bulk:
                     raise Broken("ended in the handshake") from None
                 self.incoming.write(data)
 
-    def _send(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
+        """Send C{data}."""
         if self.session is None:
             self.connection.sendall(data)
         else:
             self.session.write(data)
             self._flush()
+
+
+class Bulk(Session):
+    """A session that moves bulk."""
+
+    def __init__(self, connection: socket.socket, context: ssl.SSLContext | None):
+        super().__init__(connection, context)
+        self.send(wire.message(wire.PING))
+        self._receive()
 
     def _receive(self) -> None:
         size = wire.MESSAGE.size
@@ -183,7 +216,7 @@ class Bulk:
 
         @return: seconds from the first byte to the last.
         """
-        self._send(wire.message(wire.SEND, size))
+        self.send(wire.message(wire.SEND, size))
         first = select.poll()
         first.register(self.connection, select.POLLIN)
         first.poll(_PATIENCE * 1000)
@@ -201,7 +234,7 @@ class Bulk:
 
         @return: seconds from the first byte to the acknowledgement of the last.
         """
-        self._send(wire.message(wire.SINK, size))
+        self.send(wire.message(wire.SINK, size))
         self._receive()
         pieces = (
             wire.plain(size)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from benchmarks.contenders import Mode
+from benchmarks.floods import FloodClient, longestWait
 from benchmarks.load import latencies, pacedLatencies
 from benchmarks.running import Running
 
@@ -31,7 +32,9 @@ class Scale:
     @ivar bulk: bytes of one bulk transfer.
     @ivar carriers: connections that carry C{carried} bytes each way before they are weighed.
     @ivar idle: numbers of open idle connections at which to weigh and measure again.
-    @ivar everybody: whether also those take part whom nothing is compared with.
+    @ivar floods: how often each flood is poured.
+    @ivar everybody: whether also those take part whom nothing is compared with, and dialects in
+        which there is nobody else.
     @ivar budget: seconds after which no new turn begins.
     """
 
@@ -45,6 +48,7 @@ class Scale:
     idle: dict[Mode, tuple[int, ...]]
     repeats: int
     budget: float
+    floods: int
     everybody: bool
 
     def within(self, descriptors: int) -> Scale:
@@ -68,7 +72,8 @@ FULL = Scale(
     carried=64 * MiB,
     idle={"server": (10, 1_000, 10_000), "client": (10, 1_000)},
     repeats=3,
-    budget=780,
+    budget=840,
+    floods=5,
     everybody=True,
 )
 
@@ -83,6 +88,7 @@ QUICK = Scale(
     idle={"server": (10, 1_000), "client": ()},
     repeats=1,
     budget=150,
+    floods=1,
     everybody=False,
 )
 
@@ -142,6 +148,13 @@ def turn(running: Running, scale: Scale) -> Iterator[Figures]:
     yield {"connection": connections(running, scale.connections)}
     yield latency(running, scale)
     yield bulk(running, scale.bulk)
+
+
+def flooded(running: Running, samples: int) -> Iterator[Figures]:
+    """Milliseconds that somebody waits for an answer at most while somebody else floods."""
+    assert isinstance(running.client, FloodClient)
+    for _ in range(samples):
+        yield {f"flood@{running.client.flood.name}": longestWait(running.client) * 1e3}
 
 
 @contextlib.contextmanager

@@ -59,7 +59,7 @@ def _ratios(results: Results, mode: Mode) -> list[str]:
     peers = [peer for peer in _RATIOS_TO if peer in contenders]
     rows = []
     for name in results.names(mode):
-        if "@" in name and not name.startswith("idle"):
+        if "@" in name and not name.startswith(("idle", "flood")):
             continue
         cells = [title(name)]
         for contender in contenders:

@@ -21,10 +21,10 @@ from typing import IO
 from benchmarks import accounting
 from benchmarks.contenders import Contender, Mode, Setup
 from benchmarks.credentials import Credentials
-from benchmarks.load import Broken, Client
+from benchmarks.load import IMPLICIT, Broken, Client, Speaking
 
 _START_LIMIT = 15.0
-_STOP_LIMIT = 5.0
+_STOP_LIMIT = 1.0
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,10 @@ def _awaitPort(process: subprocess.Popen[bytes], port: int) -> None:
 
 
 @contextlib.contextmanager
-def _backend(tls: Credentials | None, smtp: bool) -> Iterator[int]:
-    command = [sys.executable, "-m", "benchmarks.backend"]
+def _backend(tls: Credentials | None, options: tuple[str, ...]) -> Iterator[int]:
+    command = [sys.executable, "-m", "benchmarks.backend", *options]
     if tls is not None:
         command += ["--tls", str(tls.chain), str(tls.key)]
-    if smtp:
-        command.append("--smtp")
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None and process.stdout is not None
     try:
@@ -130,7 +128,11 @@ def _backend(tls: Credentials | None, smtp: bool) -> Iterator[int]:
 
 @contextlib.contextmanager
 def started(
-    contender: Contender, mode: Mode, credentials: Credentials, cores: Cores, smtp: bool = False
+    contender: Contender,
+    mode: Mode,
+    credentials: Credentials,
+    cores: Cores,
+    speaking: Speaking = IMPLICIT,
 ) -> Iterator[Running]:
     """
     @return: a tunnel that has forwarded a connection, on its own core.
@@ -143,12 +145,12 @@ def started(
     # A tunnel's TLS is its own: what pins ours must not be inherited.
     environment = {name: value for name, value in os.environ.items() if name != "OPENSSL_CONF"}
     with (
-        _backend(backendTLS, smtp) as backend,
+        _backend(backendTLS, speaking.backend) as backend,
         tempfile.TemporaryDirectory() as scratch,
         tempfile.TemporaryFile() as output,
     ):
         port = _freePort()
-        setup = Setup(mode, port, backend, credentials, Path(scratch), smtp)
+        setup = Setup(mode, port, backend, credentials, Path(scratch), speaking.dialect)
         process = subprocess.Popen(
             ["taskset", "-c", str(cores.tunnel), *contender.command(setup)],
             stdin=subprocess.DEVNULL,
@@ -156,7 +158,8 @@ def started(
             stderr=output,
             env=environment,
         )
-        running = Running(contender, mode, process.pid, Client(port, context, smtp), output)
+        client = speaking.client(port, context)
+        running = Running(contender, mode, process.pid, client, output)
         try:
             _awaitPort(process, port)
             running.client.check()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -19,11 +20,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks import accounting, plot, report, revision, wire
 from benchmarks.against import alternate
+from benchmarks.backend import Flooded
 from benchmarks.contenders import CHECKOUT, tunnelIn
 from benchmarks.figures import Results, Value, demands
+from benchmarks.floods import ANSWER, FLOODS, PING
 from benchmarks.load import Broken, Client
 from benchmarks.measures import FULL, QUICK
 from benchmarks.running import Failed, Running
+from tlstunnel.protocols.registry import find
+from tlstunnel.testing.dialogues import isFiltered
+from tlstunnel.testing.memory import Driver
 
 
 def _results() -> Results:
@@ -140,6 +146,77 @@ class WireTests(SynchronousTestCase):
         """Also where it is no multiple of the blocks it is made of."""
         for size in (0, 1, 1 << 20, (1 << 20) + 1):
             self.assertEqual(sum(map(len, wire.plain(size))), size)
+
+
+class FloodTests(SynchronousTestCase):
+    """Floods that are poured through a tunnel in server mode."""
+
+    def test_everyDialogueLeadsToTheRelay(self) -> None:
+        """There the client that asks for answers gets them."""
+        for flood in FLOODS:
+            driver = Driver(find(flood.name), "server")
+            driver.plain.feed(flood.greeting)
+            for say, awaited in flood.clear:
+                driver.network.feed(say)
+                heard = driver.network.takeWritten()
+                self.assertTrue(re.search(awaited, heard) if awaited else not heard, flood.name)
+            driver.handshake()
+            self.assertEqual(driver.stage, "relay", (flood.name, driver.error))
+            driver.network.feed(flood.hello)
+            self.assertIn(PING, driver.plain.takeWritten(), flood.name)
+            driver.network.takeWritten()
+            driver.plain.feed(flood.answer)
+            self.assertTrue(driver.network.takeWritten().endswith(ANSWER), flood.name)
+
+    def test_theTunnelReadsAlong(self) -> None:
+        """A flood that is not read by a filter is no flood, but where no dialect has any."""
+        for flood in FLOODS:
+            if not flood.piece:
+                continue
+            driver = Driver(find(flood.name), "server")
+            driver.plain.feed(flood.greeting)
+            for say, _ in flood.clear:
+                driver.network.feed(say)
+            driver.handshake()
+            driver.network.feed(flood.prelude + flood.piece * 1000)
+            self.assertIsNone(driver.error, flood.name)
+            self.assertTrue(isFiltered(driver.network), flood.name)
+
+    def test_theBackendAnswersWhatIsAsked(self) -> None:
+        """However much comes before it."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            near = socket.create_connection(listener.getsockname(), timeout=5)
+            far, _ = listener.accept()
+        with near, far:
+            peer = Flooded(far, b"hello\n", ANSWER)
+            peer.greet()
+            for said in (b"\n" * 1000 + b"RSET\r\nNO", b"OP\r\n" + PING, b"x" * 70_000):
+                peer.received += said
+                peer.answer()
+            wanted = b"hello\n" + 2 * ANSWER
+            self.assertEqual(near.recv(len(wanted), socket.MSG_WAITALL), wanted)
+            self.assertEqual(peer.received, b"")
+
+    def test_theTableHasARowForEachDialect(self) -> None:
+        """With the ratio to whoever knows it too, in the order of the floods."""
+        results = Results()
+        for dialect in ("smtp", "imap", "mysql"):
+            results.add("server", "tlstunnel", {f"flood@{dialect}": 2.0})
+        results.add("server", "stunnel", {"flood@imap": 4.0})
+        run = report.Run(results, {}, {}, "2026-01-01", 1.0, {})
+        rows = [line for line in report.markdown(run).splitlines() if "flood" in line]
+        self.assertEqual(
+            rows,
+            [
+                "| longest turn under a flood, smtp, ms | 2.0 |  |",
+                "| longest turn under a flood, imap, ms | 2.0 | 4.0 |",
+                "| longest turn under a flood, mysql, ms | 2.0 |  |",
+                "| longest turn under a flood, smtp |  |  |",
+                "| longest turn under a flood, imap | 0.50 | 1.00 |",
+                "| longest turn under a flood, mysql |  |  |",
+            ],
+        )
+        self.assertEqual(demands(results), [])
 
 
 class ScaleTests(SynchronousTestCase):
