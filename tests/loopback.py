@@ -226,6 +226,7 @@ class TunnelTests(TestCase):
     timeout = 60
     mode = Mode.SERVER
     version = "1.3"
+    isVerbose = False
 
     pool: Pool
 
@@ -283,7 +284,8 @@ class TunnelTests(TestCase):
         """
         Start a tunnel; it is stopped, whatever it is doing, at the end of the test.
         """
-        service = TunnelService(self.described(backend, dialect, **settings), reactor)
+        described = self.described(backend, dialect, **settings)
+        service = TunnelService(described, reactor, self.isVerbose)
         service.privilegedStartService()
         service.startService()
 

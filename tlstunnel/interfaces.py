@@ -179,9 +179,38 @@ class IObserver(Interface):
         It has come to another C{stage}.
         """
 
+    def said(record: Record, isOurs: bool, words: bytes) -> None:
+        """
+        Something was said in clear on the network, before the switch.
+
+        @param isOurs: whether we said it.
+        @param words: a line with its end, or a part of a long one; raw and untrusted.
+        """
+
     def ended(record: Record) -> None:
         """
         It is over: C{outcome} says how.
+        """
+
+
+class ITranscript(Interface):
+    """
+    Is told what is said in a conversation.
+    """
+
+    def received(data: bytes) -> None:
+        """
+        The peer said C{data}.
+        """
+
+    def sent(data: bytes) -> None:
+        """
+        We said C{data}.
+        """
+
+    def end(unread: bytes) -> None:
+        """
+        That was all, but for what has arrived and was not read.
         """
 
 

@@ -341,6 +341,17 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(self.hint(PlaintextAfterStartTLS("x", b"220 y")), "")
         self.assertEqual(self.hint(Closed(), dialect="ftp-data"), "")
 
+    def test_whoeverItWas(self) -> None:
+        """
+        An app that leaves says nothing about the server, and a client nothing about the backend.
+        """
+        self.assertEqual(self.hint(Closed().by("the app")), "")
+        self.assertNotEqual(self.hint(Closed().by("the server")), "")
+        gone = Closed().by("the client")
+        self.assertEqual(self.hint(gone, GREETING, mode=Mode.SERVER), "")
+        error = TLSFailed(cause="alert unknown_ca").by("the server")
+        self.assertIn("the server does not know the CA", self.hint(error, HANDSHAKING))
+
     def test_thePortHelps(self) -> None:
         """
         Where it is registered, it says which protocol is there.

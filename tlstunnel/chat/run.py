@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from tlstunnel.chat.escapes import Pause
 from tlstunnel.chat.match import Reports, Window
@@ -42,13 +42,17 @@ class Run:
 
     @param conversation: with whom; its C{maxBytes} must be at least the script's.
     @param log: where SAY, ECHO, REPORT and the dialogue go.
+    @param peer: who connected to us, which stands before each of these.
     """
 
-    def __init__(self, script: Script, conversation: Conversation, log: Logger) -> None:
+    def __init__(
+        self, script: Script, conversation: Conversation, log: Logger, peer: str = ""
+    ) -> None:
         self._script = script
         self._conversation = conversation
         self._write: Callable[[bytes], None] = conversation.write
         self._log = log
+        self._peer = peer or None
         self._aborts: list[bytes] = []
         self._reports = Reports()
         self._timeout = script.timeout
@@ -118,7 +122,7 @@ class Run:
             case Echo(on=on):
                 self._echo = on
             case Say(text=text):
-                self._log.info("chat: {text}", text=quote(text))
+                self._tell(LogLevel.info, f"chat: {quote(text)}")
 
     async def _expect(self, step: Expect) -> None:
         # An expect that reads nothing begins no line.
@@ -184,11 +188,12 @@ class Run:
         self._allowed -= count
         self._lastByte = data[count - 1 : count]
         if self._echo:
-            self._log.debug("chat received {data}", data=quote(data[:count]))
+            self._tell(LogLevel.debug, f"chat received {quote(data[:count])}")
 
     async def _send(self, step: Send) -> None:
         self._logDialogue("send", b"??????" if step.secret else step.data)
         left: float | None = self._timeout
+        self._conversation.isSecret = step.secret
         for part in step.parts:
             if isinstance(part, Pause):
                 await self._pause(part.seconds)
@@ -197,6 +202,7 @@ class Run:
                 raise _failed(TimedOut, 1, "a send with its pauses took longer than TIMEOUT")
             else:
                 self._write(part)
+        self._conversation.isSecret = False
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -207,11 +213,16 @@ class Run:
                 raise
 
     def _logReport(self, report: bytes) -> None:
-        self._log.info("chat report: {report}", report=quote(report))
+        said = quote(report)
+        self._tell(LogLevel.info, f"chat report: {said}", report=said)
 
     def _logDialogue(self, doing: str, text: bytes) -> None:
         if self._script.verbose:
-            self._log.debug("chat: {doing} {text}", doing=doing, text=quote(text))
+            self._tell(LogLevel.debug, f"chat: {doing} {quote(text)}")
+
+    def _tell(self, level: Any, text: str, **fields: str) -> None:
+        text = f"{self._peer}: {text}" if self._peer else text
+        self._log.emit(level, "{text}", event="chat", peer=self._peer, text=text, **fields)
 
 
 def _failed(kind: type[TunnelError], code: int, detail: str, said: bytes = b"") -> TunnelError:

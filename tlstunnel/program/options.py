@@ -388,7 +388,8 @@ OPTIONS = (
     Option(
         "verbose",
         Section.LOG,
-        "also what is of interest in search of a fault",
+        "also what is of interest in search of a fault, such as what is said in clear before TLS",
+        "A client that logs in before TLS has its password there, too.",
         short="v",
         scope=Scope.LOG,
     ),

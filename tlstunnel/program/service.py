@@ -15,15 +15,18 @@ from zope.interface import implementer
 
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError, Stopped
+from tlstunnel.interfaces import IObserver
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.listen import ListeningPort, bindAll
 from tlstunnel.net.resolve import resolve
 from tlstunnel.program.mistakes import mistakes
 from tlstunnel.program.risks import farBackends, risks
 from tlstunnel.proxy import ProxyFactory
+from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.relay import SLOW_READER_SECONDS
+from tlstunnel.tunnel.transcript import NegotiationLog
 
 #: Seconds between looks at the connections that are left while stopping: who did not move in that
 #: time is closed, unless its peer has bytes to take.
@@ -61,8 +64,12 @@ class TunnelService(Service):
 
     _log = Logger()
 
-    def __init__(self, tunnel: Tunnel, reactor: Any) -> None:
+    def __init__(self, tunnel: Tunnel, reactor: Any, isVerbose: bool = False) -> None:
+        """
+        @param isVerbose: whether to log also what is said in clear before TLS.
+        """
         self._described = tunnel
+        self._isVerbose = isVerbose
         self.factory: ProxyFactory | None = None
         self._reactor = reactor
         self._ports: list[ListeningPort] = []
@@ -79,7 +86,10 @@ class TunnelService(Service):
         if self._ports:
             return
         deadlines = Deadlines(self._reactor)
-        factory = ProxyFactory(self.tunnel, self._reactor, deadlines=deadlines)
+        observers: list[IObserver] = [] if self.tunnel.quiet else [ConnectionLog()]
+        if self._isVerbose:
+            observers.append(NegotiationLog())
+        factory = ProxyFactory(self.tunnel, self._reactor, observers, deadlines)
         self._ports = factory.ports = [
             ListeningPort(
                 self._reactor, deadlines, bound, factory.accepted, self.tunnel.limits.keepAlive

@@ -356,13 +356,16 @@ def makeProcess(options: TunnelOptions, reactor: Any, ownLog: bool) -> Process:
         reactor may not run yet.
     """
     tunnel: Tunnel = options["tunnel"]
+    # Under twistd there is no such option.
+    isVerbose = options.get("verbose", False)
     abandonAtEnd(reactor)
     if WORKER in os.environ:
         # Who handed the sockets down could not know our number.
         os.environ["LISTEN_PID"] = str(os.getpid())
         handed = [InheritedAddress(socketName(index)) for index in range(len(tunnel.local))]
         process: Process = WorkerProcess(reactor)
-        process.addService(TunnelService(named(replace(tunnel, local=tuple(handed))), reactor))
+        tunnel = named(replace(tunnel, local=tuple(handed)))
+        process.addService(TunnelService(tunnel, reactor, isVerbose))
         return process
     process = Process(reactor)
     checkRemote(tunnel)
@@ -370,5 +373,5 @@ def makeProcess(options: TunnelOptions, reactor: Any, ownLog: bool) -> Process:
         count = options["workers"]
         process.addService(WorkersService(tunnel, reactor, count, options.words, ownLog))
     else:
-        process.addService(TunnelService(named(tunnel), reactor))
+        process.addService(TunnelService(named(tunnel), reactor, isVerbose))
     return process

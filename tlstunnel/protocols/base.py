@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import PlaintextAfterStartTLS, TimedOut, TooManyErrors, TunnelError
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.interfaces import IChannels, IDialect, IFilter
@@ -77,6 +78,8 @@ class Role(Conversation):
 
     @ivar directStart: whether TLS bytes may follow the last message in the same segment, because
         the protocol knows no go-ahead (rule 3); what follows is left in the socket for OpenSSL.
+    @ivar accepted: who connected to the tunnel, by whom the log knows the connection; from the
+        beginning of L{negotiate} on.
     @ivar plain: the conversation on the plain leg.
     @ivar channels: the data connections beside this one, where the dialect has such.
     @ivar toPlain: filters of what flows from the network to the plain leg, in order.
@@ -85,6 +88,7 @@ class Role(Conversation):
     """
 
     directStart: bool = False
+    accepted: TCPAddress | UNIXAddress | None = None
 
     plain: Conversation
     channels: IChannels

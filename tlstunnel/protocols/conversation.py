@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlstunnel.errors import Closed, Malformed, Oversize, TunnelError
-from tlstunnel.interfaces import ISpeaker
+from tlstunnel.interfaces import ISpeaker, ITranscript
 from tlstunnel.net.deadlines import Deadlines, TimeLimit
 from tlstunnel.tls.creators import Creator
 
@@ -27,6 +27,9 @@ _T = TypeVar("_T")
 
 # What no line may have in it, whether its end is there already or not.
 _BROKEN = re.compile(rb"\0|\r(?!\n|\Z)")
+
+#: What stands for a secret in a transcript.
+HIDDEN = b"??????"
 
 #: Bytes that a plain leg may send before the relay takes them (rule 2).
 MAX_HELD_BYTES = 65536
@@ -42,6 +45,8 @@ class Conversation(Protocol):
     @cvar maxBytes: bytes in all at most.
     @cvar exact: read never more from the socket than was asked for, for protocols in which TLS may
         begin right behind a message, in the same segment.
+    @ivar transcript: is told of all that is read and written here, if anything is.
+    @ivar isSecret: whether a transcript has only that something is written, and not what.
     @ivar deadlines: where deadlines are set.
     @ivar whenLost: called with the L{TunnelError} when the connection is lost while nobody reads.
     @ivar inputEnded: whether the peer has ended its direction.
@@ -53,13 +58,15 @@ class Conversation(Protocol):
     exact = False
 
     transport: Any
+    transcript: ITranscript | None = None
+    isSecret = False
 
     def __init__(self, deadlines: Deadlines) -> None:
         self.deadlines = deadlines
         self.whenLost: Callable[[TunnelError], None] | None = None
         self.inputEnded = False
         self._buffer = bytearray()
-        self._taken = 0
+        self._taken = self._told = 0
         self._lines = 0
         self._waiting: Deferred[None] | None = None
         self._error: TunnelError | None = None
@@ -186,6 +193,10 @@ class Conversation(Protocol):
         taken = bytes(self._buffer[:count])
         del self._buffer[:count]
         self._taken += count
+        if self.transcript is not None and self._taken > self._told:
+            # What was put back has been told.
+            self.transcript.received(taken[self._told - self._taken :])
+            self._told = self._taken
         return taken
 
     async def readExactly(self, count: int) -> bytes:
@@ -299,6 +310,8 @@ class Conversation(Protocol):
         """
         Send C{data}.
         """
+        if self.transcript is not None:
+            self.transcript.sent(HIDDEN if self.isSecret else data)
         self.transport.write(data)
 
     def sendLine(self, line: bytes) -> None:

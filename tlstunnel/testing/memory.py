@@ -30,7 +30,7 @@ from tlstunnel.tunnel.description import (
     Mode,
     Tunnel,
 )
-from tlstunnel.tunnel.observers import Observers
+from tlstunnel.tunnel.observers import Observer, Observers
 from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.record import Record
 
@@ -135,6 +135,21 @@ class _Factory:
         self._driver.error = error
 
 
+class _Listening(Observer):
+    """
+    Notes what is said in clear.
+    """
+
+    def __init__(self, told: list[tuple[bool, bytes]]) -> None:
+        self._told = told
+
+    def said(self, record: Record, isOurs: bool, words: bytes) -> None:
+        """
+        Note it.
+        """
+        self._told.append((isOurs, words))
+
+
 class Driver:
     """
     Takes one role of a dialect through L{tlstunnel.tunnel.pair.Pair}, on legs in memory.
@@ -145,6 +160,8 @@ class Driver:
     @ivar ended: whether it ended.
     @ivar backendDialled: whether the backend was dialled (server role).
     @ivar channels: the data connections, if the protocol has such.
+    @ivar told: what observers were told of what was said in clear on the network: whether we said
+        it, and the words.
     """
 
     def __init__(
@@ -183,7 +200,9 @@ class Driver:
         if waiting:
             accepted.feed(waiting)
         factory: Any = _Factory(self)
-        record = Record(self.clock, Observers(()), "", Mode(mode), dialect.name, accepted.peer)
+        self.told: list[tuple[bool, bytes]] = []
+        observers = Observers([_Listening(self.told)])
+        record = Record(self.clock, observers, "", Mode(mode), dialect.name, accepted.peer)
         self.pair = PAIRS[Mode(mode)](factory, accepted, record)
         self.pair.start()
         assert self.pair.role is not None

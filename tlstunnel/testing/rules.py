@@ -4,6 +4,9 @@ The part of the conformance suite that both roles share: see L{tlstunnel.testing
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import itemgetter
+
 from tlstunnel.errors import PlaintextAfterStartTLS
 from tlstunnel.testing.bounds import Bounds
 from tlstunnel.testing.course import became, dialsEarly
@@ -132,6 +135,24 @@ class Rules(Bounds):
                     self.assertGoesOn(driver, place, words)
                     driver.feed(who, piece)
                 self.finish(driver, place + 1, words)
+
+    @lookAt("write, if it was overridden: what passes it by is not in the log that -v writes")
+    def test_whatIsSaidInClearCanBeSeen(self) -> None:
+        """
+        All of it, in its order, and nothing of what is said inside TLS or on the plain leg.
+        """
+        ours = "C" if self.mode == "client" else "S"
+        driver = self.start(len(self.dialogue))
+        self.finish(driver, len(self.dialogue))
+        expected = [(who == ours, text) for who, text in self.dialogue if who in "CS"]
+        turns = [
+            [
+                (isOurs, b"".join(text for _, text in said))
+                for isOurs, said in groupby(each, itemgetter(0))
+            ]
+            for each in (driver.told, expected)
+        ]
+        assert turns[0] == turns[1], f"seen was {turns[0]}"
 
     # The switch
 

@@ -37,6 +37,9 @@ from tlstunnel.tunnel.record import (
     Stage,
 )
 
+# Who is not the one that the hints of a stage are about.
+_OTHERS = {("the app", NEGOTIATING), ("the app", HANDSHAKING), ("the client", GREETING)}
+
 # What a server says first, or when it was spoken to in another language, and whose language it is.
 _LANGUAGES = (
     (b"\x15\x03", "TLS"),
@@ -306,6 +309,8 @@ def hintFor(record: Record) -> str:
     if error is None or record.dialect.endswith("-data"):
         # Of data connections the control connection decides nearly everything.
         return ""
+    if (error.who, record.reached) in _OTHERS:
+        return ""
     speaks = _language(error.said)
     port = record.backend.port if isinstance(record.backend, TCPAddress) else 0
     cause = error.cause
@@ -317,7 +322,8 @@ def hintFor(record: Record) -> str:
         cause = "clear port"
     for hint in _HINTS:
         if hint.fits(record, error, cause):
-            return hint.text.format(
+            text = hint.text.replace("the peer", error.who or "the peer")
+            return text.format(
                 dialect=record.dialect,
                 upgrade="--chat" if record.dialect == "chat" else "--starttls",
                 port=port,

@@ -8,7 +8,7 @@ at any connection.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -40,6 +40,11 @@ class Observer:
         See L{IObserver.advanced}.
         """
 
+    def said(self, record: Record, isOurs: bool, words: bytes) -> None:
+        """
+        See L{IObserver.said}.
+        """
+
     def ended(self, record: Record) -> None:
         """
         See L{IObserver.ended}.
@@ -53,7 +58,7 @@ class Observers:
     @ivar began: called with the record of a connection when it has begun; likewise the others.
     """
 
-    __slots__ = ("advanced", "began", "ended", "verified")
+    __slots__ = ("advanced", "began", "ended", "said", "verified")
 
     _log = Logger()
 
@@ -62,12 +67,11 @@ class Observers:
         self.began = self._whoHear("began", every)
         self.verified = self._whoHear("verified", every)
         self.advanced = self._whoHear("advanced", every)
+        self.said = self._whoHear("said", every)
         self.ended = self._whoHear("ended", every)
 
     @staticmethod
-    def _whoHear(
-        event: str, observers: tuple[IObserver, ...]
-    ) -> tuple[Callable[[Record], None], ...]:
+    def _whoHear(event: str, observers: tuple[IObserver, ...]) -> tuple[Callable[..., None], ...]:
         nothing = getattr(Observer, event)
         return tuple(
             getattr(each, event)
@@ -75,13 +79,13 @@ class Observers:
             if getattr(type(each), event, None) is not nothing
         )
 
-    def tell(self, hearers: tuple[Callable[[Record], None], ...], record: Record) -> None:
+    def tell(self, hearers: tuple[Callable[..., None], ...], record: Record, *more: Any) -> None:
         """
-        Call all C{hearers}; one that raises is logged, and harms neither the connection nor the
-        others.
+        Call all C{hearers} with C{record} and C{more}; one that raises is logged, and harms neither
+        the connection nor the others.
         """
         for hear in hearers:
             try:
-                hear(record)
+                hear(record, *more)
             except Exception:  # noqa: BLE001 - who looks on must not harm the connection
                 self._log.failure("the observer {observer!r} failed", observer=hear)

@@ -180,6 +180,19 @@ class Record:
         if self._observers.advanced:
             self._observers.tell(self._observers.advanced, self)
 
+    @property
+    def isOverheard(self) -> bool:
+        """
+        Whether anybody wants to know what is said in clear.
+        """
+        return bool(self._observers.said)
+
+    def say(self, isOurs: bool, words: bytes) -> None:
+        """
+        Something was said in clear on the network; see L{IObserver.said}.
+        """
+        self._observers.tell(self._observers.said, self, isOurs, words)
+
     def verify(self, network: ILeg) -> None:
         """
         TLS is up on the leg C{network}, and its peer is who it has to be.

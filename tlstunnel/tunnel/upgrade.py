@@ -17,6 +17,7 @@ from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.record import CONNECTING, HANDSHAKING, NEGOTIATING, Record
+from tlstunnel.tunnel.transcript import Transcript
 
 
 class Upgrade:
@@ -81,12 +82,22 @@ class Upgrade:
         if not dialect.talks:
             return
         self.record.advance(NEGOTIATING)
-        if isinstance(role, ClientRole):
-            with self.within(self._limits.greeting, "the greeting"):
-                await role.readGreeting()
-        seconds = dialect.negotiationSeconds or self._limits.negotiation
-        with self.within(seconds, "the negotiation"):
-            await role.negotiate()
+        role.accepted = self.record.peer
+        if self.record.isOverheard:
+            role.transcript = Transcript(self.record)
+        try:
+            if isinstance(role, ClientRole):
+                with self.within(self._limits.greeting, "the greeting"):
+                    await role.readGreeting()
+            seconds = dialect.negotiationSeconds or self._limits.negotiation
+            with self.within(seconds, "the negotiation"):
+                await role.negotiate()
+        finally:
+            transcript = role.transcript
+            if transcript is not None:
+                # What comes behind the switch is for nobody else.
+                role.transcript = None
+                transcript.end(role.unread)
 
     async def secure(
         self,
