@@ -234,9 +234,10 @@ class LegContract(Transfers):
 
     def test_aResetIsTold(self) -> None:
         """
-        Once, when the leg is closed already.
+        Once, when the leg is closed already; and it says who it was.
         """
         self.open()
+        self.leg.who = "the app"
         self.leg.resumeProducing()
         self.leg.write(b"unread")
         self.turns()
@@ -245,6 +246,7 @@ class LegContract(Transfers):
         self.turns()
         assert self.speaker.calls == ["lost"]
         assert isinstance(self.speaker.error, Reset)
+        assert self.speaker.error.who == "the app"
 
     def test_anEndWithoutCloseNotifyIsNoEnd(self) -> None:
         """
