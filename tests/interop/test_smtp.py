@@ -20,7 +20,7 @@ from tests.interop.harness import (
     until,
     verified,
 )
-from tests.interop.servers.postfix import ImpatientPostfix, Postfix, Postscreen
+from tests.interop.servers.postfix import ImpatientPostfix, Postfix, Postscreen, RejectingPostfix
 
 NAME = "mail.test.example"
 SENDER = "writer@sender.test"
@@ -175,6 +175,41 @@ class ImpatienceTests(InteropTestCase):
         self.assertRegex(heard[1], rb"\A421 4.4.2 .* timeout exceeded\r\n\Z")
         until(lambda: "farewell" in tunnel.log, "the reason")
         record("smtp", "client", self.postfix, "farewell of an impatient server")
+
+
+class RejectionTests(InteropTestCase):
+    """
+    A backend that refuses at its greeting, and clients that insist on TLS.
+    """
+
+    postfix: ClassVar[Postfix]
+
+    @classmethod
+    def prepare(cls, stage: Stage) -> None:
+        stage.authority.issue(NAME, "127.0.0.1")
+        cls.postfix = stage.start(RejectingPostfix(stage.directory("postfix")))
+
+    def test_itIsForGood(self) -> None:
+        """
+        Each of the two clients hears 554 to all it says, and not an end that it would take for a
+        passing one.
+        """
+        anchors = self.stage.authority.anchors
+        tunnel = self.serverMode(f"127.0.0.1:{self.postfix.port}", NAME, "smtp")
+        with smtplib.SMTP("127.0.0.1", tunnel.port, timeout=20) as client:
+            client.starttls(context=verified(anchors))
+            code, words = client.ehlo()
+            self.assertEqual(code, 554)
+            self.assertIn(b"Client host rejected", words)
+            self.assertEqual(client.helo()[0], 554)
+        run(
+            [
+                *("swaks", "--server", "127.0.0.1", "--port", str(tunnel.port)),
+                *("--tls", "--tls-verify", "--tls-ca-path", str(anchors)),
+                *("--tls-sni", NAME, "--from", SENDER, "--to", RECIPIENT),
+            ]
+        ).expectFailure("Client host rejected")
+        until(lambda: "the backend said" in tunnel.log, "the reason")
 
 
 class ServerModeTests(InteropTestCase):

@@ -166,6 +166,14 @@ class ImpatientPostfix(Postfix):
     settings = "smtpd_timeout = 1s\n"
 
 
+class RejectingPostfix(Postfix):
+    """
+    Wants none of its clients, and says so instead of its greeting.
+    """
+
+    settings = "smtpd_delay_reject = no\nsmtpd_client_restrictions = reject\n"
+
+
 class Postscreen(Postfix):
     """
     With postscreen in front: a greeting of two lines, two seconds apart, and no mail for clients
