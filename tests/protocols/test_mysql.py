@@ -515,7 +515,7 @@ class ServerTests(SynchronousTestCase):
         """
         driver = server(mysql)
         driver.plain.feed(packet(0, TOO_MANY))
-        driver.plain.end()
+        driver.plain.reset()
         greeting = Greeting.parse(driver.network.takeWritten()[4:])
         self.assertTrue(greeting.capabilities & SSL)
         self.assertEqual(len(greeting.salt), 20)

@@ -197,7 +197,9 @@ class MySQLServer(ServerRole):
         """
         payload = self._greeted = await readPacket(self.plain, 0)
         if payload.startswith(_ERROR):
-            # That is for the client to hear inside TLS, to which a greeting has to lead.
+            # The backend may go.  The client is to hear of that inside TLS, and it takes a
+            # greeting to come there.
+            self.plain.whenLost = None
             greeting = Greeting.substitute()
         else:
             try:
