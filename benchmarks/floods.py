@@ -93,13 +93,15 @@ FLOODS = (
             (b"EHLO load\r\n", _line(b"250 ")),
             (b"STARTTLS\r\n", _line(b"220 ")),
         ),
-        piece=b"RSET\r\n",
+        prelude=b"AUTH PLAIN\r\n",
+        piece=b"\n",
     ),
     Flood(
         "lmtp",
         b"220 bench.example LMTP\r\n",
         ((b"", _line(b"220 ")), (b"STARTTLS\r\n", _line(b"220 "))),
-        piece=b"RSET\r\n",
+        prelude=b"AUTH PLAIN\r\n",
+        piece=b"\n",
     ),
     Flood(
         "imap",
