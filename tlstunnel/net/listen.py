@@ -191,7 +191,7 @@ def _bindUNIX(address: UNIXAddress, access: SocketAccess) -> socket.socket:
         raise _refused(address, error) from None
     try:
         _removeStale(address.path)
-        sock.bind(address.path)
+        access.bind(sock, address.path)
     except OSError as error:
         sock.close()
         remedy = "check the directory"
@@ -200,7 +200,7 @@ def _bindUNIX(address: UNIXAddress, access: SocketAccess) -> socket.socket:
             remedy = "something else is there: remove it" if isOther else "stop what listens there"
         raise ConfigurationError(f"`local` {address}", error.strerror or "failed", remedy) from None
     try:
-        access.apply(address.path)
+        access.give(address.path)
         sock.listen(WAITING_CONNECTIONS)
     except BaseException:
         Bound(sock, 0, address.path).close()
