@@ -29,6 +29,7 @@ class ParseAddressTests(SynchronousTestCase):
             ("b\u00fccher.example:443", TCPAddress("xn--bcher-kva.example", 443)),
             ("localhost:smtp", TCPAddress("localhost", 25)),
             ("[::1]:https", TCPAddress("::1", 443)),
+            ("[::ffff:192.0.2.1]:25", TCPAddress("192.0.2.1", 25)),
             (":443", TCPAddress("", 443)),
             (":0", TCPAddress("", 0)),
             ("/run/app.sock", UNIXAddress("/run/app.sock")),

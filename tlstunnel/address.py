@@ -167,9 +167,11 @@ def _parseHost(text: str, host: str, bracketed: bool) -> str:
         if bracketed:
             raise ValueError(f"{text!r} has no IPv6 address between its brackets") from None
         return normalDomain(host) + ("." if host.endswith(_DOTS) else "") if host else ""
-    if bracketed and not isinstance(address, IPv6Address):
-        raise ValueError(f"{text!r} has no IPv6 address between its brackets")
-    return str(address)
+    if not isinstance(address, IPv6Address):
+        if bracketed:
+            raise ValueError(f"{text!r} has no IPv6 address between its brackets")
+        return str(address)
+    return str(address.ipv4_mapped or address)
 
 
 def _parsePort(text: str, port: str) -> int:

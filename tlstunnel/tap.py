@@ -19,12 +19,14 @@ def makeService(options: Options) -> IService:
     The service for twistd, with its keys read and its sockets bound, so that what is wrong is said
     in one line before twistd goes to the background.
     """
-    signals.hold()
     from twisted.internet import reactor
 
     try:
+        signals.hold()
         process = makeProcess(options, reactor, ownLog=False)
         process.privilegedStartService()
     except ConfigurationError as error:
         raise SystemExit(f"tlstunnel: {error}") from None
+    except OSError as error:
+        raise SystemExit(f"tlstunnel: {error.strerror or error}") from None
     return process

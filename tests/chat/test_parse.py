@@ -506,7 +506,7 @@ class Errors(SynchronousTestCase):
 
         self.assertError(
             b'"" @/f x',
-            "t.chat:1:4: cannot read /f: [Errno 2] No such file",
+            "t.chat:1:4: cannot read /f: No such file",
             replace(CLIENT, readFile=missing),
         )
 

@@ -75,6 +75,23 @@ class SocketAccessTests(SynchronousTestCase):
         """
         self.assertEqual(stat.S_IMODE(self.bound(SocketAccess(mode=0o666)).st_mode), 0o666)
 
+    def test_theUmaskIsWhatItWas(self) -> None:
+        """
+        Whether it can be bound or not.
+        """
+        self.bound(SocketAccess(mode=0o666))
+        self.assertRaises(
+            ConfigurationError, bind, UNIXAddress(self.path), SocketAccess(mode=0o666)
+        )
+        self.assertEqual(os.umask(0o077), 0o077)
+
+    def test_whatComesOutOtherwiseIsNamed(self) -> None:
+        """
+        As where a directory has permissions of its own for what is in it (acl(5)).
+        """
+        self.patch(os, "umask", lambda mask: 0o077)
+        self.fails(SocketAccess(mode=0o666), "has 0700 instead")
+
     def test_ownerAndGroupAreNamesOrNumbers(self) -> None:
         """
         Root can give it to anybody.

@@ -52,14 +52,18 @@ class TakeTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        Two descriptors are handed down; the second one does not listen.
+        Three descriptors are handed down; the second one does not listen, and the third is for
+        messages.
         """
         self.patch(inherit, "_taken", set())
         listening = socket.create_server(("127.0.0.1", 0))
         self.address = listening.getsockname()
         other = socket.socket()
-        self.numbers = [listening.detach(), other.detach()]
-        self.patch(inherit, "descriptors", lambda *_: [*zip("ab", self.numbers, strict=True)])
+        messages = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        messages.bind("")
+        messages.listen()
+        self.numbers = [each.detach() for each in (listening, other, messages)]
+        self.patch(inherit, "descriptors", lambda *_: [*zip("abc", self.numbers, strict=True)])
         self.addCleanup(self.close)
 
     def close(self) -> None:
@@ -99,8 +103,15 @@ class TakeTests(SynchronousTestCase):
         self.assertIn("--local systemd:b: descriptor", str(error))
         self.assertIn("does not listen", str(error))
 
+    def test_whatIsNoStreamIsAnError(self) -> None:
+        """
+        There is nothing to do TLS on.
+        """
+        error = self.assertRaises(ConfigurationError, take, "c")
+        self.assertIn("is neither TCP nor a UNIX socket of streams; use ListenStream=", str(error))
+
     def test_anotherNameIsAnError(self) -> None:
         """
         That has those there are.
         """
-        self.assertIn("there are: a, b", str(self.assertRaises(ConfigurationError, take, "c")))
+        self.assertIn("there are: a, b", str(self.assertRaises(ConfigurationError, take, "d")))

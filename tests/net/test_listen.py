@@ -16,7 +16,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net.deadlines import Deadlines
-from tlstunnel.net.listen import ACCEPT_RETRY_SECONDS, ACCEPTS_PER_TURN, Bound, ListeningPort, bind
+from tlstunnel.net.listen import (
+    ACCEPT_RETRY_SECONDS,
+    ACCEPTS_PER_TURN,
+    Bound,
+    ListeningPort,
+    bind,
+    bindAll,
+)
 
 
 class BindTests(SynchronousTestCase):
@@ -57,6 +64,36 @@ class BindTests(SynchronousTestCase):
         for host in ("", "::"):
             (sock,) = self.bound(TCPAddress(host, 0))
             socket.create_connection(("127.0.0.1", sock.getsockname()[1])).close()
+
+    def test_bothFamiliesCanBeSaidApart(self) -> None:
+        """
+        Of C{0.0.0.0} and C{[::]} at the same port, in any order, each serves its own.
+        """
+        with socket.create_server(("0.0.0.0", 0)) as probe:
+            port = probe.getsockname()[1]
+        four = TCPAddress("0.0.0.0", port)
+        for host in ("::", ""):
+            for addresses in ((four, TCPAddress(host, port)), (TCPAddress(host, port), four)):
+                both = bindAll(addresses)
+                families = [each.sock.family for each in both]
+                self.assertEqual(set(families), {socket.AF_INET, socket.AF_INET6})
+                for near in ("127.0.0.1", "::1"):
+                    with socket.create_connection((near, port)) as client:
+                        listening = both[families.index(client.family)].sock
+                        listening.accept()[0].close()
+                for each in both:
+                    each.close()
+
+    def test_otherPortsOfIPv4LeaveAllInterfacesAsTheyAre(self) -> None:
+        """
+        Port 0 is another one each time.
+        """
+        for address in (TCPAddress("0.0.0.0", 0), TCPAddress("127.0.0.1", 0)):
+            both = bindAll((address, TCPAddress("::", 0)))
+            port = both[1].sock.getsockname()[1]
+            socket.create_connection(("127.0.0.1", port)).close()
+            for each in both:
+                each.close()
 
     def test_aPortInUseIsNamed(self) -> None:
         """

@@ -203,6 +203,22 @@ class ProgramTests(SynchronousTestCase):
         self.assertEqual(done.returncode, 1)
         self.assertRegex(done.stderr, r"\Atlstunnel: .*Too many open files\n\Z")
 
+    def test_noThreadIsExitCode1(self) -> None:
+        """
+        Under twistd, too.
+        """
+        script = "import threading\ndef fail(self): raise RuntimeError('no')\n"
+        script += "threading.Thread.start = fail\n"
+        for start, words in (
+            ("from tlstunnel.__main__ import main; raise SystemExit(main())", ()),
+            ("from twisted.scripts.twistd import run; run()", TWISTD[2:]),
+        ):
+            done = self.run_(*words, *self.server(), program=("-c", script + start))
+            self.assertEqual(done.returncode, 1)
+            self.assertEqual(
+                done.stderr, "tlstunnel: a thread cannot be started: raise ulimit -u\n"
+            )
+
     def test_workersThatCannotReadTheKeysAreExitCode1(self) -> None:
         """
         Where twistd becomes somebody else: in one line, before there is any worker.

@@ -22,6 +22,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.loopback import PATIENCE, SERVER, Encrypted, TunnelTests, wait
+from tests.users import closed
 from tlstunnel.address import TCPAddress, parseListening
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import LIFETIME, authorityOf, createIdentity, keep
@@ -225,6 +226,18 @@ class ServiceTests(TunnelTests):
         other.privilegedStartService()
         self.assertEqual(len(other.addresses), 2)
         await other.stopService()
+
+    async def test_whatCannotBeSearchedAtAReloadChangesNothing(self) -> None:
+        """
+        The log says so, in one line.
+        """
+        service = self.start()
+        before = await deferToThread(self.serialOf, service)
+        createIdentity(self.pool, SERVER, replace=True)
+        with closed(self.pool.path):
+            service.reload()
+        self.assertIn("not reloaded, the old state stays: {error}", self.said)
+        self.assertEqual(await deferToThread(self.serialOf, service), before)
 
     async def test_aUNIXSocketIsForWhomItIsSaidToBe(self) -> None:
         """

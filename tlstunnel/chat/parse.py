@@ -224,7 +224,8 @@ class _Parser:
         try:
             contents = readFile(fileName)[:MAX_FILE_BYTES]
         except (OSError, ValueError) as error:
-            raise word.error(f"cannot read {_shown(fileName)}: {error}") from None
+            problem = getattr(error, "strerror", None) or error
+            raise word.error(f"cannot read {_shown(fileName)}: {problem}") from None
         return contents.removesuffix(b"\n")
 
     def _argument(self, keyword: Word, needed: str) -> Word:

@@ -7,8 +7,11 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import socket
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tlstunnel.errors import ConfigurationError
@@ -28,20 +31,42 @@ class SocketAccess:
     owner: str | None = None
     group: str | None = None
 
-    def apply(self, path: str) -> None:
+    def bind(self, sock: socket.socket, path: str) -> None:
         """
-        Give the socket at C{path} what is asked for; to be done before it listens.
+        Bind C{sock} to C{path}, with the permissions that are asked for from the beginning: were
+        they changed later, somebody else's file could stand there by then.
+
+        @raise OSError: it cannot be bound.
+        """
+        if self.mode is None:
+            sock.bind(path)
+            return
+        before = os.umask(0o777 & ~self.mode)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(before)
+
+    def give(self, path: str) -> None:
+        """
+        Give the socket that was bound to C{path} to whom is asked for; to be done before it
+        listens.
 
         @raise ConfigurationError: there is no such user or group, or the system does not let us.
         """
         if self.owner is not None:
             uid = _number("socket-owner", self.owner, "user", pwd.getpwnam, 2)
-            _change(f"`socket-owner` {self.owner}", os.chown, path, uid, -1)
+            _give(f"`socket-owner` {self.owner}", path, uid, -1)
         if self.group is not None:
             gid = _number("socket-group", self.group, "group", grp.getgrnam, 2)
-            _change(f"`socket-group` {self.group}", os.chown, path, -1, gid)
-        if self.mode is not None:
-            _change(f"`socket-mode` {self.mode:04o}", os.chmod, path, self.mode)
+            _give(f"`socket-group` {self.group}", path, -1, gid)
+        found = stat.S_IMODE(Path(path).lstat().st_mode)
+        if self.mode is not None and found != self.mode:
+            raise ConfigurationError(
+                f"`socket-mode` {self.mode:04o}",
+                f"{path} has {found:04o} instead, as its directory or file system wants",
+                "choose another directory",
+            )
 
 
 def _number(key: str, name: str, kind: str, find: Callable[[str], Any], field: int) -> int:
@@ -58,9 +83,9 @@ def _number(key: str, name: str, kind: str, find: Callable[[str], Any], field: i
         ) from None
 
 
-def _change(subject: str, change: Callable[..., None], path: str, *values: int) -> None:
+def _give(subject: str, path: str, uid: int, gid: int) -> None:
     try:
-        change(path, *values)
+        os.chown(path, uid, gid, follow_symlinks=False)
     except OSError as error:
         raise ConfigurationError(
             subject,

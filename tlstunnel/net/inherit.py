@@ -14,6 +14,8 @@ from tlstunnel.errors import ConfigurationError
 #: The first descriptor that is handed down.
 FIRST_DESCRIPTOR = 3
 
+_FAMILIES = frozenset((socket.AF_INET, socket.AF_INET6, socket.AF_UNIX))
+
 # Those that have become sockets of ours: nobody gets one twice, and closing it closes it.
 _taken: set[int] = set()
 
@@ -59,6 +61,13 @@ def take(name: str) -> list[socket.socket]:
         if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             sock.close()
             raise ConfigurationError(subject, f"descriptor {descriptor} does not listen")
+        if sock.family not in _FAMILIES or sock.type != socket.SOCK_STREAM:
+            sock.close()
+            raise ConfigurationError(
+                subject,
+                f"descriptor {descriptor} is neither TCP nor a UNIX socket of streams",
+                "use ListenStream= with an address, a port or a path",
+            )
         sock.setblocking(False)
         sockets.append(sock)
     if not sockets:

@@ -92,7 +92,8 @@ def bindAll(addresses: Sequence[Listening], access: SocketAccess = BY_UMASK) -> 
     try:
         for index, address in enumerate(addresses):
             unlink = address.path if isinstance(address, UNIXAddress) else ""
-            bound += [Bound(sock, index, unlink) for sock in bind(address, access)]
+            without4 = _hasIPv4Beside(address, addresses)
+            bound += [Bound(sock, index, unlink) for sock in bind(address, access, without4)]
     except ConfigurationError:
         for each in bound:
             each.close()
@@ -100,11 +101,23 @@ def bindAll(addresses: Sequence[Listening], access: SocketAccess = BY_UMASK) -> 
     return bound
 
 
-def bind(address: Listening, access: SocketAccess = BY_UMASK) -> list[socket.socket]:
+def _hasIPv4Beside(address: Listening, addresses: Sequence[Listening]) -> bool:
+    """
+    Whether another of C{addresses} is all of IPv4 at the same port.
+    """
+    if not isinstance(address, TCPAddress) or not address.port:
+        return False
+    return TCPAddress("0.0.0.0", address.port) in addresses
+
+
+def bind(
+    address: Listening, access: SocketAccess = BY_UMASK, without4: bool = False
+) -> list[socket.socket]:
     """
     Make the sockets that listen at C{address}: one, or one a family where it is a name.
 
     @param access: who may connect, where it is a UNIX socket.
+    @param without4: leave IPv4 to another socket, where it means all interfaces.
     @raise ConfigurationError: if it cannot be listened at.
     """
     if isinstance(address, InheritedAddress):
@@ -128,7 +141,7 @@ def bind(address: Listening, access: SocketAccess = BY_UMASK) -> list[socket.soc
     absent: OSError | None = None
     for family, kind, protocol, _, target in dict.fromkeys(found):
         try:
-            sockets.append(_bindTCP(family, kind, protocol, target))
+            sockets.append(_bindTCP(family, kind, protocol, target, without4))
         except OSError as error:
             if error.errno in _ABSENT:
                 # A name has addresses of a family that this host may not have.
@@ -154,13 +167,14 @@ def _refused(address: TCPAddress | UNIXAddress, error: OSError) -> Configuration
     return ConfigurationError(f"`local` {address}", error.strerror or "failed", remedy)
 
 
-def _bindTCP(family: int, kind: int, protocol: int, target: Any) -> socket.socket:
+def _bindTCP(family: int, kind: int, protocol: int, target: Any, without4: bool) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             # "[::]" and ":443" mean all interfaces, as they do for the peers.
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, target[0] != "::")
+            isAll = target[0] == "::" and not without4
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not isAll)
         sock.bind(target)
         sock.listen(WAITING_CONNECTIONS)
         sock.setblocking(False)
@@ -177,7 +191,7 @@ def _bindUNIX(address: UNIXAddress, access: SocketAccess) -> socket.socket:
         raise _refused(address, error) from None
     try:
         _removeStale(address.path)
-        sock.bind(address.path)
+        access.bind(sock, address.path)
     except OSError as error:
         sock.close()
         remedy = "check the directory"
@@ -186,7 +200,7 @@ def _bindUNIX(address: UNIXAddress, access: SocketAccess) -> socket.socket:
             remedy = "something else is there: remove it" if isOther else "stop what listens there"
         raise ConfigurationError(f"`local` {address}", error.strerror or "failed", remedy) from None
     try:
-        access.apply(address.path)
+        access.give(address.path)
         sock.listen(WAITING_CONNECTIONS)
     except BaseException:
         Bound(sock, 0, address.path).close()
