@@ -113,6 +113,8 @@ class Options(SynchronousTestCase):
             ("-- argument 2: -t needs a value", ("-v", "-t"), None),
             ("-- argument 2: -t needs a number of seconds", ("-t", "x"), None),
             ("-- argument 1: -t needs a number of seconds", ("-t-1",), None),
+            ("-- argument 3: -t was given already; give it once", ("-t", "1", "-vt2", "a"), None),
+            ("-- argument 3: -f was given already; give it once", ("-f", path, "-f", path), None),
             (
                 "-- argument 3: -f FILE and a script in words exclude each other",
                 ("-f", path, "a"),

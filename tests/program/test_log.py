@@ -79,15 +79,15 @@ class LinesTests(SynchronousTestCase):
         """
         self.assertIn(" [worker 2] error: bad\n", self.written("error", "bad", worker="2"))
         event = json.loads(self.written("info", "good", asJSON=True, worker="2"))
-        self.assertEqual(event["worker"], "2")
+        self.assertEqual(event["worker"], 2)
 
-    def test_JSONHasTheFields(self) -> None:
+    def test_JSONIsOneObjectALine(self) -> None:
         """
-        One object a line.
+        Whatever is in it; its fields are for L{tests.program.test_jsonlines}.
         """
-        text = self.written("info", "up at {place}", asJSON=True, place="home")
+        text = self.written("info", "up at {place}", asJSON=True, place="home\nsweet home")
         self.assertEqual(text.count("\n"), 1)
-        self.assertEqual(json.loads(text)["place"], "home")
+        self.assertEqual(json.loads(text)["text"], "up at home\nsweet home")
 
     def test_textThatIsThereAlreadyIsNotMadeAgain(self) -> None:
         """

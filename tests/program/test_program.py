@@ -5,7 +5,6 @@ Tests for the C{tlstunnel} program as users meet it: processes, their exit codes
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import pwd
 import re
@@ -14,13 +13,16 @@ import socket
 import ssl
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.certificates import Recipe, alternative, dns, make, numberedZero, root
 from tests.loopback import PATIENCE
+from tests.program.test_jsonlines import documented
 from tests.users import STRANGER
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
@@ -377,12 +379,14 @@ class ProgramTests(SynchronousTestCase):
             said += process.stdout.readline()
         self.assertGreater(int(found[1]), 10)
 
-    def test_JSONLinesAreLoggedWhereAskedFor(self) -> None:
+    def logging(self, *words: str) -> tuple[subprocess.Popen[str], Iterator[dict[str, Any]]]:
         """
-        Every line is one object: those of the start, of a connection, and of the end.
+        Start a tunnel that logs JSON.
+
+        @return: the process, and its lines, each as it comes and as it is documented.
         """
         process = subprocess.Popen(
-            [sys.executable, *TLSTUNNEL, *self.server("--log-json")],
+            [sys.executable, *TLSTUNNEL, *words, "--log-json"],
             env=self.environment,
             stderr=subprocess.STDOUT,
             stdout=subprocess.PIPE,
@@ -392,20 +396,110 @@ class ProgramTests(SynchronousTestCase):
         self.addCleanup(process.kill)
         assert process.stdout is not None
         self.addCleanup(process.stdout.close)
-        up, ended = "", []
-        for line in process.stdout:
-            event = json.loads(line)
-            if "tunnel up" in line:
-                up = event["local"]
-                host, port = up.rsplit(":", 1)
-                with socket.create_connection((host, int(port)), PATIENCE) as sock:
-                    sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
-                    sock.recv(100)
-            elif event.get("event") == "connection":
-                ended.append((event["outcome"], event["identity"]))
-                process.terminate()
-        self.assertRegex(up, "127.0.0.1:[0-9]+")
-        self.assertEqual(ended, [("foreign-protocol", None)])
+        return process, map(documented, process.stdout)
+
+    def await_(
+        self, lines: Iterator[dict[str, Any]], event: str, seen: list[str | None]
+    ) -> dict[str, Any]:
+        """
+        The next line about C{event}; all up to it are C{seen}.
+        """
+        for line in lines:
+            seen.append(line["event"])
+            if line["event"] == event:
+                return line
+        raise self.failureException(f"no line about {event}, but {seen}")
+
+    def test_JSONLinesAreLoggedWhereAskedFor(self) -> None:
+        """
+        Of the start, of what is risky, of connections, of reloads, and of the end.
+        """
+        backend = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(backend.close)
+        remote = f"127.0.0.1:{backend.getsockname()[1]}"
+        process, lines = self.logging(
+            *self.server("--starttls", "http", remote=remote),
+            *("--dialect-option", "allow-upgrade-desync", "-v"),
+        )
+        seen: list[str | None] = []
+        notice = self.await_(lines, "notice", seen)
+        self.assertEqual(
+            (notice["level"], notice["worker"], notice["tunnel"]), ("warn", None, None)
+        )
+        start = self.await_(lines, "start", seen)
+        self.assertEqual((start["mode"], start["dialect"]), ("server", "http"))
+        self.assertEqual((start["local_id"], start["expected"]), ("server.example.org", None))
+        host, port = start["local"].rsplit(":", 1)
+        with socket.create_connection((host, int(port)), PATIENCE) as sock:
+            peer = nameOf(sock)
+            sock.sendall(b"EHLO x\r\n")
+            said = self.await_(lines, "negotiation", seen)
+            self.assertEqual((said["direction"], said["level"]), ("received", "debug"))
+            refused = self.await_(lines, "connection", seen)
+        self.assertEqual((refused["outcome"], refused["peer"]), ("malformed", peer))
+        process.send_signal(signal.SIGHUP)
+        self.assertIsNone(self.await_(lines, "reload", seen)["detail"])
+        certificate = self.pool / "server.example.org" / "fullchain.pem"
+        certificate.write_text("")
+        process.send_signal(signal.SIGHUP)
+        self.assertIn(str(certificate), self.await_(lines, "reload", seen)["detail"])
+        process.terminate()
+        self.await_(lines, "stop", seen)
+        self.assertEqual(list(lines), [])
+
+    def test_JSONLinesOfConnectionsThatAreServed(self) -> None:
+        """
+        The whole of what is known of them.
+        """
+        backend = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(backend.close)
+        process, lines = self.logging(*self.server(remote=f"127.0.0.1:{backend.getsockname()[1]}"))
+        seen: list[str | None] = []
+        host, port = self.await_(lines, "start", seen)["local"].rsplit(":", 1)
+        context = ssl.create_default_context(cafile=str(self.pool / "ca" / "cert.pem"))
+        with (
+            socket.create_connection((host, int(port)), PATIENCE) as sock,
+            context.wrap_socket(sock, server_hostname="server.example.org") as wrapped,
+            backend.accept()[0] as accepted,
+        ):
+            wrapped.sendall(b"hello")
+            self.assertEqual(accepted.recv(5), b"hello")
+            accepted.close()
+            self.assertEqual(wrapped.recv(5), b"")
+            wrapped.unwrap()
+        line = self.await_(lines, "connection", seen)
+        known = {name: line[name] for name in ("outcome", "detail", "hint", "sni", "to_plain")}
+        self.assertEqual(
+            known,
+            {
+                "outcome": "clean",
+                "detail": None,
+                "hint": None,
+                "sni": "server.example.org",
+                "to_plain": 5,
+            },
+        )
+        process.terminate()
+        self.await_(lines, "stop", seen)
+
+    def test_JSONLinesOfWorkers(self) -> None:
+        """
+        Each says which it is; the parent, what becomes of them.
+        """
+        process, lines = self.logging(*self.server("--workers", "2"))
+        seen: list[str | None] = []
+        self.assertEqual(self.await_(lines, "workers", seen)["count"], 2)
+        started = {self.await_(lines, "start", seen)["worker"] for _ in range(2)}
+        self.assertEqual(started, {1, 2})
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        if children.exists():
+            os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
+            ended = self.await_(lines, "worker", seen)
+            self.assertIn(ended["worker"], {1, 2})
+            self.assertIn("signal 9", ended["detail"])
+            self.assertEqual(self.await_(lines, "start", seen)["worker"], ended["worker"])
+        process.terminate()
+        self.await_(lines, "stop", seen)
 
     def test_twistdRunsTheSameTunnel(self) -> None:
         """

@@ -179,7 +179,7 @@ class ServiceTests(TunnelTests):
         service.reload()
         self.assertIs(service.tunnel, before[0])
         self.assertIs(service.factory.prepared, before[1])
-        self.assertIn("not reloaded, the old state stays: {error}", self.said)
+        self.assertIn("not reloaded, the old state stays: {detail}", self.said)
         await deferToThread(self.serialOf, service)
 
     async def test_newConnectionsFollowARenewedTunnel(self) -> None:

@@ -110,6 +110,7 @@ class _Given:
 def _given(words: list[Word], options: ScriptOptions) -> _Given:
     file: Word | None = None
     notices = []
+    seen: set[bytes] = set()
     rest = iter(words)
     at = 0
     for word in rest:
@@ -123,6 +124,9 @@ def _given(words: list[Word], options: ScriptOptions) -> _Given:
             letter, letters = letters[:1], letters[1:]
             value = None
             if letter[0] in _VALUED:
+                if letter in seen:
+                    raise word.error(f"-{letter.decode()} was given already; give it once")
+                seen.add(letter)
                 value, letters = Word(word.position, letters), b""
                 if not value.text:
                     value = next(rest, None)

@@ -12,7 +12,9 @@ from functools import lru_cache
 from time import localtime, strftime
 from typing import Any
 
-from twisted.logger import LogEvent, LogLevel, eventAsJSON, eventAsText
+from twisted.logger import LogEvent, LogLevel, eventAsText
+
+from tlstunnel.program.jsonlines import jsonLine
 
 
 def lines(
@@ -26,7 +28,7 @@ def lines(
     @param least: the lowest C{LogLevel} to be written.
     @param worker: the number of this process among the workers, if it is one.
     """
-    line = _jsonLine if asJSON else _textLine
+    line = jsonLine if asJSON else _textLine
     # To compare levels costs more than to look for one.
     written = {level for level in LogLevel.iterconstants() if level >= least}
     dropped = 0
@@ -43,16 +45,13 @@ def lines(
                 "log_namespace": __name__,
                 "log_time": event["log_time"],
                 "log_format": "lines of the log for which there was no room: {dropped}",
+                "event": "dropped",
                 "dropped": dropped,
             }
             if write(line(about, worker) + "\n"):
                 dropped = 0
 
     return observe
-
-
-def _jsonLine(event: LogEvent, worker: str) -> str:
-    return eventAsJSON(event | {"worker": worker} if worker else event)
 
 
 def _textLine(event: LogEvent, worker: str) -> str:

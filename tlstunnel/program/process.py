@@ -100,7 +100,7 @@ class Process(MultiService):
         return stopped.addCallback(self._stopped)
 
     def _stopped(self, results: object) -> None:
-        self._log.info("stopped")
+        self._log.info("stopped", event="stop")
 
 
 def settleMemory() -> None:

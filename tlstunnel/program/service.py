@@ -129,20 +129,32 @@ class TunnelService(Service):
         if not self.running:
             return
         tunnel = self.tunnel
-        self._notice()
+        assert self.factory is not None
+        prepared = self.factory.prepared
+        self._noticeAll()
         self._noticeLater()
         for port in self._ports:
             self._log.info(
-                "{mode} tunnel up: {local} to {remote}, {dialect}, as {localID}, {whom}",
+                "{mode} tunnel up: {local} to {remote}, {how}, as {who}, {whom}",
+                event="start",
+                tunnel=tunnel.name or None,
                 mode=tunnel.mode.value,
                 local=port.name,
                 remote=" or ".join(map(str, tunnel.remote)),
-                dialect="implicit TLS" if tunnel.dialect.name == "none" else tunnel.dialect.name,
-                localID=str(tunnel.localID) if tunnel.localID else "nobody",
+                how="implicit TLS" if tunnel.dialect.name == "none" else tunnel.dialect.name,
+                dialect=tunnel.dialect.name,
+                who=tunnel.localID or "nobody",
+                local_id=str(tunnel.localID) if tunnel.localID else None,
                 whom=self._whom(),
+                expected=str(prepared.expected) if prepared.expected else None,
+                anchors=prepared.anchors or None,
             )
 
-    def _notice(self) -> None:
+    def _notice(self, sentence: str) -> None:
+        name = self.tunnel.name or None
+        self._log.warn("{notice}", event="notice", tunnel=name, notice=sentence)
+
+    def _noticeAll(self) -> None:
         assert self.factory is not None
         now = self._today()
         warnings = self.factory.prepared.warnings(now)
@@ -150,7 +162,7 @@ class TunnelService(Service):
         local = tuple(port.address for port in self._ports)
         tunnel = replace(self.tunnel, local=local)
         for notice in (*mistakes(tunnel), *risks(self.tunnel, local), *warnings):
-            self._log.warn("{notice}", notice=notice)
+            self._notice(notice)
         Deferred.fromCoroutine(self._noticeFarBackends()).addErrback(
             lambda failure: self._log.failure("looking up the backends failed", failure)
         )
@@ -158,7 +170,7 @@ class TunnelService(Service):
     async def _noticeFarBackends(self) -> None:
         for notice in await farBackends(self.tunnel, self._lookUp):
             if self.running:
-                self._log.warn("{notice}", notice=notice)
+                self._notice(notice)
 
     async def _lookUp(self, address: TCPAddress) -> list[str]:
         assert self.factory is not None
@@ -184,7 +196,7 @@ class TunnelService(Service):
         def look() -> None:
             assert self.factory is not None
             for notice in self.factory.prepared.warnings(self._today(), before):
-                self._log.warn("{notice}", notice=notice)
+                self._notice(notice)
             self._noticeLater()
 
         self.factory.deadlines.after(DAY_SECONDS, look)
@@ -242,10 +254,16 @@ class TunnelService(Service):
         try:
             self.factory.renew(replace(self.tunnel, dialect=self.tunnel.dialect.renewed()))
         except ConfigurationError as error:
-            self._log.error("not reloaded, the old state stays: {error}", error=str(error))
+            self._log.error(
+                "not reloaded, the old state stays: {detail}",
+                event="reload",
+                tunnel=self.tunnel.name or None,
+                detail=str(error),
+            )
         else:
-            self._log.info("reloaded identities and trust")
-            self._notice()
+            name = self.tunnel.name or None
+            self._log.info("reloaded identities and trust", event="reload", tunnel=name)
+            self._noticeAll()
 
     def _closeQuiet(self, factory: ProxyFactory, before: dict[Pair, tuple[Any, float]]) -> None:
         """

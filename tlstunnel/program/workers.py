@@ -147,9 +147,10 @@ class Worker(ProcessProtocol):
             return
         if not isOrderly(reason.value):
             self._log.error(
-                "worker {worker} ended badly: {reason}",
+                "worker {worker} ended badly: {detail}",
+                event="worker",
                 worker=self.number,
-                reason=reason.getErrorMessage(),
+                detail=reason.getErrorMessage(),
             )
         self._stopped.callback(None)
 
@@ -159,11 +160,12 @@ class Worker(ProcessProtocol):
         self._delay = min(LONGEST_DELAY_SECONDS, max(FIRST_DELAY_SECONDS, delay * 2))
         self._log.emit(
             LogLevel.info if wasOrderly else LogLevel.error,
-            "worker {worker} ended after {lived:.1f} s, replaced in {delay:g} s: {reason}",
+            "worker {worker} ended after {lived:.1f} s, replaced in {delay:g} s: {detail}",
+            event="worker",
             worker=self.number,
             lived=lived,
             delay=delay,
-            reason=why,
+            detail=why,
         )
         self._pending = self._service.reactor.callLater(delay, self.start)
 
@@ -235,7 +237,7 @@ class WorkersService(Service):
     def _begin(self) -> None:
         if not self.running:
             return
-        self._log.info("starting {count} workers", count=len(self.workers))
+        self._log.info("starting {count} workers", event="workers", count=len(self.workers))
         for worker in self.workers:
             worker.start()
 
