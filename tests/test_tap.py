@@ -4,7 +4,15 @@ Tests for L{tlstunnel.tap}: what twistd gets.
 
 from __future__ import annotations
 
+import os
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
+from twisted.scripts._twistd_unix import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel import tap
@@ -35,3 +43,59 @@ class TapTests(SynchronousTestCase):
         for option in LOG_OPTIONS:
             with self.assertRaises(usage.UsageError):
                 tap.Options().parseOptions([f"--{option.name}"])
+
+
+class LogTests(SynchronousTestCase):
+    """
+    What writes the log under twistd.
+    """
+
+    def factory(self, *words: str) -> Any:
+        """
+        What twistd has as C{--logger}, with C{words} of its own on its command line.
+        """
+        self.patch(tap, "logs", tap.Logs())
+        options = ServerOptions()
+        pool = self.mktemp()
+        options.parseOptions([*words, "tlstunnel", *f"-c -l :1 -r a:1 --pool {pool}".split()])
+        return options.get("logger")
+
+    def test_aFileIsTwistds(self) -> None:
+        """
+        It is written at once, and twistd rotates it.
+        """
+        self.assertIsNone(self.factory("--logfile", "x"))
+        self.assertIsNone(self.factory("-n", "--logfile", "x"))
+        self.assertIsNone(self.factory())
+
+    def test_whoeverChoosesALoggerHasIt(self) -> None:
+        """
+        As with every plugin.
+        """
+        self.assertIs(self.factory("-n", "--logger", "os.getcwd"), os.getcwd)
+
+    def test_standardOutputIsOurs(self) -> None:
+        """
+        Whoever reads that may stop: tests.program.test_program has it with twistd itself.
+        """
+        for words in (("-n",), ("-n", "--logfile", "-")):
+            self.assertTrue(ILogObserver.providedBy(self.factory(*words)()))
+
+    def test_theSystemsLogIsOurs(self) -> None:
+        """
+        With twistd's prefix; where there is none, twistd says so.
+        """
+        self.patch(tap, "PATHS", ("/nowhere",))
+        self.assertIsNone(self.factory("--syslog"))
+        # Its path is short, as it has to be.
+        directory = tempfile.mkdtemp()
+        self.addCleanup(os.rmdir, directory)
+        path = Path(directory, "log")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+            daemon.bind(str(path))
+            self.addCleanup(path.unlink)
+            self.patch(tap, "PATHS", ("/nowhere", str(path)))
+            observer = self.factory("--syslog", "--prefix", "mail")()
+            self.assertTrue(ILogObserver.providedBy(observer))
+            Logger("here", observer=observer).info("up")
+            self.assertEqual(daemon.recv(100), b"<14>mail[%d]: up" % os.getpid())

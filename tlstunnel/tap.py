@@ -1,17 +1,102 @@
 """
-What twistd needs: the options, and the service.
+What twistd needs: the options, the service, and a log that waits for nobody.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, MutableMapping
+from contextlib import suppress
+from functools import partial
+from typing import Any, cast
+
 from twisted.application.service import IService
+from twisted.logger import ILogObserver, LogEvent, LogLevel
+from zope.interface import provider
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program import signals
-from tlstunnel.program.commandline import TunnelOptions as Options
+from tlstunnel.program.commandline import TunnelOptions
+from tlstunnel.program.log import lines, textLine
+from tlstunnel.program.output import LineOutput
+from tlstunnel.program.syslog import PATHS, SyslogOutput, syslogLines
 from tlstunnel.program.workers import makeProcess
 
-__all__ = ["Options", "makeService"]
+_STANDARD_OUTPUT = 1
+
+
+class Logs:
+    """
+    What writes the log where twistd would wait for whoever reads it.  There is one twistd in a
+    process, and it takes a logger by its name only.
+
+    @ivar tag: who we are for the system's log.
+    """
+
+    tag = "twisted"
+    _syslog: SyslogOutput | None = None
+    _standard: LineOutput | None = None
+
+    def choose(self, twistd: MutableMapping[str, Any]) -> None:
+        """
+        Let twistd use one of ours, unless somebody has chosen another, or a file: that is written
+        at once, and twistd rotates it.
+
+        @param twistd: its options, read but not looked at yet.
+        """
+        if twistd["logger"] is not None:
+            return
+        if twistd["syslog"]:
+            self.tag = twistd["prefix"]
+            for path in PATHS:
+                with suppress(OSError):
+                    self._syslog = SyslogOutput(path)
+                    twistd["logger"] = f"{__name__}.logs.system"
+                    return
+        elif twistd["nodaemon"] and twistd["logfile"] in (None, "", "-"):
+            with suppress(OSError):
+                self._standard = LineOutput(_STANDARD_OUTPUT)
+                twistd["logger"] = f"{__name__}.logs.standard"
+
+    def system(self) -> Callable[[LogEvent], None]:
+        """
+        Writes to the system's log.
+        """
+        assert self._syslog is not None
+        return _observer(self._syslog.write, partial(syslogLines, tag=self.tag))
+
+    def standard(self) -> Callable[[LogEvent], None]:
+        """
+        Writes to standard output.
+        """
+        assert self._standard is not None
+        return _observer(self._standard.write, textLine)
+
+
+def _observer(
+    write: Callable[[str], bool], line: Callable[[LogEvent], str]
+) -> Callable[[LogEvent], None]:
+    return cast(
+        Callable[[LogEvent], None], provider(ILogObserver)(lines(write, line, LogLevel.info))
+    )
+
+
+logs = Logs()
+
+
+class Options(TunnelOptions):
+    """
+    The options of a tunnel under twistd.
+    """
+
+    parent: Any = None
+
+    def postOptions(self) -> None:
+        """
+        All is read.
+        """
+        super().postOptions()
+        if self.parent is not None:
+            logs.choose(self.parent)
 
 
 def makeService(options: Options) -> IService:

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ class JSONLineTests(SynchronousTestCase):
         What is written of what C{write} logs.
         """
         written: list[str] = []
-        observer = lines(into(written), True, LogLevel.debug, worker)
+        observer = lines(into(written), partial(jsonLine, worker=worker), LogLevel.debug)
         write(Logger("here", observer=observer))  # type: ignore[arg-type]
         (line,) = written
         self.assertNotIn("log_", line)
@@ -129,7 +130,7 @@ class JSONLineTests(SynchronousTestCase):
         Such as errors in Deferreds that nobody hears.
         """
         written: list[str] = []
-        observer = lines(into(written), True, LogLevel.info)
+        observer = lines(into(written), jsonLine, LogLevel.info)
         globalLogPublisher.addObserver(observer)  # type: ignore[arg-type]
         self.addCleanup(globalLogPublisher.removeObserver, observer)  # type: ignore[arg-type]
         legacy.err(Failure(KeyError("old")), "Unhandled Error")
@@ -178,7 +179,7 @@ class JSONLineTests(SynchronousTestCase):
                 log.failure("\x02" * 100000)
 
         written: list[str] = []
-        observer = lines(into(written), True, LogLevel.info)
+        observer = lines(into(written), jsonLine, LogLevel.info)
         fail(Logger("here", observer=observer))  # type: ignore[arg-type]
         documented(written[0])
         self.assertLess(len(written[0]), MAX_LINE_BYTES)

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from io import StringIO
 
 from twisted.logger import LogEvent, Logger, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.program.log import lines
+from tlstunnel.program.jsonlines import jsonLine
+from tlstunnel.program.log import lines, textLine
 
 
 def writing(file: StringIO) -> Callable[[str], bool]:
@@ -33,7 +35,8 @@ class LinesTests(SynchronousTestCase):
         What is written of one event, if all from info on are.
         """
         file = StringIO()
-        observer = lines(writing(file), asJSON, LogLevel.info, worker)
+        line = partial(jsonLine if asJSON else textLine, worker=worker)
+        observer = lines(writing(file), line, LogLevel.info)
         log = Logger("here", observer=observer)  # type: ignore[arg-type]
         getattr(log, level)(message, **fields)
         return file.getvalue()
@@ -52,7 +55,7 @@ class LinesTests(SynchronousTestCase):
         Whenever it is written.
         """
         file = StringIO()
-        observe = lines(writing(file), False, LogLevel.info)
+        observe = lines(writing(file), textLine, LogLevel.info)
         for second in (0, 1, 1):
             event: LogEvent = {"log_time": 1800000000 + second, "log_format": "x"}
             observe(event)
@@ -100,7 +103,7 @@ class LinesTests(SynchronousTestCase):
         Nothing of a failure is lost.
         """
         file = StringIO()
-        log = Logger("here", observer=lines(writing(file), False, LogLevel.info))  # type: ignore[arg-type]
+        log = Logger("here", observer=lines(writing(file), textLine, LogLevel.info))  # type: ignore[arg-type]
         try:
             raise ValueError("such luck")
         except ValueError:
@@ -128,7 +131,7 @@ class NoRoomTests(SynchronousTestCase):
                     into.append(line)
                 return hasRoom
 
-            observer = lines(write, asJSON, LogLevel.info)
+            observer = lines(write, jsonLine if asJSON else textLine, LogLevel.info)
             log = Logger("here", observer=observer)  # type: ignore[arg-type]
             for number in range(5):
                 log.info("{number}", number=number)

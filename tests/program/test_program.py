@@ -351,11 +351,18 @@ class ProgramTests(SynchronousTestCase):
 
     def test_whoeverReadsNoLogStopsNothing(self) -> None:
         """
-        Connections are served while standard error is a full pipe, and the lines lost are counted.
+        Connections are served while the log goes to a full pipe, and the lines lost are counted.
+        """
+        for program in (TLSTUNNEL, TWISTD):
+            self.readsNoLog(program)
+
+    def readsNoLog(self, program: tuple[str, ...]) -> None:
+        """
+        Serve connections by C{program} while nobody reads what it logs.
         """
         with socket.create_server(("127.0.0.1", 0)) as probe:
             address, local = probe.getsockname(), nameOf(probe)
-        process = self.start(*TLSTUNNEL, *self.server("-l", local))
+        process = self.start(*program, *self.server("-l", local))
 
         def connect() -> None:
             with socket.create_connection(address, WAIT_SECONDS) as client:

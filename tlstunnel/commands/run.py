@@ -7,13 +7,15 @@ from __future__ import annotations
 import os
 import select
 import sys
+from functools import partial
 from typing import Any, cast
 
 from twisted.logger import ILogObserver, LogLevel, globalLogBeginner
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.commandline import TunnelOptions, accepting
-from tlstunnel.program.log import lines
+from tlstunnel.program.jsonlines import jsonLine
+from tlstunnel.program.log import lines, textLine
 from tlstunnel.program.options import LOG_OPTIONS
 from tlstunnel.program.output import LineOutput
 from tlstunnel.program.workers import WORKER, makeProcess
@@ -61,12 +63,8 @@ def startLogging(options: RunOptions) -> None:
     Log to standard error as C{options} say.
     """
     level = LogLevel.debug if options["verbose"] else LogLevel.info
-    observer = lines(
-        LineOutput(sys.stderr.fileno()).write,
-        options["log-json"],
-        level,
-        os.environ.get(WORKER, ""),
-    )
+    line = partial(jsonLine if options["log-json"] else textLine, worker=os.environ.get(WORKER, ""))
+    observer = lines(LineOutput(sys.stderr.fileno()).write, line, level)
     globalLogBeginner.beginLoggingTo([cast(ILogObserver, observer)], redirectStandardIO=False)
 
 

@@ -1,8 +1,7 @@
 """
-The log: what is written of events where we run in the foreground.
+The log: which events are written, and as what.
 
-Under twistd its own observers write; the events are the same.  What a peer said is in an event
-only as L{tlstunnel.errors} quotes it.
+What a peer said is in an event only as L{tlstunnel.errors} quotes it.
 """
 
 from __future__ import annotations
@@ -14,21 +13,18 @@ from typing import Any
 
 from twisted.logger import LogEvent, LogLevel, eventAsText
 
-from tlstunnel.program.jsonlines import jsonLine
-
 
 def lines(
-    write: Callable[[str], bool], asJSON: bool, least: Any, worker: str = ""
+    write: Callable[[str], bool], line: Callable[[LogEvent], str], least: Any
 ) -> Callable[[LogEvent], None]:
     """
-    An observer that writes a line for each event.  Where there is no room for one it is dropped;
-    how many were is said as soon as there is room again.
+    An observer that writes a line for each event, or more of them.  Where there is no room for it
+    it is dropped; how many were is said as soon as there is room again.
 
     @param write: writes a line, its end included, and tells whether there was room for it.
+    @param line: what is to be written of an event, without the end of the last line.
     @param least: the lowest C{LogLevel} to be written.
-    @param worker: the number of this process among the workers, if it is one.
     """
-    line = jsonLine if asJSON else _textLine
     # To compare levels costs more than to look for one.
     written = {level for level in LogLevel.iterconstants() if level >= least}
     dropped = 0
@@ -37,7 +33,7 @@ def lines(
         nonlocal dropped
         if event.get("log_level", LogLevel.info) not in written:
             return
-        if not write(line(event, worker) + "\n"):
+        if not write(line(event) + "\n"):
             dropped += 1
         elif dropped:
             about = {
@@ -48,15 +44,17 @@ def lines(
                 "event": "dropped",
                 "dropped": dropped,
             }
-            if write(line(about, worker) + "\n"):
+            if write(line(about) + "\n"):
                 dropped = 0
 
     return observe
 
 
-def _textLine(event: LogEvent, worker: str) -> str:
+def textLine(event: LogEvent, worker: str = "") -> str:
     """
     The time, the worker, the level if it is not the usual one, and what the event says.
+
+    @param worker: the number of this process among the workers, if it is one.
     """
     level = event.get("log_level", LogLevel.info)
     prefix = f" [worker {worker}]" if worker else ""
