@@ -235,7 +235,7 @@ class ScenarioTests(TunnelTests):
         hint = await self.toServer(saying(b"hello\r\n"), "smtp")
         self.assertIn("a server of smtp listens there", hint)
         hint = await self.fromClient(saying(b"GET / HTTP/1.1\r\n\r\n"), "smtp")
-        self.assertIn("for clients of smtp", hint)
+        self.assertIn("for clients that speak smtp", hint)
 
     async def test_noTLSInTheServer(self) -> None:
         """
@@ -282,7 +282,7 @@ class ScenarioTests(TunnelTests):
             ({"pool": self.stranger()}, "(the pool's own CA), the system's store"),
         ):
             hint = await self.toServer(self.server(), **settings)
-            self.assertIn("if you believe in that CA", hint)
+            self.assertIn("if you trust that CA", hint)
             self.assertRegex(self.detail, r'"CN=[^"]*" is not among the anchors of ')
             self.assertIn(source, self.detail)
 
