@@ -252,6 +252,10 @@ class ScenarioTests(TunnelTests):
         self.assertIn("give one of these names", await self.toServer(self.server(), remoteID=other))
         hint = await self.fromClient(self.client(SERVER), remoteID=Selector.parse("@example.org"))
         self.assertIn("one more --remote-id has to match", hint)
+        context = self.context(True)
+        asked = other.domain.encode()
+        hint = await self.fromClient(lambda sock: Encrypted(sock, context, True, asked).handshake())
+        self.assertIn("give --any-name", hint)
 
     async def test_anExpiredCertificate(self) -> None:
         """

@@ -254,6 +254,12 @@ _HINTS = (
         _SERVER,
         causes=("no certificate ",),
     ),
+    _Hint(
+        (TLSFailed,),
+        "let the client ask for a name of our certificate, or give --any-name",
+        _SERVER,
+        causes=("wrong name ",),
+    ),
     # Alerts that we were sent.
     _Hint(
         (TLSFailed,),
