@@ -235,7 +235,7 @@ class ScenarioTests(TunnelTests):
         hint = await self.toServer(saying(b"hello\r\n"), "smtp")
         self.assertIn("a server of smtp listens there", hint)
         hint = await self.fromClient(saying(b"GET / HTTP/1.1\r\n\r\n"), "smtp")
-        self.assertIn("for clients of smtp", hint)
+        self.assertIn("for clients that speak smtp", hint)
 
     async def test_noTLSInTheServer(self) -> None:
         """
@@ -252,6 +252,10 @@ class ScenarioTests(TunnelTests):
         self.assertIn("give one of these names", await self.toServer(self.server(), remoteID=other))
         hint = await self.fromClient(self.client(SERVER), remoteID=Selector.parse("@example.org"))
         self.assertIn("one more --remote-id has to match", hint)
+        context = self.context(True)
+        asked = other.domain.encode()
+        hint = await self.fromClient(lambda sock: Encrypted(sock, context, True, asked).handshake())
+        self.assertIn("give --any-name", hint)
 
     async def test_anExpiredCertificate(self) -> None:
         """
@@ -282,7 +286,7 @@ class ScenarioTests(TunnelTests):
             ({"pool": self.stranger()}, "(the pool's own CA), the system's store"),
         ):
             hint = await self.toServer(self.server(), **settings)
-            self.assertIn("if you believe in that CA", hint)
+            self.assertIn("if you trust that CA", hint)
             self.assertRegex(self.detail, r'"CN=[^"]*" is not among the anchors of ')
             self.assertIn(source, self.detail)
 

@@ -156,7 +156,8 @@ def serverContext(
             session.serverName = asked.decode("latin-1")
             if checkName and not isOurs(session.serverName):
                 session.refusal = TLSFailed(
-                    f"the client asked for a name that is not ours: {quote(asked)}"
+                    f"the client asked for a name that is not ours: {quote(asked)}",
+                    cause="wrong name",
                 )
                 raise _UnknownName(session.serverName)
 

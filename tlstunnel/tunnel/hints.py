@@ -99,7 +99,10 @@ class _Hint:
 
 _CLIENT, _SERVER = Mode.CLIENT, Mode.SERVER
 _SPOKEN = (Malformed, Closed, Refused, TimedOut, Oversize, Reset)
-_UNBELIEVED = "if you believe in that CA, give its certificate to 'tlstunnel identity trust', or to"
+_UNKNOWN_CA = (
+    "if you trust that CA, add its certificate with 'tlstunnel identity trust SELECTOR FILE', or "
+    "with --trust FILE"
+)
 
 # The first row that fits counts, so that the more special ones stand first.  A cause ends in a
 # space where no more may follow.
@@ -201,7 +204,7 @@ _HINTS = (
     ),
     _Hint(
         (Malformed, ForeignProtocol),
-        "this port is for clients of {dialect}: check the port that this one is set to",
+        "this port is for clients that speak {dialect}: check which port this one is set to",
         _SERVER,
         (NEGOTIATING,),
     ),
@@ -241,15 +244,21 @@ _HINTS = (
     ),
     _Hint(
         (IdentityRefused,),
-        "let the peer send its whole chain (fullchain.pem); " + _UNBELIEVED + " --trust",
+        "the peer may have to send its whole chain (fullchain.pem); " + _UNKNOWN_CA,
         causes=("unknown issuer ",),
     ),
-    _Hint((IdentityRefused,), _UNBELIEVED + " --trust", causes=("unknown CA ",)),
+    _Hint((IdentityRefused,), _UNKNOWN_CA, causes=("unknown CA ",)),
     _Hint(
         (TLSFailed,),
         "let the client show a certificate (tlstunnel: --local-id), or leave out --remote-id",
         _SERVER,
         causes=("no certificate ",),
+    ),
+    _Hint(
+        (TLSFailed,),
+        "let the client ask for a name of our certificate, or give --any-name",
+        _SERVER,
+        causes=("wrong name ",),
     ),
     # Alerts that we were sent.
     _Hint(
