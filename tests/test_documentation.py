@@ -18,7 +18,7 @@ from twisted.python import usage
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tlstunnel import errors, tap
-from tlstunnel.__main__ import COMMANDS
+from tlstunnel.commands import COMMANDS
 from tlstunnel.commands.identity import IdentityOptions
 from tlstunnel.commands.run import RunOptions
 from tlstunnel.errors import TunnelError

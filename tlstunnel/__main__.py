@@ -8,17 +8,11 @@ import sys
 import warnings
 from importlib import import_module
 
+from tlstunnel.commands import COMMANDS
 from tlstunnel.program import signals
 from tlstunnel.program.output import openStandard
 
-#: The module in L{tlstunnel.commands} for each command, and the class of its options.
-COMMANDS = {
-    "identity": ("identity", "IdentityOptions"),
-    "demo": ("demo", "DemoOptions"),
-    "chat-check": ("chatcheck", "ChatCheckOptions"),
-}
-
-_TUNNEL = ("run", "RunOptions")
+_TUNNEL = ("run", "RunOptions", "")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,13 +44,13 @@ def _run(words: list[str]) -> int:
     from tlstunnel.tls import openssl
 
     openssl.configure()
-    module, options = COMMANDS[name] if name else _TUNNEL
+    module, options, _ = COMMANDS[name] if name else _TUNNEL
     command = import_module(f"tlstunnel.commands.{module}")
     parsed = getattr(command, options)()
     try:
         parsed.parseOptions(words[1:] if name else words)
     except usage.UsageError as error:
-        program = f"tlstunnel {name}".strip()
+        program = " ".join(filter(None, ("tlstunnel", name, parsed.subCommand)))
         sys.stderr.write(f"tlstunnel: {error}\ntlstunnel: see '{program} --help'\n")
         return 2
     code: int = command.main(parsed)

@@ -8,8 +8,9 @@ L{ConfigurationError}.  This module knows nothing of the rest.
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ClassVar, Self
 
 #: The most bytes of a peer's words that a log line carries (rule 12).
@@ -29,6 +30,15 @@ def quote(text: bytes) -> str:
         for byte in text[:QUOTED]
     )
     return f'"{shown}"' + ("..." if len(text) > QUOTED else "")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """
+    What to do about a word that is not known: the question whether another one was meant, or
+    nothing where none of C{known} is like it.
+    """
+    near = difflib.get_close_matches(word, known, 1)
+    return f"did you mean {near[0]}?" if near else ""
 
 
 class ConfigurationError(Exception):

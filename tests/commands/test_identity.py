@@ -39,7 +39,6 @@ from tests.certificates import (
     signedWithSHA1,
 )
 from tests.identity.test_names import identities
-from tlstunnel import __version__
 from tlstunnel.commands.identity import IdentityOptions, main
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity import issuer
@@ -719,7 +718,7 @@ class UsageTests(SynchronousTestCase):
             with self.subTest(words):
                 options = IdentityOptions()
                 options.parseOptions(words.split())
-                expected = {"pool": "P", "force": 1, "cert": "C", "key": "K", "identity": "x.y"}
+                expected = {"pool": "P", "force": 1, "cert": "C", "key": "K", "id": "x.y"}
                 self.assertEqual(dict(options.subOptions), expected)
 
     def test_usageErrors(self) -> None:
@@ -728,21 +727,3 @@ class UsageTests(SynchronousTestCase):
                       ["trust", "a"], ["check", "a", "--force"]):  # fmt: skip
             with self.subTest(" ".join(words)):
                 self.assertRaises(usage.UsageError, IdentityOptions().parseOptions, words)
-
-    def test_help(self) -> None:
-        """The help of a command says how it is written and what it is for."""
-        out = io.StringIO()
-        self.patch(sys, "stdout", out)
-        for words in (["--help"], ["create", "--help"]):
-            self.assertRaises(SystemExit, IdentityOptions().parseOptions, words)
-        self.assertIn("Usage: tlstunnel identity\n", out.getvalue())
-        self.assertIn("Usage: tlstunnel identity create [options] ID\n", out.getvalue())
-        self.assertNotIn("Twisted", out.getvalue())
-
-    def test_version(self) -> None:
-        """The version is that of this program."""
-        for words in (["--version"], ["list", "--version"]):
-            out = io.StringIO()
-            self.patch(sys, "stdout", out)
-            self.assertRaises(SystemExit, IdentityOptions().parseOptions, words)
-            self.assertEqual(out.getvalue(), f"tlstunnel {__version__}\n")

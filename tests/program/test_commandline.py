@@ -53,7 +53,7 @@ MISTAKES = [
     ("-c -l :1 -r a.example:1 --handshake-timeout 0", "is not a number"),
     ("-c -l :1 -r a.example:1 --handshake-timeout nan", "is not a number"),
     ("-c -l :1 -r a.example:1 --nonsense", "nonsense"),
-    ("-c -l :1 -r a.example:1 word", "'word' is neither an option nor a command"),
+    ("-c -l :1 -r a.example:1 word", "'word' is no option"),
     ("-c -l :1 -r a.example:1 --trust=", "--trust: is empty"),
     ("-c -l :1 -r a.example:1 --pool=", "--pool: is empty"),
     ("-c -l :1 -r a.example:1 --pool /a --pool /b", "--pool: has 2 values; give one"),

@@ -4,11 +4,8 @@ The C{identity} command: keeps a pool.
 
 from __future__ import annotations
 
-import getopt
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +13,6 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 from twisted.python import usage
 
-from tlstunnel import __version__
 from tlstunnel.errors import ConfigurationError, IdentityRefused
 from tlstunnel.identity.expiry import inWords, isDue
 from tlstunnel.identity.files import makeDirectory, present
@@ -31,36 +27,16 @@ from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pem import loadCertificates, loadReadable
 from tlstunnel.identity.pool import Pool, defaultPool, loadCredentials
 from tlstunnel.identity.verify import verifyIdentity
+from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.tls.checkup import checkUsable, problemsOf
 
 _RED, _YELLOW, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[0m"
 
 
-class VersionedOptions(usage.Options):
-    """Options whose C{--version} is ours."""
-
-    def opt_version(self) -> None:
-        """Display the version and exit."""
-        print(f"tlstunnel {__version__}")
-        sys.exit(0)
-
-
-class PoolOptions(VersionedOptions):
+class PoolOptions(ProgramOptions):
     """What all subcommands have in common."""
 
     optParameters = [["pool", "p", None, "The pool; see tlstunnel(8) for the default."]]
-
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Like Twisted's, but options may also come behind the arguments."""
-        words = list(sys.argv[1:] if options is None else options)
-        with suppress(getopt.GetoptError):  # which Twisted will meet again, and explain
-            found, arguments = getopt.gnu_getopt(words, self.shortOpt, self.longOpt)
-            words = []
-            for name, value in found:
-                takesValue = name[2:] + "=" in self.longOpt or name[1:] + ":" in self.shortOpt
-                words += [name, value] if takesValue else [name]
-            words += ["--", *arguments]
-        super().parseOptions(words)
 
     @property
     def pool(self) -> Pool:
@@ -81,11 +57,8 @@ class PoolOptions(VersionedOptions):
 class OneIdentityOptions(PoolOptions):
     """What those subcommands have in common that are about one identity."""
 
+    arguments = ("ID",)
     synopsis = "[options] ID"
-
-    def parseArgs(self, identity: str) -> None:  # type: ignore[override]
-        """Take the identity."""
-        self["identity"] = identity
 
     @property
     def identity(self) -> Identity:
@@ -94,7 +67,7 @@ class OneIdentityOptions(PoolOptions):
 
         @raise ConfigurationError: it is none.
         """
-        return _parse(self["identity"])
+        return _parse(self["id"])
 
 
 class Create(OneIdentityOptions):
@@ -239,17 +212,13 @@ class Check(OneIdentityOptions):
 class Trust(PoolOptions):
     """C{trust SELECTOR FILE}"""
 
+    arguments = ("SELECTOR", "FILE")
     synopsis = "[options] SELECTOR FILE"
     longdesc = (
         "Makes the certificates in FILE anchors for all remote identities that SELECTOR matches: "
         "john@example.org, @example.org, @.org, @., example.org, .org, or a single dot. More of "
         "them are added to those that are there. 'anchors' stands for whatever no selector matches."
     )
-
-    def parseArgs(self, selector: str, file: str) -> None:  # type: ignore[override]
-        """Take the selector and the file."""
-        self["selector"] = selector
-        self["file"] = file
 
     def run(self) -> int:
         """Add the anchors."""
@@ -270,7 +239,7 @@ class Trust(PoolOptions):
         return 0
 
 
-class IdentityOptions(VersionedOptions):
+class IdentityOptions(ProgramOptions):
     """C{tlstunnel identity}"""
 
     synopsis = "Usage: tlstunnel identity"

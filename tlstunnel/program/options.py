@@ -394,8 +394,8 @@ OPTIONS = (
         scope=Scope.LOG,
     ),
     Option("quiet", Section.LOG, "no line for each connection"),
-    Option("version", Section.HELP, "show the version", scope=Scope.ACTION),
-    Option("help", Section.HELP, "show a summary of all options", scope=Scope.ACTION),
+    Option("version", Section.HELP, "show the version", short="V", scope=Scope.ACTION),
+    Option("help", Section.HELP, "show a summary of all options", short="h", scope=Scope.ACTION),
 )
 
 #: What a tunnel can be told, wherever it runs.
