@@ -10,7 +10,7 @@ from importlib import import_module
 
 from tlstunnel.commands import COMMANDS
 from tlstunnel.program import signals
-from tlstunnel.program.output import openStandard
+from tlstunnel.program.output import openStandard, outliveReaders
 
 _TUNNEL = ("run", "RunOptions", "")
 
@@ -22,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     @return: its exit code: that of the command, or 2 for a mistake in C{arguments}.
     """
     openStandard()
+    outliveReaders()
     try:
         return _run(sys.argv[1:] if arguments is None else arguments)
     except OSError as error:

@@ -15,12 +15,9 @@ from tlstunnel.__main__ import main
 from tlstunnel.commands import COMMANDS
 from tlstunnel.commands.identity import IdentityOptions
 
-#: Every command line that shows something of its own, a command for each list of words.
-ALL = [
-    [],
-    *([name] for name in COMMANDS),
-    *(["identity", each[0]] for each in IdentityOptions.subCommands),
-]
+#: The words of every command, and of the program itself.
+ALL: list[list[str]] = [[], *([name] for name in COMMANDS)]
+ALL += [["identity", name] for name, *_ in IdentityOptions.subCommands]
 
 #: Words, and the one line about them.
 MISTAKES = [

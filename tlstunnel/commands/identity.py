@@ -8,6 +8,7 @@ import os
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, ClassVar
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -247,7 +248,7 @@ class IdentityOptions(ProgramOptions):
         "Keeps a pool: the keys and certificates of our identities, and whom we believe about "
         "those of others. Each command has a --help of its own."
     )
-    subCommands = [
+    subCommands: ClassVar[list[list[Any]]] = [
         ["create", None, Create, "Make a key and a certificate."],
         ["import", None, Import, "Take over a key and its certificates."],
         ["list", None, List, "Show who is in the pool."],
