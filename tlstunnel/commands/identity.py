@@ -4,6 +4,7 @@ The C{identity} command: keeps a pool.
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from twisted.python import usage
 from tlstunnel.errors import ConfigurationError, IdentityRefused
 from tlstunnel.identity.expiry import inWords, isDue
 from tlstunnel.identity.files import makeDirectory, present
+from tlstunnel.identity.forms import isPKCS12
 from tlstunnel.identity.issuer import (
     createIdentity,
     keep,
@@ -25,8 +27,9 @@ from tlstunnel.identity.issuer import (
     writeCertificates,
 )
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.pem import loadCertificates, loadReadable
-from tlstunnel.identity.pool import Pool, defaultPool, loadCredentials
+from tlstunnel.identity.pem import loadCertificates, loadReadable, readFile
+from tlstunnel.identity.pkcs12 import loadPKCS12
+from tlstunnel.identity.pool import Credentials, Pool, defaultPool, loadCredentials
 from tlstunnel.identity.verify import verifyIdentity
 from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.tls.checkup import checkUsable, problemsOf
@@ -90,36 +93,50 @@ class Create(OneIdentityOptions):
 
 
 class Import(OneIdentityOptions):
-    """C{import [--force] ID --cert FILE --key FILE}"""
+    """C{import [--force] ID --cert FILE [--key FILE]}"""
 
-    synopsis = "[options] ID --cert FILE --key FILE"
-    longdesc = "Puts a key and certificates that somebody else issued into the pool."
+    synopsis = "[options] ID --cert FILE [--key FILE]"
+    longdesc = (
+        "Puts a key and certificates that somebody else issued into the pool. Of a file in the "
+        "form PKCS#12 the pass phrase is asked for; without a terminal it is the first line of "
+        "standard input."
+    )
     optFlags = [["force", "f", "Replace a key that is there already."]]
     optParameters = [
-        ["cert", None, None, "The certificate of ID, and those between it and its root, as PEM."],
-        ["key", None, None, "The private key, as PEM."],
+        [
+            "cert",
+            None,
+            None,
+            "The certificate of ID and those between it and its root, as PEM or PKCS#12.",
+        ],
+        ["key", None, None, "The private key as PEM, unless it is in the same file."],
     ]
 
     def postOptions(self) -> None:
-        """Insist on both files."""
-        for option in ("cert", "key"):
-            if self[option] is None:
-                raise usage.UsageError(f"--{option} FILE is missing")
+        """Insist on a file."""
+        if self["cert"] is None:
+            raise usage.UsageError(f"--cert is missing; write '{self.getSynopsis()}'")
 
     def run(self) -> int:
         """Copy them."""
-        identity = self.identity
-        files = Path(self["cert"]), Path(self["key"])
-        credentials = loadCredentials(identity, *files, private=False)
+        credentials = self._credentials()
         checkUsable(credentials)
         leaf = credentials.certificates[0]
         try:
-            verifyIdentity(leaf, identity)
+            verifyIdentity(leaf, credentials.identity)
         except IdentityRefused as refused:
-            raise ConfigurationError(self["cert"], refused.detail) from None
+            remedy = "give the name that the certificate has"
+            raise ConfigurationError(self["cert"], refused.detail, remedy) from None
         directory = keep(self.pool, credentials, bool(self["force"]))
-        print(f"{identity}: in {directory}, good until {_day(leaf)}")
+        print(f"{credentials.identity}: in {directory}, good until {_day(leaf)}")
         return 0
+
+    def _credentials(self) -> Credentials:
+        identity, file = self.identity, Path(self["cert"])
+        if isPKCS12(readFile(file)):
+            return loadPKCS12(identity, file, lambda: _passPhrase(file))
+        key = file if self["key"] is None else Path(self["key"])
+        return loadCredentials(identity, file, key, private=False)
 
 
 class List(PoolOptions):
@@ -289,6 +306,13 @@ def _parse(text: str) -> Identity:
     except ValueError as error:
         remedy = "give a domain, user@domain or an address"
         raise ConfigurationError("ID", str(error), remedy) from None
+
+
+def _passPhrase(file: Path) -> bytes:
+    """Ask the user, or whoever is in his place."""
+    if sys.stdin.isatty():
+        return getpass.getpass(f"Pass phrase of {file}: ").encode()
+    return sys.stdin.readline().rstrip("\r\n").encode()
 
 
 def _kind(identity: Identity) -> str:

@@ -245,7 +245,9 @@ OPTIONS = (
         "whom to believe about remote identities, instead of the pool's word: a file of "
         "certificates in PEM form, a directory of them, or the system's store; several are read "
         "together",
-        "Repeatable. Of users, the system's store knows none.",
+        "Repeatable. In a directory those files count that are called *.pem, *.crt or *.cer, and "
+        "the links of c_rehash(1). What is no certificate there is passed over, with a line in the "
+        "log. Of users, the system's store knows none.",
         argument="FILE|DIR|system",
         parse=text,
         default=(),
