@@ -51,14 +51,24 @@ class ConfigurationError(Exception):
     @ivar subject: what is wrong: a setting, with its value where that is known, C{`local` :443}; or
         the path of a file.
     @ivar problem: what is wrong with it.
-    @ivar remedy: what to do about it; empty where the problem says it all.
+    @ivar remedy: what to do about it.
     """
 
-    def __init__(self, subject: str, problem: str, remedy: str = "") -> None:
+    def __init__(self, subject: str, problem: str, remedy: str) -> None:
         self.subject = subject
         self.problem = problem
         self.remedy = remedy
         super().__init__(subject, problem, remedy)
+
+    @classmethod
+    def of(cls, subject: str, error: ValueError) -> ConfigurationError:
+        """
+        Of a text that cannot be read.
+
+        @param error: has a message that says what is wrong, and behind a semicolon what to do.
+        """
+        problem, _, remedy = str(error).partition("; ")
+        return cls(subject, problem, remedy)
 
     @property
     def key(self) -> str:

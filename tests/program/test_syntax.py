@@ -14,6 +14,7 @@ from tlstunnel import __version__
 from tlstunnel.__main__ import main
 from tlstunnel.commands import COMMANDS
 from tlstunnel.commands.identity import IdentityOptions
+from tlstunnel.program import signals
 
 #: The words of every command, and of the program itself.
 ALL: list[list[str]] = [[], *([name] for name in COMMANDS)]
@@ -24,7 +25,7 @@ MISTAKES = [
     ("--trusst x", "--trusst: there is no such option; did you mean --trust?"),
     ("--no-such-thing", "--no-such-thing: there is no such option"),
     ("-z", "-z: there is no such option"),
-    ("--s", "--s: may be --server or --skip-resolve or --starttls; write more of it"),
+    ("--connect-t", "--connect-t: may be --connect-timeout or --connect-total; write more of it"),
     ("--trust", "--trust: its value is missing; write --trust FILE|DIR|system"),
     ("-r", "-r: its value is missing; write -r ADDR"),
     ("--client=yes", "--client: takes no value; write it alone"),
@@ -48,6 +49,12 @@ class SyntaxTests(SynchronousTestCase):
     """
     The program, with words of all kinds.
     """
+
+    def setUp(self) -> None:
+        """
+        The signals of this process are not those of a tunnel.
+        """
+        self.patch(signals, "hold", lambda: None)
 
     def call(self, *words: str) -> tuple[object, str, str]:
         """

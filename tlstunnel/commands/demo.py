@@ -156,7 +156,11 @@ class Demo:
         )
         body = await readBody(response).addTimeout(FETCH_SECONDS, reactor)
         if response.code != 200 or body != _PAGE:
-            raise ConfigurationError(url, f"answered {response.code} with {len(body)} bytes")
+            raise ConfigurationError(
+                url,
+                f"answered {response.code} with {len(body)} bytes",
+                "see whether something else listens there",
+            )
         _say(f"     {response.code} OK, {len(body)} bytes")
 
 

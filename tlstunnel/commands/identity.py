@@ -243,7 +243,7 @@ class Trust(PoolOptions):
         try:
             selector = Selector.parse(self["selector"])
         except ValueError as error:
-            raise ConfigurationError("SELECTOR", str(error)) from None
+            raise ConfigurationError.of("SELECTOR", error) from None
         file = self.pool.trustFile(selector)
         anchors = dict.fromkeys(loadReadable(file)[0] if present(file) else ())
         before = len(anchors)
@@ -304,8 +304,7 @@ def _parse(text: str) -> Identity:
     try:
         return Identity.parse(text)
     except ValueError as error:
-        remedy = "give a domain, user@domain or an address"
-        raise ConfigurationError("ID", str(error), remedy) from None
+        raise ConfigurationError.of("ID", error) from None
 
 
 def _passPhrase(file: Path) -> bytes:

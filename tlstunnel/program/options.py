@@ -112,7 +112,7 @@ class Option:
         try:
             parsed = [self.parse(each) for each in values]
         except ValueError as error:
-            raise ConfigurationError(f"`{self.name}`", str(error)) from None
+            raise ConfigurationError.of(f"`{self.name}`", error) from None
         return tuple(parsed) if self.isRepeatable else parsed[0]
 
 
