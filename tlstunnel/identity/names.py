@@ -150,6 +150,9 @@ class Selector:
 
         @raise ValueError: it is none; the message is a sentence for the user.
         """
+        if "*" in text:
+            plain = text.replace("*", "") or "."
+            raise ValueError(f"{text!r} is not a selector; write {plain} for all of them")
         user, at, domain = text.rpartition("@")
         if user:
             _checkUser(text, user)
