@@ -23,6 +23,7 @@ from tlstunnel.commands.identity import IdentityOptions
 from tlstunnel.commands.run import RunOptions
 from tlstunnel.errors import TunnelError
 from tlstunnel.program.options import OPTIONS
+from tlstunnel.protocols import registry
 
 CHECKOUT = Path(__file__).parent.parent
 MANUAL = CHECKOUT / "docs" / "tlstunnel.8"
@@ -81,6 +82,24 @@ class PagesTests(SynchronousTestCase):
                 if "://" not in target and path and not (page.parent / path).exists():
                     broken.append(f"{page.name}: {target}")
         self.assertEqual(broken, [])
+
+    def test_everyPageIsListedOnce(self) -> None:
+        """
+        Under one heading of the built pages, where the manual is too.
+        """
+        docs = CHECKOUT / "docs"
+        trees = re.findall(r"(?ms)^```{toctree}\n(.*?)^```$", (docs / "index.md").read_text())
+        listed = [line for tree in trees for line in tree.splitlines() if line and line[0] != ":"]
+        pages = [page.relative_to(docs).with_suffix("") for page in PAGES if docs in page.parents]
+        self.assertEqual(sorted([*listed, "index"]), sorted(map(str, pages)))
+
+    def test_everyProtocolIsOnTheFirstPage(self) -> None:
+        """
+        With a link to the page that has examples of it.
+        """
+        rows = re.findall(r"(?m)^\|.*\| (`.*`) \| \[", (CHECKOUT / "docs/index.md").read_text())
+        listed = {name for row in rows for name in re.findall(r"`([a-z0-9-]+)`", row)}
+        self.assertEqual(listed, set(registry.BUILT_IN) - {"none"})
 
     def test_makeTargetsExist(self) -> None:
         """
