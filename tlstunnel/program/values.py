@@ -127,7 +127,7 @@ def permissions(value: object) -> int:
     Permissions, in octal (chmod(1)).
     """
     if not (isinstance(value, str) and re.fullmatch("0?[0-7]{3}", value)):
-        raise ValueError(f"{value!r} is not a mode: give three octal digits, such as 0660")
+        raise ValueError(f"{value!r} is not a mode; give three octal digits, such as 0660")
     return int(value, 8)
 
 
