@@ -127,9 +127,7 @@ def _given(words: list[Word], options: ScriptOptions) -> _Given:
             value = None
             if letter[0] in _VALUED:
                 if letter in seen:
-                    raise word.error(
-                        f"-{letter.decode()} was given already; give it once", "give one"
-                    )
+                    raise word.error(f"-{letter.decode()} was given already", "give it once")
                 seen.add(letter)
                 value, letters = Word(word.position, letters), b""
                 if not value.text:
