@@ -31,6 +31,7 @@ lint: $(VENV)/.dev
 
 docs: $(VENV)/.docs
 	@$(RUN) docs/options.py docs/tlstunnel.8
+	@$(RUN) docs/completion.py docs/completion
 	@.ci/manual docs/tlstunnel.8
 	$(RUN) -m sphinx --quiet --fail-on-warning --keep-going --nitpicky docs docs/_build/html
 	@echo "open docs/_build/html/index.html"

@@ -4,6 +4,9 @@ How Sphinx makes the documentation; see the target docs of the Makefile.
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -21,15 +24,49 @@ version = release = tlstunnel.__version__
 extensions = ["myst_parser"]
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
+# Two hyphens are an option, not a dash.
+smartquotes = False
 
 html_theme = "furo"
 html_title = f"tlstunnel {release}"
 html_show_copyright = False
 
 
+PAGE = Path(__file__).with_name("tlstunnel.8")
+
+
+def manual() -> str:
+    """
+    The manual page in Markdown, or as text where there is no mandoc(1).
+    """
+    if shutil.which("mandoc"):
+        text = _written("mandoc", "-T", "markdown", PAGE)
+        # The page has a title; a first line and a last one repeat it.
+        return re.sub("(?m)^#", "##", text).partition("\n\n")[2].rpartition("\n\n")[0]
+    if shutil.which("groff"):
+        text = _written("groff", "-mandoc", "-rHY=0", "-rLL=100n", "-T", "utf8", "-P-cbou", PAGE)
+    else:
+        text = PAGE.read_text()
+    return f"```text\n{text}\n```\n"
+
+
+def _written(*command: str | Path) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def append(app: Sphinx, name: str, source: list[str]) -> None:
+    """
+    Put the manual page under the words that introduce it.
+    """
+    if name == "manual":
+        app.env.note_dependency(str(PAGE))
+        source[0] += manual()
+
+
 def setup(app: Sphinx) -> None:
     """
     Let blocks say that they are chat scripts, which tests look for and no highlighter knows.
     """
+    app.connect("source-read", append)
     for language in ("chat", "chat-server"):
         app.add_lexer(language, TextLexer)

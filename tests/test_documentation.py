@@ -18,11 +18,14 @@ from twisted.python import usage
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tlstunnel import errors, tap
-from tlstunnel.__main__ import COMMANDS
+from tlstunnel.commands import COMMANDS
 from tlstunnel.commands.identity import IdentityOptions
 from tlstunnel.commands.run import RunOptions
 from tlstunnel.errors import TunnelError
+from tlstunnel.identity import expiry
 from tlstunnel.program.options import OPTIONS
+from tlstunnel.protocols import base, registry
+from tlstunnel.protocols.base import ClientRole
 
 CHECKOUT = Path(__file__).parent.parent
 MANUAL = CHECKOUT / "docs" / "tlstunnel.8"
@@ -30,6 +33,15 @@ PAGES = [
     *sorted(CHECKOUT.glob("*.md")),
     *sorted(path for path in CHECKOUT.glob("docs/**/*.md") if "_build" not in path.parts),
 ]
+
+# A default beside its option: 60 s (`--x`), (60 s in all, `--x`), | `--x` | 60 s, `--x` (60).
+_NUMBER, _NAME = r"(?P<number>[0-9][0-9,]*)", r"`--(?P<name>[a-z-]+)`"
+_DEFAULTS = (
+    rf"{_NUMBER} s(?: at most)? \({_NAME}",
+    rf"\({_NUMBER} s[^()`]*, {_NAME}\)",
+    rf"\| {_NAME} \| {_NUMBER} s",
+    rf"{_NAME}(?:\*\*)? \({_NUMBER}\)",
+)
 
 _FENCE = re.compile(r"(?ms)^```(\w*)\n(.*?)^```$")
 
@@ -82,6 +94,24 @@ class PagesTests(SynchronousTestCase):
                     broken.append(f"{page.name}: {target}")
         self.assertEqual(broken, [])
 
+    def test_everyPageIsListedOnce(self) -> None:
+        """
+        Under one heading of the built pages, where the manual is too.
+        """
+        docs = CHECKOUT / "docs"
+        trees = re.findall(r"(?ms)^```{toctree}\n(.*?)^```$", (docs / "index.md").read_text())
+        listed = [line for tree in trees for line in tree.splitlines() if line and line[0] != ":"]
+        pages = [page.relative_to(docs).with_suffix("") for page in PAGES if docs in page.parents]
+        self.assertEqual(sorted([*listed, "index"]), sorted(map(str, pages)))
+
+    def test_everyProtocolIsOnTheFirstPage(self) -> None:
+        """
+        With a link to the page that has examples of it.
+        """
+        rows = re.findall(r"(?m)^\|.*\| (`.*`) \| \[", (CHECKOUT / "docs/index.md").read_text())
+        listed = {name for row in rows for name in re.findall(r"`([a-z0-9-]+)`", row)}
+        self.assertEqual(listed, set(registry.BUILT_IN) - {"none"})
+
     def test_makeTargetsExist(self) -> None:
         """
         What readers are told to make can be made.
@@ -121,16 +151,44 @@ class PagesTests(SynchronousTestCase):
 
     def test_limitsAreThoseOfTheTable(self) -> None:
         """
-        Where a page says how long something may take, and with which option that is changed.
+        Where a page has a number beside an option, that is its default: with a unit in parentheses,
+        in a row of a table, or behind the option.
         """
         defaults = {option.name: option.shownDefault for option in OPTIONS}
-        shown = 0
+        shown = []
         for page in PAGES:
             text = " ".join(page.read_text().split())
-            for number, name in re.findall(r"(\d+) s(?: at most)? \(`--([a-z-]+)`", text):
-                self.assertEqual(number, defaults[name], f"{page.name}: --{name}")
-                shown += 1
-        self.assertGreater(shown, 1)
+            for pattern in _DEFAULTS:
+                for found in re.finditer(pattern, text):
+                    number, name = found["number"].replace(",", ""), found["name"]
+                    self.assertEqual(number, defaults[name], f"{page.name}: --{name}")
+                    shown.append(page.name)
+        for name, least in (
+            ("deployment.md", 3),
+            ("ftp.md", 2),
+            ("performance.md", 1),
+            ("writing-a-dialect.md", 3),
+        ):
+            self.assertGreaterEqual(shown.count(name), least, name)
+
+    def test_otherNumbersAreThoseOfTheProgram(self) -> None:
+        """
+        Of what is limited, and no option changes.
+        """
+        days = [str(each.days) for each in expiry.WARNINGS]
+        warned = f"{', '.join(days[:-1])} and {days[-1]} days"
+        kept = f"{ClientRole.maxBytes // 1024} KiB, {ClientRole.maxLines} lines"
+        for page, words in (
+            ("docs/tlstunnel.8", f"{warned} before"),
+            ("docs/deployment.md", f"{warned} before"),
+            ("docs/security.md", f"{warned} before"),
+            ("docs/tlstunnel.8", f"cut after {errors.QUOTED} bytes"),
+            ("docs/security.md", f"cut at {errors.QUOTED} bytes"),
+            ("docs/tlstunnel.8", f"{kept}, and lines of {ClientRole.maxLine} or "),
+            ("docs/tlstunnel.8", "ten refused commands or three syntax errors"),
+        ):
+            self.assertIn(words, " ".join((CHECKOUT / page).read_text().split()), page)
+        self.assertEqual((base.MAX_REFUSED_COMMANDS, base.MAX_SYNTAX_ERRORS), (10, 3))
 
     def test_identityCommandsExist(self) -> None:
         """

@@ -213,12 +213,18 @@ class PackagingTests(SynchronousTestCase):
         self.assertNotIn("twisted/__init__.py", self.wheelFiles())
         self.assertNotIn("twisted/plugins/__init__.py", self.wheelFiles())
 
-    def test_manualPageIsInstalled(self) -> None:
+    def test_manualPageAndCompletionAreInstalled(self) -> None:
         """
-        man(1) finds C{tlstunnel(8)} beside the programs.
+        man(1), bash and zsh find them beside the programs.
         """
-        page = installations().programs["wheel"].parent / "share/man/man8/tlstunnel.8"
-        self.assertEqual(page.read_text(), (CHECKOUT / "docs/tlstunnel.8").read_text())
+        share = installations().programs["wheel"].parent / "share"
+        for name, source in (
+            ("man/man8/tlstunnel.8", "tlstunnel.8"),
+            ("bash-completion/completions/tlstunnel", "completion/tlstunnel"),
+            ("zsh/site-functions/_tlstunnel", "completion/_tlstunnel"),
+        ):
+            text = (CHECKOUT / "docs" / source).read_text()
+            self.assertEqual((share / name).read_text(), text)
 
     def test_pluginImportsNothingOfOurs(self) -> None:
         """

@@ -8,17 +8,11 @@ import sys
 import warnings
 from importlib import import_module
 
+from tlstunnel.commands import COMMANDS
 from tlstunnel.program import signals
-from tlstunnel.program.output import openStandard
+from tlstunnel.program.output import openStandard, outliveReaders
 
-#: The module in L{tlstunnel.commands} for each command, and the class of its options.
-COMMANDS = {
-    "identity": ("identity", "IdentityOptions"),
-    "demo": ("demo", "DemoOptions"),
-    "chat-check": ("chatcheck", "ChatCheckOptions"),
-}
-
-_TUNNEL = ("run", "RunOptions")
+_TUNNEL = ("run", "RunOptions", "")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     @return: its exit code: that of the command, or 2 for a mistake in C{arguments}.
     """
     openStandard()
+    outliveReaders()
     try:
         return _run(sys.argv[1:] if arguments is None else arguments)
     except OSError as error:
@@ -50,13 +45,13 @@ def _run(words: list[str]) -> int:
     from tlstunnel.tls import openssl
 
     openssl.configure()
-    module, options = COMMANDS[name] if name else _TUNNEL
+    module, options, _ = COMMANDS[name] if name else _TUNNEL
     command = import_module(f"tlstunnel.commands.{module}")
     parsed = getattr(command, options)()
     try:
         parsed.parseOptions(words[1:] if name else words)
     except usage.UsageError as error:
-        program = f"tlstunnel {name}".strip()
+        program = " ".join(filter(None, ("tlstunnel", name, parsed.subCommand)))
         sys.stderr.write(f"tlstunnel: {error}\ntlstunnel: see '{program} --help'\n")
         return 2
     code: int = command.main(parsed)

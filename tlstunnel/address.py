@@ -8,6 +8,7 @@ It knows names of services, and nothing of names of hosts: those are resolved wh
 from __future__ import annotations
 
 import os
+import re
 import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -51,6 +52,9 @@ SERVICES = {
     "xmpps-client": 5223,
     "xmpps-server": 5270,
 }
+
+# What is often given where an address is wanted (RFC 3986, section 3).
+_URL = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)", re.IGNORECASE)
 
 # What stands before an IPv4 address that is mapped into IPv6 (RFC 4291, section 2.5.5.2).
 _MAPPED = "::ffff:"
@@ -165,34 +169,59 @@ def _parseHost(text: str, host: str, bracketed: bool) -> str:
         address = ip_address(host)
     except ValueError:
         if bracketed:
-            raise ValueError(f"{text!r} has no IPv6 address between its brackets") from None
+            raise ValueError(_notBracketed(text)) from None
         return normalDomain(host) + ("." if host.endswith(_DOTS) else "") if host else ""
     if not isinstance(address, IPv6Address):
         if bracketed:
-            raise ValueError(f"{text!r} has no IPv6 address between its brackets")
+            raise ValueError(_notBracketed(text))
         return str(address)
     return str(address.ipv4_mapped or address)
+
+
+def _notBracketed(text: str) -> str:
+    return f"{text!r} has no IPv6 address between its brackets; write others without them"
 
 
 def _parsePort(text: str, port: str) -> int:
     if port.isascii() and port.isdigit():
         if len(port) > 5 or int(port) > 65535:
-            raise ValueError(f"{text!r} has a port above 65535")
+            raise ValueError(f"{text!r} has a port above 65535; give a smaller one")
         return int(port)
     try:
         return socket.getservbyname(port, "tcp")
     except (OSError, ValueError):
         if port.lower() in SERVICES:
             return SERVICES[port.lower()]
-    raise ValueError(f"{text!r} has no known port or service after its last colon")
+    raise ValueError(f"{text!r} has no known port or service after its last colon; give a number")
 
 
 def _parsePath(text: str, path: str) -> UNIXAddress:
     if not path or not path.isprintable():
-        raise ValueError(f"{text!r} is not the path of a UNIX socket")
+        raise ValueError(f"{text!r} is not the path of a UNIX socket; give one that can be printed")
     if len(path.encode()) > LONGEST_PATH:
-        raise ValueError(f"{text!r} is longer than a UNIX socket's path can be: {LONGEST_PATH}")
+        raise ValueError(
+            f"{text!r} is longer than a UNIX socket's path can be; give one of at most "
+            f"{LONGEST_PATH} bytes"
+        )
     return UNIXAddress(path)
+
+
+def _addressIn(url: re.Match[str]) -> str:
+    """What a URL has that we can connect to or listen at."""
+    scheme, authority = url[1].lower(), url[2].rpartition("@")[2]
+    if re.search(r":[0-9]+\Z", authority):
+        return authority
+    return f"{authority}:{SERVICES.get(scheme, 'PORT')}"
+
+
+def _withoutPort(text: str) -> str:
+    """What is wrong with an address in which there is no colon before a port."""
+    if text.isascii() and text.isdigit():
+        return (
+            f"{text!r} is a port alone; write 127.0.0.1:{text} for this host alone, or :{text} to "
+            "listen at all its addresses"
+        )
+    return f"{text!r} has no port; write {text or 'HOST'}:PORT"
 
 
 def parseListening(text: str) -> TCPAddress | UNIXAddress | InheritedAddress:
@@ -218,23 +247,29 @@ def parseAddress(text: str, defaultPort: int | None = None) -> TCPAddress | UNIX
         return _parsePath(text, text)
     if text.startswith("unix:"):
         return _parsePath(text, text.removeprefix("unix:"))
+    if found := _URL.match(text):
+        raise ValueError(f"{text!r} is a URL; write {_addressIn(found)}")
     bracketed = text.startswith("[")
     if bracketed:
-        host, _, rest = text[1:].partition("]")
+        host, closing, rest = text[1:].partition("]")
+        if not closing:
+            raise ValueError(f"{text!r} has no closing bracket; write [HOST]:PORT")
         separated, port = rest.startswith(":"), rest.removeprefix(":")
         if rest and not separated:
-            raise ValueError(f"{text!r} has something other than a port after its brackets")
+            raise ValueError(f"{text!r} has no port after its brackets; write [HOST]:PORT")
     else:
         host, colon, port = text.rpartition(":")
         separated = bool(colon)
         if not separated:
             host, port = text, ""
         elif ":" in host:
-            raise ValueError(f"{text!r} has several colons; an IPv6 address goes into brackets")
+            raise ValueError(f"{text!r} has several colons; put an IPv6 address into brackets")
+    if host == "*":
+        raise ValueError(f"{text!r} is not an address; write :{port} for all addresses")
     if separated:
         number = _parsePort(text, port)
     elif defaultPort is not None and host:
         number = defaultPort
     else:
-        raise ValueError(f"{text!r} is not an address: a host, a colon and a port")
+        raise ValueError(_withoutPort(text))
     return TCPAddress(_parseHost(text, host, bracketed), number)

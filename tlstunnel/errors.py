@@ -8,8 +8,9 @@ L{ConfigurationError}.  This module knows nothing of the rest.
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ClassVar, Self
 
 #: The most bytes of a peer's words that a log line carries (rule 12).
@@ -31,6 +32,15 @@ def quote(text: bytes) -> str:
     return f'"{shown}"' + ("..." if len(text) > QUOTED else "")
 
 
+def nearest(word: str, known: Iterable[str]) -> str:
+    """
+    What to do about a word that is not known: the question whether another one was meant, or
+    nothing where none of C{known} is like it.
+    """
+    near = difflib.get_close_matches(word, known, 1)
+    return f"did you mean {near[0]}?" if near else ""
+
+
 class ConfigurationError(Exception):
     """
     The tunnel cannot start as it was asked to.
@@ -41,14 +51,24 @@ class ConfigurationError(Exception):
     @ivar subject: what is wrong: a setting, with its value where that is known, C{`local` :443}; or
         the path of a file.
     @ivar problem: what is wrong with it.
-    @ivar remedy: what to do about it; empty where the problem says it all.
+    @ivar remedy: what to do about it.
     """
 
-    def __init__(self, subject: str, problem: str, remedy: str = "") -> None:
+    def __init__(self, subject: str, problem: str, remedy: str) -> None:
         self.subject = subject
         self.problem = problem
         self.remedy = remedy
         super().__init__(subject, problem, remedy)
+
+    @classmethod
+    def of(cls, subject: str, error: ValueError) -> ConfigurationError:
+        """
+        Of a text that cannot be read.
+
+        @param error: has a message that says what is wrong, and behind a semicolon what to do.
+        """
+        problem, _, remedy = str(error).partition("; ")
+        return cls(subject, problem, remedy)
 
     @property
     def key(self) -> str:

@@ -405,9 +405,11 @@ class Errors(SynchronousTestCase):
     """
 
     def assertError(self, text: bytes, message: str, options: ScriptOptions = CLIENT) -> None:
-        """C{text} has the error C{message}, whole."""
+        """C{text} has the error C{message}, whole, or but for what to do."""
         error = self.assertRaises(ScriptError, parse, text, options)
-        self.assertEqual(str(error), message, text)
+        assert isinstance(error, ScriptError)
+        self.assertTrue(error.remedy, text)
+        self.assertIn(str(error), (message, f"{message}; {error.remedy}"), text)
 
     def test_conformanceVectors(self) -> None:
         """62 to 69."""
@@ -432,7 +434,7 @@ class Errors(SynchronousTestCase):
             self.assertError(text, message)
         self.assertError(
             rb'"" "EHLO \U\c" "250 " "\c"',
-            r"t.chat:1:4: \U has no value: give -L, or -U after --",
+            r"t.chat:1:4: \U has no value; give --local-id, or -U behind --",
             unnamed,
         )
 
@@ -468,7 +470,9 @@ class Errors(SynchronousTestCase):
             self.assertError(text, message)
         self.assertError(b"GREETING x", "t.chat:1:1: GREETING belongs to client mode", SERVER)
         self.assertError(
-            rb'"" "\T"', r"t.chat:1:4: \T has no value: give -R, or -T after --", ScriptOptions()
+            rb'"" "\T"',
+            r"t.chat:1:4: \T has no value; give --remote-id, or -T behind --",
+            ScriptOptions(),
         )
 
     def test_errorCarriesTheWord(self) -> None:
@@ -483,7 +487,9 @@ class Errors(SynchronousTestCase):
         """There are no lines on a command line."""
         words = argumentWords([b"a", b"b", b"TIMEOUT", b"x"])
         error = self.assertRaises(ScriptError, parseWords, words, "--", SERVER)
-        self.assertEqual(str(error), "-- argument 4: TIMEOUT needs a number of seconds")
+        self.assertEqual(
+            str(error), "-- argument 4: TIMEOUT needs a number of seconds; write digits alone"
+        )
 
     def test_atMostFiftyStringsAreInForce(self) -> None:
         """CLR_ABORT makes room."""

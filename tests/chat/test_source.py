@@ -36,9 +36,11 @@ class Options(SynchronousTestCase):
         return makeScript(chat, words, options)
 
     def assertError(self, message: str, *words: str, chat: str | None = None) -> None:
-        """These words have the error C{message}."""
+        """These words have the error C{message}, whole, or but for what to do."""
         error = self.assertRaises(ScriptError, makeScript, chat, words, SERVER)
-        self.assertEqual(str(error), message)
+        assert isinstance(error, ScriptError)
+        self.assertTrue(error.remedy, message)
+        self.assertIn(str(error), (message, f"{message}; {error.remedy}"))
 
     def file(self, text: bytes) -> str:
         """The path of a file with this text."""
@@ -186,7 +188,9 @@ class ReadyScripts(SynchronousTestCase):
     def test_errorsNameTheScript(self) -> None:
         """Also one that is not a file of the administrator's."""
         error = self.assertRaises(ScriptError, makeScript, "smtp", [], ScriptOptions())
-        self.assertEqual(str(error), r"smtp.chat:5:10: \T has no value: give -R, or -T after --")
+        self.assertEqual(
+            str(error), r"smtp.chat:5:10: \T has no value; give --remote-id, or -T behind --"
+        )
 
     def test_unknownNameIsAFile(self) -> None:
         """The error lists the names that there are."""

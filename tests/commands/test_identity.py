@@ -5,6 +5,7 @@ L{tlstunnel.identity.issuer}.
 
 from __future__ import annotations
 
+import getpass
 import io
 import os
 import stat
@@ -15,7 +16,12 @@ from types import SimpleNamespace
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+)
+from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given, settings
 from twisted.python import usage
@@ -39,7 +45,6 @@ from tests.certificates import (
     signedWithSHA1,
 )
 from tests.identity.test_names import identities
-from tlstunnel import __version__
 from tlstunnel.commands.identity import IdentityOptions, main
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity import issuer
@@ -371,10 +376,86 @@ class ImportTests(CommandTestCase):
         Path(files[1]).write_bytes(issued.chainPEM()[:-30])
         self.assertIn("is cut", self.fail_("import", "example.org", *files))
 
-    def test_bothFilesAreNeeded(self) -> None:
-        """Without one of the files it is not known what is meant."""
-        for words in (["x"], ["x", "--cert", "y"], ["x", "--key", "y"]):
-            self.assertRaises(usage.UsageError, IdentityOptions().parseOptions, ["import", *words])
+    def test_oneFile(self) -> None:
+        """A PEM file may have the key and the certificates in it, as stunnel wants it."""
+        issued = make(Recipe(san=alternative(dns("example.org"))), intermediate())
+        file = self.base / "both.pem"
+        file.write_bytes(issued.keyPEM() + issued.chainPEM())
+        self.succeed("import", "example.org", "--cert", str(file))
+        found = self.pool.credentials(Identity.parse("example.org"))
+        self.assertEqual(found.certificates, issued.chain)
+        file.write_bytes(issued.chainPEM())
+        error = self.fail_("import", "--force", "example.org", "--cert", str(file))
+        self.assertIn("give the file of the key", error)
+
+    def pkcs12(self, issued: Issued, password: bytes | None) -> str:
+        """A file in the form PKCS#12, in which the certificates above are in the wrong order."""
+        authorities = [root().certificate, *issued.chain[1:], root("Other").certificate]
+        protection = BestAvailableEncryption(password) if password else NoEncryption()
+        file = self.base / "file.p12"
+        file.write_bytes(
+            serialize_key_and_certificates(
+                b"name", issued.key, issued.certificate, authorities, protection
+            )
+        )
+        return str(file)
+
+    def test_PKCS12(self) -> None:
+        """The key and the chain come out of it, in order; the pass phrase is asked for."""
+        issued = make(Recipe(san=alternative(dns("example.org"))), intermediate())
+        for password in (b"secret", b"\xc3\xa9", None):
+            self.patch(sys, "stdin", io.StringIO((password or b"").decode() + "\n"))
+            self.succeed(
+                "import", "--force", "example.org", "--cert", self.pkcs12(issued, password)
+            )
+            found = self.pool.credentials(Identity.parse("example.org"))
+            self.assertEqual(found.certificates, (*issued.chain, root().certificate))
+            self.assertEqual(found.key.public_key(), issued.key.public_key())
+
+    def test_PKCS12OnATerminal(self) -> None:
+        """There the pass phrase is not shown."""
+        issued = make(Recipe(san=alternative(dns("example.org"))), intermediate())
+        file = self.pkcs12(issued, b"secret")
+        self.patch(sys, "stdin", _Terminal())
+        asked: list[str] = []
+
+        def ask(prompt: str) -> str:
+            asked.append(prompt)
+            return "secret"
+
+        self.patch(getpass, "getpass", ask)
+        self.succeed("import", "example.org", "--cert", file)
+        self.assertEqual(asked, [f"Pass phrase of {file}: "])
+
+    def test_PKCS12ThatCannotBeOpened(self) -> None:
+        """A wrong pass phrase, and an old form, are named together: nobody can tell which it is."""
+        issued = make(Recipe(san=alternative(dns("example.org"))), intermediate())
+        file = self.pkcs12(issued, b"secret")
+        self.patch(sys, "stdin", io.StringIO("wrong\n"))
+        error = self.fail_("import", "example.org", "--cert", file)
+        self.assertIn("its pass phrase is another one", error)
+        self.assertIn(f"openssl pkcs12 -legacy -in {file} -nodes -out NEW", error)
+        self.assertFalse(self.path.exists())
+
+    def test_PKCS12WithoutAKey(self) -> None:
+        """It is somebody's list of certificates."""
+        file = self.base / "file.p12"
+        file.write_bytes(
+            serialize_key_and_certificates(
+                b"name", None, None, [root().certificate], BestAvailableEncryption(b"secret")
+            )
+        )
+        self.patch(sys, "stdin", io.StringIO("secret\n"))
+        error = self.fail_("import", "example.org", "--cert", str(file))
+        self.assertIn("export it again, with the private key", error)
+
+    def test_aFileIsNeeded(self) -> None:
+        """Without one it is not known what is meant."""
+        for words in (["x"], ["x", "--key", "y"]):
+            error = self.assertRaises(
+                usage.UsageError, IdentityOptions().parseOptions, ["import", *words]
+            )
+            self.assertIn("--cert is missing; write", str(error))
 
 
 class ListTests(CommandTestCase):
@@ -634,6 +715,17 @@ class CheckTests(CommandTestCase):
         self.put("example.org", make(Recipe(san=der(0x04)), root()))
         self.problems("unreadable")
 
+    def test_aLineageWithANumber(self) -> None:
+        """certbot puts a number behind a name that it has already; who it is does not change."""
+        self.trust()
+        self.put("example.org-0001", make(self.proper(), root()))
+        self.assertIn("all is well", self.succeed("check", "example.org-0001"))
+        self.put("example.net-0001", make(self.proper(), root()))
+        self.problems("not for example.net", identity="example.net-0001")
+        san = alternative(dns("example.org-0002"))
+        self.put("example.org-0002", make(self.proper(san=san), root()))
+        self.succeed("check", "example.org-0002")
+
     def test_files(self) -> None:
         """Files that are missing or broken are named, each once."""
         directory = self.put("example.org", make(self.proper(), root()))
@@ -719,7 +811,7 @@ class UsageTests(SynchronousTestCase):
             with self.subTest(words):
                 options = IdentityOptions()
                 options.parseOptions(words.split())
-                expected = {"pool": "P", "force": 1, "cert": "C", "key": "K", "identity": "x.y"}
+                expected = {"pool": "P", "force": 1, "cert": "C", "key": "K", "id": "x.y"}
                 self.assertEqual(dict(options.subOptions), expected)
 
     def test_usageErrors(self) -> None:
@@ -728,21 +820,3 @@ class UsageTests(SynchronousTestCase):
                       ["trust", "a"], ["check", "a", "--force"]):  # fmt: skip
             with self.subTest(" ".join(words)):
                 self.assertRaises(usage.UsageError, IdentityOptions().parseOptions, words)
-
-    def test_help(self) -> None:
-        """The help of a command says how it is written and what it is for."""
-        out = io.StringIO()
-        self.patch(sys, "stdout", out)
-        for words in (["--help"], ["create", "--help"]):
-            self.assertRaises(SystemExit, IdentityOptions().parseOptions, words)
-        self.assertIn("Usage: tlstunnel identity\n", out.getvalue())
-        self.assertIn("Usage: tlstunnel identity create [options] ID\n", out.getvalue())
-        self.assertNotIn("Twisted", out.getvalue())
-
-    def test_version(self) -> None:
-        """The version is that of this program."""
-        for words in (["--version"], ["list", "--version"]):
-            out = io.StringIO()
-            self.patch(sys, "stdout", out)
-            self.assertRaises(SystemExit, IdentityOptions().parseOptions, words)
-            self.assertEqual(out.getvalue(), f"tlstunnel {__version__}\n")

@@ -33,7 +33,9 @@ class PEMTestCase(SynchronousTestCase):
         """The one line about a file that cannot be read."""
         path = self.file(content)
         error = self.assertRaises(ConfigurationError, load, path)
+        assert isinstance(error, ConfigurationError)
         self.assertTrue(str(error).startswith(f"{path}: "))
+        self.assertTrue(error.remedy, error)
         self.assertTrue(str(error).isprintable())
         return str(error)
 

@@ -59,6 +59,7 @@ class PoolTestCase(SynchronousTestCase):
         error = self.assertRaises(ConfigurationError, call, *arguments)
         assert isinstance(error, ConfigurationError)
         self.assertTrue(str(error).isprintable())
+        self.assertTrue(error.remedy, error)
         return error
 
 
@@ -123,6 +124,28 @@ class CredentialsTests(PoolTestCase):
         self.assertIn(f"identity create --pool {self.path} example.org", error.remedy)
         error = self.problem(Pool(self.path / "none", asked=False).credentials, HOST)
         self.assertIn("identity create example.org", error.remedy)
+        error = self.problem(Pool(self.path / "a b", asked=False).credentials, USER)
+        self.assertIn("identity create john@example.org", error.remedy)
+
+    def test_adviceCanBeTyped(self) -> None:
+        """A shell takes the commands in it as they were meant, whatever the names of files."""
+        (self.path / "a b").mkdir()
+        error = self.problem(Pool(self.path / "a b").credentials, HOST)
+        self.assertIn(f"--pool '{self.path / 'a b'}' example.org", error.remedy)
+
+    def test_certbotsPoolIsForCertbot(self) -> None:
+        """Nothing is advised that would put keys or an authority of ours among those of certbot."""
+        (self.path / "own" / "renewal").mkdir(parents=True)
+        for directory in (self.path / "letsencrypt" / "live", self.path / "own" / "live"):
+            pool = Pool(directory)
+            self.assertIn("certbot certificates", self.problem(pool.credentials, HOST).remedy)
+            (directory / "example.org-0001").mkdir(parents=True)
+            (directory / "example.org-0001" / "fullchain.pem").write_bytes(b"")
+            error = self.problem(pool.credentials, HOST)
+            self.assertIn("certbot certonly -d example.org'", error.remedy)
+            self.assertIn("who is there: example.org-0001", error.remedy)
+            for call in (pool.credentials, pool.anchorsFor):
+                self.assertNotIn("tlstunnel identity", self.problem(call, USER).remedy)
 
     def test_missingFiles(self) -> None:
         """The file that is missing is named."""
@@ -131,7 +154,8 @@ class CredentialsTests(PoolTestCase):
             file = self.path / "example.org" / name
             file.unlink()
             error = self.problem(self.pool.credentials, HOST)
-            self.assertEqual(str(error), f"{file}: cannot be read: No such file or directory")
+            self.assertEqual(error.subject, str(file))
+            self.assertEqual(error.problem, "cannot be read: No such file or directory")
 
     def test_brokenFiles(self) -> None:
         """Files that are not what they should be are named."""
@@ -143,7 +167,6 @@ class CredentialsTests(PoolTestCase):
                     file = self.write(f"example.org/{name}", content)
                     error = self.problem(self.pool.credentials, HOST)
                     self.assertEqual(error.subject, str(file))
-                    self.assertIn("broken", error.problem)
 
     def test_filesThatAreSomethingElse(self) -> None:
         """A directory in the place of a file, and an endless file, are errors like others."""
@@ -162,7 +185,7 @@ class CredentialsTests(PoolTestCase):
         error = self.problem(self.pool.credentials, HOST)
         self.assertEqual(error.subject, str(file))
         self.assertIn("fullchain.pem", error.problem)
-        self.assertIn("identity import", error.remedy)
+        self.assertIn("belongs together", error.remedy)
 
     def test_protectedKey(self) -> None:
         """A key with a pass phrase is an error whose remedy is the command that removes it."""
@@ -373,7 +396,7 @@ class AnchorsTests(AnchorsTestCase):
         )
         for remote in ("john@example.org", "@example.org", "@."):
             error = self.problem(self.pool.anchorsFor, Selector.parse(remote))
-            self.assertIn(f"identity trust {remote} FILE", error.remedy)
+            self.assertIn(f"identity trust --pool {self.path} {remote} FILE", error.remedy)
 
     def test_poolThatIsNotThere(self) -> None:
         """A default pool that is not there says nothing; a named one is an error."""
@@ -482,16 +505,56 @@ class LoadAnchorsTests(PoolTestCase):
         self.write("again.cer", one.public_bytes(Encoding.PEM))
         self.write("README", b"none")
         (self.path / "directory.pem").mkdir()
-        self.assertEqual(loadAnchors(str(self.path)).certificates, (one, two))
+        found = loadAnchors(str(self.path))
+        self.assertEqual(found, Anchors((one, two), False, str(self.path)))
+        self.assertEqual(found.skipped, ())
+
+    def test_rehashedDirectory(self) -> None:
+        """The links that openssl-rehash(1) makes lead to certificates under any name."""
+        one, two = self.certificate("one"), self.certificate("two.pem")
+        (self.path / "9d66eef0.0").symlink_to("one")
+        (self.path / "9d66eef0.1").symlink_to("two.pem")
+        self.write("9d66eef0.r0", b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n")
+        found = loadAnchors(str(self.path))
+        self.assertEqual((found.certificates, found.skipped), ((one, two), ()))
+
+    def test_whatElseIsInADirectory(self) -> None:
+        """What has the name of a certificate and is none is passed over, with a line each."""
+        one = self.certificate("a.pem")
+        self.write("b.cer", one.public_bytes(Encoding.DER))
+        self.write("key.pem", make(Recipe()).keyPEM())
+        self.write("old.crt", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+        (self.path / "00000000.0").symlink_to("nowhere")
+        found = loadAnchors(str(self.path))
+        self.assertEqual(found.certificates, (one,))
+        for sentence, name, because in zip(
+            found.skipped,
+            ("00000000.0", "b.cer", "key.pem", "old.crt"),
+            ("leads nowhere", "openssl x509 -inform DER", "a private key", "broken"),
+            strict=True,
+        ):
+            self.assertTrue(sentence.startswith(f"{self.path / name} is passed over: it "))
+            self.assertIn(because, sentence)
+            self.assertTrue(sentence.isprintable())
+
+    def test_aCutFileInADirectory(self) -> None:
+        """That is an anchor lost, and so an error."""
+        self.certificate("a.pem")
+        self.write("b.pem", self.certificate("b.pem").public_bytes(Encoding.PEM)[:-30])
+        self.assertIn("is cut", self.problem(loadAnchors, str(self.path)).problem)
 
     def test_nothingThere(self) -> None:
         """Where there are no certificates, there is an error that names the place."""
         (self.path / "directory").mkdir()
         self.write("empty.pem", b"")
-        for name in ("directory", "none", "empty.pem"):
+        for name, subject in (("directory", "`trust` "), ("none", "`trust` "), ("empty.pem", "")):
             with self.subTest(name):
                 where = str(self.path / name)
-                self.assertEqual(self.problem(loadAnchors, where).subject, where)
+                self.assertEqual(self.problem(loadAnchors, where).subject, subject + where)
+
+    def test_aWordThatIsAlmostOne(self) -> None:
+        """It is no file, but a typing error."""
+        self.assertEqual(self.problem(loadAnchors, "sytem").remedy, "did you mean system?")
 
 
 class DefaultPoolTests(SynchronousTestCase):

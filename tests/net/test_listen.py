@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.net import listen
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.listen import (
     ACCEPT_RETRY_SECONDS,
@@ -149,6 +150,27 @@ class BindTests(SynchronousTestCase):
         (sock,) = bind(UNIXAddress(path))
         sock.close()
         self.bound(UNIXAddress(path))
+
+    def test_whatToDoAboutADirectory(self) -> None:
+        """
+        It is to be made, or to be opened to us.
+        """
+        path = Path(self.mktemp()).absolute() / "socket"
+        error = self.assertRaises(ConfigurationError, bind, UNIXAddress(str(path)))
+        assert isinstance(error, ConfigurationError)
+        self.assertEqual(error.remedy, f"make the directory {path.parent}")
+        for number, remedy in (
+            (errno.EACCES, f"let user {os.geteuid()} write in {path.parent}"),
+            (errno.EROFS, "choose another path"),
+        ):
+
+            def refuse(path: str, number: int = number) -> None:
+                raise OSError(number, "no")
+
+            self.patch(listen, "_removeStale", refuse)
+            error = self.assertRaises(ConfigurationError, bind, UNIXAddress(str(path)))
+            assert isinstance(error, ConfigurationError)
+            self.assertEqual(error.remedy, remedy)
 
     def test_aLivingUNIXSocketIsNotReplaced(self) -> None:
         """

@@ -35,25 +35,38 @@ MISTAKES = [
     ("-c -l :1 -r 192.0.2.1:1", "--remote-id: is missing"),
     ("-c -l :1 -r /run/sock", "--remote-id: is missing"),
     ("-c -l :1 -r a.example:1 -r b.example:1", "several names"),
-    ("-c -l nonsense -r a.example:1", "--local: 'nonsense'"),
+    ("-c -l nonsense -r a.example:1", "--local: 'nonsense' has no port; write nonsense:PORT"),
+    ("-c -l 30001 -r a.example:1", "write 127.0.0.1:30001 for this host alone, or :30001 to"),
+    ("-c -l *:25 -r a.example:1", "write :25 for all addresses"),
+    ("-c -l http://127.0.0.1:80 -r a.example:1", "is a URL; write 127.0.0.1:80"),
+    (
+        "-c -l :1 -r https://a.example/x",
+        "--remote: 'https://a.example/x' is a URL; write a.example:443",
+    ),
+    ("-c -l :1 -r amqps://u:p@a.example", "is a URL; write a.example:PORT"),
+    ("-c -l :1 -r [::1 -R a.example", "--remote: '[::1' has no closing bracket; write [HOST]:PORT"),
+    ("-c -l ::1:25 -r a.example:1", "put an IPv6 address into brackets"),
     ("-c -l :1 -r a.example:noservice", "--remote: 'a.example:noservice'"),
     ("-c -l :1 -r a.example:0", "names no place"),
     ("-c -l :1 -r :25", "names no place"),
     ("-c -l :1 -r a.example:1 -L two@at@signs", "--local-id: 'two@at@signs'"),
     ("-s -l :1 -r a.example:1 -L a.example -R @@", "--remote-id"),
+    ("-s -l :1 -r a.example:1 -L a.example -R *.b.example", "write .b.example for all of them"),
+    ("-s -l :1 -r a.example:1 -L a.example -R *@c.example", "write @c.example for all of them"),
+    ("-s -l :1 -r a.example:1 -L a.example --remote-id *", "write . for all of them"),
     ("-c -l :1 -r a.example:1 --starttls smpt", "did you mean smtp?"),
     ("-c -l :1 -r a.example:1 --starttls xyzzy", "see 'tlstunnel --list-protocols'"),
     ("-c -l :1 -r a.example:1 --starttls smtp --dialect-option x", "smtp has no such option"),
-    ("-c -l :1 -r a.example:1 --minimum-tls 1.1", "must be one of 1.2, 1.3"),
+    ("-c -l :1 -r a.example:1 --minimum-tls 1.1", "'1.1' is not known; give 1.2 or 1.3"),
     (
-        "-c -l :1 -r a.example:1 --close-timeout x",
-        "--close-timeout: 'x' is not a number of seconds above 0",
+        "-c -l :1 -r a.example:1 --close-timeout 5s",
+        "--close-timeout: '5s' is not a number of seconds above 0; give seconds alone, as 10",
     ),
     ("-c -l :1 -r a.example:1 --close-timeout -5", "'-5' is not a number"),
     ("-c -l :1 -r a.example:1 --handshake-timeout 0", "is not a number"),
     ("-c -l :1 -r a.example:1 --handshake-timeout nan", "is not a number"),
     ("-c -l :1 -r a.example:1 --nonsense", "nonsense"),
-    ("-c -l :1 -r a.example:1 word", "'word' is neither an option nor a command"),
+    ("-c -l :1 -r a.example:1 word", "'word' is no option"),
     ("-c -l :1 -r a.example:1 --trust=", "--trust: is empty"),
     ("-c -l :1 -r a.example:1 --pool=", "--pool: is empty"),
     ("-c -l :1 -r a.example:1 --pool /a --pool /b", "--pool: has 2 values; give one"),
@@ -66,7 +79,10 @@ MISTAKES = [
     ("-c -l systemd:x -r a.example:1 --socket-group x", "its unit has SocketMode="),
     ("-c -l :1 -r a.example:1 --any-name", "--any-name: means nothing with --client"),
     ("-c -l :1 -r a.example:1 --starttls smtp --chat smtp", "--starttls, --chat: both were given"),
-    ("-c -l :1 -r a.example:1 --workers 0", "--workers: '0' is not a number of processes"),
+    (
+        "-c -l :1 -r a.example:1 --workers 0",
+        "'0' is not a number of processes above 0; give a whole number, or auto for one a core",
+    ),
     ("-c -l :1 -r a.example:1 --max-connections 1.5", "'1.5' is not a number of connections"),
 ]
 
@@ -262,6 +278,8 @@ def _mistake(words: str, message: str) -> None:
         error = self.assertRaises(usage.UsageError, self.tunnel, words.split())
         self.assertIn(message, str(error))
         self.assertNotIn("\n", str(error))
+        if not str(error).endswith("there is no such option"):
+            self.assertRegex(str(error), r"; \S")
 
     # trial -j hands tests to its workers by name, so that names must be identifiers.
     name = "".join(map(str.capitalize, re.split(r"\W+", words))) or "Nothing"

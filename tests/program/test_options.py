@@ -138,6 +138,7 @@ class ReadTests(SynchronousTestCase):
             error = self.assertRaises(ConfigurationError, read, {key: given}, OPTIONS)
             assert isinstance(error, ConfigurationError)
             self.assertEqual(error.key, key, given)
+            self.assertTrue(error.remedy, given)
 
     def test_aSecondValueIsRefused(self) -> None:
         """

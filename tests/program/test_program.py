@@ -123,6 +123,32 @@ class ProgramTests(SynchronousTestCase):
         """
         self.assertRegex(self.run_("--version").stdout, r"^tlstunnel \d")
 
+    def test_whoeverReadsTheBeginningOnlyStopsNothing(self) -> None:
+        """
+        As head(1) does: no error, no traceback, and the rest of the work is done.
+        """
+        reader, writer = os.pipe()
+        os.close(reader)
+        self.addCleanup(os.close, writer)
+        for words in (
+            ["--help"],
+            ["--list-protocols"],
+            ["identity", "--help"],
+            ["identity", "list", "--pool", str(self.pool)],
+            ["identity", "renew", "--force", "--pool", str(self.pool)],
+            ["chat-check", "smtp"],
+        ):
+            done = subprocess.run(
+                [sys.executable, *TLSTUNNEL, *words],
+                env=self.environment,
+                stdout=writer,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=WAIT_SECONDS,
+                check=False,
+            )
+            self.assertEqual((done.returncode, done.stderr), (0, ""), words)
+
     def test_libraryWarningsAreNotForUsers(self) -> None:
         """
         A root with the serial number 0 makes cryptography speak to programmers, not to users.

@@ -17,7 +17,7 @@ from tlstunnel.chat.words import Word
 _ESCAPE = re.compile(rb"\\([0-7]{1,3}|.|\Z)|\^(.?)|\$(\w*)", re.DOTALL)
 
 #: What is wrong with a BREAK, as a word and as C{\\K}.
-NO_BREAK = "BREAK has no meaning on a socket"
+NO_BREAK = "BREAK has no meaning on a socket", "leave it out"
 
 _CHARACTERS = {b"b": b"\b", b"n": b"\n", b"r": b"\r", b"s": b" ", b"t": b"\t", b"N": b"\0"}
 
@@ -113,11 +113,11 @@ def expandSend(word: Word, text: bytes, values: Values, end: bytes = b"") -> Exp
             case b"q":
                 secret = True
             case b"K":
-                raise word.error(NO_BREAK)
+                raise word.error(*NO_BREAK)
             case b"T":
-                literal += _value(word, values.t, r"\T has no value: give -R, or -T after --")
+                literal += _value(word, values.t, "T", "remote-id")
             case b"U":
-                literal += _value(word, values.u, r"\U has no value: give -L, or -U after --")
+                literal += _value(word, values.u, "U", "local-id")
             case character:
                 literal += character or b"\\"
     parts.append(bytes(literal + text[at:] + end))
@@ -136,7 +136,7 @@ def _common(found: re.Match[bytes], values: Values) -> bytes | None:
     return _CHARACTERS.get(escaped)
 
 
-def _value(word: Word, value: bytes | None, problem: str) -> bytes:
+def _value(word: Word, value: bytes | None, letter: str, key: str) -> bytes:
     if value is None:
-        raise word.error(problem)
+        raise word.error(rf"\{letter} has no value", f"give `{key}`, or -{letter} behind --")
     return value

@@ -216,7 +216,7 @@ class _Parser:
         if text == b"EOT":
             text = rb"^D\c"
         elif text == b"BREAK":
-            raise word.error(NO_BREAK)
+            raise word.error(*NO_BREAK)
         expansion = expandSend(word, text, self._options.values, b"\r")
         return Send(word, expansion.parts, expansion.secret)
 
@@ -225,14 +225,16 @@ class _Parser:
             contents = readFile(fileName)[:MAX_FILE_BYTES]
         except (OSError, ValueError) as error:
             problem = getattr(error, "strerror", None) or error
-            raise word.error(f"cannot read {_shown(fileName)}: {problem}") from None
+            raise word.error(
+                f"cannot read {_shown(fileName)}: {problem}", "see whether its name is right"
+            ) from None
         return contents.removesuffix(b"\n")
 
     def _argument(self, keyword: Word, needed: str) -> Word:
         """The word after a keyword."""
         argument = next(self._words, None)
         if argument is None:
-            raise keyword.error(f"{keyword} needs {needed}")
+            raise keyword.error(f"{keyword} needs {needed}", "write it behind the keyword")
         return argument
 
     def _text(self, keyword: Word) -> Word:
@@ -248,13 +250,15 @@ class _Parser:
     def _number(self, keyword: Word, unit: str) -> tuple[Word, int]:
         argument = self._argument(keyword, f"a number of {unit}")
         if not _NUMBER.match(argument.text):
-            raise argument.error(f"{keyword} needs a number of {unit}")
+            raise argument.error(f"{keyword} needs a number of {unit}", "write digits alone")
         return argument, int(argument.text)
 
     def _positive(self, keyword: Word, unit: str) -> int:
         argument, number = self._number(keyword, unit)
         if number < 1:
-            raise argument.error(f"{keyword} needs a number of {unit}, at least 1")
+            raise argument.error(
+                f"{keyword} needs a number of {unit}, at least 1", "write digits alone"
+            )
         return number
 
     def _watched(self, keyword: Word) -> tuple[Word, bytes]:
@@ -262,12 +266,16 @@ class _Parser:
         argument = self._text(keyword)
         text = expandExpect(argument.text, self._options.values)
         if not text:
-            raise argument.error(f"empty {keyword} string")
+            raise argument.error(f"empty {keyword} string", "write what it is to look for")
         if len(text) > MAX_STRING_BYTES:
-            raise argument.error(f"{keyword} string of more than {MAX_STRING_BYTES} bytes")
+            raise argument.error(
+                f"{keyword} string of more than {MAX_STRING_BYTES} bytes", "write how it begins"
+            )
         inForce = self._inForce[keyword.text]
         if len(inForce) == MAX_STRINGS:
-            raise keyword.error(f"more than {MAX_STRINGS} {keyword} strings")
+            raise keyword.error(
+                f"more than {MAX_STRINGS} {keyword} strings", f"take some back with CLR_{keyword}"
+            )
         inForce.append(text)
         return argument, text
 
@@ -311,7 +319,7 @@ class _Parser:
     def _binaryOn(self, keyword: Word) -> None:
         argument = self._argument(keyword, "ON or OFF")
         if argument.text not in (b"ON", b"OFF"):
-            raise argument.error("BINARY needs ON or OFF")
+            raise argument.error("BINARY needs ON or OFF", "write one of them")
         self._binary = argument.text == b"ON"
 
     def _totalSeconds(self, keyword: Word) -> None:
@@ -327,7 +335,7 @@ class _Parser:
         self._greeting = self._greeting or b""
         for part in expansion.parts:
             if isinstance(part, Pause):
-                raise argument.error("a GREETING cannot pause")
+                raise argument.error("a GREETING cannot pause", r"leave out \d and \p")
             self._greeting += part
 
     def _swallows(self, keyword: Word) -> None:
@@ -335,12 +343,12 @@ class _Parser:
         argument = self._text(keyword)
         text = expandExpect(argument.text, self._options.values)
         if not text:
-            raise argument.error("empty SWALLOW string")
+            raise argument.error("empty SWALLOW string", "write how the line ends that is read")
         self._swallow.append(text)
 
     def _only(self, side: Side, keyword: Word) -> None:
         if self._options.side != side:
-            raise keyword.error(f"{keyword} belongs to {side} mode")
+            raise keyword.error(f"{keyword} belongs to {side} mode", "leave it out")
 
 
 def _shown(text: bytes) -> str:

@@ -48,7 +48,7 @@ def readScript(name: str) -> tuple[bytes, str]:
     return _readScriptFile(name, f"give a file, or one of {', '.join(readyScripts())}")
 
 
-def _readScriptFile(name: str, remedy: str = "") -> tuple[bytes, str]:
+def _readScriptFile(name: str, remedy: str = "see whether its name is right") -> tuple[bytes, str]:
     try:
         with Path(name).open("rb") as file:
             return file.read(MAX_SCRIPT_BYTES + 1), name
@@ -81,7 +81,9 @@ def makeScript(chat: str | None, arguments: Sequence[str], options: ScriptOption
     words = list(argumentWords([os.fsencode(argument) for argument in arguments]))
     given = _given(words, options)
     if given.file is not None and given.words:
-        raise given.words[0].error("-f FILE and a script in words exclude each other")
+        raise given.words[0].error(
+            "-f FILE and a script in words exclude each other", "give one of them"
+        )
     if chat is not None and (given.file is not None or given.words):
         raise (given.file or given.words[0]).error(
             "`chat` and another script exclude each other", "options alone may follow --"
@@ -125,16 +127,20 @@ def _given(words: list[Word], options: ScriptOptions) -> _Given:
             value = None
             if letter[0] in _VALUED:
                 if letter in seen:
-                    raise word.error(f"-{letter.decode()} was given already; give it once")
+                    raise word.error(f"-{letter.decode()} was given already", "give it once")
                 seen.add(letter)
                 value, letters = Word(word.position, letters), b""
                 if not value.text:
                     value = next(rest, None)
                     if value is None:
-                        raise word.error(f"-{letter.decode()} needs a value")
+                        raise word.error(
+                            f"-{letter.decode()} needs a value", "write it behind the option"
+                        )
                     at += 1
             elif letter[0] not in _FLAGS:
-                raise word.error(f"{word} is no option of chat(8)")
+                raise word.error(
+                    f"{word} is no option of chat(8)", "there are -e -E -f -r -s -S -t -T -U -v -V"
+                )
             if letter[0] in _POINTLESS:
                 notices.append(
                     Notice(word.position, f"-{letter.decode()} has no effect: there is one log")
@@ -156,7 +162,7 @@ def _applied(options: ScriptOptions, letter: bytes, value: Word | None) -> Scrip
             return replace(options, values=replace(values, u=text))
         case b"t", Word() as number:
             if not (number.text.isdigit() and len(number.text) < 10):
-                raise number.error("-t needs a number of seconds")
+                raise number.error("-t needs a number of seconds", "write digits alone")
             return replace(options, timeout=int(number.text) or None)
         case b"e", _:
             return replace(options, echo=True)

@@ -51,9 +51,7 @@ class ScriptError(ConfigurationError):
     @ivar word: that word; empty where there is none.
     """
 
-    def __init__(
-        self, position: Position, problem: str, remedy: str = "", word: bytes = b""
-    ) -> None:
+    def __init__(self, position: Position, problem: str, remedy: str, word: bytes = b"") -> None:
         self.position = position
         self.word = word
         super().__init__(str(position), problem, remedy)
@@ -71,7 +69,7 @@ class Word:
     text: bytes
     quoted: bool = False
 
-    def error(self, problem: str, remedy: str = "") -> ScriptError:
+    def error(self, problem: str, remedy: str) -> ScriptError:
         """An error that points at this word."""
         return ScriptError(self.position, problem, remedy, self.text)
 
@@ -87,7 +85,9 @@ def fileWords(text: bytes, name: str) -> Iterator[Word]:
     """
     if len(text) > MAX_SCRIPT_BYTES:
         raise ScriptError(
-            Position(name, 1, 1), f"the script is longer than {MAX_SCRIPT_BYTES // 1024} KiB"
+            Position(name, 1, 1),
+            f"the script is longer than {MAX_SCRIPT_BYTES // 1024} KiB",
+            "see whether its name is right",
         )
     for number, line in enumerate(text.replace(b"\r\n", b"\n").split(b"\n"), 1):
         if not line.startswith(b"#"):
@@ -100,7 +100,7 @@ def _lineWords(line: bytes, name: str, number: int) -> Iterator[Word]:
         position = Position(name, number, column)
         found = _WORD.match(line, at)
         if found is None:
-            raise ScriptError(position, "unterminated quote", word=line[at:])
+            raise ScriptError(position, "unterminated quote", "end it on the same line", line[at:])
         if found.lastgroup is not None:
             yield Word(position, found[found.lastgroup], quoted=found.lastgroup != "bare")
         at = found.end()

@@ -9,8 +9,6 @@ import os
 import sys
 from collections.abc import Iterator
 
-from twisted.python import usage
-
 from tlstunnel.chat.advice import advise, shown
 from tlstunnel.chat.escapes import Pause, Values
 from tlstunnel.chat.parse import ScriptOptions, parseScript
@@ -30,13 +28,15 @@ from tlstunnel.chat.steps import (
     Timeout,
 )
 from tlstunnel.chat.words import ScriptError
+from tlstunnel.program.syntax import ProgramOptions
 
 
-class ChatCheckOptions(usage.Options):
+class ChatCheckOptions(ProgramOptions):
     """
     The options of C{chat-check}.
     """
 
+    arguments = ("FILE",)
     optFlags = [
         ["server", "s", "Read it as with -s: the script plays the server."],
         ["client", "c", "Read it as with -c, which is the default."],
@@ -57,14 +57,6 @@ class ChatCheckOptions(usage.Options):
         How it is called.
         """
         return "Usage: tlstunnel chat-check [options] FILE"
-
-    def parseArgs(self, *files: str) -> None:
-        """
-        @param files: one path of a script, or one name of a ready script.
-        """
-        if len(files) != 1:
-            raise usage.UsageError("give one FILE, or the name of a ready script")
-        self["file"] = files[0]
 
     @property
     def settings(self) -> ScriptOptions:

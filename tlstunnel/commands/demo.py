@@ -17,7 +17,6 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
-from twisted.python import usage
 from twisted.web.client import Agent, readBody
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
@@ -30,6 +29,7 @@ from tlstunnel.identity.pool import Pool
 from tlstunnel.program.commandline import TunnelOptions
 from tlstunnel.program.process import Process
 from tlstunnel.program.service import TunnelService
+from tlstunnel.program.syntax import ProgramOptions
 
 reactor: Any = _reactor
 
@@ -47,7 +47,7 @@ two tunnels that do.</p>
 """
 
 
-class DemoOptions(usage.Options):
+class DemoOptions(ProgramOptions):
     """
     The options of the demonstration.
     """
@@ -156,7 +156,11 @@ class Demo:
         )
         body = await readBody(response).addTimeout(FETCH_SECONDS, reactor)
         if response.code != 200 or body != _PAGE:
-            raise ConfigurationError(url, f"answered {response.code} with {len(body)} bytes")
+            raise ConfigurationError(
+                url,
+                f"answered {response.code} with {len(body)} bytes",
+                "see whether something else listens there",
+            )
         _say(f"     {response.code} OK, {len(body)} bytes")
 
 

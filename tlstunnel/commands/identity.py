@@ -4,22 +4,21 @@ The C{identity} command: keeps a pool.
 
 from __future__ import annotations
 
-import getopt
+import getpass
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, ClassVar
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 from twisted.python import usage
 
-from tlstunnel import __version__
 from tlstunnel.errors import ConfigurationError, IdentityRefused
 from tlstunnel.identity.expiry import inWords, isDue
 from tlstunnel.identity.files import makeDirectory, present
+from tlstunnel.identity.forms import isPKCS12
 from tlstunnel.identity.issuer import (
     createIdentity,
     keep,
@@ -28,39 +27,20 @@ from tlstunnel.identity.issuer import (
     writeCertificates,
 )
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.pem import loadCertificates, loadReadable
-from tlstunnel.identity.pool import Pool, defaultPool, loadCredentials
+from tlstunnel.identity.pem import loadCertificates, loadReadable, readFile
+from tlstunnel.identity.pkcs12 import loadPKCS12
+from tlstunnel.identity.pool import Credentials, Pool, defaultPool, loadCredentials
 from tlstunnel.identity.verify import verifyIdentity
+from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.tls.checkup import checkUsable, problemsOf
 
 _RED, _YELLOW, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[0m"
 
 
-class VersionedOptions(usage.Options):
-    """Options whose C{--version} is ours."""
-
-    def opt_version(self) -> None:
-        """Display the version and exit."""
-        print(f"tlstunnel {__version__}")
-        sys.exit(0)
-
-
-class PoolOptions(VersionedOptions):
+class PoolOptions(ProgramOptions):
     """What all subcommands have in common."""
 
     optParameters = [["pool", "p", None, "The pool; see tlstunnel(8) for the default."]]
-
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Like Twisted's, but options may also come behind the arguments."""
-        words = list(sys.argv[1:] if options is None else options)
-        with suppress(getopt.GetoptError):  # which Twisted will meet again, and explain
-            found, arguments = getopt.gnu_getopt(words, self.shortOpt, self.longOpt)
-            words = []
-            for name, value in found:
-                takesValue = name[2:] + "=" in self.longOpt or name[1:] + ":" in self.shortOpt
-                words += [name, value] if takesValue else [name]
-            words += ["--", *arguments]
-        super().parseOptions(words)
 
     @property
     def pool(self) -> Pool:
@@ -81,11 +61,8 @@ class PoolOptions(VersionedOptions):
 class OneIdentityOptions(PoolOptions):
     """What those subcommands have in common that are about one identity."""
 
+    arguments = ("ID",)
     synopsis = "[options] ID"
-
-    def parseArgs(self, identity: str) -> None:  # type: ignore[override]
-        """Take the identity."""
-        self["identity"] = identity
 
     @property
     def identity(self) -> Identity:
@@ -94,7 +71,7 @@ class OneIdentityOptions(PoolOptions):
 
         @raise ConfigurationError: it is none.
         """
-        return _parse(self["identity"])
+        return _parse(self["id"])
 
 
 class Create(OneIdentityOptions):
@@ -116,36 +93,50 @@ class Create(OneIdentityOptions):
 
 
 class Import(OneIdentityOptions):
-    """C{import [--force] ID --cert FILE --key FILE}"""
+    """C{import [--force] ID --cert FILE [--key FILE]}"""
 
-    synopsis = "[options] ID --cert FILE --key FILE"
-    longdesc = "Puts a key and certificates that somebody else issued into the pool."
+    synopsis = "[options] ID --cert FILE [--key FILE]"
+    longdesc = (
+        "Puts a key and certificates that somebody else issued into the pool. Of a file in the "
+        "form PKCS#12 the pass phrase is asked for; without a terminal it is the first line of "
+        "standard input."
+    )
     optFlags = [["force", "f", "Replace a key that is there already."]]
     optParameters = [
-        ["cert", None, None, "The certificate of ID, and those between it and its root, as PEM."],
-        ["key", None, None, "The private key, as PEM."],
+        [
+            "cert",
+            None,
+            None,
+            "The certificate of ID and those between it and its root, as PEM or PKCS#12.",
+        ],
+        ["key", None, None, "The private key as PEM, unless it is in the same file."],
     ]
 
     def postOptions(self) -> None:
-        """Insist on both files."""
-        for option in ("cert", "key"):
-            if self[option] is None:
-                raise usage.UsageError(f"--{option} FILE is missing")
+        """Insist on a file."""
+        if self["cert"] is None:
+            raise usage.UsageError(f"--cert is missing; write '{self.getSynopsis()}'")
 
     def run(self) -> int:
         """Copy them."""
-        identity = self.identity
-        files = Path(self["cert"]), Path(self["key"])
-        credentials = loadCredentials(identity, *files, private=False)
+        credentials = self._credentials()
         checkUsable(credentials)
         leaf = credentials.certificates[0]
         try:
-            verifyIdentity(leaf, identity)
+            verifyIdentity(leaf, credentials.identity)
         except IdentityRefused as refused:
-            raise ConfigurationError(self["cert"], refused.detail) from None
+            remedy = "give the name that the certificate has"
+            raise ConfigurationError(self["cert"], refused.detail, remedy) from None
         directory = keep(self.pool, credentials, bool(self["force"]))
-        print(f"{identity}: in {directory}, good until {_day(leaf)}")
+        print(f"{credentials.identity}: in {directory}, good until {_day(leaf)}")
         return 0
+
+    def _credentials(self) -> Credentials:
+        identity, file = self.identity, Path(self["cert"])
+        if isPKCS12(readFile(file)):
+            return loadPKCS12(identity, file, lambda: _passPhrase(file))
+        key = file if self["key"] is None else Path(self["key"])
+        return loadCredentials(identity, file, key, private=False)
 
 
 class List(PoolOptions):
@@ -239,6 +230,7 @@ class Check(OneIdentityOptions):
 class Trust(PoolOptions):
     """C{trust SELECTOR FILE}"""
 
+    arguments = ("SELECTOR", "FILE")
     synopsis = "[options] SELECTOR FILE"
     longdesc = (
         "Makes the certificates in FILE anchors for all remote identities that SELECTOR matches: "
@@ -246,17 +238,12 @@ class Trust(PoolOptions):
         "them are added to those that are there. 'anchors' stands for whatever no selector matches."
     )
 
-    def parseArgs(self, selector: str, file: str) -> None:  # type: ignore[override]
-        """Take the selector and the file."""
-        self["selector"] = selector
-        self["file"] = file
-
     def run(self) -> int:
         """Add the anchors."""
         try:
             selector = Selector.parse(self["selector"])
         except ValueError as error:
-            raise ConfigurationError("SELECTOR", str(error)) from None
+            raise ConfigurationError.of("SELECTOR", error) from None
         file = self.pool.trustFile(selector)
         anchors = dict.fromkeys(loadReadable(file)[0] if present(file) else ())
         before = len(anchors)
@@ -270,7 +257,7 @@ class Trust(PoolOptions):
         return 0
 
 
-class IdentityOptions(VersionedOptions):
+class IdentityOptions(ProgramOptions):
     """C{tlstunnel identity}"""
 
     synopsis = "Usage: tlstunnel identity"
@@ -278,7 +265,7 @@ class IdentityOptions(VersionedOptions):
         "Keeps a pool: the keys and certificates of our identities, and whom we believe about "
         "those of others. Each command has a --help of its own."
     )
-    subCommands = [
+    subCommands: ClassVar[list[list[Any]]] = [
         ["create", None, Create, "Make a key and a certificate."],
         ["import", None, Import, "Take over a key and its certificates."],
         ["list", None, List, "Show who is in the pool."],
@@ -317,8 +304,14 @@ def _parse(text: str) -> Identity:
     try:
         return Identity.parse(text)
     except ValueError as error:
-        remedy = "give a domain, user@domain or an address"
-        raise ConfigurationError("ID", str(error), remedy) from None
+        raise ConfigurationError.of("ID", error) from None
+
+
+def _passPhrase(file: Path) -> bytes:
+    """Ask the user, or whoever is in his place."""
+    if sys.stdin.isatty():
+        return getpass.getpass(f"Pass phrase of {file}: ").encode()
+    return sys.stdin.readline().rstrip("\r\n").encode()
 
 
 def _kind(identity: Identity) -> str:

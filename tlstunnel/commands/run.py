@@ -11,8 +11,10 @@ from functools import partial
 from typing import Any, cast
 
 from twisted.logger import ILogObserver, LogLevel, globalLogBeginner
+from twisted.python import usage
 
-from tlstunnel.errors import ConfigurationError
+from tlstunnel.commands import COMMANDS
+from tlstunnel.errors import ConfigurationError, nearest
 from tlstunnel.program.commandline import TunnelOptions, accepting
 from tlstunnel.program.jsonlines import jsonLine
 from tlstunnel.program.log import lines, textLine
@@ -37,14 +39,6 @@ def _installReactor() -> Any:
 reactor: Any = _installReactor()
 
 
-_COMMANDS = """
-Commands, each with its own --help:
-  tlstunnel identity         keep identities and trust in a pool
-  tlstunnel chat-check       explain a chat script, and warn of what will surprise
-  tlstunnel demo             show it working, on this machine alone
-"""
-
-
 @accepting(LOG_OPTIONS)
 class RunOptions(TunnelOptions):
     """
@@ -55,7 +49,19 @@ class RunOptions(TunnelOptions):
         """
         The help text, for people.
         """
-        return super().getUsage(width) + _COMMANDS
+        commands = "".join(
+            f"  tlstunnel {name:16} {what}\n" for name, (_, _, what) in COMMANDS.items()
+        )
+        return f"{super().getUsage(width)}\nCommands, each with its own --help:\n{commands}"
+
+    def parseArgs(self, *words: str) -> None:
+        """
+        There are only options, but for a command, which comes first.
+        """
+        if words:
+            remedy = "put it before all options" if words[0] in COMMANDS else ""
+            remedy = remedy or nearest(words[0], COMMANDS) or "each option begins with a hyphen"
+            raise usage.UsageError(f"{words[0]!r} is neither an option nor a command; {remedy}")
 
 
 def startLogging(options: RunOptions) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -39,7 +40,30 @@ def _naming(path: Path, done: str) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ConfigurationError(str(path), f"cannot be {done}: {reason}") from None
+        raise ConfigurationError(
+            str(path), f"cannot be {done}: {reason}", _remedy(path, error)
+        ) from None
+
+
+def _remedy(path: Path, error: OSError) -> str:
+    """
+    What to do about something that the system has against the use of C{path}.
+    """
+    match error.errno:
+        case errno.EACCES | errno.EPERM:
+            return f"let user {os.geteuid()} do so; 'namei -l {shlex.quote(str(path))}' shows why"
+        case errno.ENOENT | errno.ENOTDIR | errno.ENAMETOOLONG:
+            with suppress(OSError):  # which it is where there is no link
+                return f"it is a link to {path.readlink()}: make that, or remove it"
+            return "put it there, or see whether its name is right"
+        case errno.EISDIR:
+            return "give a file in it"
+        case errno.EEXIST:
+            return "see who has made it meanwhile"
+        case errno.ENOSPC | errno.EDQUOT:
+            return "make room"
+        case _:
+            return "see whether its disk is in order"
 
 
 def present(path: Path) -> bool:
@@ -58,6 +82,15 @@ def present(path: Path) -> bool:
                 return False
             raise
     return True
+
+
+def isThere(path: Path) -> bool:
+    """
+    Whether C{path} is something, or leads to something.
+
+    @raise ConfigurationError: we are not let to see.
+    """
+    return _modeOf(path) != 0
 
 
 def isDirectory(path: Path) -> bool:

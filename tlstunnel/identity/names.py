@@ -36,13 +36,15 @@ def normalDomain(text: str) -> str:
         try:
             domain = idna.encode(text, uts46=True).decode("ascii")
         except UnicodeError as error:
-            raise ValueError(f"{text!r} is not a domain: {error}") from None
+            raise ValueError(
+                f"{text!r} is not a domain: {error}; write it as its DNS has it"
+            ) from None
     domain = domain.lower().removesuffix(".")
     labels = domain.split(".")
     if len(domain) > 253 or not all(map(_LABEL.fullmatch, labels)):
-        raise ValueError(f"{text!r} is not a domain")
+        raise ValueError(f"{text!r} is not a domain; give one such as mail.example.org")
     if labels[-1].isdigit():
-        raise ValueError(f"{text!r} is neither a domain nor an address")
+        raise ValueError(f"{text!r} is neither a domain nor an address; give one of them")
     return domain
 
 
@@ -56,18 +58,18 @@ def _normalHost(text: str) -> str:
         address = ip_address(bare)
     except ValueError:
         if bracketed:
-            raise ValueError(f"{text!r} is not an address") from None
+            raise ValueError(f"{text!r} is not an address; leave the brackets out") from None
         return normalDomain(text)
     if isinstance(address, IPv6Address) and address.scope_id is not None:
-        raise ValueError(f"{text!r} has a zone, which no certificate can have")
+        raise ValueError(f"{text!r} has a zone, which no certificate can have; leave out % and it")
     return str(address)
 
 
 def _checkUser(text: str, user: str) -> None:
     if not _USER.fullmatch(user):
         raise ValueError(
-            f"{text!r} is not an identity: the part before the '@' may hold ASCII letters, digits, "
-            "single dots and !#$%&'+-=?^_`{|}~"
+            f"{text!r} is not an identity; before the '@' write ASCII letters, digits, single dots "
+            "and !#$%&'+-=?^_`{|}~ alone"
         )
 
 
@@ -107,7 +109,9 @@ class Identity:
         """
         user, at, domain = text.rpartition("@")
         if domain.startswith(".") or (at and not user):
-            raise ValueError(f"{text!r} is not an identity: it may stand for several")
+            raise ValueError(
+                f"{text!r} is not an identity: it may stand for several; give one of them"
+            )
         if not at:
             return cls(None, _normalHost(text))
         _checkUser(text, user)
@@ -146,6 +150,9 @@ class Selector:
 
         @raise ValueError: it is none; the message is a sentence for the user.
         """
+        if "*" in text:
+            plain = text.replace("*", "") or "."
+            raise ValueError(f"{text!r} is not a selector; write {plain} for all of them")
         user, at, domain = text.rpartition("@")
         if user:
             _checkUser(text, user)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 import warnings
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.files import reading
+from tlstunnel.identity.forms import TRUSTED, withoutCertificates, withoutKey
 
 #: More than any file of certificates has; the system's bundles are a quarter of this.
 LARGEST_FILE = 1 << 20
@@ -35,7 +37,7 @@ _BEGUN = re.compile(rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----")
 _BLOCK = re.compile(rb"-----BEGIN ((?:X509 )?CERTIFICATE)-----.*?-----END \1-----", re.DOTALL)
 
 
-def _read(path: Path, private: bool = False) -> bytes:
+def readFile(path: Path, private: bool = False) -> bytes:
     """
     Read a file; a private one only if nobody else can.
 
@@ -46,7 +48,9 @@ def _read(path: Path, private: bool = False) -> bytes:
             _checkPrivate(path, os.fstat(file.fileno()))
         content = file.read(LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
-        raise ConfigurationError(str(path), "is too large to be what it should be")
+        raise ConfigurationError(
+            str(path), "is too large to be what it should be", "see whether its name is right"
+        )
     return content
 
 
@@ -60,11 +64,13 @@ def _checkPrivate(path: Path, status: os.stat_result) -> None:
         raise ConfigurationError(
             str(path),
             f"belongs to user {status.st_uid}, who is neither root nor us",
-            f"run 'chown {os.geteuid()} {path}'",
+            f"run 'chown {os.geteuid()} {shlex.quote(str(path))}'",
         )
     if mode & (0o037 if status.st_uid == 0 else 0o077):
         raise ConfigurationError(
-            str(path), f"can be read by others (mode {mode:04o})", f"run 'chmod 600 {path}'"
+            str(path),
+            f"can be read by others (mode {mode:04o})",
+            f"run 'chmod 600 {shlex.quote(str(path))}'",
         )
 
 
@@ -79,19 +85,30 @@ def quietly() -> Iterator[None]:
         yield
 
 
+class NoCertificates(ConfigurationError):
+    """
+    A file has no certificates that we can read.
+    """
+
+
 def _blocks(path: Path) -> list[bytes]:
     """
     Read the certificates of a file, each still as PEM.
 
+    @raise NoCertificates: there are none.
     @raise ConfigurationError: one begins and does not end, or is not plain.
     """
-    content = _read(path)
+    content = readFile(path)
     found = [match[0] for match in _BLOCK.finditer(content)]
     begun = len(_BEGUN.findall(content))
     last = content.rpartition(b"\n")[2]
     if last and last != _BEGIN and _BEGIN.startswith(last):
         begun += 1
+    if not begun:
+        raise NoCertificates(str(path), *withoutCertificates(path, content))
     if begun != len(found):
+        if TRUSTED in content:
+            raise ConfigurationError(str(path), *withoutCertificates(path, content))
         raise ConfigurationError(
             str(path),
             f"is cut or broken: {begun} certificates begin there, and {len(found)} are complete",
@@ -104,31 +121,33 @@ def _load(block: bytes) -> x509.Certificate:
     """
     Read one certificate.
 
-    @raise ValueError: it is broken.
+    @raise ValueError: it is broken; the message is one line.
     """
     try:
         with quietly():
             return x509.load_pem_x509_certificate(block)
-    except x509.InvalidVersion as error:
-        raise ValueError(str(error)) from None
+    except (ValueError, x509.InvalidVersion) as error:
+        raise ValueError(" ".join(str(error).split())) from None
 
 
 def loadCertificates(path: Path) -> tuple[x509.Certificate, ...]:
     """
     Read all certificates of a PEM file.
 
-    @raise ConfigurationError: there are none, or they are broken.
+    @raise ConfigurationError: there are none, or one is broken.
     """
-    try:
-        found = tuple(map(_load, _blocks(path)))
-    except ValueError:
-        found = ()
-    if not found:
-        raise ConfigurationError(str(path), _NO_CERTIFICATES)
-    return found
+    found = []
+    for number, block in enumerate(_blocks(path), 1):
+        try:
+            found.append(_load(block))
+        except ValueError as error:
+            raise ConfigurationError(
+                str(path), f"certificate {number} is broken ({error})", _GET_ANOTHER
+            ) from None
+    return tuple(found)
 
 
-_NO_CERTIFICATES = "holds no certificates in PEM form, or broken ones"
+_GET_ANOTHER = "get it again from whoever has issued it"
 
 
 def loadReadable(path: Path) -> tuple[tuple[x509.Certificate, ...], tuple[str, ...]]:
@@ -137,17 +156,21 @@ def loadReadable(path: Path) -> tuple[tuple[x509.Certificate, ...], tuple[str, .
     libraries cannot read, or can no more, does no harm to the others.
 
     @return: besides the certificates a sentence for each that was passed over.
-    @raise ConfigurationError: there are none left.
+    @raise NoCertificates: there are none left.
+    @raise ConfigurationError: the file cannot be read.
     """
     found, skipped = [], []
+    reason = ""
     for number, block in enumerate(_blocks(path), 1):
         try:
             found.append(_load(block))
         except ValueError as error:
-            reason = " ".join(str(error).split())
+            reason = str(error)
             skipped.append(f"{path}: certificate {number} is passed over: it is broken ({reason})")
     if not found:
-        raise ConfigurationError(str(path), _NO_CERTIFICATES)
+        raise NoCertificates(
+            str(path), f"holds nothing but broken certificates ({reason})", _GET_ANOTHER
+        )
     return tuple(found), tuple(skipped)
 
 
@@ -158,18 +181,17 @@ def loadKey(path: Path, private: bool = True) -> PrivateKeyTypes:
     @param private: whether to insist on a file that others cannot read.
     @raise ConfigurationError: there is none, or it is not private, or it needs a pass phrase.
     """
+    content = readFile(path, private)
     try:
-        return load_pem_private_key(_read(path, private), None)
+        return load_pem_private_key(content, None)
     except TypeError:
         raise ConfigurationError(
             str(path),
             "is protected by a pass phrase",
-            f"run 'openssl pkey -in {path} -out NEW' and use NEW",
+            f"run 'openssl pkey -in {shlex.quote(str(path))} -out NEW' and use NEW",
         ) from None
     except (ValueError, UnsupportedAlgorithm):
-        raise ConfigurationError(
-            str(path), "holds no private key in PEM form, or a broken one"
-        ) from None
+        raise ConfigurationError(str(path), *withoutKey(path, content)) from None
 
 
 def fits(key: PrivateKeyTypes, certificate: x509.Certificate) -> bool:

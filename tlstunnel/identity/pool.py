@@ -15,6 +15,8 @@ This module reads; L{tlstunnel.identity.issuer} and the C{identity} command writ
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,6 +36,21 @@ RESERVED = frozenset({"trust", "ca"})
 
 #: Where the pool is of users for whom there is no place: it is empty.
 NOWHERE = Path("/nonexistent/tlstunnel/pool")
+
+
+# How certbot calls a directory for a domain that has one already.
+_AGAIN = re.compile(r"(.+)-[0-9]{4}")
+
+
+def certifiedAs(identity: Identity) -> Identity | None:
+    """
+    Whom certificates are for in a directory of certbot that has the name of C{identity} and a
+    number at the end of it, C{example.org-0001}.
+    """
+    found = _AGAIN.fullmatch(identity.domain)
+    if found is None or identity.user is not None:
+        return None
+    return Identity(None, found[1])
 
 
 @dataclass(frozen=True)
@@ -67,12 +84,16 @@ def loadCredentials(
         fitting = fits(key, certificates[0])
         list(certificates[0].extensions)
     except Exception as error:  # noqa: BLE001 - there are many ways to be a broken certificate
-        raise ConfigurationError(str(certificateFile), f"is unreadable: {error}") from None
+        raise ConfigurationError(
+            str(certificateFile),
+            f"is unreadable: {error}",
+            "get it again from whoever has issued it",
+        ) from None
     if not fitting:
         raise ConfigurationError(
             str(keyFile),
             f"does not fit the first certificate in {certificateFile}",
-            f"run 'tlstunnel identity import {identity} --cert FILE --key FILE' with a pair",
+            "put a pair there that belongs together, as 'tlstunnel identity import --force' does",
         )
     return Credentials(identity, certificates, key, str(certificateFile))
 
@@ -109,7 +130,9 @@ class Pool:
         self.checkPlace()
         name = str(identity)
         if name in RESERVED:
-            raise ConfigurationError(name, "is no name for an identity: the pool uses it itself")
+            raise ConfigurationError(
+                name, "is no name for an identity: the pool uses it itself", "choose another one"
+            )
         return self.path / name
 
     def identities(self) -> Iterator[Identity]:
@@ -136,13 +159,34 @@ class Pool:
         self._checkThere()
         directory = self.directoryOf(identity)
         if not present(directory):
-            here = f" --pool {self.path}" if self.asked else ""
             raise ConfigurationError(
                 str(directory),
                 f"is not there, so that we cannot be {identity}",
-                f"run 'tlstunnel identity create{here} {identity}'",
+                self._remedyFor(identity),
             )
         return directory
+
+    def _remedyFor(self, identity: Identity) -> str:
+        """What to do where an identity is not there."""
+        if not self.isOfCertbot:
+            return f"run {self.command('create', str(identity))}"
+        if identity.user is not None:
+            return "certbot has no certificates of users: give another `pool`"
+        there = ", ".join(map(str, self.identities())) or "nobody"
+        return f"run 'certbot certonly -d {identity}', or be who is there: {there}"
+
+    @property
+    def isOfCertbot(self) -> bool:
+        """Whether certbot keeps this pool, so that nothing else should be put into it."""
+        above = self.path.parent
+        return self.path.name == "live" and (
+            above.name == "letsencrypt" or present(above / "renewal")
+        )
+
+    def command(self, name: str, *words: str) -> str:
+        """A command for this pool, as the user can type it, in quotation marks."""
+        pool = ["--pool", str(self.path)] if self.asked else []
+        return f"'{shlex.join(['tlstunnel', 'identity', name, *pool, *words])}'"
 
     def credentials(self, identity: Identity) -> Credentials:
         """
@@ -179,7 +223,9 @@ class Pool:
         raise ConfigurationError(
             str(self.path / "trust"),
             f"has nobody to believe about {remote}",
-            f"run 'tlstunnel identity trust {remote} FILE', or give `trust` FILE",
+            "give `trust` FILE"
+            if self.isOfCertbot
+            else f"run {self.command('trust', str(remote), 'FILE')}, or give `trust` FILE",
         )
 
     def trustFor(self, remote: Identity | Selector) -> Trust:
@@ -224,7 +270,9 @@ class Pool:
             raise ConfigurationError(
                 "`pool`",
                 f"there is no directory {self.path}",
-                f"run 'tlstunnel identity create --pool {self.path} ID' to make it",
+                "run 'certbot certificates' to see where certbot keeps them"
+                if self.isOfCertbot
+                else f"run {self.command('create', 'ID')} to make it",
             )
 
 

@@ -5,16 +5,18 @@ of them decide about whom.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+import re
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
 
-from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.files import entries, isDirectory, isFile
+from tlstunnel.errors import ConfigurationError, nearest
+from tlstunnel.identity.files import entries, isDirectory, isThere, present, reading
 from tlstunnel.identity.names import Identity, Selector, selectorsFor
-from tlstunnel.identity.pem import loadReadable
+from tlstunnel.identity.pem import NoCertificates, loadReadable
 
 
 @dataclass(frozen=True)
@@ -140,14 +142,62 @@ def loadAnchors(where: str) -> Anchors:
     if where == "system":
         return Anchors((), system=True, source="system")
     path = Path(where)
-    if not isDirectory(path):
-        return Anchors.read([path])
-    files = [file for file in entries(path) if file.suffix in _SUFFIXES and isFile(file)]
-    if not files:
+    if isDirectory(path):
+        return _readDirectory(path)
+    if not present(path):
+        remedy = nearest(where, ["system"]) or "see whether its name is right"
+        raise ConfigurationError(f"`trust` {where}", "there is no such file", remedy)
+    return Anchors.read([path])
+
+
+# What is read in a directory: files with the usual endings, and what openssl-rehash(1) makes there.
+_CERTIFICATE = re.compile(r".*\.(pem|crt|cer)|[0-9a-f]{8}\.[0-9]+", re.DOTALL)
+
+
+def _readDirectory(directory: Path) -> Anchors:
+    """
+    Read all certificates of a directory, each once; what has such a name and is none is passed
+    over.
+
+    @raise ConfigurationError: there are none, or a file was cut or cannot be read.
+    """
+    found: dict[x509.Certificate, None] = {}
+    skipped: dict[str, None] = {}
+    for file, refusal in _filesIn(directory):
+        if refusal:
+            skipped[refusal] = None
+            continue
+        try:
+            certificates, more = loadReadable(file)
+        except NoCertificates as error:
+            skipped[f"{file} is passed over: it {error.problem}; {error.remedy}"] = None
+        else:
+            found |= dict.fromkeys(certificates)
+            skipped |= dict.fromkeys(more)
+    if not found:
         raise ConfigurationError(
-            where, "has no certificates", "name a file, or a directory with *.pem or *.crt files"
+            f"`trust` {directory}",
+            "has no certificates in files that are called *.pem, *.crt or *.cer, or as "
+            "'openssl rehash' does it",
+            "give a file, or put certificates there",
         )
-    return replace(Anchors.read(files), source=where)
+    return Anchors(tuple(found), False, str(directory), tuple(skipped))
 
 
-_SUFFIXES = frozenset({".pem", ".crt", ".cer"})
+def _filesIn(directory: Path) -> Iterator[tuple[Path, str]]:
+    """
+    The files of a directory that should hold certificates, each once, however many links lead to
+    it; with a sentence where there is nothing to read.
+    """
+    seen = set()
+    for file in entries(directory):
+        if not _CERTIFICATE.fullmatch(file.name):
+            continue
+        if not isThere(file):
+            yield file, f"{file} is passed over: it is a link that leads nowhere"
+            continue
+        with reading(file):
+            status = file.stat()
+        if stat.S_ISREG(status.st_mode) and (status.st_dev, status.st_ino) not in seen:
+            seen.add((status.st_dev, status.st_ino))
+            yield file, ""

@@ -30,7 +30,9 @@ def descriptors(environment: Mapping[str, str], pid: int) -> list[tuple[str, int
         return []
     count = environment.get("LISTEN_FDS", "")
     if not (count.isascii() and count.isdigit() and len(count) < 5):
-        raise ConfigurationError("LISTEN_FDS", f"is {count!r}, and not a number of sockets")
+        raise ConfigurationError(
+            "LISTEN_FDS", f"is {count!r}, and not a number of sockets", "see who set it"
+        )
     names = environment.get("LISTEN_FDNAMES", "").split(":")
     if len(names) != int(count):
         names = [""] * int(count)
@@ -55,12 +57,16 @@ def take(name: str) -> list[socket.socket]:
             sock = socket.socket(fileno=descriptor)
         except OSError as error:
             raise ConfigurationError(
-                subject, f"descriptor {descriptor}: {error.strerror}"
+                subject, f"descriptor {descriptor}: {error.strerror}", "see who handed it to us"
             ) from None
         _taken.add(descriptor)
         if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             sock.close()
-            raise ConfigurationError(subject, f"descriptor {descriptor} does not listen")
+            raise ConfigurationError(
+                subject,
+                f"descriptor {descriptor} does not listen",
+                "use ListenStream= with Accept=no in the unit",
+            )
         if sock.family not in _FAMILIES or sock.type != socket.SOCK_STREAM:
             sock.close()
             raise ConfigurationError(

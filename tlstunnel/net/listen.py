@@ -22,6 +22,8 @@ from errno import (
     ECONNABORTED,
     ECONNREFUSED,
     EINTR,
+    EMFILE,
+    ENOENT,
 )
 from pathlib import Path
 from typing import Any
@@ -163,7 +165,8 @@ def _refused(address: TCPAddress | UNIXAddress, error: OSError) -> Configuration
         EADDRNOTAVAIL: "give an address of this host",
         EAFNOSUPPORT: "this host does not have that family of addresses",
         EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE",
-    }.get(error.errno or 0, "")
+        EMFILE: "raise the limit of open files (LimitNOFILE in a unit)",
+    }.get(error.errno or 0, "choose another address")
     return ConfigurationError(f"`local` {address}", error.strerror or "failed", remedy)
 
 
@@ -194,7 +197,11 @@ def _bindUNIX(address: UNIXAddress, access: SocketAccess) -> socket.socket:
         access.bind(sock, address.path)
     except OSError as error:
         sock.close()
-        remedy = "check the directory"
+        directory = Path(address.path).absolute().parent
+        remedy = {
+            EACCES: f"let user {os.geteuid()} write in {directory}",
+            ENOENT: f"make the directory {directory}",
+        }.get(error.errno or 0, "choose another path")
         if error.errno == EADDRINUSE:
             isOther = os.path.lexists(address.path) and not Path(address.path).is_socket()
             remedy = "something else is there: remove it" if isOther else "stop what listens there"

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 from twisted.python import usage
 
-from tlstunnel import __version__
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.configure import describe
 from tlstunnel.program.options import OPTIONS, TUNNEL_OPTIONS, Option, Scope, Section, read
+from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.protocols import registry
 
 _USAGE = """\
@@ -77,7 +77,7 @@ def _turningOn(option: Option) -> Callable[..., None]:
 
 
 @accepting(TUNNEL_OPTIONS)
-class TunnelOptions(usage.Options):
+class TunnelOptions(ProgramOptions):
     """
     The options of one tunnel, and of the process that it runs in.
 
@@ -113,14 +113,13 @@ class TunnelOptions(usage.Options):
         There are only options.
         """
         if words:
-            raise usage.UsageError(f"{words[0]!r} is neither an option nor a command")
+            raise usage.UsageError(f"{words[0]!r} is no option; each of them begins with a hyphen")
 
-    def opt_version(self) -> None:
+    def valueOf(self, option: str) -> str:
         """
-        show the version
+        What the help calls the value of an option.
         """
-        sys.stdout.write(f"tlstunnel {__version__}\n")
-        raise SystemExit(0)
+        return next(each.argument for each in OPTIONS if option in (each.name, each.short))
 
     def opt_list_protocols(self) -> None:
         """

@@ -112,7 +112,7 @@ def _parsed(key: str, parse: Callable[[str], _T], text: str) -> _T:
     try:
         return parse(text)
     except ValueError as error:
-        raise ConfigurationError(f"`{key}`", str(error)) from None
+        raise ConfigurationError.of(f"`{key}`", error) from None
 
 
 def _remoteID(mode: Mode, given: Sequence[str]) -> Identity | Selector | AccessList | None:

@@ -112,7 +112,7 @@ class Option:
         try:
             parsed = [self.parse(each) for each in values]
         except ValueError as error:
-            raise ConfigurationError(f"`{self.name}`", str(error)) from None
+            raise ConfigurationError.of(f"`{self.name}`", error) from None
         return tuple(parsed) if self.isRepeatable else parsed[0]
 
 
@@ -245,7 +245,9 @@ OPTIONS = (
         "whom to believe about remote identities, instead of the pool's word: a file of "
         "certificates in PEM form, a directory of them, or the system's store; several are read "
         "together",
-        "Repeatable. Of users, the system's store knows none.",
+        "Repeatable. In a directory those files count that are called *.pem, *.crt or *.cer, and "
+        "the links of c_rehash(1). What is no certificate there is passed over, with a line in the "
+        "log. Of users, the system's store knows none.",
         argument="FILE|DIR|system",
         parse=text,
         default=(),
@@ -394,8 +396,8 @@ OPTIONS = (
         scope=Scope.LOG,
     ),
     Option("quiet", Section.LOG, "no line for each connection"),
-    Option("version", Section.HELP, "show the version", scope=Scope.ACTION),
-    Option("help", Section.HELP, "show a summary of all options", scope=Scope.ACTION),
+    Option("version", Section.HELP, "show the version", short="V", scope=Scope.ACTION),
+    Option("help", Section.HELP, "show a summary of all options", short="h", scope=Scope.ACTION),
 )
 
 #: What a tunnel can be told, wherever it runs.

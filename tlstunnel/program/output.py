@@ -1,15 +1,18 @@
 """
-Standard error, and that nobody who reads it slowly, or not at all, holds up the process.
+Standard output and error, and that nobody who reads them slowly, or not at all, holds up the
+process.
 
 This module knows descriptors, and nothing of what is written to them.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import stat
 import sys
+from typing import Any
 
 #: What a pipe that is ready takes without waiting (PIPE_BUF of POSIX on Linux: pipe(7)).
 _ATOMIC_BYTES = 4096
@@ -31,6 +34,35 @@ def openStandard() -> None:
             os.open(os.devnull, os.O_RDWR)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+
+
+class _Output(io.FileIO):
+    """
+    Output whose reader may leave before its end, as head(1) does: what is left is dropped.
+    """
+
+    def write(self, data: Any) -> int:
+        """
+        Write what can be written.
+        """
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return len(data)
+
+
+def outliveReaders() -> None:
+    """
+    Let a command go on with its work when nobody reads what it prints any more.
+    """
+    before = sys.stdout
+    if before is sys.__stdout__ and before is not None:
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(_Output(before.fileno(), "w", closefd=False)),
+            encoding=before.encoding,
+            errors=before.errors,
+            line_buffering=before.isatty(),
+        )
 
 
 class LineOutput:

@@ -2,7 +2,8 @@
 How the value of a setting is read: the text of a command line, or what a file has, which may have a
 type already.
 
-Each function here takes either, and raises C{ValueError} with a sentence for the user.
+Each function here takes either, and raises C{ValueError} with a sentence for the user: what is
+wrong, and behind a semicolon what to do about it.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ def text(value: object) -> str:
     Any text but the empty one.
     """
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not text")
+        raise ValueError(f"{value!r} is not text; put it between quotation marks")
     if not value:
-        raise ValueError("is empty: give a value, or leave it out")
+        raise ValueError("is empty; give a value, or leave it out")
     if "\0" in value:
-        raise ValueError(f"{value!r} has a NUL in it")
+        raise ValueError(f"{value!r} has a NUL in it; leave that out")
     return value
 
 
@@ -43,7 +44,7 @@ def flag(value: object) -> bool:
     Yes or no.
     """
     if not isinstance(value, bool):
-        raise ValueError(f"{value!r} is neither true nor false")
+        raise ValueError(f"{value!r} is neither true nor false; give one of them")
     return value
 
 
@@ -55,7 +56,7 @@ def choice(*words: str) -> Callable[[object], str]:
     def chosen(value: object) -> str:
         # A file has 1.2 without quotes, too.
         if str(value) not in words:
-            raise ValueError(f"{value!r} must be one of {', '.join(words)}")
+            raise ValueError(f"{value!r} is not known; give {' or '.join(words)}")
         return str(value)
 
     return chosen
@@ -87,7 +88,8 @@ class Number:
         # A comparison with what is not a number is false.
         if not (isWhole and (0 < number < 1e9 or (self.mayBeZero and number == 0))):
             least = "" if self.mayBeZero else " above 0"
-            raise ValueError(f"{value!r} is not a number of {self.unit}{least}")
+            remedy = "give a whole number" if self.kind is int else f"give {self.unit} alone, as 10"
+            raise ValueError(f"{value!r} is not a number of {self.unit}{least}; {remedy}")
         return self.kind(number)
 
 
@@ -97,7 +99,10 @@ def processes(value: object) -> int:
     """
     if value == "auto":
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    return int(Number(int, "processes")(value))
+    try:
+        return int(Number(int, "processes")(value))
+    except ValueError as error:
+        raise ValueError(f"{error}, or auto for one a core") from None
 
 
 def listening(value: object) -> TCPAddress | UNIXAddress | InheritedAddress:
@@ -113,7 +118,7 @@ def target(value: object) -> TCPAddress | UNIXAddress:
     """
     address = parseAddress(text(value))
     if isinstance(address, TCPAddress) and not (address.host and address.port):
-        raise ValueError(f"{value!r} names no place to connect to: give a host and a port above 0")
+        raise ValueError(f"{value!r} names no place to connect to; give a host and a port above 0")
     return address
 
 
@@ -122,7 +127,7 @@ def permissions(value: object) -> int:
     Permissions, in octal (chmod(1)).
     """
     if not (isinstance(value, str) and re.fullmatch("0?[0-7]{3}", value)):
-        raise ValueError(f"{value!r} is not a mode: give three octal digits, such as 0660")
+        raise ValueError(f"{value!r} is not a mode; give three octal digits, such as 0660")
     return int(value, 8)
 
 
@@ -131,13 +136,15 @@ def protocolIDs(value: object) -> tuple[bytes, ...]:
     ALPN ids, separated by commas (RFC 7301).
     """
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not text")
+        raise ValueError(f"{value!r} is not text; put it between quotation marks")
     try:
         ids = tuple(os.fsencode(part) for part in value.split(",") if part)
     except UnicodeEncodeError:
-        raise ValueError(f"{value!r} is not text") from None
+        raise ValueError(
+            f"{value!r} is not text; write it in the encoding of this system"
+        ) from None
     if any(len(each) > 255 for each in ids):
-        raise ValueError("an id is longer than 255 bytes")
+        raise ValueError("an id is longer than 255 bytes; put commas between several")
     if sum(len(each) + 1 for each in ids) > LONGEST_IDS:
-        raise ValueError(f"all ids together have more than {LONGEST_IDS} bytes")
+        raise ValueError(f"all ids together have more than {LONGEST_IDS} bytes; give fewer")
     return ids

@@ -4,13 +4,12 @@ Which dialects there are: the built-in ones from a plain table, others from plug
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from importlib import import_module
 
 from twisted.plugin import getPlugins
 
-from tlstunnel.errors import ConfigurationError
+from tlstunnel.errors import ConfigurationError, nearest
 from tlstunnel.interfaces import IDialect
 
 #: The module in L{tlstunnel.protocols} and the attribute that hold each built-in dialect.
@@ -103,8 +102,7 @@ def find(name: str) -> IDialect:
         if wanted == dialect.name or wanted in dialect.aliases:
             return dialect
     known = [*BUILT_IN, *ALIASES, *(dialect.name for dialect in others)]
-    near = difflib.get_close_matches(wanted, known, 1)
-    remedy = f"did you mean {near[0]}?" if near else "see 'tlstunnel --list-protocols'"
+    remedy = nearest(wanted, known) or "see 'tlstunnel --list-protocols'"
     raise ConfigurationError("`starttls`", f"there is no protocol {name!r}", remedy)
 
 

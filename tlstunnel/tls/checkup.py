@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
@@ -21,8 +22,9 @@ from tlstunnel.identity.expiry import warningsOf
 from tlstunnel.identity.files import entries, isDirectory
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pem import loadKey, loadReadable
-from tlstunnel.identity.pool import Credentials, Pool, loadCredentials
+from tlstunnel.identity.pool import Credentials, Pool, certifiedAs, loadCredentials
 from tlstunnel.identity.trust import Anchors, Trust
+from tlstunnel.identity.verify import coversName
 from tlstunnel.tls.binding import CLIENTS, SERVERS
 from tlstunnel.tls.context import clientContext, serverContext
 from tlstunnel.tls.creators import ClientCreator, Creator
@@ -146,6 +148,9 @@ def problemsOf(pool: Pool, identity: Identity, now: datetime) -> list[str]:
         problems |= dict.fromkeys(warningsOf(credentials, now))
         checkUsable(credentials)
         leaf = credentials.certificates[0]
+        named = certifiedAs(identity)
+        if named is not None and not coversName(leaf, identity.domain):
+            credentials = replace(credentials, identity=named)
         refused = refusalOf(credentials, _everybodyKnown(pool, leaf, identity))
         if refused is not None and leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
             problems[f"{certificateFile}: {refused.detail}"] = None
