@@ -236,7 +236,7 @@ class ServiceTests(TunnelTests):
         createIdentity(self.pool, SERVER, replace=True)
         with closed(self.pool.path):
             service.reload()
-        self.assertIn("not reloaded, the old state stays: {error}", self.said)
+        self.assertIn("not reloaded, the old state stays: {detail}", self.said)
         self.assertEqual(await deferToThread(self.serialOf, service), before)
 
     async def test_aUNIXSocketIsForWhomItIsSaidToBe(self) -> None:
