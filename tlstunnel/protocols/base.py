@@ -255,13 +255,13 @@ class ServerRole(Role):
         self._syntaxErrors = 0
         self._first = True
 
-    async def readCommand(self) -> bytes:
+    def readCommand(self) -> Coroutine[Any, Any, bytes]:
         """
         The next line of the client, in a line protocol.
 
         @raise ForeignProtocol: if its first one is of a protocol that is not ours (rule 13).
         """
-        return await (self._checkForeign() if self._first else self.readLine())
+        return self._checkForeign() if self._first else self.readLine()
 
     async def _checkForeign(self) -> bytes:
         self._first = False

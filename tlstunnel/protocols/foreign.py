@@ -23,8 +23,16 @@ _HTTP_METHODS = (
     b"PRI ",
 )
 
+# What may become one of these.
+_BEGINNINGS = frozenset(
+    known[:count] for known in (_SSH, *_HTTP_METHODS) for count in range(len(known))
+)
+
 # What a ClientHello in the form of SSL 2 has for a version (RFC 5246, appendix E.2).
 _SSL2_VERSIONS = (b"\0\2", b"\3\0", b"\3\1", b"\3\2", b"\3\3")
+
+# The first byte of the length of one (up to 511 bytes).
+_SSL2_LENGTHS = (0x80, 0x81)
 
 _TLS_AT_ONCE = "the client starts TLS at once: this port speaks its protocol in clear first"
 
@@ -43,8 +51,10 @@ def foreign(start: bytes) -> str | None:
         return "the client speaks HTTP"
     if start.startswith(_SSH):
         return "the client speaks SSH"
-    if any(known.startswith(start) for known in (_SSH, *_HTTP_METHODS)):
+    if start in _BEGINNINGS:
         return None
+    if start[0] not in _SSL2_LENGTHS:
+        return ""
     isSSL2 = _isSSL2(start)
     if isSSL2:
         return f"{_TLS_AT_ONCE}; its hello has the form of SSL 2"
@@ -53,10 +63,10 @@ def foreign(start: bytes) -> str | None:
 
 def _isSSL2(start: bytes) -> bool | None:
     """
-    Whether C{start} is a ClientHello in the form of SSL 2, as very old clients send it; C{None}
-    where that cannot be said yet.
+    Whether C{start}, with such a length, is a ClientHello in the form of SSL 2, as very old clients
+    send it; C{None} where that cannot be said yet.
     """
-    if start[:1] not in (b"\x80", b"\x81") or start[2:3] not in (b"", b"\x01"):
+    if start[2:3] not in (b"", b"\x01"):
         return False
     version = start[3:5]
     if len(version) == 2:
@@ -73,7 +83,7 @@ def rejectForeign(start: bytes) -> None:
     """
     why = foreign(start)
     if why:
-        raise ForeignProtocol(why, start, cause="TLS" if why.startswith(_TLS_AT_ONCE) else "")
+        raise _error(why, start)
 
 
 async def checkForeign(conversation: Conversation) -> None:
@@ -82,8 +92,19 @@ async def checkForeign(conversation: Conversation) -> None:
 
     @param conversation: one that may read ahead.
     """
-    await conversation.wait(lambda: None if foreign(conversation.unread) is None else True)
-    rejectForeign(conversation.unread)
+
+    def isOurs() -> bool | None:
+        start = conversation.unread
+        why = foreign(start)
+        if why:
+            raise _error(why, start)
+        return None if why is None else True
+
+    await conversation.wait(isOurs)
+
+
+def _error(why: str, start: bytes) -> ForeignProtocol:
+    return ForeignProtocol(why, start, cause="TLS" if why.startswith(_TLS_AT_ONCE) else "")
 
 
 def startsTLS(start: bytes) -> bool | None:
