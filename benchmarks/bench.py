@@ -86,11 +86,11 @@ class Bench:
         self._idle()
 
     def _floods(self) -> None:
-        """In the dialects that somebody else knows, too, or in all."""
+        """In the dialects that can be compared, or in all."""
         scale = self.scale
         for flood in FLOODS:
             able = [each for each in self.contenders if each.canSpeak(flood.dialect)]
-            if len(able) > 1 or scale.everybody:
+            if scale.everybody or (flood.piece and len(able) > 1):
                 for contender in able:
                     self._measure(
                         f"flood, {flood.name}",

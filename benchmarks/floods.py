@@ -27,14 +27,13 @@ from benchmarks.load import Broken, Client, Session, Speaking
 
 #: Any line with this word in it is answered by the backend.
 PING = b"NOOP\r\n"
-ANSWER = b"200 ok\r\n"
 
-_SECONDS = 0.5
+_SECONDS = 0.25
 _START_SECONDS = 10.0
 
 #: Bytes that are encrypted at once, and TLS records of a byte each.
-_CHUNK_BYTES = 1 << 18
-_CHUNK_RECORDS = 1 << 11
+_CHUNK_BYTES = 1 << 17
+_CHUNK_RECORDS = 1 << 13
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,8 @@ class Flood:
     @ivar prelude: what the client that floods says first inside TLS.
     @ivar piece: what it says again and again; empty for single bytes, each in a TLS record.
     @ivar hello: what the other client says first inside TLS, in which there is a L{PING}.
-    @ivar answer: what the backend answers; it ends in L{ANSWER}.
+    @ivar ping: what either says to be answered, in which there is one, too.
+    @ivar answer: what the backend answers, after which the tunnel goes on to read along.
     """
 
     dialect: str = ""
@@ -56,7 +56,8 @@ class Flood:
     prelude: bytes = b""
     piece: bytes = b""
     hello: bytes = PING
-    answer: bytes = ANSWER
+    ping: bytes = PING
+    answer: bytes = b"200 ok\r\n"
 
     @property
     def name(self) -> str:
@@ -95,6 +96,7 @@ FLOODS = (
         ),
         prelude=b"AUTH PLAIN\r\n",
         piece=b"\n",
+        answer=b"334 ok\r\n",
     ),
     Flood(
         "lmtp",
@@ -102,12 +104,14 @@ FLOODS = (
         ((b"", _line(b"220 ")), (b"STARTTLS\r\n", _line(b"220 "))),
         prelude=b"AUTH PLAIN\r\n",
         piece=b"\n",
+        answer=b"334 ok\r\n",
     ),
     Flood(
         "imap",
         b"* OK ready\r\n",
         ((b"", _line(b"* OK")), (b"a STARTTLS\r\n", _line(b"a OK"))),
         piece=b"\n",
+        answer=b"* OK\r\n",
     ),
     Flood(
         "pop3",
@@ -115,6 +119,7 @@ FLOODS = (
         ((b"", _line(b"+OK")), (b"STLS\r\n", _line(b"+OK"))),
         prelude=b"AUTH PLAIN\r\n",
         piece=b"\n",
+        answer=b"+ ok\r\n",
     ),
     Flood(
         "nntp",
@@ -122,6 +127,7 @@ FLOODS = (
         ((b"", _line(b"200 ")), (b"STARTTLS\r\n", _line(b"382 "))),
         prelude=b"AUTHINFO SASL PLAIN\r\n",
         piece=b"\n",
+        answer=b"383 ok\r\n",
     ),
     Flood(
         "sieve",
@@ -129,6 +135,7 @@ FLOODS = (
         ((b"", _line(b"OK ")), (b"STARTTLS\r\n", _line(b"OK "))),
         prelude=b'AUTHENTICATE "PLAIN"\r\n',
         piece=b"\n",
+        answer=b'"ok"\r\n',
     ),
     Flood(
         "ftp",
@@ -153,7 +160,8 @@ FLOODS = (
         prelude=_packet(2, _LOGIN + b"flood\0\0"),
         piece=_packet(3, b""),
         hello=_packet(2, _LOGIN + PING + b"\0\0"),
-        answer=_packet(2, b"\0\0\0\2\0\0\0" + ANSWER),
+        ping=_packet(3, PING),
+        answer=_packet(2, b"\1 ok\r\n"),
     ),
 )
 
@@ -168,10 +176,10 @@ class FloodClient(Client):
         self.flood = flood
 
     def connect(self) -> socket.socket:
-        """@return: a connection whose first L{PING} was answered."""
+        """@return: a connection on which an answer has come."""
         assert self.context is not None
         connection: socket.socket = self.context.wrap_socket(self.inClear(), server_hostname=HOST)
-        self.ping(connection, self.flood.hello)
+        self.ask(connection, self.flood.hello)
         return connection
 
     def inClear(self) -> socket.socket:
@@ -187,11 +195,15 @@ class FloodClient(Client):
                 heard += data
         return connection
 
-    def ping(self, connection: socket.socket, ask: bytes = PING) -> None:
-        """An answer; what comes before it is a greeting."""
-        connection.sendall(ask)
+    def isAnswered(self, heard: bytes) -> bool:
+        """@return: whether C{heard} ends in an answer; mysql numbers it otherwise."""
+        return heard.endswith(self.flood.answer[-5:])
+
+    def ask(self, connection: socket.socket, ping: bytes) -> None:
+        """Await an answer; what comes before it is a greeting."""
+        connection.sendall(ping)
         heard = b""
-        while not heard.endswith(ANSWER):
+        while not self.isAnswered(heard):
             data = connection.recv(4096)
             if not data:
                 raise Broken(f"ended instead of an answer, after {heard!r}")
@@ -209,36 +221,50 @@ class FloodClient(Client):
             session = Session(self.inClear(), self.context)
             session.send(self.flood.prelude)
             begun.set()
-            self._pour(session, time.monotonic() + seconds)
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                self._pour(session)
 
-    def _pour(self, session: Session, end: float) -> None:
+    def _pour(self, session: Session) -> None:
         """
-        Flood, and drop what is answered.
+        Pour some of the flood, and await an answer behind it: the tunnel has worked through it
+        then, and nothing of it is left for later.
 
         @raise EOFError: the tunnel has ended it.
         @raise OSError: likewise.
         """
+        assert session.session is not None
         connection = session.connection
-        connection.setblocking(False)
+        left = memoryview(self._chunk(session))
+        heard = b""
         poll = select.poll()
         poll.register(connection, select.POLLIN | select.POLLOUT)
-        left = memoryview(b"")
-        while (now := time.monotonic()) < end:
-            for _, ready in poll.poll((end - now) * 1000):
-                if ready & ~select.POLLOUT and not connection.recv(1 << 16):
-                    raise EOFError
-                if ready & select.POLLOUT:
-                    left = left or memoryview(self._chunk(session))
+        connection.setblocking(False)
+        while not self.isAnswered(heard):
+            for _, ready in poll.poll():
+                if ready & ~select.POLLOUT:
+                    data = connection.recv(1 << 16)
+                    if not data:
+                        raise EOFError
+                    session.incoming.write(data)
+                    with contextlib.suppress(ssl.SSLWantReadError):
+                        while True:
+                            heard = heard[-100:] + session.session.read(1 << 16)
+                if ready & select.POLLOUT and left:
                     left = left[connection.send(left) :]
+                    if not left:
+                        poll.modify(connection, select.POLLIN)
 
     def _chunk(self, session: Session) -> bytes:
-        """Records that go on with the flood."""
+        """Records that go on with the flood, and a ping behind it."""
         assert session.session is not None
-        if self.flood.piece:
-            session.session.write(self.flood.piece * (_CHUNK_BYTES // len(self.flood.piece)))
+        flood = self.flood
+        if flood.piece:
+            session.session.write(flood.piece * (_CHUNK_BYTES // len(flood.piece)))
         else:
             for _ in range(_CHUNK_RECORDS):
                 session.session.write(b"x")
+        session.session.write(flood.ping)
         return session.outgoing.read()
 
 
@@ -263,7 +289,7 @@ def longestWait(client: FloodClient) -> float:
             while answered and flooding.is_alive():
                 start = time.perf_counter()
                 try:
-                    client.ping(connection)
+                    client.ask(connection, client.flood.ping)
                 except TimeoutError:
                     answered = False
                 longest = max(longest, time.perf_counter() - start)

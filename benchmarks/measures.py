@@ -33,8 +33,7 @@ class Scale:
     @ivar carriers: connections that carry C{carried} bytes each way before they are weighed.
     @ivar idle: numbers of open idle connections at which to weigh and measure again.
     @ivar floods: how often each flood is poured.
-    @ivar everybody: whether also those take part whom nothing is compared with, and dialects in
-        which there is nobody else.
+    @ivar everybody: whether also those take part whom nothing is compared with, and all floods.
     @ivar budget: seconds after which no new turn begins.
     """
 
@@ -88,7 +87,7 @@ QUICK = Scale(
     idle={"server": (10, 1_000), "client": ()},
     repeats=1,
     budget=150,
-    floods=1,
+    floods=3,
     everybody=False,
 )
 
