@@ -40,6 +40,9 @@ MISTAKES = [
     ("identity create a -p", "-p: its value is missing; write -p VALUE"),
     ("identity list --pol x", "--pol: there is no such option; did you mean --pool?"),
     ("identity trust a", "FILE is missing; write 'tlstunnel identity trust [options] SELECTOR"),
+    ("identity create -p a --pool b x", "--pool: has 2 values; give one"),
+    ("identity import x --key a --cert b --key c", "--key: has 2 values; give one"),
+    ("chat-check f -T a --remote b", "--remote: has 2 values; give one"),
     ("chat-check", "FILE is missing; write 'tlstunnel chat-check [options] FILE'"),
     ("demo now", "'now' is one word too many; write 'tlstunnel demo [--once]'"),
 ]

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from tlstunnel.errors import Closed, Malformed, Oversize, Reset, TimedOut, TunnelError
+from tlstunnel.interfaces import ITranscript
 from tlstunnel.net.deadlines import Deadlines
-from tlstunnel.protocols.conversation import MAX_HELD_BYTES, Conversation
+from tlstunnel.protocols.conversation import HIDDEN, MAX_HELD_BYTES, Conversation
 from tlstunnel.testing.dialogues import split
 from tlstunnel.testing.legs import MemoryLeg
 
@@ -57,6 +59,41 @@ class ConversationTests(SynchronousTestCase):
         self.assertNoResult(pending)
         self.leg.feed(b"\n")
         self.assertEqual(self.successResultOf(pending), b"three")
+
+    def test_aTranscriptHasEverythingOnce(self) -> None:
+        """
+        Also what was read in parts, and put back.
+        """
+        told: list[tuple[str, bytes]] = []
+
+        @implementer(ITranscript)
+        class Transcript:
+            def received(self, data: bytes) -> None:
+                told.append(("received", data))
+
+            def sent(self, data: bytes) -> None:
+                told.append(("sent", data))
+
+            def end(self, unread: bytes) -> None:
+                raise NotImplementedError
+
+        self.conversation.transcript = Transcript()
+        self.leg.feed(b"EH")
+        self.conversation.putBack(self.successResultOf(self.run_(self.conversation.readSome())))
+        self.leg.feed(b"LO a\r\nrest")
+        self.successResultOf(self.run_(self.conversation.readLine()))
+        self.conversation.sendLine(b"250 a")
+        self.conversation.isSecret = True
+        self.conversation.write(b"secret")
+        self.assertEqual(
+            told,
+            [
+                ("received", b"EH"),
+                ("received", b"LO a\r\n"),
+                ("sent", b"250 a\r\n"),
+                ("sent", HIDDEN),
+            ],
+        )
 
     def test_aBareCRorANULIsMalformed(self) -> None:
         """

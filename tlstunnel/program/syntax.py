@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getopt
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -70,9 +71,16 @@ class ProgramOptions(usage.Options):
             remedy = nearest(arguments[0], commands) or f"there are {', '.join(commands)}"
             raise usage.UsageError(f"there is no command {arguments[0]!r}; {remedy}")
         ordered = []
+        values: Counter[str] = Counter()
         for name, value in found:
             takesValue = name[2:] + "=" in self.longOpt or name[1:] + ":" in self.shortOpt
             ordered += [name, value] if takesValue else [name]
+            plain = name.lstrip("-")
+            values[self.synonyms.get(plain, plain)] += takesValue
+        # What has a default has one value; others are counted where they are taken.
+        for name in self.defaults:
+            if values[name] > 1:
+                raise usage.UsageError(f"--{name}: has {values[name]} values; give one")
         return [*ordered, "--", *arguments]
 
     def parseArgs(self, *words: str) -> None:

@@ -143,6 +143,7 @@ class Rules(Bounds):
         """
         ours = "C" if self.mode == "client" else "S"
         driver = self.start(len(self.dialogue))
+        assert driver.role.transcript is None, "it would go on inside TLS"
         self.finish(driver, len(self.dialogue))
         expected = [(who == ours, text) for who, text in self.dialogue if who in "CS"]
         turns = [
