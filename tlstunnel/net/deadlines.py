@@ -99,7 +99,9 @@ class TimeLimit(Deadline):
 
         @raise TimedOut: if it was not in time, and nothing else was wrong.
         """
-        self.cancel()
+        queue, self._queue = self._queue, None
+        if queue is not None:
+            queue.pending.pop(self, None)
         if self.hasPassed and (kind is None or kind is CancelledError):
             raise TimedOut(f"{self._what} took longer than {self._seconds:g} s") from None
 

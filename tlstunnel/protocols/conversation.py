@@ -9,7 +9,6 @@ knows a leg and a clock, and nothing of TLS or of any dialect.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -24,9 +23,6 @@ from tlstunnel.net.deadlines import Deadlines, TimeLimit
 from tlstunnel.tls.creators import Creator
 
 _T = TypeVar("_T")
-
-# What no line may have in it, whether its end is there already or not.
-_BROKEN = re.compile(rb"\0|\r(?!\n|\Z)")
 
 #: What stands for a secret in a transcript.
 HIDDEN = b"??????"
@@ -71,6 +67,7 @@ class Conversation(Protocol):
         self._waiting: Deferred[None] | None = None
         self._error: TunnelError | None = None
         self._isUp = False
+        self._isPaused = True
 
     # What the leg tells
 
@@ -79,7 +76,11 @@ class Conversation(Protocol):
         Begin to read, so that also the end of the connection shows.
         """
         if not self.exact:
-            self.transport.resumeProducing()
+            self._resume()
+
+    def _resume(self) -> None:
+        self._isPaused = False
+        self.transport.resumeProducing()
 
     def dataReceived(self, data: bytes | memoryview) -> None:
         """
@@ -87,6 +88,7 @@ class Conversation(Protocol):
         """
         self._buffer += data
         if self.exact or len(self._buffer) >= MAX_HELD_BYTES:
+            self._isPaused = True
             self.transport.pauseProducing()
         self._wake()
 
@@ -153,7 +155,8 @@ class Conversation(Protocol):
                     raise self._by(Closed("the peer ended the connection", bytes(self._buffer)))
                 if self._taken + len(self._buffer) > self.maxBytes:
                     raise self._by(Oversize(f"more than {self.maxBytes} bytes"))
-                self.transport.resumeProducing()
+                if self._isPaused:
+                    self._resume()
             self._waiting = Deferred(self._cancelled)
             await self._waiting
 
@@ -266,16 +269,21 @@ class Conversation(Protocol):
         self._lines += 1
         if self._lines > self.maxLines:
             raise self._by(Oversize(f"more than {self.maxLines} lines before the switch"))
-        return line[:-2] if line.endswith(b"\r\n") else line[:-1]
+        return line
 
     def _line(self) -> bytes | None:
-        end = self._buffer.find(b"\n", 0, self.maxLine) + 1
-        line = bytes(self._buffer[: end or self.maxLine])
-        if _BROKEN.search(line):
-            raise self._by(Malformed("a bare CR or a NUL in a line", line))
-        if not end and len(line) >= self.maxLine:
-            raise self._by(Oversize(f"a line of more than {self.maxLine} bytes", line))
-        return self._take(end) if end else None
+        buffer = self._buffer
+        end = buffer.find(b"\n", 0, self.maxLine) + 1
+        raw = bytes(buffer[: end or self.maxLine])
+        line = raw.removesuffix(b"\n").removesuffix(b"\r")
+        if b"\r" in line or b"\0" in line:
+            raise self._by(Malformed("a bare CR or a NUL in a line", raw))
+        if not end:
+            if len(raw) >= self.maxLine:
+                raise self._by(Oversize(f"a line of more than {self.maxLine} bytes", raw))
+            return None
+        self._take(end)
+        return line
 
     def putBack(self, data: bytes) -> None:
         """

@@ -25,18 +25,19 @@ class LineFilter(Filter):
     A filter that sees one whole line after the other.
 
     @ivar done: whether it has given up, or has done its work.
+    @ivar isStopped: whether all that follows passes.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._stopped = False
+        self.isStopped = False
 
     def feed(self, data: bytes) -> bytes:
         """
         Pass what L{line} makes of each line that C{data} completes.
         """
         passed = [self.line(line) for line in self.completed(data)]
-        if self._stopped:
+        if self.isStopped:
             self.done = True
             passed.append(self.flush())
         return b"".join(passed)
@@ -49,7 +50,7 @@ class LineFilter(Filter):
         kept = self._kept
         start, searched = 0, len(kept)
         kept += data
-        while not self._stopped:
+        while not self.isStopped:
             end = kept.find(b"\n", searched)
             if (end if end >= 0 else len(kept)) - start > MAX_LINE_BYTES:
                 self.stop()
@@ -77,14 +78,7 @@ class LineFilter(Filter):
         """
         Pass all that follows.
         """
-        self._stopped = True
-
-    @property
-    def isStopped(self) -> bool:
-        """
-        Whether all that follows passes.
-        """
-        return self._stopped
+        self.isStopped = True
 
     def flush(self) -> bytes:
         """
@@ -111,7 +105,7 @@ class LineWatch(LineFilter):
             self.stop()
         for line in self.completed(data):
             self.line(line)
-        if self._stopped:
+        if self.isStopped:
             self._hiding.stop()
             self.done = True
             self._kept.clear()
@@ -181,10 +175,11 @@ class OrderedReplies(Replies):
         """
         Await a reply.
         """
-        if self.isConversing:
+        awaited = self._awaited
+        if awaited and awaited[-1] in self._conversing:
             return
-        if len(self._awaited) < self.maxAwaited:
-            self._awaited.append(words[0].upper() if words else b"")
+        if len(awaited) < self.maxAwaited:
+            awaited.append(words[0].upper() if words else b"")
         else:
             self.stop()
 
@@ -216,7 +211,8 @@ class NumericLists(OrderedReplies):
         if not code.isdigit() or mark not in (b"-", b" ", b"\r", b"\n"):
             self.stop()
             return self.held() + line
-        isItem = code == self._code and self.command in self._listing
+        awaited = self._awaited
+        isItem = code == self._code and bool(awaited) and awaited[0] in self._listing
         passed = self._item(line, mark == b"-") if isItem else self.held() + line
         if mark != b"-":
             self.status(code)

@@ -133,8 +133,12 @@ class Filtering:
         """
         The source ended cleanly; so does the direction, behind the last byte.
         """
-        self._last = self._end
-        self._go()
+        if self._busy or self._backlog:
+            self._last = self._end
+            self._go()
+        elif not self._direction.sink.isClosed:
+            self._busy = True
+            self._end()
 
     def connectionLost(self, reason: Failure) -> None:
         """
