@@ -25,8 +25,8 @@ from tlstunnel.tls.creators import Creator
 
 _T = TypeVar("_T")
 
-# What no line may have in it, whether its end is there already or not.
-_BROKEN = re.compile(rb"\0|\r(?!\n|\Z)")
+#: What no line may have in it, whether its end is there already or not.
+BROKEN = re.compile(rb"\0|\r(?!\n|\Z)")
 
 #: What stands for a secret in a transcript.
 HIDDEN = b"??????"
@@ -271,7 +271,7 @@ class Conversation(Protocol):
     def _line(self) -> bytes | None:
         end = self._buffer.find(b"\n", 0, self.maxLine) + 1
         line = bytes(self._buffer[: end or self.maxLine])
-        if _BROKEN.search(line):
+        if BROKEN.search(line):
             raise self._by(Malformed("a bare CR or a NUL in a line", line))
         if not end and len(line) >= self.maxLine:
             raise self._by(Oversize(f"a line of more than {self.maxLine} bytes", line))
