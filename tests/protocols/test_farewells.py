@@ -52,6 +52,8 @@ class LineTests(SynchronousTestCase):
             (b"\r\n* BYE\r\n", False),
             (b"* BYE\r\n* OK\r\n", False),
             (b"* BYE\r\n ", False),
+            (b"* BYE x\r* OK\r\n", False),
+            (b"* BYE \0\r\n", False),
         ):
             self.assertIs(judged(lambda text: isLine(text, b"* BYE"), said), outcome, said)
 
@@ -79,6 +81,8 @@ class ReplyTests(SynchronousTestCase):
             (b"421-x\r\ny\r\n421 z\r\n", False),
             (b"421 x\r\n421 x\r\n", False),
             (b"421 x\r\n2", False),
+            (b"421-x\r220 x\r\n421 y\r\n", False),
+            (b"421 x\r220 x\r\n", False),
         ):
             self.assertIs(judged(lambda text: isReply(text, b"421"), said), outcome, said)
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.errors import Malformed, Oversize, Quit, Refused, TooManyErrors, TunnelError
+from tlstunnel.protocols.base import ClientRole
 from tlstunnel.protocols.ldap import NOTICE_OF_DISCONNECTION, START_TLS, ldap
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.dialogues import client, said, server
@@ -144,6 +145,17 @@ class ClientTests(ClientConformance, SynchronousTestCase):
         self.assertIn(
             'unwillingToPerform (53); the server said "not\\x0d\\x0ahere"', str(driver.error)
         )
+
+    def test_aNoticeAndTheStartOfMoreIsNoFarewell(self) -> None:
+        """
+        At once, and not once that is whole: what follows a farewell is no part of it.
+        """
+        role = client(ldap).role
+        assert isinstance(role, ClientRole)
+        for notice in NOTICES:
+            self.assertIs(role.isFarewell(notice), True)
+            for more in (b"X", b"0", bytes.fromhex("3005"), notice):
+                self.assertIs(role.isFarewell(notice + more), False)
 
     @given(st.binary(max_size=200), st.binary(max_size=40))
     def test_noOtherBytesAreTakenForSuccess(self, head: bytes, tail: bytes) -> None:

@@ -147,6 +147,13 @@ class Role(Conversation):
             self.answerTime = self.deadlines.clock.seconds() - self._asked
         return self.startTLS(creator)
 
+    def letGo(self) -> None:
+        """
+        The relay has the filters, or there will be none: know them no longer, as they know us.
+        """
+        self.toPlain = []
+        self.toNetwork = []
+
 
 class ClientRole(Role):
     """
@@ -155,7 +162,7 @@ class ClientRole(Role):
 
     def __init__(self, setting: Setting, deadlines: Deadlines) -> None:
         super().__init__(setting, deadlines)
-        self._app = AppSpeaks()
+        self._app: AppSpeaks | None = AppSpeaks()
         self.toNetwork.append(self._app)
 
     async def prepare(self) -> None:
@@ -208,6 +215,7 @@ class ClientRole(Role):
                 raise
         else:
             await self._partAfter(said)
+        assert self._app is not None
         self._app.silence = SilenceBeforeApp(self.isFarewell, self.fail)
         self.toPlain.append(self._app.silence)
 
@@ -221,6 +229,13 @@ class ClientRole(Role):
         if len(said) <= MAX_FAREWELL_BYTES and self.isFarewell(said):
             self.takeLeave(said)
         raise spokeFirst(said)
+
+    def letGo(self) -> None:
+        """
+        One filter more.
+        """
+        super().letGo()
+        self._app = None
 
     def isFarewell(self, said: bytes) -> bool | None:
         """

@@ -31,6 +31,15 @@ HIDDEN = b"??????"
 MAX_HELD_BYTES = 65536
 
 
+def isBroken(line: bytes) -> bool:
+    """
+    Whether a NUL, or a CR that ends no line, is in C{line}, whose end may be still to come (rule
+    16).
+    """
+    text = line.removesuffix(b"\n").removesuffix(b"\r")
+    return b"\r" in text or b"\0" in text
+
+
 @implementer(ISpeaker)
 class Conversation(Protocol):
     """
@@ -274,16 +283,15 @@ class Conversation(Protocol):
     def _line(self) -> bytes | None:
         buffer = self._buffer
         end = buffer.find(b"\n", 0, self.maxLine) + 1
-        raw = bytes(buffer[: end or self.maxLine])
-        line = raw.removesuffix(b"\n").removesuffix(b"\r")
-        if b"\r" in line or b"\0" in line:
-            raise self._by(Malformed("a bare CR or a NUL in a line", raw))
-        if not end:
-            if len(raw) >= self.maxLine:
-                raise self._by(Oversize(f"a line of more than {self.maxLine} bytes", raw))
-            return None
-        self._take(end)
-        return line
+        line = bytes(buffer[: end or self.maxLine])
+        if isBroken(line):
+            raise self._by(Malformed("a bare CR or a NUL in a line", line))
+        if end:
+            self._take(end)
+            return line[:-2] if line.endswith(b"\r\n") else line[:-1]
+        if len(line) >= self.maxLine:
+            raise self._by(Oversize(f"a line of more than {self.maxLine} bytes", line))
+        return None
 
     def putBack(self, data: bytes) -> None:
         """

@@ -185,18 +185,20 @@ class LDAPClient(ClientRole):
         """
         if not said.startswith(bytes((_SEQUENCE,))):
             return False
+        found = elements(said)
         try:
-            ((_, content),) = elements(said)
+            _, content = next(found)
         except Malformed:
             # It is not whole.
             return None
-        except ValueError:
-            return False
         try:
+            if any(found):
+                return False
             messageID, operation, rest = message(content)
             name = (_RESPONSE_NAME, NOTICE_OF_DISCONNECTION)
             return not any(messageID) and operation == _EXTENDED_RESPONSE and name in elements(rest)
         except Malformed:
+            # Or what is behind it is not.
             return False
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
+from weakref import proxy
 from xml.parsers.expat import ExpatError, ParserCreate
 
 from tlstunnel.errors import Malformed, Oversize
@@ -61,9 +62,11 @@ class Tags:
         self.closed = ""
         # Whatever the stream declares: RFC 6120, section 11.6.
         parser = self._parser = ParserCreate("UTF-8", " ")
-        parser.StartElementHandler = self._open
-        parser.EndElementHandler = self._close
-        parser.CharacterDataHandler = self._text
+        # It is ours, and must not own us in turn: such a circle would wait for the collector.
+        owner: Tags = proxy(self)
+        parser.StartElementHandler = partial(Tags._open, owner)
+        parser.EndElementHandler = partial(Tags._close, owner)
+        parser.CharacterDataHandler = partial(Tags._text, owner)
         for name, what in _FORBIDDEN.items():
             setattr(parser, name, partial(_forbid, what))
         if hasattr(parser, "SetReparseDeferralEnabled"):

@@ -205,8 +205,9 @@ class Driver:
         record = Record(self.clock, observers, "", Mode(mode), dialect.name, accepted.peer)
         self.pair = PAIRS[Mode(mode)](factory, accepted, record)
         self.pair.start()
-        assert self.pair.role is not None
-        self._role = self.pair.role
+        if self.pair.role is not None:
+            # Else it is over already.
+            self._role = self.pair.role
         self.settle()
 
     @property

@@ -27,7 +27,7 @@ from tlstunnel.protocols.base import Role
 from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import RELAYING, Record
-from tlstunnel.tunnel.relay import Relay
+from tlstunnel.tunnel.relay import NOBODY, Relay
 from tlstunnel.tunnel.upgrade import Upgrade
 
 # After these a peer is not to be told anything any more.
@@ -197,7 +197,21 @@ class Pair:
             self._running = relaying
             relaying.addCallback(self._relayed)
             return
+        self._letGo()
         self._close(error)
+
+    def _letGo(self) -> None:
+        """
+        Refer to nothing any more that refers to us: whoever fails many connections would fill the
+        memory with what is left of them, until somebody looks for circles.
+        """
+        if self.role is not None:
+            self.role.letGo()
+            self.role = None
+        del self._story
+        for leg in (self.accepted, self.dialled):
+            if leg is not None:
+                leg.speaker = NOBODY
 
     def _relayed(self, error: TunnelError | None) -> None:
         """
@@ -215,6 +229,9 @@ class Pair:
         Close what is left.
         """
         self._running = None
+        if error is not None:
+            # They keep all that was going on, and that keeps the error.
+            error.__traceback__ = error.__context__ = None
         if self.channels is not None:
             self.channels.close()
         for leg in (self.accepted, self.dialled):
@@ -261,6 +278,7 @@ class Pair:
         )
         if self.channels is not None:
             self.relay.beside = lambda: self._movedBeside
+        role.letGo()
         ending = self.relay.start(role.takeRest(), rest, role.inputEnded, plainEnded)
         if limits.lifetime and not ending.called:
             expired = Expired(f"it lasted {limits.lifetime:g} s")

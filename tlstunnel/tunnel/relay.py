@@ -145,7 +145,7 @@ class _Nobody:
         """There is nobody to hear it."""
 
 
-_NOBODY = _Nobody()
+NOBODY = _Nobody()
 
 
 class Relay:
@@ -329,7 +329,7 @@ class Relay:
                 deadline.cancel()
         for leg in (self.left, self.right):
             leg.loseConnection()
-            leg.speaker = _NOBODY
+            leg.speaker = NOBODY
         # What refers to each other in a circle would wait for the garbage collector.
         del self.toLeft, self.toRight, self._deadline, self._delivery
         finished.callback(error)
