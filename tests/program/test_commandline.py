@@ -56,7 +56,18 @@ MISTAKES = [
     ("-s -l :1 -r a.example:1 -L a.example --remote-id *", "write . for all of them"),
     ("-c -l :1 -r a.example:1 --starttls smpt", "did you mean smtp?"),
     ("-c -l :1 -r a.example:1 --starttls xyzzy", "see 'tlstunnel --list-protocols'"),
-    ("-c -l :1 -r a.example:1 --starttls smtp --dialect-option x", "smtp has no such option"),
+    (
+        "-c -l :1 -r a.example:1 --starttls smtp --dialect-option x",
+        "smtp has no such option; leave it out; it has no options",
+    ),
+    (
+        "-c -l :1 -r a.example:1 --starttls ftp --dialect-option x",
+        "ftp has no such option; it has: allow-truncated-uploads",
+    ),
+    (
+        "-c -l :1 -r a.example:1 --dialect-option x",
+        "TLS from the first byte has no such option; leave it out",
+    ),
     ("-c -l :1 -r a.example:1 --minimum-tls 1.1", "'1.1' is not known; give 1.2 or 1.3"),
     (
         "-c -l :1 -r a.example:1 --close-timeout 5s",

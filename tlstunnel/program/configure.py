@@ -161,8 +161,10 @@ def _dialect(
 def _dialectOptions(words: Sequence[str], dialect: IDialect) -> frozenset[str]:
     for word in words:
         if word not in dialect.options:
-            known = ", ".join(dialect.options) or "none"
+            whose = dialect.name if dialect.talks else "TLS from the first byte"
+            known = ", ".join(dialect.options)
+            remedy = f"it has: {known}" if known else "leave it out; it has no options"
             raise ConfigurationError(
-                f"`dialect-option` {word}", f"{dialect.name} has no such option", f"it has: {known}"
+                f"`dialect-option` {word}", f"{whose} has no such option", remedy
             )
     return frozenset(words)
