@@ -90,6 +90,8 @@ MISTAKES = [
     ("-c -l systemd:x -r a.example:1 --socket-group x", "its unit has SocketMode="),
     ("-c -l :1 -r a.example:1 --any-name", "--any-name: means nothing with --client"),
     ("-c -l :1 -r a.example:1 --starttls smtp --chat smtp", "--starttls, --chat: both were given"),
+    ("-c -l :1 -r a.example:1 --chat-strict", "--chat-strict: is about a chat script, and there"),
+    ("-c -l :1 -r a.example:1 --chat-files --starttls smtp", "there is none; give --chat too"),
     (
         "-c -l :1 -r a.example:1 --workers 0",
         "'0' is not a number of processes above 0; give a whole number, or auto for one a core",

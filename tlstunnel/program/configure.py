@@ -139,6 +139,11 @@ def _dialect(
     remoteID: Identity | Selector | AccessList | None,
 ) -> IDialect:
     if values["chat"] is None and not chatWords:
+        for key in "chat-strict", "chat-files":
+            if values[key]:
+                raise ConfigurationError(
+                    f"`{key}`", "is about a chat script, and there is none", "give `chat` too"
+                )
         return registry.find(values["starttls"] or "none")
     if values["starttls"] is not None:
         raise ConfigurationError(
