@@ -455,7 +455,9 @@ class ImportTests(CommandTestCase):
             error = self.assertRaises(
                 usage.UsageError, IdentityOptions().parseOptions, ["import", *words]
             )
-            self.assertIn("--cert is missing; write", str(error))
+            self.assertIn(
+                "--cert is missing; write 'tlstunnel identity import [options]", str(error)
+            )
 
 
 class ListTests(CommandTestCase):

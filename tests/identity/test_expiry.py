@@ -31,7 +31,7 @@ class WarningsTests(SynchronousTestCase):
         (leaf,) = credentials.certificates
         start, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
         for now, says in (
-            (start - MINUTE, "is not valid before"),
+            (start - MINUTE, "UTC; check the clock"),
             (start, ""),
             (end - 30 * DAY - MINUTE, ""),
             (end - 30 * DAY, "expires in 30 days, on"),

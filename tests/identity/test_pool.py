@@ -24,7 +24,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pem import loadKey
 from tlstunnel.identity.pool import Credentials, Pool, defaultPool
-from tlstunnel.identity.trust import Anchors, loadAnchors
+from tlstunnel.identity.trust import Anchors, eitherTrust, loadAnchors
 
 HOST = Identity.parse("example.org")
 USER = Identity.parse("john@example.org")
@@ -428,6 +428,15 @@ class TrustTests(AnchorsTestCase):
         for user, file in decisive.items():
             found = trust.anchorsFor(Identity.parse(user.replace("_at_", "@").replace("_", ".")))
             self.assertEqual(found.source, str(self.path / "trust" / f"{file}.pem"))
+
+    def test_whereFromIsSaidOnce(self) -> None:
+        """What decides about those of several selectors is named once, in whatever company."""
+        self.anchor("ca/cert.pem")
+        selectors = [Selector.parse(text) for text in ("@example.org", ".example.net")]
+        trust = eitherTrust({each: self.pool.trustFor(each) for each in selectors})
+        self.assertEqual(
+            trust.all.source, f"{self.path}/ca/cert.pem (the pool's own CA), the system's store"
+        )
 
     def test_narrowerSelectors(self) -> None:
         """Each decides about its own, the others about the rest; those of nobody do not count."""

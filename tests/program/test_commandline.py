@@ -56,7 +56,18 @@ MISTAKES = [
     ("-s -l :1 -r a.example:1 -L a.example --remote-id *", "write . for all of them"),
     ("-c -l :1 -r a.example:1 --starttls smpt", "did you mean smtp?"),
     ("-c -l :1 -r a.example:1 --starttls xyzzy", "see 'tlstunnel --list-protocols'"),
-    ("-c -l :1 -r a.example:1 --starttls smtp --dialect-option x", "smtp has no such option"),
+    (
+        "-c -l :1 -r a.example:1 --starttls smtp --dialect-option x",
+        "smtp has no such option; leave it out; it has no options",
+    ),
+    (
+        "-c -l :1 -r a.example:1 --starttls ftp --dialect-option x",
+        "ftp has no such option; it has: allow-truncated-uploads",
+    ),
+    (
+        "-c -l :1 -r a.example:1 --dialect-option x",
+        "TLS from the first byte has no such option; leave it out",
+    ),
     ("-c -l :1 -r a.example:1 --minimum-tls 1.1", "'1.1' is not known; give 1.2 or 1.3"),
     (
         "-c -l :1 -r a.example:1 --close-timeout 5s",
@@ -79,6 +90,8 @@ MISTAKES = [
     ("-c -l systemd:x -r a.example:1 --socket-group x", "its unit has SocketMode="),
     ("-c -l :1 -r a.example:1 --any-name", "--any-name: means nothing with --client"),
     ("-c -l :1 -r a.example:1 --starttls smtp --chat smtp", "--starttls, --chat: both were given"),
+    ("-c -l :1 -r a.example:1 --chat-strict", "--chat-strict: is about a chat script, and there"),
+    ("-c -l :1 -r a.example:1 --chat-files --starttls smtp", "there is none; give --chat too"),
     (
         "-c -l :1 -r a.example:1 --workers 0",
         "'0' is not a number of processes above 0; give a whole number, or auto for one a core",

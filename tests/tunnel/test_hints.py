@@ -286,7 +286,7 @@ class ScenarioTests(TunnelTests):
             ({"pool": self.stranger()}, "(the pool's own CA), the system's store"),
         ):
             hint = await self.toServer(self.server(), **settings)
-            self.assertIn("if you trust that CA", hint)
+            self.assertIn("if you trust that CA, add its certificate with --trust FILE", hint)
             self.assertRegex(self.detail, r'"CN=[^"]*" is not among the anchors of ')
             self.assertIn(source, self.detail)
 
@@ -313,6 +313,21 @@ class ScenarioTests(TunnelTests):
         context.set_verify(SSL.VERIFY_PEER)
         hint = await self.fromClient(lambda sock: Encrypted(sock, context, True).handshake())
         self.assertIn("does not know the CA of our certificate", hint)
+
+    async def test_anOldVersion(self) -> None:
+        """
+        Of the client, or of the server.
+        """
+        old = {isClient: self.context(isClient) for isClient in (True, False)}
+        for context in old.values():
+            context.set_min_proto_version(SSL.TLS1_1_VERSION)
+            context.set_max_proto_version(SSL.TLS1_1_VERSION)
+            context.set_cipher_list(b"ALL@SECLEVEL=0")
+        for hint in (
+            await self.fromClient(lambda sock: Encrypted(sock, old[True], True).handshake()),
+            await self.toServer(self.server(old[False])),
+        ):
+            self.assertIn("does not speak TLS 1.2 or 1.3", hint)
 
 
 class TableTests(SynchronousTestCase):

@@ -115,7 +115,7 @@ class Import(OneIdentityOptions):
     def postOptions(self) -> None:
         """Insist on a file."""
         if self["cert"] is None:
-            raise usage.UsageError(f"--cert is missing; write '{self.getSynopsis()}'")
+            raise usage.UsageError(f"--cert is missing; write '{self.synopsisAlone()}'")
 
     def run(self) -> int:
         """Copy them."""

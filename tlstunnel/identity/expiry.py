@@ -38,7 +38,7 @@ def warningsOf(credentials: Credentials, now: datetime, since: datetime | None =
     start, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
     who = f"{credentials.source or credentials.identity}: the certificate"
     if now < start:
-        return [f"{who} is not valid before {start:%Y-%m-%d %H:%M} UTC"]
+        return [f"{who} is not valid before {start:%Y-%m-%d %H:%M} UTC; check the clock"]
     if end < now:
         return [f"{who} expired on {end:%Y-%m-%d %H:%M} UTC; renew it"]
     if isDue(leaf, now, since):

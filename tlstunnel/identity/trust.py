@@ -67,7 +67,7 @@ def together(several: Iterable[Anchors]) -> Anchors:
     return Anchors(
         tuple(dict.fromkeys(certificate for one in each for certificate in one.certificates)),
         any(one.system for one in each),
-        ", ".join(dict.fromkeys(one.source for one in each)),
+        ", ".join(dict.fromkeys(part for one in each for part in one.source.split(", "))),
         tuple(dict.fromkeys(sentence for one in each for sentence in one.skipped)),
     )
 

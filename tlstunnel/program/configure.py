@@ -139,6 +139,11 @@ def _dialect(
     remoteID: Identity | Selector | AccessList | None,
 ) -> IDialect:
     if values["chat"] is None and not chatWords:
+        for key in "chat-strict", "chat-files":
+            if values[key]:
+                raise ConfigurationError(
+                    f"`{key}`", "is about a chat script, and there is none", "give `chat` too"
+                )
         return registry.find(values["starttls"] or "none")
     if values["starttls"] is not None:
         raise ConfigurationError(
@@ -161,8 +166,10 @@ def _dialect(
 def _dialectOptions(words: Sequence[str], dialect: IDialect) -> frozenset[str]:
     for word in words:
         if word not in dialect.options:
-            known = ", ".join(dialect.options) or "none"
+            whose = dialect.name if dialect.talks else "TLS from the first byte"
+            known = ", ".join(dialect.options)
+            remedy = f"it has: {known}" if known else "leave it out; it has no options"
             raise ConfigurationError(
-                f"`dialect-option` {word}", f"{dialect.name} has no such option", f"it has: {known}"
+                f"`dialect-option` {word}", f"{whose} has no such option", remedy
             )
     return frozenset(words)

@@ -89,13 +89,18 @@ class ProgramOptions(usage.Options):
         """
         if len(words) < len(self.arguments):
             missing = self.arguments[len(words)]
-            raise usage.UsageError(f"{missing} is missing; write '{self._synopsis()}'")
+            raise usage.UsageError(f"{missing} is missing; write '{self.synopsisAlone()}'")
         if len(words) > len(self.arguments):
             extra = words[len(self.arguments)]
-            raise usage.UsageError(f"{extra!r} is one word too many; write '{self._synopsis()}'")
+            raise usage.UsageError(
+                f"{extra!r} is one word too many; write '{self.synopsisAlone()}'"
+            )
         self.update(zip(map(str.lower, self.arguments), words, strict=True))
 
-    def _synopsis(self) -> str:
+    def synopsisAlone(self) -> str:
+        """
+        How the command is written, for an error that says so.
+        """
         return self.getSynopsis().removeprefix("Usage: ")
 
     def _explain(self, error: getopt.GetoptError) -> str:

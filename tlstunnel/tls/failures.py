@@ -13,8 +13,11 @@ from tlstunnel.tls.session import Session
 # What a peer that speaks no TLS looks like to OpenSSL.
 _FOREIGN = ("http request", "https proxy request", "wrong version number", "packet length too long")
 
-# What OpenSSL says where a client shows none.
-_NO_CERTIFICATE = "peer did not return a certificate"
+# What OpenSSL says, and what a hint is given by.
+_CAUSES = {
+    "peer did not return a certificate": "no certificate",
+    "unsupported protocol": "old version",
+}
 
 # The alerts of TLS, by their numbers (RFC 8446, section 6, and IANA's registry).
 _ALERTS = {
@@ -76,8 +79,8 @@ def recordFailure(error: SSL.Error, session: Session | None, first: bool = False
     reason = next((entry[2] for entry in queue if entry[2]), "")
     number = alertReasons().get(reason)
     if number is None:
-        cause = "no certificate" if reason == _NO_CERTIFICATE else ""
-        return TLSFailed(reason or "OpenSSL has no word for what the peer sent", cause=cause)
+        said = reason or "OpenSSL has no word for what the peer sent"
+        return TLSFailed(said, cause=_CAUSES.get(reason, ""))
     alert = _ALERTS.get(number, str(number))
     cause = f"alert {alert}"
     if (first or session is None or not session.version) and number in _CERTIFICATE_ALERTS:

@@ -100,8 +100,8 @@ class _Hint:
 _CLIENT, _SERVER = Mode.CLIENT, Mode.SERVER
 _SPOKEN = (Malformed, Closed, Refused, TimedOut, Oversize, Reset)
 _UNKNOWN_CA = (
-    "if you trust that CA, add its certificate with 'tlstunnel identity trust SELECTOR FILE', or "
-    "with --trust FILE"
+    "if you trust that CA, add its certificate with --trust FILE; or, where --trust is not given, "
+    "with 'tlstunnel identity trust SELECTOR FILE'"
 )
 
 # The first row that fits counts, so that the more special ones stand first.  A cause ends in a
@@ -283,7 +283,7 @@ _HINTS = (
     _Hint(
         (TLSFailed,),
         "the peer does not speak TLS 1.2 or 1.3, or not as --minimum-tls wants it",
-        causes=("alert protocol_version ",),
+        causes=("alert protocol_version ", "old version "),
     ),
     _Hint(
         (TLSFailed,),
