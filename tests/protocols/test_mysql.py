@@ -207,7 +207,12 @@ class ClientRules(ClientConformance, SynchronousTestCase):
     early = packet(7, b"x" * 100)
     earlySent = packet(8, b"x" * 100)
     appTLS = Malformed
-    farewells = [packet(2, b"\xff\x1d\x04#08S01Shutdown"), packet(2, b"\xff\x13\x04")]
+    # The first byte of the length of the last one is 0.
+    farewells = [
+        packet(2, b"\xff\x1d\x04#08S01Shutdown"),
+        packet(2, b"\xff\x13\x04"),
+        packet(2, b"\xff\x1d\x04#08S01".ljust(256, b"x")),
+    ]
     variants = [
         (0, packet(0, MYSQL[:-1])),
         (0, packet(0, MYSQL.replace(bytes(10), b"0123456789"))),

@@ -166,10 +166,12 @@ class MySQLClient(ClientRole):
         """
         An ERR packet, with the number that the app awaits: its login had 1.
         """
-        size = 4 + int.from_bytes(said[:3], "little")
-        if not b"\x02\xff".startswith(said[3:5]) or size < 7:
+        if not b"\x02\xff".startswith(said[3:5]):
             return False
-        return None if len(said) < size else len(said) == size
+        size = 4 + int.from_bytes(said[:3], "little")
+        if len(said) < 4 or len(said) < size:
+            return None
+        return len(said) == size and size >= 7
 
     async def greetApp(self) -> None:
         """
