@@ -427,6 +427,26 @@ class ImportTests(CommandTestCase):
         self.succeed("import", "example.org", "--cert", file)
         self.assertEqual(asked, [f"Pass phrase of {file}: "])
 
+    def test_PKCS12WhoseQuestionIsNotAnswered(self) -> None:
+        """The end of input is no pass phrase."""
+        issued = make(Recipe(san=alternative(dns("example.org"))), intermediate())
+        file = self.pkcs12(issued, b"secret")
+        self.patch(sys, "stdin", _Terminal())
+
+        def leave(prompt: str) -> str:
+            raise EOFError
+
+        self.patch(getpass, "getpass", leave)
+        error = self.fail_("import", "example.org", "--cert", file)
+        self.assertIn("its pass phrase is another one", error)
+
+    def test_PKCS12AndAnotherKey(self) -> None:
+        """Which of the two is meant cannot be told."""
+        issued = make(Recipe(san=alternative(dns("example.org"))), intermediate())
+        file = self.pkcs12(issued, None)
+        error = self.fail_("import", "example.org", "--cert", file, "--key", "other.pem")
+        self.assertIn("--key: is for PEM", error)
+
     def test_PKCS12ThatCannotBeOpened(self) -> None:
         """A wrong pass phrase, and an old form, are named together: nobody can tell which it is."""
         issued = make(Recipe(san=alternative(dns("example.org"))), intermediate())

@@ -16,7 +16,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.users import closed
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity import files
-from tlstunnel.identity.files import entries, isDirectory, isFile, makeDirectory, present, writeFile
+from tlstunnel.identity.files import (
+    entries,
+    isDirectory,
+    isThere,
+    makeDirectory,
+    present,
+    writeFile,
+)
 
 
 class FilesTestCase(SynchronousTestCase):
@@ -55,7 +62,7 @@ class ReadingTests(FilesTestCase):
         (self.directory / "link").symlink_to(file)
         (self.directory / "dangling").symlink_to(self.directory / "nothing")
         for name, found in (
-            ("", (True, True, False)),
+            ("", (True, True, True)),
             ("file", (True, False, True)),
             ("link", (True, False, True)),
             ("dangling", (True, False, False)),
@@ -63,7 +70,7 @@ class ReadingTests(FilesTestCase):
             ("file/below", (False, False, False)),
         ):
             path = self.directory / name
-            self.assertEqual((present(path), isDirectory(path), isFile(path)), found, name)
+            self.assertEqual((present(path), isDirectory(path), isThere(path)), found, name)
         self.assertEqual(
             [each.name for each in entries(self.directory)], ["dangling", "file", "link"]
         )
@@ -75,7 +82,7 @@ class ReadingTests(FilesTestCase):
         path = self.directory / "file"
         path.write_bytes(b"")
         with closed(self.directory):
-            for call in (present, isDirectory, isFile):
+            for call in (present, isDirectory, isThere):
                 self.fails(path, "cannot be read: Permission denied", call, path)
             self.fails(self.directory, "cannot be read: Permission denied", entries, self.directory)
 
@@ -84,7 +91,7 @@ class ReadingTests(FilesTestCase):
         As is one that leads in a circle.
         """
         path = self.directory / ("a" * 300)
-        for call in (isDirectory, isFile, entries, makeDirectory):
+        for call in (isDirectory, isThere, entries, makeDirectory):
             self.fails(path, "File name too long", call, path)
         self.assertFalse(present(path))
         circle = self.directory / "circle"

@@ -207,7 +207,12 @@ class ClientRules(ClientConformance, SynchronousTestCase):
     early = packet(7, b"x" * 100)
     earlySent = packet(8, b"x" * 100)
     appTLS = Malformed
-    farewells = [packet(2, b"\xff\x1d\x04#08S01Shutdown"), packet(2, b"\xff\x13\x04")]
+    # The first byte of the length of the last one is 0.
+    farewells = [
+        packet(2, b"\xff\x1d\x04#08S01Shutdown"),
+        packet(2, b"\xff\x13\x04"),
+        packet(2, b"\xff\x1d\x04#08S01".ljust(256, b"x")),
+    ]
     variants = [
         (0, packet(0, MYSQL[:-1])),
         (0, packet(0, MYSQL.replace(bytes(10), b"0123456789"))),
@@ -332,6 +337,8 @@ class ClientTests(SynchronousTestCase):
             driver.plain.takeWritten()
             driver.plain.feed(asking)
             self.assertIsInstance(driver.error, ForeignProtocol, number)
+            assert driver.error is not None
+            self.assertEqual(driver.error.who, "the app")
             self.assertEqual(driver.plain.written[3:13], b"\x02\xff\x13\x04#08S01")
             self.assertEqual(driver.network.written, b"")
 
@@ -529,6 +536,17 @@ class ServerTests(SynchronousTestCase):
         self.assertIn("1040", str(driver.error))
         self.assertEqual(driver.network.ending, "closed")
         self.assertEqual(driver.plain.written, b"")
+
+    def test_aBackendThatDoesNotGreetIsBlamed(self) -> None:
+        """
+        The client, which has said nothing yet, is not.
+        """
+        for greeting in (packet(1, MYSQL), packet(0, MYSQL[:30]), b"\xff\xff\xff\0"):
+            driver = server(mysql)
+            driver.plain.feed(greeting)
+            self.assertIsInstance(driver.error, Malformed | Oversize)
+            assert driver.error is not None
+            self.assertEqual(driver.error.who, "the backend")
 
     def test_foreignProtocolsAreNamed(self) -> None:
         """

@@ -227,8 +227,8 @@ class ScenarioTests(TunnelTests):
             ("smtp", b"* OK IMAP4rev1\r\n", "imap"),
             ("smtp", b"SSH-2.0-OpenSSH_9.6\r\n", "SSH"),
             ("imap", b"+OK ready\r\n", "pop3"),
-            ("imap", b"220 mx ESMTP\r\n", "smtp or ftp"),
-            ("pop3", b"220 mx ESMTP\r\n", "smtp or ftp"),
+            ("imap", b"220 mx ESMTP\r\n", "smtp or lmtp or ftp"),
+            ("pop3", b"220 mx ESMTP\r\n", "smtp or lmtp or ftp"),
         ):
             hint = await self.toServer(saying(greeting), dialect)
             self.assertIn(f"what {whose} sounds like", hint)
@@ -368,6 +368,9 @@ class TableTests(SynchronousTestCase):
         self.assertNotEqual(self.hint(Closed().by("the server")), "")
         gone = Closed().by("the client")
         self.assertEqual(self.hint(gone, GREETING, mode=Mode.SERVER), "")
+        early = Malformed().by("the backend")
+        hint = self.hint(early, dialect="mysql", mode=Mode.SERVER)
+        self.assertIn("the backend speaks mysql in clear", hint)
         error = TLSFailed(cause="alert unknown_ca").by("the server")
         self.assertIn("the server does not know the CA", self.hint(error, HANDSHAKING))
 
@@ -382,6 +385,14 @@ class TableTests(SynchronousTestCase):
                     f"servers at port {port} begin in clear: give --starttls {name}", hint
                 )
         self.assertEqual(self.hint(Closed(), HANDSHAKING, "none", port=8443), "")
+
+    def test_whatHasTheSameWordsIsNoOtherProtocol(self) -> None:
+        """
+        Those that greet alike are not told from each other.
+        """
+        for dialect in "smtp", "lmtp", "ftp":
+            hint = self.hint(Closed("x", b"220-mx"), dialect=dialect)
+            self.assertNotIn("sounds like", hint, dialect)
 
     def test_theScriptIsNamed(self) -> None:
         """

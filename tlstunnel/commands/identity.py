@@ -7,6 +7,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -134,6 +135,10 @@ class Import(OneIdentityOptions):
     def _credentials(self) -> Credentials:
         identity, file = self.identity, Path(self["cert"])
         if isPKCS12(readFile(file)):
+            if self["key"] is not None:
+                raise ConfigurationError(
+                    "--key", f"is for PEM, and {file} is PKCS#12 with a key in it", "leave it out"
+                )
             return loadPKCS12(identity, file, lambda: _passPhrase(file))
         key = file if self["key"] is None else Path(self["key"])
         return loadCredentials(identity, file, key, private=False)
@@ -310,7 +315,9 @@ def _parse(text: str) -> Identity:
 def _passPhrase(file: Path) -> bytes:
     """Ask the user, or whoever is in his place."""
     if sys.stdin.isatty():
-        return getpass.getpass(f"Pass phrase of {file}: ").encode()
+        with suppress(EOFError):  # who wants to give none
+            return getpass.getpass(f"Pass phrase of {file}: ").encode()
+        return b""
     return sys.stdin.readline().rstrip("\r\n").encode()
 
 

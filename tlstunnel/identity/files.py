@@ -102,15 +102,6 @@ def isDirectory(path: Path) -> bool:
     return stat.S_ISDIR(_modeOf(path))
 
 
-def isFile(path: Path) -> bool:
-    """
-    Whether C{path} is an ordinary file, or leads to one.
-
-    @raise ConfigurationError: we are not let to see.
-    """
-    return stat.S_ISREG(_modeOf(path))
-
-
 def _modeOf(path: Path) -> int:
     with reading(path):
         try:

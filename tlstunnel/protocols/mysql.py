@@ -152,24 +152,36 @@ class MySQLClient(ClientRole):
         (CVE-2017-3305).
         """
         self.plain.write(packet(0, self._greeting.payload()))
+        try:
+            response = await self._readLogin()
+        except TunnelError as error:
+            raise error.by(self.plain.transport.who) from None
+        announced = announcement(response)
+        self._login = packet(1, announced + response[_HEAD_BYTES:])
+        self.write(packet(1, announced))
+
+    async def _readLogin(self) -> bytes:
+        """
+        The login of the app, which knows no TLS.
+        """
         response = await readPacket(self.plain, 1)
         if len(response) < _HEAD_BYTES or not capabilitiesOf(response) & PROTOCOL_41:
             raise Malformed("the app does not speak the protocol of MySQL 4.1 and later")
         if capabilitiesOf(response) & SSL:
             self.plain.write(errorPacket(2, 1043, b"08S01", b"TLS is the tunnel's: go without"))
             raise ForeignProtocol("the app asks for TLS itself: let it use --skip-ssl")
-        announced = announcement(response)
-        self._login = packet(1, announced + response[_HEAD_BYTES:])
-        self.write(packet(1, announced))
+        return response
 
     def isFarewell(self, said: bytes) -> bool | None:
         """
         An ERR packet, with the number that the app awaits: its login had 1.
         """
-        size = 4 + int.from_bytes(said[:3], "little")
-        if not b"\x02\xff".startswith(said[3:5]) or size < 7:
+        if not b"\x02\xff".startswith(said[3:5]):
             return False
-        return None if len(said) < size else len(said) == size
+        size = 4 + int.from_bytes(said[:3], "little")
+        if len(said) < 4 or len(said) < size:
+            return None
+        return len(said) == size and size >= 7
 
     async def greetApp(self) -> None:
         """
@@ -195,17 +207,10 @@ class MySQLServer(ServerRole):
         """
         Everything but an SSLRequest ends here.
         """
-        payload = self._greeted = await readPacket(self.plain, 0)
-        if payload.startswith(_ERROR):
-            # The backend may go.  The client is to hear of that inside TLS, and it takes a
-            # greeting to come there.
-            self.plain.whenLost = None
-            greeting = Greeting.substitute()
-        else:
-            try:
-                greeting = parseGreeting(payload, BackendRefused)
-            except Malformed as error:
-                raise error.by(self.plain.transport.who) from None
+        try:
+            greeting = await self._readGreeting()
+        except TunnelError as error:
+            raise error.by(self.plain.transport.who) from None
         offer = replace(greeting, capabilities=greeting.capabilities | SSL)
         self.write(packet(0, offer.payload()))
         header = await self.readExactly(4)
@@ -223,6 +228,18 @@ class MySQLServer(ServerRole):
         # What a server says that has require_secure_transport.
         self.write(errorPacket(2, 3159, b"HY000", b"TLS required"))
         raise Refused("the client logs in without TLS")
+
+    async def _readGreeting(self) -> Greeting:
+        """
+        The greeting of the backend, or what stands for it.
+        """
+        self._greeted = await readPacket(self.plain, 0)
+        if not self._greeted.startswith(_ERROR):
+            return parseGreeting(self._greeted, BackendRefused)
+        # The backend may go.  The client is to hear of that inside TLS, and it takes a greeting to
+        # come there.
+        self.plain.whenLost = None
+        return Greeting.substitute()
 
     async def meetBackend(self) -> None:
         """

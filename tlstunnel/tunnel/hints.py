@@ -52,8 +52,8 @@ _LANGUAGES = (
     (b"* PREAUTH", "imap"),
     (b"+OK", "pop3"),
     (b"-ERR", "pop3"),
-    (b"220 ", "smtp or ftp"),
-    (b"220-", "smtp or ftp"),
+    (b"220 ", "smtp or lmtp or ftp"),
+    (b"220-", "smtp or lmtp or ftp"),
     (b"200 ", "nntp"),
     (b"201 ", "nntp"),
     (b'"IMPLEMENTATION"', "sieve"),
@@ -84,14 +84,14 @@ class _Hint:
     causes: tuple[str, ...] = ()
     isImplicit: bool | None = None
 
-    def fits(self, record: Record, error: TunnelError, cause: str) -> bool:
+    def fits(self, record: Record, error: TunnelError, stage: Stage, cause: str) -> bool:
         """
-        Whether it is about C{error}, with which a connection ended.
+        Whether it is about C{error}, with which a connection ended at C{stage}.
         """
         return (
             isinstance(error, self.errors)
             and self.mode in (None, record.mode)
-            and (not self.stages or record.reached in self.stages)
+            and (not self.stages or stage in self.stages)
             and (not self.causes or f"{cause} ".startswith(self.causes))
             and self.isImplicit in (None, record.dialect == "none")
         )
@@ -318,8 +318,12 @@ def hintFor(record: Record) -> str:
     if error is None or record.dialect.endswith("-data"):
         # Of data connections the control connection decides nearly everything.
         return ""
-    if (error.who, record.reached) in _OTHERS:
+    stage = record.reached
+    if (error.who, stage) in _OTHERS:
         return ""
+    if (error.who, stage) == ("the backend", NEGOTIATING):
+        # That of mysql greets before the client.
+        stage = GREETING
     speaks = _language(error.said)
     port = record.backend.port if isinstance(record.backend, TCPAddress) else 0
     cause = error.cause
@@ -330,7 +334,7 @@ def hintFor(record: Record) -> str:
     elif not cause and port in STARTTLS_PORTS:
         cause = "clear port"
     for hint in _HINTS:
-        if hint.fits(record, error, cause):
+        if hint.fits(record, error, stage, cause):
             text = hint.text.replace("the peer", error.who or "the peer")
             return text.format(
                 dialect=record.dialect,
