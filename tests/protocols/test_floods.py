@@ -26,7 +26,7 @@ from tlstunnel.protocols.xmpp import xmppClient
 from tlstunnel.testing.dialogues import client, server
 from tlstunnel.testing.legs import MemoryLeg
 from tlstunnel.testing.memory import Driver
-from tlstunnel.tunnel.filtering import MAX_MESSAGES_PER_TURN, PIECE_BYTES
+from tlstunnel.tunnel.filtering import MAX_MESSAGES_PER_TURN, PIECE_BYTES, Filtering
 
 #: Bytes of a flood.
 FLOOD_BYTES = 1 << 18
@@ -44,7 +44,12 @@ class Turns:
         @param leg: where the flood arrives.
         """
         self.messages: list[int] = []
-        self._filters = [*driver.role.toPlain, *driver.role.toNetwork]
+        self._filters = [
+            each
+            for side in (driver.network, driver.plain)
+            if isinstance(side.speaker, Filtering)
+            for each in side.speaker._filters
+        ]
         self._received = leg.speaker.dataReceived
         leg.speaker = self
         callLater = driver.clock.callLater

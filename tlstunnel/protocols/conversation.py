@@ -76,7 +76,6 @@ class Conversation(Protocol):
         self._waiting: Deferred[None] | None = None
         self._error: TunnelError | None = None
         self._isUp = False
-        self._isPaused = True
 
     # What the leg tells
 
@@ -85,11 +84,7 @@ class Conversation(Protocol):
         Begin to read, so that also the end of the connection shows.
         """
         if not self.exact:
-            self._resume()
-
-    def _resume(self) -> None:
-        self._isPaused = False
-        self.transport.resumeProducing()
+            self.transport.resumeProducing()
 
     def dataReceived(self, data: bytes | memoryview) -> None:
         """
@@ -97,7 +92,6 @@ class Conversation(Protocol):
         """
         self._buffer += data
         if self.exact or len(self._buffer) >= MAX_HELD_BYTES:
-            self._isPaused = True
             self.transport.pauseProducing()
         self._wake()
 
@@ -164,8 +158,7 @@ class Conversation(Protocol):
                     raise self._by(Closed("the peer ended the connection", bytes(self._buffer)))
                 if self._taken + len(self._buffer) > self.maxBytes:
                     raise self._by(Oversize(f"more than {self.maxBytes} bytes"))
-                if self._isPaused:
-                    self._resume()
+                self.transport.resumeProducing()
             self._waiting = Deferred(self._cancelled)
             await self._waiting
 
