@@ -39,6 +39,7 @@ WRONG = [
     ("connect-timeout", 1e9),
     ("connect-timeout", [1, 2]),
     ("connect-timeout", []),
+    ("keepalive", 32768),
     ("max-connections", 1.5),
     ("max-connections", "1e400"),
     ("minimum-tls", 1.1),

@@ -29,6 +29,7 @@ from tests.loopback import PATIENCE, Encrypted, Plain, Reset, TunnelTests, wait
 from tlstunnel.address import UNIXAddress
 from tlstunnel.errors import Truncated, TunnelError
 from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.net.kernel import LONGEST_KEEPALIVE
 from tlstunnel.net.leg import Leg
 from tlstunnel.proxy import ClientPair, ServerPair
 from tlstunnel.testing.farend import FLOOD
@@ -286,7 +287,7 @@ class Cells:
                 for leg in legs
             ]
 
-        for seconds in (30, 0):
+        for seconds in (30, LONGEST_KEEPALIVE, 0):
             self.ends.clear()
             found = await self.through(script, limits=Limits(keepAlive=seconds))
             self.assertEqual(found, [seconds, seconds])

@@ -29,6 +29,9 @@ _COUNT = getattr(socket, "TCP_KEEPCNT", None)
 #: last question ends as long after the first as that came after the peer's last word.
 KEEPALIVE_PROBES = 4
 
+#: The most seconds of silence that Linux takes (MAX_TCP_KEEPIDLE).
+LONGEST_KEEPALIVE = 32767
+
 
 def tune(sock: socket.socket, keepAlive: float = 0) -> None:
     """

@@ -15,6 +15,7 @@ from typing import Any
 
 from tlstunnel.chat.source import readyScripts
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.net.kernel import LONGEST_KEEPALIVE
 from tlstunnel.program.values import (
     Number,
     choice,
@@ -129,7 +130,13 @@ def read(given: Mapping[str, object], options: Iterable[Option]) -> dict[str, An
 
 
 def _limit(
-    name: str, limit: str, unit: str, help: str, more: str = "", mayBeZero: bool = False
+    name: str,
+    limit: str,
+    unit: str,
+    help: str,
+    more: str = "",
+    mayBeZero: bool = False,
+    most: float = Number.most,
 ) -> Option:
     isTime = unit == "seconds"
     return Option(
@@ -138,7 +145,7 @@ def _limit(
         help,
         more,
         argument="SECONDS" if isTime else "NUMBER",
-        parse=Number(float if isTime else int, unit, mayBeZero),
+        parse=Number(float if isTime else int, unit, mayBeZero, most),
         default=getattr(Limits, limit),
         limit=limit,
     )
@@ -360,6 +367,7 @@ OPTIONS = (
         "A peer that does not answer for as long again is gone. It is for a connection that is "
         "silent and alive; `idle-timeout` is for one that is only silent.",
         mayBeZero=True,
+        most=LONGEST_KEEPALIVE,
     ),
     _limit("max-connections", "connections", "connections", "connections at the same time"),
     _limit(

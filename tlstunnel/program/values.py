@@ -70,11 +70,13 @@ class Number:
     @ivar kind: C{int} or C{float}.
     @ivar unit: what is counted.
     @ivar mayBeZero: whether 0 is one of them.
+    @ivar most: the greatest of them.
     """
 
     kind: type[int] | type[float]
     unit: str
     mayBeZero: bool = False
+    most: float = 999_999_999
 
     def __call__(self, value: object) -> float:
         """
@@ -86,7 +88,9 @@ class Number:
             number = float("nan")
         isWhole = self.kind is float or number.is_integer()
         # A comparison with what is not a number is false.
-        if not (isWhole and (0 < number < 1e9 or (self.mayBeZero and number == 0))):
+        if number > self.most:
+            raise ValueError(f"{value!r} is above {self.most}; give fewer {self.unit}")
+        if not (isWhole and (number > 0 or (self.mayBeZero and number == 0))):
             least = "" if self.mayBeZero else " above 0"
             remedy = "give a whole number" if self.kind is int else f"give {self.unit} alone, as 10"
             raise ValueError(f"{value!r} is not a number of {self.unit}{least}; {remedy}")
