@@ -5,6 +5,7 @@ how their values are read, from a command line and from a file.
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.options import OPTIONS, TUNNEL_OPTIONS, Scope, read
+from tlstunnel.program.values import PROCESSES_PER_CORE
 from tlstunnel.tunnel.limits import Limits
 
 BY_NAME = {option.name: option for option in OPTIONS}
@@ -40,6 +42,7 @@ WRONG = [
     ("connect-timeout", [1, 2]),
     ("connect-timeout", []),
     ("keepalive", 32768),
+    ("workers", PROCESSES_PER_CORE * (os.cpu_count() or 1) + 1),
     ("max-connections", 1.5),
     ("max-connections", "1e400"),
     ("minimum-tls", 1.1),

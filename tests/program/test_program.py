@@ -335,6 +335,23 @@ class ProgramTests(SynchronousTestCase):
                 return process
         raise self.failureException("the tunnel did not come up")
 
+    def test_aQuietTunnelHasNoLineForAConnection(self) -> None:
+        """
+        Else it has.
+        """
+        for quiet in (), ("--quiet",):
+            with socket.create_server(("127.0.0.1", 0)) as probe:
+                address, local = probe.getsockname(), nameOf(probe)
+            process = self.start(*TLSTUNNEL, *self.server("-l", local, *quiet))
+            with socket.create_connection(address, WAIT_SECONDS) as client:
+                peer = nameOf(client)
+                client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                while client.recv(100):
+                    pass
+            process.terminate()
+            assert process.stdout is not None
+            self.assertEqual(peer not in process.stdout.read(), bool(quiet))
+
     def test_SIGTERMAndSIGINTEndItInOrder(self) -> None:
         """
         With exit code 0.

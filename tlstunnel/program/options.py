@@ -388,7 +388,7 @@ OPTIONS = (
         "workers",
         Section.PROCESSES,
         "share the listening sockets among so many; auto: one a core. The limits are for each",
-        "With 1 there is no further process. A worker that dies is replaced.",
+        "At most four a core. With 1 there is no further process. A worker that dies is replaced.",
         argument="NUMBER|auto",
         parse=processes,
         default=1,

@@ -97,14 +97,19 @@ class Number:
         return self.kind(number)
 
 
+#: The most processes that make sense, for each core: they only compete for it.
+PROCESSES_PER_CORE = 4
+
+
 def processes(value: object) -> int:
     """
     How many processes: a number, or C{auto} for one a core.
     """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if value == "auto":
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        return cores or 1
     try:
-        return int(Number(int, "processes")(value))
+        return int(Number(int, "processes", most=PROCESSES_PER_CORE * (cores or 1))(value))
     except ValueError as error:
         raise ValueError(f"{error}, or auto for one a core") from None
 
