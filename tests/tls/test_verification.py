@@ -197,6 +197,28 @@ class AlertsTests(PeersTestCase):
             self.assertIn("alert internal error", told)
 
 
+class NegotiatedTests(PeersTestCase):
+    """What was agreed on, by the binding and without it."""
+
+    def test_bothWaysSayTheSame(self) -> None:
+        """In each version, and once more where it is remembered."""
+        issued = shown(alternative(dns(HOST)))
+        expected = []
+        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
+            for _ in range(2):
+                session = self.meet(self.client(), issued, version)[2]
+                expected.append((session.version, session.suite, session.group))
+        self.assertEqual([each[0] for each in expected], ["TLSv1.2"] * 2 + ["TLSv1.3"] * 2)
+        self.assertTrue(all(all(each) for each in expected))
+        self.patch(binding, "_lib", None)
+        for version, found in zip(
+            (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION), expected[::2], strict=True
+        ):
+            session = self.meet(self.client(), issued, version)[2]
+            self.assertEqual((session.version, session.suite, session.group), found)
+        self.assertEqual(expected[::2], expected[1::2])
+
+
 class WordsTests(PeersTestCase):
     """What the log says."""
 

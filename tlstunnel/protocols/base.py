@@ -28,7 +28,7 @@ from tlstunnel.interfaces import IChannels, IDialect, IFilter
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.filters import Filter
-from tlstunnel.protocols.foreign import checkForeign, rejectForeign
+from tlstunnel.protocols.foreign import checkForeign, foreign, rejectForeign
 from tlstunnel.protocols.guards import (
     MAX_FAREWELL_BYTES,
     AppSpeaks,
@@ -280,10 +280,20 @@ class ServerRole(Role):
 
     async def _checkForeign(self) -> bytes:
         self._first = False
-        await checkForeign(self)
-        line = await self.readLine()
+        line = await self.wait(self._firstLine)
+        self._lines += 1
         rejectForeign(line)
         return line
+
+    def _firstLine(self) -> bytes | None:
+        # What is no line is named before it is taken for a broken one.
+        start = self.unread
+        why = foreign(start)
+        if why is None:
+            return None
+        if why:
+            rejectForeign(start)
+        return self._line()
 
     def goAhead(self, reply: bytes) -> None:
         """

@@ -62,6 +62,34 @@ def returnAfterEachRecord(connection: SSL.Connection) -> None:
         _lib.SSL_clear_mode(connection._ssl, _lib.SSL_MODE_AUTO_RETRY)
 
 
+def negotiated(connection: SSL.Connection) -> tuple[str, str, str]:
+    """
+    Version, cipher suite and key agreement of a connection whose handshake is complete; empty where
+    there is none.
+    """
+    ssl = getattr(connection, "_ssl", None)
+    if ssl is None or not hasattr(_lib, "SSL_get0_group_name"):
+        return _negotiated(connection)
+    # The same few again and again: to make their words anew costs more than to look them up.
+    group = _lib.SSL_get0_group_name(ssl)
+    key = _lib.SSL_version(ssl), _lib.SSL_get_current_cipher(ssl), group and _ffi.string(group)
+    found = _found.get(key)
+    if found is None:
+        found = _found[key] = _negotiated(connection)
+    return found
+
+
+def _negotiated(connection: SSL.Connection) -> tuple[str, str, str]:
+    return (
+        connection.get_protocol_version_name(),
+        connection.get_cipher_name() or "",
+        connection.get_group_name() or "",
+    )
+
+
+_found: dict[tuple[Any, ...], tuple[str, str, str]] = {}
+
+
 def verifyErrorText(code: int) -> str:
     """
     What OpenSSL says of an error of X509_verify_cert(3); empty where it cannot be asked.

@@ -5,13 +5,13 @@ What is known of the TLS of one connection.  Its peer is judged by L{tlstunnel.t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from sys import intern
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from tlstunnel.errors import IdentityRefused, TLSFailed, TunnelError
 from tlstunnel.identity.names import Identity
+from tlstunnel.tls.binding import negotiated
 from tlstunnel.tls.verification import Verifier
 
 
@@ -83,10 +83,7 @@ class Session:
 
         @return: why the connection must end nevertheless, if it must; then nothing is proved.
         """
-        # Few values, many connections: each is kept once.
-        self.version = intern(connection.get_protocol_version_name())
-        self.suite = intern(connection.get_cipher_name() or "")
-        self.group = intern(connection.get_group_name() or "")
+        self.version, self.suite, self.group = negotiated(connection)
         if self.offered:
             self.alpn = connection.get_alpn_proto_negotiated()
         if self.resumes is not None and self.shown is None and self.refusal is None:
