@@ -276,15 +276,18 @@ class Conversation(Protocol):
     def _line(self) -> bytes | None:
         buffer = self._buffer
         end = buffer.find(b"\n", 0, self.maxLine) + 1
-        line = bytes(buffer[: end or self.maxLine])
-        if isBroken(line):
-            raise self._by(Malformed("a bare CR or a NUL in a line", line))
         if end:
-            self._take(end)
-            return line[:-2] if line.endswith(b"\r\n") else line[:-1]
-        if len(line) >= self.maxLine:
-            raise self._by(Oversize(f"a line of more than {self.maxLine} bytes", line))
-        return None
+            line = self._take(end)
+            text = line[:-2] if line.endswith(b"\r\n") else line[:-1]
+            if b"\r" not in text and b"\0" not in text:
+                return text
+        else:
+            line = bytes(buffer[: self.maxLine])
+            if not isBroken(line):
+                if len(line) >= self.maxLine:
+                    raise self._by(Oversize(f"a line of more than {self.maxLine} bytes", line))
+                return None
+        raise self._by(Malformed("a bare CR or a NUL in a line", line))
 
     def putBack(self, data: bytes) -> None:
         """
