@@ -13,20 +13,17 @@ Whoever writes a dialect finds all that it takes in this module (C{docs/writing-
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
-
-from twisted.plugin import IPlugin
-from zope.interface import implementer
 
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import PlaintextAfterStartTLS, TimedOut, TooManyErrors, TunnelError
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.interfaces import IChannels, IDialect, IFilter
+from tlstunnel.interfaces import IChannels, IFilter
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.protocols.conversation import Conversation
+from tlstunnel.protocols.dialect import Dialect
 from tlstunnel.protocols.filters import Filter
 from tlstunnel.protocols.foreign import checkForeign, foreign, rejectForeign
 from tlstunnel.protocols.guards import (
@@ -374,39 +371,3 @@ class ServerRole(Role):
             if not bye:
                 return
         self.sendLine(bye)
-
-
-@implementer(IPlugin, IDialect)
-@dataclass(frozen=True)
-class Dialect:
-    """
-    The description of one dialect; see L{IDialect}.
-    """
-
-    name: str
-    client: type[ClientRole]
-    server: type[ServerRole]
-    summary: str = ""
-    aliases: tuple[str, ...] = ()
-    ports: tuple[int, ...] = ()
-    implicitPort: int | None = None
-    alpn: tuple[bytes, ...] = ()
-    srvService: str | None = None
-    options: Mapping[str, str] = field(default_factory=dict)
-    notices: tuple[str, ...] = ()
-    talks: bool = True
-    negotiationSeconds: float | None = None
-    opensChannels: bool = False
-    learnsPeer: bool = False
-    marksEnd: bool = False
-    silentServer: bool = True
-    earlyDial: bool = False
-    demands: str = ""
-
-    def renewed(self) -> IDialect:
-        """
-        What a reload makes of it; nothing of the built-in dialects can have changed.
-
-        @raise ConfigurationError: if what it was made from has become wrong.
-        """
-        return self

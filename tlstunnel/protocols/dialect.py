@@ -1,0 +1,56 @@
+"""
+What a dialect says of itself: its name, its two roles, and the facts that differ between protocols.
+
+It is written down once, where the roles of a protocol are, and never changes.  What each fact means
+is said in L{tlstunnel.interfaces.IDialect}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from tlstunnel.interfaces import IDialect
+
+if TYPE_CHECKING:
+    from tlstunnel.protocols.base import ClientRole, ServerRole
+
+
+@implementer(IPlugin, IDialect)
+@dataclass(frozen=True)
+class Dialect:
+    """
+    The description of one dialect; see L{IDialect}.
+    """
+
+    name: str
+    client: type[ClientRole]
+    server: type[ServerRole]
+    summary: str = ""
+    aliases: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
+    implicitPort: int | None = None
+    alpn: tuple[bytes, ...] = ()
+    srvService: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+    talks: bool = True
+    negotiationSeconds: float | None = None
+    opensChannels: bool = False
+    learnsPeer: bool = False
+    marksEnd: bool = False
+    silentServer: bool = True
+    earlyDial: bool = False
+    demands: str = ""
+
+    def renewed(self) -> IDialect:
+        """
+        What a reload makes of it; nothing of the built-in dialects can have changed.
+
+        @raise ConfigurationError: if what it was made from has become wrong.
+        """
+        return self
