@@ -20,7 +20,7 @@ from tlstunnel.errors import (
     TunnelError,
 )
 from tlstunnel.identity.names import Identity
-from tlstunnel.protocols.http import ALLOW_UPGRADE_DESYNC, http
+from tlstunnel.protocols.http import ALLOW_UPGRADE_DESYNC, HTTPClient, http
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.course import Assertions
 from tlstunnel.testing.dialogues import CLIENT_HELLO, THEIRS, inside, setting
@@ -196,6 +196,29 @@ class ClientTests(ClientConformance, SynchronousTestCase):
     variants = [(place, answer) for place, answer, failure in BOTH if failure is None]
     failures = [(place, answer, failure) for place, answer, failure in BOTH if failure]
     endless = [(2, message(b"HTTP/1.1 100 Continue"))]
+
+    def test_aFarewellHasOneEnd(self) -> None:
+        """
+        Whatever an app could take for another one is none.
+        """
+        start, five = b"HTTP/1.1 408 x", b"Content-Length: 5"
+        driver = upgraded()
+        role = driver.role
+        assert isinstance(role, HTTPClient)
+        self.assertTrue(role.isFarewell(message(start, five) + b"12345"))
+        for fields in (
+            (five, b"Content-Length: 0"),
+            (five, five),
+            (five, b"Transfer-Encoding: chunked"),
+            (b"Content-Length : 5",),
+            (b"Date: x\nContent-Length: 0", five),
+            (b"Date: x\rContent-Length: 0", five),
+            (b"Date: x\r", five),
+            (b"Date: \0", five),
+            (b"Content-Length: +5",),
+            (),
+        ):
+            self.assertIs(role.isFarewell(message(start, *fields) + b"12345"), False, fields)
 
     def test_oneAnswerIsAll(self) -> None:
         """

@@ -52,7 +52,9 @@ _CHUNK = re.compile(rb"([0-9A-Fa-f]+)[ \t]*(?:;.*)?")
 
 # A request was not there in time (RFC 9110, section 15.5.9).
 _TIMED_OUT = b"HTTP/1.1 408"
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,4})[ \t]*\r\n", re.IGNORECASE)
+_LENGTH = re.compile(rb"content-length:[ \t]*([0-9]{1,4})[ \t]*", re.IGNORECASE)
+_BROKEN = re.compile(rb"[\r\n\0]")
+_FRAMING = (b"content-length", b"transfer-encoding")
 
 _UPGRADED = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: TLS/1.0, HTTP/1.1\r\nConnection: Upgrade\r\n\r\n"
@@ -168,8 +170,13 @@ class HTTPClient(ClientRole):
         head, end, body = said.partition(b"\r\n\r\n")
         if not end:
             return None
-        length = _LENGTH.search(head + b"\r\n")
-        missing = int(length[1]) - len(body) if length is not None else -1
+        lines = head.split(b"\r\n")
+        framing = [each for each in lines if each.lower().startswith(_FRAMING)]
+        length = _LENGTH.fullmatch(framing[0]) if len(framing) == 1 else None
+        if length is None or any(map(_BROKEN.search, lines)):
+            # The app could see another end of it (RFC 9112, section 6.3).
+            return False
+        missing = int(length[1]) - len(body)
         return None if missing > 0 else missing == 0
 
     async def _skipBody(self, fields: Fields) -> None:
