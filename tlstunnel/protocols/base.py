@@ -285,6 +285,8 @@ class ServerRole(Role):
     def _firstLine(self) -> bytes | None:
         # What is no line is named before it is taken for a broken one.
         start = self.unread
+        if not start:
+            return None
         why = foreign(start)
         if why is None:
             return None

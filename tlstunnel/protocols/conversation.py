@@ -40,6 +40,42 @@ def isBroken(line: bytes) -> bool:
     return b"\r" in text or b"\0" in text
 
 
+class Waiting(Deferred[None]):
+    """
+    What is awaited in L{Conversation.wait}.
+
+    @ivar resume: if set, called once instead of all callbacks, with what came of it: a tenth of
+        their cost, for who steps through a coroutine that awaits nothing else meanwhile.
+    """
+
+    resume: Callable[[object], None] | None = None
+
+    def callback(self, result: None) -> None:  # type: ignore[override]
+        """
+        It has come.
+        """
+        resume = self.resume
+        if resume is None:
+            super().callback(result)
+            return
+        self.resume = None
+        self.called = True
+        self.result = result
+        resume(result)
+
+    def errback(self, fail: Failure | BaseException | None = None) -> None:
+        """
+        It will not come.
+        """
+        resume = self.resume
+        if resume is None:
+            super().errback(fail)
+            return
+        self.resume = None
+        self.called = True
+        resume(fail if isinstance(fail, Failure) else Failure(fail))
+
+
 @implementer(ISpeaker)
 class Conversation(Protocol):
     """
@@ -73,7 +109,7 @@ class Conversation(Protocol):
         self._buffer = bytearray()
         self._taken = self._told = 0
         self._lines = 0
-        self._waiting: Deferred[None] | None = None
+        self._waiting: Waiting | None = None
         self._error: TunnelError | None = None
         self._isUp = False
 
@@ -159,7 +195,7 @@ class Conversation(Protocol):
                 if self._taken + len(self._buffer) > self.maxBytes:
                     raise self._by(Oversize(f"more than {self.maxBytes} bytes"))
                 self.transport.resumeProducing()
-            self._waiting = Deferred(self._cancelled)
+            self._waiting = Waiting(self._cancelled)
             await self._waiting
 
     def _cancelled(self, waiting: Deferred[None]) -> None:
@@ -275,6 +311,8 @@ class Conversation(Protocol):
 
     def _line(self) -> bytes | None:
         buffer = self._buffer
+        if not buffer:
+            return None
         end = buffer.find(b"\n", 0, self.maxLine) + 1
         if end:
             line = self._take(end)

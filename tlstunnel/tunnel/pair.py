@@ -24,6 +24,7 @@ from tlstunnel.errors import (
 from tlstunnel.interfaces import IDialler, ILeg
 from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.protocols.base import Role
+from tlstunnel.protocols.conversation import Waiting
 from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import RELAYING, Record
@@ -140,7 +141,10 @@ class Pair:
         except StopIteration:
             return
         self._running = waiting
-        waiting.addBoth(self._step)
+        if isinstance(waiting, Waiting):
+            waiting.resume = self._step
+        else:
+            waiting.addBoth(self._step)
 
     def end(self, why: TunnelError) -> None:
         """
