@@ -52,14 +52,34 @@ class Lists(NumericLists):
     Numeric replies to one command, and no end of them.
     """
 
+    code = b"250"
+    keyword = b"STARTTLS"
+    listing = (b"EHLO",)
+
     def __init__(self) -> None:
-        super().__init__(b"250", b"STARTTLS", listing=(b"EHLO",), conversing=())
+        super().__init__()
         self.asked([b"EHLO"])
 
     def status(self, code: bytes) -> None:
         """
         The next reply is to the same command.
         """
+
+
+class Dotted(DottedLists):
+    """
+    Lists without a keyword in them.
+    """
+
+    keyword = b"STLS"
+
+
+class Login(OrderedReplies):
+    """
+    Replies of which one ends an authentication.
+    """
+
+    conversing = b"AUTH"
 
 
 def hide(*pieces: bytes) -> bytes:
@@ -78,7 +98,7 @@ class LineFilterTests(SynchronousTestCase):
         """
         So are its kinds.
         """
-        replies = DottedLists(b"X", ())
+        replies = Dotted()
         for each in (LineFilter(), replies, Commands(replies), Lists()):
             verifyObject(IFilter, each)
 
@@ -213,7 +233,7 @@ class OrderedRepliesTests(SynchronousTestCase):
         """
         In upper case; an empty line is a command too.
         """
-        replies = OrderedReplies(())
+        replies = OrderedReplies()
         Commands(replies).feed(b"capa\r\n\r\nList 1\r\nNOO")
         for command in (b"CAPA", b"", b"LIST", b"", b""):
             self.assertEqual(replies.command, command)
@@ -223,7 +243,7 @@ class OrderedRepliesTests(SynchronousTestCase):
         """
         Until its reply has come.
         """
-        replies = OrderedReplies((b"AUTH",))
+        replies = Login()
         commands = Commands(replies)
         commands.feed(b"AUTH PLAIN\r\nCAPA\r\nQUIT\r\n")
         replies.answered()
@@ -235,7 +255,7 @@ class OrderedRepliesTests(SynchronousTestCase):
         """
         What awaits a reply is bounded, and so is what is kept of it.
         """
-        replies = OrderedReplies(())
+        replies = OrderedReplies()
         commands = Commands(replies)
         for _ in range(OrderedReplies.maxAwaited):
             commands.feed(b"NOOP\r\n")
@@ -249,7 +269,7 @@ class OrderedRepliesTests(SynchronousTestCase):
         """
         And passes all the same.
         """
-        replies = OrderedReplies(())
+        replies = OrderedReplies()
         commands = Commands(replies)
         data = b"x" * (MAX_LINE_BYTES + 1)
         self.assertEqual(commands.feed(data), data)
@@ -260,7 +280,7 @@ class OrderedRepliesTests(SynchronousTestCase):
         """
         There is nobody left to be told.
         """
-        replies = DottedLists(b"STLS", ())
+        replies = Dotted()
         commands = Commands(replies)
         replies.feed(b"unexpected\r\n")
         self.assertTrue(replies.done)

@@ -12,7 +12,7 @@ What a reply is depends on what was asked: a L{Replies} is told of it by a L{Com
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from typing import ClassVar
 
 from tlstunnel.protocols.filters import Filter
 
@@ -36,31 +36,33 @@ class LineFilter(Filter):
         """
         Pass what L{line} makes of each line that C{data} completes.
         """
-        passed = [self.line(line) for line in self.completed(data)]
+        passed = self.lines(data)
         if self.isStopped:
             self.done = True
             passed.append(self.flush())
         return b"".join(passed)
 
-    def completed(self, data: bytes) -> Iterator[bytes]:
+    def lines(self, data: bytes) -> list[bytes]:
         """
-        The lines that C{data} completes, with their ends, until this is stopped; what follows them
-        is kept.
+        What L{line} makes of the lines that C{data} completes, until this is stopped; what follows
+        them is kept.
         """
         kept = self._kept
         start, searched = 0, len(kept)
         kept += data
+        passed: list[bytes] = []
         while not self.isStopped:
-            end = kept.find(b"\n", searched)
-            if (end if end >= 0 else len(kept)) - start > MAX_LINE_BYTES:
+            end = kept.find(b"\n", searched) + 1
+            if (end - 1 if end else len(kept)) - start > MAX_LINE_BYTES:
                 self.stop()
-            elif end < 0:
+            elif not end:
                 break
             else:
                 self.messages += 1
-                yield bytes(kept[start : end + 1])
-                start = searched = end + 1
+                passed.append(self.line(bytes(kept[start:end])))
+                start = searched = end
         del kept[:start]
+        return passed
 
     def line(self, line: bytes) -> bytes:
         """
@@ -103,8 +105,7 @@ class LineWatch(LineFilter):
         """
         if self._hiding.isStopped:
             self.stop()
-        for line in self.completed(data):
-            self.line(line)
+        self.lines(data)
         if self.isStopped:
             self._hiding.stop()
             self.done = True
@@ -134,21 +135,22 @@ class Replies(LineFilter):
 class OrderedReplies(Replies):
     """
     Replies that come in the order of their commands.
+
+    @cvar conversing: the command, in upper case, after which the client's lines are no commands
+        until the reply has come: that of authentication, if there is one.
+    @cvar unasked: the commands whose replies come unasked: that of the greeting.
     """
 
     #: Commands that may await their replies at the same time; a client that sends more has no use
     #: for lists.
     maxAwaited = 64
 
-    def __init__(self, conversing: Iterable[bytes], awaited: Iterable[bytes] = ()) -> None:
-        """
-        @param conversing: the commands, in upper case, after which the client's lines are no
-            commands until the reply has come: those of authentication.
-        @param awaited: the commands whose replies come unasked: that of the greeting.
-        """
+    conversing: ClassVar[bytes | None] = None
+    unasked: ClassVar[tuple[bytes, ...]] = ()
+
+    def __init__(self) -> None:
         super().__init__()
-        self._conversing = frozenset(conversing)
-        self._awaited = deque(awaited)
+        self._awaited = deque(self.unasked)
 
     @property
     def command(self) -> bytes:
@@ -162,7 +164,7 @@ class OrderedReplies(Replies):
         """
         Whether what the client says is no command.
         """
-        return bool(self._awaited) and self._awaited[-1] in self._conversing
+        return bool(self._awaited) and self._awaited[-1] == self.conversing
 
     def answered(self) -> None:
         """
@@ -176,7 +178,7 @@ class OrderedReplies(Replies):
         Await a reply.
         """
         awaited = self._awaited
-        if awaited and awaited[-1] in self._conversing:
+        if awaited and awaited[-1] == self.conversing:
             return
         if len(awaited) < self.maxAwaited:
             awaited.append(words[0].upper() if words else b"")
@@ -188,19 +190,18 @@ class NumericLists(OrderedReplies):
     """
     Numeric replies, of which some are a list with a line for each item, from which lines that begin
     with a keyword are dropped; where the last line is, the one before it becomes the last.
+
+    @cvar code: the code of such lists.
+    @cvar keyword: that keyword, in upper case.
+    @cvar listing: the commands, in upper case, that they answer.
     """
 
-    def __init__(
-        self, code: bytes, keyword: bytes, listing: Iterable[bytes], conversing: Iterable[bytes]
-    ) -> None:
-        """
-        @param code: the code of such lists.
-        @param listing: the commands, in upper case, that they answer.
-        """
-        super().__init__(conversing)
-        self._code = code
-        self._keyword = keyword
-        self._listing = frozenset(listing)
+    code: ClassVar[bytes]
+    keyword: ClassVar[bytes]
+    listing: ClassVar[tuple[bytes, ...]]
+
+    def __init__(self) -> None:
+        super().__init__()
         self._last = b""
 
     def line(self, line: bytes) -> bytes:
@@ -212,7 +213,7 @@ class NumericLists(OrderedReplies):
             self.stop()
             return self.held() + line
         awaited = self._awaited
-        isItem = code == self._code and bool(awaited) and awaited[0] in self._listing
+        isItem = code == self.code and bool(awaited) and awaited[0] in self.listing
         passed = self._item(line, mark == b"-") if isItem else self.held() + line
         if mark != b"-":
             self.status(code)
@@ -223,7 +224,7 @@ class NumericLists(OrderedReplies):
         One line of a list; one that is not the last is kept until the next one is known.
         """
         words = line[4:].split(None, 1)
-        isHidden = bool(words) and words[0].upper() == self._keyword
+        isHidden = bool(words) and words[0].upper() == self.keyword
         if isFollowed:
             if isHidden:
                 return b""
@@ -254,11 +255,14 @@ class DottedLists(OrderedReplies):
     """
     Replies of which some are a list that ends in a line with a dot, from which lines that begin
     with a keyword are dropped.
+
+    @cvar keyword: that keyword, in upper case.
     """
 
-    def __init__(self, keyword: bytes, conversing: Iterable[bytes]) -> None:
-        super().__init__(conversing)
-        self._keyword = keyword
+    keyword: ClassVar[bytes]
+
+    def __init__(self) -> None:
+        super().__init__()
         self._inList = False
 
     def line(self, line: bytes) -> bytes:
@@ -270,7 +274,7 @@ class DottedLists(OrderedReplies):
             self.status(line, words[0].upper() if words else b"")
         elif words == [b"."]:
             self._inList = False
-        elif words and words[0].upper() == self._keyword:
+        elif words and words[0].upper() == self.keyword:
             return b""
         return line
 

@@ -129,6 +129,9 @@ class Capabilities(DottedLists):
     anything that is answered with more than a line.
     """
 
+    keyword = b"STARTTLS"
+    conversing = b"AUTHINFO"
+
     # RFC 3977, RFC 4643 and RFC 4644: what ends a reply to these, and begins none of several lines.
     _SINGLE = frozenset(
         (
@@ -137,9 +140,6 @@ class Capabilities(DottedLists):
             *((b"DATE", b"111"), (b"AUTHINFO", b"381"), (b"CHECK", b"238")),
         )
     )
-
-    def __init__(self) -> None:
-        super().__init__(b"STARTTLS", conversing=(b"AUTHINFO",))
 
     def asked(self, words: list[bytes]) -> None:
         """

@@ -128,8 +128,8 @@ class Capabilities(DottedLists):
     Hides STLS in the replies to CAPA, until somebody is authenticated or anything else succeeds.
     """
 
-    def __init__(self) -> None:
-        super().__init__(b"STLS", conversing=(b"AUTH",))
+    keyword = b"STLS"
+    conversing = b"AUTH"
 
     def asked(self, words: list[bytes]) -> None:
         """

@@ -196,8 +196,11 @@ class Capabilities(OrderedReplies):
     authenticated, or anything comes that is not expected before.
     """
 
+    conversing = b"AUTHENTICATE"
+    unasked = (b"CAPABILITY",)
+
     def __init__(self) -> None:
-        super().__init__(conversing=(b"AUTHENTICATE",), awaited=(b"CAPABILITY",))
+        super().__init__()
         self._inChallenge = False
 
     def line(self, line: bytes) -> bytes:

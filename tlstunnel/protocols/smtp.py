@@ -166,8 +166,10 @@ class Extensions(NumericLists):
     Hides STARTTLS in the replies to EHLO, until somebody is authenticated, or the first mail comes.
     """
 
-    def __init__(self) -> None:
-        super().__init__(b"250", b"STARTTLS", listing=(b"EHLO", b"LHLO"), conversing=(b"AUTH",))
+    code = b"250"
+    keyword = b"STARTTLS"
+    listing = (b"EHLO", b"LHLO")
+    conversing = b"AUTH"
 
     def asked(self, words: list[bytes]) -> None:
         """
