@@ -11,6 +11,7 @@ import fcntl
 import socket
 import struct
 import termios
+from functools import lru_cache
 
 # Of the struct tcp_info (tcp(7), linux/tcp.h): its first byte is the state of the connection, at
 # 120 is tcpi_bytes_acked.
@@ -41,18 +42,30 @@ def tune(sock: socket.socket, keepAlive: float = 0) -> None:
     @param keepAlive: seconds of silence after which the system asks whether the peer is still
         there; 0 to ask never.
     """
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    for option in _tuning(keepAlive):
+        sock.setsockopt(*option)
+
+
+@lru_cache
+def _tuning(keepAlive: float) -> tuple[tuple[int, int, int], ...]:
+    """
+    The options of a socket, each with its level and value.
+    """
+    options = [
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+        (socket.SOL_SOCKET, socket.SO_OOBINLINE, 1),
+    ]
     if keepAlive:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        options.append((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1))
         seconds = max(1, int(keepAlive))
-        for option, value in (
+        for name, value in (
             (_IDLE, seconds),
             (_INTERVAL, max(1, seconds // KEEPALIVE_PROBES)),
             (_COUNT, KEEPALIVE_PROBES),
         ):
-            if option is not None:
-                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+            if name is not None:
+                options.append((socket.IPPROTO_TCP, name, value))
+    return tuple(options)
 
 
 def resetOnClose(sock: socket.socket) -> None:

@@ -145,24 +145,38 @@ class TunnelReactor(PosixReactorBase):
             if descriptor is None or fd in fresh:
                 # The event was for who had this number before.
                 continue
-            why: Any = None
-            reading = False
+            why: Any
+            reading = True
             try:
-                if event & _IN:
-                    reading = True
+                if event == _IN:
                     why = descriptor.doRead()
-                elif not event & _OUT or event & ~_OUT:
-                    # A hang-up with nothing left to read: clean, if reading was all we did.
-                    reading = bool(self._wanted[fd] & _IN)
-                    why = ConnectionDone() if reading else ConnectionLost()
-                if event & _OUT and not why and self._wanted.get(fd, 0) & _OUT:
-                    reading = False
-                    why = descriptor.doWrite()
+                else:
+                    reading, why = self._happened(fd, descriptor, event)
             except BaseException as error:  # noqa: BLE001 - as in every reactor
                 self._log.failure("{descriptor} failed", descriptor=descriptor.logPrefix())
                 why = error
             if why:
                 self._disconnectSelectable(descriptor, why, reading)
+
+    def _happened(self, fd: int, descriptor: Any, event: int) -> tuple[bool, Any]:
+        """
+        Pass on C{event}, which is more than something to read.
+
+        @return: whether the descriptor was read last, and why it is to be given up, if it is.
+        """
+        why: Any = None
+        reading = False
+        if event & _IN:
+            reading = True
+            why = descriptor.doRead()
+        elif not event & _OUT or event & ~_OUT:
+            # A hang-up with nothing left to read: clean, if reading was all we did.
+            reading = bool(self._wanted[fd] & _IN)
+            why = ConnectionDone() if reading else ConnectionLost()
+        if event & _OUT and not why and self._wanted.get(fd, 0) & _OUT:
+            reading = False
+            why = descriptor.doWrite()
+        return reading, why
 
 
 def install() -> None:

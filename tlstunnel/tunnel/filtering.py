@@ -235,7 +235,7 @@ class Filtering:
         @return: why the connection must end, if it must.
         """
         backlog, filters = self._backlog, self._filters
-        passed: list[bytes] = []
+        passed = bytearray()
         error = None
         at = messages = 0
         try:
@@ -243,26 +243,29 @@ class Filtering:
             while filters and at < most and messages < MAX_MESSAGES_PER_TURN:
                 data = bytes(backlog[at : at + PIECE_BYTES])
                 at += len(data)
-                for each in tuple(filters):
-                    before = each.messages
+                isDone = False
+                for each in filters:
                     if data:
+                        before = each.messages
                         data = each.feed(data)
-                    messages += each.messages - before
+                        messages += each.messages - before
                     if each.done:
                         data += each.flush()
-                        filters.remove(each)
-                passed.append(data)
+                        isDone = True
+                if isDone:
+                    filters[:] = [each for each in filters if not each.done]
+                passed += data
         except TunnelError as ended:
             error = ended.by(self._direction.source.who)
         except Exception:  # noqa: BLE001 - a bug of ours must not spread
             error = self._bug()
         if not filters:
-            passed.append(bytes(backlog[at:]))
+            passed += backlog[at:]
             backlog.clear()
         else:
             del backlog[:at]
-        if any(passed):
-            self._direction.sink.write(b"".join(passed))
+        if passed:
+            self._direction.sink.write(bytes(passed))
         return error
 
     def _bug(self) -> TunnelError:
