@@ -330,7 +330,8 @@ class WaitingTests(SynchronousTestCase):
         """
         One that is awaited by C{resume}, and what that is called with.
         """
-        waiting, told = Waiting(lambda _: None), []
+        told: list[object] = []
+        waiting = Waiting(lambda _: None)
         waiting.resume = told.append
         return waiting, told
 
@@ -349,9 +350,9 @@ class WaitingTests(SynchronousTestCase):
         """
         However it is given.
         """
-        for given in (Reset("x"), Failure(Reset("x"))):
+        for error in (Reset("x"), Failure(Reset("x"))):
             waiting, told = self.stepped()
-            waiting.errback(given)
+            waiting.errback(error)
             (failure,) = told
             assert isinstance(failure, Failure)
             failure.trap(Reset)
