@@ -15,12 +15,14 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest
 
 from tests.certificates import Issued, Recipe, alternative, authorityRecipe, dns, make
-from tlstunnel.address import addressOf
+from tlstunnel.address import TCPAddress, UNIXAddress, addressOf
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.trust import Anchors, Trust
+from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
+from tlstunnel.net.unixleg import UNIXLegs
 from tlstunnel.testing.farend import LegCase
 from tlstunnel.tls.context import clientContext, serverContext
 from tlstunnel.tls.creators import ClientCreator, Creator
@@ -185,9 +187,15 @@ class SocketCase(LegCase):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
             self.addCleanup(sock.close)
-        leg = Leg(self.reactor, self.linger, near, addressOf(near.getpeername()))
+        leg = self.make(near, addressOf(near.getpeername()))
         self.addCleanup(leg.abortConnection)
         return leg, SocketFarEnd(far, self.context)
+
+    def make(self, sock: socket.socket, peer: TCPAddress | UNIXAddress) -> Leg:
+        """
+        The leg.
+        """
+        return Leg(self.reactor, self.linger, sock, peer)
 
     def pair(self) -> tuple[socket.socket, socket.socket]:
         """
@@ -217,3 +225,28 @@ class UNIXCase(SocketCase):
         Two sockets without names.
         """
         return socket.socketpair()
+
+
+class PlainUNIXCase(UNIXCase):
+    """
+    The same, as the plain legs of a service have them.
+
+    @cvar marksEnd: whether what is spoken says itself where data ends.
+    """
+
+    marksEnd = True
+
+    def setUp(self) -> None:
+        """
+        One service.
+        """
+        super().setUp()
+        self.legs = UNIXLegs(self.reactor, self.linger, Deadlines(self.reactor))
+        self.legs.renew("", self.marksEnd, 0)
+        self.addCleanup(self.legs.closeAll)
+
+    def make(self, sock: socket.socket, peer: TCPAddress | UNIXAddress) -> Leg:
+        """
+        The leg.
+        """
+        return self.legs.leg(sock, peer)

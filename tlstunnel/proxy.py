@@ -15,10 +15,9 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 
-from tlstunnel.address import addressOf
+from tlstunnel.address import UNIXAddress, addressOf
 from tlstunnel.errors import (
     ConfigurationError,
     IdentityRefused,
@@ -34,6 +33,8 @@ from tlstunnel.net.kernel import tune
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
 from tlstunnel.net.listen import ListeningPort
+from tlstunnel.net.stock import Adopted, isPlain
+from tlstunnel.net.unixleg import UNIXLegs
 from tlstunnel.protocols.base import ClientRole, ServerRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.guards import Greeted
@@ -41,6 +42,7 @@ from tlstunnel.tunnel.admission import Admission
 from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Address, Mode, Tunnel, checkRemoteID
+from tlstunnel.tunnel.ends import marksEnd
 from tlstunnel.tunnel.observers import Observers
 from tlstunnel.tunnel.pair import Pair, cancelling
 from tlstunnel.tunnel.prepared import Prepared
@@ -175,6 +177,7 @@ class ProxyFactory(Factory):
     @ivar prepared: the tunnel, and what its new connections are made with.
     @ivar dialler: connects to its remote address.
     @ivar linger: closes the sockets of its connections where that may not be done at once.
+    @ivar unixLegs: makes the plain legs that are UNIX sockets.
     @ivar pairs: the connections there are.
     @ivar ports: who accepts for us, to be paused while there are as many as the limits allow.
     @ivar idle: called when the last of the connections has ended, if anything is to be.
@@ -198,6 +201,7 @@ class ProxyFactory(Factory):
         self.reactor = reactor
         self.deadlines = deadlines or Deadlines(reactor)
         self.linger = Linger(reactor)
+        self.unixLegs = UNIXLegs(reactor, self.linger, self.deadlines)
         self.pairs: set[Pair] = set()
         self.ports: list[ListeningPort] = []
         self.idle: Callable[[], None] | None = None
@@ -221,6 +225,8 @@ class ProxyFactory(Factory):
                 "`local-id`", "is missing", "say whom a server tunnel stands for"
             )
         self.prepared = Prepared(tunnel)
+        self.unixLegs.renew(tunnel.name, marksEnd(tunnel, tunnel.local), tunnel.limits.idle)
+        self._acceptsPlain = tunnel.mode is Mode.CLIENT
         self.dialler: IDialler = Dialler(
             self.reactor,
             self.deadlines,
@@ -228,6 +234,7 @@ class ProxyFactory(Factory):
             tunnel.remote,
             tunnel.limits.connect,
             tunnel.limits.keepAlive,
+            None if self._acceptsPlain else self.unixLegs.leg,
         )
         self._pair = PAIRS[tunnel.mode]
         self._admission.renew(tunnel.limits)
@@ -243,6 +250,7 @@ class ProxyFactory(Factory):
 
         def idle() -> None:
             self.idle = before
+            self.unixLegs.closeAll()
             stopped.callback(None)
             if before is not None:
                 before()
@@ -265,7 +273,7 @@ class ProxyFactory(Factory):
         """
         For stock endpoints: the socket is taken over as soon as it is connected.
         """
-        return _Adopted(self)
+        return Adopted(self.adopt)
 
     def accepted(self, sock: socket.socket, peer: Address) -> None:
         """
@@ -274,7 +282,10 @@ class ProxyFactory(Factory):
         @param sock: connected and non-blocking.
         @param peer: the other end.
         """
-        self.serve(Leg(self.reactor, self.linger, sock, peer))
+        if isinstance(peer, UNIXAddress) and self._acceptsPlain:
+            self.serve(self.unixLegs.leg(sock, peer))
+        else:
+            self.serve(Leg(self.reactor, self.linger, sock, peer))
 
     def serve(self, leg: Leg) -> None:
         """
@@ -358,8 +369,7 @@ class ProxyFactory(Factory):
         Serve the connection of a stock transport, which keeps the socket, to close it when we say
         so, and nothing else.
         """
-        if not isinstance(transport, Connection) or transport.TLS:
-            # What a wrapper does to the bytes would be passed by, as we take the socket.
+        if not isPlain(transport):
             getattr(transport, "abortConnection", transport.loseConnection)()
             if not self._warned:
                 self._warned = True
@@ -380,19 +390,7 @@ class ProxyFactory(Factory):
             # It is gone already.
             transport.abortConnection()
             return
-        self.serve(Leg(self.reactor, self.linger, sock, peer, below=transport))
-
-
-class _Adopted(Protocol):
-    """
-    Hands a stock transport over, before anything has moved on it.
-    """
-
-    def __init__(self, factory: ProxyFactory) -> None:
-        self._factory = factory
-
-    def connectionMade(self) -> None:
-        """
-        Nothing has been read yet.
-        """
-        self._factory.adopt(self.transport)
+        if isinstance(peer, UNIXAddress) and self._acceptsPlain:
+            self.serve(self.unixLegs.leg(sock, peer, below=transport))
+        else:
+            self.serve(Leg(self.reactor, self.linger, sock, peer, below=transport))

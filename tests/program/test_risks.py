@@ -26,6 +26,7 @@ from tlstunnel.tunnel.description import (
     Mode,
     Tunnel,
 )
+from tlstunnel.tunnel.ends import MARKED_ENDS
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -80,10 +81,11 @@ class RisksTests(SynchronousTestCase):
         for local in (LOOPBACK, TCPAddress("::1", 1), UNIXAddress("/s")):
             self.assertEqual(self.said("smtp", Mode.CLIENT, local), [])
 
-    def test_cutDataAtUNIXSocketsIsReported(self) -> None:
+    def test_cutDataAtUNIXSocketsIsReportedWhereTheyCannotTell(self) -> None:
         """
-        Where neither the protocol nor the socket can tell it from whole data, in both modes.
+        Neither the protocol nor the socket, in both modes; with Linux's epoll it can.
         """
+        self.patch(module, "AVAILABLE", False)
         socket_ = UNIXAddress("/run/s")
         server, client = TCPAddress("", 8443), TCPAddress("a.example", 443)
         for dialect in ("none", "telnet"):
@@ -93,11 +95,14 @@ class RisksTests(SynchronousTestCase):
             self.assertIn("at /run/s a connection that somebody cuts", notice)
             self.assertEqual(self.said(dialect, Mode.CLIENT, LOOPBACK, client), [])
         self.assertEqual(len(self.said("http", Mode.CLIENT, socket_, client)), 1)
+        self.patch(module, "AVAILABLE", True)
+        self.assertEqual(self.said("http", Mode.CLIENT, socket_, client), [])
 
     def test_protocolsThatMarkTheirEndsAreNoRisk(self) -> None:
         """
         Nor what is known to be one by its port: for a backend so is HTTP.
         """
+        self.patch(module, "AVAILABLE", False)
         socket_ = UNIXAddress("/run/s")
         for dialect in builtIn():
             if dialect.marksEnd:
@@ -115,6 +120,13 @@ class RisksTests(SynchronousTestCase):
         """
         unmarked = [dialect.name for dialect in builtIn() if not dialect.marksEnd]
         self.assertEqual(sorted(unmarked), ["http", "none", "telnet"])
+
+    def test_soIsWhichPortsDo(self) -> None:
+        """
+        Those of protocols that do so with STARTTLS.
+        """
+        marked = {each.implicitPort for each in builtIn() if each.marksEnd and each.implicitPort}
+        self.assertEqual(set(MARKED_ENDS), marked & set(STARTTLS))
 
     def test_theUpgradeOfHTTPIsReported(self) -> None:
         """

@@ -8,11 +8,11 @@ from OpenSSL import SSL
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.legs import SocketCase, UNIXCase
+from tests.legs import PlainUNIXCase, SocketCase, UNIXCase
 from tlstunnel.errors import CloseTimeout, TunnelError
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.protocols.implicit import implicit
-from tlstunnel.testing.contract import LegContract
+from tlstunnel.testing.contract import ClearContract, LegContract
 from tlstunnel.testing.farend import FLOOD, MemoryFarEnd
 from tlstunnel.testing.legs import MemoryLeg
 from tlstunnel.testing.memory import Driver
@@ -54,6 +54,12 @@ class UNIXTLS13Tests(LegContract, UNIXCase, SynchronousTestCase):
     """
 
     inTLS = True
+
+
+class PlainUNIXTests(ClearContract, PlainUNIXCase, SynchronousTestCase):
+    """
+    On UNIX sockets, as the plain legs of a service have them.
+    """
 
 
 class MemoryLegs(LegContract):

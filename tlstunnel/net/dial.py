@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from errno import EAGAIN, EALREADY, EINPROGRESS, EISCONN, ETIMEDOUT, errorcode
 from typing import Any, NamedTuple
 
@@ -227,17 +227,20 @@ class Dialler:
         addresses: Sequence[TCPAddress | UNIXAddress],
         perAddress: float,
         keepAlive: float = 0,
+        unixLeg: Callable[[socket.socket, TCPAddress | UNIXAddress], Leg] | None = None,
     ) -> None:
         """
         @param linger: for the legs that come of it.
         @param perAddress: seconds that each address may take.
         @param keepAlive: see L{tune}.
+        @param unixLeg: makes the legs that are UNIX sockets, if they are not like the others.
         """
         self._reactor = reactor
         self._deadlines = deadlines
         self._linger = linger
         self._perAddress = perAddress
         self._keepAlive = keepAlive
+        self._unixLeg = unixLeg
         self._places = [(each, _fixed(each)) for each in addresses]
 
     async def dial(self) -> Leg:
@@ -276,6 +279,8 @@ class Dialler:
             raise ConnectFailed(f"{target.address}: {error.strerror}", cause=cause) from None
         if target.family != _UNIX:
             tune(attempt.sock, self._keepAlive)
+        elif self._unixLeg is not None:
+            return self._unixLeg(attempt.sock, target.address)
         return Leg(self._reactor, self._linger, attempt.sock, target.address)
 
     async def _connectFirst(self, targets: Sequence[Target]) -> Leg:

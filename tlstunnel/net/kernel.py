@@ -18,6 +18,7 @@ from functools import lru_cache
 _TCP_INFO = struct.Struct("=B119xQ")
 _TCP_CLOSE = 7
 
+_INT = struct.Struct("i")
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -72,8 +73,7 @@ def resetOnClose(sock: socket.socket) -> None:
     """
     Let the peer see a reset when C{sock} is closed.
 
-    A UNIX socket knows no such option: its peer sees a reset only if it has sent something that is
-    unread when we close, and the end of the stream else.
+    A UNIX socket knows no such option; see L{tlstunnel.net.unixwire}.
     """
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
@@ -117,8 +117,19 @@ def _queued(sock: socket.socket) -> int:
     Bytes that wait to be acknowledged or, on a UNIX socket, to be read (SIOCOUTQ, which is
     TIOCOUTQ).
     """
+    return _asked(sock, termios.TIOCOUTQ)
+
+
+def unread(sock: socket.socket) -> int:
+    """
+    Bytes that have arrived on C{sock}, and are not read.
+    """
+    return _asked(sock, termios.FIONREAD)
+
+
+def _asked(sock: socket.socket, what: int) -> int:
     try:
-        packed = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+        packed = fcntl.ioctl(sock.fileno(), what, b"\0\0\0\0")
     except (OSError, ValueError):
         return 0
-    return int(struct.unpack("i", packed)[0])
+    return int(_INT.unpack(packed)[0])

@@ -12,7 +12,9 @@ from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.net.edges import AVAILABLE
 from tlstunnel.tunnel.description import Address, Mode, Tunnel
+from tlstunnel.tunnel.ends import marksEnd
 
 #: For each port with TLS from the first byte the ports of the same protocol with STARTTLS, as the
 #: dialects have them.  That of postgresql is the same, and that of http is beside port 80 nearly
@@ -29,10 +31,6 @@ STARTTLS = {
     5270: (5269,),
     6697: (6667,),
 }
-
-#: The ports with TLS from the first byte of protocols that say themselves where data ends.  That is
-#: all of these but telnet.
-MARKED_ENDS = frozenset(STARTTLS) - {992}
 
 # Where Linux lists sockets, also if only processes are to be seen in /proc (systemd.exec(5),
 # ProcSubset=), and what it calls the state of those that listen.
@@ -66,24 +64,16 @@ def risks(tunnel: Tunnel, local: Sequence[Address]) -> Iterator[str]:
 
 def _unmarkedEnds(tunnel: Tunnel, local: Sequence[Address]) -> Iterator[str]:
     """
-    What is risky because a UNIX socket knows no reset, but for a peer that has said something which
-    nobody read.
+    What is risky because a UNIX socket knows no reset, where it has none of Linux's either.
     """
-    isClient = tunnel.mode is Mode.CLIENT
-    plain, network = (local, tunnel.remote) if isClient else (tunnel.remote, local)
-    # Requests of HTTP have a length, and answers may have none (RFC 9112, section 6.3).
-    known = MARKED_ENDS if isClient else MARKED_ENDS | {443}
-    if tunnel.dialect.marksEnd or (
-        tunnel.dialect.name == "none"
-        and all(isinstance(each, TCPAddress) and each.port in known for each in network)
-    ):
+    if AVAILABLE or marksEnd(tunnel, local):
         return
-    for address in plain:
+    for address in local if tunnel.mode is Mode.CLIENT else tunnel.remote:
         if isinstance(address, UNIXAddress):
             yield (
                 f"at {address} a connection that somebody cuts on the network looks like one that "
-                "ended, as UNIX sockets cannot tell; where the protocol does not say itself where "
-                "its data ends, use a loopback address instead"
+                "ended, as UNIX sockets of this system cannot tell; where the protocol does not "
+                "say itself where its data ends, use a loopback address instead"
             )
 
 

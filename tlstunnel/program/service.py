@@ -237,6 +237,7 @@ class TunnelService(Service):
     def _clear(self, factory: ProxyFactory) -> None:
         factory.deadlines.clear()
         factory.linger.closeAll()
+        factory.unixLegs.closeAll()
 
     def hurry(self) -> None:
         """

@@ -25,9 +25,10 @@ from tlstunnel.testing.farend import FLOOD, Producer
 from tlstunnel.testing.transfer import Transfers
 
 
-class LegContract(Transfers):
+class ClearContract(Transfers):
     """
-    The cases: those of L{Transfers}, what there is to know of a leg, ending, and the switch.
+    The cases of a leg that may never speak TLS: those of L{Transfers}, what there is to know of it,
+    and ending.
     """
 
     # What there is to know
@@ -41,29 +42,6 @@ class LegContract(Transfers):
         assert isinstance(self.leg.peer, TCPAddress | UNIXAddress)
         assert isinstance(self.leg.local, TCPAddress | UNIXAddress)
         assert self.leg.isTLS is self.inTLS
-
-    def test_bytesAreCountedFromTheLastSwitch(self) -> None:
-        """
-        What was said in clear is not what TLS protects.
-        """
-        self.open(inTLS=False)
-        self.leg.resumeProducing()
-        self.far.send(b"four")
-        self.until(lambda: self.speaker.heard)
-        self.leg.readSize = 1
-        self.leg.write(b"sixsix")
-        assert (self.leg.received, self.leg.sent) == (4, 6)
-        assert self.received(6) == b"sixsix"
-        self.startTLS()
-        assert (self.leg.received, self.leg.sent) == (0, 0)
-        assert self.leg.readSize > 1
-        self.secure()
-        self.far.send(b"inside")
-        self.until(lambda: self.leg.received == 6)
-        self.leg.write(b"me too")
-        assert self.leg.sent == 6
-        self.leg.abortConnection()
-        assert (self.leg.received, self.leg.sent) == (6, 6)
 
     def test_progressShows(self) -> None:
         """
@@ -82,29 +60,6 @@ class LegContract(Transfers):
         assert self.received(len(FLOOD)) == FLOOD
         assert self.leg.progress() not in seen
         self.until(lambda: not self.leg.unacknowledged)
-
-    def test_onlyTLSHasMoreBeside(self) -> None:
-        """
-        A creator for more connections with the same peer.
-        """
-        self.open(inTLS=False)
-        self.assertCloses(self.leg.creatorBeside)
-        self.startTLS()
-        self.secure()
-        self.leg.creatorBeside()
-        self.leg.abortConnection()
-        self.assertCloses(self.leg.creatorBeside)
-        assert self.leg.peerCertificate is None
-
-    def assertCloses(self, call: Callable[[], object]) -> None:
-        """
-        C{call} says that it is too late.
-        """
-        try:
-            call()
-        except Closed:
-            return
-        raise AssertionError("Closed was not raised")
 
     # Ending
 
@@ -248,6 +203,58 @@ class LegContract(Transfers):
         assert isinstance(self.speaker.error, Reset)
         assert self.speaker.error.who == "the app"
 
+
+class LegContract(ClearContract):
+    """
+    All cases: also what there is to know of TLS, its end, and the switch.
+    """
+
+    def test_bytesAreCountedFromTheLastSwitch(self) -> None:
+        """
+        What was said in clear is not what TLS protects.
+        """
+        self.open(inTLS=False)
+        self.leg.resumeProducing()
+        self.far.send(b"four")
+        self.until(lambda: self.speaker.heard)
+        self.leg.readSize = 1
+        self.leg.write(b"sixsix")
+        assert (self.leg.received, self.leg.sent) == (4, 6)
+        assert self.received(6) == b"sixsix"
+        self.startTLS()
+        assert (self.leg.received, self.leg.sent) == (0, 0)
+        assert self.leg.readSize > 1
+        self.secure()
+        self.far.send(b"inside")
+        self.until(lambda: self.leg.received == 6)
+        self.leg.write(b"me too")
+        assert self.leg.sent == 6
+        self.leg.abortConnection()
+        assert (self.leg.received, self.leg.sent) == (6, 6)
+
+    def test_onlyTLSHasMoreBeside(self) -> None:
+        """
+        A creator for more connections with the same peer.
+        """
+        self.open(inTLS=False)
+        self.assertCloses(self.leg.creatorBeside)
+        self.startTLS()
+        self.secure()
+        self.leg.creatorBeside()
+        self.leg.abortConnection()
+        self.assertCloses(self.leg.creatorBeside)
+        assert self.leg.peerCertificate is None
+
+    def assertCloses(self, call: Callable[[], object]) -> None:
+        """
+        C{call} says that it is too late.
+        """
+        try:
+            call()
+        except Closed:
+            return
+        raise AssertionError("Closed was not raised")
+
     def test_anEndWithoutCloseNotifyIsNoEnd(self) -> None:
         """
         Under TLS somebody else may have made it.
@@ -260,8 +267,6 @@ class LegContract(Transfers):
         assert self.speaker.calls[-1] == "lost"
         assert "end" not in self.speaker.calls
         assert isinstance(self.speaker.error, Truncated)
-
-    # The switch
 
     def test_thereIsOneTLSOnAConnection(self) -> None:
         """

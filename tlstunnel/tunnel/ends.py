@@ -1,0 +1,29 @@
+"""
+Whether data that was cut can be taken for whole: not where the protocol says itself where it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tlstunnel.address import TCPAddress
+from tlstunnel.tunnel.description import Listening, Mode, Tunnel
+
+#: The ports with TLS from the first byte of protocols that say themselves where data ends.
+MARKED_ENDS = frozenset((465, 563, 636, 990, 993, 995, 5223, 5270, 6697))
+
+
+def marksEnd(tunnel: Tunnel, local: Sequence[Listening]) -> bool:
+    """
+    Whether what is spoken says itself where data to the plain leg ends.
+
+    @param local: where the tunnel listens.
+    """
+    isClient = tunnel.mode is Mode.CLIENT
+    network: Sequence[Listening] = tunnel.remote if isClient else local
+    # Requests of HTTP have a length, and answers may have none (RFC 9112, section 6.3).
+    known = MARKED_ENDS if isClient else MARKED_ENDS | {443}
+    return tunnel.dialect.marksEnd or (
+        tunnel.dialect.name == "none"
+        and all(isinstance(each, TCPAddress) and each.port in known for each in network)
+    )
