@@ -5,8 +5,10 @@ in a thread: one speaks TLS on the network leg, the other speaks in clear on the
 
 from __future__ import annotations
 
+import shutil
 import socket
 import struct
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
-from tlstunnel.address import TCPAddress, parseAddress
+from tlstunnel.address import TCPAddress, UNIXAddress, parseAddress
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
@@ -213,6 +215,32 @@ class Encrypted(Plain):
         self.sock.shutdown(socket.SHUT_WR)
 
 
+def _backend(path: str) -> tuple[socket.socket, str]:
+    """
+    A socket that listens, and where: at the UNIX socket C{path}, if that is given.
+    """
+    if not path:
+        sock = socket.create_server(("127.0.0.1", 0))
+        return sock, f"127.0.0.1:{sock.getsockname()[1]}"
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(path)
+    sock.listen()
+    return sock, path
+
+
+def _dial(where: str) -> socket.socket:
+    """
+    A socket connected to a tunnel.
+    """
+    if "/" not in where:
+        host, port = where.rsplit(":", 1)
+        return socket.create_connection((host, int(port)), PATIENCE)
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(PATIENCE)
+    sock.connect(where)
+    return sock
+
+
 Script = Callable[[Encrypted, Plain], Any]
 
 
@@ -220,6 +248,7 @@ class TunnelTests(TestCase):
     """
     Base class of tests with a tunnel in between.
 
+    @cvar onUNIX: whether the plain leg of C{through} is a UNIX socket.
     @ivar ends: the events that the tunnel logged at the end of connections.
     """
 
@@ -227,6 +256,7 @@ class TunnelTests(TestCase):
     mode = Mode.SERVER
     version = "1.3"
     isVerbose = False
+    onUNIX = False
 
     pool: Pool
 
@@ -306,16 +336,21 @@ class TunnelTests(TestCase):
         @param preamble: called with the raw socket of the network leg before its handshake.
         @return: what the script returns.
         """
-        backend = socket.create_server(("127.0.0.1", 0))
+        server = self.mode is Mode.SERVER
+        directory = ""
+        if self.onUNIX:
+            directory = tempfile.mkdtemp()
+            self.addCleanup(shutil.rmtree, directory)
+            if not server:
+                settings["local"] = (UNIXAddress(f"{directory}/app"),)
+        backend, where = _backend(f"{directory}/backend" if directory and server else "")
         backend.settimeout(PATIENCE)
         self.addCleanup(backend.close)
-        service = self.tunnel(f"127.0.0.1:{backend.getsockname()[1]}", dialect, **settings)
-        host, port = service.addresses[0].rsplit(":", 1)
-        server = self.mode is Mode.SERVER
+        service = self.tunnel(where, dialect, **settings)
         opened: list[Plain] = []
 
         def run() -> Any:
-            dialled = socket.create_connection((host, int(port)), PATIENCE)
+            dialled = _dial(service.addresses[0])
             if server:
                 network = Encrypted(dialled, self.context(True), True, SERVER.domain.encode())
                 opened.append(network)

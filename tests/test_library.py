@@ -283,6 +283,72 @@ class GoneTests(StockTests):
             await self.leavesNothing(f"unix:{here}/{dialect}", dialect)
 
 
+class CutTests(StockTests):
+    """
+    Apps on UNIX sockets of stock endpoints, whose connections are cut in the network.
+    """
+
+    mode = Mode.CLIENT
+
+    async def cut(self, speaks: bool) -> tuple[Plain, ProxyFactory]:
+        """
+        An app whose connection was cut when it had got half of what there is.
+        """
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        # Trial's temporary names are too long for sun_path.
+        path = os.path.relpath(directory / "app")
+        factory = self.factory()
+        await self.listen(f"unix:{path}", factory)
+        sock = socket.socket(socket.AF_UNIX)
+        self.addCleanup(sock.close)
+        sock.settimeout(PATIENCE)
+        self.backend.settimeout(PATIENCE)
+
+        def converse() -> Plain:
+            sock.connect(path)
+            app = Plain(sock)
+            accepted, _ = self.backend.accept()
+            network = Encrypted(accepted, self.context(False), False)
+            network.handshake()
+            if speaks:
+                app.write(b"x")
+                self.assertEqual(network.read(1), b"x")
+            network.write(b"half")
+            self.assertEqual(app.read(4), b"half")
+            network.truncate()
+            self.addCleanup(network.close)
+            return app
+
+        app = await deferToThread(converse)
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("truncated")
+        return app, factory
+
+    async def test_anAppThatHasSpokenIsReset(self) -> None:
+        """
+        The transport closes its socket with something unread.
+        """
+        app, factory = await self.cut(True)
+        self.assertTrue(await deferToThread(app.isReset))
+        self.assertEqual(len(factory.unixLegs.hold), 0)
+
+    async def test_anAppThatHasNotIsHeldUntilTheFactoryStops(self) -> None:
+        """
+        Or until it speaks; the transport closes then.
+        """
+        app, factory = await self.cut(False)
+        self.assertEqual(len(factory.unixLegs.hold), 1)
+        app.write(b"x")
+        self.assertTrue(await deferToThread(app.isReset))
+        self.assertEqual(len(factory.unixLegs.hold), 0)
+        self.ends.clear()
+        app, factory = await self.cut(False)
+        await factory.stop()
+        self.assertTrue(await deferToThread(app.atEnd))
+        self.assertEqual(len(factory.unixLegs.hold), 0)
+
+
 class ServedTests(StockTests):
     """
     Transports that are sockets.
@@ -506,6 +572,19 @@ class ExampleTests(SynchronousTestCase):
             self.assertEqual("identity server.example.org," in line, line.startswith("client"))
         process.send_signal(signal.SIGUSR1)
         self.assertEqual(self.line(process, "open: .*")[0], "open: {'client': 0, 'server': 0}")
+
+    def test_anAppIsResetWhenTheTunnelIsKilled(self) -> None:
+        """
+        Though its UNIX socket is closed by nobody but the kernel.
+        """
+        process = self.start()
+        app, backend = self.connect()
+        app.write(b"question")
+        self.assertEqual(backend.read(8), b"question")
+        backend.write(b"half of the ans")
+        self.assertEqual(app.read(15), b"half of the ans")
+        process.kill()
+        self.assertTrue(app.isReset())
 
     def test_SIGHUPRenews(self) -> None:
         """
