@@ -257,7 +257,7 @@ class IDialect(Interface):
     )
     marksEnd = Attribute(
         "L{bool}: whether the protocol says itself where data ends, so that nobody takes for whole "
-        "what a connection brought that was cut.  A UNIX socket cannot tell (see C{risks})."
+        "what a connection brought that was cut; see L{tlstunnel.net.hold}."
     )
     silentServer = Attribute(
         "L{bool}: client mode: whether the server has to wait inside TLS until the app has spoken, "
