@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tests.legs import PlainUNIXCase, SocketFarEnd
@@ -158,6 +158,28 @@ class KeptTests(SynchronousTestCase):
                 got += self.read()[0]
             self.assertEqual(got, b"onetwothree")
             self.assertEqual(unread(self.near), 1)
+
+    def test_anUrgentByteIsNoReasonToSpin(self) -> None:
+        """
+        Linux counts it among those that are unread, and a read passes over it.
+        """
+        for before, behind in (b"", b""), (b"a", b""), (b"", b"bcd"), (b"a", b"bcd"):
+            if before:
+                self.far.send(before)
+                self.assertEqual(self.read(), (before, None))
+            try:
+                self.far.send(b"!", socket.MSG_OOB)
+            except OSError:
+                raise SkipTest("UNIX sockets know no urgent data here") from None
+            if behind:
+                self.far.send(behind)
+            got = b""
+            for _ in range(10):
+                got += self.read()[0]
+                if self.wire.isDry:
+                    break
+            self.assertTrue(self.wire.isDry)
+            self.assertEqual(got, behind)
 
     def test_aSocketThatIsClosedGivesNothing(self) -> None:
         """

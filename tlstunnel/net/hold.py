@@ -137,5 +137,6 @@ class _Held:
         """
         if self.deadline is not None:
             self.deadline.cancel()
+            self.deadline = None
         self._hold.closed(self)
         self._close()

@@ -94,10 +94,9 @@ class Kept(Clear):
         """
         old = self.kept
         there = unread(self._sock)
-        self.isDry = there <= old
-        if self.isDry:
-            self._arrived = 0
-            return NOTHING, self._ending() if self.isEnding else None
+        if there <= old:
+            return NOTHING, self._nothing()
+        self.isDry = False
         most = min(there, size + old, MOST_READ_BYTES)
         try:
             if isPeeking:
@@ -107,7 +106,11 @@ class Kept(Clear):
                 self._isRoomy = True
             count = self._take(most, self._isRoomy or self._arrived <= MOST_KEPT_BYTES)
         except OSError as error:
-            return NOTHING, None if error.errno in RETRIED else Reset(error.strerror or "")
+            if error.errno in RETRIED:
+                return NOTHING, self._nothing()
+            return NOTHING, Reset(error.strerror or "")
+        if count <= old:
+            return NOTHING, self._nothing()
         self.received += count - old
         if count == there:
             self._arrived = 0
@@ -122,16 +125,25 @@ class Kept(Clear):
         """
         sock = self._sock
         if not isKept:
+            count = sock.recv_into(BUFFER, most)
             self.kept = 0
-            return sock.recv_into(BUFFER, most)
+            return count
         count = sock.recv_into(BUFFER, most - 1) if most > 1 else 0
-        self.kept = sock.recv_into(BUFFER[count:], 1, socket.MSG_PEEK)
+        try:
+            self.kept = sock.recv_into(BUFFER[count:], 1, socket.MSG_PEEK)
+        except BlockingIOError:
+            # It is an urgent one (MSG_OOB), which is counted, and not given out.
+            self.kept = 0
         return count + self.kept
 
-    def _ending(self) -> Event | Reset:
+    def _nothing(self) -> Event | Reset | None:
         """
-        How the peer's direction has ended.
+        There is nothing new; if the peer's direction has ended, that is how.
         """
+        self.isDry = True
+        self._arrived = 0
+        if not self.isEnding:
+            return None
         code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         return Reset(describe(code)) if code else END
 
