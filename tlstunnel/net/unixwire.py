@@ -21,13 +21,13 @@ an orderly way reads the byte first.  Two things follow:
 What the byte costs the peer
 ============================
 
-Linux keeps what was sent in pieces of up to 36 KiB.  A piece counts against the sender's buffer
-until its last byte is read, and a sender that waits for room is woken only when no more than a
-quarter of its buffer is taken: a byte of a large piece, left in the queue, would hold up a peer
-with a small buffer for ever.  So a byte is left only of what arrived as C{MOST_KEPT_BYTES} or less,
-a piece for which a buffer of 20 KB has room enough; or, once C{ROOMY_BYTES} lay in the queue at the
-same time, of anything, since then the peer's buffer is larger than four of the largest pieces.
-Linux gives 208 KB to who does not say otherwise.
+Linux keeps what was sent in pieces of up to 36 KiB (more, where pages are larger).  A piece counts
+against the sender's buffer until its last byte is read, and a sender that waits for room is woken
+only when no more than a quarter of its buffer is taken: a byte of a large piece, left in the queue,
+would hold up a peer with a small buffer for ever.  So a byte is left only of what arrived as
+C{MOST_KEPT_BYTES} or less, a piece for which a buffer of 20 KB has room enough; or, once
+C{ROOMY_BYTES} lay in the queue at the same time, of anything, since then the peer's buffer has room
+for four of the largest pieces.  Linux gives 208 KB to who does not say otherwise.
 
 Where no byte could be left, the peer has to be kept from taking a cut for an end in another way
 (L{tlstunnel.net.hold}).
@@ -41,6 +41,7 @@ What must never happen:
 from __future__ import annotations
 
 import socket
+from mmap import PAGESIZE
 
 from zope.interface import implementer
 
@@ -61,8 +62,12 @@ from tlstunnel.net.wire import (
 #: What arrived in more bytes than this may be a piece that its sender cannot spare.
 MOST_KEPT_BYTES = 4096
 
+#: The most that a piece takes of its sender's buffer: a page, 32 KiB or another one, and what the
+#: system notes of it (C{unix_stream_sendmsg}).
+LARGEST_PIECE_BYTES = PAGESIZE + max(32768, PAGESIZE) + 1024
+
 #: Of so many bytes in the queue at the same time, the sender's buffer holds all but the last piece.
-ROOMY_BYTES = 196608
+ROOMY_BYTES = 5 * LARGEST_PIECE_BYTES
 
 
 @implementer(IWire)
