@@ -243,17 +243,14 @@ class Filtering:
             while filters and at < most and messages < MAX_MESSAGES_PER_TURN:
                 data = bytes(backlog[at : at + PIECE_BYTES])
                 at += len(data)
-                isDone = False
-                for each in filters:
+                for each in tuple(filters):
                     if data:
                         before = each.messages
                         data = each.feed(data)
                         messages += each.messages - before
                     if each.done:
                         data += each.flush()
-                        isDone = True
-                if isDone:
-                    filters[:] = [each for each in filters if not each.done]
+                        filters.remove(each)
                 passed += data
         except TunnelError as ended:
             error = ended.by(self._direction.source.who)
