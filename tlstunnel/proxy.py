@@ -282,10 +282,15 @@ class ProxyFactory(Factory):
         @param sock: connected and non-blocking.
         @param peer: the other end.
         """
+        self.serve(self._leg(sock, peer))
+
+    def _leg(self, sock: socket.socket, peer: Address, below: Any = None) -> Leg:
+        """
+        The leg of a connection that was accepted.
+        """
         if isinstance(peer, UNIXAddress) and self._acceptsPlain:
-            self.serve(self.unixLegs.leg(sock, peer))
-        else:
-            self.serve(Leg(self.reactor, self.linger, sock, peer))
+            return self.unixLegs.leg(sock, peer, below)
+        return Leg(self.reactor, self.linger, sock, peer, below)
 
     def serve(self, leg: Leg) -> None:
         """
@@ -390,7 +395,4 @@ class ProxyFactory(Factory):
             # It is gone already.
             transport.abortConnection()
             return
-        if isinstance(peer, UNIXAddress) and self._acceptsPlain:
-            self.serve(self.unixLegs.leg(sock, peer, below=transport))
-        else:
-            self.serve(Leg(self.reactor, self.linger, sock, peer, below=transport))
+        self.serve(self._leg(sock, peer, below=transport))
