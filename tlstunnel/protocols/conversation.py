@@ -54,26 +54,26 @@ class Waiting(Deferred[None]):
         """
         It has come.
         """
-        resume = self.resume
-        if resume is None:
+        if self.resume is None:
             super().callback(result)
-            return
-        self.resume = None
-        self.called = True
-        self.result = result
-        resume(result)
+        else:
+            self.result = result
+            self._go(result)
 
     def errback(self, fail: Failure | BaseException | None = None) -> None:
         """
         It will not come.
         """
-        resume = self.resume
-        if resume is None:
+        if self.resume is None:
             super().errback(fail)
-            return
-        self.resume = None
+        else:
+            self._go(fail if isinstance(fail, Failure) else Failure(fail))
+
+    def _go(self, result: object) -> None:
+        resume, self.resume = self.resume, None
+        assert resume is not None
         self.called = True
-        resume(fail if isinstance(fail, Failure) else Failure(fail))
+        resume(result)
 
 
 @implementer(ISpeaker)
