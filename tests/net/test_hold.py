@@ -11,6 +11,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.legs import TURN, SocketCase
+from tlstunnel.net import hold
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.edges import Edges
 from tlstunnel.net.hold import HELD_SOCKETS, Hold
@@ -98,6 +99,14 @@ class HoldTests(SocketCase, SynchronousTestCase):
         self.assertIn("as 2 more of them are open", notice)
         self.assertIn("use a loopback address", notice)
         self.assertLessEqual(HELD_SOCKETS, 1000)
+
+    def test_thereAreFewerWhereDescriptorsAreFew(self) -> None:
+        """
+        The others are for connections that go on.
+        """
+        self.patch(hold, "descriptorLimit", lambda: 2 * hold.HELD_PART - 1)
+        pairs = [self.held() for _ in range(2)]
+        self.assertEqual([near.fileno() > -1 for near, _ in pairs], [False, True])
 
     def test_theTimeIsLimitedWhereThereIsALimit(self) -> None:
         """

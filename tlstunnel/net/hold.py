@@ -19,10 +19,12 @@ from twisted.python.failure import Failure
 
 from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.net.edges import GONE, Edges
-from tlstunnel.net.kernel import unread
+from tlstunnel.net.kernel import descriptorLimit, unread
 
-#: Sockets that may be held at the same time: who cuts connections must not take all descriptors.
+#: Sockets that may be held at the same time, and the part of all descriptors that they may be: who
+#: cuts connections must not take all of them.
 HELD_SOCKETS = 1000
+HELD_PART = 8
 
 _CLOSED = (
     "closed {what} whose data was cut on the network, {why}: the program at the other end takes "
@@ -48,6 +50,7 @@ class Hold:
     ) -> None:
         """
         @param sockets: how many there may be at the same time; for one more the oldest is closed.
+            There are fewer where this process may have few descriptors.
         """
         self.edges = edges
         self._deadlines = deadlines
@@ -69,8 +72,9 @@ class Hold:
         @param close: closes it, with whatever is unread in it.
         @param seconds: for how long at most; 0 for no limit.
         """
-        if len(self._held) >= self._sockets:
-            why = f"as {self._sockets} more of them are open"
+        most = max(1, min(self._sockets, descriptorLimit() // HELD_PART))
+        if len(self._held) >= most:
+            why = f"as {most} more of them are open"
             self._closeUnder(next(iter(self._held)), why)
         held = _Held(self, sock, close)
         self._held[held] = None

@@ -8,8 +8,10 @@ system would not, the answer is 0.
 from __future__ import annotations
 
 import fcntl
+import resource
 import socket
 import struct
+import sys
 import termios
 from functools import lru_cache
 
@@ -67,6 +69,14 @@ def _tuning(keepAlive: float) -> tuple[tuple[int, int, int], ...]:
             if name is not None:
                 options.append((socket.IPPROTO_TCP, name, value))
     return tuple(options)
+
+
+def descriptorLimit() -> int:
+    """
+    How many descriptors this process may have.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
 
 def resetOnClose(sock: socket.socket) -> None:
