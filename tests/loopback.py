@@ -241,6 +241,38 @@ def _dial(where: str) -> socket.socket:
     return sock
 
 
+def readLine(sock: socket.socket) -> bytes:
+    """
+    What is said before TLS, a line at a time.
+    """
+    line = b""
+    while not line.endswith(b"\n"):
+        said = sock.recv(1)
+        assert said, f"an end behind {line!r}"
+        line += said
+    return line
+
+
+def smtpClient(sock: socket.socket) -> None:
+    """
+    What a client of SMTP says before TLS.
+    """
+    readLine(sock)
+    sock.sendall(b"STARTTLS\r\n")
+    readLine(sock)
+
+
+def smtpServer(sock: socket.socket) -> None:
+    """
+    What a server says.
+    """
+    sock.sendall(b"220 mx\r\n")
+    readLine(sock)
+    sock.sendall(b"250 mx\r\n")
+    readLine(sock)
+    sock.sendall(b"220 go\r\n")
+
+
 Script = Callable[[Encrypted, Plain], Any]
 
 

@@ -22,7 +22,19 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import der
-from tests.loopback import CLIENT, PATIENCE, SERVER, Encrypted, Plain, TunnelTests, reactor, wait
+from tests.loopback import (
+    CLIENT,
+    PATIENCE,
+    SERVER,
+    Encrypted,
+    Plain,
+    TunnelTests,
+    reactor,
+    readLine,
+    smtpClient,
+    smtpServer,
+    wait,
+)
 from tlstunnel import errors
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import Refused, TunnelError
@@ -325,14 +337,6 @@ def converse(client: Plain, server: Plain) -> None:
         other.read(1)
 
 
-def readLine(sock: socket.socket) -> None:
-    """
-    Hear one line, and no more.
-    """
-    while Plain(sock).read(1) not in (b"\n", b""):
-        pass
-
-
 class StoryTests(ObservedTests):
     """
     What observers are told of real connections.
@@ -382,13 +386,8 @@ class StoryTests(ObservedTests):
         The same, and what is said before and after.
         """
 
-        def preamble(sock: socket.socket) -> None:
-            readLine(sock)
-            sock.sendall(b"STARTTLS\r\n")
-            readLine(sock)
-
         story = "negotiating handshaking verified connecting greeting relaying"
-        await self.tells(Mode.SERVER, "smtp", preamble, story)
+        await self.tells(Mode.SERVER, "smtp", smtpClient, story)
 
     async def test_theClientsStory(self) -> None:
         """
@@ -401,15 +400,8 @@ class StoryTests(ObservedTests):
         The app is greeted once the server is verified.
         """
 
-        def preamble(sock: socket.socket) -> None:
-            sock.sendall(b"220 mx\r\n")
-            readLine(sock)
-            sock.sendall(b"250 mx\r\n")
-            readLine(sock)
-            sock.sendall(b"220 go\r\n")
-
         story = "connecting negotiating handshaking verified greeting relaying"
-        await self.tells(Mode.CLIENT, "smtp", preamble, story)
+        await self.tells(Mode.CLIENT, "smtp", smtpServer, story)
 
     async def test_everyFactOfAClientWithACertificate(self) -> None:
         """

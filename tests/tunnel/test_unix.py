@@ -13,7 +13,16 @@ from typing import Any
 
 from twisted.logger import LogEvent, globalLogPublisher
 
-from tests.loopback import Encrypted, Plain, Script, TunnelTests, wait
+from tests.loopback import (
+    Encrypted,
+    Plain,
+    Script,
+    TunnelTests,
+    readLine,
+    smtpClient,
+    smtpServer,
+    wait,
+)
 from tests.tunnel.test_relay import MIB, Cells, concurrently
 from tlstunnel.program.service import TunnelService
 from tlstunnel.tunnel.description import Mode
@@ -78,16 +87,6 @@ def untilReset(sock: socket.socket) -> bytes:
     except ConnectionResetError:
         return data
     raise AssertionError("this was a clean end")
-
-
-def readLine(sock: socket.socket) -> bytes:
-    """
-    What is said before TLS, a line at a time.
-    """
-    line = b""
-    while not line.endswith(b"\n"):
-        line += sock.recv(1)
-    return line
 
 
 class CutTests(TunnelTests):
@@ -367,11 +366,6 @@ class CutTests(TunnelTests):
         The backend has greeted, at least; and what a filter looks at arrives whole.
         """
 
-        def preamble(sock: socket.socket) -> None:
-            readLine(sock)
-            sock.sendall(b"STARTTLS\r\n")
-            readLine(sock)
-
         def script(network: Encrypted, plain: Plain) -> None:
             plain.write(b"220 mx\r\n")
             network.write(b"EHLO a\r\n")
@@ -382,7 +376,7 @@ class CutTests(TunnelTests):
             self.cut(network)
             self.assertEqual(untilReset(plain.sock), b"DATA\r\n")
 
-        await self.through(script, "smtp", preamble)
+        await self.through(script, "smtp", smtpClient)
         self.assertEnded("truncated")
 
 
@@ -399,13 +393,6 @@ class ClientCutTests(CutTests):
         held, though it has got a greeting.
         """
 
-        def preamble(sock: socket.socket) -> None:
-            sock.sendall(b"220 mx\r\n")
-            readLine(sock)
-            sock.sendall(b"250 mx\r\n")
-            readLine(sock)
-            sock.sendall(b"220 go\r\n")
-
         for speaks in True, False:
             self.ends.clear()
 
@@ -421,6 +408,6 @@ class ClientCutTests(CutTests):
                 else:
                     self.assertTrue(plain.atEnd())
 
-            await self.through(script, "smtp", preamble)
+            await self.through(script, "smtp", smtpServer)
             self.assertEnded("truncated")
             self.assertEqual(self.held, 0)
