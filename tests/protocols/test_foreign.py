@@ -52,6 +52,16 @@ class ForeignTests(SynchronousTestCase):
         for start in (b"GET ", b"PRI * HTTP/2.0", b"SSH-", b"\x16", SSL2_HELLO[:5]):
             self.assertTrue(foreign(start), start)
 
+    def test_otherMethodsOfHTTPShowAtTheEndOfTheLine(self) -> None:
+        """
+        Whatever has arrived behind it.
+        """
+        line = b"PROPFIND / HTTP/1.1"
+        self.assertEqual(foreign(line[:-1]), "")
+        for end in (b"", b"\r", b"\n", b"\r\n", b"\r\nHost: a\r\n\r\n"):
+            self.assertTrue(foreign(line + end), end)
+        self.assertEqual(foreign(b"EHLO a\r\nMAIL HTTP/1.1"), "")
+
     def test_theOldestFormOfAHelloIsNamed(self) -> None:
         """
         Such clients, too, have taken this port for one with TLS from the first byte.

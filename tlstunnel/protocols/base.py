@@ -279,7 +279,6 @@ class ServerRole(Role):
         self._first = False
         line = await self.wait(self._firstLine)
         self._lines += 1
-        rejectForeign(line)
         return line
 
     def _firstLine(self) -> bytes | None:

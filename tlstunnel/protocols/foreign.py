@@ -41,13 +41,14 @@ def foreign(start: bytes) -> str | None:
     """
     Look at what a client says first (rule 13).
 
-    @param start: its first line, or as much of it as there is.
+    @param start: all that there is of it, its first line at the least if that is complete.
     @return: why it is of a protocol that none of ours can be taken for; empty if it is not, and
         C{None} where that cannot be said yet.
     """
     if start.startswith(b"\x16"):
         return _TLS_AT_ONCE
-    if start.startswith(_HTTP_METHODS) or start.endswith((b" HTTP/1.1", b" HTTP/1.0")):
+    line = start.partition(b"\n")[0].removesuffix(b"\r")
+    if start.startswith(_HTTP_METHODS) or line.endswith((b" HTTP/1.1", b" HTTP/1.0")):
         return "the client speaks HTTP"
     if start.startswith(_SSH):
         return "the client speaks SSH"
