@@ -239,10 +239,11 @@ class Filtering:
         error = None
         at = messages = 0
         try:
-            most = min(len(backlog), MAX_BYTES_PER_TURN)
-            while filters and at < most and messages < MAX_MESSAGES_PER_TURN:
-                data = bytes(backlog[at : at + PIECE_BYTES])
-                at += len(data)
+            for start in range(0, min(len(backlog), MAX_BYTES_PER_TURN), PIECE_BYTES):
+                if messages >= MAX_MESSAGES_PER_TURN or not filters:
+                    break
+                at = start + PIECE_BYTES
+                data = bytes(backlog[start:at])
                 for each in tuple(filters):
                     if data:
                         before = each.messages
