@@ -8,6 +8,7 @@ is likely there is none; above all there is none for attacks.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import (
@@ -84,13 +85,12 @@ class _Hint:
     causes: tuple[str, ...] = ()
     isImplicit: bool | None = None
 
-    def fits(self, record: Record, error: TunnelError, stage: Stage, cause: str) -> bool:
+    def fits(self, record: Record, stage: Stage, cause: str) -> bool:
         """
-        Whether it is about C{error}, with which a connection ended at C{stage}.
+        Whether it is about such an error, with which a connection ended at C{stage}.
         """
         return (
-            isinstance(error, self.errors)
-            and self.mode in (None, record.mode)
+            self.mode in (None, record.mode)
             and (not self.stages or stage in self.stages)
             and (not self.causes or f"{cause} ".startswith(self.causes))
             and self.isImplicit in (None, record.dialect == "none")
@@ -307,6 +307,14 @@ _HINTS = (
 )
 
 
+@cache
+def _hintsFor(kind: type[TunnelError]) -> tuple[_Hint, ...]:
+    """
+    The rows about errors of one class: most errors of a relay have none.
+    """
+    return tuple(hint for hint in _HINTS if issubclass(kind, hint.errors))
+
+
 def hintFor(record: Record) -> str:
     """
     What to do about the end of a connection.
@@ -317,6 +325,9 @@ def hintFor(record: Record) -> str:
     error = record.error
     if error is None or record.dialect.endswith("-data"):
         # Of data connections the control connection decides nearly everything.
+        return ""
+    hints = _hintsFor(type(error))  # type: ignore[arg-type]
+    if not hints:
         return ""
     stage = record.reached
     if (error.who, stage) in _OTHERS:
@@ -333,8 +344,8 @@ def hintFor(record: Record) -> str:
         cause = f"speaks {speaks}"
     elif not cause and port in STARTTLS_PORTS:
         cause = "clear port"
-    for hint in _HINTS:
-        if hint.fits(record, error, stage, cause):
+    for hint in hints:
+        if hint.fits(record, stage, cause):
             text = hint.text.replace("the peer", error.who or "the peer")
             return text.format(
                 dialect=record.dialect,
