@@ -8,12 +8,20 @@ import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from io import StringIO
+from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.logger import LogEvent, Logger, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.program.jsonlines import jsonLine
 from tlstunnel.program.log import lines, textLine
+from tlstunnel.program.syslog import syslogLines
+
+#: The fields that mean something to what writes events; anybody can give them another meaning.
+NAMES = ("log_level", "log_failure", "log_format", "failure", "event", "text", "worker", "tunnel")
+VALUES = st.none() | st.text() | st.integers() | st.binary() | st.lists(st.text())
 
 
 def writing(file: StringIO) -> Callable[[str], bool]:
@@ -49,6 +57,17 @@ class LinesTests(SynchronousTestCase):
             self.written("info", "up at {place}", place="home"),
             r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} up at home\n\Z",
         )
+
+    @given(st.dictionaries(st.sampled_from(NAMES) | st.text(), VALUES))
+    def test_whateverIsInAnEventIsWritten(self, fields: dict[str, Any]) -> None:
+        """
+        As a line at least, in each form: events of other programs have fields of their own.
+        """
+        for line in (textLine, jsonLine, partial(syslogLines, tag="tlstunnel")):
+            file = StringIO()
+            observe = lines(writing(file), line, LogLevel.info)
+            observe({"log_format": "x", **fields, "log_time": 1.0})
+            self.assertTrue(file.getvalue().endswith("\n"))
 
     def test_theTimeIsThatOfTheEvent(self) -> None:
         """

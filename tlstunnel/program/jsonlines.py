@@ -8,8 +8,10 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from twisted.logger import LogEvent, LogLevel, formatEvent
+from twisted.logger import LogEvent, formatEvent
 from twisted.python.failure import Failure
+
+from tlstunnel.program.log import levelOf
 
 #: What every line has.
 COMMON = ("time", "level", "event", "worker", "text")
@@ -67,7 +69,7 @@ def jsonLine(event: LogEvent, worker: str = "") -> str:
     text = event.get("text")
     line: dict[str, Any] = {
         "time": time.isoformat(timespec="milliseconds"),
-        "level": event.get("log_level", LogLevel.info).name,
+        "level": levelOf(event).name,
         "event": name,
         "worker": event.get("worker") or (int(worker) if worker else None),
         "text": (text if isinstance(text, str) else formatEvent(event))[:_MAX_TEXT],

@@ -13,6 +13,26 @@ from typing import Any
 
 from twisted.logger import LogEvent, LogLevel, eventAsText
 
+_LEVELS = tuple(LogLevel.iterconstants())
+
+
+def levelOf(event: LogEvent) -> Any:
+    """
+    The C{LogLevel} of an event, whoever made it: what is no level is C{info}.
+    """
+    level = event.get("log_level")
+    return level if any(level is known for known in _LEVELS) else LogLevel.info
+
+
+def textOf(event: LogEvent) -> str:
+    """
+    What an event says: its C{text}, where it has one, or its format and what was raised.
+    """
+    text = event.get("text")
+    if isinstance(text, str) and text:
+        return text
+    return eventAsText(event, includeTimestamp=False, includeSystem=False)
+
 
 def lines(
     write: Callable[[str], bool], line: Callable[[LogEvent], str], least: Any
@@ -26,12 +46,12 @@ def lines(
     @param least: the lowest C{LogLevel} to be written.
     """
     # To compare levels costs more than to look for one.
-    written = {level for level in LogLevel.iterconstants() if level >= least}
+    written = {level for level in _LEVELS if level >= least}
     dropped = 0
 
     def observe(event: LogEvent) -> None:
         nonlocal dropped
-        if event.get("log_level", LogLevel.info) not in written:
+        if levelOf(event) not in written:
             return
         if not write(line(event) + "\n"):
             dropped += 1
@@ -56,12 +76,11 @@ def textLine(event: LogEvent, worker: str = "") -> str:
 
     @param worker: the number of this process among the workers, if it is one.
     """
-    level = event.get("log_level", LogLevel.info)
+    level = levelOf(event)
     prefix = f" [worker {worker}]" if worker else ""
     if level is not LogLevel.info:
         prefix += f" {level.name}:"
-    text = event.get("text") or eventAsText(event, includeTimestamp=False, includeSystem=False)
-    return f"{_stamp(int(event['log_time']))}{prefix} {text}"
+    return f"{_stamp(int(event['log_time']))}{prefix} {textOf(event)}"
 
 
 @lru_cache(maxsize=1)

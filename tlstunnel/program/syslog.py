@@ -11,7 +11,9 @@ import os
 import socket
 import syslog
 
-from twisted.logger import LogEvent, LogLevel, eventAsText
+from twisted.logger import LogEvent, LogLevel
+
+from tlstunnel.program.log import levelOf, textOf
 
 #: Where the daemon listens: on Linux and BSD, and on macOS.
 PATHS = ("/dev/log", "/var/run/syslog")
@@ -34,10 +36,9 @@ def syslogLines(event: LogEvent, tag: str) -> str:
 
     @param tag: says who we are, before our process id.
     """
-    severity = _SEVERITIES[event.get("log_level", LogLevel.info)]
+    severity = _SEVERITIES[levelOf(event)]
     head = f"<{syslog.LOG_USER | severity}>{tag}[{os.getpid()}]: "
-    text = event.get("text") or eventAsText(event, includeTimestamp=False, includeSystem=False)
-    return "\n".join(head + line for line in text.splitlines())
+    return "\n".join(head + line for line in textOf(event).splitlines())
 
 
 class SyslogOutput:
