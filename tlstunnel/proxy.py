@@ -42,7 +42,7 @@ from tlstunnel.tunnel.admission import Admission
 from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Address, Mode, Tunnel, checkRemoteID
-from tlstunnel.tunnel.ends import marksEnd
+from tlstunnel.tunnel.ends import marksEnd, unixKey
 from tlstunnel.tunnel.observers import Observers
 from tlstunnel.tunnel.pair import Pair, cancelling
 from tlstunnel.tunnel.prepared import Prepared
@@ -224,8 +224,9 @@ class ProxyFactory(Factory):
             raise ConfigurationError(
                 "`local-id`", "is missing", "say whom a server tunnel stands for"
             )
-        self.prepared = Prepared(tunnel)
-        self.unixLegs.renew(tunnel.name, marksEnd(tunnel, tunnel.local), tunnel.limits.idle)
+        prepared, isMarked = Prepared(tunnel), marksEnd(tunnel, tunnel.local)
+        self.unixLegs.renew(tunnel.name, isMarked, tunnel.limits.idle, unixKey(tunnel))
+        self.prepared = prepared
         self._acceptsPlain = tunnel.mode is Mode.CLIENT
         self.dialler: IDialler = Dialler(
             self.reactor,

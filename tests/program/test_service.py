@@ -23,7 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.loopback import PATIENCE, SERVER, Encrypted, TunnelTests, wait
 from tests.users import closed
-from tlstunnel.address import TCPAddress, parseListening
+from tlstunnel.address import TCPAddress, UNIXAddress, parseListening
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import LIFETIME, authorityOf, createIdentity, keep
 from tlstunnel.identity.names import Selector
@@ -226,6 +226,24 @@ class ServiceTests(TunnelTests):
         other.privilegedStartService()
         self.assertEqual(len(other.addresses), 2)
         await other.stopService()
+
+    async def test_whatCannotBeBoundLeavesNoDescriptor(self) -> None:
+        """
+        However often it is tried.
+        """
+        service = self.start()
+        remote = (UNIXAddress("/tmp/backend"),)
+        local = (parseListening(service.addresses[0]),)
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        before = len(list(Path("/dev/fd").iterdir()))
+        for _ in range(3):
+            other = TunnelService(
+                replace(service.tunnel, local=local, remote=remote), service._reactor
+            )
+            self.assertRaises(ConfigurationError, other.privilegedStartService)
+        self.assertEqual(len(list(Path("/dev/fd").iterdir())), before)
 
     async def test_whatCannotBeSearchedAtAReloadChangesNothing(self) -> None:
         """

@@ -9,22 +9,31 @@ import os
 import select
 import socket
 import time
+from dataclasses import replace
+from errno import EMFILE
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.logger import LogEvent, globalLogPublisher
 
 from tests.loopback import (
+    SERVER,
     Encrypted,
     Plain,
     Script,
     TunnelTests,
+    reactor,
     readLine,
     smtpClient,
     smtpServer,
     wait,
 )
 from tests.tunnel.test_relay import MIB, Cells, concurrently
+from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.net import edges
 from tlstunnel.program.service import TunnelService
+from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.limits import Limits
 
@@ -411,3 +420,68 @@ class ClientCutTests(CutTests):
             await self.through(script, "smtp", smtpServer)
             self.assertEnded("truncated")
             self.assertEqual(self.held, 0)
+
+
+class WatchTests(TunnelTests):
+    """
+    What news of UNIX sockets on the plain side are told by.
+    """
+
+    def factory(self, **settings: Any) -> ProxyFactory:
+        """
+        For a tunnel to nowhere.
+        """
+        factory = ProxyFactory(self.described("127.0.0.1:1", **settings), reactor)
+        self.addCleanup(factory.stop)
+        return factory
+
+    def lackDescriptors(self) -> None:
+        """
+        From now on none is left for epoll.
+        """
+
+        def epoll() -> None:
+            raise OSError(EMFILE, os.strerror(EMFILE))
+
+        self.patch(edges, "select", SimpleNamespace(epoll=epoll))
+
+    def test_itIsThereBeforeTheFirstConnection(self) -> None:
+        """
+        In both modes, also where nobody has said yet what will listen; for TCP nothing is needed.
+        """
+        path, network = UNIXAddress("/tmp/app"), TCPAddress("127.0.0.1", 4000)
+        server: dict[str, Any] = {"mode": Mode.SERVER, "localID": SERVER}
+        client: dict[str, Any] = {"mode": Mode.CLIENT, "localID": None, "remoteID": SERVER}
+        for isThere, settings in (
+            (True, {**server, "remote": (network, path)}),
+            (False, {**server, "local": (path,)}),
+            (True, {**client, "local": (path,)}),
+            (True, {**client, "local": ()}),
+            (False, {**client, "remote": (path,)}),
+        ):
+            factory = self.factory(**settings)
+            self.assertEqual(factory.unixLegs.edges.fileno() != -1, isThere, settings)
+
+    def test_whereThereCanBeNoneNoTunnelIsMade(self) -> None:
+        """
+        One line says so, before anybody connects.
+        """
+        self.lackDescriptors()
+        error = self.assertRaises(
+            ConfigurationError, self.factory, remote=(UNIXAddress("/tmp/backend"),)
+        )
+        self.assertIn("`remote`: has UNIX sockets", str(error))
+        self.assertIn("raise the limit of open files", str(error))
+
+    def test_whereThereCanBeNoneTheOldStateStays(self) -> None:
+        """
+        As whatever else is wrong with what is read again.
+        """
+        factory = self.factory()
+        prepared, dialler = factory.prepared, factory.dialler
+        self.lackDescriptors()
+        changed = replace(factory.tunnel, name="new", remote=(UNIXAddress("/tmp/backend"),))
+        self.assertRaises(ConfigurationError, factory.renew, changed)
+        self.assertIs(factory.prepared, prepared)
+        self.assertIs(factory.dialler, dialler)
+        self.assertEqual(factory.unixLegs.hold.name, "")

@@ -69,12 +69,20 @@ class Edges:
         self._watched: dict[int, Watched] = {}
         self._fresh: set[int] = set()
 
+    def open(self) -> None:
+        """
+        Have the descriptor of epoll, if there is none yet.
+
+        @raise OSError: there can be none.
+        """
+        if self._epoll is None:
+            self._epoll = select.epoll()
+
     def watch(self, fd: int, watched: Watched) -> None:
         """
         Tell C{watched} what is new on C{fd}, and first what there is already.
         """
-        if self._epoll is None:
-            self._epoll = select.epoll()
+        self.open()
         if not self._watched:
             self._reactor.addReader(self)
         self._epoll.register(fd, _NEWS)

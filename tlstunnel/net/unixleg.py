@@ -15,6 +15,7 @@ from typing import Any
 from twisted.python.failure import Failure
 
 from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.errors import ConfigurationError
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.edges import AVAILABLE, ENDED, Edges
 from tlstunnel.net.hold import Hold
@@ -41,12 +42,23 @@ class UNIXLegs:
         self.marksEnd = False
         self.seconds = 0.0
 
-    def renew(self, name: str, marksEnd: bool, seconds: float) -> None:
+    def renew(self, name: str, marksEnd: bool, seconds: float, key: str = "") -> None:
         """
         What is true of the legs from now on.
 
         @param name: what the log calls the tunnel, if it has a name.
+        @param key: of the setting that says that there will be any.
+        @raise ConfigurationError: if they could not be told of news; then nothing has changed.
         """
+        if key and AVAILABLE:
+            try:
+                self.edges.open()
+            except OSError as error:
+                raise ConfigurationError(
+                    f"`{key}`",
+                    f"has UNIX sockets, and there is no descriptor to watch them: {error.strerror}",
+                    "raise the limit of open files (LimitNOFILE in a unit)",
+                ) from None
         self.hold.name = name
         self.marksEnd = marksEnd
         self.seconds = seconds

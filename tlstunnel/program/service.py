@@ -90,11 +90,16 @@ class TunnelService(Service):
         if self._isVerbose:
             observers.append(NegotiationLog())
         factory = ProxyFactory(self.tunnel, self._reactor, observers, deadlines)
+        try:
+            found = bindAll(self.tunnel.local, self.tunnel.access)
+        except ConfigurationError:
+            factory.unixLegs.closeAll()
+            raise
         self._ports = factory.ports = [
             ListeningPort(
                 self._reactor, deadlines, bound, factory.accepted, self.tunnel.limits.keepAlive
             )
-            for bound in bindAll(self.tunnel.local, self.tunnel.access)
+            for bound in found
         ]
         self.factory = factory
 

@@ -1,5 +1,6 @@
 """
-Whether data that was cut can be taken for whole: not where the protocol says itself where it ends.
+The plain side of a tunnel: whether it has UNIX sockets, and whether data that was cut can be taken
+for whole there, which it cannot where the protocol says itself where data ends.
 """
 
 from __future__ import annotations
@@ -11,6 +12,18 @@ from tlstunnel.tunnel.description import Listening, Mode, Tunnel
 
 #: The ports with TLS from the first byte of protocols that say themselves where data ends.
 MARKED_ENDS = frozenset((465, 563, 636, 990, 993, 995, 5223, 5270, 6697))
+
+
+def unixKey(tunnel: Tunnel) -> str:
+    """
+    The key of the addresses of the plain side, if UNIX sockets are among them, or may be: of
+    sockets that others made nothing is known yet.
+    """
+    isClient = tunnel.mode is Mode.CLIENT
+    plain: Sequence[Listening] = tunnel.local if isClient else tunnel.remote
+    if plain and all(isinstance(each, TCPAddress) for each in plain):
+        return ""
+    return "local" if isClient else "remote"
 
 
 def marksEnd(tunnel: Tunnel, local: Sequence[Listening]) -> bool:
