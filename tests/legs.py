@@ -219,6 +219,7 @@ class UNIXCase(SocketCase):
 
     # SO_LINGER means nothing to them; what the peer sees is the end, if all it said was read.
     showsReset = False
+    isOneSystem = True
 
     def pair(self) -> tuple[socket.socket, socket.socket]:
         """

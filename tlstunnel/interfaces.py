@@ -87,7 +87,7 @@ class ILeg(IPushProducer):
     isFlushed = Attribute("L{bool}: whether the system has taken all that was written.")
     isClosed = Attribute("L{bool}: whether this leg is closed.")
     unacknowledged = Attribute(
-        "L{int}: bytes of what the system has taken that the peer has not, and still may."
+        "L{int}: bytes of what the system has taken that the peer's has not, and still may."
     )
 
     def whenFlushed() -> Deferred[None]:

@@ -32,6 +32,8 @@ from tests.tunnel.test_relay import MIB, Cells, concurrently
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net import edges
+from tlstunnel.net.kernel import unread
+from tlstunnel.program import service
 from tlstunnel.program.service import TunnelService
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.description import Mode
@@ -367,6 +369,25 @@ class CutTests(TunnelTests):
         self.assertEqual(self.service.factory.unixLegs.edges.fileno(), -1)
         (notice,) = self.notices
         self.assertIn("as the tunnel stops", notice)
+
+    async def test_aStopWaitsForNoProgramThatReadsLater(self) -> None:
+        """
+        It can do so when all is over; and another tunnel leaves a byte unread for good.
+        """
+        self.patch(service, "QUIET_SECONDS", 0.1)
+        data = os.urandom(1000)
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            network.write(data)
+            plain.write(b"!")
+            self.assertEqual(network.read(1), b"!")
+            self.until(lambda: unread(plain.sock) == len(data))
+            reactor.callFromThread(self.service.stopService)
+            self.until(lambda: self.ends)
+            self.assertEqual(plain.read(len(data)), data)
+
+        await self.through(script)
+        self.assertEnded("stopped")
 
     # Dialects
 

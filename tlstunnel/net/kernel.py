@@ -103,7 +103,12 @@ def acknowledged(sock: socket.socket) -> int:
 def unacknowledged(sock: socket.socket) -> int:
     """
     Bytes of what the system has taken for C{sock} that the peer's has not, and still may.
+
+    Of a UNIX socket that is the same system: what was sent can be read there also after the end of
+    the connection, however that comes about.
     """
+    if sock.family == socket.AF_UNIX:
+        return 0
     info = _tcpInfo(sock)
     return 0 if info is not None and info[0] == _TCP_CLOSE else _queued(sock)
 

@@ -168,7 +168,7 @@ class Leg(Outgoing):
 
     @property
     def unacknowledged(self) -> int:
-        """Bytes that the system has taken, and the peer has not."""
+        """Bytes that the system has taken, and the peer's has not."""
         return 0 if self._state is _CLOSED else kernel.unacknowledged(self.sock)
 
     def progress(self) -> tuple[int, ...]:

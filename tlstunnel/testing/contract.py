@@ -56,7 +56,7 @@ class ClearContract(Transfers):
         self.leg.write(FLOOD)
         self.until(lambda: self.leg.progress() not in seen)
         seen.append(self.leg.progress())
-        assert self.leg.unacknowledged > 0
+        assert (self.leg.unacknowledged > 0) is not self.isOneSystem
         assert self.received(len(FLOOD)) == FLOOD
         assert self.leg.progress() not in seen
         self.until(lambda: not self.leg.unacknowledged)

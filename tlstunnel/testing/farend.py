@@ -190,11 +190,13 @@ class LegCase:
     @cvar inTLS: whether they are played inside TLS.
     @cvar creator: what C{startTLS} of the leg takes.
     @cvar showsReset: whether the far end can tell a reset in clear.
+    @cvar isOneSystem: whether what the leg's system takes is at the far end then.
     """
 
     inTLS = False
     creator: Any = None
     showsReset = True
+    isOneSystem = False
 
     leg: Any
     far: FarEnd
