@@ -159,27 +159,80 @@ class KeptTests(SynchronousTestCase):
             self.assertEqual(got, b"onetwothree")
             self.assertEqual(unread(self.near), 1)
 
-    def test_anUrgentByteIsNoReasonToSpin(self) -> None:
+    def test_aFileThatIsSentWithAByteHidesNothing(self) -> None:
         """
-        Linux counts it among those that are unread, and a read passes over it.
+        That byte is left unread, so that the next read ends behind it.
+        """
+        for isPeeking in False, True:
+            socket.send_fds(self.far, [b"1"], [self.far.fileno()])
+            self.assertEqual(self.read(), (b"1", None))
+            self.far.send(bytes(MOST_KEPT_BYTES + 1))
+            if isPeeking:
+                self.assertEqual(self.read(1, isPeeking=True), (b"\0", None))
+            self.assertEqual(len(self.readAll()), MOST_KEPT_BYTES + 1)
+
+    def readAll(self) -> bytes:
+        """
+        As a leg does, that is told of news once.
+        """
+        got = self.read()[0]
+        for _ in range(10):
+            if self.wire.isDry:
+                return got
+            got += self.read()[0]
+        raise AssertionError("it is never dry")
+
+    def test_anUrgentByteKeepsItsPlace(self) -> None:
+        """
+        As over TCP.
         """
         for before, behind in (b"", b""), (b"a", b""), (b"", b"bcd"), (b"a", b"bcd"):
-            if before:
-                self.far.send(before)
-                self.assertEqual(self.read(), (before, None))
+            self.far.send(before)
+            self.assertEqual(self.read(), (before, None))
             try:
                 self.far.send(b"!", socket.MSG_OOB)
             except OSError:
                 raise SkipTest("UNIX sockets know no urgent data here") from None
-            if behind:
-                self.far.send(behind)
-            got = b""
-            for _ in range(10):
-                got += self.read()[0]
-                if self.wire.isDry:
-                    break
-            self.assertTrue(self.wire.isDry)
-            self.assertEqual(got, behind)
+            self.far.send(behind)
+            self.assertEqual(self.readAll(), b"!" + behind)
+            self.assertEqual(unread(self.near), 1)
+
+    def test_nothingIsLostOrDoubledWhateverIsSentAlong(self) -> None:
+        """
+        Whenever it is read.
+        """
+
+        @settings(max_examples=200, deadline=None)
+        @given(
+            st.lists(
+                st.tuples(
+                    st.sampled_from((b"", b"1", b"22", bytes(MOST_KEPT_BYTES), bytes(9000))),
+                    st.sampled_from(("alone", "with a file", "urgently")),
+                    st.booleans(),
+                ),
+                max_size=12,
+            )
+        )
+        def check(pieces: list[tuple[bytes, str, bool]]) -> None:
+            sent = got = b""
+            for piece, how, isRead in pieces:
+                if not piece or how == "alone":
+                    self.far.send(piece)
+                elif how == "with a file":
+                    socket.send_fds(self.far, [piece], [self.far.fileno()])
+                else:
+                    self.far.send(piece, socket.MSG_OOB)
+                sent += piece
+                if isRead:
+                    got += self.readAll()
+            self.assertEqual(got + self.readAll(), sent)
+
+        try:
+            self.far.send(b"!", socket.MSG_OOB)
+        except OSError:
+            raise SkipTest("UNIX sockets know no urgent data here") from None
+        self.readAll()
+        check()
 
     def test_aSocketThatIsClosedGivesNothing(self) -> None:
         """

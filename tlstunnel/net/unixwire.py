@@ -85,6 +85,8 @@ class Kept(Clear):
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
+        # An urgent byte stays where it was in the stream, as over TCP.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         self.isDry = True
         self.isEnding = False
         self.hasEnded = False
@@ -105,7 +107,13 @@ class Kept(Clear):
         most = min(there, size + old, MOST_READ_BYTES)
         try:
             if isPeeking:
-                return BUFFER[old : self._sock.recv_into(BUFFER, most, socket.MSG_PEEK)], None
+                count = self._sock.recv_into(BUFFER, most, socket.MSG_PEEK)
+                if old and count <= old:
+                    # It hides the rest, as below.
+                    self._sock.recv_into(BUFFER, old)
+                    self.kept = 0
+                    return self.read(size, isPeeking)
+                return BUFFER[old:count], None
             self._arrived += most - old
             if there >= ROOMY_BYTES:
                 self._isRoomy = True
@@ -115,7 +123,9 @@ class Kept(Clear):
                 return NOTHING, self._nothing()
             return NOTHING, Reset(error.strerror or "")
         if count <= old:
-            return NOTHING, self._nothing()
+            # A read ends behind a byte that came with descriptors of files, and before one that is
+            # urgent (MSG_OOB); the rest is for the next look.
+            return NOTHING, None if count else self._nothing()
         self.received += count - old
         if count == there:
             self._arrived = 0
@@ -125,8 +135,7 @@ class Kept(Clear):
 
     def _take(self, most: int, isKept: bool) -> int:
         """
-        Read C{most} bytes, the first of which may be the one that was left; what comes with
-        descriptors of files (SCM_RIGHTS) is fewer.
+        Read C{most} bytes, the first of which may be the one that was left; or fewer.
         """
         sock = self._sock
         if not isKept:
@@ -137,7 +146,7 @@ class Kept(Clear):
         try:
             self.kept = sock.recv_into(BUFFER[count:], 1, socket.MSG_PEEK)
         except BlockingIOError:
-            # It is an urgent one (MSG_OOB), which is counted, and not given out.
+            # There are fewer than the system says.
             self.kept = 0
         return count + self.kept
 
