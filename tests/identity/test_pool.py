@@ -513,7 +513,7 @@ class LoadAnchorsTests(PoolTestCase):
         one, two = self.certificate("a.pem"), self.certificate("b.crt")
         self.write("again.cer", one.public_bytes(Encoding.PEM))
         self.write("README", b"none")
-        (self.path / "directory.pem").mkdir()
+        (self.path / "directory").mkdir()
         found = loadAnchors(str(self.path))
         self.assertEqual(found, Anchors((one, two), False, str(self.path)))
         self.assertEqual(found.skipped, ())
@@ -534,12 +534,21 @@ class LoadAnchorsTests(PoolTestCase):
         self.write("key.pem", make(Recipe()).keyPEM())
         self.write("old.crt", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
         (self.path / "00000000.0").symlink_to("nowhere")
+        (self.path / "deeper.pem").mkdir()
+        os.mkfifo(self.path / "pipe.pem")
         found = loadAnchors(str(self.path))
         self.assertEqual(found.certificates, (one,))
         for sentence, name, because in zip(
             found.skipped,
-            ("00000000.0", "b.cer", "key.pem", "old.crt"),
-            ("leads nowhere", "openssl x509 -inform DER", "a private key", "broken"),
+            ("00000000.0", "b.cer", "deeper.pem", "key.pem", "old.crt", "pipe.pem"),
+            (
+                "leads nowhere",
+                "openssl x509 -inform DER",
+                "a directory",
+                "a private key",
+                "broken",
+                "no file",
+            ),
             strict=True,
         ):
             self.assertTrue(sentence.startswith(f"{self.path / name} is passed over: it "))

@@ -198,6 +198,9 @@ def _filesIn(directory: Path) -> Iterator[tuple[Path, str]]:
             continue
         with reading(file):
             status = file.stat()
-        if stat.S_ISREG(status.st_mode) and (status.st_dev, status.st_ino) not in seen:
+        if not stat.S_ISREG(status.st_mode):
+            what = "a directory" if stat.S_ISDIR(status.st_mode) else "no file"
+            yield file, f"{file} is passed over: it is {what}"
+        elif (status.st_dev, status.st_ino) not in seen:
             seen.add((status.st_dev, status.st_ino))
             yield file, ""
