@@ -55,6 +55,8 @@ WRONG = [
     ("remote", ["a.example:1", ":1"]),
     ("remote", "a.example:0"),
     ("alpn", 2),
+    ("alpn", ""),
+    ("alpn", ",,"),
     ("alpn", "x" * 256),
     ("alpn", "\ud800"),
     ("alpn", ",".join(["x" * 255] * 256)),

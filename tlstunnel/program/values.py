@@ -146,6 +146,8 @@ def protocolIDs(value: object) -> tuple[bytes, ...]:
     """
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not text; put it between quotation marks")
+    if not value.strip(","):
+        raise ValueError("is empty; give ids, or leave it out")
     try:
         ids = tuple(os.fsencode(part) for part in value.split(",") if part)
     except UnicodeEncodeError:
