@@ -12,7 +12,7 @@ from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.loopback import TunnelTests, wait
-from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress
+from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress, parseAddress
 from tlstunnel.net import inherit
 from tlstunnel.program import mistakes as module
 from tlstunnel.program.mistakes import mistakes
@@ -85,6 +85,40 @@ class MistakesTests(SynchronousTestCase):
         (sentence,) = self.said(Mode.SERVER, 993, remote=(TCPAddress("::1", 993),))
         self.assertIn("--remote: servers at port 993 usually want TLS", sentence)
         self.assertIn("is port 143 meant?", sentence)
+
+    def test_aTunnelToItself(self) -> None:
+        """
+        Whichever way its address is written.
+        """
+        for local, remote in (
+            ("127.0.0.1:4000", "127.0.0.1:4000"),
+            ("127.0.0.1:4000", "localhost:4000"),
+            (":4000", "127.0.0.1:4000"),
+            ("[::]:4000", "[::1]:4000"),
+            ("0.0.0.0:4000", "127.0.0.2:4000"),
+            ("192.0.2.1:4000", "192.0.2.1:4000"),
+            ("/run/x", "/run/x"),
+        ):
+            for mode in Mode:
+                (sentence,) = self.said(
+                    mode, 1, local=(parseAddress(local),), remote=(parseAddress(remote),)
+                )
+                self.assertIn(f"--remote: {parseAddress(remote)} is this tunnel itself", sentence)
+        for local, remote in (
+            ("127.0.0.1:4000", "127.0.0.1:4001"),
+            ("127.0.0.1:4000", "127.0.0.2:4000"),
+            ("192.0.2.1:4000", "localhost:4000"),
+            ("0.0.0.0:4000", "[::1]:4000"),
+            (":4000", "192.0.2.1:4000"),
+            ("/run/x", "/run/y"),
+            ("/run/x", "127.0.0.1:4000"),
+        ):
+            self.assertEqual(
+                self.said(
+                    Mode.SERVER, 1, local=(parseAddress(local),), remote=(parseAddress(remote),)
+                ),
+                [],
+            )
 
     def test_whatIsRight(self) -> None:
         """

@@ -11,6 +11,9 @@ from tlstunnel.address import TCPAddress
 from tlstunnel.protocols.registry import IMPLICIT_PORTS, STARTTLS_PORTS
 from tlstunnel.tunnel.description import Listening, Mode, Tunnel
 
+# All addresses of this host; the first two have those of IPv4 among them.
+_ALL = ("", "::", "0.0.0.0")
+
 
 def mistakes(tunnel: Tunnel) -> Iterator[str]:
     """
@@ -22,11 +25,31 @@ def mistakes(tunnel: Tunnel) -> Iterator[str]:
         advice = _adviceFor(tunnel, port)
         if advice:
             yield f"--{key}: {who} at port {port} usually {advice}"
+    for each in tunnel.remote:
+        if any(_reaches(each, local) for local in tunnel.local):
+            meant = "server" if isClient else "backend"
+            yield f"--remote: {each} is this tunnel itself: give the address of the {meant}"
     for port in [] if isClient else filter(_isImplicit, _portsOf(tunnel.remote)):
         yield (
             f"--remote: servers at port {port} usually want TLS from the first byte, and the "
             f"backend is spoken to in clear: is port {_inClear(port)} meant?"
         )
+
+
+def _reaches(remote: Listening, local: Listening) -> bool:
+    """
+    Whether who connects to C{remote} comes to C{local}.
+    """
+    if not (isinstance(remote, TCPAddress) and isinstance(local, TCPAddress)):
+        return remote == local
+    if remote.port != local.port:
+        return False
+    if remote.domain == "localhost":
+        return local.isLocal or local.host in _ALL
+    is4 = ":" not in remote.host
+    return remote.host == local.host or (
+        remote.isLocal and local.host in _ALL and (is4 or local.host != "0.0.0.0")
+    )
 
 
 def _portsOf(addresses: Iterable[Listening]) -> list[int]:
