@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import tempfile
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,19 @@ class TapTests(SynchronousTestCase):
         for option in LOG_OPTIONS:
             with self.assertRaises(usage.UsageError):
                 tap.Options().parseOptions([f"--{option.name}"])
+
+    def test_aMistakeIsSaidInTwoLines(self) -> None:
+        """
+        Twistd itself would print the whole help before it.
+        """
+        said = StringIO()
+        self.patch(sys, "stderr", said)
+        ended = self.assertRaises(SystemExit, ServerOptions().parseOptions, ["tlstunnel", "-c"])
+        assert isinstance(ended, SystemExit)
+        self.assertEqual(ended.code, 2)
+        first, second = said.getvalue().splitlines()
+        self.assertIn("--local: is missing", first)
+        self.assertEqual(second, "tlstunnel: see 'twistd tlstunnel --help'")
 
 
 class LogTests(SynchronousTestCase):

@@ -4,13 +4,15 @@ What twistd needs: the options, the service, and a log that waits for nobody.
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+import sys
+from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
 from twisted.application.service import IService
 from twisted.logger import ILogObserver, LogEvent, LogLevel
+from twisted.python import usage
 from zope.interface import provider
 
 from tlstunnel.errors import ConfigurationError
@@ -89,6 +91,18 @@ class Options(TunnelOptions):
     """
 
     parent: Any = None
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Twistd would say what is wrong below the whole help.
+        """
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            if self.parent is None:
+                raise
+            sys.stderr.write(f"tlstunnel: {error}\ntlstunnel: see 'twistd tlstunnel --help'\n")
+            raise SystemExit(2) from None
 
     def postOptions(self) -> None:
         """
