@@ -491,7 +491,7 @@ class WatchTests(TunnelTests):
         error = self.assertRaises(
             ConfigurationError, self.factory, remote=(UNIXAddress("/tmp/backend"),)
         )
-        self.assertIn("`remote`: has UNIX sockets", str(error))
+        self.assertIn("--remote: has UNIX sockets", str(error))
         self.assertIn("raise the limit of open files", str(error))
 
     def test_whereThereCanBeNoneTheOldStateStays(self) -> None:

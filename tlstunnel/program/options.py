@@ -365,7 +365,8 @@ OPTIONS = (
         "seconds",
         "of silence to the question of TCP whether the peer is there; 0: never",
         "A peer that does not answer for as long again is gone. It is for a connection that is "
-        "silent and alive; `idle-timeout` is for one that is only silent.",
+        "silent and alive; `idle-timeout` is for one that is only silent. "
+        f"At most {LONGEST_KEEPALIVE}.",
         mayBeZero=True,
         most=LONGEST_KEEPALIVE,
     ),
