@@ -96,9 +96,31 @@ class HoldTests(SocketCase, SynchronousTestCase):
         self.assertEqual([near.fileno() > -1 for near, _ in pairs], [False, True, True])
         self.assertEqual(pairs[0][1].recv(1), b"")
         (notice,) = self.notices
-        self.assertIn("as 2 more of them are open", notice)
+        self.assertIn("as there may be 2 of them", notice)
         self.assertIn("use a loopback address", notice)
         self.assertLessEqual(HELD_SOCKETS, 1000)
+
+    def test_whatIsClosedInAMinuteIsToldTogether(self) -> None:
+        """
+        Behind the first one: whoever cuts connections does not fill the log.
+        """
+        for _ in range(7):
+            self.held()
+        self.assertEqual(len(self.notices), 1)
+        self.clock.advance(hold.NOTICE_SECONDS)
+        self.assertIn("closed 4 UNIX sockets", self.notices[-1])
+        self.assertIn("as their number and time are limited", self.notices[-1])
+        self.clock.advance(3 * hold.NOTICE_SECONDS)
+        self.assertEqual(len(self.notices), 2)
+        self.held()
+        self.assertIn("closed a UNIX socket", self.notices[-1])
+        self.held()
+        self.hold.closeAll()
+        self.clock.advance(hold.NOTICE_SECONDS)
+        self.assertEqual(len(self.notices), 5)
+        self.assertIn("as their number", self.notices[-2])
+        self.assertIn("closed 2 UNIX sockets", self.notices[-1])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_thereAreFewerWhereDescriptorsAreFew(self) -> None:
         """
@@ -136,7 +158,7 @@ class HoldTests(SocketCase, SynchronousTestCase):
         self.assertEqual([near.fileno() for near, _ in pairs], [-1, -1])
         self.clock.advance(10)
         (notice,) = self.notices
-        self.assertIn("2 of the UNIX sockets", notice)
+        self.assertIn("closed 2 UNIX sockets", notice)
         self.assertEqual(self.reactor.removeAll(), [])
 
     def turn(self) -> None:

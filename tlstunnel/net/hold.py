@@ -21,6 +21,10 @@ from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.net.edges import GONE, Edges
 from tlstunnel.net.kernel import descriptorLimit, unread
 
+#: Seconds between two notices: what is closed meanwhile is counted, as whoever cuts connections
+#: must not fill the log either.
+NOTICE_SECONDS = 60.0
+
 #: Sockets that may be held at the same time, and the part of all descriptors that they may be: who
 #: cuts connections must not take all of them.
 HELD_SOCKETS = 1000
@@ -31,6 +35,10 @@ _CLOSED = (
     "what it has got for whole; where it only reads, and the protocol does not say itself where "
     "data ends, use a loopback address instead"
 )
+
+
+# Why those were closed that are told of together.
+_LIMITS = "as their number and time are limited"
 
 
 class Hold:
@@ -56,6 +64,9 @@ class Hold:
         self._deadlines = deadlines
         self.name = ""
         self._sockets = sockets
+        # What was closed by a limit and is not told yet, and when it will be.
+        self._untold = 0
+        self._telling: Deadline | None = None
         # The oldest first.
         self._held: dict[_Held, None] = {}
 
@@ -74,8 +85,7 @@ class Hold:
         """
         most = max(1, min(self._sockets, descriptorLimit() // HELD_PART))
         if len(self._held) >= most:
-            why = f"as {most} more of them are open"
-            self._closeUnder(next(iter(self._held)), why)
+            self._closeUnder(next(iter(self._held)), f"as there may be {most} of them")
         held = _Held(self, sock, close)
         self._held[held] = None
         if seconds:
@@ -84,11 +94,27 @@ class Hold:
 
     def _closeUnder(self, held: _Held, why: str) -> None:
         held.close()
-        self._notice("a UNIX socket", why)
+        self._untold += 1
+        if self._telling is None:
+            self._tell(why)
 
-    def _notice(self, what: str, why: str) -> None:
+    def _tell(self, why: str) -> None:
+        """
+        Say what was closed since the last time, if anything, and no more for a while.
+        """
+        count, self._untold = self._untold, 0
+        self._tellNothing()
+        if not count:
+            return
+        what = f"{count} UNIX sockets" if count > 1 else "a UNIX socket"
         sentence = _CLOSED.format(what=what, why=why)
+        self._telling = self._deadlines.after(NOTICE_SECONDS, lambda: self._tell(_LIMITS))
         self._log.warn("{notice}", event="notice", tunnel=self.name or None, notice=sentence)
+
+    def _tellNothing(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
 
     def closed(self, held: _Held) -> None:
         """
@@ -100,11 +126,12 @@ class Hold:
         """
         Close all of them now: the service has ended.
         """
-        count = len(self._held)
+        self._tell(_LIMITS)
+        self._untold = len(self._held)
         for each in tuple(self._held):
             each.close()
-        if count:
-            self._notice(f"{count} of the UNIX sockets", "as the tunnel stops")
+        self._tell("as the tunnel stops")
+        self._tellNothing()
 
 
 class _Held:
