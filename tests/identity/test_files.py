@@ -22,6 +22,7 @@ from tlstunnel.identity.files import (
     isThere,
     makeDirectory,
     present,
+    reading,
     writeFile,
 )
 
@@ -38,7 +39,9 @@ class FilesTestCase(SynchronousTestCase):
         self.directory = Path(self.mktemp()).resolve()
         self.directory.mkdir()
 
-    def fails(self, path: Path, reason: str, call: Callable[..., Any], *arguments: Any) -> None:
+    def fails(
+        self, path: Path, reason: str, call: Callable[..., Any], *arguments: Any
+    ) -> ConfigurationError:
         """
         C{call} is an error about C{path}.
         """
@@ -46,6 +49,7 @@ class FilesTestCase(SynchronousTestCase):
         assert isinstance(error, ConfigurationError)
         self.assertEqual(error.subject, str(path))
         self.assertIn(reason, error.problem)
+        return error
 
 
 class ReadingTests(FilesTestCase):
@@ -85,6 +89,20 @@ class ReadingTests(FilesTestCase):
             for call in (present, isDirectory, isThere):
                 self.fails(path, "cannot be read: Permission denied", call, path)
             self.fails(self.directory, "cannot be read: Permission denied", entries, self.directory)
+
+    def test_withoutDescriptorsTheLimitIsToBlame(self) -> None:
+        """
+        And no disk.
+        """
+        error = self.fails(self.directory, "Too many open files", self.lackDescriptors)
+        self.assertIn("raise the limit of open files", error.remedy)
+
+    def lackDescriptors(self) -> None:
+        """
+        Read where none is left.
+        """
+        with reading(self.directory):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     def test_aPathThatIsTooLongIsNamed(self) -> None:
         """

@@ -66,6 +66,18 @@ class BindTests(SynchronousTestCase):
             (sock,) = self.bound(TCPAddress(host, 0))
             socket.create_connection(("127.0.0.1", sock.getsockname()[1])).close()
 
+    def test_withoutDescriptorsNoNameIsBlamed(self) -> None:
+        """
+        The limit is, whether the resolver meets it or the socket.
+        """
+
+        def fail(*arguments: Any, **words: Any) -> None:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        self.patch(socket, "getaddrinfo", fail)
+        error = self.assertRaises(ConfigurationError, bindAll, [TCPAddress("localhost", 0)])
+        self.assertIn("Too many open files; raise the limit of open files", str(error))
+
     def test_bothFamiliesCanBeSaidApart(self) -> None:
         """
         Of C{0.0.0.0} and C{[::]} at the same port, in any order, each serves its own.

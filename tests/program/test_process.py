@@ -5,6 +5,7 @@ process, and what its signals do, from the first moment on.
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import resource
@@ -27,6 +28,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.program.test_program import TLSTUNNEL, TOP, TWISTD, WAIT_SECONDS
+from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
@@ -230,6 +232,19 @@ class ProcessTests(SynchronousTestCase):
         self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE)[0], hard)
         self.process.startService()
         self.assertEqual(gc.get_threshold(), COLLECTOR_THRESHOLDS)
+
+    def test_withoutDescriptorsNothingStaysBound(self) -> None:
+        """
+        There have to be some for the first connection.
+        """
+
+        def fail(*arguments: object) -> None:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        self.patch(os, "open", fail)
+        error = self.assertRaises(ConfigurationError, self.process.privilegedStartService)
+        self.assertIn("leaves too few to serve anybody (Too many open files)", str(error))
+        self.assertAsked("read", "stop")
 
     def test_signalsAreTakenBeforeThereIsAnythingToLeaveBehind(self) -> None:
         """

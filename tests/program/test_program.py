@@ -223,13 +223,14 @@ class ProgramTests(SynchronousTestCase):
 
     def test_tooFewDescriptorsAreExitCode1(self) -> None:
         """
-        Also where there are too few to load the program.
+        Where there are too few to load the program, and where the first connection would fail.
         """
-        limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (6, 6)); "
-        start = limit + "from tlstunnel.__main__ import main; raise SystemExit(main())"
-        done = self.run_(*self.server(), program=("-c", start))
-        self.assertEqual(done.returncode, 1)
-        self.assertRegex(done.stderr, r"\Atlstunnel: .*Too many open files\n\Z")
+        for number, because in (6, "Too many open files"), (8, "leaves too few to serve anybody"):
+            limit = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({number},) * 2);"
+            start = limit + "from tlstunnel.__main__ import main; raise SystemExit(main())"
+            done = self.run_(*self.server(), program=("-c", start))
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, rf"\Atlstunnel: .*{because}.*\n\Z")
 
     def test_noThreadIsExitCode1(self) -> None:
         """

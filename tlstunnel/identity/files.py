@@ -60,6 +60,8 @@ def _remedy(path: Path, error: OSError) -> str:
             return "give a file in it"
         case errno.EEXIST:
             return "see who has made it meanwhile"
+        case errno.EMFILE | errno.ENFILE:
+            return "raise the limit of open files (LimitNOFILE in a unit)"
         case errno.ENOSPC | errno.EDQUOT:
             return "make room"
         case _:

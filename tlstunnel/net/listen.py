@@ -23,6 +23,7 @@ from errno import (
     ECONNREFUSED,
     EINTR,
     EMFILE,
+    ENFILE,
     ENOENT,
 )
 from pathlib import Path
@@ -131,6 +132,8 @@ def bind(
             address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except OSError as error:
+        if error.errno in (EMFILE, ENFILE):
+            raise _refused(address, error) from None
         raise ConfigurationError(
             f"`local` {address}",
             f"the name cannot be resolved ({error.strerror})",

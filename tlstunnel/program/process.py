@@ -9,6 +9,7 @@ tunnels in a process of their own leaves it out, and keeps theirs.
 from __future__ import annotations
 
 import gc
+import os
 import resource
 from collections.abc import Iterator
 from typing import Any
@@ -18,11 +19,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
+from tlstunnel.errors import ConfigurationError
 from tlstunnel.program import signals
 
 #: New objects that the garbage collector lets come together before it looks for circles among
 #: them, and rounds between looks at older ones: what connections leave is looked at in large lots.
 COLLECTOR_THRESHOLDS = (20000, 50, 50)
+
+#: What the reactor takes when it starts, and a connection.
+DESCRIPTORS_TO_SERVE = 4
 
 
 class Process(MultiService):
@@ -47,6 +52,11 @@ class Process(MultiService):
         """
         raiseDescriptorLimit()
         super().privilegedStartService()
+        try:
+            checkDescriptors()
+        except ConfigurationError:
+            super().stopService()
+            raise
 
     def startService(self) -> None:
         """
@@ -110,6 +120,27 @@ def settleMemory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
+
+
+def checkDescriptors() -> None:
+    """
+    See whether there are as many left as the first connection takes.
+
+    @raise ConfigurationError: there are not.
+    """
+    found: list[int] = []
+    try:
+        for _ in range(DESCRIPTORS_TO_SERVE):
+            found.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        raise ConfigurationError(
+            "the limit of open files",
+            f"leaves too few to serve anybody ({error.strerror})",
+            "raise it (ulimit -n, LimitNOFILE in a unit)",
+        ) from None
+    finally:
+        for each in found:
+            os.close(each)
 
 
 def raiseDescriptorLimit() -> None:
