@@ -13,7 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tlstunnel.program.options import OPTIONS, Option, Section
+from tlstunnel.program.option import Option, Section
+from tlstunnel.program.options import OPTIONS
 
 _PLACE = re.compile(r'(?ms)^(\.\\" options: (\w+)\n).*?^(\.\\" end of options\n)')
 

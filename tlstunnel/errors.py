@@ -78,6 +78,14 @@ class ConfigurationError(Exception):
         found = _MENTION.match(self.subject)
         return found[1] if found else ""
 
+    @property
+    def mentioned(self) -> set[str]:
+        """
+        The keys of all settings that it mentions.
+        """
+        texts = (self.subject, self.problem, self.remedy)
+        return {key for each in texts for key in _MENTION.findall(each)}
+
     def inWords(self, mention: Callable[[str], str]) -> str:
         """
         The error in one line.

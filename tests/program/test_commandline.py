@@ -16,7 +16,8 @@ from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.identity.names import AccessList, Identity, Selector
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.program.commandline import TunnelOptions, listProtocols
-from tlstunnel.program.options import OPTIONS, Scope
+from tlstunnel.program.option import Scope
+from tlstunnel.program.options import OPTIONS
 from tlstunnel.tunnel.description import Mode, Tunnel
 
 SERVER = "-s -l [::]:443 -L testsrv@tlspool.arpa2.lab -r [2001:db8::1234]:80".split()

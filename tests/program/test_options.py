@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.program.options import OPTIONS, TUNNEL_OPTIONS, Scope, read
+from tlstunnel.program.option import Scope, read
+from tlstunnel.program.options import OPTIONS, TUNNEL_OPTIONS
 from tlstunnel.program.values import PROCESSES_PER_CORE
 from tlstunnel.tunnel.limits import Limits
 

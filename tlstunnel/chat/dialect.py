@@ -115,15 +115,24 @@ class ChatServer(ServerRole):
         await Run(self.script, self.plain, _log, str(self.accepted or "")).swallow()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ChatDialect(Dialect):
     """
-    The dialect of one script; only the side that the script plays is of use.
+    The dialect of one script; only the side that the script plays is of use.  Two are equal if
+    their scripts are.
 
     @ivar source: reads the script.
+    @ivar script: what was read.
     """
 
     source: Callable[[], Script] | None = None
+    script: Script | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ChatDialect) and self.script == other.script
+
+    def __hash__(self) -> int:
+        return hash(self.script)
 
     def renewed(self) -> Dialect:
         """
@@ -152,4 +161,5 @@ def chatDialect(source: Callable[[], Script]) -> ChatDialect:
         # Without a GREETING the app gets what the server says inside TLS.
         silentServer=script.greeting is not None,
         source=source,
+        script=script,
     )

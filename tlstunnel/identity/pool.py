@@ -98,6 +98,7 @@ def loadCredentials(
     return Credentials(identity, certificates, key, str(certificateFile))
 
 
+@dataclass(frozen=True)
 class Pool:
     """
     A pool in a directory.
@@ -106,9 +107,8 @@ class Pool:
     @ivar asked: whether the user named it, so that it must be there.
     """
 
-    def __init__(self, path: Path, asked: bool = True) -> None:
-        self.path = path
-        self.asked = asked
+    path: Path
+    asked: bool = True
 
     def checkPlace(self) -> None:
         """

@@ -15,7 +15,8 @@ from twisted.python import usage
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.configure import describe
-from tlstunnel.program.options import OPTIONS, TUNNEL_OPTIONS, Option, Scope, Section, read
+from tlstunnel.program.option import Option, Scope, Section, read
+from tlstunnel.program.options import OPTIONS, TUNNEL_OPTIONS
 from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.protocols import registry
 

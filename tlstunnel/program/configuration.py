@@ -4,18 +4,29 @@ A configuration: everything that a file says about a process and its tunnels, ch
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.program.problems import Place, Problem
-from tlstunnel.tunnel.description import Tunnel
+from tlstunnel.program.clashes import clashes, wantedBy
+from tlstunnel.program.configfile import ConfigurationFile
+from tlstunnel.program.includes import Includes
+from tlstunnel.program.keys import INCLUDE, PROCESS_KEYS, STATUS_KEYS
+from tlstunnel.program.option import Option
+from tlstunnel.program.problems import Place, Problem, Problems
+from tlstunnel.program.tables import Given, Tell, given, refuseKey, tableOf, valuesOf
+from tlstunnel.program.tunneltables import TunnelTables
+from tlstunnel.tunnel.description import Listening, Tunnel
 
-#: Where the value of a setting came from if it was no file.
-COMMAND_LINE = Path("command line")
+#: Where a value stands that no file has.
+COMMAND_LINE = Place(Path("command line"), 0)
+
+#: What an included file may have, and what the main one has besides.
+INCLUDED = frozenset(("defaults", "tunnel"))
+MAIN = INCLUDED | {INCLUDE.name, "process", "status"}
 
 
 @dataclass(frozen=True)
@@ -32,21 +43,6 @@ class Status:
 
 
 @dataclass(frozen=True)
-class Given:
-    """
-    The value of a key, as it was given.
-
-    @ivar value: what TOML has, with paths from the folder of the file.
-    @ivar place: where it stands.
-    @ivar isDefault: whether it comes from the table C{defaults}.
-    """
-
-    value: object
-    place: Place
-    isDefault: bool = False
-
-
-@dataclass(frozen=True)
 class Configuration:
     """
     What is in force.  Two are equal if they make the same process, wherever they were read from.
@@ -56,8 +52,8 @@ class Configuration:
     @ivar status: where the process tells how it is.
     @ivar tunnels: in the order of the files, each with its name.
     @ivar files: every file that it was read from, and the folders that C{include} looked into.
-    @ivar given: what was given, by table (C{process}, C{status}, C{tunnel.NAME}) and key.
-    @ivar tables: where these tables begin.
+    @ivar given: what was given, by table (as in L{problemOf}) and key.
+    @ivar places: where these tables begin.
     """
 
     path: Path = field(compare=False)
@@ -66,23 +62,30 @@ class Configuration:
     tunnels: tuple[Tunnel, ...]
     files: tuple[Path, ...] = field(default=(), compare=False)
     given: Mapping[str, Mapping[str, Given]] = field(default_factory=dict, compare=False)
-    tables: Mapping[str, Place] = field(default_factory=dict, compare=False)
+    places: Mapping[str, Place] = field(default_factory=dict, compare=False)
 
-    def placeOf(self, table: str, key: str) -> Place:
+    def placeOf(self, table: str, key: str, index: int | None = None) -> Place:
         """
         Where a key stands; the beginning of its table, or of the file, where it was not given.
-        """
-        given = self.given.get(table, {}).get(key)
-        return given.place if given is not None else self.tables.get(table, Place(self.path))
 
-    def problemOf(self, table: str, error: ConfigurationError, key: str = "") -> Problem:
+        @param index: the number of a value, where there are several.
         """
-        What turned out to be wrong later, as with an address that is in use.
+        found = self.given.get(table, {}).get(key)
+        if found is None:
+            return self.places.get(table, Place(self.path))
+        return found.place if index is None else found.placeOf(index)
 
-        @param table: C{tunnel.NAME}, C{status} or C{process}.
+    def problemOf(
+        self, table: str, error: ConfigurationError, key: str = "", index: int | None = None
+    ) -> Problem:
+        """
+        Say where something stands that turned out to be wrong later, as an address that is in use.
+
+        @param table: C{status}, C{process}, or what L{tableName} has for a tunnel.
         @param key: the key to name where the error has none.
         """
-        return Problem.of(self.placeOf(table, error.key or key), table, error, key)
+        place = self.placeOf(table, error.key or key, index)
+        return Problem.of(place, table, error, key)
 
 
 def readConfiguration(path: Path, overriding: Mapping[str, object] | None = None) -> Configuration:
@@ -95,4 +98,84 @@ def readConfiguration(path: Path, overriding: Mapping[str, object] | None = None
         as the command line gives them.
     @raise Problems: with all that is wrong.
     """
-    raise NotImplementedError
+    problems: list[Problem] = []
+    tell = problems.append
+    includes = Includes(path, tell)
+    main = includes.main
+    for file in includes.files:
+        known = MAIN if file is main else INCLUDED
+        for key in file.content.keys() - known:
+            refuseKey(file, (key,), known, tell)
+    process = _keysOf("process", main, PROCESS_KEYS, tell)
+    values = valuesOf("process", process, PROCESS_KEYS, tell)
+    over = {key: Given(value, COMMAND_LINE) for key, value in (overriding or {}).items()}
+    values |= valuesOf("process", over, [each for each in PROCESS_KEYS if each.name in over], tell)
+    status = _keysOf("status", main, STATUS_KEYS, tell)
+    tables = TunnelTables(includes.files, tell)
+    if not (tables.places or problems):
+        tell(Problem(path, 1, "", "has no tunnel", "add a table [tunnel.NAME]"))
+    configuration = Configuration(
+        path=path,
+        process=values,
+        status=Status(**valuesOf("status", status, STATUS_KEYS, tell)),
+        tunnels=tuple(tables.tunnels),
+        files=includes.paths,
+        given={"process": process | over, "status": status, **tables.given},
+        places={key: main.place(key) for key in ("process", "status")} | tables.places,
+    )
+    problems += _exposures(configuration)
+    problems += _clashes(configuration, tables.local | {"status": configuration.status.local})
+    if problems:
+        raise Problems(_inOrder(problems, includes.paths))
+    return configuration
+
+
+def _keysOf(
+    table: str, file: ConfigurationFile, keys: Sequence[Option], tell: Tell
+) -> dict[str, Given]:
+    return given(tableOf(file.content, file, (table,), tell), file, (table,), keys, tell)
+
+
+def _exposures(configuration: Configuration) -> Iterator[Problem]:
+    """
+    Where others could see how the process is, without being let to.
+    """
+    for number, address in enumerate(configuration.status.local):
+        if not (configuration.status.public or address.isLocal):
+            error = ConfigurationError(
+                f"`local` {address}",
+                "can be reached by other hosts",
+                "give a loopback address or a UNIX socket, or add public = true",
+            )
+            yield configuration.problemOf("status", error, index=number)
+
+
+def _clashes(
+    configuration: Configuration, local: Mapping[str, Sequence[Listening]]
+) -> Iterator[Problem]:
+    """
+    What wants an address that something else has.
+
+    @param local: where each table wants to listen.
+    """
+    wanted = (each for table, addresses in local.items() for each in wantedBy(table, addresses))
+    for each, first in clashes(wanted):
+        place = configuration.placeOf(first.table, "local", first.index)
+        isSame = each.address == first.address
+        error = ConfigurationError(
+            f"`local` {each.address}",
+            f"belongs to {first.table}{'' if isSame else f' with {first.address}'} ({place})",
+            "give each an address of its own",
+        )
+        yield configuration.problemOf(each.table, error, index=each.index)
+
+
+def _inOrder(problems: Sequence[Problem], paths: Sequence[Path]) -> list[Problem]:
+    """
+    The problems as somebody meets them who reads the files, each once.
+    """
+    order = {path: number for number, path in enumerate(paths)}
+    return sorted(
+        dict.fromkeys(problems),
+        key=lambda each: (order.get(each.path, len(order)), each.path, each.line),
+    )

@@ -36,22 +36,52 @@ def describe(values: Mapping[str, Any], chatWords: Sequence[str] = ()) -> Tunnel
     @param chatWords: a chat script, as the words of a command line.
     @raise ConfigurationError: they make none.
     """
-    mode = _mode(values)
+    tunnel, mistakes = examine(values, chatWords)
+    if tunnel is None:
+        raise mistakes[0]
+    return tunnel
+
+
+def examine(
+    values: Mapping[str, Any], chatWords: Sequence[str] = (), name: str = ""
+) -> tuple[Tunnel | None, list[ConfigurationError]]:
+    """
+    The tunnel that C{values} make, or everything that is wrong with them, as far as one thing can
+    be judged without another.
+
+    @param name: what the tunnel is called, where there are several.
+    """
+    mistakes: list[ConfigurationError] = []
+
+    def part(make: Callable[..., _T], *arguments: Any) -> _T | None:
+        try:
+            return make(*arguments)
+        except ConfigurationError as error:
+            mistakes.append(error)
+            return None
+
+    mode = part(_mode, values)
     for key, what in (("local", "where to listen"), ("remote", "where to forward to")):
         if not values[key]:
-            raise ConfigurationError(f"`{key}`", "is missing", f"say {what}")
-    localID = None
-    if values["local-id"] is not None:
-        localID = _parsed("local-id", Identity.parse, values["local-id"])
-    if mode is Mode.SERVER and localID is None:
-        raise ConfigurationError("`local-id`", "is missing", "say whom a server tunnel stands for")
-    remoteID = _remoteID(mode, values["remote-id"])
-    dialect = _dialect(values, chatWords, mode, localID, remoteID)
+            mistakes.append(ConfigurationError(f"`{key}`", "is missing", f"say {what}"))
+    localID = part(_localID, mode, values["local-id"])
+    access = part(_access, values)
+    if mode is None:
+        return None, mistakes
+    mistakes += _meaningless(mode, values)
+    remoteID = part(_remoteID, mode, values["remote-id"])
+    dialect = part(_dialect, values, chatWords, mode, localID, remoteID)
+    if dialect is None:
+        return None, mistakes
+    options = part(_dialectOptions, values["dialect-option"], dialect)
+    if mistakes:
+        return None, mistakes
+    assert access is not None and options is not None
     pool = values["pool"]
     tunnel = Tunnel(
         mode=mode,
         local=values["local"],
-        access=_access(values),
+        access=access,
         remote=values["remote"],
         dialect=dialect,
         localID=localID,
@@ -59,36 +89,47 @@ def describe(values: Mapping[str, Any], chatWords: Sequence[str] = ()) -> Tunnel
         pool=defaultPool() if pool is None else Pool(Path(pool)),
         trust=values["trust"],
         alpn=values["alpn"],
-        options=_dialectOptions(values["dialect-option"], dialect),
+        options=options,
         anyName=values["any-name"],
         requireALPN=values["require-alpn"],
         minimum=values["minimum-tls"],
         skipResolve=values["skip-resolve"],
         quiet=values["quiet"],
         limits=Limits(**{each.limit: values[each.name] for each in OPTIONS if each.limit}),
+        name=name,
     )
     if mode is Mode.CLIENT:
-        checkRemoteID(tunnel)
-    return tunnel
+        part(checkRemoteID, tunnel)
+    return None if mistakes else tunnel, mistakes
 
 
 def _mode(values: Mapping[str, Any]) -> Mode:
-    """
-    The mode, which what has a meaning in one mode alone has to agree with.
-    """
     if values["server"] == values["client"]:
         raise ConfigurationError(
             "`server`, `client`",
             "both were given" if values["server"] else "none was given",
             "give exactly one of them",
         )
-    mode = Mode.SERVER if values["server"] else Mode.CLIENT
-    for option in TUNNEL_OPTIONS:
-        if option.mode not in (None, mode) and values[option.name] != option.default:
-            raise ConfigurationError(
-                f"`{option.name}`", f"means nothing with `{mode.value}`", "leave it out"
-            )
-    return mode
+    return Mode.SERVER if values["server"] else Mode.CLIENT
+
+
+def _meaningless(mode: Mode, values: Mapping[str, Any]) -> list[ConfigurationError]:
+    """
+    What was given although it has a meaning in the other mode alone.
+    """
+    return [
+        ConfigurationError(f"`{option.name}`", f"means nothing with `{mode.value}`", "leave it out")
+        for option in TUNNEL_OPTIONS
+        if option.mode not in (None, mode) and values[option.name] != option.default
+    ]
+
+
+def _localID(mode: Mode | None, given: str | None) -> Identity | None:
+    if given is not None:
+        return _parsed("local-id", Identity.parse, given)
+    if mode is Mode.SERVER:
+        raise ConfigurationError("`local-id`", "is missing", "say whom a server tunnel stands for")
+    return None
 
 
 def _access(values: Mapping[str, Any]) -> SocketAccess:

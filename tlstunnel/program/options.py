@@ -8,125 +8,25 @@ here mentions a setting, its key stands in backquotes, as in L{tlstunnel.errors.
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
-
 from tlstunnel.chat.source import readyScripts
-from tlstunnel.errors import ConfigurationError
 from tlstunnel.net.kernel import LONGEST_KEEPALIVE
+from tlstunnel.program.option import Option, Scope, Section
 from tlstunnel.program.values import (
     Number,
+    chatInFolder,
     choice,
-    flag,
+    inFolder,
     listening,
     permissions,
     processes,
     protocolIDs,
+    socketInFolder,
     target,
     text,
+    trustInFolder,
 )
 from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.limits import Limits
-
-
-class Scope(enum.Enum):
-    """
-    What a setting applies to.
-    """
-
-    TUNNEL = "one tunnel"
-    PROCESS = "the process, with all its tunnels"
-    LOG = "the log of the program in the foreground"
-    ACTION = "nothing: it shows something, and that is all"
-
-
-class Section(enum.Enum):
-    """
-    What belongs together in the help and in the manual page; the value is the title in the help.
-    """
-
-    MODE = "Mode, exactly one"
-    ADDRESSES = (
-        "Addresses (127.0.0.1:25, [::1]:443, host:service, :443, /unix/socket), each repeatable"
-    )
-    IDENTITIES = "Identities (domain, or user@domain)"
-    PROTOCOL = "Protocol"
-    TLS = "TLS (1.2 and 1.3, nothing weaker)"
-    LIMITS = "Limits"
-    PROCESSES = "Processes"
-    LOG = "Log (to standard error; under twistd its own options decide)"
-    HELP = "Help"
-
-
-@dataclass(frozen=True)
-class Option:
-    """
-    One setting.
-
-    @ivar name: its key in a file, and its long name on the command line.
-    @ivar section: where the help and the manual page have it.
-    @ivar help: what it means, in words that go on from its name.
-    @ivar more: sentences that only the manual page has room for.
-    @ivar short: its letter on the command line, if it has one.
-    @ivar argument: what the help calls its value; empty if it is a flag.
-    @ivar parse: makes the value of what was given; raises C{ValueError} with a sentence.
-    @ivar default: the value where nothing is given; C{None} or empty where that has no value.
-    @ivar isRepeatable: whether it may have several values, which then are a tuple.
-    @ivar scope: what it applies to.
-    @ivar mode: the mode in which alone it means anything.
-    @ivar limit: the field of L{Limits} that it sets.
-    """
-
-    name: str
-    section: Section
-    help: str
-    more: str = ""
-    short: str = ""
-    argument: str = ""
-    parse: Callable[[object], Any] = flag
-    default: Any = False
-    isRepeatable: bool = False
-    scope: Scope = Scope.TUNNEL
-    mode: Mode | None = None
-    limit: str = ""
-
-    @property
-    def shownDefault(self) -> str:
-        """
-        The default, as one would give it; empty where there is none.
-        """
-        if not self.argument or self.default in (None, ()):
-            return ""
-        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
-
-    def read(self, given: object) -> Any:
-        """
-        The value that C{given} stands for: text or a typed value, or a list of them.
-
-        @raise ConfigurationError: it makes no sense, or there are several where one is enough.
-        """
-        values = given if isinstance(given, list) else [given]
-        if not self.isRepeatable and len(values) != 1:
-            raise ConfigurationError(f"`{self.name}`", f"has {len(values)} values", "give one")
-        try:
-            parsed = [self.parse(each) for each in values]
-        except ValueError as error:
-            raise ConfigurationError.of(f"`{self.name}`", error) from None
-        return tuple(parsed) if self.isRepeatable else parsed[0]
-
-
-def read(given: Mapping[str, object], options: Iterable[Option]) -> dict[str, Any]:
-    """
-    The values of C{options}, by their names: those given, else the defaults.
-
-    @raise ConfigurationError: one of them makes no sense.
-    """
-    return {
-        option.name: option.read(given[option.name]) if option.name in given else option.default
-        for option in options
-    }
 
 
 def _limit(
@@ -152,6 +52,33 @@ def _limit(
 
 
 OPTIONS = (
+    Option(
+        "config",
+        Section.FILE,
+        "serve the tunnels of this file, which has their options; see tlstunnel.toml(5)",
+        "On the command line only options about the process may stand beside it, which then count "
+        "instead of those of the file.",
+        argument="FILE",
+        parse=text,
+        default=None,
+        scope=Scope.FILE,
+    ),
+    Option(
+        "check",
+        Section.FILE,
+        "look for everything that is wrong with `config`, and with what it names, and end",
+        "Keys, certificates, trust and chat scripts are read; nothing is listened at, connected to "
+        "or looked up. Each mistake is a line of standard output, and the exit code is 1 if there "
+        "are any.",
+        scope=Scope.VIEW,
+    ),
+    Option(
+        "show",
+        Section.FILE,
+        "show what is in force with `config`, defaults included, and where it comes from, and end",
+        "It is a configuration file again.",
+        scope=Scope.VIEW,
+    ),
     Option("server", Section.MODE, "the network is on the accepted side", short="s"),
     Option(
         "client",
@@ -170,6 +97,7 @@ OPTIONS = (
         parse=listening,
         default=(),
         isRepeatable=True,
+        place=socketInFolder,
     ),
     Option(
         "socket-mode",
@@ -207,6 +135,7 @@ OPTIONS = (
         parse=target,
         default=(),
         isRepeatable=True,
+        place=socketInFolder,
     ),
     Option(
         "skip-resolve",
@@ -245,6 +174,7 @@ OPTIONS = (
         argument="DIR",
         parse=text,
         default=None,
+        place=inFolder,
     ),
     Option(
         "trust",
@@ -259,6 +189,7 @@ OPTIONS = (
         parse=text,
         default=(),
         isRepeatable=True,
+        place=trustInFolder,
     ),
     Option(
         "starttls",
@@ -276,6 +207,7 @@ OPTIONS = (
         argument="FILE|NAME",
         parse=text,
         default=None,
+        place=chatInFolder,
     ),
     Option("chat-strict", Section.PROTOCOL, "with hyphens and keywords as chat(8) has them"),
     Option(
@@ -412,5 +344,11 @@ OPTIONS = (
 #: What a tunnel can be told, wherever it runs.
 TUNNEL_OPTIONS = tuple(each for each in OPTIONS if each.scope in {Scope.TUNNEL, Scope.PROCESS})
 
+#: Where the tunnels are described, if it is not here.
+FILE_OPTIONS = tuple(each for each in OPTIONS if each.scope is Scope.FILE)
+
 #: What only a program in the foreground can be told.
 LOG_OPTIONS = tuple(each for each in OPTIONS if each.scope is Scope.LOG)
+
+#: What only a program in the foreground shows.
+VIEW_OPTIONS = tuple(each for each in OPTIONS if each.scope is Scope.VIEW)

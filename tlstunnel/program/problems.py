@@ -6,6 +6,7 @@ It knows places and sentences, and nothing of what the keys mean.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from tlstunnel.errors import ConfigurationError
 
 # The modes, which in a file are values of one key.
 _MODES = frozenset(("server", "client"))
+
+# The settings that the subject of an error begins with.
+_KEYS = re.compile(r"`[a-z0-9-]+`(, `[a-z0-9-]+`)* ?")
 
 
 @dataclass(frozen=True, order=True)
@@ -60,10 +64,8 @@ class Problem:
         @param key: the key to name where the error has none.
         """
         named = "mode" if error.key in _MODES else error.key
-        about = error.subject
-        if error.key:
-            # What is left is the value.
-            about = about.rpartition("`")[2].strip()
+        # Behind the key may be the value.
+        about = _KEYS.sub("", error.subject)
         return cls(
             place.path,
             place.line,

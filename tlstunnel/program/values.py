@@ -8,10 +8,12 @@ wrong, and behind a semicolon what to do about it.
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from tlstunnel.address import (
     InheritedAddress,
@@ -20,6 +22,7 @@ from tlstunnel.address import (
     parseAddress,
     parseListening,
 )
+from tlstunnel.chat.source import readyScripts
 
 #: The most bytes in a list of ALPN ids: what an extension holds (RFC 8446, section 4.2), less the
 #: length of the list; with a byte before each id.
@@ -131,6 +134,13 @@ def target(value: object) -> TCPAddress | UNIXAddress:
     return address
 
 
+def address(value: object) -> TCPAddress | UNIXAddress:
+    """
+    Where to listen, and no socket of somebody else's.
+    """
+    return parseAddress(text(value))
+
+
 def permissions(value: object) -> int:
     """
     Permissions, in octal (chmod(1)).
@@ -159,3 +169,39 @@ def protocolIDs(value: object) -> tuple[bytes, ...]:
     if sum(len(each) + 1 for each in ids) > LONGEST_IDS:
         raise ValueError(f"all ids together have more than {LONGEST_IDS} bytes; give fewer")
     return ids
+
+
+def inFolder(path: str, folder: Path) -> str:
+    """
+    What C{path} means in a file of C{folder}.
+    """
+    return str(folder / path) if path else ""
+
+
+def patternInFolder(pattern: str, folder: Path) -> str:
+    """
+    The same of a pattern for paths, which the folder is not part of.
+    """
+    return inFolder(pattern, Path(glob.escape(str(folder))))
+
+
+def trustInFolder(where: str, folder: Path) -> str:
+    """
+    The same of what may be the system's store instead.
+    """
+    return where if where == "system" else inFolder(where, folder)
+
+
+def chatInFolder(script: str, folder: Path) -> str:
+    """
+    The same of what may be the name of a ready script instead.
+    """
+    return script if script in readyScripts() else inFolder(script, folder)
+
+
+def socketInFolder(address: str, folder: Path) -> str:
+    """
+    The same of an address, which is a path where it is that of a UNIX socket.
+    """
+    scheme, _, path = address.partition(":")
+    return f"unix:{inFolder(path, folder)}" if scheme == "unix" and path else address

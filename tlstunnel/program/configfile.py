@@ -1,0 +1,170 @@
+"""
+One configuration file: who may have written it, what TOML has in it, and where.
+
+It knows files and TOML, and nothing of what the keys mean.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tlstunnel.program.problems import Place, Problem, Problems
+from tlstunnel.program.tomllines import Key, Lines
+
+#: The most bytes in a file.
+MAX_FILE_BYTES = 1 << 20
+
+#: How tomllib says where a mistake is.
+_WHERE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)\Z")
+
+# A key that needs no quotation marks.
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+@dataclass(frozen=True)
+class ConfigurationFile:
+    """
+    A file that has been read.
+
+    @ivar path: where it is.
+    @ivar content: what TOML has in it.
+    """
+
+    path: Path
+    content: Mapping[str, Any]
+    _lines: Lines = field(repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """
+        What relative paths in it begin from.
+        """
+        return self.path.absolute().parent
+
+    def place(self, *key: str | int) -> Place:
+        """
+        Where a key stands, or the innermost table that it would be in.
+        """
+        return Place(self.path, self._lines.of(key))
+
+
+def dotted(key: Key) -> str:
+    """
+    A key as TOML has it.
+    """
+    parts = (str(part) for part in key)
+    return ".".join(part if _BARE.fullmatch(part) else _quoted(part) for part in parts)
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def readFile(path: Path) -> ConfigurationFile:
+    """
+    Read a file.
+
+    @raise Problems: it cannot be read, is not TOML, or somebody else could have written it.
+    """
+    text = _decoded(path, _contentOf(path))
+    try:
+        content = tomllib.loads(text)
+    except RecursionError:
+        raise _problem(path, "has brackets within brackets beyond measure", "close some") from None
+    except ValueError as error:
+        raise _notTOML(path, text, str(error)) from None
+    return ConfigurationFile(path, content, Lines(text))
+
+
+def _problem(path: Path, problem: str, remedy: str, line: int = 1) -> Problems:
+    return Problems([Problem(path, line, "", problem, remedy)])
+
+
+def _contentOf(path: Path) -> bytes:
+    """
+    The bytes of a file, whatever it is: nobody is waited for at the other end of a pipe.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                kind = "is a directory" if stat.S_ISDIR(status.st_mode) else "is not a file"
+                raise _problem(path, kind, "name a file")
+            _checkWriters(path, status)
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        remedy = {
+            errno.ENOENT: "see whether its name is right",
+            errno.EACCES: f"let user {os.geteuid()} read it",
+        }.get(error.errno or 0, "see what it is")
+        raise _problem(path, f"cannot be read: {error.strerror or error}", remedy) from None
+    except ValueError as error:
+        raise _problem(path, f"cannot be the name of a file: {error}", "correct it") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise _problem(
+            path, f"has more than {MAX_FILE_BYTES} bytes", "move tunnels to included files"
+        )
+    return content
+
+
+def _checkWriters(path: Path, status: os.stat_result) -> None:
+    """
+    Make sure that nobody tells root what to do but root.
+
+    @raise Problems: somebody else can write to the file, or put another one in its place.
+    """
+    if os.geteuid() != 0:
+        return
+    folder = path.absolute().parent
+    for each, found in ((path, status), (folder, folder.stat())):
+        if found.st_uid != 0:
+            raise _problem(
+                path,
+                f"{each} belongs to user {found.st_uid}, and root would do what it says",
+                f"give it to root: chown root {each}",
+            )
+        # In a directory like /tmp nobody replaces what is root's.
+        isSticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
+        if found.st_mode & _OTHERS_WRITE and not isSticky:
+            raise _problem(
+                path,
+                f"others than root can write to {each} (mode {stat.S_IMODE(found.st_mode):04o})",
+                f"keep them from it: chmod go-w {each}",
+            )
+
+
+def _decoded(path: Path, content: bytes) -> str:
+    try:
+        # Some editors begin every file with a byte order mark.
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _problem(path, "is not UTF-8", "save it in that encoding", line) from None
+
+
+def _notTOML(path: Path, text: str, said: str) -> Problems:
+    found = _WHERE.search(said)
+    if found is None:
+        return _problem(path, f"is not TOML: {said}", "see https://toml.io")
+    said = said[: found.start()]
+    if found[1] is None:
+        last = max(1, len(text.splitlines()))
+        return _problem(path, f"is not TOML: {said} at its end", "complete it", last)
+    return _problem(
+        path,
+        f"is not TOML at column {found[2]}: {said}",
+        "write text between quotation marks, and all as https://toml.io has it",
+        int(found[1]),
+    )

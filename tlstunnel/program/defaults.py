@@ -1,0 +1,90 @@
+"""
+What of the tables C{defaults} holds for one tunnel: it has a say where the tunnel itself says
+nothing, and where it means something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.program.keys import TUNNEL_KEYS
+from tlstunnel.program.tables import Given
+from tlstunnel.protocols import registry
+
+# Which of these a tunnel has makes the others of no use.
+_UPGRADES = ("starttls", "chat")
+
+_MODES = {each.name: each.mode.value for each in TUNNEL_KEYS if each.mode is not None}
+
+
+def withDefaults(own: Mapping[str, Given], *defaults: Mapping[str, Given]) -> dict[str, Given]:
+    """
+    What holds for a tunnel.
+
+    @param own: what it says itself.
+    @param defaults: what holds for all, the most general first.
+    """
+    found: dict[str, Given] = {}
+    for each in defaults:
+        found |= each
+    found |= own
+    return dict(_meaningful(found))
+
+
+def _meaningful(found: Mapping[str, Given]) -> Iterator[tuple[str, Given]]:
+    for key, each in found.items():
+        if not each.isDefault:
+            yield key, each
+        elif key == "dialect-option":
+            yield key, _ofDialect(each, found)
+        elif _means(key, found):
+            yield key, each
+
+
+def _means(key: str, found: Mapping[str, Given]) -> bool:
+    """
+    Whether the default of C{key} has a meaning beside all that is C{found}.
+    """
+    if key in _MODES:
+        return "mode" not in found or found["mode"].value == _MODES[key]
+    if key in _UPGRADES:
+        return not any(each in found and not found[each].isDefault for each in _UPGRADES)
+    if key in ("chat-strict", "chat-files"):
+        return "chat" in found
+    if key.startswith("socket-"):
+        return any(map(_isPath, _words(found, "local")))
+    return True
+
+
+def _words(found: Mapping[str, Given], key: str) -> list[object]:
+    """
+    The elements of a value, however many it is given as.
+    """
+    value = found[key].value if key in found else []
+    return value if isinstance(value, list) else [value]
+
+
+def _isPath(address: object) -> bool:
+    return isinstance(address, str) and address.startswith(("/", "unix:"))
+
+
+def _ofDialect(each: Given, found: Mapping[str, Given]) -> Given:
+    """
+    Those options that the dialect of the tunnel has.
+    """
+    names = ["none"] if "chat" in found else _words(found, "starttls") or ["none"]
+    try:
+        known = registry.find(str(names[0])).options
+    except ConfigurationError:
+        # Which is told where it stands.
+        known = {}
+    words = _words({"dialect-option": each}, "dialect-option")
+    kept = [number for number, word in enumerate(words) if word in known]
+    places = each.places or (each.place,)
+    return replace(
+        each,
+        value=[words[number] for number in kept],
+        places=tuple(places[number] for number in kept),
+    )

@@ -1,0 +1,85 @@
+"""
+The keys of a configuration file: those of the table of settings, and the few that only a file has.
+"""
+
+from __future__ import annotations
+
+from tlstunnel.program.option import Option, Scope, Section
+from tlstunnel.program.options import OPTIONS
+from tlstunnel.program.values import Number, address, choice, socketInFolder, text
+from tlstunnel.tunnel.description import Mode
+
+#: How a file says the mode, for which the command line has an option each.
+MODE = Option(
+    "mode",
+    Section.MODE,
+    "where the network is: on the accepted side of a server, on the connected side of a client",
+    "Every tunnel has one.",
+    argument="|".join(each.value for each in Mode),
+    parse=choice(*(each.value for each in Mode)),
+    default=None,
+)
+
+#: Of one tunnel, and of the table C{defaults}.
+TUNNEL_KEYS = (
+    MODE,
+    *(each for each in OPTIONS if each.scope is Scope.TUNNEL and each.section is not Section.MODE),
+)
+
+#: Of the table C{process}.
+PROCESS_KEYS = (
+    *(each for each in OPTIONS if each.scope in {Scope.PROCESS, Scope.LOG}),
+    Option(
+        "drain-timeout",
+        Section.PROCESSES,
+        "for connections to end when a tunnel is removed, or the process is told to stop; 0: no "
+        "limit",
+        argument="SECONDS",
+        parse=Number(float, "seconds", mayBeZero=True),
+        default=3600.0,
+        scope=Scope.PROCESS,
+    ),
+    Option(
+        "reload-on-change",
+        Section.PROCESSES,
+        "take up certificates and keys that change on disk by themselves",
+        default=True,
+        scope=Scope.PROCESS,
+    ),
+)
+
+#: Of the table C{status}.
+STATUS_KEYS = (
+    Option(
+        "local",
+        Section.STATUS,
+        "where to tell, by HTTP, how the process and its tunnels are; without it nowhere",
+        "Repeatable.",
+        argument="ADDR",
+        parse=address,
+        default=(),
+        isRepeatable=True,
+        scope=Scope.STATUS,
+        place=socketInFolder,
+    ),
+    Option(
+        "public",
+        Section.STATUS,
+        "let that be an address that other hosts can reach; whoever does so sees the peers of all "
+        "connections",
+        scope=Scope.STATUS,
+    ),
+)
+
+#: Of no table: they stand at the beginning of a file.
+INCLUDE = Option(
+    "include",
+    Section.FILE,
+    "files with further tunnels, as patterns such as conf.d/*.toml",
+    "Repeatable.",
+    argument="PATTERN",
+    parse=text,
+    default=(),
+    isRepeatable=True,
+    scope=Scope.FILE,
+)

@@ -1,0 +1,137 @@
+"""
+The tunnels of a configuration: what its tables C{defaults} and C{tunnel.NAME} make together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.program.configfile import ConfigurationFile, dotted
+from tlstunnel.program.configure import examine
+from tlstunnel.program.defaults import withDefaults
+from tlstunnel.program.keys import MODE, TUNNEL_KEYS
+from tlstunnel.program.problems import Place, Problem, asKey
+from tlstunnel.program.tables import Given, Tell, asDefaults, given, tableOf, valuesOf
+from tlstunnel.tunnel.description import Listening, Mode, Tunnel
+
+#: What a tunnel may be called.
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def tableName(tunnel: str) -> str:
+    """
+    What the table of a tunnel is called, by the name of that.
+    """
+    return dotted(("tunnel", tunnel))
+
+
+@dataclass(frozen=True)
+class _Defaults:
+    """
+    What holds for all tunnels of some files.
+
+    @ivar found: what is given, as far as it is right.
+    @ivar wrong: the keys of what is not.
+    """
+
+    found: Mapping[str, Given] = field(default_factory=dict)
+    wrong: frozenset[str] = frozenset()
+
+
+class TunnelTables:
+    """
+    The tunnels of some files.
+
+    @ivar tunnels: those that are right.
+    @ivar given: what was given for each, by table and key, with what it has from C{defaults}.
+    @ivar places: where the tables begin.
+    @ivar local: where each tunnel wants to listen, be it right or not.
+    """
+
+    def __init__(self, files: Iterable[ConfigurationFile], tell: Tell) -> None:
+        """
+        @param files: the main one first, whose defaults are those of all.
+        """
+        self.tunnels: list[Tunnel] = []
+        self.given: dict[str, Mapping[str, Given]] = {}
+        self.places: dict[str, Place] = {}
+        self.local: dict[str, tuple[Listening, ...]] = {}
+        self._tell = tell
+        general: _Defaults | None = None
+        for file in files:
+            own = self._defaults(file)
+            if general is None:
+                general, own = own, _Defaults()
+            for name, content in tableOf(file.content, file, ("tunnel",), tell).items():
+                self._read(file, name, content, general, own)
+
+    def _defaults(self, file: ConfigurationFile) -> _Defaults:
+        content = tableOf(file.content, file, ("defaults",), self._tell)
+        found = given(content, file, ("defaults",), TUNNEL_KEYS, self._tell)
+        right = valuesOf("defaults", found, TUNNEL_KEYS, self._tell).keys()
+        wrong = frozenset(found.keys() - right)
+        return _Defaults(asDefaults({key: found[key] for key in found if key in right}), wrong)
+
+    def _read(
+        self,
+        file: ConfigurationFile,
+        name: str,
+        content: object,
+        general: _Defaults,
+        ofFile: _Defaults,
+    ) -> None:
+        table, place = tableName(name), file.place("tunnel", name)
+        if not isinstance(content, dict):
+            remedy = f"write [{table}], and its keys in lines below"
+            self._refuse(place, table, "is not a table", remedy)
+        elif not NAME.fullmatch(name):
+            remedy = "give 1 to 64 letters, digits, hyphens, dots and underscores"
+            self._refuse(place, table, "cannot be the name of a tunnel", remedy)
+        elif table in self.places:
+            remedy = "give each tunnel a name of its own"
+            self._refuse(place, table, f"is at {self.places[table]} already", remedy)
+        else:
+            self.places[table] = place
+            own = given(content, file, ("tunnel", name), TUNNEL_KEYS, self._tell)
+            found = self.given[table] = withDefaults(own, general.found, ofFile.found)
+            wrong = (general.wrong - ofFile.found.keys() | ofFile.wrong) - own.keys()
+            self._make(name, table, found, wrong)
+
+    def _refuse(self, place: Place, key: str, problem: str, remedy: str) -> None:
+        self._tell(Problem(place.path, place.line, key, problem, remedy))
+
+    def _make(
+        self, name: str, table: str, found: Mapping[str, Given], wrong: frozenset[str]
+    ) -> None:
+        """
+        @param wrong: the keys of defaults that would hold, if they were right.
+        """
+        right = valuesOf(table, found, TUNNEL_KEYS, self._tell)
+        wrong |= found.keys() - right.keys()
+        values: dict[str, Any] = {each.name: each.default for each in TUNNEL_KEYS} | right
+        values |= {each.value: values[MODE.name] == each.value for each in Mode}
+        self.local[table] = values["local"]
+        tunnel, mistakes = examine(values, name=name)
+        if values[MODE.name] is None:
+            if MODE.name not in wrong:
+                self._refuse(
+                    self.places[table],
+                    f"{table}.{MODE.name}",
+                    "is missing",
+                    f"write {asKey('server')} or {asKey('client')}",
+                )
+            wrong |= {each.value for each in Mode}
+        for error in mistakes:
+            # What follows from another mistake is none of its own.
+            if not error.mentioned & wrong:
+                self._tell(Problem.of(self._placeOf(table, error), table, error, "chat"))
+        if tunnel is not None and not wrong:
+            self.tunnels.append(tunnel)
+
+    def _placeOf(self, table: str, error: ConfigurationError) -> Place:
+        found = self.given[table].get(error.key or "chat")
+        return self.places[table] if found is None else found.place
