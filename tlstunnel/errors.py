@@ -101,7 +101,14 @@ class ConfigurationError(Exception):
         """
         In the words of the command line.
         """
-        return self.inWords("--{}".format)
+        return self.inWords(asLongOption)
+
+
+def asLongOption(key: str) -> str:
+    """
+    How somebody who types a command line knows a setting.
+    """
+    return f"--{key}"
 
 
 class TunnelError(Exception):

@@ -37,7 +37,7 @@ class MistakesTests(SynchronousTestCase):
         tunnel = Tunnel(
             mode, plain if isClient else network, network if isClient else plain, find(starttls)
         )
-        return list(mistakes(replace(tunnel, **settings)))
+        return list(map(str, mistakes(replace(tunnel, **settings))))
 
     def test_withoutSTARTTLSAtAPortForIt(self) -> None:
         """
@@ -52,7 +52,7 @@ class MistakesTests(SynchronousTestCase):
                 self.assertEqual(
                     sentence,
                     f"--{key}: {who} at port {port} usually begin to speak "
-                    f"{name} in clear: --starttls {name} is missing",
+                    f"{name} in clear; --starttls {name} is missing",
                 )
 
     def test_withSTARTTLSAtAPortForTLSFromTheFirstByte(self) -> None:
@@ -74,7 +74,7 @@ class MistakesTests(SynchronousTestCase):
         """
         for mode in Mode:
             (sentence,) = self.said(mode, 143, "smtp")
-            self.assertIn("usually speak imap: use --starttls imap", sentence)
+            self.assertIn("usually speak imap; use --starttls imap", sentence)
             (sentence,) = self.said(mode, 5432, "smtp")
             self.assertIn("usually speak postgresql", sentence)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import select
 import sys
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
 
@@ -15,11 +16,14 @@ from twisted.python import usage
 
 from tlstunnel.commands import COMMANDS
 from tlstunnel.errors import ConfigurationError, nearest
+from tlstunnel.program.check import check
 from tlstunnel.program.commandline import TunnelOptions, accepting
 from tlstunnel.program.jsonlines import jsonLine
 from tlstunnel.program.log import lines, textLine
-from tlstunnel.program.options import LOG_OPTIONS
+from tlstunnel.program.options import LOG_OPTIONS, VIEW_OPTIONS
 from tlstunnel.program.output import LineOutput
+from tlstunnel.program.problems import Problems
+from tlstunnel.program.show import show
 from tlstunnel.program.workers import WORKER, makeProcess
 
 
@@ -39,7 +43,7 @@ def _installReactor() -> Any:
 reactor: Any = _installReactor()
 
 
-@accepting(LOG_OPTIONS)
+@accepting((*VIEW_OPTIONS, *LOG_OPTIONS))
 class RunOptions(TunnelOptions):
     """
     The options of a tunnel in the foreground.
@@ -63,6 +67,43 @@ class RunOptions(TunnelOptions):
             remedy = remedy or nearest(words[0], COMMANDS) or "each option begins with a hyphen"
             raise usage.UsageError(f"{words[0]!r} is neither an option nor a command; {remedy}")
 
+    def postOptions(self) -> None:
+        """
+        Besides, what tells of a file needs one.
+        """
+        views = [each.name for each in VIEW_OPTIONS if each.name in self.given]
+        if len(views) > 1:
+            names = ", ".join(map("--{}".format, views))
+            raise usage.UsageError(f"{names}: all were given; give one of them")
+        if views and "config" not in self.given:
+            raise usage.UsageError(f"--{views[0]}: is about a file; give --config too")
+        super().postOptions()
+
+
+def view(options: RunOptions) -> int:
+    """
+    Tell what is in the file, and what is wrong with it.
+
+    @return: 0, or 1 if anything is.
+    """
+    path = options["config"]
+    try:
+        configuration = options.configuration()
+        found = check(configuration, datetime.now(UTC)) if options["check"] else []
+    except Problems as error:
+        print(error)
+        return 1
+    if options["show"]:
+        print(show(configuration))
+        return 0
+    for each in found:
+        print(each)
+    if not all(each.isWarning for each in found):
+        return 1
+    all_ = f"all is well but for {len(found)} warnings" if found else "all is well"
+    print(f"{path}: {all_}: {len(configuration.tunnels)} tunnels")
+    return 0
+
 
 def startLogging(options: RunOptions) -> None:
     """
@@ -80,6 +121,8 @@ def main(options: RunOptions) -> int:
 
     @return: 0 after an orderly stop, 1 if it could not start.
     """
+    if options["check"] or options["show"]:
+        return view(options)
     try:
         process = makeProcess(options, reactor, ownLog=True)
         process.privilegedStartService()

@@ -47,6 +47,19 @@ class SocketAccess:
         finally:
             os.umask(before)
 
+    def numbers(self) -> tuple[int, int]:
+        """
+        Those of the owner and the group; -1 for what is not asked for.
+
+        @raise ConfigurationError: there is no such user or group.
+        """
+        uid = gid = -1
+        if self.owner is not None:
+            uid = _number("socket-owner", self.owner, "user", pwd.getpwnam, 2)
+        if self.group is not None:
+            gid = _number("socket-group", self.group, "group", grp.getgrnam, 2)
+        return uid, gid
+
     def give(self, path: str) -> None:
         """
         Give the socket that was bound to C{path} to whom is asked for; to be done before it
@@ -54,11 +67,10 @@ class SocketAccess:
 
         @raise ConfigurationError: there is no such user or group, or the system does not let us.
         """
+        uid, gid = self.numbers()
         if self.owner is not None:
-            uid = _number("socket-owner", self.owner, "user", pwd.getpwnam, 2)
             _give(f"`socket-owner` {self.owner}", path, uid, -1)
         if self.group is not None:
-            gid = _number("socket-group", self.group, "group", grp.getgrnam, 2)
             _give(f"`socket-group` {self.group}", path, -1, gid)
         found = stat.S_IMODE(Path(path).lstat().st_mode)
         if self.mode is not None and found != self.mode:

@@ -9,19 +9,22 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.python import usage
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.program.configuration import Configuration, readConfiguration
 from tlstunnel.program.configure import describe
 from tlstunnel.program.option import Option, Scope, Section, read
-from tlstunnel.program.options import OPTIONS, TUNNEL_OPTIONS
+from tlstunnel.program.options import FILE_OPTIONS, OPTIONS, TUNNEL_OPTIONS
 from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.protocols import registry
 
 _USAGE = """\
 Usage: tlstunnel -s|-c -l ADDR -r ADDR [options]
+       tlstunnel --config FILE [--check | --show] [options]
 
 Put TLS around connections of programs that know none, or take it off for servers that know none.
 
@@ -29,6 +32,8 @@ Put TLS around connections of programs that know none, or take it off for server
     tlstunnel -s -l [::]:443 -L www.example.org -r 127.0.0.1:80
   Put TLS around, for a mail program that knows none:
     tlstunnel -c -l 127.0.0.1:2525 -r mail.example.org:587 --starttls smtp
+  Do both, and more, as a file says:
+    tlstunnel --config /etc/tlstunnel/tlstunnel.toml
 """
 
 _CHAT_WORDS = """\
@@ -77,13 +82,13 @@ def _turningOn(option: Option) -> Callable[..., None]:
     return turnOn
 
 
-@accepting(TUNNEL_OPTIONS)
+@accepting((*FILE_OPTIONS, *TUNNEL_OPTIONS))
 class TunnelOptions(ProgramOptions):
     """
-    The options of one tunnel, and of the process that it runs in.
+    The options of one tunnel, or of a file with many, and of the process that they run in.
 
-    Once they are parsed, C{self["tunnel"]} is the L{tlstunnel.tunnel.description.Tunnel} that they
-    make, and beside it are the values of all of them.
+    Once they are parsed, C{self["config"]} is the path of a file, or C{self["tunnel"]} the
+    L{tlstunnel.tunnel.description.Tunnel} that they make; beside it are the values of all of them.
 
     @cvar settings: what can be given.
     @ivar given: what was, by name, as often as it was.
@@ -148,15 +153,51 @@ class TunnelOptions(ProgramOptions):
 
     def postOptions(self) -> None:
         """
-        Check the options, and make a tunnel of them.
+        Check the options, and make a tunnel of them, unless that is for a file to do.
 
         @raise usage.UsageError: if they make none; the message names the option.
         """
         try:
+            if "config" in self.given:
+                self._checkBesideFile()
             self.update(read(self.given, self.settings))
-            self["tunnel"] = describe(self, self._chatWords)
+            if self["config"] is None:
+                self["tunnel"] = describe(self, self._chatWords)
         except ConfigurationError as error:
             raise usage.UsageError(str(error)) from None
+
+    def _checkBesideFile(self) -> None:
+        """
+        What is about one tunnel stands in the file.
+
+        @raise ConfigurationError: something of that was given.
+        """
+        for option in self.settings:
+            if option.name in self.given and option.scope is Scope.TUNNEL:
+                raise ConfigurationError(
+                    f"`{option.name}`",
+                    "is about one tunnel, and `config` may have many",
+                    "put it into the file",
+                )
+        if self._chatWords:
+            raise ConfigurationError(
+                "--",
+                "a script is about one tunnel, and `config` may have many",
+                "give `chat` there",
+            )
+
+    def configuration(self) -> Configuration:
+        """
+        Read the file, with what the command line says of the process.
+
+        @raise Problems: everything that is wrong with it.
+        """
+        overriding = {
+            option.name: self[option.name]
+            for option in self.settings
+            if option.name in self.given and option.scope in {Scope.PROCESS, Scope.LOG}
+        }
+        return readConfiguration(Path(self["config"]), overriding)
 
 
 def _sectionHelp(section: Section, options: Sequence[Option]) -> str:

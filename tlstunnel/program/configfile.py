@@ -63,12 +63,21 @@ def dotted(key: Key) -> str:
     A key as TOML has it.
     """
     parts = (str(part) for part in key)
-    return ".".join(part if _BARE.fullmatch(part) else _quoted(part) for part in parts)
+    return ".".join(part if _BARE.fullmatch(part) else quoted(part) for part in parts)
 
 
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+def quoted(text: str) -> str:
+    """
+    A text as TOML has it.
+    """
+    return f'"{"".join(map(_escaped, text))}"'
+
+
+def _escaped(character: str) -> str:
+    if character in '\\"':
+        return f"\\{character}"
+    # Surrogates cannot come from TOML, and cannot be written in it.
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
 
 
 def readFile(path: Path) -> ConfigurationFile:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from tlstunnel.address import TCPAddress
+from tlstunnel.errors import ConfigurationError
 from tlstunnel.protocols.registry import IMPLICIT_PORTS, STARTTLS_PORTS
 from tlstunnel.tunnel.description import Listening, Mode, Tunnel
 
@@ -15,24 +16,28 @@ from tlstunnel.tunnel.description import Listening, Mode, Tunnel
 _ALL = ("", "::", "0.0.0.0")
 
 
-def mistakes(tunnel: Tunnel) -> Iterator[str]:
+def mistakes(tunnel: Tunnel) -> Iterator[ConfigurationError]:
     """
-    What an administrator should look at once more in C{tunnel}, a sentence each.
+    What an administrator should look at once more in C{tunnel}, which can be served all the same.
     """
     isClient = tunnel.mode is Mode.CLIENT
     key, who = ("remote", "servers") if isClient else ("local", "clients")
     for port in _portsOf(tunnel.remote if isClient else tunnel.local):
-        advice = _adviceFor(tunnel, port)
-        if advice:
-            yield f"--{key}: {who} at port {port} usually {advice}"
+        habit, remedy = _adviceFor(tunnel, port)
+        if habit:
+            yield ConfigurationError(f"`{key}`", f"{who} at port {port} usually {habit}", remedy)
     for each in tunnel.remote:
         if any(_reaches(each, local) for local in tunnel.local):
             meant = "server" if isClient else "backend"
-            yield f"--remote: {each} is this tunnel itself: give the address of the {meant}"
+            yield ConfigurationError(
+                f"`remote` {each}", "is this tunnel itself", f"give the address of the {meant}"
+            )
     for port in [] if isClient else filter(_isImplicit, _portsOf(tunnel.remote)):
-        yield (
-            f"--remote: servers at port {port} usually want TLS from the first byte, and the "
-            f"backend is spoken to in clear: is port {_inClear(port)} meant?"
+        yield ConfigurationError(
+            "`remote`",
+            f"servers at port {port} usually want TLS from the first byte, and the backend is "
+            "spoken to in clear",
+            f"is port {_inClear(port)} meant?",
         )
 
 
@@ -56,24 +61,25 @@ def _portsOf(addresses: Iterable[Listening]) -> list[int]:
     return sorted({each.port for each in addresses if isinstance(each, TCPAddress)})
 
 
-def _adviceFor(tunnel: Tunnel, port: int) -> str:
+def _adviceFor(tunnel: Tunnel, port: int) -> tuple[str, str]:
     """
-    What the others do at C{port} of the network, and the option for it, where C{tunnel} does not.
+    What the others do at C{port} of the network, and the option for it; nothing, where C{tunnel}
+    does so.
     """
     dialect = tunnel.dialect
     name = STARTTLS_PORTS.get(port)
     if dialect.name == "none":
         if name is None or (tunnel.alpn and port in IMPLICIT_PORTS):
-            return ""
-        return f"begin to speak {name} in clear: --starttls {name} is missing"
+            return "", ""
+        return f"begin to speak {name} in clear", f"`starttls` {name} is missing"
     if port == dialect.implicitPort or _isImplicit(port):
         if port in dialect.ports:
-            return ""
-        upgrade = "--chat" if dialect.name == "chat" else "--starttls"
-        return f"use TLS from the first byte: leave out {upgrade}"
+            return "", ""
+        upgrade = "`chat`" if dialect.name == "chat" else "`starttls`"
+        return "use TLS from the first byte", f"leave out {upgrade}"
     if name is None or port in dialect.ports or dialect.name == "chat":
-        return ""
-    return f"speak {name}: use --starttls {name}"
+        return "", ""
+    return f"speak {name}", f"use `starttls` {name}"
 
 
 def _isImplicit(port: int) -> bool:

@@ -46,6 +46,7 @@ class Problem:
     @ivar key: what it is about, such as C{tunnel.mail.remote}; empty for the file as a whole.
     @ivar problem: what is wrong.
     @ivar remedy: what to do about it.
+    @ivar isWarning: whether it does not matter, if it is meant.
     """
 
     path: Path
@@ -53,6 +54,7 @@ class Problem:
     key: str
     problem: str
     remedy: str
+    isWarning: bool = False
 
     @classmethod
     def of(cls, place: Place, table: str, error: ConfigurationError, key: str = "") -> Problem:
@@ -76,6 +78,7 @@ class Problem:
 
     def __str__(self) -> str:
         about = f"{self.key}: " if self.key else ""
+        about += "warning: " if self.isWarning else ""
         remedy = f"; {self.remedy}" if self.remedy else ""
         return printable(f"{self.path}:{self.line}: {about}{self.problem}{remedy}")
 

@@ -14,12 +14,13 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from tlstunnel.address import TCPAddress
-from tlstunnel.errors import ConfigurationError, Stopped
+from tlstunnel.errors import ConfigurationError, Stopped, asLongOption
 from tlstunnel.interfaces import IObserver
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.listen import ListeningPort, bindAll
 from tlstunnel.net.resolve import resolve
 from tlstunnel.program.mistakes import mistakes
+from tlstunnel.program.problems import asKey
 from tlstunnel.program.risks import farBackends, risks
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.connectionlog import ConnectionLog
@@ -166,7 +167,10 @@ class TunnelService(Service):
         # Of sockets that were handed down only now the ports are known.
         local = tuple(port.address for port in self._ports)
         tunnel = replace(self.tunnel, local=local)
-        for notice in (*mistakes(tunnel), *risks(self.tunnel, local), *warnings):
+        probably = [
+            each.inWords(asKey if tunnel.name else asLongOption) for each in mistakes(tunnel)
+        ]
+        for notice in (*probably, *risks(self.tunnel, local), *warnings):
             self._notice(notice)
         Deferred.fromCoroutine(self._noticeFarBackends()).addErrback(
             lambda failure: self._log.failure("looking up the backends failed", failure)

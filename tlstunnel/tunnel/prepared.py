@@ -50,7 +50,7 @@ class Prepared:
         """
         @raise ConfigurationError: if something that it needs is missing or wrong.
         """
-        _checkRisk(tunnel)
+        checkRisk(tunnel)
         self.tunnel = tunnel
         self._credentials: Credentials | None = None
         if tunnel.localID is not None:
@@ -187,7 +187,7 @@ class Prepared:
         return ClientCreator(context, verifier, self.alpn, self._credentials is not None)
 
 
-def _checkRisk(tunnel: Tunnel) -> None:
+def checkRisk(tunnel: Tunnel) -> None:
     """
     What is dangerous by its nature has to be asked for by a name that says so.
 

@@ -1,0 +1,162 @@
+"""
+What is wrong with a configuration beyond its words: with the identities, the anchors, the users and
+the groups that it names.
+
+All is read as it will be when the tunnels start; nothing is listened at, connected to, or looked
+up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+
+from tlstunnel.address import InheritedAddress
+from tlstunnel.errors import ConfigurationError, IdentityRefused
+from tlstunnel.identity.expiry import warningsOf
+from tlstunnel.identity.names import AccessList, Identity, Selector
+from tlstunnel.identity.pool import certifiedAs
+from tlstunnel.identity.trust import loadAnchors
+from tlstunnel.identity.verify import coversName, verifyIdentity
+from tlstunnel.program.configuration import Configuration
+from tlstunnel.program.mistakes import mistakes
+from tlstunnel.program.problems import Problem
+from tlstunnel.program.risks import risks
+from tlstunnel.program.tunneltables import tableName
+from tlstunnel.tls.checkup import checkUsable, problemsOf
+from tlstunnel.tunnel.description import Mode, Tunnel, identityOfRemote
+from tlstunnel.tunnel.prepared import Prepared, checkRisk
+
+
+def check(configuration: Configuration, now: datetime) -> list[Problem]:
+    """
+    Find everything that is wrong with the tunnels of C{configuration}, and what is worth a warning.
+    """
+    return [
+        problem
+        for tunnel in configuration.tunnels
+        for problem in _TunnelCheck(configuration, tunnel, now).all()
+    ]
+
+
+class _TunnelCheck:
+    """
+    The check of one tunnel.
+    """
+
+    def __init__(self, configuration: Configuration, tunnel: Tunnel, now: datetime) -> None:
+        self._configuration = configuration
+        self._tunnel = tunnel
+        self._now = now
+
+    def all(self) -> Iterator[Problem]:
+        """
+        Everything that is wrong, and then what is only worth a warning.
+        """
+        errors = list(self._errors())
+        yield from errors
+        if not errors:
+            yield from self._wholeAndWarnings()
+
+    def _problem(
+        self, error: ConfigurationError, key: str = "", index: int | None = None
+    ) -> Problem:
+        table = tableName(self._tunnel.name)
+        return self._configuration.problemOf(table, error, key, index)
+
+    def _warning(self, sentence: str, key: str = "") -> Problem:
+        """
+        @param sentence: what is wrong, and perhaps behind a semicolon what to do.
+        """
+        error = ConfigurationError.of("", ValueError(sentence))
+        return replace(self._problem(error, key), isWarning=True)
+
+    def _errors(self) -> Iterator[Problem]:
+        """
+        What is wrong with one thing alone.
+        """
+        tunnel = self._tunnel
+        yield from self._failure(partial(checkRisk, tunnel))
+        yield from self._failure(tunnel.access.numbers)
+        if tunnel.localID is not None:
+            yield from self._failure(partial(self._checkOurs, tunnel.localID), "local-id")
+        for number, where in enumerate(tunnel.trust):
+            yield from self._failure(partial(loadAnchors, where), "trust", number)
+        if not tunnel.trust:
+            for number, remote in enumerate(self._expected()):
+                yield from self._failure(partial(tunnel.pool.trustFor, remote), self._whom, number)
+
+    def _failure(
+        self, look: Callable[[], object], key: str = "", index: int | None = None
+    ) -> Iterator[Problem]:
+        """
+        What C{look} finds to be wrong.
+        """
+        try:
+            look()
+        except ConfigurationError as error:
+            yield self._problem(error, key, index)
+
+    @property
+    def _whom(self) -> str:
+        """
+        The key that says who is at the other end.
+        """
+        return "remote" if self._tunnel.remoteID is None else "remote-id"
+
+    def _expected(self) -> Sequence[Identity | Selector]:
+        """
+        Who may be at the other end, where that is known.
+        """
+        tunnel = self._tunnel
+        expected = tunnel.remoteID
+        if expected is None and tunnel.mode is Mode.CLIENT and not tunnel.dialect.learnsPeer:
+            expected = identityOfRemote(tunnel.remote)
+        if isinstance(expected, AccessList):
+            return expected.selectors
+        return () if expected is None else (expected,)
+
+    def _checkOurs(self, identity: Identity) -> None:
+        """
+        @raise ConfigurationError: nobody would take us for C{identity}.
+        """
+        tunnel = self._tunnel
+        credentials = tunnel.pool.credentials(identity)
+        checkUsable(credentials, tunnel.minimum)
+        leaf = credentials.certificates[0]
+        if not leaf.not_valid_before_utc <= self._now <= leaf.not_valid_after_utc:
+            (sentence,) = warningsOf(credentials, self._now)
+            raise ConfigurationError.of("", ValueError(sentence))
+        named = certifiedAs(identity)
+        if named is None or coversName(leaf, identity.domain):
+            named = identity
+        try:
+            verifyIdentity(leaf, named, tunnel.dialect.srvService)
+        except IdentityRefused as refused:
+            remedy = "be who it is for, or get another one"
+            raise ConfigurationError(credentials.source, refused.detail, remedy) from None
+
+    def _wholeAndWarnings(self) -> Iterator[Problem]:
+        """
+        What is wrong with all of it together, and what is worth a warning.
+        """
+        tunnel = self._tunnel
+        try:
+            prepared = Prepared(tunnel)
+        except ConfigurationError as error:
+            yield self._problem(error, "trust" if tunnel.trust else self._whom)
+            return
+        for mistake in mistakes(tunnel):
+            yield replace(self._problem(mistake), isWarning=True)
+        local = [each for each in tunnel.local if not isinstance(each, InheritedAddress)]
+        for sentence in risks(tunnel, local):
+            yield self._warning(sentence)
+        ours = tunnel.localID
+        problems = [] if ours is None else problemsOf(tunnel.pool, ours, self._now)
+        for sentence in problems:
+            yield self._warning(sentence, "local-id")
+        for sentence in prepared.warnings(self._now):
+            if sentence not in problems:
+                yield self._warning(sentence, "trust" if tunnel.trust else self._whom)

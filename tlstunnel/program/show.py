@@ -1,0 +1,86 @@
+"""
+What is in force, as a configuration file that says where each value comes from.
+
+Read again, it makes the same configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from tlstunnel.program.configfile import quoted
+from tlstunnel.program.configuration import COMMAND_LINE, Configuration
+from tlstunnel.program.keys import PROCESS_KEYS, STATUS_KEYS, TUNNEL_KEYS
+from tlstunnel.program.option import Option
+from tlstunnel.program.problems import Place, printable
+from tlstunnel.program.tables import Given
+from tlstunnel.program.tunneltables import tableName
+
+
+def show(configuration: Configuration) -> str:
+    """
+    The text of a file that has all that is in force.
+    """
+    tables: list[tuple[str, Iterable[Option]]] = [
+        ("process", PROCESS_KEYS),
+        ("status", STATUS_KEYS),
+        *((tableName(each.name), TUNNEL_KEYS) for each in configuration.tunnels),
+    ]
+    shown = _Shown(configuration)
+    return "\n".join(line for table, keys in tables for line in shown.table(table, keys))
+
+
+class _Shown:
+    """
+    The lines for one configuration.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._folder = configuration.path.parent
+
+    def table(self, table: str, keys: Iterable[Option]) -> Iterator[str]:
+        """
+        The lines of a table, and an empty one.
+        """
+        found = self._configuration.given.get(table, {})
+        yield f"[{table}]  # {self._placed(self._configuration.places[table])}"
+        absent = []
+        for option in keys:
+            if option.name in found:
+                each = found[option.name]
+                yield f"{option.name} = {toml(each.value)}  # {self._source(each)}"
+            elif option.default in (None, ()):
+                absent.append(option.name)
+            else:
+                yield f"{option.name} = {toml(option.default)}  # default"
+        if absent:
+            yield f"# not given: {', '.join(absent)}"
+        yield ""
+
+    def _source(self, each: Given) -> str:
+        if each.place == COMMAND_LINE:
+            return "command line"
+        return f"{'defaults, ' if each.isDefault else ''}{self._placed(each.place)}"
+
+    def _placed(self, place: Place) -> str:
+        """
+        A place, with a path from the folder of the main file if it is in it.
+        """
+        path = place.path
+        if path.is_relative_to(self._folder):
+            path = path.relative_to(self._folder)
+        return printable(f"{path}:{place.line}")
+
+
+def toml(value: object) -> str:
+    """
+    A value as TOML has it.
+    """
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(toml, value))}]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return quoted(value) if isinstance(value, str) else str(value)
