@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import select
 import sys
+from collections.abc import Sized
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
@@ -86,23 +87,27 @@ def view(options: RunOptions) -> int:
 
     @return: 0, or 1 if anything is.
     """
-    path = options["config"]
     try:
         configuration = options.configuration()
-        found = check(configuration, datetime.now(UTC)) if options["check"] else []
     except Problems as error:
-        print(error)
+        # What is shown may go into a file.
+        print(error, file=sys.stderr if options["show"] else sys.stdout)
         return 1
     if options["show"]:
-        print(show(configuration))
+        print(show(configuration), end="")
         return 0
+    found = check(configuration, datetime.now(UTC))
     for each in found:
         print(each)
     if not all(each.isWarning for each in found):
         return 1
-    all_ = f"all is well but for {len(found)} warnings" if found else "all is well"
-    print(f"{path}: {all_}: {len(configuration.tunnels)} tunnels")
+    but = f" but for {_counted(found, 'warning')}" if found else ""
+    print(f"{options['config']}: all is well{but}: {_counted(configuration.tunnels, 'tunnel')}")
     return 0
+
+
+def _counted(several: Sized, name: str) -> str:
+    return f"{len(several)} {name}{'s' if len(several) != 1 else ''}"
 
 
 def startLogging(options: RunOptions) -> None:

@@ -87,13 +87,16 @@ def readFile(path: Path) -> ConfigurationFile:
     @raise Problems: it cannot be read, is not TOML, or somebody else could have written it.
     """
     text = _decoded(path, _contentOf(path))
+    lines = Lines(text)
+    if lines.tooDeep:
+        raise _problem(path, "has a key of too many parts", "leave out some", lines.tooDeep)
     try:
         content = tomllib.loads(text)
     except RecursionError:
         raise _problem(path, "has brackets within brackets beyond measure", "close some") from None
     except ValueError as error:
         raise _notTOML(path, text, str(error)) from None
-    return ConfigurationFile(path, content, Lines(text))
+    return ConfigurationFile(path, content, lines)
 
 
 def _problem(path: Path, problem: str, remedy: str, line: int = 1) -> Problems:
@@ -106,13 +109,16 @@ def _contentOf(path: Path) -> bytes:
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 kind = "is a directory" if stat.S_ISDIR(status.st_mode) else "is not a file"
                 raise _problem(path, kind, "name a file")
             _checkWriters(path, status)
-            content = file.read(MAX_FILE_BYTES + 1)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                content = file.read(MAX_FILE_BYTES + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         remedy = {
             errno.ENOENT: "see whether its name is right",

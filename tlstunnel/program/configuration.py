@@ -121,7 +121,8 @@ def readConfiguration(path: Path, overriding: Mapping[str, object] | None = None
         tunnels=tuple(tables.tunnels),
         files=includes.paths,
         given={"process": process | over, "status": status, **tables.given},
-        places={key: main.place(key) for key in ("process", "status")} | tables.places,
+        places=tables.places
+        | {key: main.place(key) for key in ("process", "status") if key in main.content},
     )
     problems += _exposures(configuration)
     problems += _clashes(configuration, tables.local | {"status": configuration.status.local})

@@ -7,6 +7,7 @@ Read again, it makes the same configuration.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from tlstunnel.program.configfile import quoted
 from tlstunnel.program.configuration import COMMAND_LINE, Configuration
@@ -15,6 +16,7 @@ from tlstunnel.program.option import Option
 from tlstunnel.program.problems import Place, printable
 from tlstunnel.program.tables import Given
 from tlstunnel.program.tunneltables import tableName
+from tlstunnel.tunnel.description import Tunnel
 
 
 def show(configuration: Configuration) -> str:
@@ -24,10 +26,20 @@ def show(configuration: Configuration) -> str:
     tables: list[tuple[str, Iterable[Option]]] = [
         ("process", PROCESS_KEYS),
         ("status", STATUS_KEYS),
-        *((tableName(each.name), TUNNEL_KEYS) for each in configuration.tunnels),
+        *((tableName(each.name), _keysOf(each)) for each in configuration.tunnels),
     ]
     shown = _Shown(configuration)
-    return "\n".join(line for table, keys in tables for line in shown.table(table, keys))
+    text = "\n".join(line for table, keys in tables for line in shown.table(table, keys))
+    return f"# what is in force by {printable(str(configuration.path))}\n\n{text}"
+
+
+def _keysOf(tunnel: Tunnel) -> list[Option]:
+    """
+    The keys that mean something for C{tunnel}; and where it has the pool from, if nobody says so.
+    """
+    keys = [each for each in TUNNEL_KEYS if each.mode in (None, tunnel.mode)]
+    pool = str(tunnel.pool.path)
+    return [replace(each, default=pool) if each.name == "pool" else each for each in keys]
 
 
 class _Shown:
@@ -44,7 +56,8 @@ class _Shown:
         The lines of a table, and an empty one.
         """
         found = self._configuration.given.get(table, {})
-        yield f"[{table}]  # {self._placed(self._configuration.places[table])}"
+        begin = self._configuration.places.get(table)
+        yield f"[{table}]  # {self._placed(begin) if begin is not None else 'default'}"
         absent = []
         for option in keys:
             if option.name in found:
@@ -53,7 +66,9 @@ class _Shown:
             elif option.default in (None, ()):
                 absent.append(option.name)
             else:
-                yield f"{option.name} = {toml(option.default)}  # default"
+                # Whether there has to be a pool depends on whether somebody has named it.
+                comment = "# " if option.name == "pool" else ""
+                yield f"{comment}{option.name} = {toml(option.default)}  # default"
         if absent:
             yield f"# not given: {', '.join(absent)}"
         yield ""

@@ -1,8 +1,8 @@
 """
 Where the keys of a TOML text stand, which tomllib does not tell.
 
-The text is valid TOML: tomllib has read it.  Whatever it is, one pass is made over it, and nothing
-is raised; what cannot be told has the line of what it is in.
+One pass is made over the text, and nothing is raised, whatever it is; tomllib says whether it is
+TOML.  What cannot be told has the line of what it is in.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-#: The parts of a key that are told apart; no key of ours has as many.
+#: The most parts of a key that are told apart, and the most arrays and tables within each other; no
+#: key of ours has as many.
 MAX_PARTS = 16
 
 #: A key: names of tables and keys, and numbers of elements of arrays.
@@ -35,10 +36,15 @@ _TOKEN = re.compile(
 class Lines:
     """
     The lines of keys.
+
+    @ivar tooDeep: the line of a key with more dots than any has a use for, and with which tomllib
+        would take its time; 0 if there is none.
     """
 
     def __init__(self, text: str) -> None:
-        self._lines = dict(reversed(list(_Scan().keysIn(text))))
+        scan = _Scan()
+        self._lines = dict(reversed(list(scan.keysIn(text))))
+        self.tooDeep = scan.tooDeep
 
     def of(self, key: Key) -> int:
         """
@@ -74,6 +80,7 @@ class _Scan:
     @ivar parts: those of the key that is being read, and C{line} where it begins.
     @ivar header: how many brackets have been opened before the name of a table.
     @ivar inValue: whether a value is being read.
+    @ivar dots: those in the key that is being read, and C{tooDeep} where there were too many.
     """
 
     table: Key = ()
@@ -83,6 +90,8 @@ class _Scan:
     line: int = 1
     header: int = 0
     inValue: bool = False
+    dots: int = 0
+    tooDeep: int = 0
 
     def keysIn(self, text: str) -> Iterator[tuple[Key, int]]:
         """
@@ -94,7 +103,7 @@ class _Scan:
             match found.lastgroup:
                 case "newline":
                     if not self.open:
-                        self.parts, self.header, self.inValue = [], 0, False
+                        self.parts, self.header, self.inValue, self.dots = [], 0, False, 0
                 case "mark":
                     yield from self._mark(token, line)
                 case "word" | "long":
@@ -114,7 +123,7 @@ class _Scan:
         """
         Something in an array, if we are in one.
         """
-        if self.open and self.open[-1].index is not None:
+        if 0 < len(self.open) <= MAX_PARTS and self.open[-1].index is not None:
             yield from _within(self._value, line)
 
     @property
@@ -129,9 +138,14 @@ class _Scan:
 
     def _mark(self, mark: str, line: int) -> Iterator[tuple[Key, int]]:
         match mark:
+            case "." if not self.inValue:
+                self.dots += 1
+                if self.dots > MAX_PARTS:
+                    self.tooDeep = line
             case "=" if not self.inValue:
-                yield from _within(self._value, self.line)
-                self.inValue = True
+                if len(self.open) <= MAX_PARTS:
+                    yield from _within(self._value, self.line)
+                self.inValue, self.dots = True, 0
             case "[" | "{" if self.inValue:
                 yield from self._element(line)
                 self.open.append(_Container(self._value[:MAX_PARTS], 0 if mark == "[" else None))
@@ -165,7 +179,7 @@ class _Scan:
             if table in self.arrays:
                 table = (*table, self.arrays[table])
         yield from _within(table, self.line)
-        self.table, self.parts, self.header = table, [], 0
+        self.table, self.parts, self.header, self.dots = table, [], 0, 0
 
 
 def _within(key: Key, line: int) -> Iterator[tuple[Key, int]]:
