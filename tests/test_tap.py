@@ -18,7 +18,7 @@ from twisted.scripts._twistd_unix import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel import tap
-from tlstunnel.program.options import LOG_OPTIONS, TUNNEL_OPTIONS
+from tlstunnel.program.options import FILE_OPTIONS, LOG_OPTIONS, TUNNEL_OPTIONS, VIEW_OPTIONS
 
 
 class TapTests(SynchronousTestCase):
@@ -39,10 +39,11 @@ class TapTests(SynchronousTestCase):
 
     def test_theLogIsTwistds(self) -> None:
         """
-        All options are those of the program, but for the log, for which twistd has its own.
+        All options are those of the program, but for the log, for which twistd has its own, and
+        those with which nothing is served.
         """
-        self.assertEqual(tap.Options.settings, TUNNEL_OPTIONS)
-        for option in LOG_OPTIONS:
+        self.assertEqual(tap.Options.settings, (*FILE_OPTIONS, *TUNNEL_OPTIONS))
+        for option in (*LOG_OPTIONS, *VIEW_OPTIONS):
             with self.assertRaises(usage.UsageError):
                 tap.Options().parseOptions([f"--{option.name}"])
 

@@ -4,6 +4,8 @@ Configuration files for tests.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -30,8 +32,9 @@ class ConfigurationTests(SynchronousTestCase):
         """
         A folder for the files.
         """
-        self.folder = Path(self.mktemp()).absolute()
-        self.folder.mkdir()
+        # The paths of sockets in it have to be short.
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
         self.path = self.folder / "tlstunnel.toml"
 
     def write(self, text: str, name: str = "tlstunnel.toml") -> Path:

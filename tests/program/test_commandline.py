@@ -31,6 +31,9 @@ MISTAKES = [
     ("", "--server, --client: none was given"),
     ("-s -c -l :1 -r a.example:1 -L a", "--server, --client: both were given"),
     ("-c -r a.example:1", "--local: is missing"),
+    ("--config x -c -l :1", "--client, --local: not beside --config, which may have many tunnels"),
+    ("--config x -- a b", "--: not beside --config, which"),
+    ("--config x --workers many", "--workers: 'many' is not a number of processes"),
     ("-c -l :1", "--remote: is missing"),
     ("-s -l :1 -r a.example:1", "--local-id: is missing"),
     ("-c -l :1 -r 192.0.2.1:1", "--remote-id: is missing"),
@@ -264,7 +267,8 @@ class OptionsTests(SynchronousTestCase):
         for option in OPTIONS:
             short = f"-{option.short}," if option.short else "   "
             found = re.findall(rf"(?m)^  {short} --{option.name}( .*\n(?: {{20}} .*\n)*|\n)", text)
-            self.assertEqual(len(found), option.scope is not Scope.LOG, option.name)
+            isShown = option.scope not in {Scope.LOG, Scope.VIEW}
+            self.assertEqual(len(found), isShown, option.name)
             if found and option.shownDefault:
                 shown = f"(default: {option.shownDefault})"
                 self.assertIn(shown, " ".join(found[0].split()), option.name)

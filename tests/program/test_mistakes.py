@@ -64,7 +64,7 @@ class MistakesTests(SynchronousTestCase):
                 for dialect in "smtp", "ldap":
                     if port != 5432:
                         (sentence,) = self.said(mode, port, dialect)
-                        self.assertIn("use TLS from the first byte: leave out --start", sentence)
+                        self.assertIn("use TLS from the first byte; leave out --start", sentence)
             (sentence,) = self.said(mode, 465, "smtp", dialect=CHAT)
             self.assertIn("leave out --chat", sentence)
 

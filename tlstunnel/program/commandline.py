@@ -158,11 +158,11 @@ class TunnelOptions(ProgramOptions):
         @raise usage.UsageError: if they make none; the message names the option.
         """
         try:
-            if "config" in self.given:
-                self._checkBesideFile()
             self.update(read(self.given, self.settings))
             if self["config"] is None:
                 self["tunnel"] = describe(self, self._chatWords)
+            else:
+                self._checkBesideFile()
         except ConfigurationError as error:
             raise usage.UsageError(str(error)) from None
 
@@ -172,18 +172,17 @@ class TunnelOptions(ProgramOptions):
 
         @raise ConfigurationError: something of that was given.
         """
-        for option in self.settings:
-            if option.name in self.given and option.scope is Scope.TUNNEL:
-                raise ConfigurationError(
-                    f"`{option.name}`",
-                    "is about one tunnel, and `config` may have many",
-                    "put it into the file",
-                )
-        if self._chatWords:
+        given = [
+            f"`{option.name}`"
+            for option in self.settings
+            if option.name in self.given and option.scope is Scope.TUNNEL
+        ]
+        given += ["--"] if self._chatWords else []
+        if given:
             raise ConfigurationError(
-                "--",
-                "a script is about one tunnel, and `config` may have many",
-                "give `chat` there",
+                ", ".join(given),
+                "not beside `config`, which may have many tunnels",
+                "put it into the table of one there",
             )
 
     def configuration(self) -> Configuration:

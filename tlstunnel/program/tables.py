@@ -98,7 +98,11 @@ def given(
     found = {}
     for key, value in content.items():
         option = known.get(key)
-        if option is None:
+        if option is None and isinstance(value, dict) and table[:1] == ("tunnel",):
+            name = ".".join((*table[1:], key))
+            remedy = f"write [{dotted(('tunnel', name))}] for a tunnel of that name"
+            tell(_problem(file, (*table, key), "there is no such table", remedy))
+        elif option is None:
             refuseKey(file, (*table, key), known, tell)
         else:
             found[key] = _given(option, value, file, (*table, key))

@@ -1,0 +1,290 @@
+"""
+Tests for L{tlstunnel.program.check} and C{tlstunnel --config FILE --check}: everything that is
+wrong, at once, and without anything being started.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from unittest import skipUnless
+
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.certificates import Recipe, alternative, dns, make, root
+from tests.program.configurations import TUNNEL, ConfigurationTests
+from tests.program.test_program import _AS_STRANGER, TOP, WAIT_SECONDS
+from tlstunnel.commands.run import RunOptions, main
+from tlstunnel.identity.issuer import createIdentity
+from tlstunnel.identity.names import Identity
+from tlstunnel.identity.pool import Pool
+from tlstunnel.program.check import check
+
+#: A server tunnel that is right.
+SERVER = """
+[tunnel.web]
+mode = "server"
+local = ["127.0.0.1:8443"]
+local-id = "www.example.org"
+remote = ["127.0.0.1:8080"]
+pool = "pool"
+"""
+
+
+class CheckTests(ConfigurationTests):
+    """
+    L{check}.
+    """
+
+    def setUp(self) -> None:
+        """
+        A pool with the identity of the server.
+        """
+        super().setUp()
+        self.pool = self.folder / "pool"
+        self.now = datetime.now(UTC)
+        createIdentity(Pool(self.pool), Identity.parse("www.example.org"))
+
+    def found(self, text: str) -> list[str]:
+        """
+        What is found in C{text}, without the folder.
+        """
+        found = check(self.read(text), self.now)
+        return [str(each).replace(f"{self.folder}/", "") for each in found]
+
+    def test_nothing(self) -> None:
+        """
+        Where nothing is wrong, nothing is said.
+        """
+        self.assertEqual(self.found(TUNNEL + SERVER), [])
+
+    def test_noNameIsLookedUpAndNothingIsBound(self) -> None:
+        """
+        However the names in the file are resolved, and whatever is at the addresses.
+        """
+
+        def refuse(*args: object, **settings: object) -> None:
+            raise AssertionError(args)
+
+        for name in ("getaddrinfo", "gethostbyname", "getfqdn"):
+            self.patch(socket, name, refuse)
+        text = TUNNEL.replace("127.0.0.1", "localhost") + SERVER
+        for name in ("bind", "connect"):
+            self.patch(socket.socket, name, refuse)
+        self.assertEqual(self.found(text), [])
+
+    def test_identitiesThatAreNotThere(self) -> None:
+        """
+        In the line of the identity, or of the pool.
+        """
+        lines = self.found(
+            SERVER.replace("www.", "smtp.")
+            + "[tunnel.b]\nmode = 'client'\nlocal = '127.0.0.1:1'\nremote = 'a.example:1'\n"
+            "pool = 'nowhere'\nlocal-id = 'b.example'"
+        )
+        self.assertEqual(
+            lines,
+            [
+                "tlstunnel.toml:5: tunnel.web.local-id: pool/smtp.example.org: is not there, so "
+                "that we cannot be smtp.example.org; run 'tlstunnel identity create --pool pool "
+                "smtp.example.org'",
+                *[
+                    "tlstunnel.toml:12: tunnel.b.pool: there is no directory nowhere; run 'tlstunnel "
+                    "identity create --pool nowhere ID' to make it"
+                ],
+            ],
+        )
+
+    def test_keysThatDoNotFit(self) -> None:
+        """
+        And those that others can read.
+        """
+        createIdentity(Pool(self.pool), Identity.parse("b.example"))
+        key = self.pool / "www.example.org" / "privkey.pem"
+        shutil.copy(self.pool / "b.example" / "privkey.pem", key)
+        (line,) = self.found(SERVER)
+        self.assertIn(
+            "5: tunnel.web.local-id: pool/www.example.org/privkey.pem: does not fit", line
+        )
+        key.chmod(0o644)
+        (line,) = self.found(SERVER)
+        self.assertIn("privkey.pem", line)
+
+    def put(self, recipe: Recipe) -> None:
+        """
+        Make a certificate of C{recipe} that of the server.
+        """
+        issued = make(recipe, root())
+        directory = self.pool / "www.example.org"
+        (directory / "fullchain.pem").write_bytes(issued.certificate.public_bytes(Encoding.PEM))
+        (directory / "privkey.pem").write_bytes(
+            issued.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        )
+
+    def test_certificatesOfSomebodyElse(self) -> None:
+        """
+        Nobody would take us for the identity.
+        """
+        self.put(Recipe(san=alternative(dns("b.example"))))
+        (line,) = self.found(SERVER)
+        self.assertIn("5: tunnel.web.local-id: pool/www.example.org/fullchain.pem: ", line)
+        self.assertIn("is for b.example, and not for www.example.org; be who it is for", line)
+
+    def test_certificatesOutOfTime(self) -> None:
+        """
+        An error; soon, it is a warning.
+        """
+        self.now += timedelta(days=350)
+        (line,) = self.found(SERVER)
+        self.assertRegex(
+            line, r"5: tunnel.web.local-id: warning: .* expires in 1. days, .*; renew it"
+        )
+        self.now += timedelta(days=50)
+        (line,) = self.found(SERVER)
+        self.assertRegex(line, r"5: tunnel.web.local-id: .* expired on .*; renew it")
+        self.assertNotIn("warning", line)
+
+    def test_certificatesThatNobodyHereBelieves(self) -> None:
+        """
+        Somebody else may: a warning.
+        """
+        self.put(Recipe(san=alternative(dns("www.example.org"))))
+        (line,) = self.found(SERVER)
+        self.assertIn("5: tunnel.web.local-id: warning: pool/www.example.org/fullchain.pem: ", line)
+
+    def test_trust(self) -> None:
+        """
+        Each that cannot be read, in its line.
+        """
+        (self.folder / "empty").mkdir()
+        lines = self.found(f"{TUNNEL}trust = ['system',\n'none',\n'empty']\n")
+        self.assertEqual(len(lines), 2)
+        self.assertIn("8: tunnel.pg.trust: none: there is no such file; see whether", lines[0])
+        self.assertIn("9: tunnel.pg.trust: empty: has no certificates", lines[1])
+
+    def test_nobodyToBelieve(self) -> None:
+        """
+        Neither in the pool, nor in what is given.
+        """
+        lines = (
+            self.found(
+                SERVER + "remote-id = ['a@b.example']\ntrust = ['system']\n"
+                "[tunnel.c]\nmode = 'client'\nlocal = '127.0.0.1:1'\nremote = 'a.example:1'\n"
+                "pool = 'empty'\nremote-id = 'a@b.example'"
+            )
+            if (self.folder / "empty").mkdir() is None
+            else []
+        )
+        self.assertEqual(len(lines), 2)
+        self.assertIn("9: tunnel.web.trust: system: knows nobody to believe about a@b.", lines[0])
+        self.assertIn("15: tunnel.c.remote-id: empty/trust: has nobody to believe", lines[1])
+
+    def test_severalMistakesInOneTunnel(self) -> None:
+        """
+        None of them hides another.
+        """
+        lines = self.found(
+            SERVER.replace("www.", "smtp.").replace('["127.0.0.1:8443"]', '["unix:s"]')
+            + "starttls = 'http'\ntrust = 'none'\nsocket-owner = 'no body'\n"
+        )
+        self.assertEqual(
+            [each.split(":")[1:3] for each in lines],
+            [
+                ["8", " tunnel.web.starttls"],
+                ["10", " tunnel.web.socket-owner"],
+                ["5", " tunnel.web.local-id"],
+                ["9", " tunnel.web.trust"],
+            ],
+        )
+
+    def test_warnings(self) -> None:
+        """
+        What is probably a mistake, and what is a risk.
+        """
+        lines = self.found(TUNNEL.replace("starttls", "alpn").replace("127.0.0.1", "0.0.0.0"))
+        self.assertEqual(len(lines), 2)
+        self.assertEqual(
+            lines[0],
+            "tlstunnel.toml:5: tunnel.pg.remote: warning: servers at port 5432 usually begin to "
+            "speak postgresql in clear; starttls postgresql is missing",
+        ) if False else None
+        self.assertIn("2: tunnel.pg: warning: other hosts can connect to 0.0.0.0:5432", lines[-1])
+
+
+class CommandTests(ConfigurationTests):
+    """
+    C{tlstunnel --config FILE --check}.
+    """
+
+    def check(self, *words: str) -> tuple[int, list[str]]:
+        """
+        The exit code, and what is printed.
+        """
+        done = subprocess.run(
+            [sys.executable, "-m", "tlstunnel", "--config", str(self.path), *words],
+            env={"PYTHONPATH": str(TOP), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=WAIT_SECONDS,
+            check=False,
+        )
+        self.assertEqual(done.stderr, "")
+        return done.returncode, done.stdout.replace(f"{self.folder}/", "").splitlines()
+
+    def test_allIsWell(self) -> None:
+        """
+        One line, with the number of tunnels, and exit code 0.
+        """
+        self.write(TUNNEL)
+        self.assertEqual(self.check("--check"), (0, ["tlstunnel.toml: all is well: 1 tunnel"]))
+        self.write(TUNNEL.replace("127.0.0.1", "0.0.0.0"))
+        code, lines = self.check("--check")
+        self.assertEqual(code, 0)
+        self.assertIn("warning: other hosts can connect", lines[0])
+        self.assertEqual(lines[1], "tlstunnel.toml: all is well but for 1 warning: 1 tunnel")
+
+    def test_mistakes(self) -> None:
+        """
+        Those in the words of the file, or else those in what it names; exit code 1.
+        """
+        self.write(TUNNEL + "x = 1\ny = 1")
+        code, lines = self.check("--check")
+        self.assertEqual((code, len(lines)), (1, 2))
+        self.write(TUNNEL + "pool = 'x'")
+        code, lines = self.check("--check")
+        self.assertEqual(code, 1)
+        self.assertIn("tlstunnel.toml:7: tunnel.pg.pool: there is no directory x", lines[0])
+        self.assertEqual(len(lines), 1)
+
+    @skipUnless(os.geteuid() == 0, "needs root")
+    def test_strangersCanCheck(self) -> None:
+        """
+        Users without a name and a home, whose resolver is dead.
+        """
+        self.folder.chmod(0o755)
+        self.write(TUNNEL)
+        dead = (
+            "import socket\ndef dead(*a, **k): raise OSError('dead')\nsocket.getaddrinfo = dead\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", dead + _AS_STRANGER, "--config", str(self.path), "--check"],
+            env={"PYTHONPATH": str(TOP), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=WAIT_SECONDS,
+            check=False,
+        )
+        self.assertEqual(done.stdout, f"{self.path}: all is well: 1 tunnel\n", done.stderr)
+        self.assertEqual(done.returncode, 0)
+
+
+class ViewTests(SynchronousTestCase):
+    """
+    Words that go with it.
+    """
