@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 from hypothesis import given
@@ -176,10 +175,10 @@ class PropertyTests(ConfigurationTests):
             tables.append((dotted(("tunnel", name)), own | table))
             if tables[-1][1]["starttls"] != "ftp":
                 tables[-1][1].pop("dialect-option", None)
-        text = "".join(
-            f"[{name}]\n{''.join(f'{key} = {toml(value)}\n' for key, value in table.items())}"
-            for name, table in tables
-        )
+        text = ""
+        for name, table in tables:
+            pairs = (f"{key} = {toml(value)}" for key, value in table.items())
+            text += "\n".join((f"[{name}]", *pairs, ""))
         before = self.read(text)
         shown = show(before)
         after = readConfiguration(self.write(shown, "shown.toml"))

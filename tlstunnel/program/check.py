@@ -55,7 +55,8 @@ class _TunnelCheck:
         """
         Everything that is wrong, and then what is only worth a warning.
         """
-        errors = list(self._errors())
+        # A pool that is not there is missed twice.
+        errors = dict.fromkeys(self._errors())
         yield from errors
         if not errors:
             yield from self._wholeAndWarnings()

@@ -163,7 +163,7 @@ def _checkWriters(path: Path, status: os.stat_result) -> None:
 def _decoded(path: Path, content: bytes) -> str:
     try:
         # Some editors begin every file with a byte order mark.
-        return content.decode("utf-8-sig")
+        return content.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise _problem(path, "is not UTF-8", "save it in that encoding", line) from None
