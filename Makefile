@@ -30,9 +30,10 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/lint-imports --no-logo
 
 docs: $(VENV)/.docs
-	@$(RUN) docs/options.py docs/tlstunnel.8
+	@$(RUN) docs/options.py docs/tlstunnel.8 docs/tlstunnel.toml.5
 	@$(RUN) docs/completion.py docs/completion
 	@.ci/manual docs/tlstunnel.8
+	@.ci/manual docs/tlstunnel.toml.5
 	$(RUN) -m sphinx --quiet --fail-on-warning --keep-going --nitpicky docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
 

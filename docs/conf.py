@@ -32,21 +32,24 @@ html_title = f"tlstunnel {release}"
 html_show_copyright = False
 
 
-PAGE = Path(__file__).with_name("tlstunnel.8")
+HERE = Path(__file__).parent
+
+#: The manual pages, and the words that introduce them.
+MANUALS = {"manual": HERE / "tlstunnel.8", "keys": HERE / "tlstunnel.toml.5"}
 
 
-def manual() -> str:
+def manual(page: Path) -> str:
     """
-    The manual page in Markdown, or as text where there is no mandoc(1).
+    A manual page in Markdown, or as text where there is no mandoc(1).
     """
     if shutil.which("mandoc"):
-        text = _written("mandoc", "-T", "markdown", PAGE)
+        text = _written("mandoc", "-T", "markdown", page)
         # The page has a title; a first line and a last one repeat it.
         return re.sub("(?m)^#", "##", text).partition("\n\n")[2].rpartition("\n\n")[0]
     if shutil.which("groff"):
-        text = _written("groff", "-mandoc", "-rHY=0", "-rLL=100n", "-T", "utf8", "-P-cbou", PAGE)
+        text = _written("groff", "-mandoc", "-rHY=0", "-rLL=100n", "-T", "utf8", "-P-cbou", page)
     else:
-        text = PAGE.read_text()
+        text = page.read_text()
     return f"```text\n{text}\n```\n"
 
 
@@ -56,11 +59,11 @@ def _written(*command: str | Path) -> str:
 
 def append(app: Sphinx, name: str, source: list[str]) -> None:
     """
-    Put the manual page under the words that introduce it.
+    Put each manual page under the words that introduce it.
     """
-    if name == "manual":
-        app.env.note_dependency(str(PAGE))
-        source[0] += manual()
+    if name in MANUALS:
+        app.env.note_dependency(str(MANUALS[name]))
+        source[0] += manual(MANUALS[name])
 
 
 def setup(app: Sphinx) -> None:

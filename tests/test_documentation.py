@@ -23,12 +23,15 @@ from tlstunnel.commands.identity import IdentityOptions
 from tlstunnel.commands.run import RunOptions
 from tlstunnel.errors import TunnelError
 from tlstunnel.identity import expiry
+from tlstunnel.program.configuration import readConfiguration
+from tlstunnel.program.keys import INCLUDE, PROCESS_KEYS, STATUS_KEYS, TUNNEL_KEYS
 from tlstunnel.program.options import OPTIONS
 from tlstunnel.protocols import base, registry
 from tlstunnel.protocols.base import ClientRole
 
 CHECKOUT = Path(__file__).parent.parent
 MANUAL = CHECKOUT / "docs" / "tlstunnel.8"
+KEYS = CHECKOUT / "docs" / "tlstunnel.toml.5"
 PAGES = [
     *sorted(CHECKOUT.glob("*.md")),
     *sorted(path for path in CHECKOUT.glob("docs/**/*.md") if "_build" not in path.parts),
@@ -282,6 +285,53 @@ class ManualTests(SynchronousTestCase):
             raise SkipTest("there is neither mandoc nor groff")
         done = subprocess.run(
             [CHECKOUT / ".ci" / "manual", MANUAL], capture_output=True, text=True, check=False
+        )
+        self.assertEqual((done.returncode, done.stdout), (0, ""), done.stdout + done.stderr)
+
+
+class KeysTests(SynchronousTestCase):
+    """
+    C{tlstunnel.toml(5)}.
+    """
+
+    def setUp(self) -> None:
+        """
+        Read it.
+        """
+        self.text = KEYS.read_text()
+
+    def test_hasTheKeysOfTheTables(self) -> None:
+        """
+        As docs/options.py, which make docs runs, writes them.
+        """
+        written = runpy.run_path(str(CHECKOUT / "docs" / "options.py"))["page"](self.text)
+        self.assertEqual(written, self.text, "run make docs")
+
+    def test_hasEveryKey(self) -> None:
+        """
+        Each that a file can have is explained, and no other.
+        """
+        keys = [INCLUDE, *PROCESS_KEYS, *STATUS_KEYS, *TUNNEL_KEYS]
+        explained = re.findall(r"(?m)^\.It Cm ([a-z0-9-]+) No =", self.text)
+        self.assertEqual(sorted(explained), sorted(each.name for each in keys))
+
+    def test_theExampleIsRight(self) -> None:
+        """
+        It can be read.
+        """
+        example = self.text.partition(".Bd -literal -offset indent\n")[2].partition(".Ed")[0]
+        path = Path(self.mktemp())
+        path.write_text(example)
+        self.assertEqual(len(readConfiguration(path).tunnels), 2)
+
+    def test_formatsWithoutWarnings(self) -> None:
+        """
+        man(1) shows it as it was meant.
+        """
+        if not any(map(shutil.which, ("mandoc", "groff"))):
+            raise SkipTest("there is neither mandoc nor groff")
+        done = subprocess.run(
+            [CHECKOUT / ".ci" / "manual", KEYS], capture_output=True, text=True, check=False
         )
         self.assertEqual((done.returncode, done.stdout), (0, ""), done.stdout + done.stderr)
 

@@ -22,6 +22,7 @@ from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.program.check import check
+from tlstunnel.program.configuration import readConfiguration
 
 #: A server tunnel that is right.
 SERVER = """
@@ -281,3 +282,23 @@ class CommandTests(ConfigurationTests):
         )
         self.assertEqual(done.stdout, f"{self.path}: all is well: 1 tunnel\n", done.stderr)
         self.assertEqual(done.returncode, 0)
+
+
+class ExampleTests(ConfigurationTests):
+    """
+    docs/example/tlstunnel.toml.
+    """
+
+    def test_allIsWell(self) -> None:
+        """
+        With the identities that it names, nothing is wrong with it, and nothing worth a warning.
+        """
+        self.write((TOP / "docs" / "example" / "tlstunnel.toml").read_text())
+        configuration = readConfiguration(self.path)
+        for name in {each.localID for each in configuration.tunnels if each.localID is not None}:
+            createIdentity(Pool(self.folder / "pool"), name)
+        self.assertEqual([str(each) for each in check(configuration, datetime.now(UTC))], [])
+        self.assertEqual(
+            {each.dialect.name for each in configuration.tunnels},
+            {"smtp", "imap", "sieve", "none", "postgresql"},
+        )

@@ -191,7 +191,8 @@ class PropertyTests(SynchronousTestCase):
         """
         Where it was written, and nothing else is.
         """
-        text, expected = "", {}
+        text = ""
+        expected: dict[tuple[str | int, ...], int] = {}
         for name, table in tables.items():
             text += f"\n[{quoted(name)}]\n"
             expected[(name,)] = text.count("\n")

@@ -7,7 +7,6 @@ from __future__ import annotations
 from tlstunnel.program.option import Option, Scope, Section
 from tlstunnel.program.options import OPTIONS
 from tlstunnel.program.values import Number, address, choice, socketInFolder, text
-from tlstunnel.tunnel.description import Mode
 
 #: How a file says the mode, for which the command line has an option each.
 MODE = Option(
@@ -15,8 +14,8 @@ MODE = Option(
     Section.MODE,
     "where the network is: on the accepted side of a server, on the connected side of a client",
     "Every tunnel has one.",
-    argument="|".join(each.value for each in Mode),
-    parse=choice(*(each.value for each in Mode)),
+    argument="server|client",
+    parse=choice("server", "client"),
     default=None,
 )
 
