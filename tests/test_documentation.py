@@ -315,14 +315,15 @@ class KeysTests(SynchronousTestCase):
         explained = re.findall(r"(?m)^\.It Cm ([a-z0-9-]+) No =", self.text)
         self.assertEqual(sorted(explained), sorted(each.name for each in keys))
 
-    def test_theExampleIsRight(self) -> None:
+    def test_theExamplesAreRight(self) -> None:
         """
-        It can be read.
+        Here and on the first page: they can be read.
         """
         example = self.text.partition(".Bd -literal -offset indent\n")[2].partition(".Ed")[0]
         path = Path(self.mktemp())
-        path.write_text(example)
-        self.assertEqual(len(readConfiguration(path).tunnels), 2)
+        for text in (example, *blocks(CHECKOUT / "README.md", "toml")):
+            path.write_text(text)
+            self.assertEqual(len(readConfiguration(path).tunnels), 2)
 
     def test_formatsWithoutWarnings(self) -> None:
         """

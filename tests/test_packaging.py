@@ -219,6 +219,7 @@ class PackagingTests(SynchronousTestCase):
         """
         share = installations().programs["wheel"].parent / "share"
         for name, source in (
+            ("man/man5/tlstunnel.toml.5", "tlstunnel.toml.5"),
             ("man/man8/tlstunnel.8", "tlstunnel.8"),
             ("bash-completion/completions/tlstunnel", "completion/tlstunnel"),
             ("zsh/site-functions/_tlstunnel", "completion/_tlstunnel"),

@@ -95,13 +95,22 @@ class ConfigurationError(Exception):
         text = f"{self.subject}: {self.problem}"
         if self.remedy:
             text += f"; {self.remedy}"
-        return _MENTION.sub(lambda found: mention(found[1]), text)
+        return inWords(text, mention)
 
     def __str__(self) -> str:
         """
         In the words of the command line.
         """
         return self.inWords(asLongOption)
+
+
+def inWords(text: str, mention: Callable[[str], str]) -> str:
+    """
+    A text that mentions settings by their keys in backquotes, in the words of whoever reads it.
+
+    @param mention: gives for the key of a setting how the user knows it.
+    """
+    return _MENTION.sub(lambda found: mention(found[1]), text)
 
 
 def asLongOption(key: str) -> str:

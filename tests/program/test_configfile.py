@@ -6,7 +6,6 @@ file, and where its keys stand.
 from __future__ import annotations
 
 import os
-import string
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.program.configurations import ConfigurationTests
+from tests.program.configurations import NAMES, VALUES, ConfigurationTests, written
 from tests.users import STRANGER
 from tlstunnel.program.configfile import MAX_FILE_BYTES, dotted, quoted, readFile
 from tlstunnel.program.problems import Place, Problems
@@ -147,44 +146,13 @@ def _keys(value: object, key: tuple[str | int, ...] = ()) -> Iterator[tuple[str 
         yield from _keys(each, (*key, name))
 
 
-_NAMES = st.text(string.ascii_letters + string.punctuation + " é", min_size=0, max_size=4)
-_SCALARS = st.one_of(
-    st.integers(0, 9),
-    st.booleans(),
-    st.text(string.printable, max_size=6),
-    st.sampled_from(("[x]", "a = 1", "#", "'", '"""')),
-)
-_VALUES = st.recursive(
-    _SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=3),
-    max_leaves=6,
-)
-
-
-def _written(value: object, newline: str) -> str:
-    """
-    A value in TOML; arrays have line ends wherever they may.
-    """
-    match value:
-        case bool():
-            return str(value).lower()
-        case str():
-            return quoted(value)
-        case list():
-            return f"[{newline}{''.join(f'{_written(each, newline)},{newline}' for each in value)}]"
-        case dict():
-            pairs = (f"{quoted(key)} = {_written(each, newline)}" for key, each in value.items())
-            return f"{{{', '.join(pairs)}}}"
-    return str(value)
-
-
 class PropertyTests(SynchronousTestCase):
     """
     L{Lines} of any TOML.
     """
 
     @given(
-        st.dictionaries(_NAMES, st.dictionaries(_NAMES, _VALUES, max_size=3), max_size=4),
+        st.dictionaries(NAMES, st.dictionaries(NAMES, VALUES, max_size=3), max_size=4),
         st.sampled_from(("", "\n", "\n# ]\n")),
     )
     def test_everyKeyOfATableIsFound(self, tables: dict[str, Any], newline: str) -> None:
@@ -198,7 +166,7 @@ class PropertyTests(SynchronousTestCase):
             expected[(name,)] = text.count("\n")
             for key, value in table.items():
                 expected[name, key] = text.count("\n") + 1
-                text += f"{quoted(key)} = {_written(value, newline)}\n"
+                text += f"{quoted(key)} = {written(value, newline)}\n"
         content = tomllib.loads(text)
         self.assertEqual(content, tables)
         lines = Lines(text)

@@ -4,19 +4,24 @@ Tests for L{tlstunnel.program.configuration}: what a file makes, and all that ca
 
 from __future__ import annotations
 
+import re
 from itertools import product
 from pathlib import Path
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.program.configurations import TUNNEL, ConfigurationTests
+from tests.program.configurations import NAMES, TUNNEL, VALUES, ConfigurationTests, written
 from tlstunnel.address import TCPAddress, UNIXAddress, parseListening
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.pool import Pool, defaultPool
 from tlstunnel.net.listen import bindAll
 from tlstunnel.program import includes
 from tlstunnel.program.clashes import clashes, wantedBy
+from tlstunnel.program.configfile import quoted
 from tlstunnel.program.configuration import Status, readConfiguration
+from tlstunnel.program.keys import INCLUDE, PROCESS_KEYS, STATUS_KEYS, TUNNEL_KEYS
 from tlstunnel.program.problems import Place, Problem, Problems
 from tlstunnel.tunnel.description import Mode
 
@@ -182,6 +187,17 @@ class WrongTests(ConfigurationTests):
         lines = self.problems("[tunnel.x]\nmode = 'x'\nlocal = ':1'\nremote = 'a.example:1'")
         self.assertEqual(len(lines), 1, lines)
 
+    def test_aMistakeInDefaultsIsToldOnce(self) -> None:
+        """
+        However many tunnels have it from there.
+        """
+        said = "defaults.starttls: there is no protocol 'smpt'; did you mean smtp?"
+        tunnel = "[tunnel.{0}]\nmode = 'client'\nlocal = ':{0}'\nremote = 'a.example:1'\n"
+        self.assertEqual(
+            self.problems(f"[defaults]\nstarttls = 'smpt'\n{tunnel.format(1)}{tunnel.format(2)}"),
+            [f"tlstunnel.toml:2: {said}"],
+        )
+
     def test_aFileWithoutTunnels(self) -> None:
         """
         Is not what anybody means.
@@ -224,6 +240,53 @@ class WrongTests(ConfigurationTests):
             Problems, readConfiguration, self.path, {"workers": "y", "verbose": True}
         )
         self.assertEqual(len(error.problems), 2)
+
+
+#: Keys and values that are right somewhere.
+_KEYS = [each.name for each in (INCLUDE, *PROCESS_KEYS, *STATUS_KEYS, *TUNNEL_KEYS)]
+_ANY = VALUES | st.sampled_from(
+    [
+        "server",
+        "client",
+        "127.0.0.1:1",
+        ":1",
+        "unix:s",
+        "a.example",
+        "u@a.example",
+        "smtp",
+        "/",
+        "1",
+    ]
+)
+_TABLES = st.dictionaries(st.sampled_from(_KEYS) | NAMES, _ANY | st.lists(_ANY, max_size=2))
+
+
+class AnyTests(ConfigurationTests):
+    """
+    Whatever a file has.
+    """
+
+    @given(
+        st.dictionaries(
+            st.sampled_from(("include", "process", "status", "defaults", "tunnel")) | NAMES,
+            _TABLES | st.dictionaries(NAMES, _TABLES) | VALUES,
+        )
+    )
+    def test_itIsReadOrHasProblems(self, content: dict[str, object]) -> None:
+        """
+        Nothing else is raised, and each problem is a line, with what to do.
+        """
+        self.write(
+            "".join(f"{quoted(key)} = {written(each, '')}\n" for key, each in content.items())
+        )
+        try:
+            readConfiguration(self.path)
+        except Problems as error:
+            lines = str(error).splitlines()
+            self.assertEqual(len(lines), len(error.problems))
+            for line in lines:
+                self.assertRegex(line, rf"\A{re.escape(str(self.path))}:[0-9]+: .*; .")
+                self.assertTrue(line.isprintable())
 
 
 class ReadTests(ConfigurationTests):
@@ -413,6 +476,8 @@ class ReadTests(ConfigurationTests):
             Problem(self.path, 2, "tunnel.pg.local-id", "/a/b: is not there, says pool", "make it"),
         )
         self.assertEqual(found.placeOf("status", "local"), Place(self.path))
+        problem = found.problemOf("tunnel.pg", ConfigurationError("`remote`", "is odd", ""))
+        self.assertEqual(str(problem), f"{self.path}:5: tunnel.pg.remote: is odd")
 
 
 #: Hosts of addresses of this machine.

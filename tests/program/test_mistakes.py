@@ -167,6 +167,17 @@ class ServiceTests(TunnelTests):
         (event,) = self.events
         self.assertIn("--starttls smtp is missing", event["notice"])
 
+    async def test_tunnelsOfAFileHaveTheWordsOfOne(self) -> None:
+        """
+        They have a name.
+        """
+        self.mode = Mode.CLIENT
+        self.tunnel("127.0.0.1:587", name="mail")
+        await wait(lambda: bool(self.events))
+        (event,) = self.events
+        self.assertEqual(event["tunnel"], "mail")
+        self.assertIn("begin to speak smtp in clear; starttls smtp is missing", event["notice"])
+
     async def test_socketsThatWereHandedDownHavePortsToo(self) -> None:
         """
         As those of workers have.

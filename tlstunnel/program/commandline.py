@@ -101,7 +101,7 @@ class TunnelOptions(ProgramOptions):
         super().__init__()
         self.given: dict[str, list[Any]] = {}
         self.words: list[str] = []
-        self._chatWords: list[str] = []
+        self.chatWords: list[str] = []
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """
@@ -110,7 +110,7 @@ class TunnelOptions(ProgramOptions):
         words = self.words = list(sys.argv[1:] if options is None else options)
         if "--" in words:
             at = words.index("--")
-            self._chatWords = words[at + 1 :]
+            self.chatWords = words[at + 1 :]
             words = words[:at]
         super().parseOptions(words)
 
@@ -160,7 +160,7 @@ class TunnelOptions(ProgramOptions):
         try:
             self.update(read(self.given, self.settings))
             if self["config"] is None:
-                self["tunnel"] = describe(self, self._chatWords)
+                self["tunnel"] = describe(self, self.chatWords)
             else:
                 self._checkBesideFile()
         except ConfigurationError as error:
@@ -177,7 +177,7 @@ class TunnelOptions(ProgramOptions):
             for option in self.settings
             if option.name in self.given and option.scope is Scope.TUNNEL
         ]
-        given += ["--"] if self._chatWords else []
+        given += ["--"] if self.chatWords else []
         if given:
             raise ConfigurationError(
                 ", ".join(given),

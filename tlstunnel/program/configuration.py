@@ -17,7 +17,7 @@ from tlstunnel.program.includes import Includes
 from tlstunnel.program.keys import INCLUDE, PROCESS_KEYS, STATUS_KEYS
 from tlstunnel.program.option import Option
 from tlstunnel.program.problems import Place, Problem, Problems
-from tlstunnel.program.tables import Given, Tell, given, refuseKey, tableOf, valuesOf
+from tlstunnel.program.tables import Given, Tell, given, refuseKey, tableGiving, tableOf, valuesOf
 from tlstunnel.program.tunneltables import TunnelTables
 from tlstunnel.tunnel.description import Listening, Tunnel
 
@@ -84,8 +84,9 @@ class Configuration:
         @param table: C{status}, C{process}, or what L{tableName} has for a tunnel.
         @param key: the key to name where the error has none.
         """
+        found = self.given.get(table, {}).get(error.key or key)
         place = self.placeOf(table, error.key or key, index)
-        return Problem.of(place, table, error, key)
+        return Problem.of(place, tableGiving(table, found), error, key)
 
 
 def readConfiguration(path: Path, overriding: Mapping[str, object] | None = None) -> Configuration:

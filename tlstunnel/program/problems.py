@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlstunnel.errors import ConfigurationError
+from tlstunnel.errors import ConfigurationError, inWords
 
 # The modes, which in a file are values of one key.
 _MODES = frozenset(("server", "client"))
@@ -72,8 +72,8 @@ class Problem:
             place.path,
             place.line,
             ".".join(filter(None, (table, named or key))),
-            inFileWords(f"{about}: {error.problem}" if about else error.problem),
-            inFileWords(error.remedy),
+            inWords(f"{about}: {error.problem}" if about else error.problem, asKey),
+            inWords(error.remedy, asKey),
         )
 
     def __str__(self) -> str:
@@ -107,13 +107,6 @@ def asKey(name: str) -> str:
     How somebody who writes a file knows a setting.
     """
     return f'mode = "{name}"' if name in _MODES else name
-
-
-def inFileWords(text: str) -> str:
-    """
-    A text that mentions settings by their keys in backquotes, as a file has them.
-    """
-    return ConfigurationError("", "", text).inWords(asKey).removeprefix(": ; ")
 
 
 def printable(text: str) -> str:

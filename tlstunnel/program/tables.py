@@ -140,6 +140,13 @@ def _placed(option: Option, value: object, file: ConfigurationFile) -> object:
     return option.place(value, file.folder)
 
 
+def tableGiving(table: str, found: Given | None) -> str:
+    """
+    Which table gives a value to C{table}.
+    """
+    return "defaults" if found is not None and found.isDefault else table
+
+
 def asDefaults(found: Mapping[str, Given]) -> dict[str, Given]:
     """
     The same, where it holds for all tunnels.

@@ -15,7 +15,7 @@ from tlstunnel.program.configure import examine
 from tlstunnel.program.defaults import withDefaults
 from tlstunnel.program.keys import MODE, TUNNEL_KEYS
 from tlstunnel.program.problems import Place, Problem, asKey
-from tlstunnel.program.tables import Given, Tell, asDefaults, given, tableOf, valuesOf
+from tlstunnel.program.tables import Given, Tell, asDefaults, given, tableGiving, tableOf, valuesOf
 from tlstunnel.tunnel.description import Listening, Mode, Tunnel
 
 #: What a tunnel may be called.
@@ -128,10 +128,12 @@ class TunnelTables:
         for error in mistakes:
             # What follows from another mistake is none of its own.
             if not error.mentioned & wrong:
-                self._tell(Problem.of(self._placeOf(table, error), table, error, "chat"))
+                self._tell(self._problem(table, error))
         if tunnel is not None and not wrong:
             self.tunnels.append(tunnel)
 
-    def _placeOf(self, table: str, error: ConfigurationError) -> Place:
+    def _problem(self, table: str, error: ConfigurationError) -> Problem:
+        # What has no key of ours is a mistake in a script.
         found = self.given[table].get(error.key or "chat")
-        return self.places[table] if found is None else found.place
+        place = self.places[table] if found is None else found.place
+        return Problem.of(place, tableGiving(table, found), error, "chat")
