@@ -114,12 +114,12 @@ class CheckTests(ConfigurationTests):
         (line,) = self.found(SERVER)
         self.assertIn("privkey.pem", line)
 
-    def put(self, recipe: Recipe) -> None:
+    def put(self, recipe: Recipe, name: str = "www.example.org") -> None:
         """
         Make a certificate of C{recipe} that of the server.
         """
         issued = make(recipe, root())
-        directory = self.pool / "www.example.org"
+        directory = self.pool / name
         (directory / "fullchain.pem").write_bytes(issued.certificate.public_bytes(Encoding.PEM))
         (directory / "privkey.pem").write_bytes(
             issued.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -133,6 +133,26 @@ class CheckTests(ConfigurationTests):
         (line,) = self.found(SERVER)
         self.assertIn("5: tunnel.web.local-id: pool/www.example.org/fullchain.pem: ", line)
         self.assertIn('is for "b.example", and not for www.example.org; be who it is for', line)
+
+    def test_keysThatOpenSSLRefuses(self) -> None:
+        """
+        As a handshake shows.
+        """
+        self.put(Recipe(san=alternative(dns("www.example.org")), key="rsa1024"))
+        (line,) = self.found(SERVER)
+        self.assertIn("5: tunnel.web.local-id: pool/www.example.org/fullchain.pem: OpenSSL", line)
+
+    def test_directoriesOfCertbotWithANumber(self) -> None:
+        """
+        Their certificates are for the name before it.
+        """
+        createIdentity(Pool(self.pool), Identity.parse("www.example.org-0001"))
+        self.put(Recipe(san=alternative(dns("www.example.org"))), "www.example.org-0001")
+        lines = self.found(SERVER.replace("www.example.org", "www.example.org-0001"))
+        self.assertEqual([each for each in lines if "warning" not in each], [])
+        self.put(Recipe(san=alternative(dns("b.example"))), "www.example.org-0001")
+        (line,) = self.found(SERVER.replace("www.example.org", "www.example.org-0001"))
+        self.assertIn('is for "b.example", and not for www.example.org; be who', line)
 
     def test_certificatesOutOfTime(self) -> None:
         """

@@ -105,7 +105,7 @@ _TEXTS = ("a b", "..", 'x"y\\z', "\t\n#", "é", "/a")
 _CHOICES: dict[str, tuple[object, ...]] = {
     "pool": _TEXTS,
     "trust": ("system", ["system", *_TEXTS], []),
-    "alpn": ("h2", "h2,http/1.1", 'a"b', ""),
+    "alpn": ("h2", "h2,http/1.1", 'a"b'),
     "minimum-tls": (1.2, "1.3"),
     "socket-mode": ("0600", "666"),
     "socket-owner": ("root", "0"),

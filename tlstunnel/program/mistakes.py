@@ -30,7 +30,7 @@ def mistakes(tunnel: Tunnel) -> Iterator[ConfigurationError]:
         if any(_reaches(each, local) for local in tunnel.local):
             meant = "server" if isClient else "backend"
             yield ConfigurationError(
-                f"`remote` {each}", "is this tunnel itself", f"give the address of the {meant}"
+                "`remote`", f"{each} is this tunnel itself", f"give the address of the {meant}"
             )
     for port in [] if isClient else filter(_isImplicit, _portsOf(tunnel.remote)):
         yield ConfigurationError(
