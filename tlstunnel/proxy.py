@@ -19,7 +19,6 @@ from twisted.logger import Logger
 
 from tlstunnel.address import UNIXAddress, addressOf
 from tlstunnel.errors import (
-    ConfigurationError,
     IdentityRefused,
     LimitReached,
     Stopped,
@@ -33,7 +32,7 @@ from tlstunnel.net.kernel import tune
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
 from tlstunnel.net.listen import ListeningPort
-from tlstunnel.net.stock import Adopted, isPlain
+from tlstunnel.net.stock import REFUSED, Adopted, isPlain
 from tlstunnel.net.unixleg import UNIXLegs
 from tlstunnel.protocols.base import ClientRole, ServerRole
 from tlstunnel.protocols.conversation import Conversation
@@ -41,7 +40,7 @@ from tlstunnel.protocols.guards import Greeted
 from tlstunnel.tunnel.admission import Admission
 from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.connectionlog import ConnectionLog
-from tlstunnel.tunnel.description import Address, Mode, Tunnel, checkRemoteID
+from tlstunnel.tunnel.description import Address, Mode, Tunnel
 from tlstunnel.tunnel.ends import marksEnd, unixKey
 from tlstunnel.tunnel.observers import Observers
 from tlstunnel.tunnel.pair import Pair, cancelling
@@ -76,7 +75,7 @@ class ClientPair(Pair):
         if expected is None:
             raise IdentityRefused("nobody knows who must be at the other end")
         creator = prepared.creatorFor(expected)
-        self.network = self.dialled = network = await upgrade.dial(self.factory.dialler)
+        self.network = self.dialled = network = await upgrade.dial(self.dialler)
         network.who = self.dials
         upgrade.attach(role, network)
         await upgrade.negotiate(dialect, role)
@@ -134,7 +133,7 @@ class ServerPair(Pair):
         await upgrade.secure(network, role.switch, prepared.serverCreator)
         self.factory.verified(self)
         if not dialect.talks:
-            self.dialled = await upgrade.dial(self.factory.dialler)
+            self.dialled = await upgrade.dial(self.dialler)
             self.dialled.who = self.dials
             return self.join(role)
         if not dialect.earlyDial:
@@ -146,7 +145,7 @@ class ServerPair(Pair):
         return self.join(role, role.plain.takeRest(), role.plain.inputEnded)
 
     async def _dialBackend(self, role: ServerRole, upgrade: Upgrade) -> None:
-        self.dialled = await upgrade.dial(self.factory.dialler)
+        self.dialled = await upgrade.dial(self.dialler)
         self.dialled.who = self.dials
         role.plain = Conversation(self.factory.deadlines)
         upgrade.attach(role.plain, self.dialled)
@@ -179,7 +178,7 @@ class ProxyFactory(Factory):
     @ivar linger: closes the sockets of its connections where that may not be done at once.
     @ivar unixLegs: makes the plain legs that are UNIX sockets.
     @ivar pairs: the connections there are.
-    @ivar ports: who accepts for us, to be paused while there are as many as the limits allow.
+    @ivar ports: who accepts for us; paused while there are as many connections as the limits allow.
     @ivar idle: called when the last of the connections has ended, if anything is to be.
     """
 
@@ -188,12 +187,13 @@ class ProxyFactory(Factory):
 
     def __init__(
         self,
-        tunnel: Tunnel,
+        tunnel: Tunnel | Prepared,
         reactor: Any,
         observers: Sequence[IObserver] | None = None,
         deadlines: Deadlines | None = None,
     ) -> None:
         """
+        @param tunnel: what to serve, prepared already or not.
         @param observers: told of every connection; by default one that logs its end, unless the
             tunnel is quiet.
         @raise ConfigurationError: if what the tunnel needs is missing or wrong.
@@ -205,12 +205,13 @@ class ProxyFactory(Factory):
         self.pairs: set[Pair] = set()
         self.ports: list[ListeningPort] = []
         self.idle: Callable[[], None] | None = None
+        prepared = tunnel if isinstance(tunnel, Prepared) else Prepared(tunnel)
         if observers is None:
-            observers = () if tunnel.quiet else (ConnectionLog(),)
-        self._observers = Observers(observers)
+            observers = () if prepared.tunnel.quiet else (ConnectionLog(),)
         self._warned = False
-        self._admission = Admission(tunnel.limits, self._pause)
-        self.renew(tunnel)
+        self._admission = Admission(prepared.tunnel.limits, lambda _: self.listen())
+        self.unixLegs.open(unixKey(prepared.tunnel))
+        self.use(prepared, observers)
 
     def renew(self, tunnel: Tunnel) -> None:
         """
@@ -218,15 +219,22 @@ class ProxyFactory(Factory):
 
         @raise ConfigurationError: if something is missing or wrong; then nothing has changed.
         """
-        if tunnel.mode is Mode.CLIENT:
-            checkRemoteID(tunnel)
-        elif tunnel.localID is None:
-            raise ConfigurationError(
-                "`local-id`", "is missing", "say whom a server tunnel stands for"
-            )
-        prepared, isMarked = Prepared(tunnel), marksEnd(tunnel, tunnel.local)
-        self.unixLegs.renew(tunnel.name, isMarked, tunnel.limits.idle, unixKey(tunnel))
+        prepared = Prepared(tunnel)
+        self.unixLegs.open(unixKey(tunnel))
+        self.use(prepared)
+
+    def use(self, prepared: Prepared, observers: Sequence[IObserver] | None = None) -> None:
+        """
+        Make new connections with what has been prepared, be there UNIX sockets in it only once
+        C{unixLegs} are open; this cannot fail.
+
+        @param observers: told of them from now on; by default those that were told before.
+        """
+        tunnel = prepared.tunnel
         self.prepared = prepared
+        if observers is not None:
+            self._observers = Observers(observers)
+        self.unixLegs.renew(tunnel.name, marksEnd(tunnel, tunnel.local), tunnel.limits.idle)
         self._acceptsPlain = tunnel.mode is Mode.CLIENT
         self.dialler: IDialler = Dialler(
             self.reactor,
@@ -323,12 +331,12 @@ class ProxyFactory(Factory):
             leg.peer,
         )
 
-    def _pause(self, full: bool) -> None:
+    def listen(self) -> None:
         """
-        Leave new connections in the kernel's queue while there are too many.
+        Let the ports accept, or leave connections in the kernel's queue while there are too many.
         """
         for port in self.ports:
-            if full:
+            if self._admission.isFull:
                 port.pauseListening()
             else:
                 port.startListening()
@@ -341,12 +349,13 @@ class ProxyFactory(Factory):
         """
         assert isinstance(pair.accepted, Leg)
         assert pair.dialled is not None and pair.network is not None
+        tunnel = pair.prepared.tunnel
         return Channels(
             self.reactor,
             self.deadlines,
             self.linger,
-            self.tunnel.limits,
-            lambda leg: self.record(leg, f"{self.tunnel.dialect.name}-data"),
+            tunnel.limits,
+            lambda leg: self.record(leg, f"{tunnel.dialect.name}-data"),
             pair.accepted,
             pair.dialled,
             pair.network,
@@ -379,12 +388,7 @@ class ProxyFactory(Factory):
             getattr(transport, "abortConnection", transport.loseConnection)()
             if not self._warned:
                 self._warned = True
-                self._log.error(
-                    "connections over {transport} are refused: a ProxyFactory takes the socket "
-                    "itself, so it listens on endpoints of plain TCP or UNIX sockets only, without "
-                    "TLS and without wrappers such as haproxy:",
-                    transport=type(transport).__name__,
-                )
+                self._log.error(REFUSED, transport=type(transport).__name__)
             return
         transport.pauseProducing()
         sock = transport.getHandle()

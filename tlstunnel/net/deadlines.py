@@ -30,6 +30,13 @@ class Deadline:
         self.due = due
         self._expired = expired
 
+    @property
+    def isPending(self) -> bool:
+        """
+        Whether it is still to come.
+        """
+        return self._queue is not None
+
     def cancel(self) -> None:
         """
         Forget this deadline; does nothing if it has passed or was cancelled.

@@ -68,6 +68,12 @@ class Linger:
         self._sockets = sockets
         self._lingering: set[_Lingering] = set()
 
+    def __len__(self) -> int:
+        """
+        How many there are.
+        """
+        return len(self._lingering)
+
     def closeGently(self, sock: socket.socket) -> None:
         """
         Close C{sock} when its peer does, or a moment later; our direction ends now.

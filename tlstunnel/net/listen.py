@@ -74,8 +74,10 @@ class Bound:
 
     def close(self) -> None:
         """
-        Stop listening.
+        Stop listening; the second time nothing happens.
         """
+        if self.sock.fileno() < 0:
+            return
         self.sock.close()
         if self.unlink:
             try:
@@ -291,10 +293,17 @@ class ListeningPort(Descriptor):
         """
         Close the socket.
         """
+        self.letGo()
+        self._bound.close()
+
+    def letGo(self) -> None:
+        """
+        Leave the socket to somebody else, with the connections that wait in its queue.
+        """
         self.pauseListening()
         if self._retry is not None:
             self._retry.cancel()
-        self._bound.close()
+            self._retry = None
 
     def doRead(self) -> None:
         """

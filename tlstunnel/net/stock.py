@@ -10,6 +10,13 @@ from typing import Any
 from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Connection
 
+#: What the log says of connections that cannot be taken over.
+REFUSED = (
+    "connections over {transport} are refused: a ProxyFactory takes the socket itself, so it "
+    "listens on endpoints of plain TCP or UNIX sockets only, without TLS and without wrappers such "
+    "as haproxy:"
+)
+
 
 def isPlain(transport: Any) -> bool:
     """

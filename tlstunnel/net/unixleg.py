@@ -42,13 +42,12 @@ class UNIXLegs:
         self.marksEnd = False
         self.seconds = 0.0
 
-    def renew(self, name: str, marksEnd: bool, seconds: float, key: str = "") -> None:
+    def open(self, key: str) -> None:
         """
-        What is true of the legs from now on.
+        Be ready for legs that are UNIX sockets.
 
-        @param name: what the log calls the tunnel, if it has a name.
-        @param key: of the setting that says that there will be any.
-        @raise ConfigurationError: if they could not be told of news; then nothing has changed.
+        @param key: of the setting that says that there will be any; empty if there will not.
+        @raise ConfigurationError: if they could not be told of news.
         """
         if key and AVAILABLE:
             try:
@@ -59,6 +58,13 @@ class UNIXLegs:
                     f"has UNIX sockets, and there is no descriptor to watch them: {error.strerror}",
                     "raise the limit of open files (LimitNOFILE in a unit)",
                 ) from None
+
+    def renew(self, name: str, marksEnd: bool, seconds: float) -> None:
+        """
+        What is true of the legs from now on.
+
+        @param name: what the log calls the tunnel, if it has a name.
+        """
         self.hold.name = name
         self.marksEnd = marksEnd
         self.seconds = seconds

@@ -4,8 +4,10 @@ The service of one tunnel: listening, and stopping in order.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from twisted.application.service import IService, Service
@@ -16,8 +18,9 @@ from zope.interface import implementer
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError, Stopped, asLongOption
 from tlstunnel.interfaces import IObserver
-from tlstunnel.net.deadlines import Deadlines
-from tlstunnel.net.listen import ListeningPort, bindAll
+from tlstunnel.net.deadlines import Deadline, Deadlines
+from tlstunnel.net.linger import LINGER_SECONDS
+from tlstunnel.net.listen import Bound, ListeningPort, bindAll
 from tlstunnel.net.resolve import resolve
 from tlstunnel.program.mistakes import mistakes
 from tlstunnel.program.problems import asKey
@@ -26,6 +29,7 @@ from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.pair import Pair
+from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.relay import SLOW_READER_SECONDS
 from tlstunnel.tunnel.transcript import NegotiationLog
 
@@ -74,6 +78,9 @@ class TunnelService(Service):
         self.factory: ProxyFactory | None = None
         self._reactor = reactor
         self._ports: list[ListeningPort] = []
+        # Who waits for the end of all connections.
+        self._ending: list[Deferred[None]] = []
+        self._daily: Deadline | None = None
 
     def privilegedStartService(self) -> None:
         """
@@ -84,25 +91,38 @@ class TunnelService(Service):
 
         @raise ConfigurationError: if either fails; nothing stays bound.
         """
-        if self._ports:
-            return
-        deadlines = Deadlines(self._reactor)
-        observers: list[IObserver] = [] if self.tunnel.quiet else [ConnectionLog()]
+        if not self._ports:
+            prepared = Prepared(self.tunnel)
+            self.use(prepared, bindAll(self.tunnel.local, self.tunnel.access))
+
+    def use(self, prepared: Prepared, bound: Sequence[Bound]) -> None:
+        """
+        Serve new connections with what has been prepared from now on; those that there are go on as
+        they began.  This cannot fail.
+
+        @param bound: where they come from: at the sockets that we had and that are not among these,
+            nothing is accepted any more, but they stay open.
+        """
+        for port in self._ports:
+            port.letGo()
+        tunnel = prepared.tunnel
+        observers: list[IObserver] = [] if tunnel.quiet else [ConnectionLog()]
         if self._isVerbose:
             observers.append(NegotiationLog())
-        factory = ProxyFactory(self.tunnel, self._reactor, observers, deadlines)
-        try:
-            found = bindAll(self.tunnel.local, self.tunnel.access)
-        except ConfigurationError:
-            factory.unixLegs.closeAll()
-            raise
+        if self.factory is None:
+            deadlines = Deadlines(self._reactor)
+            self.factory = ProxyFactory(prepared, self._reactor, observers, deadlines)
+        else:
+            self.factory.use(prepared, observers)
+        factory = self.factory
         self._ports = factory.ports = [
             ListeningPort(
-                self._reactor, deadlines, bound, factory.accepted, self.tunnel.limits.keepAlive
+                self._reactor, factory.deadlines, each, factory.accepted, tunnel.limits.keepAlive
             )
-            for bound in found
+            for each in bound
         ]
-        self.factory = factory
+        if self.running:
+            factory.listen()
 
     @property
     def tunnel(self) -> Tunnel:
@@ -124,13 +144,14 @@ class TunnelService(Service):
         """
         self.privilegedStartService()
         super().startService()
-        for port in self._ports:
-            port.startListening()
-        self._reactor.callWhenRunning(self._announce)
+        assert self.factory is not None
+        self.factory.idle = None
+        self.factory.listen()
+        self._reactor.callWhenRunning(self.announce)
 
-    def _announce(self) -> None:
+    def announce(self) -> None:
         """
-        Say that all is up.
+        Say that all is up, and what should be said of it.
         """
         if not self.running:
             return
@@ -162,16 +183,15 @@ class TunnelService(Service):
 
     def _noticeAll(self) -> None:
         assert self.factory is not None
-        now = self._today()
-        warnings = self.factory.prepared.warnings(now)
         # Of sockets that were handed down only now the ports are known.
         local = tuple(port.address for port in self._ports)
         tunnel = replace(self.tunnel, local=local)
         probably = [
             each.inWords(asKey if tunnel.name else asLongOption) for each in mistakes(tunnel)
         ]
-        for notice in (*probably, *risks(self.tunnel, local), *warnings):
+        for notice in (*probably, *risks(self.tunnel, local)):
             self._notice(notice)
+        self.warn()
         Deferred.fromCoroutine(self._noticeFarBackends()).addErrback(
             lambda failure: self._log.failure("looking up the backends failed", failure)
         )
@@ -201,14 +221,25 @@ class TunnelService(Service):
         """
         assert self.factory is not None
         before = self._today()
+        if self._daily is not None:
+            self._daily.cancel()
 
         def look() -> None:
-            assert self.factory is not None
-            for notice in self.factory.prepared.warnings(self._today(), before):
-                self._notice(notice)
-            self._noticeLater()
+            if self.running:
+                self.warn(before)
+                self._noticeLater()
 
-        self.factory.deadlines.after(DAY_SECONDS, look)
+        self._daily = self.factory.deadlines.after(DAY_SECONDS, look)
+
+    def warn(self, since: datetime | None = None) -> None:
+        """
+        Say what should be said of our certificate and of the anchors.
+
+        @param since: given, what was said then is not repeated.
+        """
+        assert self.factory is not None
+        for notice in self.factory.prepared.warnings(self._today(), since):
+            self._notice(notice)
 
     def _whom(self) -> str:
         assert self.factory is not None
@@ -225,28 +256,69 @@ class TunnelService(Service):
 
         @return: fires when all are.
         """
-        super().stopService()
         for port in self._ports:
             port.stopListening()
-        self._ports = []
-        stopped: Deferred[None] = Deferred()
+        stopped = self._stopAccepting()
+        if self.factory is not None and self.factory.pairs:
+            self._closeQuiet(self.factory, {})
+        return stopped.addCallback(self._clear)
+
+    def drain(self, seconds: float) -> Deferred[None]:
+        """
+        Accept no more, and let connections go on, also those that do not move; the sockets that
+        listened stay open.
+
+        @param seconds: how long they may take.
+        @return: fires when all have ended.
+        """
+        for port in self._ports:
+            port.letGo()
+        return Deferred.fromCoroutine(self._drained(self._stopAccepting(), seconds))
+
+    async def _drained(self, ended: Deferred[None], seconds: float) -> None:
         factory = self.factory
         if factory is None:
-            stopped.callback(None)
-            return stopped
-        stopped.addCallback(lambda _: self._clear(factory))
-        factory.ports = []
-        if factory.pairs:
-            factory.idle = lambda: stopped.callback(None)
-            self._closeQuiet(factory, {})
-        else:
-            stopped.callback(None)
-        return stopped
+            return
+        due = factory.deadlines.after(seconds, self.hurry)
+        await ended
+        # What is closed has to be heard, too.
+        while due.isPending and (len(factory.linger) or len(factory.unixLegs.hold)):
+            heard: Deferred[None] = Deferred()
+            factory.deadlines.after(LINGER_SECONDS, partial(heard.callback, None))
+            await heard
+        self._clear(None)
 
-    def _clear(self, factory: ProxyFactory) -> None:
-        factory.deadlines.clear()
-        factory.linger.closeAll()
-        factory.unixLegs.closeAll()
+    def _stopAccepting(self) -> Deferred[None]:
+        """
+        Be at the end of it.
+
+        @return: fires when there are no connections any more.
+        """
+        super().stopService()
+        self._ports = []
+        ended: Deferred[None] = Deferred()
+        factory = self.factory
+        if factory is None:
+            ended.callback(None)
+            return ended
+        factory.ports = []
+        self._ending.append(ended)
+        factory.idle = self._ended
+        if not factory.pairs:
+            self._ended()
+        return ended
+
+    def _ended(self) -> None:
+        ending, self._ending = self._ending, []
+        for each in ending:
+            each.callback(None)
+
+    def _clear(self, result: None) -> None:
+        factory = self.factory
+        if factory is not None:
+            factory.deadlines.clear()
+            factory.linger.closeAll()
+            factory.unixLegs.closeAll()
 
     def hurry(self) -> None:
         """

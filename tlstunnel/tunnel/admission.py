@@ -22,6 +22,8 @@ from tlstunnel.tunnel.limits import (
 class Admission:
     """
     Counts the connections of one tunnel.
+
+    @ivar isFull: whether no more are to be accepted.
     """
 
     _log = Logger()
@@ -35,7 +37,7 @@ class Admission:
         self._all = 0
         self._strangers = 0
         self._strangersFrom: Counter[str] = Counter()
-        self._isFull = False
+        self.isFull = False
         self.renew(limits)
 
     def renew(self, limits: Limits) -> None:
@@ -53,7 +55,7 @@ class Admission:
 
         @return: whether it may stay; if not, nothing has changed.
         """
-        if self._isFull and self._tooMany():
+        if self.isFull and self._tooMany():
             return False
         host = peer.host
         if self._mostFromOne and self._strangersFrom[host] >= self._mostFromOne:
@@ -74,7 +76,7 @@ class Admission:
         self._strangersFrom[host] -= 1
         if not self._strangersFrom[host]:
             del self._strangersFrom[host]
-        if self._isFull:
+        if self.isFull:
             self._review()
 
     def leave(self) -> None:
@@ -82,7 +84,7 @@ class Admission:
         One that is no stranger has gone.
         """
         self._all -= 1
-        if self._isFull:
+        if self.isFull:
             self._review()
 
     def _tooMany(self) -> bool:
@@ -90,9 +92,9 @@ class Admission:
 
     def _review(self) -> None:
         full = self._tooMany()
-        if full == self._isFull:
+        if full == self.isFull:
             return
-        self._isFull = full
+        self.isFull = full
         self._tellFull(full)
         if full:
             self._log.warn(

@@ -77,6 +77,8 @@ class Pair:
     @ivar record: what is known of the connection.
     @ivar accepted: the leg that was accepted.
     @ivar dialled: the other one, once it is connected.
+    @ivar prepared: what it was begun with.
+    @ivar dialler: likewise.
     @ivar network: which of them carries TLS.
     @ivar role: what speaks on the network leg, until the relay begins.
     @ivar relay: what joins them, in the end.
@@ -90,6 +92,7 @@ class Pair:
         "accepted",
         "channels",
         "dialled",
+        "dialler",
         "factory",
         "network",
         "prepared",
@@ -113,7 +116,9 @@ class Pair:
         self.relay: Relay | None = None
         self.channels: Channels | None = None
         self.factory = factory
+        # Whatever is renewed meanwhile, it goes on as it began.
         self.prepared = factory.prepared
+        self.dialler = factory.dialler
         self._why: TunnelError | None = None
         # What is waited for, by the story up to the relay, or by what is told when that is over.
         self._running: Deferred[Any] | None = None

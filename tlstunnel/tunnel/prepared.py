@@ -23,7 +23,7 @@ from tlstunnel.tls.context import SSLContext, clientContext, serverContext
 from tlstunnel.tls.creators import ClientCreator, Creator
 from tlstunnel.tls.verification import Verifier
 from tlstunnel.tunnel import hostname
-from tlstunnel.tunnel.description import Mode, Tunnel, identityOfRemote
+from tlstunnel.tunnel.description import Mode, Tunnel, checkRemoteID, identityOfRemote
 
 #: Where servers with TLS from the first byte greet: those of smtp, nntp, ftp, imap, and pop3.
 SERVER_FIRST = frozenset((465, 563, 990, 993, 995))
@@ -50,6 +50,7 @@ class Prepared:
         """
         @raise ConfigurationError: if something that it needs is missing or wrong.
         """
+        _checkIdentities(tunnel)
         checkRisk(tunnel)
         self.tunnel = tunnel
         self._credentials: Credentials | None = None
@@ -185,6 +186,18 @@ class Prepared:
             )
         verifier = self._verifier(expected, trust, SERVERS)
         return ClientCreator(context, verifier, self.alpn, self._credentials is not None)
+
+
+def _checkIdentities(tunnel: Tunnel) -> None:
+    """
+    A tunnel must know whom it expects, or whom it stands for.
+
+    @raise ConfigurationError: if it does not.
+    """
+    if tunnel.mode is Mode.CLIENT:
+        checkRemoteID(tunnel)
+    elif tunnel.localID is None:
+        raise ConfigurationError("`local-id`", "is missing", "say whom a server tunnel stands for")
 
 
 def checkRisk(tunnel: Tunnel) -> None:
