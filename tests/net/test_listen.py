@@ -267,7 +267,7 @@ class ListeningPortTests(SynchronousTestCase):
             self.accepted.append(sock)
             self.addCleanup(sock.close)
 
-        port = ListeningPort(self.reactor, Deadlines(self.reactor), Bound(sock, 0, ""), accepted)
+        port = ListeningPort(self.reactor, Deadlines(self.reactor), Bound(sock), accepted)
         port.startListening()
         return port
 

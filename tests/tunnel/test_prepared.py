@@ -162,8 +162,8 @@ class PreparedTests(SynchronousTestCase):
         For dialects where a client says whom it wants, or an app who it is; where any name will
         do, all are.
         """
-        for mode in Mode:
-            covers = self.prepared(mode, localID=SERVER).setting.covers
+        for mode, remote in ((Mode.SERVER, None), (Mode.CLIENT, SERVER)):
+            covers = self.prepared(mode, localID=SERVER, remoteID=remote).setting.covers
             self.assertTrue(covers("server.example.org"))
             self.assertFalse(covers("other.example.org"))
         self.assertTrue(self.prepared(Mode.SERVER, anyName=True).setting.covers("a.example"))

@@ -4,12 +4,14 @@ Who may connect to a UNIX socket: the permissions of its path (unix(7)).
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import pwd
 import socket
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +81,67 @@ class SocketAccess:
                 f"{path} has {found:04o} instead, as its directory or file system wants",
                 "choose another directory",
             )
+
+
+@dataclass(frozen=True)
+class Permissions:
+    """
+    The permissions that a socket which listens already has at its path.
+    """
+
+    path: str
+    mode: int
+    uid: int
+    gid: int
+
+    @classmethod
+    def of(cls, path: str) -> Permissions:
+        """
+        Those that it has now.
+
+        @raise OSError: it is not there any more.
+        """
+        found = Path(path).lstat()
+        return cls(path, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
+
+    def change(self, access: SocketAccess) -> None:
+        """
+        Let it have what C{access} asks for.
+
+        @raise ConfigurationError: it cannot have that.
+        """
+        if access.mode is not None:
+            try:
+                _setMode(self.path, access.mode)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"`socket-mode` {access.mode:04o}",
+                    f"{self.path} does not get it: {error.strerror}",
+                    "see who has replaced it",
+                ) from None
+        access.give(self.path)
+
+    def restore(self) -> None:
+        """
+        Let it have these again, as far as that is possible.
+        """
+        with suppress(OSError):
+            os.chown(self.path, self.uid, self.gid, follow_symlinks=False)
+        with suppress(OSError):
+            _setMode(self.path, self.mode)
+
+
+def _setMode(path: str, mode: int) -> None:
+    """
+    As chmod does it, which would follow a link that somebody has put there meanwhile.
+    """
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW)
+    try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
+        Path(f"/proc/self/fd/{descriptor}").chmod(mode)
+    finally:
+        os.close(descriptor)
 
 
 def _number(key: str, name: str, kind: str, find: Callable[[str], Any], field: int) -> int:

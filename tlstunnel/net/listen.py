@@ -64,13 +64,11 @@ class Bound:
     """
     A listening socket.
 
-    @ivar index: the number of its address among those of the tunnel.
     @ivar unlink: a path to remove when it is closed.
     """
 
     sock: socket.socket
-    index: int
-    unlink: str
+    unlink: str = ""
 
     def close(self) -> None:
         """
@@ -95,10 +93,8 @@ def bindAll(addresses: Sequence[Listening], access: SocketAccess = BY_UMASK) -> 
     """
     bound: list[Bound] = []
     try:
-        for index, address in enumerate(addresses):
-            unlink = address.path if isinstance(address, UNIXAddress) else ""
-            without4 = _hasIPv4Beside(address, addresses)
-            bound += [Bound(sock, index, unlink) for sock in bind(address, access, without4)]
+        for address in addresses:
+            bound += bindBeside(address, addresses, access)
     except ConfigurationError:
         for each in bound:
             each.close()
@@ -106,7 +102,20 @@ def bindAll(addresses: Sequence[Listening], access: SocketAccess = BY_UMASK) -> 
     return bound
 
 
-def _hasIPv4Beside(address: Listening, addresses: Sequence[Listening]) -> bool:
+def bindBeside(
+    address: Listening, addresses: Sequence[Listening], access: SocketAccess = BY_UMASK
+) -> list[Bound]:
+    """
+    Make the sockets that listen at one of the C{addresses} of a tunnel.
+
+    @raise ConfigurationError: if it cannot be listened at.
+    """
+    unlink = address.path if isinstance(address, UNIXAddress) else ""
+    without4 = hasIPv4Beside(address, addresses)
+    return [Bound(sock, unlink) for sock in bind(address, access, without4)]
+
+
+def hasIPv4Beside(address: Listening, addresses: Sequence[Listening]) -> bool:
     """
     Whether another of C{addresses} is all of IPv4 at the same port.
     """
@@ -215,7 +224,7 @@ def _bindUNIX(address: UNIXAddress, access: SocketAccess) -> socket.socket:
         access.give(address.path)
         sock.listen(WAITING_CONNECTIONS)
     except BaseException:
-        Bound(sock, 0, address.path).close()
+        Bound(sock, address.path).close()
         raise
     sock.setblocking(False)
     return sock

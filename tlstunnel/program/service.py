@@ -103,8 +103,7 @@ class TunnelService(Service):
         @param bound: where they come from: at the sockets that we had and that are not among these,
             nothing is accepted any more, but they stay open.
         """
-        for port in self._ports:
-            port.letGo()
+        self.letGo()
         tunnel = prepared.tunnel
         observers: list[IObserver] = [] if tunnel.quiet else [ConnectionLog()]
         if self._isVerbose:
@@ -124,12 +123,27 @@ class TunnelService(Service):
         if self.running:
             factory.listen()
 
+    def letGo(self) -> None:
+        """
+        Accept nothing more until there is something to use again; the sockets stay open.
+        """
+        for port in self._ports:
+            port.letGo()
+        self._ports = []
+
     @property
     def tunnel(self) -> Tunnel:
         """
         The tunnel as new connections are served.
         """
         return self._described if self.factory is None else self.factory.tunnel
+
+    @property
+    def connections(self) -> int:
+        """
+        How many there are.
+        """
+        return 0 if self.factory is None else len(self.factory.pairs)
 
     @property
     def addresses(self) -> list[str]:
@@ -143,11 +157,17 @@ class TunnelService(Service):
         Accept connections from now on.
         """
         self.privilegedStartService()
+        self.accept()
+        self._reactor.callWhenRunning(self.announce)
+
+    def accept(self) -> None:
+        """
+        The same, with what it was given to use, and without a word about it.
+        """
         super().startService()
         assert self.factory is not None
         self.factory.idle = None
         self.factory.listen()
-        self._reactor.callWhenRunning(self.announce)
 
     def announce(self) -> None:
         """
@@ -271,8 +291,7 @@ class TunnelService(Service):
         @param seconds: how long they may take.
         @return: fires when all have ended.
         """
-        for port in self._ports:
-            port.letGo()
+        self.letGo()
         return Deferred.fromCoroutine(self._drained(self._stopAccepting(), seconds))
 
     async def _drained(self, ended: Deferred[None], seconds: float) -> None:

@@ -221,7 +221,7 @@ class Channel:
         self._accepting: Deferred[ILeg] = Deferred(lambda _: None)
         self._warned = False
         self._listening = ListeningPort(
-            channels.reactor, channels.deadlines, Bound(sock, 0, ""), self._accept
+            channels.reactor, channels.deadlines, Bound(sock), self._accept
         )
         self._accepted: ILeg | None = None
         self._dialled: ILeg | None = None

@@ -1,0 +1,144 @@
+"""
+What is to be served: by this process, or by workers; and how that differs from what was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from zope.interface import Interface
+
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.net.listen import Bound
+from tlstunnel.tunnel.description import Tunnel
+
+#: Something wrong with the tunnel of that name.
+Refusal = tuple[str, ConfigurationError]
+
+
+class Refused(Exception):
+    """
+    Tunnels cannot be served as they are described.
+
+    @ivar refusals: why, for each of them.
+    """
+
+    def __init__(self, refusals: Iterable[Refusal]) -> None:
+        self.refusals = tuple(refusals)
+        super().__init__("; ".join(str(error) for _, error in self.refusals))
+
+
+@dataclass(frozen=True)
+class Planned:
+    """
+    One tunnel.
+
+    @ivar bound: its sockets.
+    @ivar told: what a worker is told of it; see L{tlstunnel.program.sources}.
+    """
+
+    tunnel: Tunnel
+    bound: tuple[Bound, ...]
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """
+    All tunnels.
+
+    @ivar drainSeconds: how long connections may go on of which the tunnel is gone, or the process
+        is to end.
+    """
+
+    tunnels: tuple[Planned, ...] = ()
+    drainSeconds: float = 3600.0
+
+
+@dataclass(frozen=True)
+class Changes:
+    """
+    What is different in a new state, by the names of the tunnels.
+    """
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+
+    @classmethod
+    def between(cls, before: Sequence[Tunnel], after: Sequence[Tunnel]) -> Changes:
+        """
+        Compare two states.
+        """
+        old = {each.name: each for each in before}
+        new = {each.name: each for each in after}
+        both = [name for name in new if name in old]
+        return cls(
+            tuple(name for name in new if name not in old),
+            tuple(name for name in both if new[name] != old[name]),
+            tuple(name for name in old if name not in new),
+            tuple(name for name in both if new[name] == old[name]),
+        )
+
+    def __str__(self) -> str:
+        parts = [
+            f"{len(names)} {what} ({', '.join(names)})"
+            for names, what in (
+                (self.added, "added"),
+                (self.changed, "changed"),
+                (self.removed, "removed"),
+            )
+            if names
+        ]
+        return ", ".join([*parts, f"{len(self.unchanged)} unchanged"])
+
+
+class IServing(Interface):
+    """
+    Serves tunnels, in this process or in others.  A new state comes in two steps, so that it can
+    come in several processes at once or in none.
+    """
+
+    def prepareNow(plan: Plan) -> None:
+        """
+        Get ready to serve C{plan}, before the reactor runs.
+
+        @raise Refused: it cannot be served.
+        """
+
+    def prepare(plan: Plan) -> Deferred[None]:
+        """
+        Get ready to serve C{plan}, while connections go on.
+
+        @return: fires when all is ready; fails with L{Refused} if it cannot be served, and can be
+            cancelled.
+        """
+
+    def commit() -> None:
+        """
+        Serve what was prepared.  This cannot fail.
+        """
+
+    def abort() -> None:
+        """
+        Forget what was prepared, if anything was.
+        """
+
+    def whenUp() -> Deferred[None]:
+        """
+        Fires once connections are accepted; for one caller.
+        """
+
+    def tally() -> Mapping[str, int]:
+        """
+        How many there are: of each C{tunnel}, C{connection} and C{worker}, as far as it knows.
+        """
+
+    def hurry() -> None:
+        """
+        Close all connections now.
+        """

@@ -1,0 +1,175 @@
+"""
+Reloads, one after the other, and what became of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import Interface
+
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.program.plan import Changes
+
+
+@dataclass(frozen=True)
+class Reload:
+    """
+    What became of a reload.
+
+    @ivar time: when it ended, in seconds of the clock.
+    @ivar changes: what it has changed; C{None} if everything stays as it was.
+    @ivar problems: why that is so, a line each.
+    @ivar isOfFiles: whether files had changed, and nobody has asked for it.
+    """
+
+    time: float
+    changes: Changes | None
+    problems: tuple[str, ...] = ()
+    isOfFiles: bool = False
+
+
+class IReloadObserver(Interface):
+    """
+    Is told of reloads.
+    """
+
+    def reloading() -> None:
+        """
+        One begins.
+        """
+
+    def reloaded(reload: Reload) -> None:
+        """
+        It has ended.
+        """
+
+
+class Reloads:
+    """
+    Runs them: one at a time.  Those that are asked for while one runs become one more behind it.
+
+    @ivar observers: each an L{IReloadObserver}.
+    @ivar last: the last one, if there was one.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, clock: Any, renew: Callable[[], Coroutine[Any, Any, Changes]], success: str
+    ) -> None:
+        """
+        @param renew: takes a new state up; raises L{ConfigurationError} if all stays as it was.
+        @param success: what the log says then, with a place for the changes.
+        """
+        self.observers: list[Any] = []
+        self.last: Reload | None = None
+        self._clock = clock
+        self._renew = renew
+        self._success = success
+        self._running: Deferred[None] | None = None
+        self._asked: list[Deferred[None]] = []
+        self._isStopped = False
+
+    @property
+    def isRunning(self) -> bool:
+        """
+        Whether there is one.
+        """
+        return self._running is not None
+
+    def ask(self) -> Deferred[None]:
+        """
+        Reload, as soon as possible.
+
+        @return: fires when that is done; fails with L{ConfigurationError} if all stays as it was.
+        """
+        asked: Deferred[None] = Deferred()
+        self._asked.append(asked)
+        if self._running is None and not self._isStopped:
+            self._begin(isOfFiles=False)
+        return asked
+
+    def tryQuietly(self, isPatient: bool) -> Deferred[None]:
+        """
+        Reload as files have changed; to be called while none runs.
+
+        @param isPatient: whether to say nothing of it if they cannot be read: they may not be
+            whole yet.
+        """
+        asked: Deferred[None] = Deferred()
+        self._asked.append(asked)
+        self._begin(isOfFiles=True, isPatient=isPatient)
+        return asked
+
+    def stop(self) -> None:
+        """
+        End the one that runs, and begin no other.
+        """
+        self._isStopped = True
+        if self._running is not None:
+            self._running.cancel()
+
+    def _begin(self, isOfFiles: bool, isPatient: bool = False) -> None:
+        asked, self._asked = self._asked, []
+        self._running = running = Deferred.fromCoroutine(self._run(isOfFiles, isPatient))
+        running.addBoth(self._over, asked)
+
+    async def _run(self, isOfFiles: bool, isPatient: bool) -> None:
+        if not isPatient:
+            self._tell("reloading")
+        try:
+            changes = await self._renew()
+        except ConfigurationError as error:
+            if not isPatient:
+                self._refused(error, isOfFiles)
+            raise
+        self.last = Reload(self._clock.seconds(), changes, isOfFiles=isOfFiles)
+        self._log.info(
+            self._success,
+            event="reload",
+            added=list(changes.added),
+            changed=list(changes.changed),
+            removed=list(changes.removed),
+            changes=str(changes),
+        )
+        if isPatient:
+            self._tell("reloading")
+        self._tell("reloaded", self.last)
+
+    def _refused(self, error: ConfigurationError, isOfFiles: bool) -> None:
+        problems = tuple(str(error).splitlines())
+        self.last = Reload(self._clock.seconds(), None, problems, isOfFiles)
+        self._log.error(
+            "not reloaded, the old state stays: {detail}",
+            event="reload",
+            detail="; ".join(problems),
+        )
+        self._tell("reloaded", self.last)
+
+    def _tell(self, what: str, *more: object) -> None:
+        for observer in self.observers:
+            try:
+                getattr(observer, what)(*more)
+            except Exception:  # noqa: BLE001 - who looks on must not harm the tunnels
+                self._log.failure("the observer {observer!r} failed", observer=observer)
+
+    def _over(self, result: None | Failure, asked: list[Deferred[None]]) -> None:
+        self._running = None
+        if self._isStopped:
+            # Nobody wants to know any more.
+            return
+        if isinstance(result, Failure) and not result.check(ConfigurationError):
+            self._log.failure("reloading failed", result)
+        if self._asked:
+            self._begin(isOfFiles=False)
+        for each in asked:
+            if isinstance(result, Failure):
+                each.errback(result)
+            else:
+                each.callback(None)

@@ -1,0 +1,136 @@
+"""
+Where the tunnels of a process are described: on its command line, or in a file; and how a worker is
+told what stands there, so that none has to read it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from zope.interface import Interface, implementer
+
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.program.configuration import COMMAND_LINE, Configuration, Status
+from tlstunnel.program.configure import describe
+from tlstunnel.program.options import TUNNEL_OPTIONS
+from tlstunnel.program.option import read
+from tlstunnel.program.plan import Refused
+from tlstunnel.program.problems import Problems
+from tlstunnel.tunnel.description import Tunnel
+
+
+class ISource(Interface):
+    """
+    Describes tunnels.
+    """
+
+    def read() -> Configuration:
+        """
+        What it says now.
+
+        @raise ConfigurationError: that makes no sense.
+        """
+
+    def told(configuration: Configuration, tunnel: Tunnel) -> Mapping[str, Any]:
+        """
+        What a worker has to know of C{tunnel}, for L{tunnelOf}.
+        """
+
+    def refusal(configuration: Configuration, refused: Refused) -> ConfigurationError:
+        """
+        Say in its words why something cannot be served.
+        """
+
+
+def tunnelOf(told: Mapping[str, Any]) -> Tunnel:
+    """
+    The tunnel that a worker has been told of.
+
+    @raise ConfigurationError: a chat script has become wrong meanwhile.
+    """
+    tunnel = describe(read(told["given"], TUNNEL_OPTIONS), told["words"])
+    return replace(tunnel, name=told["name"], hostName=told["host"])
+
+
+@implementer(ISource)
+class CommandLine:
+    """
+    One tunnel, which has no name.
+    """
+
+    def __init__(
+        self, given: Mapping[str, Any], words: Sequence[str], process: Mapping[str, Any]
+    ) -> None:
+        """
+        @param given: what was given for each option.
+        @param words: a chat script, as the words of a command line.
+        @param process: the values of the settings of the process.
+        """
+        known = {each.name for each in TUNNEL_OPTIONS}
+        self._given = {name: given[name] for name in given if name in known}
+        self._words = list(words)
+        self._process = process
+
+    def read(self) -> Configuration:
+        """
+        See L{ISource.read}: a chat script may have changed.
+        """
+        tunnel = describe(read(self._given, TUNNEL_OPTIONS), self._words)
+        return Configuration(COMMAND_LINE, self._process, Status(), (tunnel,))
+
+    def told(self, configuration: Configuration, tunnel: Tunnel) -> Mapping[str, Any]:
+        """
+        See L{ISource.told}.
+        """
+        return {"name": "", "host": tunnel.hostName, "given": self._given, "words": self._words}
+
+    def refusal(self, configuration: Configuration, refused: Refused) -> ConfigurationError:
+        """
+        See L{ISource.refusal}: there is one tunnel.
+        """
+        return refused.refusals[0][1]
+
+
+@implementer(ISource)
+class ConfigurationFile:
+    """
+    The tunnels of a file.
+    """
+
+    def __init__(self, path: Path, readFile: Callable[[Path], Configuration]) -> None:
+        """
+        @param readFile: see L{tlstunnel.program.configuration.readConfiguration}.
+        """
+        self._path = path
+        self._read = readFile
+
+    def read(self) -> Configuration:
+        """
+        See L{ISource.read}.
+        """
+        return self._read(self._path)
+
+    def told(self, configuration: Configuration, tunnel: Tunnel) -> Mapping[str, Any]:
+        """
+        See L{ISource.told}.
+        """
+        table = configuration.given.get(f"tunnel.{tunnel.name}", {})
+        given = {key: each.value for key, each in table.items() if key != "mode"}
+        return {
+            "name": tunnel.name,
+            "host": tunnel.hostName,
+            "given": {**given, tunnel.mode.value: True},
+            "words": [],
+        }
+
+    def refusal(self, configuration: Configuration, refused: Refused) -> ConfigurationError:
+        """
+        See L{ISource.refusal}.
+        """
+        problems = [
+            configuration.problemOf(f"tunnel.{name}", error) for name, error in refused.refusals
+        ]
+        return Problems(sorted(problems, key=lambda each: (str(each.path), each.line)))

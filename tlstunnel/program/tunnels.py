@@ -1,0 +1,213 @@
+"""
+The tunnels that this process serves, each by a service of its own, and how they are renewed: all
+at once, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.program.plan import Changes, IServing, Plan, Planned, Refusal, Refused
+from tlstunnel.program.service import TunnelService
+from tlstunnel.tunnel.prepared import Prepared
+
+
+@implementer(IServing)
+class Tunnels(Service):
+    """
+    All of them.
+
+    @ivar plan: what is served.
+    @ivar services: the tunnels, by their names.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, isVerbose: bool = False) -> None:
+        """
+        @param isVerbose: see L{TunnelService}.
+        """
+        self.plan = Plan()
+        self.services: dict[str, TunnelService] = {}
+        self._reactor = reactor
+        self._isVerbose = isVerbose
+        self._draining: set[TunnelService] = set()
+        self._preparation: _Preparation | None = None
+        self._up: Deferred[None] = Deferred()
+
+    # A new state
+
+    def prepareNow(self, plan: Plan) -> None:
+        """
+        See L{IServing.prepareNow}.
+        """
+        preparation = self._preparation = _Preparation(plan)
+        for each in plan.tunnels:
+            preparation.add(each)
+        preparation.check()
+
+    def prepare(self, plan: Plan) -> Deferred[None]:
+        """
+        See L{IServing.prepare}: a tunnel a turn, as each may bring many certificates.
+        """
+        self._preparation = _Preparation(plan)
+        return Deferred.fromCoroutine(self._prepare(self._preparation))
+
+    async def _prepare(self, preparation: _Preparation) -> None:
+        for each in preparation.plan.tunnels:
+            await self._nextTurn()
+            preparation.add(each)
+        preparation.check()
+
+    def _nextTurn(self) -> Deferred[None]:
+        turn: Deferred[None] = Deferred(lambda _: call.cancel())
+        call: IDelayedCall = self._reactor.callLater(0, turn.callback, None)
+        return turn
+
+    def abort(self) -> None:
+        """
+        See L{IServing.abort}.
+        """
+        self._preparation = None
+
+    def commit(self) -> None:
+        """
+        See L{IServing.commit}.
+        """
+        assert self._preparation is not None
+        preparation, self._preparation = self._preparation, None
+        before, self.plan = self.plan, preparation.plan
+        changes = Changes.between(
+            [each.tunnel for each in before.tunnels], [each.tunnel for each in self.plan.tunnels]
+        )
+        # A socket may be another tunnel's from now on.
+        for service in self.services.values():
+            service.letGo()
+        for name in changes.removed:
+            self._drain(self.services.pop(name))
+        for planned, prepared in zip(self.plan.tunnels, preparation.prepared, strict=True):
+            tunnel = planned.tunnel
+            known = self.services.get(tunnel.name)
+            service = known or TunnelService(tunnel, self._reactor, self._isVerbose)
+            self.services[tunnel.name] = service
+            service.use(prepared, planned.bound)
+            if self.running:
+                service.accept()
+        if self.running:
+            self._tell(changes)
+
+    def _drain(self, service: TunnelService) -> None:
+        self._draining.add(service)
+        drained = service.drain(self.plan.drainSeconds)
+        drained.addCallback(lambda _: self._draining.discard(service))
+
+    def _tell(self, changes: Changes | None = None) -> None:
+        """
+        Say what there is to be said of the tunnels.
+
+        @param changes: what is different; by default everything is new.
+        """
+        Deferred.fromCoroutine(self._announce(changes)).addErrback(
+            lambda failure: self._log.failure("announcing the tunnels failed", failure)
+        )
+
+    async def _announce(self, changes: Changes | None) -> None:
+        for service in tuple(self.services.values()):
+            # Each may have to look at much.
+            await self._nextTurn()
+            if changes is None or service.tunnel.name not in changes.unchanged:
+                service.announce()
+            elif service.running:
+                service.warn()
+
+    # Serving
+
+    def startService(self) -> None:
+        """
+        Accept connections from now on.
+        """
+        super().startService()
+        for service in self.services.values():
+            service.accept()
+        self._reactor.callWhenRunning(self._begun)
+
+    def _begun(self) -> None:
+        if self.running:
+            self._tell()
+            self._up.callback(None)
+
+    def whenUp(self) -> Deferred[None]:
+        """
+        See L{IServing.whenUp}.
+        """
+        return self._up
+
+    def tally(self) -> Counter[str]:
+        """
+        See L{IServing.tally}.
+        """
+        connections = sum(each.connections for each in self._all())
+        return Counter(tunnel=len(self.services), connection=connections)
+
+    def _all(self) -> tuple[TunnelService, ...]:
+        return (*self.services.values(), *self._draining)
+
+    def stopService(self) -> Deferred[Any]:
+        """
+        Accept no more, and let connections end, for as long as the plan says.
+
+        @return: fires when all have.
+        """
+        super().stopService()
+        self.abort()
+        stopped = DeferredList([each.stopService() for each in self._all()])
+        if stopped.called:
+            return stopped
+        due = self._reactor.callLater(self.plan.drainSeconds, self.hurry)
+        return stopped.addCallback(lambda _: due.cancel() if due.active() else None)
+
+    def hurry(self) -> None:
+        """
+        Close all connections now.
+        """
+        for each in self._all():
+            each.hurry()
+
+
+class _Preparation:
+    """
+    A new state that is being prepared.
+
+    @ivar prepared: the tunnels of C{plan} that are ready, in its order.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.prepared: list[Prepared] = []
+        self._refusals: list[Refusal] = []
+
+    def add(self, planned: Planned) -> None:
+        """
+        Read what one tunnel needs.
+        """
+        try:
+            self.prepared.append(Prepared(planned.tunnel))
+        except ConfigurationError as error:
+            self._refusals.append((planned.tunnel.name, error))
+
+    def check(self) -> None:
+        """
+        See that all are ready.
+
+        @raise Refused: some are not.
+        """
+        if self._refusals:
+            raise Refused(self._refusals)
