@@ -4,7 +4,6 @@ C{tlstunnel OPTIONS}: a tunnel in the foreground that logs to standard error.
 
 from __future__ import annotations
 
-import os
 import select
 import sys
 from collections.abc import Sized
@@ -21,11 +20,12 @@ from tlstunnel.program.check import check
 from tlstunnel.program.commandline import TunnelOptions, accepting
 from tlstunnel.program.jsonlines import jsonLine
 from tlstunnel.program.log import lines, textLine
+from tlstunnel.program.makeprocess import makeProcess
 from tlstunnel.program.options import LOG_OPTIONS, VIEW_OPTIONS
 from tlstunnel.program.output import LineOutput
 from tlstunnel.program.problems import Problems
+from tlstunnel.program.process import Process
 from tlstunnel.program.show import show
-from tlstunnel.program.workers import WORKER, makeProcess
 
 
 def _installReactor() -> Any:
@@ -110,12 +110,14 @@ def _counted(several: Sized, name: str) -> str:
     return f"{len(several)} {name}{'s' if len(several) != 1 else ''}"
 
 
-def startLogging(options: RunOptions) -> None:
+def startLogging(isVerbose: bool, asJSON: bool, worker: str = "") -> None:
     """
-    Log to standard error as C{options} say.
+    Log to standard error.
+
+    @param worker: the number of this process among the workers, if it is one.
     """
-    level = LogLevel.debug if options["verbose"] else LogLevel.info
-    line = partial(jsonLine if options["log-json"] else textLine, worker=os.environ.get(WORKER, ""))
+    level = LogLevel.debug if isVerbose else LogLevel.info
+    line = partial(jsonLine if asJSON else textLine, worker=worker)
     observer = lines(LineOutput(sys.stderr.fileno()).write, line, level)
     globalLogBeginner.beginLoggingTo([cast(ILogObserver, observer)], redirectStandardIO=False)
 
@@ -129,13 +131,20 @@ def main(options: RunOptions) -> int:
     if options["check"] or options["show"]:
         return view(options)
     try:
-        process = makeProcess(options, reactor, ownLog=True)
+        process, settings = makeProcess(options, reactor, ownLog=True)
         process.privilegedStartService()
     except ConfigurationError as error:
         print(f"tlstunnel: {error}", file=sys.stderr)
         return 1
-    startLogging(options)
+    startLogging(settings["verbose"], settings["log-json"])
+    serve(process)
+    return 0
+
+
+def serve(process: Process) -> None:
+    """
+    Let C{process} serve until it has ended in order.
+    """
     reactor.callWhenRunning(process.startService)
     reactor.addSystemEventTrigger("before", "shutdown", process.stopService)
     reactor.run()
-    return 0

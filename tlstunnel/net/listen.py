@@ -138,9 +138,10 @@ def bind(
         return inherit.take(address.name)
     if isinstance(address, UNIXAddress):
         return [_bindUNIX(address, access)]
+    flags = socket.AI_PASSIVE | (socket.AI_NUMERICHOST if address.isLiteral else 0)
     try:
         found: list[Any] = socket.getaddrinfo(
-            address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            address.host or None, address.port, type=socket.SOCK_STREAM, flags=flags
         )
     except OSError as error:
         if error.errno in (EMFILE, ENFILE):

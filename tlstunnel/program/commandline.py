@@ -93,6 +93,7 @@ class TunnelOptions(ProgramOptions):
     @cvar settings: what can be given.
     @ivar given: what was, by name, as often as it was.
     @ivar words: the whole command line.
+    @ivar chatWords: what stands behind C{--}.
     """
 
     settings: tuple[Option, ...] = ()

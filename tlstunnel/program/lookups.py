@@ -2,21 +2,27 @@
 What the resolver of the system is asked by the program.
 
 Whoever asks it is kept waiting for as long as it likes.  So the program itself asks before the
-reactor runs, and never again: a reload looks nothing up, and what connections need the reactor's
-resolver finds in a thread.
+reactor runs, and later in a thread: a reload, for what is new in it, and the reactor's resolver,
+for what connections need.
 """
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Thread
 from typing import Any
 
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.program.plan import Refusal
 from tlstunnel.tunnel import hostname
 from tlstunnel.tunnel.description import Mode, Tunnel
+
+#: Tunnels whose hosts are looked up at the same time.
+LOOK_UPS = 16
 
 
 def checkRemote(tunnel: Tunnel) -> None:
@@ -38,16 +44,67 @@ def checkRemote(tunnel: Tunnel) -> None:
                 ) from None
 
 
-def named(tunnel: Tunnel) -> Tunnel:
+def checkRemotes(tunnels: Sequence[Tunnel]) -> list[Refusal]:
     """
-    Find the name of this host, where C{tunnel} needs it.
+    The same for several tunnels, at the same time: where the resolver does not answer, each would
+    take half a minute.
 
-    @return: the same with that name.
+    @return: what is wrong with which.
     """
-    ours = tunnel.localID
-    if tunnel.mode is Mode.CLIENT and (ours is None or not hostname.written(ours.domain)):
-        return replace(tunnel, hostName=hostname.lookUp())
-    return tunnel
+    if len(tunnels) < 2:
+        return [(each.name, error) for each in tunnels if (error := _errorOf(each)) is not None]
+    with ThreadPoolExecutor(min(len(tunnels), LOOK_UPS)) as threads:
+        errors = list(threads.map(_errorOf, tunnels))
+    return [
+        (tunnel.name, error)
+        for tunnel, error in zip(tunnels, errors, strict=True)
+        if error is not None
+    ]
+
+
+def _errorOf(tunnel: Tunnel) -> ConfigurationError | None:
+    try:
+        checkRemote(tunnel)
+    except ConfigurationError as error:
+        return error
+    return None
+
+
+class HostNames:
+    """
+    The name of this host, which is looked up once, if a tunnel needs it.
+    """
+
+    def __init__(self) -> None:
+        self._name = ""
+
+    def isMissing(self, tunnel: Tunnel) -> bool:
+        """
+        Whether C{tunnel} needs it, and it is not known yet.
+        """
+        return not self._name and self._isNeeded(tunnel)
+
+    def _isNeeded(self, tunnel: Tunnel) -> bool:
+        ours = tunnel.localID
+        return tunnel.mode is Mode.CLIENT and (ours is None or not hostname.written(ours.domain))
+
+    def lookUp(self) -> None:
+        """
+        Look it up, which may take its time.
+        """
+        self._name = hostname.lookUp()
+
+    def named(self, tunnel: Tunnel) -> Tunnel:
+        """
+        Say in C{tunnel} what this host is called, if it needs that.
+
+        @return: the same with that name.
+        """
+        if not self._isNeeded(tunnel):
+            return tunnel
+        if not self._name:
+            self.lookUp()
+        return replace(tunnel, hostName=self._name)
 
 
 class _LookUp(Thread):

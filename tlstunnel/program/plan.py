@@ -51,7 +51,7 @@ class Plan:
     All tunnels.
 
     @ivar drainSeconds: how long connections may go on of which the tunnel is gone, or the process
-        is to end.
+        is to end; 0 for no limit.
     """
 
     tunnels: tuple[Planned, ...] = ()

@@ -91,7 +91,8 @@ class Process(MultiService):
         Let each tunnel read again what it needs.
         """
         for service in self:
-            service.reload()
+            # What has become of it is in the log.
+            service.reload().addErrback(lambda failure: failure.trap(ConfigurationError) and None)
 
     def hurry(self) -> None:
         """

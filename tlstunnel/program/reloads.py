@@ -159,7 +159,7 @@ class Reloads:
             except Exception:  # noqa: BLE001 - who looks on must not harm the tunnels
                 self._log.failure("the observer {observer!r} failed", observer=observer)
 
-    def _over(self, result: None | Failure, asked: list[Deferred[None]]) -> None:
+    def _over(self, result: Failure | None, asked: list[Deferred[None]]) -> None:
         self._running = None
         if self._isStopped:
             # Nobody wants to know any more.

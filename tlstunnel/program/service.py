@@ -4,30 +4,25 @@ The service of one tunnel: listening, and stopping in order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from twisted.application.service import IService, Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from tlstunnel.address import TCPAddress
-from tlstunnel.errors import ConfigurationError, Stopped, asLongOption
+from tlstunnel.errors import ConfigurationError, Stopped
 from tlstunnel.interfaces import IObserver
-from tlstunnel.net.deadlines import Deadline, Deadlines
+from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.linger import LINGER_SECONDS
 from tlstunnel.net.listen import Bound, ListeningPort, bindAll
-from tlstunnel.net.resolve import resolve
-from tlstunnel.program.mistakes import mistakes
-from tlstunnel.program.problems import asKey
-from tlstunnel.program.risks import farBackends, risks
+from tlstunnel.program.announcements import Announcements
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.connectionlog import ConnectionLog
-from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.description import Tunnel
 from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.relay import SLOW_READER_SECONDS
@@ -37,17 +32,27 @@ from tlstunnel.tunnel.transcript import NegotiationLog
 #: time is closed, unless its peer has bytes to take.
 QUIET_SECONDS = 2.0
 
-DAY_SECONDS = 86400.0
-
 
 class ITunnelService(IService):
     """
-    Serves a tunnel, in this process or in others.
+    Serves tunnels, in this process or in others.
     """
 
-    def reload() -> None:
+    def whenUp() -> Deferred[None]:
         """
-        Read again what the tunnel needs, for new connections; if that fails nothing changes.
+        Fires once connections are accepted; for one caller.
+        """
+
+    def reload() -> Deferred[None]:
+        """
+        Read again what is needed, for new connections.
+
+        @return: fires when that is done; fails with L{ConfigurationError} if nothing has changed.
+        """
+
+    def tally() -> Mapping[str, int]:
+        """
+        How many there are: of each C{tunnel}, C{connection} and C{worker}, as far as it knows.
         """
 
     def hurry() -> None:
@@ -80,7 +85,8 @@ class TunnelService(Service):
         self._ports: list[ListeningPort] = []
         # Who waits for the end of all connections.
         self._ending: list[Deferred[None]] = []
-        self._daily: Deadline | None = None
+        self._announcements: Announcements | None = None
+        self._up: Deferred[None] = Deferred()
 
     def privilegedStartService(self) -> None:
         """
@@ -158,7 +164,7 @@ class TunnelService(Service):
         """
         self.privilegedStartService()
         self.accept()
-        self._reactor.callWhenRunning(self.announce)
+        self._reactor.callWhenRunning(self._begun)
 
     def accept(self) -> None:
         """
@@ -168,107 +174,27 @@ class TunnelService(Service):
         assert self.factory is not None
         self.factory.idle = None
         self.factory.listen()
+        if self._announcements is None:
+            self._announcements = Announcements(self.factory)
+
+    def _begun(self) -> None:
+        if self.running and not self._up.called:
+            self._up.callback(None)
+        self.announce()
 
     def announce(self) -> None:
         """
         Say that all is up, and what should be said of it.
         """
-        if not self.running:
-            return
-        tunnel = self.tunnel
-        assert self.factory is not None
-        prepared = self.factory.prepared
-        self._noticeAll()
-        self._noticeLater()
-        for port in self._ports:
-            self._log.info(
-                "{mode} tunnel up: {local} to {remote}, {how}, as {who}, {whom}",
-                event="start",
-                tunnel=tunnel.name or None,
-                mode=tunnel.mode.value,
-                local=port.name,
-                remote=" or ".join(map(str, tunnel.remote)),
-                how="implicit TLS" if tunnel.dialect.name == "none" else tunnel.dialect.name,
-                dialect=tunnel.dialect.name,
-                who=tunnel.localID or "nobody",
-                local_id=str(tunnel.localID) if tunnel.localID else None,
-                whom=self._whom(),
-                expected=str(prepared.expected) if prepared.expected else None,
-                anchors=prepared.anchors or None,
-            )
+        if self.running and self._announcements is not None:
+            self._announcements.announce(self._ports)
 
-    def _notice(self, sentence: str) -> None:
-        name = self.tunnel.name or None
-        self._log.warn("{notice}", event="notice", tunnel=name, notice=sentence)
-
-    def _noticeAll(self) -> None:
-        assert self.factory is not None
-        # Of sockets that were handed down only now the ports are known.
-        local = tuple(port.address for port in self._ports)
-        tunnel = replace(self.tunnel, local=local)
-        probably = [
-            each.inWords(asKey if tunnel.name else asLongOption) for each in mistakes(tunnel)
-        ]
-        for notice in (*probably, *risks(self.tunnel, local)):
-            self._notice(notice)
-        self.warn()
-        Deferred.fromCoroutine(self._noticeFarBackends()).addErrback(
-            lambda failure: self._log.failure("looking up the backends failed", failure)
-        )
-
-    async def _noticeFarBackends(self) -> None:
-        for notice in await farBackends(self.tunnel, self._lookUp):
-            if self.running:
-                self._notice(notice)
-
-    async def _lookUp(self, address: TCPAddress) -> list[str]:
-        assert self.factory is not None
-        found = await resolve(
-            self._reactor,
-            self.factory.deadlines,
-            address.host,
-            address.port,
-            self.tunnel.limits.connect,
-        )
-        return [each.host for each in found]
-
-    def _today(self) -> datetime:
-        return datetime.fromtimestamp(self._reactor.seconds(), UTC)
-
-    def _noticeLater(self) -> None:
-        """
-        Look once a day how long our certificate will still be good.
-        """
-        assert self.factory is not None
-        before = self._today()
-        if self._daily is not None:
-            self._daily.cancel()
-
-        def look() -> None:
-            if self.running:
-                self.warn(before)
-                self._noticeLater()
-
-        self._daily = self.factory.deadlines.after(DAY_SECONDS, look)
-
-    def warn(self, since: datetime | None = None) -> None:
+    def warn(self) -> None:
         """
         Say what should be said of our certificate and of the anchors.
-
-        @param since: given, what was said then is not repeated.
         """
-        assert self.factory is not None
-        for notice in self.factory.prepared.warnings(self._today(), since):
-            self._notice(notice)
-
-    def _whom(self) -> str:
-        assert self.factory is not None
-        expected = self.factory.prepared.expected
-        if expected is not None:
-            return f"expecting {expected} by the anchors of {self.factory.prepared.anchors}"
-        return (
-            "serving anybody" if self.tunnel.mode is Mode.SERVER else "expecting whom the app names"
-        )
+        if self.running and self._announcements is not None:
+            self._announcements.warn()
 
     def stopService(self) -> Deferred[None]:
         """
@@ -288,7 +214,7 @@ class TunnelService(Service):
         Accept no more, and let connections go on, also those that do not move; the sockets that
         listened stay open.
 
-        @param seconds: how long they may take.
+        @param seconds: how long they may take; 0 for no limit.
         @return: fires when all have ended.
         """
         self.letGo()
@@ -298,10 +224,12 @@ class TunnelService(Service):
         factory = self.factory
         if factory is None:
             return
-        due = factory.deadlines.after(seconds, self.hurry)
+        due = factory.deadlines.after(seconds, self.hurry) if seconds else None
         await ended
         # What is closed has to be heard, too.
-        while due.isPending and (len(factory.linger) or len(factory.unixLegs.hold)):
+        while (due is None or due.isPending) and (
+            len(factory.linger) or len(factory.unixLegs.hold)
+        ):
             heard: Deferred[None] = Deferred()
             factory.deadlines.after(LINGER_SECONDS, partial(heard.callback, None))
             await heard
@@ -315,6 +243,9 @@ class TunnelService(Service):
         """
         super().stopService()
         self._ports = []
+        announcements, self._announcements = self._announcements, None
+        if announcements is not None:
+            announcements.stop()
         ended: Deferred[None] = Deferred()
         factory = self.factory
         if factory is None:
@@ -346,12 +277,24 @@ class TunnelService(Service):
         for pair in tuple(self.factory.pairs) if self.factory is not None else ():
             pair.end(Stopped())
 
-    def reload(self) -> None:
+    def whenUp(self) -> Deferred[None]:
+        """
+        See L{ITunnelService.whenUp}.
+        """
+        return self._up
+
+    def tally(self) -> Mapping[str, int]:
+        """
+        See L{ITunnelService.tally}.
+        """
+        return {"tunnel": 1, "connection": self.connections}
+
+    def reload(self) -> Deferred[None]:
         """
         Read identities and trust again, for new connections; if that fails the old ones stay.
         """
         if self.factory is None:
-            return
+            return succeed(None)
         try:
             self.factory.renew(replace(self.tunnel, dialect=self.tunnel.dialect.renewed()))
         except ConfigurationError as error:
@@ -361,10 +304,12 @@ class TunnelService(Service):
                 tunnel=self.tunnel.name or None,
                 detail=str(error),
             )
-        else:
-            name = self.tunnel.name or None
-            self._log.info("reloaded identities and trust", event="reload", tunnel=name)
-            self._noticeAll()
+            return fail(error)
+        name = self.tunnel.name or None
+        self._log.info("reloaded identities and trust", event="reload", tunnel=name)
+        if self._announcements is not None:
+            self._announcements.notice(self._ports)
+        return succeed(None)
 
     def _closeQuiet(self, factory: ProxyFactory, before: dict[Pair, tuple[Any, float]]) -> None:
         """

@@ -18,6 +18,7 @@ from tlstunnel.net.listen import Bound, bindBeside, hasIPv4Beside
 from tlstunnel.program.plan import Refusal, Refused
 from tlstunnel.tunnel.description import Listening, Tunnel
 
+
 @dataclass
 class _Place:
     """

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from zope.interface import Interface, implementer
+from zope.interface import Attribute, Interface, implementer
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.configuration import COMMAND_LINE, Configuration, Status
 from tlstunnel.program.configure import describe
-from tlstunnel.program.options import TUNNEL_OPTIONS
 from tlstunnel.program.option import read
+from tlstunnel.program.options import TUNNEL_OPTIONS
 from tlstunnel.program.plan import Refused
 from tlstunnel.program.problems import Problems
+from tlstunnel.program.tunneltables import tableName
 from tlstunnel.tunnel.description import Tunnel
 
 
@@ -26,6 +26,8 @@ class ISource(Interface):
     """
     Describes tunnels.
     """
+
+    success = Attribute("L{str}: what the log says of a reload, with a place for C{changes}.")
 
     def read() -> Configuration:
         """
@@ -56,10 +58,12 @@ def tunnelOf(told: Mapping[str, Any]) -> Tunnel:
 
 
 @implementer(ISource)
-class CommandLine:
+class CommandLineSource:
     """
     One tunnel, which has no name.
     """
+
+    success = "reloaded identities and trust"
 
     def __init__(
         self, given: Mapping[str, Any], words: Sequence[str], process: Mapping[str, Any]
@@ -79,7 +83,7 @@ class CommandLine:
         See L{ISource.read}: a chat script may have changed.
         """
         tunnel = describe(read(self._given, TUNNEL_OPTIONS), self._words)
-        return Configuration(COMMAND_LINE, self._process, Status(), (tunnel,))
+        return Configuration(COMMAND_LINE.path, self._process, Status(), (tunnel,))
 
     def told(self, configuration: Configuration, tunnel: Tunnel) -> Mapping[str, Any]:
         """
@@ -95,29 +99,30 @@ class CommandLine:
 
 
 @implementer(ISource)
-class ConfigurationFile:
+class FileSource:
     """
     The tunnels of a file.
     """
 
-    def __init__(self, path: Path, readFile: Callable[[Path], Configuration]) -> None:
+    success = "reloaded: {changes}"
+
+    def __init__(self, read: Callable[[], Configuration]) -> None:
         """
-        @param readFile: see L{tlstunnel.program.configuration.readConfiguration}.
+        @param read: see L{tlstunnel.program.configuration.readConfiguration}.
         """
-        self._path = path
-        self._read = readFile
+        self._read = read
 
     def read(self) -> Configuration:
         """
         See L{ISource.read}.
         """
-        return self._read(self._path)
+        return self._read()
 
     def told(self, configuration: Configuration, tunnel: Tunnel) -> Mapping[str, Any]:
         """
         See L{ISource.told}.
         """
-        table = configuration.given.get(f"tunnel.{tunnel.name}", {})
+        table = configuration.given[tableName(tunnel.name)]
         given = {key: each.value for key, each in table.items() if key != "mode"}
         return {
             "name": tunnel.name,
@@ -131,6 +136,6 @@ class ConfigurationFile:
         See L{ISource.refusal}.
         """
         problems = [
-            configuration.problemOf(f"tunnel.{name}", error) for name, error in refused.refusals
+            configuration.problemOf(tableName(name), error) for name, error in refused.refusals
         ]
         return Problems(sorted(problems, key=lambda each: (str(each.path), each.line)))

@@ -171,8 +171,10 @@ class Tunnels(Service):
         stopped = DeferredList([each.stopService() for each in self._all()])
         if stopped.called:
             return stopped
-        due = self._reactor.callLater(self.plan.drainSeconds, self.hurry)
-        return stopped.addCallback(lambda _: due.cancel() if due.active() else None)
+        if self.plan.drainSeconds:
+            due = self._reactor.callLater(self.plan.drainSeconds, self.hurry)
+            stopped.addCallback(lambda _: due.cancel() if due.active() else None)
+        return stopped
 
     def hurry(self) -> None:
         """

@@ -1,0 +1,151 @@
+"""
+What the log says of a tunnel when it is up, and as time goes by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from tlstunnel.address import TCPAddress
+from tlstunnel.errors import asLongOption
+from tlstunnel.net.deadlines import Deadline
+from tlstunnel.net.listen import ListeningPort
+from tlstunnel.net.resolve import resolve
+from tlstunnel.program.mistakes import mistakes
+from tlstunnel.program.problems import asKey
+from tlstunnel.program.risks import farBackends, risks
+from tlstunnel.proxy import ProxyFactory
+from tlstunnel.tunnel.description import Mode
+
+DAY_SECONDS = 86400.0
+
+
+class Announcements:
+    """
+    Says it for one tunnel.
+    """
+
+    _log = Logger()
+
+    def __init__(self, factory: ProxyFactory) -> None:
+        """
+        @param factory: what serves it.
+        """
+        self._factory = factory
+        self._reactor = factory.reactor
+        self._daily: Deadline | None = None
+        self._isOver = False
+
+    def stop(self) -> None:
+        """
+        Say nothing more.
+        """
+        self._isOver = True
+        if self._daily is not None:
+            self._daily.cancel()
+
+    def announce(self, ports: Sequence[ListeningPort]) -> None:
+        """
+        Say that all is up, and what should be said of it.
+
+        @param ports: where the tunnel listens.
+        """
+        tunnel = self._factory.tunnel
+        prepared = self._factory.prepared
+        self.notice(ports)
+        self._noticeLater()
+        for port in ports:
+            self._log.info(
+                "{mode} tunnel up: {local} to {remote}, {how}, as {who}, {whom}",
+                event="start",
+                tunnel=tunnel.name or None,
+                mode=tunnel.mode.value,
+                local=port.name,
+                remote=" or ".join(map(str, tunnel.remote)),
+                how="implicit TLS" if tunnel.dialect.name == "none" else tunnel.dialect.name,
+                dialect=tunnel.dialect.name,
+                who=tunnel.localID or "nobody",
+                local_id=str(tunnel.localID) if tunnel.localID else None,
+                whom=self._whom(),
+                expected=str(prepared.expected) if prepared.expected else None,
+                anchors=prepared.anchors or None,
+            )
+
+    def _notice(self, sentence: str) -> None:
+        name = self._factory.tunnel.name or None
+        self._log.warn("{notice}", event="notice", tunnel=name, notice=sentence)
+
+    def notice(self, ports: Sequence[ListeningPort]) -> None:
+        """
+        Say what should be said of the tunnel.
+
+        @param ports: where it listens.
+        """
+        # Of sockets that were handed down only now the ports are known.
+        local = tuple(port.address for port in ports)
+        tunnel = replace(self._factory.tunnel, local=local)
+        mention = asKey if tunnel.name else asLongOption
+        probably = [each.inWords(mention) for each in mistakes(tunnel)]
+        for notice in (*probably, *risks(self._factory.tunnel, local)):
+            self._notice(notice)
+        self.warn()
+        Deferred.fromCoroutine(self._noticeFarBackends()).addErrback(
+            lambda failure: self._log.failure("looking up the backends failed", failure)
+        )
+
+    async def _noticeFarBackends(self) -> None:
+        for notice in await farBackends(self._factory.tunnel, self._lookUp):
+            if not self._isOver:
+                self._notice(notice)
+
+    async def _lookUp(self, address: TCPAddress) -> list[str]:
+        found = await resolve(
+            self._reactor,
+            self._factory.deadlines,
+            address.host,
+            address.port,
+            self._factory.tunnel.limits.connect,
+        )
+        return [each.host for each in found]
+
+    def _today(self) -> datetime:
+        return datetime.fromtimestamp(self._reactor.seconds(), UTC)
+
+    def _noticeLater(self) -> None:
+        """
+        Look once a day how long our certificate will still be good.
+        """
+        before = self._today()
+        if self._daily is not None:
+            self._daily.cancel()
+
+        def look() -> None:
+            if not self._isOver:
+                self.warn(before)
+                self._noticeLater()
+
+        self._daily = self._factory.deadlines.after(DAY_SECONDS, look)
+
+    def warn(self, since: datetime | None = None) -> None:
+        """
+        Say what should be said of our certificate and of the anchors.
+
+        @param since: given, what was said then is not repeated.
+        """
+        for notice in self._factory.prepared.warnings(self._today(), since):
+            self._notice(notice)
+
+    def _whom(self) -> str:
+        expected = self._factory.prepared.expected
+        if expected is not None:
+            return f"expecting {expected} by the anchors of {self._factory.prepared.anchors}"
+        return (
+            "serving anybody"
+            if self._factory.tunnel.mode is Mode.SERVER
+            else "expecting whom the app names"
+        )

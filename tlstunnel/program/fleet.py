@@ -1,0 +1,205 @@
+"""
+All tunnels of a process: what is described in a file, or on the command line, is what is served,
+from the start on and through all reloads.
+
+A reload takes up all of what is described, or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from tlstunnel.program.configuration import Configuration
+from tlstunnel.program.lookups import HostNames, checkRemotes
+from tlstunnel.program.plan import Changes, Plan, Planned, Refused
+from tlstunnel.program.reloads import Reloads
+from tlstunnel.program.service import ITunnelService
+from tlstunnel.program.sockets import Binding, Sockets
+from tlstunnel.program.sources import ISource
+from tlstunnel.tunnel.description import Tunnel
+
+
+@implementer(ITunnelService)
+class Fleet(MultiService):
+    """
+    All of them.
+
+    @ivar configuration: what is served.
+    @ivar reloads: those that there were, and who is told of them.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, source: ISource, configuration: Configuration, reactor: Any, serving: Any
+    ) -> None:
+        """
+        @param source: where the tunnels are described.
+        @param configuration: what it said first.
+        @param serving: an L{IServing}, and a service, that serves them.
+        """
+        super().__init__()
+        self.configuration = configuration
+        self.reloads = Reloads(reactor, self._renew, source.success)
+        self._source = source
+        self._reactor = reactor
+        self._serving = serving
+        self._sockets = Sockets()
+        self._names = HostNames()
+        self._isBound = False
+        serving.setServiceParent(self)
+
+    # The start
+
+    def privilegedStartService(self) -> None:
+        """
+        Bind, and read keys while we may.  Names are looked up, which may
+        take its time: the reactor may not run yet.
+
+        @raise ConfigurationError: with all that is wrong; nothing stays bound.
+        """
+        if self._isBound:
+            return
+        refusals = checkRemotes(self.configuration.tunnels)
+        configuration = self._named(self.configuration)
+        binding = Binding(self._sockets)
+        try:
+            binding = self._sockets.bind(configuration.tunnels)
+        except Refused as refused:
+            refusals += refused.refusals
+        try:
+            self._serving.prepareNow(self._plan(configuration, binding))
+        except Refused as refused:
+            refusals += refused.refusals
+        if refusals:
+            binding.undo()
+            raise self._source.refusal(configuration, Refused(refusals))
+        self._take(configuration, binding)
+        self._isBound = True
+
+    def _named(self, configuration: Configuration) -> Configuration:
+        """
+        Say in the tunnels what this host is called, where they need that.
+        """
+        return replace(configuration, tunnels=tuple(map(self._names.named, configuration.tunnels)))
+
+    def _plan(self, configuration: Configuration, binding: Binding) -> Plan:
+        return Plan(
+            tuple(
+                Planned(
+                    tunnel,
+                    binding.bound.get(tunnel.name, ()),
+                    self._source.told(configuration, tunnel),
+                )
+                for tunnel in configuration.tunnels
+            ),
+            configuration.process["drain-timeout"],
+        )
+
+    def _take(self, configuration: Configuration, binding: Binding) -> None:
+        """
+        Serve C{configuration} from now on.
+        """
+        self._serving.commit()
+        binding.keep()
+        self.configuration = configuration
+
+    def whenUp(self) -> Deferred[None]:
+        """
+        Fires once all tunnels are served; for one caller.
+        """
+        up: Deferred[None] = self._serving.whenUp()
+        return up
+
+    # Reloads
+
+    def reload(self) -> Deferred[None]:
+        """
+        See L{Reloads.ask}.
+        """
+        return self.reloads.ask()
+
+    async def _renew(self) -> Changes:
+        """
+        Take up what is described now.
+
+        @raise ConfigurationError: it cannot be served; all is as before.
+        """
+        configuration = self._source.read()
+        try:
+            return await self._renewAs(configuration)
+        except Refused as refused:
+            raise self._source.refusal(configuration, refused) from None
+
+    async def _renewAs(self, configuration: Configuration) -> Changes:
+        if any(map(self._names.isMissing, configuration.tunnels)):
+            await self._inThread(self._names.lookUp)
+        configuration = self._named(configuration)
+        tunnels = configuration.tunnels
+        before = self.configuration
+        binding = await self._bind(tunnels)
+        try:
+            await self._serving.prepare(self._plan(configuration, binding))
+        except BaseException:
+            self._serving.abort()
+            binding.undo()
+            raise
+        self._take(configuration, binding)
+        self._notice(before.process, configuration.process)
+        return Changes.between(before.tunnels, tunnels)
+
+    async def _bind(self, tunnels: Sequence[Tunnel]) -> Binding:
+        if not self._sockets.asksResolver(tunnels):
+            return self._sockets.bind(tunnels)
+        binding: Binding = await self._inThread(self._sockets.bind, tunnels)
+        return binding
+
+    def _inThread(self, call: Any, *arguments: Any) -> Deferred[Any]:
+        pool = self._reactor.getThreadPool()
+        return deferToThreadPool(self._reactor, pool, call, *arguments)
+
+    def _notice(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """
+        Say which settings a reload cannot take up.
+        """
+        for key in ("workers", "log-json", "verbose"):
+            if before[key] != after[key]:
+                self._log.warn(
+                    "{notice}",
+                    event="notice",
+                    notice=f"{key} has changed, which is taken up at the next start only",
+                )
+
+    # The end
+
+    def tally(self) -> Mapping[str, int]:
+        """
+        See L{tlstunnel.program.plan.IServing.tally}.
+        """
+        found: Mapping[str, int] = self._serving.tally()
+        return found
+
+    def hurry(self) -> None:
+        """
+        Close all connections now.
+        """
+        self._serving.hurry()
+
+    def stopService(self) -> Deferred[Any]:
+        """
+        Accept no more, and let connections end.
+
+        @return: fires when all have.
+        """
+        self.reloads.stop()
+        stopped: Deferred[Any] = super().stopService()
+        self._sockets.close()
+        return stopped

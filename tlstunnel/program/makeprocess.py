@@ -1,0 +1,53 @@
+"""
+From the command line to the process that does what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tlstunnel.program.commandline import TunnelOptions
+from tlstunnel.program.fleet import Fleet
+from tlstunnel.program.keys import PROCESS_KEYS
+from tlstunnel.program.lookups import abandonAtEnd
+from tlstunnel.program.process import Process
+from tlstunnel.program.sources import CommandLineSource, FileSource, ISource
+from tlstunnel.program.tunnels import Tunnels
+from tlstunnel.program.workers import Workers
+
+#: The settings of the log, which workers are told on their command line.
+_LOG_SETTINGS = ("verbose", "log-json")
+
+
+def makeProcess(
+    options: TunnelOptions, reactor: Any, ownLog: bool
+) -> tuple[Process, Mapping[str, Any]]:
+    """
+    The process that runs the tunnels of C{options}, by itself or with workers.
+
+    @param ownLog: whether workers log to standard error themselves.
+    @return: the process, and the values of the settings that are about it.
+    @raise ConfigurationError: there is something wrong with the configuration file.
+    """
+    abandonAtEnd(reactor)
+    source = _source(options)
+    configuration = source.read()
+    settings = configuration.process
+    isVerbose = settings["verbose"]
+    process = Process(reactor)
+    serving: Any = Tunnels(reactor, isVerbose)
+    if settings["workers"] > 1:
+        words = [f"--{each}" for each in _LOG_SETTINGS if settings[each]]
+        serving = Workers(reactor, settings["workers"], words, ownLog)
+    process.addService(Fleet(source, configuration, reactor, serving))
+    return process, settings
+
+
+def _source(options: TunnelOptions) -> ISource:
+    if options["config"] is not None:
+        return FileSource(options.configuration)
+    settings = {each.name: options.get(each.name, each.default) for each in PROCESS_KEYS}
+    # Who gives all on the command line says when it is to be read again.
+    settings["reload-on-change"] = False
+    return CommandLineSource(options.given, options.chatWords, settings)
