@@ -21,7 +21,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
-from tlstunnel.program.lookups import checkRemote, named
+from tlstunnel.program.lookups import HostNames, checkRemote, checkRemotes
 from tlstunnel.protocols.registry import find
 from tlstunnel.tunnel import hostname
 from tlstunnel.tunnel.description import Mode, Tunnel
@@ -63,16 +63,30 @@ class CheckRemoteTests(SynchronousTestCase):
         checkRemote(described(Mode.SERVER, UNIXAddress("/run/x"), *remote))
         self.assertEqual(asked, ["fe80::1%lo", "localhost"])
 
+    def test_allThatIsWrongIsSaid(self) -> None:
+        """
+        Of several tunnels, with their names.
+        """
+        good = replace(described(Mode.CLIENT, TCPAddress("127.0.0.1", 25)), name="good")
+        bad = [
+            replace(described(Mode.CLIENT, TCPAddress(f"{name}.invalid", 25)), name=name)
+            for name in ("one", "other")
+        ]
+        refusals = checkRemotes([bad[0], good, bad[1]])
+        self.assertEqual([name for name, _ in refusals], ["one", "other"])
+        self.assertEqual(checkRemotes([good]), [])
 
-class NamedTests(SynchronousTestCase):
+
+class HostNamesTests(SynchronousTestCase):
     """
-    L{named}.
+    L{HostNames}.
     """
 
     def test_onlyWhoHasNoIdentityAsksForTheNameOfTheHost(self) -> None:
         """
-        That may take long.
+        That may take long, so it is done once.
         """
+        names = HostNames()
         asked = []
 
         def lookUp() -> str:
@@ -81,12 +95,15 @@ class NamedTests(SynchronousTestCase):
 
         self.patch(hostname, "lookUp", lookUp)
         for mode in Mode:
-            self.assertEqual(named(described(mode)).hostName, "")
+            self.assertEqual(names.named(described(mode)).hostName, "")
         self.assertEqual(asked, [])
         nobody = replace(described(Mode.CLIENT), localID=None)
-        self.assertEqual(named(nobody).hostName, "host.example.net")
+        self.assertEqual(names.named(nobody).hostName, "host.example.net")
         unspeakable = replace(nobody, localID=Identity(None, "web_1.example"))
-        self.assertEqual(named(unspeakable).hostName, "host.example.net")
+        self.assertTrue(HostNames().isMissing(unspeakable))
+        self.assertFalse(names.isMissing(unspeakable))
+        self.assertEqual(names.named(unspeakable).hostName, "host.example.net")
+        self.assertEqual(asked, [True])
 
 
 # What it does before the program begins: note who looks a name up, and when.
