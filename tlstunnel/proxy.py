@@ -209,7 +209,8 @@ class ProxyFactory(Factory):
         if observers is None:
             observers = () if prepared.tunnel.quiet else (ConnectionLog(),)
         self._warned = False
-        self._admission = Admission(prepared.tunnel.limits, lambda _: self.listen())
+        limits = prepared.tunnel.limits
+        self._admission = Admission(limits, lambda _: self.listen(), prepared.tunnel.name)
         self.unixLegs.open(unixKey(prepared.tunnel))
         self.use(prepared, observers)
 

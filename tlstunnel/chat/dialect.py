@@ -38,7 +38,7 @@ async def _perform(role: Role, script: Script, lastWrite: Callable[[bytes], None
     @param lastWrite: sends what stands behind the last expect.
     """
     role.maxBytes = script.maxBytes
-    run = Run(script, role, _log, str(role.accepted or ""))
+    run = Run(script, role, _log, str(role.accepted or ""), role.setting.tunnel)
     try:
         with role.within(script.total, "the script") as limit:
             await run.converse()
@@ -112,7 +112,8 @@ class ChatServer(ServerRole):
         """
         What SWALLOW says: the client has had its greeting from the script.
         """
-        await Run(self.script, self.plain, _log, str(self.accepted or "")).swallow()
+        peer, tunnel = str(self.accepted or ""), self.setting.tunnel
+        await Run(self.script, self.plain, _log, peer, tunnel).swallow()
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,16 +43,23 @@ class Run:
     @param conversation: with whom; its C{maxBytes} must be at least the script's.
     @param log: where SAY, ECHO, REPORT and the dialogue go.
     @param peer: who connected to us, which stands before each of these.
+    @param tunnel: what the log calls the tunnel, if it has a name.
     """
 
     def __init__(
-        self, script: Script, conversation: Conversation, log: Logger, peer: str = ""
+        self,
+        script: Script,
+        conversation: Conversation,
+        log: Logger,
+        peer: str = "",
+        tunnel: str = "",
     ) -> None:
         self._script = script
         self._conversation = conversation
         self._write: Callable[[bytes], None] = conversation.write
         self._log = log
         self._peer = peer or None
+        self._tunnel = tunnel
         self._aborts: list[bytes] = []
         self._reports = Reports()
         self._timeout = script.timeout
@@ -222,7 +229,8 @@ class Run:
 
     def _tell(self, level: Any, text: str, **fields: str) -> None:
         text = f"{self._peer}: {text}" if self._peer else text
-        self._log.emit(level, "{text}", event="chat", peer=self._peer, text=text, **fields)
+        about = {"peer": self._peer, "tunnel": self._tunnel or None}
+        self._log.emit(level, "{text}", event="chat", **about, text=text, **fields)
 
 
 def _failed(kind: type[TunnelError], code: int, detail: str, said: bytes = b"") -> TunnelError:

@@ -263,16 +263,19 @@ class ListeningPort(Descriptor):
         bound: Bound,
         accepted: Callable[[socket.socket, TCPAddress | UNIXAddress], None],
         keepAlive: float = 0,
+        tunnel: str = "",
     ) -> None:
         """
         @param bound: the socket, non-blocking; ours from now on.
         @param accepted: called with each connection, which is non-blocking, and its peer.
         @param keepAlive: see L{tune}.
+        @param tunnel: what the log calls the tunnel that it is for, if that has a name.
         """
         super().__init__(reactor, bound.sock)
         self._deadlines = deadlines
         self._bound = bound
         self._accepted = accepted
+        self._tunnel = tunnel
         self._family = int(bound.sock.family)
         if bound.sock.family != socket.AF_UNIX:
             # What is accepted inherits it.
@@ -349,6 +352,7 @@ class ListeningPort(Descriptor):
         """
         self._log.warn(
             "accepting at {name} failed, trying again in {seconds} s: {error}",
+            tunnel=self._tunnel or None,
             name=self.name,
             seconds=ACCEPT_RETRY_SECONDS,
             error=error.strerror,

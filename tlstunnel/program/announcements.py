@@ -63,6 +63,7 @@ class Announcements:
             self._log.info(
                 "{mode} tunnel up: {local} to {remote}, {how}, as {who}, {whom}",
                 event="start",
+                log_system=tunnel.name or None,
                 tunnel=tunnel.name or None,
                 mode=tunnel.mode.value,
                 local=port.name,
@@ -78,7 +79,7 @@ class Announcements:
 
     def _notice(self, sentence: str) -> None:
         name = self._factory.tunnel.name or None
-        self._log.warn("{notice}", event="notice", tunnel=name, notice=sentence)
+        self._log.warn("{notice}", event="notice", tunnel=name, log_system=name, notice=sentence)
 
     def notice(self, ports: Sequence[ListeningPort]) -> None:
         """

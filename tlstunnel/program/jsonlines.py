@@ -11,17 +11,16 @@ from typing import Any
 from twisted.logger import LogEvent, formatEvent
 from twisted.python.failure import Failure
 
-from tlstunnel.program.log import levelOf
+from tlstunnel.program.log import levelOf, tunnelOf
 
 #: What every line has.
-COMMON = ("time", "level", "event", "worker", "text")
+COMMON = ("time", "level", "event", "worker", "tunnel", "text")
 
 #: What else a line has, by what happened; C{None} is whatever has no name.
 FIELDS: dict[str | None, tuple[str, ...]] = {
-    "start": ("tunnel", "mode", "local", "remote", "dialect", "local_id", "expected", "anchors"),
-    "notice": ("tunnel",),
+    "start": ("mode", "local", "remote", "dialect", "local_id", "expected", "anchors"),
+    "notice": (),
     "connection": (
-        "tunnel",
         "peer",
         "backend",
         "identity",
@@ -38,9 +37,9 @@ FIELDS: dict[str | None, tuple[str, ...]] = {
         "detail",
         "hint",
     ),
-    "negotiation": ("tunnel", "peer", "backend", "dialect", "direction", "said"),
+    "negotiation": ("peer", "backend", "dialect", "direction", "said"),
     "chat": ("peer", "report"),
-    "reload": ("tunnel", "detail"),
+    "reload": ("added", "changed", "removed", "detail"),
     "workers": ("count",),
     "worker": ("detail", "lived", "delay"),
     "failure": ("peer", "traceback"),
@@ -72,6 +71,7 @@ def jsonLine(event: LogEvent, worker: str = "") -> str:
         "level": levelOf(event).name,
         "event": name,
         "worker": event.get("worker") or (int(worker) if worker else None),
+        "tunnel": tunnelOf(event) or None,
         "text": (text if isinstance(text, str) else formatEvent(event))[:_MAX_TEXT],
     }
     for field in FIELDS[name]:

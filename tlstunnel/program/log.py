@@ -24,14 +24,24 @@ def levelOf(event: LogEvent) -> Any:
     return level if any(level is known for known in _LEVELS) else LogLevel.info
 
 
+def tunnelOf(event: LogEvent) -> str:
+    """
+    The name of the tunnel that an event is about; empty if it is about none that has a name.
+    """
+    tunnel = event.get("tunnel")
+    return tunnel if isinstance(tunnel, str) else ""
+
+
 def textOf(event: LogEvent) -> str:
     """
-    What an event says: its C{text}, where it has one, or its format and what was raised.
+    What an event says: its C{text}, where it has one, or its format and what was raised; behind the
+    name of the tunnel that it is about.
     """
     text = event.get("text")
-    if isinstance(text, str) and text:
-        return text
-    return eventAsText(event, includeTimestamp=False, includeSystem=False)
+    if not (isinstance(text, str) and text):
+        text = eventAsText(event, includeTimestamp=False, includeSystem=False)
+    tunnel = tunnelOf(event)
+    return f"{tunnel}: {text}" if tunnel else text
 
 
 def lines(

@@ -122,7 +122,12 @@ class TunnelService(Service):
         factory = self.factory
         self._ports = factory.ports = [
             ListeningPort(
-                self._reactor, factory.deadlines, each, factory.accepted, tunnel.limits.keepAlive
+                self._reactor,
+                factory.deadlines,
+                each,
+                factory.accepted,
+                tunnel.limits.keepAlive,
+                tunnel.name,
             )
             for each in bound
         ]

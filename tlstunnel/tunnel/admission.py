@@ -28,12 +28,14 @@ class Admission:
 
     _log = Logger()
 
-    def __init__(self, limits: Limits, tellFull: Callable[[bool], None]) -> None:
+    def __init__(self, limits: Limits, tellFull: Callable[[bool], None], tunnel: str = "") -> None:
         """
         @param limits: how many there may be.
+        @param tunnel: what the log calls the tunnel, if it has a name.
         @param tellFull: called with whether no more are to be accepted, whenever that changes.
         """
         self._tellFull = tellFull
+        self._tunnel = tunnel
         self._all = 0
         self._strangers = 0
         self._strangersFrom: Counter[str] = Counter()
@@ -99,6 +101,7 @@ class Admission:
         if full:
             self._log.warn(
                 "as many connections as the limits allow: {all} in all, {new} not yet verified",
+                tunnel=self._tunnel or None,
                 all=self._all,
                 new=self._strangers,
             )

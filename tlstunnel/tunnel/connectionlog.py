@@ -53,9 +53,11 @@ class ConnectionLog(Observer):
                 "log_level": LogLevel.info,
                 "log_namespace": log.namespace,
                 "log_source": None,
+                # What Twisted's own files of a log begin the line with.
+                "log_system": record.tunnel or None,
                 "log_format": "{text}",
                 "log_time": time.time(),
-                "text": f"{record.tunnel}: {text}" if record.tunnel else text,
+                "text": text,
                 "event": "connection",
                 "tunnel": record.tunnel or None,
                 "peer": peer,

@@ -88,4 +88,5 @@ class Observers:
             try:
                 hear(record, *more)
             except Exception:  # noqa: BLE001 - who looks on must not harm the connection
-                self._log.failure("the observer {observer!r} failed", observer=hear)
+                name = record.tunnel or None
+                self._log.failure("the observer {observer!r} failed", observer=hear, tunnel=name)

@@ -197,7 +197,8 @@ class Pair:
         except ConfigurationError as problem:
             error = IdentityRefused(str(problem))
         except Exception:  # noqa: BLE001 - a bug of ours must not spread
-            self._log.failure("a connection from {peer} failed", peer=self.record.peer)
+            name = self.record.tunnel or None
+            self._log.failure("a connection from {peer} failed", peer=self.record.peer, tunnel=name)
             error = TunnelError("see the traceback above")
         else:
             # Most connections spend their time relaying: nothing of the negotiation is kept.

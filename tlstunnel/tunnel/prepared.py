@@ -78,6 +78,7 @@ class Prepared:
             remoteID=None if isinstance(self.expected, AccessList) else self.expected,
             explicit=tunnel.remoteID is not None,
             options=tunnel.options,
+            tunnel=tunnel.name,
             covers=self._covers,
         )
         if tunnel.mode is Mode.SERVER:

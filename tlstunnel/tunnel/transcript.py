@@ -99,6 +99,7 @@ class NegotiationLog(Observer):
         self._log.debug(
             "{peer}: {dialect}, {direction} {said}",
             event="negotiation",
+            log_system=record.tunnel or None,
             tunnel=record.tunnel or None,
             peer=str(record.peer),
             backend=str(record.backend) if record.backend is not None else None,
