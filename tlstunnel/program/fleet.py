@@ -7,12 +7,13 @@ A reload takes up all of what is described, or nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -24,6 +25,7 @@ from tlstunnel.program.reloads import Reloads
 from tlstunnel.program.service import ITunnelService
 from tlstunnel.program.sockets import Binding, Sockets
 from tlstunnel.program.sources import ISource
+from tlstunnel.program.watch import Watch, filesOf
 from tlstunnel.tunnel.description import Tunnel
 
 
@@ -55,6 +57,7 @@ class Fleet(MultiService):
         self._sockets = Sockets()
         self._names = HostNames()
         self._isBound = False
+        self._watch = Watch(reactor, self._files, self._takeUp)
         serving.setServiceParent(self)
 
     # The start
@@ -68,6 +71,7 @@ class Fleet(MultiService):
         """
         if self._isBound:
             return
+        self._watch.lookNow()
         refusals = checkRemotes(self.configuration.tunnels)
         configuration = self._named(self.configuration)
         binding = Binding(self._sockets)
@@ -84,6 +88,17 @@ class Fleet(MultiService):
             raise self._source.refusal(configuration, Refused(refusals))
         self._take(configuration, binding)
         self._isBound = True
+
+    def startService(self) -> None:
+        """
+        Serve, and look at files.
+        """
+        super().startService()
+        self._reactor.callWhenRunning(self._begun)
+
+    def _begun(self) -> None:
+        if self.running:
+            self._watch.start()
 
     def _named(self, configuration: Configuration) -> Configuration:
         """
@@ -133,11 +148,27 @@ class Fleet(MultiService):
 
         @raise ConfigurationError: it cannot be served; all is as before.
         """
+        # Before they are read: what changes meanwhile is taken up later.
+        seen = await self._watch.look()
         configuration = self._source.read()
         try:
-            return await self._renewAs(configuration)
+            changes = await self._renewAs(configuration)
         except Refused as refused:
             raise self._source.refusal(configuration, refused) from None
+        self._watch.served = seen
+        return changes
+
+    def _files(self) -> Iterable[Path]:
+        """
+        What is taken up by itself when it changes.
+        """
+        wanted = self.configuration.process["reload-on-change"]
+        return filesOf(self.configuration) if wanted else ()
+
+    def _takeUp(self, isPatient: bool) -> Deferred[None]:
+        if self.reloads.isRunning:
+            return succeed(None)
+        return self.reloads.tryQuietly(isPatient)
 
     async def _renewAs(self, configuration: Configuration) -> Changes:
         if any(map(self._names.isMissing, configuration.tunnels)):
@@ -199,6 +230,7 @@ class Fleet(MultiService):
 
         @return: fires when all have.
         """
+        self._watch.stop()
         self.reloads.stop()
         stopped: Deferred[Any] = super().stopService()
         self._sockets.close()

@@ -1,0 +1,185 @@
+"""
+Noticing that files have changed: those of the configuration, and the certificates, keys, anchors
+and scripts of its tunnels.
+
+It looks at what the system says of each file every few seconds, which works on every file system.
+What has changed is taken up once two looks agree, so that a file which is being written is left
+alone.  One that is only half there is waited for, without a word, for a while.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from tlstunnel.chat.dialect import ChatDialect
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.program.configuration import Configuration
+from tlstunnel.tunnel.description import Tunnel
+
+#: Seconds between two looks.
+LOOK_SECONDS = 3.0
+
+#: Files that one turn of the reactor looks at.
+FILES_PER_TURN = 50
+
+#: Seconds in which nothing is said of files that have changed and cannot be used: whoever writes a
+#: certificate and its key does so in some seconds.
+PATIENCE_SECONDS = 60.0
+
+#: What the system says of a file: it has changed if that has; C{None} where there is none.
+State = tuple[int, ...] | None
+
+
+def stateOf(path: Path) -> State:
+    """
+    What the system says of C{path}, or of what it leads to.
+    """
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def filesOf(configuration: Configuration) -> set[Path]:
+    """
+    All files and directories that make what is served.
+    """
+    files = set(configuration.files)
+    for tunnel in configuration.tunnels:
+        files.update(_filesOf(tunnel))
+    return files
+
+
+def _filesOf(tunnel: Tunnel) -> Iterator[Path]:
+    pool = tunnel.pool.path
+    if tunnel.localID is not None:
+        own = pool / str(tunnel.localID)
+        yield own / "fullchain.pem"
+        yield own / "privkey.pem"
+    yield pool / "ca" / "cert.pem"
+    for place in [pool / "trust", *(Path(each) for each in tunnel.trust if each != "system")]:
+        yield place
+        yield from _entries(place)
+    dialect = tunnel.dialect
+    if isinstance(dialect, ChatDialect) and dialect.script is not None:
+        yield Path(dialect.script.name)
+
+
+def _entries(place: Path) -> Iterable[Path]:
+    try:
+        return [place / name for name in os.listdir(place)]  # noqa: PTH208 - names are enough
+    except OSError:
+        return ()
+
+
+class Watch:
+    """
+    Looks at files.
+
+    @ivar served: the states of the files that made what is served, by their paths.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        files: Callable[[], Iterable[Path]],
+        reload: Callable[[bool], Deferred[None]],
+    ) -> None:
+        """
+        @param files: gives those that matter now; none, if none is to be taken up by itself.
+        @param reload: takes up what has changed, and sets C{served}; called with whether to say
+            nothing of a failure, which is a L{ConfigurationError}.
+        """
+        self.served: dict[Path, State] = {}
+        self._reactor = reactor
+        self._files = files
+        self._reload = reload
+        # What the last look saw, what was tried last, and what is known to be of no use.
+        self._seen: Mapping[Path, State] = {}
+        self._tried: Mapping[Path, State] = {}
+        self._refused: Mapping[Path, State] = {}
+        self._since: float | None = None
+        self._running: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """
+        Look from now on.
+        """
+        self._running = Deferred.fromCoroutine(self._run())
+        self._running.addErrback(lambda failure: failure.trap(CancelledError) and None)
+        self._running.addErrback(lambda failure: self._log.failure("looking failed", failure))
+
+    def stop(self) -> None:
+        """
+        Look no more.
+        """
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            await self._pause(LOOK_SECONDS)
+            await self._round()
+
+    def _pause(self, seconds: float) -> Deferred[None]:
+        over: Deferred[None] = Deferred(lambda _: call.cancel())
+        call: IDelayedCall = self._reactor.callLater(seconds, over.callback, None)
+        return over
+
+    def lookNow(self) -> None:
+        """
+        Look at all files, before the reactor runs: they are about to be served.
+        """
+        self.served = {path: stateOf(path) for path in self._files()}
+
+    async def look(self) -> dict[Path, State]:
+        """
+        Look at all files.
+
+        @return: their states.
+        """
+        found: dict[Path, State] = {}
+        for number, path in enumerate(self._files(), 1):
+            found[path] = stateOf(path)
+            if not number % FILES_PER_TURN:
+                await self._pause(0)
+        return found
+
+    async def _round(self) -> None:
+        now = await self.look()
+        before, self._seen = self._seen, now
+        # What was not looked at before is as it was read.
+        if all(self.served.setdefault(path, state) == state for path, state in now.items()):
+            self._since = None
+            return
+        seconds = self._reactor.seconds()
+        if self._since is None:
+            self._since = seconds
+        isPatient = seconds - self._since < PATIENCE_SECONDS
+        if now == before and now != self._refused and not (isPatient and now == self._tried):
+            await self._try(now, isPatient)
+
+    async def _try(self, now: Mapping[Path, State], isPatient: bool) -> None:
+        """
+        Take up what has changed.
+        """
+        self._tried = now
+        try:
+            await self._reload(isPatient)
+        except ConfigurationError:
+            if not isPatient:
+                self._refused = now
+                self._since = None
+        else:
+            self._since = None
