@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -32,6 +32,9 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
+from tlstunnel.program.configuration import Configuration, Status
+from tlstunnel.program.fleet import Fleet
+from tlstunnel.program.plan import IServing
 from tlstunnel.program.process import (
     COLLECTOR_THRESHOLDS,
     Process,
@@ -39,7 +42,9 @@ from tlstunnel.program.process import (
     settleMemory,
 )
 from tlstunnel.program.service import ITunnelService, TunnelService
-from tlstunnel.program.workers import WorkersService
+from tlstunnel.program.sources import CommandLineSource
+from tlstunnel.program.tunnels import Tunnels
+from tlstunnel.program.workers import Workers
 
 
 class Reactor:
@@ -94,11 +99,24 @@ class Recorded(Service):
         self.asked.append("stop")
         return self.stopped
 
-    def reload(self) -> None:
+    def whenUp(self) -> Deferred[None]:
+        """
+        At once.
+        """
+        return succeed(None)
+
+    def tally(self) -> dict[str, int]:
+        """
+        Nothing is counted.
+        """
+        return {}
+
+    def reload(self) -> Deferred[None]:
         """
         Read again.
         """
         self.asked.append("reload")
+        return succeed(None)
 
     def hurry(self) -> None:
         """
@@ -218,8 +236,13 @@ class ProcessTests(SynchronousTestCase):
         """
         tunnel: Any = None
         self.assertTrue(verifyObject(ITunnelService, TunnelService(tunnel, self.reactor)))
-        workers = WorkersService(tunnel, self.reactor, 2, [], ownLog=True)
-        self.assertTrue(verifyObject(ITunnelService, workers))
+        serving = Tunnels(self.reactor)
+        source = CommandLineSource({}, [], {})
+        nothing = Configuration(Path("x"), {}, Status(), ())
+        fleet = Fleet(source, nothing, self.reactor, serving)
+        self.assertTrue(verifyObject(ITunnelService, fleet))
+        self.assertTrue(verifyObject(IServing, serving))
+        self.assertTrue(verifyObject(IServing, Workers(self.reactor, 2, [], ownLog=True)))
 
     def test_descriptorsAndMemoryAreSetOnce(self) -> None:
         """

@@ -1,46 +1,48 @@
 """
-Tests for L{tlstunnel.program.workers}: several processes for one tunnel.
+Tests for L{tlstunnel.program.workers} and L{tlstunnel.program.child}: several processes for the
+same tunnels.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.address import TCPAddress
+from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
-from tlstunnel.net.access import SocketAccess
-from tlstunnel.program.workers import (
+from tlstunnel.net.listen import bindAll
+from tlstunnel.program.child import (
     FIRST_DELAY_SECONDS,
-    HURRY,
     LONGEST_DELAY_SECONDS,
-    RELOAD,
     STEADY_SECONDS,
-    STOP,
-    CannotServe,
-    WorkersService,
     isOrderly,
 )
+from tlstunnel.program.orders import NUMBER, ORDER, PLAN
+from tlstunnel.program.plan import Plan, Planned, Refused
+from tlstunnel.program.workers import PREPARE_SECONDS, CannotServe, Workers
 from tlstunnel.protocols.registry import find
 from tlstunnel.tunnel.description import Mode, Tunnel
 
@@ -66,7 +68,10 @@ class Reactor(Clock):
         self.protocols: list[Any] = []
         self.fails = False
         self.isGone = False
-        self.told: list[bytes | str] = []
+        self.told: list[str] = []
+        self.writers: set[Any] = set()
+        self.theirs: list[socket.socket] = []
+        self.messages: list[dict[str, Any]] = []
 
     def callWhenRunning(self, call: Callable[[], object]) -> None:
         """
@@ -74,52 +79,109 @@ class Reactor(Clock):
         """
         call()
 
-    def spawnProcess(self, protocol: Any, *words: object, **more: object) -> None:
+    def addReader(self, reader: object) -> None:
+        """
+        Nothing is answered unless a test does it.
+        """
+
+    def removeReader(self, reader: object) -> None:
+        """
+        See L{addReader}.
+        """
+
+    def addWriter(self, writer: Any) -> None:
+        """
+        There is room.
+        """
+        self.writers.add(writer)
+
+    def removeWriter(self, writer: Any) -> None:
+        """
+        Nothing is left to write.
+        """
+        self.writers.discard(writer)
+
+    def spawnProcess(self, protocol: Any, *words: object, **more: Any) -> None:
         """
         Start one.
         """
         if self.fails:
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        theirs = socket.socket(fileno=os.dup(more["childFDs"][0]))
+        theirs.setblocking(False)
+        self.theirs.append(theirs)
         self.protocols.append(protocol)
         protocol.makeConnection(self)
-
-    def write(self, data: bytes) -> None:
-        """
-        What a process is told.
-        """
-        self.told.append(data)
 
     def signalProcess(self, name: str) -> None:
         """
         A signal for it.
         """
+        self.hear()
         if self.isGone:
             raise ProcessExitedAlready
         self.told.append(name)
 
+    def hear(self) -> None:
+        """
+        Let what was sent come to the last process.
+        """
+        while self.writers:
+            for writer in tuple(self.writers):
+                writer.doWrite()
+        came = b""
+        with contextlib.suppress(BlockingIOError):
+            while data := self.theirs[-1].recv(65536):
+                came += data
+        while came:
+            (length,) = struct.unpack_from("!I", came)
+            message = json.loads(came[4 : 4 + length])
+            came = came[4 + length :]
+            self.messages.append(message)
+            self.told.append(message[ORDER])
 
-class ReplacingTests(SynchronousTestCase):
+    def close(self) -> None:
+        """
+        The test is over.
+        """
+        for each in self.theirs:
+            each.close()
+
+
+class WorkersServiceTests(SynchronousTestCase):
     """
-    When a worker is replaced, by a clock of our own.
+    L{Workers}, with processes that only we know of, and a clock of our own.
     """
 
     def setUp(self) -> None:
         """
-        A service of one worker.
+        One worker for one tunnel.
         """
         self.reactor = Reactor()
-        pool = Pool(Path(self.mktemp()), asked=False)
-        createIdentity(pool, Identity.parse(NAME))
+        self.addCleanup(self.reactor.close)
+        self.pool = Pool(Path(self.mktemp()), asked=False)
+        createIdentity(self.pool, Identity.parse(NAME))
+        self.bound = bindAll([TCPAddress("127.0.0.1", 0)])[0]
+        self.addCleanup(self.bound.close)
+        self.service = Workers(self.reactor, 1, [], ownLog=True)
+        self.service.prepareNow(self.plan())
+        self.service.commit()
+        self.addCleanup(self.service.stopService)
+
+    def plan(self, **settings: Any) -> Plan:
+        """
+        One tunnel.
+        """
         tunnel = Tunnel(
             Mode.SERVER,
             (TCPAddress("127.0.0.1", 0),),
             (TCPAddress("127.0.0.1", 1),),
             find("none"),
             localID=Identity.parse(NAME),
-            pool=pool,
+            pool=self.pool,
+            **settings,
         )
-        self.service = WorkersService(tunnel, self.reactor, 1, [], ownLog=True)
-        self.addCleanup(self.service.stopService)
+        return Plan((Planned(tunnel, (self.bound,), {"name": ""}),))
 
     def started(self) -> int:
         """
@@ -133,18 +195,14 @@ class ReplacingTests(SynchronousTestCase):
         """
         self.reactor.protocols[-1].processEnded(Failure(ProcessTerminated(signal=signal.SIGKILL)))
 
-    def test_aUNIXSocketIsForWhomItIsSaidToBe(self) -> None:
+    def answer(self, order: str, **more: object) -> None:
         """
-        The parent makes it.
+        The process answers the last message with C{order}.
         """
-        directory = Path(self.mktemp())
-        directory.mkdir()
-        path = directory / "s"
-        local = (UNIXAddress(os.path.relpath(path)),)
-        access = SocketAccess(mode=0o604)
-        self.service.tunnel = replace(self.service.tunnel, local=local, access=access)
-        self.service.privilegedStartService()
-        self.assertEqual(path.stat().st_mode & 0o777, 0o604)
+        self.reactor.hear()
+        asked = [each for each in self.reactor.messages if each[ORDER] == order][-1]
+        child = self.reactor.protocols[-1]
+        child._answered({NUMBER: asked[NUMBER], **more}, [])
 
     def test_aWorkerThatLivedForAWhileIsReplacedAtOnce(self) -> None:
         """
@@ -202,11 +260,11 @@ class ReplacingTests(SynchronousTestCase):
         orders, is ended by the signal that means nothing to others.
         """
         self.service.startService()
-        self.service.reload()
         stopped = self.service.stopService()
         self.service.hurry()
+        self.reactor.hear()
         self.assertNoResult(stopped)
-        self.assertEqual(self.reactor.told, [RELOAD, STOP, "TERM", HURRY])
+        self.assertEqual(self.reactor.told, ["serve", "stop", "TERM", "hurry"])
         self.reactor.protocols[0].processEnded(Failure(ProcessDone(0)))
         self.service.hurry()
         self.successResultOf(stopped)
@@ -239,13 +297,127 @@ class ReplacingTests(SynchronousTestCase):
         """
         twistd changes the user in between; workers would die for ever behind an open port.
         """
-        self.service.privilegedStartService()
-        key = self.service.tunnel.pool.path / NAME / "privkey.pem"
+        key = self.pool.path / NAME / "privkey.pem"
         key.chmod(0o644)
         self.patch(os, "geteuid", lambda: 65534)
         error = self.assertRaises(CannotServe, self.service.startService)
         self.assertIn(str(key), str(error))
         self.assertEqual(self.started(), 0)
+
+    def test_itIsUpWhenAllAre(self) -> None:
+        """
+        They serve, and not only run.
+        """
+        self.service.startService()
+        up = self.service.whenUp()
+        self.assertNoResult(up)
+        self.answer("serve")
+        self.successResultOf(up)
+
+    def test_aNewStateIsServedOnceAllAreReady(self) -> None:
+        """
+        A socket that a worker has already does not go along again.
+        """
+        self.service.startService()
+        self.answer("serve")
+        prepared = self.service.prepare(self.plan(quiet=True))
+        self.assertNoResult(prepared)
+        self.answer("prepare")
+        self.successResultOf(prepared)
+        self.service.commit()
+        self.reactor.hear()
+        self.assertEqual(self.reactor.told, ["serve", "prepare", "commit"])
+        fresh = [each[PLAN]["fresh"] for each in self.reactor.messages if PLAN in each]
+        self.assertEqual(fresh, [[1], []])
+        self.assertTrue(self.service.plan.tunnels[0].tunnel.quiet)
+
+    def test_whatAWorkerRefusesIsRefused(self) -> None:
+        """
+        Once, whoever else refuses it; and the worker forgets it.
+        """
+        self.service.startService()
+        prepared = self.service.prepare(self.plan(name="mail"))
+        self.answer("prepare", refusals=[["mail", "`trust`", "is odd", "see why"]] * 2)
+        refused = self.failureResultOf(prepared, Refused).value
+        ((name, error),) = refused.refusals
+        self.assertEqual((name, error.key, error.problem), ("mail", "trust", "is odd"))
+        self.service.abort()
+        self.reactor.hear()
+        self.assertEqual(self.reactor.told[-1], "abort")
+        self.assertEqual(self.service.plan.tunnels[0].tunnel.name, "")
+
+    def test_aWorkerThatDiesWhileItPreparesIsAReasonToRefuse(self) -> None:
+        """
+        The new state may be what killed it; it is replaced by one that serves the old state.
+        """
+        self.service.startService()
+        before = self.service.plan
+        prepared = self.service.prepare(self.plan(name="mail"))
+        self.die()
+        self.failureResultOf(prepared, ConfigurationError)
+        self.service.abort()
+        self.reactor.advance(0)
+        self.assertEqual(self.started(), 2)
+        self.assertIs(self.service.plan, before)
+
+    def test_aWorkerThatDiesBetweenTheStepsIsReplacedByOneThatServesTheNewState(self) -> None:
+        """
+        It was decided already.
+        """
+        self.service.startService()
+        prepared = self.service.prepare(self.plan(name="mail"))
+        self.answer("prepare")
+        self.successResultOf(prepared)
+        self.die()
+        self.service.commit()
+        self.reactor.advance(0)
+        self.reactor.messages.clear()
+        self.reactor.hear()
+        (message,) = self.reactor.messages
+        self.assertEqual((message[ORDER], message[PLAN]["fresh"]), ("serve", [1]))
+        self.assertEqual(self.service.plan.tunnels[0].tunnel.name, "mail")
+
+    def test_aWorkerThatDoesNotAnswerFailsTheReload(self) -> None:
+        """
+        After a while.
+        """
+        self.service.startService()
+        prepared = self.service.prepare(self.plan())
+        self.reactor.advance(PREPARE_SECONDS)
+        error = self.failureResultOf(prepared, ConfigurationError).value
+        self.assertIn("not ready within", str(error))
+        self.service.abort()
+        # Too late.
+        self.answer("prepare")
+
+    def test_whatIsPreparedCanBeGivenUp(self) -> None:
+        """
+        As when the process is to stop.
+        """
+        self.service.startService()
+        prepared = self.service.prepare(self.plan())
+        prepared.cancel()
+        self.failureResultOf(prepared, CancelledError)
+        self.service.abort()
+        self.reactor.hear()
+        self.assertEqual(self.reactor.told, ["serve", "prepare", "abort"])
+
+    def test_withoutWorkersNothingCanBeTried(self) -> None:
+        """
+        So everything stays as it is.
+        """
+        self.reactor.fails = True
+        self.service.startService()
+        self.failureResultOf(self.service.prepare(self.plan()), ConfigurationError)
+
+    def test_howManyThereAre(self) -> None:
+        """
+        Of tunnels and workers.
+        """
+        self.service.startService()
+        self.assertEqual(self.service.tally(), {"tunnel": 1, "worker": 1})
+        self.die()
+        self.assertEqual(self.service.tally()["worker"], 0)
 
 
 class WorkersTests(SynchronousTestCase):
@@ -338,6 +510,13 @@ class WorkersTests(SynchronousTestCase):
         wrapped.sendall(b"x")
         self.assertEqual(wrapped.recv(1), b"x")
         return wrapped
+
+    def certificates(self) -> set[bytes | None]:
+        """
+        What the worker shows that gets a connection.
+        """
+        with self.connect() as connection:
+            return {connection.getpeercert(binary_form=True)}
 
     def processes(self, parent: subprocess.Popen[str]) -> list[int]:
         """
@@ -472,7 +651,7 @@ class WorkersTests(SynchronousTestCase):
             os.kill(worker, number)
         self.connect().close()
         parent.send_signal(signal.SIGHUP)
-        self.until(lambda: self.count("reloaded identities") == 2)
+        self.until(lambda: self.count("reloaded identities") == 1)
         self.assertIn(worker, self.processes(parent))
 
     def test_workersEndWithTheirParent(self) -> None:
@@ -488,11 +667,17 @@ class WorkersTests(SynchronousTestCase):
 
     def test_SIGHUPReachesAllWorkers(self) -> None:
         """
-        Each reads identities and trust again.
+        Each shows the new certificate from then on.
         """
         parent = self.start()
+        before = self.certificates()
+        createIdentity(Pool(self.pool, asked=False), Identity.parse(NAME), replace=True)
         parent.send_signal(signal.SIGHUP)
-        self.until(lambda: self.count("reloaded identities") == 2)
+        self.until(lambda: self.count("reloaded identities") == 1)
+        # Both workers get some of so many connections.
+        after = {certificate for _ in range(20) for certificate in self.certificates()}
+        self.assertEqual(len(after), 1)
+        self.assertTrue(before.isdisjoint(after))
 
     def test_aMistakeIsSaidOnce(self) -> None:
         """
