@@ -160,14 +160,15 @@ class Watch:
         now = await self.look()
         before, self._seen = self._seen, now
         # What was not looked at before is as it was read.
-        if all(self.served.setdefault(path, state) == state for path, state in now.items()):
+        isServed = all(self.served.setdefault(path, state) == state for path, state in now.items())
+        if isServed or now == self._refused:
             self._since = None
             return
         seconds = self._reactor.seconds()
         if self._since is None:
             self._since = seconds
         isPatient = seconds - self._since < PATIENCE_SECONDS
-        if now == before and now != self._refused and not (isPatient and now == self._tried):
+        if now == before and not (isPatient and now == self._tried):
             await self._try(now, isPatient)
 
     async def _try(self, now: Mapping[Path, State], isPatient: bool) -> None:
@@ -180,6 +181,3 @@ class Watch:
         except ConfigurationError:
             if not isPatient:
                 self._refused = now
-                self._since = None
-        else:
-            self._since = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError
@@ -79,7 +80,7 @@ class Prepared:
             explicit=tunnel.remoteID is not None,
             options=tunnel.options,
             tunnel=tunnel.name,
-            covers=self._covers,
+            covers=partial(_covers, tunnel.anyName, self._credentials),
         )
         if tunnel.mode is Mode.SERVER:
             self.serverCreator = self._serverCreator()
@@ -93,12 +94,6 @@ class Prepared:
         """
         own = self.tunnel.alpn
         return tuple(self.tunnel.dialect.alpn) if own is None else own
-
-    def _covers(self, domain: str) -> bool:
-        credentials = self._credentials
-        return self.tunnel.anyName or (
-            credentials is not None and coversName(credentials.certificates[0], domain)
-        )
 
     def _trustFor(self, remote: Identity | Selector | AccessList) -> Trust:
         if isinstance(remote, AccessList):
@@ -214,6 +209,16 @@ def checkRisk(tunnel: Tunnel) -> None:
             "is a risk in server mode, which has to be accepted",
             f"`dialect-option` {demands} does so ({tunnel.dialect.options[demands]})",
         )
+
+
+def _covers(anyName: bool, credentials: Credentials | None, domain: str) -> bool:
+    """
+    Whether a certificate is for C{domain}; nothing here refers to what is prepared, which is gone
+    at once when it is replaced.
+    """
+    return anyName or (
+        credentials is not None and coversName(credentials.certificates[0], domain)
+    )
 
 
 def _ourName(tunnel: Tunnel) -> bytes:
