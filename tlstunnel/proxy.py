@@ -11,6 +11,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import proxy
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress
@@ -18,13 +19,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
 from tlstunnel.address import UNIXAddress, addressOf
-from tlstunnel.errors import (
-    IdentityRefused,
-    LimitReached,
-    Stopped,
-    TimedOut,
-    TunnelError,
-)
+from tlstunnel.errors import IdentityRefused, LimitReached, Stopped, TimedOut, TunnelError
 from tlstunnel.interfaces import IDialler, ILeg, IObserver
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.dial import Dialler
@@ -206,12 +201,14 @@ class ProxyFactory(Factory):
         self.ports: list[ListeningPort] = []
         self.idle: Callable[[], None] | None = None
         prepared = tunnel if isinstance(tunnel, Prepared) else Prepared(tunnel)
+        described = prepared.tunnel
         if observers is None:
-            observers = () if prepared.tunnel.quiet else (ConnectionLog(),)
+            observers = () if described.quiet else (ConnectionLog(),)
         self._warned = False
-        limits = prepared.tunnel.limits
-        self._admission = Admission(limits, lambda _: self.listen(), prepared.tunnel.name)
-        self.unixLegs.open(unixKey(prepared.tunnel))
+        # Nothing of a tunnel that is gone is left for the garbage collector.
+        me = proxy(self)
+        self._admission = Admission(described.limits, lambda _: me.listen(), described.name)
+        self.unixLegs.open(unixKey(described))
         self.use(prepared, observers)
 
     def renew(self, tunnel: Tunnel) -> None:

@@ -47,7 +47,7 @@ class FilesTests(SynchronousTestCase):
         (directory / "more").mkdir()
         (directory / "more" / "root.crt").touch()
         script = directory / "script"
-        script.write_text("'' STARTTLS go-ahead\n")
+        script.write_text("220 STARTTLS 220\n")
         tunnel = Tunnel(
             Mode.CLIENT,
             (TCPAddress("127.0.0.1", 0),),

@@ -271,6 +271,7 @@ class TunnelService(Service):
     def _clear(self, result: None) -> None:
         factory = self.factory
         if factory is not None:
+            factory.idle = None
             factory.deadlines.clear()
             factory.linger.closeAll()
             factory.unixLegs.closeAll()

@@ -216,9 +216,7 @@ def _covers(anyName: bool, credentials: Credentials | None, domain: str) -> bool
     Whether a certificate is for C{domain}; nothing here refers to what is prepared, which is gone
     at once when it is replaced.
     """
-    return anyName or (
-        credentials is not None and coversName(credentials.certificates[0], domain)
-    )
+    return anyName or (credentials is not None and coversName(credentials.certificates[0], domain))
 
 
 def _ourName(tunnel: Tunnel) -> bytes:

@@ -1,0 +1,221 @@
+"""
+Tests for L{tlstunnel.program.tunnels}: several tunnels in this process, renewed all at once or not
+at all, with real sockets.
+"""
+
+from __future__ import annotations
+
+import gc
+import socket
+import weakref
+from typing import Any
+
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+
+from tests.loopback import PATIENCE, SERVER, Encrypted, Plain, TunnelTests, reactor, wait
+from tlstunnel.address import TCPAddress
+from tlstunnel.identity.names import Identity
+from tlstunnel.net.listen import Bound, bindAll
+from tlstunnel.program.plan import Plan, Planned, Refused
+from tlstunnel.program.tunnels import Tunnels
+from tlstunnel.tunnel.description import Tunnel
+
+
+class TunnelsTests(TunnelTests):
+    """
+    L{Tunnels}.
+    """
+
+    def setUp(self) -> None:
+        """
+        Two backends, two sockets, and nothing served yet.
+        """
+        super().setUp()
+        self.backends = [self.listen(), self.listen()]
+        self.bound = bindAll([TCPAddress("127.0.0.1", 0)] * 2)
+        for each in self.bound:
+            self.addCleanup(each.close)
+        self.tunnels = Tunnels(reactor)
+        self.tunnels.startService()
+
+        def stop() -> Any:
+            stopped = self.tunnels.stopService()
+            self.tunnels.hurry()
+            return stopped
+
+        self.addCleanup(stop)
+
+    def listen(self) -> socket.socket:
+        """
+        A backend.
+        """
+        backend = socket.create_server(("127.0.0.1", 0))
+        backend.settimeout(PATIENCE)
+        self.addCleanup(backend.close)
+        return backend
+
+    def named(self, name: str, backend: int = 0, **settings: Any) -> Tunnel:
+        """
+        A tunnel before a backend.
+        """
+        port = self.backends[backend].getsockname()[1]
+        return self.described(f"127.0.0.1:{port}", name=name, **settings)
+
+    async def serve(self, *tunnels: tuple[Tunnel, Bound], drain: float = 0) -> None:
+        """
+        Serve C{tunnels} from now on.
+        """
+        planned = tuple(Planned(tunnel, (bound,)) for tunnel, bound in tunnels)
+        await self.tunnels.prepare(Plan(planned, drain))
+        self.tunnels.commit()
+
+    def connect(self, bound: Bound, backend: int = 0) -> tuple[Encrypted, Plain]:
+        """
+        Connect through a tunnel, to a backend; to be called in a thread.
+        """
+        sock = socket.create_connection(bound.sock.getsockname(), PATIENCE)
+        network = Encrypted(sock, self.context(True), True, SERVER.domain.encode())
+        network.handshake()
+        accepted, _ = self.backends[backend].accept()
+        accepted.settimeout(PATIENCE)
+        plain = Plain(accepted)
+        self.addCleanup(network.close)
+        self.addCleanup(plain.close)
+        return network, plain
+
+    async def goesOn(self, pair: tuple[Encrypted, Plain]) -> None:
+        """
+        A connection works.
+        """
+
+        def work() -> None:
+            network, plain = pair
+            network.write(b"there")
+            self.assertEqual(plain.read(5), b"there")
+            plain.write(b"back")
+            self.assertEqual(network.read(4), b"back")
+
+        await deferToThread(work)
+
+    async def test_connectionsGoOnAsTheyBeganAndNewOnesFollowTheNewState(self) -> None:
+        """
+        With another backend.
+        """
+        first, _ = self.bound
+        await self.serve((self.named("a"), first))
+        before = await deferToThread(self.connect, first)
+        await self.serve((self.named("a", 1), first))
+        after = await deferToThread(self.connect, first, 1)
+        await self.goesOn(before)
+        await self.goesOn(after)
+
+    async def test_aSocketMovesToAnotherTunnelWithWhoeverWaits(self) -> None:
+        """
+        Both ways at once, and what waits in the queue is served by the new one.
+        """
+        first, second = self.bound
+        await self.serve((self.named("a"), first), (self.named("b", 1), second))
+        await self.serve((self.named("b", 1), first), (self.named("a"), second))
+        await self.goesOn(await deferToThread(self.connect, first, 1))
+        await self.goesOn(await deferToThread(self.connect, second, 0))
+
+    async def test_aTunnelThatIsGoneDrains(self) -> None:
+        """
+        Its connections go on, also silent ones; nothing more is accepted.
+        """
+        first, second = self.bound
+        await self.serve((self.named("a"), first), (self.named("b"), second))
+        pair = await deferToThread(self.connect, first)
+        await self.serve((self.named("b"), second))
+        self.assertEqual(self.tunnels.tally(), {"tunnel": 1, "connection": 1})
+        # Longer than a tunnel that stops would let it be silent.
+        await deferLater(reactor, 0.5)
+        await self.goesOn(pair)
+        pair[0].end()
+        pair[1].close()
+        await wait(lambda: self.tunnels.tally()["connection"] == 0)
+
+    async def test_notForever(self) -> None:
+        """
+        What is left after the limit is ended in order.
+        """
+        first, second = self.bound
+        await self.serve((self.named("a"), first), (self.named("b"), second), drain=0.2)
+        network, _ = await deferToThread(self.connect, first)
+        await self.serve((self.named("b"), second), drain=0.2)
+        self.assertTrue(await deferToThread(network.atEnd))
+        self.assertEnded("stopped")
+
+    async def test_theEndEndsThoseToo(self) -> None:
+        """
+        As far as they are silent.
+        """
+        first, second = self.bound
+        await self.serve((self.named("a"), first), (self.named("b"), second))
+        network, _ = await deferToThread(self.connect, first)
+        await self.serve((self.named("b"), second))
+        stopped = self.tunnels.stopService()
+        self.tunnels.hurry()
+        self.assertTrue(await deferToThread(network.atEnd))
+        await stopped
+
+    async def test_whatMovesEndsAtTheLimit(self) -> None:
+        """
+        When the process is to end.
+        """
+        first, _ = self.bound
+        await self.serve((self.named("a"), first), drain=0.3)
+        network, plain = await deferToThread(self.connect, first)
+
+        def moveUntilTheEnd() -> None:
+            while network.write(b"x") or plain.read(1) == b"x":
+                pass
+
+        stopped = self.tunnels.stopService()
+        await deferToThread(moveUntilTheEnd)
+        await stopped
+        self.assertEnded("stopped")
+
+    async def test_oneThatCannotBeServedChangesNothing(self) -> None:
+        """
+        All that are wrong are named.
+        """
+        first, second = self.bound
+        await self.serve((self.named("a"), first))
+        nobody = Identity.parse("nobody.example.org")
+        wrong = [self.named(name, localID=nobody) for name in ("b", "c")]
+        refused = await self.assertFailure(
+            self.tunnels.prepare(
+                Plan(
+                    (
+                        Planned(self.named("a", 1), (first,)),
+                        *(Planned(each, (second,)) for each in wrong),
+                    )
+                )
+            ),
+            Refused,
+        )
+        self.assertEqual([name for name, _ in refused.refusals], ["b", "c"])
+        self.tunnels.abort()
+        await self.goesOn(await deferToThread(self.connect, first, 0))
+        self.assertRaises(Refused, self.tunnels.prepareNow, Plan((Planned(wrong[0], ()),)))
+
+    async def test_whatIsReplacedIsGoneAtOnce(self) -> None:
+        """
+        The garbage collector, which looks at old things hardly ever, is not needed for it.
+        """
+        gc.disable()
+        self.addCleanup(gc.enable)
+        first, second = self.bound
+        await self.serve((self.named("a"), first), (self.named("b"), second))
+        services = [self.tunnels.services[name] for name in ("a", "b")]
+        factories = [each.factory for each in services]
+        assert factories[0] is not None and factories[1] is not None
+        prepared = weakref.ref(factories[0].prepared)
+        gone = [weakref.ref(services[1]), weakref.ref(factories[1])]
+        del services, factories
+        await self.serve((self.named("a", quiet=True), first))
+        await deferLater(reactor, 0)
+        self.assertIsNone(prepared())
+        self.assertEqual([each() for each in gone], [None, None])
