@@ -223,8 +223,7 @@ class ProxyFactory(Factory):
 
     def use(self, prepared: Prepared, observers: Sequence[IObserver] | None = None) -> None:
         """
-        Make new connections with what has been prepared, be there UNIX sockets in it only once
-        C{unixLegs} are open; this cannot fail.
+        Make new connections with what has been prepared, where C{unixLegs} are open for it.
 
         @param observers: told of them from now on; by default those that were told before.
         """

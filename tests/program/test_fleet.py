@@ -192,7 +192,8 @@ class FleetTests(TunnelTests):
                 if wrong is None:
                     self.source.error = ConfigurationError("the file", "is odd", "")
                 else:
-                    other = self.described("127.0.0.1:1", **{"name": "wrong", **wrong})
+                    settings: dict[str, Any] = {"name": "wrong", **wrong}
+                    other = self.described("127.0.0.1:1", **settings)
                     self.source.tunnels = [self.source.tunnels[0], other, good]
                 await self.assertFailure(fleet.reload(), ConfigurationError)
                 self.assertIs(fleet.configuration, before)

@@ -169,8 +169,10 @@ class TunnelsTests(TunnelTests):
         network, plain = await deferToThread(self.connect, first)
 
         def moveUntilTheEnd() -> None:
-            while network.write(b"x") or plain.read(1) == b"x":
-                pass
+            said: object = b"x"
+            while said == b"x":
+                network.write(b"x")
+                said = plain.read(1)
 
         stopped = self.tunnels.stopService()
         await deferToThread(moveUntilTheEnd)
@@ -185,7 +187,7 @@ class TunnelsTests(TunnelTests):
         await self.serve((self.named("a"), first))
         nobody = Identity.parse("nobody.example.org")
         wrong = [self.named(name, localID=nobody) for name in ("b", "c")]
-        refused = await self.assertFailure(
+        refused: Any = await self.assertFailure(  # type: ignore[func-returns-value]
             self.tunnels.prepare(
                 Plan(
                     (
@@ -213,7 +215,7 @@ class TunnelsTests(TunnelTests):
         factories = [each.factory for each in services]
         assert factories[0] is not None and factories[1] is not None
         prepared = weakref.ref(factories[0].prepared)
-        gone = [weakref.ref(services[1]), weakref.ref(factories[1])]
+        gone: list[Any] = [weakref.ref(services[1]), weakref.ref(factories[1])]
         del services, factories
         await self.serve((self.named("a", quiet=True), first))
         await deferLater(reactor, 0)

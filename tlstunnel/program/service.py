@@ -23,6 +23,7 @@ from tlstunnel.program.announcements import Announcements
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Tunnel
+from tlstunnel.tunnel.ends import unixKey
 from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.relay import SLOW_READER_SECONDS
@@ -98,8 +99,35 @@ class TunnelService(Service):
         @raise ConfigurationError: if either fails; nothing stays bound.
         """
         if not self._ports:
-            prepared = Prepared(self.tunnel)
-            self.use(prepared, bindAll(self.tunnel.local, self.tunnel.access))
+            prepared = self.prepare(self.tunnel)
+            try:
+                bound = bindAll(self.tunnel.local, self.tunnel.access)
+            except ConfigurationError:
+                self.abandon()
+                raise
+            self.use(prepared, bound)
+
+    def prepare(self, tunnel: Tunnel) -> Prepared:
+        """
+        Get ready to serve C{tunnel}, which may be ours with another description.
+
+        @return: for L{use}.
+        @raise ConfigurationError: something that it needs is missing or wrong; nothing has changed.
+        """
+        prepared = Prepared(tunnel)
+        if self.factory is None:
+            self.factory = ProxyFactory(prepared, self._reactor, (), Deadlines(self._reactor))
+        else:
+            self.factory.unixLegs.open(unixKey(tunnel))
+        return prepared
+
+    def abandon(self) -> None:
+        """
+        Let go of what was prepared, where nothing has been used.
+        """
+        factory, self.factory = self.factory, None
+        if factory is not None:
+            factory.unixLegs.closeAll()
 
     def use(self, prepared: Prepared, bound: Sequence[Bound]) -> None:
         """
@@ -114,12 +142,9 @@ class TunnelService(Service):
         observers: list[IObserver] = [] if tunnel.quiet else [ConnectionLog()]
         if self._isVerbose:
             observers.append(NegotiationLog())
-        if self.factory is None:
-            deadlines = Deadlines(self._reactor)
-            self.factory = ProxyFactory(prepared, self._reactor, observers, deadlines)
-        else:
-            self.factory.use(prepared, observers)
+        assert self.factory is not None
         factory = self.factory
+        factory.use(prepared, observers)
         self._ports = factory.ports = [
             ListeningPort(
                 self._reactor,

@@ -6,6 +6,7 @@ at once, or not at all.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
@@ -17,6 +18,7 @@ from zope.interface import implementer
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.plan import Changes, IServing, Plan, Planned, Refusal, Refused
 from tlstunnel.program.service import TunnelService
+from tlstunnel.tunnel.description import Tunnel
 from tlstunnel.tunnel.prepared import Prepared
 
 
@@ -49,7 +51,8 @@ class Tunnels(Service):
         """
         See L{IServing.prepareNow}.
         """
-        preparation = self._preparation = _Preparation(plan)
+        self.abort()
+        preparation = self._preparation = _Preparation(plan, self._serviceFor)
         for each in plan.tunnels:
             preparation.add(each)
         preparation.check()
@@ -58,7 +61,8 @@ class Tunnels(Service):
         """
         See L{IServing.prepare}: a tunnel a turn, as each may bring many certificates.
         """
-        self._preparation = _Preparation(plan)
+        self.abort()
+        self._preparation = _Preparation(plan, self._serviceFor)
         return Deferred.fromCoroutine(self._prepare(self._preparation))
 
     async def _prepare(self, preparation: _Preparation) -> None:
@@ -72,11 +76,18 @@ class Tunnels(Service):
         call: IDelayedCall = self._reactor.callLater(0, turn.callback, None)
         return turn
 
+    def _serviceFor(self, tunnel: Tunnel) -> TunnelService:
+        known = self.services.get(tunnel.name)
+        return known or TunnelService(tunnel, self._reactor, self._isVerbose)
+
     def abort(self) -> None:
         """
         See L{IServing.abort}.
         """
-        self._preparation = None
+        preparation, self._preparation = self._preparation, None
+        for service, _ in preparation.prepared if preparation is not None else ():
+            if service.tunnel.name not in self.services:
+                service.abandon()
 
     def commit(self) -> None:
         """
@@ -93,11 +104,10 @@ class Tunnels(Service):
             service.letGo()
         for name in changes.removed:
             self._drain(self.services.pop(name))
-        for planned, prepared in zip(self.plan.tunnels, preparation.prepared, strict=True):
-            tunnel = planned.tunnel
-            known = self.services.get(tunnel.name)
-            service = known or TunnelService(tunnel, self._reactor, self._isVerbose)
-            self.services[tunnel.name] = service
+        for planned, (service, prepared) in zip(
+            self.plan.tunnels, preparation.prepared, strict=True
+        ):
+            self.services[planned.tunnel.name] = service
             service.use(prepared, planned.bound)
             if self.running:
                 service.accept()
@@ -188,12 +198,16 @@ class _Preparation:
     """
     A new state that is being prepared.
 
-    @ivar prepared: the tunnels of C{plan} that are ready, in its order.
+    @ivar prepared: what is ready for the tunnels of C{plan}, in its order.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, serviceFor: Callable[[Tunnel], TunnelService]) -> None:
+        """
+        @param serviceFor: finds or makes what serves a tunnel.
+        """
         self.plan = plan
-        self.prepared: list[Prepared] = []
+        self.prepared: list[tuple[TunnelService, Prepared]] = []
+        self._serviceFor = serviceFor
         self._refusals: list[Refusal] = []
 
     def add(self, planned: Planned) -> None:
@@ -201,7 +215,8 @@ class _Preparation:
         Read what one tunnel needs.
         """
         try:
-            self.prepared.append(Prepared(planned.tunnel))
+            service = self._serviceFor(planned.tunnel)
+            self.prepared.append((service, service.prepare(planned.tunnel)))
         except ConfigurationError as error:
             self._refusals.append((planned.tunnel.name, error))
 
