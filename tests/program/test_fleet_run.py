@@ -19,7 +19,7 @@ from pathlib import Path
 from cryptography import x509
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.program.test_program import TOP, WAIT_SECONDS
+from tests.program.test_program import TLSTUNNEL, TOP, TWISTD, WAIT_SECONDS
 from tests.program.transfers import Peers, Transfer
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
@@ -78,6 +78,7 @@ class FleetTests(SynchronousTestCase):
         }
         self.lines: list[str] = []
         self.workers = 1
+        self.takesUp = False
 
     # The file and the program
 
@@ -85,28 +86,30 @@ class FleetTests(SynchronousTestCase):
         """
         Write the file.
         """
-        text = f"[process]\nworkers = {self.workers}\nreload-on-change = false\n"
+        text = f"[process]\nworkers = {self.workers}\n"
+        text += f"reload-on-change = {str(self.takesUp).lower()}\n"
         text += f'[defaults]\nmode = "server"\nlocal-id = "{NAME}"\npool = "pool"\n'
         for name, (port, tag, rest) in self.tunnels.items():
             text += f'[tunnel.{name}]\nlocal = "127.0.0.1:{port}"\n'
             text += f'remote = "127.0.0.1:{self.backends[tag]}"\n{rest}'
         (self.directory / "tunnels.toml").write_text(text + more)
 
-    def start(self, workers: int) -> None:
+    def start(self, workers: int, program: tuple[str, ...] = TLSTUNNEL) -> None:
         """
         Start the program, and wait until all is served.
         """
         self.workers = workers
         self.write()
         self.program = subprocess.Popen(
-            [sys.executable, "-m", "tlstunnel", "--config", self.directory / "tunnels.toml"],
+            [sys.executable, *program, "--config", self.directory / "tunnels.toml"],
             env={**os.environ, "PYTHONPATH": str(TOP)},
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
         )
-        assert self.program.stderr is not None
-        stderr = self.program.stderr
-        reading = threading.Thread(target=lambda: self.lines.extend(iter(stderr.readline, "")))
+        assert self.program.stdout is not None
+        stdout = self.program.stdout
+        reading = threading.Thread(target=lambda: self.lines.extend(iter(stdout.readline, "")))
 
         def clean() -> None:
             while self.program.poll() is None:
@@ -114,7 +117,7 @@ class FleetTests(SynchronousTestCase):
                 self.program.terminate()
                 time.sleep(0.1)
             reading.join(WAIT_SECONDS)
-            stderr.close()
+            stdout.close()
 
         self.addCleanup(clean)
         reading.start()
@@ -327,3 +330,52 @@ class FleetTests(SynchronousTestCase):
         With two of them, which stay the same processes throughout.
         """
         self.serve(workers=2)
+
+    def test_certificatesThatChangeAreTakenUpByThemselves(self) -> None:
+        """
+        No signal is needed, and nothing else is touched.
+        """
+        self.takesUp = True
+        self.start(workers=2)
+        port = self.tunnels["t00"][0]
+        _, before = self.connect(port)
+        createIdentity(self.pool, Identity.parse(NAME), replace=True)
+        self.until(lambda: self.count(f"reloaded: {TUNNELS} unchanged") == 1)
+        for _ in range(4):
+            self.assertNotEqual(self.connect(port)[1], before)
+        self.assertEqual(self.count("not reloaded"), 0)
+
+    def test_underTwistd(self) -> None:
+        """
+        All the same, with workers.
+        """
+        self.start(2, TWISTD)
+        self.assertServed("t03")
+        self.add(0)
+        self.program.terminate()
+        self.assertEqual(self.program.wait(WAIT_SECONDS), 0)
+
+    def test_aStartThatFailsSaysAllThatIsWrong(self) -> None:
+        """
+        A line each, with the place in the file; and nothing listens.
+        """
+        self.tunnels = {"good": (self.spare[0], b"A", ""), "taken": (self.backends[b"A"], b"B", "")}
+        self.write(
+            f'[tunnel.nobody]\nlocal = "127.0.0.1:{self.spare[1]}"\nremote = "127.0.0.1:1"\n'
+            'local-id = "nobody.example.org"\n'
+        )
+        for workers in 1, 2:
+            self.workers = workers
+            done = subprocess.run(
+                [sys.executable, *TLSTUNNEL, "--config", self.directory / "tunnels.toml"],
+                env={**os.environ, "PYTHONPATH": str(TOP)},
+                capture_output=True,
+                text=True,
+                timeout=WAIT_SECONDS,
+                check=False,
+            )
+            self.assertEqual(done.returncode, 1)
+            lines = done.stderr.splitlines()
+            self.assertEqual(len(lines), 2, lines)
+            self.assertIn("tunnel.taken.local: ", lines[0])
+            self.assertIn("nobody.example.org", lines[1])

@@ -187,7 +187,7 @@ class TunnelsTests(TunnelTests):
         await self.serve((self.named("a"), first))
         nobody = Identity.parse("nobody.example.org")
         wrong = [self.named(name, localID=nobody) for name in ("b", "c")]
-        refused: Any = await self.assertFailure(  # type: ignore[func-returns-value]
+        refused: Any = await self.assertFailure(
             self.tunnels.prepare(
                 Plan(
                     (
