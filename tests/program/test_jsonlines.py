@@ -94,7 +94,7 @@ class JSONLineTests(SynchronousTestCase):
         found = self.line(lambda log: log.warn("{what} is odd", what="it", event="theirs"))
         self.assertEqual(
             {name: found[name] for name in found if name != "time"},
-            {"level": "warn", "event": None, "worker": None, "text": "it is odd"},
+            {"level": "warn", "event": None, "worker": None, "tunnel": None, "text": "it is odd"},
         )
         for odd in {"a": 1}, ["x"], 7:
             self.assertIsNone(self.line(lambda log, odd=odd: log.info("x", event=odd))["event"])  # type: ignore[misc]

@@ -103,6 +103,17 @@ class LinesTests(SynchronousTestCase):
         event = json.loads(self.written("info", "good", asJSON=True, worker="2"))
         self.assertEqual(event["worker"], 2)
 
+    def test_aTunnelIsNamed(self) -> None:
+        """
+        In text before what is said, in JSON by itself; what is no name is none.
+        """
+        line = self.written("warn", "odd", tunnel="mail")
+        self.assertTrue(line.endswith(" warn: mail: odd\n"), line)
+        fields = json.loads(self.written("warn", "odd", asJSON=True, tunnel="mail"))
+        self.assertEqual((fields["tunnel"], fields["text"]), ("mail", "odd"))
+        for nothing in "", None, 7:
+            self.assertTrue(self.written("warn", "odd", tunnel=nothing).endswith("warn: odd\n"))
+
     def test_JSONIsOneObjectALine(self) -> None:
         """
         Whatever is in it; its fields are for L{tests.program.test_jsonlines}.

@@ -114,9 +114,11 @@ class ConnectionLogTests(SynchronousTestCase):
                 "hint": None,
             },
         )
+        # Who writes the line says which tunnel it is about.
+        self.assertEqual(event["log_system"], "submission")
         self.assertEqual(
             event["text"],
-            "submission: [2001:db8::1]:40000 to /run/smtp: closed; identity john@example.org, "
+            "[2001:db8::1]:40000 to /run/smtp: closed; identity john@example.org, "
             "TLSv1.3 S G, 1000 bytes sent to the network and 200 received, 1.500 s",
         )
 
