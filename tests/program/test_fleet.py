@@ -172,7 +172,7 @@ class FleetTests(TunnelTests):
         kept = self.source.tunnels[0]
         added = self.describe("c")
         self.source.tunnels.insert(0, kept)
-        await fleet.reload()
+        self.assertEqual(await fleet.reload(), "")
         self.assertEqual(await self.listens(*before, *added), [True, False, True])
         self.assertIn("reloaded: 1 added (c), 1 removed (b), 1 unchanged", self.said)
 
@@ -195,7 +195,7 @@ class FleetTests(TunnelTests):
                     settings: dict[str, Any] = {"name": "wrong", **wrong}
                     other = self.described("127.0.0.1:1", **settings)
                     self.source.tunnels = [self.source.tunnels[0], other, good]
-                await self.assertFailure(fleet.reload(), ConfigurationError)
+                self.assertNotEqual(await fleet.reload(), "")
                 self.assertIs(fleet.configuration, before)
                 self.assertEqual(await self.listens(*places, *fresh), [True, False, False])
 

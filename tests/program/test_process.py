@@ -111,12 +111,12 @@ class Recorded(Service):
         """
         return {}
 
-    def reload(self) -> Deferred[None]:
+    def reload(self) -> Deferred[str]:
         """
         Read again.
         """
         self.asked.append("reload")
-        return succeed(None)
+        return succeed("")
 
     def hurry(self) -> None:
         """

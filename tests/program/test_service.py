@@ -176,7 +176,7 @@ class ServiceTests(TunnelTests):
         assert service.factory is not None
         before = service.tunnel, service.factory.prepared
         (self.pool.directoryOf(SERVER) / "privkey.pem").chmod(0o644)
-        self.failureResultOf(service.reload(), ConfigurationError)
+        self.assertIn("privkey.pem", self.successResultOf(service.reload()))
         self.assertIs(service.tunnel, before[0])
         self.assertIs(service.factory.prepared, before[1])
         self.assertIn("not reloaded, the old state stays: {detail}", self.said)
@@ -253,7 +253,7 @@ class ServiceTests(TunnelTests):
         before = await deferToThread(self.serialOf, service)
         createIdentity(self.pool, SERVER, replace=True)
         with closed(self.pool.path):
-            self.failureResultOf(service.reload(), ConfigurationError)
+            self.assertIn("cannot be read", self.successResultOf(service.reload()))
         self.assertIn("not reloaded, the old state stays: {detail}", self.said)
         self.assertEqual(await deferToThread(self.serialOf, service), before)
 

@@ -278,7 +278,8 @@ class ListeningPort(Descriptor):
         self._tunnel = tunnel
         self._family = int(bound.sock.family)
         if bound.sock.family != socket.AF_UNIX:
-            # What is accepted inherits it.
+            # What is accepted inherits it; the socket may have been another tunnel's.
+            bound.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
             tune(bound.sock, keepAlive)
         self._paused = False
         # Connections to accept in the next turn.

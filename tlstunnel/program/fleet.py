@@ -16,6 +16,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlstunnel.program.configuration import Configuration
@@ -136,11 +137,13 @@ class Fleet(MultiService):
 
     # Reloads
 
-    def reload(self) -> Deferred[None]:
+    def reload(self) -> Deferred[str]:
         """
-        See L{Reloads.ask}.
+        Take up what is described now; or, if that cannot be served, nothing of it.
+
+        @return: fires when that is over, with what is wrong; empty if nothing is.
         """
-        return self.reloads.ask()
+        return self.reloads.ask().addCallbacks(lambda _: "", Failure.getErrorMessage)
 
     async def _renew(self) -> Changes:
         """

@@ -92,7 +92,7 @@ class Process(MultiService):
         """
         for service in self:
             # What has become of it is in the log.
-            service.reload().addErrback(lambda failure: failure.trap(ConfigurationError) and None)
+            service.reload()
 
     def hurry(self) -> None:
         """

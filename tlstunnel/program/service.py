@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from twisted.application.service import IService, Service
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -44,11 +44,12 @@ class ITunnelService(IService):
         Fires once connections are accepted; for one caller.
         """
 
-    def reload() -> Deferred[None]:
+    def reload() -> Deferred[str]:
         """
         Read again what is needed, for new connections.
 
-        @return: fires when that is done; fails with L{ConfigurationError} if nothing has changed.
+        @return: fires when that is over, with what is wrong, so that nothing has changed; empty if
+            nothing is.
         """
 
     def tally() -> Mapping[str, int]:
@@ -320,12 +321,14 @@ class TunnelService(Service):
         """
         return {"tunnel": 1, "connection": self.connections}
 
-    def reload(self) -> Deferred[None]:
+    def reload(self) -> Deferred[str]:
         """
         Read identities and trust again, for new connections; if that fails the old ones stay.
+
+        @return: has fired, with what is wrong; empty if nothing is.
         """
         if self.factory is None:
-            return succeed(None)
+            return succeed("")
         try:
             self.factory.renew(replace(self.tunnel, dialect=self.tunnel.dialect.renewed()))
         except ConfigurationError as error:
@@ -335,12 +338,12 @@ class TunnelService(Service):
                 tunnel=self.tunnel.name or None,
                 detail=str(error),
             )
-            return fail(error)
+            return succeed(str(error))
         name = self.tunnel.name or None
         self._log.info("reloaded identities and trust", event="reload", tunnel=name)
         if self._announcements is not None:
             self._announcements.notice(self._ports)
-        return succeed(None)
+        return succeed("")
 
     def _closeQuiet(self, factory: ProxyFactory, before: dict[Pair, tuple[Any, float]]) -> None:
         """
