@@ -289,6 +289,23 @@ class ListeningPortTests(SynchronousTestCase):
         self.assertFalse(self.accepted[0].getblocking())
         self.assertTrue(self.accepted[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
+    def test_aSocketCanBeLeftToAnotherPort(self) -> None:
+        """
+        With whoever waits in its queue; what was set for the first one does not stay.
+        """
+        (sock,) = bind(TCPAddress("127.0.0.1", 0))
+        first = ListeningPort(self.reactor, Deadlines(self.reactor), Bound(sock), print, 60)
+        first.startListening()
+        self.assertTrue(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+        self.addCleanup(socket.create_connection(sock.getsockname()).close)
+        first.letGo()
+        self.assertEqual(self.reactor.getReaders(), [])
+        second = self.port(sock)
+        self.addCleanup(second.stopListening)
+        second.doRead()
+        self.assertEqual(len(self.accepted), 1)
+        self.assertFalse(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+
     def test_whoConnectsIsNamed(self) -> None:
         """
         IPv4 also where IPv6 is listened at, and a path where a peer on a UNIX socket has one.
