@@ -564,12 +564,13 @@ class ExampleTests(SynchronousTestCase):
         backend.end()
         self.assertEqual(app.read(7), b"answer")
         app.close()
-        lines = [self.line(process, "(server|client): .*")[0] for _ in range(2)]
-        self.assertEqual({line.split(":")[0] for line in lines}, {"server", "client"})
-        for line in lines:
+        found = [self.line(process, r"\[(server|client)\] (.*)") for _ in range(2)]
+        lines = {each[1]: each[2] for each in found}
+        self.assertEqual(lines.keys(), {"server", "client"})
+        for name, line in lines.items():
             self.assertIn("closed; ", line)
             self.assertIn(", TLSv1.3 ", line)
-            self.assertEqual("identity server.example.org," in line, line.startswith("client"))
+            self.assertEqual("identity server.example.org," in line, name == "client")
         process.send_signal(signal.SIGUSR1)
         self.assertEqual(self.line(process, "open: .*")[0], "open: {'client': 0, 'server': 0}")
 
