@@ -331,6 +331,25 @@ class WorkersServiceTests(SynchronousTestCase):
         self.assertEqual(fresh, [[1], []])
         self.assertTrue(self.service.plan.tunnels[0].tunnel.quiet)
 
+    def test_aNewStateIsThereOnceAllServeIt(self) -> None:
+        """
+        Or are gone, or do not answer.
+        """
+        self.service.startService()
+        ends: tuple[Callable[[], object], ...] = (
+            lambda: self.answer("commit"),
+            lambda: self.reactor.advance(PREPARE_SECONDS),
+            self.die,
+        )
+        for end in ends:
+            prepared = self.service.prepare(self.plan())
+            self.answer("prepare")
+            self.successResultOf(prepared)
+            served = self.service.commit()
+            self.assertNoResult(served)
+            end()
+            self.successResultOf(served)
+
     def test_whatAWorkerRefusesIsRefused(self) -> None:
         """
         Once, whoever else refuses it; and the worker forgets it.

@@ -122,12 +122,14 @@ class Child(ProcessProtocol):
         """
         return self._plan(Order.PREPARE, plan).addCallback(refusalsIn)
 
-    def commit(self, plan: Plan) -> None:
+    def commit(self, plan: Plan) -> Deferred[Any]:
         """
         Let it serve C{plan}, for which it is ready.
+
+        @return: fires once it does, or is gone.
         """
-        self.tell(Order.COMMIT)
         self._known.keep(plan)
+        return self.ask(Order.COMMIT).addErrback(self._cannotBeTold)
 
     def abort(self) -> None:
         """

@@ -120,13 +120,16 @@ class Fleet(MultiService):
             configuration.process["drain-timeout"],
         )
 
-    def _take(self, configuration: Configuration, binding: Binding) -> None:
+    def _take(self, configuration: Configuration, binding: Binding) -> Deferred[Any]:
         """
         Serve C{configuration} from now on.
+
+        @return: fires once it is served everywhere.
         """
-        self._serving.commit()
+        served: Deferred[Any] = self._serving.commit()
         binding.keep()
         self.configuration = configuration
+        return served
 
     def whenUp(self) -> Deferred[None]:
         """
@@ -186,7 +189,7 @@ class Fleet(MultiService):
             self._serving.abort()
             binding.undo()
             raise
-        self._take(configuration, binding)
+        await self._take(configuration, binding)
         self._notice(before.process, configuration.process)
         return Changes.between(before.tunnels, tunnels)
 

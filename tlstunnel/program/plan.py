@@ -118,9 +118,11 @@ class IServing(Interface):
             cancelled.
         """
 
-    def commit() -> None:
+    def commit() -> Deferred[Any]:
         """
         Serve what was prepared.  This cannot fail.
+
+        @return: fires once it is served everywhere.
         """
 
     def abort() -> None:

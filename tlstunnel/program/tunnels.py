@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -89,7 +89,7 @@ class Tunnels(Service):
             if service.tunnel.name not in self.services:
                 service.abandon()
 
-    def commit(self) -> None:
+    def commit(self) -> Deferred[None]:
         """
         See L{IServing.commit}.
         """
@@ -113,6 +113,7 @@ class Tunnels(Service):
                 service.accept()
         if self.running:
             self._tell(changes)
+        return succeed(None)
 
     def _drain(self, service: TunnelService) -> None:
         self._draining.add(service)

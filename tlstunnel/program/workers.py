@@ -101,18 +101,18 @@ class Workers(Service):
         if refusals:
             raise Refused((name, ConfigurationError(*args)) for name, args in refusals)
 
-    def commit(self) -> None:
+    def commit(self) -> Deferred[Any]:
         """
-        See L{IServing.commit}.
+        See L{IServing.commit}: one that does not answer is not waited for.
         """
         assert self._next is not None
         self.plan, self._next = self._next, None
         preparing, self._preparing = self._preparing, set()
         for worker in self.workers:
-            if worker in preparing:
-                worker.commit(self.plan)
-            elif worker.isAlive:
+            if worker.isAlive and worker not in preparing:
                 worker.serve(self.plan)
+        served = DeferredList([each.commit(self.plan) for each in preparing])
+        return served.addTimeout(PREPARE_SECONDS, self.reactor, lambda result, seconds: None)
 
     def abort(self) -> None:
         """
