@@ -35,6 +35,7 @@ from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.net.listen import bindAll
 from tlstunnel.program.child import (
+    ANSWER_SECONDS,
     FIRST_DELAY_SECONDS,
     LONGEST_DELAY_SECONDS,
     STEADY_SECONDS,
@@ -42,7 +43,7 @@ from tlstunnel.program.child import (
 )
 from tlstunnel.program.orders import NUMBER, ORDER, PLAN
 from tlstunnel.program.plan import Plan, Planned, Refused
-from tlstunnel.program.workers import PREPARE_SECONDS, CannotServe, Workers
+from tlstunnel.program.workers import CannotServe, Workers
 from tlstunnel.protocols.registry import find
 from tlstunnel.tunnel.description import Mode, Tunnel
 
@@ -333,12 +334,12 @@ class WorkersServiceTests(SynchronousTestCase):
 
     def test_aNewStateIsThereOnceAllServeIt(self) -> None:
         """
-        Or are gone, or do not answer.
+        Or are gone; one that does not answer is replaced.
         """
         self.service.startService()
         ends: tuple[Callable[[], object], ...] = (
             lambda: self.answer("commit"),
-            lambda: self.reactor.advance(PREPARE_SECONDS),
+            lambda: self.reactor.advance(ANSWER_SECONDS),
             self.die,
         )
         for end in ends:
@@ -349,6 +350,7 @@ class WorkersServiceTests(SynchronousTestCase):
             self.assertNoResult(served)
             end()
             self.successResultOf(served)
+        self.assertEqual(self.reactor.told.count("KILL"), 1)
 
     def test_whatAWorkerRefusesIsRefused(self) -> None:
         """
@@ -402,7 +404,7 @@ class WorkersServiceTests(SynchronousTestCase):
         """
         self.service.startService()
         prepared = self.service.prepare(self.plan())
-        self.reactor.advance(PREPARE_SECONDS)
+        self.reactor.advance(ANSWER_SECONDS)
         error = self.failureResultOf(prepared, ConfigurationError).value
         self.assertIn("not ready within", str(error))
         self.service.abort()

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger, LogLevel
@@ -27,6 +27,9 @@ STEADY_SECONDS = 5.0
 #: Seconds before one that did not is replaced, from the second time on; each time twice as many.
 FIRST_DELAY_SECONDS = 0.25
 LONGEST_DELAY_SECONDS = 30.0
+
+#: Seconds in which a process has to be ready for a new state, and to serve it.
+ANSWER_SECONDS = 60.0
 
 
 class Parent(Protocol):
@@ -126,10 +129,15 @@ class Child(ProcessProtocol):
         """
         Let it serve C{plan}, for which it is ready.
 
-        @return: fires once it does, or is gone.
+        @return: fires once it does, or is gone: if it does not answer, it is replaced.
         """
+
+        def isStuck(result: object, seconds: float) -> None:
+            raise self._trouble(f"has not answered within {seconds:g} s")
+
         self._known.keep(plan)
-        return self.ask(Order.COMMIT).addErrback(self._cannotBeTold)
+        served = self.ask(Order.COMMIT).addTimeout(ANSWER_SECONDS, self._service.reactor, isStuck)
+        return served.addErrback(self._cannotBeTold)
 
     def abort(self) -> None:
         """
@@ -183,6 +191,9 @@ class Child(ProcessProtocol):
         """
         It is gone, which we hear of otherwise, or so far behind that it can only be replaced.
         """
+        if failure.check(CancelledError):
+            # Nobody wants to know any more.
+            return
         failure.trap(ConfigurationError)
         if self._isAlive and self._messages is not None and not self._messages.isClosed:
             self._log.error("{detail}", event="worker", worker=self.number, detail=failure.value)

@@ -23,13 +23,10 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.program.child import Child
+from tlstunnel.program.child import ANSWER_SECONDS, Child
 from tlstunnel.program.orders import Order
 from tlstunnel.program.plan import IServing, Plan, Refusal, Refused
 from tlstunnel.tunnel.prepared import Prepared
-
-#: Seconds in which a worker has to be ready for a new state.
-PREPARE_SECONDS = 60.0
 
 #: The module that a worker runs.
 MODULE = "tlstunnel.commands.worker"
@@ -90,7 +87,7 @@ class Workers(Service):
         if not self._preparing:
             raise ConfigurationError("workers", "are not there to try it", "see the log for why")
         ready = gatherResults([each.prepare(plan) for each in self._preparing], consumeErrors=True)
-        ready.addTimeout(PREPARE_SECONDS, self.reactor, _tookTooLong)
+        ready.addTimeout(ANSWER_SECONDS, self.reactor, _tookTooLong)
         try:
             answers: list[list[Refusal]] = await ready
         except FirstError as error:
@@ -103,7 +100,7 @@ class Workers(Service):
 
     def commit(self) -> Deferred[Any]:
         """
-        See L{IServing.commit}: one that does not answer is not waited for.
+        See L{IServing.commit}: one that does not answer in time is replaced.
         """
         assert self._next is not None
         self.plan, self._next = self._next, None
@@ -111,8 +108,7 @@ class Workers(Service):
         for worker in self.workers:
             if worker.isAlive and worker not in preparing:
                 worker.serve(self.plan)
-        served = DeferredList([each.commit(self.plan) for each in preparing])
-        return served.addTimeout(PREPARE_SECONDS, self.reactor, lambda result, seconds: None)
+        return DeferredList([each.commit(self.plan) for each in preparing])
 
     def abort(self) -> None:
         """
