@@ -39,7 +39,7 @@ NAME = "server.example.org"
 SLACK_DESCRIPTORS = 12
 
 #: How much memory may grow from the tenth reload to the last one: what allocators keep.
-SLACK_BYTES = 12_000_000
+SLACK_BYTES = 8_000_000
 
 
 def freePorts(count: int) -> list[int]:
