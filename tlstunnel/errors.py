@@ -32,6 +32,15 @@ def quote(text: bytes) -> str:
     return f'"{shown}"' + ("..." if len(text) > QUOTED else "")
 
 
+def printable(said: str) -> str:
+    """
+    A name that a peer gave, a character for each byte, as it may stand in a log or on a page.
+    """
+    if len(said) <= QUOTED and said.isascii() and said.isprintable():
+        return said
+    return quote(said.encode("latin-1"))
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """
     What to do about a word that is not known: the question whether another one was meant, or

@@ -275,6 +275,13 @@ class ProxyFactory(Factory):
         """
         return self.prepared.tunnel
 
+    @property
+    def isFull(self) -> bool:
+        """
+        Whether there are as many connections as the limits allow, so that more have to wait.
+        """
+        return self._admission.isFull
+
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """
         For stock endpoints: the socket is taken over as soon as it is connected.

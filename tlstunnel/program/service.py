@@ -76,10 +76,18 @@ class TunnelService(Service):
 
     _log = Logger()
 
-    def __init__(self, tunnel: Tunnel, reactor: Any, isVerbose: bool = False) -> None:
+    def __init__(
+        self,
+        tunnel: Tunnel,
+        reactor: Any,
+        isVerbose: bool = False,
+        observers: Sequence[IObserver] = (),
+    ) -> None:
         """
         @param isVerbose: whether to log also what is said in clear before TLS.
+        @param observers: who else is told of every connection.
         """
+        self._observers = tuple(observers)
         self._described = tunnel
         self._isVerbose = isVerbose
         self.factory: ProxyFactory | None = None
@@ -140,7 +148,9 @@ class TunnelService(Service):
         """
         self.letGo()
         tunnel = prepared.tunnel
-        observers: list[IObserver] = [] if tunnel.quiet else [ConnectionLog()]
+        observers = list(self._observers)
+        if not tunnel.quiet:
+            observers.append(ConnectionLog())
         if self._isVerbose:
             observers.append(NegotiationLog())
         assert self.factory is not None

@@ -8,7 +8,7 @@ import time
 
 from twisted.logger import Logger, LogLevel
 
-from tlstunnel.errors import QUOTED, quote
+from tlstunnel.errors import printable
 from tlstunnel.tunnel.hints import hintFor
 from tlstunnel.tunnel.observers import Observer
 from tlstunnel.tunnel.record import Record
@@ -63,8 +63,8 @@ class ConnectionLog(Observer):
                 "peer": peer,
                 "backend": backend,
                 "identity": identity,
-                "sni": _printable(record.serverName) if record.serverName else None,
-                "alpn": _printable(record.alpn.decode("latin-1")) if record.alpn else None,
+                "sni": printable(record.serverName) if record.serverName else None,
+                "alpn": printable(record.alpn.decode("latin-1")) if record.alpn else None,
                 "dialect": record.dialect,
                 "version": record.version or None,
                 "suite": record.suite or None,
@@ -77,12 +77,3 @@ class ConnectionLog(Observer):
                 "hint": hint or None,
             }
         )
-
-
-def _printable(said: str) -> str:
-    """
-    What a peer said, as it may stand in a log.
-    """
-    if len(said) <= QUOTED and said.isascii() and said.isprintable():
-        return said
-    return quote(said.encode("latin-1"))

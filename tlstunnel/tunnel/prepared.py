@@ -10,6 +10,8 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
+from cryptography import x509
+
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.expiry import warningsOf
@@ -118,6 +120,14 @@ class Prepared:
         or where it may be anybody.
         """
         return self._believed.all.source if self._believed is not None else ""
+
+    @property
+    def certificates(self) -> dict[Identity, x509.Certificate]:
+        """
+        Our identities, each with the certificate that we show for it.
+        """
+        ours = self._credentials
+        return {} if ours is None else {ours.identity: ours.certificates[0]}
 
     def warnings(self, now: datetime, since: datetime | None = None) -> list[str]:
         """
