@@ -174,6 +174,7 @@ class ProxyFactory(Factory):
     @ivar unixLegs: makes the plain legs that are UNIX sockets.
     @ivar pairs: the connections there are.
     @ivar ports: who accepts for us; paused while there are as many connections as the limits allow.
+    @ivar admission: how many connections are let in.
     @ivar idle: called when the last of the connections has ended, if anything is to be.
     """
 
@@ -207,7 +208,7 @@ class ProxyFactory(Factory):
         self._warned = False
         # Nothing of a tunnel that is gone is left for the garbage collector.
         me = proxy(self)
-        self._admission = Admission(described.limits, lambda _: me.listen(), described.name)
+        self.admission = Admission(described.limits, lambda _: me.listen(), described.name)
         self.unixLegs.open(unixKey(described))
         self.use(prepared, observers)
 
@@ -243,7 +244,7 @@ class ProxyFactory(Factory):
             None if self._acceptsPlain else self.unixLegs.leg,
         )
         self._pair = PAIRS[tunnel.mode]
-        self._admission.renew(tunnel.limits)
+        self.admission.renew(tunnel.limits)
 
     def stop(self) -> Deferred[None]:
         """
@@ -275,13 +276,6 @@ class ProxyFactory(Factory):
         """
         return self.prepared.tunnel
 
-    @property
-    def isFull(self) -> bool:
-        """
-        Whether there are as many connections as the limits allow, so that more have to wait.
-        """
-        return self._admission.isFull
-
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """
         For stock endpoints: the socket is taken over as soon as it is connected.
@@ -310,7 +304,7 @@ class ProxyFactory(Factory):
         Pair C{leg}, unless there are too many already.
         """
         record = self.record(leg)
-        if not self._admission.enter(leg.peer):
+        if not self.admission.enter(leg.peer):
             leg.abortConnection()
             record.end(LimitReached(f"too many connections from {leg.peer}"))
             return
@@ -340,7 +334,7 @@ class ProxyFactory(Factory):
         Let the ports accept, or leave connections in the kernel's queue while there are too many.
         """
         for port in self.ports:
-            if self._admission.isFull:
+            if self.admission.isFull:
                 port.pauseListening()
             else:
                 port.startListening()
@@ -369,7 +363,7 @@ class ProxyFactory(Factory):
         """
         The network peer of C{pair} is who it should be, and no longer counts as a stranger.
         """
-        self._admission.verify(pair.record.peer)
+        self.admission.verify(pair.record.peer)
 
     def ended(self, pair: Pair, error: TunnelError | None) -> None:
         """
@@ -377,8 +371,8 @@ class ProxyFactory(Factory):
         """
         self.pairs.discard(pair)
         if not pair.record.isVerified:
-            self._admission.verify(pair.record.peer)
-        self._admission.leave()
+            self.admission.verify(pair.record.peer)
+        self.admission.leave()
         pair.record.end(error)
         if self.idle is not None and not self.pairs:
             self.idle()

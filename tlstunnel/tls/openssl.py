@@ -28,3 +28,13 @@ def configure() -> None:
     finally:
         # Ours is not for the programs that we start.
         del os.environ[_VARIABLE]
+
+
+def libraryVersion() -> str:
+    """
+    Which OpenSSL is loaded, as C{3.5.1}.
+    """
+    from OpenSSL import SSL
+
+    words = SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode("ascii", "replace").split()
+    return words[1] if len(words) > 1 else "unknown"

@@ -1,0 +1,133 @@
+"""
+The facts of one process at one moment, as plain data: they are passed between processes as JSON.
+
+All that a peer has said is in them only as L{tlstunnel.errors} quotes it, and at a length that is
+bounded.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class Durations(TypedDict):
+    """
+    See L{tlstunnel.status.counts.Histogram}.
+    """
+
+    counts: list[int]
+    seconds: float
+
+
+class IdentityFacts(TypedDict):
+    """
+    One of our identities; the times are those of its certificate, in seconds since 1970.
+    """
+
+    identity: str
+    not_before: float
+    not_after: float
+    is_due: bool
+
+
+class TunnelFacts(TypedDict):
+    """
+    One tunnel.
+    """
+
+    name: str
+    state: str
+    mode: str
+    dialect: str
+    local: list[str]
+    remote: list[str]
+    expected: str | None
+    identities: list[IdentityFacts]
+    connections: int
+    open: int
+    outcomes: dict[str, int]
+    negotiation: Durations
+    handshake: Durations
+    to_network: int
+    to_plain: int
+    rates: dict[str, list[int]]
+
+
+class ConnectionFacts(TypedDict):
+    """
+    A connection that is open.
+    """
+
+    tunnel: str
+    worker: int | None
+    began: float
+    age: float
+    stage: str
+    peer: str
+    backend: str | None
+    identity: str | None
+    sni: str | None
+    alpn: str | None
+    dialect: str
+    version: str | None
+    suite: str | None
+    group: str | None
+    to_network: int
+    to_plain: int
+
+
+class FailureFacts(TypedDict):
+    """
+    A connection that did not end cleanly.
+    """
+
+    time: float
+    tunnel: str
+    worker: int | None
+    peer: str
+    backend: str | None
+    stage: str
+    outcome: str
+    detail: str
+    hint: str | None
+
+
+class ReloadFacts(TypedDict):
+    """
+    See L{tlstunnel.status.ledger.Reload}.
+    """
+
+    time: float
+    result: str
+    changes: list[str]
+    problems: list[str]
+
+
+class ProcessFacts(TypedDict):
+    """
+    What the system knows of the process; C{None} where it does not tell.
+    """
+
+    worker: int | None
+    pid: int
+    started: float
+    cpu_seconds: float
+    resident_bytes: int | None
+    virtual_bytes: int | None
+    open_files: int | None
+    max_files: int | None
+    log_lines_dropped: int
+
+
+class Snapshot(TypedDict):
+    """
+    One process.
+    """
+
+    time: float
+    process: ProcessFacts
+    tunnels: list[TunnelFacts]
+    connections: list[ConnectionFacts]
+    failures: list[FailureFacts]
+    reloads: list[ReloadFacts]
+    results: dict[str, int]

@@ -1,0 +1,55 @@
+"""
+How much happened in each of the last intervals: what a sparkline shows.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+#: Seconds of one interval, and how many are remembered: ten minutes.
+INTERVAL_SECONDS = 10
+INTERVALS = 60
+
+
+class Rates:
+    """
+    Differences of counters that only grow.
+
+    @ivar names: what is counted.
+    """
+
+    __slots__ = ("_before", "_intervals", "names")
+
+    def __init__(self, names: Sequence[str], now: Sequence[int]) -> None:
+        """
+        @param now: how far each counter is.
+        """
+        self.names = tuple(names)
+        self._before = tuple(now)
+        self._intervals: deque[tuple[int, ...]] = deque(maxlen=INTERVALS)
+
+    def sample(self, now: Sequence[int]) -> None:
+        """
+        An interval is over.
+        """
+        grown = (after - before for before, after in zip(self._before, now, strict=True))
+        self._intervals.append(tuple(grown))
+        self._before = tuple(now)
+
+    def shown(self) -> dict[str, list[int]]:
+        """
+        By name, how much each counter grew in each interval, the oldest first.
+        """
+        if not self._intervals:
+            return {name: [] for name in self.names}
+        return dict(zip(self.names, map(list, zip(*self._intervals, strict=True)), strict=True))
+
+
+def together(series: Sequence[Sequence[int]]) -> list[int]:
+    """
+    The sum of several series of which the last intervals are the same.
+    """
+    length = max(map(len, series), default=0)
+    filled = [[0] * (length - len(each)) + list(each) for each in series]
+    return [sum(values) for values in zip(*filled, strict=True)]

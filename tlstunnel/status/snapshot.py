@@ -1,0 +1,196 @@
+"""
+Looks at what there is in this process, and writes it down as L{tlstunnel.status.facts} has it.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+from tlstunnel.errors import printable
+from tlstunnel.identity.expiry import isDue
+from tlstunnel.status.counts import Histogram
+from tlstunnel.status.facts import (
+    ConnectionFacts,
+    Durations,
+    FailureFacts,
+    IdentityFacts,
+    ProcessFacts,
+    Snapshot,
+    TunnelFacts,
+)
+from tlstunnel.status.ledger import Entry, Ledger
+from tlstunnel.status.source import Served, Source, stateOf
+from tlstunnel.tunnel.hints import hintFor
+from tlstunnel.tunnel.record import Record
+
+#: Open connections that are shown at most: half of them the newest, half the oldest.
+CONNECTIONS_SHOWN = 200
+
+#: The most characters of the detail of a failure.
+_MAX_DETAIL = 500
+
+_PAGE_BYTES = resource.getpagesize()
+
+
+def take(ledger: Ledger, source: Source, worker: int | None = None) -> Snapshot:
+    """
+    Look at this process.
+
+    @param worker: its number, if it is one of several.
+    """
+    now = ledger.clock.seconds()
+    tunnels: dict[str, TunnelFacts] = {}
+    for served in source.served():
+        name = served.tunnel.name
+        entry = ledger.entries.get(name)
+        if name not in tunnels and entry is not None:
+            tunnels[name] = _tunnel(served, entry, now)
+    ledger.keep(tunnels)
+    return {
+        "time": now,
+        "process": _process(ledger, source, worker),
+        "tunnels": list(tunnels.values()),
+        "connections": [_connection(each, now, worker) for each in shownOf(ledger)],
+        "failures": [_failure(each, worker) for each in ledger.failures],
+        "reloads": [
+            {
+                "time": each.time,
+                "result": each.result,
+                "changes": list(each.changes),
+                "problems": list(each.problems),
+            }
+            for each in ledger.reloads
+        ],
+        "results": dict(ledger.results),
+    }
+
+
+def shownOf(ledger: Ledger) -> list[Record]:
+    """
+    The open connections that are shown, the newest first.
+    """
+    half = CONNECTIONS_SHOWN // 2
+    opened = [entry.counts.opened for entry in ledger.entries.values()]
+    newest = _sorted(record for each in opened for record in islice(reversed(each), half))[:half]
+    oldest = _sorted(record for each in opened for record in islice(each, half))[-half:]
+    known = set(newest)
+    return newest + [each for each in oldest if each not in known]
+
+
+def _sorted(records: Iterable[Record]) -> list[Record]:
+    return sorted(records, key=lambda record: -record.began)
+
+
+def _durations(histogram: Histogram) -> Durations:
+    return {"counts": list(histogram.counts), "seconds": histogram.seconds}
+
+
+def _tunnel(served: Served, entry: Entry, now: float) -> TunnelFacts:
+    tunnel, counts, factory = served.tunnel, entry.counts, served.factory
+    expected = None if factory is None else factory.prepared.expected
+    toNetwork, toPlain = counts.carried()
+    return {
+        "name": tunnel.name,
+        "state": stateOf(served),
+        "mode": tunnel.mode.value,
+        "dialect": tunnel.dialect.name,
+        "local": served.addresses or [str(each) for each in tunnel.local],
+        "remote": [str(each) for each in tunnel.remote],
+        "expected": None if expected is None else str(expected)[:_MAX_DETAIL],
+        "identities": list(_identities(served, now)),
+        "connections": counts.connections,
+        "open": len(counts.opened),
+        "outcomes": dict(counts.outcomes),
+        "negotiation": _durations(counts.negotiation),
+        "handshake": _durations(counts.handshake),
+        "to_network": toNetwork,
+        "to_plain": toPlain,
+        "rates": entry.rates.shown(),
+    }
+
+
+def _identities(served: Served, now: float) -> Iterator[IdentityFacts]:
+    if served.factory is None:
+        return
+    today = datetime.fromtimestamp(now, UTC)
+    for identity, certificate in served.factory.prepared.certificates.items():
+        yield {
+            "identity": str(identity),
+            "not_before": certificate.not_valid_before_utc.timestamp(),
+            "not_after": certificate.not_valid_after_utc.timestamp(),
+            "is_due": isDue(certificate, today),
+        }
+
+
+def _connection(record: Record, now: float, worker: int | None) -> ConnectionFacts:
+    return {
+        "tunnel": record.tunnel,
+        "worker": worker,
+        "began": record.began,
+        "age": now - record.began,
+        "stage": record.stage.value,
+        "peer": str(record.peer),
+        "backend": None if record.backend is None else str(record.backend),
+        "identity": None if record.identity is None else str(record.identity),
+        "sni": printable(record.serverName) if record.serverName else None,
+        "alpn": printable(record.alpn.decode("latin-1")) if record.alpn else None,
+        "dialect": record.dialect,
+        "version": record.version or None,
+        "suite": record.suite or None,
+        "group": record.group or None,
+        "to_network": record.toNetwork,
+        "to_plain": record.toPlain,
+    }
+
+
+def _failure(record: Record, worker: int | None) -> FailureFacts:
+    return {
+        "time": record.began + record.seconds,
+        "tunnel": record.tunnel,
+        "worker": worker,
+        "peer": str(record.peer),
+        "backend": None if record.backend is None else str(record.backend),
+        "stage": record.reached.value,
+        "outcome": record.outcome,
+        "detail": str(record.error)[:_MAX_DETAIL],
+        "hint": hintFor(record) or None,
+    }
+
+
+def _process(ledger: Ledger, source: Source, worker: int | None) -> ProcessFacts:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    virtual, resident = _memory()
+    return {
+        "worker": worker,
+        "pid": os.getpid(),
+        "started": ledger.began,
+        "cpu_seconds": used.ru_utime + used.ru_stime,
+        "resident_bytes": resident,
+        "virtual_bytes": virtual,
+        "open_files": _openFiles(),
+        "max_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        "log_lines_dropped": source.dropped(),
+    }
+
+
+def _memory() -> tuple[int | None, int | None]:
+    """
+    Bytes of memory, the virtual and what of it is resident (proc(5)).
+    """
+    try:
+        virtual, resident = Path("/proc/self/statm").read_text().split()[:2]
+    except (OSError, ValueError):
+        return None, None
+    return int(virtual) * _PAGE_BYTES, int(resident) * _PAGE_BYTES
+
+
+def _openFiles() -> int | None:
+    try:
+        return len(os.listdir("/proc/self/fd")) - 1  # noqa: PTH208 - in one call, for thousands
+    except OSError:
+        return None
