@@ -58,7 +58,7 @@ class Counts(Observer):
         self._failed = failed
         self.connections = 0
         self.opened: dict[Record, None] = {}
-        self.outcomes: dict[str, int] = {}
+        self.outcomes: dict[str, int] = {CLEAN: 0}
         self.negotiation = Histogram()
         self.handshake = Histogram()
         self._toNetwork = 0

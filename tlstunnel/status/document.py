@@ -27,7 +27,7 @@ from tlstunnel.status.facts import (
 from tlstunnel.status.ledger import FAILURES
 from tlstunnel.status.rates import INTERVAL_SECONDS, together
 from tlstunnel.status.snapshot import CONNECTIONS_SHOWN
-from tlstunnel.status.source import FULL, STATES, UP
+from tlstunnel.status.source import DOWN, FULL, STATES, UP
 from tlstunnel.tls.openssl import libraryVersion
 
 #: The version of the document.
@@ -118,6 +118,7 @@ class Document(TypedDict):
     """
     All of it.
 
+    @ivar host: what this host calls itself.
     @ivar healthy: whether all processes answer, and all tunnels accept connections.
     @ivar problems: why not, a line each.
     @ivar silent: the numbers of the workers that did not answer in time.
@@ -125,6 +126,7 @@ class Document(TypedDict):
 
     version: int
     time: float
+    host: str
     healthy: bool
     problems: list[str]
     software: Software
@@ -152,16 +154,12 @@ def combine(snapshots: Sequence[Snapshot], silent: Sequence[int], now: float) ->
     tunnels = [_tunnel(each, now) for each in same.values()]
     shown = [each for snapshot in snapshots for each in snapshot["connections"]]
     shown.sort(key=lambda each: -each["began"])
-    problems = [f"worker {number} does not answer" for number in silent]
-    problems += [
-        f"tunnel {each['name']}: {each['state']}".replace(" :", ":")
-        for each in tunnels
-        if each["state"] not in (UP, FULL)
-    ]
+    problems = [f"worker {number} does not answer" for number in silent] + _problems(tunnels)
     half = CONNECTIONS_SHOWN // 2
     return {
         "version": VERSION,
         "time": now,
+        "host": platform.node(),
         "healthy": not problems,
         "problems": problems,
         "software": {
@@ -181,6 +179,17 @@ def combine(snapshots: Sequence[Snapshot], silent: Sequence[int], now: float) ->
         "failures": _grouped(each for snapshot in snapshots for each in snapshot["failures"]),
         "reloads": _reloads(snapshots),
     }
+
+
+def _problems(tunnels: Sequence[TunnelStatus]) -> list[str]:
+    """
+    Why not everything is served that should be.  A tunnel that a reload has removed is in order as
+    long as it drains.
+    """
+    down = [each["name"] for each in tunnels if each["state"] == DOWN]
+    if not down and not any(each["state"] in (UP, FULL) for each in tunnels):
+        return ["no tunnel accepts connections"]
+    return [f"tunnel {name} is down" if name else "the tunnel is down" for name in down]
 
 
 def _tunnel(facts: Sequence[TunnelFacts], now: float) -> TunnelStatus:

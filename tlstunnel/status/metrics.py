@@ -1,0 +1,195 @@
+"""
+C{/metrics}: the document in the words of Prometheus.
+
+The names are an interface, described in C{docs/status.md}.  The library is an extra,
+C{tlstunnel[status]}; only here is it imported, and everything else does without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import accumulate
+from typing import Any
+
+from tlstunnel.status.counts import BOUNDS
+from tlstunnel.status.document import Document, TunnelStatus
+from tlstunnel.status.facts import Durations, ProcessFacts
+
+try:
+    from prometheus_client import exposition
+    from prometheus_client.metrics_core import (
+        CounterMetricFamily,
+        GaugeMetricFamily,
+        HistogramMetricFamily,
+        Metric,
+    )
+except ImportError:
+    exposition = None  # type: ignore[assignment]
+
+#: What to do where the library is missing.
+MISSING = "/metrics needs prometheus-client; install tlstunnel[status], and restart"
+
+#: What the answer is.
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_CONNECTIONS = "tlstunnel_connections"
+
+
+def isAvailable() -> bool:
+    """
+    Whether the library is installed.
+    """
+    return exposition is not None
+
+
+class _One:
+    """
+    A registry of one family: so that the text of all can be made in several steps.
+    """
+
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> Iterator[Metric]:
+        """
+        What it has.
+        """
+        yield self._family
+
+
+def texts(document: Document) -> Iterator[bytes]:
+    """
+    The metrics of C{document}, a family at a time.
+    """
+    for family in families(document):
+        yield exposition.generate_latest(_One(family))  # type: ignore[arg-type]
+
+
+def families(document: Document) -> Iterator[Metric]:
+    """
+    The metrics of C{document}.
+    """
+    tunnels = document["tunnels"]
+
+    def perTunnel(family: Any, value: Callable[[TunnelStatus], float]) -> Metric:
+        for each in tunnels:
+            family.add_metric([each["name"]], value(each))
+        return family  # type: ignore[no-any-return]
+
+    yield perTunnel(
+        CounterMetricFamily(_CONNECTIONS, "Connections accepted.", labels=["tunnel"]),
+        lambda each: each["connections"],
+    )
+    yield perTunnel(
+        GaugeMetricFamily(f"{_CONNECTIONS}_open", "Connections open now.", labels=["tunnel"]),
+        lambda each: each["open"],
+    )
+    ended = CounterMetricFamily(
+        f"{_CONNECTIONS}_ended", "Connections ended, by outcome.", labels=["tunnel", "outcome"]
+    )
+    carried = CounterMetricFamily(
+        "tlstunnel_bytes", "Bytes carried inside TLS.", labels=["tunnel", "direction"]
+    )
+    expiry = GaugeMetricFamily(
+        "tlstunnel_identity_not_after_seconds",
+        "When the certificate of an identity expires, in seconds since 1970.",
+        labels=["tunnel", "identity"],
+    )
+    for each in tunnels:
+        for outcome, count in each["ended"].items():
+            ended.add_metric([each["name"], outcome], count)
+        carried.add_metric([each["name"], "to_network"], each["to_network"])
+        carried.add_metric([each["name"], "to_plain"], each["to_plain"])
+        for identity in each["identities"]:
+            expiry.add_metric([each["name"], identity["identity"]], identity["not_after"])
+    yield ended
+    yield _histogram(
+        "tlstunnel_negotiation_seconds",
+        "How long negotiations before TLS took.",
+        [(each["name"], each["negotiation"]) for each in tunnels],
+    )
+    yield _histogram(
+        "tlstunnel_handshake_seconds",
+        "How long TLS handshakes took, verification included.",
+        [(each["name"], each["handshake"]) for each in tunnels],
+    )
+    yield carried
+    yield expiry
+    yield from _program(document)
+    yield from _processes(document["processes"])
+
+
+def _histogram(name: str, about: str, durations: list[tuple[str, Durations]]) -> Metric:
+    family = HistogramMetricFamily(name, about, labels=["tunnel"])
+    bounds = [*map(str, BOUNDS), "+Inf"]
+    for tunnel, each in durations:
+        buckets = list(zip(bounds, accumulate(each["counts"]), strict=True))
+        family.add_metric([tunnel], buckets, each["seconds"])
+    return family
+
+
+def _program(document: Document) -> Iterator[Metric]:
+    reloads = CounterMetricFamily(
+        "tlstunnel_reloads", "Times the configuration was read again.", labels=["result"]
+    )
+    reloads.add_metric(["applied"], document["reloads"]["applied"])
+    reloads.add_metric(["failed"], document["reloads"]["failed"])
+    yield reloads
+    yield CounterMetricFamily(
+        "tlstunnel_log_lines_dropped",
+        "Lines of the log for which there was no room.",
+        value=sum(each["log_lines_dropped"] for each in document["processes"]),
+    )
+    software = document["software"]
+    build = GaugeMetricFamily(
+        "tlstunnel_build_info", "What runs.", labels=["version", "openssl", "python"]
+    )
+    build.add_metric([software["version"], software["openssl"], software["python"]], 1)
+    yield build
+
+
+def _processes(processes: list[ProcessFacts]) -> Iterator[Metric]:
+    """
+    The names that client libraries give what they tell of a process; workers have their number.
+    """
+    family: Any
+    for kind, name, about, value in (
+        (
+            CounterMetricFamily,
+            "cpu_seconds",
+            "CPU time, user and system.",
+            lambda each: each["cpu_seconds"],
+        ),
+        (
+            GaugeMetricFamily,
+            "start_time_seconds",
+            "When it started, in seconds since 1970.",
+            lambda each: each["started"],
+        ),
+        (
+            GaugeMetricFamily,
+            "resident_memory_bytes",
+            "Resident memory.",
+            lambda each: each["resident_bytes"],
+        ),
+        (
+            GaugeMetricFamily,
+            "virtual_memory_bytes",
+            "Virtual memory.",
+            lambda each: each["virtual_bytes"],
+        ),
+        (GaugeMetricFamily, "open_fds", "Open descriptors.", lambda each: each["open_files"]),
+        (
+            GaugeMetricFamily,
+            "max_fds",
+            "The most open descriptors.",
+            lambda each: each["max_files"],
+        ),
+    ):
+        family = kind(f"process_{name}", about, labels=["worker"])
+        for each in processes:
+            known = value(each)
+            if known is not None:
+                worker = "" if each["worker"] is None else str(each["worker"])
+                family.add_metric([worker], known)
+        yield family

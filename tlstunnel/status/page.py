@@ -1,0 +1,368 @@
+"""
+C{/}: the document as a page for people.
+
+The texts are in the template C{site/page.xml}; what comes from the document is put into it by
+L{twisted.web.template}, which escapes all of it.  A long page takes several turns of the reactor,
+so that no connection waits for it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.filepath import FilePath
+from twisted.web.iweb import IRequest
+from twisted.web.template import Element, Flattenable, Tag, XMLFile, renderer, slot, tags
+
+from tlstunnel.status.document import Document, FailureGroup, Identity, TunnelStatus
+from tlstunnel.status.facts import ConnectionFacts, FailureFacts, ProcessFacts, ReloadFacts
+from tlstunnel.status.rates import INTERVALS
+from tlstunnel.status.sparkline import sparkline
+from tlstunnel.status.tiles import tilesOf
+from tlstunnel.status.words import inBytes, inDays, inNumbers, inTime, moment
+
+#: Where the template is, and what else the page consists of.
+SITE = Path(__file__).with_name("site")
+
+#: Rows that are made in one turn of the reactor.
+ROWS_PER_TURN = 5
+
+_Item = TypeVar("_Item")
+Slots = Mapping[str, Flattenable]
+
+
+class Page(Element):
+    """
+    The page.
+    """
+
+    loader = XMLFile(FilePath(str(SITE / "page.xml")))
+
+    def __init__(self, document: Document, later: Callable[[Callable[[], Any]], object]) -> None:
+        """
+        @param later: calls what it is given in another turn of the reactor.
+        """
+        super().__init__()
+        self._document = document
+        self._later = later
+
+    def _paced(
+        self, tag: Tag, items: Sequence[_Item], slots: Callable[[_Item], Slots]
+    ) -> Iterator[Deferred[list[Tag]]]:
+        """
+        A copy of C{tag} for each of C{items}, some at a time.
+        """
+        for start in range(0, len(items), ROWS_PER_TURN):
+            some = items[start : start + ROWS_PER_TURN]
+            made: Deferred[list[Tag]] = Deferred()
+            made.addCallback(
+                lambda _, some=some: [tag.clone().fillSlots(**slots(item)) for item in some]
+            )
+            self._later(lambda made=made: made.callback([]))  # type: ignore[misc]
+            yield made
+
+    def _rows(
+        self, tag: Tag, items: Sequence[_Item], slots: Callable[[_Item], Slots]
+    ) -> Flattenable:
+        """
+        What is in C{tag}, for each of C{items}.
+        """
+        rows = tags.transparent(*tag.children)
+        return tag.clone(deep=False).clear()(self._paced(rows, items, slots))
+
+    # The head
+
+    @renderer
+    def title(self, request: IRequest, tag: Tag) -> Flattenable:
+        """
+        The name of this host, and the first thing that is wrong.
+        """
+        problems = self._document["problems"]
+        state = f"{problems[0]} - " if problems else ""
+        return tag(f"{state}tlstunnel on {self._document['host']}")
+
+    @renderer
+    def host(self, request: IRequest, tag: Tag) -> Flattenable:
+        """
+        Where this is.
+        """
+        return tag(f"{self._document['host']}, {moment(self._document['time'])}")
+
+    @renderer
+    def health(self, request: IRequest, tag: Tag) -> Flattenable:
+        """
+        Whether all is well, in a few words.
+        """
+        count = len(self._document["problems"])
+        if count:
+            return tag("1 problem" if count == 1 else f"{count} problems", class_="ill")
+        count = len(self._document["tunnels"])
+        return tag("the tunnel is up" if count == 1 else f"all {count} tunnels are up")
+
+    @renderer
+    def problems(self, request: IRequest, tag: Tag) -> Flattenable:
+        """
+        What is wrong.
+        """
+        found = self._document["problems"]
+        return self._rows(tag, found, lambda each: {"problem": each}) if found else ""
+
+    @renderer
+    def tiles(self, request: IRequest, tag: Tag) -> Flattenable:
+        """
+        The most important numbers.
+        """
+        return self._paced(
+            tag,
+            tilesOf(self._document),
+            lambda each: {
+                "title": each.title,
+                "figure": each.figure,
+                "about": each.about,
+                "chart": sparkline(each.values, INTERVALS, f"{each.title}, the last minutes"),
+            },
+        )
+
+    # The sections
+
+    @renderer
+    def tunnels(self, request: IRequest, tag: Tag) -> Flattenable:
+        """
+        A row for each.
+        """
+        return self._rows(tag, self._document["tunnels"], self._tunnel)
+
+    def _tunnel(self, tunnel: TunnelStatus) -> Slots:
+        rates, interval = tunnel["rates"], self._document["interval"]
+        carried = [sum(each) for each in zip(rates["to_network"], rates["to_plain"], strict=True)]
+        failures = sum(tunnel["ended"].values()) - tunnel["ended"].get("clean", 0)
+        expected = tunnel["expected"]
+        return {
+            "name": tunnel["name"] or "(no name)",
+            "state": tags.span(tunnel["state"], class_=f"state {tunnel['state']}"),
+            "local": ", ".join(tunnel["local"]),
+            "remote": ", ".join(tunnel["remote"]),
+            "dialect": _protocol(tunnel["dialect"]),
+            "mode": tunnel["mode"],
+            "expected": f"peer: {expected}" if expected else "peer: anybody",
+            "open": inNumbers(tunnel["open"]),
+            "connections": inNumbers(tunnel["connections"]),
+            "failures": tags.span(f"{inNumbers(failures)} failed", class_="failing")
+            if failures
+            else "none failed",
+            "connectionChart": sparkline(
+                rates["connections"], INTERVALS, "new connections, the last minutes"
+            ),
+            "connectionRate": f"{sum(rates['connections'][-6:])} in the last minute",
+            "byteChart": sparkline(carried, INTERVALS, "bytes, the last minutes"),
+            "byteRate": f"{inBytes(carried[-1] / interval if carried else 0)}/s",
+        }
+
+    @renderer
+    def noIdentities(self, request: IRequest, tag: Tag) -> Flattenable:
+        """
+        If there are none.
+        """
+        return "" if self._identities() else tag
+
+    @renderer
+    def identities(self, request: IRequest, tag: Tag) -> Flattenable:
+        """
+        A card for each, those that expire first before the others.
+        """
+        return self._paced(tag, self._identities(), _identity)
+
+    def _identities(self) -> list[tuple[Identity, list[str]]]:
+        """
+        Each certificate once, with the tunnels that show it.
+        """
+        found: dict[tuple[str, float], tuple[Identity, list[str]]] = {}
+        for tunnel in self._document["tunnels"]:
+            for each in tunnel["identities"]:
+                key = each["identity"], each["not_after"]
+                found.setdefault(key, (each, []))[1].append(tunnel["name"])
+        return sorted(found.values(), key=lambda each: each[0]["not_after"])
+
+    @renderer
+    def openCount(self, request: IRequest, tag: Tag) -> Flattenable:
+        """
+        How many connections are open, and of how many there are rows.
+        """
+        count, shown = self._document["connections"].values()
+        assert isinstance(count, int) and isinstance(shown, list)
+        more = f", {len(shown)} of them shown" if len(shown) < count else ""
+        return tag(inNumbers(count) + more)
+
+    @renderer
+    def noConnections(self, request: IRequest, tag: Tag) -> Flattenable:
+        """
+        If there are none.
+        """
+        return "" if self._document["connections"]["shown"] else tag
+
+    @renderer
+    def connectionTable(self, request: IRequest, tag: Tag) -> Flattenable:
+        """
+        If there are any.
+        """
+        return tag if self._document["connections"]["shown"] else ""
+
+    @renderer
+    def connections(self, request: IRequest, tag: Tag) -> Flattenable:
+        """
+        A row for each.
+        """
+        return self._rows(tag, self._document["connections"]["shown"], _connection)
+
+    @renderer
+    def noFailures(self, request: IRequest, tag: Tag) -> Flattenable:
+        """
+        If there were none.
+        """
+        return "" if self._document["failures"] else tag
+
+    @renderer
+    def failures(self, request: IRequest, tag: Tag) -> Flattenable:
+        """
+        The last failures, grouped.
+        """
+        return self._paced(tag, self._document["failures"], self._failures)
+
+    def _failures(self, group: FailureGroup) -> Slots:
+        hint = group["hint"] or ""
+        ago = inTime(self._document["time"] - group["last"])
+        return {
+            "id": f"failure-{group['outcome']}-{zlib.crc32(hint.encode()):08x}",
+            "outcome": group["outcome"],
+            "count": f"{group['count']} \u00d7",
+            "hint": hint,
+            "last": f"last {ago} ago",
+            "entries": self._paced(
+                tags.li(
+                    tags.span(slot("time"), class_="muted"),
+                    " ",
+                    tags.strong(slot("tunnel")),
+                    " ",
+                    tags.span(slot("way"), class_="address"),
+                    slot("detail"),
+                ),
+                group["entries"],
+                _failure,
+            ),
+        }
+
+    @renderer
+    def noReloads(self, request: IRequest, tag: Tag) -> Flattenable:
+        """
+        If there were none.
+        """
+        return "" if self._document["reloads"]["last"] else tag
+
+    @renderer
+    def reloads(self, request: IRequest, tag: Tag) -> Flattenable:
+        """
+        The last of them.
+        """
+        return self._rows(tag, self._document["reloads"]["last"], _reload)
+
+    @renderer
+    def processes(self, request: IRequest, tag: Tag) -> Flattenable:
+        """
+        A card for each.
+        """
+        return self._paced(tag, self._document["processes"], self._process)
+
+    def _process(self, process: ProcessFacts) -> Slots:
+        worker, resident = process["worker"], process["resident_bytes"]
+        about = [
+            f"up {inTime(self._document['time'] - process['started'])}",
+            f"CPU {inTime(process['cpu_seconds'])}",
+        ]
+        if resident is not None:
+            about.append(f"memory {inBytes(resident)}")
+        if process["open_files"] is not None:
+            files, most = process["open_files"], process["max_files"]
+            about.append(f"{inNumbers(files)} of {inNumbers(most or 0)} descriptors")
+        if process["log_lines_dropped"]:
+            about.append(f"{inNumbers(process['log_lines_dropped'])} lines of the log dropped")
+        who = f"process {process['pid']}"
+        return {
+            "who": who if worker is None else f"worker {worker}, {who}",
+            "about": ", ".join(about),
+        }
+
+    @renderer
+    def software(self, request: IRequest, tag: Tag) -> Flattenable:
+        """
+        What runs.
+        """
+        software = self._document["software"]
+        return tag(
+            f"tlstunnel {software['version']}, OpenSSL {software['openssl']}, "
+            f"Python {software['python']}"
+        )
+
+
+def _protocol(dialect: str) -> str:
+    return "TLS" if dialect == "none" else dialect
+
+
+def _identity(shown: tuple[Identity, list[str]]) -> Slots:
+    identity, tunnels = shown
+    names = ", ".join(filter(None, tunnels))
+    if identity["state"] == "early":
+        left, when = "not valid yet", f"from {moment(identity['not_before'])}"
+    else:
+        days = identity["days_left"]
+        left, when = inDays(days), ("until " if days >= 0 else "on ") + moment(
+            identity["not_after"]
+        )
+    return {
+        "class": f"card {identity['state']}",
+        "identity": identity["identity"],
+        "left": left,
+        "about": f"{when}; {names}" if names else when,
+    }
+
+
+def _connection(connection: ConnectionFacts) -> Slots:
+    tls = filter(None, (connection["suite"], connection["group"], connection["alpn"]))
+    worker = connection["worker"]
+    name = connection["sni"]
+    return {
+        "peer": connection["peer"],
+        "identity": connection["identity"]
+        or tags.span(f"asked for {name}" if name else "nobody in particular", class_="muted"),
+        "tunnel": connection["tunnel"],
+        "dialect": _protocol(connection["dialect"]),
+        "worker": "" if worker is None else f"worker {worker}",
+        "version": connection["version"] or connection["stage"],
+        "suite": ", ".join(tls),
+        "backend": connection["backend"] or "",
+        "toNetwork": inBytes(connection["to_network"]),
+        "toPlain": inBytes(connection["to_plain"]),
+        "age": inTime(connection["age"]),
+    }
+
+
+def _failure(failure: FailureFacts) -> Slots:
+    return {
+        "time": moment(failure["time"]),
+        "tunnel": failure["tunnel"],
+        "way": f"{failure['peer']} to {failure['backend'] or 'nobody'}",
+        "detail": failure["detail"],
+    }
+
+
+def _reload(reload: ReloadFacts) -> Slots:
+    lines = [*reload["changes"], *reload["problems"]] or ["nothing changed"]
+    return {
+        "class": reload["result"],
+        "result": reload["result"],
+        "time": moment(reload["time"]),
+        "lines": [tags.li(each) for each in lines],
+    }
