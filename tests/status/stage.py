@@ -13,7 +13,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThread
 
-from tests.loopback import PATIENCE, SERVER, Encrypted, TunnelTests, reactor
+from tests.loopback import CLIENT, PATIENCE, SERVER, Encrypted, TunnelTests, reactor
 from tlstunnel.address import TCPAddress
 from tlstunnel.program.service import TunnelService
 from tlstunnel.status.answers import Answers, Gathered
@@ -135,13 +135,25 @@ class StatusTests(TunnelTests):
         """
         return self.tunnel(f"127.0.0.1:{backend.getsockname()[1]}", dialect, **settings)
 
-    def connect(self, service: TunnelService, name: bytes = SERVER.domain.encode()) -> Encrypted:
+    def connect(
+        self,
+        service: TunnelService,
+        name: bytes = SERVER.domain.encode(),
+        isKnown: bool = False,
+    ) -> Encrypted:
         """
         One connection that is verified; to be called in a thread.
+
+        @param isKnown: whether the client shows its certificate.
         """
+        context = self.context(True)
+        if isKnown:
+            directory = self.pool.path / str(CLIENT)
+            context.use_certificate_chain_file(str(directory / "fullchain.pem"))
+            context.use_privatekey_file(str(directory / "privkey.pem"))
         host, port = service.addresses[0].rsplit(":", 1)
         sock = socket.create_connection((host, int(port)), PATIENCE)
-        network = Encrypted(sock, self.context(True), True, name)
+        network = Encrypted(sock, context, True, name)
         network.handshake()
         return network
 
