@@ -17,6 +17,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from OpenSSL import SSL
 from twisted.internet.threads import deferToThread
@@ -24,7 +25,7 @@ from twisted.internet.threads import deferToThread
 from tests.interop.browser import Chromium
 from tests.interop.processes import Process, find, freePort, until
 from tests.loopback import SERVER, Encrypted, Plain, smtpClient
-from tests.status.stage import StatusTests
+from tests.status.stage import StatusTests, dial
 from tlstunnel.identity.issuer import LIFETIME, authorityOf, keep
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.program.service import TunnelService
@@ -199,12 +200,12 @@ class BrowserTests(SeenTests):
         service = self.before(backend, name="submission", dialect="smtp", anyName=True)
 
         def script() -> None:
-            sock = socket.create_connection(service.addresses[0].split(":"), 20)
+            sock = dial(service)
             smtpClient(sock)
             network = Encrypted(sock, self.context(True), True, HOSTILE)
             network.handshake()
             accepted, _ = backend.accept()
-            with socket.create_connection(service.addresses[0].split(":"), 20) as other:
+            with dial(service) as other:
                 other.recv(100)
                 other.sendall(b"EHLO " + HOSTILE + b"\xff\r\n" + HOSTILE + b"\r\nQUIT\r\n")
                 while other.recv(1000):
@@ -244,7 +245,10 @@ class BrowserTests(SeenTests):
             self.assertLessEqual(
                 self.browser.run("return document.documentElement.scrollWidth"), 360
             )
-            hidden = "return [...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth).length"
+            hidden = (
+                "return [...document.querySelectorAll('.scroll')]"
+                ".filter(e => e.scrollWidth > e.clientWidth).length"
+            )
             self.assertEqual(self.browser.run(hidden), 0)
             ground = "return getComputedStyle(document.body).backgroundColor"
             dark = self.browser.run(ground)
@@ -267,12 +271,10 @@ class BrowserTests(SeenTests):
         database = self.before(backends[2], name="database")
         sync = self.before(backends[3], name="sync", remoteID=Selector.parse("@example.org"))
         self.ledger.reloaded("applied", ["tunnel web: changed: local-id", "tunnel database: added"])
+        wrong = "there is no identity 'ww.example.org' in the pool; did you mean www.example.org?"
         self.ledger.reloaded(
             "failed",
-            problems=[
-                "tunnels.toml:14: tunnel.web.local-id: there is no identity 'ww.example.org' in the "
-                "pool; did you mean www.example.org?"
-            ],
+            problems=[f"tunnels.toml:14: tunnel.web.local-id: {wrong}"],
         )
 
         def connections(turn: int) -> None:
@@ -351,7 +353,7 @@ class BrowserTests(SeenTests):
         """
         A connection through a tunnel of SMTP, with both its ends.
         """
-        sock = socket.create_connection(service.addresses[0].split(":"), 20)
+        sock = dial(service)
         smtpClient(sock)
         client = Encrypted(sock, self.context(True), True, name)
         client.handshake()
@@ -364,7 +366,7 @@ class BrowserTests(SeenTests):
         """
         A client that does not believe the tunnel, and one that speaks HTTP.
         """
-        with socket.create_connection(service.addresses[0].split(":"), 20) as sock:
+        with dial(service) as sock:
             context = SSL.Context(SSL.TLS_METHOD)
             context.set_verify(SSL.VERIFY_PEER)
             network = Encrypted(sock, context, True, SERVER.domain.encode())
@@ -372,7 +374,7 @@ class BrowserTests(SeenTests):
                 network.handshake()
             except (SSL.Error, ConnectionError):
                 pass
-        with socket.create_connection(service.addresses[0].split(":"), 20) as sock:
+        with dial(service) as sock:
             sock.sendall(b"GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n")
             try:
                 while sock.recv(1000):
@@ -441,7 +443,7 @@ class Prometheus(Process):
         """
         The value of an expression, if it has one.
         """
-        found = self.ask(f"query?query={urllib.request.quote(query)}")["result"]
+        found = self.ask(f"query?query={quote(query)}")["result"]
         return float(found[0]["value"][1]) if found else None
 
 

@@ -60,9 +60,17 @@ def fetch(
     try:
         connection.request(method, path, headers=dict(headers or {}))
         answer = connection.getresponse()
-        return answer.status, answer.headers, answer.read().decode()
+        return answer.status, dict(answer.headers), answer.read().decode()
     finally:
         connection.close()
+
+
+def dial(service: TunnelService) -> socket.socket:
+    """
+    A socket that is connected to a tunnel.
+    """
+    host, port = service.addresses[0].rsplit(":", 1)
+    return socket.create_connection((host, int(port)), PATIENCE)
 
 
 class StatusTests(TunnelTests):
@@ -107,7 +115,9 @@ class StatusTests(TunnelTests):
         Start a tunnel that is counted.
         """
         described = self.described(backend, dialect, **({"name": "web"} | settings))
-        service = TunnelService(described, reactor, observers=[self.ledger.observer(described.name)])
+        service = TunnelService(
+            described, reactor, observers=[self.ledger.observer(described.name)]
+        )
         service.privilegedStartService()
         service.startService()
         self.tunnels.services.append(service)
@@ -129,7 +139,9 @@ class StatusTests(TunnelTests):
         self.addCleanup(backend.close)
         return backend
 
-    def before(self, backend: socket.socket, dialect: str = "none", **settings: Any) -> TunnelService:
+    def before(
+        self, backend: socket.socket, dialect: str = "none", **settings: Any
+    ) -> TunnelService:
         """
         A tunnel before C{backend}.
         """
@@ -151,8 +163,7 @@ class StatusTests(TunnelTests):
             directory = self.pool.path / str(CLIENT)
             context.use_certificate_chain_file(str(directory / "fullchain.pem"))
             context.use_privatekey_file(str(directory / "privkey.pem"))
-        host, port = service.addresses[0].rsplit(":", 1)
-        sock = socket.create_connection((host, int(port)), PATIENCE)
+        sock = dial(service)
         network = Encrypted(sock, context, True, name)
         network.handshake()
         return network

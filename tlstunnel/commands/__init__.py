@@ -12,5 +12,11 @@ COMMANDS = {
         "ChatCheckOptions",
         "explain a chat script, and warn of what will surprise",
     ),
+    "status": ("status", "StatusOptions", "show how the one that runs is"),
+    "health": (
+        "health",
+        "HealthOptions",
+        "exit with 0 if the one that runs serves all its tunnels",
+    ),
     "demo": ("demo", "DemoOptions", "show it working, on this machine alone"),
 }

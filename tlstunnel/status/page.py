@@ -9,7 +9,8 @@ so that no connection waits for it.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +24,7 @@ from tlstunnel.status.facts import ConnectionFacts, FailureFacts, ProcessFacts, 
 from tlstunnel.status.rates import INTERVALS
 from tlstunnel.status.sparkline import sparkline
 from tlstunnel.status.tiles import tilesOf
-from tlstunnel.status.words import inBytes, inDays, inNumbers, inTime, moment
+from tlstunnel.status.words import inBytes, inDays, inNumbers, inTime, moment, summary
 
 #: Where the template is, and what else the page consists of.
 SITE = Path(__file__).with_name("site")
@@ -52,18 +53,16 @@ class Page(Element):
 
     def _paced(
         self, tag: Tag, items: Sequence[_Item], slots: Callable[[_Item], Slots]
-    ) -> Iterator[Deferred[list[Tag]]]:
+    ) -> Generator[Flattenable, None, None]:
         """
         A copy of C{tag} for each of C{items}, some at a time.
         """
         for start in range(0, len(items), ROWS_PER_TURN):
             some = items[start : start + ROWS_PER_TURN]
-            made: Deferred[list[Tag]] = Deferred()
-            made.addCallback(
-                lambda _, some=some: [tag.clone().fillSlots(**slots(item)) for item in some]
-            )
-            self._later(lambda made=made: made.callback([]))  # type: ignore[misc]
-            yield made
+            turn: Deferred[Flattenable] = Deferred()
+            self._later(partial(turn.callback, ""))
+            yield turn
+            yield [tag.clone().fillSlots(**slots(item)) for item in some]
 
     def _rows(
         self, tag: Tag, items: Sequence[_Item], slots: Callable[[_Item], Slots]
@@ -97,11 +96,9 @@ class Page(Element):
         """
         Whether all is well, in a few words.
         """
-        count = len(self._document["problems"])
-        if count:
-            return tag("1 problem" if count == 1 else f"{count} problems", class_="ill")
-        count = len(self._document["tunnels"])
-        return tag("the tunnel is up" if count == 1 else f"all {count} tunnels are up")
+        problems = self._document["problems"]
+        state = tag(summary(problems, len(self._document["tunnels"])))
+        return state(class_="ill") if problems else state
 
     @renderer
     def problems(self, request: IRequest, tag: Tag) -> Flattenable:
@@ -318,8 +315,9 @@ def _identity(shown: tuple[Identity, list[str]]) -> Slots:
         left, when = "not valid yet", f"from {moment(identity['not_before'])}"
     else:
         days = identity["days_left"]
-        left, when = inDays(days), ("until " if days >= 0 else "on ") + moment(
-            identity["not_after"]
+        left, when = (
+            inDays(days),
+            ("until " if days >= 0 else "on ") + moment(identity["not_after"]),
         )
     return {
         "class": f"card {identity['state']}",

@@ -11,11 +11,12 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IDelayedCall
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel, Request as HTTPRequest
+from twisted.web.http import HTTPChannel
+from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
@@ -148,8 +149,8 @@ class Channel(HTTPChannel):
         """
         End it, whatever is going on.
         """
-        assert self.transport is not None
-        self.transport.abortConnection()
+        transport: Any = self.transport
+        transport.abortConnection()
 
     def checkPersistence(self, request: HTTPRequest, version: bytes) -> bool:
         """
@@ -158,7 +159,7 @@ class Channel(HTTPChannel):
         request.responseHeaders.setRawHeaders(b"connection", [b"close"])
         return False
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
         It is over.
         """
@@ -174,7 +175,7 @@ class StatusSite(Site):
     """
 
     noisy = False
-    protocol = Channel
+    protocol = Channel  # type: ignore[assignment]  # it wants one that knows HTTP/2 too
     requestFactory = Request
 
     def __init__(self, answers: Answers, hosts: Hosts | None, reactor: Any) -> None:

@@ -5,6 +5,7 @@ How numbers are written for people: on the page, and on a terminal.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
@@ -69,3 +70,14 @@ def isoMoment(seconds: float) -> str:
     The same for programs.
     """
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def summary(problems: Sequence[str], tunnels: int) -> str:
+    """
+    How all is, in a few words.
+
+    @param tunnels: how many there are.
+    """
+    if problems:
+        return "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return "the tunnel is up" if tunnels == 1 else f"all {tunnels} tunnels are up"

@@ -1,0 +1,92 @@
+"""
+Asks a process that runs how it is, as the commands do: one request, within a time limit.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+
+from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.status.document import VERSION, Document
+
+#: Seconds for all of it.
+ASK_SECONDS = 10.0
+
+_MAX_BYTES = 64 * 1024 * 1024
+
+
+def ask(address: TCPAddress | UNIXAddress, path: str) -> tuple[int, bytes]:
+    """
+    What is answered at C{address}.
+
+    @return: the code of HTTP, and the body.
+    @raise ConfigurationError: nobody answers, or nobody whom we understand.
+    """
+    try:
+        said = _exchange(address, path)
+    except TimeoutError:
+        raise _silent(address, f"does not answer within {ASK_SECONDS:g} s") from None
+    except OSError as error:
+        raise _silent(address, f"nobody answers ({error.strerror or error})") from None
+    head, separator, body = said.partition(b"\r\n\r\n")
+    words = head.split(None, 2)
+    if not separator or not head.startswith(b"HTTP/1.") or not words[1].isdigit():
+        raise _silent(address, "what answers there is not the status of tlstunnel")
+    return int(words[1]), body
+
+
+def document(address: TCPAddress | UNIXAddress) -> Document:
+    """
+    C{/status.json} of the process at C{address}.
+
+    @raise ConfigurationError: nobody answers, or nobody whom we understand.
+    """
+    code, body = ask(address, "/status.json")
+    try:
+        found = json.loads(body)
+        version = found["version"]
+    except (ValueError, KeyError, TypeError):
+        raise _silent(address, f"what answers there ({code}) is not the status") from None
+    if version != VERSION:
+        raise ConfigurationError(
+            f"`status` {address}",
+            f"answers with version {version} of the status, and this program knows {VERSION}",
+            "use the tlstunnel that runs there",
+        )
+    known: Document = found
+    return known
+
+
+def _silent(address: TCPAddress | UNIXAddress, problem: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"`status` {address}", problem, "see whether it runs, and what [status] in its file says"
+    )
+
+
+def _exchange(address: TCPAddress | UNIXAddress, path: str) -> bytes:
+    due = time.monotonic() + ASK_SECONDS
+    host = "localhost"
+    if isinstance(address, UNIXAddress):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(ASK_SECONDS)
+        sock.connect(address.path)
+    else:
+        # Without a host it listens at all addresses, this among them.
+        sock = socket.create_connection((address.host or host, address.port), ASK_SECONDS)
+        host = str(address) if address.host else host
+    with sock:
+        sock.sendall(f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+        said = bytearray()
+        while len(said) < _MAX_BYTES:
+            left = due - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            sock.settimeout(left)
+            chunk = sock.recv(65536)
+            if not chunk:
+                break
+            said += chunk
+    return bytes(said)

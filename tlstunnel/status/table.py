@@ -1,0 +1,128 @@
+"""
+The document as a table on a terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from tlstunnel.status.document import Document
+from tlstunnel.status.tiles import tilesOf
+from tlstunnel.status.words import inBytes, inDays, inNumbers, inTime, moment, summary
+
+#: Columns on the right of which numbers stand one below the other.
+_RIGHT = frozenset(
+    ("OPEN", "CONNECTIONS", "FAILED", "TO NETWORK", "FROM NETWORK", "SENT", "RECEIVED", "AGE")
+)
+
+
+def lines(document: Document) -> Iterator[str]:
+    """
+    All of it, a line at a time: what matters most first.
+    """
+    software = document["software"]
+    yield (
+        f"tlstunnel {software['version']} on {clean(document['host'])}: "
+        f"{summary(document['problems'], len(document['tunnels']))}  "
+        f"{moment(document['time'])}"
+    )
+    yield from (f"  ! {clean(each)}" for each in document["problems"])
+    yield "; ".join(f"{each.title.lower()} {each.figure}" for each in tilesOf(document))
+    yield ""
+    yield from _table(
+        "TUNNEL,STATE,MODE,PROTOCOL,OPEN,CONNECTIONS,FAILED,TO NETWORK,FROM NETWORK,FROM,TO",
+        (
+            (
+                each["name"] or "-",
+                each["state"],
+                each["mode"],
+                "TLS" if each["dialect"] == "none" else each["dialect"],
+                inNumbers(each["open"]),
+                inNumbers(each["connections"]),
+                inNumbers(sum(each["ended"].values()) - each["ended"].get("clean", 0)),
+                inBytes(each["to_network"]),
+                inBytes(each["to_plain"]),
+                ", ".join(each["local"]),
+                ", ".join(each["remote"]),
+            )
+            for each in document["tunnels"]
+        ),
+    )
+    yield from _table(
+        "IDENTITY,LEFT,UNTIL,TUNNEL",
+        (
+            (
+                identity["identity"],
+                "not valid yet" if identity["state"] == "early" else inDays(identity["days_left"]),
+                moment(identity["not_after"]),
+                each["name"] or "-",
+            )
+            for each in document["tunnels"]
+            for identity in each["identities"]
+        ),
+    )
+    yield from _failures(document)
+    yield from _reloads(document)
+    yield from _connections(document)
+
+
+def _connections(document: Document) -> Iterator[str]:
+    yield from _table(
+        "PEER,IDENTITY,TUNNEL,TLS,SENT,RECEIVED,AGE,BACKEND",
+        (
+            (
+                each["peer"],
+                each["identity"] or "-",
+                each["tunnel"] or "-",
+                each["version"] or each["stage"],
+                inBytes(each["to_network"]),
+                inBytes(each["to_plain"]),
+                inTime(each["age"]),
+                each["backend"] or "-",
+            )
+            for each in document["connections"]["shown"]
+        ),
+    )
+
+
+def _failures(document: Document) -> Iterator[str]:
+    if document["failures"]:
+        yield "LAST FAILURES"
+        for each in document["failures"]:
+            ago = inTime(document["time"] - each["last"])
+            hint = f"; {clean(each['hint'])}" if each["hint"] else ""
+            yield f"{each['count']:>4} x {clean(each['outcome'])}, last {ago} ago{hint}"
+        yield ""
+
+
+def _reloads(document: Document) -> Iterator[str]:
+    if document["reloads"]["last"]:
+        yield "RELOADS"
+        for each in document["reloads"]["last"]:
+            yield f"  {moment(each['time'])} {clean(each['result'])}"
+            yield from (f"    {clean(line)}" for line in (*each["changes"], *each["problems"]))
+        yield ""
+
+
+def _table(titles: str, rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """
+    Rows below their titles, and an empty line; nothing where there are no rows.
+    """
+    names = titles.split(",")
+    cells = [names, *([clean(each) for each in row] for row in rows)]
+    if len(cells) == 1:
+        return
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        yield "  ".join(
+            cell.rjust(width) if name in _RIGHT else cell.ljust(width)
+            for name, cell, width in zip(names, row, widths, strict=True)
+        ).rstrip()
+    yield ""
+
+
+def clean(text: str) -> str:
+    """
+    What another program has sent, as a terminal may have it.
+    """
+    return text if text.isprintable() else ascii(text)[1:-1]
