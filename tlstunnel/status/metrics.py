@@ -62,7 +62,7 @@ def texts(document: Document) -> Iterator[bytes]:
     The metrics of C{document}, a family at a time.
     """
     for family in families(document):
-        yield exposition.generate_latest(_One(family))  # type: ignore[arg-type]
+        yield exposition.generate_latest(_One(family))
 
 
 def families(document: Document) -> Iterator[Metric]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from twisted.web.template import Tag
+from twisted.web.template import Flattenable, Tag
 
 #: Units of the picture; the style says how large it is shown.
 WIDTH, HEIGHT = 120, 24
@@ -27,7 +27,7 @@ def sparkline(values: Sequence[float], length: int, about: str) -> Tag:
         f"{begin + number * step:.1f},{HEIGHT - 1 - (HEIGHT - 3) * value / (most or 1):.1f}"
         for number, value in enumerate(values)
     ]
-    drawn: list[Tag] = []
+    drawn: list[Flattenable] = []
     if points:
         area = f"{begin:.1f},{HEIGHT} {' '.join(points)} {WIDTH},{HEIGHT}"
         drawn = [
