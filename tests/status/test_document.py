@@ -173,9 +173,7 @@ class CombineTests(SynchronousTestCase):
             {"time": NOW + number, "result": "applied", "changes": [], "problems": []}
             for number in range(2)
         ]
-        parent = snapshot(
-            None, tunnels=[], reloads=reloads, results={"applied": 2, "failed": 1}
-        )
+        parent = snapshot(None, tunnels=[], reloads=reloads, results={"applied": 2, "failed": 1})
         found = combine([parent, snapshot(1)], [], NOW)["reloads"]
         self.assertEqual((found["applied"], found["failed"]), (2, 1))
         self.assertEqual([each["time"] for each in found["last"]], [NOW + 1, NOW])

@@ -33,7 +33,13 @@ class HostsTests(SynchronousTestCase):
         """
         Those that everybody has, and those that the administrator has given.
         """
-        for host in ("localhost:9290", "LOCALHOST", "a.localhost", "node7", "status.example.org:9290"):
+        for host in (
+            "localhost:9290",
+            "LOCALHOST",
+            "a.localhost",
+            "node7",
+            "status.example.org:9290",
+        ):
             self.assertTrue(self.hosts.allow(host), host)
 
     def test_otherNamesAreNot(self) -> None:

@@ -129,9 +129,7 @@ class MetricsTests(SynchronousTestCase):
         facts = tunnel(identities=[identity(not_after=NOW + DAY)])
         found = samples(snapshot(tunnels=[facts]))
         name = "tlstunnel_identity_not_after_seconds"
-        self.assertEqual(
-            value(found, name, tunnel="web", identity="www.example.org"), NOW + DAY
-        )
+        self.assertEqual(value(found, name, tunnel="web", identity="www.example.org"), NOW + DAY)
 
     def test_whatRunsIsInLabels(self) -> None:
         """

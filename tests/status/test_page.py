@@ -36,9 +36,7 @@ class _Parts(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.active += [
-            (tag, name, said)
-            for name, said in attrs
-            if name.startswith("on") or name in _ACTIVE
+            (tag, name, said) for name, said in attrs if name.startswith("on") or name in _ACTIVE
         ]
 
     def handle_data(self, data: str) -> None:
@@ -112,13 +110,17 @@ class PageTests(SynchronousTestCase):
         """
         An empty table is none.
         """
-        text = self.parts(
-            tunnels=[tunnel(identities=[], open=0)], connections=[], failures=[]
-        ).text
-        for each in ("There are none.", "No connection has failed.", "No tunnel shows a certificate"):
+        text = self.parts(tunnels=[tunnel(identities=[], open=0)], connections=[], failures=[]).text
+        for each in (
+            "There are none.",
+            "No connection has failed.",
+            "No tunnel shows a certificate",
+        ):
             self.assertIn(each, text)
 
-    @given(st.text(min_size=1, max_size=60) | st.sampled_from(["<script>", '"><b x="', "]]>", "<!--"]))
+    @given(
+        st.text(min_size=1, max_size=60) | st.sampled_from(["<script>", '"><b x="', "]]>", "<!--"])
+    )
     @settings(max_examples=60, deadline=None)
     def test_whateverPeersAndFilesSayIsText(self, said: str) -> None:
         """

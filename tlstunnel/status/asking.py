@@ -58,35 +58,33 @@ class Asker(NetstringReceiver):
 
     def __init__(self) -> None:
         self._waiting: list[Deferred[Snapshot]] = []
+        # Whether a question is on its way: who asks meanwhile gets the answer to that.
+        self._isAsked = False
         self._isLost = False
 
     def ask(self) -> Deferred[Snapshot]:
         """
         What the worker says; it can be cancelled.
         """
-        answer: Deferred[Snapshot] = Deferred(self._giveUp)
+        answer: Deferred[Snapshot] = Deferred(self._waiting.remove)
         if self._isLost or self.transport is None:
             answer.errback(ConnectionLost())
             return answer
-        if not self._waiting:
+        if not self._isAsked:
+            self._isAsked = True
             self.sendString(_QUESTION)
         self._waiting.append(answer)
         return answer
-
-    def _giveUp(self, answer: Deferred[Snapshot]) -> None:
-        """
-        Whoever asks again gets the answer to the question before; only one is on its way.
-        """
 
     def stringReceived(self, string: bytes) -> None:
         """
         The worker has answered.
         """
         waiting, self._waiting = self._waiting, []
+        self._isAsked = False
         snapshot: Snapshot = json.loads(string)
         for each in waiting:
-            if not each.called:
-                each.callback(snapshot)
+            each.callback(snapshot)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
@@ -95,8 +93,7 @@ class Asker(NetstringReceiver):
         self._isLost = True
         waiting, self._waiting = self._waiting, []
         for each in waiting:
-            if not each.called:
-                each.errback(reason)
+            each.errback(reason)
 
 
 def gatherFrom(

@@ -5,13 +5,14 @@ Listens where the status is shown.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from tlstunnel.address import TCPAddress, UNIXAddress, addressOf
 from tlstunnel.errors import ConfigurationError
@@ -21,6 +22,8 @@ from tlstunnel.status.hosts import Hosts
 from tlstunnel.status.web import StatusSite
 
 Address = TCPAddress | UNIXAddress
+
+T = TypeVar("T")
 
 
 def checkPublic(addresses: Sequence[Address], isPublic: bool) -> None:
@@ -105,12 +108,26 @@ class StatusService(Service):
         @return: fires when the addresses are free again.
         """
         super().stopService()
-        stopping: Callable[[IListeningPort], Deferred[Any]]
-        stopping = lambda port: maybeDeferred(port.stopListening)  # noqa: E731 - typed
-        stopped = [stopping(port) for port in self._ports]
         for site in self._sites:
             site.closeAll()
-        for each in self._bound:
-            each.close()
+        stopped = [
+            maybeDeferred(port.stopListening).addErrback(_trapOSError).addBoth(_closing, each)
+            for port, each in zip(self._ports, self._bound, strict=bool(self._ports))
+        ]
+        if not self._ports:
+            for each in self._bound:
+                each.close()
         self._bound, self._ports, self._sites = [], [], []
         return gatherResults(stopped)
+
+
+def _trapOSError(failure: Failure) -> None:
+    """
+    A UNIX socket may not be ours to remove any more.
+    """
+    failure.trap(OSError)
+
+
+def _closing(result: T, bound: Bound) -> T:
+    bound.sock.close()
+    return result
