@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.status.examples import DAY, NOW, identity, snapshot, tunnel
 from tlstunnel import __version__
-from tlstunnel.status.document import combine
+from tlstunnel.status.combine import combine
 from tlstunnel.status.metrics import texts
 
 CHECKOUT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.template import flattenString
 
 from tests.status.examples import NOW, connection, failure, identity, snapshot, tunnel
-from tlstunnel.status.document import combine
+from tlstunnel.status.combine import combine
 from tlstunnel.status.page import ROWS_PER_TURN, SITE, Page
 
 #: Attributes by which a page says that something is to be done.

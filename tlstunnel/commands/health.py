@@ -10,7 +10,7 @@ import sys
 from tlstunnel.commands.status import AskingOptions
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.status.client import ask
-from tlstunnel.status.table import clean
+from tlstunnel.status.words import clean
 
 
 class HealthOptions(AskingOptions):

@@ -16,7 +16,6 @@ from tlstunnel.address import TCPAddress, UNIXAddress, parseAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.status.client import document
-from tlstunnel.status.table import lines
 
 #: Seconds between two looks with C{--watch}.
 WATCH_SECONDS = 2.0
@@ -75,6 +74,9 @@ def show(address: TCPAddress | UNIXAddress, isJSON: bool, rows: int | None, colu
     @param columns: no wider than that.
     @raise ConfigurationError: nobody answers.
     """
+    # Only now: a container asks for its health every few seconds, and needs no table.
+    from tlstunnel.status.table import lines
+
     found = document(address)
     if isJSON:
         return json.dumps(found) + "\n"

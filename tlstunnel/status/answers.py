@@ -14,7 +14,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.template import flattenString
 
 from tlstunnel.status import metrics
-from tlstunnel.status.document import Document, combine
+from tlstunnel.status.combine import combine
+from tlstunnel.status.document import Document
 from tlstunnel.status.facts import Snapshot
 from tlstunnel.status.page import SITE, Page
 from tlstunnel.status.shared import Shared

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from tlstunnel.status.document import Document
 from tlstunnel.status.tiles import tilesOf
-from tlstunnel.status.words import inBytes, inDays, inNumbers, inTime, moment, summary
+from tlstunnel.status.words import clean, inBytes, inDays, inNumbers, inTime, moment, summary
 
 #: Columns on the right of which numbers stand one below the other.
 _RIGHT = frozenset(
@@ -119,10 +119,3 @@ def _table(titles: str, rows: Iterable[Sequence[str]]) -> Iterator[str]:
             for name, cell, width in zip(names, row, widths, strict=True)
         ).rstrip()
     yield ""
-
-
-def clean(text: str) -> str:
-    """
-    What another program has sent, as a terminal may have it.
-    """
-    return text if text.isprintable() else ascii(text)[1:-1]

@@ -81,3 +81,10 @@ def summary(problems: Sequence[str], tunnels: int) -> str:
     if problems:
         return "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     return "the tunnel is up" if tunnels == 1 else f"all {tunnels} tunnels are up"
+
+
+def clean(text: str) -> str:
+    """
+    What another program has sent, as a terminal may have it.
+    """
+    return text if text.isprintable() else ascii(text)[1:-1]

@@ -1,5 +1,5 @@
 """
-Tests for L{tlstunnel.status.document}.
+Tests for L{tlstunnel.status.combine}.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from tests.status.examples import (
     snapshot,
     tunnel,
 )
-from tlstunnel.status.document import VERSION, Document, combine
+from tlstunnel.status.combine import combine
+from tlstunnel.status.document import VERSION, Document
 from tlstunnel.status.snapshot import CONNECTIONS_SHOWN
 
 

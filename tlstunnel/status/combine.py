@@ -1,0 +1,180 @@
+"""
+Makes one document of the facts of all processes.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Sequence
+
+from tlstunnel import __version__
+from tlstunnel.status.counts import BOUNDS
+from tlstunnel.status.document import (
+    VERSION,
+    Document,
+    FailureGroup,
+    Identity,
+    Reloads,
+    TunnelStatus,
+)
+from tlstunnel.status.facts import (
+    Durations,
+    FailureFacts,
+    IdentityFacts,
+    Snapshot,
+    TunnelFacts,
+)
+from tlstunnel.status.ledger import FAILURES
+from tlstunnel.status.rates import INTERVAL_SECONDS, together
+from tlstunnel.status.snapshot import CONNECTIONS_SHOWN
+from tlstunnel.status.source import DOWN, FULL, STATES, UP
+from tlstunnel.tls.openssl import libraryVersion
+
+_DAY_SECONDS = 86400.0
+
+
+def combine(snapshots: Sequence[Snapshot], silent: Sequence[int], now: float) -> Document:
+    """
+    Put the facts of all processes together.
+
+    @param silent: the numbers of the workers that did not answer.
+    @param now: the time that it is.
+    """
+    same: dict[str, list[TunnelFacts]] = {}
+    for snapshot in snapshots:
+        for each in snapshot["tunnels"]:
+            same.setdefault(each["name"], []).append(each)
+    tunnels = [_tunnel(each, now) for each in same.values()]
+    shown = [each for snapshot in snapshots for each in snapshot["connections"]]
+    shown.sort(key=lambda each: -each["began"])
+    problems = [f"worker {number} does not answer" for number in silent] + _problems(tunnels)
+    half = CONNECTIONS_SHOWN // 2
+    return {
+        "version": VERSION,
+        "time": now,
+        "host": platform.node(),
+        "healthy": not problems,
+        "problems": problems,
+        "software": {
+            "version": __version__,
+            "openssl": libraryVersion(),
+            "python": platform.python_version(),
+        },
+        "interval": INTERVAL_SECONDS,
+        "bounds": list(BOUNDS),
+        "silent": list(silent),
+        "processes": [each["process"] for each in snapshots],
+        "tunnels": tunnels,
+        "connections": {
+            "open": sum(each["open"] for each in tunnels),
+            "shown": shown if len(shown) <= 2 * half else shown[:half] + shown[-half:],
+        },
+        "failures": _grouped(each for snapshot in snapshots for each in snapshot["failures"]),
+        "reloads": _reloads(snapshots),
+    }
+
+
+def _problems(tunnels: Sequence[TunnelStatus]) -> list[str]:
+    """
+    Why not everything is served that should be.  A tunnel that a reload has removed is in order as
+    long as it drains.
+    """
+    down = [each["name"] for each in tunnels if each["state"] == DOWN]
+    if not down and not any(each["state"] in (UP, FULL) for each in tunnels):
+        return ["no tunnel accepts connections"]
+    return [f"tunnel {name} is down" if name else "the tunnel is down" for name in down]
+
+
+def _tunnel(facts: Sequence[TunnelFacts], now: float) -> TunnelStatus:
+    """
+    One tunnel, whose facts in each process are C{facts}.
+    """
+    first = facts[0]
+
+    def total(one: Callable[[TunnelFacts], int]) -> int:
+        return sum(map(one, facts))
+
+    identities: dict[str, IdentityFacts] = {}
+    for each in (identity for fact in facts for identity in fact["identities"]):
+        known = identities.get(each["identity"])
+        # During a reload processes may differ: the worst is what is worth knowing.
+        if known is None or each["not_after"] < known["not_after"]:
+            identities[each["identity"]] = each
+    outcomes: dict[str, int] = {}
+    for fact in facts:
+        for outcome, count in fact["outcomes"].items():
+            outcomes[outcome] = outcomes.get(outcome, 0) + count
+    return {
+        "name": first["name"],
+        "state": max((fact["state"] for fact in facts), key=STATES.index),
+        "mode": first["mode"],
+        "dialect": first["dialect"],
+        "local": first["local"],
+        "remote": first["remote"],
+        "expected": first["expected"],
+        "identities": [_identity(each, now) for each in identities.values()],
+        "connections": total(lambda fact: fact["connections"]),
+        "open": total(lambda fact: fact["open"]),
+        "ended": dict(sorted(outcomes.items())),
+        "negotiation": _durations([fact["negotiation"] for fact in facts]),
+        "handshake": _durations([fact["handshake"] for fact in facts]),
+        "to_network": total(lambda fact: fact["to_network"]),
+        "to_plain": total(lambda fact: fact["to_plain"]),
+        "rates": {
+            name: together([fact["rates"][name] for fact in facts]) for name in first["rates"]
+        },
+    }
+
+
+def _durations(several: Sequence[Durations]) -> Durations:
+    return {
+        "counts": [sum(same) for same in zip(*(each["counts"] for each in several), strict=True)],
+        "seconds": sum(each["seconds"] for each in several),
+    }
+
+
+def _identity(facts: IdentityFacts, now: float) -> Identity:
+    if now < facts["not_before"]:
+        state = "early"
+    elif facts["not_after"] < now:
+        state = "expired"
+    else:
+        state = "due" if facts["is_due"] else "valid"
+    return {**facts, "days_left": (facts["not_after"] - now) / _DAY_SECONDS, "state": state}
+
+
+def _grouped(failures: Iterable[FailureFacts]) -> list[FailureGroup]:
+    """
+    The last failures by outcome and hint, those that happen most first.
+    """
+    last = sorted(failures, key=lambda each: -each["time"])[:FAILURES]
+    groups: dict[tuple[str, str | None], list[FailureFacts]] = {}
+    for each in last:
+        groups.setdefault((each["outcome"], each["hint"]), []).append(each)
+    return [
+        {
+            "outcome": outcome,
+            "hint": hint,
+            "count": len(entries),
+            "last": entries[0]["time"],
+            "entries": entries,
+        }
+        for (outcome, hint), entries in sorted(groups.items(), key=lambda each: -len(each[1]))
+    ]
+
+
+def _reloads(snapshots: Sequence[Snapshot]) -> Reloads:
+    """
+    Whoever reads the configuration knows; where there are workers, that is their parent.
+    """
+    ours = next(
+        (each for each in snapshots if each["process"]["worker"] is None),
+        None,
+    )
+    if ours is None:
+        return {"applied": 0, "failed": 0, "last": []}
+    return {
+        "applied": ours["results"].get("applied", 0),
+        "failed": ours["results"].get("failed", 0),
+        "last": ours["reloads"][::-1],
+    }
