@@ -21,7 +21,7 @@ test: $(VENV)/.test
 
 interop: $(VENV)/.test
 	@tests/interop/install
-	@$(RUN) -m tests.run tests.interop
+	@TLSTUNNEL_PICTURES=docs $(RUN) -m tests.run tests.interop
 
 lint: $(VENV)/.dev
 	$(RUN) -m ruff check

@@ -18,7 +18,9 @@ from tlstunnel.chat.source import readyScripts
 from tlstunnel.commands import COMMANDS
 from tlstunnel.commands.chatcheck import ChatCheckOptions
 from tlstunnel.commands.demo import DemoOptions
+from tlstunnel.commands.health import HealthOptions
 from tlstunnel.commands.identity import IdentityOptions
+from tlstunnel.commands.status import StatusOptions
 from tlstunnel.program.commandline import asOption
 from tlstunnel.program.options import OPTIONS
 from tlstunnel.program.syntax import ProgramOptions
@@ -28,7 +30,7 @@ from tlstunnel.protocols.registry import ALIASES, BUILT_IN
 NAMES = {"starttls": sorted({*BUILT_IN, *ALIASES}), "chat": readyScripts()}
 
 #: The options of a command of which the table knows nothing, with what their value is.
-VALUES = {"pool": "DIR", "cert": "FILE", "key": "FILE"}
+VALUES = {"pool": "DIR", "cert": "FILE", "key": "FILE", "status": "ADDR"}
 
 #: The commands that take a file besides their options.
 WITH_FILES = frozenset({"identity trust", "chat-check"})
@@ -86,6 +88,8 @@ def commands() -> dict[str, list[Word]]:
     """
     found = {f"identity {name}": list(ofCommand(kind())) for name, _, kind, _ in SUBCOMMANDS}
     found["chat-check"] = list(ofCommand(ChatCheckOptions()))
+    found["status"] = list(ofCommand(StatusOptions()))
+    found["health"] = list(ofCommand(HealthOptions()))
     found["demo"] = list(ofCommand(DemoOptions()))
     found[""] = list(ofTunnel())
     return found

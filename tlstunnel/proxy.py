@@ -172,9 +172,8 @@ class ProxyFactory(Factory):
     @ivar dialler: connects to its remote address.
     @ivar linger: closes the sockets of its connections where that may not be done at once.
     @ivar unixLegs: makes the plain legs that are UNIX sockets.
-    @ivar pairs: the connections there are.
+    @ivar pairs: the connections there are; C{admission} says how many are let in.
     @ivar ports: who accepts for us; paused while there are as many connections as the limits allow.
-    @ivar admission: how many connections are let in.
     @ivar idle: called when the last of the connections has ended, if anything is to be.
     """
 

@@ -121,11 +121,15 @@ class Chromium(Process):
         """
         self.command("Emulation.setScriptExecutionDisabled", value=isOff)
 
-    def screenshot(self) -> bytes:
+    def screenshot(self, isWhole: bool = True) -> bytes:
         """
-        A picture of the whole page, as PNG.
+        A picture of the page, as PNG.
+
+        @param isWhole: also what the window does not show.
         """
-        picture = self.command("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        picture = self.command(
+            "Page.captureScreenshot", format="png", captureBeyondViewport=isWhole
+        )
         return base64.b64decode(picture["data"])
 
     def complaints(self) -> list[str]:

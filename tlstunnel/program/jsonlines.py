@@ -40,6 +40,7 @@ FIELDS: dict[str | None, tuple[str, ...]] = {
     "negotiation": ("peer", "backend", "dialect", "direction", "said"),
     "chat": ("peer", "report"),
     "reload": ("added", "changed", "removed", "detail"),
+    "status": ("local",),
     "workers": ("count",),
     "worker": ("detail", "lived", "delay"),
     "failure": ("peer", "traceback"),
