@@ -255,7 +255,7 @@ class ManualTests(SynchronousTestCase):
         What is explained exists.
         """
         known = {name.rstrip("=") for each in self.options for name in each.longOpt}
-        known |= {"pool", "force", "cert", "key", "once"}
+        known |= {"pool", "force", "cert", "key", "once", "status", "json", "watch"}
         explained = set(re.findall(r"Fl -([a-z0-9-]+)", self.text))
         self.assertEqual(explained - known, set())
 
