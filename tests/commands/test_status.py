@@ -152,14 +152,14 @@ class CommandTests(StatusTests):
             self.before(self.listen())
             found = await deferToThread(run, "health", "--status", path)
             self.assertEqual(found, (0, "", ""))
-            await service.stopService()
+            service.stopService()
 
     async def test_whereNobodyAnswersIsOneLine(self) -> None:
         """
         With what to do.
         """
         address = self.status.addresses[0]
-        await self.status.stopService()
+        self.status.stopService()
         for command in ("status", "health"):
             code, text, errors = await deferToThread(run, command, "--status", address)
             self.assertEqual((code, text), (1, ""))

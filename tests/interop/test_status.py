@@ -160,7 +160,7 @@ class BrowserTests(SeenTests):
             until(lambda: self.browser.run(state) == "live", "the page is live", 30)
 
         await self.look(script)
-        await self.status.stopService()
+        self.status.stopService()
         await self.look(
             lambda: until(
                 lambda: self.browser.run("return document.documentElement.dataset.state") == "lost",

@@ -56,7 +56,7 @@ def fetch(
     @return: the code, the header and the body.
     """
     host, port = address.rsplit(":", 1)
-    connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE)
+    connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=PATIENCE)
     try:
         connection.request(method, path, headers=dict(headers or {}))
         answer = connection.getresponse()
@@ -100,12 +100,13 @@ class StatusTests(TunnelTests):
         """
         return succeed(Gathered((take(self.ledger, self.tunnels),)))
 
-    def show(self, addresses: tuple[Address, ...], isPublic: bool = False) -> StatusService:
+    def show(self, addresses: tuple[Address, ...]) -> StatusService:
         """
         Show the status at C{addresses}, to the end of the test.
         """
-        service = StatusService(reactor, addresses, Answers(reactor, self.gather), isPublic)
-        service.privilegedStartService()
+        service = StatusService(reactor, Answers(reactor, self.gather))
+        service.bind(addresses)
+        service.commit()
         service.startService()
         self.addCleanup(service.stopService)
         return service

@@ -72,7 +72,8 @@ class LedgerTests(SynchronousTestCase):
         """
         So that those of several processes can be added up.
         """
-        rates = self.ledger.observer("web") and self.ledger.entries["web"].rates
+        self.ledger.observer("web")
+        rates = self.ledger.entries["web"].rates
         self.ledger.start()
         recordOf(self.ledger.entries["web"].counts, self.clock)
         self.clock.advance(INTERVAL_SECONDS - 4 - 0.5)

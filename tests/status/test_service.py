@@ -15,32 +15,12 @@ from tests.loopback import PATIENCE
 from tests.status.stage import LOOPBACK, StatusTests, fetch
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.status.service import checkPublic
 
 
 class AddressTests(StatusTests):
     """
     L{tlstunnel.status.service.StatusService}.
     """
-
-    def test_isForThisHostAlone(self) -> None:
-        """
-        An address that others can reach has to be asked for.
-        """
-        for address in (TCPAddress("", 9290), TCPAddress("192.0.2.1", 9290), TCPAddress("a.b", 1)):
-            with self.assertRaises(ConfigurationError) as caught:
-                checkPublic([LOOPBACK, address], False)
-            self.assertEqual(caught.exception.key, "local")
-            self.assertIn("`public` = true", caught.exception.remedy)
-            checkPublic([address], True)
-
-    def test_loopbackAndUNIXNeedNoLeave(self) -> None:
-        """
-        Nobody else reaches them.
-        """
-        checkPublic(
-            [LOOPBACK, TCPAddress("::1", 1), TCPAddress("localhost", 1), UNIXAddress("/a")], False
-        )
 
     def test_anAddressInUseIsOneLine(self) -> None:
         """
@@ -76,7 +56,7 @@ class AddressTests(StatusTests):
         code, _, body = await deferToThread(fetch, service.addresses[0], "/health")
         self.assertIn(f" {code} ".encode(), said)
         self.assertTrue(said.endswith(body.encode()))
-        await service.stopService()
+        service.stopService()
         self.assertFalse(path.exists())
 
     async def test_stoppedItIsFree(self) -> None:
@@ -87,6 +67,54 @@ class AddressTests(StatusTests):
         host, port = address.rsplit(":", 1)
         held = await deferToThread(socket.create_connection, (host, int(port)), PATIENCE)
         self.addCleanup(held.close)
-        await self.status.stopService()
+        self.status.stopService()
         again = self.show((TCPAddress(host, int(port)),))
         self.assertEqual((await deferToThread(fetch, again.addresses[0], "/status.js"))[0], 200)
+
+    async def test_anAddressThatStaysKeepsItsSocket(self) -> None:
+        """
+        Through a reload that adds another one, and one that takes that away again.
+        """
+        first = self.status.addresses[0]
+        other = TCPAddress("::1", 0)
+        self.status.bind((LOOPBACK, other))
+        self.status.commit()
+        kept, added = self.status.addresses
+        self.assertEqual(kept, first)
+        self.assertEqual((await deferToThread(fetch, added, "/status.js"))[0], 200)
+        self.status.bind((LOOPBACK,))
+        self.status.commit()
+        self.assertEqual(self.status.addresses, [first])
+        self.assertEqual((await self.ask("/status.js"))[0], 200)
+        with self.assertRaises(ConnectionRefusedError):
+            await deferToThread(fetch, added, "/status.js")
+
+    async def test_whatCannotBeHadChangesNothing(self) -> None:
+        """
+        Of several new addresses none is taken if one cannot be.
+        """
+        taken = self.listen()
+        free = self.listen()
+        port = free.getsockname()[1]
+        free.close()
+        wanted = (
+            TCPAddress("127.0.0.1", port),
+            TCPAddress("127.0.0.1", taken.getsockname()[1]),
+        )
+        with self.assertRaises(ConfigurationError):
+            self.status.bind(wanted)
+        self.assertEqual((await self.ask("/status.js"))[0], 200)
+        self.assertEqual(len(self.status.addresses), 1)
+        socket.create_server(("127.0.0.1", port)).close()
+
+    async def test_whatIsGivenUpIsFree(self) -> None:
+        """
+        A new state that was prepared, and is not to be.
+        """
+        free = self.listen()
+        port = free.getsockname()[1]
+        free.close()
+        self.status.bind((LOOPBACK, TCPAddress("127.0.0.1", port)))
+        self.status.abort()
+        self.assertEqual((await self.ask("/status.js"))[0], 200)
+        socket.create_server(("127.0.0.1", port)).close()

@@ -90,7 +90,13 @@ class TakeTests(StatusTests):
         snapshot = self.take()
         for facts in (snapshot["tunnels"][0], snapshot["connections"][0]):
             self.assertEqual((facts["to_network"], facts["to_plain"]), (5000, 3000))
-        await deferToThread(lambda: (client.end(), server.end(), client.close(), server.close()))
+
+        def end() -> None:
+            for each in (client, server):
+                each.end()
+                each.close()
+
+        await deferToThread(end)
         await wait(lambda: bool(self.ends))
         snapshot = self.take()
         self.assertEqual(snapshot["connections"], [])

@@ -170,15 +170,15 @@ class BoundsTests(SynchronousTestCase):
         self.result: Deferred[Gathered] = succeed(Gathered((snapshot(),)))
         answers = Answers(self.clock, lambda: self.result)
         hosts = Hosts((TCPAddress("127.0.0.1", 0),), "node")
-        self.site = StatusSite(answers, hosts, self.clock)
+        self.site = StatusSite(answers, hosts.allow, self.clock)
 
     def connect(self) -> tuple[Any, Wire]:
         """
         Somebody connects.
         """
-        channel = self.site.buildProtocol(None)  # type: ignore[arg-type]
+        channel = self.site.buildProtocol(None)
         transport = Wire()
-        transport.protocol = channel  # type: ignore[assignment]
+        transport.protocol = channel
         channel.makeConnection(transport)
         return channel, transport
 
@@ -190,7 +190,8 @@ class BoundsTests(SynchronousTestCase):
         channel.dataReceived(request)
         for _ in range(100):
             self.clock.advance(0)
-        return transport.value()
+        said: bytes = transport.value()
+        return said
 
     def test_whoSendsALittleAtATimeIsCut(self) -> None:
         """

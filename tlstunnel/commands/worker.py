@@ -35,7 +35,7 @@ def main(words: list[str]) -> int:
     isVerbose = "--verbose" in settings
     startLogging(isVerbose, "--log-json" in settings, number)
     abandonAtEnd(reactor)
-    process = WorkerProcess(reactor, socket.socket(fileno=0), isVerbose)
+    process = WorkerProcess(reactor, socket.socket(fileno=0), int(number), isVerbose)
     process.privilegedStartService()
     serve(process)
     return process.exitCode

@@ -16,6 +16,20 @@ from twisted.logger import LogEvent, LogLevel, eventAsText
 _LEVELS = tuple(LogLevel.iterconstants())
 
 
+class Losses:
+    """
+    What the log of this process lacks.
+
+    @ivar lines: how many there was no room for.
+    """
+
+    lines = 0
+
+
+#: There is one log in a process.
+losses = Losses()
+
+
 def levelOf(event: LogEvent) -> Any:
     """
     The C{LogLevel} of an event, whoever made it: what is no level is C{info}.
@@ -65,6 +79,7 @@ def lines(
             return
         if not write(line(event) + "\n"):
             dropped += 1
+            losses.lines += 1
         elif dropped:
             about = {
                 "log_level": LogLevel.warn,

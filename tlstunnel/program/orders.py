@@ -17,7 +17,7 @@ from tlstunnel.program.plan import Plan, Planned, Refusal, Refused
 from tlstunnel.program.sources import tunnelOf
 
 #: The keys of a message.
-NUMBER, ORDER, REFUSALS, PLAN = "number", "order", "refusals", "plan"
+NUMBER, ORDER, REFUSALS, PLAN, FACTS = "number", "order", "refusals", "plan", "facts"
 
 
 class Order(enum.Enum):
@@ -35,6 +35,8 @@ class Order(enum.Enum):
     ABORT = "abort"
     #: Tell how many connections there are.
     TALLY = "tally"
+    #: Tell how this process is.
+    LOOK = "look"
     #: End in order.
     STOP = "stop"
     #: Close all connections now.
@@ -67,6 +69,7 @@ class Known:
                     fresh.append(bound)
         said = {
             "drain": plan.drainSeconds,
+            "counted": plan.isCounted,
             "fresh": [self._numbers[bound] for bound in fresh],
             "tunnels": [
                 {**planned.told, "sockets": [self._numbers[bound] for bound in planned.bound]}
@@ -108,7 +111,7 @@ def heard(said: Mapping[str, Any], sockets: Mapping[int, Bound]) -> Plan:
         tunnels.append(Planned(tunnel, bound))
     if refusals:
         raise Refused(refusals)
-    return Plan(tuple(tunnels), said["drain"])
+    return Plan(tuple(tunnels), said["drain"], said["counted"])
 
 
 def asAnswer(refused: Refused) -> dict[str, Any]:

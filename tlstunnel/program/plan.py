@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net.listen import Bound
+from tlstunnel.status.answers import Gathered
 from tlstunnel.tunnel.description import Tunnel
 
 #: Something wrong with the tunnel of that name.
@@ -52,10 +53,12 @@ class Plan:
 
     @ivar drainSeconds: how long connections may go on of which the tunnel is gone, or the process
         is to end; 0 for no limit.
+    @ivar isCounted: whether connections are counted, for the status.
     """
 
     tunnels: tuple[Planned, ...] = ()
     drainSeconds: float = 3600.0
+    isCounted: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,20 @@ class Changes:
             tuple(name for name in both if new[name] == old[name]),
         )
 
+    def sentences(self) -> list[str]:
+        """
+        What is different, a line for each tunnel.
+        """
+        return [
+            f"tunnel {name}: {what}" if name else what
+            for names, what in (
+                (self.added, "added"),
+                (self.changed, "changed"),
+                (self.removed, "removed"),
+            )
+            for name in names
+        ]
+
     def __str__(self) -> str:
         parts = [
             f"{len(names)} {what} ({', '.join(names)})"
@@ -102,6 +119,8 @@ class IServing(Interface):
     Serves tunnels, in this process or in others.  A new state comes in two steps, so that it can
     come in several processes at once or in none.
     """
+
+    ledger = Attribute("L{tlstunnel.status.ledger.Ledger}: what this process remembers of itself.")
 
     def prepareNow(plan: Plan) -> None:
         """
@@ -138,6 +157,11 @@ class IServing(Interface):
     def tally() -> Mapping[str, int]:
         """
         How many there are: of each C{tunnel}, C{connection} and C{worker}, as far as it knows.
+        """
+
+    def gather() -> Deferred[Gathered]:
+        """
+        How all processes are; a worker that does not answer is named.
         """
 
     def hurry() -> None:

@@ -11,10 +11,11 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import Interface
+from zope.interface import Interface, implementer
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.plan import Changes
+from tlstunnel.status.ledger import Ledger
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,30 @@ class IReloadObserver(Interface):
         """
         It has ended.
         """
+
+
+@implementer(IReloadObserver)
+class ReloadLedger:
+    """
+    Lets the status know of reloads.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def reloading(self) -> None:
+        """
+        See L{IReloadObserver.reloading}.
+        """
+
+    def reloaded(self, reload: Reload) -> None:
+        """
+        See L{IReloadObserver.reloaded}.
+        """
+        if reload.changes is None:
+            self._ledger.reloaded("failed", problems=reload.problems)
+        else:
+            self._ledger.reloaded("applied", reload.changes.sentences())
 
 
 class Reloads:

@@ -114,7 +114,7 @@ class TunnelService(Service):
             except ConfigurationError:
                 self.abandon()
                 raise
-            self.use(prepared, bound)
+            self.use(prepared, bound, self._observers)
 
     def prepare(self, tunnel: Tunnel) -> Prepared:
         """
@@ -138,17 +138,20 @@ class TunnelService(Service):
         if factory is not None:
             factory.unixLegs.closeAll()
 
-    def use(self, prepared: Prepared, bound: Sequence[Bound]) -> None:
+    def use(
+        self, prepared: Prepared, bound: Sequence[Bound], others: Sequence[IObserver] = ()
+    ) -> None:
         """
         Serve new connections with what has been prepared from now on; those that there are go on as
         they began.  This cannot fail.
 
         @param bound: where they come from: at the sockets that we had and that are not among these,
             nothing is accepted any more, but they stay open.
+        @param others: who else is told of new connections.
         """
         self.letGo()
         tunnel = prepared.tunnel
-        observers = list(self._observers)
+        observers = list(others)
         if not tunnel.quiet:
             observers.append(ConnectionLog())
         if self._isVerbose:

@@ -16,8 +16,13 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.program.log import losses
 from tlstunnel.program.plan import Changes, IServing, Plan, Planned, Refusal, Refused
 from tlstunnel.program.service import TunnelService
+from tlstunnel.status.answers import Gathered
+from tlstunnel.status.facts import Snapshot
+from tlstunnel.status.ledger import Ledger
+from tlstunnel.status.snapshot import take
 from tlstunnel.tunnel.description import Tunnel
 from tlstunnel.tunnel.prepared import Prepared
 
@@ -29,15 +34,19 @@ class Tunnels(Service):
 
     @ivar plan: what is served.
     @ivar services: the tunnels, by their names.
+    @ivar ledger: what is counted of them, if the plan says so.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, isVerbose: bool = False) -> None:
+    def __init__(self, reactor: Any, isVerbose: bool = False, worker: int | None = None) -> None:
         """
         @param isVerbose: see L{TunnelService}.
+        @param worker: the number of this process, if it is one of several.
         """
         self.plan = Plan()
+        self.ledger = Ledger(reactor)
+        self._worker = worker
         self.services: dict[str, TunnelService] = {}
         self._reactor = reactor
         self._isVerbose = isVerbose
@@ -107,10 +116,17 @@ class Tunnels(Service):
         for planned, (service, prepared) in zip(
             self.plan.tunnels, preparation.prepared, strict=True
         ):
-            self.services[planned.tunnel.name] = service
-            service.use(prepared, planned.bound)
+            name = planned.tunnel.name
+            self.services[name] = service
+            counts = [self.ledger.observer(name)] if self.plan.isCounted else []
+            service.use(prepared, planned.bound, counts)
             if self.running:
                 service.accept()
+        self.ledger.keep(self.services)
+        if self.plan.isCounted:
+            self.ledger.start()
+        else:
+            self.ledger.stop()
         if self.running:
             self._tell(changes)
         return succeed(None)
@@ -168,6 +184,30 @@ class Tunnels(Service):
         connections = sum(each.connections for each in self._all())
         return Counter(tunnel=len(self.services), connection=connections)
 
+    def served(self) -> tuple[TunnelService, ...]:
+        """
+        See L{tlstunnel.status.source.Source.served}.
+        """
+        return self._all()
+
+    def dropped(self) -> int:
+        """
+        See L{tlstunnel.status.source.Source.dropped}.
+        """
+        return losses.lines
+
+    def look(self) -> Snapshot:
+        """
+        How this process is.
+        """
+        return take(self.ledger, self, self._worker)
+
+    def gather(self) -> Deferred[Gathered]:
+        """
+        See L{IServing.gather}.
+        """
+        return succeed(Gathered((self.look(),)))
+
     def _all(self) -> tuple[TunnelService, ...]:
         return (*self.services.values(), *self._draining)
 
@@ -178,6 +218,7 @@ class Tunnels(Service):
         @return: fires when all have.
         """
         super().stopService()
+        self.ledger.stop()
         self.abort()
         stopped = DeferredList([each.stopService() for each in self._all()])
         if stopped.called:

@@ -16,7 +16,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.net.listen import Bound
 from tlstunnel.net.messages import Messages
 from tlstunnel.program import signals
-from tlstunnel.program.orders import NUMBER, ORDER, PLAN, Order, asAnswer, heard
+from tlstunnel.program.orders import FACTS, NUMBER, ORDER, PLAN, Order, asAnswer, heard
 from tlstunnel.program.plan import Plan, Refused
 from tlstunnel.program.process import Process, settleMemory
 from tlstunnel.program.tunnels import Tunnels
@@ -33,15 +33,18 @@ class WorkerProcess(Process):
     @ivar exitCode: what it ends with.
     """
 
-    def __init__(self, reactor: Any, sock: socket.socket, isVerbose: bool = False) -> None:
+    def __init__(
+        self, reactor: Any, sock: socket.socket, number: int, isVerbose: bool = False
+    ) -> None:
         """
         @param sock: the other end is our parent's.
+        @param number: ours among the workers.
         @param isVerbose: see L{Tunnels}.
         """
         super().__init__(reactor)
         self.exitCode = 0
         self._sock = sock
-        self._tunnels = Tunnels(reactor, isVerbose)
+        self._tunnels = Tunnels(reactor, isVerbose, number)
         self.addService(self._tunnels)
 
     def takeOrders(self) -> None:
@@ -80,6 +83,7 @@ class Obedience:
             Order.COMMIT: lambda _: self._commit(),
             Order.ABORT: lambda _: self._abort(),
             Order.TALLY: lambda _: dict(tunnels.tally()),
+            Order.LOOK: lambda _: {FACTS: tunnels.look()},
             Order.STOP: lambda _: process.stop(),
             Order.HURRY: lambda _: process.hurry(),
         }

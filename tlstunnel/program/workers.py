@@ -14,6 +14,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,15 @@ from zope.interface import implementer
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.child import ANSWER_SECONDS, Child
-from tlstunnel.program.orders import Order
+from tlstunnel.program.log import losses
+from tlstunnel.program.orders import FACTS, Order
 from tlstunnel.program.plan import IServing, Plan, Refusal, Refused
+from tlstunnel.status.answers import Gathered
+from tlstunnel.status.asking import Asker, gather
+from tlstunnel.status.facts import Snapshot
+from tlstunnel.status.ledger import Ledger
+from tlstunnel.status.snapshot import take
+from tlstunnel.status.source import Served
 from tlstunnel.tunnel.prepared import Prepared
 
 #: The module that a worker runs.
@@ -45,6 +53,7 @@ class Workers(Service):
     Serves tunnels in several processes.
 
     @ivar plan: what they serve.
+    @ivar ledger: of this process, which has no connections.
     """
 
     _log = Logger()
@@ -64,6 +73,8 @@ class Workers(Service):
         self._up: Deferred[None] = Deferred()
         self._notUp = {number + 1 for number in range(count)}
         self.workers = [Child(self, number + 1) for number in range(count)]
+        self.ledger = Ledger(reactor)
+        self._askers = {each.number: Asker(partial(_look, each)) for each in self.workers}
 
     # A new state
 
@@ -189,6 +200,24 @@ class Workers(Service):
         alive = sum(worker.isAlive for worker in self.workers)
         return Counter(tunnel=len(self.plan.tunnels), worker=alive)
 
+    def served(self) -> tuple[Served, ...]:
+        """
+        See L{tlstunnel.status.source.Source.served}: nothing here.
+        """
+        return ()
+
+    def dropped(self) -> int:
+        """
+        See L{tlstunnel.status.source.Source.dropped}.
+        """
+        return losses.lines
+
+    def gather(self) -> Deferred[Gathered]:
+        """
+        See L{IServing.gather}.
+        """
+        return gather(self.reactor, lambda: take(self.ledger, self), self._askers)
+
     def stopService(self) -> Deferred[Any]:
         """
         Let the workers stop in order.
@@ -204,6 +233,13 @@ class Workers(Service):
         """
         for worker in self.workers:
             worker.tell(Order.HURRY)
+
+
+def _look(worker: Child) -> Deferred[Snapshot]:
+    """
+    Ask C{worker} how it is.
+    """
+    return worker.ask(Order.LOOK).addCallback(lambda answer: answer[FACTS])
 
 
 def _check(plan: Plan) -> None:

@@ -1,130 +1,74 @@
 """
-How the process that shows the status learns that of its workers: a socket between each of them and
-it, on which it asks, and the worker answers.
+How the process that shows the status learns that of its workers.
 
-The facts are JSON in netstrings.  A worker that does not answer in time is left out, and named.
+Each is asked one question at a time; one that does not answer in time is left out, and named.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.protocol import connectionDone
-from twisted.protocols.basic import NetstringReceiver
 from twisted.python.failure import Failure
 
-from tlstunnel.status.answers import Gather, Gathered
+from tlstunnel.status.answers import Gathered
 from tlstunnel.status.facts import Snapshot
 
 #: Seconds that a worker may take to answer.
 ANSWER_SECONDS = 2.0
 
-#: The longest answer: that of hundreds of tunnels.
-MAX_ANSWER_BYTES = 32 * 1024 * 1024
 
-_QUESTION = b"status"
-
-
-class Teller(NetstringReceiver):
+class Asker:
     """
-    The worker's end.
+    Asks one worker.
     """
 
-    MAX_LENGTH = len(_QUESTION)
-
-    def __init__(self, take: Callable[[], Snapshot]) -> None:
+    def __init__(self, ask: Callable[[], Deferred[Snapshot]]) -> None:
         """
-        @param take: looks at this process.
+        @param ask: sends the question; what it returns need not fire.
         """
-        self._take = take
-
-    def stringReceived(self, string: bytes) -> None:
-        """
-        We are asked.
-        """
-        self.sendString(json.dumps(self._take()).encode())
-
-
-class Asker(NetstringReceiver):
-    """
-    The end of who asks.
-    """
-
-    MAX_LENGTH = MAX_ANSWER_BYTES
-
-    def __init__(self) -> None:
+        self._ask = ask
         self._waiting: list[Deferred[Snapshot]] = []
         # Whether a question is on its way: who asks meanwhile gets the answer to that.
         self._isAsked = False
-        self._isLost = False
 
     def ask(self) -> Deferred[Snapshot]:
         """
         What the worker says; it can be cancelled.
         """
         answer: Deferred[Snapshot] = Deferred(self._waiting.remove)
-        if self._isLost or self.transport is None:
-            answer.errback(ConnectionLost())
-            return answer
+        self._waiting.append(answer)
         if not self._isAsked:
             self._isAsked = True
-            self.sendString(_QUESTION)
-        self._waiting.append(answer)
+            self._ask().addBoth(self._answered)
         return answer
 
-    def stringReceived(self, string: bytes) -> None:
-        """
-        The worker has answered.
-        """
+    def _answered(self, result: Snapshot | Failure) -> None:
         waiting, self._waiting = self._waiting, []
         self._isAsked = False
-        snapshot: Snapshot = json.loads(string)
         for each in waiting:
-            each.callback(snapshot)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """
-        It will not answer any more.
-        """
-        self._isLost = True
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            each.errback(reason)
+            each.callback(result)
 
 
-def gatherFrom(
-    clock: IReactorTime,
-    own: Callable[[], Snapshot],
-    workers: Callable[[], Mapping[int, Asker | None]],
-) -> Gather:
+def gather(
+    clock: IReactorTime, own: Callable[[], Snapshot], workers: Mapping[int, Asker]
+) -> Deferred[Gathered]:
     """
-    Asks this process and its workers.
+    Ask this process and its workers.
 
     @param own: looks at this process.
-    @param workers: gives the end for each worker, by its number; C{None} for one that is not there.
+    @param workers: by their numbers.
     """
+    waiting = [each.ask().addTimeout(ANSWER_SECONDS, clock) for each in workers.values()]
+    return DeferredList(waiting, consumeErrors=True).addCallback(_together, own, tuple(workers))
 
-    def gather() -> Deferred[Gathered]:
-        asked = workers()
-        waiting = []
-        for end in asked.values():
-            answer: Deferred[Snapshot] = Deferred()
-            if end is None:
-                answer.errback(ConnectionLost())
-            else:
-                answer = end.ask().addTimeout(ANSWER_SECONDS, clock)
-            waiting.append(answer)
-        return DeferredList(waiting, consumeErrors=True).addCallback(together, list(asked))
 
-    def together(results: list[tuple[bool, Snapshot]], numbers: list[int]) -> Gathered:
-        answered = tuple(snapshot for isThere, snapshot in results if isThere)
-        missing = tuple(
-            number for number, (isThere, _) in zip(numbers, results, strict=True) if not isThere
-        )
-        return Gathered((own(), *answered), missing)
-
-    return gather
+def _together(
+    results: Iterable[tuple[bool, Snapshot]], own: Callable[[], Snapshot], numbers: Iterable[int]
+) -> Gathered:
+    found = tuple(zip(numbers, results, strict=True))
+    answered = (snapshot for _, (isThere, snapshot) in found if isThere)
+    return Gathered(
+        (own(), *answered), tuple(number for number, (isThere, _) in found if not isThere)
+    )

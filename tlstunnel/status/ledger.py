@@ -120,6 +120,10 @@ class Ledger:
         """
         Take down from now on how the counts grow.
         """
+        if self._next is None:
+            self._sampleLater()
+
+    def _sampleLater(self) -> None:
         # All processes of a program end their intervals together, so that they can be added up.
         left = INTERVAL_SECONDS - self.clock.seconds() % INTERVAL_SECONDS
         self._next = self.clock.callLater(left, self._sample)
@@ -133,6 +137,6 @@ class Ledger:
             self._next = None
 
     def _sample(self) -> None:
-        self.start()
+        self._sampleLater()
         for entry in self.entries.values():
             entry.sample()

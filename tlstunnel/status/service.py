@@ -1,45 +1,55 @@
 """
-Listens where the status is shown.
+Listens where the status is shown, through all reloads.
+
+What a new configuration wants is bound before anything is given up, so that it can be undone; an
+address that stays keeps its socket.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from tlstunnel.address import TCPAddress, UNIXAddress, addressOf
-from tlstunnel.errors import ConfigurationError
-from tlstunnel.net.listen import Bound, bindAll
+from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.net.listen import Bound, ListeningPort, bindAll
 from tlstunnel.status.answers import Answers
 from tlstunnel.status.hosts import Hosts
 from tlstunnel.status.web import StatusSite
 
 Address = TCPAddress | UNIXAddress
 
-T = TypeVar("T")
 
-
-def checkPublic(addresses: Sequence[Address], isPublic: bool) -> None:
+@dataclass
+class _Place:
     """
-    The status is for this host alone, unless the administrator says otherwise.
+    One socket.
 
-    @raise ConfigurationError: one of C{addresses} can be reached from elsewhere.
+    @ivar port: what accepts there, once it does, for C{site}.
     """
-    for each in addresses:
-        if not each.isLocal and not isPublic:
-            raise ConfigurationError(
-                f"`local` {each}",
-                "would show the status to other hosts",
-                "give an address such as 127.0.0.1 or a UNIX socket, or allow it with "
-                "`public` = true",
-            )
+
+    bound: Bound
+    site: StatusSite | None = None
+    port: ListeningPort | None = None
+
+    @property
+    def name(self) -> str:
+        return str(addressOf(self.bound.sock.getsockname()))
+
+    def close(self) -> None:
+        """
+        Answer nobody any more.
+        """
+        if self.port is None or self.site is None:
+            self.bound.close()
+        else:
+            self.port.stopListening()
+            self.site.closeAll()
 
 
 class StatusService(Service):
@@ -49,85 +59,107 @@ class StatusService(Service):
 
     _log = Logger()
 
-    def __init__(
-        self, reactor: Any, addresses: Sequence[Address], answers: Answers, isPublic: bool = False
-    ) -> None:
-        """
-        @param isPublic: whether others than this host may be among those that reach C{addresses}.
-        """
+    def __init__(self, reactor: Any, answers: Answers) -> None:
         self._reactor = reactor
-        self._wanted = tuple(addresses)
         self._answers = answers
-        self._isPublic = isPublic
-        self._bound: list[Bound] = []
-        self._ports: list[IListeningPort] = []
-        self._sites: list[StatusSite] = []
+        self._deadlines = Deadlines(reactor)
+        self._hosts = Hosts((), "")
+        self._places: dict[Address, list[_Place]] = {}
+        self._next: dict[Address, list[_Place]] | None = None
 
-    def privilegedStartService(self) -> None:
+    def bind(self, addresses: Sequence[Address]) -> None:
         """
-        Bind while we may.
+        Get ready to show the status at C{addresses}, and nowhere else.  To look up a name may take
+        its time.
 
-        @raise ConfigurationError: an address cannot be had, or would show the status to others.
+        @raise ConfigurationError: one of them cannot be had; then nothing has changed.
         """
-        if not self._bound:
-            checkPublic(self._wanted, self._isPublic)
-            self._bound = bindAll(self._wanted)
+        self._next = {}
+        try:
+            for each in addresses:
+                known = self._places.get(each)
+                self._next[each] = known or [_Place(bound) for bound in bindAll([each])]
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """
+        Forget what we are ready for.
+        """
+        wanted, self._next = self._next or {}, None
+        _close(wanted, self._places)
+
+    def commit(self) -> None:
+        """
+        Show it there from now on.  This cannot fail.
+        """
+        assert self._next is not None
+        before, self._places, self._next = self._places, self._next, None
+        self._hosts = Hosts(self._places, socket.gethostname())
+        _close(before, self._places)
+        if self.running:
+            self._open()
 
     @property
     def addresses(self) -> list[str]:
         """
         Where it listens, as it came out.
         """
-        return [str(addressOf(each.sock.getsockname())) for each in self._bound]
+        return [each.name for places in self._places.values() for each in places]
 
     def startService(self) -> None:
         """
         Answer from now on.
         """
-        self.privilegedStartService()
         super().startService()
-        hosts = Hosts(self._wanted, socket.gethostname())
-        for each in self._bound:
-            isUNIX = each.sock.family == socket.AF_UNIX
-            site = StatusSite(self._answers, None if isUNIX else hosts, self._reactor)
-            self._sites.append(site)
-            self._ports.append(
-                self._reactor.adoptStreamPort(each.sock.fileno(), each.sock.family, site)
-            )
-        self._reactor.callWhenRunning(self._announce)
+        self._reactor.callWhenRunning(self._begun)
 
-    def _announce(self) -> None:
-        for each in self.addresses:
-            where = each if each.startswith(("/", "unix")) else f"http://{each}/"
-            self._log.info("status at {local}", event="status", local=where)
+    def _begun(self) -> None:
+        if self.running:
+            self._open()
 
-    def stopService(self) -> Deferred[Any]:
+    def _open(self) -> None:
+        for places in self._places.values():
+            for each in places:
+                if each.site is None:
+                    self._answerAt(each)
+
+    def _answerAt(self, place: _Place) -> None:
+        family = place.bound.sock.family
+        isUNIX = family == socket.AF_UNIX
+        # No browser comes over UNIX sockets.
+        site = StatusSite(self._answers, None if isUNIX else self._allow, self._reactor)
+
+        def accepted(sock: socket.socket, peer: Address) -> None:
+            with sock:
+                self._reactor.adoptStreamConnection(sock.fileno(), family, site)
+
+        place.site = site
+        place.port = ListeningPort(self._reactor, self._deadlines, place.bound, accepted)
+        place.port.startListening()
+        where = place.name if isUNIX else f"http://{place.name}/"
+        self._log.info("status at {local}", event="status", local=where)
+
+    def _allow(self, host: str) -> bool:
+        return self._hosts.allow(host)
+
+    def stopService(self) -> None:
         """
         Answer nobody any more.
-
-        @return: fires when the addresses are free again.
         """
         super().stopService()
-        for site in self._sites:
-            site.closeAll()
-        stopped = [
-            maybeDeferred(port.stopListening).addErrback(_trapOSError).addBoth(_closing, each)
-            for port, each in zip(self._ports, self._bound, strict=bool(self._ports))
-        ]
-        if not self._ports:
-            for each in self._bound:
+        self.abort()
+        before, self._places = self._places, {}
+        _close(before, {})
+        self._deadlines.clear()
+
+
+def _close(places: dict[Address, list[_Place]], kept: dict[Address, list[_Place]]) -> None:
+    """
+    Close all that is in C{places} and not in C{kept}.
+    """
+    for address, several in places.items():
+        if kept.get(address) is not several:
+            for each in several:
                 each.close()
-        self._bound, self._ports, self._sites = [], [], []
-        return gatherResults(stopped)
-
-
-def _trapOSError(failure: Failure) -> None:
-    """
-    A UNIX socket may not be ours to remove any more.
-    """
-    failure.trap(OSError)
-
-
-def _closing(result: T, bound: Bound) -> T:
-    bound.sock.close()
-    return result

@@ -9,6 +9,7 @@ here, and bodies of requests are dropped.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -21,7 +22,6 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from tlstunnel.status.answers import Answer, Answers, plain
-from tlstunnel.status.hosts import Hosts
 
 #: Seconds that a connection lasts at most.
 CONNECTION_SECONDS = 20.0
@@ -56,14 +56,14 @@ class Status(Resource):
     isLeaf = True
     _log = Logger()
 
-    def __init__(self, answers: Answers, hosts: Hosts | None) -> None:
+    def __init__(self, answers: Answers, allow: Callable[[str], bool] | None) -> None:
         """
-        @param hosts: for whom a request has to be; C{None} where no browser can come, so that it
-            does not matter.
+        @param allow: whether a request may be for this host; C{None} where no browser can come, so
+            that it does not matter.
         """
         super().__init__()
         self._answers = answers
-        self._hosts = hosts
+        self._allow = allow
 
     def render(self, request: Request) -> int:
         """
@@ -87,10 +87,10 @@ class Status(Resource):
         if request.method not in (b"GET", b"HEAD"):
             request.setHeader(b"allow", b"GET, HEAD")
             return plain(405, "nothing can be changed here")
-        if self._hosts is None:
+        if self._allow is None:
             return None
         said = request.requestHeaders.getRawHeaders(b"host", [])
-        if len(said) != 1 or not self._hosts.allow(said[0].decode("latin-1")):
+        if len(said) != 1 or not self._allow(said[0].decode("latin-1")):
             return plain(
                 421, "the Host of the request is not this one; ask by address, or as localhost"
             )
@@ -178,9 +178,9 @@ class StatusSite(Site):
     protocol = Channel  # type: ignore[assignment]  # it wants one that knows HTTP/2 too
     requestFactory = Request
 
-    def __init__(self, answers: Answers, hosts: Hosts | None, reactor: Any) -> None:
+    def __init__(self, answers: Answers, allow: Callable[[str], bool] | None, reactor: Any) -> None:
         super().__init__(
-            Status(answers, hosts),
+            Status(answers, allow),
             reactor=reactor,
             timeout=CONNECTION_SECONDS,
             parsePOSTFormSubmission=False,
