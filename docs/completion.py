@@ -30,7 +30,7 @@ from tlstunnel.protocols.registry import ALIASES, BUILT_IN
 NAMES = {"starttls": sorted({*BUILT_IN, *ALIASES}), "chat": readyScripts()}
 
 #: The options of a command of which the table knows nothing, with what their value is.
-VALUES = {"pool": "DIR", "cert": "FILE", "key": "FILE", "status": "ADDR"}
+VALUES = {"pool": "DIR", "cert": "FILE", "key": "FILE", "status": "ADDR", "config": "FILE"}
 
 #: The commands that take a file besides their options.
 WITH_FILES = frozenset({"identity trust", "chat-check"})

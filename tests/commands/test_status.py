@@ -207,11 +207,53 @@ class CommandTests(StatusTests):
         self.assertIn("version 99", errors)
         await answering
 
+    def file(self, text: str) -> str:
+        """
+        A configuration file.
+        """
+        path = Path(self.mktemp()).absolute()
+        path.write_text(text)
+        path.chmod(0o600)
+        return str(path)
+
+    async def test_theFileSaysWhereToAsk(self) -> None:
+        """
+        Also while something else in it is wrong, which is not the fault of the one that runs.
+        """
+        self.before(self.listen())
+        file = self.file(
+            f'[status]\nlocal = "{self.status.addresses[0]}"\n[tunnel.web]\nmode = "nonsense"\n'
+        )
+        self.assertEqual(await deferToThread(run, "health", "--config", file), (0, "", ""))
+        code, text, _ = await deferToThread(run, "status", "--config", file)
+        self.assertEqual(code, 0)
+        self.assertIn("the tunnel is up", text)
+
+    async def test_aFileThatDoesNotSayItIsOneLine(self) -> None:
+        """
+        With the place, and what to do.
+        """
+        for text, problem in (
+            ("[tunnel.web]\n", r":1: status.local: is missing, .*; add a table \[status\]"),
+            ('[status]\nlocal = "nowhere"\n', r":2: status.local: .*; write nowhere:PORT"),
+            ("[status\n", ":1: is not TOML"),
+        ):
+            file = self.file(text)
+            for command in ("status", "health"):
+                code, printed, errors = await deferToThread(run, command, "--config", file)
+                self.assertEqual((code, printed, errors.count("\n")), (1, "", 1), errors)
+                self.assertRegex(errors, problem)
+
     async def test_mistakesAreUsage(self) -> None:
         """
         Exit code 2, and one line before the one that names the help.
         """
-        for words in (("status",), ("health",), ("health", "--status", "nowhere")):
+        for words in (
+            ("status",),
+            ("health",),
+            ("health", "--status", "nowhere"),
+            ("health", "--status", ":1", "--config", "a"),
+        ):
             code, _, errors = await deferToThread(run, *words)
             self.assertEqual((code, errors.count("\n")), (2, 2), errors)
 

@@ -18,7 +18,7 @@ class HealthOptions(AskingOptions):
     The options of C{health}.
     """
 
-    synopsis = "Usage: tlstunnel health --status ADDR"
+    synopsis = "Usage: tlstunnel health --config FILE | --status ADDR"
     longdesc = "Exit with 0 if the one that runs answers and all its tunnels are up, else with 1."
 
 
@@ -29,12 +29,13 @@ def main(options: HealthOptions) -> int:
     @return: 0 if all is well, else 1, with one line that says why.
     """
     try:
-        code, body = ask(options["address"], "/health")
+        address = options.address
+        code, body = ask(address, "/health")
     except ConfigurationError as error:
         print(f"tlstunnel: {error}", file=sys.stderr)
         return 1
     if code == 200:
         return 0
     line = body.decode("utf-8", "replace").strip().partition("\n")[0]
-    print(f"tlstunnel: {options['address']}: {clean(line[:1000])}", file=sys.stderr)
+    print(f"tlstunnel: {address}: {clean(line[:1000])}", file=sys.stderr)
     return 1

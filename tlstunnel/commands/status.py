@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from itertools import islice
+from pathlib import Path
 
 from twisted.python import usage
 
@@ -30,27 +31,46 @@ class AskingOptions(ProgramOptions):
     """
 
     optParameters = [
-        ["status", None, None, "where it tells how it is: ADDR:PORT, or a UNIX socket"],
+        ["config", None, None, "its file, which says in [status] where it tells how it is"],
+        ["status", None, None, "where it tells how it is: HOST:PORT, or a UNIX socket"],
     ]
 
     def valueOf(self, option: str) -> str:
         """
         What the help calls the value of an option.
         """
-        return "ADDR"
+        return {"config": "FILE", "status": "ADDR"}[option]
 
     def postOptions(self) -> None:
         """
-        Find out where to ask.
+        See that it is said where to ask.
 
-        @raise usage.UsageError: that is not said.
+        @raise usage.UsageError: it is not.
+        """
+        given = [each for each in ("config", "status") if self[each] is not None]
+        if len(given) != 1:
+            problem = "both are given" if given else "one of them is missing"
+            raise usage.UsageError(f"--config, --status: {problem}; write --config FILE alone")
+        if self["status"] is not None:
+            try:
+                self["address"] = parseAddress(self["status"])
+            except ValueError as error:
+                raise usage.UsageError(f"--status: {error}") from None
+
+    @property
+    def address(self) -> TCPAddress | UNIXAddress:
+        """
+        Where to ask.
+
+        @raise ConfigurationError: the file does not say it.
         """
         if self["status"] is None:
-            raise usage.UsageError("nobody says whom to ask; write --status ADDR")
-        try:
-            self["address"] = parseAddress(self["status"])
-        except ValueError as error:
-            raise usage.UsageError(f"--status: {error}") from None
+            # Only now: who gives the address need not wait for what reads files.
+            from tlstunnel.program.configuration import readStatus
+
+            self["address"] = readStatus(Path(self["config"])).local[0]
+        address: TCPAddress | UNIXAddress = self["address"]
+        return address
 
 
 class StatusOptions(AskingOptions):
@@ -62,7 +82,7 @@ class StatusOptions(AskingOptions):
         ["json", None, "as JSON, as /status.json has it"],
         ["watch", None, "again every two seconds, until Ctrl-C"],
     ]
-    synopsis = "Usage: tlstunnel status [--json] [--watch] --status ADDR"
+    synopsis = "Usage: tlstunnel status [--json] [--watch] --config FILE | --status ADDR"
     longdesc = "Show how the one that runs is: tunnels, identities, failures, connections."
 
 
@@ -92,11 +112,12 @@ def main(options: StatusOptions) -> int:
     isTerminal = sys.stdout.isatty()
     isScreen = isTerminal and options["watch"] and not options["json"]
     try:
+        address = options.address
         while True:
             size = shutil.get_terminal_size()
             rows = size.lines - 1 if isScreen else None
             columns = size.columns if isTerminal else sys.maxsize
-            text = show(options["address"], options["json"], rows, columns)
+            text = show(address, options["json"], rows, columns)
             print((_CLEAR if isScreen else "") + text, end="", flush=True)
             if not options["watch"]:
                 return 0

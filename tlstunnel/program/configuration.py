@@ -12,7 +12,7 @@ from typing import Any
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.clashes import clashes, wantedBy
-from tlstunnel.program.configfile import ConfigurationFile
+from tlstunnel.program.configfile import ConfigurationFile, readFile
 from tlstunnel.program.includes import Includes
 from tlstunnel.program.keys import INCLUDE, PROCESS_KEYS, STATUS_KEYS
 from tlstunnel.program.option import Option
@@ -130,6 +130,32 @@ def readConfiguration(path: Path, overriding: Mapping[str, object] | None = None
     if problems:
         raise Problems(_inOrder(problems, includes.paths))
     return configuration
+
+
+def readStatus(path: Path) -> Status:
+    """
+    Read where a process that runs tells how it is, and nothing else: what is wrong with the rest of
+    the file meanwhile is not its fault.
+
+    @raise Problems: with all that is wrong with that.
+    """
+    problems: list[Problem] = []
+    main = readFile(path)
+    status = _keysOf("status", main, STATUS_KEYS, problems.append)
+    values = valuesOf("status", status, STATUS_KEYS, problems.append)
+    if not (problems or values["local"]):
+        problems.append(
+            Problem(
+                path,
+                main.place("status").line,
+                "status.local",
+                "is missing, so that nobody can be asked",
+                'add a table [status] with local = "127.0.0.1:9290", and reload',
+            )
+        )
+    if problems:
+        raise Problems(problems)
+    return Status(**values)
 
 
 def _keysOf(
