@@ -24,7 +24,15 @@ from typing import TypeVar
 
 from benchmarks import machine, measures, report, revision
 from benchmarks.bench import present, say
-from benchmarks.contenders import CHECKOUT, CONTENDERS, MODES, Contender, Mode, tunnelIn
+from benchmarks.contenders import (
+    CHECKOUT,
+    CONTENDERS,
+    MODES,
+    Contender,
+    Mode,
+    tunnelIn,
+    tunnelOfFile,
+)
 from benchmarks.credentials import Credentials, create
 from benchmarks.figures import BEFORE, NOW, Results
 from benchmarks.load import IMPLICIT, SMTP, Broken, Speaking, latencies
@@ -189,8 +197,6 @@ def main(name: str, seconds: float, rounds: int | None, only: list[str]) -> int:
     @param seconds: how long it may take.
     @return: an exit status.
     """
-    machine.raiseDescriptorLimit()
-    described = machine.describe()
     with tempfile.TemporaryDirectory() as directory:
         try:
             commit = revision.resolve(CHECKOUT, name)
@@ -204,12 +210,35 @@ def main(name: str, seconds: float, rounds: int | None, only: list[str]) -> int:
                 say(f"benchmarks: --against {name}: {tunnel.name}: 'tlstunnel --version' fails")
                 return 2
         others = [other for other in CONTENDERS if other.name in only and other.name != NOW]
-        wanted = [*tunnels, *others]
-        versions = present(wanted)
-        contenders = [contender for contender in wanted if contender.name in versions]
+        run = _compare([*tunnels, *others], seconds, rounds)
+    both = f"`before` is commit {commit}, `now` the checkout as it is."
+    print(report.comparison(run, f"tlstunnel against {name}", both))
+    return 0
+
+
+def ofStatus(seconds: float, rounds: int | None) -> int:
+    """
+    Measure the checkout with its status beside the checkout without, and print the table.
+
+    @param seconds: how long it may take.
+    @return: an exit status.
+    """
+    run = _compare([tunnelOfFile(BEFORE, False), tunnelOfFile(NOW, True)], seconds, rounds)
+    both = "`before` shows no status, `now` does; connections are counted then."
+    print(report.comparison(run, "What the status costs", both))
+    return 0
+
+
+def _compare(wanted: list[Contender], seconds: float, rounds: int | None) -> report.Run:
+    """Measure those of C{wanted} that are installed."""
+    machine.raiseDescriptorLimit()
+    described = machine.describe()
+    versions = present(wanted)
+    contenders = [contender for contender in wanted if contender.name in versions]
+    with tempfile.TemporaryDirectory() as directory:
         comparison = Comparison(contenders, create(Path(directory)))
         comparison.run(seconds, rounds)
-    run = report.Run(
+    return report.Run(
         comparison.results,
         described,
         versions,
@@ -217,5 +246,3 @@ def main(name: str, seconds: float, rounds: int | None, only: list[str]) -> int:
         time.monotonic() - comparison.begun,
         {"rounds": comparison.rounds},
     )
-    print(report.comparison(run, name, commit))
-    return 0

@@ -122,6 +122,29 @@ def tunnelIn(tree: Path, name: str) -> Contender:
     return Contender(name, command, (*program, "--version"), dialects=frozenset(DIALECTS))
 
 
+def tunnelOfFile(name: str, showsStatus: bool) -> Contender:
+    """@return: the checkout with a file, under C{name}, with its status or without."""
+
+    def command(setup: Setup) -> list[str]:
+        lines = [
+            f'mode = "{setup.mode}"',
+            f'local = "127.0.0.1:{setup.listen}"',
+            f'remote = "127.0.0.1:{setup.backend}"',
+            f'{"local-id" if setup.mode == "server" else "remote-id"} = "{HOST}"',
+            f'pool = "{setup.credentials.pool}"',
+        ]
+        if setup.dialect:
+            lines.append(f'starttls = "{setup.dialect}"')
+        if showsStatus:
+            lines += ["[status]", f'local = "{setup.directory}/status"']
+        file = setup.write("tunnels.toml", "\n".join(["[tunnel.bench]", *lines, ""]))
+        Path(file).chmod(0o600)
+        return [*python(CHECKOUT), "-m", "tlstunnel", "--config", file]
+
+    version = (*python(CHECKOUT), "-m", "tlstunnel", "--version")
+    return Contender(name, command, version, dialects=frozenset(DIALECTS))
+
+
 def _portforward(setup: Setup) -> list[str]:
     credentials = setup.credentials
     files = [credentials.pem] if setup.mode == "server" else [credentials.ca]

@@ -134,20 +134,23 @@ def _compared(results: Results, mode: Mode, peers: list[str]) -> list[list[str]]
     return rows
 
 
-def comparison(run: Run, revision: str, commit: str) -> str:
-    """@return: the table of the checkout against C{revision}, which is C{commit}."""
+def comparison(run: Run, headline: str, both: str) -> str:
+    """
+    @param both: a sentence that says what C{before} and C{now} are.
+    @return: the table of two contestants.
+    """
     peers = [name for name in run.versions if name not in (BEFORE, NOW)]
     header = ["figure", "mode", "before", "now", "ratio", "spread of ratio over rounds"]
     header += [f"now to {peer} {run.versions[peer]}" for peer in peers]
     rows = [row for mode in MODES for row in _compared(run.results, mode, peers)]
     lines = [
-        f"# tlstunnel against {revision}",
+        f"# {headline}",
         "",
         f"Measured on {run.when} in {run.seconds:.0f} s and {run.scale['rounds']} rounds: "
         + ", ".join(f"{name} {value}" for name, value in run.machine.items())
         + ".",
         "",
-        f"`before` is commit {commit}, `now` the checkout as it is.",
+        both,
         "Each round gives a ratio; the median is shown, and between what limits half of them lie.",
         "",
         *_table(header, rows),
