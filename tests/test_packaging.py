@@ -192,6 +192,7 @@ class PackagingTests(SynchronousTestCase):
         """
         for name, text in self.outside("tlstunnel", "demo", "--once").items():
             self.assertIn("200 OK", text, name)
+            self.assertRegex(text, r"6. How both are, .*: http://.*/\n", name)
 
     def test_wheelHasEveryModule(self) -> None:
         """
@@ -200,7 +201,9 @@ class PackagingTests(SynchronousTestCase):
         ours = {
             str(path.relative_to(CHECKOUT))
             for path in (CHECKOUT / "tlstunnel").rglob("*")
-            if path.suffix in {".py", ".chat", ".cnf"} or path.name == "py.typed"
+            if path.suffix in {".py", ".chat", ".cnf"}
+            or path.name == "py.typed"
+            or (path.parent.name == "site" and path.is_file())
         }
         packed = {name for name in self.wheelFiles() if ".dist-info/" not in name}
         data = {name for name in packed if ".data/" in name}

@@ -9,9 +9,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.status.examples import snapshot
-from tlstunnel.status.answers import Gathered
 from tlstunnel.status.asking import ANSWER_SECONDS, Asker, gather
-from tlstunnel.status.facts import Snapshot
+from tlstunnel.status.facts import Gathered, Snapshot
 
 
 class GatherTests(SynchronousTestCase):

@@ -162,7 +162,8 @@ sys.modules["prometheus_client"] = None
 from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 from tests.status.examples import snapshot
-from tlstunnel.status.answers import Answers, Gathered
+from tlstunnel.status.answers import Answers
+from tlstunnel.status.facts import Gathered
 clock = Clock()
 answers = Answers(clock, lambda: succeed(Gathered((snapshot(),))))
 for path in (b"/metrics", b"/status.json", b"/health", b"/"):

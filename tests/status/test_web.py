@@ -17,7 +17,8 @@ from tests.loopback import PATIENCE
 from tests.status.examples import snapshot
 from tests.status.stage import StatusTests
 from tlstunnel.address import TCPAddress
-from tlstunnel.status.answers import Answers, Gathered
+from tlstunnel.status.answers import Answers
+from tlstunnel.status.facts import Gathered
 from tlstunnel.status.hosts import Hosts
 from tlstunnel.status.web import CONNECTION_SECONDS, CONNECTIONS, HEADERS, StatusSite
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import socket
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor as _reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.web.client import Agent, readBody
@@ -22,14 +23,21 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 from zope.interface import implementer
 
+from tlstunnel.address import parseAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.program.commandline import TunnelOptions
+from tlstunnel.program.log import losses
 from tlstunnel.program.process import Process
 from tlstunnel.program.service import TunnelService
 from tlstunnel.program.syntax import ProgramOptions
+from tlstunnel.status.answers import Answers
+from tlstunnel.status.facts import Gathered
+from tlstunnel.status.ledger import Ledger
+from tlstunnel.status.service import StatusService
+from tlstunnel.status.snapshot import take
 
 reactor: Any = _reactor
 
@@ -98,12 +106,13 @@ class Demo:
         self._pool = directory / "pool"
         self._process = process
         self._host = "[::1]" if _hasIPv6() else "127.0.0.1"
+        self._ledger = Ledger(reactor)
+        self._ledger.start()
+        self._served: list[TunnelService] = []
 
-    async def run(self) -> str:
+    async def run(self) -> None:
         """
         Start all, and fetch the page.
-
-        @return: its address behind the client tunnel.
         """
         _say("1. A pool with two identities, made by its own small CA:")
         for name in (SERVER, CLIENT):
@@ -132,7 +141,35 @@ class Demo:
         _say("     the server tunnel asked the client for no certificate, as it has no -R")
         _say(f"     {event['version']}, {event['suite']}, key agreement {event['group']}")
         _say(f"     {event['to_network']} bytes sent to the network, {event['to_plain']} received")
-        return url
+        _say(f"\n6. How both are, for people and programs: http://{self._showStatus()}/")
+
+    def served(self) -> list[TunnelService]:
+        """
+        See L{tlstunnel.status.source.Source.served}.
+        """
+        return self._served
+
+    def dropped(self) -> int:
+        """
+        See L{tlstunnel.status.source.Source.dropped}.
+        """
+        return losses.lines
+
+    def _showStatus(self) -> str:
+        """
+        Show the status.
+
+        @return: where.
+        """
+
+        def gather() -> Deferred[Gathered]:
+            return succeed(Gathered((take(self._ledger, self),)))
+
+        status = StatusService(reactor, Answers(reactor, gather))
+        status.bind([parseAddress(f"{self._host}:0")])
+        status.commit()
+        status.setServiceParent(self._process)
+        return status.addresses[0]
 
     def _tunnel(self, *words: str) -> str:
         """
@@ -142,10 +179,12 @@ class Demo:
         """
         options = TunnelOptions()
         options.parseOptions([*words, "-l", f"{self._host}:0", "--pool", str(self._pool)])
-        service = TunnelService(options["tunnel"], reactor)
-        service.privilegedStartService()
-        address = service.addresses[0]
         mode, *rest = words
+        tunnel = replace(options["tunnel"], name="server" if mode == "-s" else "client")
+        service = TunnelService(tunnel, reactor, observers=[self._ledger.observer(tunnel.name)])
+        service.privilegedStartService()
+        self._served.append(service)
+        address = service.addresses[0]
         _say(f"     tlstunnel {mode} -l {address} {' '.join(rest)}")
         self._process.addService(service)
         return address
@@ -191,13 +230,13 @@ def main(options: DemoOptions) -> int:
     async def run() -> None:
         nonlocal code
         try:
-            url = await demo.run()
+            await demo.run()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is shown and ends the demo
             print(f"tlstunnel demo: {error}", file=sys.stderr)
             code = 1
         else:
             if not options["once"]:
-                _say(f"\nOpen {url} to see it; Ctrl-C ends.")
+                _say("\nOpen these pages to see it; Ctrl-C ends.")
                 return
         reactor.stop()
 

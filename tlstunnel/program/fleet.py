@@ -21,16 +21,14 @@ from zope.interface import implementer
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.configuration import Configuration
+from tlstunnel.program.display import Display
 from tlstunnel.program.lookups import HostNames, checkRemotes
 from tlstunnel.program.plan import Changes, Plan, Planned, Refused
-from tlstunnel.program.problems import Problems
 from tlstunnel.program.reloads import ReloadLedger, Reloads
 from tlstunnel.program.service import ITunnelService
 from tlstunnel.program.sockets import Binding, Sockets
 from tlstunnel.program.sources import ISource
 from tlstunnel.program.watch import Watch, filesOf
-from tlstunnel.status.answers import Answers
-from tlstunnel.status.service import StatusService
 from tlstunnel.tunnel.description import Tunnel
 
 
@@ -63,7 +61,7 @@ class Fleet(MultiService):
         self._names = HostNames()
         self._isBound = False
         self._watch = Watch(reactor, self._files, self._takeUp)
-        self._status = StatusService(reactor, Answers(reactor, serving.gather))
+        self._display = Display(reactor, serving)
         self.reloads.observers.append(ReloadLedger(serving.ledger))
         serving.setServiceParent(self)
 
@@ -94,7 +92,7 @@ class Fleet(MultiService):
             binding.undo()
             raise self._source.refusal(configuration, Refused(refusals))
         try:
-            self._bindStatus(configuration)
+            self._display.bind(configuration)
         except ConfigurationError:
             binding.undo()
             raise
@@ -106,7 +104,7 @@ class Fleet(MultiService):
         Serve, and look at files.
         """
         super().startService()
-        self._status.startService()
+        self._display.startService()
         self._reactor.callWhenRunning(self._begun)
 
     def _begun(self) -> None:
@@ -140,7 +138,7 @@ class Fleet(MultiService):
         @return: fires once it is served everywhere.
         """
         served: Deferred[Any] = self._serving.commit()
-        self._status.commit()
+        self._display.commit()
         binding.keep()
         self.configuration = configuration
         return served
@@ -198,11 +196,11 @@ class Fleet(MultiService):
         before = self.configuration
         binding = await self._bind(tunnels)
         try:
-            await self._bindStatusLater(configuration)
+            await self._display.bindWhileServing(configuration)
             await self._serving.prepare(self._plan(configuration, binding))
         except BaseException:
             self._serving.abort()
-            self._status.abort()
+            self._display.abort()
             binding.undo()
             raise
         await self._take(configuration, binding)
@@ -214,23 +212,6 @@ class Fleet(MultiService):
             return self._sockets.bind(tunnels)
         binding: Binding = await self._inThread(self._sockets.bind, tunnels)
         return binding
-
-    def _bindStatus(self, configuration: Configuration) -> None:
-        """
-        Get ready to show the status where C{configuration} says.
-
-        @raise ConfigurationError: that cannot be.
-        """
-        try:
-            self._status.bind(configuration.status.local)
-        except ConfigurationError as error:
-            raise Problems([configuration.problemOf("status", error)]) from None
-
-    async def _bindStatusLater(self, configuration: Configuration) -> None:
-        if all(each.isLiteral for each in configuration.status.local):
-            self._bindStatus(configuration)
-        else:
-            await self._inThread(self._bindStatus, configuration)
 
     def _inThread(self, call: Any, *arguments: Any) -> Deferred[Any]:
         pool = self._reactor.getThreadPool()
@@ -274,4 +255,4 @@ class Fleet(MultiService):
         stopped: Deferred[Any] = super().stopService()
         self._sockets.close()
         # As long as connections go on there is something to be seen.
-        return stopped.addCallback(lambda _: self._status.stopService())
+        return stopped.addCallback(lambda _: self._display.stopService())

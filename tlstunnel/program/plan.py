@@ -13,7 +13,7 @@ from zope.interface import Attribute, Interface
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net.listen import Bound
-from tlstunnel.status.answers import Gathered
+from tlstunnel.status.facts import Gathered
 from tlstunnel.tunnel.description import Tunnel
 
 #: Something wrong with the tunnel of that name.

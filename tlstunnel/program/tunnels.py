@@ -19,8 +19,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.log import losses
 from tlstunnel.program.plan import Changes, IServing, Plan, Planned, Refusal, Refused
 from tlstunnel.program.service import TunnelService
-from tlstunnel.status.answers import Gathered
-from tlstunnel.status.facts import Snapshot
+from tlstunnel.status.facts import Gathered, Snapshot
 from tlstunnel.status.ledger import Ledger
 from tlstunnel.status.snapshot import take
 from tlstunnel.tunnel.description import Tunnel

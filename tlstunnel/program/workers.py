@@ -28,9 +28,8 @@ from tlstunnel.program.child import ANSWER_SECONDS, Child
 from tlstunnel.program.log import losses
 from tlstunnel.program.orders import FACTS, Order
 from tlstunnel.program.plan import IServing, Plan, Refusal, Refused
-from tlstunnel.status.answers import Gathered
 from tlstunnel.status.asking import Asker, gather
-from tlstunnel.status.facts import Snapshot
+from tlstunnel.status.facts import Gathered, Snapshot
 from tlstunnel.status.ledger import Ledger
 from tlstunnel.status.snapshot import take
 from tlstunnel.status.source import Served

@@ -16,7 +16,7 @@ from twisted.web.template import flattenString
 from tlstunnel.status import metrics
 from tlstunnel.status.combine import combine
 from tlstunnel.status.document import Document
-from tlstunnel.status.facts import Snapshot
+from tlstunnel.status.facts import Gathered
 from tlstunnel.status.page import SITE, Page
 from tlstunnel.status.shared import Shared
 
@@ -32,18 +32,6 @@ class Answer:
     code: int
     kind: str
     body: bytes
-
-
-@dataclass(frozen=True)
-class Gathered:
-    """
-    What the processes have said.
-
-    @ivar silent: the numbers of the workers that have not.
-    """
-
-    snapshots: tuple[Snapshot, ...]
-    silent: tuple[int, ...] = ()
 
 
 #: Asks all processes.

@@ -12,8 +12,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from tlstunnel.status.answers import Gathered
-from tlstunnel.status.facts import Snapshot
+from tlstunnel.status.facts import Gathered, Snapshot
 
 #: Seconds that a worker may take to answer.
 ANSWER_SECONDS = 2.0

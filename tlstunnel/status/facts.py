@@ -7,6 +7,7 @@ bounded.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TypedDict
 
 
@@ -131,3 +132,15 @@ class Snapshot(TypedDict):
     failures: list[FailureFacts]
     reloads: list[ReloadFacts]
     results: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """
+    What the processes have said.
+
+    @ivar silent: the numbers of the workers that have not.
+    """
+
+    snapshots: tuple[Snapshot, ...]
+    silent: tuple[int, ...] = ()
