@@ -17,6 +17,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.error import HTTPError
 from urllib.parse import quote
 
 from OpenSSL import SSL
@@ -429,6 +430,17 @@ class Prometheus(Process):
             ],
             [self.port],
         )
+        until(self._isReady, "Prometheus is ready", 60)
+
+    def _isReady(self) -> bool:
+        """
+        It listens before it has read what it had.
+        """
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=20):
+                return True
+        except HTTPError:
+            return False
 
     def ask(self, path: str) -> Any:
         """
