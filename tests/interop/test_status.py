@@ -1,32 +1,25 @@
 """
-The status, as those see it for whom it is made: people with a browser, and Prometheus.
+The status page in a browser.
 
 The picture in C{docs/status.md} is taken here, of tunnels that have carried something.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import socket
-import subprocess
-import tempfile
-import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.error import HTTPError
-from urllib.parse import quote
+from typing import TypeVar
 
 from OpenSSL import SSL
 from twisted.internet.threads import deferToThread
 
 from tests.interop.browser import Chromium
-from tests.interop.processes import Process, find, freePort, until
+from tests.interop.processes import until
 from tests.loopback import SERVER, Encrypted, Plain, smtpClient
-from tests.status.stage import StatusTests, dial
+from tests.status.stage import SeenTests, dial
 from tlstunnel.identity.issuer import LIFETIME, authorityOf, keep
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.program.service import TunnelService
@@ -42,36 +35,6 @@ MAIL = Identity(None, "mail.example.org")
 T = TypeVar("T")
 
 
-class SeenTests(StatusTests):
-    """
-    Base class: a directory for the programs that look, and threads to talk to them in.
-    """
-
-    timeout = 180
-
-    def setUp(self) -> None:
-        """
-        The directory.
-        """
-        super().setUp()
-        self.base = Path(tempfile.mkdtemp(prefix="tlstunnel-"))
-        self.addCleanup(shutil.rmtree, self.base, ignore_errors=True)
-
-    @property
-    def url(self) -> str:
-        """
-        Where the status is.
-        """
-        return f"http://{self.status.addresses[0]}/"
-
-    def issue(self, identity: Identity, daysLeft: float) -> None:
-        """
-        Make an identity whose certificate has C{daysLeft} to go.
-        """
-        begun = datetime.now(UTC) - LIFETIME + timedelta(days=daysLeft)
-        keep(self.pool, authorityOf(self.pool).issue(identity, begun), replace=True)
-
-
 class BrowserTests(SeenTests):
     """
     The page in Chromium.
@@ -84,6 +47,13 @@ class BrowserTests(SeenTests):
         super().setUp()
         self.browser = Chromium(self.base / "browser")
         self.addCleanup(deferToThread, self.browser.stop)
+
+    def issue(self, identity: Identity, daysLeft: float) -> None:
+        """
+        Make an identity whose certificate has C{daysLeft} to go.
+        """
+        begun = datetime.now(UTC) - LIFETIME + timedelta(days=daysLeft)
+        keep(self.pool, authorityOf(self.pool).issue(identity, begun), replace=True)
 
     async def look(self, script: Callable[[], T]) -> T:
         """
@@ -381,169 +351,3 @@ class BrowserTests(SeenTests):
                     pass
             except ConnectionError:
                 pass
-
-
-class Prometheus(Process):
-    """
-    Debian's Prometheus, which scrapes one address.
-    """
-
-    def __init__(self, directory: Path, target: str) -> None:
-        super().__init__(directory)
-        self._program = find("prometheus", "prometheus")
-        self._target = target
-        self.port = freePort()
-
-    @property
-    def name(self) -> str:
-        """
-        What it is called in messages.
-        """
-        return "prometheus"
-
-    def start(self) -> None:
-        """
-        With the rules of the documentation.
-        """
-        self.directory.mkdir(parents=True)
-        configuration = self.directory / "prometheus.yml"
-        configuration.write_text(
-            json.dumps(
-                {
-                    "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-                    "rule_files": [str(DOCS / "prometheus" / "tlstunnel.rules.yml")],
-                    "scrape_configs": [
-                        {
-                            "job_name": "tlstunnel",
-                            "static_configs": [{"targets": [self._target]}],
-                        }
-                    ],
-                }
-            )
-        )
-        self.spawn(
-            [
-                self._program,
-                f"--config.file={configuration}",
-                f"--storage.tsdb.path={self.directory / 'data'}",
-                f"--web.listen-address=127.0.0.1:{self.port}",
-            ],
-            [self.port],
-        )
-        until(self._isReady, "Prometheus is ready", 60)
-
-    def _isReady(self) -> bool:
-        """
-        It listens before it has read what it had.
-        """
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=20):
-                return True
-        except HTTPError:
-            return False
-
-    def ask(self, path: str) -> Any:
-        """
-        What its interface says.
-        """
-        url = f"http://127.0.0.1:{self.port}/api/v1/{path}"
-        with urllib.request.urlopen(url, timeout=20) as answer:
-            return json.load(answer)["data"]
-
-    def value(self, query: str) -> float | None:
-        """
-        The value of an expression, if it has one.
-        """
-        found = self.ask(f"query?query={quote(query)}")["result"]
-        return float(found[0]["value"][1]) if found else None
-
-
-class PrometheusTests(SeenTests):
-    """
-    The metrics, as Prometheus takes them.
-    """
-
-    async def test_promtoolAcceptsTheMetrics(self) -> None:
-        """
-        Their names, types and texts are as they should be.
-        """
-        promtool = find("promtool", "prometheus")
-        backend = self.listen()
-        service = self.before(backend)
-
-        def script() -> None:
-            self.connect(service).close()
-            backend.accept()[0].close()
-            with urllib.request.urlopen(f"{self.url}metrics", timeout=20) as answer:
-                text = answer.read()
-            done = subprocess.run(
-                [promtool, "check", "metrics"], input=text, capture_output=True, check=False
-            )
-            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"", b""))
-
-        await deferToThread(script)
-
-    def test_promtoolAcceptsTheRules(self) -> None:
-        """
-        The alerts of the documentation are rules.
-        """
-        promtool = find("promtool", "prometheus")
-        rules = DOCS / "prometheus" / "tlstunnel.rules.yml"
-        done = subprocess.run(
-            [promtool, "check", "rules", rules], capture_output=True, text=True, check=False
-        )
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-
-    def test_rulesFireWhenTheyShould(self) -> None:
-        """
-        Each alert in the documentation fires in the case that its test describes, and not before.
-        """
-        promtool = find("promtool", "prometheus")
-        tests = DOCS / "prometheus" / "tlstunnel.rules.test.yml"
-        done = subprocess.run(
-            [promtool, "test", "rules", tests.name],
-            cwd=tests.parent,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-
-    async def test_prometheusScrapes(self) -> None:
-        """
-        A real one has the number of connections, and evaluates every rule and every panel of the
-        dashboard without complaint.
-        """
-        backend = self.listen()
-        service = self.before(backend)
-        prometheus = Prometheus(self.base / "prometheus", self.status.addresses[0])
-
-        def script() -> None:
-            client = self.connect(service)
-            accepted, _ = backend.accept()
-            prometheus.start()
-            until(
-                lambda: prometheus.value('tlstunnel_connections_open{tunnel="web"}') == 1.0,
-                "Prometheus has the connection",
-                60,
-            )
-            self.assertEqual(prometheus.value("up"), 1.0)
-            until(
-                lambda: all(
-                    rule["health"] == "ok"
-                    for group in prometheus.ask("rules")["groups"]
-                    for rule in group["rules"]
-                ),
-                "all rules are evaluated",
-                60,
-            )
-            dashboard = json.loads((DOCS / "prometheus" / "dashboard.json").read_text())
-            for panel in dashboard["panels"]:
-                for target in panel.get("targets", ()):
-                    expression = target["expr"].replace("$__rate_interval", "1m")
-                    prometheus.value(expression.replace("$tunnel", ".*"))
-            accepted.close()
-            client.close()
-
-        self.addCleanup(deferToThread, prometheus.stop)
-        await deferToThread(script)

@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -185,3 +188,26 @@ class StatusTests(TunnelTests):
         self.status._answers._document._due = 0.0
         _, _, body = await self.ask("/status.json")
         return json.loads(body)
+
+
+class SeenTests(StatusTests):
+    """
+    Base class: a directory for the programs that look, and threads to talk to them in.
+    """
+
+    timeout = 180
+
+    def setUp(self) -> None:
+        """
+        The directory.
+        """
+        super().setUp()
+        self.base = Path(tempfile.mkdtemp(prefix="tlstunnel-"))
+        self.addCleanup(shutil.rmtree, self.base, ignore_errors=True)
+
+    @property
+    def url(self) -> str:
+        """
+        Where the status is.
+        """
+        return f"http://{self.status.addresses[0]}/"

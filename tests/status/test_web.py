@@ -227,6 +227,31 @@ class BoundsTests(SynchronousTestCase):
         self.assertFalse(held[0].connected)
         self.assertTrue(all(each.connected for each in held[1:]))
 
+    def test_whoWaitsForAnAnswerKeepsItsPlace(self) -> None:
+        """
+        Those who only connect do not push out who has asked.
+        """
+        self.result = Deferred()
+        asking, transport = self.connect()
+        asking.dataReceived(GET)
+        for _ in range(3 * CONNECTIONS):
+            self.connect()
+        self.assertTrue(transport.connected)
+        self.result.callback(Gathered((snapshot(),)))
+        for _ in range(100):
+            self.clock.advance(0)
+        self.assertTrue(transport.value().startswith(b"HTTP/1.1 200 "))
+
+    def test_thoseWhoAskAreBoundedToo(self) -> None:
+        """
+        If all have asked, the oldest leaves.
+        """
+        self.result = Deferred()
+        asking = [self.connect() for _ in range(CONNECTIONS + 1)]
+        for channel, _ in asking[:-1]:
+            channel.dataReceived(GET)
+        self.assertEqual(sum(wire.connected for _, wire in asking), CONNECTIONS)
+
     def test_aConnectionIsForOneRequest(self) -> None:
         """
         What follows is not looked at.

@@ -2,8 +2,8 @@
 The web server: who is answered, and how long anybody may take.
 
 Nobody can hold it up: a connection is for one request, and ends after some seconds, whatever its
-peer does; where there are many, a new one takes the place of the oldest.  Nothing can be changed
-here, and bodies of requests are dropped.
+peer does; where there are many, a new one takes the place of the oldest that has not asked for
+anything yet.  Nothing can be changed here, and bodies of requests are dropped.
 """
 
 from __future__ import annotations
@@ -130,11 +130,14 @@ class _Nothing(io.BytesIO):
 class Channel(HTTPChannel):
     """
     One connection, for one request.
+
+    @ivar isAnswered: whether that has come.
     """
 
     totalHeadersSize = MAX_HEADER_BYTES
     maxHeaders = MAX_HEADERS
     site: StatusSite
+    isAnswered = False
     _end: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
@@ -156,6 +159,7 @@ class Channel(HTTPChannel):
         """
         One request is all.
         """
+        self.isAnswered = True
         request.responseHeaders.setRawHeaders(b"connection", [b"close"])
         return False
 
@@ -193,9 +197,11 @@ class StatusSite(Site):
         """
         self._channels[channel] = None
         if len(self._channels) > CONNECTIONS:
-            oldest = next(iter(self._channels))
-            del self._channels[oldest]
-            oldest.abort()
+            # Who has not even asked yet leaves first.
+            idle = (each for each in self._channels if not each.isAnswered)
+            leaving = next(idle, next(iter(self._channels)))
+            del self._channels[leaving]
+            leaving.abort()
 
     def closed(self, channel: Channel) -> None:
         """

@@ -241,7 +241,7 @@ class Pair:
         self._running = None
         if error is not None:
             # They keep all that was going on, and that keeps the error.
-            error.__traceback__ = error.__context__ = None
+            error.__traceback__ = error.__context__ = error.__cause__ = None
         if self.channels is not None:
             self.channels.close()
         for leg in (self.accepted, self.dialled):
