@@ -62,6 +62,8 @@ class PageTests(SynchronousTestCase):
         made = flattenString(None, page)
         self.taken = 0
         while self.turns:
+            # What is not due yet has not been made.
+            self.assertNoResult(made)
             self.turns.pop(0)()
             self.taken += 1
         parts = _Parts()

@@ -4,7 +4,7 @@ Tests for L{tlstunnel.status.shared}.
 
 from __future__ import annotations
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -72,13 +72,3 @@ class SharedTests(SynchronousTestCase):
             self.failureResultOf(each, ValueError)
         self.shared.get()
         self.assertEqual(len(self.making), 2)
-
-    def test_whoGoesAwayTakesItFromNobody(self) -> None:
-        """
-        The others still get it.
-        """
-        one, other = self.shared.get(), self.shared.get()
-        one.cancel()
-        self.failureResultOf(one, CancelledError)
-        self.making[0].callback("it")
-        self.assertEqual(self.successResultOf(other), "it")

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.loopback import SERVER, Encrypted, Plain, wait
 from tests.status.stage import StatusTests, Tunnels, dial
 from tests.status.test_counts import recordOf
+from tlstunnel.errors import Refused
 from tlstunnel.identity.issuer import LIFETIME, authorityOf, keep
 from tlstunnel.identity.names import Selector
 from tlstunnel.program.service import TunnelService
@@ -148,6 +149,19 @@ class TakeTests(StatusTests):
         self.assertTrue(found["detail"].isprintable() and found["detail"].isascii())
         self.assertLessEqual(len(found["detail"]), 500)
 
+    async def test_theNameThatAPeerAsksForIsQuotedAndBounded(self) -> None:
+        """
+        Whatever bytes there are in it.
+        """
+        service = self.before(self.backend, anyName=True)
+        name = b"\x1b[2J\xff<b>" + b"a" * 240
+        client = await deferToThread(self.connect, service, name)
+        self.addCleanup(client.close)
+        (found,) = self.take()["connections"]
+        assert found["sni"] is not None
+        self.assertTrue(found["sni"].startswith('"\\x1b[2J\\xff<b>aaa'), found["sni"])
+        self.assertLessEqual(found["sni"].count("a"), 200)
+
     async def test_aTunnelHasWhatItIs(self) -> None:
         """
         With the port that the system chose, and whom it expects.
@@ -249,6 +263,16 @@ class ShownTests(SynchronousTestCase):
         records = [recordOf(ledger.observer("a"), clock) for _ in range(150)]
         self.assertEqual(len(shownOf(ledger)), 150)
         self.assertEqual(set(shownOf(ledger)), set(records))
+
+    def test_theDetailOfAFailureIsBounded(self) -> None:
+        """
+        However much there is to be said.
+        """
+        clock = Clock()
+        ledger = Ledger(clock)
+        recordOf(ledger.observer("a"), clock).end(Refused("x" * 5000))
+        (failure,) = take(ledger, Tunnels())["failures"]
+        self.assertEqual(len(failure["detail"]), 500)
 
     def test_whatIsForgottenIsNotShown(self) -> None:
         """

@@ -259,6 +259,14 @@ class BoundsTests(SynchronousTestCase):
         said = self.ask(GET + GET.replace(b"/", b"/health", 1))
         self.assertEqual(said.count(b"HTTP/1.1 200 "), 1)
 
+    def test_nothingOfABodyIsKept(self) -> None:
+        """
+        Neither in memory, nor in a file.
+        """
+        content = self.site.getContentFile(10**9)
+        content.write(b"x" * 100_000)
+        self.assertEqual(content.getvalue(), b"")
+
     def test_headersAreBounded(self) -> None:
         """
         In bytes, and in number.

@@ -49,6 +49,4 @@ class Shared(Generic[T]):
             self._last = result
             self._due = self._clock.seconds() + FRESH_SECONDS
         for each in waiting:
-            # Who went away meanwhile has cancelled it.
-            if not each.called:
-                each.callback(result)
+            each.callback(result)

@@ -75,8 +75,6 @@ class Status(Resource):
             self._send(refusal, request)
             return NOT_DONE_YET
         answering = self._answers.to(request.path)
-        gone = request.notifyFinish()
-        gone.addErrback(lambda _: answering.cancel())
         answering.addCallbacks(self._send, self._failed, (request,), errbackArgs=(request,))
         return NOT_DONE_YET
 
