@@ -24,7 +24,7 @@ from tlstunnel.net.listen import Bound, bindAll
 from tlstunnel.net.messages import Messages
 from tlstunnel.program import process as process_
 from tlstunnel.program import worker as worker_
-from tlstunnel.program.orders import NUMBER, ORDER, PLAN, Known, Order, asAnswer, refusalsIn
+from tlstunnel.program.orders import FACTS, NUMBER, ORDER, PLAN, Known, Order, asAnswer, refusalsIn
 from tlstunnel.program.plan import Plan, Planned, Refused
 from tlstunnel.program.worker import Obedience, WorkerProcess
 from tlstunnel.protocols.registry import find
@@ -100,7 +100,7 @@ class Recorded(WorkerProcess):
     """
 
     def __init__(self, sock: socket.socket) -> None:
-        super().__init__(reactor, sock)
+        super().__init__(reactor, sock, 7)
         self.done: list[str] = []
 
     def stop(self) -> None:
@@ -169,7 +169,8 @@ class ObedienceTests(TestCase):
         One tunnel.
         """
         told = {"name": "mail", "host": "", "given": {**self.given, **given}, "words": []}
-        return {"drain": 1.0, "fresh": fresh, "tunnels": [{**told, "sockets": sockets}]}
+        tunnels = [{**told, "sockets": sockets}]
+        return {"drain": 1.0, "counted": True, "fresh": fresh, "tunnels": tunnels}
 
     async def isServed(self) -> bool:
         """
@@ -188,6 +189,19 @@ class ObedienceTests(TestCase):
         self.assertEqual(refusalsIn(answer), [])
         self.assertTrue(await self.isServed())
         self.assertEqual((await self.tell(Order.TALLY))["tunnel"], 1)
+
+    async def test_itTellsHowItIs(self) -> None:
+        """
+        With its number, and what it has counted.
+        """
+        await self.tell(Order.SERVE, [self.bound], **{PLAN: self.plan([1], [1])})
+        self.assertTrue(await self.isServed())
+        await wait(lambda: self.tunnels.ledger.entries["mail"].counts.connections == 1)
+        facts = (await self.tell(Order.LOOK))[FACTS]
+        self.assertEqual(facts["process"]["worker"], 7)
+        (tunnel,) = facts["tunnels"]
+        self.assertEqual((tunnel["name"], tunnel["state"]), ("mail", "up"))
+        self.assertEqual(tunnel["connections"], 1)
 
     async def test_aNewStateComesInTwoSteps(self) -> None:
         """
