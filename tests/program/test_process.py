@@ -22,6 +22,7 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ReactorNotRunning
+from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -47,12 +48,13 @@ from tlstunnel.program.tunnels import Tunnels
 from tlstunnel.program.workers import Workers
 
 
-class Reactor:
+class Reactor(Clock):
     """
     Runs, until it is stopped.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.isRunning = True
 
     def callWhenRunning(self, call: Callable[[], object]) -> None:
