@@ -25,6 +25,7 @@ class DescriptorsTests(SynchronousTestCase):
         """
         self.assertEqual(descriptors({"LISTEN_PID": "1", "LISTEN_FDS": "2"}, 2), [])
         self.assertEqual(descriptors({}, 2), [])
+        self.assertEqual(descriptors({"LISTEN_PID": "2"}, 2), [])
 
     def test_namesAreOptional(self) -> None:
         """
@@ -56,6 +57,7 @@ class TakeTests(SynchronousTestCase):
         messages.
         """
         self.patch(inherit, "_taken", set())
+        self.patch(inherit, "_offered", [])
         listening = socket.create_server(("127.0.0.1", 0))
         self.address = listening.getsockname()
         other = socket.socket()
@@ -102,6 +104,47 @@ class TakeTests(SynchronousTestCase):
         error = self.assertRaises(ConfigurationError, take, "b")
         self.assertIn("--local systemd:b: descriptor", str(error))
         self.assertIn("does not listen", str(error))
+
+    def test_whatNobodyTakesIsKnown(self) -> None:
+        """
+        By its name, until somebody takes it.
+        """
+        self.assertEqual(inherit.unclaimed(), ["a", "b", "c"])
+        (sock,) = take("a")
+        self.addCleanup(sock.close)
+        self.assertEqual(inherit.unclaimed(), ["b", "c"])
+
+    def test_aDaemonKeepsWhatWasHandedDown(self) -> None:
+        """
+        Although it is another process by then.
+        """
+        inherit.offered()
+        self.patch(inherit, "descriptors", lambda *_: [])
+        (sock,) = take("a")
+        sock.close()
+
+    def test_allSocketsOfOneNameAreTaken(self) -> None:
+        """
+        As where a unit has several lines C{ListenStream=}.
+        """
+        more = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(more.close)
+        same = [("a", self.numbers[0]), ("x", self.numbers[1]), ("a", more.detach())]
+        self.patch(inherit, "descriptors", lambda *_: same)
+        socks = take("a")
+        for sock in socks:
+            self.addCleanup(sock.close)
+        self.assertEqual(socks[0].getsockname(), self.address)
+        self.assertEqual(len(socks), 2)
+
+    def test_socketsForAnotherProcessAreAnErrorThatSaysSo(self) -> None:
+        """
+        A shell between systemd and us keeps them to itself.
+        """
+        self.patch(inherit, "descriptors", lambda *_: [])
+        self.patch(os, "environ", {**os.environ, "LISTEN_PID": "1"})
+        error = self.assertRaises(ConfigurationError, take, "a")
+        self.assertIn("they are for process '1': start us without a shell", str(error))
 
     def test_whatIsNoStreamIsAnError(self) -> None:
         """

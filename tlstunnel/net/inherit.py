@@ -19,6 +19,9 @@ _FAMILIES = frozenset((socket.AF_INET, socket.AF_INET6, socket.AF_UNIX))
 # Those that have become sockets of ours: nobody gets one twice, and closing it closes it.
 _taken: set[int] = set()
 
+# What was handed down, once we have looked: in a daemon we are another process later.
+_offered: list[tuple[str, int]] = []
+
 
 def descriptors(environment: Mapping[str, str], pid: int) -> list[tuple[str, int]]:
     """
@@ -26,9 +29,9 @@ def descriptors(environment: Mapping[str, str], pid: int) -> list[tuple[str, int
 
     @raise ConfigurationError: if the variables make no sense.
     """
-    if environment.get("LISTEN_PID") != str(pid):
+    count = environment.get("LISTEN_FDS")
+    if count is None or environment.get("LISTEN_PID") != str(pid):
         return []
-    count = environment.get("LISTEN_FDS", "")
     if not (count.isascii() and count.isdigit() and len(count) < 5):
         raise ConfigurationError(
             "LISTEN_FDS", f"is {count!r}, and not a number of sockets", "see who set it"
@@ -39,6 +42,27 @@ def descriptors(environment: Mapping[str, str], pid: int) -> list[tuple[str, int
     return [(name, FIRST_DESCRIPTOR + number) for number, name in enumerate(names)]
 
 
+def offered() -> list[tuple[str, int]]:
+    """
+    The descriptors that were handed down to this process, each with its name.
+
+    @raise ConfigurationError: if the variables make no sense.
+    """
+    if not _offered:
+        _offered.extend(descriptors(os.environ, os.getpid()))
+    return _offered
+
+
+def unclaimed() -> list[str]:
+    """
+    The names of the sockets that nobody has taken, each once.
+
+    @raise ConfigurationError: if the variables make no sense.
+    """
+    left = (name for name, descriptor in offered() if descriptor not in _taken)
+    return list(dict.fromkeys(left))
+
+
 def take(name: str) -> list[socket.socket]:
     """
     The sockets of that name, or all if it is empty.  Their paths, where they have some, are not
@@ -47,9 +71,8 @@ def take(name: str) -> list[socket.socket]:
     @raise ConfigurationError: if there are none, or they do not listen.
     """
     subject = f"`local` systemd:{name}"
-    offered = descriptors(os.environ, os.getpid())
     sockets = []
-    for offer, descriptor in offered:
+    for offer, descriptor in offered():
         if descriptor in _taken or (name and offer != name):
             continue
         try:
@@ -77,10 +100,18 @@ def take(name: str) -> list[socket.socket]:
         sock.setblocking(False)
         sockets.append(sock)
     if not sockets:
-        names = ", ".join(sorted({offer for offer, _ in offered if offer})) or "none with a name"
-        raise ConfigurationError(
-            subject,
-            "no such socket was handed down to us",
-            f"there are: {names}" if offered else "start us from a systemd socket unit",
-        )
+        raise ConfigurationError(subject, "no such socket was handed down to us", _remedy())
     return sockets
+
+
+def _remedy() -> str:
+    """
+    What to do where there is no socket.
+    """
+    if offered():
+        names = ", ".join(sorted({name for name, _ in offered() if name})) or "none with a name"
+        return f"there are: {names}"
+    owner = os.environ.get("LISTEN_PID", "")
+    if owner and owner != str(os.getpid()):
+        return f"they are for process {owner[:20]!r}: start us without a shell in between"
+    return "start us from a systemd socket unit"
