@@ -21,6 +21,7 @@ from tlstunnel.commands.demo import DemoOptions
 from tlstunnel.commands.health import HealthOptions
 from tlstunnel.commands.identity import IdentityOptions
 from tlstunnel.commands.status import StatusOptions
+from tlstunnel.commands.unit import UNITS, UnitOptions
 from tlstunnel.program.commandline import asOption
 from tlstunnel.program.options import OPTIONS
 from tlstunnel.program.syntax import ProgramOptions
@@ -34,6 +35,9 @@ VALUES = {"pool": "DIR", "cert": "FILE", "key": "FILE", "status": "ADDR", "confi
 
 #: The commands that take a file besides their options.
 WITH_FILES = frozenset({"identity trust", "chat-check"})
+
+#: The words that a command takes besides its options.
+WITH_WORDS = {"unit": UNITS}
 
 _NOTE = "# Completion of tlstunnel(8); written by docs/completion.py from the table of settings.\n"
 
@@ -90,6 +94,7 @@ def commands() -> dict[str, list[Word]]:
     found["chat-check"] = list(ofCommand(ChatCheckOptions()))
     found["status"] = list(ofCommand(StatusOptions()))
     found["health"] = list(ofCommand(HealthOptions()))
+    found["unit"] = list(ofCommand(UnitOptions()))
     found["demo"] = list(ofCommand(DemoOptions()))
     found[""] = list(ofTunnel())
     return found
@@ -147,7 +152,8 @@ def _case(command: str, options: list[Word]) -> str:
     # One option a line, so that changes to several do not meet.
     if unknown:
         text += "        " + "|\\\n        ".join(unknown) + ") ;;\n"
-    names = "\n            ".join(" ".join(option.names) for option in options)
+    offered = [*WITH_WORDS.get(command, ()), *(" ".join(option.names) for option in options)]
+    names = "\n            ".join(offered)
     files = "-f" if command in WITH_FILES else ""
     return text + f"        *) files={files} words='{names}' ;;\n        esac\n        ;;\n"
 
@@ -199,6 +205,8 @@ def zsh() -> str:
         specs = [_spec(option) for option in options]
         if command in WITH_FILES:
             specs.append("'*:file:_files'")
+        if command in WITH_WORDS:
+            specs.append(f"':name:({' '.join(WITH_WORDS[command])})'")
         text += f"'{command}')\n    _arguments -s \\\n        "
         text += " \\\n        ".join(specs) + "\n    ;;\n"
     return text + "esac\n"

@@ -5,7 +5,6 @@ manual page has every option, limit and reason.
 
 from __future__ import annotations
 
-import configparser
 import re
 import runpy
 import shlex
@@ -359,29 +358,3 @@ class RulesTests(SynchronousTestCase):
                     source = (CHECKOUT / "tests" / f"{where.strip('`')}.py").read_text()
                 for name in re.findall(r"`(\w+)`", tests):
                     self.assertIn(f"def test_{name}(", source, (where, name))
-
-
-class UnitTests(SynchronousTestCase):
-    """
-    The systemd unit.
-    """
-
-    def test_callbacksOfOpenSSLWork(self) -> None:
-        """
-        pyOpenSSL's callbacks need memory that is written and executed.
-        """
-        unit = configparser.ConfigParser(strict=False, interpolation=None)
-        unit.optionxform = str  # type: ignore[assignment, method-assign]
-        unit.read(CHECKOUT / "docs" / "tlstunnel@.service")
-        self.assertEqual(unit["Service"]["NoNewPrivileges"], "yes")
-        self.assertNotIn("MemoryDenyWriteExecute", unit["Service"])
-
-    def test_UNIXSocketsCanBeMadeAndGivenAway(self) -> None:
-        """
-        There is a directory for them, and chown(2) is one of the calls that are left.
-        """
-        lines = (CHECKOUT / "docs" / "tlstunnel@.service").read_text().splitlines()
-        self.assertIn("RuntimeDirectory=tlstunnel/%i", lines)
-        filters = [line for line in lines if line.startswith("SystemCallFilter=")]
-        # Later ones win (systemd.exec(5)), and @privileged has it.
-        self.assertEqual(filters[-1], "SystemCallFilter=@chown")

@@ -201,7 +201,7 @@ class PackagingTests(SynchronousTestCase):
         ours = {
             str(path.relative_to(CHECKOUT))
             for path in (CHECKOUT / "tlstunnel").rglob("*")
-            if path.suffix in {".py", ".chat", ".cnf"}
+            if path.suffix in {".py", ".chat", ".cnf", ".service"}
             or path.name == "py.typed"
             or (path.parent.name == "site" and path.is_file())
         }
@@ -253,6 +253,14 @@ class PackagingTests(SynchronousTestCase):
         code = "from tlstunnel.plugins import acme_dialect; print(acme_dialect.origin)"
         found = self.outside("python", "-c", code, PYTHONPATH=str(other.parent.parent))
         self.assertEqual(set(found.values()), {"elsewhere\n"})
+
+    def test_unitsRunTheProgramThatIsInstalled(self) -> None:
+        """
+        Not the one that is found first.
+        """
+        for name, text in self.outside("tlstunnel", "unit").items():
+            program = (installations().programs[name] / "tlstunnel").resolve()
+            self.assertIn(f"\nExecStart={program} --config ", text)
 
     def test_programTellsItsVersion(self) -> None:
         """

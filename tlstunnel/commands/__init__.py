@@ -18,5 +18,6 @@ COMMANDS = {
         "HealthOptions",
         "exit with 0 if the one that runs serves all its tunnels",
     ),
+    "unit": ("unit", "UnitOptions", "print a unit for systemd, with the path of this program"),
     "demo": ("demo", "DemoOptions", "show it working, on this machine alone"),
 }
