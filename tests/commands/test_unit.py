@@ -19,6 +19,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.program.test_program import TOP, WAIT_SECONDS
 from tlstunnel.commands import unit as command
+from tlstunnel.commands.run import RunOptions
 from tlstunnel.commands.unit import UNITS, UnitOptions, findProgram, obstacles, unit
 from tlstunnel.errors import ConfigurationError
 
@@ -130,6 +131,15 @@ class UnitsTests(SynchronousTestCase):
         for name in UNITS:
             minutes = self.settings(name)["TimeoutStopSec"].removesuffix("min")
             self.assertGreater(int(minutes) * 60, 3600)
+
+    def test_theProgramUnderstandsWhatTheyGiveIt(self) -> None:
+        """
+        Of the template that is what an administrator writes.
+        """
+        _, *words = shlex.split(self.settings(UNITS[0])["ExecStart"])
+        options = RunOptions()
+        options.parseOptions(words)
+        self.assertEqual(options["config"], "/etc/tlstunnel/tlstunnel.toml")
 
     def test_reloadIsASignal(self) -> None:
         """

@@ -4,6 +4,7 @@ From the command line to the process that does what it says.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from tlstunnel.program.keys import PROCESS_KEYS
 from tlstunnel.program.lookups import abandonAtEnd
 from tlstunnel.program.process import Process
 from tlstunnel.program.sources import CommandLineSource, FileSource, ISource
+from tlstunnel.program.supervision import Supervision
 from tlstunnel.program.tunnels import Tunnels
 from tlstunnel.program.workers import Workers
 
@@ -40,7 +42,11 @@ def makeProcess(
     if settings["workers"] > 1:
         words = [f"--{each}" for each in _LOG_SETTINGS if settings[each]]
         serving = Workers(reactor, settings["workers"], words, ownLog)
-    process.addService(Fleet(source, configuration, reactor, serving))
+    fleet = Fleet(source, configuration, reactor, serving)
+    process.addService(fleet)
+    supervision = Supervision(os.environ, reactor, process.tally)
+    process.observers.append(supervision)
+    fleet.reloads.observers.append(supervision)
     return process, settings
 
 

@@ -11,15 +11,18 @@ from __future__ import annotations
 import gc
 import os
 import resource
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
+from zope.interface import Interface
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.net import inherit
 from tlstunnel.program import signals
 
 #: New objects that the garbage collector lets come together before it looks for circles among
@@ -30,9 +33,32 @@ COLLECTOR_THRESHOLDS = (20000, 50, 50)
 DESCRIPTORS_TO_SERVE = 4
 
 
+class IProcessObserver(Interface):
+    """
+    Is told in which state a process is, as a service manager wants to know.
+    """
+
+    def starting() -> None:
+        """
+        It is going to serve, and will not become another process any more.
+        """
+
+    def up() -> None:
+        """
+        All tunnels are served, by all workers where there are some.
+        """
+
+    def stopping() -> None:
+        """
+        It accepts no more, and ends when its connections have ended.
+        """
+
+
 class Process(MultiService):
     """
     This process; its children provide L{tlstunnel.program.service.ITunnelService}.
+
+    @ivar observers: each an L{IProcessObserver}.
     """
 
     _log = Logger()
@@ -40,6 +66,8 @@ class Process(MultiService):
     def __init__(self, reactor: Any) -> None:
         super().__init__()
         self.reactor = reactor
+        self.observers: list[Any] = []
+        self._unclaimed: list[str] = []
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.services)
@@ -54,6 +82,7 @@ class Process(MultiService):
         super().privilegedStartService()
         try:
             checkDescriptors()
+            self._unclaimed = inherit.unclaimed()
         except ConfigurationError:
             super().stopService()
             raise
@@ -62,13 +91,37 @@ class Process(MultiService):
         """
         Serve, once the reactor runs.
         """
+        for observer in self.observers:
+            observer.starting()
         # Before there is anything that a signal could leave behind, such as workers.
         self.reactor.callWhenRunning(self._begin)
         super().startService()
+        DeferredList([service.whenUp() for service in self]).addCallback(self._up)
 
     def _begin(self) -> None:
         self.takeOrders()
         settleMemory()
+        for name in self._unclaimed:
+            self._log.warn(
+                "{notice}",
+                event="notice",
+                notice=f"no tunnel listens at systemd:{name}, which was handed down to us: "
+                "whoever connects there waits in vain; give it to a tunnel, or remove it from "
+                "the socket unit",
+            )
+
+    def _up(self, results: object) -> None:
+        for observer in self.observers:
+            observer.up()
+
+    def tally(self) -> Counter[str]:
+        """
+        How many there are of what the tunnels count.
+        """
+        total: Counter[str] = Counter()
+        for service in self:
+            total.update(service.tally())
+        return total
 
     def takeOrders(self) -> None:
         """
@@ -107,6 +160,8 @@ class Process(MultiService):
 
         @return: fires when all have stopped.
         """
+        for observer in self.observers:
+            observer.stopping()
         stopped: Deferred[Any] = super().stopService()
         return stopped.addCallback(self._stopped)
 
