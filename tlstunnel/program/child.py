@@ -59,6 +59,8 @@ class Parent(Protocol):
 class Child(ProcessProtocol):
     """
     One place for a worker, and the process that fills it.
+
+    @ivar isServing: whether there is a process that has taken up what it is to serve.
     """
 
     _log = Logger()
@@ -67,6 +69,7 @@ class Child(ProcessProtocol):
         self._service = service
         self.number = number
         self._isAlive = False
+        self.isServing = False
         self._messages: Messages | None = None
         self._known = Known()
         self._asked: dict[int, Deferred[Mapping[str, Any]]] = {}
@@ -185,6 +188,7 @@ class Child(ProcessProtocol):
 
     def _serving(self, answer: Mapping[str, Any]) -> None:
         if not refusalsIn(answer):
+            self.isServing = True
             self._service.isUp(self)
 
     def _cannotBeTold(self, failure: Failure) -> None:
@@ -196,8 +200,19 @@ class Child(ProcessProtocol):
             return
         failure.trap(ConfigurationError)
         if self._isAlive and self._messages is not None and not self._messages.isClosed:
-            self._log.error("{detail}", event="worker", worker=self.number, detail=failure.value)
-            self._signal("KILL")
+            self._kill(str(failure.value))
+
+    def kill(self, why: str) -> None:
+        """
+        End the process at once, so that another one takes its place.
+
+        @param why: goes on from its name.
+        """
+        self._kill(str(self._trouble(why)))
+
+    def _kill(self, detail: str) -> None:
+        self._log.error("{detail}", event="worker", worker=self.number, detail=detail)
+        self._signal("KILL")
 
     def _trouble(self, problem: str) -> ConfigurationError:
         return ConfigurationError(f"worker {self.number}", problem, "see the log for why")
@@ -241,7 +256,7 @@ class Child(ProcessProtocol):
         """
         The process is gone: replace it, unless we are stopping.
         """
-        self._isAlive = False
+        self._isAlive = self.isServing = False
         messages, self._messages = self._messages, None
         if messages is not None:
             messages.close()

@@ -38,13 +38,15 @@ def makeProcess(
     settings = configuration.process
     isVerbose = settings["verbose"]
     process = Process(reactor)
+    supervision = Supervision(os.environ, reactor, process.tally)
     serving: Any = Tunnels(reactor, isVerbose)
     if settings["workers"] > 1:
         words = [f"--{each}" for each in _LOG_SETTINGS if settings[each]]
         serving = Workers(reactor, settings["workers"], words, ownLog)
+        if supervision.isHeard:
+            serving.watch(supervision.watchdogSeconds)
     fleet = Fleet(source, configuration, reactor, serving)
     process.addService(fleet)
-    supervision = Supervision(os.environ, reactor, process.tally)
     process.observers.append(supervision)
     fleet.reloads.observers.append(supervision)
     return process, settings

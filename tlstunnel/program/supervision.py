@@ -39,6 +39,8 @@ class _State(Enum):
 class Supervision:
     """
     Tells the service manager that started us, if one did.
+
+    @ivar watchdogSeconds: after so many seconds of silence its watchdog ends us; 0 for never.
     """
 
     _log = Logger()
@@ -67,6 +69,7 @@ class Supervision:
         self._notices: list[str] = []
         self._socket: NotifySocket | None = None
         self._watchdog: Watchdog | None = None
+        self.watchdogSeconds = 0.0
         self._state = _State.STARTING
         self._refusal = ""
         self._told = ""
@@ -76,14 +79,14 @@ class Supervision:
             return
         try:
             self._socket = NotifySocket(reactor, connect(address))
-            seconds = watchdogSeconds(taken, self._pid)
+            self.watchdogSeconds = watchdogSeconds(taken, self._pid)
         except OSError as error:
             self._notice(f"NOTIFY_SOCKET {address[:200]!r}: {error.strerror or error}")
         except ValueError as error:
             self._notice(str(error))
         else:
-            if seconds:
-                self._watchdog = Watchdog(reactor, seconds, self._ping)
+            if self.watchdogSeconds:
+                self._watchdog = Watchdog(reactor, self.watchdogSeconds, self._ping)
 
     def _notice(self, problem: str) -> None:
         # The log may not have begun.
@@ -91,6 +94,13 @@ class Supervision:
         self._notices.append(
             f"{problem}: the service manager does not hear {missing}; see who set it"
         )
+
+    @property
+    def isHeard(self) -> bool:
+        """
+        Whether there is a service manager that wants to hear of us.
+        """
+        return self._socket is not None
 
     def starting(self) -> None:
         """

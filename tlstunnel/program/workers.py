@@ -28,6 +28,7 @@ from tlstunnel.program.child import ANSWER_SECONDS, Child
 from tlstunnel.program.log import losses
 from tlstunnel.program.orders import FACTS, Order
 from tlstunnel.program.plan import IServing, Plan, Refusal, Refused
+from tlstunnel.program.pulse import Pulse
 from tlstunnel.status.asking import Asker, gather
 from tlstunnel.status.facts import Gathered, Snapshot
 from tlstunnel.status.ledger import Ledger
@@ -70,6 +71,7 @@ class Workers(Service):
         self._next: Plan | None = None
         self._preparing: set[Child] = set()
         self._up: Deferred[None] = Deferred()
+        self._pulse: Pulse | None = None
         self._notUp = {number + 1 for number in range(count)}
         self.workers = [Child(self, number + 1) for number in range(count)]
         self.ledger = Ledger(reactor)
@@ -157,6 +159,16 @@ class Workers(Service):
         self._log.info("starting {count} workers", event="workers", count=len(self.workers))
         for worker in self.workers:
             worker.start()
+        if self._pulse is not None:
+            self._pulse.start()
+
+    def watch(self, limit: float) -> None:
+        """
+        Ask the workers from time to time how they are; to be called before they are started.
+
+        @param limit: see L{Pulse}.
+        """
+        self._pulse = Pulse(self.reactor, self.workers, limit)
 
     def spawn(self, child: Child, sock: socket.socket) -> None:
         """
@@ -197,7 +209,8 @@ class Workers(Service):
         See L{IServing.tally}.
         """
         alive = sum(worker.isAlive for worker in self.workers)
-        return Counter(tunnel=len(self.plan.tunnels), worker=alive)
+        known = {} if self._pulse is None else {"connection": self._pulse.connections}
+        return Counter(tunnel=len(self.plan.tunnels), **known, worker=alive)
 
     def served(self) -> tuple[Served, ...]:
         """
