@@ -198,7 +198,7 @@ class WorkersServiceTests(SynchronousTestCase):
 
     def answer(self, order: str, **more: object) -> None:
         """
-        The process answers the last message with C{order}.
+        The last process answers the last message with C{order}.
         """
         self.reactor.hear()
         asked = [each for each in self.reactor.messages if each[ORDER] == order][-1]
@@ -307,13 +307,48 @@ class WorkersServiceTests(SynchronousTestCase):
 
     def test_itIsUpWhenAllAre(self) -> None:
         """
-        They serve, and not only run.
+        They serve, and not only run; the first one that does is not enough.
         """
-        self.service.startService()
-        up = self.service.whenUp()
+        up = self.ofTwo().whenUp()
         self.assertNoResult(up)
-        self.answer("serve")
+        self.serving(0)
+        self.assertNoResult(up)
+        self.serving(1)
         self.successResultOf(up)
+
+    def test_itIsUpOnceThoseThatDiedMeanwhileAreReplaced(self) -> None:
+        """
+        One that has served and is gone does not count; those that are replaced later do not matter.
+        """
+        up = self.ofTwo().whenUp()
+        self.serving(0)
+        self.reactor.protocols[0].processEnded(Failure(ProcessDone(0)))
+        self.serving(1)
+        self.assertNoResult(up)
+        self.reactor.advance(0)
+        self.serving(2, order=2)
+        self.successResultOf(up)
+        self.die()
+        self.reactor.advance(STEADY_SECONDS)
+        self.serving(3, order=3)
+
+    def ofTwo(self) -> Workers:
+        """
+        Two workers, just started.
+        """
+        service = Workers(self.reactor, 2, [], ownLog=True)
+        service.prepareNow(self.plan())
+        service.commit()
+        service.startService()
+        self.addCleanup(service.stopService)
+        return service
+
+    def serving(self, number: int, order: int = 1) -> None:
+        """
+        The process that was started after C{number} others serves, as its place was told with that
+        order of all that it was given.
+        """
+        self.reactor.protocols[number]._answered({NUMBER: order}, [])
 
     def test_aNewStateIsServedOnceAllAreReady(self) -> None:
         """

@@ -72,7 +72,6 @@ class Workers(Service):
         self._preparing: set[Child] = set()
         self._up: Deferred[None] = Deferred()
         self._pulse: Pulse | None = None
-        self._notUp = {number + 1 for number in range(count)}
         self.workers = [Child(self, number + 1) for number in range(count)]
         self.ledger = Ledger(reactor)
         self._askers = {each.number: Asker(partial(_look, each)) for each in self.workers}
@@ -193,9 +192,7 @@ class Workers(Service):
         """
         C{child} serves.
         """
-        wereAll = not self._notUp
-        self._notUp.discard(child.number)
-        if not (self._notUp or wereAll):
+        if not self._up.called and all(worker.isServing for worker in self.workers):
             self._up.callback(None)
 
     def whenUp(self) -> Deferred[None]:
