@@ -105,15 +105,6 @@ class TakeTests(SynchronousTestCase):
         self.assertIn("--local systemd:b: descriptor", str(error))
         self.assertIn("does not listen", str(error))
 
-    def test_whatNobodyTakesIsKnown(self) -> None:
-        """
-        By its name, until somebody takes it.
-        """
-        self.assertEqual(inherit.unclaimed(), ["a", "b", "c"])
-        (sock,) = take("a")
-        self.addCleanup(sock.close)
-        self.assertEqual(inherit.unclaimed(), ["b", "c"])
-
     def test_aDaemonKeepsWhatWasHandedDown(self) -> None:
         """
         Although it is another process by then.

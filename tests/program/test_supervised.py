@@ -507,7 +507,8 @@ class ActivationTests(SupervisedTestCase):
 
     def test_tunnelsOfAFileHaveThemByName(self) -> None:
         """
-        Also one that comes, goes, and comes again with reloads.
+        Also one that comes, goes, and comes again with reloads; while it is gone, there is a
+        warning.
         """
         first, there = self.listen()
         second, also = self.listen()
@@ -523,6 +524,8 @@ class ActivationTests(SupervisedTestCase):
             self.supervisor.await_(*before, "RELOADING", "READY")
         for address in (there, also):
             self.greets(address)
+        self.until("no tunnel listens at systemd:two")
+        self.assertEqual(sum("no tunnel listens" in line for line in self.lines), 1)
 
     def test_aNameThatNobodyHandedDownIsOneLine(self) -> None:
         """

@@ -53,16 +53,6 @@ def offered() -> list[tuple[str, int]]:
     return _offered
 
 
-def unclaimed() -> list[str]:
-    """
-    The names of the sockets that nobody has taken, each once.
-
-    @raise ConfigurationError: if the variables make no sense.
-    """
-    left = (name for name, descriptor in offered() if descriptor not in _taken)
-    return list(dict.fromkeys(left))
-
-
 def take(name: str) -> list[socket.socket]:
     """
     The sockets of that name, or all if it is empty.  Their paths, where they have some, are not

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from tlstunnel.net import inherit
 from tlstunnel.program.commandline import TunnelOptions
 from tlstunnel.program.fleet import Fleet
 from tlstunnel.program.keys import PROCESS_KEYS
@@ -16,6 +17,7 @@ from tlstunnel.program.process import Process
 from tlstunnel.program.sources import CommandLineSource, FileSource, ISource
 from tlstunnel.program.supervision import Supervision
 from tlstunnel.program.tunnels import Tunnels
+from tlstunnel.program.unused import UnusedSockets
 from tlstunnel.program.workers import Workers
 
 #: The settings of the log, which workers are told on their command line.
@@ -30,7 +32,8 @@ def makeProcess(
 
     @param ownLog: whether workers log to standard error themselves.
     @return: the process, and the values of the settings that are about it.
-    @raise ConfigurationError: there is something wrong with the configuration file.
+    @raise ConfigurationError: there is something wrong with the configuration file, or with what
+        was handed down to us.
     """
     abandonAtEnd(reactor)
     source = _source(options)
@@ -47,8 +50,10 @@ def makeProcess(
             serving.watch(supervision.watchdogSeconds)
     fleet = Fleet(source, configuration, reactor, serving)
     process.addService(fleet)
-    process.observers.append(supervision)
-    fleet.reloads.observers.append(supervision)
+    unused = UnusedSockets(inherit.offered(), lambda: serving.plan)
+    for observer in (supervision, unused):
+        process.observers.append(observer)
+        fleet.reloads.observers.append(observer)
     return process, settings
 
 

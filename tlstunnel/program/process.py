@@ -22,7 +22,6 @@ from twisted.logger import Logger
 from zope.interface import Interface
 
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.net import inherit
 from tlstunnel.program import signals
 
 #: New objects that the garbage collector lets come together before it looks for circles among
@@ -67,7 +66,6 @@ class Process(MultiService):
         super().__init__()
         self.reactor = reactor
         self.observers: list[Any] = []
-        self._unclaimed: list[str] = []
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.services)
@@ -82,7 +80,6 @@ class Process(MultiService):
         super().privilegedStartService()
         try:
             checkDescriptors()
-            self._unclaimed = inherit.unclaimed()
         except ConfigurationError:
             super().stopService()
             raise
@@ -101,14 +98,6 @@ class Process(MultiService):
     def _begin(self) -> None:
         self.takeOrders()
         settleMemory()
-        for name in self._unclaimed:
-            self._log.warn(
-                "{notice}",
-                event="notice",
-                notice=f"no tunnel listens at systemd:{name}, which was handed down to us: "
-                "whoever connects there waits in vain; give it to a tunnel, or remove it from "
-                "the socket unit",
-            )
 
     def _up(self, results: object) -> None:
         for observer in self.observers:
