@@ -1,0 +1,3 @@
+"""
+Configurations of other tunnels, turned into ours.
+"""

@@ -1,0 +1,211 @@
+"""
+Whose certificates are in the files that another tunnel was configured with, and how they come into
+the pool.
+
+Files are read, if that is possible; nothing is written.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography import x509
+
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.names import Identity
+from tlstunnel.identity.pem import loadReadable
+from tlstunnel.identity.pool import RESERVED
+
+#: Where distributions keep the certificates of all public authorities.
+SYSTEM_STORES = frozenset(
+    {
+        "/etc/ssl/certs",
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/ssl/cert.pem",
+        "/etc/ssl/ca-bundle.pem",
+        "/etc/pki/tls/certs",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/pki/tls/cert.pem",
+        "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+        "/usr/share/ca-certificates/mozilla",
+    }
+)
+
+
+def trustIn(path: str) -> str:
+    """
+    The value of C{trust} for a file or folder of authorities.
+    """
+    return "system" if path.rstrip("/") in SYSTEM_STORES else path
+
+
+def identity(text: str) -> str:
+    """
+    The one form of an identity; empty if C{text} is none that a pool can have.
+    """
+    try:
+        name = str(Identity.parse(text))
+    except ValueError:
+        return ""
+    return "" if name in RESERVED else name
+
+
+@dataclass(frozen=True)
+class Named:
+    """
+    What a certificate says of whom it is for.
+
+    @ivar domains: the dNSNames that are no patterns.
+    @ivar users: the rfc822Names.
+    @ivar addresses: the iPAddresses.
+    @ivar isAuthority: whether others may be issued by it.
+    """
+
+    domains: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    isAuthority: bool = False
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """
+        All of them.
+        """
+        return (*self.domains, *self.users, *self.addresses)
+
+
+def _named(certificate: x509.Certificate) -> Named:
+    try:
+        extensions = certificate.extensions
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return Named(isAuthority=_isAuthority(certificate))
+    except Exception:  # noqa: BLE001 - there are many ways to be a broken certificate
+        return Named()
+    return Named(
+        _identities(names.get_values_for_type(x509.DNSName)),
+        _identities(names.get_values_for_type(x509.RFC822Name)),
+        _identities(map(str, names.get_values_for_type(x509.IPAddress))),
+        _isAuthority(certificate),
+    )
+
+
+def _identities(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(filter(None, map(identity, names)))
+
+
+def _isAuthority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        # Before version 3 there was nothing to tell them apart.
+        return certificate.subject == certificate.issuer
+    except Exception:  # noqa: BLE001 - as above
+        return True
+
+
+def namesIn(path: Path) -> list[Named]:
+    """
+    Whom the certificates in a file are for; none if it cannot be read.
+    """
+    try:
+        return [_named(each) for each in loadReadable(path)[0]]
+    except (ConfigurationError, OSError, ValueError):
+        return []
+
+
+@dataclass
+class Credentials:
+    """
+    The credentials that tunnels show, and what has to be done before.
+
+    @ivar folder: where relative paths begin.
+    @ivar hostName: what to call us where nothing else says it.
+    @ivar commands: what to run first, a line each.
+    """
+
+    folder: Path
+    hostName: str
+    commands: list[str] = field(default_factory=list)
+    _known: dict[tuple[str, str], Known] = field(default_factory=dict)
+    _files: dict[str, str] = field(default_factory=dict)
+
+    def find(self, certificate: str, key: str, hints: Sequence[str], isClient: bool) -> Known:
+        """
+        Who we are with the certificate in a file.
+
+        @param key: the file of its key; empty if it is the same.
+        @param hints: names that it may be for, the likeliest first.
+        """
+        found = self._known.get((certificate, key))
+        if found is None:
+            found = self._known[certificate, key] = self._look(certificate, key, hints, isClient)
+        return found
+
+    def _look(self, certificate: str, key: str, hints: Sequence[str], isClient: bool) -> Known:
+        path = self.folder / certificate
+        named = next(iter(namesIn(path)), None)
+        kept = self._inPool(path, self.folder / (key or certificate))
+        if kept is not None:
+            return kept
+        notes = []
+        if named is not None and named.all:
+            name = (named.users + named.all)[0] if isClient else named.all[0]
+        else:
+            name = next(self._guesses(path, hints))
+            if named is None:
+                notes.append(
+                    f"{certificate} could not be read here, so that {name} is a guess: put the "
+                    "name that its certificate has in its place, here and in the command above."
+                )
+            else:
+                notes.append(
+                    f"The certificate in {certificate} has no alternative name, or only a pattern, "
+                    f"so that {name} is a guess. A common name does not count: if there is no "
+                    "other, have it issued again with a name, or run 'tlstunnel identity create'."
+                )
+        first = self._files.setdefault(name, certificate)
+        if first != certificate:
+            notes.append(
+                f"{certificate} is for {name} as {first} is: an identity has one certificate, so "
+                f"that of {first} is shown here too."
+            )
+            return Known(name, "", tuple(notes))
+        words = ["tlstunnel", "identity", "import", name, "--cert", certificate]
+        self.commands.append(shlex.join([*words, *(["--key", key] if key else [])]))
+        return Known(name, "", tuple(notes))
+
+    def _inPool(self, certificate: Path, key: Path) -> Known | None:
+        """
+        Who we are if the files are where certbot, or a pool, has them.
+        """
+        folder = certificate.parent
+        isPool = certificate.name == "fullchain.pem" and key == folder / "privkey.pem"
+        name = identity(folder.name)
+        return Known(name, str(folder.parent), ()) if isPool and name else None
+
+    def _guesses(self, path: Path, hints: Iterable[str]) -> Iterator[str]:
+        for hint in (path.stem, path.parent.name, *hints):
+            name = identity(hint)
+            # A single label is more often the name of a service than that of a host.
+            if "." in name:
+                yield name
+        yield identity(self.hostName) or "localhost"
+
+
+@dataclass(frozen=True)
+class Known:
+    """
+    Who we are.
+
+    @ivar name: our identity.
+    @ivar pool: the pool that has it already; empty for the default one, after the commands.
+    @ivar notes: what the reader should know about it.
+    """
+
+    name: str
+    pool: str
+    notes: tuple[str, ...]
