@@ -7,6 +7,7 @@ Files are read, if that is possible; nothing is written.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pem import loadReadable
 from tlstunnel.identity.pool import RESERVED
+
+# What is more likely the name of a host than that of a service, a folder or a file.
+_HOST = re.compile(r"[^@]+\.(?!pem$|crt$|cer$|key$|conf$)[a-z][a-z0-9-]*[a-z0-9]")
 
 #: Where distributions keep the certificates of all public authorities.
 SYSTEM_STORES = frozenset(
@@ -190,8 +194,7 @@ class Credentials:
     def _guesses(self, path: Path, hints: Iterable[str]) -> Iterator[str]:
         for hint in (path.stem, path.parent.name, *hints):
             name = identity(hint)
-            # A single label is more often the name of a service than that of a host.
-            if "." in name:
+            if _HOST.fullmatch(name):
                 yield name
         yield identity(self.hostName) or "localhost"
 

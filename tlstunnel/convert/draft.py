@@ -6,6 +6,7 @@ It knows neither where they come from nor how TOML looks.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -99,8 +100,7 @@ def nameFor(text: str, taken: Iterable[str], otherwise: str = "tunnel") -> str:
     @param text: what it was called.
     @param otherwise: what to call it if nothing is left of that.
     """
-    kept = "".join(each if each.isascii() and each.isalnum() or each in "-_" else "-" for each in text)
-    base = kept.strip("-")[:LONGEST_NAME] or otherwise
+    base = re.sub("[^A-Za-z0-9_-]", "-", text).strip("-")[:LONGEST_NAME] or otherwise
     names, name, number = set(taken), base, 1
     while name in names:
         number += 1

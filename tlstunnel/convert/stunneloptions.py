@@ -66,7 +66,7 @@ _LOG = (
 )
 _RANDOM = "the system's random numbers are used; there is nothing to set"
 _SESSIONS = "sessions are never resumed, so there is no cache and there are no tickets"
-_TOKEN = "the key is not in a file: put key and certificate into the pool, if they may leave it"
+_ELSEWHERE = "the key is not in a file: put key and certificate into the pool, if they may leave it"
 _WINDOW = "there is no window"
 _SUITES = (
     "TLS 1.2 and 1.3 with the suites and groups of Mozilla's intermediate recommendation; there is "
@@ -126,7 +126,7 @@ OPTIONS = (
     *_said(_WITH_OCSP, "OCSPflag", "OCSPnonce", "TIMEOUTocsp"),
     *_said("the log gives each connection a number", "logId"),
     *_converted("delay"),
-    *_impossible(_TOKEN, "engineId", "engineNum"),
+    *_impossible(_ELSEWHERE, "engineId", "engineNum"),
     *_impossible(
         "no program is started for a connection: have systemd start it, by a socket unit with "
         "Accept=yes at a UNIX socket, and connect there",
@@ -139,8 +139,8 @@ OPTIONS = (
         "ident",
     ),
     *_impossible(
-        "hosts.allow and hosts.deny are not read: let the firewall, or IPAddressAllow= in the unit, "
-        "decide who may connect, then remove this line and convert again",
+        "hosts.allow and hosts.deny are not read: let the firewall, or IPAddressAllow= in the "
+        "unit, decide who may connect, then remove this line and convert again",
         "libwrap",
         harmless=_NO,
     ),

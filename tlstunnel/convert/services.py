@@ -1,0 +1,272 @@
+"""
+One service of stunnel, converted into a tunnel, or left out with the reasons.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.convert.addresses import address
+from tlstunnel.convert.certificates import Credentials
+from tlstunnel.convert.draft import Draft, LeftOut
+from tlstunnel.convert.peers import Peer, Verification
+from tlstunnel.convert.settings import Settings, at, broken, optionOf, shown
+from tlstunnel.convert.stunnelfile import Service, Setting
+from tlstunnel.convert.stunneloptions import Fate
+from tlstunnel.convert.tuning import openSSLAdvice, quietness, socketAdvice, timeouts, versions
+
+#: The dialect for each protocol that stunnel negotiates.
+DIALECTS = {
+    "smtp": "smtp",
+    "imap": "imap",
+    "pop3": "pop3",
+    "nntp": "nntp",
+    "ldap": "ldap",
+    "pgsql": "postgresql",
+}
+
+# What to do instead about those that have none.
+_NO_DIALECT = {
+    "connect": "a proxy on the way out cannot be asked for a connection",
+    "socks": "tlstunnel is no SOCKS server, and tells none where to connect to; each destination "
+    "needs a tunnel of its own",
+    "proxy": "the backend would wait for the header of the PROXY protocol, which is not sent",
+    "cifs": "Samba itself has dropped it: let SMB 3 encrypt",
+    "capwin": "there is no such dialect",
+    "capwinctrl": "there is no such dialect",
+}
+
+
+@dataclass
+class Context:
+    """
+    What all services of a file have in common.
+
+    @ivar path: the file.
+    @ivar folder: where relative paths begin.
+    @ivar chroot: where stunnel locks itself up; empty if it does not.
+    @ivar credentials: who we are.
+    @ivar inherited: the settings above all sections.
+    @ivar primaries: for each primary service the names that others serve for it.
+    """
+
+    path: str
+    folder: Path
+    chroot: str
+    credentials: Credentials
+    inherited: tuple[Setting, ...]
+    primaries: dict[str, list[str]]
+
+
+class ServiceConversion:
+    """
+    The conversion of one service.
+
+    @ivar draft: what the tunnel will be.
+    @ivar lost: the protections that it will not have, a line each.
+    @ivar reasons: why it cannot be converted.
+    """
+
+    def __init__(self, service: Service, context: Context, name: str) -> None:
+        self.service = service
+        self.draft = Draft(name)
+        self.lost: list[str] = []
+        self.reasons: list[str] = []
+        self._context = context
+        self._settings = Settings(service.settings, context.inherited)
+        self._isClient = self._settings.flag("client")
+        self._remote: list[TCPAddress | UNIXAddress] = []
+
+    def convert(self) -> Draft | LeftOut:
+        """
+        Do it.
+
+        @raise tlstunnel.convert.stunnelfile.BrokenFile: a value makes no sense.
+        """
+        self.draft.values["mode"] = "client" if self._isClient else "server"
+        self._table()
+        self._addresses()
+        self._protocol()
+        if not self._isClient:
+            self._secondaries()
+        if not self.reasons:
+            self._identities()
+        self._tuning()
+        if not self.reasons:
+            return self.draft
+        original = [f"[{self.service.name}]", *map(shown, self.service.settings)]
+        return LeftOut(self.service.name, str(self.service.place), self.reasons, original)
+
+    def _tuning(self) -> None:
+        versions(self._settings, self.draft.values, self._say)
+        timeouts(self._settings, self.draft.values, self._say)
+        quietness(self._settings, self.draft.values, self._say)
+        for setting in self.service.settings:
+            advice = openSSLAdvice(setting)
+            if advice:
+                self._note(setting, advice)
+        for setting in self._settings.all("socket"):
+            advice, isPossible = socketAdvice(setting.value)
+            if not isPossible:
+                self.reasons.append(f"{setting}: {advice}")
+            elif advice and setting in self.service.settings:
+                self._note(setting, advice)
+
+    def _table(self) -> None:
+        """
+        What the table says of options that are not converted.
+        """
+        for setting in self._settings.own:
+            option = optionOf(setting)
+            if option.fate in {Fate.SAID, Fate.LOST} and not _isHarmless(setting):
+                self._note(setting, option.advice)
+                if option.fate is Fate.LOST:
+                    self.lost.append(
+                        f"{setting.place}: [{self.service.name}] {option.name}: {option.advice}"
+                    )
+        counting = {optionOf(each).name: each for each in self._settings.inherited}
+        counting |= {optionOf(each).name: each for each in self._settings.own}
+        for setting in counting.values():
+            option = optionOf(setting)
+            if option.fate is Fate.IMPOSSIBLE and not _isHarmless(setting):
+                self.reasons.append(f"{shown(setting)}: {option.advice}")
+
+    def _note(self, setting: Setting, advice: str) -> None:
+        place = at(setting.place, self._context.path)
+        self.draft.notes.append(f"{place}: {shown(setting)}: {advice}")
+
+    def _say(self, name: str, advice: str) -> None:
+        """
+        Add a note about an option of the service itself; of others, it is said only once.
+        """
+        setting = self._settings.last(name)
+        if setting is not None and setting in self._settings.own:
+            self._note(setting, advice)
+
+    def _addresses(self) -> None:
+        local = self._parsed("accept", "0.0.0.0")
+        # Where a name is to be proved, it is the one that stunnel means.
+        self._remote = self._parsed("connect", "localhost" if self._isClient else "127.0.0.1")
+        if local:
+            self.draft.values["local"] = list(map(str, local))
+        elif not self._settings.all("sni") or self._isClient:
+            self.reasons.append(
+                "there is no accept: tlstunnel listens by itself, or at a socket of systemd, and "
+                "is never started for one connection"
+            )
+        if self._remote:
+            self.draft.values["remote"] = list(map(str, self._remote))
+        elif not self.reasons:
+            self.reasons.append("there is no connect, and so nowhere to forward to")
+        if len(self._remote) > 1:
+            self._say("failover", "the addresses are tried in the order of the list")
+            if self._settings.last("failover") is None:
+                self.draft.notes.append("The addresses of remote are tried in this order.")
+        if self._settings.flag("delay"):
+            self.draft.values["skip-resolve"] = True
+        self._owner(local)
+
+    def _parsed(self, name: str, host: str) -> list[TCPAddress | UNIXAddress]:
+        found = []
+        for setting in self._settings.all(name):
+            try:
+                found.append(address(setting.value, host))
+            except ValueError as error:
+                problem, _, remedy = str(error).partition("; ")
+                broken(setting, f"is no address: {problem}", remedy)
+        return found
+
+    def _owner(self, local: list[TCPAddress | UNIXAddress]) -> None:
+        isSocket = any(isinstance(each, UNIXAddress) for each in local)
+        own = Settings(self.service.settings)
+        for name, key in (("setuid", "socket-owner"), ("setgid", "socket-group")):
+            if own.text(name):
+                if isSocket:
+                    self.draft.values[key] = own.text(name)
+                else:
+                    self._say(name, "is about UNIX sockets, and there is none in accept")
+
+    def _protocol(self) -> None:
+        protocol = self._settings.text("protocol").lower()
+        if protocol in _NO_DIALECT:
+            self.reasons.append(f"protocol = {protocol}: {_NO_DIALECT[protocol]}")
+        elif protocol in DIALECTS:
+            self.draft.values["starttls"] = DIALECTS[protocol]
+        elif protocol:
+            setting = self._settings.last("protocol")
+            assert setting is not None
+            broken(setting, "is no protocol that stunnel negotiates")
+        if self._settings.text("protocolUsername"):
+            self.reasons.append(
+                "protocolUsername: tlstunnel does not log in for a program; let the program do so"
+            )
+        self._say("protocolHost", "the domain of local-id is what the server is told")
+
+    def _secondaries(self) -> None:
+        """
+        Names that are served with other certificates than that of the primary service.
+        """
+        if self._settings.all("sni"):
+            patterns = ", ".join(each.value for each in self._settings.all("sni"))
+            self.reasons.append(
+                f"sni = {patterns}: a tunnel has one certificate and one backend, whatever name is "
+                "asked for; let this name have an address or a port of its own, or put all names "
+                "into one certificate and let the backend tell them apart"
+            )
+        served = self._context.primaries.get(self.service.name.lower())
+        if served:
+            self.draft.notes.append(
+                f"Clients that ask for {', '.join(served)} are refused, as other services served "
+                "them."
+            )
+
+    def _identities(self) -> None:
+        verification = Verification(
+            self._settings, self._context.folder, self._isClient, self._context.chroot
+        )
+        peer = verification.ofClient(self._remote) if self._isClient else verification.ofServer()
+        self.reasons += peer.reasons
+        if not self.reasons:
+            self._credentials()
+            self._expect(peer)
+
+    def _expect(self, peer: Peer) -> None:
+        self.draft.notes += peer.notes
+        if peer.remoteID:
+            self.draft.values["remote-id"] = peer.remoteID
+        if peer.trust:
+            self.draft.values["trust"] = peer.trust
+
+    def _credentials(self) -> None:
+        certificate = self._settings.text("cert") or self._settings.text("key")
+        key = self._settings.text("key")
+        if certificate.lower().startswith("pkcs11:") or key.lower().startswith("pkcs11:"):
+            self.reasons.append("the key is in a token, and tlstunnel reads keys from files")
+            return
+        if not certificate:
+            if not self._isClient:
+                self.reasons.append("there is no cert, and a server needs one")
+            return
+        known = self._context.credentials.find(
+            certificate, "" if key == certificate else key, self._hints(), self._isClient
+        )
+        self.draft.notes += known.notes
+        self.draft.values["local-id"] = known.name
+        if known.pool:
+            self.draft.values["pool"] = known.pool
+
+    def _hints(self) -> list[str]:
+        """
+        Names that our certificate may be for.
+        """
+        return (
+            []
+            if self._isClient
+            else [each.host for each in self._parsed("accept", "") if isinstance(each, TCPAddress)]
+        )
+
+
+def _isHarmless(setting: Setting) -> bool:
+    return setting.value.lower() in optionOf(setting).harmless

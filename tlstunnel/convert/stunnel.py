@@ -1,0 +1,138 @@
+"""
+A whole configuration of stunnel, converted.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tlstunnel.convert.certificates import Credentials
+from tlstunnel.convert.draft import Conversion, LeftOut, nameFor
+from tlstunnel.convert.services import Context, ServiceConversion
+from tlstunnel.convert.settings import Settings, at, optionOf, shown, unknown
+from tlstunnel.convert.stunnelfile import BrokenFile, Setting, StunnelFile
+from tlstunnel.convert.stunneloptions import Fate
+from tlstunnel.convert.tuning import DEBUG, openSSLAdvice, socketAdvice
+
+_INETD = (
+    "inetd mode: tlstunnel is not started for one connection; take the port from inetd, and give "
+    "accept and connect in a section"
+)
+
+
+def convert(file: StunnelFile, folder: Path, hostName: str) -> Conversion:
+    """
+    Convert C{file}.
+
+    @param folder: where relative paths begin.
+    @param hostName: the name of this machine.
+    @raise BrokenFile: a setting is unknown or has a value that makes no sense.
+    """
+    services = [each.settings for each in file.services]
+    mistakes = unknown([*file.general, *(each for settings in services for each in settings)])
+    if mistakes:
+        raise BrokenFile(mistakes)
+    result = Conversion(file.path)
+    general = Settings(file.general)
+    _ofProcess(file, general, result)
+    credentials = Credentials(folder, hostName)
+    context = Context(
+        file.path, folder, general.text("chroot"), credentials, file.general, _primaries(file)
+    )
+    if not file.services:
+        _inetd(file, result)
+    for service in file.services:
+        name = nameFor(service.name, (each.name for each in result.drafts))
+        conversion = ServiceConversion(service, context, name)
+        try:
+            tunnel = conversion.convert()
+        except BrokenFile as error:
+            mistakes += error.mistakes
+            continue
+        if not isinstance(tunnel, LeftOut):
+            result.lost += conversion.lost
+        result.tunnels.append(tunnel)
+    if mistakes:
+        raise BrokenFile(dict.fromkeys(mistakes))
+    result.commands = credentials.commands
+    _ofAll(result)
+    return result
+
+
+def _primaries(file: StunnelFile) -> dict[str, list[str]]:
+    """
+    For each primary service the names that others serve.
+    """
+    found: dict[str, list[str]] = {}
+    for service in file.services:
+        for setting in service.settings:
+            primary, colon, pattern = setting.value.partition(":")
+            if setting.name.lower() == "sni" and colon:
+                found.setdefault(primary.strip().lower(), []).append(pattern)
+    return found
+
+
+def _ofProcess(file: StunnelFile, general: Settings, result: Conversion) -> None:
+    """
+    What stands above all sections, and is to be said once.
+    """
+    for setting in file.general:
+        option = optionOf(setting)
+        advice = option.advice if option.fate in {Fate.SAID, Fate.LOST} else _adviceFor(setting)
+        if not advice or setting.value.lower() in option.harmless:
+            continue
+        result.notes.append(f"{at(setting.place, file.path)}: {shown(setting)}: {advice}")
+        if option.fate is Fate.LOST and file.services:
+            result.lost.append(f"{setting.place}: {option.name}: {advice}")
+    if general.level("debug") == DEBUG:
+        result.process["verbose"] = True
+
+
+def _adviceFor(setting: Setting) -> str:
+    """
+    What is to be said of a setting that is converted, above all sections.
+    """
+    name = setting.name.lower()
+    if name in {"setuid", "setgid"}:
+        key = "User" if name == "setuid" else "Group"
+        return f"put {key}={setting.value} into the unit that 'tlstunnel unit' prints"
+    if name == "options":
+        return openSSLAdvice(setting)
+    if name == "socket":
+        return socketAdvice(setting.value)[0]
+    return ""
+
+
+def _inetd(file: StunnelFile, result: Conversion) -> None:
+    if any(each.name.lower() in {"accept", "connect", "exec"} for each in file.general):
+        place = str(file.general[0].place)
+        result.tunnels.append(LeftOut("inetd", place, [_INETD], list(map(shown, file.general))))
+
+
+def _ofAll(result: Conversion) -> None:
+    """
+    What is so in all tunnels, and surprises.
+    """
+    modes = {each.values["mode"] for each in result.drafts}
+    if "server" in modes:
+        result.notes.append(
+            "Clients that ask for a name that the certificate does not have are refused; "
+            "any-name = true serves them, as stunnel did."
+        )
+    paths = [
+        text
+        for each in result.drafts
+        for key in ("trust", "pool")
+        for text in _texts(each.values.get(key))
+    ]
+    if any(not text.startswith("/") and text != "system" for text in paths):
+        result.notes.append(
+            "Relative paths begin at the folder of this file; those of stunnel began where it was "
+            "started."
+        )
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, list):
+        return value
+    return [value] if isinstance(value, str) else []
