@@ -19,5 +19,10 @@ COMMANDS = {
         "exit with 0 if the one that runs serves all its tunnels",
     ),
     "unit": ("unit", "UnitOptions", "print a unit for systemd, with the path of this program"),
+    "convert": (
+        "convert",
+        "ConvertOptions",
+        "make a configuration file from one of stunnel, or a command line of ghostunnel",
+    ),
     "demo": ("demo", "DemoOptions", "show it working, on this machine alone"),
 }

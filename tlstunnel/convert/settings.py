@@ -5,6 +5,7 @@ values.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
@@ -16,6 +17,9 @@ from tlstunnel.errors import nearest
 VERSIONS = ("all", "sslv2", "sslv3", "tlsv1", "tlsv1.1", "tlsv1.2", "tlsv1.3")
 
 _LEVELS = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
+
+# The PIN of a token in a URI (RFC 7512, section 2.4).
+_PIN = re.compile("(pin-value=)[^;&?]*", re.IGNORECASE)
 
 #: Above what anybody waits for: some 30 years.
 _LONGEST_TIME = 999_999_999
@@ -151,7 +155,7 @@ def shown(setting: Setting) -> str:
     """
     if optionOf(setting).isSecret and not setting.value.lower().startswith("module_path:"):
         return f"{setting.name} = ..."
-    return str(setting)
+    return _PIN.sub(r"\1...", str(setting))
 
 
 def at(place: Place, path: str) -> str:
