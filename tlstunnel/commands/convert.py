@@ -108,7 +108,7 @@ def _convert(options: ConvertOptions) -> Conversion:
 
     def include(text: str) -> Iterator[tuple[str, bytes]]:
         for file in sorted((folder / text).iterdir()):
-            if not file.name.startswith(".") and file.is_file():
+            if file.is_file():
                 yield str(file), _read(file)
 
     return stunnel.convert(parse(path, content, include), folder, host)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity
@@ -65,12 +66,16 @@ class Named:
     @ivar domains: the dNSNames that are no patterns.
     @ivar users: the rfc822Names.
     @ivar addresses: the iPAddresses.
+    @ivar patterns: what the dNSNames that are have behind their asterisk, such as C{.example.org}.
+    @ivar common: the common name, which proves nothing.
     @ivar isAuthority: whether others may be issued by it.
     """
 
     domains: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    common: str = ""
     isAuthority: bool = False
 
     @property
@@ -80,21 +85,40 @@ class Named:
         """
         return (*self.domains, *self.users, *self.addresses)
 
+    def covers(self, name: str) -> bool:
+        """
+        Whether it is for C{name}.
+        """
+        label, dot, rest = name.partition(".")
+        return name in self.all or (bool(label) and dot + rest in self.patterns)
+
 
 def _named(certificate: x509.Certificate) -> Named:
+    common = _common(certificate)
     try:
         extensions = certificate.extensions
         names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        domains = names.get_values_for_type(x509.DNSName)
+        return Named(
+            _identities(domains),
+            _identities(names.get_values_for_type(x509.RFC822Name)),
+            _identities(map(str, names.get_values_for_type(x509.IPAddress))),
+            tuple(each[1:].lower() for each in domains if each.startswith("*.")),
+            common,
+            _isAuthority(certificate),
+        )
     except x509.ExtensionNotFound:
-        return Named(isAuthority=_isAuthority(certificate))
+        return Named(common=common, isAuthority=_isAuthority(certificate))
     except Exception:  # noqa: BLE001 - there are many ways to be a broken certificate
-        return Named()
-    return Named(
-        _identities(names.get_values_for_type(x509.DNSName)),
-        _identities(names.get_values_for_type(x509.RFC822Name)),
-        _identities(map(str, names.get_values_for_type(x509.IPAddress))),
-        _isAuthority(certificate),
-    )
+        return Named(common=common, isAuthority=True)
+
+
+def _common(certificate: x509.Certificate) -> str:
+    try:
+        attributes = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    except ValueError:
+        return ""
+    return next((str(each.value) for each in attributes), "")
 
 
 def _identities(names: Iterable[str]) -> tuple[str, ...]:
@@ -155,32 +179,50 @@ class Credentials:
         kept = self._inPool(path, self.folder / (key or certificate))
         if kept is not None:
             return kept
-        notes = []
-        if named is not None and named.all:
-            name = (named.users + named.all)[0] if isClient else named.all[0]
-        else:
-            name = next(self._guesses(path, hints))
-            if named is None:
-                notes.append(
-                    f"{certificate} could not be read here, so that {name} is a guess: put the "
-                    "name that its certificate has in its place, here and in the command above."
-                )
-            else:
-                notes.append(
-                    f"The certificate in {certificate} has no alternative name, or only a pattern, "
-                    f"so that {name} is a guess. A common name does not count: if there is no "
-                    "other, have it issued again with a name, or run 'tlstunnel identity create'."
-                )
+        name, note = self._name(certificate, named, isClient, [path.stem, path.parent.name, *hints])
+        notes = (note,) if note else ()
         first = self._files.setdefault(name, certificate)
         if first != certificate:
-            notes.append(
+            again = (
                 f"{certificate} is for {name} as {first} is: an identity has one certificate, so "
                 f"that of {first} is shown here too."
             )
-            return Known(name, "", tuple(notes))
+            return Known(name, "", (*notes, again))
         words = ["tlstunnel", "identity", "import", name, "--cert", certificate]
-        self.commands.append(shlex.join([*words, *(["--key", key] if key else [])]))
-        return Known(name, "", tuple(notes))
+        if named is not None and not named.all and not named.patterns:
+            words = ["tlstunnel", "identity", "create", name]
+        elif key:
+            words += ["--key", key]
+        self.commands.append(shlex.join(words))
+        return Known(name, "", notes)
+
+    def _name(
+        self, file: str, named: Named | None, isClient: bool, hints: Sequence[str]
+    ) -> tuple[str, str]:
+        """
+        Who a certificate is for, and what is to be said about that.
+        """
+        if named is not None and named.all:
+            return (named.users + named.all)[0] if isClient else named.all[0], ""
+        if named is None:
+            name = next(self._guesses(hints))
+            return name, (
+                f"{file} could not be read here, so that {name} is a guess: put the name that its "
+                "certificate has in its place, here and in the command above."
+            )
+        if named.patterns:
+            covered = (each for each in self._guesses(hints) if named.covers(each))
+            name = next(covered, "") or f"host{named.patterns[0]}"
+            return name, (
+                f"The certificate in {file} is for all names of a kind, and {name} is a guess: put "
+                "the one in its place that clients ask for, here and in the command above."
+            )
+        name = next(self._guesses([named.common, *hints]))
+        return name, (
+            f"The certificate in {file} has no alternative name, and a common name does not count: "
+            f"the command above makes another one for {name}, by an authority in the pool that "
+            "peers have to believe; or have it issued again, with a name, and import that."
+        )
 
     def _inPool(self, certificate: Path, key: Path) -> Known | None:
         """
@@ -191,11 +233,8 @@ class Credentials:
         name = identity(folder.name)
         return Known(name, str(folder.parent), ()) if isPool and name else None
 
-    def _guesses(self, path: Path, hints: Iterable[str]) -> Iterator[str]:
-        for hint in (path.stem, path.parent.name, *hints):
-            name = identity(hint)
-            if _HOST.fullmatch(name):
-                yield name
+    def _guesses(self, hints: Iterable[str]) -> Iterator[str]:
+        yield from filter(_HOST.fullmatch, map(identity, hints))
         yield identity(self.hostName) or "localhost"
 
 

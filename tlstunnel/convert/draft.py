@@ -106,3 +106,11 @@ def nameFor(text: str, taken: Iterable[str], otherwise: str = "tunnel") -> str:
         number += 1
         name = f"{base}-{number}"
     return name
+
+
+def sayOnce(notes: Iterable[str], about: str, advice: str) -> str:
+    """
+    A note that gives C{advice}, or refers to those that do so already.
+    """
+    isSaid = any(each.endswith(f": {advice}") for each in notes)
+    return f"{about}: {'as above' if isSaid else advice}"

@@ -33,12 +33,14 @@ class Peer:
     @ivar remoteID: values of C{remote-id}.
     @ivar trust: values of C{trust}.
     @ivar notes: what the reader should know.
+    @ivar lost: the protections that are there no more.
     @ivar reasons: why the service cannot be converted.
     """
 
     remoteID: list[str] = field(default_factory=list)
     trust: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
 
 
@@ -100,12 +102,12 @@ class Verification:
         if not self._policy:
             whom = "the system's store" if peer.trust == ["system"] else ", ".join(peer.trust)
             peer.notes.append(
-                "stunnel did not verify the server here, so that anybody on the way could be it. "
-                f"tlstunnel does: by {whom}, and by the name. A server with a certificate of its "
-                "own making needs 'trust' with that certificate, and the name that is in it."
+                f"stunnel did not verify the server; tlstunnel does, by {whom} and by the name. If "
+                "it has made its certificate itself, put that into trust, and its name into "
+                "remote-id."
             )
-        name = self._checked(remote) or self._fromPeerFile() or self._fromSNI()
         hosts = list(dict.fromkeys(each.host for each in remote if isinstance(each, TCPAddress)))
+        name = self._checked(remote) or self._fromPeerFile(hosts) or self._fromSNI()
         if name:
             self._compareSNI(name)
             if [each.rstrip(".") for each in hosts] != [name] or name == "localhost":
@@ -167,9 +169,7 @@ class Verification:
             try:
                 names.append(str(Identity.parse(setting.value)))
             except ValueError as error:
-                self._peer.reasons.append(
-                    f"{setting.name}: {error}; the server must have one name that is known"
-                )
+                self._peer.reasons.append(f"{setting.name}: {error}")
         if not names:
             return ""
         hosts = {each.host.rstrip(".") for each in remote if isinstance(each, TCPAddress)}
@@ -180,9 +180,10 @@ class Verification:
             )
         return name
 
-    def _fromPeerFile(self) -> str:
+    def _fromPeerFile(self, hosts: Sequence[str]) -> str:
         """
-        With verifyPeer, the name of the only certificate that the server may have.
+        With verifyPeer, the name of the only certificate that the server may have; of several that
+        by which it is known already.
         """
         if not self._policy.peer:
             return ""
@@ -190,7 +191,9 @@ class Verification:
         if len(certificates) != 1:
             return ""
         self._peer.notes.append("The name is that of the certificate in CAfile.")
-        return certificates[0].all[0]
+        known = [identity(self._settings.text("sni")), *map(identity, hosts)]
+        names = certificates[0].all
+        return next((each for each in known if each in names), names[0])
 
     def _trusted(self) -> list[Named]:
         path = self._settings.text("CAfile")
@@ -238,6 +241,10 @@ class Verification:
             # Of users, the public authorities know nothing.
             isPublic = self._peer.trust == ["system"]
             yield from ANYBODY[:1] if isPublic else ANYBODY
+            self._peer.notes.append(
+                "Every client with a certificate for a domain, or for a user, is let in; a common "
+                "name alone does not count."
+            )
 
     def _pinClients(self) -> None:
         """
@@ -246,7 +253,7 @@ class Verification:
         named = self._trusted()
         where = self._settings.text("CAfile") or self._peer.trust[-1]
         if not named:
-            self._peer.notes.append(
+            self._peer.lost.append(
                 f"verifyPeer: stunnel let in only those whose own certificate is in {where}; here "
                 "also whoever has one that was issued by one in there. See that none of them is "
                 "that of an authority, or name each client in remote-id."
@@ -255,6 +262,7 @@ class Verification:
             clients = [name for each in named for name in each.all]
             if clients:
                 self._peer.remoteID = list(dict.fromkeys(clients))
+                self._peer.notes.clear()
                 self._peer.notes.append(
                     f"verifyPeer: as {where} has certificates in it that could issue others, "
                     "those whom they are for are named."

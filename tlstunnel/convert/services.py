@@ -10,7 +10,7 @@ from pathlib import Path
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.convert.addresses import address
 from tlstunnel.convert.certificates import Credentials
-from tlstunnel.convert.draft import Draft, LeftOut
+from tlstunnel.convert.draft import Draft, LeftOut, sayOnce
 from tlstunnel.convert.peers import Peer, Verification
 from tlstunnel.convert.settings import Settings, at, broken, optionOf, shown
 from tlstunnel.convert.stunnelfile import Service, Setting
@@ -77,6 +77,7 @@ class ServiceConversion:
         self._context = context
         self._settings = Settings(service.settings, context.inherited)
         self._isClient = self._settings.flag("client")
+        self._local: list[TCPAddress | UNIXAddress] = []
         self._remote: list[TCPAddress | UNIXAddress] = []
 
     def convert(self) -> Draft | LeftOut:
@@ -87,8 +88,8 @@ class ServiceConversion:
         """
         self.draft.values["mode"] = "client" if self._isClient else "server"
         self._table()
-        self._addresses()
         self._protocol()
+        self._addresses()
         if not self._isClient:
             self._secondaries()
         if not self.reasons:
@@ -107,8 +108,9 @@ class ServiceConversion:
             advice = openSSLAdvice(setting)
             if advice:
                 self._note(setting, advice)
+        isLocal = bool(self._local) and all(each.isLocal for each in self._local)
         for setting in self._settings.all("socket"):
-            advice, isPossible = socketAdvice(setting.value)
+            advice, isPossible = socketAdvice(setting.value, isLocal)
             if not isPossible:
                 self.reasons.append(f"{setting}: {advice}")
             elif advice and setting in self.service.settings:
@@ -135,7 +137,7 @@ class ServiceConversion:
 
     def _note(self, setting: Setting, advice: str) -> None:
         place = at(setting.place, self._context.path)
-        self.draft.notes.append(f"{place}: {shown(setting)}: {advice}")
+        self.draft.notes.append(sayOnce(self.draft.notes, f"{place}: {shown(setting)}", advice))
 
     def _say(self, name: str, advice: str) -> None:
         """
@@ -146,11 +148,11 @@ class ServiceConversion:
             self._note(setting, advice)
 
     def _addresses(self) -> None:
-        local = self._parsed("accept", "0.0.0.0")
+        self._local = self._parsed("accept", "0.0.0.0")
         # Where a name is to be proved, it is the one that stunnel means.
         self._remote = self._parsed("connect", "localhost" if self._isClient else "127.0.0.1")
-        if local:
-            self.draft.values["local"] = list(map(str, local))
+        if self._local:
+            self.draft.values["local"] = list(map(str, self._local))
         elif not self._settings.all("sni") or self._isClient:
             self.reasons.append(
                 "there is no accept: tlstunnel listens by itself, or at a socket of systemd, and "
@@ -160,13 +162,11 @@ class ServiceConversion:
             self.draft.values["remote"] = list(map(str, self._remote))
         elif not self.reasons:
             self.reasons.append("there is no connect, and so nowhere to forward to")
-        if len(self._remote) > 1:
+        if self._settings.text("failover").lower() == "rr":
             self._say("failover", "the addresses are tried in the order of the list")
-            if self._settings.last("failover") is None:
-                self.draft.notes.append("The addresses of remote are tried in this order.")
         if self._settings.flag("delay"):
             self.draft.values["skip-resolve"] = True
-        self._owner(local)
+        self._owner()
 
     def _parsed(self, name: str, host: str) -> list[TCPAddress | UNIXAddress]:
         found = []
@@ -178,8 +178,8 @@ class ServiceConversion:
                 broken(setting, f"is no address: {problem}", remedy)
         return found
 
-    def _owner(self, local: list[TCPAddress | UNIXAddress]) -> None:
-        isSocket = any(isinstance(each, UNIXAddress) for each in local)
+    def _owner(self) -> None:
+        isSocket = any(isinstance(each, UNIXAddress) for each in self._local)
         own = Settings(self.service.settings)
         for name, key in (("setuid", "socket-owner"), ("setgid", "socket-group")):
             if own.text(name):
@@ -218,8 +218,8 @@ class ServiceConversion:
         served = self._context.primaries.get(self.service.name.lower())
         if served:
             self.draft.notes.append(
-                f"Clients that ask for {', '.join(served)} are refused, as other services served "
-                "them."
+                f"Clients that asked for {', '.join(served)} were served by other services, which "
+                "are left out."
             )
 
     def _identities(self) -> None:
@@ -233,14 +233,15 @@ class ServiceConversion:
             self._expect(peer)
 
     def _expect(self, peer: Peer) -> None:
-        self.draft.notes += peer.notes
+        self.draft.notes += [*peer.notes, *peer.lost]
+        self.lost += [f"{self.service.place}: [{self.service.name}] {each}" for each in peer.lost]
         if peer.remoteID:
             self.draft.values["remote-id"] = peer.remoteID
         if peer.trust:
             self.draft.values["trust"] = peer.trust
 
     def _credentials(self) -> None:
-        certificate = self._settings.text("cert") or self._settings.text("key")
+        certificate = self._settings.text("cert")
         key = self._settings.text("key")
         if certificate.lower().startswith("pkcs11:") or key.lower().startswith("pkcs11:"):
             self.reasons.append("the key is in a token, and tlstunnel reads keys from files")
@@ -249,23 +250,14 @@ class ServiceConversion:
             if not self._isClient:
                 self.reasons.append("there is no cert, and a server needs one")
             return
+        hosts = [] if self._isClient else [each.host for each in self._local]
         known = self._context.credentials.find(
-            certificate, "" if key == certificate else key, self._hints(), self._isClient
+            certificate, "" if key == certificate else key, hosts, self._isClient
         )
         self.draft.notes += known.notes
         self.draft.values["local-id"] = known.name
         if known.pool:
             self.draft.values["pool"] = known.pool
-
-    def _hints(self) -> list[str]:
-        """
-        Names that our certificate may be for.
-        """
-        return (
-            []
-            if self._isClient
-            else [each.host for each in self._parsed("accept", "") if isinstance(each, TCPAddress)]
-        )
 
 
 def _isHarmless(setting: Setting) -> bool:

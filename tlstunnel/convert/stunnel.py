@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tlstunnel.convert.certificates import Credentials
-from tlstunnel.convert.draft import Conversion, LeftOut, nameFor
+from tlstunnel.convert.draft import Conversion, LeftOut, nameFor, sayOnce
 from tlstunnel.convert.services import Context, ServiceConversion
 from tlstunnel.convert.settings import Settings, at, optionOf, shown, unknown
 from tlstunnel.convert.stunnelfile import BrokenFile, Setting, StunnelFile
@@ -81,7 +81,8 @@ def _ofProcess(file: StunnelFile, general: Settings, result: Conversion) -> None
         advice = option.advice if option.fate in {Fate.SAID, Fate.LOST} else _adviceFor(setting)
         if not advice or setting.value.lower() in option.harmless:
             continue
-        result.notes.append(f"{at(setting.place, file.path)}: {shown(setting)}: {advice}")
+        about = f"{at(setting.place, file.path)}: {shown(setting)}"
+        result.notes.append(sayOnce(result.notes, about, advice))
         if option.fate is Fate.LOST and file.services:
             result.lost.append(f"{setting.place}: {option.name}: {advice}")
     if general.level("debug") == DEBUG:
@@ -99,7 +100,7 @@ def _adviceFor(setting: Setting) -> str:
     if name == "options":
         return openSSLAdvice(setting)
     if name == "socket":
-        return socketAdvice(setting.value)[0]
+        return socketAdvice(setting.value, setting.value.lower().endswith("=lo"))[0]
     return ""
 
 

@@ -18,7 +18,7 @@ MOST_FILES = 1000
 DEEPEST = 10
 
 #: How many mistakes are told.
-MOST_MISTAKES = 50
+MOST_MISTAKES = 20
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -136,14 +136,14 @@ class _Parser:
             self.complain(place, "the line is not UTF-8; convert the file with iconv(1)")
             return
         if not text.replace("\t", " ").isprintable():
-            self.complain(place, f"{text!r} has characters that cannot be printed; remove them")
+            self.complain(place, "the line has characters that cannot be printed; remove them")
             return
         if text.startswith("[") and text.endswith("]"):
             self.services.append((text[1:-1].strip(), place, []))
             return
         name, separator, value = (part.strip() for part in text.partition("="))
         if not separator or not name:
-            self.complain(place, f"{text!r} is no setting; write NAME = VALUE, or [SERVICE]")
+            self.complain(place, "the line has no '='; write NAME = VALUE, or [SERVICE]")
         elif name.lower() == "include":
             self._include(value, place, depth)
         else:

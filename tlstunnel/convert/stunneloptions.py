@@ -92,7 +92,11 @@ OPTIONS = (
     *_said(_RANDOM, "EGD", "RNDbytes", "RNDfile", "RNDoverwrite"),
     *_said("keys are read from files, never from an engine", "engine", "engineDefault"),
     StunnelOption("engineCtrl", Fate.SAID, "keys are never in an engine", (), True, True),
-    *_said("whether FIPS's rules hold is the system's choice; see fips_module(7ssl)", "fips"),
+    *_said(
+        "whether FIPS's rules hold is the system's choice; see fips_module(7ssl)",
+        "fips",
+        harmless=_NO,
+    ),
     *_said("tlstunnel stays in the foreground; systemd keeps it running", "foreground"),
     *_said(_WINDOW, "iconActive", "iconError", "iconIdle", "taskbar"),
     *_said(_LOG, "log", "output"),
@@ -161,7 +165,11 @@ OPTIONS = (
     *_said("TLS is never renegotiated", "renegotiation", harmless=_NO),
     *_said("a connection that broke is always passed on as a reset", "reset", harmless=("yes",)),
     *_converted("requireCert"),
-    *_said("OpenSSL's level counts; keys below it are refused", "securityLevel"),
+    *_lost(
+        "the level of OpenSSL's own configuration counts, which is 2 on most systems",
+        "securityLevel",
+        harmless=("0", "1", "2"),
+    ),
     *_said(
         _SESSIONS,
         "session",

@@ -117,15 +117,19 @@ def openSSLAdvice(setting: Setting) -> str:
     return _1_3_TOO if name == "no.tlsv1.3" else "options of OpenSSL cannot be set"
 
 
-def socketAdvice(value: str) -> tuple[str, bool]:
+def socketAdvice(value: str, isLocal: bool) -> tuple[str, bool]:
     """
     What is so instead of an option of sockets, empty if it is so; and whether that is as safe.
+
+    @param isLocal: whether no other host can connect.
     """
-    name = value.partition(":")[2].partition("=")[0].strip().upper()
-    if name == "SO_BINDTODEVICE":
+    name, _, wanted = (part.strip() for part in value.partition(":")[2].partition("="))
+    if name.upper() == "SO_BINDTODEVICE":
+        if isLocal and wanted == "lo":
+            return "", True
         return "a tunnel listens at addresses, not at a device: give the address in accept", False
-    if name in {"SO_KEEPALIVE", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT"}:
+    if name.upper() in {"SO_KEEPALIVE", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT"}:
         return "connections are kept alive; keepalive = SECONDS says how", True
-    if name in {"TCP_NODELAY", "SO_REUSEADDR"}:
+    if name.upper() in {"TCP_NODELAY", "SO_REUSEADDR"}:
         return "", True
     return "options of sockets cannot be set", True

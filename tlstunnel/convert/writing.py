@@ -8,6 +8,10 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 
 from tlstunnel.convert.draft import Conversion, Draft, LeftOut, Value
+from tlstunnel.program.options import OPTIONS
+
+# The mode first, then the order of the manual.
+_ORDER = {option.name: number for number, option in enumerate(OPTIONS)}
 
 _WIDTH = 99
 
@@ -90,7 +94,8 @@ def _draft(draft: Draft) -> Iterator[str]:
     yield f"[tunnel.{draft.name}]"
     for note in draft.notes:
         yield from _comment(note)
-    yield from _table(draft.values)
+    keys = sorted(draft.values, key=lambda key: _ORDER.get(key, -1))
+    yield from _table({key: draft.values[key] for key in keys})
 
 
 def _leftOut(tunnel: LeftOut) -> Iterator[str]:
