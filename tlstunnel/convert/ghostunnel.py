@@ -72,7 +72,7 @@ class _Conversion:
             result.tunnels = [LeftOut("ghostunnel", "command line", self._reasons, original)]
         else:
             result.tunnels = [self._draft]
-        result.commands = self._credentials.commands
+            result.commands = self._credentials.commands
         return result
 
     def _shown(self) -> str:

@@ -110,7 +110,8 @@ class Verification:
         name = self._checked(remote) or self._fromPeerFile(hosts) or self._fromSNI()
         if name:
             self._compareSNI(name)
-            if [each.rstrip(".") for each in hosts] != [name] or name == "localhost":
+            isDefault = not any(each.isLiteral for each in remote) and name != "localhost"
+            if not isDefault or [each.rstrip(".") for each in hosts] != [name]:
                 peer.remoteID = [name]
         elif not self._checks:
             self._fromHosts(remote, hosts)

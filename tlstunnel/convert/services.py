@@ -92,9 +92,9 @@ class ServiceConversion:
         self._addresses()
         if not self._isClient:
             self._secondaries()
+        self._tuning()
         if not self.reasons:
             self._identities()
-        self._tuning()
         if not self.reasons:
             return self.draft
         original = [f"[{self.service.name}]", *map(shown, self.service.settings)]
