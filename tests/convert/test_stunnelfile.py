@@ -5,12 +5,12 @@ Tests for L{tlstunnel.convert.stunnelfile}: the grammar of stunnel's file.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.convert.examples import DATA, described
 from tlstunnel.convert.stunnel import convert
 from tlstunnel.convert.stunnelfile import (
     DEEPEST,
@@ -161,14 +161,33 @@ class IncludeTests(SynchronousTestCase):
         )
 
 
-NAMES = st.sampled_from([option.name for option in OPTIONS])
-VALUES = st.sampled_from(
-    "yes no 443 0 ::1:2 /run/s [::1]:3 host.example:imaps 127.0.0.1:1 all TLSv1.3 2 smtp proxy "
-    "a:SO_BINDTODEVICE=lo sni:*.example.org mail.pem clients.pem pkcs11:x none source rr".split()
-) | st.text(st.characters(codec="utf-8", exclude_characters="\n\r"), max_size=12)
+WORDS = {
+    "accept connect": "443 ::1:2 /run/s [::1]:3 host.example:imaps 127.0.0.1:1 x: 0",
+    "client delay verifyChain verifyPeer requireCert": "yes no Yes maybe",
+    "checkHost checkIP checkEmail sni": "a.example *.example .example a@b.example ::1 x:y a..b",
+    "cert key CAfile CApath": "mail.pem clients.pem cn.pem wild.pem pkcs11:x data /etc/ssl/certs",
+    "sslVersion sslVersionMin sslVersionMax": "all SSLv3 TLSv1 TLSv1.2 TLSv1.3 2",
+    "TIMEOUTbusy TIMEOUTclose TIMEOUTconnect TIMEOUTidle": "0 1 100 -1 1s 99999999999999",
+    "protocol": "smtp pgsql imap connect socks proxy x",
+    "verify": "0 1 2 3 4 5",
+    "debug": "7 debug daemon.notice 4 9",
+    "socket options": "a:SO_BINDTODEVICE=lo l:TCP_NODELAY=1 x NO_TLSv1_2 -NO_SSLv3",
+    "setuid setgid failover": "root rr prio",
+}
+SETTINGS = st.one_of(
+    [
+        st.builds("{} = {}".format, st.sampled_from(names.split()), st.sampled_from(values.split()))
+        for names, values in WORDS.items()
+    ]
+)
 LINES = st.one_of(
-    st.builds("{} = {}".format, NAMES, VALUES),
+    SETTINGS,
     st.sampled_from(["[a]", "[b]", "client = yes", "accept = 1", "connect = x.example:2"]),
+    st.builds(
+        "{} = {}".format,
+        st.sampled_from([option.name for option in OPTIONS]),
+        st.text(st.characters(codec="utf-8", exclude_characters="\n\r"), max_size=12),
+    ),
 )
 
 
@@ -189,10 +208,9 @@ class AnythingTests(SynchronousTestCase):
     @given(st.lists(LINES, max_size=25))
     def test_settingsAreConvertedOrRefused(self, lines: list[str]) -> None:
         """Nothing else comes of options that make no sense together; a file is always TOML."""
-        from tests.convert.examples import DATA, described
-
+        lines = ["[a]", "accept = 127.0.0.1:1", "connect = host.example:2", *lines]
         try:
-            conversion = convert(read("\n".join(lines)), Path(DATA), "host.example")
+            conversion = convert(read("\n".join(lines)), DATA, "host.example")
         except BrokenFile as error:
             self.assertTrue(all(each.isprintable() for each in error.mistakes))
         else:

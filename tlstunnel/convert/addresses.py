@@ -7,18 +7,35 @@ from __future__ import annotations
 from ipaddress import IPv6Address
 
 from tlstunnel.address import TCPAddress, UNIXAddress, parseAddress
+from tlstunnel.program.values import target
 
 
-def address(text: str, host: str) -> TCPAddress | UNIXAddress:
+def listening(text: str) -> TCPAddress | UNIXAddress:
     """
-    Read a port, C{host:port} or the path of a UNIX socket; the host of IPv6 has no brackets, so
-    that all interfaces are C{:::443}.
+    Where to listen; a port alone is that of all addresses of IPv4.
+
+    @raise ValueError: it is no address; the message is a sentence for the user.
+    """
+    return parseAddress(_ours(text, "0.0.0.0"))
+
+
+def connecting(text: str, host: str) -> TCPAddress | UNIXAddress:
+    """
+    Where to connect to.
 
     @param host: what a port alone belongs to.
-    @raise ValueError: it is none of them; the message is a sentence for the user.
+    @raise ValueError: as above.
+    """
+    return target(_ours(text, host))
+
+
+def _ours(text: str, host: str) -> str:
+    """
+    A port, C{host:port} or the path of a UNIX socket in our form; the host of IPv6 has no brackets,
+    so that all interfaces are C{:::443}.
     """
     if text.startswith("/"):
-        return parseAddress(text)
+        return text
     before, colon, port = text.rpartition(":")
     name = before if colon else host
     if not name:
@@ -27,4 +44,4 @@ def address(text: str, host: str) -> TCPAddress | UNIXAddress:
         name = f"[{IPv6Address(name)}]"
     except ValueError:
         pass
-    return parseAddress(f"{name}:{port}")
+    return f"{name}:{port}"

@@ -184,8 +184,8 @@ class Credentials:
         first = self._files.setdefault(name, certificate)
         if first != certificate:
             again = (
-                f"{certificate} is for {name} as {first} is: an identity has one certificate, so "
-                f"that of {first} is shown here too."
+                f"{certificate} is for {name} too, and an identity has one certificate: that of "
+                f"{first} is shown here, unless you give the two different names."
             )
             return Known(name, "", (*notes, again))
         words = ["tlstunnel", "identity", "import", name, "--cert", certificate]

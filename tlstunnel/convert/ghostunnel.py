@@ -21,6 +21,7 @@ from tlstunnel.convert.draft import Conversion, Draft, LeftOut, Value
 from tlstunnel.convert.ghostwords import SECRET, BadWords, Words, parse, seconds
 from tlstunnel.convert.peers import ANYBODY
 from tlstunnel.convert.stunneloptions import Fate
+from tlstunnel.program.values import target
 
 _ALLOWING = ("allow-dns", "allow-ip", "allow-cn", "allow-ou", "allow-uri")
 _VERIFYING = ("verify-dns", "verify-ip", "verify-cn", "verify-ou", "verify-uri")
@@ -106,7 +107,7 @@ class _Conversion:
         except ValueError as error:
             raise BadWords(f"--listen: {error}") from None
         try:
-            self._target = parseAddress(words.last("target"))
+            self._target = target(words.last("target"))
         except ValueError as error:
             raise BadWords(f"--target: {error}") from None
         values["local"] = [str(local)]
@@ -117,15 +118,15 @@ class _Conversion:
         Who the server must be: the name in the target, or the one that overrides it; flags that
         verify more make fewer servers good.
         """
-        words, target = self._words, self._target
-        if target is None:
+        words, remote = self._words, self._target
+        if remote is None:
             return
-        name = words.last("override-server-name") or target.host
+        name = words.last("override-server-name") or remote.host
         host = identity(name)
         if not host:
             self._reasons.append(f"the server has no name that it could prove: {name!r} is none")
             return
-        if isinstance(target, TCPAddress) and (target.isLiteral or target.domain != host):
+        if not isinstance(remote, TCPAddress) or remote.isLiteral or remote.domain != host:
             self._draft.values["remote-id"] = [host]
         verifying = {each: words.all(each) for each in _VERIFYING if words.has(each)}
         proved = [*verifying.get("verify-dns", []), *verifying.get("verify-ip", [])]

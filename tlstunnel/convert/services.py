@@ -4,11 +4,12 @@ One service of stunnel, converted into a tunnel, or left out with the reasons.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tlstunnel.address import TCPAddress, UNIXAddress
-from tlstunnel.convert.addresses import address
+from tlstunnel.convert.addresses import connecting, listening
 from tlstunnel.convert.certificates import Credentials
 from tlstunnel.convert.draft import Draft, LeftOut, sayOnce
 from tlstunnel.convert.peers import Peer, Verification
@@ -148,9 +149,10 @@ class ServiceConversion:
             self._note(setting, advice)
 
     def _addresses(self) -> None:
-        self._local = self._parsed("accept", "0.0.0.0")
+        self._local = self._parsed("accept", listening)
         # Where a name is to be proved, it is the one that stunnel means.
-        self._remote = self._parsed("connect", "localhost" if self._isClient else "127.0.0.1")
+        host = "localhost" if self._isClient else "127.0.0.1"
+        self._remote = self._parsed("connect", lambda text: connecting(text, host))
         if self._local:
             self.draft.values["local"] = list(map(str, self._local))
         elif not self._settings.all("sni") or self._isClient:
@@ -168,11 +170,13 @@ class ServiceConversion:
             self.draft.values["skip-resolve"] = True
         self._owner()
 
-    def _parsed(self, name: str, host: str) -> list[TCPAddress | UNIXAddress]:
+    def _parsed(
+        self, name: str, parse: Callable[[str], TCPAddress | UNIXAddress]
+    ) -> list[TCPAddress | UNIXAddress]:
         found = []
         for setting in self._settings.all(name):
             try:
-                found.append(address(setting.value, host))
+                found.append(parse(setting.value))
             except ValueError as error:
                 problem, _, remedy = str(error).partition("; ")
                 broken(setting, f"is no address: {problem}", remedy)

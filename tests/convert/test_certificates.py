@@ -1,0 +1,125 @@
+"""
+Tests for L{tlstunnel.convert.certificates}: who we are, and what has to be done before.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.convert.examples import DATA, HOST
+from tlstunnel.convert.certificates import Credentials, Named, namesIn, trustIn
+
+
+class CredentialsTests(SynchronousTestCase):
+    """
+    The certificates that a tunnel shows.
+    """
+
+    def find(
+        self, file: str, key: str = "", hints: tuple[str, ...] = (), isClient: bool = False
+    ) -> tuple[str, str, list[str]]:
+        """Who we are, in which pool, and what to run before."""
+        credentials = Credentials(DATA, HOST)
+        known = credentials.find(file, key, hints, isClient)
+        return known.name, known.pool, credentials.commands
+
+    def test_theNameIsThatOfTheCertificate(self) -> None:
+        """The first of its domains."""
+        self.assertEqual(
+            self.find("mail.pem", "mail key.pem"),
+            (
+                "mail.example.org",
+                "",
+                ["tlstunnel identity import mail.example.org --cert mail.pem --key 'mail key.pem'"],
+            ),
+        )
+
+    def test_aClientIsAUser(self) -> None:
+        """If its certificate says so."""
+        self.assertEqual(self.find("alice.pem", isClient=True)[0], "alice@example.org")
+
+    def test_aFileThatCannotBeRead(self) -> None:
+        """Its name, or that of its folder, may be that of the host."""
+        for file, wanted in {
+            "/x/www.example.org.pem": "www.example.org",
+            "/x/www.example.org/cert.pem": "www.example.org",
+            "/etc/stunnel/stunnel.pem": HOST,
+            "/etc/conf.d/server.key.pem": HOST,
+        }.items():
+            self.assertEqual(self.find(file)[0], wanted)
+
+    def test_aHintIsBetterThanTheNameOfTheHost(self) -> None:
+        """As where it listens at a name."""
+        self.assertEqual(self.find("/x/y.pem", hints=("imap.example.org",))[0], "imap.example.org")
+
+    def test_aPatternStandsForTheNameThatItCovers(self) -> None:
+        """If there is one; else for any."""
+        self.assertEqual(self.find("wild.pem", hints=("a.example.org",))[0], "a.example.org")
+        self.assertEqual(self.find("wild.pem", hints=("a.b.example.org",))[0], "host.example.org")
+
+    def test_aCommonNameDoesNotCount(self) -> None:
+        """Another certificate is needed."""
+        self.assertEqual(
+            self.find("cn.pem"),
+            ("cn.example.org", "", ["tlstunnel identity create cn.example.org"]),
+        )
+
+    def test_aPoolIsAPool(self) -> None:
+        """Where certbot keeps them, nothing has to be done."""
+        live = "/etc/letsencrypt/live/www.example.org"
+        self.assertEqual(
+            self.find(f"{live}/fullchain.pem", f"{live}/privkey.pem"),
+            ("www.example.org", "/etc/letsencrypt/live", []),
+        )
+
+    def test_twoCertificatesForOneName(self) -> None:
+        """There is a place for one in a pool."""
+        credentials = Credentials(DATA, HOST)
+        credentials.find("/a/x.pem", "", (), False)
+        (*_, note) = credentials.find("/b/x.pem", "", (), False).notes
+        self.assertIn("that of /a/x.pem is shown here", note)
+        self.assertEqual(len(credentials.commands), 1)
+
+
+class FileTests(SynchronousTestCase):
+    """
+    What certificates in a file say.
+    """
+
+    def test_namesAndAuthorities(self) -> None:
+        """Each certificate for itself."""
+        self.assertEqual(
+            namesIn(DATA / "clients.pem"),
+            [
+                Named(users=("alice@example.org",), common="alice"),
+                Named(common="Example CA", isAuthority=True),
+            ],
+        )
+
+    def test_patterns(self) -> None:
+        """They are no names."""
+        (named,) = namesIn(DATA / "wild.pem")
+        self.assertEqual((named.domains, named.patterns), ((), (".example.org",)))
+        self.assertTrue(named.covers("a.example.org"))
+        self.assertFalse(named.covers("example.org"))
+
+    def test_whatIsNotThere(self) -> None:
+        """It has no certificates, and neither has a folder."""
+        self.assertEqual(namesIn(Path("/nonexistent")), [])
+        self.assertEqual(namesIn(DATA), [])
+
+    @given(st.binary(max_size=200))
+    def test_whateverIsInAFile(self, content: bytes) -> None:
+        """It has some, or none."""
+        path = Path(self.mktemp())
+        path.write_bytes(b"-----BEGIN CERTIFICATE-----\n" + content)
+        self.assertEqual(namesIn(path), [])
+
+    def test_storesOfTheSystem(self) -> None:
+        """They have a word of their own."""
+        self.assertEqual(trustIn("/etc/ssl/certs/"), "system")
+        self.assertEqual(trustIn("/etc/ssl/ca.pem"), "/etc/ssl/ca.pem")

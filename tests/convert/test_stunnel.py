@@ -1,0 +1,293 @@
+"""
+Tests for L{tlstunnel.convert.stunnel}, L{tlstunnel.convert.services} and
+L{tlstunnel.convert.peers}: what is verified, and where things come from.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.convert.examples import convertedText
+from tlstunnel.convert.draft import Draft, LeftOut
+from tlstunnel.convert.stunnelfile import BrokenFile
+
+CLIENT = "[a]\nclient = yes\naccept = 127.0.0.1:1\nconnect = server.example.org:2\n"
+SERVER = "[a]\naccept = 127.0.0.1:1\nconnect = 2\ncert = mail.pem\n"
+
+
+class ServiceTestCase(SynchronousTestCase):
+    """
+    Tests of one service.
+    """
+
+    def draft(self, text: str) -> Draft:
+        """The tunnel that it becomes."""
+        (tunnel,) = convertedText(text).tunnels
+        assert isinstance(tunnel, Draft), tunnel
+        return tunnel
+
+    def reasons(self, text: str) -> list[str]:
+        """Why it is left out."""
+        (tunnel,) = convertedText(text).tunnels
+        assert isinstance(tunnel, LeftOut), tunnel
+        return tunnel.reasons
+
+    def mistakes(self, text: str) -> tuple[str, ...]:
+        """Why the file is refused."""
+        error: BrokenFile = self.assertRaises(BrokenFile, convertedText, text)
+        return error.mistakes
+
+    def assertNoted(self, draft: Draft, part: str) -> None:
+        """One of the notes has C{part} in it."""
+        self.assertTrue(any(part in note for note in draft.notes), draft.notes)
+
+
+class ServerVerificationTests(ServiceTestCase):
+    """
+    Whom a client service expects, and whom it believes.
+    """
+
+    def test_aServerThatWasNotVerifiedIs(self) -> None:
+        """By the system's store and the name, with a note."""
+        draft = self.draft(CLIENT)
+        self.assertEqual(draft.values["trust"], ["system"])
+        self.assertNoted(draft, "stunnel did not verify the server")
+
+    def test_filesThatWereNotUsedAreBelieved(self) -> None:
+        """They were meant to be."""
+        draft = self.draft(f"{CLIENT}CAfile = ca.pem\n")
+        self.assertEqual(draft.values["trust"], ["ca.pem"])
+        self.assertNoted(draft, "stunnel did not verify the server")
+
+    def test_aVerifiedServerHasNoNote(self) -> None:
+        """It was, and is."""
+        draft = self.draft(f"{CLIENT}CAfile = ca.pem\nverifyChain = yes\n")
+        self.assertEqual(draft.values["trust"], ["ca.pem"])
+        self.assertEqual(draft.notes, [])
+
+    def test_fileAndFolderCountTogether(self) -> None:
+        """As for stunnel."""
+        draft = self.draft(f"{CLIENT}CAfile = ca.pem\nCApath = /certs\nverifyChain = yes\n")
+        self.assertEqual(draft.values["trust"], ["ca.pem", "/certs"])
+
+    def test_aFolderIsBelowTheRootOfTheJail(self) -> None:
+        """But a file is read before."""
+        draft = self.draft(
+            f"chroot = /jail\n{CLIENT}CAfile = /ca.pem\nCApath = /certs\nverifyChain = yes\n"
+        )
+        self.assertEqual(draft.values["trust"], ["/ca.pem", "/jail/certs"])
+
+    def test_theNameThatIsChecked(self) -> None:
+        """It is written if it is not that of the address."""
+        draft = self.draft(f"{CLIENT}checkHost = other.example.org\nverifyChain = yes\n")
+        self.assertEqual(draft.values["remote-id"], ["other.example.org"])
+
+    def test_ofSeveralNamesTheOneOfTheAddress(self) -> None:
+        """It is among those that stunnel took."""
+        draft = self.draft(
+            f"{CLIENT}checkHost = other.example.org\ncheckHost = server.example.org\n"
+            "verifyChain = yes\nCAfile = ca.pem\n"
+        )
+        self.assertNotIn("remote-id", draft.values)
+        self.assertNoted(draft, "stunnel took any of other.example.org, server.example.org")
+
+    def test_anAddressHasToBeProved(self) -> None:
+        """Where there is no name."""
+        draft = self.draft("[a]\nclient = yes\naccept = 127.0.0.1:1\nconnect = 192.0.2.1:2\n")
+        self.assertEqual(draft.values["remote-id"], ["192.0.2.1"])
+
+    def test_aPortAloneIsThatOfThisHost(self) -> None:
+        """Which has a name."""
+        draft = self.draft("[a]\nclient = yes\naccept = 127.0.0.1:1\nconnect = 2\n")
+        self.assertEqual(draft.values["remote"], ["localhost:2"])
+        self.assertEqual(draft.values["remote-id"], ["localhost"])
+
+    def test_aPinnedServerHasTheNameOfItsCertificate(self) -> None:
+        """Only that certificate was good."""
+        draft = self.draft(f"{CLIENT}verifyPeer = yes\nCAfile = peer.pem\n")
+        self.assertEqual(draft.values["remote-id"], ["backup.example.net"])
+
+    def test_aPatternIsNoServer(self) -> None:
+        """It cannot be expected."""
+        (reason,) = self.reasons(f"{CLIENT}checkHost = .example.org\nverifyChain = yes\n")
+        self.assertIn("it may stand for several", reason)
+
+
+class ClientVerificationTests(ServiceTestCase):
+    """
+    Who is let in by a server service.
+    """
+
+    def test_nobodyIsAskedWhereNobodyWas(self) -> None:
+        """Without verification everybody comes in."""
+        draft = self.draft(f"{SERVER}CAfile = ca.pem\n")
+        self.assertNotIn("remote-id", draft.values)
+        self.assertNotIn("trust", draft.values)
+
+    def test_everybodyWithACertificate(self) -> None:
+        """With a domain or a user in it."""
+        draft = self.draft(f"{SERVER}CAfile = ca.pem\nverifyChain = yes\n")
+        self.assertEqual(draft.values["remote-id"], [".", "@."])
+        self.assertEqual(draft.values["trust"], ["ca.pem"])
+
+    def test_thePublicAuthoritiesKnowNoUsers(self) -> None:
+        """The tunnel would not start with them."""
+        draft = self.draft(f"{SERVER}CApath = /etc/ssl/certs/\nverifyChain = yes\n")
+        self.assertEqual(draft.values["remote-id"], ["."])
+        self.assertEqual(draft.values["trust"], ["system"])
+
+    def test_namesThatAreCheckedAreAList(self) -> None:
+        """Any of them comes in."""
+        draft = self.draft(
+            f"{SERVER}CAfile = ca.pem\nverifyChain = yes\ncheckEmail = a@example.org\n"
+            "checkHost = .example.org\n"
+        )
+        self.assertEqual(draft.values["remote-id"], [".example.org", "a@example.org"])
+
+    def test_aCheckWithoutEffect(self) -> None:
+        """Somebody who wrote it meant something else."""
+        (reason,) = self.reasons(f"{SERVER}checkHost = a.example.org\n")
+        self.assertIn("has no effect in stunnel without verifyChain", reason)
+
+    def test_aCertificateThatProvesNothing(self) -> None:
+        """It was required and not verified."""
+        (reason,) = self.reasons(f"{SERVER}requireCert = yes\n")
+        self.assertIn("proves nothing", reason)
+
+    def test_pinnedClientsAreNamedWhereOthersCouldBeIssued(self) -> None:
+        """Else an authority beside them would let in whomever it has issued a certificate."""
+        draft = self.draft(f"{SERVER}CAfile = clients.pem\nverifyPeer = yes\n")
+        self.assertEqual(draft.values["remote-id"], ["alice@example.org"])
+
+    def test_pinnedClientsWithoutNames(self) -> None:
+        """They cannot be told from others."""
+        (reason,) = self.reasons(f"{SERVER}CAfile = ca.pem\nverifyPeer = yes\n")
+        self.assertIn("whoever has one issued by them would be let in", reason)
+
+    def test_pinnedClientsThatCannotBeRead(self) -> None:
+        """What may be weaker is said aloud."""
+        conversion = convertedText(f"{SERVER}CAfile = no.pem\nverifyPeer = yes\n")
+        (warning,) = conversion.warnings
+        self.assertIn("stunnel let in only those whose own certificate is in no.pem", warning)
+
+    def test_levelsOfOldVersions(self) -> None:
+        """One and two verify the chain, three and four the certificate itself."""
+        for level in "1", "2":
+            draft = self.draft(f"{SERVER}CAfile = clients.pem\nverify = {level}\n")
+            self.assertEqual(draft.values["remote-id"], [".", "@."])
+        for level in "3", "4":
+            draft = self.draft(f"{SERVER}CAfile = clients.pem\nverify = {level}\n")
+            self.assertEqual(draft.values["remote-id"], ["alice@example.org"])
+        self.assertNotIn("remote-id", self.draft(f"{SERVER}verify = 0\n").values)
+
+
+class ServiceTests(ServiceTestCase):
+    """
+    All other options.
+    """
+
+    def test_whatIsAboveAllSectionsCountsForEach(self) -> None:
+        """And what is in one counts more."""
+        general = "TIMEOUTidle = 10\nTIMEOUTclose = 20\nclient = yes\n"
+        draft = self.draft(f"{general}{SERVER}TIMEOUTidle = 30\nclient = no\n")
+        self.assertEqual(draft.values["mode"], "server")
+        self.assertEqual(draft.values["idle-timeout"], 30)
+        self.assertEqual(draft.values["close-timeout"], 20)
+
+    def test_addresses(self) -> None:
+        """Ports, names of ports, IPv6 and UNIX sockets."""
+        for text, wanted in {
+            "443": "0.0.0.0:443",
+            "https": "0.0.0.0:443",
+            ":::443": "[::]:443",
+            "::1:443": "[::1]:443",
+            "localhost:443": "localhost:443",
+            "/run/s": "/run/s",
+        }.items():
+            draft = self.draft(f"[a]\naccept = {text}\nconnect = 2\ncert = mail.pem\n")
+            self.assertEqual(draft.values["local"], [wanted], text)
+
+    def test_aBackendWithoutHostIsOnThisHost(self) -> None:
+        """As with stunnel."""
+        self.assertEqual(self.draft(SERVER).values["remote"], ["127.0.0.1:2"])
+
+    def test_theOwnerOfASocket(self) -> None:
+        """In a section setuid is about that; above all of them, about the process."""
+        text = "setuid = stunnel\n[a]\naccept = /run/s\nconnect = 2\ncert = mail.pem\n"
+        self.assertNotIn("socket-owner", self.draft(text).values)
+        self.assertEqual(self.draft(f"{text}setuid = www\n").values["socket-owner"], "www")
+        self.assertIn("put User=stunnel", "".join(convertedText(text).notes))
+
+    def test_aDeviceThatNobodyElseReaches(self) -> None:
+        """The loopback device adds nothing to a loopback address."""
+        self.assertEqual(self.draft(f"{SERVER}socket = a:SO_BINDTODEVICE=lo\n").notes, [])
+
+    def test_anotherDevice(self) -> None:
+        """Without it, more hosts could connect."""
+        (reason,) = self.reasons(f"{SERVER}socket = a:SO_BINDTODEVICE=eth1\n")
+        self.assertIn("give the address in accept", reason)
+
+    def test_secretsAreNotWritten(self) -> None:
+        """Whoever may read the new file need not know them."""
+        (tunnel,) = convertedText(
+            f"{CLIENT}protocol = smtp\nprotocolUsername = u\nprotocolPassword = hidden\n"
+            "cert = pkcs11:object=x?pin-value=hidden\n"
+        ).tunnels
+        assert isinstance(tunnel, LeftOut)
+        self.assertNotIn("hidden", " ".join([*tunnel.original, *tunnel.reasons]))
+
+    def test_namesThatOthersServed(self) -> None:
+        """The primary service says which they are."""
+        conversion = convertedText(f"{SERVER}[b]\nsni = a:b.example.org\nconnect = 3\n")
+        self.assertNoted(conversion.drafts[0], "Clients that asked for b.example.org")
+        self.assertEqual(len(conversion.warnings), 1)
+
+    def test_oneKeyIsImportedOnce(self) -> None:
+        """However many services have it."""
+        second = SERVER.replace("[a]", "[b]").replace("127.0.0.1:1", "127.0.0.1:3")
+        conversion = convertedText(SERVER + second)
+        self.assertEqual(
+            conversion.commands, ["tlstunnel identity import mail.example.org --cert mail.pem"]
+        )
+
+    def test_nothingIsImportedForWhatIsLeftOut(self) -> None:
+        """Its key stays where it is."""
+        self.assertEqual(convertedText(f"{SERVER}exec = /bin/true\n").commands, [])
+
+
+class MistakeTests(ServiceTestCase):
+    """
+    Files with which stunnel does not start.
+    """
+
+    def test_anUnknownOption(self) -> None:
+        """The nearest one is suggested, and every one is told."""
+        self.assertEqual(
+            self.mistakes("aceppt = 1\n[a]\nxyzzy = 2\n"),
+            (
+                "t:1: stunnel has no option 'aceppt'; did you mean accept?",
+                "t:3: stunnel has no option 'xyzzy'; remove it, or see stunnel(8)",
+            ),
+        )
+
+    def test_valuesThatMakeNoSense(self) -> None:
+        """One a service, with its line."""
+        for line, wanted in {
+            "client = true": "client: 'true' is neither yes nor no; see stunnel(8)",
+            "TIMEOUTidle = 10s": "TIMEOUTidle: '10s' is no number of seconds that makes sense; "
+            "see stunnel(8)",
+            "sslVersion = TLSv1.4": "sslVersion: 'TLSv1.4' is no version of TLS; see stunnel(8)",
+            "debug = 9": "debug: '9' is no level of the log; see stunnel(8)",
+            "verify = 5": "verify: '5' is no level of verification; see stunnel(8)",
+            "protocol = gopher": "protocol: 'gopher' is no protocol that stunnel negotiates; "
+            "see stunnel(8)",
+            "connect = :2": "connect: ':2' is no address: ':2' has no host before its colon; "
+            "write the port alone",
+            "connect = h:0": "connect: 'h:0' is no address: 'h:0' names no place to connect to; "
+            "give a host and a port above 0",
+        }.items():
+            self.assertEqual(self.mistakes(f"{SERVER}{line}\n"), (f"t:5: {wanted}",))
+
+    def test_mistakesOfAllServices(self) -> None:
+        """All are told at once."""
+        self.assertEqual(len(self.mistakes(f"{SERVER}verify = 5\n{SERVER}debug = 9\n")), 2)
