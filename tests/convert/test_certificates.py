@@ -76,6 +76,15 @@ class CredentialsTests(SynchronousTestCase):
             ("www.example.org", "/etc/letsencrypt/live", []),
         )
 
+    def test_aFolderOfAnotherNameIsNoPool(self) -> None:
+        """Though the files are called like those of a pool."""
+        folder = Path(self.mktemp()).absolute() / "www.example.com"
+        folder.mkdir(parents=True)
+        (folder / "fullchain.pem").write_bytes((DATA / "mail.pem").read_bytes())
+        name, pool, _ = self.find(f"{folder}/fullchain.pem", f"{folder}/privkey.pem")
+        self.assertEqual((name, pool), ("mail.example.org", ""))
+        self.assertEqual(self.find("/x/keys/fullchain.pem", "/x/keys/privkey.pem")[1], "")
+
     def test_twoCertificatesForOneName(self) -> None:
         """There is a place for one in a pool."""
         credentials = Credentials(DATA, HOST)

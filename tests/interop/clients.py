@@ -34,6 +34,7 @@ PACKAGES = {
     "kermit": "ckermit",
     "testssl": "testssl.sh",
     "chat": "ppp",
+    "stunnel": "stunnel4",
 }
 
 

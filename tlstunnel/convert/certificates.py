@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pem import loadReadable
-from tlstunnel.identity.pool import RESERVED
+from tlstunnel.identity.pool import RESERVED, certifiedAs
 
 # What is more likely the name of a host than that of a service, a folder or a file.
 _HOST = re.compile(r"[^@]+\.(?!pem$|crt$|cer$|key$|conf$)[a-z][a-z0-9-]*[a-z0-9]")
@@ -176,7 +176,7 @@ class Credentials:
     def _look(self, certificate: str, key: str, hints: Sequence[str], isClient: bool) -> Known:
         path = self.folder / certificate
         named = next(iter(namesIn(path)), None)
-        kept = self._inPool(path, self.folder / (key or certificate))
+        kept = self._inPool(path, self.folder / (key or certificate), named)
         if kept is not None:
             return kept
         name, note = self._name(certificate, named, isClient, [path.stem, path.parent.name, *hints])
@@ -224,14 +224,22 @@ class Credentials:
             "peers have to believe; or have it issued again, with a name, and import that."
         )
 
-    def _inPool(self, certificate: Path, key: Path) -> Known | None:
+    def _inPool(self, certificate: Path, key: Path, named: Named | None) -> Known | None:
         """
         Who we are if the files are where certbot, or a pool, has them.
         """
         folder = certificate.parent
-        isPool = certificate.name == "fullchain.pem" and key == folder / "privkey.pem"
-        name = identity(folder.name)
-        return Known(name, str(folder.parent), ()) if isPool and name else None
+        if certificate.name != "fullchain.pem" or key != folder / "privkey.pem":
+            return None
+        try:
+            whose = Identity.parse(folder.name)
+        except ValueError:
+            return None
+        also = certifiedAs(whose)
+        names = {str(whose), str(also or whose)}
+        isTheirs = named is None or any(map(named.covers, names))
+        isName = _HOST.fullmatch(folder.name) or whose.user is not None
+        return Known(str(whose), str(folder.parent), ()) if isTheirs and isName else None
 
     def _guesses(self, hints: Iterable[str]) -> Iterator[str]:
         yield from filter(_HOST.fullmatch, map(identity, hints))

@@ -103,7 +103,7 @@ OPTIONS = (
     *_said(_LOG, "syslog", harmless=_NO),
     *_said("there is no such file: systemd knows the process", "pid", harmless=("",)),
     *_said("systemd's journal knows the program by its unit", "service"),
-    *_converted("setuid", "setgid"),
+    *_converted("include", "setuid", "setgid"),
     *_said("set it in the unit, with Environment=", "setEnv"),
     *_said(_OPENSSL, "provider", "providerParameter"),
     # Of a service.
