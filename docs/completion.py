@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from tlstunnel.chat.source import readyScripts
 from tlstunnel.commands import COMMANDS
 from tlstunnel.commands.chatcheck import ChatCheckOptions
+from tlstunnel.commands.convert import ConvertOptions
 from tlstunnel.commands.demo import DemoOptions
 from tlstunnel.commands.health import HealthOptions
 from tlstunnel.commands.identity import IdentityOptions
@@ -31,10 +32,17 @@ from tlstunnel.protocols.registry import ALIASES, BUILT_IN
 NAMES = {"starttls": sorted({*BUILT_IN, *ALIASES}), "chat": readyScripts()}
 
 #: The options of a command of which the table knows nothing, with what their value is.
-VALUES = {"pool": "DIR", "cert": "FILE", "key": "FILE", "status": "ADDR", "config": "FILE"}
+VALUES = {
+    "pool": "DIR",
+    "cert": "FILE",
+    "key": "FILE",
+    "status": "ADDR",
+    "config": "FILE",
+    "output": "FILE",
+}
 
 #: The commands that take a file besides their options.
-WITH_FILES = frozenset({"identity trust", "chat-check"})
+WITH_FILES = frozenset({"identity trust", "chat-check", "convert"})
 
 #: The words that a command takes besides its options.
 WITH_WORDS = {"unit": UNITS}
@@ -95,6 +103,7 @@ def commands() -> dict[str, list[Word]]:
     found["status"] = list(ofCommand(StatusOptions()))
     found["health"] = list(ofCommand(HealthOptions()))
     found["unit"] = list(ofCommand(UnitOptions()))
+    found["convert"] = list(ofCommand(ConvertOptions()))
     found["demo"] = list(ofCommand(DemoOptions()))
     found[""] = list(ofTunnel())
     return found

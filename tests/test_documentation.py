@@ -254,7 +254,7 @@ class ManualTests(SynchronousTestCase):
         What is explained exists.
         """
         known = {name.rstrip("=") for each in self.options for name in each.longOpt}
-        known |= {"pool", "force", "cert", "key", "once", "status", "json", "watch"}
+        known |= {"pool", "force", "cert", "key", "once", "status", "json", "watch", "output"}
         explained = set(re.findall(r"Fl -([a-z0-9-]+)", self.text))
         self.assertEqual(explained - known, set())
 
