@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.convert.draft import Conversion, Draft, LeftOut, Value, nameFor
+from tlstunnel.convert.draft import LONGEST_NAME, Conversion, Draft, LeftOut, Value, nameFor
 from tlstunnel.convert.writing import write, written
 
 TEXTS = st.text(st.characters(codec="utf-8"))
@@ -81,9 +81,15 @@ class NameTests(SynchronousTestCase):
         """The second gets a number."""
         self.assertEqual(nameFor("a", ["a", "a-2"]), "a-3")
 
+    def test_aLongName(self) -> None:
+        """It is cut, so that there is room for a number."""
+        self.assertEqual(len(nameFor("a" * 100, [])), LONGEST_NAME)
+        self.assertEqual(nameFor("a" * 100, ["a" * LONGEST_NAME])[-3:], "a-2")
+
     @given(TEXTS, st.lists(TEXTS))
     def test_aNameIsABareKey(self, text: str, taken: list[str]) -> None:
         """It can stand in the head of a table."""
         name = nameFor(text, taken)
         self.assertEqual(tomllib.loads(f"[tunnel.{name}]"), {"tunnel": {name: {}}})
+        self.assertLessEqual(len(name), 64)
         self.assertNotIn(name, taken)

@@ -89,8 +89,8 @@ class Conversion:
         return [*leftOut, *self.lost]
 
 
-#: The most characters in the name of a tunnel.
-LONGEST_NAME = 64
+#: The most characters in the name of a tunnel; what the file allows, less room for a number.
+LONGEST_NAME = 58
 
 
 def nameFor(text: str, taken: Iterable[str], otherwise: str = "tunnel") -> str:
