@@ -20,7 +20,7 @@ from tlstunnel.convert.draft import Conversion
 from tlstunnel.convert.stunnelfile import parse
 from tlstunnel.convert.writing import write
 from tlstunnel.program.configure import describe
-from tlstunnel.program.options import TUNNEL_OPTIONS, read
+from tlstunnel.program.options import TUNNEL_OPTIONS
 from tlstunnel.tunnel.description import Tunnel
 
 DATA = Path(__file__).parent / "data"
@@ -83,8 +83,13 @@ def described(text: str) -> dict[str, Tunnel]:
 
 
 def _described(table: dict[str, Any]) -> Tunnel:
-    given = {key: value for key, value in table.items() if key != "mode"}
-    return describe(read(given | {table["mode"]: True}, TUNNEL_OPTIONS))
+    given = {key: value for key, value in table.items() if key != "mode"} | {table["mode"]: True}
+    return describe(
+        {
+            option.name: option.read(given[option.name]) if option.name in given else option.default
+            for option in TUNNEL_OPTIONS
+        }
+    )
 
 
 def unused(tables: Iterable[dict[str, Any]]) -> set[str]:
