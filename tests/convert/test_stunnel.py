@@ -242,6 +242,21 @@ class ServiceTests(ServiceTestCase):
         self.assertNoted(conversion.drafts[0], "Clients that asked for b.example.org")
         self.assertEqual(len(conversion.warnings), 1)
 
+    def test_theLogOfAll(self) -> None:
+        """Connections are told of from level 5 on; what may have passwords in it is not set."""
+        self.assertEqual(self.draft(f"debug = warning\n{SERVER}").values["quiet"], True)
+        self.assertNotIn("quiet", self.draft(f"debug = notice\n{SERVER}").values)
+        conversion = convertedText(f"debug = 7\n{SERVER}")
+        self.assertEqual(conversion.process, {})
+        self.assertIn("passwords among it", "".join(conversion.notes))
+
+    def test_zeroIsNoLimitOfOurs(self) -> None:
+        """It is named instead."""
+        draft = self.draft(f"{SERVER}TIMEOUTbusy = 0\nTIMEOUTclose = 0\n")
+        self.assertNotIn("handshake-timeout", draft.values)
+        self.assertNotIn("close-timeout", draft.values)
+        self.assertEqual(len(draft.notes), 2)
+
     def test_oneKeyIsImportedOnce(self) -> None:
         """However many services have it."""
         second = SERVER.replace("[a]", "[b]").replace("127.0.0.1:1", "127.0.0.1:3")

@@ -153,13 +153,14 @@ class Credentials:
     @ivar folder: where relative paths begin.
     @ivar hostName: what to call us where nothing else says it.
     @ivar commands: what to run first, a line each.
+    @ivar files: the file with the certificate of each identity.
     """
 
     folder: Path
     hostName: str
     commands: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
     _known: dict[tuple[str, str], Known] = field(default_factory=dict)
-    _files: dict[str, str] = field(default_factory=dict)
 
     def find(self, certificate: str, key: str, hints: Sequence[str], isClient: bool) -> Known:
         """
@@ -181,7 +182,7 @@ class Credentials:
             return kept
         name, note = self._name(certificate, named, isClient, [path.stem, path.parent.name, *hints])
         notes = (note,) if note else ()
-        first = self._files.setdefault(name, certificate)
+        first = self.files.setdefault(name, certificate)
         if first != certificate:
             again = (
                 f"{certificate} is for {name} too, and an identity has one certificate: that of "

@@ -7,12 +7,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from tlstunnel.convert.certificates import Credentials
-from tlstunnel.convert.draft import Conversion, LeftOut, nameFor, sayOnce
+from tlstunnel.convert.draft import Conversion, LeftOut, Value, nameFor, sayOnce
 from tlstunnel.convert.services import Context, ServiceConversion
 from tlstunnel.convert.settings import Settings, at, optionOf, shown, unknown
 from tlstunnel.convert.stunnelfile import BrokenFile, Setting, StunnelFile
 from tlstunnel.convert.stunneloptions import Fate
-from tlstunnel.convert.tuning import DEBUG, openSSLAdvice, socketAdvice
+from tlstunnel.convert.tuning import DEBUG, VERBOSE, openSSLAdvice, socketAdvice
 
 _INETD = (
     "inetd mode: tlstunnel is not started for one connection; take the port from inetd, and give "
@@ -55,7 +55,7 @@ def convert(file: StunnelFile, folder: Path, hostName: str) -> Conversion:
     if mistakes:
         raise BrokenFile(dict.fromkeys(mistakes))
     result.commands = credentials.commands
-    _ofAll(result)
+    _ofAll(result, credentials)
     return result
 
 
@@ -85,8 +85,9 @@ def _ofProcess(file: StunnelFile, general: Settings, result: Conversion) -> None
         result.notes.append(sayOnce(result.notes, about, advice))
         if option.fate is Fate.LOST and file.services:
             result.lost.append(f"{setting.place}: {option.name}: {advice}")
-    if general.level("debug") == DEBUG:
-        result.process["verbose"] = True
+    debug = general.last("debug")
+    if debug is not None and general.level("debug") == DEBUG:
+        result.notes.append(f"{at(debug.place, file.path)}: {debug}: {VERBOSE}")
 
 
 def _adviceFor(setting: Setting) -> str:
@@ -110,7 +111,7 @@ def _inetd(file: StunnelFile, result: Conversion) -> None:
         result.tunnels.append(LeftOut("inetd", place, [_INETD], list(map(shown, file.general))))
 
 
-def _ofAll(result: Conversion) -> None:
+def _ofAll(result: Conversion, credentials: Credentials) -> None:
     """
     What is so in all tunnels, and surprises.
     """
@@ -121,19 +122,15 @@ def _ofAll(result: Conversion) -> None:
             "any-name = true serves them, as stunnel did."
         )
     paths = [
-        text
-        for each in result.drafts
-        for key in ("trust", "pool")
-        for text in _texts(each.values.get(key))
+        *credentials.files.values(),
+        *(text for each in result.drafts for text in _texts(each.values.get("trust"))),
     ]
     if any(not text.startswith("/") and text != "system" for text in paths):
         result.notes.append(
-            "Relative paths begin at the folder of this file; those of stunnel began where it was "
-            "started."
+            "Relative paths begin at the folder of this file, and those in commands where they are "
+            "run; those of stunnel began where it was started."
         )
 
 
-def _texts(value: object) -> list[str]:
-    if isinstance(value, list):
-        return value
-    return [value] if isinstance(value, str) else []
+def _texts(value: Value | None) -> list[str]:
+    return value if isinstance(value, list) else []

@@ -18,6 +18,12 @@ Say = Callable[[str, str], None]
 #: The level of the log from which on stunnel tells of connections, and the one with everything.
 NOTICE, DEBUG = 5, 7
 
+#: What is to be said of the latter.
+VERBOSE = (
+    "verbose = true in the table [process] tells more, and also what is said in clear before TLS, "
+    "passwords among it"
+)
+
 _TLS_1_2, _TLS_1_3 = VERSIONS.index("tlsv1.2"), VERSIONS.index("tlsv1.3")
 
 _BELOW = "anything below TLS 1.2 is refused"
@@ -90,6 +96,9 @@ def timeouts(settings: Settings, values: dict[str, Value], say: Say) -> None:
         say("TIMEOUTclose", "an end without close_notify is always taken for a cut")
     if idle:
         values["idle-timeout"] = idle
+    for name, given in (("TIMEOUTconnect", connect), ("TIMEOUTbusy", busy), ("TIMEOUTidle", idle)):
+        if given == 0:
+            say(name, "the default counts: see the limits in tlstunnel(8)")
 
 
 def quietness(settings: Settings, values: dict[str, Value], say: Say) -> None:
@@ -100,7 +109,7 @@ def quietness(settings: Settings, values: dict[str, Value], say: Say) -> None:
     if level is not None and level < NOTICE:
         values["quiet"] = True
     elif level == DEBUG:
-        say("debug", "verbose = true in the table [process] is for all tunnels")
+        say("debug", VERBOSE)
 
 
 def openSSLAdvice(setting: Setting) -> str:
