@@ -107,6 +107,12 @@ class ServerVerificationTests(ServiceTestCase):
         draft = self.draft(f"{CLIENT}verifyPeer = yes\nCAfile = peer.pem\n")
         self.assertEqual(draft.values["remote-id"], ["backup.example.net"])
 
+    def test_aPinThatIsWeakerIsTold(self) -> None:
+        """Where others could be issued by what is in the file, or it cannot be read."""
+        for file, count in {"peer.pem": 0, "leaves.pem": 0, "clients.pem": 1, "no.pem": 1}.items():
+            conversion = convertedText(f"{CLIENT}verifyPeer = yes\nCAfile = {file}\n")
+            self.assertEqual(len(conversion.warnings), count, file)
+
     def test_aPatternIsNoServer(self) -> None:
         """It cannot be expected."""
         (reason,) = self.reasons(f"{CLIENT}checkHost = .example.org\nverifyChain = yes\n")
@@ -193,6 +199,14 @@ class ServiceTests(ServiceTestCase):
         self.assertEqual(draft.values["mode"], "server")
         self.assertEqual(draft.values["idle-timeout"], 30)
         self.assertEqual(draft.values["close-timeout"], 20)
+
+    def test_whatIsAboveAllSectionsIsSaidOnce(self) -> None:
+        """Not again for each service."""
+        conversion = convertedText(
+            f"socket = l:SO_LINGER=1:60\noptions = ALL\nciphers = HIGH\n{SERVER}"
+        )
+        self.assertEqual(conversion.drafts[0].notes, [])
+        self.assertEqual(sum("line" in note for note in conversion.notes), 3)
 
     def test_addresses(self) -> None:
         """Ports, names of ports, IPv6 and UNIX sockets."""

@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity
-from tlstunnel.identity.pem import loadReadable
+from tlstunnel.identity.pem import loadReadable, quietly
 from tlstunnel.identity.pool import RESERVED, certifiedAs
 
 # What is more likely the name of a host than that of a service, a folder or a file.
@@ -140,7 +140,8 @@ def namesIn(path: Path) -> list[Named]:
     Whom the certificates in a file are for; none if it cannot be read.
     """
     try:
-        return [_named(each) for each in loadReadable(path)[0]]
+        with quietly():
+            return [_named(each) for each in loadReadable(path)[0]]
     except (ConfigurationError, OSError, ValueError):
         return []
 

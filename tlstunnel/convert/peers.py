@@ -115,6 +115,7 @@ class Verification:
                 peer.remoteID = [name]
         elif not self._checks:
             self._fromHosts(remote, hosts)
+        self._pinServer()
         return peer
 
     def ofServer(self) -> Peer:
@@ -247,12 +248,32 @@ class Verification:
                 "name alone does not count."
             )
 
+    def _pinServer(self) -> None:
+        """
+        Say it where another certificate than the one that was pinned could be good.
+        """
+        if not self._policy.peer:
+            return
+        named = self._trusted()
+        # The only one in the file could issue others with its own key alone.
+        isSame = len(named) == 1 or (named and not any(each.isAuthority for each in named))
+        if not isSame:
+            self._peer.lost.append(
+                f"verifyPeer: stunnel took only a server whose own certificate is in "
+                f"{self._where}; here also one with the same name that was issued by one in there. "
+                "See that none of them is that of an authority."
+            )
+
+    @property
+    def _where(self) -> str:
+        return self._settings.text("CAfile") or self._peer.trust[-1]
+
     def _pinClients(self) -> None:
         """
         Let nobody in by a certificate that was issued by one in the file, instead of being there.
         """
         named = self._trusted()
-        where = self._settings.text("CAfile") or self._peer.trust[-1]
+        where = self._where
         if not named:
             self._peer.lost.append(
                 f"verifyPeer: stunnel let in only those whose own certificate is in {where}; here "
@@ -266,7 +287,8 @@ class Verification:
                 self._peer.notes.clear()
                 self._peer.notes.append(
                     f"verifyPeer: as {where} has certificates in it that could issue others, "
-                    "those whom they are for are named."
+                    "those whom they are for are named. Another one that is issued there for the "
+                    "same name counts too."
                 )
             else:
                 self._peer.reasons.append(
