@@ -18,6 +18,7 @@ from tlstunnel.convert.stunnelfile import (
     LONGEST_LINE,
     MOST_FILES,
     MOST_MISTAKES,
+    MOST_SETTINGS,
     BrokenFile,
     StunnelFile,
     parse,
@@ -115,6 +116,14 @@ class GrammarTests(SynchronousTestCase):
             b"\n" * (LARGEST_FILE + 1), "t:1: the file is too large for a configuration"
         )
 
+    def test_manySettings(self) -> None:
+        """Sections count, too."""
+        self.assertEqual(len(read("[a]\n" * MOST_SETTINGS).services), MOST_SETTINGS)
+        self.assertBroken(
+            "[a]\na = b\n" * (MOST_SETTINGS // 2) + "c = d\n",
+            f"t:{MOST_SETTINGS + 1}: there are more than {MOST_SETTINGS} settings; set less",
+        )
+
     def test_onlySomeMistakesAreTold(self) -> None:
         """Where nearly all is wrong, it is another kind of file."""
         error = self.assertRaises(BrokenFile, read, "x\n" * 100)
@@ -140,6 +149,18 @@ class IncludeTests(SynchronousTestCase):
         self.assertEqual(
             error.mistakes,
             ("t:1: 'd' cannot be read: No such file or directory; name a folder of files",),
+        )
+
+    def test_aFileInItThatCannotBeRead(self) -> None:
+        """It is the one that is named."""
+
+        def include(folder: str) -> Iterable[tuple[str, bytes]]:
+            raise PermissionError(13, "Permission denied", f"{folder}/secret.conf")
+
+        error = self.assertRaises(BrokenFile, parse, "t", b"include = d", include)
+        self.assertEqual(
+            error.mistakes,
+            ("t:1: 'd/secret.conf' cannot be read: Permission denied; see who may read it",),
         )
 
     def test_aFileThatIncludesItself(self) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-#: More than any configuration has: bytes of one file and of a line, files in all, and how deep one
-#: may include the next.
+#: More than any configuration has: bytes of one file and of a line, sections and settings in all,
+#: files in all, and how deep one may include the next.
 LARGEST_FILE = 1 << 20
 LONGEST_LINE = 16384
+MOST_SETTINGS = 10000
 MOST_FILES = 1000
 DEEPEST = 10
 
@@ -108,6 +109,7 @@ class _Parser:
     services: list[tuple[str, Place, list[Setting]]] = field(default_factory=list)
     mistakes: list[str] = field(default_factory=list)
     files: int = 0
+    settings: int = 0
 
     def read(self, path: str, content: bytes, depth: int = 0) -> None:
         """
@@ -138,6 +140,10 @@ class _Parser:
         if not text.replace("\t", " ").isprintable():
             self.complain(place, "the line has characters that cannot be printed; remove them")
             return
+        self.settings += 1
+        if self.settings > MOST_SETTINGS:
+            self.complain(place, f"there are more than {MOST_SETTINGS} settings; set less")
+            raise BrokenFile(self.mistakes)
         if text.startswith("[") and text.endswith("]"):
             self.services.append((text[1:-1].strip(), place, []))
             return
@@ -161,10 +167,12 @@ class _Parser:
                     return
                 self.read(path, content, depth + 1)
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else None
-            self.complain(
-                place, f"{folder!r} cannot be read: {reason or error}; name a folder of files"
-            )
+            what, reason, remedy = folder, str(error), "name a folder of files"
+            if isinstance(error, OSError) and error.strerror:
+                what, reason = str(error.filename or folder), error.strerror
+            if isinstance(error, PermissionError):
+                remedy = "see who may read it"
+            self.complain(place, f"{what!r} cannot be read: {reason}; {remedy}")
 
     def complain(self, place: Place, problem: str) -> None:
         """
