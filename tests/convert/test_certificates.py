@@ -4,14 +4,25 @@ Tests for L{tlstunnel.convert.certificates}: who we are, and what has to be done
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from os import mkfifo
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.convert.examples import DATA, HOST
 from tlstunnel.convert.certificates import Credentials, Named, namesIn, trustIn
+
+
+def _named(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
 class CredentialsTests(SynchronousTestCase):
@@ -87,11 +98,20 @@ class CredentialsTests(SynchronousTestCase):
 
     def test_twoCertificatesForOneName(self) -> None:
         """There is a place for one in a pool."""
+        other = Path(self.mktemp()).absolute()
+        other.write_bytes((DATA / "mail.pem").read_bytes())
         credentials = Credentials(DATA, HOST)
-        credentials.find("/a/x.pem", "", (), False)
-        (*_, note) = credentials.find("/b/x.pem", "", (), False).notes
-        self.assertIn("that of /a/x.pem is shown here", note)
+        credentials.find("mail.pem", "", (), False)
+        (note,) = credentials.find(str(other), "", (), False).notes
+        self.assertIn("that of mail.pem is shown here", note)
         self.assertEqual(len(credentials.commands), 1)
+
+    def test_twoFilesThatCannotBeRead(self) -> None:
+        """Each gets a name of its own, and a command: nobody shows the certificate of the other."""
+        credentials = Credentials(DATA, HOST)
+        found = [credentials.find(f"/x/{file}.pem", "", (), False).name for file in "abac"]
+        self.assertEqual(found, [HOST, f"2.{HOST}", HOST, f"3.{HOST}"])
+        self.assertEqual(len(credentials.commands), 3)
 
 
 class FileTests(SynchronousTestCase):
@@ -120,6 +140,33 @@ class FileTests(SynchronousTestCase):
         """It has no certificates, and neither has a folder."""
         self.assertEqual(namesIn(Path("/nonexistent")), [])
         self.assertEqual(namesIn(DATA), [])
+
+    def test_aPipe(self) -> None:
+        """Nobody may ever write to it, so that it is not waited for."""
+        path = Path(self.mktemp())
+        mkfifo(path)
+        self.assertEqual(namesIn(path), [])
+
+    def test_whoeverMaySignIsAnAuthority(self) -> None:
+        """Also without basic constraints: OpenSSL believes what it has issued."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(_named("client"))
+            .issuer_name(_named("Example CA"))
+            .public_key(key.public_key())
+            .serial_number(1)
+            .not_valid_before(now)
+            .not_valid_after(now + timedelta(days=1))
+        )
+        for isSigning in True, False:
+            usage = x509.KeyUsage(True, False, False, False, False, isSigning, False, False, False)
+            certificate = builder.add_extension(usage, True).sign(key, SHA256())
+            path = Path(self.mktemp())
+            path.write_bytes(certificate.public_bytes(Encoding.PEM))
+            (named,) = namesIn(path)
+            self.assertIs(named.isAuthority, isSigning)
 
     @given(st.binary(max_size=200))
     def test_whateverIsInAFile(self, content: bytes) -> None:

@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from cryptography import x509
@@ -130,9 +131,19 @@ def _isAuthority(certificate: x509.Certificate) -> bool:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         # Before version 3 there was nothing to tell them apart.
-        return certificate.subject == certificate.issuer
+        return certificate.subject == certificate.issuer or _isSigning(certificate)
     except Exception:  # noqa: BLE001 - as above
         return True
+
+
+def _isSigning(certificate: x509.Certificate) -> bool:
+    """
+    Whether the key may sign certificates, which is enough for OpenSSL.
+    """
+    try:
+        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
+    except x509.ExtensionNotFound:
+        return False
 
 
 def namesIn(path: Path) -> list[Named]:
@@ -140,6 +151,9 @@ def namesIn(path: Path) -> list[Named]:
     Whom the certificates in a file are for; none if it cannot be read.
     """
     try:
+        # What is no file, such as a pipe, may never come to its end.
+        if not path.is_file():
+            return []
         with quietly():
             return [_named(each) for each in loadReadable(path)[0]]
     except (ConfigurationError, OSError, ValueError):
@@ -207,7 +221,7 @@ class Credentials:
         if named is not None and named.all:
             return (named.users + named.all)[0] if isClient else named.all[0], ""
         if named is None:
-            name = next(self._guesses(hints))
+            name = self._free(self._guesses(hints), file)
             return name, (
                 f"{file} could not be read here, so that {name} is a guess: put the name that its "
                 "certificate has in its place, here and in the command above."
@@ -242,6 +256,17 @@ class Credentials:
         isTheirs = named is None or any(map(named.covers, names))
         isName = _HOST.fullmatch(folder.name) or whose.user is not None
         return Known(str(whose), str(folder.parent), ()) if isTheirs and isName else None
+
+    def _free(self, guesses: Iterator[str], file: str) -> str:
+        """
+        A guess that no other file has; else one that nobody takes for the right name.
+        """
+        guess = ""
+        for guess in guesses:
+            if self.files.get(guess, file) == file:
+                return guess
+        numbered = (f"{number}.{guess}" for number in count(2))
+        return next(each for each in numbered if self.files.get(each, file) == file)
 
     def _guesses(self, hints: Iterable[str]) -> Iterator[str]:
         yield from filter(_HOST.fullmatch, map(identity, hints))
