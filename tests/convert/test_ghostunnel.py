@@ -67,6 +67,7 @@ class WordsTests(SynchronousTestCase):
         self.assertBad(f"{CLIENT} --close-timeout 10", "'10' is no duration")
         self.assertBad(f"{CLIENT} --max-concurrent-conns many", "'many' is no number")
         self.assertBad(f"{CLIENT} --status x", "--status: 'x' has no port")
+        self.assertBad(f"{CLIENT} --cacert \udcff", "the words are not UTF-8")
 
     def test_durations(self) -> None:
         """As Go writes them."""
@@ -139,6 +140,25 @@ class ConversionTests(SynchronousTestCase):
         conversion = converted(f"{CLIENT} --status 0.0.0.0:9")
         self.assertEqual(conversion.status, {})
         self.assertIn("other hosts could read it", "".join(conversion.notes))
+
+    def test_pinnedKeys(self) -> None:
+        """They were all that was verified, so that nothing takes their place."""
+        pin = "spki-pin sha256:YWJj"
+        for line in f"{SERVER} --allow-{pin}", f"{CLIENT} --verify-{pin}":
+            conversion = converted(line)
+            self.assertEqual(conversion.drafts, [])
+            self.assertIn("keys are not pinned", "".join(conversion.warnings))
+
+    def test_aTargetThatIsNotLookedUp(self) -> None:
+        """As with the option of the same name."""
+        (draft,) = converted(f"{CLIENT} --skip-resolve").drafts
+        self.assertEqual(draft.values["skip-resolve"], True)
+
+    def test_noTimeToClose(self) -> None:
+        """There is no such limit, which is said."""
+        (draft,) = converted(f"{CLIENT} --close-timeout 0s").drafts
+        self.assertNotIn("close-timeout", draft.values)
+        self.assertIn("--close-timeout 0s: the default counts", draft.notes)
 
     def test_secretsAreNotWritten(self) -> None:
         """Neither passwords of files nor those of proxies."""

@@ -112,6 +112,8 @@ class _Conversion:
             raise BadWords(f"--target: {error}") from None
         values["local"] = [str(local)]
         values["remote"] = [str(self._target)]
+        if words.has("skip-resolve"):
+            values["skip-resolve"] = True
 
     def _server(self) -> None:
         """
@@ -145,7 +147,7 @@ class _Conversion:
         words = self._words
         allowing = {each: words.all(each) for each in _ALLOWING if words.has(each)}
         ways = [
-            bool(allowing or words.has("allow-policy")),
+            bool(allowing or words.has("allow-policy") or words.has("allow-spki-pin")),
             words.has("allow-all"),
             words.has("disable-authentication"),
         ]
@@ -223,6 +225,8 @@ class _Conversion:
             given = self._seconds(name)
             if given:
                 values[key] = given
+            elif self._words.has(name):
+                self._draft.notes.append(f"--{name} {self._words.last(name)}: the default counts")
         most = self._words.last("max-concurrent-conns")
         if most:
             if not (most.isascii() and most.isdigit() and len(most) < 10):

@@ -50,6 +50,10 @@ _SUITES = (
 _METRICS = "metrics are not sent: Prometheus fetches them at 'local' of the table [status]"
 _ELSEWHERE = "keys are read from files, not from a token, a keychain or SPIFFE's Workload API"
 _ACME = "certbot asks for certificates, and has options for that"
+_PINS = (
+    "keys are not pinned: put the certificate itself into --cacert, and its name into --allow-dns "
+    "or --override-server-name"
+)
 _POLICY = "there are no policies in Rego; remote-id says who is let in"
 
 FLAGS = (
@@ -68,11 +72,13 @@ FLAGS = (
     Flag("allow-uri", aliases=("allow-uri-san",)),
     Flag("allow-policy", _IMPOSSIBLE, _POLICY),
     Flag("allow-query", _SAID, "belongs to --allow-policy"),
+    Flag("allow-spki-pin", _IMPOSSIBLE, _PINS),
     Flag("verify-cn"),
     Flag("verify-ou"),
     Flag("verify-dns", aliases=("verify-dns-san",)),
     Flag("verify-ip", aliases=("verify-ip-san",)),
     Flag("verify-uri", aliases=("verify-uri-san",)),
+    Flag("verify-spki-pin", _IMPOSSIBLE, _PINS),
     Flag("verify-policy", _IMPOSSIBLE, _POLICY),
     Flag("verify-query", _SAID, "belongs to --verify-policy"),
     _switch("disable-authentication"),
@@ -81,6 +87,8 @@ FLAGS = (
     _switch("auto-acme-agree-to-tos", _SAID, _ACME),
     Flag("auto-acme-ca", _SAID, _ACME),
     Flag("auto-acme-testca", _SAID, _ACME),
+    Flag("auto-acme-renew-check-interval", _SAID, _ACME),
+    Flag("auto-acme-alt-tls-alpn-port", _SAID, _ACME),
     Flag("override-server-name"),
     Flag(
         "proxy",
@@ -95,6 +103,7 @@ FLAGS = (
     Flag("cacert"),
     _switch("use-workload-api", _IMPOSSIBLE, _ELSEWHERE),
     Flag("use-workload-api-addr", _IMPOSSIBLE, _ELSEWHERE),
+    Flag("use-workload-api-timeout", _SAID, "belongs to --use-workload-api"),
     Flag("keychain-identity", _IMPOSSIBLE, _ELSEWHERE),
     Flag("keychain-issuer", _IMPOSSIBLE, _ELSEWHERE),
     _switch("keychain-require-token", _IMPOSSIBLE, _ELSEWHERE),
@@ -104,6 +113,7 @@ FLAGS = (
     Flag("cipher-suites", _SAID, _SUITES),
     _switch("allow-unsafe-cipher-suites", _SAID, _SUITES),
     Flag("max-tls-version", _SAID, "TLS 1.3 is spoken as well"),
+    _switch("skip-resolve"),
     Flag("timed-reload", _SAID, "certificates that change on disk are taken up by themselves"),
     Flag("shutdown-timeout"),
     Flag("connect-timeout"),
@@ -168,6 +178,10 @@ def parse(words: Sequence[str]) -> Words:
     @param words: what follows the name of the program.
     @raise BadWords: it is none.
     """
+    try:
+        "".join(words).encode()
+    except UnicodeEncodeError:
+        raise BadWords("the words are not UTF-8; write them anew") from None
     commands, given = [], []
     rest = iter(words)
     for word in rest:
