@@ -34,13 +34,14 @@ class ConvertTests(SynchronousTestCase):
 
         @return: its exit code, what it printed, and what it complained about.
         """
-        out, err = io.StringIO(), io.StringIO()
+        out, err = io.TextIOWrapper(io.BytesIO(), "ascii"), io.StringIO()
         self.patch(sys, "stdout", out)
         self.patch(sys, "stderr", err)
         self.patch(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin.encode())))
         options = ConvertOptions()
         options.parseOptions(list(words))
-        return main(options), out.getvalue(), err.getvalue()
+        code = main(options)
+        return code, out.buffer.getvalue().decode(), err.getvalue()
 
     def test_whatIsGoodBecomesAFile(self) -> None:
         """On standard output, with nothing to complain about."""
@@ -101,6 +102,18 @@ class ConvertTests(SynchronousTestCase):
         output = self.folder / "new.toml"
         self.assertEqual(self.call("-o", str(output), "-", stdin="x")[0], 1)
         self.assertFalse(output.exists())
+
+    def test_theOutputIsUTF8(self) -> None:
+        """Whatever the terminal has, as it is to become a file."""
+        out = self.call("-", stdin=f"{GOOD}CAfile = /etc/\N{GREEK SMALL LETTER PI}.pem\n")[1]
+        self.assertIn('trust = ["/etc/\N{GREEK SMALL LETTER PI}.pem"]', out)
+
+    def test_namesOfFilesDoNothingToATerminal(self) -> None:
+        """Whoever made them."""
+        (self.folder / "parts").mkdir()
+        (self.folder / "parts" / "a\x1b[2J\n.conf").write_text("x\n")
+        err = self.call("-", stdin=f"include = {self.folder}/parts\n")[2]
+        self.assertIn("parts/a?[2J?.conf:1: the line has no '='", err)
 
     def test_wordsOfGhostunnel(self) -> None:
         """What stands behind them is no option of ours."""

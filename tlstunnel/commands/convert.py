@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tlstunnel.convert import ghostunnel, stunnel
 from tlstunnel.convert.draft import Conversion
 from tlstunnel.convert.ghostwords import BadWords
 from tlstunnel.convert.stunnelfile import LARGEST_FILE, BrokenFile, parse
-from tlstunnel.convert.writing import write
+from tlstunnel.convert.writing import printable, write
 from tlstunnel.program.syntax import ProgramOptions
 
 #: The word behind which the words of ghostunnel stand.
@@ -74,20 +74,21 @@ def main(options: ConvertOptions) -> int:
         conversion = _convert(options)
         _write(write(conversion), options["output"], bool(options["force"]))
     except BrokenFile as error:
-        sys.stderr.writelines(f"{mistake}\n" for mistake in error.mistakes)
+        _complain(error.mistakes)
         return 1
     except BadWords as error:
-        print(f"tlstunnel: {error}", file=sys.stderr)
+        _complain([f"tlstunnel: {error}"])
         return 2
     except FileExistsError as error:
-        print(
-            f"tlstunnel: {error.filename}: is there already; choose another name, or give --force",
-            file=sys.stderr,
-        )
+        problem = "is there already; choose another name, or give --force"
+        _complain([f"tlstunnel: {error.filename}: {problem}"])
         return 1
-    for warning in conversion.warnings:
-        print(warning, file=sys.stderr)
+    _complain(conversion.warnings)
     return INCOMPLETE if conversion.warnings else 0
+
+
+def _complain(lines: Iterable[str]) -> None:
+    sys.stderr.writelines(f"{printable(line)}\n" for line in lines)
 
 
 def _convert(options: ConvertOptions) -> Conversion:
@@ -121,7 +122,8 @@ def _read(path: Path) -> bytes:
 
 def _write(text: str, output: str | None, isForced: bool) -> None:
     if output is None:
-        sys.stdout.write(text)
+        # As a file has it, whatever the terminal has.
+        sys.stdout.buffer.write(text.encode())
         return
     flags = os.O_TRUNC if isForced else os.O_EXCL
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | flags, 0o644)

@@ -47,13 +47,19 @@ def written(value: Value) -> str:
     return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
+def printable(text: str) -> str:
+    """
+    C{text} as one line that does nothing to a terminal, or to the file that it is a comment in.
+    """
+    return "".join(each if each.isprintable() else "?" for each in text)
+
+
 def _comment(text: str) -> Iterator[str]:
     """
     A sentence, in as many lines as it needs.
     """
-    safe = "".join(each if each.isprintable() else "?" for each in text)
     yield from textwrap.wrap(
-        safe,
+        printable(text),
         _WIDTH,
         initial_indent="# ",
         subsequent_indent="#   ",
@@ -67,7 +73,7 @@ def _verbatim(lines: Iterable[str]) -> Iterator[str]:
     Lines that somebody may want to copy, as they are.
     """
     for line in lines:
-        yield "#     " + "".join(each if each.isprintable() else "?" for each in line)
+        yield f"#     {printable(line)}"
 
 
 def _table(values: Mapping[str, Value]) -> Iterator[str]:
