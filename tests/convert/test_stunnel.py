@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.convert.examples import convertedText
 from tlstunnel.convert.draft import Draft, LeftOut
-from tlstunnel.convert.stunnelfile import BrokenFile
+from tlstunnel.convert.stunnelfile import MOST_MISTAKES, BrokenFile
 
 CLIENT = "[a]\nclient = yes\naccept = 127.0.0.1:1\nconnect = server.example.org:2\n"
 SERVER = "[a]\naccept = 127.0.0.1:1\nconnect = 2\ncert = mail.pem\n"
@@ -76,6 +76,13 @@ class ServerVerificationTests(ServiceTestCase):
             f"chroot = /jail\n{CLIENT}CAfile = /ca.pem\nCApath = /certs\nverifyChain = yes\n"
         )
         self.assertEqual(draft.values["trust"], ["/ca.pem", "/jail/certs"])
+
+    def test_aFolderInTheJailMayBeRelative(self) -> None:
+        """The jail may end in a slash, and the folder need not begin with one."""
+        for jail in "/jail", "/jail/":
+            for folder in "certs", "/certs":
+                draft = self.draft(f"chroot = {jail}\n{CLIENT}CApath = {folder}\n")
+                self.assertEqual(draft.values["trust"], ["/jail/certs"])
 
     def test_theNameThatIsChecked(self) -> None:
         """It is written if it is not that of the address."""
@@ -149,6 +156,36 @@ class ClientVerificationTests(ServiceTestCase):
             "checkHost = .example.org\n"
         )
         self.assertEqual(draft.values["remote-id"], [".example.org", "a@example.org"])
+
+    def test_checksAreNoSelectors(self) -> None:
+        """What would stand for many as one of ours let nobody in."""
+        for check in (
+            "checkHost = .",
+            "checkHost = @.",
+            "checkHost = a@example.org",
+            "checkEmail = @example.org",
+            "checkEmail = a@.example.org",
+            "checkEmail = .example.org",
+            "checkEmail = a.example.org",
+            "checkIP = .example.org",
+        ):
+            (reason,) = self.reasons(f"{SERVER}CAfile = ca.pem\nverifyChain = yes\n{check}\n")
+            self.assertIn(check.partition(" ")[0], reason)
+
+    def test_clientsThatNeedNoCertificate(self) -> None:
+        """Where they were let in, it is said that they are not; the last word on it counts."""
+        for lines, isOptional in {
+            "verifyChain = yes": False,
+            "verifyChain = yes\nrequireCert = no": True,
+            "requireCert = no\nverifyChain = yes": False,
+            "verifyPeer = yes\nrequireCert = no\nrequireCert = yes": False,
+            "verify = 1": True,
+            "verify = 1\nrequireCert = yes": False,
+            "verify = 2": False,
+        }.items():
+            draft = self.draft(f"{SERVER}CAfile = clients.pem\n{lines}\n")
+            said = any("without a certificate too" in note for note in draft.notes)
+            self.assertIs(said, isOptional, lines)
 
     def test_aCheckWithoutEffect(self) -> None:
         """Somebody who wrote it meant something else."""
@@ -224,6 +261,29 @@ class ServiceTests(ServiceTestCase):
     def test_aBackendWithoutHostIsOnThisHost(self) -> None:
         """As with stunnel."""
         self.assertEqual(self.draft(SERVER).values["remote"], ["127.0.0.1:2"])
+
+    def test_aBackendInTheJail(self) -> None:
+        """stunnel connects after it has locked itself up, and listens before."""
+        draft = self.draft(
+            "chroot = /jail/\n[a]\naccept = /run/s\nconnect = /run/b\ncert = mail.pem\n"
+        )
+        self.assertEqual(draft.values["local"], ["/run/s"])
+        self.assertEqual(draft.values["remote"], ["/jail/run/b"])
+
+    def test_theLastVersionCounts(self) -> None:
+        """Whichever of the three options has it; sslVersion is both of the others."""
+        for lines, wanted in {
+            "sslVersionMin = TLSv1.2\nsslVersion = TLSv1.3": "1.3",
+            "sslVersion = TLSv1.3\nsslVersionMin = TLSv1.2": None,
+            "sslVersion = TLSv1.3\nsslVersionMax = TLSv1.3": "1.3",
+            "sslVersionMin = TLSv1.3\nsslVersion = all": None,
+            "options = NO_TLSv1.2": "1.3",
+            "options = NO_TLSv1_2\noptions = -NO_TLSv1.2": None,
+        }.items():
+            draft = self.draft(f"{SERVER}{lines}\n")
+            self.assertEqual(draft.values.get("minimum-tls"), wanted, lines)
+        draft = self.draft(f"sslVersionMin = TLSv1.2\n{SERVER}sslVersion = TLSv1.3\n")
+        self.assertEqual(draft.values["minimum-tls"], "1.3")
 
     def test_theOwnerOfASocket(self) -> None:
         """In a section setuid is about that; above all of them, about the process."""
@@ -316,6 +376,18 @@ class MistakeTests(ServiceTestCase):
             "give a host and a port above 0",
         }.items():
             self.assertEqual(self.mistakes(f"{SERVER}{line}\n"), (f"t:5: {wanted}",))
+
+    def test_whatIsNoComment(self) -> None:
+        """Neither what stands behind a value nor quotation marks are anything but the value."""
+        (mistake,) = self.mistakes(f"{SERVER}connect = h:2 ; where to\n")
+        self.assertIn("put the comment on a line of its own", mistake)
+        (mistake,) = self.mistakes(f'{SERVER}client = "yes"\n')
+        self.assertIn("leave out the quotation marks", mistake)
+
+    def test_onlySomeMistakesAreTold(self) -> None:
+        """In unknown options, and in values."""
+        self.assertEqual(len(self.mistakes("a = b\n" * 100)), MOST_MISTAKES)
+        self.assertEqual(len(self.mistakes(f"{SERVER}verify = 5\n" * 100)), MOST_MISTAKES)
 
     def test_mistakesOfAllServices(self) -> None:
         """All are told at once."""

@@ -1,5 +1,5 @@
 """
-Addresses as stunnel writes them, in our form.
+Addresses and paths as stunnel writes them, in our form.
 """
 
 from __future__ import annotations
@@ -27,6 +27,15 @@ def connecting(text: str, host: str) -> TCPAddress | UNIXAddress:
     @raise ValueError: as above.
     """
     return target(_ours(text, host))
+
+
+def inside(chroot: str, path: str) -> str:
+    """
+    Where a path is that is looked up behind the walls of a jail.
+
+    @param chroot: the folder of the jail; empty if there is none.
+    """
+    return f"{chroot.rstrip('/')}/{path.lstrip('/')}" if chroot else path
 
 
 def _ours(text: str, host: str) -> str:

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.convert.addresses import inside
 from tlstunnel.convert.certificates import Named, identity, namesIn, trustIn
 from tlstunnel.convert.settings import Settings, broken
+from tlstunnel.convert.stunnelfile import Setting
 from tlstunnel.identity.names import Identity, Selector
 
 _CHECKS = ("checkHost", "checkIP", "checkEmail")
@@ -73,6 +75,35 @@ class Policy:
 
     def __bool__(self) -> bool:
         return self.chain or self.peer
+
+
+def _checkedName(setting: Setting) -> str:
+    """
+    The identity that an option checks: a user if it is C{checkEmail}, else a host.
+
+    @raise ValueError: it has another kind of value; the message is a sentence for the user.
+    """
+    who = Identity.parse(setting.value)
+    isUser = setting.name.lower() == "checkemail"
+    if isUser != (who.user is not None):
+        wanted = "give user@domain" if isUser else "give a host, or use checkEmail"
+        raise ValueError(f"no certificate has {setting.value!r} for that; {wanted}")
+    return str(who)
+
+
+def _checkedNames(setting: Setting) -> str:
+    """
+    The selector for an option that checks names of clients.
+
+    A selector can stand for more than OpenSSL lets pass: of patterns it knows only domains below.
+
+    @raise ValueError: as above.
+    """
+    selector = Selector.parse(setting.value)
+    isBelow = selector.domain.startswith(".") and selector.domain != "."
+    if isBelow and selector.user is None and setting.name.lower() == "checkhost":
+        return str(selector)
+    return _checkedName(setting)
 
 
 class Verification:
@@ -139,20 +170,36 @@ class Verification:
         peer.remoteID = list(self._selectors())
         if self._policy.peer and not self._checks:
             self._pinClients()
-        if self._settings.text("verify") == "1":
+        if self._isOptional:
             peer.notes.append(
-                "stunnel let in clients without a certificate too (verify = 1): here every client "
-                "needs one. For those without, make another tunnel without remote-id."
+                "stunnel let in clients without a certificate too: here every client needs one. "
+                "For those without, make another tunnel without remote-id."
             )
         return peer
+
+    @property
+    def _isOptional(self) -> bool:
+        """
+        Whether a client could come without a certificate; the last word on it counts.
+        """
+        isOptional = False
+        for setting in self._settings.all("verify", "verifyChain", "verifyPeer", "requireCert"):
+            value = setting.value.lower()
+            match setting.name.lower():
+                case "verify":
+                    isOptional = value in {"0", "1"}
+                case "requirecert":
+                    isOptional = value == "no"
+                case _ if value == "yes":
+                    isOptional = False
+        return isOptional
 
     def _anchors(self) -> list[str]:
         files = self._settings.last("CAfile")
         folder = self._settings.last("CApath")
         found = [trustIn(files.value)] if files is not None and files.value else []
         if folder is not None and folder.value:
-            path = self._chroot + folder.value if self._chroot else folder.value
-            found.append(trustIn(path))
+            found.append(trustIn(inside(self._chroot, folder.value)))
         if not found:
             if self._policy:
                 self._peer.notes.append(
@@ -169,7 +216,7 @@ class Verification:
         names = []
         for setting in self._checks:
             try:
-                names.append(str(Identity.parse(setting.value)))
+                names.append(_checkedName(setting))
             except ValueError as error:
                 self._peer.reasons.append(f"{setting.name}: {error}")
         if not names:
@@ -236,7 +283,7 @@ class Verification:
     def _selectors(self) -> Iterator[str]:
         for setting in self._checks:
             try:
-                yield str(Selector.parse(setting.value))
+                yield _checkedNames(setting)
             except ValueError as error:
                 self._peer.reasons.append(f"{setting.name}: {error}")
         if not self._checks:

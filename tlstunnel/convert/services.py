@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlstunnel.address import TCPAddress, UNIXAddress
-from tlstunnel.convert.addresses import connecting, listening
+from tlstunnel.convert.addresses import connecting, inside, listening
 from tlstunnel.convert.certificates import Credentials
 from tlstunnel.convert.draft import Draft, LeftOut, sayOnce
 from tlstunnel.convert.peers import Peer, Verification
@@ -152,7 +152,12 @@ class ServiceConversion:
         self._local = self._parsed("accept", listening)
         # Where a name is to be proved, it is the one that stunnel means.
         host = "localhost" if self._isClient else "127.0.0.1"
-        self._remote = self._parsed("connect", lambda text: connecting(text, host))
+        # Addresses to listen at are bound before stunnel locks itself up, others are used after.
+        jail = self._context.chroot
+        self._remote = self._parsed(
+            "connect",
+            lambda text: connecting(inside(jail, text) if text.startswith("/") else text, host),
+        )
         if self._local:
             self.draft.values["local"] = list(map(str, self._local))
         elif not self._settings.all("sni") or self._isClient:

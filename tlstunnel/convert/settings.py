@@ -6,7 +6,7 @@ values.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NoReturn
 
 from tlstunnel.convert.stunnelfile import BrokenFile, Place, Setting
@@ -21,6 +21,9 @@ _LEVELS = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"
 # The PIN of a token in a URI (RFC 7512, section 2.4).
 _PIN = re.compile("(pin-value=)[^;&?]*", re.IGNORECASE)
 
+# What others may take for a comment; stunnel takes it for a part of the value.
+_COMMENT = re.compile(r"\s[;#]")
+
 #: Above what anybody waits for: some 30 years.
 _LONGEST_TIME = 999_999_999
 
@@ -32,12 +35,11 @@ def optionOf(setting: Setting) -> StunnelOption:
     return BY_NAME[setting.name.lower()]
 
 
-def unknown(settings: Iterable[Setting]) -> list[str]:
+def unknown(settings: Iterable[Setting]) -> Iterator[str]:
     """
     The mistakes in the names of settings, a line each.
     """
     known = {option.lower(): each.name for option, each in BY_NAME.items()}
-    found = []
     for setting in settings:
         name = setting.name.lower()
         if name not in known:
@@ -45,8 +47,7 @@ def unknown(settings: Iterable[Setting]) -> list[str]:
             for small, proper in known.items():
                 near = near.replace(f" {small}?", f" {proper}?")
             remedy = near or "remove it, or see stunnel(8)"
-            found.append(f"{setting.place}: stunnel has no option {setting.name!r}; {remedy}")
-    return found
+            yield f"{setting.place}: stunnel has no option {setting.name!r}; {remedy}"
 
 
 class Settings:
@@ -61,12 +62,13 @@ class Settings:
         self.own = tuple(own)
         self.inherited = tuple(inherited)
 
-    def all(self, name: str) -> list[Setting]:
+    def all(self, *names: str) -> list[Setting]:
         """
-        Every setting of an option that is a list.
+        Every setting of these options, in their order: of an option that is a list, or of several
+        that replace each other.
         """
-        found = [*self.inherited, *self.own]
-        return [each for each in found if each.name.lower() == name.lower()]
+        small = {name.lower() for name in names}
+        return [each for each in (*self.inherited, *self.own) if each.name.lower() in small]
 
     def last(self, name: str) -> Setting | None:
         """
@@ -109,19 +111,6 @@ class Settings:
             broken(setting, "is no number of seconds that makes sense")
         return int(setting.value)
 
-    def version(self, name: str) -> int | None:
-        """
-        The place in L{VERSIONS} of the version that an option has; C{None} if it is not set.
-
-        @raise BrokenFile: there is no such version.
-        """
-        setting = self.last(name)
-        if setting is None:
-            return None
-        if setting.value.lower() not in VERSIONS:
-            broken(setting, "is no version of TLS")
-        return VERSIONS.index(setting.value.lower())
-
     def level(self, name: str) -> int | None:
         """
         The level of the log that an option has; C{None} if it is not set.
@@ -139,12 +128,27 @@ class Settings:
         return int(word)
 
 
+def version(setting: Setting) -> int:
+    """
+    The place in L{VERSIONS} of the version that an option has.
+
+    @raise BrokenFile: there is no such version.
+    """
+    if setting.value.lower() not in VERSIONS:
+        broken(setting, "is no version of TLS")
+    return VERSIONS.index(setting.value.lower())
+
+
 def broken(setting: Setting, problem: str, remedy: str = "see stunnel(8)") -> NoReturn:
     """
     Refuse the value of a setting.
 
     @raise BrokenFile: always.
     """
+    if _COMMENT.search(setting.value):
+        remedy = "put the comment on a line of its own"
+    elif setting.value.startswith(('"', "'")):
+        remedy = "leave out the quotation marks"
     about = f"{setting.place}: {setting.name}"
     raise BrokenFile([f"{about}: {setting.value!r} {problem}; {remedy}"])
 

@@ -4,13 +4,14 @@ A whole configuration of stunnel, converted.
 
 from __future__ import annotations
 
+from itertools import chain, islice
 from pathlib import Path
 
 from tlstunnel.convert.certificates import Credentials
 from tlstunnel.convert.draft import Conversion, LeftOut, Value, nameFor, sayOnce
 from tlstunnel.convert.services import Context, ServiceConversion
 from tlstunnel.convert.settings import Settings, at, optionOf, shown, unknown
-from tlstunnel.convert.stunnelfile import BrokenFile, Setting, StunnelFile
+from tlstunnel.convert.stunnelfile import MOST_MISTAKES, BrokenFile, Setting, StunnelFile
 from tlstunnel.convert.stunneloptions import Fate
 from tlstunnel.convert.tuning import DEBUG, VERBOSE, openSSLAdvice, socketAdvice
 
@@ -29,7 +30,8 @@ def convert(file: StunnelFile, folder: Path, hostName: str) -> Conversion:
     @raise BrokenFile: a setting is unknown or has a value that makes no sense.
     """
     services = [each.settings for each in file.services]
-    mistakes = unknown([*file.general, *(each for settings in services for each in settings)])
+    wrong = unknown(chain(file.general, *services))
+    mistakes = list(islice(wrong, MOST_MISTAKES))
     if mistakes:
         raise BrokenFile(mistakes)
     result = Conversion(file.path)
@@ -53,7 +55,7 @@ def convert(file: StunnelFile, folder: Path, hostName: str) -> Conversion:
             result.lost += conversion.lost
         result.tunnels.append(tunnel)
     if mistakes:
-        raise BrokenFile(dict.fromkeys(mistakes))
+        raise BrokenFile(list(dict.fromkeys(mistakes))[:MOST_MISTAKES])
     result.commands = credentials.commands
     _ofAll(result, credentials)
     return result

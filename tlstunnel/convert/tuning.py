@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tlstunnel.convert.draft import Value
-from tlstunnel.convert.settings import VERSIONS, Settings
+from tlstunnel.convert.settings import VERSIONS, Settings, version
 from tlstunnel.convert.stunnelfile import Setting
 from tlstunnel.tunnel.limits import Limits
 
@@ -58,21 +58,40 @@ def versions(settings: Settings, values: dict[str, Value], say: Say) -> None:
     """
     Convert the versions of TLS.
     """
-    fixed = settings.version("sslVersion")
-    least, most = settings.version("sslVersionMin"), settings.version("sslVersionMax")
-    least, most = (fixed if least is None else least), (fixed if most is None else most)
-    refused = {_normal(each.value) for each in settings.all("options")}
-    if least == _TLS_1_3 or ("no.tlsv1.2" in refused and "no.tlsv1.3" not in refused):
+    least = most = None
+    # Whichever is the last counts: sslVersion is both of the others.
+    for setting in settings.all("sslVersion", "sslVersionMin", "sslVersionMax"):
+        name = setting.name.lower()
+        least = setting if name != "sslversionmax" else least
+        most = setting if name != "sslversionmin" else most
+    lowest = version(least) if least is not None else None
+    highest = version(most) if most is not None else None
+    refused = _refused(settings)
+    if lowest == _TLS_1_3 or ("no.tlsv1.2" in refused and "no.tlsv1.3" not in refused):
         values["minimum-tls"] = "1.3"
-    if least is not None and least < _TLS_1_2:
-        say("sslVersionMin" if settings.last("sslVersionMin") else "sslVersion", _BELOW)
-    if most and most < _TLS_1_3:
+    if least is not None and lowest is not None and lowest < _TLS_1_2:
+        say(least.name, _BELOW)
+    if most is not None and highest and highest < _TLS_1_3:
         say(
-            "sslVersionMax" if settings.last("sslVersionMax") else "sslVersion",
+            most.name,
             _1_3_TOO
-            if most == _TLS_1_2
+            if highest == _TLS_1_2
             else "TLS 1.2 and 1.3 are spoken; a peer that knows nothing newer is refused",
         )
+
+
+def _refused(settings: Settings) -> set[str]:
+    """
+    The options of OpenSSL that are on in the end: one with a hyphen before it is taken back.
+    """
+    found: set[str] = set()
+    for setting in settings.all("options"):
+        name = _normal(setting.value)
+        if name.startswith("-"):
+            found.discard(name[1:])
+        else:
+            found.add(name)
+    return found
 
 
 def timeouts(settings: Settings, values: dict[str, Value], say: Say) -> None:
