@@ -168,6 +168,7 @@ class ClientVerificationTests(ServiceTestCase):
             "checkEmail = .example.org",
             "checkEmail = a.example.org",
             "checkIP = .example.org",
+            "checkIP = a.example.org",
         ):
             (reason,) = self.reasons(f"{SERVER}CAfile = ca.pem\nverifyChain = yes\n{check}\n")
             self.assertIn(check.partition(" ")[0], reason)
@@ -380,7 +381,11 @@ class MistakeTests(ServiceTestCase):
     def test_whatIsNoComment(self) -> None:
         """Neither what stands behind a value nor quotation marks are anything but the value."""
         (mistake,) = self.mistakes(f"{SERVER}connect = h:2 ; where to\n")
-        self.assertIn("put the comment on a line of its own", mistake)
+        self.assertEqual(
+            mistake,
+            "t:5: connect: 'h:2 ; where to' is no address: 'h:2 ; where to' has no known port or "
+            "service after its last colon; put the comment on a line of its own",
+        )
         (mistake,) = self.mistakes(f'{SERVER}client = "yes"\n')
         self.assertIn("leave out the quotation marks", mistake)
 

@@ -79,14 +79,17 @@ class Policy:
 
 def _checkedName(setting: Setting) -> str:
     """
-    The identity that an option checks: a user if it is C{checkEmail}, else a host.
+    The identity that an option checks: a user, an address, or else a host.
 
     @raise ValueError: it has another kind of value; the message is a sentence for the user.
     """
     who = Identity.parse(setting.value)
-    isUser = setting.name.lower() == "checkemail"
-    if isUser != (who.user is not None):
-        wanted = "give user@domain" if isUser else "give a host, or use checkEmail"
+    isRight, wanted = {
+        "checkemail": (who.user is not None, "give user@domain"),
+        "checkip": (who.address is not None, "give an address"),
+        "checkhost": (who.user is None, "give a host, or use checkEmail"),
+    }[setting.name.lower()]
+    if not isRight:
         raise ValueError(f"no certificate has {setting.value!r} for that; {wanted}")
     return str(who)
 

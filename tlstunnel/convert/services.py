@@ -183,7 +183,7 @@ class ServiceConversion:
             try:
                 found.append(parse(setting.value))
             except ValueError as error:
-                problem, _, remedy = str(error).partition("; ")
+                problem, _, remedy = str(error).rpartition("; ")
                 broken(setting, f"is no address: {problem}", remedy)
         return found
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import NoReturn
 
 from tlstunnel.convert.stunnelfile import BrokenFile, Place, Setting
@@ -61,14 +62,17 @@ class Settings:
     def __init__(self, own: Sequence[Setting], inherited: Sequence[Setting] = ()) -> None:
         self.own = tuple(own)
         self.inherited = tuple(inherited)
+        self._numbered: dict[str, list[tuple[int, Setting]]] = {}
+        for numbered in enumerate((*self.inherited, *self.own)):
+            self._numbered.setdefault(numbered[1].name.lower(), []).append(numbered)
 
     def all(self, *names: str) -> list[Setting]:
         """
         Every setting of these options, in their order: of an option that is a list, or of several
         that replace each other.
         """
-        small = {name.lower() for name in names}
-        return [each for each in (*self.inherited, *self.own) if each.name.lower() in small]
+        found = [each for name in names for each in self._numbered.get(name.lower(), ())]
+        return [setting for _, setting in sorted(found, key=itemgetter(0))]
 
     def last(self, name: str) -> Setting | None:
         """
