@@ -59,8 +59,8 @@ class WordsTests(SynchronousTestCase):
         self.assertBad("server --allow-all=yes", "takes no value")
         self.assertBad("server extra", "'extra' is no flag")
         self.assertBad("server --target a:1", "--listen is missing")
-        self.assertBad(f"{SERVER} --allow-all --listen x", "'x' has no port")
-        self.assertBad(f"{SERVER} --allow-all --target x:0", "names no place")
+        self.assertBad("client --listen x --target a:1", "'x' has no port")
+        self.assertBad("client --listen :1 --target x:0", "names no place")
         self.assertBad(SERVER, "insists on one of --allow-all")
         self.assertBad(f"{SERVER} --allow-all --allow-cn a", "insists on one of --allow-all")
         self.assertBad("client --listen :1 --target a:2", "KEYSTORE_PATH")
@@ -68,6 +68,16 @@ class WordsTests(SynchronousTestCase):
         self.assertBad(f"{CLIENT} --max-concurrent-conns many", "'many' is no number")
         self.assertBad(f"{CLIENT} --status x", "--status: 'x' has no port")
         self.assertBad(f"{CLIENT} --cacert \udcff", "the words are not UTF-8")
+        self.assertBad(f"{CLIENT} --listen :3", "--listen is there twice")
+        self.assertBad(f"{SERVER} --allow-all --cert c --key k", "either --keystore, or --cert")
+        self.assertBad("client --listen :1 --target a:2 --cert c", "--cert together with --key")
+
+    def test_flagsOfTheOtherCommand(self) -> None:
+        """They would count for nothing, so that ghostunnel refuses them."""
+        self.assertBad(f"{CLIENT} --allow-cn a", "a flag of 'ghostunnel server' alone")
+        for flag in "verify-dns a", "proxy socks5://p:1", "override-server-name a":
+            self.assertBad(f"{SERVER} --allow-all --{flag}", "a flag of 'ghostunnel client' alone")
+        self.assertTrue(converted(f"{CLIENT} --allow-unsafe-cipher-suites").drafts)
 
     def test_durations(self) -> None:
         """As Go writes them."""
@@ -107,6 +117,12 @@ class ConversionTests(SynchronousTestCase):
         self.assertEqual(conversion.drafts[0].values["remote-id"], ["a.example"])
         self.assertEqual(len(conversion.warnings), 1)
 
+    def test_everybodyWithAName(self) -> None:
+        """It is said that a common name is none."""
+        (draft,) = converted(f"{SERVER} --allow-all").drafts
+        self.assertEqual(draft.values["remote-id"], [".", "@."])
+        self.assertIn("a common name alone does not count", "".join(draft.notes))
+
     def test_nobodyIsLetInByACommonName(self) -> None:
         """Where there is no other name, there is no tunnel."""
         self.assertEqual(converted(f"{SERVER} --allow-cn b").drafts, [])
@@ -137,6 +153,9 @@ class ConversionTests(SynchronousTestCase):
         self.assertEqual(
             converted(f"{CLIENT} --status http://127.0.0.1:9").status["local"], "127.0.0.1:9"
         )
+        conversion = converted(f"{CLIENT} --status unix:/run/s")
+        self.assertEqual(conversion.status["local"], "/run/s")
+        self.assertNotIn("http:", "".join(conversion.notes))
         conversion = converted(f"{CLIENT} --status 0.0.0.0:9")
         self.assertEqual(conversion.status, {})
         self.assertIn("other hosts could read it", "".join(conversion.notes))

@@ -19,7 +19,7 @@ from tlstunnel.address import (
 from tlstunnel.convert.certificates import Credentials, identity, trustIn
 from tlstunnel.convert.draft import Conversion, Draft, LeftOut, Value
 from tlstunnel.convert.ghostwords import SECRET, BadWords, Words, parse, seconds
-from tlstunnel.convert.peers import ANYBODY
+from tlstunnel.convert.peers import ANYBODY, LET_IN
 from tlstunnel.convert.stunneloptions import Fate
 from tlstunnel.program.values import target
 
@@ -161,6 +161,7 @@ class _Conversion:
         trust = trustIn(words.last("cacert") or "system")
         if words.has("allow-all"):
             allowed = ANYBODY[:1] if trust == "system" else ANYBODY
+            self._draft.notes.append(LET_IN)
         else:
             allowed = self._allowed(allowing)
             if not allowed:
@@ -187,6 +188,9 @@ class _Conversion:
         if words.has("auto-acme-cert"):
             self._acme(words.last("auto-acme-cert"))
             return
+        isAlone = words.has("cert") and not (words.has("key") or words.has("pkcs11-module"))
+        if isAlone or (words.has("keystore") and (words.has("cert") or words.has("key"))):
+            raise BadWords("give either --keystore, or --cert together with --key")
         certificate = words.last("keystore") or words.last("cert")
         if not certificate:
             if not self._reasons:
@@ -262,9 +266,9 @@ class _Conversion:
             raise BadWords(f"--status: {error}") from None
         if address.isLocal:
             self._result.status["local"] = str(address)
-            self._result.notes.append(
-                f"The status page is at http://{address}/, without TLS, and says more."
-            )
+            isSocket = isinstance(address, UNIXAddress)
+            where = f"behind {address}" if isSocket else f"at http://{address}/"
+            self._result.notes.append(f"The status page is {where}, without TLS, and says more.")
         else:
             self._result.notes.append(
                 f"--status {status}: other hosts could read it; to allow that, write a table "

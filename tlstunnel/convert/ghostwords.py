@@ -136,6 +136,13 @@ FLAGS = (
 
 _BY_NAME = {name: flag for flag in FLAGS for name in (flag.name, *flag.aliases)}
 
+# The flags that only one of the two commands has, and those that may be there several times.
+_ONLY_SERVER = re.compile(
+    r"allow-(?!unsafe-)|auto-acme-|proxy-protocol|target-status|unsafe-target"
+)
+_ONLY_CLIENT = re.compile(r"verify-|override-server-name|proxy\Z|unsafe-listen")
+_REPEATABLE = re.compile(r"(allow|verify)-(cn|ou|dns|ip|uri|spki-pin)|quiet")
+
 #: The flags whose values are nobody's business.
 SECRET = frozenset({"storepass", "pkcs11-pin", "proxy", "metrics-url"})
 
@@ -176,7 +183,7 @@ def parse(words: Sequence[str]) -> Words:
     Take a command line apart.
 
     @param words: what follows the name of the program.
-    @raise BadWords: it is none.
+    @raise BadWords: it is none, or one that ghostunnel refuses.
     """
     try:
         "".join(words).encode()
@@ -195,7 +202,25 @@ def parse(words: Sequence[str]) -> Words:
             )
     if len(commands) != 1:
         raise BadWords("give exactly one of 'server' and 'client' behind ghostunnel")
-    return Words(commands[0] == "client", tuple(given))
+    found = Words(commands[0] == "client", tuple(given))
+    _check(found)
+    return found
+
+
+def _check(words: Words) -> None:
+    """
+    See whether ghostunnel would take the flags together.
+
+    @raise BadWords: it would not.
+    """
+    others, whose = (_ONLY_SERVER, "server") if words.isClient else (_ONLY_CLIENT, "client")
+    seen = set()
+    for flag, _ in words.given:
+        if others.match(flag.name):
+            raise BadWords(f"--{flag.name} is a flag of 'ghostunnel {whose}' alone; remove it")
+        if flag.name in seen and not (flag.isSwitch or _REPEATABLE.fullmatch(flag.name)):
+            raise BadWords(f"--{flag.name} is there twice; leave one of them")
+        seen.add(flag.name)
 
 
 def _flag(word: str, rest: Iterator[str]) -> list[tuple[Flag, str]]:

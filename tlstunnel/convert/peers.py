@@ -23,6 +23,12 @@ _CHECKS = ("checkHost", "checkIP", "checkEmail")
 #: Everybody with a certificate for a domain, and everybody with one for a user.
 ANYBODY = [".", "@."]
 
+#: What that means for clients of others.
+LET_IN = (
+    "Every client with a certificate for a domain, or for a user, is let in; a common name alone "
+    "does not count."
+)
+
 # The levels of the option that verifyChain and verifyPeer have replaced, and what each verifies.
 _LEVELS = {"0": "", "1": "chain", "2": "chain", "3": "chain peer", "4": "peer", "default": ""}
 
@@ -293,10 +299,7 @@ class Verification:
             # Of users, the public authorities know nothing.
             isPublic = self._peer.trust == ["system"]
             yield from ANYBODY[:1] if isPublic else ANYBODY
-            self._peer.notes.append(
-                "Every client with a certificate for a domain, or for a user, is let in; a common "
-                "name alone does not count."
-            )
+            self._peer.notes.append(LET_IN)
 
     def _pinServer(self) -> None:
         """
