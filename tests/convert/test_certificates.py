@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.convert.examples import DATA, HOST
-from tlstunnel.convert.certificates import Credentials, Named, namesIn, trustIn
+from tlstunnel.convert.certificates import Credentials, Named, identity, namesIn, trustIn
+from tlstunnel.identity.pool import RESERVED
 
 
 def _named(common: str) -> x509.Name:
@@ -62,6 +63,11 @@ class CredentialsTests(SynchronousTestCase):
             "/etc/conf.d/server.key.pem": HOST,
         }.items():
             self.assertEqual(self.find(file)[0], wanted)
+
+    def test_namesThatAPoolNeeds(self) -> None:
+        """They are those of nobody."""
+        for name in RESERVED:
+            self.assertEqual(identity(name), "")
 
     def test_aHintIsBetterThanTheNameOfTheHost(self) -> None:
         """As where it listens at a name."""

@@ -292,6 +292,9 @@ class ServiceTests(ServiceTestCase):
         self.assertNotIn("socket-owner", self.draft(text).values)
         self.assertEqual(self.draft(f"{text}setuid = www\n").values["socket-owner"], "www")
         self.assertIn("put User=stunnel", "".join(convertedText(text).notes))
+        draft = self.draft(f"{SERVER}setuid = www\n")
+        self.assertNotIn("socket-owner", draft.values)
+        self.assertNoted(draft, "is about UNIX sockets, and there is none in accept")
 
     def test_aDeviceThatNobodyElseReaches(self) -> None:
         """The loopback device adds nothing to a loopback address."""
@@ -339,6 +342,19 @@ class ServiceTests(ServiceTestCase):
         self.assertEqual(
             conversion.commands, ["tlstunnel identity import mail.example.org --cert mail.pem"]
         )
+
+    def test_aKeyInTheFileOfTheCertificate(self) -> None:
+        """It is not named a second time."""
+        conversion = convertedText(f"{SERVER}key = mail.pem\n")
+        self.assertEqual(
+            conversion.commands, ["tlstunnel identity import mail.example.org --cert mail.pem"]
+        )
+
+    def test_aKeyInAToken(self) -> None:
+        """It cannot be used, whichever of the two options names it."""
+        for line in "key = pkcs11:object=x", "cert = PKCS11:object=x":
+            (reason,) = self.reasons(f"{SERVER}{line}\n")
+            self.assertIn("the key is in a token", reason)
 
     def test_nothingIsImportedForWhatIsLeftOut(self) -> None:
         """Its key stays where it is."""
