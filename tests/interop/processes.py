@@ -85,9 +85,9 @@ def listening(address: int | Path) -> bool:
     @param address: a TCP port, or the path of a UNIX socket.
     """
     if isinstance(address, Path):
-        entries = map(str.split, Path("/proc/net/unix").read_text().splitlines())
+        sockets = map(str.split, Path("/proc/net/unix").read_text().splitlines())
         # One that is only bound has no flag yet.
-        return any(fields[7:] == [str(address)] and fields[3] == "00010000" for fields in entries)
+        return any(each[7:] == [str(address)] and each[3] == "00010000" for each in sockets)
     suffix = f":{address:04X}"
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:

@@ -105,7 +105,7 @@ class ScannerTests(InteropTestCase):
                 *("--add-ca", self.anchors, "--jsonfile", str(report)),
                 *("-p", "-S", "-U", "-t", "smtp", f"{NAME}:{port}"),
             ],
-            seconds=180,
+            seconds=400,
         )
         findings = json.loads(report.read_text())
         self.assertIn("TLS1_3", {finding["id"] for finding in findings}, str(outcome))
