@@ -203,18 +203,17 @@ class FileTests(ConfigurationTests):
 
     def test_mistakesOfSyntax(self) -> None:
         """
-        With tomllib's words, and the line.
+        With the line, and words of ours.
         """
         for text, line, word in (
-            ("a = 1\nb\n", 2, "Expected '='"),
-            ("a = 1\na = 2\n", 2, "overwrite"),
-            ("a = [\n1,\n", 2, "its end"),
-            ("a = \n", 1, "Invalid value"),
-            ("a = 1979-99-99\n", 1, "TOML"),
-            ("\n\na = '\x01'", 3, "invalid character"),
+            ("a = 1\nb\n", 2, "has no = after a key"),
+            ("a = 1\na = 2\n", 2, ": a: is at line 1 already; leave one"),
+            ("a = [\n1,\n", 1, ": a: has no ] at its end; write one"),
+            ("[t]\na = \n", 2, ": t.a: has no value; write one"),
+            ("\n\na = '\x01'", 3, "cannot be printed, at column 6; leave it out"),
         ):
             self.write(text)
-            self.refused(line, "TOML", word)
+            self.refused(line, word)
 
     def test_whatPythonCannotRead(self) -> None:
         """
@@ -222,10 +221,12 @@ class FileTests(ConfigurationTests):
         """
         self.write(f"a = {'[' * 100_000}")
         self.refused(1, "brackets")
-        self.write(f"\n{'a.' * 20_000}b = 1")
+        self.write(f"b = [1]\n\na = {'[' * 10_000}\n[c]\n")
+        self.refused(3, "brackets")
+        self.write(f"\n{'a.' * 20_000}b = 1\n{'b.' * 20_000}b = 1")
         self.refused(2, "too many parts")
-        self.write(f"a = {'9' * 5000}")
-        self.refused(1, "not TOML")
+        self.write(f"\na = {'9' * 5000}")
+        self.refused(2, ": a: has thousands of digits; give a smaller number")
 
     def test_otherEncodings(self) -> None:
         """

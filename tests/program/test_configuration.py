@@ -172,7 +172,7 @@ class WrongTests(ConfigurationTests):
                 "conf.d/b.toml:10: tunnel.a.x",
             ],
         )
-        self.assertTrue(lines[-1].startswith("conf.d/a.toml:1: is not TOML"))
+        self.assertTrue(lines[-1].startswith("conf.d/a.toml:1: has no ] where"))
 
     def test_whatFollowsFromAMistakeIsNotToldBesides(self) -> None:
         """

@@ -18,12 +18,10 @@ from typing import Any
 
 from tlstunnel.program.problems import Place, Problem, Problems
 from tlstunnel.program.tomllines import Key, Lines
+from tlstunnel.program.tomlmistakes import explained
 
 #: The most bytes in a file.
 MAX_FILE_BYTES = 1 << 20
-
-#: How tomllib says where a mistake is.
-_WHERE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)\Z")
 
 # A key that needs no quotation marks.
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -93,9 +91,13 @@ def readFile(path: Path) -> ConfigurationFile:
     try:
         content = tomllib.loads(text)
     except RecursionError:
-        raise _problem(path, "has brackets within brackets beyond measure", "close some") from None
+        problem = "has brackets within brackets beyond measure"
+        raise _problem(path, problem, "close some", lines.nested) from None
     except ValueError as error:
-        raise _notTOML(path, text, str(error)) from None
+        found = explained(text, str(error))
+        raise Problems(
+            [Problem(path, found.line, dotted(found.key), found.problem, found.remedy)]
+        ) from None
     return ConfigurationFile(path, content, lines)
 
 
@@ -167,19 +169,3 @@ def _decoded(path: Path, content: bytes) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise _problem(path, "is not UTF-8", "save it in that encoding", line) from None
-
-
-def _notTOML(path: Path, text: str, said: str) -> Problems:
-    found = _WHERE.search(said)
-    if found is None:
-        return _problem(path, f"is not TOML: {said}", "see https://toml.io")
-    said = said[: found.start()]
-    if found[1] is None:
-        last = max(1, len(text.splitlines()))
-        return _problem(path, f"is not TOML: {said} at its end", "complete it", last)
-    return _problem(
-        path,
-        f"is not TOML at column {found[2]}: {said}",
-        "write text between quotation marks, and all as https://toml.io has it",
-        int(found[1]),
-    )

@@ -39,12 +39,14 @@ class Lines:
 
     @ivar tooDeep: the line of a key with more dots than any has a use for, and with which tomllib
         would take its time; 0 if there is none.
+    @ivar nested: the line of a bracket within more others than any has a use for; else the first.
     """
 
     def __init__(self, text: str) -> None:
         scan = _Scan()
         self._lines = dict(reversed(list(scan.keysIn(text))))
         self.tooDeep = scan.tooDeep
+        self.nested = scan.nested or 1
 
     def of(self, key: Key) -> int:
         """
@@ -54,6 +56,21 @@ class Lines:
             if key[:end] in self._lines:
                 return self._lines[key[:end]]
         return 1
+
+
+def keyAt(text: str, line: int) -> Key:
+    """
+    The last key that begins up to C{line}.
+    """
+    last: Key = ()
+    before = 0
+    for key, at in _Scan().keysIn(text):
+        if at > line:
+            break
+        # What a key is in comes after it.
+        if at > before or key != last[: len(key)]:
+            last, before = key, at
+    return last
 
 
 @dataclass
@@ -80,7 +97,8 @@ class _Scan:
     @ivar parts: those of the key that is being read, and C{line} where it begins.
     @ivar header: how many brackets have been opened before the name of a table.
     @ivar inValue: whether a value is being read.
-    @ivar dots: those in the key that is being read, and C{tooDeep} where there were too many.
+    @ivar dots: those in the key that is being read, and C{tooDeep} where there were too many first.
+    @ivar nested: the line of the first bracket within too many others.
     """
 
     table: Key = ()
@@ -92,6 +110,7 @@ class _Scan:
     inValue: bool = False
     dots: int = 0
     tooDeep: int = 0
+    nested: int = 0
 
     def keysIn(self, text: str) -> Iterator[tuple[Key, int]]:
         """
@@ -141,7 +160,7 @@ class _Scan:
             case "." if not self.inValue:
                 self.dots += 1
                 if self.dots > MAX_PARTS:
-                    self.tooDeep = line
+                    self.tooDeep = self.tooDeep or line
             case "=" if not self.inValue:
                 if len(self.open) <= MAX_PARTS:
                     yield from _within(self._value, self.line)
@@ -150,6 +169,8 @@ class _Scan:
                 yield from self._element(line)
                 self.open.append(_Container(self._value[:MAX_PARTS], 0 if mark == "[" else None))
                 self.parts, self.inValue = [], mark == "["
+                if len(self.open) > MAX_PARTS:
+                    self.nested = self.nested or line
             case "[":
                 self.header, self.line = self.header + 1, line
             case "]" if self.header and not self.inValue:
