@@ -21,6 +21,7 @@ from tests.program.test_program import _AS_STRANGER, TOP, WAIT_SECONDS
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
+from tlstunnel.program import check as module
 from tlstunnel.program.check import check
 from tlstunnel.program.configuration import readConfiguration
 
@@ -211,10 +212,10 @@ class CheckTests(ConfigurationTests):
         self.assertEqual(
             [each.split(":")[1:3] for each in lines],
             [
-                ["8", " tunnel.web.starttls"],
-                ["10", " tunnel.web.socket-owner"],
                 ["5", " tunnel.web.local-id"],
+                ["8", " tunnel.web.starttls"],
                 ["9", " tunnel.web.trust"],
+                ["10", " tunnel.web.socket-owner"],
             ],
         )
 
@@ -222,7 +223,7 @@ class CheckTests(ConfigurationTests):
         """
         What is probably a mistake, and what is a risk.
         """
-        mistake, risk = self.found(
+        risk, mistake = self.found(
             TUNNEL.replace("postgresql", "imap").replace("127.0.0.1", "0.0.0.0")
         )
         self.assertEqual(
@@ -232,9 +233,50 @@ class CheckTests(ConfigurationTests):
         )
         self.assertTrue(
             risk.startswith(
-                "tlstunnel.toml:2: tunnel.pg: warning: other hosts can connect to 0.0.0.0:5432: "
+                "tlstunnel.toml:4: tunnel.pg.local: warning: other hosts can connect to "
+                "0.0.0.0:5432: "
             )
         )
+
+    def test_bothWaysToTLSInOneFile(self) -> None:
+        """
+        A warning at the one with STARTTLS, whoever listens at the moment, if they are the same
+        server (rule 18), and others than this host can reach them.
+        """
+        text = SERVER.replace("127.0.0.1:8443", ":465")
+        second = SERVER.replace("web", "mail").replace("127.0.0.1:8443", ":587")
+        second += 'starttls = "smtp"\n'
+        (line,) = self.found(text + second)
+        self.assertTrue(
+            line.startswith(
+                "tlstunnel.toml:11: tunnel.mail.local: warning: web serves port 465 as "
+                "www.example.org too: "
+            ),
+            line,
+        )
+        self.assertIn("Opossum", line)
+        local = text.replace(":465", "127.0.0.1:465")
+        self.assertEqual(self.found(local + second), [])
+
+    def test_portsThatAreServedNow(self) -> None:
+        """
+        Those of the file are no news; those of others are.
+        """
+        text = SERVER.replace("127.0.0.1:8443", ":587") + 'starttls = "smtp"\n'
+        self.patch(module, "listeningPorts", lambda: {465, 587})
+        (line,) = self.found(text)
+        self.assertIn("tunnel.web.local: warning: port 465 of this host is listened at too", line)
+
+    def test_twoServersInOneFile(self) -> None:
+        """
+        They have a certificate each.
+        """
+        createIdentity(Pool(self.pool), Identity.parse("mail.example.org"))
+        text = SERVER.replace("127.0.0.1:8443", ":465")
+        second = SERVER.replace("web", "mail").replace("127.0.0.1:8443", ":587")
+        second = second.replace("www.", "mail.") + 'starttls = "smtp"\n'
+        self.patch(module, "listeningPorts", lambda: {465, 587})
+        self.assertEqual(self.found(text + second), [])
 
 
 class CommandTests(ConfigurationTests):
@@ -271,16 +313,34 @@ class CommandTests(ConfigurationTests):
 
     def test_mistakes(self) -> None:
         """
-        Those in the words of the file, or else those in what it names; exit code 1.
+        Those in the words of the file, and those in what it names, in order; exit code 1.
         """
-        self.write(TUNNEL + "x = 1\ny = 1")
-        code, lines = self.runProgram("--check")
-        self.assertEqual((code, len(lines)), (1, 2))
-        self.write(TUNNEL + "pool = 'x'")
+        second = TUNNEL.replace("pg]", "two]").replace("5432", "5433", 1)
+        third = TUNNEL.replace("pg]", "three]").replace("5432", "5434", 1)
+        self.write(f"{TUNNEL}pool = 'x'\n{second}x = 1\n{third}trust = 'y'\n")
         code, lines = self.runProgram("--check")
         self.assertEqual(code, 1)
         self.assertIn("tlstunnel.toml:7: tunnel.pg.pool: there is no directory x", lines[0])
-        self.assertEqual(len(lines), 1)
+        self.assertIn("tlstunnel.toml:14: tunnel.two.x: there is no such key", lines[1])
+        self.assertIn("tlstunnel.toml:21: tunnel.three.trust: y: ", lines[2])
+        self.assertEqual(len(lines), 3)
+
+    def test_aFileThatCannotBeRead(self) -> None:
+        """
+        One line, and exit code 1.
+        """
+        code, lines = self.runProgram("--check")
+        self.assertEqual((code, len(lines)), (1, 1))
+        self.assertIn("tlstunnel.toml:1: cannot be read", lines[0])
+
+    def test_whatManyHaveFromDefaults(self) -> None:
+        """
+        It is wrong once.
+        """
+        second = TUNNEL.replace("pg]", "two]").replace("5432", "5433", 1)
+        self.write(f"[defaults]\npool = 'x'\n{TUNNEL}{second}")
+        code, lines = self.runProgram("--check")
+        self.assertEqual((code, len(lines)), (1, 1), lines)
 
     @skipUnless(os.geteuid() == 0, "needs root")
     def test_strangersCanCheck(self) -> None:

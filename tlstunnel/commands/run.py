@@ -81,22 +81,35 @@ class RunOptions(TunnelOptions):
         super().postOptions()
 
 
-def view(options: RunOptions) -> int:
+def viewing(options: RunOptions) -> int:
     """
-    Tell what is in the file, and what is wrong with it.
+    Show what is in the file.
+
+    @return: 0, or 1 if anything is wrong with it.
+    """
+    try:
+        text = show(options.configuration())
+    except Problems as error:
+        # What is shown may go into a file.
+        print(error, file=sys.stderr)
+        return 1
+    print(text, end="")
+    return 0
+
+
+def checking(options: RunOptions) -> int:
+    """
+    Tell everything that is wrong with the file, and with what it names.
 
     @return: 0, or 1 if anything is.
     """
     try:
-        configuration = options.configuration()
+        configuration, problems = options.examination()
     except Problems as error:
-        # What is shown may go into a file.
-        print(error, file=sys.stderr if options["show"] else sys.stdout)
+        print(error)
         return 1
-    if options["show"]:
-        print(show(configuration), end="")
-        return 0
-    found = check(configuration, datetime.now(UTC))
+    # Also beside tunnels that are wrong, the others are looked at.
+    found = configuration.inOrder([*problems, *check(configuration, datetime.now(UTC))])
     for each in found:
         print(each)
     if not all(each.isWarning for each in found):
@@ -128,8 +141,10 @@ def main(options: RunOptions) -> int:
 
     @return: 0 after an orderly stop, 1 if it could not start.
     """
-    if options["check"] or options["show"]:
-        return view(options)
+    if options["check"]:
+        return checking(options)
+    if options["show"]:
+        return viewing(options)
     try:
         process, settings = makeProcess(options, reactor, ownLog=True)
         process.privilegedStartService()

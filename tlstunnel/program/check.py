@@ -8,7 +8,7 @@ up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -23,7 +23,7 @@ from tlstunnel.identity.verify import coversName, verifyIdentity
 from tlstunnel.program.configuration import Configuration
 from tlstunnel.program.mistakes import mistakes
 from tlstunnel.program.problems import Problem
-from tlstunnel.program.risks import risks
+from tlstunnel.program.risks import farPorts, listeningPorts, ofAddresses, ofDialect, splicedIn
 from tlstunnel.program.tunneltables import tableName
 from tlstunnel.tls.checkup import checkUsable, problemsOf
 from tlstunnel.tunnel.description import Mode, Tunnel, identityOfRemote
@@ -34,11 +34,14 @@ def check(configuration: Configuration, now: datetime) -> list[Problem]:
     """
     Find everything that is wrong with the tunnels of C{configuration}, and what is worth a warning.
     """
-    return [
+    # The ports of the file may well be served now; of these it is known who has which certificate.
+    elsewhere = listeningPorts().difference(*map(farPorts, configuration.tunnels))
+    # What many tunnels have from C{defaults} is wrong once.
+    return configuration.inOrder(
         problem
         for tunnel in configuration.tunnels
-        for problem in _TunnelCheck(configuration, tunnel, now).all()
-    ]
+        for problem in _TunnelCheck(configuration, tunnel, now, elsewhere).all()
+    )
 
 
 class _TunnelCheck:
@@ -46,17 +49,22 @@ class _TunnelCheck:
     The check of one tunnel.
     """
 
-    def __init__(self, configuration: Configuration, tunnel: Tunnel, now: datetime) -> None:
+    def __init__(
+        self, configuration: Configuration, tunnel: Tunnel, now: datetime, elsewhere: Set[int]
+    ) -> None:
+        """
+        @param elsewhere: the ports at which others listen.
+        """
         self._configuration = configuration
         self._tunnel = tunnel
         self._now = now
+        self._elsewhere = elsewhere
 
     def all(self) -> Iterator[Problem]:
         """
         Everything that is wrong, and then what is only worth a warning.
         """
-        # A pool that is not there is missed twice.
-        errors = dict.fromkeys(self._errors())
+        errors = list(self._errors())
         yield from errors
         if not errors:
             yield from self._wholeAndWarnings()
@@ -152,8 +160,12 @@ class _TunnelCheck:
         for mistake in mistakes(tunnel):
             yield replace(self._problem(mistake), isWarning=True)
         local = [each for each in tunnel.local if not isinstance(each, InheritedAddress)]
-        for sentence in risks(tunnel, local):
-            yield self._warning(sentence)
+        for sentence in ofDialect(tunnel):
+            yield self._warning(sentence, "chat" if tunnel.dialect.name == "chat" else "starttls")
+        for sentence in ofAddresses(tunnel, local, self._elsewhere):
+            yield self._warning(sentence, "local")
+        for sentence in splicedIn(tunnel, self._configuration.tunnels):
+            yield self._warning(sentence, "local")
         ours = tunnel.localID
         problems = [] if ours is None else problemsOf(tunnel.pool, ours, self._now)
         for sentence in problems:

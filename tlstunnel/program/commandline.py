@@ -15,10 +15,15 @@ from typing import Any, TypeVar
 from twisted.python import usage
 
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.program.configuration import Configuration, readConfiguration
+from tlstunnel.program.configuration import (
+    Configuration,
+    examineConfiguration,
+    readConfiguration,
+)
 from tlstunnel.program.configure import describe
 from tlstunnel.program.option import Option, Scope, Section, read
 from tlstunnel.program.options import FILE_OPTIONS, OPTIONS, TUNNEL_OPTIONS
+from tlstunnel.program.problems import Problem
 from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.protocols import registry
 
@@ -186,18 +191,29 @@ class TunnelOptions(ProgramOptions):
                 "put it into the table of one there",
             )
 
-    def configuration(self) -> Configuration:
+    def examination(self) -> tuple[Configuration, list[Problem]]:
         """
         Read the file, with what the command line says of the process.
 
+        @return: what is right in it, and everything that is wrong.
+        @raise Problems: it cannot be read at all.
+        """
+        return examineConfiguration(Path(self["config"]), self._overriding())
+
+    def configuration(self) -> Configuration:
+        """
+        The same of a file that has to be right.
+
         @raise Problems: everything that is wrong with it.
         """
-        overriding = {
+        return readConfiguration(Path(self["config"]), self._overriding())
+
+    def _overriding(self) -> dict[str, object]:
+        return {
             option.name: self[option.name]
             for option in self.settings
             if option.name in self.given and option.scope in {Scope.PROCESS, Scope.LOG}
         }
-        return readConfiguration(Path(self["config"]), overriding)
 
 
 def _sectionHelp(section: Section, options: Sequence[Option]) -> str:

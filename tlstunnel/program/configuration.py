@@ -4,7 +4,7 @@ A configuration: everything that a file says about a process and its tunnels, ch
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,16 @@ class Configuration:
         place = self.placeOf(table, error.key or key, index)
         return Problem.of(place, tableGiving(table, found), error, key)
 
+    def inOrder(self, problems: Iterable[Problem]) -> list[Problem]:
+        """
+        The problems as somebody meets them who reads the files, each once.
+        """
+        order = {path: number for number, path in enumerate(self.files)}
+        return sorted(
+            dict.fromkeys(problems),
+            key=lambda each: (order.get(each.path, len(order)), each.path, each.line),
+        )
+
 
 def readConfiguration(path: Path, overriding: Mapping[str, object] | None = None) -> Configuration:
     """
@@ -98,6 +108,21 @@ def readConfiguration(path: Path, overriding: Mapping[str, object] | None = None
     @param overriding: values of settings of the process that count instead of those of the file,
         as the command line gives them.
     @raise Problems: with all that is wrong.
+    """
+    configuration, problems = examineConfiguration(path, overriding)
+    if problems:
+        raise Problems(problems)
+    return configuration
+
+
+def examineConfiguration(
+    path: Path, overriding: Mapping[str, object] | None = None
+) -> tuple[Configuration, list[Problem]]:
+    """
+    The same, whatever is wrong with it.
+
+    @return: what is right, so that it can be looked at further, and all that is wrong.
+    @raise Problems: the main file cannot be read at all.
     """
     problems: list[Problem] = []
     tell = problems.append
@@ -127,9 +152,7 @@ def readConfiguration(path: Path, overriding: Mapping[str, object] | None = None
     )
     problems += _exposures(configuration)
     problems += _clashes(configuration, tables.local | {"status": configuration.status.local})
-    if problems:
-        raise Problems(_inOrder(problems, includes.paths))
-    return configuration
+    return configuration, configuration.inOrder(problems)
 
 
 def readStatus(path: Path) -> Status:
@@ -196,14 +219,3 @@ def _clashes(
             "give each an address of its own",
         )
         yield configuration.problemOf(each.table, error, index=each.index)
-
-
-def _inOrder(problems: Sequence[Problem], paths: Sequence[Path]) -> list[Problem]:
-    """
-    The problems as somebody meets them who reads the files, each once.
-    """
-    order = {path: number for number, path in enumerate(paths)}
-    return sorted(
-        dict.fromkeys(problems),
-        key=lambda each: (order.get(each.path, len(order)), each.path, each.line),
-    )

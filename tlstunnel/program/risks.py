@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Set
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
@@ -32,6 +32,12 @@ STARTTLS = {
     6697: (6667,),
 }
 
+_OPOSSUM = (
+    "where a port with TLS from the first byte and one with STARTTLS have the same certificate, "
+    "somebody on the way can splice connections to the two together (Opossum); serve only one of "
+    "them, or with two certificates"
+)
+
 # Where Linux lists sockets, also if only processes are to be seen in /proc (systemd.exec(5),
 # ProcSubset=), and what it calls the state of those that listen.
 _TABLES = (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6"))
@@ -44,22 +50,53 @@ def risks(tunnel: Tunnel, local: Sequence[Address]) -> Iterator[str]:
 
     @param local: where it listens, as it came out: what was handed down to us has addresses, too.
     """
+    yield from ofDialect(tunnel)
+    isServer = tunnel.mode is Mode.SERVER
+    yield from ofAddresses(tunnel, local, listeningPorts() if isServer else frozenset())
+
+
+def ofDialect(tunnel: Tunnel) -> Iterator[str]:
+    """
+    The same of the way in which it upgrades to TLS.
+    """
     dialect = tunnel.dialect
     yield from dialect.notices
+    if tunnel.mode is Mode.SERVER and dialect.demands:
+        yield f"{dialect.demands}: {dialect.options[dialect.demands]}"
+
+
+def ofAddresses(tunnel: Tunnel, local: Sequence[Address], listened: Set[int]) -> Iterator[str]:
+    """
+    The same of its addresses.
+
+    @param listened: the ports of this host at which somebody listens for others.
+    """
     yield from _unmarkedEnds(tunnel, local)
     if tunnel.mode is Mode.CLIENT:
         yield from _lent(tunnel, local)
         return
-    demanded = dialect.demands
-    if demanded:
-        yield f"{demanded}: {dialect.options[demanded]}"
-    for port in splicePorts(tunnel, local):
-        yield (
-            f"port {port} of this host is listened at too: where a port with TLS from the first "
-            "byte and one with STARTTLS have the same certificate, somebody on the way can splice "
-            "connections to the two together (Opossum); serve only one of them, or with two "
-            "certificates"
-        )
+    for port in splicePorts(tunnel, local, listened):
+        yield f"port {port} of this host is listened at too: {_OPOSSUM}"
+
+
+def splicedIn(tunnel: Tunnel, others: Iterable[Tunnel]) -> Iterator[str]:
+    """
+    What is risky because of other tunnels in the same file, a sentence for each.
+    """
+    local = [each for each in tunnel.local if isinstance(each, TCPAddress) and not each.isLocal]
+    if tunnel.mode is Mode.CLIENT or tunnel.dialect.name == "none" or not local:
+        return
+    for other in others:
+        if (other.mode, other.dialect.name, other.localID) == (Mode.SERVER, "none", tunnel.localID):
+            for port in splicePorts(tunnel, local, farPorts(other)):
+                yield f"{other.name} serves port {port} as {tunnel.localID} too: {_OPOSSUM}"
+
+
+def farPorts(tunnel: Tunnel) -> set[int]:
+    """
+    The ports of a tunnel that others than this host can reach.
+    """
+    return {each.port for each in tunnel.local if isinstance(each, TCPAddress) and not each.isLocal}
 
 
 def _unmarkedEnds(tunnel: Tunnel, local: Sequence[Address]) -> Iterator[str]:
@@ -128,9 +165,9 @@ def isOurs(host: str) -> bool:
     return True
 
 
-def splicePorts(tunnel: Tunnel, local: Sequence[Address]) -> list[int]:
+def splicePorts(tunnel: Tunnel, local: Sequence[Address], listened: Set[int]) -> list[int]:
     """
-    The ports of the same protocol, with the other way to TLS, that others than this host can reach.
+    Those of C{listened} where the same protocol has the other way to TLS.
     """
     ours = {each.port for each in local if isinstance(each, TCPAddress)}
     if tunnel.dialect.name == "none":
@@ -139,7 +176,7 @@ def splicePorts(tunnel: Tunnel, local: Sequence[Address]) -> list[int]:
         others = {tunnel.dialect.implicitPort}
     # The backend itself has no TLS.
     backends = {each.port for each in tunnel.remote if isinstance(each, TCPAddress)}
-    return sorted((others - ours - backends) & listeningPorts())
+    return sorted((others - ours - backends) & listened)
 
 
 def listeningPorts() -> set[int]:
