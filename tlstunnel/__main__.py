@@ -24,9 +24,12 @@ def main(arguments: list[str] | None = None) -> int:
     openStandard()
     outliveReaders()
     try:
-        return _run(sys.argv[1:] if arguments is None else arguments)
+        try:
+            return _run(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            sys.stdout.flush()
     except OSError as error:
-        # Something that everybody needs is not to be had, such as descriptors.
+        # Something that everybody needs is not to be had, such as descriptors, or room on a disk.
         about = f"{error.filename}: " if error.filename else ""
         sys.stderr.write(f"tlstunnel: {about}{error.strerror or error}\n")
         return 1

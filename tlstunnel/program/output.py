@@ -41,14 +41,24 @@ class _Output(io.FileIO):
     Output whose reader may leave before its end, as head(1) does: what is left is dropped.
     """
 
+    _isLost = False
+
     def write(self, data: Any) -> int:
         """
         Write what can be written.
+
+        @raise OSError: nothing can, as the disk is full; the first time alone, since what is left
+            is tried again at the end of the process, when nobody hears of it.
         """
+        if self._isLost:
+            return len(data)
         try:
             return super().write(data)
         except BrokenPipeError:
             return len(data)
+        except OSError:
+            self._isLost = True
+            raise
 
 
 def outliveReaders() -> None:
@@ -60,7 +70,8 @@ def outliveReaders() -> None:
         sys.stdout = io.TextIOWrapper(
             io.BufferedWriter(_Output(before.fileno(), "w", closefd=False)),
             encoding=before.encoding,
-            errors=before.errors,
+            # What a terminal cannot show is not worth a traceback.
+            errors="backslashreplace",
             line_buffering=before.isatty(),
         )
 
