@@ -11,12 +11,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import chain
 
 from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress
 from tlstunnel.tunnel.description import Listening
 
 _ALL4, _ALL6 = "0.0.0.0", "::"
+_WHOLE = ("", _ALL4, _ALL6)
 
 # What names have this address, wherever it is that they are resolved (RFC 6761, section 6.3).
 _LOOPBACK = "127.0.0.1"
@@ -53,24 +56,34 @@ def clashes(wanted: Iterable[Wanted]) -> Iterator[tuple[Wanted, Wanted]]:
     """
     Those that cannot have their address, each with the first that has it before.
     """
-    places: dict[object, list[Wanted]] = {}
-    for each in wanted:
-        before = places.setdefault(_place(each.address), [])
-        first = next((other for other in before if _overlap(each, other)), None)
+    places: dict[object, list[tuple[int, Wanted]]] = {}
+    for number, each in enumerate(wanted):
+        own, others = _places(each.address)
+        before = sorted(chain.from_iterable(places.get(other, ()) for other in others), key=_number)
+        first = next((other for _, other in before if _overlap(each, other)), None)
         if first is not None:
             yield each, first
-        before.append(each)
+        for place in own:
+            places.setdefault(place, []).append((number, each))
 
 
-def _place(address: Listening) -> object:
+def _number(numbered: tuple[int, Wanted]) -> int:
+    return numbered[0]
+
+
+def _places(address: Listening) -> tuple[Sequence[object], Sequence[object]]:
     """
-    What two addresses have to have in common to be in each other's way.
+    Under what an address is to be found, and what others may be in its way are found under: of
+    thousands of addresses not each is compared with each.
     """
     if isinstance(address, TCPAddress):
-        return address.port
-    if isinstance(address, UNIXAddress):
-        return os.path.realpath(address.path)
-    return InheritedAddress
+        every, whole = (address.port, "every"), (address.port, "whole")
+        if address.host in _WHOLE:
+            return (every, whole), (every,)
+        host = (address.port, "host", _literal(address.host) or address.host)
+        return (every, host), (whole, host)
+    place = os.path.realpath(address.path) if isinstance(address, UNIXAddress) else InheritedAddress
+    return (place,), (place,)
 
 
 def _overlap(one: Wanted, other: Wanted) -> bool:
@@ -99,6 +112,7 @@ def _covers(wanted: Wanted, address: TCPAddress) -> bool:
     return address.host == host or (literal is not None and literal == _literal(host))
 
 
+@lru_cache(1024)
 def _literal(host: str) -> IPv4Address | IPv6Address | None:
     try:
         return ip_address(_LOOPBACK if host == "localhost" else host)
