@@ -53,6 +53,9 @@ class Includes:
             # A file that two patterns match counts once.
             if os.path.realpath(path) in self._seen:
                 continue
+            if path.is_dir():
+                self._refuse(place, f"{path} is a directory", f"write {path}/*.toml")
+                continue
             if len(self.files) == MAX_FILES:
                 self._refuse(place, f"there are more than {MAX_FILES} files", "join some of them")
                 return
