@@ -46,8 +46,16 @@ def nearest(word: str, known: Iterable[str]) -> str:
     What to do about a word that is not known: the question whether another one was meant, or
     nothing where none of C{known} is like it.
     """
+    near = likely(word, known)
+    return f"did you mean {near}?" if near else ""
+
+
+def likely(word: str, known: Iterable[str]) -> str:
+    """
+    Which of C{known} is most like C{word}; empty where none is.
+    """
     near = difflib.get_close_matches(word, known, 1)
-    return f"did you mean {near[0]}?" if near else ""
+    return near[0] if near else ""
 
 
 class ConfigurationError(Exception):

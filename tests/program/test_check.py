@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from unittest import skipUnless
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -324,6 +325,37 @@ class CommandTests(ConfigurationTests):
         self.assertIn("tlstunnel.toml:14: tunnel.two.x: there is no such key", lines[1])
         self.assertIn("tlstunnel.toml:21: tunnel.three.trust: y: ", lines[2])
         self.assertEqual(len(lines), 3)
+
+    def test_whatCannotBePrinted(self) -> None:
+        """
+        A full disk is told in a line; characters that the terminal does not have are escaped.
+        """
+        self.write(TUNNEL + '"\u043a" = 1\n')
+        words = [sys.executable, "-m", "tlstunnel", "--config", str(self.path)]
+        environment = {"PYTHONPATH": str(TOP), "PYTHONDONTWRITEBYTECODE": "1"}
+        for option in ("--check", "--show", "--help"):
+            with Path("/dev/full").open("w") as full:
+                done = subprocess.run(
+                    [*words, option],
+                    env=environment,
+                    stdout=full,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    timeout=WAIT_SECONDS,
+                    check=False,
+                )
+            self.assertEqual(done.returncode, 1)
+            if option != "--show":
+                self.assertEqual(done.stderr, "tlstunnel: No space left on device\n")
+        done = subprocess.run(
+            [*words, "--check"],
+            env=environment | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+            capture_output=True,
+            text=True,
+            timeout=WAIT_SECONDS,
+            check=False,
+        )
+        self.assertIn('tunnel.pg."\\u043a": there is no such key', done.stdout, done.stderr)
 
     def test_aFileThatCannotBeRead(self) -> None:
         """

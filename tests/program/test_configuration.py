@@ -17,6 +17,7 @@ from tlstunnel.address import TCPAddress, UNIXAddress, parseListening
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.pool import Pool, defaultPool
 from tlstunnel.net.listen import bindAll
+from tlstunnel.program import clashes as clashing
 from tlstunnel.program import includes
 from tlstunnel.program.clashes import clashes, wantedBy
 from tlstunnel.program.configfile import quoted
@@ -46,7 +47,7 @@ WRONG = {
     # Types.
     "[defaults]\nquiet = 1": "8: defaults.quiet: 1 is neither true nor false; give one of them",
     "[defaults]\npool = 1": "8: defaults.pool: 1 is not text; put it between quotation marks",
-    "[defaults]\npool = {}": "8: defaults.pool: {} is not text; put it between quotation marks",
+    "[defaults]\npool = {}": "8: defaults.pool: a table is not text; put it between",
     "[defaults]\npool = ['a', 'b']": "8: defaults.pool: has 2 values; give one",
     "[defaults]\nkeepalive = 'x'": (
         "8: defaults.keepalive: 'x' is not a number of seconds; give seconds alone, as 10"
@@ -58,11 +59,31 @@ WRONG = {
     "[defaults]\nmode = 'sever'": "8: defaults.mode: 'sever' is not known; give server or client",
     "[defaults]\ntrust = [\n'system',\n1,\n[]]": [
         "10: defaults.trust: 1 is not text; put it between quotation marks",
-        "11: defaults.trust: [] is not text; put it between quotation marks",
+        "11: defaults.trust: an array is not text; put it between quotation marks",
     ],
     "[[defaults]]": "7: defaults: is not a table; write [defaults], and its keys in lines below",
     "[[process]]": "7: process: is not a table; write [process], and its keys in lines below",
     "[tunnel]\nx = 1": "8: tunnel.x: is not a table; write [tunnel.x], and its keys in lines below",
+    "[tunnel]\nmode = 'server'": (
+        "8: tunnel.mode: is not a table; write [tunnel.NAME], and its keys in lines below"
+    ),
+    "[defaults]\nstarttls = true": "8: defaults.starttls: true is not text; put it between",
+    "[defaults]\nstarttls = 2026-11-29": "8: defaults.starttls: 2026-11-29 is not text; put it",
+    "[defaults]\nidle-timeout = 07:32:00": "8: defaults.idle-timeout: 07:32:00 is not a number of",
+    f"[defaults]\nmax-connections = 0x{'f' * 5000}": (
+        f"8: defaults.max-connections: 0x{'f' * 78}... is above 999999999; give fewer connections"
+    ),
+    f"[defaults]\nminimum-tls = 0x{'f' * 5000}": (
+        f"8: defaults.minimum-tls: 0x{'f' * 78}... is not known; give 1.2 or 1.3"
+    ),
+    # What was meant is not missing besides.
+    "[tunnel.x]\nserver = true\nLocal = ':1'\nremot = '127.0.0.1:1'\nlocal_id = 'a.example'": [
+        '8: tunnel.x.server: there is no such key; write mode = "server"',
+        "9: tunnel.x.Local: there is no such key; did you mean local?",
+        "10: tunnel.x.remot: there is no such key; did you mean remote?",
+        "11: tunnel.x.local_id: there is no such key; did you mean local-id?",
+    ],
+    "[defaults]\nQUIET = true": "8: defaults.QUIET: there is no such key; did you mean quiet?",
     # What belongs together.
     "[tunnel.x]\nlocal = ':1'\nremote = ['127.0.0.1:1']\nlocal-id = 'a.example'": (
         '7: tunnel.x.mode: is missing; write mode = "server" or mode = "client"'
@@ -99,12 +120,9 @@ WRONG = {
         "give a file, or one of "
     ),
     # Names.
-    TUNNEL.replace("pg", "a.b"): [
-        '8: tunnel.a.b: there is no such table; write [tunnel."a.b"] for a tunnel of that name',
-        "8: tunnel.a.mode: is missing",
-        "8: tunnel.a.local: is missing",
-        "8: tunnel.a.remote: is missing",
-    ],
+    TUNNEL.replace("pg", "a.b.c"): (
+        '8: tunnel.a.b: there is no such table; write [tunnel."a.b.c"] for a tunnel of that name'
+    ),
     "[tunnel.'x y']\nmode = 'client'": (
         '7: tunnel."x y": cannot be the name of a tunnel; give 1 to 64 letters, digits, hyphens, '
         "dots and underscores"
@@ -173,6 +191,16 @@ class WrongTests(ConfigurationTests):
             ],
         )
         self.assertTrue(lines[-1].startswith("conf.d/a.toml:1: has no ] where"))
+
+    def test_aDirectoryIsNoFileToInclude(self) -> None:
+        """
+        The line says what to write instead.
+        """
+        self.write("", "conf.d/a.toml")
+        self.assertEqual(
+            self.problems(f"include = [\n'conf.d']\n{TUNNEL}"),
+            ["tlstunnel.toml:2: include: conf.d is a directory; write conf.d/*.toml"],
+        )
 
     def test_whatFollowsFromAMistakeIsNotToldBesides(self) -> None:
         """
@@ -499,6 +527,24 @@ class ClashTests(SynchronousTestCase):
             for each in wantedBy(str(number), [parseListening(text) for text in table])
         ]
         return bool(list(clashes(wanted)))
+
+    def test_notEachIsComparedWithEach(self) -> None:
+        """
+        Thousands of addresses at one port are soon looked through, and the one found that clashes.
+        """
+        compared = []
+
+        def overlap(one: clashing.Wanted, other: clashing.Wanted) -> bool:
+            compared.append(one)
+            return before(one, other)
+
+        before = clashing._overlap
+        self.patch(clashing, "_overlap", overlap)
+        hosts = [f"127.0.{number // 250}.{number % 250}:1" for number in range(2000)]
+        self.assertFalse(self.clash((*hosts, "[::1]:1")))
+        self.assertTrue(self.clash(tuple(hosts), ("127.0.3.7:1",)))
+        self.assertTrue(self.clash(tuple(hosts), (":1",)))
+        self.assertLess(len(compared), 100)
 
     def freePort(self) -> int:
         """

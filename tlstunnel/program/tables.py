@@ -7,11 +7,11 @@ What concerns several keys at once is looked at elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tlstunnel.errors import ConfigurationError, nearest
+from tlstunnel.errors import ConfigurationError, likely
 from tlstunnel.program.configfile import ConfigurationFile, dotted
 from tlstunnel.program.keys import PROCESS_KEYS, STATUS_KEYS, TUNNEL_KEYS
 from tlstunnel.program.option import Option
@@ -68,11 +68,8 @@ def tableOf(
     found = content.get(key[-1], {})
     if isinstance(found, dict):
         return found
-    tell(
-        _problem(
-            file, key, "is not a table", f"write [{dotted((*key,))}], and its keys in lines below"
-        )
-    )
+    name = "tunnel.NAME" if key[-1] == "tunnel" else dotted((*key,))
+    tell(_problem(file, key, "is not a table", f"write [{name}], and its keys in lines below"))
     return {}
 
 
@@ -99,7 +96,7 @@ def given(
     for key, value in content.items():
         option = known.get(key)
         if option is None and isinstance(value, dict) and table[:1] == ("tunnel",):
-            name = ".".join((*table[1:], key))
+            name = ".".join((*table[1:], key, *_onlyNames(value)))
             remedy = f"write [{dotted(('tunnel', name))}] for a tunnel of that name"
             tell(_problem(file, (*table, key), "there is no such table", remedy))
         elif option is None:
@@ -109,6 +106,18 @@ def given(
     return found
 
 
+def _onlyNames(table: Mapping[str, Any]) -> Iterator[str]:
+    """
+    The names of tables within each other that have nothing else, as a dot in a name makes them.
+    """
+    while len(table) == 1:
+        ((name, inner),) = table.items()
+        if not isinstance(inner, dict):
+            return
+        yield name
+        table = inner
+
+
 def refuseKey(
     file: ConfigurationFile, key: Sequence[str], known: Iterable[str], tell: Tell
 ) -> None:
@@ -116,12 +125,21 @@ def refuseKey(
     Tell of a key that cannot stand where it does, and what may be meant.
     """
     name = key[-1]
-    remedy = _MODES.get(name, "") if "mode" in known else ""
-    if name in _TABLES and not remedy:
+    meant = meantKey(name, known)
+    if name in _TABLES and meant != "mode":
         tell(_problem(file, key, "does not belong here", f"move it to {_TABLES[name]}"))
         return
-    remedy = remedy or nearest(name, known) or "see tlstunnel.toml(5)"
-    tell(_problem(file, key, "there is no such key", remedy))
+    remedy = f"did you mean {meant}?" if meant else "see tlstunnel.toml(5)"
+    tell(_problem(file, key, "there is no such key", _MODES.get(name, remedy)))
+
+
+def meantKey(name: str, known: Iterable[str]) -> str:
+    """
+    Which of C{known} is probably meant by a key that is none; empty where none is like it.
+    """
+    if name in _MODES and "mode" in known:
+        return "mode"
+    return likely(name.lower().replace("_", "-"), known)
 
 
 def _given(option: Option, value: object, file: ConfigurationFile, key: Sequence[str]) -> Given:

@@ -15,8 +15,19 @@ from tlstunnel.program.configure import examine
 from tlstunnel.program.defaults import withDefaults
 from tlstunnel.program.keys import MODE, TUNNEL_KEYS
 from tlstunnel.program.problems import Place, Problem, asKey
-from tlstunnel.program.tables import Given, Tell, asDefaults, given, tableGiving, tableOf, valuesOf
+from tlstunnel.program.tables import (
+    Given,
+    Tell,
+    asDefaults,
+    given,
+    meantKey,
+    tableGiving,
+    tableOf,
+    valuesOf,
+)
 from tlstunnel.tunnel.description import Listening, Mode, Tunnel
+
+_NAMES = frozenset(each.name for each in TUNNEL_KEYS)
 
 #: What a tunnel may be called.
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -86,7 +97,8 @@ class TunnelTables:
     ) -> None:
         table, place = tableName(name), file.place("tunnel", name)
         if not isinstance(content, dict):
-            remedy = f"write [{table}], and its keys in lines below"
+            header = "tunnel.NAME" if name in _NAMES else table
+            remedy = f"write [{header}], and its keys in lines below"
             self._refuse(place, table, "is not a table", remedy)
         elif not NAME.fullmatch(name):
             remedy = "give 1 to 64 letters, digits, hyphens, dots and underscores"
@@ -99,7 +111,11 @@ class TunnelTables:
             own = given(content, file, ("tunnel", name), TUNNEL_KEYS, self._tell)
             found = self.given[table] = withDefaults(own, general.found, ofFile.found)
             wrong = (general.wrong - ofFile.found.keys() | ofFile.wrong) - own.keys()
-            self._make(name, table, found, wrong)
+            # What was meant is not missing besides.
+            wrong |= {meantKey(key, _NAMES) for key in content.keys() - _NAMES}
+            isName = content and all(isinstance(each, dict) for each in content.values())
+            if not isName:
+                self._make(name, table, found, wrong)
 
     def _refuse(self, place: Place, key: str, problem: str, remedy: str) -> None:
         self._tell(Problem(place.path, place.line, key, problem, remedy))

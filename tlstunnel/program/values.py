@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date, time
 from pathlib import Path
 
 from tlstunnel.address import (
@@ -29,16 +30,41 @@ from tlstunnel.chat.source import readyScripts
 LONGEST_IDS = 65533
 
 
+#: The most characters of a value in a sentence about it.
+LONGEST_SHOWN = 80
+
+
+def shown(value: object) -> str:
+    """
+    A value in a sentence, as the file has it.
+    """
+    match value:
+        case bool():
+            text = "true" if value else "false"
+        case list():
+            return "an array"
+        case dict():
+            return "a table"
+        case int():
+            # Python refuses to write what has thousands of digits in decimal.
+            text = str(value) if value.bit_length() < 1000 else f"{value:#x}"
+        case date() | time():
+            text = value.isoformat()
+        case _:
+            text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+
+
 def text(value: object) -> str:
     """
     Any text but the empty one.
     """
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not text; put it between quotation marks")
+        raise ValueError(f"{shown(value)} is not text; put it between quotation marks")
     if not value:
         raise ValueError("is empty; give a value, or leave it out")
     if "\0" in value:
-        raise ValueError(f"{value!r} has a NUL in it; leave that out")
+        raise ValueError(f"{shown(value)} has a NUL in it; leave that out")
     return value
 
 
@@ -47,7 +73,7 @@ def flag(value: object) -> bool:
     Yes or no.
     """
     if not isinstance(value, bool):
-        raise ValueError(f"{value!r} is neither true nor false; give one of them")
+        raise ValueError(f"{shown(value)} is neither true nor false; give one of them")
     return value
 
 
@@ -58,9 +84,10 @@ def choice(*words: str) -> Callable[[object], str]:
 
     def chosen(value: object) -> str:
         # A file has 1.2 without quotes, too.
-        if str(value) not in words:
-            raise ValueError(f"{value!r} is not known; give {' or '.join(words)}")
-        return str(value)
+        word = value if isinstance(value, str) else shown(value)
+        if word not in words:
+            raise ValueError(f"{shown(value)} is not known; give {' or '.join(words)}")
+        return word
 
     return chosen
 
@@ -86,17 +113,22 @@ class Number:
         Read it.
         """
         try:
-            number = float("nan" if isinstance(value, bool) else str(value))
+            # To Python, true is 1.
+            if isinstance(value, bool) or not isinstance(value, int | float | str):
+                raise ValueError
+            number = float(value)
+        except OverflowError:
+            number = float("inf")
         except ValueError:
             number = float("nan")
         isWhole = self.kind is float or number.is_integer()
         # A comparison with what is not a number is false.
         if number > self.most:
-            raise ValueError(f"{value!r} is above {self.most}; give fewer {self.unit}")
+            raise ValueError(f"{shown(value)} is above {self.most}; give fewer {self.unit}")
         if not (isWhole and (number > 0 or (self.mayBeZero and number == 0))):
             least = "" if self.mayBeZero else " above 0"
             remedy = "give a whole number" if self.kind is int else f"give {self.unit} alone, as 10"
-            raise ValueError(f"{value!r} is not a number of {self.unit}{least}; {remedy}")
+            raise ValueError(f"{shown(value)} is not a number of {self.unit}{least}; {remedy}")
         return self.kind(number)
 
 
@@ -130,7 +162,9 @@ def target(value: object) -> TCPAddress | UNIXAddress:
     """
     address = parseAddress(text(value))
     if isinstance(address, TCPAddress) and not (address.host and address.port):
-        raise ValueError(f"{value!r} names no place to connect to; give a host and a port above 0")
+        raise ValueError(
+            f"{shown(value)} names no place to connect to; give a host and a port above 0"
+        )
     return address
 
 
@@ -146,7 +180,7 @@ def permissions(value: object) -> int:
     Permissions, in octal (chmod(1)).
     """
     if not (isinstance(value, str) and re.fullmatch("0?[0-7]{3}", value)):
-        raise ValueError(f"{value!r} is not a mode; give three octal digits, such as 0660")
+        raise ValueError(f"{shown(value)} is not a mode; give three octal digits, such as 0660")
     return int(value, 8)
 
 
@@ -155,14 +189,14 @@ def protocolIDs(value: object) -> tuple[bytes, ...]:
     ALPN ids, separated by commas (RFC 7301).
     """
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not text; put it between quotation marks")
+        raise ValueError(f"{shown(value)} is not text; put it between quotation marks")
     if not value.strip(","):
         raise ValueError("is empty; give ids, or leave it out")
     try:
         ids = tuple(os.fsencode(part) for part in value.split(",") if part)
     except UnicodeEncodeError:
         raise ValueError(
-            f"{value!r} is not text; write it in the encoding of this system"
+            f"{shown(value)} is not text; write it in the encoding of this system"
         ) from None
     if any(len(each) > 255 for each in ids):
         raise ValueError("an id is longer than 255 bytes; put commas between several")
