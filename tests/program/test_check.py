@@ -209,6 +209,7 @@ class CheckTests(ConfigurationTests):
         lines = self.found(
             SERVER.replace("www.", "smtp.").replace('["127.0.0.1:8443"]', '["unix:s"]')
             + "starttls = 'http'\ntrust = 'none'\nsocket-owner = 'no body'\n"
+            "socket-group = 'no group'\n"
         )
         self.assertEqual(
             [each.split(":")[1:3] for each in lines],
@@ -217,6 +218,7 @@ class CheckTests(ConfigurationTests):
                 ["8", " tunnel.web.starttls"],
                 ["9", " tunnel.web.trust"],
                 ["10", " tunnel.web.socket-owner"],
+                ["11", " tunnel.web.socket-group"],
             ],
         )
 

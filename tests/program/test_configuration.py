@@ -4,6 +4,7 @@ Tests for L{tlstunnel.program.configuration}: what a file makes, and all that ca
 
 from __future__ import annotations
 
+import os
 import re
 from itertools import product
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.program.configurations import NAMES, TUNNEL, VALUES, ConfigurationTests, written
+from tests.users import closed
 from tlstunnel.address import TCPAddress, UNIXAddress, parseListening
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.pool import Pool, defaultPool
@@ -201,6 +203,21 @@ class WrongTests(ConfigurationTests):
             self.problems(f"include = [\n'conf.d']\n{TUNNEL}"),
             ["tlstunnel.toml:2: include: conf.d is a directory; write conf.d/*.toml"],
         )
+
+    def test_aFolderThatMayNotBeSearched(self) -> None:
+        """
+        It is not empty.
+        """
+        folder = self.write("", "conf.d/a.toml").parent
+        self.folder.chmod(0o755)
+        self.write(f"include = ['conf.d/*.toml']\n{TUNNEL}")
+        with closed(folder):
+            (line,) = self.problems()
+            self.assertEqual(
+                line,
+                "tlstunnel.toml:1: include: conf.d cannot be searched: Permission denied; let "
+                f"user {os.geteuid()} do so",
+            )
 
     def test_whatFollowsFromAMistakeIsNotToldBesides(self) -> None:
         """

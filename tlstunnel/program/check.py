@@ -88,7 +88,8 @@ class _TunnelCheck:
         """
         tunnel = self._tunnel
         yield from self._failure(partial(checkRisk, tunnel))
-        yield from self._failure(tunnel.access.numbers)
+        for key in ("owner", "group"):
+            yield from self._failure(replace(tunnel.access, **{key: None}).numbers)
         if tunnel.localID is not None:
             yield from self._failure(partial(self._checkOurs, tunnel.localID), "local-id")
         for number, where in enumerate(tunnel.trust):

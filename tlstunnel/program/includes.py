@@ -45,9 +45,14 @@ class Includes:
             )
 
     def _include(self, pattern: str, place: Place) -> None:
-        self.folders |= dict.fromkeys(_matching(str(Path(pattern).parent)))
+        folders = _matching(str(Path(pattern).parent))
+        self.folders |= dict.fromkeys(folders)
         paths = _matching(pattern)
-        if not paths:
+        closed = [folder for folder in folders if not _canBeSearched(folder)]
+        for folder in closed:
+            remedy = f"let user {os.geteuid()} do so"
+            self._refuse(place, f"{folder} cannot be searched: Permission denied", remedy)
+        if not (paths or closed):
             self._refuse(place, f"{pattern!r} matches no file", "make one, or leave it out")
         for path in paths:
             # A file that two patterns match counts once.
@@ -75,6 +80,10 @@ class Includes:
         Every file, and every folder that was looked into.
         """
         return (*(each.path for each in self.files), *self.folders)
+
+
+def _canBeSearched(folder: Path) -> bool:
+    return os.access(folder, os.R_OK | os.X_OK, effective_ids=True)
 
 
 def _matching(pattern: str) -> list[Path]:
