@@ -260,6 +260,8 @@ class CheckTests(ConfigurationTests):
         self.assertIn("Opossum", line)
         local = text.replace(":465", "127.0.0.1:465")
         self.assertEqual(self.found(local + second), [])
+        local = second.replace(":587", "127.0.0.1:587")
+        self.assertEqual(self.found(text + local), [])
 
     def test_portsThatAreServedNow(self) -> None:
         """

@@ -75,6 +75,8 @@ class ExplainedTests(SynchronousTestCase):
         self.assertSaid('x = ["a",\n"b"\ny = 1\n', 1, "tunnel.pg.x", "has no ]", "after the last")
         self.assertSaid("# \x85 \u2028\nx = [1\n", 2, "tunnel.pg.x", "has no ]", "after the last")
         self.assertSaid("x = {a = 1\n", 1, "tunnel.pg.x.a", "has no }", "after the last")
+        self.assertSaid("x = \n\n\n", 1, "tunnel.pg.x", "has no value", "write one")
+        self.assertSaid("x = # y", 1, "tunnel.pg.x", "has no value", "write one")
         self.assertSaid('x = """a\nb\n', 1, "tunnel.pg.x", "has no quotation mark", "write one")
 
     def test_whatIsThereAlready(self) -> None:

@@ -103,7 +103,6 @@ def explained(text: str, said: str) -> Mistake:
 
     @param said: what tomllib says about it.
     """
-    text = text.replace("\r\n", "\n")
     found = _WHERE.search(said)
     if found is None:
         return _unplaced(text, said)
@@ -138,7 +137,7 @@ def _lineOfEnd(text: str, said: str) -> int:
     """
     quotes = '"""' if said == "Unterminated string" else _EXPECTED_QUOTES.get(said, "")
     at = text.rfind(quotes) if quotes else -1
-    return text.count("\n", 0, at) + 1 if at >= 0 else text.rstrip("\n").count("\n") + 1
+    return text.count("\n", 0, at) + 1 if at >= 0 else text.rstrip().count("\n") + 1
 
 
 def _keyAt(text: str, line: int) -> Key:
