@@ -369,6 +369,19 @@ class CommandTests(ConfigurationTests):
         self.assertEqual((code, len(lines)), (1, 1))
         self.assertIn("tlstunnel.toml:1: cannot be read", lines[0])
 
+    def test_aWrongLimitHidesNoIdentity(self) -> None:
+        """
+        What a tunnel needs is looked at in spite of it; not so if that is what is wrong.
+        """
+        wrong = '[defaults]\nidle-timeout = "1s"\n'
+        self.write(f"{wrong}{TUNNEL}trust = 'x'\n")
+        code, lines = self.runProgram("--check")
+        self.assertEqual((code, len(lines)), (1, 2), lines)
+        self.assertIn("tlstunnel.toml:9: tunnel.pg.trust: x: there is no such file", lines[1])
+        self.write(f"{wrong}pool = 1\n{TUNNEL}")
+        code, lines = self.runProgram("--check")
+        self.assertEqual((code, len(lines)), (1, 2), lines)
+
     def test_whatManyHaveFromDefaults(self) -> None:
         """
         It is wrong once.

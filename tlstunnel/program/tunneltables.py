@@ -14,6 +14,7 @@ from tlstunnel.program.configfile import ConfigurationFile, dotted
 from tlstunnel.program.configure import examine
 from tlstunnel.program.defaults import withDefaults
 from tlstunnel.program.keys import MODE, TUNNEL_KEYS
+from tlstunnel.program.option import Section
 from tlstunnel.program.problems import Place, Problem, asKey
 from tlstunnel.program.tables import (
     Given,
@@ -27,7 +28,11 @@ from tlstunnel.program.tables import (
 )
 from tlstunnel.tunnel.description import Listening, Mode, Tunnel
 
+_WHO_SECTIONS = (Section.MODE, Section.ADDRESSES, Section.IDENTITIES, Section.PROTOCOL)
 _NAMES = frozenset(each.name for each in TUNNEL_KEYS)
+
+# What decides whose certificates, and whose trust, a tunnel needs.
+_WHO = {each.name for each in TUNNEL_KEYS if each.section in _WHO_SECTIONS}
 
 #: What a tunnel may be called.
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -57,7 +62,7 @@ class TunnelTables:
     """
     The tunnels of some files.
 
-    @ivar tunnels: those that are right.
+    @ivar tunnels: those that are right, at least in what says who is who.
     @ivar given: what was given for each, by table and key, with what it has from C{defaults}.
     @ivar places: where the tables begin.
     @ivar local: where each tunnel wants to listen, be it right or not.
@@ -145,7 +150,8 @@ class TunnelTables:
             # What follows from another mistake is none of its own.
             if not error.mentioned & wrong:
                 self._tell(self._problem(table, error))
-        if tunnel is not None and not wrong:
+        # Whose certificates are needed is known in spite of a wrong limit.
+        if tunnel is not None and not wrong & _WHO:
             self.tunnels.append(tunnel)
 
     def _problem(self, table: str, error: ConfigurationError) -> Problem:
