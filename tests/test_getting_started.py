@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,8 @@ from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from tests.ports import freePort
 
 CHECKOUT = Path(__file__).parent.parent
 PAGE = CHECKOUT / "docs" / "getting-started.md"
@@ -59,18 +60,8 @@ class GettingStartedTests(SynchronousTestCase):
             "HOME": str(self.directory),
             "no_proxy": "*",
         }
-        self.ports = dict(zip(("8000", "8080", "8443"), map(str, self.free(3)), strict=True))
+        self.ports = {port: str(freePort()) for port in ("8000", "8080", "8443")}
         self.running: dict[str, subprocess.Popen[str]] = {}
-
-    def free(self, number: int) -> list[int]:
-        """
-        Ports that nobody listens at.
-        """
-        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-        ports = [each.getsockname()[1] for each in sockets]
-        for each in sockets:
-            each.close()
-        return ports
 
     def follow(self, title: str) -> str:
         """

@@ -236,7 +236,7 @@ class CommandTests(StatusTests):
         for text, problem in (
             ("[tunnel.web]\n", r":1: status.local: is missing, .*; add a table \[status\]"),
             ('[status]\nlocal = "nowhere"\n', r":2: status.local: .*; write nowhere:PORT"),
-            ("[status\n", ":1: is not TOML"),
+            ("[status\n", r":1: has no \] where the name of a table should end"),
         ):
             file = self.file(text)
             for command in ("status", "health"):

@@ -11,7 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.interop.processes import Process, find, freePort
+from tests.interop.processes import Process, find
+from tests.ports import freePort
 
 #: Seconds that the browser may take for one command.
 COMMAND_SECONDS = 60

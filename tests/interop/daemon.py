@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from tests.interop.certificates import ServerCertificate
-from tests.interop.processes import Process, find, freePort, requireRoot
+from tests.interop.processes import Process, find, requireRoot
+from tests.ports import freePort
 
 
 class Daemon(Process):

@@ -11,10 +11,8 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,11 +22,6 @@ from twisted.trial.unittest import SkipTest
 
 #: Where programs are that a user's PATH does not name.
 SYSTEM_PATH = ":".join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
-
-#: Below the range from which the kernel takes the ports of outgoing connections.
-PORTS = range(20000, 32000)
-
-_taken: set[int] = set()
 
 
 def find(program: str, package: str) -> str:
@@ -59,23 +52,6 @@ def requireRoot(what: str) -> None:
     """
     if os.geteuid() != 0:
         raise SkipTest(f"NOT TESTED: {what} can only be started by root")
-
-
-def freePort() -> int:
-    """
-    A loopback TCP port that nobody uses, never the same twice.
-    """
-    while True:
-        port = random.choice(PORTS)
-        if port in _taken:
-            continue
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        _taken.add(port)
-        return port
 
 
 def listening(address: int | Path) -> bool:

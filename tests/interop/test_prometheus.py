@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 from twisted.internet.threads import deferToThread
 
-from tests.interop.processes import Process, find, freePort, until
+from tests.interop.processes import Process, find, until
+from tests.ports import freePort
 from tests.status.stage import SeenTests
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

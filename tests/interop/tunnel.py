@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from tests.interop.clients import Outcome, run
-from tests.interop.processes import Process, freePort
+from tests.interop.processes import Process
+from tests.ports import freePort
 
 #: The checkout, whose code the process runs.
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.ports import freePort
 from tests.program.configurations import NAMES, TUNNEL, VALUES, ConfigurationTests, written
 from tests.users import closed
 from tlstunnel.address import TCPAddress, UNIXAddress, parseListening
@@ -563,15 +564,6 @@ class ClashTests(SynchronousTestCase):
         self.assertTrue(self.clash(tuple(hosts), (":1",)))
         self.assertLess(len(compared), 100)
 
-    def freePort(self) -> int:
-        """
-        A port that nobody has.
-        """
-        (bound,) = bindAll([TCPAddress("", 0)])
-        port: int = bound.sock.getsockname()[1]
-        bound.close()
-        return port
-
     def canListen(self, host: str) -> bool:
         """
         Whether this machine has an address.
@@ -590,7 +582,7 @@ class ClashTests(SynchronousTestCase):
         means is not asked for: nothing is said unless it is certain.
         """
         for hosts in product(filter(self.canListen, HOSTS), repeat=2):
-            port = self.freePort()
+            port = freePort()
             one, other = ([f"{host}:{port}"] for host in hosts)
             for tables in ((one, other), ([*one, *other],)):
                 bound = []

@@ -16,6 +16,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.loopback import TunnelTests, reactor
+from tests.ports import freePort
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity
@@ -90,14 +91,11 @@ class FleetTests(TunnelTests):
 
         @return: where they listen.
         """
-        probes = [socket.create_server(("127.0.0.1", 0)) for _ in names]
-        places = [TCPAddress(*probe.getsockname()) for probe in probes]
+        places = [TCPAddress("127.0.0.1", freePort()) for _ in names]
         self.source.tunnels = [
             self.described("127.0.0.1:1", **{"name": name, "local": (place,), **settings})
             for name, place in zip(names, places, strict=True)
         ]
-        for probe in probes:
-            probe.close()
         return places
 
     def fleet(self) -> Fleet:

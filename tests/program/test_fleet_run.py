@@ -19,6 +19,7 @@ from pathlib import Path
 from cryptography import x509
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.ports import freePort
 from tests.program.test_program import TLSTUNNEL, TOP, TWISTD, WAIT_SECONDS
 from tests.program.transfers import Peers, Transfer
 from tlstunnel.identity.issuer import createIdentity
@@ -42,17 +43,6 @@ SLACK_DESCRIPTORS = 12
 SLACK_BYTES = 8_000_000
 
 
-def freePorts(count: int) -> list[int]:
-    """
-    Ports at which nobody listens, each another one.
-    """
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
 class FleetTests(SynchronousTestCase):
     """
     The program with --config.
@@ -70,7 +60,7 @@ class FleetTests(SynchronousTestCase):
         self.peers = Peers()
         self.addCleanup(self.peers.close)
         self.backends = {tag: self.peers.backend(tag) for tag in (b"A", b"B")}
-        self.ports = freePorts(TUNNELS + 2)
+        self.ports = [freePort() for _ in range(TUNNELS + 2)]
         self.spare = self.ports[TUNNELS:]
         #: What the file says: the port, the backend, and whatever else, of each tunnel.
         self.tunnels: dict[str, tuple[int, bytes, str]] = {

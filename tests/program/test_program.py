@@ -22,6 +22,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.certificates import Recipe, alternative, dns, make, numberedZero, root
 from tests.loopback import PATIENCE
+from tests.ports import freePort
 from tests.program.test_jsonlines import documented
 from tests.users import STRANGER
 from tlstunnel.identity.issuer import createIdentity
@@ -341,8 +342,8 @@ class ProgramTests(SynchronousTestCase):
         Else it has.
         """
         for quiet in (), ("--quiet",):
-            with socket.create_server(("127.0.0.1", 0)) as probe:
-                address, local = probe.getsockname(), nameOf(probe)
+            address = ("127.0.0.1", freePort())
+            local = "{}:{}".format(*address)
             process = self.start(*TLSTUNNEL, *self.server("-l", local, *quiet))
             with socket.create_connection(address, WAIT_SECONDS) as client:
                 peer = nameOf(client)
@@ -377,8 +378,7 @@ class ProgramTests(SynchronousTestCase):
         """
         Who does not move is closed, and the exit code is still 0.
         """
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+        port = freePort()
         backend = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(backend.close)
         words = self.server("-l", f"127.0.0.1:{port}", remote=nameOf(backend))
@@ -404,8 +404,8 @@ class ProgramTests(SynchronousTestCase):
         """
         Serve connections by C{program} while nobody reads what it logs.
         """
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            address, local = probe.getsockname(), nameOf(probe)
+        address = ("127.0.0.1", freePort())
+        local = "{}:{}".format(*address)
         process = self.start(*program, *self.server("-l", local))
 
         def connect() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.ports import freePort
 from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress
 from tlstunnel.net import inherit
 from tlstunnel.net.access import SocketAccess
@@ -58,8 +59,7 @@ class SocketsTests(SynchronousTestCase):
         """
         An address where nobody listens.
         """
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            return TCPAddress(*probe.getsockname())
+        return TCPAddress("127.0.0.1", freePort())
 
     def listens(self, address: TCPAddress) -> bool:
         """

@@ -212,7 +212,7 @@ class StatusRunTests(SynchronousTestCase):
         process.send_signal(signal.SIGHUP)
         self.until(lambda: self.document()["reloads"]["failed"] == 1, "it is refused")
         (problem,) = self.document()["reloads"]["last"][0]["problems"]
-        self.assertIn("tunnels.toml:1: is not TOML", problem)
+        self.assertIn("tunnels.toml:1: has no = after a key", problem)
         self.assertEqual(self.health()[0], 200)
 
     def test_reloadsAreShown(self) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from tests.ports import freePort
 from tests.program.test_program import TLSTUNNEL, TOP, TWISTD, WAIT_SECONDS
 from tests.supervisor import Supervisor, handingDown
 from tlstunnel.identity.issuer import createIdentity
@@ -58,8 +59,7 @@ class SupervisedTestCase(SynchronousTestCase):
         """
         self.pool = Path(self.mktemp()).resolve()
         createIdentity(Pool(self.pool, asked=False), Identity.parse(NAME))
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
+        self.port = freePort()
         self.lines: list[str] = []
         self.supervise()
 

@@ -28,6 +28,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.ports import freePort
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import createIdentity
@@ -492,8 +493,7 @@ class WorkersTests(SynchronousTestCase):
         threading.Thread(target=self.echo, daemon=True).start()
         self.addCleanup(self.backend.close)
         self.addCleanup(self.backend.shutdown, socket.SHUT_RDWR)
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
+        self.port = freePort()
         self.lines: list[str] = []
 
     def echo(self) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from twisted.internet.threads import deferToThread
 
 from tests.loopback import PATIENCE
+from tests.ports import freePort
 from tests.status.stage import LOOPBACK, StatusTests, fetch
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
@@ -94,9 +95,7 @@ class AddressTests(StatusTests):
         Of several new addresses none is taken if one cannot be.
         """
         taken = self.listen()
-        free = self.listen()
-        port = free.getsockname()[1]
-        free.close()
+        port = freePort()
         wanted = (
             TCPAddress("127.0.0.1", port),
             TCPAddress("127.0.0.1", taken.getsockname()[1]),
@@ -111,9 +110,7 @@ class AddressTests(StatusTests):
         """
         A new state that was prepared, and is not to be.
         """
-        free = self.listen()
-        port = free.getsockname()[1]
-        free.close()
+        port = freePort()
         self.status.bind((LOOPBACK, TCPAddress("127.0.0.1", port)))
         self.status.abort()
         self.assertEqual((await self.ask("/status.js"))[0], 200)
