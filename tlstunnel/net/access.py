@@ -133,8 +133,12 @@ class Permissions:
 
 def _setMode(path: str, mode: int) -> None:
     """
-    As chmod does it, which would follow a link that somebody has put there meanwhile.
+    As chmod does it, but never for what a link leads to that somebody has put there meanwhile.
     """
+    if os.chmod in os.supports_follow_symlinks:
+        Path(path).chmod(mode, follow_symlinks=False)
+        return
+    # Linux knows no other way.
     descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW)
     try:
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
