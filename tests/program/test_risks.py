@@ -60,6 +60,18 @@ class RisksTests(SynchronousTestCase):
         tunnel = Tunnel(mode, (local,), (remote,), find(dialect), options=frozenset(options))
         return list(risks(tunnel, (local,)))
 
+    def test_theListOfPortsIsReadOnlyWhereItMatters(self) -> None:
+        """
+        On a host with many connections it is long.
+        """
+
+        def refuse() -> set[int]:
+            raise AssertionError("it was read")
+
+        self.patch(module, "listeningPorts", refuse)
+        self.assertEqual(self.said(), [])
+        self.assertRaises(AssertionError, self.said, local=TCPAddress("", 465))
+
     def test_aListenerForTheNetworkIsReportedInClientMode(self) -> None:
         """
         It lends our identity to whoever connects; in server mode the network is there on purpose.

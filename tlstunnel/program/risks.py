@@ -51,8 +51,9 @@ def risks(tunnel: Tunnel, local: Sequence[Address]) -> Iterator[str]:
     @param local: where it listens, as it came out: what was handed down to us has addresses, too.
     """
     yield from ofDialect(tunnel)
-    isServer = tunnel.mode is Mode.SERVER
-    yield from ofAddresses(tunnel, local, listeningPorts() if isServer else frozenset())
+    # The list of a host with many connections is long.
+    matters = tunnel.mode is Mode.SERVER and _otherWays(tunnel, local)
+    yield from ofAddresses(tunnel, local, listeningPorts() if matters else frozenset())
 
 
 def ofDialect(tunnel: Tunnel) -> Iterator[str]:
@@ -169,14 +170,21 @@ def splicePorts(tunnel: Tunnel, local: Sequence[Address], listened: Set[int]) ->
     """
     Those of C{listened} where the same protocol has the other way to TLS.
     """
+    return sorted(_otherWays(tunnel, local) & listened)
+
+
+def _otherWays(tunnel: Tunnel, local: Sequence[Address]) -> set[int]:
+    """
+    The ports where the same protocol has the other way to TLS.
+    """
     ours = {each.port for each in local if isinstance(each, TCPAddress)}
+    implicit = tunnel.dialect.implicitPort
     if tunnel.dialect.name == "none":
         others = {port for each in ours for port in STARTTLS.get(each, ())}
     else:
-        others = {tunnel.dialect.implicitPort}
+        others = set() if implicit is None else {implicit}
     # The backend itself has no TLS.
-    backends = {each.port for each in tunnel.remote if isinstance(each, TCPAddress)}
-    return sorted((others - ours - backends) & listened)
+    return others - ours - {each.port for each in tunnel.remote if isinstance(each, TCPAddress)}
 
 
 def listeningPorts() -> set[int]:
