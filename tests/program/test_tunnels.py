@@ -8,17 +8,20 @@ from __future__ import annotations
 import gc
 import socket
 import weakref
+from functools import partial
 from typing import Any
 
-from twisted.internet.task import deferLater
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 
 from tests.loopback import PATIENCE, SERVER, Encrypted, Plain, TunnelTests, reactor, wait
 from tlstunnel.address import TCPAddress
 from tlstunnel.identity.names import Identity
 from tlstunnel.net.listen import Bound, bindAll
+from tlstunnel.program.announcements import Announcements
 from tlstunnel.program.plan import Plan, Planned, Refused
-from tlstunnel.program.tunnels import Tunnels
+from tlstunnel.program.tunnels import REST_SECONDS, Tunnels
 from tlstunnel.tunnel.description import Tunnel
 
 
@@ -202,6 +205,48 @@ class TunnelsTests(TunnelTests):
         self.tunnels.abort()
         await self.goesOn(await deferToThread(self.connect, first, 0))
         self.assertRaises(Refused, self.tunnels.prepareNow, Plan((Planned(wrong[0], ()),)))
+
+    async def test_whatTakesLongLeavesConnectionsTheirTime(self) -> None:
+        """
+        Between two steps, each a turn of its own, there is a rest as long as the step, up to a
+        limit.
+        """
+        clock = Clock()
+        tunnels = Tunnels(clock)
+        began: list[float] = []
+
+        def step(seconds: float) -> None:
+            began.append(clock.seconds())
+            clock.rightNow += seconds
+
+        steps = (partial(step, seconds) for seconds in (0.0, 0.01, 5.0, 1.0))
+        done = Deferred.fromCoroutine(tunnels._oneByOne(steps))
+        while not done.called:
+            (call,) = clock.getDelayedCalls()
+            clock.advance(call.getTime() - clock.seconds())
+        self.assertEqual(began, [0.0, 0.0, 0.02, 5.02 + REST_SECONDS])
+
+    async def test_whatIsToBeSaidIsSaidOnce(self) -> None:
+        """
+        Also where one reload follows the other: of a tunnel that has changed meanwhile only what
+        holds now.
+        """
+        said: list[str] = []
+
+        def remember(announcements: Announcements, ports: object) -> None:
+            tunnel = announcements._factory.tunnel
+            said.append(f"{tunnel.name} {tunnel.remote[0]}")
+
+        self.patch(Announcements, "announce", remember)
+        first, second = self.bound
+        a, b = self.named("a"), self.named("b")
+        for _ in range(3):
+            await self.serve((a, first), (b, second))
+            b = self.named("b", 1)
+        await wait(lambda: self.tunnels._telling is None)
+        where = ["{}:{}".format(*each.getsockname()) for each in self.backends]
+        self.assertEqual(said.count(f"a {where[0]}"), 1)
+        self.assertEqual(said.count(f"b {where[1]}"), 1)
 
     async def test_whatIsReplacedIsGoneAtOnce(self) -> None:
         """

@@ -6,13 +6,15 @@ at once, or not at all.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlstunnel.errors import ConfigurationError
@@ -24,6 +26,9 @@ from tlstunnel.status.ledger import Ledger
 from tlstunnel.status.snapshot import take
 from tlstunnel.tunnel.description import Tunnel
 from tlstunnel.tunnel.prepared import Prepared
+
+#: The longest rest between two tunnels, in seconds.
+REST_SECONDS = 0.02
 
 
 @implementer(IServing)
@@ -52,6 +57,9 @@ class Tunnels(Service):
         self._draining: set[TunnelService] = set()
         self._preparation: _Preparation | None = None
         self._up: Deferred[None] = Deferred()
+        # Whom nothing has been said of yet, and whether it is new.
+        self._untold: dict[TunnelService, bool] = {}
+        self._telling: Deferred[None] | None = None
 
     # A new state
 
@@ -74,15 +82,25 @@ class Tunnels(Service):
         return Deferred.fromCoroutine(self._prepare(self._preparation))
 
     async def _prepare(self, preparation: _Preparation) -> None:
-        for each in preparation.plan.tunnels:
-            await self._nextTurn()
-            preparation.add(each)
+        await self._oneByOne(partial(preparation.add, each) for each in preparation.plan.tunnels)
         preparation.check()
 
-    def _nextTurn(self) -> Deferred[None]:
-        turn: Deferred[None] = Deferred(lambda _: call.cancel())
-        call: IDelayedCall = self._reactor.callLater(0, turn.callback, None)
-        return turn
+    async def _oneByOne(self, steps: Iterable[Callable[[], None]]) -> None:
+        """
+        Do much, a step a turn, with a rest as long as the step was: what a connection carries takes
+        several turns, and would wait for a step in each of them.
+        """
+        taken = 0.0
+        for step in steps:
+            await self._rest(min(max(taken, 0.0), REST_SECONDS))
+            began = self._reactor.seconds()
+            step()
+            taken = self._reactor.seconds() - began
+
+    def _rest(self, seconds: float) -> Deferred[None]:
+        over: Deferred[None] = Deferred(lambda _: call.cancel())
+        call: IDelayedCall = self._reactor.callLater(seconds, over.callback, None)
+        return over
 
     def _serviceFor(self, tunnel: Tunnel) -> TunnelService:
         known = self.services.get(tunnel.name)
@@ -137,22 +155,26 @@ class Tunnels(Service):
 
     def _tell(self, changes: Changes | None = None) -> None:
         """
-        Say what there is to be said of the tunnels.
+        Say what there is to be said of the tunnels, behind what is still to be said.
 
         @param changes: what is different; by default everything is new.
         """
-        Deferred.fromCoroutine(self._announce(changes)).addErrback(
-            lambda failure: self._log.failure("announcing the tunnels failed", failure)
-        )
+        for name, service in self.services.items():
+            isNew = changes is None or name not in changes.unchanged
+            self._untold[service] = isNew or self._untold.get(service, False)
+        if self._telling is None:
+            self._telling = Deferred.fromCoroutine(self._oneByOne(self._announcements()))
+            self._telling.addBoth(self._told)
 
-    async def _announce(self, changes: Changes | None) -> None:
-        for service in tuple(self.services.values()):
-            # Each may have to look at much.
-            await self._nextTurn()
-            if changes is None or service.tunnel.name not in changes.unchanged:
-                service.announce()
-            elif service.running:
-                service.warn()
+    def _announcements(self) -> Iterable[Callable[[], None]]:
+        while self._untold:
+            service = next(iter(self._untold))
+            yield service.announce if self._untold.pop(service) else service.warn
+
+    def _told(self, result: Failure | None) -> None:
+        self._telling = None
+        if isinstance(result, Failure):
+            self._log.failure("announcing the tunnels failed", result)
 
     # Serving
 
@@ -219,6 +241,7 @@ class Tunnels(Service):
         super().stopService()
         self.ledger.stop()
         self.abort()
+        self._untold.clear()
         stopped = DeferredList([each.stopService() for each in self._all()])
         if stopped.called:
             return stopped
