@@ -20,7 +20,7 @@ from tests.ports import freePort
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity
-from tlstunnel.program.configuration import Configuration, Status
+from tlstunnel.program.configuration import Configuration, Status, readConfiguration
 from tlstunnel.program.fleet import Fleet
 from tlstunnel.program.keys import PROCESS_KEYS
 from tlstunnel.program.plan import Refused
@@ -243,6 +243,24 @@ class FleetTests(TunnelTests):
         sources = [self.source, CommandLineSource({}, [], {}), FileSource(self.source.read)]
         for each in sources:
             self.assertTrue(verifyObject(ISource, each))
+
+    def test_whatStandsInTheDefaultsIsWrongOnce(self) -> None:
+        """
+        However many tunnels have it.
+        """
+        path = Path(self.mktemp())
+        path.write_text(
+            '[defaults]\nmode = "server"\nlocal-id = "a.example"\npool = "/nonexistent"\n'
+            '[tunnel.a]\nlocal = ":1"\nremote = "[::1]:1"\n'
+            '[tunnel.b]\nlocal = ":2"\nremote = "[::1]:1"\n'
+        )
+        source = FileSource(lambda: readConfiguration(path))
+        error = ConfigurationError("`pool` /nonexistent", "is not there", "make it")
+        refused = Refused([("a", error), ("b", error)])
+        self.assertEqual(
+            str(source.refusal(source.read(), refused)),
+            f"{path}:4: defaults.pool: /nonexistent: is not there; make it",
+        )
 
     def test_aWorkerUnderstandsWhatItIsTold(self) -> None:
         """

@@ -138,4 +138,6 @@ class FileSource:
         problems = [
             configuration.problemOf(tableName(name), error) for name, error in refused.refusals
         ]
+        # What stands in the defaults is wrong once.
+        problems = list(dict.fromkeys(problems))
         return Problems(sorted(problems, key=lambda each: (str(each.path), each.line)))
