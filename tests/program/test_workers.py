@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import ssl
@@ -19,6 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ from tlstunnel.net.listen import bindAll
 from tlstunnel.program.child import (
     ANSWER_SECONDS,
     FIRST_DELAY_SECONDS,
+    HURRY_SECONDS,
     LONGEST_DELAY_SECONDS,
     STEADY_SECONDS,
     isOrderly,
@@ -273,6 +276,44 @@ class WorkersServiceTests(SynchronousTestCase):
         self.assertEqual(len(self.reactor.told), 4)
         self.assertEqual(self.started(), 1)
 
+    def test_oneThatDoesNotHearIsNotWaitedForForEver(self) -> None:
+        """
+        As somebody has stopped it; for less long if all is to end at once.
+        """
+        ends: tuple[tuple[float, Callable[[], None]], ...] = (
+            (ANSWER_SECONDS, lambda: None),
+            (HURRY_SECONDS, self.service.hurry),
+        )
+        for seconds, hurry in ends:
+            self.service.startService()
+            stopped = self.service.stopService()
+            hurry()
+            self.reactor.advance(seconds - 1)
+            self.reactor.hear()
+            self.assertNotIn("KILL", self.reactor.told)
+            self.reactor.advance(1)
+            self.assertEqual(self.reactor.told.pop(), "KILL")
+            self.assertNoResult(stopped)
+            self.die()
+            self.successResultOf(stopped)
+            self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_oneThatHearsMayTakeItsTime(self) -> None:
+        """
+        Connections may go on for longer than an answer takes.
+        """
+        self.service.startService()
+        stopped = self.service.stopService()
+        self.answer("stop")
+        self.service.hurry()
+        self.answer("hurry")
+        self.reactor.advance(10 * ANSWER_SECONDS)
+        self.reactor.hear()
+        self.assertNotIn("KILL", self.reactor.told)
+        self.assertNoResult(stopped)
+        self.reactor.protocols[0].processEnded(Failure(ProcessDone(0)))
+        self.successResultOf(stopped)
+
     def test_aProcessThatHasJustGoneIsNotWaitedForTwice(self) -> None:
         """
         It is gone, but we have not heard of it.
@@ -446,6 +487,27 @@ class WorkersServiceTests(SynchronousTestCase):
         self.service.abort()
         # Too late.
         self.answer("prepare")
+
+    def test_whatTakesMoreDescriptorsThanThereAreIsRefused(self) -> None:
+        """
+        The sockets go along as copies.
+        """
+        self.service.startService()
+        fresh = bindAll([TCPAddress("127.0.0.1", 0)])
+        self.addCleanup(fresh[0].close)
+        plan = Plan((replace(self.plan().tunnels[0], bound=tuple(fresh)),))
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1, before[1]))
+        try:
+            prepared = self.service.prepare(plan)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        error = self.failureResultOf(prepared, ConfigurationError).value
+        self.assertEqual(
+            str(error),
+            "worker 1: cannot be told: Too many open files; "
+            "raise the limit of open files (LimitNOFILE in a unit)",
+        )
 
     def test_whatIsPreparedCanBeGivenUp(self) -> None:
         """

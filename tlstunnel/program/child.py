@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping, Sequence
+from errno import EMFILE
 from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -28,8 +29,14 @@ STEADY_SECONDS = 5.0
 FIRST_DELAY_SECONDS = 0.25
 LONGEST_DELAY_SECONDS = 30.0
 
-#: Seconds in which a process has to be ready for a new state, and to serve it.
+#: Seconds in which a process has to be ready for a new state, to serve it, or to begin to stop.
 ANSWER_SECONDS = 60.0
+
+#: Seconds in which it has to have closed all connections.
+HURRY_SECONDS = 5.0
+
+_SEE_LOG = "see the log for why"
+_MORE_FILES = "raise the limit of open files (LimitNOFILE in a unit)"
 
 
 class Parent(Protocol):
@@ -134,13 +141,8 @@ class Child(ProcessProtocol):
 
         @return: fires once it does, or is gone: if it does not answer, it is replaced.
         """
-
-        def isStuck(result: object, seconds: float) -> None:
-            raise self._trouble(f"has not answered within {seconds:g} s")
-
         self._known.keep(plan)
-        served = self.ask(Order.COMMIT).addTimeout(ANSWER_SECONDS, self._service.reactor, isStuck)
-        return served.addErrback(self._cannotBeTold)
+        return self._insist(Order.COMMIT, ANSWER_SECONDS)
 
     def abort(self) -> None:
         """
@@ -169,7 +171,8 @@ class Child(ProcessProtocol):
         try:
             self._messages.send({NUMBER: self._last, ORDER: order.value, **more}, sockets)
         except OSError as error:
-            answer.errback(self._trouble(f"cannot be told: {error.strerror or error}"))
+            remedy = _MORE_FILES if error.errno == EMFILE else _SEE_LOG
+            answer.errback(self._trouble(f"cannot be told: {error.strerror or error}", remedy))
         else:
             self._asked[self._last] = answer
         return answer
@@ -180,6 +183,20 @@ class Child(ProcessProtocol):
         """
         if self._isAlive:
             self.ask(order).addErrback(self._cannotBeTold)
+
+    def _insist(self, order: Order, seconds: float) -> Deferred[Any]:
+        """
+        Give the process an order, and end it if it does not answer in time: it is stuck, or
+        somebody has stopped it.
+
+        @return: fires in either case.
+        """
+
+        def isStuck(result: object, seconds: float) -> None:
+            raise self._trouble(f"has not answered within {seconds:g} s")
+
+        answer = self.ask(order).addTimeout(seconds, self._service.reactor, isStuck)
+        return answer.addErrback(self._cannotBeTold)
 
     def _answered(self, message: dict[str, Any], descriptors: list[int] | None) -> None:
         asked = self._asked.pop(message.get(NUMBER, 0), None)
@@ -214,8 +231,8 @@ class Child(ProcessProtocol):
         self._log.error("{detail}", event="worker", worker=self.number, detail=detail)
         self._signal("KILL")
 
-    def _trouble(self, problem: str) -> ConfigurationError:
-        return ConfigurationError(f"worker {self.number}", problem, "see the log for why")
+    def _trouble(self, problem: str, remedy: str = _SEE_LOG) -> ConfigurationError:
+        return ConfigurationError(f"worker {self.number}", problem, remedy)
 
     # The process
 
@@ -227,7 +244,7 @@ class Child(ProcessProtocol):
         """
         self._stopped = Deferred()
         if self._isAlive:
-            self.tell(Order.STOP)
+            self._insist(Order.STOP, ANSWER_SECONDS)
             # Which ends it at once if it does not serve yet, and means nothing to it after that.
             self._signal("TERM")
         else:
@@ -236,6 +253,13 @@ class Child(ProcessProtocol):
                 self._pending = None
             self._stopped.callback(None)
         return self._stopped
+
+    def hurry(self) -> None:
+        """
+        Let the process close all connections now; if it does not, they end with it.
+        """
+        if self._isAlive:
+            self._insist(Order.HURRY, HURRY_SECONDS)
 
     def _signal(self, name: str) -> None:
         assert self.transport is not None

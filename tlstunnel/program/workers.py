@@ -241,7 +241,7 @@ class Workers(Service):
         Let the workers close all connections now.
         """
         for worker in self.workers:
-            worker.tell(Order.HURRY)
+            worker.hurry()
 
 
 def _look(worker: Child) -> Deferred[Snapshot]:
