@@ -26,7 +26,7 @@ from tlstunnel.net.dial import Dialler
 from tlstunnel.net.kernel import tune
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
-from tlstunnel.net.listen import ListeningPort
+from tlstunnel.net.port import ListeningPort
 from tlstunnel.net.stock import REFUSED, Adopted, isPlain
 from tlstunnel.net.unixleg import UNIXLegs
 from tlstunnel.protocols.base import ClientRole, ServerRole

@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.ports import freePort
 from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress
+from tlstunnel.errors import ConfigurationError
 from tlstunnel.net import inherit
 from tlstunnel.net.access import SocketAccess
+from tlstunnel.net.listen import bind
 from tlstunnel.program.plan import Refused
 from tlstunnel.program.sockets import Sockets
 from tlstunnel.protocols.registry import find
@@ -31,6 +34,13 @@ def tunnel(name: str, *local: Listening, access: SocketAccess | None = None) -> 
 
 
 ANY = TCPAddress("127.0.0.1", 0)
+
+
+def _shared(sockets: Sequence[socket.socket]) -> list[int]:
+    """
+    Whether they let others have the same place.
+    """
+    return [each.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) for each in sockets]
 
 
 class SocketsTests(SynchronousTestCase):
@@ -52,6 +62,7 @@ class SocketsTests(SynchronousTestCase):
         @return: the sockets of each.
         """
         binding = self.sockets.bind(tunnels)
+        binding.listen()
         binding.keep()
         return {name: [each.sock for each in bound] for name, bound in binding.bound.items()}
 
@@ -123,6 +134,85 @@ class SocketsTests(SynchronousTestCase):
         self.assertEqual([name for name, _ in refused.refusals], ["a", "c", "d"])
         self.assertIn("is there twice", refused.refusals[1][1].problem)
         self.assertFalse(self.listens(address))
+
+    def test_anAddressCanBeSaidInAnotherWay(self) -> None:
+        """
+        All interfaces or one of them, a name or its number: in each case the old socket has the
+        port until the new state is decided, and the new one from then on.
+        """
+        port = self.free().port
+        ways: list[tuple[TCPAddress, ...]] = [
+            (TCPAddress(host, port),) for host in ("0.0.0.0", "127.0.0.1", "", "localhost")
+        ]
+        if socket.has_dualstack_ipv6():
+            everywhere = TCPAddress("::", port)
+            ways += [(everywhere,), (everywhere, TCPAddress("0.0.0.0", port)), (everywhere,)]
+        for way in (*ways, *reversed(ways)):
+            self.keep(tunnel("a", *way))
+            self.assertTrue(self.listens(TCPAddress("127.0.0.1", port)), way)
+
+    def test_whatIsOnlyTriedHearsOfNobody(self) -> None:
+        """
+        Whoever connects meanwhile comes to the old socket; and no second program of ours can have
+        the port, be it undone or kept.
+        """
+        port = self.free().port
+        here, everywhere = TCPAddress("127.0.0.1", port), TCPAddress("0.0.0.0", port)
+        before = self.keep(tunnel("a", everywhere))["a"]
+        binding = self.sockets.bind([tunnel("a", here)])
+        with socket.create_connection((here.host, port)):
+            before[0].accept()[0].close()
+        binding.undo()
+        self.assertRaises(ConfigurationError, bind, here)
+        self.assertEqual(_shared(before), [0])
+        after = self.keep(tunnel("a", here))["a"]
+        self.assertRaises(ConfigurationError, bind, here)
+        self.assertEqual(_shared(after), [0])
+
+    def test_whatListensElsewhereStays(self) -> None:
+        """
+        Only a port that is given up can be taken in another form.
+        """
+        address = self.free()
+        self.keep(tunnel("a", address))
+        everywhere = TCPAddress("0.0.0.0", address.port)
+        self.assertRaises(
+            Refused, self.sockets.bind, [tunnel("a", address), tunnel("b", everywhere)]
+        )
+        self.assertTrue(self.listens(address))
+
+    def test_aUNIXSocketThatIsGoneIsMadeAgain(self) -> None:
+        """
+        Somebody has removed it: it is there after the next reload, and before that if it is undone
+        as little as it was.
+        """
+        path = Path(self.mktemp())
+        self.keep(tunnel("a", UNIXAddress(str(path))))
+        path.unlink()
+        self.sockets.bind([tunnel("a", UNIXAddress(str(path)))]).undo()
+        self.assertFalse(path.exists())
+        self.keep(tunnel("a", UNIXAddress(str(path))))
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+
+    def test_anotherProgramsSocketIsLeftAlone(self) -> None:
+        """
+        It stands where ours was: that is a reason to refuse, and no reason to remove it, or to
+        change who may connect.
+        """
+        path = Path(self.mktemp())
+        self.keep(tunnel("a", UNIXAddress(str(path))))
+        path.unlink()
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(path))
+            other.listen()
+            before = path.stat().st_mode
+            access = SocketAccess(mode=0o600)
+            self.assertRaises(
+                Refused, self.sockets.bind, [tunnel("a", UNIXAddress(str(path)), access=access)]
+            )
+            self.keep(tunnel("a", ANY))
+            self.assertEqual(path.stat().st_mode, before)
 
     def test_whoMayConnectCanChange(self) -> None:
         """

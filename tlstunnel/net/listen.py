@@ -1,9 +1,7 @@
 """
-Listening: from addresses to sockets, and from sockets to accepted connections.
+Listening: from addresses to sockets.
 
-A L{ListeningPort} accepts until the queue is dry, and stops for a while when the process has no
-descriptor left, or as long as whoever it accepts for wants no more.  It knows sockets and the
-reactor, and nothing of what becomes of a connection.
+This module knows what the system lets us do, and nothing of who accepts.
 """
 
 from __future__ import annotations
@@ -11,17 +9,15 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from errno import (
     EACCES,
     EADDRINUSE,
     EADDRNOTAVAIL,
     EAFNOSUPPORT,
-    EAGAIN,
-    ECONNABORTED,
     ECONNREFUSED,
-    EINTR,
     EMFILE,
     ENFILE,
     ENOENT,
@@ -29,26 +25,12 @@ from errno import (
 from pathlib import Path
 from typing import Any
 
-from twisted.logger import Logger
-
-from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress, addressOf
+from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net import inherit
 from tlstunnel.net.access import SocketAccess
-from tlstunnel.net.deadlines import Deadline, Deadlines
-from tlstunnel.net.descriptor import Descriptor
-from tlstunnel.net.kernel import tune
 
 Listening = TCPAddress | UNIXAddress | InheritedAddress
-
-#: Connections accepted in one turn of the reactor, so that those there are get their turn too.
-ACCEPTS_PER_TURN = 32
-
-# A plain number: an Enum costs each time that it is looked at.
-_STREAM = int(socket.SOCK_STREAM)
-
-#: Seconds to the next try when accepting fails, as it does without descriptors.
-ACCEPT_RETRY_SECONDS = 1.0
 
 #: Connections that the kernel keeps for us until we accept them.
 WAITING_CONNECTIONS = 1024
@@ -64,11 +46,22 @@ class Bound:
     """
     A listening socket.
 
-    @ivar unlink: a path to remove when it is closed.
+    @ivar unlink: a path to remove when it is closed, as long as this socket is there.
     """
 
     sock: socket.socket
     unlink: str = ""
+    _place: tuple[int, int] | None = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_place", _placeOf(self.unlink) if self.unlink else None)
+
+    @property
+    def isThere(self) -> bool:
+        """
+        Whether C{unlink} still leads here, and not to what somebody else has put there, or nowhere.
+        """
+        return not self.unlink or (self._place is not None and _placeOf(self.unlink) == self._place)
 
     def close(self) -> None:
         """
@@ -76,12 +69,18 @@ class Bound:
         """
         if self.sock.fileno() < 0:
             return
-        self.sock.close()
-        if self.unlink:
-            try:
+        if self.unlink and self.isThere:
+            with suppress(OSError):
                 Path(self.unlink).unlink()
-            except OSError:
-                pass
+        self.sock.close()
+
+
+def _placeOf(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def bindAll(addresses: Sequence[Listening], access: SocketAccess = BY_UMASK) -> list[Bound]:
@@ -103,16 +102,20 @@ def bindAll(addresses: Sequence[Listening], access: SocketAccess = BY_UMASK) -> 
 
 
 def bindBeside(
-    address: Listening, addresses: Sequence[Listening], access: SocketAccess = BY_UMASK
+    address: Listening,
+    addresses: Sequence[Listening],
+    access: SocketAccess = BY_UMASK,
+    leaving: Sequence[socket.socket] = (),
 ) -> list[Bound]:
     """
     Make the sockets that listen at one of the C{addresses} of a tunnel.
 
+    @param leaving: see L{bind}.
     @raise ConfigurationError: if it cannot be listened at.
     """
     unlink = address.path if isinstance(address, UNIXAddress) else ""
     without4 = hasIPv4Beside(address, addresses)
-    return [Bound(sock, unlink) for sock in bind(address, access, without4)]
+    return [Bound(sock, unlink) for sock in bind(address, access, without4, leaving)]
 
 
 def hasIPv4Beside(address: Listening, addresses: Sequence[Listening]) -> bool:
@@ -125,13 +128,18 @@ def hasIPv4Beside(address: Listening, addresses: Sequence[Listening]) -> bool:
 
 
 def bind(
-    address: Listening, access: SocketAccess = BY_UMASK, without4: bool = False
+    address: Listening,
+    access: SocketAccess = BY_UMASK,
+    without4: bool = False,
+    leaving: Sequence[socket.socket] = (),
 ) -> list[socket.socket]:
     """
     Make the sockets that listen at C{address}: one, or one a family where it is a name.
 
     @param access: who may connect, where it is a UNIX socket.
     @param without4: leave IPv4 to another socket, where it means all interfaces.
+    @param leaving: sockets of ours that will be closed.  What needs their place is bound, but does
+        not listen yet: C{listenFrom} lets it do so.
     @raise ConfigurationError: if it cannot be listened at.
     """
     if isinstance(address, InheritedAddress):
@@ -158,7 +166,7 @@ def bind(
     absent: OSError | None = None
     for family, kind, protocol, _, target in dict.fromkeys(found):
         try:
-            sockets.append(_bindTCP(family, kind, protocol, target, without4))
+            sockets.append(_bindTCP(family, kind, protocol, target, without4, leaving))
         except OSError as error:
             if error.errno in _ABSENT:
                 # A name has addresses of a family that this host may not have.
@@ -185,7 +193,14 @@ def _refused(address: TCPAddress | UNIXAddress, error: OSError) -> Configuration
     return ConfigurationError(f"`local` {address}", error.strerror or "failed", remedy)
 
 
-def _bindTCP(family: int, kind: int, protocol: int, target: Any, without4: bool) -> socket.socket:
+def _bindTCP(
+    family: int,
+    kind: int,
+    protocol: int,
+    target: Any,
+    without4: bool,
+    leaving: Sequence[socket.socket],
+) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -193,13 +208,37 @@ def _bindTCP(family: int, kind: int, protocol: int, target: Any, without4: bool)
             # "[::]" and ":443" mean all interfaces, as they do for the peers.
             isAll = target[0] == "::" and not without4
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not isAll)
-        sock.bind(target)
-        sock.listen(WAITING_CONNECTIONS)
         sock.setblocking(False)
+        try:
+            sock.bind(target)
+        except OSError as error:
+            if error.errno != EADDRINUSE or not leaving:
+                raise
+            share([sock, *leaving], True)
+            sock.bind(target)
+        else:
+            sock.listen(WAITING_CONNECTIONS)
     except OSError:
         sock.close()
         raise
     return sock
+
+
+def share(sockets: Sequence[socket.socket], isShared: bool) -> None:
+    """
+    Let C{sockets} have the same place; other programs of the same user could then take it, too.
+    """
+    for each in sockets:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, isShared)
+
+
+def listenFrom(sockets: Sequence[socket.socket]) -> None:
+    """
+    Let those of C{sockets} listen that do not yet.
+    """
+    for each in sockets:
+        if not each.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            each.listen(WAITING_CONNECTIONS)
 
 
 def _bindUNIX(address: UNIXAddress, access: SocketAccess) -> socket.socket:
@@ -244,124 +283,3 @@ def _removeStale(path: str) -> None:
         probe.setblocking(False)
         if probe.connect_ex(path) == ECONNREFUSED:
             Path(path).unlink()
-
-
-class ListeningPort(Descriptor):
-    """
-    One listening socket.
-
-    @ivar address: where it listens, as it came out.
-    @ivar name: the same, for the log.
-    """
-
-    _log = Logger()
-
-    def __init__(
-        self,
-        reactor: Any,
-        deadlines: Deadlines,
-        bound: Bound,
-        accepted: Callable[[socket.socket, TCPAddress | UNIXAddress], None],
-        keepAlive: float = 0,
-        tunnel: str = "",
-    ) -> None:
-        """
-        @param bound: the socket, non-blocking; ours from now on.
-        @param accepted: called with each connection, which is non-blocking, and its peer.
-        @param keepAlive: see L{tune}.
-        @param tunnel: what the log calls the tunnel that it is for, if that has a name.
-        """
-        super().__init__(reactor, bound.sock)
-        self._deadlines = deadlines
-        self._bound = bound
-        self._accepted = accepted
-        self._tunnel = tunnel
-        self._family = int(bound.sock.family)
-        if bound.sock.family != socket.AF_UNIX:
-            # What is accepted inherits it; the socket may have been another tunnel's.
-            bound.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
-            tune(bound.sock, keepAlive)
-        self._paused = False
-        # Connections to accept in the next turn.
-        self._accepts = 1
-        self._retry: Deadline | None = None
-        self.address = addressOf(bound.sock.getsockname())
-        self.name = str(self.address)
-
-    def startListening(self) -> None:
-        """
-        Accept connections from now on.
-        """
-        self._paused = False
-        if self._retry is None:
-            self.startReading()
-
-    def pauseListening(self) -> None:
-        """
-        Leave connections in the kernel's queue until C{startListening} is called again.
-        """
-        self._paused = True
-        self.stopReading()
-
-    def stopListening(self) -> None:
-        """
-        Close the socket.
-        """
-        self.letGo()
-        self._bound.close()
-
-    def letGo(self) -> None:
-        """
-        Leave the socket to somebody else, with the connections that wait in its queue.
-        """
-        self.pauseListening()
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-
-    def doRead(self) -> None:
-        """
-        Accept what is waiting.
-        """
-        for _ in range(self._accepts):
-            try:
-                sock, address = self._accept()
-            except OSError as error:
-                if error.errno == ECONNABORTED or error.errno == EINTR:
-                    continue
-                if error.errno != EAGAIN:
-                    self._wait(error)
-                self._accepts = 1
-                return
-            sock.setblocking(False)
-            self._accepted(sock, addressOf(address))
-            if self._paused:
-                return
-        # There may be more: asking costs, unless they come faster than one a turn.
-        self._accepts = min(ACCEPTS_PER_TURN, self._accepts * 2)
-
-    def _accept(self) -> tuple[socket.socket, Any]:
-        """
-        As C{socket.accept} does it, which makes Enums of two numbers for every connection.
-        """
-        descriptor, address = self.sock._accept()  # type: ignore[attr-defined]
-        return socket.socket(self._family, _STREAM, 0, descriptor), address
-
-    def _wait(self, error: OSError) -> None:
-        """
-        Accepting failed: try again later, so that we neither spin nor give up.
-        """
-        self._log.warn(
-            "accepting at {name} failed, trying again in {seconds} s: {error}",
-            tunnel=self._tunnel or None,
-            name=self.name,
-            seconds=ACCEPT_RETRY_SECONDS,
-            error=error.strerror,
-        )
-        self.stopReading()
-        self._retry = self._deadlines.after(ACCEPT_RETRY_SECONDS, self._acceptAgain)
-
-    def _acceptAgain(self) -> None:
-        self._retry = None
-        if not self._paused:
-            self.startReading()

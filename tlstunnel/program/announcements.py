@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import asLongOption
 from tlstunnel.net.deadlines import Deadline
-from tlstunnel.net.listen import ListeningPort
+from tlstunnel.net.port import ListeningPort
 from tlstunnel.net.resolve import resolve
 from tlstunnel.program.mistakes import mistakes
 from tlstunnel.program.problems import asKey

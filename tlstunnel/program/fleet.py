@@ -137,6 +137,7 @@ class Fleet(MultiService):
 
         @return: fires once it is served everywhere.
         """
+        binding.listen()
         served: Deferred[Any] = self._serving.commit()
         self._display.commit()
         binding.keep()

@@ -18,7 +18,8 @@ from tlstunnel.errors import ConfigurationError, Stopped
 from tlstunnel.interfaces import IObserver
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.linger import LINGER_SECONDS
-from tlstunnel.net.listen import Bound, ListeningPort, bindAll
+from tlstunnel.net.listen import Bound, bindAll
+from tlstunnel.net.port import ListeningPort
 from tlstunnel.program.announcements import Announcements
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.connectionlog import ConnectionLog

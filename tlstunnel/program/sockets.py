@@ -8,13 +8,14 @@ can be undone.  This module knows addresses and sockets, and nothing of who acce
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import socket
+from collections.abc import Container, Hashable, Sequence
 from dataclasses import dataclass
 
 from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net.access import Permissions, SocketAccess
-from tlstunnel.net.listen import Bound, bindBeside, hasIPv4Beside
+from tlstunnel.net.listen import Bound, bindBeside, hasIPv4Beside, listenFrom, share
 from tlstunnel.program.plan import Refusal, Refused
 from tlstunnel.tunnel.description import Listening, Tunnel
 
@@ -36,7 +37,11 @@ class Binding:
     @ivar bound: those of each tunnel, by its name.
     """
 
-    def __init__(self, sockets: Sockets) -> None:
+    def __init__(self, sockets: Sockets, leaving: Sequence[socket.socket] = ()) -> None:
+        """
+        @param leaving: the sockets of TCP at addresses that are not in the new state.
+        """
+        self._leaving = leaving
         self.bound: dict[str, tuple[Bound, ...]] = {}
         self._sockets = sockets
         self._places: dict[Hashable, _Place] = {}
@@ -58,7 +63,7 @@ class Binding:
                 )
             place = self._sockets.find(key)
             if place is None:
-                fresh = bindBeside(address, tunnel.local, tunnel.access)
+                fresh = bindBeside(address, tunnel.local, tunnel.access, self._leavingAt(address))
                 self._fresh += fresh
                 place = _Place(tuple(fresh), tunnel.access)
             elif isinstance(address, UNIXAddress) and place.access != tunnel.access:
@@ -67,6 +72,10 @@ class Binding:
             self._places[key] = place
             found += place.bound
         self.bound[tunnel.name] = tuple(found)
+
+    def _leavingAt(self, address: Listening) -> list[socket.socket]:
+        port = address.port if isinstance(address, TCPAddress) else None
+        return [each for each in self._leaving if each.getsockname()[1] == port]
 
     def _permit(self, path: str, access: SocketAccess) -> None:
         try:
@@ -77,6 +86,14 @@ class Binding:
             ) from None
         self._before.append(before)
         before.change(access)
+
+    def listen(self) -> None:
+        """
+        Let all of them listen, also at places that we still have in another form.
+        """
+        fresh = [each.sock for each in self._fresh if not each.unlink]
+        listenFrom(fresh)
+        share([*fresh, *self._leaving], False)
 
     def keep(self) -> None:
         """
@@ -90,6 +107,7 @@ class Binding:
         """
         for each in self._fresh:
             each.close()
+        share(self._leaving, False)
         for permissions in reversed(self._before):
             permissions.restore()
 
@@ -108,7 +126,12 @@ class Sockets:
 
         @raise Refused: some cannot be made; then none is.
         """
-        binding = Binding(self)
+        wanted = {
+            _key(tunnel, index, address)
+            for tunnel in tunnels
+            for index, address in enumerate(tunnel.local)
+        }
+        binding = Binding(self, self._leaving(wanted))
         refusals: list[Refusal] = []
         for tunnel in tunnels:
             try:
@@ -133,38 +156,47 @@ class Sockets:
             for index, address in enumerate(tunnel.local)
         )
 
+    def _leaving(self, wanted: Container[Hashable]) -> list[socket.socket]:
+        return [
+            each.sock
+            for key, place in self._places.items()
+            for each in place.bound
+            if key not in wanted
+            and not isinstance(key, InheritedAddress)
+            and each.sock.family != socket.AF_UNIX
+        ]
+
     def find(self, key: Hashable) -> _Place | None:
         """
-        What listens there now.
+        What listens there now, and can be reached.
         """
-        return self._places.get(key)
+        place = self._places.get(key)
+        isThere = place is not None and all(each.isThere for each in place.bound)
+        return place if isThere else None
 
     def keep(self, places: dict[Hashable, _Place]) -> None:
         """
         Have only C{places} from now on.
         """
         before, self._places = self._places, dict(places)
+        kept = {each for place in places.values() for each in place.bound}
         for key, place in before.items():
-            if key in places:
-                continue
             if isinstance(key, InheritedAddress):
                 # Who made it listens on, and hands it down only once: another tunnel may want it.
                 self._places[key] = place
-            else:
-                _close(place)
+                continue
+            for each in place.bound:
+                if each not in kept:
+                    each.close()
 
     def close(self) -> None:
         """
         Listen no more.
         """
         for place in self._places.values():
-            _close(place)
+            for each in place.bound:
+                each.close()
         self._places = {}
-
-
-def _close(place: _Place) -> None:
-    for each in place.bound:
-        each.close()
 
 
 def _key(tunnel: Tunnel, index: int, address: Listening) -> Hashable:

@@ -17,7 +17,8 @@ from twisted.logger import Logger
 
 from tlstunnel.address import TCPAddress, UNIXAddress, addressOf
 from tlstunnel.net.deadlines import Deadlines
-from tlstunnel.net.listen import Bound, ListeningPort, bindAll
+from tlstunnel.net.listen import Bound, bindAll
+from tlstunnel.net.port import ListeningPort
 from tlstunnel.status.answers import Answers
 from tlstunnel.status.hosts import Hosts
 from tlstunnel.status.web import StatusSite

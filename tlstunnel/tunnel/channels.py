@@ -26,7 +26,8 @@ from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.dial import Dialler
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
-from tlstunnel.net.listen import Bound, ListeningPort
+from tlstunnel.net.listen import Bound
+from tlstunnel.net.port import ListeningPort
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.tunnel.description import Address
 from tlstunnel.tunnel.limits import (
