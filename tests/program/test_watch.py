@@ -98,6 +98,7 @@ class WatchTests(SynchronousTestCase):
         self.file.write_text("one")
         self.files = [self.file]
         self.isWrong = False
+        self.failure: Exception | None = None
         self.reloads: list[bool] = []
         self.watch = Watch(self.clock, lambda: self.files, self.reload)
         self.watch.lookNow()
@@ -109,6 +110,8 @@ class WatchTests(SynchronousTestCase):
         Take up what has changed, if it is right.
         """
         self.reloads.append(isPatient)
+        if self.failure is not None:
+            return fail(self.failure)
         if self.isWrong:
             return fail(ConfigurationError("a file", "is wrong", ""))
         self.watch.lookNow()
@@ -132,6 +135,20 @@ class WatchTests(SynchronousTestCase):
         self.assertEqual(self.reloads, [])
         self.look(3)
         self.assertEqual(self.reloads, [True])
+
+    def test_anUnexpectedFailureIsNotTheLastWord(self) -> None:
+        """
+        As where the system had no thread left: the next change is taken up.
+        """
+        self.failure = RuntimeError("can't start new thread")
+        self.file.write_text("three")
+        self.look(5)
+        self.assertEqual(self.reloads, [True])
+        self.failure = None
+        self.file.write_text("three more")
+        self.look(3)
+        self.assertEqual(self.reloads, [True, True])
+        self.assertEqual(self.watch.served[self.file], stateOf(self.file))
 
     def test_whatIsBeingWrittenIsLeftAlone(self) -> None:
         """

@@ -181,3 +181,5 @@ class Watch:
         except ConfigurationError:
             if not isPatient:
                 self._refused = now
+        except Exception:  # noqa: BLE001 - who reloads has said it; the next change may be taken up
+            self._refused = now
