@@ -174,6 +174,17 @@ class FleetTests(TunnelTests):
         self.assertEqual(await self.listens(*before, *added), [True, False, True])
         self.assertIn("reloaded: 1 added (c), 1 removed (b), 1 unchanged", self.said)
 
+    async def test_anAddressInAnotherFormIsServed(self) -> None:
+        """
+        All interfaces in the place of one, at the same port.
+        """
+        (place,) = self.describe("a")
+        fleet = self.start()
+        everywhere = (TCPAddress("0.0.0.0", place.port),)
+        self.source.tunnels = [self.described("127.0.0.1:1", name="a", local=everywhere)]
+        self.assertEqual(await fleet.reload(), "")
+        self.assertEqual(await self.listens(TCPAddress("127.0.0.2", place.port)), [True])
+
     async def test_aReloadThatFailsTakesNothingUp(self) -> None:
         """
         Be it that one cannot be bound, that one has no key, or that nothing can be read.

@@ -123,6 +123,23 @@ class TunnelsTests(TunnelTests):
         await self.goesOn(await deferToThread(self.connect, first, 1))
         await self.goesOn(await deferToThread(self.connect, second, 0))
 
+    async def test_whoHasConnectedToWhatIsGivenUpIsServed(self) -> None:
+        """
+        Also if nobody has accepted it yet: it would be reset with the socket.
+        """
+        first, second = self.bound
+        await self.serve((self.named("a"), first))
+        await self.tunnels.prepare(Plan((Planned(self.named("a", 1), (second,)),)))
+        # Not in a thread: no turn of the reactor is between this and the commit.
+        sock = socket.create_connection(first.sock.getsockname(), PATIENCE)
+        self.addCleanup(sock.close)
+        self.tunnels.commit()
+        first.close()
+        network = Encrypted(sock, self.context(True), True, SERVER.domain.encode())
+        await deferToThread(network.handshake)
+        accepted, _ = await deferToThread(self.backends[0].accept)
+        self.addCleanup(accepted.close)
+
     async def test_aTunnelThatIsGoneDrains(self) -> None:
         """
         Its connections go on, also silent ones; nothing more is accepted.

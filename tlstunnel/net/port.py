@@ -35,6 +35,7 @@ class ListeningPort(Descriptor):
     """
     One listening socket.
 
+    @ivar bound: the socket.
     @ivar address: where it listens, as it came out.
     @ivar name: the same, for the log.
     """
@@ -58,7 +59,7 @@ class ListeningPort(Descriptor):
         """
         super().__init__(reactor, bound.sock)
         self._deadlines = deadlines
-        self._bound = bound
+        self.bound = bound
         self._accepted = accepted
         self._tunnel = tunnel
         self._family = int(bound.sock.family)
@@ -93,7 +94,7 @@ class ListeningPort(Descriptor):
         Close the socket.
         """
         self.letGo()
-        self._bound.close()
+        self.bound.close()
 
     def letGo(self) -> None:
         """
@@ -103,6 +104,15 @@ class ListeningPort(Descriptor):
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
+
+    def acceptWaiting(self) -> None:
+        """
+        Accept now what waits in the queue, as that is reset when the socket is closed; no more than
+        in any other turn.
+        """
+        if not self._paused:
+            self._accepts = ACCEPTS_PER_TURN
+            self.doRead()
 
     def doRead(self) -> None:
         """

@@ -4,7 +4,7 @@ The service of one tunnel: listening, and stopping in order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -173,6 +173,15 @@ class TunnelService(Service):
         ]
         if self.running:
             factory.listen()
+
+    def acceptLast(self, kept: Container[Bound]) -> None:
+        """
+        Accept what waits at those of our sockets that are not among C{kept}: it has connected while
+        we listened there.
+        """
+        for port in self._ports:
+            if port.bound not in kept:
+                port.acceptWaiting()
 
     def letGo(self) -> None:
         """

@@ -125,8 +125,10 @@ class Tunnels(Service):
         changes = Changes.between(
             [each.tunnel for each in before.tunnels], [each.tunnel for each in self.plan.tunnels]
         )
-        # A socket may be another tunnel's from now on.
+        kept = {bound for planned in self.plan.tunnels for bound in planned.bound}
         for service in self.services.values():
+            service.acceptLast(kept)
+            # A socket may be another tunnel's from now on.
             service.letGo()
         for name in changes.removed:
             self._drain(self.services.pop(name))
