@@ -248,6 +248,7 @@ class TunnelsTests(TunnelTests):
         Also where one reload follows the other: of a tunnel that has changed meanwhile only what
         holds now.
         """
+        await self.tunnels.whenUp()
         said: list[str] = []
 
         def remember(announcements: Announcements, ports: object) -> None:

@@ -170,8 +170,14 @@ class Tunnels(Service):
 
     def _announcements(self) -> Iterable[Callable[[], None]]:
         while self._untold:
+            yield self._announceNext
+
+    def _announceNext(self) -> None:
+        # After a stop there is nothing more to be said.
+        if self._untold:
             service = next(iter(self._untold))
-            yield service.announce if self._untold.pop(service) else service.warn
+            say = service.announce if self._untold.pop(service) else service.warn
+            say()
 
     def _told(self, result: Failure | None) -> None:
         self._telling = None
