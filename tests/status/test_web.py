@@ -114,18 +114,16 @@ class ServedTests(StatusTests):
         code, _, body = await self.ask("/health")
         self.assertEqual((code, body), (503, "tunnel web is down\n"))
 
-    async def test_bodiesOfRequestsAreDropped(self) -> None:
+    async def test_aBodyChangesNothing(self) -> None:
         """
-        However long they are, nothing of them is kept; the answer is the same.
+        Who sends one gets the answer that all get.
         """
 
         def send() -> bytes:
             host, port = self.status.addresses[0].rsplit(":", 1)
             with socket.create_connection((host, int(port)), PATIENCE) as sock:
-                sock.sendall(
-                    b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n"
-                )
-                sock.sendall(b"x" * 3_000_000)
+                header = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000\r\n\r\n"
+                sock.sendall(header + b"x" * 3000)
                 answer = b""
                 while chunk := sock.recv(65536):
                     answer += chunk
@@ -259,13 +257,33 @@ class BoundsTests(SynchronousTestCase):
         said = self.ask(GET + GET.replace(b"/", b"/health", 1))
         self.assertEqual(said.count(b"HTTP/1.1 200 "), 1)
 
-    def test_nothingOfABodyIsKept(self) -> None:
+    def test_whatFollowsTheHeaderIsNotRead(self) -> None:
         """
-        Neither in memory, nor in a file.
+        The answer does not wait for it, whatever is said of its length; nor is any of it kept.
         """
-        content = self.site.getContentFile(10**9)
-        content.write(b"x" * 100_000)
-        self.assertEqual(content.getvalue(), b"")
+        for about in (
+            b"Content-Length: 100",
+            b"Content-Length: " + b"9" * 5000,
+            b"Transfer-Encoding: chunked",
+            b"Transfer-Encoding: chunked\r\nContent-Length: 4",
+        ):
+            self.result = Deferred()
+            channel, transport = self.connect()
+            channel.dataReceived(GET.replace(b"\r\n\r\n", b"\r\n" + about + b"\r\n\r\n"))
+            for _ in range(100):
+                channel.dataReceived(b"1\r\nx\r\n" * 10_000)
+            self.assertEqual(channel._dataBuffer, [])
+            self.result.callback(Gathered((snapshot(),)))
+            for _ in range(100):
+                self.clock.advance(0)
+            self.assertTrue(transport.value().startswith(b"HTTP/1.1 200 "), about[:30])
+
+    def test_everyCodeHasItsPhrase(self) -> None:
+        """
+        Also the one that the library does not know.
+        """
+        said = self.ask(GET.replace(b"localhost", b"evil.example"))
+        self.assertTrue(said.startswith(b"HTTP/1.1 421 Misdirected Request\r\n"), said[:50])
 
     def test_headersAreBounded(self) -> None:
         """

@@ -3,13 +3,14 @@ The web server: who is answered, and how long anybody may take.
 
 Nobody can hold it up: a connection is for one request, and ends after some seconds, whatever its
 peer does; where there are many, a new one takes the place of the oldest that has not asked for
-anything yet.  Nothing can be changed here, and bodies of requests are dropped.
+anything yet.  Nothing can be changed here, and what follows the header of a request is dropped
+unread: to take it apart could take a whole turn of the reactor.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -46,6 +47,9 @@ HEADERS = {
     b"cross-origin-resource-policy": b"same-origin",
     b"cache-control": b"no-store",
 }
+
+# What says where the body of a request ends, and that its client waits before it sends it.
+_ABOUT_BODIES = frozenset((b"content-length", b"transfer-encoding", b"expect"))
 
 
 class Status(Resource):
@@ -97,7 +101,7 @@ class Status(Resource):
     def _send(self, answer: Answer, request: Request) -> None:
         if request._disconnected:  # there is no other way to ask
             return
-        request.setResponseCode(answer.code)
+        request.setResponseCode(answer.code, HTTPStatus(answer.code).phrase.encode())
         for name, value in HEADERS.items():
             request.setHeader(name, value)
         request.setHeader(b"content-type", answer.kind.encode())
@@ -111,18 +115,6 @@ class Status(Resource):
             return
         self._log.failure("the status cannot be shown", failure)
         self._send(plain(500, "this went wrong; the log says how"), request)
-
-
-class _Nothing(io.BytesIO):
-    """
-    What becomes of the body of a request.
-    """
-
-    def write(self, data: Any) -> int:
-        """
-        Drop it.
-        """
-        return len(data)
 
 
 class Channel(HTTPChannel):
@@ -152,6 +144,20 @@ class Channel(HTTPChannel):
         """
         transport: Any = self.transport
         transport.abortConnection()
+
+    def headerReceived(self, line: bytes) -> bool:
+        """
+        There is a line of the header: a request ends with that, whatever it says of a body.
+        """
+        if line.partition(b":")[0].lower() in _ABOUT_BODIES:
+            return True
+        isGood: bool = super().headerReceived(line)
+        return isGood
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """
+        Drop what comes behind the header.
+        """
 
     def checkPersistence(self, request: HTTPRequest, version: bytes) -> bool:
         """
@@ -213,12 +219,6 @@ class StatusSite(Site):
         """
         for each in tuple(self._channels):
             each.abort()
-
-    def getContentFile(self, length: int | None) -> io.BytesIO:
-        """
-        Where the body of a request goes.
-        """
-        return _Nothing()
 
     def startFactory(self) -> None:
         """
