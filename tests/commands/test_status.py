@@ -4,6 +4,7 @@ Tests for C{tlstunnel status} and C{tlstunnel health}: the real program asks abo
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -11,12 +12,15 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from unittest.mock import Mock
 
 from twisted.internet.threads import deferToThread
 
 from tests.loopback import PATIENCE
 from tests.status.stage import LOOPBACK, StatusTests
 from tlstunnel.address import UNIXAddress
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.status import client
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -130,6 +134,30 @@ class CommandTests(StatusTests):
         self.assertLess(times[0], times[1])
         self.assertEqual(code, 0)
 
+    async def test_aWatchEndsWithItsReader(self) -> None:
+        """
+        As head(1) leaves after some lines.
+        """
+        self.before(self.listen())
+
+        def watch() -> int:
+            with subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "tlstunnel", "status", "--watch"),
+                    *("--status", self.status.addresses[0]),
+                ],
+                stdout=subprocess.PIPE,
+                cwd=CHECKOUT,
+                env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+            ) as process:
+                self.addCleanup(process.kill)
+                assert process.stdout is not None
+                process.stdout.readline()
+                process.stdout.close()
+                return process.wait(PATIENCE)
+
+        self.assertEqual(await deferToThread(watch), 0)
+
     async def test_healthIsTheExitCode(self) -> None:
         """
         Nothing is printed while all is well, and one line else.
@@ -167,45 +195,77 @@ class CommandTests(StatusTests):
                 errors, rf"\Atlstunnel: --status {address}: nobody answers .*; see .*\n\Z"
             )
 
-    async def test_whoIsNoStatusIsOneLine(self) -> None:
+    def answering(self, *said: bytes) -> str:
         """
-        Another server may listen there.
+        Another server, that answers so one request after the other.
+
+        @return: its address.
         """
         other = self.listen()
 
         def answer() -> None:
-            for said in (b"220 mx ESMTP\r\n", b"HTTP/1.1 200 OK\r\n\r\n[1]", b""):
+            for each in said:
                 accepted, _ = other.accept()
-                accepted.recv(1000)
-                accepted.sendall(said)
-                accepted.close()
+                with accepted:
+                    accepted.recv(1000)
+                    accepted.sendall(each)
 
-        answering = deferToThread(answer)
-        address = f"127.0.0.1:{other.getsockname()[1]}"
-        for _ in range(3):
+        done = deferToThread(answer)
+        self.addCleanup(lambda: done)
+        return f"127.0.0.1:{other.getsockname()[1]}"
+
+    async def test_whoIsNoStatusIsOneLine(self) -> None:
+        """
+        Another server may listen there, which says what it likes.
+        """
+        good = b"HTTP/1.1 200 OK\r\n\r\n"
+        for said in (
+            b"",
+            b"220 mx ESMTP\r\n",
+            b"HTTP/1.1\r\n\r\n",
+            b"HTTP/1.1 " + b"9" * 5000 + b"\r\n\r\n",
+            good + b"[1]",
+            good + b"[" * 100_000,
+            good + b'{"version": 1}',
+            good + b'{"version": 1, "software": {"version": 1}, "host": null, "problems": 5}',
+        ):
+            address = self.answering(said)
             code, text, errors = await deferToThread(run, "status", "--status", address)
             self.assertEqual((code, text), (1, ""))
             self.assertEqual(errors.count("\n"), 1, errors)
-            self.assertIn("not the status", errors)
-        await answering
+            self.assertIn("not the status of tlstunnel", errors)
+
+    async def test_whoIsNoStatusIsNotHealthy(self) -> None:
+        """
+        Although it says that all is well.
+        """
+        for said, problem in (
+            (b"HTTP/1.1 200 OK\r\n\r\n<html>Welcome", "not the status of tlstunnel"),
+            (b"HTTP/1.1 302 Found\r\nLocation: /a\r\n\r\n", "not the status of tlstunnel"),
+            (b"HTTP/1.1 404 Not Found\r\n\r\n\x1b[31mno\n", ": \\x1b[31mno\n"),
+        ):
+            address = self.answering(said)
+            code, text, errors = await deferToThread(run, "health", "--status", address)
+            self.assertEqual((code, text, errors.count("\n")), (1, "", 1), errors)
+            self.assertIn(problem, errors)
+
+    async def test_whoMayNotAskIsToldWhoMay(self) -> None:
+        """
+        That nobody listened there would be wrong.
+        """
+        refused = PermissionError(errno.EACCES, "Permission denied")
+        self.patch(client, "_exchange", Mock(side_effect=refused))
+        with self.assertRaisesRegex(ConfigurationError, "may not ask there .*; ask as root, or as"):
+            client.ask(UNIXAddress("/run/status"), "/health")
 
     async def test_anotherVersionIsNamed(self) -> None:
         """
         Nothing is guessed of what it means.
         """
-        other = self.listen()
-
-        def answer() -> None:
-            accepted, _ = other.accept()
-            accepted.recv(1000)
-            accepted.sendall(b'HTTP/1.1 200 OK\r\n\r\n{"version": 99}')
-            accepted.close()
-
-        answering = deferToThread(answer)
-        address = f"127.0.0.1:{other.getsockname()[1]}"
-        _, _, errors = await deferToThread(run, "status", "--status", address)
-        self.assertIn("version 99", errors)
-        await answering
+        for version, shown in ((b"99", "99"), (rb'"\u001b[31m"', r"\x1b[31m")):
+            address = self.answering(b'HTTP/1.1 200 OK\r\n\r\n{"version": ' + version + b"}")
+            _, _, errors = await deferToThread(run, "status", "--status", address)
+            self.assertIn(f"with version {shown} of", errors)
 
     def file(self, text: str) -> str:
         """

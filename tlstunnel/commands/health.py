@@ -9,8 +9,7 @@ import sys
 
 from tlstunnel.commands.status import AskingOptions
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.status.client import ask
-from tlstunnel.status.words import clean
+from tlstunnel.status.client import problemAt
 
 
 class HealthOptions(AskingOptions):
@@ -30,12 +29,10 @@ def main(options: HealthOptions) -> int:
     """
     try:
         address = options.address
-        code, body = ask(address, "/health")
+        problem = problemAt(address)
     except ConfigurationError as error:
         print(f"tlstunnel: {error}", file=sys.stderr)
         return 1
-    if code == 200:
-        return 0
-    line = body.decode("utf-8", "replace").strip().partition("\n")[0]
-    print(f"tlstunnel: {address}: {clean(line[:1000])}", file=sys.stderr)
-    return 1
+    if problem:
+        print(f"tlstunnel: {address}: {problem}", file=sys.stderr)
+    return 1 if problem else 0

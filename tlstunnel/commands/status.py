@@ -15,8 +15,9 @@ from twisted.python import usage
 
 from tlstunnel.address import TCPAddress, UNIXAddress, parseAddress
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.program.output import isRead
 from tlstunnel.program.syntax import ProgramOptions
-from tlstunnel.status.client import document
+from tlstunnel.status.client import document, foreign
 
 #: Seconds between two looks with C{--watch}.
 WATCH_SECONDS = 2.0
@@ -92,7 +93,7 @@ def show(address: TCPAddress | UNIXAddress, isJSON: bool, rows: int | None, colu
 
     @param rows: no more of them; C{None} for all.
     @param columns: no wider than that.
-    @raise ConfigurationError: nobody answers.
+    @raise ConfigurationError: nobody answers, or nobody whom we understand.
     """
     # Only now: a container asks for its health every few seconds, and needs no table.
     from tlstunnel.status.table import lines
@@ -100,7 +101,11 @@ def show(address: TCPAddress | UNIXAddress, isJSON: bool, rows: int | None, colu
     found = document(address)
     if isJSON:
         return json.dumps(found) + "\n"
-    return "".join(f"{line[:columns]}\n" for line in islice(lines(found), rows))
+    try:
+        return "".join(f"{line[:columns]}\n" for line in islice(lines(found, columns), rows))
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError):
+        # It has our version, and not what that has in it.
+        raise foreign(address) from None
 
 
 def main(options: StatusOptions) -> int:
@@ -122,6 +127,8 @@ def main(options: StatusOptions) -> int:
             if not options["watch"]:
                 return 0
             time.sleep(WATCH_SECONDS)
+            if not isRead():
+                return 0
     except ConfigurationError as error:
         print(f"tlstunnel: {error}", file=sys.stderr)
         return 1

@@ -76,6 +76,16 @@ def outliveReaders() -> None:
         )
 
 
+def isRead() -> bool:
+    """
+    Whether standard output has a reader, as far as the system can tell.
+    """
+    poll = select.poll()
+    # That there is none is told unasked (POLLERR: poll(2)).
+    poll.register(sys.stdout.fileno(), 0)
+    return not poll.poll(0)
+
+
 class LineOutput:
     """
     Writes lines to a descriptor, and drops those for which there is no room.

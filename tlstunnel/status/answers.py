@@ -19,6 +19,7 @@ from tlstunnel.status.document import Document
 from tlstunnel.status.facts import Gathered
 from tlstunnel.status.page import SITE, Page
 from tlstunnel.status.shared import Shared
+from tlstunnel.status.words import ALL_UP
 
 _TEXT = "text/plain; charset=utf-8"
 
@@ -129,5 +130,5 @@ class Answers:
     async def _makeHealth(self) -> Answer:
         document = await self._document.get()
         if document["healthy"]:
-            return plain(200, "all tunnels are up")
+            return plain(200, ALL_UP)
         return plain(503, "; ".join(document["problems"]))

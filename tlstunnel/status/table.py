@@ -4,7 +4,9 @@ The document as a table on a terminal.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 from tlstunnel.status.document import Document
 from tlstunnel.status.tiles import tilesOf
@@ -15,11 +17,17 @@ _RIGHT = frozenset(
     ("OPEN", "CONNECTIONS", "FAILED", "TO NETWORK", "FROM NETWORK", "SENT", "RECEIVED", "AGE")
 )
 
+#: On a narrow terminal texts are cut to so few characters before columns fall out of sight.
+_NARROWEST = 12
 
-def lines(document: Document) -> Iterator[str]:
+
+def lines(document: Document, columns: int = sys.maxsize) -> Iterator[str]:
     """
     All of it, a line at a time: what matters most first.
+
+    @param columns: how wide tables should be.
     """
+    table = partial(_table, columns)
     software = document["software"]
     yield (
         f"tlstunnel {software['version']} on {clean(document['host'])}: "
@@ -29,7 +37,7 @@ def lines(document: Document) -> Iterator[str]:
     yield from (f"  ! {clean(each)}" for each in document["problems"])
     yield "; ".join(f"{each.title.lower()} {each.figure}" for each in tilesOf(document))
     yield ""
-    yield from _table(
+    yield from table(
         "TUNNEL,STATE,MODE,PROTOCOL,OPEN,CONNECTIONS,FAILED,TO NETWORK,FROM NETWORK,FROM,TO",
         (
             (
@@ -48,7 +56,7 @@ def lines(document: Document) -> Iterator[str]:
             for each in document["tunnels"]
         ),
     )
-    yield from _table(
+    yield from table(
         "IDENTITY,LEFT,UNTIL,TUNNEL",
         (
             (
@@ -63,11 +71,7 @@ def lines(document: Document) -> Iterator[str]:
     )
     yield from _failures(document)
     yield from _reloads(document)
-    yield from _connections(document)
-
-
-def _connections(document: Document) -> Iterator[str]:
-    yield from _table(
+    yield from table(
         "PEER,IDENTITY,TUNNEL,TLS,SENT,RECEIVED,AGE,BACKEND",
         (
             (
@@ -104,7 +108,7 @@ def _reloads(document: Document) -> Iterator[str]:
         yield ""
 
 
-def _table(titles: str, rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def _table(columns: int, titles: str, rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """
     Rows below their titles, and an empty line; nothing where there are no rows.
     """
@@ -113,9 +117,27 @@ def _table(titles: str, rows: Iterable[Sequence[str]]) -> Iterator[str]:
     if len(cells) == 1:
         return
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    _narrow(widths, [number for number, name in enumerate(names) if name not in _RIGHT], columns)
     for row in cells:
         yield "  ".join(
-            cell.rjust(width) if name in _RIGHT else cell.ljust(width)
+            cell.rjust(width) if name in _RIGHT else _cut(cell, width).ljust(width)
             for name, cell, width in zip(names, row, widths, strict=True)
         ).rstrip()
     yield ""
+
+
+def _narrow(widths: list[int], texts: Sequence[int], columns: int) -> None:
+    """
+    Take from the widest of the columns with C{texts} until all fit.
+    """
+    excess = sum(widths) + 2 * (len(widths) - 1) - columns
+    while excess > 0:
+        widest = max(texts, key=lambda number: widths[number])
+        if widths[widest] <= _NARROWEST:
+            break
+        widths[widest] -= 1
+        excess -= 1
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 2]}.."

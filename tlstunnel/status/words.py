@@ -8,6 +8,9 @@ import time
 from collections.abc import Sequence
 from itertools import pairwise
 
+#: The line of C{/health} where nothing is wrong.
+ALL_UP = "all tunnels are up"
+
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 
 _SPANS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))

@@ -1,0 +1,45 @@
+"""
+Tests for L{tlstunnel.status.table}.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.status.examples import NOW, connection, snapshot, tunnel
+from tlstunnel.status.combine import combine
+from tlstunnel.status.document import Document
+from tlstunnel.status.table import lines
+
+
+def of(name: str) -> Document:
+    """
+    A process with one tunnel.
+    """
+    found = snapshot(tunnels=[tunnel(name=name)], connections=[connection(tunnel=name)])
+    return combine([found], [], NOW)
+
+
+class TableTests(SynchronousTestCase):
+    """
+    L{lines}.
+    """
+
+    def test_aLongNameTakesNoOtherColumnAway(self) -> None:
+        """
+        On a narrow terminal it is cut, so that the numbers behind it can be seen.
+        """
+        name = "imap-" * 12
+        shown = [line[:100] for line in lines(of(name), 100)]
+        (line,) = (each for each in shown if each.startswith("imap"))
+        for each in ("imap-imap-..", "up", "server", "smtp", "10", "2.0 KiB", "1000 B"):
+            self.assertIn(each, line)
+
+    def test_whereThereIsRoomNothingIsCut(self) -> None:
+        """
+        As in a file.
+        """
+        name = "imap-" * 12
+        shown = "\n".join(lines(of(name)))
+        self.assertEqual(shown.count(name), 3)
+        self.assertNotIn("..", shown)
