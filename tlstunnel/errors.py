@@ -330,3 +330,11 @@ class LimitReached(TunnelError):
     """There are as many connections as the limits allow."""
 
     reason = "limit"
+
+
+def reasons() -> set[str]:
+    """
+    Why a connection can end other than cleanly: the reasons of all L{TunnelError}s.
+    """
+    kinds: list[type[TunnelError]] = [TunnelError, *TunnelError.__subclasses__()]
+    return {each.reason for each in kinds}

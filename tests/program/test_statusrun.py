@@ -187,6 +187,31 @@ class StatusRunTests(SynchronousTestCase):
 
         self.until(isReplaced, "another one is there")
 
+    def test_countersDoNotFallWithAWorker(self) -> None:
+        """
+        Neither when it hangs, nor when it is replaced.
+        """
+        self.write(workers=2)
+        self.start()
+        for _ in range(20):
+            self.connect()
+
+        def counted() -> tuple[int, bool, list[int]]:
+            document = self.document()
+            (tunnel,) = document["tunnels"]
+            pids = [each["pid"] for each in document["processes"]]
+            return tunnel["connections"], document["healthy"], pids
+
+        self.until(lambda: counted()[0] == 20, "all connections are counted")
+        for number in (1, 2):
+            pid = counted()[2][number]
+            os.kill(pid, signal.SIGSTOP)
+            self.until(lambda: not counted()[1], "it is missed")
+            self.assertEqual(counted()[0], 20)
+            os.kill(pid, signal.SIGKILL)
+            self.until(lambda: counted()[1], "another one is there")
+            self.assertEqual(counted()[0], 20)
+
     def reloads(self, workers: int) -> None:
         """
         Tunnels come and go, connections go on, and so do the counters.

@@ -9,13 +9,13 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.status.examples import snapshot
-from tlstunnel.status.asking import ANSWER_SECONDS, Asker, gather
+from tlstunnel.status.asking import ANSWER_SECONDS, Asker, Gathering
 from tlstunnel.status.facts import Gathered, Snapshot
 
 
 class GatherTests(SynchronousTestCase):
     """
-    L{gather}, of two workers.
+    L{Gathering}, of two workers.
     """
 
     def setUp(self) -> None:
@@ -25,6 +25,7 @@ class GatherTests(SynchronousTestCase):
         self.clock = Clock()
         self.asked: dict[int, list[Deferred[Snapshot]]] = {1: [], 2: []}
         self.workers = {number: Asker(self.asking(number)) for number in self.asked}
+        self.gathering = Gathering(self.clock, snapshot, self.workers)
 
     def asking(self, number: int):  # type: ignore[no-untyped-def]
         """
@@ -41,7 +42,7 @@ class GatherTests(SynchronousTestCase):
         """
         Ask them.
         """
-        return gather(self.clock, snapshot, self.workers)
+        return self.gathering.gather()
 
     def test_allSayHowTheyAre(self) -> None:
         """

@@ -20,6 +20,7 @@ from tests.status.examples import (
 )
 from tlstunnel.status.combine import combine
 from tlstunnel.status.document import VERSION, Document
+from tlstunnel.status.facts import Gathered
 from tlstunnel.status.snapshot import CONNECTIONS_SHOWN
 
 
@@ -27,7 +28,7 @@ def of(**facts: Any) -> Document:
     """
     The document of one process.
     """
-    return combine([snapshot(**facts)], [], NOW)
+    return combine(Gathered((snapshot(**facts),)), NOW)
 
 
 class CombineTests(SynchronousTestCase):
@@ -47,7 +48,7 @@ class CombineTests(SynchronousTestCase):
         """
         Of a tunnel that two workers serve there is one, with the sums.
         """
-        both = combine([snapshot(1), snapshot(2)], [], NOW)
+        both = combine(Gathered((snapshot(1), snapshot(2))), NOW)
         (found,) = both["tunnels"]
         self.assertEqual(found["connections"], 20)
         self.assertEqual(found["open"], 4)
@@ -62,7 +63,7 @@ class CombineTests(SynchronousTestCase):
         """
         A connection, a failure, a process.
         """
-        both = combine([snapshot(1), snapshot(2)], [], NOW)
+        both = combine(Gathered((snapshot(1), snapshot(2))), NOW)
         shown = both["connections"]["shown"]
         self.assertEqual({each["worker"] for each in shown}, {1, 2})
         self.assertEqual({each["worker"] for each in both["failures"][0]["entries"]}, {1, 2})
@@ -74,8 +75,11 @@ class CombineTests(SynchronousTestCase):
         """
         states = ("up", "down", "full")
         document = combine(
-            [snapshot(n, tunnels=[tunnel(state=state)]) for n, state in enumerate(states, 1)],
-            [],
+            Gathered(
+                tuple(
+                    snapshot(n, tunnels=[tunnel(state=state)]) for n, state in enumerate(states, 1)
+                )
+            ),
             NOW,
         )
         self.assertEqual(document["tunnels"][0]["state"], "down")
@@ -86,7 +90,7 @@ class CombineTests(SynchronousTestCase):
         """
         And all is not well.
         """
-        document = combine([snapshot(None), snapshot(1)], [2], NOW)
+        document = combine(Gathered((snapshot(None), snapshot(1)), (2,)), NOW)
         self.assertEqual(document["silent"], [2])
         self.assertEqual(document["problems"], ["worker 2 does not answer"])
         self.assertFalse(document["healthy"])
@@ -129,7 +133,7 @@ class CombineTests(SynchronousTestCase):
         Where one worker has not taken up the new one.
         """
         old = tunnel(identities=[identity(not_after=NOW + DAY)])
-        document = combine([snapshot(1), snapshot(2, tunnels=[old])], [], NOW)
+        document = combine(Gathered((snapshot(1), snapshot(2, tunnels=[old]))), NOW)
         (found,) = document["tunnels"][0]["identities"]
         self.assertEqual(found["days_left"], 1)
 
@@ -152,7 +156,7 @@ class CombineTests(SynchronousTestCase):
         The page does not grow with the number of workers.
         """
         many = [failure(time=NOW - number) for number in range(80)]
-        document = combine([snapshot(1, failures=many), snapshot(2, failures=many)], [], NOW)
+        document = combine(Gathered((snapshot(1, failures=many), snapshot(2, failures=many))), NOW)
         self.assertEqual(sum(each["count"] for each in document["failures"]), 100)
 
     def test_ofAllWorkersOnlySomeConnectionsAreShown(self) -> None:
@@ -160,7 +164,9 @@ class CombineTests(SynchronousTestCase):
         The newest and the oldest.
         """
         many = [connection(began=NOW - number) for number in range(CONNECTIONS_SHOWN)]
-        both = combine([snapshot(1, connections=many), snapshot(2, connections=many)], [], NOW)
+        both = combine(
+            Gathered((snapshot(1, connections=many), snapshot(2, connections=many))), NOW
+        )
         shown = both["connections"]["shown"]
         self.assertEqual(len(shown), CONNECTIONS_SHOWN)
         self.assertEqual(shown[0]["began"], NOW)
@@ -175,6 +181,14 @@ class CombineTests(SynchronousTestCase):
             for number in range(2)
         ]
         parent = snapshot(None, tunnels=[], reloads=reloads, results={"applied": 2, "failed": 1})
-        found = combine([parent, snapshot(1)], [], NOW)["reloads"]
+        found = combine(
+            Gathered(
+                (
+                    parent,
+                    snapshot(1),
+                )
+            ),
+            NOW,
+        )["reloads"]
         self.assertEqual((found["applied"], found["failed"]), (2, 1))
         self.assertEqual([each["time"] for each in found["last"]], [NOW + 1, NOW])

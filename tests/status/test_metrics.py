@@ -15,7 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.status.examples import DAY, NOW, identity, snapshot, tunnel
 from tlstunnel import __version__
+from tlstunnel.errors import reasons
 from tlstunnel.status.combine import combine
+from tlstunnel.status.facts import Gathered
 from tlstunnel.status.metrics import texts
 
 CHECKOUT = Path(__file__).parents[2]
@@ -49,7 +51,7 @@ def samples(*snapshots: Any) -> dict[tuple[str, frozenset[tuple[str, str]]], flo
     """
     What a program reads from the metrics of some processes.
     """
-    text = b"".join(texts(combine(snapshots, [], NOW))).decode()
+    text = b"".join(texts(combine(Gathered(snapshots), NOW))).decode()
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text)
@@ -101,6 +103,15 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(value(found, carried, tunnel="web", direction="to_network"), 4000)
         self.assertEqual(value(found, carried, tunnel="web", direction="to_plain"), 2000)
         self.assertEqual(value(found, "tlstunnel_log_lines_dropped_total"), 2)
+
+    def test_everyOutcomeIsThereBeforeItHappens(self) -> None:
+        """
+        Else Prometheus would not see the first one as an increase, and no alert would tell of it.
+        """
+        found = samples(snapshot())
+        for outcome in reasons() - {"tls"}:
+            name = "tlstunnel_connections_ended_total"
+            self.assertEqual(value(found, name, tunnel="web", outcome=outcome), 0)
 
     def test_histogramsAreCumulative(self) -> None:
         """

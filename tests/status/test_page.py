@@ -16,6 +16,7 @@ from twisted.web.template import flattenString
 
 from tests.status.examples import NOW, connection, failure, identity, snapshot, tunnel
 from tlstunnel.status.combine import combine
+from tlstunnel.status.facts import Gathered
 from tlstunnel.status.page import ROWS_PER_TURN, SITE, Page
 
 #: Attributes by which a page says that something is to be done.
@@ -58,7 +59,7 @@ class PageTests(SynchronousTestCase):
         """
         The page of one process.
         """
-        page = Page(combine([snapshot(**facts)], [], NOW), self.turns.append)
+        page = Page(combine(Gathered((snapshot(**facts),)), NOW), self.turns.append)
         made = flattenString(None, page)
         self.taken = 0
         while self.turns:

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.status.examples import NOW, connection, snapshot, tunnel
 from tlstunnel.status.combine import combine
 from tlstunnel.status.document import Document
+from tlstunnel.status.facts import Gathered
 from tlstunnel.status.table import lines
 
 
@@ -17,7 +18,7 @@ def of(name: str) -> Document:
     A process with one tunnel.
     """
     found = snapshot(tunnels=[tunnel(name=name)], connections=[connection(tunnel=name)])
-    return combine([found], [], NOW)
+    return combine(Gathered((found,)), NOW)
 
 
 class TableTests(SynchronousTestCase):

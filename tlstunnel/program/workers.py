@@ -29,7 +29,7 @@ from tlstunnel.program.log import losses
 from tlstunnel.program.orders import FACTS, Order
 from tlstunnel.program.plan import IServing, Plan, Refusal, Refused
 from tlstunnel.program.pulse import Pulse
-from tlstunnel.status.asking import Asker, gather
+from tlstunnel.status.asking import Asker, Gathering
 from tlstunnel.status.facts import Gathered, Snapshot
 from tlstunnel.status.ledger import Ledger
 from tlstunnel.status.snapshot import take
@@ -74,7 +74,8 @@ class Workers(Service):
         self._pulse: Pulse | None = None
         self.workers = [Child(self, number + 1) for number in range(count)]
         self.ledger = Ledger(reactor)
-        self._askers = {each.number: Asker(partial(_look, each)) for each in self.workers}
+        askers = {each.number: Asker(partial(_look, each)) for each in self.workers}
+        self._gathering = Gathering(reactor, lambda: take(self.ledger, self), askers)
 
     # A new state
 
@@ -225,7 +226,7 @@ class Workers(Service):
         """
         See L{IServing.gather}.
         """
-        return gather(self.reactor, lambda: take(self.ledger, self), self._askers)
+        return self._gathering.gather()
 
     def stopService(self) -> Deferred[Any]:
         """

@@ -92,7 +92,7 @@ class Answers:
 
     def _makeDocument(self) -> Deferred[Document]:
         def made(gathered: Gathered) -> Document:
-            return combine(gathered.snapshots, gathered.silent, self._clock.seconds())
+            return combine(gathered, self._clock.seconds())
 
         return self._gather().addCallback(made)
 

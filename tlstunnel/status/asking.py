@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from tlstunnel.status.facts import Gathered, Snapshot
+from tlstunnel.status.history import History
 
 #: Seconds that a worker may take to answer.
 ANSWER_SECONDS = 2.0
@@ -50,24 +51,34 @@ class Asker:
             each.callback(result)
 
 
-def gather(
-    clock: IReactorTime, own: Callable[[], Snapshot], workers: Mapping[int, Asker]
-) -> Deferred[Gathered]:
+class Gathering:
     """
-    Ask this process and its workers.
-
-    @param own: looks at this process.
-    @param workers: by their numbers.
+    Asks a process and its workers.
     """
-    waiting = [each.ask().addTimeout(ANSWER_SECONDS, clock) for each in workers.values()]
-    return DeferredList(waiting, consumeErrors=True).addCallback(_together, own, tuple(workers))
 
+    def __init__(
+        self, clock: IReactorTime, own: Callable[[], Snapshot], workers: Mapping[int, Asker]
+    ) -> None:
+        """
+        @param own: looks at this process.
+        @param workers: by their numbers.
+        """
+        self._clock = clock
+        self._own = own
+        self._workers = workers
+        self._history = History()
 
-def _together(
-    results: Iterable[tuple[bool, Snapshot]], own: Callable[[], Snapshot], numbers: Iterable[int]
-) -> Gathered:
-    found = tuple(zip(numbers, results, strict=True))
-    answered = (snapshot for _, (isThere, snapshot) in found if isThere)
-    return Gathered(
-        (own(), *answered), tuple(number for number, (isThere, _) in found if not isThere)
-    )
+    def gather(self) -> Deferred[Gathered]:
+        """
+        Ask all of them.
+        """
+        waiting = [
+            each.ask().addTimeout(ANSWER_SECONDS, self._clock) for each in self._workers.values()
+        ]
+        return DeferredList(waiting, consumeErrors=True).addCallback(self._together)
+
+    def _together(self, results: Iterable[tuple[bool, Snapshot]]) -> Gathered:
+        found = zip(self._workers, results, strict=True)
+        answered = {number: snapshot for number, (isThere, snapshot) in found if isThere}
+        silent = tuple(number for number in self._workers if number not in answered)
+        return Gathered((self._own(), *answered.values()), silent, self._history.add(answered))

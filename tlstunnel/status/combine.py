@@ -5,7 +5,7 @@ Makes one document of the facts of all processes.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from tlstunnel import __version__
 from tlstunnel.status.counts import BOUNDS
@@ -18,12 +18,14 @@ from tlstunnel.status.document import (
     TunnelStatus,
 )
 from tlstunnel.status.facts import (
-    Durations,
     FailureFacts,
+    Gathered,
     IdentityFacts,
     Snapshot,
+    Totals,
     TunnelFacts,
 )
+from tlstunnel.status.history import total
 from tlstunnel.status.ledger import FAILURES
 from tlstunnel.status.rates import INTERVAL_SECONDS, together
 from tlstunnel.status.snapshot import CONNECTIONS_SHOWN
@@ -33,18 +35,18 @@ from tlstunnel.tls.openssl import libraryVersion
 _DAY_SECONDS = 86400.0
 
 
-def combine(snapshots: Sequence[Snapshot], silent: Sequence[int], now: float) -> Document:
+def combine(gathered: Gathered, now: float) -> Document:
     """
     Put the facts of all processes together.
 
-    @param silent: the numbers of the workers that did not answer.
     @param now: the time that it is.
     """
+    snapshots, silent = gathered.snapshots, gathered.silent
     same: dict[str, list[TunnelFacts]] = {}
     for snapshot in snapshots:
         for each in snapshot["tunnels"]:
             same.setdefault(each["name"], []).append(each)
-    tunnels = [_tunnel(each, now) for each in same.values()]
+    tunnels = [_tunnel(each, gathered.past.tunnels.get(name), now) for name, each in same.items()]
     shown = [each for snapshot in snapshots for each in snapshot["connections"]]
     shown.sort(key=lambda each: -each["began"])
     problems = [f"worker {number} does not answer" for number in silent] + _problems(tunnels)
@@ -71,6 +73,8 @@ def combine(snapshots: Sequence[Snapshot], silent: Sequence[int], now: float) ->
         },
         "failures": _grouped(each for snapshot in snapshots for each in snapshot["failures"]),
         "reloads": _reloads(snapshots),
+        "log_lines_dropped": gathered.past.log_lines_dropped
+        + sum(each["process"]["log_lines_dropped"] for each in snapshots),
     }
 
 
@@ -85,25 +89,20 @@ def _problems(tunnels: Sequence[TunnelStatus]) -> list[str]:
     return [f"tunnel {name} is down" if name else "the tunnel is down" for name in down]
 
 
-def _tunnel(facts: Sequence[TunnelFacts], now: float) -> TunnelStatus:
+def _tunnel(facts: Sequence[TunnelFacts], past: Totals | None, now: float) -> TunnelStatus:
     """
     One tunnel, whose facts in each process are C{facts}.
+
+    @param past: what others have counted of it.
     """
     first = facts[0]
-
-    def total(one: Callable[[TunnelFacts], int]) -> int:
-        return sum(map(one, facts))
-
+    totals = total(facts if past is None else [*facts, past])
     identities: dict[str, IdentityFacts] = {}
     for each in (identity for fact in facts for identity in fact["identities"]):
         known = identities.get(each["identity"])
         # During a reload processes may differ: the worst is what is worth knowing.
         if known is None or each["not_after"] < known["not_after"]:
             identities[each["identity"]] = each
-    outcomes: dict[str, int] = {}
-    for fact in facts:
-        for outcome, count in fact["outcomes"].items():
-            outcomes[outcome] = outcomes.get(outcome, 0) + count
     return {
         "name": first["name"],
         "state": max((fact["state"] for fact in facts), key=STATES.index),
@@ -113,23 +112,16 @@ def _tunnel(facts: Sequence[TunnelFacts], now: float) -> TunnelStatus:
         "remote": first["remote"],
         "expected": first["expected"],
         "identities": [_identity(each, now) for each in identities.values()],
-        "connections": total(lambda fact: fact["connections"]),
-        "open": total(lambda fact: fact["open"]),
-        "ended": dict(sorted(outcomes.items())),
-        "negotiation": _durations([fact["negotiation"] for fact in facts]),
-        "handshake": _durations([fact["handshake"] for fact in facts]),
-        "to_network": total(lambda fact: fact["to_network"]),
-        "to_plain": total(lambda fact: fact["to_plain"]),
+        "connections": totals["connections"],
+        "open": sum(fact["open"] for fact in facts),
+        "ended": dict(sorted(totals["outcomes"].items())),
+        "negotiation": totals["negotiation"],
+        "handshake": totals["handshake"],
+        "to_network": totals["to_network"],
+        "to_plain": totals["to_plain"],
         "rates": {
             name: together([fact["rates"][name] for fact in facts]) for name in first["rates"]
         },
-    }
-
-
-def _durations(several: Sequence[Durations]) -> Durations:
-    return {
-        "counts": [sum(same) for same in zip(*(each["counts"] for each in several), strict=True)],
-        "seconds": sum(each["seconds"] for each in several),
     }
 
 

@@ -125,3 +125,4 @@ class Document(TypedDict):
     connections: Connections
     failures: list[FailureGroup]
     reloads: Reloads
+    log_lines_dropped: int

@@ -7,7 +7,8 @@ bounded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TypedDict
 
 
@@ -31,7 +32,20 @@ class IdentityFacts(TypedDict):
     is_due: bool
 
 
-class TunnelFacts(TypedDict):
+class Totals(TypedDict):
+    """
+    What is counted of a tunnel and never falls.
+    """
+
+    connections: int
+    outcomes: dict[str, int]
+    negotiation: Durations
+    handshake: Durations
+    to_network: int
+    to_plain: int
+
+
+class TunnelFacts(Totals):
     """
     One tunnel.
     """
@@ -44,13 +58,7 @@ class TunnelFacts(TypedDict):
     remote: list[str]
     expected: str | None
     identities: list[IdentityFacts]
-    connections: int
     open: int
-    outcomes: dict[str, int]
-    negotiation: Durations
-    handshake: Durations
-    to_network: int
-    to_plain: int
     rates: dict[str, list[int]]
 
 
@@ -135,12 +143,26 @@ class Snapshot(TypedDict):
 
 
 @dataclass(frozen=True)
+class Past:
+    """
+    What workers have counted that do not tell it any more: see L{tlstunnel.status.history}.
+
+    @ivar tunnels: by their names.
+    """
+
+    tunnels: Mapping[str, Totals] = field(default_factory=dict)
+    log_lines_dropped: int = 0
+
+
+@dataclass(frozen=True)
 class Gathered:
     """
     What the processes have said.
 
     @ivar silent: the numbers of the workers that have not.
+    @ivar past: what others have counted.
     """
 
     snapshots: tuple[Snapshot, ...]
     silent: tuple[int, ...] = ()
+    past: Past = field(default_factory=Past)

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import Any
 
+from tlstunnel.errors import reasons
 from tlstunnel.status.counts import BOUNDS
 from tlstunnel.status.document import Document, TunnelStatus
 from tlstunnel.status.facts import Durations, ProcessFacts
+from tlstunnel.tunnel.record import CLEAN
 
 try:
     from prometheus_client import exposition
@@ -33,6 +35,8 @@ MISSING = "/metrics needs prometheus-client; install tlstunnel[status], and rest
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _CONNECTIONS = "tlstunnel_connections"
+
+_NEVER = dict.fromkeys((CLEAN, *sorted(reasons())), 0)
 
 
 def isAvailable() -> bool:
@@ -96,7 +100,9 @@ def families(document: Document) -> Iterator[Metric]:
         labels=["tunnel", "identity"],
     )
     for each in tunnels:
-        for outcome, count in each["ended"].items():
+        # All of them from the start: a counter that is not there before its first event looks as if
+        # that had been long ago, and no alert would tell of it.
+        for outcome, count in (_NEVER | each["ended"]).items():
             ended.add_metric([each["name"], outcome], count)
         carried.add_metric([each["name"], "to_network"], each["to_network"])
         carried.add_metric([each["name"], "to_plain"], each["to_plain"])
@@ -138,7 +144,7 @@ def _program(document: Document) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "tlstunnel_log_lines_dropped",
         "Lines of the log for which there was no room.",
-        value=sum(each["log_lines_dropped"] for each in document["processes"]),
+        value=document["log_lines_dropped"],
     )
     software = document["software"]
     build = GaugeMetricFamily(
