@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,7 +19,7 @@ from tlstunnel import __version__
 from tlstunnel.errors import reasons
 from tlstunnel.status.combine import combine
 from tlstunnel.status.facts import Gathered
-from tlstunnel.status.metrics import texts
+from tlstunnel.status.metrics import SAMPLES_PER_TEXT, texts
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -112,6 +113,19 @@ class MetricsTests(SynchronousTestCase):
         for outcome in reasons() - {"tls"}:
             name = "tlstunnel_connections_ended_total"
             self.assertEqual(value(found, name, tunnel="web", outcome=outcome), 0)
+
+    def test_aLongFamilyIsMadeInParts(self) -> None:
+        """
+        None takes long, and together they are what they would be in one.
+        """
+        facts = [tunnel(name=f"web{number}") for number in range(60)]
+        document = combine(Gathered((snapshot(tunnels=facts),)), NOW)
+        parts = list(texts(document))
+        self.assertLessEqual(max(part.count(b"\n") for part in parts), SAMPLES_PER_TEXT + 2)
+        with patch("tlstunnel.status.metrics.SAMPLES_PER_TEXT", 10**6):
+            whole = list(texts(document))
+        self.assertLess(len(whole), len(parts))
+        self.assertEqual(b"".join(parts), b"".join(whole))
 
     def test_histogramsAreCumulative(self) -> None:
         """

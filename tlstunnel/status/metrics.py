@@ -34,6 +34,12 @@ MISSING = "/metrics needs prometheus-client; install tlstunnel[status], and rest
 #: What the answer is.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+#: What is made at once, in a turn of the reactor.
+SAMPLES_PER_TEXT = 250
+
+# HELP and TYPE.
+_HEADER_LINES = 2
+
 _CONNECTIONS = "tlstunnel_connections"
 
 _NEVER = dict.fromkeys((CLEAN, *sorted(reasons())), 0)
@@ -63,10 +69,15 @@ class _One:
 
 def texts(document: Document) -> Iterator[bytes]:
     """
-    The metrics of C{document}, a family at a time.
+    The metrics of C{document}, some samples at a time.
     """
     for family in families(document):
-        yield exposition.generate_latest(_One(family))
+        samples = family.samples
+        for start in range(0, len(samples) or 1, SAMPLES_PER_TEXT):
+            family.samples = samples[start : start + SAMPLES_PER_TEXT]
+            text: bytes = exposition.generate_latest(_One(family))
+            # What begins with the name and the kind of the family goes on without.
+            yield text.split(b"\n", _HEADER_LINES)[_HEADER_LINES] if start else text
 
 
 def families(document: Document) -> Iterator[Metric]:
