@@ -5,8 +5,10 @@ Tests for L{tlstunnel.status.snapshot}, of tunnels with real connections.
 from __future__ import annotations
 
 import json
+import os
 import socket
 from datetime import UTC, datetime, timedelta
+from unittest.mock import Mock, patch
 
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
@@ -232,7 +234,15 @@ class TakeTests(StatusTests):
         self.assertEqual(facts["log_lines_dropped"], 7)
         self.assertGreater(facts["cpu_seconds"], 0)
         self.assertGreater(facts["resident_bytes"] or 0, 1_000_000)
-        self.assertGreater(facts["open_files"] or 0, 3)
+        self.assertEqual(facts["open_files"], len(os.listdir("/proc/self/fd")) - 1)  # noqa: PTH208
+
+    def test_anOlderSystemCountsDescriptorsToo(self) -> None:
+        """
+        There a directory has no size, and is listed.
+        """
+        known = self.take()["process"]["open_files"]
+        with patch("tlstunnel.status.snapshot.os.stat", return_value=Mock(st_size=0)):
+            self.assertEqual(self.take()["process"]["open_files"], known)
 
 
 class ShownTests(SynchronousTestCase):
