@@ -85,3 +85,10 @@ class SparklineTests(SynchronousTestCase):
         drawn = self.successResultOf(flattenString(None, sparkline([1, 2], 60, "<b>")))
         self.assertNotIn(b"style", drawn)
         self.assertIn(b"&lt;b", drawn)
+
+    def test_withoutValuesThereIsALine(self) -> None:
+        """
+        So that one sees where the picture will be.
+        """
+        drawn = self.successResultOf(flattenString(None, sparkline([], INTERVALS, "nothing yet")))
+        self.assertIn(f'd="M0 {HEIGHT - 1}H{WIDTH}"'.encode(), drawn)

@@ -328,7 +328,8 @@ def _identity(shown: tuple[Identity, list[str]]) -> Slots:
 
 
 def _connection(connection: ConnectionFacts) -> Slots:
-    tls = filter(None, (connection["suite"], connection["group"], connection["alpn"]))
+    tls = filter(None, (connection["version"], connection["group"]))
+    more = filter(None, (connection["suite"], connection["alpn"]))
     worker = connection["worker"]
     name = connection["sni"]
     return {
@@ -338,8 +339,8 @@ def _connection(connection: ConnectionFacts) -> Slots:
         "tunnel": connection["tunnel"],
         "dialect": _protocol(connection["dialect"]),
         "worker": "" if worker is None else f"worker {worker}",
-        "version": connection["version"] or connection["stage"],
-        "suite": ", ".join(tls),
+        "version": ", ".join(tls) or connection["stage"],
+        "suite": ", ".join(more),
         "backend": connection["backend"] or "",
         "toNetwork": inBytes(connection["to_network"]),
         "toPlain": inBytes(connection["to_plain"]),

@@ -27,10 +27,13 @@ def sparkline(values: Sequence[float], length: int, about: str) -> Tag:
         f"{begin + number * step:.1f},{HEIGHT - 1 - (HEIGHT - 3) * value / (most or 1):.1f}"
         for number, value in enumerate(values)
     ]
-    drawn: list[Flattenable] = []
+    # Where nothing is known yet there is this line alone.
+    drawn: list[Flattenable] = [
+        Tag("path", attributes={"d": f"M0 {HEIGHT - 1}H{WIDTH}", "class": "base"})
+    ]
     if points:
         area = f"{begin:.1f},{HEIGHT} {' '.join(points)} {WIDTH},{HEIGHT}"
-        drawn = [
+        drawn += [
             Tag("polygon", attributes={"points": area, "class": "area"}),
             Tag("polyline", attributes={"points": " ".join(points), "class": "line"}),
         ]
