@@ -4,14 +4,16 @@ Tests for L{tlstunnel.status.service}: where the status is shown.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import tempfile
 from pathlib import Path
+from unittest.mock import Mock
 
 from twisted.internet.threads import deferToThread
 
-from tests.loopback import PATIENCE
+from tests.loopback import PATIENCE, reactor
 from tests.ports import freePort
 from tests.status.stage import LOOPBACK, StatusTests, fetch
 from tlstunnel.address import TCPAddress, UNIXAddress
@@ -33,6 +35,24 @@ class AddressTests(StatusTests):
             self.show((address,))
         self.assertEqual(caught.exception.key, "local")
         self.assertIn("already in use", caught.exception.problem)
+
+    async def test_itIsShownAgainOnceThereAreDescriptors(self) -> None:
+        """
+        Without one for a connection that connection ends, and nothing else.
+        """
+        adopt = reactor.adoptStreamConnection
+        refused = OSError(errno.EMFILE, "Too many open files")
+        adopting = Mock(side_effect=[refused, refused])
+        self.patch(reactor, "adoptStreamConnection", adopting)
+
+        def ask() -> None:
+            for _ in range(2):
+                with self.assertRaises(OSError):
+                    fetch(self.status.addresses[0], "/health")
+
+        await deferToThread(ask)
+        adopting.side_effect = adopt
+        self.assertEqual((await self.ask("/health"))[0], 503)
 
     async def test_severalAddressesShowTheSame(self) -> None:
         """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,7 +134,9 @@ class StatusService(Service):
         site = StatusSite(self._answers, None if isUNIX else self._allow, self._reactor)
 
         def accepted(sock: socket.socket, peer: Address) -> None:
-            with sock:
+            # The reactor makes a copy, for which there may be no descriptor; if so, accepting fails
+            # too, which the log says.
+            with sock, suppress(OSError):
                 self._reactor.adoptStreamConnection(sock.fileno(), family, site)
 
         place.site = site
