@@ -4,6 +4,8 @@ Tests for L{tlstunnel.status.counts}.
 
 from __future__ import annotations
 
+import gc
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
@@ -11,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import Refused, TunnelError
-from tlstunnel.status.counts import BOUNDS, Counts, Histogram
+from tlstunnel.status.counts import BOUNDS, LOT, Counts, Histogram
 from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.observers import Observers
 from tlstunnel.tunnel.record import HANDSHAKING, NEGOTIATING, Record
@@ -104,5 +106,26 @@ class CountsTests(SynchronousTestCase):
         self.clock.advance(0.3)
         record.advance(HANDSHAKING)
         record.end(Refused())
-        self.assertAlmostEqual(self.counts.negotiation.seconds, 0.3)
-        self.assertEqual(sum(self.counts.handshake.counts), 0)
+        negotiation, handshake = self.counts.durations()
+        self.assertAlmostEqual(negotiation.seconds, 0.3)
+        self.assertEqual(sum(handshake.counts), 0)
+
+    def test_whatIsCountedInLotsIsThereAtOnce(self) -> None:
+        """
+        Whenever somebody looks, also between two lots, and nothing is counted twice.
+        """
+        for number in range(1, 2 * LOT + 3):
+            self.end(None if number % 2 else Refused())
+            if number in (1, LOT - 1, LOT, LOT + 1, 2 * LOT + 2):
+                self.assertEqual(self.counts.connections, number)
+                self.assertEqual(self.counts.failures, number // 2)
+                self.assertEqual(sum(self.counts.outcomes.values()), number)
+
+    def test_endedConnectionsAreNotKept(self) -> None:
+        """
+        Beyond a lot.
+        """
+        for _ in range(10 * LOT):
+            self.end(None)
+        left = [each for each in gc.get_objects() if isinstance(each, Record)]
+        self.assertLess(sum(each.tunnel == "web" for each in left), LOT)

@@ -108,6 +108,24 @@ class TakeTests(StatusTests):
         self.assertEqual(facts["outcomes"], {"clean": 1})
         self.assertEqual(facts["open"], 0)
 
+    async def test_aHandshakeCountsOnceWhileItsConnectionIsOpenAndAfterwards(self) -> None:
+        """
+        It took as long in both.
+        """
+        client, server = await self.open(self.before(self.backend))
+        opened = self.take()["tunnels"][0]["handshake"]
+        self.assertEqual(sum(opened["counts"]), 1)
+        self.assertGreater(opened["seconds"], 0.0)
+
+        def end() -> None:
+            for each in (client, server):
+                each.end()
+                each.close()
+
+        await deferToThread(end)
+        await wait(lambda: bool(self.ends))
+        self.assertEqual(self.take()["tunnels"][0]["handshake"], opened)
+
     async def test_aFailureHasItsDetailAndItsHint(self) -> None:
         """
         As the log has them.

@@ -18,6 +18,10 @@ from tlstunnel.tunnel.record import CLEAN, Record
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
+#: Connections that have ended, and are counted together.
+LOT = 100
+
+
 class Histogram:
     """
     How many durations there were of each class.
@@ -39,16 +43,24 @@ class Histogram:
         self.counts[bisect_left(BOUNDS, seconds)] += 1
         self.seconds += seconds
 
+    def copy(self) -> Histogram:
+        """
+        Another one with the same durations.
+        """
+        other = Histogram()
+        other.counts[:] = self.counts
+        other.seconds = self.seconds
+        return other
+
 
 class Counts(Observer):
     """
     Counts the connections of one tunnel.
 
-    @ivar connections: how many began.
+    A connection only comes and goes here; what it was is counted in lots, or when somebody looks,
+    which takes less than to look at each by itself.
+
     @ivar opened: those that have not ended, the oldest first.
-    @ivar outcomes: how many ended, by outcome.
-    @ivar negotiation: how long negotiations took that came to their end.
-    @ivar handshake: how long handshakes took that came to their end.
     """
 
     def __init__(self, failed: Callable[[Record], object]) -> None:
@@ -56,11 +68,13 @@ class Counts(Observer):
         @param failed: called with each record that did not end cleanly.
         """
         self._failed = failed
-        self.connections = 0
         self.opened: dict[Record, None] = {}
-        self.outcomes: dict[str, int] = {CLEAN: 0}
-        self.negotiation = Histogram()
-        self.handshake = Histogram()
+        # Those that have ended, and are not among the following.
+        self._fresh: list[Record] = []
+        self._connections = 0
+        self._outcomes: dict[str, int] = {CLEAN: 0}
+        self._negotiation = Histogram()
+        self._handshake = Histogram()
         self._toNetwork = 0
         self._toPlain = 0
 
@@ -68,45 +82,78 @@ class Counts(Observer):
         """
         A connection was accepted.
         """
-        self.connections += 1
         self.opened[record] = None
-
-    def verified(self, record: Record) -> None:
-        """
-        TLS is up.
-        """
-        assert record.handshaken is not None
-        self.handshake.add(record.handshaken)
-        if record.negotiated is not None:
-            self.negotiation.add(record.negotiated)
 
     def ended(self, record: Record) -> None:
         """
         It is over.
         """
         self.opened.pop(record, None)
-        self._toNetwork += record.toNetwork
-        self._toPlain += record.toPlain
-        error = record.error
-        outcome = CLEAN if error is None else error.reason
-        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
-        if error is not None:
+        self._fresh.append(record)
+        if record.error is not None:
             self._failed(record)
-            if record.negotiated is not None and not record.version:
-                self.negotiation.add(record.negotiated)
+        if len(self._fresh) >= LOT:
+            self._count()
+
+    def _count(self) -> None:
+        """
+        Count those that have ended.
+        """
+        for record in self._fresh:
+            self._connections += 1
+            self._toNetwork += record.toNetwork
+            self._toPlain += record.toPlain
+            outcome = record.outcome
+            self._outcomes[outcome] = self._outcomes.get(outcome, 0) + 1
+            if record.handshaken is not None:
+                self._handshake.add(record.handshaken)
+            if record.negotiated is not None:
+                self._negotiation.add(record.negotiated)
+        self._fresh.clear()
+
+    @property
+    def connections(self) -> int:
+        """
+        How many began.
+        """
+        return self._connections + len(self._fresh) + len(self.opened)
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """
+        How many ended, by outcome.
+        """
+        self._count()
+        return self._outcomes
 
     @property
     def failures(self) -> int:
         """
         How many did not end cleanly.
         """
-        return sum(self.outcomes.values()) - self.outcomes.get(CLEAN, 0)
+        outcomes = self.outcomes
+        return sum(outcomes.values()) - outcomes[CLEAN]
+
+    def durations(self) -> tuple[Histogram, Histogram]:
+        """
+        How long negotiations took, and handshakes, that came to their end, those of open
+        connections included.
+        """
+        self._count()
+        negotiation, handshake = self._negotiation.copy(), self._handshake.copy()
+        for record in self.opened:
+            if record.handshaken is not None:
+                handshake.add(record.handshaken)
+                if record.negotiated is not None:
+                    negotiation.add(record.negotiated)
+        return negotiation, handshake
 
     def carried(self) -> tuple[int, int]:
         """
         Bytes sent to the network and to the plain side, those of open connections included.  They
         are counted by the legs; here they are only added up.
         """
+        self._count()
         toNetwork, toPlain = self._toNetwork, self._toPlain
         for record in self.opened:
             toNetwork += record.toNetwork

@@ -95,6 +95,7 @@ def _tunnel(served: Served, entry: Entry, now: float) -> TunnelFacts:
     tunnel, counts, factory = served.tunnel, entry.counts, served.factory
     expected = None if factory is None else factory.prepared.expected
     toNetwork, toPlain = counts.carried()
+    negotiation, handshake = counts.durations()
     return {
         "name": tunnel.name,
         "state": stateOf(served),
@@ -107,8 +108,8 @@ def _tunnel(served: Served, entry: Entry, now: float) -> TunnelFacts:
         "connections": counts.connections,
         "open": len(counts.opened),
         "outcomes": dict(counts.outcomes),
-        "negotiation": _durations(counts.negotiation),
-        "handshake": _durations(counts.handshake),
+        "negotiation": _durations(negotiation),
+        "handshake": _durations(handshake),
         "to_network": toNetwork,
         "to_plain": toPlain,
         "rates": entry.rates.shown(),
