@@ -1,9 +1,9 @@
 """
 What happens to a connection, from accepting it to its end.
 
-A L{ProxyFactory} pairs each accepted connection with one to the remote address.  Two coroutines,
-one a mode, have everything in the order in which it happens.  What is said in them belongs to the
-dialects, how bytes move to the relay.
+A L{ProxyFactory} pairs each accepted connection with one to the remote address.  What happens up to
+the relay is in L{tlstunnel.tunnel.clientpair} and L{tlstunnel.tunnel.serverpair}, in order; how
+bytes move is in the relay.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import proxy
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
 from tlstunnel.address import UNIXAddress, addressOf
-from tlstunnel.errors import IdentityRefused, LimitReached, Stopped, TimedOut, TunnelError
+from tlstunnel.errors import LimitReached, Stopped, TunnelError
 from tlstunnel.interfaces import IDialler, ILeg, IObserver
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.dial import Dialler
@@ -29,133 +29,17 @@ from tlstunnel.net.linger import Linger
 from tlstunnel.net.port import ListeningPort
 from tlstunnel.net.stock import REFUSED, Adopted, isPlain
 from tlstunnel.net.unixleg import UNIXLegs
-from tlstunnel.protocols.base import ClientRole, ServerRole
-from tlstunnel.protocols.conversation import Conversation
-from tlstunnel.protocols.guards import Greeted
 from tlstunnel.tunnel.admission import Admission
 from tlstunnel.tunnel.channels import Channels
+from tlstunnel.tunnel.clientpair import ClientPair
 from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Address, Mode, Tunnel
 from tlstunnel.tunnel.ends import marksEnd, unixKey
 from tlstunnel.tunnel.observers import Observers
-from tlstunnel.tunnel.pair import Pair, cancelling
+from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.prepared import Prepared
-from tlstunnel.tunnel.record import GREETING, Record
-from tlstunnel.tunnel.upgrade import Upgrade
-
-
-class ClientPair(Pair):
-    """
-    Mode -c: the app was accepted, the network is to be dialled.
-    """
-
-    __slots__ = ()
-
-    accepts, dials = "the app", "the server"
-
-    async def serve(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
-        """
-        Up to the relay.
-        """
-        prepared, limits = self.prepared, self.prepared.tunnel.limits
-        dialect = prepared.tunnel.dialect
-        role: ClientRole = dialect.client(prepared.setting, self.factory.deadlines)
-        self.role = role
-        app = role.plain = Conversation(self.factory.deadlines)
-        upgrade.attach(app, self.accepted)
-        if dialect.talks:
-            with upgrade.within(limits.negotiation, "the app's first message"):
-                await role.prepare()
-        expected = role.expected()
-        if expected is None:
-            raise IdentityRefused("nobody knows who must be at the other end")
-        creator = prepared.creatorFor(expected)
-        self.network = self.dialled = network = await upgrade.dial(self.dialler)
-        network.who = self.dials
-        upgrade.attach(role, network)
-        await upgrade.negotiate(dialect, role)
-        await upgrade.secure(network, role.switch, creator)
-        self.factory.verified(self)
-        if dialect.silentServer:
-            await role.demandSilence()
-        self.openChannels(role)
-        if dialect.talks:
-            self.record.advance(GREETING)
-            with upgrade.within(limits.greeting, "greeting the app"):
-                await role.greetApp()
-        if prepared.awaitsGreeting:
-            due = self.factory.deadlines.after(limits.greeting, self._notGreeted)
-            role.toPlain.append(Greeted(due))
-            return self.join(role, app.takeRest(), app.inputEnded).addBoth(cancelling, due)
-        return self.join(role, app.takeRest(), app.inputEnded)
-
-    def _notGreeted(self) -> None:
-        limit = self.prepared.tunnel.limits.greeting
-        self.end(TimedOut(f"the greeting inside TLS took longer than {limit:g} s"))
-
-
-class ServerPair(Pair):
-    """
-    Mode -s: the network was accepted; the backend is dialled once its peer is verified.
-    """
-
-    __slots__ = ()
-
-    accepts, dials = "the client", "the backend"
-
-    @property
-    def speaker(self) -> str:
-        """
-        Where the backend is dialled first, the client is heard behind it.
-        """
-        return self.accepts if self.prepared.tunnel.dialect.earlyDial else super().speaker
-
-    async def serve(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
-        """
-        Up to the relay.
-        """
-        prepared = self.prepared
-        dialect = prepared.tunnel.dialect
-        role: ServerRole = dialect.server(prepared.setting, self.factory.deadlines)
-        self.role = role
-        self.network = network = self.accepted
-        upgrade.attach(role, network)
-        if dialect.earlyDial:
-            await self._dialBackend(role, upgrade)
-        await upgrade.negotiate(dialect, role)
-        if role.inClear:
-            return await self._forward(role, upgrade)
-        await upgrade.secure(network, role.switch, prepared.serverCreator)
-        self.factory.verified(self)
-        if not dialect.talks:
-            self.dialled = await upgrade.dial(self.dialler)
-            self.dialled.who = self.dials
-            return self.join(role)
-        if not dialect.earlyDial:
-            await self._dialBackend(role, upgrade)
-        self.openChannels(role)
-        self.record.advance(GREETING)
-        with upgrade.within(prepared.tunnel.limits.greeting, "the backend's greeting"):
-            await role.meetBackend()
-        return self.join(role, role.plain.takeRest(), role.plain.inputEnded)
-
-    async def _dialBackend(self, role: ServerRole, upgrade: Upgrade) -> None:
-        self.dialled = await upgrade.dial(self.dialler)
-        self.dialled.who = self.dials
-        role.plain = Conversation(self.factory.deadlines)
-        upgrade.attach(role.plain, self.dialled)
-
-    async def _forward(self, role: ServerRole, upgrade: Upgrade) -> Deferred[TunnelError | None]:
-        """
-        Give the backend a single message that needs no TLS, and wait until it has read it.
-        """
-        await self._dialBackend(role, upgrade)
-        backend = role.plain
-        backend.write(role.inClear)
-        with upgrade.within(self.prepared.tunnel.limits.close, "the backend's end"):
-            await backend.wait(lambda: backend.inputEnded or None, reading=False)
-        return succeed(None)
-
+from tlstunnel.tunnel.record import Record
+from tlstunnel.tunnel.serverpair import ServerPair
 
 #: What serves a connection in each mode.
 PAIRS: dict[Mode, type[Pair]] = {Mode.CLIENT: ClientPair, Mode.SERVER: ServerPair}

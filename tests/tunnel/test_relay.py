@@ -32,9 +32,9 @@ from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.kernel import LONGEST_KEEPALIVE
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.unixleg import UNIXLeg
-from tlstunnel.proxy import ClientPair, ServerPair
 from tlstunnel.testing.farend import FLOOD
 from tlstunnel.tls.session import Session
+from tlstunnel.tunnel.clientpair import ClientPair
 from tlstunnel.tunnel.description import (
     Mode,
 )
@@ -42,6 +42,7 @@ from tlstunnel.tunnel.limits import (
     Limits,
 )
 from tlstunnel.tunnel.relay import DELIVERY_LOOK_SECONDS, Relay
+from tlstunnel.tunnel.serverpair import ServerPair
 
 MIB = 1 << 20
 

@@ -17,7 +17,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.expiry import warningsOf
 from tlstunnel.identity.names import AccessList, Identity, Selector
 from tlstunnel.identity.pool import Credentials
-from tlstunnel.identity.trust import Anchors, Trust, eitherTrust, loadAnchors, together
+from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import coversName
 from tlstunnel.protocols.setting import Setting
 from tlstunnel.tls.binding import CLIENTS, SERVERS
@@ -27,6 +27,7 @@ from tlstunnel.tls.creators import ClientCreator, Creator
 from tlstunnel.tls.verification import Verifier
 from tlstunnel.tunnel import hostname
 from tlstunnel.tunnel.description import Mode, Tunnel, checkRemoteID, identityOfRemote
+from tlstunnel.tunnel.trust import TunnelTrust
 
 #: Where servers with TLS from the first byte greet: those of smtp, nntp, ftp, imap, and pop3.
 SERVER_FIRST = frozenset((465, 563, 990, 993, 995))
@@ -60,9 +61,7 @@ class Prepared:
         if tunnel.localID is not None:
             self._credentials = tunnel.pool.credentials(tunnel.localID)
             checkUsable(self._credentials, tunnel.minimum)
-        self._anchors = [
-            replace(loadAnchors(where), source=f"--trust {where}") for where in tunnel.trust
-        ]
+        self._trust = TunnelTrust(tunnel)
         self._contexts: dict[Anchors, SSLContext] = {}
         self._creators: dict[Identity, Creator] = {}
         self._believed: Trust | None = None
@@ -96,22 +95,6 @@ class Prepared:
         """
         own = self.tunnel.alpn
         return tuple(self.tunnel.dialect.alpn) if own is None else own
-
-    def _trustFor(self, remote: Identity | Selector | AccessList) -> Trust:
-        if isinstance(remote, AccessList):
-            return eitherTrust({each: self._trustFor(each) for each in remote.selectors})
-        if not self._anchors:
-            return self.tunnel.pool.trustFor(remote)
-        # The public web PKI knows no users.
-        isAboutUsers = remote.user is not None
-        counting = [each for each in self._anchors if not (each.system and isAboutUsers)]
-        if not counting:
-            raise ConfigurationError(
-                "`trust` system",
-                f"knows nobody to believe about {remote}: the public web PKI knows no users",
-                "give a file of anchors",
-            )
-        return Trust(together(counting))
 
     @property
     def anchors(self) -> str:
@@ -147,7 +130,7 @@ class Prepared:
         assert self._credentials is not None
         trust = verifier = None
         if tunnel.remoteID is not None:
-            trust = self._believed = self._trustFor(tunnel.remoteID)
+            trust = self._believed = self._trust.about(tunnel.remoteID)
             verifier = self._verifier(tunnel.remoteID, trust, CLIENTS)
         context = serverContext(
             self._credentials,
@@ -178,7 +161,7 @@ class Prepared:
         return creator
 
     def _clientCreator(self, expected: Identity) -> Creator:
-        trust = self._trustFor(expected)
+        trust = self._trust.about(expected)
         if expected == self.expected:
             self._believed = trust
         context = self._contexts.get(trust.all)
