@@ -9,7 +9,7 @@ bytes move is in the relay.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from weakref import proxy
 
@@ -29,6 +29,7 @@ from tlstunnel.net.linger import Linger
 from tlstunnel.net.port import ListeningPort
 from tlstunnel.net.stock import REFUSED, Adopted, isPlain
 from tlstunnel.net.unixleg import UNIXLegs
+from tlstunnel.net.viadial import ViaDialler
 from tlstunnel.tunnel.admission import Admission
 from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.clientpair import ClientPair
@@ -125,9 +126,28 @@ class ProxyFactory(Factory):
             tunnel.limits.connect,
             tunnel.limits.keepAlive,
             None if self._acceptsPlain else self.unixLegs.leg,
+            self._viaOf(prepared),
         )
         self._pair = PAIRS[tunnel.mode]
         self.admission.renew(tunnel.limits)
+
+    def _viaOf(self, prepared: Prepared) -> Callable[[Address], Awaitable[Leg]] | None:
+        """
+        What connects through the proxy of a tunnel, if that has one.
+        """
+        tunnel = prepared.tunnel
+        if tunnel.via is None:
+            return None
+        dialler = ViaDialler(
+            self.reactor,
+            self.deadlines,
+            self.linger,
+            tunnel.via,
+            prepared.login,
+            tunnel.limits.connect,
+            tunnel.limits.keepAlive,
+        )
+        return dialler.connect
 
     def stop(self) -> Deferred[None]:
         """
@@ -240,6 +260,7 @@ class ProxyFactory(Factory):
             pair.accepted,
             pair.dialled,
             pair.network,
+            self._viaOf(pair.prepared),
         )
 
     def verified(self, pair: Pair) -> None:

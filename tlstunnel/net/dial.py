@@ -13,7 +13,7 @@ socket: to take the socket out of it, it would have to be kept for as long as th
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from errno import errorcode
 from typing import Any
 
@@ -52,12 +52,14 @@ class Dialler:
         perAddress: float,
         keepAlive: float = 0,
         unixLeg: Callable[[socket.socket, TCPAddress | UNIXAddress], Leg] | None = None,
+        via: Callable[[TCPAddress | UNIXAddress], Awaitable[Leg]] | None = None,
     ) -> None:
         """
         @param linger: for the legs that come of it.
         @param perAddress: seconds that each address may take.
         @param keepAlive: see L{tune}.
         @param unixLeg: makes the legs that are UNIX sockets, if they are not like the others.
+        @param via: connects through a proxy, which resolves the names.
         """
         self._reactor = reactor
         self._deadlines = deadlines
@@ -65,6 +67,7 @@ class Dialler:
         self._perAddress = perAddress
         self._keepAlive = keepAlive
         self._unixLeg = unixLeg
+        self._via = via
         self._places = [(each, _fixed(each)) for each in addresses]
 
     async def dial(self) -> Leg:
@@ -77,6 +80,8 @@ class Dialler:
         cause = ""
         for address, target in self._places:
             try:
+                if self._via is not None:
+                    return await self._via(address)
                 if target is not None:
                     return await self._connect(target)
                 return await self._connectFirst(await self._lookUp(address))

@@ -61,13 +61,15 @@ class Announcements:
         self._noticeLater()
         for port in ports:
             self._log.info(
-                "{mode} tunnel up: {local} to {remote}, {how}, as {who}, {whom}",
+                "{mode} tunnel up: {local} to {remote}{through}, {how}, as {who}, {whom}",
                 event="start",
                 log_system=tunnel.name or None,
                 tunnel=tunnel.name or None,
                 mode=tunnel.mode.value,
                 local=port.name,
                 remote=" or ".join(map(str, tunnel.remote)),
+                through=f" via {tunnel.via}" if tunnel.via is not None else "",
+                via=str(tunnel.via) if tunnel.via is not None else None,
                 how="implicit TLS" if tunnel.dialect.name == "none" else tunnel.dialect.name,
                 dialect=tunnel.dialect.name,
                 who=tunnel.localID or "nobody",

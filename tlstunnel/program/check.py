@@ -20,6 +20,7 @@ from tlstunnel.identity.names import AccessList, Identity, Selector
 from tlstunnel.identity.pool import certifiedAs
 from tlstunnel.identity.trust import loadAnchors
 from tlstunnel.identity.verify import coversName, verifyIdentity
+from tlstunnel.net.via import readLogin
 from tlstunnel.program.configuration import Configuration
 from tlstunnel.program.mistakes import mistakes
 from tlstunnel.program.problems import Problem
@@ -90,6 +91,9 @@ class _TunnelCheck:
         yield from self._failure(partial(checkRisk, tunnel))
         for key in ("owner", "group"):
             yield from self._failure(replace(tunnel.access, **{key: None}).numbers)
+        if tunnel.via is not None and tunnel.viaAuthFile is not None:
+            look = partial(readLogin, tunnel.viaAuthFile, tunnel.via)
+            yield from self._failure(look, "via-auth-file")
         if tunnel.localID is not None:
             yield from self._failure(partial(self._checkOurs, tunnel.localID), "local-id")
         for number, where in enumerate(tunnel.trust):

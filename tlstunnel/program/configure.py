@@ -22,7 +22,13 @@ from tlstunnel.interfaces import IDialect
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.program.options import OPTIONS, TUNNEL_OPTIONS
 from tlstunnel.protocols import registry
-from tlstunnel.tunnel.description import Mode, Tunnel, checkRemoteID, identityOfRemote
+from tlstunnel.tunnel.description import (
+    Mode,
+    Tunnel,
+    checkRemoteID,
+    checkVia,
+    identityOfRemote,
+)
 from tlstunnel.tunnel.limits import Limits
 
 _T = TypeVar("_T")
@@ -95,9 +101,12 @@ def examine(
         minimum=values["minimum-tls"],
         skipResolve=values["skip-resolve"],
         quiet=values["quiet"],
+        via=values["via"],
+        viaAuthFile=values["via-auth-file"] and Path(values["via-auth-file"]),
         limits=Limits(**{each.limit: values[each.name] for each in OPTIONS if each.limit}),
         name=name,
     )
+    part(checkVia, tunnel)
     if mode is Mode.CLIENT:
         part(checkRemoteID, tunnel)
     return None if mistakes else tunnel, mistakes

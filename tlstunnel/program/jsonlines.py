@@ -18,7 +18,7 @@ COMMON = ("time", "level", "event", "worker", "tunnel", "text")
 
 #: What else a line has, by what happened; C{None} is whatever has no name.
 FIELDS: dict[str | None, tuple[str, ...]] = {
-    "start": ("mode", "local", "remote", "dialect", "local_id", "expected", "anchors"),
+    "start": ("mode", "local", "remote", "via", "dialect", "local_id", "expected", "anchors"),
     "notice": (),
     "connection": (
         "peer",

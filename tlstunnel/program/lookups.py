@@ -28,17 +28,20 @@ LOOK_UPS = 16
 def checkRemote(tunnel: Tunnel) -> None:
     """
     Find out whether all hosts of C{remote} resolve: one that does not is more often a typing error
-    than a passing trouble.
+    than a passing trouble.  What a proxy resolves is looked up by nobody else.
 
     @raise ConfigurationError: if one does not, and that is not allowed.
     """
-    for address in () if tunnel.skipResolve else tunnel.remote:
+    key, addresses = ("remote", tunnel.remote)
+    if tunnel.via is not None:
+        key, addresses = ("via", (tunnel.via.address,))
+    for address in () if tunnel.skipResolve else addresses:
         if isinstance(address, TCPAddress) and (not address.isLiteral or "%" in address.host):
             try:
                 socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
             except OSError as error:
                 raise ConfigurationError(
-                    f"`remote` {address}",
+                    f"`{key}` {address}",
                     f"the host name does not resolve ({error.strerror})",
                     "check its spelling, or give `skip-resolve`",
                 ) from None

@@ -20,6 +20,7 @@ from tlstunnel.program.values import (
     permissions,
     processes,
     protocolIDs,
+    proxy,
     socketInFolder,
     target,
     text,
@@ -138,9 +139,28 @@ OPTIONS = (
         place=socketInFolder,
     ),
     Option(
+        "via",
+        Section.ADDRESSES,
+        "connect to `remote` through this proxy: http://HOST:PORT or socks5://HOST:PORT",
+        "It is the proxy that resolves names in `remote`. HTTP is asked with CONNECT. Before HOST "
+        "may stand user@, and never a password: see `via-auth-file`.",
+        argument="URL",
+        parse=proxy,
+        default=None,
+    ),
+    Option(
+        "via-auth-file",
+        Section.ADDRESSES,
+        "how to log in there: a file with one line user:password, which nobody else can read",
+        argument="FILE",
+        parse=text,
+        default=None,
+        place=inFolder,
+    ),
+    Option(
         "skip-resolve",
         Section.ADDRESSES,
-        "start even if a host in `remote` does not resolve now",
+        "start even if a host in `remote` or `via` does not resolve now",
     ),
     Option(
         "local-id",

@@ -132,7 +132,7 @@ async def farBackends(
     tunnel: Tunnel, lookUp: Callable[[TCPAddress], Awaitable[Iterable[str]]]
 ) -> list[str]:
     """
-    The same of backends on other hosts.
+    The same of backends on other hosts, or of the proxy that leads to them.
 
     @param lookUp: gives the addresses that a name means at the moment.  One that means none is not
         judged.
@@ -140,12 +140,14 @@ async def farBackends(
     if tunnel.mode is Mode.CLIENT:
         return []
     found = []
-    for remote in tunnel.remote:
-        if isinstance(remote, TCPAddress) and not remote.isLocal:
-            hosts = [remote.host] if remote.isLiteral else await lookUp(remote)
+    what = "backend" if tunnel.via is None else "proxy"
+    # What is behind a proxy is the proxy's to look up.
+    for address in tunnel.remote if tunnel.via is None else (tunnel.via.address,):
+        if isinstance(address, TCPAddress) and not address.isLocal:
+            hosts = [address.host] if address.isLiteral else await lookUp(address)
             if not all(map(isOurs, hosts)):
                 found.append(
-                    f"the backend at {remote} is not on this host: everything goes there in clear, "
+                    f"the {what} at {address} is not on this host: everything goes there in clear, "
                     "and whoever is on the way can read and change it"
                 )
     return found

@@ -24,6 +24,7 @@ from tlstunnel.address import (
     parseListening,
 )
 from tlstunnel.chat.source import readyScripts
+from tlstunnel.net.via import Via, parseVia
 
 #: The most bytes in a list of ALPN ids: what an extension holds (RFC 8446, section 4.2), less the
 #: length of the list; with a byte before each id.
@@ -166,6 +167,13 @@ def target(value: object) -> TCPAddress | UNIXAddress:
             f"{shown(value)} names no place to connect to; give a host and a port above 0"
         )
     return address
+
+
+def proxy(value: object) -> Via:
+    """
+    Through which proxy to connect.
+    """
+    return parseVia(text(value))
 
 
 def address(value: object) -> TCPAddress | UNIXAddress:

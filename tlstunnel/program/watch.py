@@ -1,6 +1,6 @@
 """
-Noticing that files have changed: those of the configuration, and the certificates, keys, anchors
-and scripts of its tunnels.
+Noticing that files have changed: those of the configuration, and the certificates, keys, anchors,
+scripts and logins of its tunnels.
 
 It looks at what the system says of each file every few seconds, which works on every file system.
 What has changed is taken up once two looks agree, so that a file which is being written is left
@@ -68,6 +68,8 @@ def _filesOf(tunnel: Tunnel) -> Iterator[Path]:
     for place in [pool / "trust", *(Path(each) for each in tunnel.trust if each != "system")]:
         yield place
         yield from _entries(place)
+    if tunnel.viaAuthFile is not None:
+        yield tunnel.viaAuthFile
     dialect = tunnel.dialect
     if isinstance(dialect, ChatDialect) and dialect.script is not None:
         yield Path(dialect.script.name)

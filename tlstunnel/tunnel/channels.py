@@ -11,7 +11,7 @@ This module knows legs, limits and the relay, and nothing of what is said on a c
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -59,12 +59,14 @@ class Channels:
         accepted: Leg,
         dialled: ILeg,
         network: ILeg,
+        via: Callable[[Address], Awaitable[Leg]] | None = None,
     ) -> None:
         """
         @param record: begins the record of a data connection, of which this leg was accepted.
         @param accepted: the leg of the control connection that was accepted.
         @param dialled: the other one.
         @param network: the one of them that carries TLS.
+        @param via: connects through the proxy that the control connection went through.
         @raise Closed: if one of them is closed.
         """
         self.reactor = reactor
@@ -73,6 +75,7 @@ class Channels:
         self.limits = limits
         self.record = record
         self.network = network
+        self.via = via
         self.acceptsNetwork = network is accepted
         self.host: str = accepted.local.host
         self.near: str = accepted.peer.host
@@ -304,6 +307,7 @@ class Channel:
                 (address,),
                 limits.connect,
                 limits.keepAlive,
+                via=channels.via,
             )
         )
         self._dialled.who = channels.dials

@@ -15,6 +15,7 @@ from tlstunnel.identity.names import AccessList, Identity, Selector
 from tlstunnel.identity.pool import Pool
 from tlstunnel.interfaces import IDialect
 from tlstunnel.net.access import SocketAccess
+from tlstunnel.net.via import Via
 from tlstunnel.tunnel.limits import Limits
 
 Address = TCPAddress | UNIXAddress
@@ -40,6 +41,8 @@ class Tunnel:
     @ivar local: where to listen.
     @ivar access: who may connect, where that is a UNIX socket.
     @ivar remote: where to connect to, in this order.
+    @ivar via: the proxy through which that is connected to.
+    @ivar viaAuthFile: says how to log in there.
     @ivar dialect: how both sides come to TLS.
     @ivar localID: who we are.
     @ivar remoteID: who must be at the other end; in server mode a selector or a list of them, and
@@ -75,6 +78,8 @@ class Tunnel:
     skipResolve: bool = False
     hostName: str = ""
     quiet: bool = False
+    via: Via | None = None
+    viaAuthFile: Path | None = None
     access: SocketAccess = field(default_factory=SocketAccess)
     limits: Limits = field(default_factory=Limits)
     name: str = ""
@@ -113,3 +118,34 @@ def checkRemoteID(tunnel: Tunnel) -> None:
             f"is missing, and `remote` has several names ({', '.join(sorted(hosts))})",
             "add `remote-id` with the one name that all of them prove",
         )
+
+
+def checkVia(tunnel: Tunnel) -> None:
+    """
+    A proxy must be able to reach all remotes, and to know us where it has to.
+
+    @raise ConfigurationError: if it is not.
+    """
+    via = tunnel.via
+    if via is None:
+        if tunnel.viaAuthFile is not None:
+            raise ConfigurationError(
+                "`via-auth-file`",
+                "is for a proxy, and there is none",
+                "give `via`, or leave it out",
+            )
+        return
+    if via.user and tunnel.viaAuthFile is None:
+        raise ConfigurationError(
+            f"`via` {via}",
+            "has a user, and there is no password",
+            "give `via-auth-file` with a line user:password",
+        )
+    for each in tunnel.remote:
+        if isinstance(each, UNIXAddress) or "%" in each.host:
+            what = "is a UNIX socket" if isinstance(each, UNIXAddress) else "has a zone"
+            raise ConfigurationError(
+                f"`remote` {each}",
+                f"{what} of this host, which no proxy can reach",
+                "leave out `via`, or give an address that the proxy reaches",
+            )

@@ -19,6 +19,7 @@ from tlstunnel.identity.names import AccessList, Identity, Selector
 from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import coversName
+from tlstunnel.net.via import Login, readLogin
 from tlstunnel.protocols.setting import Setting
 from tlstunnel.tls.binding import CLIENTS, SERVERS
 from tlstunnel.tls.checkup import checkUsable
@@ -26,7 +27,13 @@ from tlstunnel.tls.context import SSLContext, clientContext, serverContext
 from tlstunnel.tls.creators import ClientCreator, Creator
 from tlstunnel.tls.verification import Verifier
 from tlstunnel.tunnel import hostname
-from tlstunnel.tunnel.description import Mode, Tunnel, checkRemoteID, identityOfRemote
+from tlstunnel.tunnel.description import (
+    Mode,
+    Tunnel,
+    checkRemoteID,
+    checkVia,
+    identityOfRemote,
+)
 from tlstunnel.tunnel.trust import TunnelTrust
 
 #: Where servers with TLS from the first byte greet: those of smtp, nntp, ftp, imap, and pop3.
@@ -45,6 +52,7 @@ class Prepared:
     A tunnel with its credentials, anchors and contexts: what its connections are made with.
 
     @ivar tunnel: what it was made from.
+    @ivar login: how to log in at the proxy on the way to the remote address.
     @ivar awaitsGreeting: whether the server has to speak first, although no dialect says so.
     @ivar setting: what the roles of its dialect may know.
     @ivar expected: who must be at the other end; C{None} if anybody may, or the app will say who.
@@ -56,7 +64,11 @@ class Prepared:
         """
         _checkIdentities(tunnel)
         checkRisk(tunnel)
+        checkVia(tunnel)
         self.tunnel = tunnel
+        self.login: Login | None = None
+        if tunnel.via is not None and tunnel.viaAuthFile is not None:
+            self.login = readLogin(tunnel.viaAuthFile, tunnel.via)
         self._credentials: Credentials | None = None
         if tunnel.localID is not None:
             self._credentials = tunnel.pool.credentials(tunnel.localID)
