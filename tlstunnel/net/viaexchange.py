@@ -93,9 +93,7 @@ class Exchange:
         @return: what that means.
         """
         if self._got:
-            detail = (
-                f"the proxy ended the connection in the middle of an answer, {quote(self._got)}"
-            )
+            detail = f"the proxy ended the connection within an answer, {quote(self._got)}"
         elif self._taken:
             detail = "the proxy ended the connection between two answers"
         else:

@@ -37,6 +37,7 @@ from tlstunnel.tunnel.record import (
     Record,
     Stage,
 )
+from tlstunnel.tunnel.viahints import PROXY, hintOfProxy
 
 # Who is not the one that the hints of a stage are about.
 _OTHERS = {("the app", NEGOTIATING), ("the app", HANDSHAKING), ("the client", GREETING)}
@@ -125,7 +126,11 @@ _HINTS = (
         "check the host in --remote, and whether a firewall is in the way",
         causes=("ETIMEDOUT ", "EHOSTUNREACH ", "ENETUNREACH "),
     ),
-    _Hint((TimedOut,), "check the host in --remote, and the network", stages=(CONNECTING,)),
+    _Hint(
+        (TimedOut,),
+        "check the host in --remote, and in --via where that is given, and the network",
+        stages=(CONNECTING,),
+    ),
     # One side has TLS from the first byte, and the other has not.
     _Hint(
         _SPOKEN,
@@ -326,6 +331,8 @@ def hintFor(record: Record) -> str:
     if error is None or record.dialect.endswith("-data"):
         # Of data connections the control connection decides nearly everything.
         return ""
+    if error.cause.startswith(PROXY):
+        return hintOfProxy(error.cause)
     hints = _hintsFor(type(error))  # type: ignore[arg-type]
     if not hints:
         return ""
