@@ -62,7 +62,7 @@ class ShowTests(ConfigurationTests):
         """
         text = show(self.read(TUNNEL))
         self.assertIn("[status]  # default\n", text)
-        self.assertIn("# not given: socket-mode, socket-owner, socket-group, local-id,", text)
+        self.assertIn("# not given: socket-mode, socket-owner, socket-group,", text)
         self.assertRegex(text, '(?m)^# pool = "/.*"  # default$')
         for option in TUNNEL_KEYS:
             isOther = option.mode is not None and option.mode.value == "server"
