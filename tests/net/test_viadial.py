@@ -108,8 +108,9 @@ class ViaDiallerTests(TestCase):
         """
         The error, with which nothing is left behind.
         """
-        error = await self.assertFailure(dialling, ConnectFailed)
+        error: Any = await self.assertFailure(dialling, ConnectFailed)
         self.assertEqual(self.watched(), [])
+        assert isinstance(error, ConnectFailed)
         return error
 
     def watched(self) -> list[Any]:

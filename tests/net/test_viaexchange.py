@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import pairwise
+from types import ModuleType
+from typing import TYPE_CHECKING, ClassVar
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,19 +56,26 @@ def cut(data: bytes, cuts: Iterable[int]) -> list[bytes]:
     return [data[start:end] for start, end in pairwise(places) if start < end]
 
 
-class StoryTests:
+if TYPE_CHECKING:
+    _Case = SynchronousTestCase
+else:
+    # What is shared is no test case of its own to trial.
+    _Case = object
+
+
+class StoryTests(_Case):
     """
     What holds for both kinds of proxies.
 
-    @cvar connect: tells of one.
+    @cvar module: tells of one.
     @cvar successes: answers of proxies that connect, each with whether we log in.
     @cvar failures: answers of others, each with whether we log in, words of the error, and its
         cause.
     """
 
-    connect: Connect
-    successes: tuple[tuple[bytes, bool], ...]
-    failures: tuple[tuple[bytes, bool, str, str], ...]
+    module: ClassVar[ModuleType]
+    successes: ClassVar[tuple[tuple[bytes, bool], ...]]
+    failures: ClassVar[tuple[tuple[bytes, bool, str, str], ...]]
 
     @classmethod
     def outcome(cls, pieces: Iterable[bytes], login: bool) -> tuple[str, ...]:
@@ -74,7 +83,7 @@ class StoryTests:
         What comes of an answer: what is left of it, or the error.
         """
         try:
-            _, rest = told(cls.connect, pieces, LOGIN if login else None)
+            _, rest = told(cls.module.connect, pieces, LOGIN if login else None)
         except ConnectFailed as error:
             return error.detail, error.cause
         return (repr(rest),)
@@ -129,7 +138,7 @@ class HTTPTests(StoryTests, SynchronousTestCase):
     CONNECT.
     """
 
-    connect = staticmethod(viahttp.connect)
+    module = viahttp
     successes = tuple(
         (answer, login)
         for login in (False, True)
@@ -237,7 +246,7 @@ class SOCKSTests(StoryTests, SynchronousTestCase):
     SOCKS 5.
     """
 
-    connect = staticmethod(viasocks.connect)
+    module = viasocks
     successes = answers(
         b"\x01\x7f\0\0\x01\x12\x34",
         b"\x04" + b"\x20\x01" * 8 + b"\0\0",

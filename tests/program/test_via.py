@@ -17,7 +17,6 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.net.via import Login, Via
-from tlstunnel.program import lookups
 from tlstunnel.program.check import check
 from tlstunnel.program.configuration import Configuration, Status, readConfiguration
 from tlstunnel.program.lookups import checkRemote
@@ -197,7 +196,7 @@ class NamesTests(SynchronousTestCase):
             asked.append(host)
             raise socket.gaierror(-2, "no such name")
 
-        self.patch(lookups.socket, "getaddrinfo", lookUp)
+        self.patch(socket, "getaddrinfo", lookUp)
         error = self.assertRaises(ConfigurationError, checkRemote, described(HTTP))
         self.assertIn("--via proxy.example:3128: the host name does not resolve", str(error))
         checkRemote(described(HTTP, skipResolve=True))
