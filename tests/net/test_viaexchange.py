@@ -138,7 +138,7 @@ class HTTPTests(StoryTests, SynchronousTestCase):
     CONNECT.
     """
 
-    module = viahttp
+    module: ClassVar[ModuleType] = viahttp
     successes = tuple(
         (answer, login)
         for login in (False, True)
@@ -246,7 +246,7 @@ class SOCKSTests(StoryTests, SynchronousTestCase):
     SOCKS 5.
     """
 
-    module = viasocks
+    module: ClassVar[ModuleType] = viasocks
     successes = answers(
         b"\x01\x7f\0\0\x01\x12\x34",
         b"\x04" + b"\x20\x01" * 8 + b"\0\0",
