@@ -183,4 +183,8 @@ class ConversionTests(SynchronousTestCase):
         """Neither passwords of files nor those of proxies."""
         line = f"{SERVER} --allow-all --storepass hidden --pkcs11-pin hidden --pkcs11-module /m"
         self.assertNotIn("hidden", write(converted(line)))
-        self.assertNotIn("hidden", write(converted(f"{CLIENT} --proxy http://u:hidden@p:1")))
+        for proxy in (
+            *("http://u:hidden@p:1", "socks5://u:hidden@p:1", "https://u:hidden@p:1"),
+            *("u:hidden@p:1", "http://u:hidden@p", "http://u:hid@hidden@p:1/hidden@"),
+        ):
+            self.assertNotIn("hidden", write(converted(f"{CLIENT} --proxy {proxy}")), proxy)

@@ -131,6 +131,16 @@ class ServiceTests(ServiceTestCase):
         assert isinstance(tunnel, LeftOut)
         self.assertNotIn("hidden", " ".join([*tunnel.original, *tunnel.reasons]))
 
+    def test_aProxyThatIsNoneOfOurs(self) -> None:
+        """There has to be one, in client mode, and something behind it."""
+        asks = "protocol = connect\n"
+        for text, words in (
+            (f"{CLIENT}{asks}", "there has to be one connect, which is the proxy"),
+            (f"{CLIENT}{asks}protocolHost = a:1\nconnect = b:1\n", "there has to be one connect"),
+            (f"{SERVER}{asks}protocolHost = a:1\n", "stunnel asks no proxy in server mode"),
+        ):
+            self.assertIn(words, " ".join(self.reasons(text)))
+
     def test_namesThatOthersServed(self) -> None:
         """The primary service says which they are."""
         conversion = convertedText(f"{SERVER}[b]\nsni = a:b.example.org\nconnect = 3\n")

@@ -83,6 +83,8 @@ class ParseTests(SynchronousTestCase):
             "http://me:se@cret@proxy.example:3128",
             "https://:secret@proxy.example",
             "nonsense://me:secret@",
+            "me:secret@proxy.example:3128",
+            "me:secret@proxy.example:3128://",
         ):
             error = self.assertRaises(ValueError, parseVia, text)
             self.assertIn("`via-auth-file`", str(error))

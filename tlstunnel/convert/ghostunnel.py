@@ -20,6 +20,7 @@ from tlstunnel.convert.certificates import Credentials, identity, trustIn
 from tlstunnel.convert.draft import Conversion, Draft, LeftOut, Value
 from tlstunnel.convert.ghostwords import SECRET, BadWords, Words, parse, seconds
 from tlstunnel.convert.peers import ANYBODY, LET_IN
+from tlstunnel.convert.proxies import goThrough
 from tlstunnel.convert.stunneloptions import Fate
 from tlstunnel.program.values import target
 
@@ -112,6 +113,11 @@ class _Conversion:
             raise BadWords(f"--target: {error}") from None
         values["local"] = [str(local)]
         values["remote"] = [str(self._target)]
+        if words.has("proxy"):
+            try:
+                goThrough(self._draft, words.last("proxy"))
+            except ValueError as error:
+                self._reasons.append(f"--proxy: {error}")
         if words.has("skip-resolve"):
             values["skip-resolve"] = True
 

@@ -90,12 +90,7 @@ FLAGS = (
     Flag("auto-acme-renew-check-interval", _SAID, _ACME),
     Flag("auto-acme-alt-tls-alpn-port", _SAID, _ACME),
     Flag("override-server-name"),
-    Flag(
-        "proxy",
-        _IMPOSSIBLE,
-        "a proxy on the way out cannot be asked for a connection",
-        aliases=("connect-proxy",),
-    ),
+    Flag("proxy", aliases=("connect-proxy",)),
     Flag("keystore"),
     Flag("cert"),
     Flag("key"),

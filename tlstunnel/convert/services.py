@@ -13,6 +13,7 @@ from tlstunnel.convert.addresses import connecting, inside, listening
 from tlstunnel.convert.certificates import Credentials
 from tlstunnel.convert.draft import Draft, LeftOut, sayOnce
 from tlstunnel.convert.peers import Peer, Verification
+from tlstunnel.convert.proxies import goThrough
 from tlstunnel.convert.settings import Settings, at, broken, optionOf, shown
 from tlstunnel.convert.stunnelfile import Service, Setting
 from tlstunnel.convert.stunneloptions import Fate
@@ -30,7 +31,6 @@ DIALECTS = {
 
 # What to do instead about those that have none.
 _NO_DIALECT = {
-    "connect": "a proxy on the way out cannot be asked for a connection",
     "socks": "tlstunnel is no SOCKS server, and tells none where to connect to; each destination "
     "needs a tunnel of its own",
     "proxy": "the backend would wait for the header of the PROXY protocol, which is not sent",
@@ -165,6 +165,8 @@ class ServiceConversion:
                 "there is no accept: tlstunnel listens by itself, or at a socket of systemd, and "
                 "is never started for one connection"
             )
+        if self._isProxied:
+            self._through()
         if self._remote:
             self.draft.values["remote"] = list(map(str, self._remote))
         elif not self.reasons:
@@ -174,6 +176,43 @@ class ServiceConversion:
         if self._settings.flag("delay"):
             self.draft.values["skip-resolve"] = True
         self._owner()
+
+    @property
+    def _isProxied(self) -> bool:
+        """
+        Whether C{connect} is a proxy, and C{protocolHost} where to go from there.
+        """
+        return self._settings.text("protocol").lower() == "connect"
+
+    def _through(self) -> None:
+        """
+        Ask the proxy for a connection, as stunnel does in client mode.
+        """
+        if not self._isClient:
+            self.reasons.append("protocol = connect: stunnel asks no proxy in server mode")
+            return
+        login = ""
+        if self._settings.text("protocolUsername"):
+            login = "user@"
+            method = self._settings.text("protocolAuthentication").lower()
+            if method not in {"", "basic"}:
+                self.reasons.append(
+                    f"protocolAuthentication = {method}: at a proxy we log in with Basic alone"
+                )
+        proxies, self._remote = (
+            self._remote,
+            self._parsed("protocolHost", lambda text: connecting(text, "localhost"))[-1:],
+        )
+        if len(proxies) != 1 or not self._remote:
+            self.reasons.append(
+                "protocol = connect: there has to be one connect, which is the proxy, and a "
+                "protocolHost behind it"
+            )
+            return
+        try:
+            goThrough(self.draft, f"http://{login}{proxies[0]}")
+        except ValueError as error:
+            self.reasons.append(f"connect: {error}")
 
     def _parsed(
         self, name: str, parse: Callable[[str], TCPAddress | UNIXAddress]
@@ -203,10 +242,12 @@ class ServiceConversion:
             self.reasons.append(f"protocol = {protocol}: {_NO_DIALECT[protocol]}")
         elif protocol in DIALECTS:
             self.draft.values["starttls"] = DIALECTS[protocol]
-        elif protocol:
+        elif protocol and not self._isProxied:
             setting = self._settings.last("protocol")
             assert setting is not None
             broken(setting, "is no protocol that stunnel negotiates")
+        if self._isProxied:
+            return
         if self._settings.text("protocolUsername"):
             self.reasons.append(
                 "protocolUsername: tlstunnel does not log in for a program; let the program do so"

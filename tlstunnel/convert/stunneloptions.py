@@ -78,7 +78,6 @@ _REVOKED = (
 )
 _WITH_OCSP = "belongs to the check of revocation, which is not there"
 _WITH_EXEC = "belongs to exec"
-_WITH_CONNECT = "belongs to protocol = connect"
 _OPENSSL = "OpenSSL's own configuration file decides; see config(5ssl)"
 
 OPTIONS = (
@@ -151,10 +150,10 @@ OPTIONS = (
     *_said("the system chooses the address to connect from: set the route's src", "local"),
     *_converted("options", "socket", isList=True),
     *_converted("protocol", "protocolHost", "protocolUsername"),
-    *_said("belongs to protocolUsername", "protocolAuthentication"),
+    *_said("belongs to protocolUsername", "protocolAuthentication", harmless=("basic",)),
     StunnelOption("protocolPassword", Fate.SAID, "belongs to protocolUsername", isSecret=True),
-    *_said(_WITH_CONNECT, "protocolDomain"),
-    StunnelOption("protocolHeader", Fate.SAID, _WITH_CONNECT, (), True, True),
+    *_said("is for NTLM, which is not spoken", "protocolDomain"),
+    StunnelOption("protocolHeader", Fate.SAID, "a proxy is sent no such header", (), True, True),
     *_said("belongs to PSKsecrets", "PSKidentity"),
     *_impossible(
         "keys that both sides share beforehand are not there: give each side an identity, with "

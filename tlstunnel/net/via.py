@@ -75,8 +75,7 @@ def parseVia(text: str) -> Via:
         password in it.
     """
     # First of all, as every other message quotes what was given.
-    authority = text.partition("://")[2]
-    login, at, place = authority.rpartition("@")
+    login, at, place = (text.partition("://")[2] or text).rpartition("@")
     if ":" in login:
         raise ValueError(
             f"has a password before @{place}, where every user of this host can read it (ps); "
