@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from tlstunnel.tls.creators import Creator
+    from tlstunnel.tunnel.description import Address
     from tlstunnel.tunnel.record import Record
 
 
@@ -190,6 +191,14 @@ class IObserver(Interface):
     def ended(record: Record) -> None:
         """
         It is over: C{outcome} says how.
+        """
+
+    def refused(peer: Address, reason: str) -> None:
+        """
+        A connection was refused for where it comes from, before anything was done for it: it has no
+        record.
+
+        @param reason: one of L{tlstunnel.tunnel.sources.REFUSALS}.
         """
 
 

@@ -23,7 +23,7 @@ from tlstunnel.errors import LimitReached, Stopped, TunnelError
 from tlstunnel.interfaces import IDialler, ILeg, IObserver
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.dial import Dialler
-from tlstunnel.net.kernel import tune
+from tlstunnel.net.kernel import resetOnClose, tune
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
 from tlstunnel.net.port import ListeningPort
@@ -40,7 +40,9 @@ from tlstunnel.tunnel.observers import Observers
 from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import Record
+from tlstunnel.tunnel.refusals import RefusalLog
 from tlstunnel.tunnel.serverpair import ServerPair
+from tlstunnel.tunnel.sources import Sources
 
 #: What serves a connection in each mode.
 PAIRS: dict[Mode, type[Pair]] = {Mode.CLIENT: ClientPair, Mode.SERVER: ServerPair}
@@ -93,6 +95,8 @@ class ProxyFactory(Factory):
         # Nothing of a tunnel that is gone is left for the garbage collector.
         me = proxy(self)
         self.admission = Admission(described.limits, lambda _: me.listen(), described.name)
+        self._sources: Sources | None = None
+        self._refusals = RefusalLog(self.deadlines, described.name)
         self.unixLegs.open(unixKey(described))
         self.use(prepared, observers)
 
@@ -130,6 +134,11 @@ class ProxyFactory(Factory):
         )
         self._pair = PAIRS[tunnel.mode]
         self.admission.renew(tunnel.limits)
+        self._sources = (
+            Sources(self.reactor, tunnel, (each.record.peer for each in self.pairs), self._sources)
+            if Sources.areLimited(tunnel)
+            else None
+        )
 
     def _viaOf(self, prepared: Prepared) -> Callable[[Address], Awaitable[Leg]] | None:
         """
@@ -192,7 +201,23 @@ class ProxyFactory(Factory):
         @param sock: connected and non-blocking.
         @param peer: the other end.
         """
+        if self._sources is not None and not self._letsIn(peer):
+            resetOnClose(sock)
+            sock.close()
+            return
         self.serve(self._leg(sock, peer))
+
+    def _letsIn(self, peer: Address) -> bool:
+        """
+        Whether C{peer} may come in, for where it is.
+        """
+        sources = self._sources
+        assert sources is not None
+        reason = sources.enter(peer)
+        if reason:
+            self._refusals.add(sources.sourceOf(peer), reason, sources.nameOf)
+            self._observers.refuse(self.tunnel.name, peer, reason)
+        return not reason
 
     def _leg(self, sock: socket.socket, peer: Address, below: Any = None) -> Leg:
         """
@@ -207,9 +232,11 @@ class ProxyFactory(Factory):
         Pair C{leg}, unless there are too many already.
         """
         record = self.record(leg)
-        if not self.admission.enter(leg.peer):
+        if not self.admission.enter():
+            if self._sources is not None:
+                self._sources.leave(leg.peer)
             leg.abortConnection()
-            record.end(LimitReached(f"too many connections from {leg.peer}"))
+            record.end(LimitReached("as many connections as the limits allow"))
             return
         pair = self._pair(self, leg, record)
         self.pairs.add(pair)
@@ -267,7 +294,7 @@ class ProxyFactory(Factory):
         """
         The network peer of C{pair} is who it should be, and no longer counts as a stranger.
         """
-        self.admission.verify(pair.record.peer)
+        self.admission.verify()
 
     def ended(self, pair: Pair, error: TunnelError | None) -> None:
         """
@@ -275,8 +302,10 @@ class ProxyFactory(Factory):
         """
         self.pairs.discard(pair)
         if not pair.record.isVerified:
-            self.admission.verify(pair.record.peer)
+            self.admission.verify()
         self.admission.leave()
+        if self._sources is not None:
+            self._sources.leave(pair.record.peer)
         pair.record.end(error)
         if self.idle is not None and not self.pairs:
             self.idle()
@@ -296,6 +325,9 @@ class ProxyFactory(Factory):
         sock = transport.getHandle()
         try:
             peer = addressOf(sock.getpeername())
+            if self._sources is not None and not self._letsIn(peer):
+                transport.abortConnection()
+                return
             if sock.family != socket.AF_UNIX:
                 tune(sock, self.tunnel.limits.keepAlive)
         except OSError:

@@ -229,13 +229,14 @@ class OptionsTests(SynchronousTestCase):
             for number, name in enumerate(
                 "connect-timeout connect-total greeting-timeout negotiation-timeout "
                 "handshake-timeout close-timeout close-total idle-timeout max-lifetime keepalive "
-                "max-connections max-unverified max-per-address".split(),
+                "max-connections max-unverified max-per-address max-rate-per-address "
+                "ipv4-prefix ipv6-prefix".split(),
                 1,
             )
             for word in (f"--{name}", str(number))
         ]
         self.assertEqual(
-            list(dataclasses.astuple(self.tunnel([*SERVER, *words]).limits)), list(range(1, 14))
+            list(dataclasses.astuple(self.tunnel([*SERVER, *words]).limits)), list(range(1, 17))
         )
 
     def test_aFlagMayBeRepeated(self) -> None:

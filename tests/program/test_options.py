@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import fields
+from ipaddress import ip_network
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -30,6 +31,8 @@ SAME = [
     ("pool", "/p", "/p", "/p"),
     ("socket-mode", "0660", "660", 0o660),
     ("alpn", "h2,http/1.1", "h2,http/1.1", (b"h2", b"http/1.1")),
+    ("max-rate-per-address", "0.5", 0.5, 0.5),
+    ("allow", "::ffff:10.0.0.0/104", ["10.0.0.0/8"], (ip_network("10.0.0.0/8"),)),
 ]
 
 #: A key, and a value that it cannot have.
@@ -67,6 +70,13 @@ WRONG = [
     ("socket-mode", "1777"),
     ("socket-mode", "u+w"),
     ("dialect-option", [""]),
+    ("ipv4-prefix", 33),
+    ("ipv4-prefix", 0),
+    ("ipv6-prefix", 129),
+    ("ipv6-prefix", 0),
+    ("max-rate-per-address", -0.5),
+    ("allow", 10),
+    ("deny", ["192.0.2.0/24", "192.0.2.1/24"]),
 ]
 
 
@@ -165,7 +175,7 @@ class ReadTests(SynchronousTestCase):
         """
         And for no others.
         """
-        mayBeOff = {"idle", "keepAlive", "lifetime", "perAddress", "unverified"}
+        mayBeOff = {"idle", "keepAlive", "lifetime", "perAddress", "ratePerAddress", "unverified"}
         for option in OPTIONS:
             if option.limit in mayBeOff:
                 self.assertEqual(option.read("0"), 0)

@@ -95,7 +95,8 @@ def _values(name: str) -> st.SearchStrategy[object]:
     if not option.argument:
         return st.booleans()
     if isinstance(option.parse, Number):
-        return st.integers(1, 30000) | st.integers(1, 30000).map(str)
+        numbers = st.integers(1, min(30000, int(option.parse.most)))
+        return numbers | numbers.map(str)
     return st.sampled_from(_CHOICES[name])
 
 
@@ -107,6 +108,8 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "trust": ("system", ["system", *_TEXTS], []),
     "alpn": ("h2", "h2,http/1.1", 'a"b'),
     "minimum-tls": (1.2, "1.3"),
+    "allow": ("192.0.2.0/24", ["::/0", "192.0.2.1", "::ffff:192.0.2.1"], []),
+    "deny": ("2001:db8::/32", ["2001:db8::1", "0.0.0.0/0"]),
     "socket-mode": ("0600", "666"),
     "socket-owner": ("root", "0"),
     "socket-group": ("root", 'w"x'),

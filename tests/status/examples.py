@@ -48,6 +48,7 @@ def tunnel(**facts: Any) -> TunnelFacts:
         "expected": None,
         "identities": [identity()],
         "connections": 10,
+        "refused": {"denied": 4, "per-address": 0, "rate": 1},
         "open": 2,
         "outcomes": {"clean": 5, "tls": 3},
         "negotiation": {"counts": [0] * _CLASSES, "seconds": 0.0},

@@ -8,11 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.address import TCPAddress
 from tlstunnel.tunnel.admission import Admission
-from tlstunnel.tunnel.limits import (
-    Limits,
-)
+from tlstunnel.tunnel.limits import Limits
 
 
 class AdmissionTests(SynchronousTestCase):
@@ -32,12 +29,12 @@ class AdmissionTests(SynchronousTestCase):
         And the first that goes starts it again.
         """
         admission = self.admission(connections=2, unverified=2)
-        self.assertTrue(admission.enter(TCPAddress("a", 1)))
+        self.assertTrue(admission.enter())
         self.assertEqual(self.told, [])
-        self.assertTrue(admission.enter(TCPAddress("b", 1)))
+        self.assertTrue(admission.enter())
         self.assertEqual(self.told, [True])
-        self.assertFalse(admission.enter(TCPAddress("c", 1)))
-        admission.verify(TCPAddress("a", 1))
+        self.assertFalse(admission.enter())
+        admission.verify()
         self.assertEqual(self.told, [True])
         admission.leave()
         self.assertEqual(self.told, [True, False])
@@ -47,22 +44,11 @@ class AdmissionTests(SynchronousTestCase):
         Who is verified makes room for another stranger.
         """
         admission = self.admission(connections=8)
-        self.assertTrue(admission.enter(TCPAddress("a", 1)))
-        self.assertTrue(admission.enter(TCPAddress("a", 2)))
-        self.assertFalse(admission.enter(TCPAddress("a", 3)))
-        admission.verify(TCPAddress("a", 1))
-        self.assertTrue(admission.enter(TCPAddress("a", 3)))
-
-    def test_strangersFromOneAddressAreLimited(self) -> None:
-        """
-        Others are not kept out by them.
-        """
-        admission = self.admission(perAddress=1)
-        self.assertTrue(admission.enter(TCPAddress("a", 1)))
-        self.assertFalse(admission.enter(TCPAddress("a", 2)))
-        self.assertTrue(admission.enter(TCPAddress("b", 1)))
-        admission.verify(TCPAddress("a", 1))
-        self.assertTrue(admission.enter(TCPAddress("a", 2)))
+        self.assertTrue(admission.enter())
+        self.assertTrue(admission.enter())
+        self.assertFalse(admission.enter())
+        admission.verify()
+        self.assertTrue(admission.enter())
 
     @given(st.lists(st.sampled_from(["enter", "verify", "leave"]), max_size=60))
     def test_noLimitIsEverExceeded(self, steps: list[str]) -> None:
@@ -72,19 +58,19 @@ class AdmissionTests(SynchronousTestCase):
         admission = self.admission(connections=4, unverified=2)
         strangers = verified = 0
         for step in steps:
-            if step == "enter" and admission.enter(TCPAddress("a", 1)):
+            if step == "enter" and admission.enter():
                 strangers += 1
             elif step == "verify" and strangers:
                 strangers -= 1
                 verified += 1
-                admission.verify(TCPAddress("a", 1))
+                admission.verify()
             elif step == "leave" and verified:
                 verified -= 1
                 admission.leave()
             self.assertLessEqual(strangers, 2)
             self.assertLessEqual(strangers + verified, 4)
         for _ in range(strangers):
-            admission.verify(TCPAddress("a", 1))
+            admission.verify()
         for _ in range(strangers + verified):
             admission.leave()
-        self.assertTrue(admission.enter(TCPAddress("a", 1)))
+        self.assertTrue(admission.enter())

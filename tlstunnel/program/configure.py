@@ -20,6 +20,7 @@ from tlstunnel.identity.names import AccessList, Identity, Selector
 from tlstunnel.identity.pool import Pool, defaultPool
 from tlstunnel.interfaces import IDialect
 from tlstunnel.net.access import SocketAccess
+from tlstunnel.net.networks import Networks
 from tlstunnel.program.options import OPTIONS, TUNNEL_OPTIONS
 from tlstunnel.protocols import registry
 from tlstunnel.tunnel.description import (
@@ -103,6 +104,8 @@ def examine(
         quiet=values["quiet"],
         via=values["via"],
         viaAuthFile=values["via-auth-file"] and Path(values["via-auth-file"]),
+        allow=Networks.of(values["allow"]),
+        deny=Networks.of(values["deny"]),
         limits=Limits(**{each.limit: values[each.name] for each in OPTIONS if each.limit}),
         name=name,
     )

@@ -1,6 +1,7 @@
 """
 What in a tunnel is probably a mistake, as its ports are those of other ways to TLS, or of other
-protocols: said at start-up, with the option that is likely to be meant.
+protocols: said at start-up, with the option that is likely to be meant; and what there is besides
+of this kind.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.program.sourcemistakes import ofSources
 from tlstunnel.protocols.registry import IMPLICIT_PORTS, STARTTLS_PORTS
 from tlstunnel.tunnel.description import Listening, Mode, Tunnel
 
@@ -39,6 +41,7 @@ def mistakes(tunnel: Tunnel) -> Iterator[ConfigurationError]:
             "spoken to in clear",
             f"is port {_inClear(port)} meant?",
         )
+    yield from ofSources(tunnel)
 
 
 def _reaches(remote: Listening, local: Listening) -> bool:

@@ -9,10 +9,9 @@ here mentions a setting, its key stands in backquotes, as in L{tlstunnel.errors.
 from __future__ import annotations
 
 from tlstunnel.chat.source import readyScripts
-from tlstunnel.net.kernel import LONGEST_KEEPALIVE
+from tlstunnel.program.limits import LIMITS
 from tlstunnel.program.option import Option, Scope, Section
 from tlstunnel.program.values import (
-    Number,
     chatInFolder,
     choice,
     inFolder,
@@ -27,30 +26,6 @@ from tlstunnel.program.values import (
     trustInFolder,
 )
 from tlstunnel.tunnel.description import Mode
-from tlstunnel.tunnel.limits import Limits
-
-
-def _limit(
-    name: str,
-    limit: str,
-    unit: str,
-    help: str,
-    more: str = "",
-    mayBeZero: bool = False,
-    most: float = Number.most,
-) -> Option:
-    isTime = unit == "seconds"
-    return Option(
-        name,
-        Section.LIMITS,
-        help,
-        more,
-        argument="SECONDS" if isTime else "NUMBER",
-        parse=Number(float if isTime else int, unit, mayBeZero, most),
-        default=getattr(Limits, limit),
-        limit=limit,
-    )
-
 
 OPTIONS = (
     Option(
@@ -278,65 +253,7 @@ OPTIONS = (
         "refuse clients that offer no ALPN",
         mode=Mode.SERVER,
     ),
-    _limit("connect-timeout", "connect", "seconds", "to connect to one address"),
-    _limit("connect-total", "connectTotal", "seconds", "to connect to any address"),
-    _limit(
-        "greeting-timeout",
-        "greeting",
-        "seconds",
-        "for a server's greeting before STARTTLS",
-        "Some servers greet late on purpose.",
-    ),
-    _limit(
-        "negotiation-timeout",
-        "negotiation",
-        "seconds",
-        "for the rest up to the TLS handshake",
-        "With `server` it begins when a connection is accepted.",
-    ),
-    _limit("handshake-timeout", "handshake", "seconds", "for the TLS handshake"),
-    _limit("close-timeout", "close", "seconds", "without progress after one direction ended"),
-    _limit("close-total", "closeTotal", "seconds", "for one direction after the other, in all"),
-    _limit(
-        "idle-timeout",
-        "idle",
-        "seconds",
-        "without traffic; 0: no limit",
-        mayBeZero=True,
-    ),
-    _limit(
-        "max-lifetime",
-        "lifetime",
-        "seconds",
-        "for a connection, once both sides are joined; 0: no limit",
-        mayBeZero=True,
-    ),
-    _limit(
-        "keepalive",
-        "keepAlive",
-        "seconds",
-        "of silence to the question of TCP whether the peer is there; 0: never",
-        "A peer that does not answer for as long again is gone. It is for a connection that is "
-        "silent and alive; `idle-timeout` is for one that is only silent. "
-        f"At most {LONGEST_KEEPALIVE}.",
-        mayBeZero=True,
-        most=LONGEST_KEEPALIVE,
-    ),
-    _limit("max-connections", "connections", "connections", "connections at the same time"),
-    _limit(
-        "max-unverified",
-        "unverified",
-        "connections",
-        "those whose peer is not verified yet; 0: a quarter of all",
-        mayBeZero=True,
-    ),
-    _limit(
-        "max-per-address",
-        "perAddress",
-        "connections",
-        "those of them from one address; 0: no limit",
-        mayBeZero=True,
-    ),
+    *LIMITS,
     Option(
         "workers",
         Section.PROCESSES,

@@ -25,6 +25,7 @@ from tlstunnel.address import (
 )
 from tlstunnel.chat.source import readyScripts
 from tlstunnel.net.via import Via, parseVia
+from tlstunnel.net.networks import Network, parseNetwork
 
 #: The most bytes in a list of ALPN ids: what an extension holds (RFC 8446, section 4.2), less the
 #: length of the list; with a byte before each id.
@@ -181,6 +182,13 @@ def address(value: object) -> TCPAddress | UNIXAddress:
     Where to listen, and no socket of somebody else's.
     """
     return parseAddress(text(value))
+
+
+def network(value: object) -> Network:
+    """
+    Addresses that begin with the same bits, or a single one.
+    """
+    return parseNetwork(text(value))
 
 
 def permissions(value: object) -> int:

@@ -113,6 +113,7 @@ def _tunnel(facts: Sequence[TunnelFacts], past: Totals | None, now: float) -> Tu
         "expected": first["expected"],
         "identities": [_identity(each, now) for each in identities.values()],
         "connections": totals["connections"],
+        "refused": totals["refused"],
         "open": sum(fact["open"] for fact in facts),
         "ended": dict(sorted(totals["outcomes"].items())),
         "negotiation": totals["negotiation"],

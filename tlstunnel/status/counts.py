@@ -10,8 +10,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 
+from tlstunnel.tunnel.description import Address
 from tlstunnel.tunnel.observers import Observer
 from tlstunnel.tunnel.record import CLEAN, Record
+from tlstunnel.tunnel.sources import REFUSALS
 
 #: The upper bounds of the classes of durations, in seconds: from a handshake on the same host to
 #: the time limits.
@@ -61,6 +63,8 @@ class Counts(Observer):
     which takes less than to look at each by itself.
 
     @ivar opened: those that have not ended, the oldest first.
+    @ivar refusals: how many were refused for where they came from, by reason; they are not counted
+        otherwise.
     """
 
     def __init__(self, failed: Callable[[Record], object]) -> None:
@@ -77,6 +81,13 @@ class Counts(Observer):
         self._handshake = Histogram()
         self._toNetwork = 0
         self._toPlain = 0
+        self.refusals = dict.fromkeys(REFUSALS, 0)
+
+    def refused(self, peer: Address, reason: str) -> None:
+        """
+        A connection was refused for where it came from.
+        """
+        self.refusals[reason] += 1
 
     def began(self, record: Record) -> None:
         """

@@ -59,6 +59,7 @@ class TunnelStatus(TypedDict):
     expected: str | None
     identities: list[Identity]
     connections: int
+    refused: dict[str, int]
     open: int
     ended: dict[str, int]
     negotiation: Durations

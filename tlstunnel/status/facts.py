@@ -38,6 +38,7 @@ class Totals(TypedDict):
     """
 
     connections: int
+    refused: dict[str, int]
     outcomes: dict[str, int]
     negotiation: Durations
     handshake: Durations

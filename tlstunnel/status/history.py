@@ -17,18 +17,23 @@ def total(several: Sequence[Totals]) -> Totals:
     """
     The sum of at least one.
     """
-    outcomes: dict[str, int] = {}
-    for each in several:
-        for outcome, count in each["outcomes"].items():
-            outcomes[outcome] = outcomes.get(outcome, 0) + count
     return {
         "connections": sum(each["connections"] for each in several),
-        "outcomes": outcomes,
+        "refused": _byName([each["refused"] for each in several]),
+        "outcomes": _byName([each["outcomes"] for each in several]),
         "negotiation": _durations([each["negotiation"] for each in several]),
         "handshake": _durations([each["handshake"] for each in several]),
         "to_network": sum(each["to_network"] for each in several),
         "to_plain": sum(each["to_plain"] for each in several),
     }
+
+
+def _byName(several: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for each in several:
+        for name, count in each.items():
+            counts[name] = counts.get(name, 0) + count
+    return counts
 
 
 def _durations(several: Sequence[Durations]) -> Durations:

@@ -102,6 +102,11 @@ def families(document: Document) -> Iterator[Metric]:
     ended = CounterMetricFamily(
         f"{_CONNECTIONS}_ended", "Connections ended, by outcome.", labels=["tunnel", "outcome"]
     )
+    refused = CounterMetricFamily(
+        f"{_CONNECTIONS}_refused",
+        "Connections refused for where they came from, by reason.",
+        labels=["tunnel", "reason"],
+    )
     carried = CounterMetricFamily(
         "tlstunnel_bytes", "Bytes carried inside TLS.", labels=["tunnel", "direction"]
     )
@@ -115,11 +120,14 @@ def families(document: Document) -> Iterator[Metric]:
         # that had been long ago, and no alert would tell of it.
         for outcome, count in (_NEVER | each["ended"]).items():
             ended.add_metric([each["name"], outcome], count)
+        for reason, count in each["refused"].items():
+            refused.add_metric([each["name"], reason], count)
         carried.add_metric([each["name"], "to_network"], each["to_network"])
         carried.add_metric([each["name"], "to_plain"], each["to_plain"])
         for identity in each["identities"]:
             expiry.add_metric([each["name"], identity["identity"]], identity["not_after"])
     yield ended
+    yield refused
     yield _histogram(
         "tlstunnel_negotiation_seconds",
         "How long negotiations before TLS took.",

@@ -151,6 +151,7 @@ class Page(Element):
             "failures": tags.span(f"{inNumbers(failures)} failed", class_="failing")
             if failures
             else "none failed",
+            "refusals": _refusals(tunnel["refused"]),
             "connectionChart": sparkline(
                 rates["connections"], INTERVALS, "new connections, the last minutes"
             ),
@@ -302,6 +303,14 @@ class Page(Element):
             f"tlstunnel {software['version']}, OpenSSL {software['openssl']}, "
             f"Python {software['python']}"
         )
+
+
+def _refusals(refused: Mapping[str, int]) -> str:
+    """
+    How many were refused for where they came from, if any.
+    """
+    reasons = [f"{inNumbers(count)} {reason}" for reason, count in refused.items() if count]
+    return f"refused: {', '.join(reasons)}" if reasons else ""
 
 
 def _protocol(dialect: str) -> str:

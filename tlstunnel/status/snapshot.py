@@ -106,6 +106,7 @@ def _tunnel(served: Served, entry: Entry, now: float) -> TunnelFacts:
         "expected": None if expected is None else str(expected)[:_MAX_DETAIL],
         "identities": list(_identities(served, now)),
         "connections": counts.connections,
+        "refused": dict(counts.refusals),
         "open": len(counts.opened),
         "outcomes": dict(counts.outcomes),
         "negotiation": _durations(negotiation),

@@ -14,7 +14,17 @@ from tlstunnel.status.words import clean, inBytes, inDays, inNumbers, inTime, mo
 
 #: Columns on the right of which numbers stand one below the other.
 _RIGHT = frozenset(
-    ("OPEN", "CONNECTIONS", "FAILED", "TO NETWORK", "FROM NETWORK", "SENT", "RECEIVED", "AGE")
+    (
+        "OPEN",
+        "CONNECTIONS",
+        "FAILED",
+        "REFUSED",
+        "TO NETWORK",
+        "FROM NETWORK",
+        "SENT",
+        "RECEIVED",
+        "AGE",
+    )
 )
 
 #: On a narrow terminal texts are cut to so few characters before columns fall out of sight.
@@ -38,7 +48,8 @@ def lines(document: Document, columns: int = sys.maxsize) -> Iterator[str]:
     yield "; ".join(f"{each.title.lower()} {each.figure}" for each in tilesOf(document))
     yield ""
     yield from table(
-        "TUNNEL,STATE,MODE,PROTOCOL,OPEN,CONNECTIONS,FAILED,TO NETWORK,FROM NETWORK,FROM,TO",
+        "TUNNEL,STATE,MODE,PROTOCOL,OPEN,CONNECTIONS,FAILED,REFUSED,TO NETWORK,FROM NETWORK,"
+        "FROM,TO",
         (
             (
                 each["name"] or "-",
@@ -48,6 +59,7 @@ def lines(document: Document, columns: int = sys.maxsize) -> Iterator[str]:
                 inNumbers(each["open"]),
                 inNumbers(each["connections"]),
                 inNumbers(sum(each["ended"].values()) - each["ended"].get("clean", 0)),
+                inNumbers(sum(each["refused"].values())),
                 inBytes(each["to_network"]),
                 inBytes(each["to_plain"]),
                 ", ".join(each["local"]),

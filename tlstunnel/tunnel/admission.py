@@ -1,22 +1,17 @@
 """
 How many connections a tunnel has, and how many it admits.
 
-Those whose network peer is not verified yet are strangers: they have a limit of their own, and one
-for each address they come from, so that they cannot keep others out.  This module counts, and
-knows nothing of what is counted.
+Those whose network peer is not verified yet are strangers: they have a limit of their own, so that
+they cannot keep others out.  This module counts, and knows nothing of what is counted.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 from twisted.logger import Logger
 
-from tlstunnel.tunnel.description import Address
-from tlstunnel.tunnel.limits import (
-    Limits,
-)
+from tlstunnel.tunnel.limits import Limits
 
 
 class Admission:
@@ -38,7 +33,6 @@ class Admission:
         self._tunnel = tunnel
         self._all = 0
         self._strangers = 0
-        self._strangersFrom: Counter[str] = Counter()
         self.isFull = False
         self.renew(limits)
 
@@ -48,36 +42,27 @@ class Admission:
         """
         self._most = limits.connections
         self._mostStrangers = limits.unverified or max(1, limits.connections // 4)
-        self._mostFromOne = limits.perAddress
         self._review()
 
-    def enter(self, peer: Address) -> bool:
+    def enter(self) -> bool:
         """
-        A stranger has come.  All that come over UNIX sockets come from one place.
+        A stranger has come.
 
         @return: whether it may stay; if not, nothing has changed.
         """
         if self.isFull and self._tooMany():
             return False
-        host = peer.host
-        if self._mostFromOne and self._strangersFrom[host] >= self._mostFromOne:
-            return False
-        self._strangersFrom[host] += 1
         self._all += 1
         self._strangers += 1
         if self._tooMany():
             self._review()
         return True
 
-    def verify(self, peer: Address) -> None:
+    def verify(self) -> None:
         """
         One is a stranger no more.
         """
         self._strangers -= 1
-        host = peer.host
-        self._strangersFrom[host] -= 1
-        if not self._strangersFrom[host]:
-            del self._strangersFrom[host]
         if self.isFull:
             self._review()
 

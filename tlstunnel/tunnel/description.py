@@ -16,6 +16,7 @@ from tlstunnel.identity.pool import Pool
 from tlstunnel.interfaces import IDialect
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.net.via import Via
+from tlstunnel.net.networks import Networks
 from tlstunnel.tunnel.limits import Limits
 
 Address = TCPAddress | UNIXAddress
@@ -59,6 +60,8 @@ class Tunnel:
     @ivar hostName: what this host calls itself to the network where there is no C{localID}: a full
         name or an address; empty for the name that the kernel has.
     @ivar quiet: log no line for each connection.
+    @ivar allow: whom to let in; everybody, where there is nothing in it.
+    @ivar deny: whom not to let in, whatever C{allow} says.
     @ivar limits: what its connections may take.
     """
 
@@ -81,6 +84,8 @@ class Tunnel:
     via: Via | None = None
     viaAuthFile: Path | None = None
     access: SocketAccess = field(default_factory=SocketAccess)
+    allow: Networks = field(default_factory=Networks)
+    deny: Networks = field(default_factory=Networks)
     limits: Limits = field(default_factory=Limits)
     name: str = ""
 

@@ -25,7 +25,10 @@ class Limits:
         ask never.  Routers on the way forget a silent connection after some minutes.
     @ivar connections: number of connections at the same time.
     @ivar unverified: number of those whose network peer is not verified yet; 0 for a quarter.
-    @ivar perAddress: number of those from one address; 0 for no limit.
+    @ivar perAddress: number of connections from one source; 0 for no limit.
+    @ivar ratePerAddress: of new ones from one source in a second; 0 for no limit.
+    @ivar ipv4Prefix: bits that the addresses of one source have in common, from 1 to 32.
+    @ivar ipv6Prefix: the same of IPv6, from 1 to 128.
     """
 
     connect: float = 10.0
@@ -41,3 +44,6 @@ class Limits:
     connections: int = 16000
     unverified: int = 0
     perAddress: int = 0
+    ratePerAddress: float = 0.0
+    ipv4Prefix: int = 32
+    ipv6Prefix: int = 64

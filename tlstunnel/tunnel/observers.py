@@ -16,6 +16,7 @@ from zope.interface import implementer
 from tlstunnel.interfaces import IObserver
 
 if TYPE_CHECKING:
+    from tlstunnel.tunnel.description import Address
     from tlstunnel.tunnel.record import Record
 
 
@@ -50,6 +51,11 @@ class Observer:
         See L{IObserver.ended}.
         """
 
+    def refused(self, peer: Address, reason: str) -> None:
+        """
+        See L{IObserver.refused}.
+        """
+
 
 class Observers:
     """
@@ -58,7 +64,7 @@ class Observers:
     @ivar began: called with the record of a connection when it has begun; likewise the others.
     """
 
-    __slots__ = ("advanced", "began", "ended", "said", "verified")
+    __slots__ = ("advanced", "began", "ended", "refused", "said", "verified")
 
     _log = Logger()
 
@@ -69,6 +75,7 @@ class Observers:
         self.advanced = self._whoHear("advanced", every)
         self.said = self._whoHear("said", every)
         self.ended = self._whoHear("ended", every)
+        self.refused = self._whoHear("refused", every)
 
     @staticmethod
     def _whoHear(event: str, observers: tuple[IObserver, ...]) -> tuple[Callable[..., None], ...]:
@@ -88,5 +95,19 @@ class Observers:
             try:
                 hear(record, *more)
             except Exception:  # noqa: BLE001 - who looks on must not harm the connection
-                name = record.tunnel or None
-                self._log.failure("the observer {observer!r} failed", observer=hear, tunnel=name)
+                self._failed(hear, record.tunnel)
+
+    def refuse(self, tunnel: str, peer: Address, reason: str) -> None:
+        """
+        The same of a connection that has no record.
+
+        @param tunnel: the name of its tunnel; empty where that has none.
+        """
+        for hear in self.refused:
+            try:
+                hear(peer, reason)
+            except Exception:  # noqa: BLE001 - as above
+                self._failed(hear, tunnel)
+
+    def _failed(self, hear: Callable[..., None], tunnel: str) -> None:
+        self._log.failure("the observer {observer!r} failed", observer=hear, tunnel=tunnel or None)
