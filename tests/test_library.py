@@ -35,9 +35,10 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.interfaces import IObserver
+from tlstunnel.net.networks import Networks, parseNetwork
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.connectionlog import ConnectionLog
-from tlstunnel.tunnel.description import Mode
+from tlstunnel.tunnel.description import Address, Mode
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.observers import Observer
 from tlstunnel.tunnel.record import Record
@@ -425,6 +426,39 @@ class ObserverTests(StockTests):
             told, ["began", "handshaking", "verified", "connecting", "relaying", "clean"]
         )
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), len(told))
+
+    async def test_whoIsRefusedHasNoRecord(self) -> None:
+        """
+        Observers are told who it was, and why; one that raises harms nobody here either.
+        """
+
+        class Raising(Observer):
+            def refused(self, peer: Address, reason: str) -> None:
+                raise ZeroDivisionError
+
+        told: list[object] = []
+
+        class Listening(Observer):
+            def began(self, record: Record) -> None:
+                told.append(record)
+
+            def refused(self, peer: Address, reason: str) -> None:
+                told.append((peer.host, reason))
+
+        factory = self.factory(
+            observers=(Raising(), Listening()), deny=Networks.of([parseNetwork("127.0.0.1")])
+        )
+        port = await self.listen("tcp:0:interface=127.0.0.1", factory)
+
+        def dial() -> None:
+            where = ("127.0.0.1", port.getHost().port)
+            with contextlib.suppress(ConnectionResetError):
+                socket.create_connection(where, PATIENCE).close()
+
+        await deferToThread(dial)
+        await wait(lambda: bool(told))
+        self.assertEqual(told, [("127.0.0.1", "denied")])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     async def test_theLogIsOneByDefault(self) -> None:
         """

@@ -4,7 +4,6 @@ Tests for L{tlstunnel.proxy}: what happens to a connection before the relay, and
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import select
@@ -349,20 +348,6 @@ class ServerModeTests(TunnelTests):
                 dialogue(sock, *ASK[:3])
 
         await deferToThread(run)
-        self.assertEqual(len(pairsOf(service)), 2)
-
-    async def test_theNumberOfUnverifiedConnectionsFromOneAddressIsLimited(self) -> None:
-        """
-        One address cannot take all places.
-        """
-        service = self.tunnel("127.0.0.1:1", limits=Limits(perAddress=2))
-        socks = [await deferToThread(self.connect, service) for _ in range(2)]
-        self.addCleanup(closeAll, socks)
-        # The reset may be there before we are.
-        with contextlib.suppress(ConnectionResetError):
-            socks.append(await deferToThread(self.connect, service))
-        await wait(lambda: bool(self.ends))
-        self.assertEnded("limit")
         self.assertEqual(len(pairsOf(service)), 2)
 
     async def test_UNIXSocketsServeOnBothSides(self) -> None:

@@ -110,6 +110,16 @@ class CountsTests(SynchronousTestCase):
         self.assertAlmostEqual(negotiation.seconds, 0.3)
         self.assertEqual(sum(handshake.counts), 0)
 
+    def test_whoIsRefusedIsCountedApart(self) -> None:
+        """
+        By reason; it was no connection.
+        """
+        self.assertEqual(self.counts.refusals, {"denied": 0, "per-address": 0, "rate": 0})
+        for reason in "rate", "denied", "rate":
+            Observers([self.counts]).refuse("web", PEER, reason)
+        self.assertEqual(self.counts.refusals, {"denied": 1, "per-address": 0, "rate": 2})
+        self.assertEqual((self.counts.connections, self.counts.failures), (0, 0))
+
     def test_whatIsCountedInLotsIsThereAtOnce(self) -> None:
         """
         Whenever somebody looks, also between two lots, and nothing is counted twice.

@@ -17,6 +17,7 @@ from tlstunnel.status.history import History
 NONE: dict[str, Any] = {
     "connections": 0,
     "open": 0,
+    "refused": {"denied": 0, "per-address": 0, "rate": 0},
     "outcomes": {"clean": 0},
     "handshake": {"counts": [0] * 15, "seconds": 0.0},
     "to_network": 0,
@@ -73,6 +74,7 @@ class HistoryTests(SynchronousTestCase):
             found = self.web(said(1, tunnel()))
             self.assertEqual(found["connections"], 20)
             self.assertEqual(found["ended"], {"clean": 10, "tls": 6})
+            self.assertEqual(found["refused"], {"denied": 8, "per-address": 0, "rate": 2})
             self.assertEqual(found["handshake"]["seconds"], 120.0)
             self.assertEqual((found["to_network"], found["to_plain"]), (4000, 2000))
             self.assertEqual(found["open"], 2)

@@ -28,6 +28,7 @@ INTERFACE = {
     "tlstunnel_connections_total": {"tunnel"},
     "tlstunnel_connections_open": {"tunnel"},
     "tlstunnel_connections_ended_total": {"tunnel", "outcome"},
+    "tlstunnel_connections_refused_total": {"tunnel", "reason"},
     "tlstunnel_negotiation_seconds_bucket": {"tunnel", "le"},
     "tlstunnel_negotiation_seconds_count": {"tunnel"},
     "tlstunnel_negotiation_seconds_sum": {"tunnel"},
@@ -80,6 +81,15 @@ class MetricsTests(SynchronousTestCase):
         for name, labels in samples(snapshot()):
             found.setdefault(name, set()).update(label for label, _ in labels)
         self.assertEqual(found, INTERFACE)
+
+    def test_refusalsHaveTheirReasons(self) -> None:
+        """
+        All of them, from the start, so that alerts see the first.
+        """
+        found = samples(snapshot(tunnels=[tunnel()]), snapshot(2, tunnels=[tunnel()]))
+        for reason, count in ("denied", 8), ("rate", 2), ("per-address", 0):
+            name = "tlstunnel_connections_refused_total"
+            self.assertEqual(value(found, name, tunnel="web", reason=reason), count)
 
     def test_theDocumentsHaveTheNames(self) -> None:
         """

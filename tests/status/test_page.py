@@ -90,6 +90,14 @@ class PageTests(SynchronousTestCase):
         ):
             self.assertIn(each, text)
 
+    def test_saysHowManyWereRefused(self) -> None:
+        """
+        For each reason, if any were.
+        """
+        self.assertIn("refused: 4 denied, 1 rate", self.parts().text)
+        none = dict.fromkeys(("denied", "per-address", "rate"), 0)
+        self.assertNotIn("refused:", self.parts(tunnels=[tunnel(refused=none)]).text)
+
     def test_hasTheHintOfEachGroupOfFailures(self) -> None:
         """
         With how many there were.

@@ -4,6 +4,7 @@ Tests for L{tlstunnel.status.snapshot}, of tunnels with real connections.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -20,6 +21,7 @@ from tests.status.test_counts import recordOf
 from tlstunnel.errors import Refused
 from tlstunnel.identity.issuer import LIFETIME, authorityOf, keep
 from tlstunnel.identity.names import Selector
+from tlstunnel.net.networks import Networks, parseNetwork
 from tlstunnel.program.service import TunnelService
 from tlstunnel.status.facts import Snapshot
 from tlstunnel.status.ledger import Ledger
@@ -107,6 +109,25 @@ class TakeTests(StatusTests):
         self.assertEqual((facts["to_network"], facts["to_plain"]), (5000, 3000))
         self.assertEqual(facts["outcomes"], {"clean": 1})
         self.assertEqual(facts["open"], 0)
+
+    async def test_whoIsRefusedIsCountedAlsoAfterAReload(self) -> None:
+        """
+        For where it comes from.
+        """
+        everybody = Networks.of(map(parseNetwork, ("0.0.0.0/0", "::/0")))
+        service = self.before(self.backend, deny=everybody)
+
+        def refused() -> None:
+            with contextlib.suppress(ConnectionResetError):
+                dial(service).close()
+
+        for count in 1, 2:
+            await deferToThread(refused)
+            await wait(lambda: self.take()["tunnels"][0]["refused"]["denied"] >= count)  # noqa: B023
+            (facts,) = self.take()["tunnels"]
+            self.assertEqual(facts["refused"], {"denied": count, "per-address": 0, "rate": 0})
+            self.assertEqual((facts["connections"], facts["outcomes"]), (0, {"clean": 0}))
+            self.assertEqual(self.successResultOf(service.reload()), "")
 
     async def test_aHandshakeCountsOnceWhileItsConnectionIsOpenAndAfterwards(self) -> None:
         """

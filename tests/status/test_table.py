@@ -36,6 +36,15 @@ class TableTests(SynchronousTestCase):
         for each in ("imap-imap-..", "up", "server", "smtp", "10", "2.0 KiB", "1000 B"):
             self.assertIn(each, line)
 
+    def test_hasHowManyWereRefused(self) -> None:
+        """
+        For whatever reason.
+        """
+        titles, row = (
+            each.split() for each in lines(of("web")) if each.startswith(("TUNNEL", "web "))
+        )
+        self.assertEqual(row[titles.index("REFUSED")], "5")
+
     def test_whereThereIsRoomNothingIsCut(self) -> None:
         """
         As in a file.
