@@ -105,7 +105,7 @@ class SourceMistakesTests(SynchronousTestCase):
                 f"--{key}: keeps out everybody who could connect to {local};", allow, deny, local
             )
         self.assertSays(
-            "who could connect to [2001:db8::1]:443;", "192.0.2.0/24", "", ":80 [2001:db8::1]:443"
+            "who could connect to [2001:db8::1]:443;", "192.0.2.0/24", "", ":8443 [2001:db8::1]:443"
         )
 
     def test_theyAreNotForUNIXSockets(self) -> None:

@@ -12,6 +12,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 from socket import AF_INET, AF_INET6, inet_pton
 
@@ -20,6 +21,13 @@ FIRST4, LAST4 = 0xFFFF << 32, (0xFFFF << 32) + 0xFFFFFFFF
 
 #: The last of all addresses; the first is 0.
 LAST = (1 << 128) - 1
+
+# How many bits the form has in IPv6 that an address of IPv4 stands behind.
+_FORM_BITS = 96
+
+#: Networks that are kept as they were read: all tunnels of a file may have the same, and a reload
+#: reads them again.
+KEPT = 1 << 16
 
 Network = IPv4Network | IPv6Network
 
@@ -39,6 +47,7 @@ def numberOf(host: str) -> int:
     return FIRST4 | int.from_bytes(inet_pton(AF_INET, host))
 
 
+@lru_cache(maxsize=KEPT)
 def parseNetwork(text: str) -> Network:
     """
     Read C{192.0.2.0/24}, C{2001:db8::/32}, or a single address.
@@ -46,31 +55,43 @@ def parseNetwork(text: str) -> Network:
     @return: one of IPv4 also where that is written as IPv6.
     @raise ValueError: it is none; the message is a sentence for the user.
     """
-    address, slash, bits = text.partition("/")
-    if "%" in address:
-        raise ValueError(f"{text!r} names an interface; leave out what is between % and /")
+    _, slash, bits = text.partition("/")
+    if "%" in text or (slash and not (bits.isascii() and bits.isdigit())):
+        raise ValueError(_wrong(text))
     try:
-        literal = ip_address(address)
+        network = ip_network(text)
     except ValueError:
-        raise ValueError(_notANetwork(text, address, slash + bits)) from None
-    most = literal.max_prefixlen
-    if slash and not (bits.isascii() and bits.isdigit()):
-        raise ValueError(_notBits(text))
-    if len(bits) > 3 or int(bits or 0) > most:
-        raise ValueError(f"{text!r} has more than {most} bits; write a number up to {most}")
-    network = ip_network(text, strict=False)
-    if network.network_address != literal:
-        raise ValueError(
-            f"{text!r} has more of an address than its first {bits} bits; write {network} for the "
-            f"network, or {literal} for the one address"
-        )
-    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
-    if mapped is not None and network.prefixlen >= 96:
-        return IPv4Network((mapped, network.prefixlen - 96))
+        raise ValueError(_wrong(text)) from None
+    if isinstance(network, IPv6Network) and network.prefixlen >= _FORM_BITS:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return IPv4Network((mapped, network.prefixlen - _FORM_BITS))
     return network
 
 
-def _notANetwork(text: str, address: str, rest: str) -> str:
+def _wrong(text: str) -> str:
+    """
+    Why C{text} is no network, and what is probably meant.
+    """
+    address, slash, bits = text.partition("/")
+    if "%" in address:
+        return f"{text!r} names an interface; leave out what is between % and /"
+    try:
+        literal = ip_address(address)
+    except ValueError:
+        return _notAnAddress(text, address, slash + bits)
+    if not (bits.isascii() and bits.isdigit()):
+        return _notBits(text)
+    most = literal.max_prefixlen
+    if len(bits) > 3 or int(bits) > most:
+        return f"{text!r} has more than {most} bits; write a number up to {most}"
+    return (
+        f"{text!r} has more of an address than its first {bits} bits; write "
+        f"{ip_network(text, strict=False)} for the network, or {literal} for the one address"
+    )
+
+
+def _notAnAddress(text: str, address: str, rest: str) -> str:
     found = _WITH_PORT.fullmatch(address)
     bare = (found["bracketed"] or found["plain"] or "") if found else ""
     try:
@@ -175,7 +196,8 @@ class Networks:
 
 
 def _rangesOf(network: Network) -> Iterator[tuple[int, int]]:
-    first, last = int(network.network_address), int(network.broadcast_address)
+    first = int(network.network_address)
+    last = first + (1 << (network.max_prefixlen - network.prefixlen)) - 1
     if isinstance(network, IPv4Network):
         yield FIRST4 | first, FIRST4 | last
     elif first <= FIRST4 and last >= LAST4:
