@@ -320,6 +320,32 @@ class ListenerTests(SourceTests):
         factory.renew(self.described("127.0.0.1:1", "smtp"))
         self.assertTrue(await self.inThread(lambda: self.greeted(self.dial(service, "127.0.0.3"))))
 
+    async def test_aReloadFillsNoBucket(self) -> None:
+        """
+        Who came too fast goes on to be too fast.
+        """
+        limits = Limits(ratePerAddress=0.001)
+        service = self.limited(limits=limits)
+        self.assertTrue(await self.inThread(lambda: self.greeted(self.dial(service))))
+        assert service.factory is not None
+        service.factory.renew(self.described("127.0.0.1:1", "smtp", limits=limits))
+        self.assertTrue(await self.inThread(lambda: isRefused(self.dial, service)))
+
+    async def test_aReloadThatBeginsToLimitCountsThoseThatAreThere(self) -> None:
+        """
+        Though they came when nobody counted.
+        """
+        service = self.limited()
+        factory = service.factory
+        assert factory is not None
+        sock = await self.inThread(lambda: self.dial(service))
+        self.assertTrue(await self.inThread(lambda: self.greeted(sock)))
+        factory.renew(self.described("127.0.0.1:1", "smtp", limits=Limits(perAddress=1)))
+        self.assertTrue(await self.inThread(lambda: isRefused(self.dial, service)))
+        sock.close()
+        await wait(lambda: not factory.pairs)
+        self.assertTrue(await self.inThread(lambda: self.greeted(self.dial(service))))
+
     async def test_aFloodOfTheRefusedKeepsNobodyOut(self) -> None:
         """
         A good connection is served while they come; they leave neither descriptors nor pairs, nor
