@@ -450,10 +450,11 @@ class ObserverTests(StockTests):
         )
         port = await self.listen("tcp:0:interface=127.0.0.1", factory)
 
+        host: Any = port.getHost()
+
         def dial() -> None:
-            where = ("127.0.0.1", port.getHost().port)
             with contextlib.suppress(ConnectionResetError):
-                socket.create_connection(where, PATIENCE).close()
+                socket.create_connection(("127.0.0.1", host.port), PATIENCE).close()
 
         await deferToThread(dial)
         await wait(lambda: bool(told))

@@ -344,5 +344,5 @@ class SourcesTests(SynchronousTestCase):
             ({"ipv6Prefix": 128}, "2001:db8::1", "2001:db8::1"),
             ({}, "", "UNIX sockets"),
         ):
-            sources = self.sources(**limits)  # type: ignore[arg-type]
+            sources = self.sources(**limits)
             self.assertEqual(sources.nameOf(sources.sourceOf(peer(host))), name)
