@@ -25,7 +25,9 @@ _PLACE = re.compile(r'(?ms)^(\.\\" (options|keys): (\w+)\n).*?^(\.\\" end of \2\
 TABLES = {"include": (INCLUDE,), "process": PROCESS_KEYS, "status": STATUS_KEYS}
 
 # What has a macro of its own: options, and pages of the manual; with the punctuation behind it.
-_MACROS = re.compile(r"(?:`(?P<key>[a-z-]+)`|(?P<page>[\w.]+)\((?P<part>\d)\))(?P<end>[.,;:)]*) ?")
+_MACROS = re.compile(
+    r"(?:`(?P<key>[a-z0-9-]+)`|(?P<page>[\w.]+)\((?P<part>\d)\))(?P<end>[.,;:)]*) ?"
+)
 
 _SHORT = {option.name: option.short for option in OPTIONS}
 

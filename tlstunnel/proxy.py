@@ -215,7 +215,7 @@ class ProxyFactory(Factory):
         assert sources is not None
         reason = sources.enter(peer)
         if reason:
-            self._refusals.add(sources.sourceOf(peer), reason, sources.nameOf)
+            self._refusals.add(sources, peer, reason)
             self._observers.refuse(self.tunnel.name, peer, reason)
         return not reason
 

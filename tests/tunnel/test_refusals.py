@@ -11,10 +11,19 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.program.test_jsonlines import documented
+from tests.tunnel.test_sources import peer, tunnel
 from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.net.networks import numberOf
 from tlstunnel.program.jsonlines import jsonLine
 from tlstunnel.tunnel.refusals import MOST_SOURCES, REST_SECONDS, RefusalLog
-from tlstunnel.tunnel.sources import DENIED, TOO_FAST
+from tlstunnel.tunnel.sources import DENIED, TOO_FAST, Sources
+
+
+def nameOf(source: str | None) -> str | None:
+    """
+    A shorter name of a source.
+    """
+    return source and f"source {numberOf(source.partition('/')[0]) >> 64 & 0xFFFF}"
 
 
 class RefusalLogTests(SynchronousTestCase):
@@ -28,22 +37,23 @@ class RefusalLogTests(SynchronousTestCase):
         """
         self.clock = Clock()
         self.log = RefusalLog(Deadlines(self.clock), "web")
+        self.sources = Sources(self.clock, tunnel())
         self.events: list[LogEvent] = []
         globalLogPublisher.addObserver(self.events.append)  # type: ignore[arg-type]
         self.addCleanup(globalLogPublisher.removeObserver, self.events.append)  # type: ignore[arg-type]
 
     def refuse(self, source: int, reason: str = DENIED, times: int = 1) -> None:
         """
-        Somebody is refused, so often.
+        Somebody of the source with this number is refused, so often.
         """
-        for _ in range(times):
-            self.log.add(source, reason, lambda each: f"source {each}")
+        for host in range(times):
+            self.log.add(self.sources, peer(f"2001:db8:0:{source:x}::{host:x}"), reason)
 
     def said(self) -> list[tuple[Any, ...]]:
         """
         What has been logged since the last time.
         """
-        found = [(each["source"], each["outcome"], each["count"]) for each in self.events]
+        found = [(nameOf(each["source"]), each["outcome"], each["count"]) for each in self.events]
         self.events.clear()
         return found
 
@@ -55,13 +65,14 @@ class RefusalLogTests(SynchronousTestCase):
         (event,) = self.events
         self.assertEqual(
             formatEvent(event),
-            "connections from source 1 are refused: allow and deny keep them out",
+            "connections from 2001:db8:0:1::/64 (last: 2001:db8:0:1::0) are refused: "
+            "allow and deny keep them out",
         )
         found = documented(jsonLine(event) + "\n")
         self.assertEqual(found["event"], "refused")
         self.assertEqual(
-            [found[each] for each in ("tunnel", "source", "outcome", "count")],
-            ["web", "source 1", "denied", 1],
+            [found[each] for each in ("tunnel", "peer", "source", "outcome", "count")],
+            ["web", "[2001:db8:0:1::0]:50000", "2001:db8:0:1::/64", "denied", 1],
         )
 
     def test_moreOfThemAreOneLineAMinute(self) -> None:
@@ -73,7 +84,10 @@ class RefusalLogTests(SynchronousTestCase):
         self.clock.advance(REST_SECONDS - 1)
         self.assertEqual(self.said(), [])
         self.clock.advance(1)
-        self.assertIn("refused from source 1 since then: 999;", formatEvent(self.events[0]))
+        self.assertIn(
+            "refused from 2001:db8:0:1::/64 (last: 2001:db8:0:1::3e7) since then: 999;",
+            formatEvent(self.events[0]),
+        )
         self.assertEqual(self.said(), [("source 1", "denied", 999)])
         self.refuse(1, times=2)
         self.assertEqual(self.said(), [])
@@ -84,6 +98,14 @@ class RefusalLogTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.refuse(1)
         self.assertEqual(self.said(), [("source 1", "denied", 1)])
+
+    def test_whereAnAddressIsASourceItIsSaidOnce(self) -> None:
+        """
+        And UNIX sockets have none.
+        """
+        for each, text in (("192.0.2.1", "192.0.2.1"), ("", "UNIX sockets")):
+            self.log.add(self.sources, peer(each), TOO_FAST)
+            self.assertIn(f"connections from {text} are refused", formatEvent(self.events.pop()))
 
     def test_eachSourceAndReasonHasItsOwn(self) -> None:
         """
@@ -128,5 +150,5 @@ class RefusalLogTests(SynchronousTestCase):
         """
         for source in range(MOST_SOURCES + 2):
             self.refuse(source)
-        self.assertIn("connections from other sources are refused", formatEvent(self.events[-1]))
+        self.assertIn("connections from other sources (last: 2001:", formatEvent(self.events[-1]))
         self.assertIsNone(documented(jsonLine(self.events[-1]) + "\n")["source"])

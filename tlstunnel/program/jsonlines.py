@@ -37,7 +37,7 @@ FIELDS: dict[str | None, tuple[str, ...]] = {
         "detail",
         "hint",
     ),
-    "refused": ("source", "outcome", "count", "detail"),
+    "refused": ("peer", "source", "outcome", "count", "detail"),
     "negotiation": ("peer", "backend", "dialect", "direction", "said"),
     "chat": ("peer", "report"),
     "reload": ("added", "changed", "removed", "detail"),

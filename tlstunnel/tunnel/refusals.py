@@ -13,7 +13,8 @@ from functools import partial
 from twisted.logger import Logger
 
 from tlstunnel.net.deadlines import Deadlines
-from tlstunnel.tunnel.sources import DENIED, TOO_FAST, TOO_MANY, Source
+from tlstunnel.tunnel.description import Address
+from tlstunnel.tunnel.sources import DENIED, TOO_FAST, TOO_MANY, Source, Sources
 
 #: Seconds from a line about a source to the next one.
 REST_SECONDS = 60.0
@@ -33,13 +34,15 @@ class _Refused:
     One source, or all others together, and one reason.
 
     @ivar name: what people call it; empty for all others.
+    @ivar peer: who was refused last.
     @ivar count: how many there were since the last line.
     """
 
-    __slots__ = ("count", "name")
+    __slots__ = ("count", "name", "peer")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, peer: Address) -> None:
         self.name = name
+        self.peer = peer
         self.count = 1
 
 
@@ -59,25 +62,24 @@ class RefusalLog:
         self._known: dict[tuple[Source, str], _Refused] = {}
         self._others: dict[str, _Refused] = {}
 
-    def add(self, source: Source, reason: str, nameOf: Callable[[Source], str]) -> None:
+    def add(self, sources: Sources, peer: Address, reason: str) -> None:
         """
-        One more was refused.
-
-        @param reason: one of L{tlstunnel.tunnel.sources.REFUSALS}.
-        @param nameOf: gives what people call a source.
+        C{peer} was refused by C{sources}.
         """
+        source = sources.sourceOf(peer)
         refused = self._known.get((source, reason))
-        if refused is None and len(self._known) >= MOST_SOURCES:
+        isOne = refused is not None or len(self._known) < MOST_SOURCES
+        if not isOne:
             refused = self._others.get(reason)
-            if refused is None:
-                refused = self._others[reason] = _Refused("")
-                self._begin(refused, reason, partial(self._others.pop, reason))
-                return
         if refused is not None:
             refused.count += 1
-            return
-        refused = self._known[source, reason] = _Refused(nameOf(source))
-        self._begin(refused, reason, partial(self._known.pop, (source, reason)))
+            refused.peer = peer
+        elif isOne:
+            refused = self._known[source, reason] = _Refused(sources.nameOf(source), peer)
+            self._begin(refused, reason, partial(self._known.pop, (source, reason)))
+        else:
+            refused = self._others[reason] = _Refused("", peer)
+            self._begin(refused, reason, partial(self._others.pop, reason))
 
     def _begin(self, refused: _Refused, reason: str, forget: Callable[[], object]) -> None:
         """
@@ -102,12 +104,14 @@ class RefusalLog:
         self._lookLater(refused, reason, forget)
 
     def _say(self, text: str, refused: _Refused, reason: str) -> None:
+        peer, name = refused.peer, refused.name or "other sources"
         self._log.info(
             text,
             event="refused",
             log_system=self._tunnel or None,
             tunnel=self._tunnel or None,
-            name=refused.name or "other sources",
+            name=name if name == peer.host or not peer.host else f"{name} (last: {peer.host})",
+            peer=str(peer),
             source=refused.name or None,
             outcome=reason,
             count=refused.count,
