@@ -136,6 +136,30 @@ class StatusRunTests(SynchronousTestCase):
         self.addCleanup(accepted.close)
         return client, accepted
 
+    def test_whoIsRefusedIsAddedUp(self) -> None:
+        """
+        Of all workers, each of which lets in as many; a reload forgets none.
+        """
+        self.write(workers=2)
+        with self.file.open("a") as file:
+            file.write("max-rate-per-address = 0.001\n")
+        process = self.start()
+        for _ in range(10):
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(PATIENCE)
+                sock.connect(str(self.base / "web.sock"))
+
+        def counted() -> list[int]:
+            (tunnel,) = self.document()["tunnels"]
+            return [tunnel["connections"], tunnel["refused"]["rate"]]
+
+        self.until(lambda: sum(counted()) == 10, "all are counted")
+        before = counted()
+        self.assertIn(before, ([1, 9], [2, 8]))
+        process.send_signal(signal.SIGHUP)
+        self.until(lambda: self.document()["reloads"]["applied"] == 1, "it is reloaded")
+        self.assertEqual(counted(), before)
+
     def test_workersAreAddedUp(self) -> None:
         """
         Connections of both count for the tunnel, and each says whose it is.
