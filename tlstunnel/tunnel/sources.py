@@ -49,17 +49,18 @@ class Sources:
         self._bits = limits.ipv4Prefix, limits.ipv6Prefix
         self._mask4 = LAST - (1 << (32 - limits.ipv4Prefix)) + 1
         self._mask6 = LAST - (1 << (128 - limits.ipv6Prefix)) + 1
-        if before is not None and before._bits != self._bits:
-            before = None
+        isSame = before is not None and before._bits == self._bits
         # How many connections there are of each.
         self._open: dict[Source, int] = {}
-        if self._most:
-            counted = None if before is None or not before._most else before._open
-            self._open = Counter(map(self.sourceOf, there)) if counted is None else counted
+        if before is not None and isSame and before._most and self._most:
+            self._open = before._open
+        elif self._most:
+            self._open = Counter(map(self.sourceOf, there))
         self._buckets: Buckets | None = None
-        if self._rate:
-            filled = None if before is None or before._rate != self._rate else before._buckets
-            self._buckets = filled or Buckets(clock, self._rate)
+        if before is not None and isSame and before._rate == self._rate:
+            self._buckets = before._buckets
+        elif self._rate:
+            self._buckets = Buckets(clock, self._rate)
 
     @staticmethod
     def areLimited(tunnel: Tunnel) -> bool:
