@@ -24,8 +24,8 @@ from tlstunnel.address import (
     parseListening,
 )
 from tlstunnel.chat.source import readyScripts
-from tlstunnel.net.via import Via, parseVia
 from tlstunnel.net.networks import Network, parseNetwork
+from tlstunnel.net.via import Via, parseVia
 
 #: The most bytes in a list of ALPN ids: what an extension holds (RFC 8446, section 4.2), less the
 #: length of the list; with a byte before each id.

@@ -15,8 +15,8 @@ from tlstunnel.identity.names import AccessList, Identity, Selector
 from tlstunnel.identity.pool import Pool
 from tlstunnel.interfaces import IDialect
 from tlstunnel.net.access import SocketAccess
-from tlstunnel.net.via import Via
 from tlstunnel.net.networks import Networks
+from tlstunnel.net.via import Via
 from tlstunnel.tunnel.limits import Limits
 
 Address = TCPAddress | UNIXAddress
