@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import Recipe, alternative, der, dns, ip, mail, make, srv, uri
 from tlstunnel.errors import IdentityRefused
-from tlstunnel.identity import verify
+from tlstunnel.identity import presented
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.verify import coversName, namesIn, verifyIdentity
 
@@ -110,7 +110,7 @@ class VerifyIdentityTests(SynchronousTestCase):
             def broken(certificate: object, error: BaseException = error) -> None:
                 raise error
 
-            self.patch(verify, "_alternativeNames", broken)
+            self.patch(presented, "alternativeNames", broken)
             with self.subTest(type(error).__name__):
                 self.assertRaises(IdentityRefused, verifyIdentity, certificate, HOST)
 

@@ -13,7 +13,8 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.address import TCPAddress, UNIXAddress
-from tlstunnel.identity.names import AccessList, Identity, Selector
+from tlstunnel.identity.access import AccessList
+from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.program.commandline import TunnelOptions, listProtocols
 from tlstunnel.program.option import Scope

@@ -3,13 +3,14 @@ What the authorities above a certificate let it be for: name constraints (RFC 52
 
 OpenSSL applies them to names as they stand in a certificate.  Two kinds of names slip through: a
 wildcard stands for names that were never compared, and an SRVName (RFC 4985) is of a kind that the
-constraints do not speak of.  Both are judged here.
+constraints do not speak of.  Both are judged here.  So are URIs, once more: a constraint that is no
+domain, as C{spiffe://example.org}, excludes nothing where OpenSSL reads it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from cryptography import x509
 
@@ -42,17 +43,40 @@ def permitDomain(authorities: Sequence[x509.Certificate], domain: str) -> bool:
     @param domain: a domain in its one form, not a wildcard.
     @raise Exception: an authority or its constraints cannot be read.
     """
+    return _permit(authorities, domain, x509.DNSName, _isWithin)
+
+
+def permitURI(authorities: Sequence[x509.Certificate], host: str) -> bool:
+    """
+    Whether every authority lets certificates be for URIs with C{host}: a constraint is a host, or
+    begins with a dot and is for all below.
+
+    @param host: in its one form.
+    @raise Exception: an authority or its constraints cannot be read.
+    """
+    return _permit(authorities, host, x509.UniformResourceIdentifier, _isOfURI)
+
+
+def _permit(
+    authorities: Sequence[x509.Certificate],
+    name: str,
+    kind: type[x509.DNSName | x509.UniformResourceIdentifier],
+    isWithin: Callable[[str, str], bool],
+) -> bool:
     for constraints in _constraintsOf(authorities):
-        permitted = _domains(constraints.permitted_subtrees)
-        if permitted and not any(_isWithin(domain, each) for each in permitted):
+        permitted = _domains(constraints.permitted_subtrees, kind)
+        if permitted and not any(isWithin(name, each) for each in permitted):
             return False
-        if any(_isWithin(domain, each) for each in _domains(constraints.excluded_subtrees)):
+        if any(isWithin(name, each) for each in _domains(constraints.excluded_subtrees, kind)):
             return False
     return True
 
 
-def _domains(subtrees: Sequence[x509.GeneralName] | None) -> list[str]:
-    found = [each.value.lower() for each in subtrees or () if isinstance(each, x509.DNSName)]
+def _domains(
+    subtrees: Sequence[x509.GeneralName] | None,
+    kind: type[x509.DNSName | x509.UniformResourceIdentifier],
+) -> list[str]:
+    found = [each.value.lower() for each in subtrees or () if isinstance(each, kind)]
     for each in found:
         if not _SUBTREE.fullmatch(each):
             raise ValueError(f"a name constraint is no domain: {each}")
@@ -67,3 +91,12 @@ def _isWithin(domain: str, subtree: str) -> bool:
     if subtree == "" or domain == subtree:
         return True
     return domain.endswith(subtree if subtree.startswith(".") else f".{subtree}")
+
+
+def _isOfURI(host: str, subtree: str) -> bool:
+    """
+    Whether C{host} is C{subtree}, or below it where that begins with a dot.
+    """
+    if subtree.startswith("."):
+        return host.endswith(subtree)
+    return subtree in ("", host)

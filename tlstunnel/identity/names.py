@@ -2,20 +2,25 @@
 Who somebody is: the identities of the TLS Pool, and the selectors that match several of them.
 
 An identity is a DoNAI, a domain or network access identifier: C{domain} or C{user@domain}; besides,
-the address of a host where nobody gave it a name.  A selector is an identity of which parts may be
-left out.  See U{http://donai.arpa2.net/} and U{http://donai.arpa2.net/selector.html}.
+the address of a host where nobody gave it a name, and the SPIFFE ID of a workload,
+C{spiffe://domain/path}.  A selector is an identity of which parts may be left out.  See
+U{http://donai.arpa2.net/} and U{http://donai.arpa2.net/selector.html}.
 
 Everything here is text; what a certificate says is the business of L{tlstunnel.identity.verify}.
 """
 
 from __future__ import annotations
 
+import base64
+import enum
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import idna
+
+from tlstunnel.identity import spiffe
 
 #: What a user may be: the dot-atom of RFC 5322 section 3.2.3, without C{/}, since identities are
 #: names of directories too, and without C{*}, which everybody would take for a pattern.
@@ -88,25 +93,48 @@ def _covers(pattern: str, domain: str) -> bool:
     return below and (pattern == "." or domain.endswith(pattern))
 
 
+class Kind(enum.Enum):
+    """
+    Of what sort an identity is.  No name of one kind is ever that of another.
+    """
+
+    DOMAIN = "domain or address"
+    USER = "user"
+    WORKLOAD = "workload"
+    KEY = "key"
+
+
 @dataclass(frozen=True)
 class Identity:
     """
     One party.  Made by L{Identity.parse}, which is what brings it into its one form.
 
-    @ivar user: the user, compared with regard to case; L{None} for a domain or an address.
-    @ivar domain: the domain, as lower-case A-labels, or an address in its canonical text.
+    @ivar user: the user, compared with regard to case; L{None} for all that is none.
+    @ivar domain: the domain, as lower-case A-labels, or an address in its canonical text; the trust
+        domain of a workload.
+    @ivar path: that of a workload, from the slash onwards; L{None} for all that is none.
     """
 
     user: str | None
     domain: str
+    path: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> Identity:
         """
-        Read C{domain}, C{user@domain}, C{192.0.2.1}, C{2001:db8::1} or C{[2001:db8::1]}.
+        Read C{domain}, C{user@domain}, C{192.0.2.1}, C{2001:db8::1}, C{[2001:db8::1]} or
+        C{spiffe://domain/path}.
 
         @raise ValueError: it is none of these; the message is a sentence for the user.
         """
+        if spiffe.isURI(text):
+            domain, path = spiffe.split(text)
+            if path.endswith("/") or not path:
+                raise ValueError(
+                    f"{text!r} is not an identity: it may stand for several; give one of them, "
+                    "without a slash at its end"
+                )
+            return cls(None, domain, path)
         user, at, domain = text.rpartition("@")
         if domain.startswith(".") or (at and not user):
             raise ValueError(
@@ -118,12 +146,54 @@ class Identity:
         return cls(user, normalDomain(domain))
 
     @property
+    def kind(self) -> Kind:
+        """Of what sort it is."""
+        return _kindOf(self.user, self.path)
+
+    @property
     def address(self) -> IPv4Address | IPv6Address | None:
         """The address, where this is the identity of an address."""
-        return None if self.user is not None else _addressOf(self.domain)
+        return _addressOf(self.domain) if self.kind is Kind.DOMAIN else None
 
     def __str__(self) -> str:
-        return self.domain if self.user is None else f"{self.user}@{self.domain}"
+        return _written(self.user, self.domain, self.path)
+
+
+@dataclass(frozen=True)
+class KeyIdentity(Identity):
+    """
+    Somebody of whom nothing is known but the public key: nobody whose word counts has given him a
+    name.
+
+    @ivar digest: the SHA-256 of the key.
+    """
+
+    digest: bytes = b""
+
+    @classmethod
+    def of(cls, digest: bytes) -> KeyIdentity:
+        """Whoever has the key with that SHA-256."""
+        return cls(None, "", None, digest)
+
+    @property
+    def kind(self) -> Kind:
+        """Of what sort it is."""
+        return Kind.KEY
+
+    def __str__(self) -> str:
+        return f"sha256//{base64.b64encode(self.digest).decode()}"
+
+
+def _kindOf(user: str | None, path: str | None) -> Kind:
+    if path is not None:
+        return Kind.WORKLOAD
+    return Kind.DOMAIN if user is None else Kind.USER
+
+
+def _written(user: str | None, domain: str, path: str | None) -> str:
+    if path is not None:
+        return f"{spiffe.SCHEME}{domain}{path}"
+    return domain if user is None else f"{user}@{domain}"
 
 
 @dataclass(frozen=True)
@@ -134,14 +204,18 @@ class Selector:
     C{example.org} and C{john@example.org} match just that; C{.org} any domain below C{org}, but
     not C{org} itself; C{.} any domain; C{@} with no user before it any user: C{@example.org},
     C{@.org}, C{@.}.  With and without C{@} are worlds apart: neither matches the other.  An address
-    is matched by itself only.
+    is matched by itself only.  C{spiffe://example.org} and C{spiffe://example.org/} match all
+    workloads of that trust domain, and of no other; C{spiffe://example.org/ns/prod/} those below.
 
-    @ivar user: L{None} for a domain, C{""} for any user.
+    @ivar user: L{None} for all that is no user, C{""} for any user.
     @ivar domain: a domain; or what follows its first label or labels, from the dot onwards.
+    @ivar path: that of a workload; or what all those begin with that are meant, with a slash at its
+        end.
     """
 
     user: str | None
     domain: str
+    path: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> Selector:
@@ -153,6 +227,9 @@ class Selector:
         if "*" in text:
             plain = text.replace("*", "") or "."
             raise ValueError(f"{text!r} is not a selector; write {plain} for all of them")
+        if spiffe.isURI(text):
+            domain, path = spiffe.split(text)
+            return cls(None, domain, path or "/")
         user, at, domain = text.rpartition("@")
         if user:
             _checkUser(text, user)
@@ -166,47 +243,53 @@ class Selector:
 
     def matches(self, identity: Identity) -> bool:
         """Whether C{identity} is among those meant."""
-        if (self.user is None) != (identity.user is None):
+        if self.kind is not identity.kind:
             return False
+        if self.path is not None and identity.path is not None:
+            return self.domain == identity.domain and _leadsTo(self.path, identity.path)
         if self.user and self.user != identity.user:
             return False
         return _covers(self.domain, identity.domain)
 
     def overlaps(self, other: Selector) -> bool:
         """Whether there may be an identity that C{other} matches as well."""
-        if (self.user is None) != (other.user is None):
+        if self.kind is not other.kind:
             return False
+        if self.path is not None and other.path is not None:
+            isNear = _leadsTo(self.path, other.path) or _leadsTo(other.path, self.path)
+            return self.domain == other.domain and isNear
         if self.user and other.user and self.user != other.user:
             return False
         return _covers(self.domain, other.domain) or _covers(other.domain, self.domain)
 
     @property
+    def kind(self) -> Kind:
+        """Of what sort those are whom it matches."""
+        return _kindOf(self.user, self.path)
+
+    @property
+    def isExact(self) -> bool:
+        """Whether it matches one identity alone."""
+        if self.path is not None:
+            return not self.path.endswith("/")
+        return self.user != "" and not self.domain.startswith(".")
+
+    @property
     def concreteness(self) -> tuple[bool, int, bool]:
         """How much it says: of two selectors that match an identity, the greater is meant."""
+        if self.path is not None:
+            return self.isExact, self.path.rstrip("/").count("/"), False
         exact = not self.domain.startswith(".")
         labels = sum(1 for label in self.domain.split(".") if label)
         return exact, labels, bool(self.user)
 
     def __str__(self) -> str:
-        return self.domain if self.user is None else f"{self.user}@{self.domain}"
+        return _written(self.user, self.domain, self.path)
 
 
-@dataclass(frozen=True)
-class AccessList:
-    """
-    Who may come: whomever one of several selectors matches.
-
-    @ivar selectors: at least one.
-    """
-
-    selectors: tuple[Selector, ...]
-
-    def matches(self, identity: Identity) -> bool:
-        """Whether C{identity} is among those meant."""
-        return any(each.matches(identity) for each in self.selectors)
-
-    def __str__(self) -> str:
-        return " or ".join(map(str, self.selectors))
+def _leadsTo(pattern: str, path: str) -> bool:
+    """Whether the path of a selector stands for C{path}, or for all that C{path} does."""
+    return pattern == path or (pattern.endswith("/") and path.startswith(pattern))
 
 
 def selectorsFor(meant: Identity | Selector) -> Iterator[Selector]:
@@ -215,6 +298,14 @@ def selectorsFor(meant: Identity | Selector) -> Iterator[Selector]:
 
     The order is that of the TLS Pool: first less is said about the user, then about the domain.
     """
+    if meant.kind is Kind.KEY:
+        return
+    if meant.path is not None:
+        yield Selector(None, meant.domain, meant.path)
+        for path in spiffe.above(meant.path):
+            if path != meant.path:
+                yield Selector(None, meant.domain, path)
+        return
     domains = [meant.domain]
     if _addressOf(meant.domain) is None and meant.domain != ".":
         labels = meant.domain.removeprefix(".").split(".")

@@ -6,6 +6,7 @@ The layout is that of certbot's C{live/} directory, which therefore is a pool as
 
     POOL/ID/fullchain.pem, privkey.pem     one directory for each identity
     POOL/trust/SELECTOR.pem                anchors for the remote identities that SELECTOR matches
+    POOL/trust/spiffe:DOMAIN.pem           anchors for the workloads of a trust domain
     POOL/trust/anchors.pem                 anchors where no selector matches
     POOL/ca/cert.pem, key.pem              the pool's own certificate authority
 
@@ -17,8 +18,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,9 +26,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity import spiffe
 from tlstunnel.identity.files import entries, isDirectory, present
-from tlstunnel.identity.names import Identity, Selector, selectorsFor
+from tlstunnel.identity.names import Identity, Kind, Selector
 from tlstunnel.identity.pem import fits, loadCertificates, loadKey
+from tlstunnel.identity.pooltrust import PoolTrust
 from tlstunnel.identity.trust import Anchors, Trust
 
 #: What can be in a pool beside the directories of identities.
@@ -48,7 +50,7 @@ def certifiedAs(identity: Identity) -> Identity | None:
     number at the end of it, C{example.org-0001}.
     """
     found = _AGAIN.fullmatch(identity.domain)
-    if found is None or identity.user is not None:
+    if found is None or identity.kind is not Kind.DOMAIN:
         return None
     return Identity(None, found[1])
 
@@ -129,6 +131,12 @@ class Pool:
         """
         self.checkPlace()
         name = str(identity)
+        if identity.kind is Kind.WORKLOAD:
+            raise ConfigurationError(
+                name,
+                "is no name for an identity of ours, as it has slashes in it",
+                "call it by a domain; its certificate may have a SPIFFE ID all the same",
+            )
         if name in RESERVED:
             raise ConfigurationError(
                 name, "is no name for an identity: the pool uses it itself", "choose another one"
@@ -198,35 +206,34 @@ class Pool:
         return loadCredentials(identity, directory / "fullchain.pem", directory / "privkey.pem")
 
     def trustFile(self, selector: Selector) -> Path:
-        """Where the anchors for C{selector} are, or would be."""
-        return self.path / "trust" / f"{selector}.pem"
+        """
+        Where the anchors for C{selector} are, or would be.
+
+        @raise ConfigurationError: there can be none: those for workloads are for a whole trust
+            domain.
+        """
+        name = str(selector)
+        if selector.kind is Kind.WORKLOAD:
+            if selector.path != "/":
+                raise ConfigurationError(
+                    name,
+                    "is a part of a trust domain, which has its anchors as a whole",
+                    f"give {spiffe.SCHEME}{selector.domain}",
+                )
+            name = f"spiffe:{selector.domain}"
+        return self.path / "trust" / f"{name}.pem"
 
     def anchorsFor(self, remote: Identity | Selector) -> Anchors:
         """
         Find out whom to believe about C{remote}.
 
         The most concrete selector decides; else C{anchors.pem}, together with our own authority;
-        else our own authority and the system's store, but the latter never about C{user@domain}:
-        the public web PKI knows no users.
+        else our own authority and the system's store, but the latter only about domains and
+        addresses: the public web PKI knows no users and no workloads.
 
         @raise ConfigurationError: nobody, or there is something wrong with the files.
         """
-        self._checkThere()
-        covering = self._covering(remote)
-        if covering is not None:
-            return Anchors.read([self.trustFile(covering)])
-        anchors, own = self.path / "trust" / "anchors.pem", self.path / "ca" / "cert.pem"
-        files = [file for file in (anchors, own) if present(file)]
-        system = anchors not in files and remote.user is None
-        if files or system:
-            return Anchors.read(files, system, own)
-        raise ConfigurationError(
-            str(self.path / "trust"),
-            f"has nobody to believe about {remote}",
-            "give `trust` FILE"
-            if self.isOfCertbot
-            else f"run {self.command('trust', str(remote), 'FILE')}, or give `trust` FILE",
-        )
+        return self._trustNow().anchorsFor(remote)
 
     def trustFor(self, remote: Identity | Selector) -> Trust:
         """
@@ -235,35 +242,20 @@ class Pool:
 
         @raise ConfigurationError: as L{anchorsFor}, for C{remote} and for every such selector.
         """
-        general = self.anchorsFor(remote)
-        if isinstance(remote, Identity):
-            return Trust(general)
-        above = set(selectorsFor(remote))
-        concrete = {
-            selector: Anchors.read([self.trustFile(selector)])
-            for selector in self._selectors()
-            if selector.overlaps(remote) and selector not in above
-        }
-        covering = self._covering(remote)
-        if concrete and covering is not None:
-            concrete[covering] = general
-        return Trust(general, concrete)
+        return self._trustNow().trustFor(remote)
 
-    def _covering(self, remote: Identity | Selector) -> Selector | None:
-        """The most concrete selector with anchors that matches all of C{remote}."""
-        found = (each for each in selectorsFor(remote) if present(self.trustFile(each)))
-        return next(found, None)
+    def trustForAll(self, several: Iterable[Selector]) -> dict[Selector, Trust]:
+        """
+        The same of each of many, with every file read once.
 
-    def _selectors(self) -> list[Selector]:
-        """All selectors with anchors, as far as a name of a file is one."""
-        directory = self.path / "trust"
-        found = []
-        for file in entries(directory) if present(directory) else ():
-            with suppress(ValueError):
-                selector = Selector.parse(file.name.removesuffix(".pem"))
-                if self.trustFile(selector) == file and file.name != "anchors.pem":
-                    found.append(selector)
-        return found
+        @raise ConfigurationError: as L{trustFor}.
+        """
+        now = self._trustNow()
+        return {each: now.trustFor(each) for each in several}
+
+    def _trustNow(self) -> PoolTrust:
+        self._checkThere()
+        return PoolTrust(self)
 
     def _checkThere(self) -> None:
         if self.asked and not isDirectory(self.path):

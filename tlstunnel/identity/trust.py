@@ -59,6 +59,10 @@ class Anchors:
         return cls(tuple(found), system, ", ".join(sources), skipped)
 
 
+#: Where nobody is believed about anybody.
+NOBODY = Anchors((), False, "nobody")
+
+
 def together(several: Iterable[Anchors]) -> Anchors:
     """
     All anchors of several.
@@ -110,25 +114,27 @@ class _AnyTrust(Trust):
 
     def __init__(self, trusts: Mapping[Selector, Trust]):
         self._trusts = dict(trusts)
-        self.all = together(each.all for each in trusts.values())
+        self.all = together(each.all for each in dict.fromkeys(trusts.values()))
 
     def anchorsFor(self, identity: Identity) -> Anchors:
         """
         Find who decides about C{identity}.
         """
-        for selector, trust in self._trusts.items():
-            if selector.matches(identity):
-                return trust.anchorsFor(identity)
-        return Anchors((), False, "nobody")
+        for selector in selectorsFor(identity):
+            if selector in self._trusts:
+                return self._trusts[selector].anchorsFor(identity)
+        return NOBODY
 
 
 def eitherTrust(trusts: Mapping[Selector, Trust]) -> Trust:
     """
     Whom to believe where those may come whom one of several selectors matches.
 
-    @param trusts: whom to believe about those whom each of them matches.
+    @param trusts: whom to believe about those whom each of them matches; nobody, where it is empty.
     """
-    alone, *others = trusts.values()
+    if not trusts:
+        return Trust(NOBODY)
+    alone, *others = dict.fromkeys(trusts.values())
     isSame = all(each.decidesAlike(alone) for each in others)
     return alone if isSame else _AnyTrust(trusts)
 

@@ -16,7 +16,8 @@ from functools import partial
 from tlstunnel.address import InheritedAddress
 from tlstunnel.errors import ConfigurationError, IdentityRefused
 from tlstunnel.identity.expiry import warningsOf
-from tlstunnel.identity.names import AccessList, Identity, Selector
+from tlstunnel.identity.access import AccessList
+from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pool import certifiedAs
 from tlstunnel.identity.trust import loadAnchors
 from tlstunnel.identity.verify import coversName, verifyIdentity

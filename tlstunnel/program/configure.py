@@ -16,7 +16,8 @@ from tlstunnel.chat.escapes import Values
 from tlstunnel.chat.parse import ScriptOptions
 from tlstunnel.chat.source import makeScript, readFile
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.names import AccessList, Identity, Selector
+from tlstunnel.identity.access import AccessList
+from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pool import Pool, defaultPool
 from tlstunnel.interfaces import IDialect
 from tlstunnel.net.access import SocketAccess

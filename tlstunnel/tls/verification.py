@@ -16,7 +16,8 @@ from OpenSSL import SSL, crypto
 from twisted.logger import Logger
 
 from tlstunnel.errors import IdentityRefused, quote
-from tlstunnel.identity.names import AccessList, Identity, Selector
+from tlstunnel.identity.access import AccessList
+from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pem import quietly
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import verifyIdentity

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.names import AccessList, Identity, Selector
+from tlstunnel.identity.access import AccessList
+from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pool import Pool
 from tlstunnel.interfaces import IDialect
 from tlstunnel.net.access import SocketAccess

@@ -15,7 +15,8 @@ from cryptography import x509
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.expiry import warningsOf
-from tlstunnel.identity.names import AccessList, Identity, Selector
+from tlstunnel.identity.access import AccessList
+from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import coversName

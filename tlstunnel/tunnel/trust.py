@@ -7,7 +7,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.names import AccessList, Identity, Selector
+from tlstunnel.identity.access import AccessList
+from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.trust import Trust, eitherTrust, loadAnchors, together
 from tlstunnel.tunnel.description import Tunnel
 
