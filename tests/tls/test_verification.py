@@ -36,8 +36,8 @@ from tests.certificates import (
 )
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import IdentityRefused, TLSFailed, TunnelError
-from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.access import AccessList
+from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pool import Credentials, Pool
 from tlstunnel.identity.trust import Anchors, Trust, eitherTrust

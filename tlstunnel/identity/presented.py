@@ -44,6 +44,7 @@ class Unreadable(Exception):
 
 
 def alternativeNames(certificate: x509.Certificate) -> x509.SubjectAlternativeName | None:
+    """The subject alternative name of C{certificate}, if it has one."""
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
@@ -138,7 +139,7 @@ def _workloads(certificate: x509.Certificate, names: x509.SubjectAlternativeName
         if isinstance(usage, x509.KeyUsage) and usage.digital_signature:
             signs = not (usage.key_cert_sign or usage.crl_sign)
     if not signs:
-        raise Unreadable(f"SPIFFE ID, as its key is not one that signs handshakes alone: {found[0]}")
+        raise Unreadable(f"SPIFFE ID, as its key is not for signing handshakes alone: {found[0]}")
     return [Identity(None, domain, path)]
 
 
@@ -241,7 +242,8 @@ class Presented:
         exact, wild = _dnsNames(self.names)
         found = [Identity(None, each.pattern.decode()) for each in exact]
         found += [Identity(None, str(each.pattern)) for each in _addresses(self.names)]
-        found += [Identity(None, each.dns_pattern.pattern.decode()) for each in _srvNames(self.names)]
+        services = _srvNames(self.names)
+        found += [Identity(None, each.dns_pattern.pattern.decode()) for each in services]
         found += _mailboxes(self.names)
         for uri in self.names.get_values_for_type(x509.UniformResourceIdentifier):
             if _isSPIFFE(uri):

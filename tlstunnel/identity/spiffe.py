@@ -1,9 +1,9 @@
 """
 SPIFFE IDs as text: the names of workloads, C{spiffe://TRUST-DOMAIN/PATH}.
 
-The rules are those of U{https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md}, of 2025;
-what it leaves open is refused: a trust domain that begins or ends with a dot.  What a certificate
-needs to prove one is the business of L{tlstunnel.identity.presented}.
+The rules are those of U{https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md}, and one
+more: of dots in a trust domain each stands between others.  What a certificate needs to prove an ID
+is the business of L{tlstunnel.identity.presented}.
 """
 
 from __future__ import annotations

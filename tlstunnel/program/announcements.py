@@ -75,7 +75,7 @@ class Announcements:
                 who=tunnel.localID or "nobody",
                 local_id=str(tunnel.localID) if tunnel.localID else None,
                 whom=self._whom(),
-                expected=str(prepared.expected) if prepared.expected else None,
+                expected=prepared.whom or None,
                 anchors=prepared.anchors or None,
             )
 
@@ -144,9 +144,10 @@ class Announcements:
             self._notice(notice)
 
     def _whom(self) -> str:
-        expected = self._factory.prepared.expected
-        if expected is not None:
-            return f"expecting {expected} by the anchors of {self._factory.prepared.anchors}"
+        prepared = self._factory.prepared
+        if prepared.whom:
+            by = f" by the anchors of {prepared.anchors}" if prepared.anchors else ""
+            return f"expecting {prepared.whom}{by}"
         return (
             "serving anybody"
             if self._factory.tunnel.mode is Mode.SERVER

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 
 from tlstunnel.address import InheritedAddress
 from tlstunnel.errors import ConfigurationError, IdentityRefused
+from tlstunnel.identity.access import AccessList, readList
 from tlstunnel.identity.expiry import warningsOf
-from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pool import certifiedAs
 from tlstunnel.identity.trust import loadAnchors
@@ -28,7 +29,7 @@ from tlstunnel.program.problems import Problem
 from tlstunnel.program.risks import farPorts, listeningPorts, ofAddresses, ofDialect, splicedIn
 from tlstunnel.program.tunneltables import tableName
 from tlstunnel.tls.checkup import checkUsable, problemsOf
-from tlstunnel.tunnel.description import Mode, Tunnel, identityOfRemote
+from tlstunnel.tunnel.description import PINS, Mode, Tunnel, identityOfRemote
 from tlstunnel.tunnel.prepared import Prepared, checkRisk
 
 
@@ -98,7 +99,14 @@ class _TunnelCheck:
         if tunnel.localID is not None:
             yield from self._failure(partial(self._checkOurs, tunnel.localID), "local-id")
         for number, where in enumerate(tunnel.trust):
-            yield from self._failure(partial(loadAnchors, where), "trust", number)
+            if where != PINS:
+                yield from self._failure(partial(loadAnchors, where), "trust", number)
+        for key, files in (
+            ("remote-id-file", tunnel.remoteIDFiles),
+            ("deny-id-file", tunnel.denyIDFiles),
+        ):
+            for number, file in enumerate(files):
+                yield from self._failure(partial(readList, Path(file)), key, number)
         if not tunnel.trust:
             for number, remote in enumerate(self._expected()):
                 yield from self._failure(partial(tunnel.pool.trustFor, remote), self._whom, number)
@@ -119,7 +127,9 @@ class _TunnelCheck:
         """
         The key that says who is at the other end.
         """
-        return "remote" if self._tunnel.remoteID is None else "remote-id"
+        if self._tunnel.remoteID is not None:
+            return "remote-id"
+        return "remote-id-file" if self._tunnel.remoteIDFiles else "remote"
 
     def _expected(self) -> Sequence[Identity | Selector]:
         """

@@ -22,6 +22,7 @@ from tlstunnel.identity.pool import Pool, defaultPool
 from tlstunnel.interfaces import IDialect
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.net.networks import Networks
+from tlstunnel.program.entrance import checkAccess
 from tlstunnel.program.options import OPTIONS, TUNNEL_OPTIONS
 from tlstunnel.protocols import registry
 from tlstunnel.tunnel.description import (
@@ -78,13 +79,15 @@ def examine(
         return None, mistakes
     mistakes += _meaningless(mode, values)
     remoteID = part(_remoteID, mode, values["remote-id"])
+    denyID = part(_denyID, values["deny-id"])
+    part(checkAccess, mode, values)
     dialect = part(_dialect, values, chatWords, mode, localID, remoteID)
     if dialect is None:
         return None, mistakes
     options = part(_dialectOptions, values["dialect-option"], dialect)
     if mistakes:
         return None, mistakes
-    assert access is not None and options is not None
+    assert access is not None and options is not None and denyID is not None
     pool = values["pool"]
     tunnel = Tunnel(
         mode=mode,
@@ -94,6 +97,10 @@ def examine(
         dialect=dialect,
         localID=localID,
         remoteID=remoteID,
+        remoteIDFiles=values["remote-id-file"],
+        denyID=denyID,
+        denyIDFiles=values["deny-id-file"],
+        pins=values["pin"],
         pool=defaultPool() if pool is None else Pool(Path(pool)),
         trust=values["trust"],
         alpn=values["alpn"],
@@ -183,6 +190,10 @@ def _remoteID(mode: Mode, given: Sequence[str]) -> Identity | Selector | AccessL
             "give the one name that it proves",
         )
     return _parsed("remote-id", Identity.parse, given[0]) if given else None
+
+
+def _denyID(given: Sequence[str]) -> tuple[Selector, ...]:
+    return tuple(_parsed("deny-id", Selector.parse, each) for each in given)
 
 
 def _dialect(

@@ -17,6 +17,7 @@ from tlstunnel.program.values import (
     inFolder,
     listening,
     permissions,
+    pin,
     processes,
     protocolIDs,
     proxy,
@@ -152,12 +153,61 @@ OPTIONS = (
         Section.IDENTITIES,
         "who must be at the other end. With `client` the server's identity, by default the host "
         "name in `remote`; with `server` a selector (domain, .domain, @domain, ...), or several: "
-        "given, clients must show a certificate that one of them matches",
+        "given, clients must show a certificate that one of them matches. "
+        "spiffe://domain/path is a workload, and with a slash at its end all below it",
         "Where `remote` is an address, `client` requires it. Without it, `server` asks for no "
         "certificate. Repeatable with `server`.",
         short="R",
         argument="ID",
         parse=text,
+        default=(),
+        isRepeatable=True,
+    ),
+    Option(
+        "remote-id-file",
+        Section.IDENTITIES,
+        "a file with more of them, one a line; # begins a comment",
+        "Repeatable. It is read again as certificates are. An empty one lets nobody in.",
+        argument="FILE",
+        parse=text,
+        default=(),
+        isRepeatable=True,
+        mode=Mode.SERVER,
+        place=inFolder,
+    ),
+    Option(
+        "deny-id",
+        Section.IDENTITIES,
+        "a selector of those who are refused, whatever else their certificates say",
+        "Repeatable. A certificate is refused if any of its names is denied. Users and domains are "
+        "apart: example.org denies nobody@example.org nothing; @example.org does.",
+        argument="ID",
+        parse=text,
+        default=(),
+        isRepeatable=True,
+        mode=Mode.SERVER,
+    ),
+    Option(
+        "deny-id-file",
+        Section.IDENTITIES,
+        "a file with more of them, as `remote-id-file`",
+        "Repeatable. An empty one denies nobody.",
+        argument="FILE",
+        parse=text,
+        default=(),
+        isRepeatable=True,
+        mode=Mode.SERVER,
+        place=inFolder,
+    ),
+    Option(
+        "pin",
+        Section.IDENTITIES,
+        "a key that the peer may have, besides all else: the SHA-256 of its public key, as curl "
+        "has it (sha256//BASE64)",
+        "Repeatable: any of them will do. With `trust` pins the key alone decides, and with "
+        "`server` those are let in who have one.",
+        argument="HASH",
+        parse=pin,
         default=(),
         isRepeatable=True,
     ),
@@ -176,11 +226,11 @@ OPTIONS = (
         Section.IDENTITIES,
         "whom to believe about remote identities, instead of the pool's word: a file of "
         "certificates in PEM form, a directory of them, or the system's store; several are read "
-        "together",
+        "together. pins: nobody's word counts, and the keys of `pin` decide",
         "Repeatable. In a directory those files count that are called *.pem, *.crt or *.cer, and "
         "the links of c_rehash(1). What is no certificate there is passed over, with a line in the "
         "log. Of users, the system's store knows none.",
-        argument="FILE|DIR|system",
+        argument="FILE|DIR|system|pins",
         parse=text,
         default=(),
         isRepeatable=True,

@@ -24,8 +24,11 @@ from tlstunnel.address import (
     parseListening,
 )
 from tlstunnel.chat.source import readyScripts
+from tlstunnel.identity.names import KeyIdentity
+from tlstunnel.identity.pins import parsePin
 from tlstunnel.net.networks import Network, parseNetwork
 from tlstunnel.net.via import Via, parseVia
+from tlstunnel.tunnel.description import WORDS
 
 #: The most bytes in a list of ALPN ids: what an extension holds (RFC 8446, section 4.2), less the
 #: length of the list; with a byte before each id.
@@ -200,6 +203,13 @@ def permissions(value: object) -> int:
     return int(value, 8)
 
 
+def pin(value: object) -> KeyIdentity:
+    """
+    The SHA-256 of a public key.
+    """
+    return parsePin(text(value))
+
+
 def protocolIDs(value: object) -> tuple[bytes, ...]:
     """
     ALPN ids, separated by commas (RFC 7301).
@@ -237,9 +247,9 @@ def patternInFolder(pattern: str, folder: Path) -> str:
 
 def trustInFolder(where: str, folder: Path) -> str:
     """
-    The same of what may be the system's store instead.
+    The same of what may be a word instead.
     """
-    return where if where == "system" else inFolder(where, folder)
+    return where if where in WORDS else inFolder(where, folder)
 
 
 def chatInFolder(script: str, folder: Path) -> str:

@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from tlstunnel.chat.dialect import ChatDialect
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.configuration import Configuration
-from tlstunnel.tunnel.description import Tunnel
+from tlstunnel.tunnel.description import WORDS, Tunnel
 
 #: Seconds between two looks.
 LOOK_SECONDS = 3.0
@@ -65,7 +65,8 @@ def _filesOf(tunnel: Tunnel) -> Iterator[Path]:
         yield own / "fullchain.pem"
         yield own / "privkey.pem"
     yield pool / "ca" / "cert.pem"
-    for place in [pool / "trust", *(Path(each) for each in tunnel.trust if each != "system")]:
+    yield from map(Path, (*tunnel.remoteIDFiles, *tunnel.denyIDFiles))
+    for place in [pool / "trust", *(Path(each) for each in tunnel.trust if each not in WORDS)]:
         yield place
         yield from _entries(place)
     if tunnel.viaAuthFile is not None:

@@ -93,7 +93,7 @@ def _durations(histogram: Histogram) -> Durations:
 
 def _tunnel(served: Served, entry: Entry, now: float) -> TunnelFacts:
     tunnel, counts, factory = served.tunnel, entry.counts, served.factory
-    expected = None if factory is None else factory.prepared.expected
+    whom = "" if factory is None else factory.prepared.whom
     toNetwork, toPlain = counts.carried()
     negotiation, handshake = counts.durations()
     return {
@@ -103,7 +103,7 @@ def _tunnel(served: Served, entry: Entry, now: float) -> TunnelFacts:
         "dialect": tunnel.dialect.name,
         "local": served.addresses or [str(each) for each in tunnel.local],
         "remote": [str(each) for each in tunnel.remote],
-        "expected": None if expected is None else str(expected)[:_MAX_DETAIL],
+        "expected": whom[:_MAX_DETAIL] or None,
         "identities": list(_identities(served, now)),
         "connections": counts.connections,
         "refused": dict(counts.refusals),

@@ -16,6 +16,7 @@ from OpenSSL import SSL
 
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import TLSFailed, quote
+from tlstunnel.identity.names import Kind
 from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.trust import Trust
 from tlstunnel.identity.verify import coversName
@@ -142,7 +143,7 @@ def serverContext(
         for certificate in trust.all.certificates:
             context.add_client_ca(certificate)
     leaf = credentials.certificates[0]
-    checkName = credentials.identity.user is None and not anyName
+    checkName = credentials.identity.kind is Kind.DOMAIN and not anyName
 
     @lru_cache(NAMES_KEPT)
     def isOurs(name: str) -> bool:

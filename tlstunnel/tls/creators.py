@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from cryptography import x509
 from OpenSSL import SSL
 
-from tlstunnel.identity.names import Identity
+from tlstunnel.identity.names import Identity, Kind
 from tlstunnel.tls.binding import returnAfterEachRecord
 from tlstunnel.tls.session import Session
 from tlstunnel.tls.verification import Verifier
@@ -102,12 +102,17 @@ class ClientCreator(Creator):
         verifier: Verifier,
         alpn: Sequence[bytes] = (),
         showsCertificate: bool = False,
+        host: str | None = None,
     ) -> None:
+        """
+        @param host: the name to ask for where no domain is expected; L{None} for none.
+        """
         super().__init__(context, verifier, alpn, showsCertificate)
         expected = verifier.expected
         assert isinstance(expected, Identity)
-        isDomain = expected.user is None and expected.address is None
-        self._serverName = expected.domain.encode() if isDomain else None
+        isDomain = expected.kind is Kind.DOMAIN and expected.address is None
+        self._host = expected.domain if isDomain else host
+        self._serverName = None if self._host is None else self._host.encode()
 
     def connection(self, sock: socket.socket, session: Session) -> SSL.Connection:
         """
@@ -148,7 +153,11 @@ class _Resuming(ClientCreator):
     ) -> None:
         assert creator._verifier is not None
         super().__init__(
-            creator.context, creator._verifier, creator._alpn, creator._showsCertificate
+            creator.context,
+            creator._verifier,
+            creator._alpn,
+            creator._showsCertificate,
+            creator._host,
         )
         self._resumed = resumed
         self._peer = certificate, identity

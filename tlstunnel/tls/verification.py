@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cryptography import x509
 from OpenSSL import SSL, crypto
 from twisted.logger import Logger
 
@@ -19,6 +20,7 @@ from tlstunnel.errors import IdentityRefused, quote
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pem import quietly
+from tlstunnel.identity.pins import Pins
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import verifyIdentity
 from tlstunnel.tls import binding
@@ -58,8 +60,8 @@ _VERIFY_ERRORS = {
     68: "a signature in the chain is too weak (SHA-1 or older)",
 }
 
-# The same where nobody is known who would stand for the chain.
-_UNKNOWN = {
+#: The same where nobody is known who would stand for the chain.
+UNKNOWN = {
     _Codes.ERR_DEPTH_ZERO_SELF_SIGNED_CERT: "the certificate is self-signed, and no anchor",
     _Codes.ERR_SELF_SIGNED_CERT_IN_CHAIN: "the chain ends in an unknown CA",
     _Codes.ERR_UNABLE_TO_GET_ISSUER_CERT: "the issuer of a CA is unknown",
@@ -71,7 +73,7 @@ _UNKNOWN = {
 
 # What L{TunnelError.cause} says of them.
 _CAUSES = {
-    **dict.fromkeys(_UNKNOWN, "unknown CA"),
+    **dict.fromkeys(UNKNOWN, "unknown CA"),
     _Codes.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "unknown issuer",
     _Codes.ERR_CERT_HAS_EXPIRED: "expired",
     _Codes.ERR_CERT_NOT_YET_VALID: "not yet valid",
@@ -98,15 +100,18 @@ class Verifier:
         trust: Trust,
         service: str | None = None,
         purpose: int = binding.SERVERS,
+        pins: Pins | None = None,
     ) -> None:
         """
         @param service: the service whose SRVNames are names of a domain too.
         @param purpose: what the peer is: C{binding.SERVERS} or C{binding.CLIENTS}.
+        @param pins: the keys that it may have besides; L{None} for any.
         """
         self.expected = expected
         self.trust = trust
         self._service = service
         self._purpose = purpose
+        self._pins = pins
         self._verdicts: dict[bytes, Identity] = {}
         self._contexts: dict[Anchors, SSL.Context] = {}
 
@@ -135,7 +140,17 @@ class Verifier:
     ) -> Identity:
         with quietly():
             leaf, *authorities = (each.to_cryptography() for each in chain)
+        self.checkKey(leaf)
         return verifyIdentity(leaf, expected, self._service, authorities)
+
+    def checkKey(self, leaf: x509.Certificate) -> None:
+        """
+        Demand that the peer's own certificate has a key that is pinned, where keys are.
+
+        @raise IdentityRefused: it has another.
+        """
+        if self._pins is not None:
+            self._pins.check(leaf)
 
     def _checkAnchors(
         self, identity: Identity, chain: Sequence[crypto.X509], decisive: Anchors
@@ -206,10 +221,13 @@ def demandCertificate(context: SSL.Context, trust: Trust) -> None:
     Let the connections of a context demand a certificate, and judge it by their session.
     """
     believe(context, trust.all)
-    binding.setVerify(context, verifyPeer, _codeOf)
+    binding.setVerify(context, verifyPeer, codeOf)
 
 
-def _codeOf(connection: SSL.Connection) -> int:
+def codeOf(connection: SSL.Connection) -> int:
+    """
+    The error of X509_verify_cert(3) that stands for a refusal of ours.
+    """
     session: Session = connection.get_app_data()
     foreign = isinstance(session.refusal, _NotByTheseAnchors)
     return _UNKNOWN_ISSUER if foreign else _HOSTNAME_MISMATCH
@@ -219,7 +237,7 @@ def _reason(code: int, certificate: crypto.X509, source: str) -> str:
     """
     Say what OpenSSL has found.
     """
-    unknown = _UNKNOWN.get(code)
+    unknown = UNKNOWN.get(code)
     if unknown is None:
         known = _VERIFY_ERRORS.get(code) or binding.verifyErrorText(code)
         return known or "the chain cannot be verified"
@@ -229,6 +247,17 @@ def _reason(code: int, certificate: crypto.X509, source: str) -> str:
     except Exception:  # noqa: BLE001 - there are many ways to be a broken certificate
         return unknown
     return f"{unknown}: {quote(issuer.encode())} is not among the anchors of {source}"
+
+
+def refusalOf(code: int, certificate: crypto.X509, depth: int, source: str) -> IdentityRefused:
+    """
+    The refusal that an error of X509_verify_cert(3) means.
+
+    @param depth: how far above the peer's own it has found C{certificate}.
+    @param source: whose anchors decide.
+    """
+    reason = _reason(code, certificate, source)
+    return IdentityRefused(f"{reason} (at depth {depth})", cause=_CAUSES.get(code, ""))
 
 
 def verifyPeer(
@@ -242,10 +271,8 @@ def verifyPeer(
         verifier = session.verifier
         assert verifier is not None
         if not ok:
-            reason = _reason(code, certificate, verifier.trust.all.source)
-            session.refusal = IdentityRefused(
-                f"{reason} (at depth {depth})", cause=_CAUSES.get(code, "")
-            )
+            source = verifier.trust.all.source
+            session.refusal = refusalOf(code, certificate, depth, source)
             return False
         seen = session.chain
         assert seen is not None

@@ -12,13 +12,19 @@ from pathlib import Path
 from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
-from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.names import Identity, KeyIdentity, Selector
 from tlstunnel.identity.pool import Pool
 from tlstunnel.interfaces import IDialect
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.net.networks import Networks
 from tlstunnel.net.via import Via
 from tlstunnel.tunnel.limits import Limits
+
+#: What C{trust} is where the keys that are pinned decide, and no anchors.
+PINS = "pins"
+
+#: What C{trust} may be that is no path.
+WORDS = ("system", PINS)
 
 Address = TCPAddress | UNIXAddress
 Listening = TCPAddress | UNIXAddress | InheritedAddress
@@ -49,9 +55,13 @@ class Tunnel:
     @ivar localID: who we are.
     @ivar remoteID: who must be at the other end; in server mode a selector or a list of them, and
         clients must then show a certificate that one matches.
+    @ivar remoteIDFiles: paths of files with more of them (server only).
+    @ivar denyID: whose certificates are refused all the same (server only).
+    @ivar denyIDFiles: paths of files with more of them (server only).
+    @ivar pins: the keys that the peer may have; any, where there are none.
     @ivar pool: where identities and trust are kept.
     @ivar trust: where the anchors are that count instead of those of the pool: paths of files and
-        directories, or C{system}.
+        directories, or C{system}; or L{PINS} alone.
     @ivar alpn: what to offer or to select from, instead of the ids of the dialect.
     @ivar options: those of the dialect that were asked for.
     @ivar anyName: serve clients that ask for a name that our certificate does not have.
@@ -72,6 +82,10 @@ class Tunnel:
     dialect: IDialect
     localID: Identity | None = None
     remoteID: Identity | Selector | AccessList | None = None
+    remoteIDFiles: tuple[str, ...] = ()
+    denyID: tuple[Selector, ...] = ()
+    denyIDFiles: tuple[str, ...] = ()
+    pins: tuple[KeyIdentity, ...] = ()
     pool: Pool = field(default_factory=lambda: Pool(Path("/nonexistent"), asked=False))
     trust: tuple[str, ...] = ()
     alpn: tuple[bytes, ...] | None = None
@@ -90,6 +104,21 @@ class Tunnel:
     limits: Limits = field(default_factory=Limits)
     name: str = ""
 
+    @property
+    def believesPins(self) -> bool:
+        """
+        Whether the peer is known by its key alone.
+        """
+        return self.trust == (PINS,)
+
+    @property
+    def isOpen(self) -> bool:
+        """
+        Whether anybody may come, without a certificate: in server mode, unless it says who.
+        """
+        named = self.remoteID is not None or self.remoteIDFiles or self.believesPins
+        return self.mode is Mode.SERVER and not named
+
 
 def identityOfRemote(remote: Sequence[Address]) -> Identity | None:
     """
@@ -107,7 +136,7 @@ def checkRemoteID(tunnel: Tunnel) -> None:
 
     @raise ConfigurationError: if it does not, or its remote addresses have several names.
     """
-    if tunnel.remoteID is not None or tunnel.dialect.learnsPeer:
+    if tunnel.remoteID is not None or tunnel.dialect.learnsPeer or tunnel.believesPins:
         return
     hosts = set()
     for each in tunnel.remote:

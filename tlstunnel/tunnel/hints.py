@@ -234,6 +234,18 @@ _HINTS = (
     ),
     _Hint(
         (IdentityRefused,),
+        "if the server has a new key, give that with --pin",
+        _CLIENT,
+        causes=("other key ",),
+    ),
+    _Hint(
+        (IdentityRefused,),
+        "if this client is welcome, give its key with one more --pin",
+        _SERVER,
+        causes=("other key ",),
+    ),
+    _Hint(
+        (IdentityRefused,),
         "it needs a new certificate, with its name there; common names never count",
         causes=("no name ",),
     ),

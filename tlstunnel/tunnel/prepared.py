@@ -6,6 +6,7 @@ Here keys and trust are read, and no name is looked up.  What is wrong is a L{Co
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -14,9 +15,10 @@ from cryptography import x509
 
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.expiry import warningsOf
 from tlstunnel.identity.access import AccessList
-from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.expiry import warningsOf
+from tlstunnel.identity.names import Identity, Kind, Selector
+from tlstunnel.identity.pins import Pins
 from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import coversName
@@ -26,9 +28,12 @@ from tlstunnel.tls.binding import CLIENTS, SERVERS
 from tlstunnel.tls.checkup import checkUsable
 from tlstunnel.tls.context import SSLContext, clientContext, serverContext
 from tlstunnel.tls.creators import ClientCreator, Creator
+from tlstunnel.tls.pins import NO_ANCHORS, PinVerifier, demandKey
 from tlstunnel.tls.verification import Verifier
 from tlstunnel.tunnel import hostname
+from tlstunnel.tunnel.access import doubts, whoMayCome
 from tlstunnel.tunnel.description import (
+    Address,
     Mode,
     Tunnel,
     checkRemoteID,
@@ -57,6 +62,7 @@ class Prepared:
     @ivar awaitsGreeting: whether the server has to speak first, although no dialect says so.
     @ivar setting: what the roles of its dialect may know.
     @ivar expected: who must be at the other end; C{None} if anybody may, or the app will say who.
+    @ivar pins: the keys that it may have; C{None} for any.
     """
 
     def __init__(self, tunnel: Tunnel) -> None:
@@ -78,13 +84,14 @@ class Prepared:
         self._contexts: dict[Anchors, SSLContext] = {}
         self._creators: dict[Identity, Creator] = {}
         self._believed: Trust | None = None
-        self.expected = tunnel.remoteID
+        self.expected = whoMayCome(tunnel)
+        self.pins = Pins.of(tunnel.pins)
         self.awaitsGreeting = tunnel.dialect.name == "none" and all(
             isinstance(each, TCPAddress) and each.port in SERVER_FIRST for each in tunnel.remote
         )
         learns = tunnel.dialect.learnsPeer
         if tunnel.mode is Mode.CLIENT and self.expected is None and not learns:
-            self.expected = identityOfRemote(tunnel.remote)
+            self.expected = self._anyKey() or identityOfRemote(tunnel.remote)
         self.setting = Setting(
             ourName=_ourName(tunnel),
             peerName=_peerName(tunnel),
@@ -136,15 +143,43 @@ class Prepared:
             found += warningsOf(self._credentials, now, since)
         if self._believed is not None and since is None:
             found += self._believed.all.skipped
+        if since is None:
+            found += doubts(self.expected)
         return found
+
+    @property
+    def whom(self) -> str:
+        """
+        Who must be at the other end, for people; empty if anybody may, or the app will say who.
+        """
+        isNamed = self.expected is not None and self._isNamed
+        parts = [str(self.expected)] if isNamed else []
+        if self.pins is not None:
+            parts.append(f"{'with ' if parts else ''}the key {self.pins}")
+        return " ".join(parts)
+
+    @property
+    def _isNamed(self) -> bool:
+        """
+        Whether the peer must have the name that is expected: a key alone says enough.
+        """
+        tunnel = self.tunnel
+        return not tunnel.believesPins or tunnel.remoteID is not None or bool(tunnel.remoteIDFiles)
+
+    def _anyKey(self) -> Identity | None:
+        """
+        Whoever has the first of the keys, to stand for all whom no name is asked of.
+        """
+        return self.tunnel.pins[0] if self.tunnel.believesPins else None
 
     def _serverCreator(self) -> Creator:
         tunnel = self.tunnel
         assert self._credentials is not None
         trust = verifier = None
-        if tunnel.remoteID is not None:
-            trust = self._believed = self._trust.about(tunnel.remoteID)
-            verifier = self._verifier(tunnel.remoteID, trust, CLIENTS)
+        expected = self.expected or self._anyKey()
+        if expected is not None:
+            trust = self._trustIn(expected)
+            verifier = self._verifier(expected, trust, CLIENTS)
         context = serverContext(
             self._credentials,
             trust,
@@ -152,12 +187,31 @@ class Prepared:
             tunnel.minimum,
             tunnel.anyName,
         )
+        if tunnel.believesPins:
+            demandKey(context)
         return Creator(context, verifier, self.alpn, requireALPN=tunnel.requireALPN)
 
     def _verifier(
         self, expected: Identity | Selector | AccessList, trust: Trust, purpose: int
     ) -> Verifier:
-        return Verifier(expected, trust, self.tunnel.dialect.srvService, purpose)
+        service = self.tunnel.dialect.srvService
+        if self.tunnel.believesPins:
+            assert self.pins is not None
+            return PinVerifier(expected, self.pins, self._isNamed, service)
+        return Verifier(expected, trust, service, purpose, self.pins)
+
+    def _trustIn(self, expected: Identity | Selector | AccessList) -> Trust:
+        """
+        Whom to believe about C{expected}; nobody is needed where keys decide.
+
+        @raise ConfigurationError: if there are no anchors for it.
+        """
+        if self.tunnel.believesPins:
+            return NO_ANCHORS
+        trust = self._trust.about(expected)
+        if expected == self.expected:
+            self._believed = trust
+        return trust
 
     def creatorFor(self, expected: Identity | Selector | AccessList) -> Creator:
         """
@@ -174,9 +228,7 @@ class Prepared:
         return creator
 
     def _clientCreator(self, expected: Identity) -> Creator:
-        trust = self._trust.about(expected)
-        if expected == self.expected:
-            self._believed = trust
+        trust = self._trustIn(expected)
         context = self._contexts.get(trust.all)
         if context is None:
             context = self._contexts[trust.all] = clientContext(
@@ -186,8 +238,12 @@ class Prepared:
                 self.tunnel.minimum,
                 tickets=self.tunnel.dialect.opensChannels,
             )
+            if self.tunnel.believesPins:
+                demandKey(context)
         verifier = self._verifier(expected, trust, SERVERS)
-        return ClientCreator(context, verifier, self.alpn, self._credentials is not None)
+        isElsewhere = expected.kind in {Kind.WORKLOAD, Kind.KEY}
+        host = _hostOf(self.tunnel.remote) if isElsewhere else None
+        return ClientCreator(context, verifier, self.alpn, self._credentials is not None, host)
 
 
 def _checkIdentities(tunnel: Tunnel) -> None:
@@ -241,6 +297,18 @@ def _peerName(tunnel: Tunnel) -> bytes:
     if remote is None or isinstance(remote, AccessList):
         return _NOBODY
     return hostname.written(remote.domain.lstrip(".")) or _NOBODY
+
+
+def _hostOf(remote: Sequence[Address]) -> str | None:
+    """
+    The name by which a server knows itself of which another is expected than that of a host: the
+    one host, if all addresses are names, and the same.
+    """
+    hosts = {
+        each.domain if isinstance(each, TCPAddress) and not each.isLiteral else ""
+        for each in remote
+    }
+    return min(hosts) or None if len(hosts) == 1 else None
 
 
 def _authority(tunnel: Tunnel) -> bytes:

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
-from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.names import Identity, Kind, Selector
 from tlstunnel.identity.trust import Trust, eitherTrust, loadAnchors, together
-from tlstunnel.tunnel.description import Tunnel
+from tlstunnel.tunnel.description import PINS, Tunnel
 
 
 class TunnelTrust:
@@ -24,8 +24,11 @@ class TunnelTrust:
         """
         self._pool = tunnel.pool
         self._anchors = [
-            replace(loadAnchors(where), source=f"--trust {where}") for where in tunnel.trust
+            replace(loadAnchors(where), source=f"--trust {where}")
+            for where in tunnel.trust
+            if where != PINS
         ]
+        self._told: dict[bool, Trust] = {}
 
     def about(self, remote: Identity | Selector | AccessList) -> Trust:
         """
@@ -33,17 +36,26 @@ class TunnelTrust:
 
         @raise ConfigurationError: nobody.
         """
-        if isinstance(remote, AccessList):
-            return eitherTrust({each: self.about(each) for each in remote.selectors})
+        if not isinstance(remote, AccessList):
+            return self._believed(remote) if self._anchors else self._pool.trustFor(remote)
         if not self._anchors:
-            return self._pool.trustFor(remote)
-        # The public web PKI knows no users.
-        isAboutUsers = remote.user is not None
-        counting = [each for each in self._anchors if not (each.system and isAboutUsers)]
+            return eitherTrust(self._pool.trustForAll(remote.selectors))
+        return eitherTrust({each: self._believed(each) for each in remote.selectors})
+
+    def _believed(self, remote: Identity | Selector) -> Trust:
+        """
+        Those whom the tunnel is told to believe, about C{remote}.
+        """
+        # The public web PKI knows no users and no workloads.
+        isPublic = remote.kind is Kind.DOMAIN
+        known = self._told.get(isPublic)
+        if known is not None:
+            return known
+        counting = [each for each in self._anchors if isPublic or not each.system]
         if not counting:
             raise ConfigurationError(
                 "`trust` system",
-                f"knows nobody to believe about {remote}: the public web PKI knows no users",
+                f"knows nobody to believe about {remote}: the public web PKI knows domains alone",
                 "give a file of anchors",
             )
-        return Trust(together(counting))
+        return self._told.setdefault(isPublic, Trust(together(counting)))
