@@ -19,7 +19,7 @@ from tests.certificates import (
     srv,
 )
 from tlstunnel.errors import IdentityRefused
-from tlstunnel.identity.constraints import areConstrained, permitDomain
+from tlstunnel.identity.constraints import areConstrained, permitDomain, permitURI
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.verify import verifyIdentity
 
@@ -80,6 +80,30 @@ class PermitDomainTests(SynchronousTestCase):
         self.assertTrue(permitDomain([other], "a.b"))
         self.assertTrue(areConstrained([authority(), other]))
         self.assertFalse(areConstrained([authority()]))
+
+    def test_hostsOfURIs(self) -> None:
+        """A host and nothing below it, or with a dot before it only those below (RFC 5280)."""
+        for subtree, host, within in (
+            ("example.org", "example.org", True),
+            ("Example.ORG", "example.org", True),
+            ("example.org", "a.example.org", False),
+            ("example.org", "aexample.org", False),
+            (".example.org", "a.example.org", True),
+            (".example.org", "b.a.example.org", True),
+            (".example.org", "example.org", False),
+            ("", "example.org", True),
+        ):
+            with self.subTest(f"{subtree} {host}"):
+                subtrees = [x509.UniformResourceIdentifier(subtree)]
+                self.assertEqual(permitURI([authority(*constraints(subtrees))], host), within)
+                excluding = [authority(), authority(*constraints(None, subtrees))]
+                self.assertEqual(permitURI(excluding, host), not within)
+
+    def test_aConstraintThatIsNoHostRefuses(self) -> None:
+        """OpenSSL takes it for the name of a host that nobody has, and excludes nothing."""
+        subtrees = [x509.UniformResourceIdentifier("spiffe://example.org")]
+        for odd in authority(*constraints(subtrees)), authority(*constraints(None, subtrees)):
+            self.assertRaises(ValueError, permitURI, [odd], "example.org")
 
     def test_whatCannotBeReadRefuses(self) -> None:
         """Whatever is malformed makes a refusal of a name that depends on it."""

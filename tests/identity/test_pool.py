@@ -9,6 +9,7 @@ import pwd
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import (
@@ -21,6 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import Issued, Recipe, alternative, der, dns, intermediate, make, root
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity import trust
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pem import loadKey
 from tlstunnel.identity.pool import Credentials, Pool, defaultPool
@@ -469,6 +471,83 @@ class TrustTests(AnchorsTestCase):
         trust = self.pool.trustFor(USER)
         self.assertEqual(trust.all, self.pool.anchorsFor(USER))
         self.assertIs(trust.anchorsFor(USER), trust.all)
+
+    def test_workloadsByTheirTrustDomain(self) -> None:
+        """Each has anchors of its own, which are about all of it and nobody else."""
+        self.anchor("trust/anchors.pem")
+        file = self.anchor("trust/spiffe:example.org.pem")
+        general = str(self.path / "trust" / "anchors.pem")
+        for selector in (
+            "spiffe://example.org",
+            "spiffe://example.org/ns/",
+            "spiffe://example.org/a",
+        ):
+            self.assertEqual(self.pool.trustFor(Selector.parse(selector)).all.source, str(file))
+        for other in ("spiffe://a.example.org/x", "example.org", "x@example.org"):
+            self.assertEqual(self.pool.trustFor(Identity.parse(other)).all.source, general)
+        self.assertDecides(".", ["anchors"])
+
+    def test_thePublicKnowsNoWorkloads(self) -> None:
+        """Where there is nothing else, nobody is believed about them."""
+        identity = Identity.parse("spiffe://example.org/a")
+        error = self.problem(self.pool.trustFor, identity)
+        self.assertIn("spiffe://example.org FILE'", str(error))
+        self.anchor("ca/cert.pem")
+        self.assertFalse(self.pool.trustFor(identity).all.system)
+
+    def test_aPartOfATrustDomainHasNoAnchors(self) -> None:
+        """There is no file for it."""
+        for text in "spiffe://example.org/a", "spiffe://example.org/a/":
+            error = self.problem(self.pool.trustFile, Selector.parse(text))
+            self.assertIn("give spiffe://example.org", str(error))
+        self.anchor("trust/spiffe:example.org,a.pem")
+        self.anchor("trust/anchors.pem")
+        found = self.pool.trustFor(Selector.parse("spiffe://example.org"))
+        self.assertEqual(found.all.source, str(self.path / "trust" / "anchors.pem"))
+
+    def test_aWorkloadIsNoNameOfOurs(self) -> None:
+        """No directory can be called so."""
+        error = self.problem(self.pool.credentials, Identity.parse("spiffe://example.org/a"))
+        self.assertIn("has slashes in it", str(error))
+
+    def test_filesAreReadOnceForAll(self) -> None:
+        """However many may come, each by the anchors that decide about that one."""
+        for name in ("anchors", "@h7.example", ".h8.example"):
+            self.anchor(f"trust/{name}.pem")
+        several = [
+            *(Selector.parse(f"x@h{number}.example") for number in range(2000)),
+            *(Selector.parse(f"h{number}.example") for number in range(2000)),
+            *(Selector.parse(f"a.h{number}.example") for number in range(6000)),
+        ]
+        read = []
+        load = trust.loadReadable
+
+        def counted(path: Path) -> Any:
+            read.append(path.name)
+            return load(path)
+
+        self.patch(trust, "loadReadable", counted)
+        found = self.pool.trustForAll(several)
+        # Once for the public and once for users, who have it by other rules.
+        expected = ["anchors.pem", "anchors.pem", ".h8.example.pem", "@h7.example.pem"]
+        self.assertEqual(sorted(read), sorted(expected))
+        self.assertEqual(len({id(each) for each in found.values()}), 4)
+        either = eitherTrust(found)
+        for who, file in (
+            ("x@h7.example", "@h7.example"),
+            ("x@h8.example", "anchors"),
+            ("a.h8.example", ".h8.example"),
+            ("a.h7.example", "anchors"),
+        ):
+            source = either.anchorsFor(Identity.parse(who)).source
+            self.assertEqual(source, str(self.path / "trust" / f"{file}.pem"))
+        stranger = either.anchorsFor(Identity.parse("b.h7.example"))
+        self.assertEqual((stranger.certificates, stranger.system), ((), False))
+
+    def test_nobodyIsBelievedAboutNobody(self) -> None:
+        """Where nobody may come, nobody's word counts."""
+        found = eitherTrust(self.pool.trustForAll([])).all
+        self.assertEqual((found.certificates, found.system), ((), False))
 
     def test_asItWasRead(self) -> None:
         """What happens to the files later changes nothing before they are read again."""

@@ -4,6 +4,8 @@ Tests for L{tlstunnel.identity.verify}; those for odd certificates are in L{test
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -11,10 +13,19 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.certificates import Recipe, alternative, der, dns, ip, mail, make, srv, uri
 from tlstunnel.errors import IdentityRefused
 from tlstunnel.identity import presented
+from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.verify import coversName, namesIn, verifyIdentity
 
 HOST = Identity.parse("srv.example.org")
+
+
+def _someName(kind: Callable[[str], bytes]) -> st.SearchStrategy[bytes]:
+    """Any name of some kind."""
+    texts = st.text("ab.@*-_/:", max_size=12)
+    return texts.map(lambda text: kind(f"spiffe://{text}" if kind is uri else text))
+
+
 KEY = make(Recipe()).key
 
 
@@ -171,6 +182,124 @@ class CoversNameTests(SynchronousTestCase):
     def test_withoutNamesNothingIsCovered(self) -> None:
         """A certificate without alternative names covers no name."""
         self.assertFalse(coversName(make(Recipe(), key=KEY).certificate, "example.org"))
+
+
+class DeniedTests(SynchronousTestCase):
+    """A certificate of which any name is denied is that of nobody."""
+
+    def come(self, denied: str, *names: bytes, allowed: str = "@. .") -> str:
+        """Who a client with a certificate of these names is; else why it is refused."""
+        certificate = make(Recipe(san=alternative(*names)), key=KEY).certificate
+        first, *more = (tuple(map(Selector.parse, each.split())) for each in (allowed, denied))
+        places = dict.fromkeys(more[0], "DENY, line 7")
+        try:
+            return str(verifyIdentity(certificate, AccessList(first, *more, places)))
+        except IdentityRefused as refused:
+            self.assertTrue(refused.detail.isascii() and refused.detail.isprintable())
+            return refused.detail
+
+    def assertDenied(self, denied: str, *names: bytes, allowed: str = "@. .") -> None:
+        """It is, and the reason says by which entry, and where that stands."""
+        said = self.come(denied, *names, allowed=allowed)
+        self.assertRegex(said, r'is for ".*", which \S+ in DENY, line 7 denies\Z')
+
+    def test_whoeverIsDenied(self) -> None:
+        """By any selector, of any kind."""
+        for denied, name, allowed in (
+            ("x@example.org", mail("x@Example.org"), "@."),
+            ("@example.org", mail("x@example.org"), "x@example.org"),
+            ("@.org", mail("x@example.org"), "@example.org"),
+            ("a.example.org", dns("A.example.org"), "."),
+            (".example.org", dns("a.example.org"), "a.example.org"),
+            (".", dns("a.example.org"), "."),
+            ("192.0.2.1", ip("192.0.2.1"), "192.0.2.1"),
+            ("2001:db8::1", ip("2001:db8::1"), "2001:db8::1"),
+            ("spiffe://example.org/a", uri("spiffe://example.org/a"), "spiffe://example.org"),
+            ("spiffe://example.org", uri("spiffe://example.org/a"), "spiffe://example.org/a"),
+            ("spiffe://a/ns/", uri("spiffe://a/ns/b/c"), "spiffe://a/"),
+        ):
+            with self.subTest(denied):
+                self.assertDenied(denied, name, allowed=allowed)
+
+    def test_byAnotherNameOfTheSameCertificate(self) -> None:
+        """Whichever kind that has, and wherever it stands among names that may come."""
+        good = dns("good.example"), mail("good@example.net")
+        for denied, name in (
+            ("x@example.org", mail("x@example.org")),
+            ("a.example.org", dns("a.example.org")),
+            ("a.example.org", dns("*.example.org")),
+            (".example.org", dns("*.Example.org")),
+            ("a.example.org", srv("_xmpp-server.a.example.org")),
+            ("a.example.org", srv("_imap.a.example.org")),
+            ("192.0.2.1", ip("192.0.2.1")),
+            ("spiffe://example.org", uri("spiffe://example.org/a")),
+            ("spiffe://example.org", uri("spiffe://example.org")),
+        ):
+            for names in ((name, *good), (*good, name)):
+                with self.subTest(denied):
+                    self.assertDenied(denied, *names)
+
+    def test_ofSeveralURIsAny(self) -> None:
+        """Also where none of them would count, as there are two."""
+        self.assertDenied(
+            "spiffe://example.org/b",
+            *(uri("spiffe://example.org/a"), uri("spiffe://example.org/b"), dns("good.example")),
+        )
+
+    def test_nobodyElse(self) -> None:
+        """Users, domains and workloads are apart; and so is all that only looks alike."""
+        for denied, name, who in (
+            ("example.org", mail("x@example.org"), "x@example.org"),
+            ("@example.org", dns("example.org"), "example.org"),
+            ("example.org @example.org", uri("spiffe://example.org/a"), "spiffe://example.org/a"),
+            ("spiffe://example.org", dns("example.org"), "example.org"),
+            ("x@example.org", mail("X@example.org"), "X@example.org"),
+            ("example.org", dns("a.example.org"), "a.example.org"),
+            (".a.example.org", dns("a.example.org"), "a.example.org"),
+            ("spiffe://example.org/a/", uri("spiffe://example.org/a"), "spiffe://example.org/a"),
+        ):
+            with self.subTest(denied):
+                allowed = "@. . spiffe://example.org"
+                self.assertEqual(self.come(denied, name, allowed=allowed), who)
+
+    def test_aNameThatCannotBeReadCouldBeAnybodys(self) -> None:
+        """Where somebody is denied, every name has to be readable; else those of one kind."""
+        good = mail("good@example.net")
+        for bad in (
+            dns("a b"),
+            mail("x y"),
+            ip(b"\x01\x02"),
+            srv("a b"),
+            uri("spiffe://EXAMPLE.org/a"),
+            uri("SPIFFE://example.org/a"),
+        ):
+            said = self.come("a.example", good, bad)
+            self.assertRegex(said, "has a bad name|is unreadable")
+        self.assertEqual(self.come("", good, dns("a b"), allowed="@."), "good@example.net")
+
+    def test_URIsOfOthersAreNobody(self) -> None:
+        """They are no identities."""
+        names = mail("good@example.net"), uri("urn:a:b"), uri("https://example.org/")
+        self.assertEqual(self.come("example.org", *names), "good@example.net")
+
+    def test_whoIsNotOnTheListIsRefusedForThat(self) -> None:
+        """Denied or not."""
+        self.assertIn("and not for @.", self.come("a.example", dns("a.example"), allowed="@."))
+
+    def test_anEmptyListLetsNobodyIn(self) -> None:
+        """Whatever the certificate says."""
+        said = self.come("", dns("a.example"), mail("x@a.example"), allowed="")
+        self.assertIn("and not for nobody", said)
+
+    @given(
+        st.lists(st.sampled_from((dns, mail, uri, srv)).flatmap(_someName), min_size=1, max_size=4)
+    )
+    def test_anyNamesOfWhomOneIsDenied(self, names: list[bytes]) -> None:
+        """Never is a certificate taken that has the name of somebody who is denied."""
+        who = mail("victim@example.org")
+        denied = "victim@example.org"
+        said = self.come(denied, *names, who)
+        self.assertRegex(said, "denies|has a bad name|is unreadable")
 
 
 class NamesInTests(SynchronousTestCase):

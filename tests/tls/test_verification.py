@@ -76,6 +76,7 @@ def peer(method: int, issued: Issued | None, version: int | None = None) -> SSL.
     if version is not None:
         context.set_max_proto_version(version)
     if issued is not None:
+        context.set_cipher_list(b"ALL:@SECLEVEL=0")
         context.use_certificate(issued.certificate)
         context.use_privatekey(issued.key)
         for certificate in issued.chain[1:]:
