@@ -161,12 +161,38 @@ class ConversionTests(SynchronousTestCase):
         self.assertIn("other hosts could read it", "".join(conversion.notes))
 
     def test_pinnedKeys(self) -> None:
-        """They were all that was verified, so that nothing takes their place."""
-        pin = "spki-pin sha256:YWJj"
+        """They decide alone, as they did."""
+        digest = "A" * 43 + "="
+        pin = f"spki-pin sha256:{digest}"
         for line in f"{SERVER} --allow-{pin}", f"{CLIENT} --verify-{pin}":
             conversion = converted(line)
-            self.assertEqual(conversion.drafts, [])
-            self.assertIn("keys are not pinned", "".join(conversion.warnings))
+            (draft,) = conversion.drafts
+            self.assertEqual(draft.values["pin"], [f"sha256//{digest}"])
+            self.assertEqual(draft.values["trust"], ["pins"])
+            self.assertNotIn("remote-id", draft.values)
+            self.assertEqual(len(described(write(conversion))), 1)
+        for other in "sha384:YWJj", "sha256:YWJj", "abc":
+            self.assertEqual(converted(f"{SERVER} --allow-spki-pin {other}").drafts, [])
+        self.assertRaises(BadWords, converted, f"{SERVER} --allow-{pin} --allow-all")
+
+    def test_workloads(self) -> None:
+        """By their IDs, or all below a path; never more than there were."""
+        given = {
+            "spiffe://a.example/x": ["spiffe://a.example/x"],
+            "spiffe://a.example/x/": ["spiffe://a.example/x"],
+            "spiffe://a.example/ns/**": ["spiffe://a.example/ns/"],
+            "spiffe://a.example/**": ["spiffe://a.example/"],
+            "spiffe://a.example/*": [],
+            "spiffe://a.example/*/b": [],
+            "spiffe://a.example": [],
+            "https://a.example/x": [],
+            "a.example": [],
+        }
+        for uri, wanted in given.items():
+            conversion = converted(f"{SERVER} --allow-dns b.example --allow-uri {uri}")
+            (draft,) = conversion.drafts
+            self.assertEqual(draft.values["remote-id"], ["b.example", *wanted])
+            self.assertEqual(len(conversion.warnings), 0 if wanted else 1)
 
     def test_aTargetThatIsNotLookedUp(self) -> None:
         """As with the option of the same name."""

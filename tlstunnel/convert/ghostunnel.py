@@ -22,14 +22,28 @@ from tlstunnel.convert.ghostwords import SECRET, BadWords, Words, parse, seconds
 from tlstunnel.convert.peers import ANYBODY, LET_IN
 from tlstunnel.convert.proxies import goThrough
 from tlstunnel.convert.stunneloptions import Fate
+from tlstunnel.identity.names import Selector
+from tlstunnel.identity.pins import parsePin
+from tlstunnel.identity.spiffe import SCHEME
 from tlstunnel.program.values import target
+from tlstunnel.tunnel.description import PINS
 
 _ALLOWING = ("allow-dns", "allow-ip", "allow-cn", "allow-ou", "allow-uri")
 _VERIFYING = ("verify-dns", "verify-ip", "verify-cn", "verify-ou", "verify-uri")
 
 _NO_NAMES = (
-    "only a domain, an address or user@domain in the certificate says who somebody is: have it "
-    "issued with a name"
+    "only a domain, an address, user@domain or a SPIFFE ID in the certificate says who somebody "
+    "is: have it issued with a name"
+)
+
+_ONE_SEGMENT = (
+    "a pattern for one part of a path is none of ours: if all below it may come, write "
+    "spiffe://DOMAIN/PATH/ into remote-id"
+)
+
+_DATES = (
+    "The key decides, as in ghostunnel; but a certificate that has expired is refused here, "
+    "whatever its key."
 )
 
 
@@ -43,6 +57,22 @@ def convert(words: Sequence[str], folder: Path, hostName: str) -> Conversion:
     @raise BadWords: it is none of ghostunnel.
     """
     return _Conversion(parse(words), folder, hostName).convert()
+
+
+def _workloads(pattern: str) -> str:
+    """
+    The selector for a URI, or for a pattern of URIs that has a double asterisk at its end; empty
+    if there is none.
+    """
+    if not pattern.startswith(SCHEME):
+        return ""
+    isBelow = pattern.endswith("/**")
+    text = pattern.removesuffix("**") if isBelow else pattern.removesuffix("/")
+    try:
+        selector = Selector.parse(text)
+    except ValueError:
+        return ""
+    return str(selector) if selector.isExact or isBelow else ""
 
 
 class _Conversion:
@@ -127,6 +157,9 @@ class _Conversion:
         verify more make fewer servers good.
         """
         words, remote = self._words, self._target
+        if words.has("verify-spki-pin"):
+            self._pin("verify-spki-pin")
+            return
         if remote is None:
             return
         name = words.last("override-server-name") or remote.host
@@ -153,7 +186,8 @@ class _Conversion:
         words = self._words
         allowing = {each: words.all(each) for each in _ALLOWING if words.has(each)}
         ways = [
-            bool(allowing or words.has("allow-policy") or words.has("allow-spki-pin")),
+            bool(allowing or words.has("allow-policy")),
+            words.has("allow-spki-pin"),
             words.has("allow-all"),
             words.has("disable-authentication"),
         ]
@@ -163,6 +197,9 @@ class _Conversion:
                 "allow certain clients; give one"
             )
         if words.has("disable-authentication"):
+            return
+        if words.has("allow-spki-pin"):
+            self._pin("allow-spki-pin")
             return
         trust = trustIn(words.last("cacert") or "system")
         if words.has("allow-all"):
@@ -180,12 +217,34 @@ class _Conversion:
         for name, given in allowing.items():
             for value in given:
                 who = identity(value) if name in {"allow-dns", "allow-ip"} else ""
+                who = _workloads(value) if name == "allow-uri" else who
                 if who:
                     found.append(who)
                     continue
-                self._draft.notes.append(f"--{name} {value}: is not let in; {_NO_NAMES}")
-                self._result.lost.append(f"--{name} {value}: is not let in; {_NO_NAMES}")
+                isPattern = value.startswith(SCHEME) and "*" in value
+                why = _ONE_SEGMENT if isPattern else _NO_NAMES
+                self._draft.notes.append(f"--{name} {value}: is not let in; {why}")
+                self._result.lost.append(f"--{name} {value}: is not let in; {why}")
         return list(dict.fromkeys(found))
+
+    def _pin(self, name: str) -> None:
+        """
+        Let keys decide, and nothing else.
+        """
+        self._draft.values["pin"] = [*filter(None, map(self._pinned, self._words.all(name)))]
+        self._draft.values["trust"] = [PINS]
+        self._draft.notes.append(_DATES)
+
+    def _pinned(self, pin: str) -> str:
+        algorithm, _, digest = pin.partition(":")
+        if algorithm.lower() != "sha256":
+            self._reasons.append(f"{pin}: keys are known by their SHA-256; give sha256:...")
+            return ""
+        try:
+            return str(parsePin(f"sha256//{digest}"))
+        except ValueError as error:
+            self._reasons.append(f"{pin}: {error}")
+            return ""
 
     def _ourselves(self) -> None:
         words, values = self._words, self._draft.values

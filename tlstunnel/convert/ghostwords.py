@@ -50,10 +50,6 @@ _SUITES = (
 _METRICS = "metrics are not sent: Prometheus fetches them at 'local' of the table [status]"
 _ELSEWHERE = "keys are read from files, not from a token, a keychain or SPIFFE's Workload API"
 _ACME = "certbot asks for certificates, and has options for that"
-_PINS = (
-    "keys are not pinned: put the certificate itself into --cacert, and its name into --allow-dns "
-    "or --override-server-name"
-)
 _POLICY = "there are no policies in Rego; remote-id says who is let in"
 
 FLAGS = (
@@ -72,13 +68,13 @@ FLAGS = (
     Flag("allow-uri", aliases=("allow-uri-san",)),
     Flag("allow-policy", _IMPOSSIBLE, _POLICY),
     Flag("allow-query", _SAID, "belongs to --allow-policy"),
-    Flag("allow-spki-pin", _IMPOSSIBLE, _PINS),
+    Flag("allow-spki-pin"),
     Flag("verify-cn"),
     Flag("verify-ou"),
     Flag("verify-dns", aliases=("verify-dns-san",)),
     Flag("verify-ip", aliases=("verify-ip-san",)),
     Flag("verify-uri", aliases=("verify-uri-san",)),
-    Flag("verify-spki-pin", _IMPOSSIBLE, _PINS),
+    Flag("verify-spki-pin"),
     Flag("verify-policy", _IMPOSSIBLE, _POLICY),
     Flag("verify-query", _SAID, "belongs to --verify-policy"),
     _switch("disable-authentication"),

@@ -16,7 +16,7 @@ from tlstunnel.convert.addresses import inside
 from tlstunnel.convert.certificates import Named, identity, namesIn, trustIn
 from tlstunnel.convert.settings import Settings, broken
 from tlstunnel.convert.stunnelfile import Setting
-from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.names import Identity, Kind, Selector
 
 _CHECKS = ("checkHost", "checkIP", "checkEmail")
 
@@ -91,9 +91,9 @@ def _checkedName(setting: Setting) -> str:
     """
     who = Identity.parse(setting.value)
     isRight, wanted = {
-        "checkemail": (who.user is not None, "give user@domain"),
+        "checkemail": (who.kind is Kind.USER, "give user@domain"),
         "checkip": (who.address is not None, "give an address"),
-        "checkhost": (who.user is None, "give a host, or use checkEmail"),
+        "checkhost": (who.kind is Kind.DOMAIN, "give a host, or use checkEmail"),
     }[setting.name.lower()]
     if not isRight:
         raise ValueError(f"no certificate has {setting.value!r} for that; {wanted}")
@@ -110,7 +110,7 @@ def _checkedNames(setting: Setting) -> str:
     """
     selector = Selector.parse(setting.value)
     isBelow = selector.domain.startswith(".") and selector.domain != "."
-    if isBelow and selector.user is None and setting.name.lower() == "checkhost":
+    if isBelow and selector.kind is Kind.DOMAIN and setting.name.lower() == "checkhost":
         return str(selector)
     return _checkedName(setting)
 
