@@ -51,6 +51,7 @@ from tlstunnel.identity import issuer
 from tlstunnel.identity.files import makeDirectory, writeFile
 from tlstunnel.identity.issuer import Authority, createIdentity
 from tlstunnel.identity.names import Identity
+from tlstunnel.identity.pins import keyOf
 from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.verify import verifyIdentity
 
@@ -629,6 +630,13 @@ class CheckTests(CommandTestCase):
         self.trust()
         self.put("example.org", make(self.proper(), intermediate()))
         self.succeed("check", "example.org")
+
+    def test_theKeyIsShown(self) -> None:
+        """For those who pin it."""
+        issued = make(self.proper(subject=named("x")))
+        self.put("example.org", issued)
+        said = self.succeed("check", "example.org")
+        self.assertIn(f"; its key is {keyOf(issued.certificate)}", said)
 
     def test_systemAnchors(self) -> None:
         """What an authority in the system's store issued is complete."""

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.certificates import Issued, Recipe, alternative, der, dns, intermediate, make, root
+from tests.certificates import Issued, Recipe, alternative, der, dns, intermediate, make, root, uri
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity import trust
 from tlstunnel.identity.names import Identity, Selector
@@ -76,6 +76,22 @@ class CredentialsTests(PoolTestCase):
             found, Credentials(HOST, (issued.certificate, intermediate().certificate), found.key)
         )
         self.assertEqual(found.key.public_key(), issued.key.public_key())
+
+    def test_aWorkloadHasCommasForSlashes(self) -> None:
+        """Its directory is in the pool like any other, and found again."""
+        identity = Identity.parse("spiffe://example.org/ns/api")
+        issued = make(Recipe(san=alternative(uri(str(identity)))), intermediate())
+        self.write("spiffe:example.org,ns,api/fullchain.pem", issued.chainPEM())
+        self.write("spiffe:example.org,ns,api/privkey.pem", issued.keyPEM())
+        for odd in (
+            "spiffe:example.org",
+            "spiffe:example.org,",
+            "spiffe:example.org,a,",
+            "spiffe:,a",
+        ):
+            self.write(f"{odd}/fullchain.pem", issued.chainPEM())
+        self.assertEqual(self.pool.credentials(identity).identity, identity)
+        self.assertEqual(list(self.pool.identities()), [identity])
 
     def test_everyFormOfIdentity(self) -> None:
         """Users, addresses and international names have directories like domains have."""
@@ -504,11 +520,6 @@ class TrustTests(AnchorsTestCase):
         self.anchor("trust/anchors.pem")
         found = self.pool.trustFor(Selector.parse("spiffe://example.org"))
         self.assertEqual(found.all.source, str(self.path / "trust" / "anchors.pem"))
-
-    def test_aWorkloadIsNoNameOfOurs(self) -> None:
-        """No directory can be called so."""
-        error = self.problem(self.pool.credentials, Identity.parse("spiffe://example.org/a"))
-        self.assertIn("has slashes in it", str(error))
 
     def test_filesAreReadOnceForAll(self) -> None:
         """However many may come, each by the anchors that decide about that one."""

@@ -135,6 +135,26 @@ class WorkloadTests(SynchronousTestCase):
         """
         self.assertEqual(Identity.parse(str(identity)), identity)
 
+    @given(workloads)
+    def test_namesOfFilesAreReadBack(self, identity: Identity) -> None:
+        """
+        The name of a file is that of one identity, and leads nowhere else.
+        """
+        self.assertNotIn("/", identity.fileName)
+        self.assertEqual(Identity.ofFileName(identity.fileName), identity)
+
+    @given(st.text("spife:,./@a", max_size=30) | nearly)
+    def test_anyNameOfAFileIsReadOrRefused(self, name: str) -> None:
+        """
+        No two names are those of one identity, as far as workloads are concerned.
+        """
+        try:
+            identity = Identity.ofFileName(name)
+        except ValueError:
+            return
+        if identity.path is not None and not name.startswith("spiffe://"):
+            self.assertEqual(identity.fileName, name)
+
     @given(workloadSelectors)
     def test_selectorsAreReadBack(self, selector: Selector) -> None:
         """

@@ -106,6 +106,7 @@ _TEXTS = ("a b", "..", 'x"y\\z', "\t\n#", "é", "/a")
 _CHOICES: dict[str, tuple[object, ...]] = {
     "pool": _TEXTS,
     "trust": ("system", ["system", *_TEXTS], []),
+    "pin": ([], ["sha256//" + "A" * 43 + "="]),
     "alpn": ("h2", "h2,http/1.1", 'a"b'),
     "minimum-tls": (1.2, "1.3"),
     "allow": ("192.0.2.0/24", ["::/0", "192.0.2.1", "::ffff:192.0.2.1"], []),

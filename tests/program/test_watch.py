@@ -55,7 +55,9 @@ class FilesTests(SynchronousTestCase):
             chatDialect(lambda: makeScript(str(script), (), ScriptOptions(side="client"))),
             localID=Identity.parse("me@example.org"),
             pool=Pool(directory),
-            trust=("system", str(directory / "more"), str(directory / "one.pem")),
+            trust=("system", "pins", str(directory / "more"), str(directory / "one.pem")),
+            remoteIDFiles=(str(directory / "allow"),),
+            denyIDFiles=(str(directory / "deny"),),
         )
         configuration = Configuration(
             Path("c.toml"), {}, Status(), (tunnel,), files=(Path("c.toml"), Path("conf.d"))
@@ -68,6 +70,7 @@ class FilesTests(SynchronousTestCase):
                 directory / "me@example.org" / "fullchain.pem",
                 directory / "me@example.org" / "privkey.pem",
                 *(directory / "ca" / "cert.pem", directory / "trust"),
+                *(directory / "allow", directory / "deny"),
                 directory / "trust" / "anchors.pem",
                 *(directory / "more", directory / "more" / "root.crt", directory / "one.pem"),
             },

@@ -5,7 +5,7 @@ versions.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pins import keyOf
 from tlstunnel.identity.pool import Pool
 from tlstunnel.protocols.registry import find
+from tlstunnel.tls.checkup import problemsOf
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.prepared import Prepared
@@ -329,6 +330,20 @@ class WorkloadsTests(PinsTestCase):
             self.assertLetIn(issued, who, self.server(selector))
         for selector in "spiffe://example.org/ns/test/", "spiffe://example.net", ".", "@.":
             self.assertRefused(issued, "and not for", "bad certificate", self.server(selector))
+
+    def test_ourOwn(self) -> None:
+        """
+        We can be one, and greet nobody with the trust domain.
+        """
+        ours = Identity.parse("spiffe://example.org/ns/prod/proxy")
+        createIdentity(self.pool, ours)
+        prepared = self.tunnel(
+            Mode.SERVER, localID=ours, remoteID=Selector.parse("spiffe://example.org")
+        )
+        self.assertNotIn(b"example.org", prepared.setting.ourName)
+        issued = shown(self.SVID)
+        self.assertLetIn(issued, "spiffe://example.org/ns/prod/api", prepared.serverCreator)
+        self.assertEqual(problemsOf(self.pool, ours, datetime.now(UTC)), [])
 
     def test_OpenSSLKeepsConstraintsOfURIs(self) -> None:
         """

@@ -30,7 +30,7 @@ from tlstunnel.errors import (
     TunnelError,
 )
 from tlstunnel.identity.issuer import createIdentity
-from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.names import Identity, KeyIdentity, Selector
 from tlstunnel.identity.pool import Pool
 from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.hints import hintFor
@@ -256,6 +256,24 @@ class ScenarioTests(TunnelTests):
         asked = other.domain.encode()
         hint = await self.fromClient(lambda sock: Encrypted(sock, context, True, asked).handshake())
         self.assertIn("give --any-name", hint)
+
+    async def test_anotherKey(self) -> None:
+        """
+        It may have been renewed.
+        """
+        pins = (KeyIdentity.of(bytes(32)),)
+        hint = await self.toServer(self.server(), pins=pins)
+        self.assertIn("give that with --pin", hint)
+        hint = await self.fromClient(self.client(SERVER), pins=pins, remoteID=Selector.parse("."))
+        self.assertIn("one more --pin", hint)
+
+    async def test_whoIsDeniedNeedsNoHint(self) -> None:
+        """
+        The line says what denies it.
+        """
+        denied = (Selector.parse(".org"),)
+        await self.fromClient(self.client(SERVER), denyID=denied, remoteID=Selector.parse("."))
+        self.assertRegex(self.detail, "which .org denies")
 
     async def test_anExpiredCertificate(self) -> None:
         """

@@ -29,6 +29,7 @@ from tlstunnel.identity.issuer import (
 )
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pem import loadCertificates, loadReadable, readFile
+from tlstunnel.identity.pins import keyOf
 from tlstunnel.identity.pkcs12 import loadPKCS12
 from tlstunnel.identity.pool import Credentials, Pool, defaultPool, loadCredentials
 from tlstunnel.identity.verify import verifyIdentity
@@ -79,7 +80,8 @@ class Create(OneIdentityOptions):
     """C{create [--force] ID}"""
 
     longdesc = (
-        "Makes a key and a certificate for ID, which is a domain, user@domain or an address. It is "
+        "Makes a key and a certificate for ID, which is a domain, user@domain, an address or a "
+        "SPIFFE ID. It is "
         "issued by the pool's own authority, which is made with the first identity; other pools "
         "believe it after 'tlstunnel identity trust SELECTOR ca/cert.pem'."
     )
@@ -216,7 +218,8 @@ class Check(OneIdentityOptions):
 
     longdesc = (
         "Checks whether the key of ID fits and is private, and whether a peer that has all anchors "
-        "of this machine and its pool would believe the certificates, today and for some time."
+        "of this machine and its pool would believe the certificates, today and for some time. If "
+        "so, it shows what others give to --pin who pin that key."
     )
 
     def run(self) -> int:
@@ -228,7 +231,7 @@ class Check(OneIdentityOptions):
         if problems:
             return 1
         leaf = pool.credentials(identity).certificates[0]
-        print(f"{identity}: all is well until {_day(leaf)}")
+        print(f"{identity}: all is well until {_day(leaf)}; its key is {keyOf(leaf)}")
         return 0
 
 
@@ -239,8 +242,9 @@ class Trust(PoolOptions):
     synopsis = "[options] SELECTOR FILE"
     longdesc = (
         "Makes the certificates in FILE anchors for all remote identities that SELECTOR matches: "
-        "john@example.org, @example.org, @.org, @., example.org, .org, or a single dot. More of "
-        "them are added to those that are there. 'anchors' stands for whatever no selector matches."
+        "john@example.org, @example.org, @.org, @., example.org, .org, or a single dot; or the "
+        "trust domain spiffe://example.org. More of them are added to those that are there. "
+        "'anchors' stands for whatever no selector matches."
     )
 
     def run(self) -> int:
@@ -322,9 +326,7 @@ def _passPhrase(file: Path) -> bytes:
 
 
 def _kind(identity: Identity) -> str:
-    if identity.user is not None:
-        return "user"
-    return "domain" if identity.address is None else "address"
+    return "address" if identity.address is not None else identity.kind.value
 
 
 def _issuer(certificate: x509.Certificate) -> str:

@@ -28,7 +28,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.files import makeDirectory, present, writeFile
-from tlstunnel.identity.names import Identity
+from tlstunnel.identity.names import Identity, Kind
 from tlstunnel.identity.pem import fits, loadCertificates, loadKey
 from tlstunnel.identity.pool import Credentials, Pool
 
@@ -98,6 +98,8 @@ def _alternativeName(identity: Identity) -> x509.GeneralName:
         return x509.RFC822Name(str(identity))
     if identity.address is not None:
         return x509.IPAddress(identity.address)
+    if identity.kind is Kind.WORKLOAD:
+        return x509.UniformResourceIdentifier(str(identity))
     return x509.DNSName(identity.domain)
 
 

@@ -26,6 +26,9 @@ from tlstunnel.identity import spiffe
 #: names of directories too, and without C{*}, which everybody would take for a pattern.
 _USER = re.compile(r"[\w!#$%&'+=?^`{|}~-]+(\.[\w!#$%&'+=?^`{|}~-]+)*", re.ASCII)
 
+#: What the names of files begin with that are about workloads.
+_FILES = "spiffe:"
+
 #: A label of a domain: letters, digits and hyphens, and the underscore that some names do have.
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 
@@ -98,7 +101,7 @@ class Kind(enum.Enum):
     Of what sort an identity is.  No name of one kind is ever that of another.
     """
 
-    DOMAIN = "domain or address"
+    DOMAIN = "domain"
     USER = "user"
     WORKLOAD = "workload"
     KEY = "key"
@@ -144,6 +147,27 @@ class Identity:
             return cls(None, _normalHost(text))
         _checkUser(text, user)
         return cls(user, normalDomain(domain))
+
+    @classmethod
+    def ofFileName(cls, name: str) -> Identity:
+        """
+        Read what L{fileName} makes.
+
+        @raise ValueError: it is the name of none.
+        """
+        isWorkload = name.startswith(_FILES)
+        text = name.replace(_FILES, spiffe.SCHEME, 1).replace(",", "/") if isWorkload else name
+        identity = cls.parse(text)
+        if isWorkload and identity.fileName != name:
+            raise ValueError(f"{name!r} is not the name of an identity; write it with commas")
+        return identity
+
+    @property
+    def fileName(self) -> str:
+        """How a directory for it is called: a workload has commas in the place of slashes."""
+        if self.path is None:
+            return str(self)
+        return f"{_FILES}{self.domain}{self.path.replace('/', ',')}"
 
     @property
     def kind(self) -> Kind:
@@ -261,6 +285,12 @@ class Selector:
         if self.user and other.user and self.user != other.user:
             return False
         return _covers(self.domain, other.domain) or _covers(other.domain, self.domain)
+
+    @property
+    def fileName(self) -> str:
+        """How a file about all whom it matches is called, without the slash at the end."""
+        text = str(self)
+        return text if self.path is None else text.replace(spiffe.SCHEME, _FILES).rstrip("/")
 
     @property
     def kind(self) -> Kind:

@@ -4,7 +4,8 @@ those of others.
 
 The layout is that of certbot's C{live/} directory, which therefore is a pool as it is::
 
-    POOL/ID/fullchain.pem, privkey.pem     one directory for each identity
+    POOL/ID/fullchain.pem, privkey.pem     one directory for each identity; that of a workload is
+                                           called C{spiffe:DOMAIN,PATH}, with commas for slashes
     POOL/trust/SELECTOR.pem                anchors for the remote identities that SELECTOR matches
     POOL/trust/spiffe:DOMAIN.pem           anchors for the workloads of a trust domain
     POOL/trust/anchors.pem                 anchors where no selector matches
@@ -130,13 +131,7 @@ class Pool:
         @raise ConfigurationError: no identity of that name can be kept in a pool, or nothing can.
         """
         self.checkPlace()
-        name = str(identity)
-        if identity.kind is Kind.WORKLOAD:
-            raise ConfigurationError(
-                name,
-                "is no name for an identity of ours, as it has slashes in it",
-                "call it by a domain; its certificate may have a SPIFFE ID all the same",
-            )
+        name = identity.fileName
         if name in RESERVED:
             raise ConfigurationError(
                 name, "is no name for an identity: the pool uses it itself", "choose another one"
@@ -152,7 +147,7 @@ class Pool:
         self._checkThere()
         for directory in entries(self.path) if isDirectory(self.path) else ():
             try:
-                identity = Identity.parse(directory.name)
+                identity = Identity.ofFileName(directory.name)
             except ValueError:
                 continue
             if present(directory / "fullchain.pem") and directory.name not in RESERVED:
@@ -212,16 +207,13 @@ class Pool:
         @raise ConfigurationError: there can be none: those for workloads are for a whole trust
             domain.
         """
-        name = str(selector)
-        if selector.kind is Kind.WORKLOAD:
-            if selector.path != "/":
-                raise ConfigurationError(
-                    name,
-                    "is a part of a trust domain, which has its anchors as a whole",
-                    f"give {spiffe.SCHEME}{selector.domain}",
-                )
-            name = f"spiffe:{selector.domain}"
-        return self.path / "trust" / f"{name}.pem"
+        if selector.path not in (None, "/"):
+            raise ConfigurationError(
+                str(selector),
+                "is a part of a trust domain, which has its anchors as a whole",
+                f"give {spiffe.SCHEME}{selector.domain}",
+            )
+        return self.path / "trust" / f"{selector.fileName}.pem"
 
     def anchorsFor(self, remote: Identity | Selector) -> Anchors:
         """

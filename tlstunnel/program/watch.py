@@ -61,7 +61,7 @@ def filesOf(configuration: Configuration) -> set[Path]:
 def _filesOf(tunnel: Tunnel) -> Iterator[Path]:
     pool = tunnel.pool.path
     if tunnel.localID is not None:
-        own = pool / str(tunnel.localID)
+        own = pool / tunnel.localID.fileName
         yield own / "fullchain.pem"
         yield own / "privkey.pem"
     yield pool / "ca" / "cert.pem"

@@ -20,7 +20,7 @@ from OpenSSL import SSL
 from tlstunnel.errors import ConfigurationError, TunnelError
 from tlstunnel.identity.expiry import warningsOf
 from tlstunnel.identity.files import entries, isDirectory
-from tlstunnel.identity.names import Identity
+from tlstunnel.identity.names import Identity, Kind
 from tlstunnel.identity.pem import loadKey, loadReadable
 from tlstunnel.identity.pool import Credentials, Pool, certifiedAs, loadCredentials
 from tlstunnel.identity.trust import Anchors, Trust
@@ -173,4 +173,4 @@ def _everybodyKnown(pool: Pool, leaf: x509.Certificate, identity: Identity) -> T
     if leaf.issuer == leaf.subject:
         # Whoever believes it has it as an anchor.
         found[leaf] = None
-    return Trust(Anchors(tuple(found), identity.user is None, "this machine"))
+    return Trust(Anchors(tuple(found), identity.kind is Kind.DOMAIN, "this machine"))

@@ -285,7 +285,9 @@ def _ourName(tunnel: Tunnel) -> bytes:
     """
     What we call ourselves to the network.
     """
-    ours = hostname.written(tunnel.localID.domain) if tunnel.localID is not None else b""
+    ours = b""
+    if tunnel.localID is not None and tunnel.localID.kind is not Kind.WORKLOAD:
+        ours = hostname.written(tunnel.localID.domain)
     return ours or hostname.inGreeting(tunnel.hostName)
 
 
