@@ -805,6 +805,14 @@ class TrustTests(CommandTestCase):
             self.trusted("x@example.org"), (root("One").certificate, root("Two").certificate)
         )
 
+    def test_workloads(self) -> None:
+        """All of a trust domain, and never a part of it."""
+        self.succeed("trust", "spiffe://example.org", self.file("One"))
+        self.assertEqual(self.trusted("spiffe://example.org/a"), (root("One").certificate,))
+        self.assertTrue((self.path / "trust" / "spiffe:example.org.pem").exists())
+        said = self.fail_("trust", "spiffe://example.org/ns/", self.file("One"))
+        self.assertIn("give spiffe://example.org", said)
+
     def test_everybodyElse(self) -> None:
         """Anchors for whatever no selector matches have a name too."""
         self.succeed("trust", "anchors", self.file("One"))

@@ -24,7 +24,7 @@ from tests.certificates import Issued, Recipe, alternative, der, dns, intermedia
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity import trust
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.pem import loadKey
+from tlstunnel.identity.pem import loadKey, loadReadable
 from tlstunnel.identity.pool import Credentials, Pool, defaultPool
 from tlstunnel.identity.trust import Anchors, eitherTrust, loadAnchors
 
@@ -531,7 +531,7 @@ class TrustTests(AnchorsTestCase):
             *(Selector.parse(f"a.h{number}.example") for number in range(6000)),
         ]
         read = []
-        load = trust.loadReadable
+        load = loadReadable
 
         def counted(path: Path) -> Any:
             read.append(path.name)

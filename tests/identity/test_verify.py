@@ -190,10 +190,10 @@ class DeniedTests(SynchronousTestCase):
     def come(self, denied: str, *names: bytes, allowed: str = "@. .") -> str:
         """Who a client with a certificate of these names is; else why it is refused."""
         certificate = make(Recipe(san=alternative(*names)), key=KEY).certificate
-        first, *more = (tuple(map(Selector.parse, each.split())) for each in (allowed, denied))
-        places = dict.fromkeys(more[0], "DENY, line 7")
+        may, mayNot = (tuple(map(Selector.parse, each.split())) for each in (allowed, denied))
+        access = AccessList(may, mayNot, dict.fromkeys(mayNot, "DENY, line 7"))
         try:
-            return str(verifyIdentity(certificate, AccessList(first, *more, places)))
+            return str(verifyIdentity(certificate, access))
         except IdentityRefused as refused:
             self.assertTrue(refused.detail.isascii() and refused.detail.isprintable())
             return refused.detail

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from OpenSSL import SSL
@@ -25,6 +26,7 @@ from tlstunnel.program.check import check
 from tlstunnel.program.configure import describe
 from tlstunnel.program.option import read
 from tlstunnel.program.options import TUNNEL_OPTIONS
+from tlstunnel.tls.credentials import present
 from tlstunnel.tunnel.description import Mode, Tunnel
 
 PIN = "sha256//" + "A" * 43 + "="
@@ -213,8 +215,7 @@ class RenewalTests(TunnelTests):
         """
         credentials = self.pool.credentials(Identity.parse(name))
         context = SSL.Context(SSL.TLS_METHOD)
-        context.use_certificate(credentials.certificates[0])
-        context.use_privatekey(credentials.key)
+        present(context, credentials)
         host, port = service.addresses[0].rsplit(":", 1)
         with socket.create_connection((host, int(port)), PATIENCE) as sock:
             encrypted = Encrypted(sock, context, True, SERVER.domain.encode())
@@ -237,8 +238,6 @@ class RenewalTests(TunnelTests):
             with self.backend.accept()[0] as sock:
                 sock.settimeout(PATIENCE)
                 sock.sendall(sock.recv(1))
-
-        from threading import Thread
 
         thread = Thread(target=answer, daemon=True)
         thread.start()
