@@ -162,7 +162,7 @@ class PinsTests(WhoTestCase):
         tunnel = self.client(self.web, "--trust", "pins", "--pin", bad)
         self.fetch(tunnel).expectFailure()
         until(lambda: f"{good}, which is not pinned" in tunnel.log, "the refusal")
-        record("https", "client", "curl", "the same pin of a key")
+        record("none", "client", "curl", "the same pin of a key")
 
     def test_beside(self) -> None:
         """
@@ -184,7 +184,7 @@ class PinsTests(WhoTestCase):
         for version in "-tls1_2", "-tls1_3":
             self.ask(tunnel, self.files, version).expect(PAGE)
             self.ask(tunnel, self.others, version).expectFailure("alert bad certificate")
-        record("https", "server", "openssl", "clients by pinned keys")
+        record("none", "server", "openssl", "clients by pinned keys")
 
     def test_ofAnIdentityOfOurs(self) -> None:
         """
@@ -217,7 +217,7 @@ class WorkloadsTests(WhoTestCase):
         for selector in OTHER, "spiffe://test.example/ns/dev/", ".", "@.":
             done = self.ask(self.server("-R", selector, *trust), self.api)
             done.expectFailure("alert bad certificate")
-        record("https", "server", "openssl", "clients with SPIFFE IDs")
+        record("none", "server", "openssl", "clients with SPIFFE IDs")
 
     def test_servers(self) -> None:
         """
@@ -227,7 +227,7 @@ class WorkloadsTests(WhoTestCase):
         trust = ("--trust", str(self.api.anchors))
         self.fetch(self.client(web, "-R", API, *trust)).expect(PAGE)
         self.fetch(self.client(web, "-R", OTHER, *trust)).expectFailure()
-        record("https", "client", "openssl", "a server with a SPIFFE ID")
+        record("none", "client", "openssl", "a server with a SPIFFE ID")
 
     def test_constraints(self) -> None:
         """

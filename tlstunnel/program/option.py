@@ -39,7 +39,7 @@ class Section(enum.Enum):
     ADDRESSES = (
         "Addresses (127.0.0.1:25, [::1]:443, host:service, :443, /unix/socket), each repeatable"
     )
-    IDENTITIES = "Identities (domain, or user@domain)"
+    IDENTITIES = "Identities (domain, user@domain, or spiffe://domain/path)"
     PROTOCOL = "Protocol"
     TLS = "TLS (1.2 and 1.3, nothing weaker)"
     LIMITS = "Limits"

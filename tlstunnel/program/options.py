@@ -153,10 +153,10 @@ OPTIONS = (
         Section.IDENTITIES,
         "who must be at the other end. With `client` the server's identity, by default the host "
         "name in `remote`; with `server` a selector (domain, .domain, @domain, ...), or several: "
-        "given, clients must show a certificate that one of them matches. "
-        "spiffe://domain/path is a workload, and with a slash at its end all below it",
+        "given, clients must show a certificate that one of them matches",
         "Where `remote` is an address, `client` requires it. Without it, `server` asks for no "
-        "certificate. Repeatable with `server`.",
+        "certificate. Repeatable with `server`. A workload is spiffe://domain/path; with a slash "
+        "at its end all below it are meant.",
         short="R",
         argument="ID",
         parse=text,
@@ -226,10 +226,11 @@ OPTIONS = (
         Section.IDENTITIES,
         "whom to believe about remote identities, instead of the pool's word: a file of "
         "certificates in PEM form, a directory of them, or the system's store; several are read "
-        "together. pins: nobody's word counts, and the keys of `pin` decide",
+        "together",
         "Repeatable. In a directory those files count that are called *.pem, *.crt or *.cer, and "
         "the links of c_rehash(1). What is no certificate there is passed over, with a line in the "
-        "log. Of users, the system's store knows none.",
+        "log. Of users and workloads, the system's store knows none. With pins, which stands alone, "
+        "nobody's word counts, and the keys of `pin` decide.",
         argument="FILE|DIR|system|pins",
         parse=text,
         default=(),
