@@ -88,10 +88,6 @@ class AccessList:
         denying = (each for each in selectorsFor(Selector(None, parent)) if each in self._denied)
         return self._deniedParents.get(parent) or next(denying, None)
 
-    def matches(self, identity: Identity) -> bool:
-        """Whether C{identity} may come."""
-        return self.first([identity]) is not None and self.denialOf(identity) is None
-
     def placeOf(self, denying: Selector) -> str:
         """Where a selector that denies stands, for people; with the selector itself."""
         place = self.places.get(denying)

@@ -3,12 +3,11 @@ The judgement on a peer by its key alone, where keys are pinned instead of ancho
 
 OpenSSL builds the chain, and knows no anchor; that nobody whom it knows stands for the peer is no
 error here, and what is above the peer's own certificate counts for nothing.  All else that OpenSSL
-holds against that one is.
+holds against that one is: its dates, its purpose, a key that is too weak.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from OpenSSL import SSL, crypto
@@ -32,7 +31,7 @@ NO_ANCHORS = Trust(NOBODY)
 
 class PinVerifier(Verifier):
     """
-    Demands one of several keys, and a certificate whose dates are good.
+    Demands one of several keys.
 
     Whoever shows it is known by the key, and never by a name, for which nobody has vouched.
     """
@@ -62,11 +61,6 @@ class PinVerifier(Verifier):
         with quietly():
             leaf = shown.to_cryptography()
         key = self._keys.check(leaf)
-        now = datetime.now(UTC)
-        if now > leaf.not_valid_after_utc:
-            raise IdentityRefused("the certificate has expired", cause="expired")
-        if now < leaf.not_valid_before_utc:
-            raise IdentityRefused("the certificate is not yet valid", cause="not yet valid")
         if self._isNamed:
             verifyIdentity(leaf, self.expected, self._service)
         return key

@@ -176,8 +176,9 @@ class Prepared:
         tunnel = self.tunnel
         assert self._credentials is not None
         trust = verifier = None
-        expected = self.expected or self._anyKey()
-        if expected is not None:
+        if not tunnel.isOpen:
+            expected = self.expected or self._anyKey()
+            assert expected is not None
             trust = self._trustIn(expected)
             verifier = self._verifier(expected, trust, CLIENTS)
         context = serverContext(
