@@ -67,7 +67,7 @@ class AccessList:
         This does not ask who is denied.
         """
         ranks = self._ranks
-        best, found = len(ranks), None
+        best, found = len(self.selectors), None
         for candidate in candidates:
             for selector in selectorsFor(candidate):
                 rank = ranks.get(selector, best)

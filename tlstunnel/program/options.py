@@ -229,8 +229,8 @@ OPTIONS = (
         "together",
         "Repeatable. In a directory those files count that are called *.pem, *.crt or *.cer, and "
         "the links of c_rehash(1). What is no certificate there is passed over, with a line in the "
-        "log. Of users and workloads, the system's store knows none. With pins, which stands alone, "
-        "nobody's word counts, and the keys of `pin` decide.",
+        "log. Of users and workloads, the system's store knows none. With pins, which stands "
+        "alone, nobody's word counts, and the keys of `pin` decide.",
         argument="FILE|DIR|system|pins",
         parse=text,
         default=(),
