@@ -80,6 +80,15 @@ class PinTests(SynchronousTestCase):
         error = self.assertRaises(IdentityRefused, pins.check, other)
         self.assertIn(f"{keyOf(other)}, which is not pinned", str(error))
 
+    def test_manyAreShownInPart(self) -> None:
+        """
+        In a line of the log there is little room.
+        """
+        several = [KeyIdentity.of(bytes([number]) * 32) for number in range(9)]
+        self.assertEqual(str(Pins(frozenset(several[:2]))), f"{several[0]} or {several[1]}")
+        shown = str(Pins(frozenset(several)))
+        self.assertEqual((shown.count("sha256//"), shown[-8:]), (3, "6 others"))
+
     def test_noneAreNone(self) -> None:
         """
         Then any key will do.

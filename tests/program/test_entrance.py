@@ -16,7 +16,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.loopback import PATIENCE, SERVER, Encrypted, TunnelTests
-from tests.program.configurations import ConfigurationTests
+from tests.program.configurations import TUNNEL, ConfigurationTests
 from tests.program.test_check import SERVER as TABLE
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import createIdentity
@@ -177,6 +177,20 @@ class CheckTests(ConfigurationTests):
         self.assertIn("8: tunnel.web.remote-id-file: allow, line 2: '*.a' is not a selector", one)
         self.assertIn("10: tunnel.web.deny-id-file: deny: cannot be read", two)
         self.assertIn("11: tunnel.web.deny-id-file: more: cannot be read", three)
+
+    def test_aDefaultDeniesWhereSomebodyIsAsked(self) -> None:
+        """
+        One list for all tunnels; those that ask nobody, and those of clients, ignore it.
+        """
+        self.write("x@example.org\n", "deny")
+        other = TABLE.replace("tunnel.web", "tunnel.api").replace("8443", "8444")
+        table = TABLE + other + "remote-id = '@example.org'\n" + TUNNEL
+        found = self.read("[defaults]\ndeny-id-file = 'deny'\ndeny-id = ['.net']\n" + table)
+        tunnels = {each.name: each for each in found.tunnels}
+        self.assertEqual(tunnels["api"].denyIDFiles, (str(self.folder / "deny"),))
+        self.assertEqual(tunnels["api"].denyID, (Selector(None, ".net"),))
+        for name in "web", "pg":
+            self.assertEqual((tunnels[name].denyIDFiles, tunnels[name].denyID), ((), ()))
 
     def test_listsThatLetNobodyIn(self) -> None:
         """

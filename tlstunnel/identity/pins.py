@@ -16,6 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tlstunnel.errors import IdentityRefused
 from tlstunnel.identity.names import KeyIdentity
 
+#: How many keys are shown.
+SHOWN = 4
+
 _BEGIN = "sha256//"
 
 _HOW = (
@@ -92,4 +95,7 @@ class Pins:
         return key
 
     def __str__(self) -> str:
-        return " or ".join(sorted(map(str, self.keys)))
+        shown = sorted(map(str, self.keys))
+        if len(shown) > SHOWN:
+            shown[SHOWN - 1 :] = [f"{len(shown) - SHOWN + 1} others"]
+        return " or ".join(shown)

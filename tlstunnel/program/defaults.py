@@ -47,8 +47,11 @@ def _means(key: str, found: Mapping[str, Given]) -> bool:
     """
     Whether the default of C{key} has a meaning beside all that is C{found}.
     """
-    if key in _MODES:
-        return "mode" not in found or found["mode"].value == _MODES[key]
+    if key in _MODES and "mode" in found and found["mode"].value != _MODES[key]:
+        return False
+    if key in ("deny-id", "deny-id-file"):
+        # A tunnel that asks nobody who he is can deny nobody anything.
+        return "remote-id" in found or "remote-id-file" in found
     if key in _UPGRADES:
         return not any(each in found and not found[each].isDefault for each in _UPGRADES)
     if key in ("chat-strict", "chat-files"):

@@ -199,7 +199,7 @@ class Prepared:
         if self.tunnel.believesPins:
             assert self.pins is not None
             return PinVerifier(expected, self.pins, self._isNamed, service)
-        return Verifier(expected, trust, service, purpose, self.pins)
+        return Verifier(expected, trust, service, purpose, pins=self.pins)
 
     def _trustIn(self, expected: Identity | Selector | AccessList) -> Trust:
         """
