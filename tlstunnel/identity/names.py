@@ -82,6 +82,9 @@ def _checkUser(text: str, user: str) -> None:
 
 
 def _addressOf(domain: str) -> IPv4Address | IPv6Address | None:
+    # Most are none, and to find that out by an exception costs most of a look at a list.
+    if not domain[-1:].isdigit() and ":" not in domain:
+        return None
     try:
         return ip_address(domain)
     except ValueError:

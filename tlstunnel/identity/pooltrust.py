@@ -47,7 +47,8 @@ class PoolTrust:
 
     def _covering(self, remote: Identity | Selector) -> Selector | None:
         """The most concrete selector with anchors that matches all of C{remote}."""
-        return next((each for each in selectorsFor(remote) if each in self._files), None)
+        several = selectorsFor(remote) if self._files else ()
+        return next((each for each in several if each in self._files), None)
 
     def anchorsFor(self, remote: Identity | Selector) -> Anchors:
         """
@@ -94,7 +95,7 @@ class PoolTrust:
 
     def _below(self, remote: Identity | Selector) -> list[Selector]:
         """The selectors with anchors that are about some of those whom C{remote} matches."""
-        if isinstance(remote, Identity) or remote.isExact:
+        if isinstance(remote, Identity) or remote.isExact or not self._files:
             return []
         above = set(selectorsFor(remote))
         return [each for each in self._files if each.overlaps(remote) and each not in above]
