@@ -5,12 +5,14 @@ What is known of the TLS of one connection.  Its peer is judged by L{tlstunnel.t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import time
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from tlstunnel.errors import IdentityRefused, TLSFailed, TunnelError
 from tlstunnel.identity.names import Identity
+from tlstunnel.identity.revocation import OLD
 from tlstunnel.tls.binding import negotiated
 from tlstunnel.tls.verification import Verifier
 
@@ -90,11 +92,24 @@ class Session:
             # OpenSSL has called nobody, as it resumed a session that was verified when it began.
             certificate, identity = self.resumes
             if connection.get_peer_certificate(as_cryptography=True) == certificate:
-                self.shown = identity
+                self._resume(connection, identity)
         refusal = self.refusal or self._remainingRefusal()
         if refusal is None:
             self.identity = self.shown
         return refusal
+
+    def _resume(self, connection: SSL.Connection, identity: Identity) -> None:
+        """
+        Take the peer of a session that is resumed for who it was, unless that is too long ago.
+        """
+        shown = connection.get_peer_certificate()
+        assert self.verifier is not None and shown is not None
+        if time() < self.verifier.goodUntil(shown):
+            self.shown = identity
+        else:
+            self.refusal = IdentityRefused(
+                "the revocation list has expired by which the peer was verified", cause=OLD
+            )
 
     def _remainingRefusal(self) -> TunnelError | None:
         """

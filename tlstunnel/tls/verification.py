@@ -10,6 +10,8 @@ about that identity, those that do have the last word.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
+from time import time
 from typing import TYPE_CHECKING
 
 from OpenSSL import SSL, crypto
@@ -17,7 +19,9 @@ from twisted.logger import Logger
 
 from tlstunnel.errors import IdentityRefused, quote
 from tlstunnel.identity.names import AccessList, Identity, Selector
+from tlstunnel.identity import revocation
 from tlstunnel.identity.pem import quietly
+from tlstunnel.identity.revocation import Revocations
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import verifyIdentity
 from tlstunnel.tls import binding
@@ -68,6 +72,15 @@ _UNKNOWN = {
     _Codes.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE: "the issuer is unknown",
 }
 
+# What stands for the refusals of L{tlstunnel.identity.revocation}: the alerts are
+# certificate_revoked, unknown_ca, certificate_expired and bad_certificate.
+_REVOCATION_ERRORS = {
+    revocation.REVOKED: int(_Codes.ERR_CERT_REVOKED),
+    revocation.MISSING: int(_Codes.ERR_UNABLE_TO_GET_CRL),
+    revocation.OLD: int(_Codes.ERR_CRL_HAS_EXPIRED),
+    revocation.EARLY: int(_Codes.ERR_CRL_NOT_YET_VALID),
+}
+
 # What L{TunnelError.cause} says of them.
 _CAUSES = {
     **dict.fromkeys(_UNKNOWN, "unknown CA"),
@@ -97,16 +110,21 @@ class Verifier:
         trust: Trust,
         service: str | None = None,
         purpose: int = binding.SERVERS,
+        revocations: Revocations = Revocations(),
     ) -> None:
         """
         @param service: the service whose SRVNames are names of a domain too.
         @param purpose: what the peer is: C{binding.SERVERS} or C{binding.CLIENTS}.
+        @param revocations: the lists of what was revoked.
         """
         self.expected = expected
         self.trust = trust
         self._service = service
         self._purpose = purpose
+        self._revocations = revocations
         self._verdicts: dict[bytes, Identity] = {}
+        # Until when chains, and leaves of such, are known not to be revoked.
+        self._standing: dict[bytes, float] = {}
         self._contexts: dict[Anchors, SSL.Context] = {}
 
     def verify(self, chain: Sequence[crypto.X509]) -> Identity:
@@ -127,7 +145,34 @@ class Verifier:
         decisive = self.trust.anchorsFor(identity)
         if decisive is not self.trust.all:
             self._checkAnchors(identity, chain, decisive)
+        if self._revocations:
+            self._checkRevoked(key, chain)
         return identity
+
+    def _checkRevoked(self, key: bytes, chain: Sequence[crypto.X509]) -> None:
+        """
+        Demand that nobody has revoked a certificate of a chain.
+        """
+        now = time()
+        if now < self._standing.get(key, 0):
+            return
+        with quietly():
+            certificates = [each.to_cryptography() for each in chain]
+        until = self._revocations.judge(certificates, now, self.trust.all.certificates)
+        if len(self._standing) >= 2 * CHAINS_KEPT:
+            self._standing.clear()
+        self._standing[key] = self._standing[binding.fingerprint(chain[0])] = until
+
+    def goodUntil(self, certificate: crypto.X509) -> float:
+        """
+        Until when a certificate that was verified is known not to be revoked, for connections that
+        resume the session of another: then the peer shows no chain that could be judged.
+
+        @return: in seconds since 1970; 0 where nothing is known of it any more.
+        """
+        if not self._revocations:
+            return inf
+        return self._standing.get(binding.fingerprint(certificate), 0)
 
     def _identityOf(
         self, chain: Sequence[crypto.X509], expected: Identity | Selector | AccessList
@@ -210,8 +255,11 @@ def demandCertificate(context: SSL.Context, trust: Trust) -> None:
 
 def _codeOf(connection: SSL.Connection) -> int:
     session: Session = connection.get_app_data()
-    foreign = isinstance(session.refusal, _NotByTheseAnchors)
-    return _UNKNOWN_ISSUER if foreign else _HOSTNAME_MISMATCH
+    refusal = session.refusal
+    if isinstance(refusal, _NotByTheseAnchors):
+        return _UNKNOWN_ISSUER
+    cause = "" if refusal is None else refusal.cause
+    return _REVOCATION_ERRORS.get(cause, _HOSTNAME_MISMATCH)
 
 
 def _reason(code: int, certificate: crypto.X509, source: str) -> str:

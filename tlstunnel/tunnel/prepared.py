@@ -17,6 +17,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.expiry import warningsOf
 from tlstunnel.identity.names import AccessList, Identity, Selector
 from tlstunnel.identity.pool import Credentials
+from tlstunnel.identity.revocation import Revocations
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import coversName
 from tlstunnel.net.via import Login, readLogin
@@ -56,6 +57,7 @@ class Prepared:
     @ivar awaitsGreeting: whether the server has to speak first, although no dialect says so.
     @ivar setting: what the roles of its dialect may know.
     @ivar expected: who must be at the other end; C{None} if anybody may, or the app will say who.
+    @ivar revocations: the lists of what was revoked; none where anybody may come.
     """
 
     def __init__(self, tunnel: Tunnel) -> None:
@@ -74,6 +76,8 @@ class Prepared:
             self._credentials = tunnel.pool.credentials(tunnel.localID)
             checkUsable(self._credentials, tunnel.minimum)
         self._trust = TunnelTrust(tunnel)
+        isOpen = tunnel.mode is Mode.SERVER and tunnel.remoteID is None
+        self.revocations = Revocations() if isOpen else self._trust.revocations()
         self._contexts: dict[Anchors, SSLContext] = {}
         self._creators: dict[Identity, Creator] = {}
         self._believed: Trust | None = None
@@ -135,6 +139,7 @@ class Prepared:
             found += warningsOf(self._credentials, now, since)
         if self._believed is not None and since is None:
             found += self._believed.all.skipped
+        found += self.revocations.warnings(now, since)
         return found
 
     def _serverCreator(self) -> Creator:
@@ -156,7 +161,13 @@ class Prepared:
     def _verifier(
         self, expected: Identity | Selector | AccessList, trust: Trust, purpose: int
     ) -> Verifier:
-        return Verifier(expected, trust, self.tunnel.dialect.srvService, purpose)
+        return Verifier(
+            expected,
+            trust,
+            self.tunnel.dialect.srvService,
+            purpose,
+            self.revocations,
+        )
 
     def creatorFor(self, expected: Identity | Selector | AccessList) -> Creator:
         """
