@@ -18,8 +18,8 @@ from OpenSSL import SSL, crypto
 from twisted.logger import Logger
 
 from tlstunnel.errors import IdentityRefused, quote
-from tlstunnel.identity.names import AccessList, Identity, Selector
 from tlstunnel.identity import revocation
+from tlstunnel.identity.names import AccessList, Identity, Selector
 from tlstunnel.identity.pem import quietly
 from tlstunnel.identity.revocation import Revocations
 from tlstunnel.identity.trust import Anchors, Trust
@@ -110,7 +110,7 @@ class Verifier:
         trust: Trust,
         service: str | None = None,
         purpose: int = binding.SERVERS,
-        revocations: Revocations = Revocations(),
+        revocations: Revocations | None = None,
     ) -> None:
         """
         @param service: the service whose SRVNames are names of a domain too.
@@ -121,7 +121,7 @@ class Verifier:
         self.trust = trust
         self._service = service
         self._purpose = purpose
-        self._revocations = revocations
+        self._revocations = revocations or Revocations()
         self._verdicts: dict[bytes, Identity] = {}
         # Until when chains, and leaves of such, are known not to be revoked.
         self._standing: dict[bytes, float] = {}
@@ -194,7 +194,10 @@ class Verifier:
             store = self._storeOf(decisive)
             judged = crypto.X509StoreContext(store, chain[0], chain[1:])
             # It may have come to other authorities, which may have name constraints.
-            self._identityOf(judged.get_verified_chain(), identity)
+            decided = judged.get_verified_chain()
+            self._identityOf(decided, identity)
+            if self._revocations:
+                self._checkRevoked(b"".join(map(binding.fingerprint, decided)), decided)
         except Exception as error:  # noqa: BLE001 - whatever happens, the peer is not believed
             reason = error.args[0] if isinstance(error, crypto.X509StoreContextError) else error
             raise _NotByTheseAnchors(

@@ -254,6 +254,33 @@ _HINTS = (
     ),
     _Hint((IdentityRefused,), _UNKNOWN_CA, causes=("unknown CA ",)),
     _Hint(
+        (IdentityRefused,),
+        "the peer needs a new certificate, with a new key if the old one is known to others",
+        causes=("revoked ",),
+    ),
+    _Hint(
+        (IdentityRefused,),
+        "where one CA of a chain has a revocation list here, all need one: put it beside the "
+        "others (*.crl in the pool's trust/), or take all of that chain away",
+        causes=("no CRL ",),
+    ),
+    _Hint(
+        (IdentityRefused,),
+        "get the next revocation list of that CA, in time, or from a cron job",
+        causes=("old CRL ",),
+    ),
+    _Hint((IdentityRefused,), "check the clock of this host", causes=("early CRL ",)),
+    _Hint(
+        (IdentityRefused,),
+        "let the server staple a response of OCSP, or leave out --require-staple",
+        causes=("no staple ",),
+    ),
+    _Hint(
+        (IdentityRefused,),
+        "the server staples what is of no use: it has to get a new response from its CA",
+        causes=("bad staple ",),
+    ),
+    _Hint(
         (TLSFailed,),
         "let the client show a certificate (tlstunnel: --local-id), or leave out --remote-id",
         _SERVER,
@@ -277,6 +304,11 @@ _HINTS = (
         "the peer does not know the CA of our certificate: let it trust that one, or use a "
         "certificate from a CA that it knows",
         causes=("alert unknown_ca ",),
+    ),
+    _Hint(
+        (TLSFailed,),
+        "our certificate was revoked: get another one, with a new key",
+        causes=("alert certificate_revoked ",),
     ),
     _Hint((TLSFailed,), "renew our certificate", causes=("alert certificate_expired ",)),
     _Hint(
