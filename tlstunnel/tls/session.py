@@ -5,6 +5,7 @@ What is known of the TLS of one connection.  Its peer is judged by L{tlstunnel.t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from time import time
 
 from cryptography import x509
@@ -26,6 +27,8 @@ class Session:
         they are judged.
     @ivar resumes: whose certificate a resumed session must have, and who that is: the session of
         another, verified connection is offered for resumption; C{None} for none.
+    @ivar goodUntil: when the response of OCSP ends that its peer has stapled, if it has to, in
+        seconds since 1970: behind that its session is not resumed.
     @ivar sameAs: the L{identity} that it must have, if any: that of another connection.
     @ivar shown: whose certificate the peer has shown, if that is whom we expect; it has not proved
         yet that the key is its own.
@@ -41,6 +44,7 @@ class Session:
     __slots__ = (
         "alpn",
         "chain",
+        "goodUntil",
         "group",
         "identity",
         "offered",
@@ -69,6 +73,7 @@ class Session:
         self.showsCertificate = showsCertificate
         self.requireALPN = requireALPN
         self.resumes: tuple[x509.Certificate, Identity] | None = None
+        self.goodUntil = inf
         self.sameAs: Identity | None = None
         self.shown: Identity | None = None
         self.identity: Identity | None = None
@@ -104,11 +109,11 @@ class Session:
         """
         shown = connection.get_peer_certificate()
         assert self.verifier is not None and shown is not None
-        if time() < self.verifier.goodUntil(shown):
+        if time() < min(self.goodUntil, self.verifier.goodUntil(shown)):
             self.shown = identity
         else:
             self.refusal = IdentityRefused(
-                "the revocation list has expired by which the peer was verified", cause=OLD
+                "what has expired says that the certificate was not revoked", cause=OLD
             )
 
     def _remainingRefusal(self) -> TunnelError | None:

@@ -26,6 +26,7 @@ from tlstunnel.tls.binding import CLIENTS, SERVERS
 from tlstunnel.tls.checkup import checkUsable
 from tlstunnel.tls.context import SSLContext, clientContext, serverContext
 from tlstunnel.tls.creators import ClientCreator, Creator
+from tlstunnel.tls.staple import Staple, demand, offer
 from tlstunnel.tls.verification import Verifier
 from tlstunnel.tunnel import hostname
 from tlstunnel.tunnel.description import (
@@ -58,6 +59,7 @@ class Prepared:
     @ivar setting: what the roles of its dialect may know.
     @ivar expected: who must be at the other end; C{None} if anybody may, or the app will say who.
     @ivar revocations: the lists of what was revoked; none where anybody may come.
+    @ivar staples: what our certificates are shown with, where that was asked for.
     """
 
     def __init__(self, tunnel: Tunnel) -> None:
@@ -75,6 +77,9 @@ class Prepared:
         if tunnel.localID is not None:
             self._credentials = tunnel.pool.credentials(tunnel.localID)
             checkUsable(self._credentials, tunnel.minimum)
+        self.staples: list[Staple] = []
+        if tunnel.ocspStapling and self._credentials is not None:
+            self.staples.append(Staple(self._credentials))
         self._trust = TunnelTrust(tunnel)
         isOpen = tunnel.mode is Mode.SERVER and tunnel.remoteID is None
         self.revocations = Revocations() if isOpen else self._trust.revocations()
@@ -140,6 +145,12 @@ class Prepared:
         if self._believed is not None and since is None:
             found += self._believed.all.skipped
         found += self.revocations.warnings(now, since)
+        if since is None:
+            found += [
+                f"{each.source}: the certificate {each.problem}"
+                for each in self.staples
+                if each.problem
+            ]
         return found
 
     def _serverCreator(self) -> Creator:
@@ -156,6 +167,8 @@ class Prepared:
             tunnel.minimum,
             tunnel.anyName,
         )
+        for staple in self.staples:
+            offer(context, staple)
         return Creator(context, verifier, self.alpn, requireALPN=tunnel.requireALPN)
 
     def _verifier(
@@ -196,8 +209,15 @@ class Prepared:
                 self.tunnel.minimum,
                 tickets=self.tunnel.dialect.opensChannels,
             )
-        verifier = self._verifier(expected, trust, SERVERS)
-        return ClientCreator(context, verifier, self.alpn, self._credentials is not None)
+            if self.tunnel.requireStaple:
+                demand(context)
+        return ClientCreator(
+            context,
+            self._verifier(expected, trust, SERVERS),
+            self.alpn,
+            self._credentials is not None,
+            self.tunnel.requireStaple,
+        )
 
 
 def _checkIdentities(tunnel: Tunnel) -> None:
