@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 
 from tests.certificates import Issued, root
 
@@ -100,3 +101,45 @@ def place(url: str) -> tuple[tuple[x509.ExtensionType, bool], ...]:
     """Where lists about a certificate are, as its C{extra}."""
     point = x509.DistributionPoint([x509.UniformResourceIdentifier(url)], None, None, None)
     return ((x509.CRLDistributionPoints([point]), False),)
+
+
+def makeAnswer(
+    about: Issued,
+    issuer: Issued | None = None,
+    status: ocsp.OCSPCertStatus = ocsp.OCSPCertStatus.GOOD,
+    start: timedelta = -HOUR,
+    end: timedelta | None = timedelta(days=7),
+    signer: Issued | None = None,
+    carried: tuple[Issued, ...] = (),
+    algorithm: hashes.HashAlgorithm | None = None,
+) -> bytes:
+    """
+    A response of OCSP.
+
+    @param about: the certificate that it is about.
+    @param issuer: of C{about}; by default the root.
+    @param start: since when it holds, seen from now.
+    @param end: until when.
+    @param signer: whose key signs it, if not the issuer's.
+    @param carried: certificates in it.
+    """
+    issuer = issuer or root()
+    signer = signer or issuer
+    now = datetime.now(UTC)
+    builder = ocsp.OCSPResponseBuilder()
+    isRevoked = status is ocsp.OCSPCertStatus.REVOKED
+    builder = builder.add_response(
+        cert=about.certificate,
+        issuer=issuer.certificate,
+        algorithm=algorithm or hashes.SHA1(),
+        cert_status=status,
+        this_update=now + start,
+        next_update=None if end is None else now + end,
+        revocation_time=now - HOUR if isRevoked else None,
+        revocation_reason=None,
+    ).responder_id(ocsp.OCSPResponderEncoding.HASH, signer.certificate)
+    if carried:
+        builder = builder.certificates([each.certificate for each in carried])
+    isEdwards = isinstance(signer.key, ed25519.Ed25519PrivateKey)
+    response = builder.sign(signer.key, None if isEdwards else hashes.SHA256())
+    return response.public_bytes(Encoding.DER)

@@ -7,9 +7,9 @@ They are strangers: what they send is bounded in size and time, and they lead no
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Any
+from typing import Any, NoReturn
 
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import (
@@ -55,13 +55,11 @@ class Fetcher:
         @raise FetchFailed: it has not, in time.
         """
         asked = Deferred.fromCoroutine(self._ask(url, question))
-        asked.addTimeout(TOTAL_SECONDS, self._reactor)
+        asked.addTimeout(TOTAL_SECONDS, self._reactor, _late)
         try:
             return await asked
         except (FetchFailed, CancelledError):
             raise
-        except TimeoutError:
-            raise FetchFailed(f"it did not answer in {TOTAL_SECONDS:.0f} seconds") from None
         except Exception as error:  # noqa: BLE001 - there are many ways not to reach somebody
             raise FetchFailed(_reason(error)) from None
 
@@ -87,6 +85,10 @@ class Fetcher:
         body = _Body(problem)
         response.deliverBody(body)
         return await body.whole
+
+
+def _late(_: object, seconds: float) -> NoReturn:
+    raise FetchFailed(f"it did not answer in {seconds:.0f} seconds")
 
 
 def _reason(error: BaseException | None) -> str:
