@@ -109,7 +109,8 @@ def _judged(connection: SSL.Connection, der: bytes) -> Answer:
     if not der:
         raise IdentityRefused("the server staples no response of OCSP", cause=ABSENT)
     chain = connection.get_verified_chain() or []
+    if len(chain) < 2:
+        raise IdentityRefused("of an anchor itself no response of OCSP counts", cause=ABSENT)
     with quietly():
-        # A certificate that is an anchor itself is the end of its chain.
-        leaf, issuer = (each.to_cryptography() for each in (*chain[:2], *chain)[:2])
+        leaf, issuer = (each.to_cryptography() for each in chain[:2])
     return judge(der, leaf, issuer, time())
