@@ -13,10 +13,11 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
+from zope.interface import implementer
 
 from tests.certificates import Issued, Recipe, alternative, dns, make, root
 from tests.revoked import HOUR, makeAnswer
@@ -51,6 +52,7 @@ class StaplingTests(SynchronousTestCase):
         self.stapling = Stapling(self.clock, self.fetch)
         self.addCleanup(self.stapling.stop)
 
+        @implementer(ILogObserver)
         def notice(event: LogEvent) -> None:
             if event.get("event") == "notice":
                 self.notices.append(event["notice"])
@@ -119,7 +121,8 @@ class StaplingTests(SynchronousTestCase):
         self.answer(der)
         self.clock.advance(20 * DAY)
         waits = []
-        for failure in (FetchFailed("down"), b"garbage", ValueError("odd"), *[b""] * 6):
+        failures: list[bytes | Exception] = [FetchFailed("down"), b"garbage", ValueError("odd")]
+        for failure in (*failures, *[b""] * 6):
             self.answer(failure)
             waits.append(0.0)
             before = len(self.asked)
@@ -205,13 +208,13 @@ class _Responder(Resource):
 
     def __init__(self, respond: Callable[[Request], Any]) -> None:
         super().__init__()
-        self.render = respond  # type: ignore[method-assign,assignment]
+        self.render = respond  # type: ignore[method-assign]
 
 
 class FetchTests(TestCase):
     """HTTP, on loopback."""
 
-    def serve(self, factory: Factory) -> str:
+    def serve(self, factory: Any) -> str:
         """Serve, and say where."""
         port = reactor.listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
@@ -237,6 +240,7 @@ class FetchTests(TestCase):
 
         def respond(request: Request) -> bytes:
             kinds = request.requestHeaders.getRawHeaders(b"Content-Type")
+            assert request.content is not None
             seen.append((request.method, request.uri, kinds, request.content.read()))
             return b"answer"
 

@@ -79,7 +79,12 @@ class OfferingTests(SynchronousTestCase):
         seen: list[bytes] = []
         theirs = SSL.Context(SSL.TLS_CLIENT_METHOD)
         theirs.set_max_proto_version(version)
-        theirs.set_ocsp_client_callback(lambda _, der, __: bool(seen.append(der)) or True)
+
+        def see(_: SSL.Connection, der: bytes, __: None) -> bool:
+            seen.append(der)
+            return True
+
+        theirs.set_ocsp_client_callback(see)
         client = SSL.Connection(theirs, MEMORY)
         client.set_connect_state()
         if isAsking:
