@@ -4,6 +4,7 @@ Tests for L{tlstunnel.tls.staple}: responses of OCSP in real handshakes, in both
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from time import time
 
@@ -267,14 +268,14 @@ class RequiringTests(SynchronousTestCase):
 class PreparedTests(SynchronousTestCase):
     """What the options come to."""
 
-    def prepare(self, mode: Mode, **settings: object) -> Prepared:
+    def prepare(self, mode: Mode, issued: Issued = LEAF, **settings: object) -> Prepared:
         """A tunnel."""
         directory = Path(self.mktemp()) / HOST
         directory.mkdir(parents=True)
-        chain = LEAF.chainPEM() + root().certificate.public_bytes(Encoding.PEM)
+        chain = issued.chainPEM() + root().certificate.public_bytes(Encoding.PEM)
         (directory / "fullchain.pem").write_bytes(chain)
         key = directory / "privkey.pem"
-        key.write_bytes(LEAF.keyPEM())
+        key.write_bytes(issued.keyPEM())
         key.chmod(0o600)
         tunnel = Tunnel(
             mode=mode,
@@ -292,6 +293,22 @@ class PreparedTests(SynchronousTestCase):
         self.assertEqual(self.prepare(Mode.SERVER).staples, [])
         (staple,) = self.prepare(Mode.SERVER, ocspStapling=True).staples
         self.assertEqual((staple.url, staple.problem), (URL, ""))
+
+    def test_whatIsSaid(self) -> None:
+        """Of certificates with which nothing can be stapled, and of those that demand it."""
+        feature = x509.TLSFeature([x509.TLSFeatureType.status_request])
+        strict = make(Recipe(san=alternative(dns(HOST)), extra=((feature, False),)), root())
+        for issued, isOn, word in (
+            (LEAF, False, ""),
+            (LEAF, True, ""),
+            (SIBLING, True, "names no responder"),
+            (strict, False, "must-staple"),
+            (strict, True, "names no responder"),
+        ):
+            prepared = self.prepare(Mode.SERVER, issued, ocspStapling=isOn)
+            found = " ".join(prepared.warnings(datetime.now(UTC)))
+            self.assertIn(word, found)
+            self.assertEqual(bool(word), bool(found))
 
     def test_requiring(self) -> None:
         """So is that."""

@@ -95,6 +95,18 @@ def _isUsable(url: str) -> bool:
     return isPlain and isUsual and port != 0
 
 
+def demandsStaple(certificate: x509.Certificate) -> bool:
+    """
+    Whether clients have to refuse a certificate where nothing is stapled, if they go by it (RFC
+    7633).
+    """
+    try:
+        features = certificate.extensions.get_extension_for_class(x509.TLSFeature).value
+    except (ValueError, x509.ExtensionNotFound):
+        return False
+    return x509.TLSFeatureType.status_request in features
+
+
 def questionAbout(certificate: x509.Certificate, issuer: x509.Certificate) -> bytes:
     """
     The request, in DER: by SHA-1, which all responders know, and without a nonce, so that they can

@@ -121,7 +121,7 @@ class Verifier:
         self.trust = trust
         self._service = service
         self._purpose = purpose
-        self._revocations = revocations or Revocations()
+        self._revocations = revocations or None
         self._verdicts: dict[bytes, Identity] = {}
         # Until when chains, and leaves of such, are known not to be revoked.
         self._standing: dict[bytes, float] = {}
@@ -145,11 +145,13 @@ class Verifier:
         decisive = self.trust.anchorsFor(identity)
         if decisive is not self.trust.all:
             self._checkAnchors(identity, chain, decisive)
-        if self._revocations:
-            self._checkRevoked(key, chain)
+        if self._revocations is not None:
+            self._checkRevoked(self._revocations, key, chain)
         return identity
 
-    def _checkRevoked(self, key: bytes, chain: Sequence[crypto.X509]) -> None:
+    def _checkRevoked(
+        self, revocations: Revocations, key: bytes, chain: Sequence[crypto.X509]
+    ) -> None:
         """
         Demand that nobody has revoked a certificate of a chain.
         """
@@ -158,7 +160,7 @@ class Verifier:
             return
         with quietly():
             certificates = [each.to_cryptography() for each in chain]
-        until = self._revocations.judge(certificates, now, self.trust.all.certificates)
+        until = revocations.judge(certificates, now, self.trust.all.certificates)
         if len(self._standing) >= 2 * CHAINS_KEPT:
             self._standing.clear()
         self._standing[key] = self._standing[binding.fingerprint(chain[0])] = until
@@ -170,7 +172,7 @@ class Verifier:
 
         @return: in seconds since 1970; 0 where nothing is known of it any more.
         """
-        if not self._revocations:
+        if self._revocations is None:
             return inf
         return self._standing.get(binding.fingerprint(certificate), 0)
 
@@ -196,8 +198,9 @@ class Verifier:
             # It may have come to other authorities, which may have name constraints.
             decided = judged.get_verified_chain()
             self._identityOf(decided, identity)
-            if self._revocations:
-                self._checkRevoked(b"".join(map(binding.fingerprint, decided)), decided)
+            if self._revocations is not None:
+                key = b"".join(map(binding.fingerprint, decided))
+                self._checkRevoked(self._revocations, key, decided)
         except Exception as error:  # noqa: BLE001 - whatever happens, the peer is not believed
             reason = error.args[0] if isinstance(error, crypto.X509StoreContextError) else error
             raise _NotByTheseAnchors(

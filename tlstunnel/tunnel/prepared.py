@@ -16,6 +16,7 @@ from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.expiry import warningsOf
 from tlstunnel.identity.names import AccessList, Identity, Selector
+from tlstunnel.identity.ocsp import demandsStaple
 from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.revocation import Revocations
 from tlstunnel.identity.trust import Anchors, Trust
@@ -146,11 +147,25 @@ class Prepared:
             found += self._believed.all.skipped
         found += self.revocations.warnings(now, since)
         if since is None:
-            found += [
-                f"{each.source}: the certificate {each.problem}"
-                for each in self.staples
-                if each.problem
-            ]
+            found += self._missingStaples()
+        return found
+
+    def _missingStaples(self) -> list[str]:
+        """
+        What should be said of certificates with which nothing can be stapled, or has to be.
+        """
+        found = [
+            f"{each.source}: the certificate {each.problem}"
+            for each in self.staples
+            if each.problem
+        ]
+        ours = self._credentials
+        isSilent = self.tunnel.mode is Mode.SERVER and not self.staples
+        if isSilent and ours is not None and demandsStaple(ours.certificates[0]):
+            found.append(
+                f"{ours.source}: the certificate demands a staple (must-staple), so that clients "
+                "may refuse it: switch on stapling of OCSP"
+            )
         return found
 
     def _serverCreator(self) -> Creator:
