@@ -7,6 +7,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 from time import time
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -30,11 +31,12 @@ from tests.tls.test_verification import HOST, MEMORY, anchors
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import IdentityRefused, TunnelError
 from tlstunnel.identity.names import Identity
-from tlstunnel.identity.ocsp import ABSENT, BAD, Answer
+from tlstunnel.identity.ocsp import ABSENT, BAD, Answer, judge
 from tlstunnel.identity.pool import Credentials, Pool
 from tlstunnel.identity.trust import Trust
 from tlstunnel.protocols.registry import find
 from tlstunnel.tls import session as sessions
+from tlstunnel.tls import staple as staples
 from tlstunnel.tls.checkup import handshake
 from tlstunnel.tls.context import clientContext, serverContext
 from tlstunnel.tls.creators import ClientCreator, Creator
@@ -213,6 +215,24 @@ class RequiringTests(SynchronousTestCase):
         self.assertRefused(makeAnswer(LEAF, signer=SIBLING, carried=(SIBLING,)), BAD)
         self.assertRefused(makeAnswer(LEAF, status=ocsp.OCSPCertStatus.UNKNOWN), BAD)
         self.assertRefused(b"garbage", ABSENT)
+
+    def test_whatWasGoodIsLookedAtAgain(self) -> None:
+        """Once it has expired; until then it is known."""
+        creator, context = self.creator(), self.server(makeAnswer(LEAF), LEAF, SSL.TLS1_3_VERSION)
+        judged: list[bytes] = []
+
+        def judging(der: bytes, *others: Any) -> Answer:
+            judged.append(der)
+            return judge(der, *others)
+
+        self.patch(staples, "judge", judging)
+        for _ in range(2):
+            self.assertIsNone(self.meet(creator, context)[0])
+        self.assertEqual(len(judged), 1)
+        self.patch(staples, "time", lambda: time() + 8 * 86400)
+        failure, *_ = self.meet(creator, context)
+        assert failure is not None
+        self.assertEqual(failure.cause, BAD)
 
     def test_revoked(self) -> None:
         """That is what it is for."""

@@ -5,6 +5,7 @@ those that we require in client mode.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from time import time
 
 from OpenSSL import SSL
@@ -13,7 +14,12 @@ from tlstunnel.errors import IdentityRefused
 from tlstunnel.identity.ocsp import ABSENT, Answer, judge, questionAbout, responderOf
 from tlstunnel.identity.pem import quietly
 from tlstunnel.identity.pool import Credentials
+from tlstunnel.tls.binding import fingerprint
 from tlstunnel.tls.session import Session
+from tlstunnel.tls.verification import Verifier
+
+#: Staples of servers of which a verifier remembers that they are good.
+ANSWERS_KEPT = 100
 
 
 class Staple:
@@ -111,6 +117,16 @@ def _judged(connection: SSL.Connection, der: bytes) -> Answer:
     chain = connection.get_verified_chain() or []
     if len(chain) < 2:
         raise IdentityRefused("of an anchor itself no response of OCSP counts", cause=ABSENT)
-    with quietly():
-        leaf, issuer = (each.to_cryptography() for each in chain[:2])
-    return judge(der, leaf, issuer, time())
+    verifier: Verifier = connection.get_app_data().verifier
+    now = time()
+    # A server staples the same for hours.
+    key = b"".join((*map(fingerprint, chain[:2]), sha256(der).digest()))
+    known = verifier.answers.get(key)
+    if known is None or known.end <= now:
+        with quietly():
+            leaf, issuer = (each.to_cryptography() for each in chain[:2])
+        known = judge(der, leaf, issuer, now)
+        if len(verifier.answers) >= ANSWERS_KEPT:
+            verifier.answers.clear()
+        verifier.answers[key] = known
+    return known

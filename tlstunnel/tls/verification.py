@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from tlstunnel.errors import IdentityRefused, quote
 from tlstunnel.identity import revocation
 from tlstunnel.identity.names import AccessList, Identity, Selector
+from tlstunnel.identity.ocsp import Answer
 from tlstunnel.identity.pem import quietly
 from tlstunnel.identity.revocation import Revocations
 from tlstunnel.identity.trust import Anchors, Trust
@@ -102,6 +103,7 @@ class Verifier:
 
     @ivar expected: who must be there.
     @ivar trust: whom to believe about that.
+    @ivar answers: responses of OCSP that were found to be good.
     """
 
     def __init__(
@@ -122,6 +124,7 @@ class Verifier:
         self._service = service
         self._purpose = purpose
         self._revocations = revocations or None
+        self.answers: dict[bytes, Answer] = {}
         self._verdicts: dict[bytes, Identity] = {}
         # Until when chains, and leaves of such, are known not to be revoked.
         self._standing: dict[bytes, float] = {}
