@@ -17,6 +17,7 @@ from tests.certificates import (
     Issued,
     Recipe,
     alternative,
+    authorityRecipe,
     dns,
     intermediate,
     mail,
@@ -122,6 +123,21 @@ class ListsTests(PeersTestCase):
             ((makeList(intermediate()), other), True),
         ):
             self.use(*lists)
+            failure, _, _ = self.meet(self.server("@.", trust), issued)
+            self.assertEqual(failure is not None, isRefused, str(failure))
+
+    def test_anotherWayToThoseWhoDecide(self) -> None:
+        """Where their chain leads to them by another certificate, that one must be good too."""
+        ours = make(authorityRecipe("Crossed"), root())
+        theirs = make(authorityRecipe("Crossed"), root("Partner"), key=ours.key)
+        issued = shown(alternative(mail("bob@partner.example")), ours)
+        trust = Trust(
+            anchors(ours),
+            {Selector.parse("@partner.example"): anchors(theirs, root("Partner"))},
+        )
+        lists = (makeList(issuer=ours),)
+        for revoked, isRefused in ((), False), ((theirs,), True):
+            self.use(*lists, makeList(*revoked, issuer=root("Partner")))
             failure, _, _ = self.meet(self.server("@.", trust), issued)
             self.assertEqual(failure is not None, isRefused, str(failure))
 
