@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
@@ -20,8 +21,9 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from zope.interface import implementer
 
 from tests.certificates import Issued, Recipe, alternative, dns, make, root
+from tests.loopback import SERVER, TunnelTests, wait
 from tests.revoked import HOUR, makeAnswer
-from tests.tls.test_staple import LEAF, SIBLING, URL, asked, stapleFor
+from tests.tls.test_staple import LEAF, SIBLING, URL, askedAt, stapleFor
 from tests.tls.test_verification import HOST
 from tlstunnel.identity.ocsp import LARGEST_ANSWER
 from tlstunnel.program import ocspfetch
@@ -193,7 +195,7 @@ class StaplingTests(SynchronousTestCase):
 def another(number: int = 0) -> Issued:
     """One more certificate that names a responder."""
     return make(
-        Recipe(san=alternative(dns(HOST)), extra=asked(f"http://o{number}.example/")), root()
+        Recipe(san=alternative(dns(HOST)), extra=askedAt(f"http://o{number}.example/")), root()
     )
 
 
@@ -329,3 +331,35 @@ class FetchTests(TestCase):
         asking.cancel()
         await asking
         await gone
+
+
+class ServiceTests(TunnelTests):
+    """All of it in a tunnel."""
+
+    async def test_aTunnelFetchesWhatItStaples(self) -> None:
+        """While it serves; a reload keeps what there is, and a stop ends it."""
+        asked: list[Request] = []
+
+        def respond(request: Request) -> bytes:
+            request.setHeader(b"Content-Type", b"application/ocsp-response")
+            asked.append(request)
+            return makeAnswer(issued)
+
+        port = reactor.listenTCP(0, Site(_Responder(respond)), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        url = f"http://127.0.0.1:{port.getHost().port}/"
+        issued = make(Recipe(san=alternative(dns(str(SERVER))), extra=askedAt(url)), root())
+        directory = self.pool.path / str(SERVER)
+        chain = issued.chainPEM() + root().certificate.public_bytes(Encoding.PEM)
+        (directory / "fullchain.pem").write_bytes(chain)
+        (directory / "privkey.pem").write_bytes(issued.keyPEM())
+        service = self.tunnel("127.0.0.1:1", ocspStapling=True)
+        factory = service.factory
+        assert factory is not None
+        (staple,) = factory.prepared.staples
+        await wait(lambda: bool(staple.read()))
+        service.reload()
+        (after,) = factory.prepared.staples
+        self.assertIsNot(after, staple)
+        self.assertEqual(after.read(), staple.read())
+        self.assertEqual(len(asked), 1)

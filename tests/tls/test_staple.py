@@ -51,15 +51,15 @@ VERSIONS = SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION
 URL = "http://ocsp.example/"
 
 
-def asked(url: str) -> tuple[tuple[x509.ExtensionType, bool], ...]:
+def askedAt(url: str) -> tuple[tuple[x509.ExtensionType, bool], ...]:
     """Where to ask about a certificate, as its C{extra}."""
     place = x509.UniformResourceIdentifier(url)
     description = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, place)
     return ((x509.AuthorityInformationAccess([description]), False),)
 
 
-LEAF = make(Recipe(san=alternative(dns(HOST)), extra=asked(URL)), root())
-BELOW = make(Recipe(san=alternative(dns(HOST)), extra=asked(URL)), intermediate())
+LEAF = make(Recipe(san=alternative(dns(HOST)), extra=askedAt(URL)), root())
+BELOW = make(Recipe(san=alternative(dns(HOST)), extra=askedAt(URL)), intermediate())
 SIBLING = make(Recipe(), root())
 RESPONDER = make(Recipe(purposes=(ExtendedKeyUsageOID.OCSP_SIGNING,)), root())
 NAMESAKE = make(authorityRecipe("Root"))
