@@ -110,6 +110,19 @@ class ListsTests(PeersTestCase):
         assert failure is not None
         self.assertEqual(failure.cause, OLD)
 
+    def test_theOldestAreForgottenFirst(self) -> None:
+        """Where many are known: what is resumed is mostly young."""
+        self.patch(verification, "CHAINS_KEPT", 2)
+        self.use(makeList())
+        creator = self.server(HOST)
+        many = [make(Recipe(san=alternative(dns(HOST))), root()) for _ in range(3)]
+        for each in many:
+            self.assertIsNone(self.meet(creator, each)[0])
+        verifier = creator._verifier
+        assert verifier is not None
+        leaves = [crypto.X509.from_cryptography(each.certificate) for each in many]
+        self.assertEqual([verifier.goodUntil(each) > 0 for each in leaves], [False, True, True])
+
     def test_theChainOfThoseWhoDecide(self) -> None:
         """Where the anchors that decide are further up, what they have revoked counts too."""
         issued = shown(alternative(mail(USER)), intermediate())

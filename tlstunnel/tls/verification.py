@@ -164,8 +164,9 @@ class Verifier:
         with quietly():
             certificates = [each.to_cryptography() for each in chain]
         until = revocations.judge(certificates, now, self.trust.all.certificates)
-        if len(self._standing) >= 2 * CHAINS_KEPT:
-            self._standing.clear()
+        while len(self._standing) > 2 * CHAINS_KEPT - 2:
+            # Not all at once: sessions of those whom nobody knows any more are not resumed.
+            del self._standing[next(iter(self._standing))]
         self._standing[key] = self._standing[binding.fingerprint(chain[0])] = until
 
     def goodUntil(self, certificate: crypto.X509) -> float:
