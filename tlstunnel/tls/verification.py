@@ -154,13 +154,16 @@ class Verifier:
 
     def _checkRevoked(
         self, revocations: Revocations, key: bytes, chain: Sequence[crypto.X509]
-    ) -> None:
+    ) -> float:
         """
         Demand that nobody has revoked a certificate of a chain.
+
+        @return: until when that is known, in seconds since 1970.
         """
         now = time()
-        if now < self._standing.get(key, 0):
-            return
+        until = self._standing.get(key, 0.0)
+        if now < until:
+            return until
         with quietly():
             certificates = [each.to_cryptography() for each in chain]
         until = revocations.judge(certificates, now, self.trust.all.certificates)
@@ -168,6 +171,7 @@ class Verifier:
             # Not all at once: sessions of those whom nobody knows any more are not resumed.
             del self._standing[next(iter(self._standing))]
         self._standing[key] = self._standing[binding.fingerprint(chain[0])] = until
+        return until
 
     def goodUntil(self, certificate: crypto.X509) -> float:
         """
