@@ -102,7 +102,8 @@ class PeersTestCase(SynchronousTestCase):
         """Ours that play the server, and want a certificate."""
         trust = trust or Trust(anchors(root()))
         credentials = Credentials(Identity.parse("ours.example"), OURS.chain, OURS.key)
-        verifier = Verifier(Selector.parse(expected), trust, service, CLIENTS, self.revocations)
+        selector = Selector.parse(expected)
+        verifier = Verifier(selector, trust, service, CLIENTS, revocations=self.revocations)
         return Creator(serverContext(credentials, trust), verifier)
 
     def meet(

@@ -98,7 +98,7 @@ def _asServer(
     credentials: Credentials, trust: Trust, revocations: Revocations | None
 ) -> TunnelError | None:
     server = Creator(serverContext(credentials, anyName=True))
-    verifier = Verifier(credentials.identity, trust, None, SERVERS, revocations)
+    verifier = Verifier(credentials.identity, trust, purpose=SERVERS, revocations=revocations)
     client = ClientCreator(clientContext(trust), verifier)
     ours, session = _connected(client)
     errors = handshake(_connected(server)[0], ours)
@@ -108,7 +108,7 @@ def _asServer(
 def _asClient(
     credentials: Credentials, trust: Trust, revocations: Revocations | None
 ) -> TunnelError | None:
-    verifier = Verifier(credentials.identity, trust, None, CLIENTS, revocations)
+    verifier = Verifier(credentials.identity, trust, purpose=CLIENTS, revocations=revocations)
     server = Creator(serverContext(credentials, trust), verifier)
     theirs = _stranger(credentials)
     ours, session = _connected(server)

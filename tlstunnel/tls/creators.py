@@ -159,7 +159,7 @@ class _Resuming(ClientCreator):
             creator._verifier,
             creator._alpn,
             creator._showsCertificate,
-            creator._requireStaple,
+            requireStaple=creator._requireStaple,
         )
         self._resumed = resumed
         self._peer = certificate, verified.identity

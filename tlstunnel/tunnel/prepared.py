@@ -194,7 +194,7 @@ class Prepared:
             trust,
             self.tunnel.dialect.srvService,
             purpose,
-            self.revocations,
+            revocations=self.revocations,
         )
 
     def creatorFor(self, expected: Identity | Selector | AccessList) -> Creator:
@@ -231,7 +231,7 @@ class Prepared:
             self._verifier(expected, trust, SERVERS),
             self.alpn,
             self._credentials is not None,
-            self.tunnel.requireStaple,
+            requireStaple=self.tunnel.requireStaple,
         )
 
 
