@@ -245,7 +245,7 @@ _HINTS = (
     _Hint(
         (IdentityRefused,),
         "check the clock of this host",
-        causes=("not yet valid ",),
+        causes=("not yet valid ", "early CRL "),
     ),
     _Hint(
         (IdentityRefused,),
@@ -269,16 +269,10 @@ _HINTS = (
         "get the next revocation list of that CA, in time, or from a cron job",
         causes=("old CRL ",),
     ),
-    _Hint((IdentityRefused,), "check the clock of this host", causes=("early CRL ",)),
     _Hint(
         (IdentityRefused,),
-        "let the server staple a response of OCSP, or leave out --require-staple",
-        causes=("no staple ",),
-    ),
-    _Hint(
-        (IdentityRefused,),
-        "the server staples what is of no use: it has to get a new response from its CA",
-        causes=("bad staple ",),
+        "let the server staple a new response of OCSP, or leave out --require-staple",
+        causes=("no staple ", "bad staple "),
     ),
     _Hint(
         (TLSFailed,),
