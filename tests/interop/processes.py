@@ -137,11 +137,13 @@ class Process:
         addresses: Sequence[int | Path],
         user: str | None = None,
         environment: Mapping[str, str] = {},
+        descriptors: Sequence[int] = (),
     ) -> None:
         """
         Start it, and wait until it listens on all addresses.
 
         @param user: the account it runs as, when we are root.
+        @param descriptors: those that it inherits.
         @raise AssertionError: it ended, or does not listen in time; carries its log.
         """
         identity: dict[str, object] = {}
@@ -156,6 +158,7 @@ class Process:
                 cwd=self.directory,
                 env={**os.environ, "PATH": SYSTEM_PATH, "LC_ALL": "C", **environment},
                 start_new_session=True,
+                pass_fds=descriptors,
                 **identity,  # type: ignore[call-overload]
             )
         process = self._process

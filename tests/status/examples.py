@@ -47,6 +47,7 @@ def tunnel(**facts: Any) -> TunnelFacts:
         "remote": ["127.0.0.1:80"],
         "expected": None,
         "identities": [identity()],
+        "revocation_lists": [{"issuer": '"CN=Private"', "next_update": NOW + DAY}],
         "connections": 10,
         "refused": {"denied": 4, "per-address": 0, "rate": 1},
         "open": 2,

@@ -137,6 +137,17 @@ class CombineTests(SynchronousTestCase):
         (found,) = document["tunnels"][0]["identities"]
         self.assertEqual(found["days_left"], 1)
 
+    def test_theRevocationListThatEndsFirstCounts(self) -> None:
+        """
+        Where one worker has not taken up the new one.
+        """
+        old = tunnel(revocation_lists=[{"issuer": '"CN=Private"', "next_update": NOW}])
+        document = combine(Gathered((snapshot(1), snapshot(2, tunnels=[old]))), NOW)
+        self.assertEqual(
+            document["tunnels"][0]["revocation_lists"],
+            [{"issuer": '"CN=Private"', "next_update": NOW}],
+        )
+
     def test_failuresAreGroupedByOutcomeAndHint(self) -> None:
         """
         The largest group first, the newest in each first.

@@ -37,6 +37,7 @@ INTERFACE = {
     "tlstunnel_handshake_seconds_sum": {"tunnel"},
     "tlstunnel_bytes_total": {"tunnel", "direction"},
     "tlstunnel_identity_not_after_seconds": {"tunnel", "identity"},
+    "tlstunnel_revocation_list_next_update_seconds": {"tunnel", "issuer"},
     "tlstunnel_reloads_total": {"result"},
     "tlstunnel_log_lines_dropped_total": set(),
     "tlstunnel_build_info": {"version", "openssl", "python"},

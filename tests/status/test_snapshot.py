@@ -9,6 +9,7 @@ import json
 import os
 import socket
 from datetime import UTC, datetime, timedelta
+from time import time
 from unittest.mock import Mock, patch
 
 from twisted.internet.task import Clock
@@ -16,6 +17,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.loopback import SERVER, Encrypted, Plain, wait
+from tests.revoked import makeList, pem
 from tests.status.stage import StatusTests, Tunnels, dial
 from tests.status.test_counts import recordOf
 from tlstunnel.errors import Refused
@@ -254,6 +256,20 @@ class TakeTests(StatusTests):
         self.assertEqual(after["identity"], str(SERVER))
         self.assertTrue(after["is_due"])
         self.assertLess(after["not_after"], before["not_after"])
+
+    async def test_listsAreThoseOfNewConnections(self) -> None:
+        """
+        With their ends; those of a tunnel that anybody may use count for nobody.
+        """
+        (self.pool.path / "trust").mkdir(exist_ok=True)
+        (self.pool.path / "trust" / "any.crl").write_bytes(pem(makeList()))
+        self.before(self.backend)
+        self.assertEqual(self.take()["tunnels"][0]["revocation_lists"], [])
+        self.before(self.backend, name="closed", remoteID=Selector.parse("@."))
+        (closed,) = [each for each in self.take()["tunnels"] if each["name"] == "closed"]
+        (found,) = closed["revocation_lists"]
+        self.assertEqual(found["issuer"], '"CN=Root"')
+        self.assertGreater(found["next_update"], time())
 
     async def test_nothingSecretIsInIt(self) -> None:
         """

@@ -5,7 +5,7 @@ credentials, in the way that they will be used.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from OpenSSL import SSL, crypto
@@ -22,14 +22,16 @@ from tests.certificates import (
     root,
 )
 from tests.loopback import SERVER, Encrypted, Plain, TunnelTests
+from tests.revoked import entry, makeList, pem
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.issuer import authorityOf, createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pem import loadKey
 from tlstunnel.identity.pool import Credentials, Pool
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.protocols.registry import find
-from tlstunnel.tls.checkup import checkUsable, refusalOf
+from tlstunnel.tls.checkup import checkUsable, problemsOf, refusalOf
 from tlstunnel.tls.credentials import _pssKey
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.prepared import Prepared
@@ -118,6 +120,25 @@ class RefusalTests(SynchronousTestCase):
         self.assertIn('"CN=Unknown" is not among the anchors of test', said)
         other = make(Recipe(san=alternative(dns("other.example"))), root())
         self.assertIn("not for server.example.org", str(refusalOf(credentials(other), TRUST)))
+
+
+class RevokedTests(SynchronousTestCase):
+    """What 'tlstunnel identity check' says of lists in the pool."""
+
+    def test_revoked(self) -> None:
+        """Peers with such a list would refuse us."""
+        pool, who = Pool(Path(self.mktemp())), NAME
+        ours = createIdentity(pool, who)
+        place = pool.path / "trust"
+        place.mkdir()
+        authority = authorityOf(pool)
+        issuer = Issued(authority.certificate, authority.key)
+        for revoked, isProblem in ((), False), ((entry(ours.certificates[0].serial_number),), True):
+            lists = makeList(*revoked, issuer=issuer, number=len(revoked))
+            (place / "ours.crl").write_bytes(pem(lists))
+            problems = " ".join(problemsOf(pool, who, datetime.now(UTC)))
+            self.assertEqual("was revoked" in problems, isProblem)
+            self.assertEqual(bool(problems), isProblem)
 
 
 class PSSTests(TunnelTests):

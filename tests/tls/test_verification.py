@@ -40,6 +40,7 @@ from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pool import Credentials, Pool
+from tlstunnel.identity.revocation import Revocations
 from tlstunnel.identity.trust import Anchors, Trust, eitherTrust
 from tlstunnel.protocols.registry import find
 from tlstunnel.tls import binding, verification
@@ -87,10 +88,14 @@ def peer(method: int, issued: Issued | None, version: int | None = None) -> SSL.
 class PeersTestCase(SynchronousTestCase):
     """We meet peers in memory, in both modes."""
 
+    revocations: Revocations | None = None
+
     def client(self, expected: str = HOST, trust: Trust | None = None) -> Creator:
         """Ours that play the client."""
         trust = trust or Trust(anchors(root()))
-        verifier = Verifier(Identity.parse(expected), trust, purpose=SERVERS)
+        verifier = Verifier(
+            Identity.parse(expected), trust, purpose=SERVERS, revocations=self.revocations
+        )
         return ClientCreator(clientContext(trust), verifier)
 
     def server(
@@ -99,7 +104,8 @@ class PeersTestCase(SynchronousTestCase):
         """Ours that play the server, and want a certificate."""
         trust = trust or Trust(anchors(root()))
         credentials = Credentials(Identity.parse("ours.example"), OURS.chain, OURS.key)
-        verifier = Verifier(Selector.parse(expected), trust, service, CLIENTS)
+        selector = Selector.parse(expected)
+        verifier = Verifier(selector, trust, service, CLIENTS, revocations=self.revocations)
         return Creator(serverContext(credentials, trust), verifier)
 
     def meet(

@@ -22,6 +22,7 @@ from tlstunnel.address import TCPAddress
 from tlstunnel.errors import (
     BackendRefused,
     Closed,
+    IdentityRefused,
     Malformed,
     NotOffered,
     PlaintextAfterStartTLS,
@@ -31,7 +32,9 @@ from tlstunnel.errors import (
 )
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity, KeyIdentity, Selector
+from tlstunnel.identity.ocsp import ABSENT, BAD
 from tlstunnel.identity.pool import Pool
+from tlstunnel.identity.revocation import EARLY, MISSING, OLD, REVOKED
 from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.hints import hintFor
 from tlstunnel.tunnel.limits import Limits
@@ -427,6 +430,21 @@ class TableTests(SynchronousTestCase):
             hint = self.hint(error, GREETING, mode=Mode.SERVER)
             self.assertIn("the backend speaks smtp in clear", hint)
 
+    def test_revocation(self) -> None:
+        """
+        Each way to be refused by it says what to do.
+        """
+        for cause, hint in (
+            (REVOKED, "a new certificate"),
+            (MISSING, "all need one"),
+            (OLD, "the next revocation list"),
+            (EARLY, "the clock"),
+            (ABSENT, "--require-staple"),
+            (BAD, "--require-staple"),
+        ):
+            error = IdentityRefused("x", cause=cause).by("the server")
+            self.assertIn(hint, self.hint(error, HANDSHAKING))
+
     def test_everyAlertHasAHint(self) -> None:
         """
         The one for all of them, if no other.
@@ -434,6 +452,7 @@ class TableTests(SynchronousTestCase):
         for alert, hint in (
             ("unknown_ca", "does not know the CA"),
             ("certificate_expired", "renew our certificate"),
+            ("certificate_revoked", "was revoked"),
             ("certificate_required", "--local-id"),
             ("handshake_failure", "--local-id"),
             ("unrecognized_name", "--remote-id"),

@@ -72,11 +72,15 @@ _SUITES = (
     "TLS 1.2 and 1.3 with the suites and groups of Mozilla's intermediate recommendation; there is "
     "no option for them"
 )
-_REVOKED = (
-    "revocation is not checked: use certificates that live for days, and take away trust in the "
-    "pool"
+_LISTS = (
+    "put these lists into the folder trust of the pool, under names that end in .crl; those in a "
+    "folder that is CApath too are read there"
 )
-_WITH_OCSP = "belongs to the check of revocation, which is not there"
+_OCSP = (
+    "no responder is asked about a peer: where a server staples what that has said, "
+    "require-staple = true demands it"
+)
+_WITH_OCSP = "belongs to asking a responder of OCSP, which is not done"
 _WITH_EXEC = "belongs to exec"
 _OPENSSL = "OpenSSL's own configuration file decides; see config(5ssl)"
 
@@ -124,8 +128,9 @@ OPTIONS = (
         "a command to OpenSSL itself cannot be given; see whether the tunnel is as you want it",
         isList=True,
     ),
-    *_lost(_REVOKED, "CRLfile", "CRLpath", "OCSP"),
-    *_lost(_REVOKED, "OCSPaia", "OCSPrequire", harmless=_NO),
+    *_lost(_LISTS, "CRLfile", "CRLpath"),
+    *_lost(_OCSP, "OCSP"),
+    *_lost(_OCSP, "OCSPaia", "OCSPrequire", harmless=_NO),
     *_said(_WITH_OCSP, "OCSPflag", "OCSPnonce", "TIMEOUTocsp"),
     *_said("the log gives each connection a number", "logId"),
     *_converted("delay"),

@@ -37,17 +37,18 @@ _BEGUN = re.compile(rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----")
 _BLOCK = re.compile(rb"-----BEGIN ((?:X509 )?CERTIFICATE)-----.*?-----END \1-----", re.DOTALL)
 
 
-def readFile(path: Path, private: bool = False) -> bytes:
+def readFile(path: Path, private: bool = False, largest: int = LARGEST_FILE) -> bytes:
     """
     Read a file; a private one only if nobody else can.
 
+    @param largest: the most bytes that it may have.
     @raise ConfigurationError: it cannot be read, or it can by too many.
     """
     with reading(path), path.open("rb") as file:
         if private:
             _checkPrivate(path, os.fstat(file.fileno()))
-        content = file.read(LARGEST_FILE + 1)
-    if len(content) > LARGEST_FILE:
+        content = file.read(largest + 1)
+    if len(content) > largest:
         raise ConfigurationError(
             str(path), "is too large to be what it should be", "see whether its name is right"
         )

@@ -107,6 +107,8 @@ def examine(
         options=options,
         anyName=values["any-name"],
         requireALPN=values["require-alpn"],
+        ocspStapling=values["ocsp-stapling"],
+        requireStaple=values["require-staple"],
         minimum=values["minimum-tls"],
         skipResolve=values["skip-resolve"],
         quiet=values["quiet"],

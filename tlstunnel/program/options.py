@@ -304,6 +304,21 @@ OPTIONS = (
         "refuse clients that offer no ALPN",
         mode=Mode.SERVER,
     ),
+    Option(
+        "ocsp-stapling",
+        Section.TLS,
+        "fetch the word of our certificate authority that our certificate is good (OCSP), and send "
+        "it to clients with the certificate",
+        "The responder is the one that the certificate names; until it has answered, nothing is "
+        "sent.",
+        mode=Mode.SERVER,
+    ),
+    Option(
+        "require-staple",
+        Section.TLS,
+        "refuse servers that do not send such a word with their certificate",
+        mode=Mode.CLIENT,
+    ),
     *LIMITS,
     Option(
         "workers",

@@ -21,6 +21,7 @@ from tlstunnel.net.linger import LINGER_SECONDS
 from tlstunnel.net.listen import Bound, bindAll
 from tlstunnel.net.port import ListeningPort
 from tlstunnel.program.announcements import Announcements
+from tlstunnel.program.stapling import Stapling
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Tunnel
@@ -97,6 +98,7 @@ class TunnelService(Service):
         # Who waits for the end of all connections.
         self._ending: list[Deferred[None]] = []
         self._announcements: Announcements | None = None
+        self._stapling = Stapling(reactor)
         self._up: Deferred[None] = Deferred()
 
     def privilegedStartService(self) -> None:
@@ -160,6 +162,7 @@ class TunnelService(Service):
         assert self.factory is not None
         factory = self.factory
         factory.use(prepared, observers)
+        self._stapling.use(prepared.staples, tunnel.name)
         self._ports = factory.ports = [
             ListeningPort(
                 self._reactor,
@@ -228,6 +231,7 @@ class TunnelService(Service):
         assert self.factory is not None
         self.factory.idle = None
         self.factory.listen()
+        self._stapling.start()
         if self._announcements is None:
             self._announcements = Announcements(self.factory)
 
@@ -296,6 +300,7 @@ class TunnelService(Service):
         @return: fires when there are no connections any more.
         """
         super().stopService()
+        self._stapling.stop()
         self._ports = []
         announcements, self._announcements = self._announcements, None
         if announcements is not None:
@@ -363,6 +368,7 @@ class TunnelService(Service):
             )
             return succeed(str(error))
         name = self.tunnel.name or None
+        self._stapling.use(self.factory.prepared.staples, self.tunnel.name)
         self._log.info("reloaded identities and trust", event="reload", tunnel=name)
         if self._announcements is not None:
             self._announcements.notice(self._ports)

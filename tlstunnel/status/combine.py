@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Sequence
+from math import inf
 
 from tlstunnel import __version__
 from tlstunnel.status.counts import BOUNDS
@@ -103,6 +104,9 @@ def _tunnel(facts: Sequence[TunnelFacts], past: Totals | None, now: float) -> Tu
         # During a reload processes may differ: the worst is what is worth knowing.
         if known is None or each["not_after"] < known["not_after"]:
             identities[each["identity"]] = each
+    lists: dict[str, float] = {}
+    for one in (each for fact in facts for each in fact["revocation_lists"]):
+        lists[one["issuer"]] = min(one["next_update"], lists.get(one["issuer"], inf))
     return {
         "name": first["name"],
         "state": max((fact["state"] for fact in facts), key=STATES.index),
@@ -112,6 +116,9 @@ def _tunnel(facts: Sequence[TunnelFacts], past: Totals | None, now: float) -> Tu
         "remote": first["remote"],
         "expected": first["expected"],
         "identities": [_identity(each, now) for each in identities.values()],
+        "revocation_lists": [
+            {"issuer": issuer, "next_update": end} for issuer, end in lists.items()
+        ],
         "connections": totals["connections"],
         "refused": totals["refused"],
         "open": sum(fact["open"] for fact in facts),

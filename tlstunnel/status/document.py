@@ -15,6 +15,7 @@ from tlstunnel.status.facts import (
     Durations,
     FailureFacts,
     IdentityFacts,
+    ListFacts,
     ProcessFacts,
     ReloadFacts,
 )
@@ -58,6 +59,7 @@ class TunnelStatus(TypedDict):
     remote: list[str]
     expected: str | None
     identities: list[Identity]
+    revocation_lists: list[ListFacts]
     connections: int
     refused: dict[str, int]
     open: int

@@ -32,6 +32,15 @@ class IdentityFacts(TypedDict):
     is_due: bool
 
 
+class ListFacts(TypedDict):
+    """
+    One revocation list: whose it is, and when the next one should be there, in seconds since 1970.
+    """
+
+    issuer: str
+    next_update: float
+
+
 class Totals(TypedDict):
     """
     What is counted of a tunnel and never falls.
@@ -59,6 +68,7 @@ class TunnelFacts(Totals):
     remote: list[str]
     expected: str | None
     identities: list[IdentityFacts]
+    revocation_lists: list[ListFacts]
     open: int
     rates: dict[str, list[int]]
 

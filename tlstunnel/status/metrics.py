@@ -115,6 +115,11 @@ def families(document: Document) -> Iterator[Metric]:
         "When the certificate of an identity expires, in seconds since 1970.",
         labels=["tunnel", "identity"],
     )
+    lists = GaugeMetricFamily(
+        "tlstunnel_revocation_list_next_update_seconds",
+        "When the next revocation list of an issuer is due, in seconds since 1970.",
+        labels=["tunnel", "issuer"],
+    )
     for each in tunnels:
         # All of them from the start: a counter that is not there before its first event looks as if
         # that had been long ago, and no alert would tell of it.
@@ -126,6 +131,8 @@ def families(document: Document) -> Iterator[Metric]:
         carried.add_metric([each["name"], "to_plain"], each["to_plain"])
         for identity in each["identities"]:
             expiry.add_metric([each["name"], identity["identity"]], identity["not_after"])
+        for one in each["revocation_lists"]:
+            lists.add_metric([each["name"], one["issuer"]], one["next_update"])
     yield ended
     yield refused
     yield _histogram(
@@ -140,6 +147,7 @@ def families(document: Document) -> Iterator[Metric]:
     )
     yield carried
     yield expiry
+    yield lists
     yield from _program(document)
     yield from _processes(document["processes"])
 

@@ -14,12 +14,14 @@ from pathlib import Path
 
 from tlstunnel.errors import printable
 from tlstunnel.identity.expiry import isDue
+from tlstunnel.identity.revocation import nameOf
 from tlstunnel.status.counts import Histogram
 from tlstunnel.status.facts import (
     ConnectionFacts,
     Durations,
     FailureFacts,
     IdentityFacts,
+    ListFacts,
     ProcessFacts,
     Snapshot,
     TunnelFacts,
@@ -105,6 +107,7 @@ def _tunnel(served: Served, entry: Entry, now: float) -> TunnelFacts:
         "remote": [str(each) for each in tunnel.remote],
         "expected": whom[:_MAX_DETAIL] or None,
         "identities": list(_identities(served, now)),
+        "revocation_lists": list(_lists(served)),
         "connections": counts.connections,
         "refused": dict(counts.refusals),
         "open": len(counts.opened),
@@ -128,6 +131,12 @@ def _identities(served: Served, now: float) -> Iterator[IdentityFacts]:
             "not_after": certificate.not_valid_after_utc.timestamp(),
             "is_due": isDue(certificate, today),
         }
+
+
+def _lists(served: Served) -> Iterator[ListFacts]:
+    if served.factory is not None:
+        for each in served.factory.prepared.revocations.newest().values():
+            yield {"issuer": nameOf(each)[:_MAX_DETAIL], "next_update": each.end}
 
 
 def _connection(record: Record, now: float, worker: int | None) -> ConnectionFacts:

@@ -23,6 +23,7 @@ from tlstunnel.identity.files import entries, isDirectory
 from tlstunnel.identity.names import Identity, Kind
 from tlstunnel.identity.pem import loadKey, loadReadable
 from tlstunnel.identity.pool import Credentials, Pool, certifiedAs, loadCredentials
+from tlstunnel.identity.revocation import Revocations, loadRevocations
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import coversName
 from tlstunnel.tls.binding import CLIENTS, SERVERS
@@ -77,30 +78,37 @@ def checkUsable(credentials: Credentials, minimum: str = "1.2") -> None:
             raise refusal(credentials, error)
 
 
-def refusalOf(credentials: Credentials, trust: Trust) -> TunnelError | None:
+def refusalOf(
+    credentials: Credentials, trust: Trust, revocations: Revocations | None = None
+) -> TunnelError | None:
     """
     Find out what peers that have C{trust} would say of our credentials.
 
+    @param revocations: the lists of what was revoked that they have.
     @return: why a client would not believe the server that shows them, unless a server believes
         the client.
     """
-    refused = _asServer(credentials, trust)
-    if refused is None or _asClient(credentials, trust) is None:
+    refused = _asServer(credentials, trust, revocations)
+    if refused is None or _asClient(credentials, trust, revocations) is None:
         return None
     return refused
 
 
-def _asServer(credentials: Credentials, trust: Trust) -> TunnelError | None:
+def _asServer(
+    credentials: Credentials, trust: Trust, revocations: Revocations | None
+) -> TunnelError | None:
     server = Creator(serverContext(credentials, anyName=True))
-    verifier = Verifier(credentials.identity, trust, purpose=SERVERS)
+    verifier = Verifier(credentials.identity, trust, purpose=SERVERS, revocations=revocations)
     client = ClientCreator(clientContext(trust), verifier)
     ours, session = _connected(client)
     errors = handshake(_connected(server)[0], ours)
     return _verdict(ours, session, errors[1])
 
 
-def _asClient(credentials: Credentials, trust: Trust) -> TunnelError | None:
-    verifier = Verifier(credentials.identity, trust, purpose=CLIENTS)
+def _asClient(
+    credentials: Credentials, trust: Trust, revocations: Revocations | None
+) -> TunnelError | None:
+    verifier = Verifier(credentials.identity, trust, purpose=CLIENTS, revocations=revocations)
     server = Creator(serverContext(credentials, trust), verifier)
     theirs = _stranger(credentials)
     ours, session = _connected(server)
@@ -151,7 +159,8 @@ def problemsOf(pool: Pool, identity: Identity, now: datetime) -> list[str]:
         named = certifiedAs(identity)
         if named is not None and not coversName(leaf, identity.domain):
             credentials = replace(credentials, identity=named)
-        refused = refusalOf(credentials, _everybodyKnown(pool, leaf, identity))
+        known = _everybodyKnown(pool, leaf, identity)
+        refused = refusalOf(credentials, known, loadRevocations([pool.path / "trust"]))
         if refused is not None and leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
             problems[f"{certificateFile}: {refused.detail}"] = None
     except ConfigurationError as error:

@@ -103,11 +103,14 @@ class ClientCreator(Creator):
         alpn: Sequence[bytes] = (),
         showsCertificate: bool = False,
         host: str | None = None,
+        requireStaple: bool = False,
     ) -> None:
         """
         @param host: the name to ask for where no domain is expected; L{None} for none.
+        @param requireStaple: ask for a response of OCSP, which the context demands.
         """
         super().__init__(context, verifier, alpn, showsCertificate)
+        self._requireStaple = requireStaple
         expected = verifier.expected
         assert isinstance(expected, Identity)
         isDomain = expected.kind is Kind.DOMAIN and expected.address is None
@@ -123,6 +126,8 @@ class ClientCreator(Creator):
         connection.set_app_data(session)
         if self._serverName is not None:
             connection.set_tlsext_host_name(self._serverName)
+        if self._requireStaple:
+            connection.request_ocsp()
         connection.set_connect_state()
         return connection
 
@@ -135,7 +140,7 @@ class ClientCreator(Creator):
         resumed = connection.get_session()
         if certificate is None or resumed is None or session.identity is None:
             return self
-        return _Resuming(self, resumed, certificate, session.identity)
+        return _Resuming(self, resumed, certificate, session)
 
 
 class _Resuming(ClientCreator):
@@ -149,18 +154,20 @@ class _Resuming(ClientCreator):
         creator: ClientCreator,
         resumed: SSL.Session,
         certificate: x509.Certificate,
-        identity: Identity,
+        verified: Session,
     ) -> None:
-        assert creator._verifier is not None
+        assert creator._verifier is not None and verified.identity is not None
         super().__init__(
             creator.context,
             creator._verifier,
             creator._alpn,
             creator._showsCertificate,
             creator._host,
+            creator._requireStaple,
         )
         self._resumed = resumed
-        self._peer = certificate, identity
+        self._peer = certificate, verified.identity
+        self._goodUntil = verified.goodUntil
 
     def session(self) -> Session:
         """
@@ -168,6 +175,7 @@ class _Resuming(ClientCreator):
         """
         session = super().session()
         session.resumes = self._peer
+        session.goodUntil = self._goodUntil
         return session
 
     def connection(self, sock: socket.socket, session: Session) -> SSL.Connection:

@@ -5,12 +5,15 @@ What is known of the TLS of one connection.  Its peer is judged by L{tlstunnel.t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
+from time import time
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from tlstunnel.errors import IdentityRefused, TLSFailed, TunnelError
 from tlstunnel.identity.names import Identity
+from tlstunnel.identity.revocation import OLD
 from tlstunnel.tls.binding import negotiated
 from tlstunnel.tls.verification import Verifier
 
@@ -24,6 +27,8 @@ class Session:
         they are judged.
     @ivar resumes: whose certificate a resumed session must have, and who that is: the session of
         another, verified connection is offered for resumption; C{None} for none.
+    @ivar goodUntil: when the response of OCSP ends that its peer has stapled, if it has to, in
+        seconds since 1970: behind that its session is not resumed.
     @ivar sameAs: the L{identity} that it must have, if any: that of another connection.
     @ivar shown: whose certificate the peer has shown, if that is whom we expect; it has not proved
         yet that the key is its own.
@@ -39,6 +44,7 @@ class Session:
     __slots__ = (
         "alpn",
         "chain",
+        "goodUntil",
         "group",
         "identity",
         "offered",
@@ -67,6 +73,7 @@ class Session:
         self.showsCertificate = showsCertificate
         self.requireALPN = requireALPN
         self.resumes: tuple[x509.Certificate, Identity] | None = None
+        self.goodUntil = inf
         self.sameAs: Identity | None = None
         self.shown: Identity | None = None
         self.identity: Identity | None = None
@@ -90,11 +97,24 @@ class Session:
             # OpenSSL has called nobody, as it resumed a session that was verified when it began.
             certificate, identity = self.resumes
             if connection.get_peer_certificate(as_cryptography=True) == certificate:
-                self.shown = identity
+                self._resume(connection, identity)
         refusal = self.refusal or self._remainingRefusal()
         if refusal is None:
             self.identity = self.shown
         return refusal
+
+    def _resume(self, connection: SSL.Connection, identity: Identity) -> None:
+        """
+        Take the peer of a session that is resumed for who it was, unless that is too long ago.
+        """
+        shown = connection.get_peer_certificate()
+        assert self.verifier is not None and shown is not None
+        if time() < min(self.goodUntil, self.verifier.goodUntil(shown)):
+            self.shown = identity
+        else:
+            self.refusal = IdentityRefused(
+                "what has expired says that the certificate was not revoked", cause=OLD
+            )
 
     def _remainingRefusal(self) -> TunnelError | None:
         """

@@ -10,6 +10,8 @@ about that identity, those that do have the last word.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
+from time import time
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -17,10 +19,13 @@ from OpenSSL import SSL, crypto
 from twisted.logger import Logger
 
 from tlstunnel.errors import IdentityRefused, quote
+from tlstunnel.identity import revocation
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.ocsp import Answer
 from tlstunnel.identity.pem import quietly
 from tlstunnel.identity.pins import Pins
+from tlstunnel.identity.revocation import Revocations
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import verifyIdentity
 from tlstunnel.tls import binding
@@ -71,6 +76,15 @@ UNKNOWN = {
     _Codes.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE: "the issuer is unknown",
 }
 
+# What stands for the refusals of L{tlstunnel.identity.revocation}: the alerts are
+# certificate_revoked, unknown_ca, certificate_expired and bad_certificate.
+_REVOCATION_ERRORS = {
+    revocation.REVOKED: int(_Codes.ERR_CERT_REVOKED),
+    revocation.MISSING: int(_Codes.ERR_UNABLE_TO_GET_CRL),
+    revocation.OLD: int(_Codes.ERR_CRL_HAS_EXPIRED),
+    revocation.EARLY: int(_Codes.ERR_CRL_NOT_YET_VALID),
+}
+
 # What L{TunnelError.cause} says of them.
 _CAUSES = {
     **dict.fromkeys(UNKNOWN, "unknown CA"),
@@ -92,6 +106,7 @@ class Verifier:
 
     @ivar expected: who must be there.
     @ivar trust: whom to believe about that.
+    @ivar answers: responses of OCSP that were found to be good.
     """
 
     def __init__(
@@ -101,18 +116,24 @@ class Verifier:
         service: str | None = None,
         purpose: int = binding.SERVERS,
         pins: Pins | None = None,
+        revocations: Revocations | None = None,
     ) -> None:
         """
         @param service: the service whose SRVNames are names of a domain too.
         @param purpose: what the peer is: C{binding.SERVERS} or C{binding.CLIENTS}.
         @param pins: the keys that it may have besides; L{None} for any.
+        @param revocations: the lists of what was revoked.
         """
         self.expected = expected
         self.trust = trust
         self._service = service
         self._purpose = purpose
         self._pins = pins
+        self._revocations = revocations or None
+        self.answers: dict[bytes, Answer] = {}
         self._verdicts: dict[bytes, Identity] = {}
+        # Until when chains, and leaves of such, are known not to be revoked.
+        self._standing: dict[bytes, float] = {}
         self._contexts: dict[Anchors, SSL.Context] = {}
 
     def verify(self, chain: Sequence[crypto.X509]) -> Identity:
@@ -133,7 +154,41 @@ class Verifier:
         decisive = self.trust.anchorsFor(identity)
         if decisive is not self.trust.all:
             self._checkAnchors(identity, chain, decisive)
+        if self._revocations is not None:
+            self._checkRevoked(self._revocations, key, chain)
         return identity
+
+    def _checkRevoked(
+        self, revocations: Revocations, key: bytes, chain: Sequence[crypto.X509]
+    ) -> float:
+        """
+        Demand that nobody has revoked a certificate of a chain.
+
+        @return: until when that is known, in seconds since 1970.
+        """
+        now = time()
+        until = self._standing.get(key, 0.0)
+        if now < until:
+            return until
+        with quietly():
+            certificates = [each.to_cryptography() for each in chain]
+        until = revocations.judge(certificates, now, self.trust.all.certificates)
+        while len(self._standing) > 2 * CHAINS_KEPT - 2:
+            # Not all at once: sessions of those whom nobody knows any more are not resumed.
+            del self._standing[next(iter(self._standing))]
+        self._standing[key] = self._standing[binding.fingerprint(chain[0])] = until
+        return until
+
+    def goodUntil(self, certificate: crypto.X509) -> float:
+        """
+        Until when a certificate that was verified is known not to be revoked, for connections that
+        resume the session of another: then the peer shows no chain that could be judged.
+
+        @return: in seconds since 1970; 0 where nothing is known of it any more.
+        """
+        if self._revocations is None:
+            return inf
+        return self._standing.get(binding.fingerprint(certificate), 0)
 
     def _identityOf(
         self, chain: Sequence[crypto.X509], expected: Identity | Selector | AccessList
@@ -165,7 +220,11 @@ class Verifier:
             store = self._storeOf(decisive)
             judged = crypto.X509StoreContext(store, chain[0], chain[1:])
             # It may have come to other authorities, which may have name constraints.
-            self._identityOf(judged.get_verified_chain(), identity)
+            decided = judged.get_verified_chain()
+            self._identityOf(decided, identity)
+            if self._revocations is not None:
+                key = b"".join(map(binding.fingerprint, decided))
+                self._checkRevoked(self._revocations, key, decided)
         except Exception as error:  # noqa: BLE001 - whatever happens, the peer is not believed
             reason = error.args[0] if isinstance(error, crypto.X509StoreContextError) else error
             raise _NotByTheseAnchors(
@@ -229,8 +288,11 @@ def codeOf(connection: SSL.Connection) -> int:
     The error of X509_verify_cert(3) that stands for a refusal of ours.
     """
     session: Session = connection.get_app_data()
-    foreign = isinstance(session.refusal, _NotByTheseAnchors)
-    return _UNKNOWN_ISSUER if foreign else _HOSTNAME_MISMATCH
+    refusal = session.refusal
+    if isinstance(refusal, _NotByTheseAnchors):
+        return _UNKNOWN_ISSUER
+    cause = "" if refusal is None else refusal.cause
+    return _REVOCATION_ERRORS.get(cause, _HOSTNAME_MISMATCH)
 
 
 def _reason(code: int, certificate: crypto.X509, source: str) -> str:

@@ -66,6 +66,8 @@ class Tunnel:
     @ivar options: those of the dialect that were asked for.
     @ivar anyName: serve clients that ask for a name that our certificate does not have.
     @ivar requireALPN: refuse clients that offer no ALPN.
+    @ivar ocspStapling: let the certificate authority say of our certificate that it is good.
+    @ivar requireStaple: refuse servers that have nothing of that kind.
     @ivar minimum: the lowest version of TLS.
     @ivar skipResolve: let the program start even if a host of C{remote} does not resolve.
     @ivar hostName: what this host calls itself to the network where there is no C{localID}: a full
@@ -92,6 +94,8 @@ class Tunnel:
     options: frozenset[str] = frozenset()
     anyName: bool = False
     requireALPN: bool = False
+    ocspStapling: bool = False
+    requireStaple: bool = False
     minimum: str = "1.2"
     skipResolve: bool = False
     hostName: str = ""

@@ -257,7 +257,7 @@ _HINTS = (
     _Hint(
         (IdentityRefused,),
         "check the clock of this host",
-        causes=("not yet valid ",),
+        causes=("not yet valid ", "early CRL "),
     ),
     _Hint(
         (IdentityRefused,),
@@ -265,6 +265,27 @@ _HINTS = (
         causes=("unknown issuer ",),
     ),
     _Hint((IdentityRefused,), _UNKNOWN_CA, causes=("unknown CA ",)),
+    _Hint(
+        (IdentityRefused,),
+        "the peer needs a new certificate, with a new key if the old one is known to others",
+        causes=("revoked ",),
+    ),
+    _Hint(
+        (IdentityRefused,),
+        "where one CA of a chain has a revocation list here, all need one: put it beside the "
+        "others (*.crl in the pool's trust/), or take all of that chain away",
+        causes=("no CRL ",),
+    ),
+    _Hint(
+        (IdentityRefused,),
+        "get the next revocation list of that CA, in time, or from a cron job",
+        causes=("old CRL ",),
+    ),
+    _Hint(
+        (IdentityRefused,),
+        "let the server staple a new response of OCSP, or leave out --require-staple",
+        causes=("no staple ", "bad staple "),
+    ),
     _Hint(
         (TLSFailed,),
         "let the client show a certificate (tlstunnel: --local-id), or leave out --remote-id",
@@ -289,6 +310,11 @@ _HINTS = (
         "the peer does not know the CA of our certificate: let it trust that one, or use a "
         "certificate from a CA that it knows",
         causes=("alert unknown_ca ",),
+    ),
+    _Hint(
+        (TLSFailed,),
+        "our certificate was revoked: get another one, with a new key",
+        causes=("alert certificate_revoked ",),
     ),
     _Hint((TLSFailed,), "renew our certificate", causes=("alert certificate_expired ",)),
     _Hint(

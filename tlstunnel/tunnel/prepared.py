@@ -18,8 +18,10 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.expiry import warningsOf
 from tlstunnel.identity.names import Identity, Kind, Selector
+from tlstunnel.identity.ocsp import demandsStaple
 from tlstunnel.identity.pins import Pins
 from tlstunnel.identity.pool import Credentials
+from tlstunnel.identity.revocation import Revocations
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import coversName
 from tlstunnel.net.via import Login, readLogin
@@ -29,6 +31,7 @@ from tlstunnel.tls.checkup import checkUsable
 from tlstunnel.tls.context import SSLContext, clientContext, serverContext
 from tlstunnel.tls.creators import ClientCreator, Creator
 from tlstunnel.tls.pins import NO_ANCHORS, PinVerifier, demandKey
+from tlstunnel.tls.staple import Staple, demand, offer
 from tlstunnel.tls.verification import Verifier
 from tlstunnel.tunnel import hostname
 from tlstunnel.tunnel.access import doubts, whoMayCome
@@ -63,6 +66,8 @@ class Prepared:
     @ivar setting: what the roles of its dialect may know.
     @ivar expected: who must be at the other end; C{None} if anybody may, or the app will say who.
     @ivar pins: the keys that it may have; C{None} for any.
+    @ivar revocations: the lists of what was revoked; none where anybody may come.
+    @ivar staples: what our certificates are shown with, where that was asked for.
     """
 
     def __init__(self, tunnel: Tunnel) -> None:
@@ -80,7 +85,11 @@ class Prepared:
         if tunnel.localID is not None:
             self._credentials = tunnel.pool.credentials(tunnel.localID)
             checkUsable(self._credentials, tunnel.minimum)
+        self.staples: list[Staple] = []
+        if tunnel.ocspStapling and self._credentials is not None:
+            self.staples.append(Staple(self._credentials))
         self._trust = TunnelTrust(tunnel)
+        self.revocations = Revocations() if tunnel.isOpen else self._trust.revocations()
         self._contexts: dict[Anchors, SSLContext] = {}
         self._creators: dict[Identity, Creator] = {}
         self._believed: Trust | None = None
@@ -145,6 +154,27 @@ class Prepared:
             found += self._believed.all.skipped
         if since is None:
             found += doubts(self.expected)
+        found += self.revocations.warnings(now, since)
+        if since is None:
+            found += self._missingStaples()
+        return found
+
+    def _missingStaples(self) -> list[str]:
+        """
+        What should be said of certificates with which nothing can be stapled, or has to be.
+        """
+        found = [
+            f"{each.source}: the certificate {each.problem}"
+            for each in self.staples
+            if each.problem
+        ]
+        ours = self._credentials
+        isSilent = self.tunnel.mode is Mode.SERVER and not self.staples
+        if isSilent and ours is not None and demandsStaple(ours.certificates[0]):
+            found.append(
+                f"{ours.source}: the certificate demands a staple (must-staple), so that clients "
+                "may refuse it: switch on stapling of OCSP"
+            )
         return found
 
     @property
@@ -190,6 +220,8 @@ class Prepared:
         )
         if tunnel.believesPins:
             demandKey(context)
+        for staple in self.staples:
+            offer(context, staple)
         return Creator(context, verifier, self.alpn, requireALPN=tunnel.requireALPN)
 
     def _verifier(
@@ -199,7 +231,9 @@ class Prepared:
         if self.tunnel.believesPins:
             assert self.pins is not None
             return PinVerifier(expected, self.pins, self._isNamed, service)
-        return Verifier(expected, trust, service, purpose, pins=self.pins)
+        return Verifier(
+            expected, trust, service, purpose, pins=self.pins, revocations=self.revocations
+        )
 
     def _trustIn(self, expected: Identity | Selector | AccessList) -> Trust:
         """
@@ -241,10 +275,17 @@ class Prepared:
             )
             if self.tunnel.believesPins:
                 demandKey(context)
-        verifier = self._verifier(expected, trust, SERVERS)
+            if self.tunnel.requireStaple:
+                demand(context)
         isElsewhere = expected.kind in {Kind.WORKLOAD, Kind.KEY}
-        host = _hostOf(self.tunnel.remote) if isElsewhere else None
-        return ClientCreator(context, verifier, self.alpn, self._credentials is not None, host)
+        return ClientCreator(
+            context,
+            self._verifier(expected, trust, SERVERS),
+            self.alpn,
+            self._credentials is not None,
+            _hostOf(self.tunnel.remote) if isElsewhere else None,
+            self.tunnel.requireStaple,
+        )
 
 
 def _checkIdentities(tunnel: Tunnel) -> None:

@@ -5,12 +5,14 @@ Whom a tunnel believes: what it was told, or else what its pool says.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, Kind, Selector
+from tlstunnel.identity.revocation import Revocations, loadRevocations
 from tlstunnel.identity.trust import Trust, eitherTrust, loadAnchors, together
-from tlstunnel.tunnel.description import PINS, Tunnel
+from tlstunnel.tunnel.description import PINS, WORDS, Tunnel
 
 
 class TunnelTrust:
@@ -23,12 +25,23 @@ class TunnelTrust:
         @raise ConfigurationError: what the tunnel is told to believe cannot be read.
         """
         self._pool = tunnel.pool
+        told = [Path(each) for each in tunnel.trust if each not in WORDS]
+        self._places = [tunnel.pool.path / "trust", *told]
         self._anchors = [
             replace(loadAnchors(where), source=f"--trust {where}")
             for where in tunnel.trust
             if where != PINS
         ]
         self._told: dict[bool, Trust] = {}
+
+    def revocations(self) -> Revocations:
+        """
+        The lists of what was revoked: those beside the pool's anchors, and those in directories
+        that the tunnel is told to believe.
+
+        @raise ConfigurationError: one cannot be read, or is not understood.
+        """
+        return loadRevocations(self._places)
 
     def about(self, remote: Identity | Selector | AccessList) -> Trust:
         """
