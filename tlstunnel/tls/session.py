@@ -32,6 +32,7 @@ class Session:
     @ivar sameAs: the L{identity} that it must have, if any: that of another connection.
     @ivar shown: whose certificate the peer has shown, if that is whom we expect; it has not proved
         yet that the key is its own.
+    @ivar provenBy: what vouches for that, where it is not the anchors of C{verifier}.
     @ivar identity: who the peer has proved to be, once the handshake is complete.
     @ivar refusal: why the handshake must not succeed, once that is known.
     @ivar version: such as C{TLSv1.3}; like all that follow empty until the handshake is complete.
@@ -48,6 +49,7 @@ class Session:
         "group",
         "identity",
         "offered",
+        "provenBy",
         "refusal",
         "requireALPN",
         "resumes",
@@ -76,6 +78,7 @@ class Session:
         self.goodUntil = inf
         self.sameAs: Identity | None = None
         self.shown: Identity | None = None
+        self.provenBy = ""
         self.identity: Identity | None = None
         self.refusal: TunnelError | None = None
         self.version = ""

@@ -1,0 +1,201 @@
+"""
+The judgement on a server by the TLSA records of its domain (DANE: RFC 6698, RFC 7671).
+
+OpenSSL builds the chain here and accepts everybody, as its context has no anchors, and knows
+nothing of DANE; all is decided by what the records say, at the server's own certificate.  Until
+then, and wherever that is not reached, nobody is believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+from OpenSSL import SSL, crypto
+
+from tlstunnel.errors import IdentityRefused, quote
+from tlstunnel.identity.names import Identity
+from tlstunnel.identity.pem import quietly
+from tlstunnel.identity.pool import Credentials
+from tlstunnel.identity.tlsa import TLSA, TLSARecords
+from tlstunnel.identity.trust import Anchors, Trust
+from tlstunnel.identity.verify import verifyIdentity
+from tlstunnel.tls import binding
+from tlstunnel.tls.context import clientContext
+from tlstunnel.tls.verification import CHAINS_KEPT, Verifier
+
+if TYPE_CHECKING:
+    from tlstunnel.tls.session import Session
+
+_NOBODY = Trust(Anchors((), False, "nobody"))
+
+# Errors of X509_verify_cert(3), for the alerts bad_certificate and unknown_ca.
+_HOSTNAME_MISMATCH = 62
+_UNKNOWN_ISSUER = int(SSL.X509VerificationCodes.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY)
+
+# As OpenSSL's security level 2 has it, in bits (SSL_CTX_set_security_level(3)).
+_LEAST_FACTORED, _LEAST_CURVE, _LEAST_DIGEST = 2048, 224, 224
+
+
+class TLSAVerifier(Verifier):
+    """
+    What the connections to one server demand, while its domain has the same records.
+    """
+
+    def __init__(self, expected: Identity, records: TLSARecords, service: str | None) -> None:
+        """
+        @param expected: who must be there.
+        @param records: those of it that count.
+        @param service: the service whose SRVNames are names of a domain too.
+        """
+        super().__init__(expected, Trust(Anchors((), False, str(records))), service)
+        self._expected = expected
+        self._records = records
+        self._ofServer = [each for each in records.records if each.isOfServer]
+        self._ofAuthority = [each for each in records.records if not each.isOfServer]
+        self._matched: dict[bytes, TLSA] = {}
+
+    def judge(self, leaf: crypto.X509, shown: Sequence[x509.Certificate]) -> str:
+        """
+        Demand that a record vouches for a certificate.
+
+        @param leaf: the server's own.
+        @param shown: all that it has shown, with C{leaf}.
+        @return: which record does, for people to read.
+        @raise IdentityRefused: none.
+        """
+        # Parsing certificates costs more than all the rest; dates do not count for these records.
+        key = binding.fingerprint(leaf)
+        found = self._matched.get(key)
+        if found is None:
+            found = self._matchLeaf(leaf)
+            if found is not None:
+                if len(self._matched) >= CHAINS_KEPT:
+                    self._matched.clear()
+                self._matched[key] = found
+            else:
+                found = self._matchAuthority(leaf, shown)
+        return f"TLSA {found} of {self._records.name}"
+
+    def _matchLeaf(self, leaf: crypto.X509) -> TLSA | None:
+        with quietly():
+            certificate = leaf.to_cryptography()
+        found = next((each for each in self._ofServer if each.matches(certificate)), None)
+        if found is not None:
+            _demandStrength(certificate)
+        return found
+
+    def _matchAuthority(self, leaf: crypto.X509, shown: Sequence[x509.Certificate]) -> TLSA:
+        """
+        Let the authorities that match be anchors, and nobody else, and judge the chain by them
+        (RFC 7671, section 5.2).
+        """
+        anchors: dict[x509.Certificate, TLSA] = {}
+        for record in self._ofAuthority:
+            whole = record.authority
+            candidates = shown[1:] if whole is None else [whole]
+            anchors |= {each: record for each in candidates if record.matches(each)}
+        if not anchors:
+            raise IdentityRefused(
+                f"no certificate that the server shows is that of {self._records}", cause="no match"
+            )
+        store = crypto.X509Store()
+        for each in anchors:
+            store.add_cert(crypto.X509.from_cryptography(each))
+        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+        binding.setPurpose(store, binding.SERVERS)
+        others = [crypto.X509.from_cryptography(each) for each in shown[1:]]
+        try:
+            verified = crypto.X509StoreContext(store, leaf, others).get_verified_chain()
+        except crypto.X509StoreContextError as error:
+            raise IdentityRefused(
+                f"the chain to the authority of {self._records} is not good: {error}",
+                cause="no match",
+            ) from None
+        with quietly():
+            certificate, *authorities = (each.to_cryptography() for each in verified)
+        verifyIdentity(certificate, self._expected, self._service, authorities)
+        for each in (certificate, *authorities):
+            _demandStrength(each)
+        for each in (certificate, *authorities[:-1]):
+            _demandDigest(each)
+        return anchors[(certificate, *authorities)[-1]]
+
+
+def _demandStrength(certificate: x509.Certificate) -> None:
+    """
+    @raise IdentityRefused: others could have the same key.
+    """
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey | dsa.DSAPublicKey):
+        isStrong = key.key_size >= _LEAST_FACTORED
+    else:
+        isStrong = not isinstance(key, ec.EllipticCurvePublicKey) or key.key_size >= _LEAST_CURVE
+    if not isStrong:
+        raise IdentityRefused(f"the key of {_named(certificate)} is too weak")
+
+
+def _demandDigest(certificate: x509.Certificate) -> None:
+    """
+    @raise IdentityRefused: others could have made the same signature.
+    """
+    algorithm = certificate.signature_hash_algorithm
+    if algorithm is not None and algorithm.digest_size * 8 < _LEAST_DIGEST:
+        raise IdentityRefused(
+            f"the signature of {_named(certificate)} is too weak (SHA-1 or older)"
+        )
+
+
+def _named(certificate: x509.Certificate) -> str:
+    return quote(certificate.subject.rfc4514_string().encode())
+
+
+def tlsaContext(
+    credentials: Credentials | None = None,
+    alpn: Sequence[bytes] = (),
+    minimum: str = "1.2",
+    tickets: bool = False,
+) -> SSL.Context:
+    """
+    The context of connections to servers that a L{TLSAVerifier} judges; see L{clientContext}.
+    """
+    context = clientContext(_NOBODY, credentials, alpn, minimum, tickets)
+    binding.setVerify(context, verifyServer, _codeOf)
+    return context
+
+
+def _codeOf(connection: SSL.Connection) -> int:
+    session: Session = connection.get_app_data()
+    refusal = session.refusal
+    isNameless = refusal is not None and refusal.cause in ("wrong name", "no name")
+    return _HOSTNAME_MISMATCH if isNameless else _UNKNOWN_ISSUER
+
+
+def verifyServer(
+    connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, ok: int
+) -> bool:
+    """
+    OpenSSL's verify callback: called for each error, and then for each certificate, the server's
+    own (depth 0) last.  Of errors OpenSSL finds at least one, as it knows no anchor.
+    """
+    session: Session = connection.get_app_data()
+    if session.refusal is not None:
+        return False
+    if not ok or depth:
+        return True
+    try:
+        verifier = session.verifier
+        assert isinstance(verifier, TLSAVerifier)
+        with quietly():
+            shown = connection.get_peer_cert_chain(as_cryptography=True) or []
+            session.provenBy = verifier.judge(certificate, shown)
+        assert isinstance(verifier.expected, Identity)
+        session.shown = verifier.expected
+        return True
+    except IdentityRefused as refusal:
+        session.refusal = refusal
+    except Exception as error:  # noqa: BLE001 - whatever happens, the server is not believed
+        session.refusal = IdentityRefused(f"the certificate could not be judged: {error!r}")
+    return False
