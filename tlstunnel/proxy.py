@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import proxy
 
 from twisted.internet.defer import Deferred
@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
-from tlstunnel.address import UNIXAddress, addressOf
+from tlstunnel.address import TCPAddress, UNIXAddress, addressOf
 from tlstunnel.errors import LimitReached, Stopped, TunnelError
 from tlstunnel.interfaces import IDialler, ILeg, IObserver
 from tlstunnel.net.deadlines import Deadlines
@@ -43,6 +43,9 @@ from tlstunnel.tunnel.record import Record
 from tlstunnel.tunnel.refusals import RefusalLog
 from tlstunnel.tunnel.serverpair import ServerPair
 from tlstunnel.tunnel.sources import Sources
+
+if TYPE_CHECKING:
+    from tlstunnel.tunnel.dane import TLSALookup
 
 #: What serves a connection in each mode.
 PAIRS: dict[Mode, type[Pair]] = {Mode.CLIENT: ClientPair, Mode.SERVER: ServerPair}
@@ -118,6 +121,7 @@ class ProxyFactory(Factory):
         """
         tunnel = prepared.tunnel
         self.prepared = prepared
+        self._tlsa: TLSALookup | None = None
         if observers is not None:
             self._observers = Observers(observers)
         self.unixLegs.renew(tunnel.name, marksEnd(tunnel, tunnel.local), tunnel.limits.idle)
@@ -268,6 +272,20 @@ class ProxyFactory(Factory):
                 port.pauseListening()
             else:
                 port.startListening()
+
+    def tlsa(self, resolver: TCPAddress) -> TLSALookup:
+        """
+        What looks up TLSA records at C{resolver}.  What it has found is forgotten at a reload.
+        """
+        # Few need it, and DNS takes memory.
+        from tlstunnel.net.dnssec import ValidatingResolver
+        from tlstunnel.tunnel.dane import TLSALookup
+
+        found = self._tlsa
+        if found is None or found.address != resolver:
+            asked = ValidatingResolver(self.reactor, self.deadlines, resolver)
+            found = self._tlsa = TLSALookup(asked, self.reactor)
+        return found
 
     def channels(self, pair: Pair) -> Channels:
         """

@@ -188,6 +188,15 @@ class CheckTests(ConfigurationTests):
         self.assertIn("8: tunnel.pg.trust: none: there is no such file; see whether", lines[0])
         self.assertIn("9: tunnel.pg.trust: empty: has no certificates", lines[1])
 
+    def test_DANE(self) -> None:
+        """
+        It names no file, and nothing is looked up.
+        """
+        text = f"{TUNNEL}dane-resolver = '127.0.0.1'\ntrust = ['dane',\n'none']\n"
+        (line,) = self.found(text)
+        self.assertIn("9: tunnel.pg.trust: none: there is no such file", line)
+        self.assertEqual(self.found(text.replace(",\n'none'", "")), [])
+
     def test_nobodyToBelieve(self) -> None:
         """
         Neither in the pool, nor in what is given.

@@ -93,6 +93,22 @@ MISTAKES = [
     ("-s -l :1 -L a.example -r b:1 -R .example -R a..b", "--remote-id: 'a..b' is not a domain"),
     ("-c -l :1 -r a.example:1 --socket-mode 0660", "--socket-mode: is for UNIX sockets"),
     ("-c -l systemd:x -r a.example:1 --socket-group x", "its unit has SocketMode="),
+    ("-c -l :1 -r a.example:1 --trust dane", "--trust dane: needs a resolver that validates"),
+    ("-c -l :1 -r a.example:1 --dane-resolver 127.0.0.1", "is there for nothing; give --trust"),
+    ("-c -l :1 -r a.example:1 --trust dane --dane-resolver 9.9.9.9", "is not a loopback address"),
+    (
+        "-c -l :1 -r a.example:1 -R u@a.example --trust dane --dane-resolver 127.0.0.1",
+        "--remote-id u@a.example: is no domain, and with --trust dane it has to be the name",
+    ),
+    (
+        "-c -l :1 -r 192.0.2.1:1 -R 192.0.2.1 --trust dane --dane-resolver 127.0.0.1",
+        "--remote-id 192.0.2.1: is no domain, and with --trust dane",
+    ),
+    ("-s -l :1 -L a.example -r b:1 --trust dane", "--trust dane: is about servers, and clients"),
+    (
+        "-s -l :1 -L a.example -r b:1 --dane-resolver 127.0.0.1",
+        "--dane-resolver: means nothing with --server",
+    ),
     ("-c -l :1 -r a.example:1 --any-name", "--any-name: means nothing with --client"),
     ("-c -l :1 -r a.example:1 --starttls smtp --chat smtp", "--starttls, --chat: both were given"),
     ("-c -l :1 -r a.example:1 --chat-strict", "--chat-strict: is about a chat script, and there"),

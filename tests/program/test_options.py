@@ -33,6 +33,10 @@ SAME = [
     ("alpn", "h2,http/1.1", "h2,http/1.1", (b"h2", b"http/1.1")),
     ("max-rate-per-address", "0.5", 0.5, 0.5),
     ("allow", "::ffff:10.0.0.0/104", ["10.0.0.0/8"], (ip_network("10.0.0.0/8"),)),
+    ("dane-resolver", "127.0.0.1", "127.0.0.1:53", TCPAddress("127.0.0.1", 53)),
+    ("dane-resolver", "127.0.0.53:5353", "127.0.0.53:5353", TCPAddress("127.0.0.53", 5353)),
+    ("dane-resolver", "::1", "[::1]", TCPAddress("::1", 53)),
+    ("dane-resolver", "[::1]:5353", "[::1]:5353", TCPAddress("::1", 5353)),
 ]
 
 #: A key, and a value that it cannot have.
@@ -77,6 +81,13 @@ WRONG = [
     ("max-rate-per-address", -0.5),
     ("allow", 10),
     ("deny", ["192.0.2.0/24", "192.0.2.1/24"]),
+    # Only what comes from this host is believed.
+    *(("dane-resolver", each) for each in ("9.9.9.9", "192.168.0.1:53", "128.0.0.1", "::", "::2")),
+    *(
+        ("dane-resolver", each)
+        for each in ("2001:db8::1", "[fe80::1]:53", "0.0.0.0", "127.0.0.1:0")
+    ),
+    *(("dane-resolver", each) for each in ("localhost", "dns.example.org:53", "/s", ":53", 53, "")),
 ]
 
 

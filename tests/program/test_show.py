@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.program.configurations import TUNNEL, ConfigurationTests
 from tests.program.test_program import TOP, WAIT_SECONDS
+from tlstunnel.address import TCPAddress
 from tlstunnel.program.configfile import dotted
 from tlstunnel.program.configuration import readConfiguration
 from tlstunnel.program.keys import TUNNEL_KEYS
@@ -55,6 +56,17 @@ class ShowTests(ConfigurationTests):
             'minimum-tls = "1.2"  # default',
         ):
             self.assertIn(line, lines)
+
+    def test_DANE(self) -> None:
+        """
+        The word is no path, and the resolver is shown as it was given.
+        """
+        text = show(self.read(f"{TUNNEL}trust = ['dane', 'a.pem']\ndane-resolver = '::1'\n"))
+        self.assertIn(f'trust = ["dane", "{self.folder}/a.pem"]', text)
+        self.assertIn('dane-resolver = "::1"  # ', text)
+        (tunnel,) = self.read(text).tunnels
+        self.assertEqual(tunnel.daneResolver, TCPAddress("::1", 53))
+        self.assertEqual(tunnel.trust, ("dane", f"{self.folder}/a.pem"))
 
     def test_everyKeyThatMeansSomethingIsThere(self) -> None:
         """

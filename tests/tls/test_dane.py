@@ -5,10 +5,11 @@ Tests for L{tlstunnel.tls.dane}: servers that are judged by TLSA records, in rea
 from __future__ import annotations
 
 from datetime import timedelta
+from math import inf
 from typing import Any, NamedTuple
 
 from cryptography import x509
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
 from tests.certificates import (
     CLIENT,
@@ -26,9 +27,13 @@ from tests.certificates import (
     srv,
 )
 from tests.identity.test_tlsa import record
+from tests.revoked import makeList
 from tests.tls.test_verification import PeersTestCase
 from tlstunnel.errors import IdentityRefused, TunnelError
+from tlstunnel.identity.crl import RevocationList
 from tlstunnel.identity.names import Identity
+from tlstunnel.identity.pins import Pins, keyOf
+from tlstunnel.identity.revocation import Revocations
 from tlstunnel.identity.tlsa import TLSA, TLSARecords
 from tlstunnel.tls import dane
 from tlstunnel.tls.creators import ClientCreator
@@ -175,10 +180,17 @@ class JudgementTests(PeersTestCase):
     """Who is believed."""
 
     def creator(
-        self, *records: TLSA, context: SSL.Context | None = None, service: str | None = None
+        self,
+        *records: TLSA,
+        context: SSL.Context | None = None,
+        service: str | None = None,
+        pins: Pins | None = None,
+        revocations: Revocations | None = None,
     ) -> ClientCreator:
         """What makes connections to the server of a domain with these records."""
-        verifier = TLSAVerifier(Identity.parse(HOST), TLSARecords(WHERE, records), service)
+        verifier = TLSAVerifier(
+            Identity.parse(HOST), TLSARecords(WHERE, records), service, pins, revocations
+        )
         return ClientCreator(context or tlsaContext(), verifier)
 
     def check(self, case: Case, version: int | None, creator: ClientCreator) -> None:
@@ -225,6 +237,32 @@ class JudgementTests(PeersTestCase):
         by = record("2 0 1", intermediate())
         self.assertIsNone(self.meet(self.creator(by, service="xmpp-server"), issued)[0])
         self.assertIsInstance(self.meet(self.creator(by), issued)[0], IdentityRefused)
+
+    def test_pinsCountBeside(self) -> None:
+        """Whatever kind of record vouches for it, the server has to have one of the keys."""
+        for by in record("3 1 1", GOOD), record("2 0 1", intermediate()):
+            for pinned, isGood in (GOOD, True), (OTHER, False):
+                pins = Pins.of([keyOf(pinned.certificate)])
+                creator = self.creator(by, pins=pins)
+                for _ in range(2):
+                    failure, _, session = self.meet(creator, GOOD)
+                    self.assertEqual(failure is None, isGood)
+                    self.assertEqual(session.identity is not None, isGood)
+
+    def test_whatAnAuthorityHasRevoked(self) -> None:
+        """It counts where the record is about the authority, and not where it is the server's."""
+        for revoked, cause in ((), ""), ((GOOD,), "revoked"):
+            lists = Revocations([RevocationList(makeList(*revoked, issuer=intermediate()))])
+            by = self.creator(record("2 0 1", intermediate()), revocations=lists)
+            for _ in range(2):
+                failure, told, _ = self.meet(by, GOOD)
+                self.assertEqual("" if failure is None else failure.cause, cause)
+                self.assertIn("certificate revoked" if cause else "", told)
+            creator = self.creator(record("3 1 1", GOOD), revocations=lists)
+            self.assertIsNone(self.meet(creator, GOOD)[0])
+            verifier, leaf = creator._verifier, crypto.X509.from_cryptography(GOOD.certificate)
+            assert verifier is not None
+            self.assertEqual(verifier.goodUntil(leaf), inf)
 
     def test_whoHasNoKeyIsRefused(self) -> None:
         """The certificate of the domain with another key behind it proves nothing."""

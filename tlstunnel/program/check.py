@@ -29,7 +29,7 @@ from tlstunnel.program.problems import Problem
 from tlstunnel.program.risks import farPorts, listeningPorts, ofAddresses, ofDialect, splicedIn
 from tlstunnel.program.tunneltables import tableName
 from tlstunnel.tls.checkup import checkUsable, problemsOf
-from tlstunnel.tunnel.description import PINS, Mode, Tunnel, identityOfRemote
+from tlstunnel.tunnel.description import DANE, PINS, Mode, Tunnel, identityOfRemote
 from tlstunnel.tunnel.prepared import Prepared, checkRisk
 
 
@@ -99,7 +99,7 @@ class _TunnelCheck:
         if tunnel.localID is not None:
             yield from self._failure(partial(self._checkOurs, tunnel.localID), "local-id")
         for number, where in enumerate(tunnel.trust):
-            if where != PINS:
+            if where not in (DANE, PINS):
                 yield from self._failure(partial(loadAnchors, where), "trust", number)
         for key, files in (
             ("remote-id-file", tunnel.remoteIDFiles),

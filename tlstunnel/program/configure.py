@@ -33,6 +33,7 @@ from tlstunnel.tunnel.description import (
     identityOfRemote,
 )
 from tlstunnel.tunnel.limits import Limits
+from tlstunnel.tunnel.trust import checkDANE
 
 _T = TypeVar("_T")
 
@@ -103,6 +104,7 @@ def examine(
         pins=values["pin"],
         pool=defaultPool() if pool is None else Pool(Path(pool)),
         trust=values["trust"],
+        daneResolver=values["dane-resolver"],
         alpn=values["alpn"],
         options=options,
         anyName=values["any-name"],
@@ -122,6 +124,7 @@ def examine(
     part(checkVia, tunnel)
     if mode is Mode.CLIENT:
         part(checkRemoteID, tunnel)
+    part(checkDANE, tunnel)
     return None if mistakes else tunnel, mistakes
 
 

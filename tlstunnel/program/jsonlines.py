@@ -24,6 +24,7 @@ FIELDS: dict[str | None, tuple[str, ...]] = {
         "peer",
         "backend",
         "identity",
+        "anchors",
         "sni",
         "alpn",
         "dialect",

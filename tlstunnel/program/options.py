@@ -21,6 +21,7 @@ from tlstunnel.program.values import (
     processes,
     protocolIDs,
     proxy,
+    resolver,
     socketInFolder,
     target,
     text,
@@ -226,16 +227,28 @@ OPTIONS = (
         Section.IDENTITIES,
         "whom to believe about remote identities, instead of the pool's word: a file of "
         "certificates in PEM form, a directory of them, or the system's store; several are read "
-        "together",
+        "together; or dane, with `client`: the TLSA records of the name expected",
         "Repeatable. In a directory those files count that are called *.pem, *.crt or *.cer, and "
         "the links of c_rehash(1). What is no certificate there is passed over, with a line in the "
         "log. Of users and workloads, the system's store knows none. With pins, which stands "
-        "alone, nobody's word counts, and the keys of `pin` decide.",
-        argument="FILE|DIR|system|pins",
+        "alone, nobody's word counts, and the keys of `pin` decide. Beside dane the others count "
+        "for a server of which DNS proves that it has no such records.",
+        argument="FILE|DIR|system|pins|dane",
         parse=text,
         default=(),
         isRepeatable=True,
         place=trustInFolder,
+    ),
+    Option(
+        "dane-resolver",
+        Section.IDENTITIES,
+        "where to look up those records: a resolver on this host that validates, such as 127.0.0.1",
+        "Its port is 53 where none is given. What it says is believed, so that it has to have a "
+        "loopback address.",
+        argument="ADDR",
+        parse=resolver,
+        default=None,
+        mode=Mode.CLIENT,
     ),
     Option(
         "starttls",

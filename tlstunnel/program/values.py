@@ -35,6 +35,9 @@ from tlstunnel.tunnel.description import WORDS
 LONGEST_IDS = 65533
 
 
+#: Where a resolver listens (RFC 1035, section 4.2).
+DNS_PORT = 53
+
 #: The most characters of a value in a sentence about it.
 LONGEST_SHOWN = 80
 
@@ -192,6 +195,23 @@ def network(value: object) -> Network:
     Addresses that begin with the same bits, or a single one.
     """
     return parseNetwork(text(value))
+
+
+def resolver(value: object) -> TCPAddress:
+    """
+    A resolver of this host, by default at the port of DNS.
+    """
+    given = text(value)
+    isBare = given.count(":") > 1 and not given.startswith("[")
+    address = parseAddress(f"[{given}]" if isBare else given, DNS_PORT)
+    if not (isinstance(address, TCPAddress) and address.isLiteral and address.isLocal):
+        raise ValueError(
+            f"{shown(value)} is not a loopback address, and what comes from elsewhere can be "
+            "forged on the way; give 127.0.0.1 or ::1, where a resolver validates"
+        )
+    if not address.port:
+        raise ValueError(f"{shown(value)} has no port above 0; give one, or none for {DNS_PORT}")
+    return address
 
 
 def permissions(value: object) -> int:

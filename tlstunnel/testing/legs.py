@@ -28,7 +28,7 @@ class MemorySession:
     """
 
     version, suite, group = "TLSv1.3", "", ""
-    alpn, serverName, identity = b"", "", None
+    alpn, serverName, identity, provenBy = b"", "", None, ""
 
 
 @implementer(ILeg)

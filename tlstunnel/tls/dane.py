@@ -9,6 +9,7 @@ then, and wherever that is not reached, nobody is believed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -18,13 +19,15 @@ from OpenSSL import SSL, crypto
 from tlstunnel.errors import IdentityRefused, quote
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pem import quietly
+from tlstunnel.identity.pins import Pins
 from tlstunnel.identity.pool import Credentials
+from tlstunnel.identity.revocation import Revocations
 from tlstunnel.identity.tlsa import TLSA, TLSARecords
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import verifyIdentity
 from tlstunnel.tls import binding
 from tlstunnel.tls.context import clientContext
-from tlstunnel.tls.verification import CHAINS_KEPT, Verifier
+from tlstunnel.tls.verification import CHAINS_KEPT, REVOCATION_ERRORS, Verifier
 
 if TYPE_CHECKING:
     from tlstunnel.tls.session import Session
@@ -44,13 +47,23 @@ class TLSAVerifier(Verifier):
     What the connections to one server demand, while its domain has the same records.
     """
 
-    def __init__(self, expected: Identity, records: TLSARecords, service: str | None) -> None:
+    def __init__(
+        self,
+        expected: Identity,
+        records: TLSARecords,
+        service: str | None = None,
+        pins: Pins | None = None,
+        revocations: Revocations | None = None,
+    ) -> None:
         """
         @param expected: who must be there.
         @param records: those of it that count.
         @param service: the service whose SRVNames are names of a domain too.
+        @param pins: the keys that it may have besides; L{None} for any.
+        @param revocations: the lists of what the authorities have revoked that records are about.
         """
-        super().__init__(expected, Trust(Anchors((), False, str(records))), service)
+        trust = Trust(Anchors((), False, str(records)))
+        super().__init__(expected, trust, service, pins=pins, revocations=revocations)
         self._expected = expected
         self._records = records
         self._ofServer = [each for each in records.records if each.isOfServer]
@@ -79,12 +92,20 @@ class TLSAVerifier(Verifier):
                 found = self._matchAuthority(leaf, shown)
         return f"TLSA {found} of {self._records.name}"
 
+    def goodUntil(self, certificate: crypto.X509) -> float:
+        """
+        See L{Verifier.goodUntil}: what its domain vouches for itself, it revokes there.
+        """
+        isOfServer = binding.fingerprint(certificate) in self._matched
+        return inf if isOfServer else super().goodUntil(certificate)
+
     def _matchLeaf(self, leaf: crypto.X509) -> TLSA | None:
         with quietly():
             certificate = leaf.to_cryptography()
         found = next((each for each in self._ofServer if each.matches(certificate)), None)
         if found is not None:
             _demandStrength(certificate)
+            self.checkKey(certificate)
         return found
 
     def _matchAuthority(self, leaf: crypto.X509, shown: Sequence[x509.Certificate]) -> TLSA:
@@ -117,6 +138,11 @@ class TLSAVerifier(Verifier):
         with quietly():
             certificate, *authorities = (each.to_cryptography() for each in verified)
         verifyIdentity(certificate, self._expected, self._service, authorities)
+        self.checkKey(certificate)
+        if self._revocations is not None:
+            self._checkRevoked(
+                self._revocations, b"".join(map(binding.fingerprint, verified)), verified
+            )
         for each in (certificate, *authorities):
             _demandStrength(each)
         for each in (certificate, *authorities[:-1]):
@@ -168,9 +194,10 @@ def tlsaContext(
 
 def _codeOf(connection: SSL.Connection) -> int:
     session: Session = connection.get_app_data()
-    refusal = session.refusal
-    isNameless = refusal is not None and refusal.cause in ("wrong name", "no name")
-    return _HOSTNAME_MISMATCH if isNameless else _UNKNOWN_ISSUER
+    cause = "" if session.refusal is None else session.refusal.cause
+    if cause in ("wrong name", "no name"):
+        return _HOSTNAME_MISMATCH
+    return REVOCATION_ERRORS.get(cause, _UNKNOWN_ISSUER)
 
 
 def verifyServer(

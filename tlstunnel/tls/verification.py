@@ -76,9 +76,9 @@ UNKNOWN = {
     _Codes.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE: "the issuer is unknown",
 }
 
-# What stands for the refusals of L{tlstunnel.identity.revocation}: the alerts are
-# certificate_revoked, unknown_ca, certificate_expired and bad_certificate.
-_REVOCATION_ERRORS = {
+#: What stands for the refusals of L{tlstunnel.identity.revocation}: the alerts are
+#: certificate_revoked, unknown_ca, certificate_expired and bad_certificate.
+REVOCATION_ERRORS = {
     revocation.REVOKED: int(_Codes.ERR_CERT_REVOKED),
     revocation.MISSING: int(_Codes.ERR_UNABLE_TO_GET_CRL),
     revocation.OLD: int(_Codes.ERR_CRL_HAS_EXPIRED),
@@ -292,7 +292,7 @@ def codeOf(connection: SSL.Connection) -> int:
     if isinstance(refusal, _NotByTheseAnchors):
         return _UNKNOWN_ISSUER
     cause = "" if refusal is None else refusal.cause
-    return _REVOCATION_ERRORS.get(cause, _HOSTNAME_MISMATCH)
+    return REVOCATION_ERRORS.get(cause, _HOSTNAME_MISMATCH)
 
 
 def _reason(code: int, certificate: crypto.X509, source: str) -> str:

@@ -43,9 +43,18 @@ class ClientPair(Pair):
         expected = role.expected()
         if expected is None:
             raise IdentityRefused("nobody knows who must be at the other end")
-        creator = prepared.creatorFor(expected)
+        resolver = prepared.tunnel.daneResolver
+        if resolver is None:
+            creator = prepared.creatorFor(expected)
+        else:
+            # Looked up while the server is connected to.
+            self.factory.tlsa(resolver).begin(expected, prepared.tunnel.remote)
         self.network = self.dialled = network = await upgrade.dial(self.dialler)
         network.who = self.dials
+        if resolver is not None:
+            lookup = self.factory.tlsa(resolver)
+            with upgrade.within(limits.connectTotal, "looking up TLSA records"):
+                creator = await lookup.creatorFor(prepared, expected, network.peer)
         upgrade.attach(role, network)
         await upgrade.negotiate(dialect, role)
         await upgrade.secure(network, role.switch, creator)

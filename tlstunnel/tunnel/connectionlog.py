@@ -37,10 +37,11 @@ class ConnectionLog(Observer):
         backend = str(record.backend) if record.backend is not None else None
         toNetwork, toPlain = record.toNetwork, record.toPlain
         hint = hintFor(record) if error is not None else ""
+        who = (identity or "none") + (f" by {record.anchors}" if record.anchors else "")
         tls = f"{record.version} {record.suite} {record.group}" if record.version else "no TLS"
         text = (
             f"{peer} to {backend or 'nobody'}: {detail}; "
-            f"identity {identity or 'none'}, {tls}, {toNetwork} bytes sent to the network "
+            f"identity {who}, {tls}, {toNetwork} bytes sent to the network "
             f"and {toPlain} received, {record.seconds:.3f} s"
         )
         if hint:
@@ -63,6 +64,7 @@ class ConnectionLog(Observer):
                 "peer": peer,
                 "backend": backend,
                 "identity": identity,
+                "anchors": record.anchors or None,
                 "sni": printable(record.serverName) if record.serverName else None,
                 "alpn": printable(record.alpn.decode("latin-1")) if record.alpn else None,
                 "dialect": record.dialect,

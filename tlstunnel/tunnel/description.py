@@ -23,8 +23,11 @@ from tlstunnel.tunnel.limits import Limits
 #: What C{trust} is where the keys that are pinned decide, and no anchors.
 PINS = "pins"
 
+#: What it is where TLSA records decide, which are no anchors: see L{tlstunnel.tunnel.dane}.
+DANE = "dane"
+
 #: What C{trust} may be that is no path.
-WORDS = ("system", PINS)
+WORDS = ("system", PINS, DANE)
 
 Address = TCPAddress | UNIXAddress
 Listening = TCPAddress | UNIXAddress | InheritedAddress
@@ -61,7 +64,8 @@ class Tunnel:
     @ivar pins: the keys that the peer may have; any, where there are none.
     @ivar pool: where identities and trust are kept.
     @ivar trust: where the anchors are that count instead of those of the pool: paths of files and
-        directories, or C{system}; or L{PINS} alone.
+        directories, C{system}, or L{DANE} for the TLSA records of the server; or L{PINS} alone.
+    @ivar daneResolver: where to look those records up.
     @ivar alpn: what to offer or to select from, instead of the ids of the dialect.
     @ivar options: those of the dialect that were asked for.
     @ivar anyName: serve clients that ask for a name that our certificate does not have.
@@ -90,6 +94,7 @@ class Tunnel:
     pins: tuple[KeyIdentity, ...] = ()
     pool: Pool = field(default_factory=lambda: Pool(Path("/nonexistent"), asked=False))
     trust: tuple[str, ...] = ()
+    daneResolver: TCPAddress | None = None
     alpn: tuple[bytes, ...] | None = None
     options: frozenset[str] = frozenset()
     anyName: bool = False

@@ -131,6 +131,34 @@ _HINTS = (
         "check the host in --remote, and in --via where that is given, and the network",
         stages=(CONNECTING,),
     ),
+    # What DNS says of it is not known, or not enough.
+    _Hint(
+        (ConnectFailed,),
+        "look into the log of the resolver: most often a signature is wrong or has expired",
+        causes=("servfail ",),
+    ),
+    _Hint(
+        (ConnectFailed,),
+        "start the resolver, or check --dane-resolver",
+        causes=("unreachable ",),
+    ),
+    _Hint(
+        (IdentityRefused,),
+        "if the domain is signed, the resolver does not validate: give it the root's key; else "
+        "give further anchors beside --trust dane",
+        causes=("insecure ",),
+    ),
+    _Hint(
+        (IdentityRefused,),
+        "the domain has to publish its certificate there; or give further anchors beside --trust "
+        "dane",
+        causes=("no records ", "unusable "),
+    ),
+    _Hint(
+        (IdentityRefused,),
+        "the domain has to publish the records of its new certificate before it shows that",
+        causes=("no match ",),
+    ),
     # One side has TLS from the first byte, and the other has not.
     _Hint(
         _SPOKEN,

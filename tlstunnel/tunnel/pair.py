@@ -7,12 +7,13 @@ ended.  What happens in it, one class a mode, is in L{tlstunnel.proxy}.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from tlstunnel.address import TCPAddress
 from tlstunnel.errors import (
     ConfigurationError,
     Expired,
@@ -30,6 +31,9 @@ from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import RELAYING, Record
 from tlstunnel.tunnel.relay import NOBODY, Relay
 from tlstunnel.tunnel.upgrade import Upgrade
+
+if TYPE_CHECKING:
+    from tlstunnel.tunnel.dane import TLSALookup
 
 # After these a peer is not to be told anything any more.
 _ATTACKS = (PlaintextAfterStartTLS, ServerSpokeFirst)
@@ -55,6 +59,11 @@ class Pairs(Protocol):
     def verified(self, pair: Pair) -> None:
         """
         The network peer is who it should be.
+        """
+
+    def tlsa(self, resolver: TCPAddress) -> TLSALookup:
+        """
+        What looks up TLSA records there.
         """
 
     def channels(self, pair: Pair) -> Channels:

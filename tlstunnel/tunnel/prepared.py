@@ -22,6 +22,7 @@ from tlstunnel.identity.ocsp import demandsStaple
 from tlstunnel.identity.pins import Pins
 from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.revocation import Revocations
+from tlstunnel.identity.tlsa import TLSARecords
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import coversName
 from tlstunnel.net.via import Login, readLogin
@@ -30,6 +31,7 @@ from tlstunnel.tls.binding import CLIENTS, SERVERS
 from tlstunnel.tls.checkup import checkUsable
 from tlstunnel.tls.context import SSLContext, clientContext, serverContext
 from tlstunnel.tls.creators import ClientCreator, Creator
+from tlstunnel.tls.dane import TLSAVerifier, tlsaContext
 from tlstunnel.tls.pins import NO_ANCHORS, PinVerifier, demandKey
 from tlstunnel.tls.staple import Staple, demand, offer
 from tlstunnel.tls.verification import Verifier
@@ -92,6 +94,8 @@ class Prepared:
         self.revocations = Revocations() if tunnel.isOpen else self._trust.revocations()
         self._contexts: dict[Anchors, SSLContext] = {}
         self._creators: dict[Identity, Creator] = {}
+        self._byTLSA: dict[tuple[Identity, TLSARecords], Creator] = {}
+        self._tlsaContext: SSLContext | None = None
         self._believed: Trust | None = None
         self.expected = whoMayCome(tunnel)
         self.pins = Pins.of(tunnel.pins)
@@ -114,7 +118,7 @@ class Prepared:
         )
         if tunnel.mode is Mode.SERVER:
             self.serverCreator = self._serverCreator()
-        elif self.expected is not None:
+        elif self.expected is not None and self._trust.hasAnchors:
             self.creatorFor(self.expected)
 
     @property
@@ -131,7 +135,17 @@ class Prepared:
         Whose word counts about those whom we expect; empty where it is not known yet who that is,
         or where it may be anybody.
         """
-        return self._believed.all.source if self._believed is not None else ""
+        others = self._believed.all.source if self._believed is not None else ""
+        if not self._trust.byTLSA or self.expected is None:
+            return others
+        return "TLSA records" + (f", else {others}" if others else "")
+
+    @property
+    def believesOthers(self) -> bool:
+        """
+        Whether anybody decides about a server that has no TLSA records.
+        """
+        return self._trust.hasAnchors
 
     @property
     def certificates(self) -> dict[Identity, x509.Certificate]:
@@ -286,6 +300,29 @@ class Prepared:
             _hostOf(self.tunnel.remote) if isElsewhere else None,
             self.tunnel.requireStaple,
         )
+
+    def creatorByTLSA(self, expected: Identity, records: TLSARecords) -> Creator:
+        """
+        What makes TLS to a server that must be C{expected}, by these records of it.
+        """
+        creator = self._byTLSA.get((expected, records))
+        if creator is None:
+            if self._tlsaContext is None:
+                self._tlsaContext = tlsaContext(
+                    self._credentials,
+                    self.alpn,
+                    self.tunnel.minimum,
+                    tickets=self.tunnel.dialect.opensChannels,
+                )
+            if len(self._byTLSA) >= CREATORS_KEPT:
+                self._byTLSA.clear()
+            verifier = TLSAVerifier(
+                expected, records, self.tunnel.dialect.srvService, self.pins, self.revocations
+            )
+            creator = self._byTLSA[expected, records] = ClientCreator(
+                self._tlsaContext, verifier, self.alpn, self._credentials is not None
+            )
+        return creator
 
 
 def _checkIdentities(tunnel: Tunnel) -> None:

@@ -60,6 +60,7 @@ class Record:
     @ivar version: such as C{TLSv1.3}; empty until TLS is up, as are C{suite} and C{group}.
     @ivar identity: who the network peer has proved to be; C{None} where nobody in particular had
         to be there, or nobody has proved anything.
+    @ivar anchors: the TLSA record that vouches for that; empty where the anchors of the tunnel do.
     @ivar began: when it was accepted, in seconds of the reactor's clock.
     @ivar negotiated: seconds that the negotiation took; C{None} where there was none, or it failed.
     @ivar handshaken: seconds that the TLS handshake took, with verification; C{None} likewise.
@@ -74,6 +75,7 @@ class Record:
         "_observers",
         "_since",
         "alpn",
+        "anchors",
         "backend",
         "began",
         "dialect",
@@ -116,6 +118,7 @@ class Record:
         self.alpn = b""
         self.version = self.suite = self.group = ""
         self.identity: Identity | None = None
+        self.anchors = ""
         self.began = clock.seconds()
         self._since = self.began
         self.negotiated: float | None = None
@@ -203,7 +206,7 @@ class Record:
         self.handshaken = self._clock.seconds() - self._since
         self.version, self.suite, self.group = session.version, session.suite, session.group
         self.alpn, self.serverName = session.alpn, session.serverName
-        self.identity = session.identity
+        self.identity, self.anchors = session.identity, session.provenBy
         if self._observers.verified:
             self._observers.tell(self._observers.verified, self)
 

@@ -7,32 +7,39 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from tlstunnel.address import UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, Kind, Selector
 from tlstunnel.identity.revocation import Revocations, loadRevocations
 from tlstunnel.identity.trust import Trust, eitherTrust, loadAnchors, together
-from tlstunnel.tunnel.description import PINS, WORDS, Tunnel
+from tlstunnel.tunnel.description import DANE, PINS, WORDS, Mode, Tunnel, identityOfRemote
 
 
 class TunnelTrust:
     """
     The trust of one tunnel, as it is when this is made.
+
+    @ivar byTLSA: whether TLSA records decide first, where there are any.
+    @ivar hasAnchors: whether anybody decides where there are none.
     """
 
     def __init__(self, tunnel: Tunnel) -> None:
         """
         @raise ConfigurationError: what the tunnel is told to believe cannot be read.
         """
+        checkDANE(tunnel)
         self._pool = tunnel.pool
         told = [Path(each) for each in tunnel.trust if each not in WORDS]
         self._places = [tunnel.pool.path / "trust", *told]
         self._anchors = [
             replace(loadAnchors(where), source=f"--trust {where}")
             for where in tunnel.trust
-            if where != PINS
+            if where not in (DANE, PINS)
         ]
         self._told: dict[bool, Trust] = {}
+        self.byTLSA = DANE in tunnel.trust
+        self.hasAnchors = bool(self._anchors) or not self.byTLSA
 
     def revocations(self) -> Revocations:
         """
@@ -49,6 +56,10 @@ class TunnelTrust:
 
         @raise ConfigurationError: nobody.
         """
+        if not self.hasAnchors:
+            raise ConfigurationError(
+                f"`trust` {DANE}", f"knows no anchors for {remote}", "give a file of anchors too"
+            )
         if not isinstance(remote, AccessList):
             return self._believed(remote) if self._anchors else self._pool.trustFor(remote)
         if not self._anchors:
@@ -72,3 +83,56 @@ class TunnelTrust:
                 "give a file of anchors",
             )
         return self._told.setdefault(isPublic, Trust(together(counting)))
+
+
+def hasRecords(expected: Identity) -> bool:
+    """
+    Whether C{expected} can have TLSA records: a domain can.
+    """
+    return expected.kind is Kind.DOMAIN and expected.address is None
+
+
+def checkDANE(tunnel: Tunnel) -> None:
+    """
+    See that a tunnel can look up the records that it is told to believe.
+
+    @raise ConfigurationError: it cannot.
+    """
+    if DANE not in tunnel.trust:
+        if tunnel.daneResolver is not None:
+            raise ConfigurationError(
+                "`dane-resolver`", "is there for nothing", f"give `trust` {DANE} too"
+            )
+        return
+    if tunnel.mode is Mode.SERVER:
+        raise ConfigurationError(
+            f"`trust` {DANE}",
+            "is about servers, and clients have no TLSA records",
+            "give a file of anchors",
+        )
+    if tunnel.daneResolver is None:
+        raise ConfigurationError(
+            f"`trust` {DANE}",
+            "needs a resolver that validates, on this host",
+            "give its address with `dane-resolver`, such as 127.0.0.1",
+        )
+    if tunnel.requireStaple:
+        raise ConfigurationError(
+            "`require-staple`",
+            f"is about authorities, and with `trust` {DANE} a server may have none",
+            "leave one of them out",
+        )
+    expected = tunnel.remoteID or identityOfRemote(tunnel.remote)
+    if isinstance(expected, Identity) and not hasRecords(expected):
+        raise ConfigurationError(
+            f"`remote-id` {expected}",
+            f"is no domain, and with `trust` {DANE} it has to be the name of a host",
+            "give the name that has the TLSA records",
+        )
+    for each in tunnel.remote:
+        if isinstance(each, UNIXAddress):
+            raise ConfigurationError(
+                f"`remote` {each}",
+                f"has no port, which `trust` {DANE} looks up records for",
+                "give a host and a port",
+            )
