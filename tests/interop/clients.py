@@ -35,6 +35,9 @@ PACKAGES = {
     "testssl": "testssl.sh",
     "chat": "ppp",
     "stunnel": "stunnel4",
+    "posttls-finger": "postfix",
+    "unshare": "util-linux",
+    "env": "coreutils",
 }
 
 
