@@ -35,7 +35,7 @@ from benchmarks.contenders import (
 )
 from benchmarks.credentials import Credentials, create
 from benchmarks.figures import BEFORE, NOW, Results
-from benchmarks.load import IMPLICIT, SMTP, Broken, Speaking, latencies
+from benchmarks.load import IMPLICIT, SMTP, TICKETS, Broken, Speaking, latencies
 from benchmarks.measures import CONCURRENT, Figures, KiB, MiB
 from benchmarks.running import Cores, Failed, Running, started
 
@@ -52,6 +52,8 @@ _LATENCY_TURNS = 16
 _ROUND_TRIPS = 250
 #: Memory does not depend on what else the machine does: it is weighed only in the first rounds.
 _WEIGHED_ROUNDS = 2
+#: What a resumed connection may cost, as a part of one with all of the handshake.
+MOST_RESUMED = 0.75
 _FEW_IDLE = 10
 _MANY_IDLE = 1_000
 
@@ -123,14 +125,34 @@ def _starttls(contestants: list[Running]) -> list[Figures]:
     return [{"starttls": cost} for cost in _connections(contestants)]
 
 
+def _connecting(contestants: list[Running]) -> list[Figures]:
+    """What is measured where only connections differ."""
+    return [{"connection": cost} for cost in _connections(contestants)]
+
+
+_MEASURES = {IMPLICIT: _implicit, SMTP: _starttls, TICKETS: _connecting}
+
+Part = tuple[Mode, Speaking]
+
+#: All of it, and where only whether sessions are resumed is of interest.
+EVERYTHING: tuple[Part, ...] = tuple(itertools.product(MODES, (IMPLICIT, SMTP)))
+RESUMPTION: tuple[Part, ...] = (("client", TICKETS),)
+
+
 class Comparison:
     """
     @ivar rounds: how many were begun.
     @ivar failures: how often a part of a round has failed; twice is enough.
     """
 
-    def __init__(self, contenders: list[Contender], credentials: Credentials):
+    def __init__(
+        self,
+        contenders: list[Contender],
+        credentials: Credentials,
+        parts: tuple[Part, ...] = EVERYTHING,
+    ):
         self.contenders = contenders
+        self.parts = parts
         self.credentials = credentials
         self.cores = Cores.available()
         self.results = Results()
@@ -156,16 +178,16 @@ class Comparison:
             ]
             alternate(contestants, 1, lambda running: running.client.churn(CONCURRENT, CONCURRENT))
             taken = []
-            if not speaking.dialect and self.rounds <= _WEIGHED_ROUNDS:
+            if speaking is IMPLICIT and self.rounds <= _WEIGHED_ROUNDS:
                 taken.append(_weighed(contestants))
-            taken.append((_starttls if speaking.dialect else _implicit)(contestants))
+            taken.append(_MEASURES[speaking](contestants))
         for figures in taken:
             for contender, found in zip(contenders, figures, strict=True):
                 self.results.add(mode, contender.name, found)
 
     def _round(self) -> None:
         self.rounds += 1
-        for mode, speaking in itertools.product(MODES, (IMPLICIT, SMTP)):
+        for mode, speaking in self.parts:
             what = f"round {self.rounds}: {mode} mode{', starttls' if speaking.dialect else ''}"
             if self.failures[mode, speaking.dialect] > 1:
                 continue
@@ -229,14 +251,41 @@ def ofStatus(seconds: float, rounds: int | None) -> int:
     return 0
 
 
-def _compare(wanted: list[Contender], seconds: float, rounds: int | None) -> report.Run:
+def ofResumption(seconds: float, rounds: int | None) -> int:
+    """
+    Measure client connections that resume a session beside those that do not, to a server that lets
+    both, and print the table.
+
+    @param seconds: how long it may take.
+    @return: an exit status.
+    """
+    tunnels = [
+        tunnelIn(CHECKOUT, name, "--resumption", word)
+        for name, word in ((BEFORE, "off"), (NOW, "on"))
+    ]
+    run = _compare(tunnels, seconds, rounds, RESUMPTION)
+    both = (
+        "`before` resumes no session, `now` does; the server lets it. The ratio must be "
+        f"{MOST_RESUMED:.2f} at most."
+    )
+    print(report.comparison(run, "What a resumed connection costs", both))
+    ratio = run.results.ratio("client", "connection", NOW, BEFORE)
+    return 0 if ratio is not None and ratio.median <= MOST_RESUMED else 1
+
+
+def _compare(
+    wanted: list[Contender],
+    seconds: float,
+    rounds: int | None,
+    parts: tuple[Part, ...] = EVERYTHING,
+) -> report.Run:
     """Measure those of C{wanted} that are installed."""
     machine.raiseDescriptorLimit()
     described = machine.describe()
     versions = present(wanted)
     contenders = [contender for contender in wanted if contender.name in versions]
     with tempfile.TemporaryDirectory() as directory:
-        comparison = Comparison(contenders, create(Path(directory)))
+        comparison = Comparison(contenders, create(Path(directory)), parts)
         comparison.run(seconds, rounds)
     return report.Run(
         comparison.results,

@@ -1,12 +1,13 @@
 """
 The far end of the load: one process that answers the messages of L{benchmarks.wire}.
 
-    python -m benchmarks.backend [--tls CHAIN KEY] [--smtp]
+    python -m benchmarks.backend [--tls CHAIN KEY [--tickets]] [--smtp]
     python -m benchmarks.backend --greeting HEX --answer HEX
 
 It prints its port on loopback and ends when its standard input does.  With C{--tls} it is what a
-client-mode tunnel connects to; with C{--smtp} it greets, and offers STARTTLS where it has TLS; with
-C{--greeting} it says so, gives its answer to every line in which there is a NOOP, and drops others.
+client-mode tunnel connects to, and with C{--tickets} lets it resume sessions; with C{--smtp} it
+greets, and offers STARTTLS where it has TLS; with C{--greeting} it says so, gives its answer to
+every line in which there is a NOOP, and drops others.
 """
 
 from __future__ import annotations
@@ -81,13 +82,11 @@ class Peer:
             while True:
                 plaintext = self.session.read(65536)
                 if not plaintext:
+                    self.farewell()
                     raise EOFError
                 self.received += plaintext
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLZeroReturnError:
-            self.farewell()
-            raise EOFError from None
         self.flush()
         return bool(self.received)
 
@@ -225,6 +224,7 @@ def serve(accept: Callable[[socket.socket], Peer]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--tls", nargs=2, metavar=("CHAIN", "KEY"))
+    parser.add_argument("--tickets", action="store_true")
     parser.add_argument("--smtp", action="store_true")
     parser.add_argument("--greeting", type=bytes.fromhex)
     parser.add_argument("--answer", type=bytes.fromhex)
@@ -233,7 +233,8 @@ def main() -> None:
     if options.tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*options.tls)
-        context.num_tickets = 0
+        if not options.tickets:
+            context.num_tickets = 0
     if options.greeting is not None:
         serve(partial(Flooded, greeting=options.greeting, reply=options.answer))
     else:

@@ -108,8 +108,11 @@ def python(tree: Path) -> tuple[str, ...]:
     return ("env", f"PYTHONPATH={tree}", sys.executable, "-P")
 
 
-def tunnelIn(tree: Path, name: str) -> Contender:
-    """@return: tlstunnel as it is in C{tree}, under C{name}; only its command line is relied on."""
+def tunnelIn(tree: Path, name: str, *options: str) -> Contender:
+    """
+    @param options: further ones.
+    @return: tlstunnel as it is in C{tree}, under C{name}; only its command line is relied on.
+    """
     program = (*python(tree), "-m", "tlstunnel")
 
     def command(setup: Setup) -> list[str]:
@@ -117,7 +120,7 @@ def tunnelIn(tree: Path, name: str) -> Contender:
         identity = ["-s", "-L", HOST] if setup.mode == "server" else ["-c", "-R", HOST]
         starttls = ["--starttls", setup.dialect] if setup.dialect else []
         pool = ["--pool", str(setup.credentials.pool)]
-        return [*program, *identity, *addresses, *pool, *starttls]
+        return [*program, *identity, *addresses, *pool, *starttls, *options]
 
     return Contender(name, command, (*program, "--version"), dialects=frozenset(DIALECTS))
 

@@ -146,6 +146,8 @@ class Speaking:
 
 IMPLICIT = Speaking()
 SMTP = Speaking("smtp", partial(Client, smtp=True), ("--smtp",))
+#: Where a server lets sessions be resumed.
+TICKETS = Speaking(backend=("--tickets",))
 
 
 class Session:

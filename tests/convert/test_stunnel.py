@@ -103,6 +103,21 @@ class ServiceTests(ServiceTestCase):
         draft = self.draft(f"sslVersionMin = TLSv1.2\n{SERVER}sslVersion = TLSv1.3\n")
         self.assertEqual(draft.values["minimum-tls"], "1.3")
 
+    def test_whetherSessionsAreResumed(self) -> None:
+        """Where somebody says it, and it is not so by itself."""
+        client = "[a]\nclient = yes\naccept = 1\nconnect = mail.example.org:2\n"
+        client += "verifyChain = yes\nCAfile = ca.pem\ncheckHost = mail.example.org\n"
+        for text, wanted in {
+            SERVER: None,
+            f"{SERVER}sessionResume = no\n": None,
+            f"{SERVER}sessionResume = yes\n": "on",
+            f"sessionResume = yes\n{SERVER}": "on",
+            client: None,
+            f"{client}sessionResume = yes\n": None,
+            f"{client}sessionResume = no\n": "off",
+        }.items():
+            self.assertEqual(self.draft(text).values.get("resumption"), wanted, text)
+
     def test_theOwnerOfASocket(self) -> None:
         """In a section setuid is about that; above all of them, about the process."""
         text = "setuid = stunnel\n[a]\naccept = /run/s\nconnect = 2\ncert = mail.pem\n"

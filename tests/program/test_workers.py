@@ -691,6 +691,17 @@ class WorkersTests(SynchronousTestCase):
             assert connection.session is not None
             self.assertFalse(connection.session.has_ticket)
 
+    def test_theyAreWhereThatIsAskedFor(self) -> None:
+        """
+        Workers know of it when they load OpenSSL.
+        """
+        self.start("--resumption", "on")
+        with self.connect() as connection:
+            connection.sendall(b"y")
+            self.assertEqual(connection.recv(1), b"y")
+            assert connection.session is not None
+            self.assertTrue(connection.session.has_ticket)
+
     def test_SIGTERMEndsAllInOrder(self) -> None:
         """
         With exit code 0, and no worker is left.

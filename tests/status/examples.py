@@ -54,6 +54,7 @@ def tunnel(**facts: Any) -> TunnelFacts:
         "outcomes": {"clean": 5, "tls": 3},
         "negotiation": {"counts": [0] * _CLASSES, "seconds": 0.0},
         "handshake": {"counts": [1] * _CLASSES, "seconds": 60.0},
+        "resumed": 4,
         "to_network": 2000,
         "to_plain": 1000,
         "rates": {
@@ -85,6 +86,7 @@ def connection(**facts: Any) -> ConnectionFacts:
         "version": "TLSv1.3",
         "suite": "TLS_AES_256_GCM_SHA384",
         "group": "X25519",
+        "resumed": False,
         "to_network": 2000,
         "to_plain": 1000,
     }

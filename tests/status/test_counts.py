@@ -120,6 +120,17 @@ class CountsTests(SynchronousTestCase):
         self.assertEqual(self.counts.refusals, {"denied": 1, "per-address": 0, "rate": 2})
         self.assertEqual((self.counts.connections, self.counts.failures), (0, 0))
 
+    def test_whatWasResumedIsCountedOnce(self) -> None:
+        """
+        While it is open, and afterwards.
+        """
+        self.end(None)
+        record = recordOf(self.counts, self.clock)
+        record.isResumed, record.handshaken = True, 0.1
+        self.assertEqual(self.counts.resumed, 1)
+        record.end(None)
+        self.assertEqual(self.counts.resumed, 1)
+
     def test_whatIsCountedInLotsIsThereAtOnce(self) -> None:
         """
         Whenever somebody looks, also between two lots, and nothing is counted twice.

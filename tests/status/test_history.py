@@ -20,6 +20,7 @@ NONE: dict[str, Any] = {
     "refused": {"denied": 0, "per-address": 0, "rate": 0},
     "outcomes": {"clean": 0},
     "handshake": {"counts": [0] * 15, "seconds": 0.0},
+    "resumed": 0,
     "to_network": 0,
     "to_plain": 0,
 }

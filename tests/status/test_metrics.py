@@ -35,6 +35,7 @@ INTERFACE = {
     "tlstunnel_handshake_seconds_bucket": {"tunnel", "le"},
     "tlstunnel_handshake_seconds_count": {"tunnel"},
     "tlstunnel_handshake_seconds_sum": {"tunnel"},
+    "tlstunnel_handshakes_resumed_total": {"tunnel"},
     "tlstunnel_bytes_total": {"tunnel", "direction"},
     "tlstunnel_identity_not_after_seconds": {"tunnel", "identity"},
     "tlstunnel_revocation_list_next_update_seconds": {"tunnel", "issuer"},
@@ -114,6 +115,7 @@ class MetricsTests(SynchronousTestCase):
         carried = "tlstunnel_bytes_total"
         self.assertEqual(value(found, carried, tunnel="web", direction="to_network"), 4000)
         self.assertEqual(value(found, carried, tunnel="web", direction="to_plain"), 2000)
+        self.assertEqual(value(found, "tlstunnel_handshakes_resumed_total", tunnel="web"), 8)
         self.assertEqual(value(found, "tlstunnel_log_lines_dropped_total"), 2)
 
     def test_everyOutcomeIsThereBeforeItHappens(self) -> None:

@@ -154,6 +154,21 @@ class ProgramTests(SynchronousTestCase):
             assert client.session is not None
             self.assertFalse(client.session.has_ticket)
 
+    def test_itDoesWhereThatIsAskedFor(self) -> None:
+        """
+        Though OpenSSL was loaded before that was known: the program begins once more, as the same
+        process.
+        """
+        context = ssl.create_default_context(cafile=str(self.pool / "ca" / "cert.pem"))
+        sock = self.start("-s", "-L", NAME, "--resumption", "on")
+        with context.wrap_socket(sock, server_hostname=NAME) as client:
+            with self.remote.accept()[0] as backend:
+                backend.sendall(b"what comes behind a ticket")
+                self.assertEqual(client.recv(4), b"what")
+            assert client.session is not None
+            self.assertEqual(client.version(), "TLSv1.3")
+            self.assertTrue(client.session.has_ticket)
+
     def test_aClientOffersWhatIsRecommended(self) -> None:
         """
         Four groups, and keys of the first two, so that nobody needs another round trip.

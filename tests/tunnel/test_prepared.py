@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import socket
 import weakref
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.protocols.registry import find
 from tlstunnel.tls.creators import Creator
+from tlstunnel.tunnel import prepared as prepared_
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.prepared import Prepared
 
 SERVER = Identity(None, "server.example.org")
 LOOPBACK = TCPAddress("127.0.0.1", 1)
+NOW = datetime.now(UTC)
 
 
 class PreparedTests(SynchronousTestCase):
@@ -125,6 +128,39 @@ class PreparedTests(SynchronousTestCase):
         prepared = self.prepared(Mode.CLIENT, remoteID=user, trust=(*files, "system"))
         self.assertEqual(prepared.anchors, f"--trust {files[0]}, --trust {files[1]}")
         self.mistake(Mode.CLIENT, remoteID=SERVER, trust=(*files, "/nowhere"))
+
+    def test_sessionsAreThoseOfOneTunnelAndOneReload(self) -> None:
+        """
+        And of one identity expected, where apps say which.
+        """
+        there = TCPAddress("192.0.2.1", 5222)
+        prepared = self.prepared(Mode.CLIENT, "xmpp", trust=("system",))
+        self.assertIsNotNone(prepared._sessions)
+        self.assertIsNot(
+            self.prepared(Mode.CLIENT, "xmpp", trust=("system",))._sessions, prepared._sessions
+        )
+        creators = [prepared.creatorFor(Identity(None, f"{name}.example")) for name in "ab"]
+        kept = {each.session(there).server for each in creators}
+        self.assertEqual(len(kept), 2)
+        self.assertNotIn(None, kept)
+
+    def test_noneAreKeptWhereNoneAreResumed(self) -> None:
+        """
+        In server mode there is nothing to keep.
+        """
+        off = self.prepared(Mode.CLIENT, remoteID=SERVER, resumption=False)
+        self.assertIsNone(off._sessions)
+
+    def test_itIsSaidWhereTicketsCannotBeGivenYet(self) -> None:
+        """
+        OpenSSL was loaded without them, before a reload that wants them.
+        """
+        for gives, expected in ((True, False), (False, True)):
+            self.patch(prepared_, "givesTickets", lambda gives=gives: gives)
+            found = self.prepared(Mode.SERVER, localID=SERVER, resumption=True).warnings(NOW)
+            self.assertEqual(any("next start" in each for each in found), expected, gives)
+            found = self.prepared(Mode.SERVER, localID=SERVER).warnings(NOW)
+            self.assertFalse(any("next start" in each for each in found))
 
     def test_noNameIsLookedUp(self) -> None:
         """

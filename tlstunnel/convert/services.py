@@ -17,7 +17,14 @@ from tlstunnel.convert.proxies import goThrough
 from tlstunnel.convert.settings import Settings, at, broken, optionOf, shown
 from tlstunnel.convert.stunnelfile import Service, Setting
 from tlstunnel.convert.stunneloptions import Fate
-from tlstunnel.convert.tuning import openSSLAdvice, quietness, socketAdvice, timeouts, versions
+from tlstunnel.convert.tuning import (
+    openSSLAdvice,
+    quietness,
+    sessions,
+    socketAdvice,
+    timeouts,
+    versions,
+)
 
 #: The dialect for each protocol that stunnel negotiates.
 DIALECTS = {
@@ -104,6 +111,7 @@ class ServiceConversion:
     def _tuning(self) -> None:
         versions(self._settings, self.draft.values, self._say)
         timeouts(self._settings, self.draft.values, self._say)
+        sessions(self._settings, self.draft.values, self._say, self._isClient)
         quietness(self._settings, self.draft.values, self._say)
         for setting in self.service.settings:
             advice = openSSLAdvice(setting)

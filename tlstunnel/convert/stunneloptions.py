@@ -65,7 +65,10 @@ _LOG = (
     "takes it"
 )
 _RANDOM = "the system's random numbers are used; there is nothing to set"
-_SESSIONS = "sessions are never resumed, so there is no cache and there are no tickets"
+_SESSIONS = (
+    "with client = yes sessions are resumed, and otherwise where resumption is on: for two hours, "
+    "with keys that are made anew at each reload and known to nobody else"
+)
 _ELSEWHERE = "the key is not in a file: put key and certificate into the pool, if they may leave it"
 _WINDOW = "there is no window"
 _SUITES = (
@@ -174,15 +177,8 @@ OPTIONS = (
         "securityLevel",
         harmless=("0", "1", "2"),
     ),
-    *_said(
-        _SESSIONS,
-        "session",
-        "sessionCacheSize",
-        "sessionCacheTimeout",
-        "sessiond",
-        "sessionResume",
-        harmless=_NO,
-    ),
+    *_said(_SESSIONS, "session", "sessionCacheSize", "sessionCacheTimeout", "sessiond"),
+    *_converted("sessionResume"),
     StunnelOption("ticketKeySecret", Fate.SAID, _SESSIONS, isSecret=True),
     StunnelOption("ticketMacSecret", Fate.SAID, _SESSIONS, isSecret=True),
     *_converted("sni", isList=True),

@@ -120,6 +120,20 @@ def timeouts(settings: Settings, values: dict[str, Value], say: Say) -> None:
             say(name, "the default counts: see the limits in tlstunnel(8)")
 
 
+def sessions(settings: Settings, values: dict[str, Value], say: Say, isClient: bool) -> None:
+    """
+    Convert whether sessions are resumed, as far as somebody says it: they are by default of
+    stunnel, of which clients only become slower.
+    """
+    if settings.last("sessionResume") is None:
+        return
+    resumes = settings.flag("sessionResume")
+    if resumes != isClient:
+        values["resumption"] = "on" if resumes else "off"
+    if resumes and not isClient:
+        say("sessionResume", "pays with RSA keys and client certificates; off is the default")
+
+
 def quietness(settings: Settings, values: dict[str, Value], say: Say) -> None:
     """
     Convert how much is told of connections.
@@ -138,6 +152,8 @@ def openSSLAdvice(setting: Setting) -> str:
     name = _normal(setting.value)
     if setting.name.lower() != "options" or name in _SO_ALREADY:
         return ""
+    if name == "-no.ticket":
+        return "see resumption"
     if name.startswith("-") and name[1:] in _SO_ALREADY:
         return _BELOW if "v" in name else "it cannot be had"
     if name == "no.tlsv1.2":

@@ -263,7 +263,7 @@ class Leg(Outgoing):
         if self._wire.isTLS:
             raise RuntimeError("startTLS was called twice on one connection")
         before, self._tail = self._tail, NOTHING
-        self._wire = TLS(self.sock, creator, before, self.skippable)
+        self._wire = TLS(self.sock, creator, before, self.skippable, self.peer)
         self._state = _HANDSHAKING
         self.readSize = RECORD_BYTES
         if creator.isClient:
@@ -325,12 +325,15 @@ class Leg(Outgoing):
         """
         Close this leg with a reset, and under TLS without close_notify.
         """
+        self._abort(isGood=False)
+
+    def _abort(self, isGood: bool) -> None:
         if self._state is not _CLOSED:
             if self._below is None:
                 kernel.resetOnClose(self.sock)
-            self._close(isAborted=True)
+            self._close(isAborted=True, isGood=isGood)
 
-    def _close(self, isAborted: bool = False) -> None:
+    def _close(self, isAborted: bool = False, isGood: bool = True) -> None:
         if self._state is _CLOSED:
             return
         if self._reading:
@@ -344,7 +347,7 @@ class Leg(Outgoing):
         self._tail = NOTHING
         self.producer = None
         isOver = isAborted or (self.inputEnded and not self._wire.hasMore())
-        self._wire.close()
+        self._wire.close(isGood)
         if self._below is not None:
             if isAborted:
                 self._below.abortConnection()
@@ -364,10 +367,12 @@ class Leg(Outgoing):
         if self._state is _CLOSED:
             return
         if isinstance(error, (Reset, Truncated)) or not self._wire.isTLS:
-            self.abortConnection()
+            # That a server sends no close_notify after ours spoils no session (RFC 5246, 7.2.1);
+            # where there was none of ours, OpenSSL gives up the session itself.
+            self._abort(isGood=isinstance(error, Truncated))
         else:
             # A fatal alert of ours may be on its way, which a reset would overtake.
-            self._close()
+            self._close(isGood=False)
         self.speaker.connectionLost(Failure(error.by(self.who)))
 
     def connectionLost(self, reason: Failure) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from cryptography.x509 import Certificate
 from zope.interface import implementer
 
+from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import Closed, Reset, TLSFailed, TunnelError
 from tlstunnel.net.linger import discard
 from tlstunnel.net.wire import (
@@ -92,10 +93,12 @@ class TLS:
         creator: Creator,
         before: memoryview = NOTHING,
         skippable: bytes = b"",
+        peer: TCPAddress | UNIXAddress | None = None,
     ) -> None:
         """
         @param before: what the socket has still to take in clear, before the handshake begins.
         @param skippable: bytes that may come in clear before it, and mean nothing.
+        @param peer: the address at the other end of C{sock}.
         """
         self._sock = sock
         self._creator = creator
@@ -106,7 +109,7 @@ class TLS:
         self._waste = 0
         self.received = 0
         self.sent = 0
-        self.session = creator.session()
+        self.session = creator.session(peer)
         self._connection = creator.connection(sock, self.session)
 
     def handshake(self) -> Event | None:
@@ -291,10 +294,12 @@ class TLS:
             raise Closed("the connection is closed")
         return self._creator.beside(self._connection, self.session)
 
-    def close(self) -> None:
+    def close(self, isGood: bool = False) -> None:
         """
         Let go of what OpenSSL keeps.
         """
         # Else OpenSSL would regard the session as spoilt, which others may want to resume.
         self._connection.set_shutdown(SENT_SHUTDOWN)
+        if isGood:
+            self._creator.keep(self._connection, self.session)
         self._connection = None

@@ -118,9 +118,11 @@ class IWire(Interface):
         @raise Closed: if this is none, or is closed.
         """
 
-    def close() -> None:
+    def close(isGood: bool = False) -> None:
         """
         The socket is about to be closed.
+
+        @param isGood: whether nothing has failed on it.
         """
 
 
@@ -203,7 +205,7 @@ class Clear:
         """
         raise Closed("this connection speaks no TLS")
 
-    def close(self) -> None:
+    def close(self, isGood: bool = False) -> None:
         """
         Nothing is kept.
         """

@@ -112,6 +112,7 @@ def examine(
         ocspStapling=values["ocsp-stapling"],
         requireStaple=values["require-staple"],
         minimum=values["minimum-tls"],
+        resumption={"on": True, "off": False}.get(values["resumption"]),
         skipResolve=values["skip-resolve"],
         quiet=values["quiet"],
         via=values["via"],

@@ -31,6 +31,7 @@ FIELDS: dict[str | None, tuple[str, ...]] = {
         "version",
         "suite",
         "group",
+        "resumed",
         "to_network",
         "to_plain",
         "seconds",

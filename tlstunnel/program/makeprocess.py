@@ -10,6 +10,7 @@ from typing import Any
 
 from tlstunnel.net import inherit
 from tlstunnel.program.commandline import TunnelOptions
+from tlstunnel.program.configuration import Configuration
 from tlstunnel.program.fleet import Fleet
 from tlstunnel.program.keys import PROCESS_KEYS
 from tlstunnel.program.lookups import abandonAtEnd
@@ -19,6 +20,8 @@ from tlstunnel.program.supervision import Supervision
 from tlstunnel.program.tunnels import Tunnels
 from tlstunnel.program.unused import UnusedSockets
 from tlstunnel.program.workers import Workers
+from tlstunnel.tls import openssl
+from tlstunnel.tunnel.description import Mode, Tunnel
 
 #: The settings of the log, which workers are told on their command line.
 _LOG_SETTINGS = ("verbose", "log-json")
@@ -39,6 +42,8 @@ def makeProcess(
     source = _source(options)
     configuration = source.read()
     settings = configuration.process
+    if ownLog:
+        _giveTickets(configuration)
     isVerbose = settings["verbose"]
     process = Process(reactor)
     supervision = Supervision(os.environ, reactor, process.tally)
@@ -55,6 +60,23 @@ def makeProcess(
         process.observers.append(observer)
         fleet.reloads.observers.append(observer)
     return process, settings
+
+
+def _giveTickets(configuration: Configuration) -> None:
+    """
+    See to it that servers can give tickets, if one is to.
+    """
+    each = configuration.tunnels
+    if openssl.givesTickets() or not any(_isServerThatResumes(one) for one in each):
+        return
+    if configuration.process["workers"] > 1:
+        openssl.beginWithTickets()
+    else:
+        openssl.beginAnewWithTickets()
+
+
+def _isServerThatResumes(tunnel: Tunnel) -> bool:
+    return tunnel.mode is Mode.SERVER and tunnel.resumes
 
 
 def _source(options: TunnelOptions) -> ISource:

@@ -305,6 +305,16 @@ OPTIONS = (
         default="1.2",
     ),
     Option(
+        "resumption",
+        Section.TLS,
+        "resume sessions with servers, by default on; or let clients resume theirs, by default off",
+        "A session ends with the certificates that its peer was verified by, after two hours, and "
+        "at a reload.",
+        argument="on|off",
+        parse=choice("on", "off"),
+        default=None,
+    ),
+    Option(
         "any-name",
         Section.TLS,
         "also serve clients that ask for a name that our certificate does not have",

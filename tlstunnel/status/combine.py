@@ -125,6 +125,7 @@ def _tunnel(facts: Sequence[TunnelFacts], past: Totals | None, now: float) -> Tu
         "ended": dict(sorted(totals["outcomes"].items())),
         "negotiation": totals["negotiation"],
         "handshake": totals["handshake"],
+        "resumed": totals["resumed"],
         "to_network": totals["to_network"],
         "to_plain": totals["to_plain"],
         "rates": {

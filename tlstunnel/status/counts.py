@@ -79,6 +79,7 @@ class Counts(Observer):
         self._outcomes: dict[str, int] = {CLEAN: 0}
         self._negotiation = Histogram()
         self._handshake = Histogram()
+        self._resumed = 0
         self._toNetwork = 0
         self._toPlain = 0
         self.refusals = dict.fromkeys(REFUSALS, 0)
@@ -118,6 +119,7 @@ class Counts(Observer):
             self._outcomes[outcome] = self._outcomes.get(outcome, 0) + 1
             if record.handshaken is not None:
                 self._handshake.add(record.handshaken)
+                self._resumed += record.isResumed
             if record.negotiated is not None:
                 self._negotiation.add(record.negotiated)
         self._fresh.clear()
@@ -144,6 +146,14 @@ class Counts(Observer):
         """
         outcomes = self.outcomes
         return sum(outcomes.values()) - outcomes[CLEAN]
+
+    @property
+    def resumed(self) -> int:
+        """
+        How many handshakes have resumed a session, those of open connections included.
+        """
+        self._count()
+        return self._resumed + sum(record.isResumed for record in self.opened)
 
     def durations(self) -> tuple[Histogram, Histogram]:
         """

@@ -66,6 +66,7 @@ class TunnelStatus(TypedDict):
     ended: dict[str, int]
     negotiation: Durations
     handshake: Durations
+    resumed: int
     to_network: int
     to_plain: int
     rates: dict[str, list[int]]

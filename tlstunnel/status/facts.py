@@ -51,6 +51,7 @@ class Totals(TypedDict):
     outcomes: dict[str, int]
     negotiation: Durations
     handshake: Durations
+    resumed: int
     to_network: int
     to_plain: int
 
@@ -92,6 +93,7 @@ class ConnectionFacts(TypedDict):
     version: str | None
     suite: str | None
     group: str | None
+    resumed: bool | None
     to_network: int
     to_plain: int
 

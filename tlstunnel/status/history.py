@@ -23,6 +23,7 @@ def total(several: Sequence[Totals]) -> Totals:
         "outcomes": _byName([each["outcomes"] for each in several]),
         "negotiation": _durations([each["negotiation"] for each in several]),
         "handshake": _durations([each["handshake"] for each in several]),
+        "resumed": sum(each["resumed"] for each in several),
         "to_network": sum(each["to_network"] for each in several),
         "to_plain": sum(each["to_plain"] for each in several),
     }

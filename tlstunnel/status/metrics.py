@@ -145,6 +145,14 @@ def families(document: Document) -> Iterator[Metric]:
         "How long TLS handshakes took, verification included.",
         [(each["name"], each["handshake"]) for each in tunnels],
     )
+    yield perTunnel(
+        CounterMetricFamily(
+            "tlstunnel_handshakes_resumed",
+            "Handshakes that resumed a session.",
+            labels=["tunnel"],
+        ),
+        lambda each: each["resumed"],
+    )
     yield carried
     yield expiry
     yield lists

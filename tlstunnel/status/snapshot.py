@@ -114,6 +114,7 @@ def _tunnel(served: Served, entry: Entry, now: float) -> TunnelFacts:
         "outcomes": dict(counts.outcomes),
         "negotiation": _durations(negotiation),
         "handshake": _durations(handshake),
+        "resumed": counts.resumed,
         "to_network": toNetwork,
         "to_plain": toPlain,
         "rates": entry.rates.shown(),
@@ -155,6 +156,7 @@ def _connection(record: Record, now: float, worker: int | None) -> ConnectionFac
         "version": record.version or None,
         "suite": record.suite or None,
         "group": record.group or None,
+        "resumed": record.isResumed if record.version else None,
         "to_network": record.toNetwork,
         "to_plain": record.toPlain,
     }

@@ -24,6 +24,9 @@ except ImportError:
 #: X509_PURPOSE_SSL_CLIENT and X509_PURPOSE_SSL_SERVER of X509_check_purpose(3).
 CLIENTS, SERVERS = 1, 2
 
+#: Whether L{isResumed} knows.
+TELLS_RESUMPTION = hasattr(_lib, "SSL_session_reused")
+
 # The number of the library that does TLS, and what its reasons for alerts begin at; see
 # ERR_PACK(3) and SSL_AD_REASON_OFFSET in OpenSSL's ssl.h.
 _ERR_LIB_SSL = 20
@@ -42,6 +45,24 @@ def fingerprint(certificate: crypto.X509) -> bytes:
     if _lib.X509_digest(certificate._x509, method, digest, length) != 1 or length[0] != 32:
         raise ValueError("a certificate has no fingerprint")
     return bytes(_ffi.buffer(digest))
+
+
+def isResumed(connection: SSL.Connection) -> bool:
+    """
+    Whether a handshake that is complete has resumed a session; where that cannot be asked, none may
+    be offered.
+    """
+    ssl = getattr(connection, "_ssl", None)
+    return ssl is not None and TELLS_RESUMPTION and bool(_lib.SSL_session_reused(ssl))
+
+
+def peerFingerprint(connection: SSL.Connection) -> bytes:
+    """
+    The L{fingerprint} of what the peer has shown, in this connection or in that which it resumes;
+    empty where it has shown nothing.
+    """
+    shown = connection.get_peer_certificate()
+    return b"" if shown is None else fingerprint(shown)
 
 
 @cache

@@ -7,6 +7,7 @@ and shared by all connections of its tunnel.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
@@ -21,6 +22,7 @@ from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.trust import Trust
 from tlstunnel.identity.verify import coversName
 from tlstunnel.tls.credentials import present
+from tlstunnel.tls.resumption import LONGEST
 from tlstunnel.tls.session import Session
 from tlstunnel.tls.verification import demandCertificate
 
@@ -36,6 +38,9 @@ _CIPHERS_1_3 = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY
 
 #: Names that clients ask for of which a context remembers whether they are ours.
 NAMES_KEPT = 64
+
+#: SSL_MAX_SID_CTX_LENGTH of SSL_CTX_set_session_id_context(3).
+SSL_SESSION_ID_BYTES = 32
 
 _VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 
@@ -127,6 +132,7 @@ def serverContext(
     alpn: Sequence[bytes] = (),
     minimum: str = "1.2",
     anyName: bool = False,
+    resumption: bool = False,
 ) -> SSL.Context:
     """
     The context of connections from clients.
@@ -136,9 +142,15 @@ def serverContext(
     @param alpn: what we select from what a client offers; empty: an offer is ignored.
     @param minimum: the lowest version of TLS, C{"1.2"} or C{"1.3"}.
     @param anyName: serve clients that ask for a name that our certificate does not have.
+    @param resumption: let clients resume sessions of this context, and of no other.
     @raise ConfigurationError: OpenSSL does not take our credentials.
     """
-    context = _context(credentials, trust, minimum, isClient=False)
+    context = _context(credentials, trust, minimum, isClient=False, tickets=resumption)
+    if resumption:
+        # The keys of tickets are this context's own already; this is the same for all that is not
+        # encrypted by them, and OpenSSL wants it where clients show certificates.
+        context.set_session_id(os.urandom(SSL_SESSION_ID_BYTES))
+        context.set_timeout(int(LONGEST))
     if trust is not None:
         for certificate in trust.all.certificates:
             context.add_client_ca(certificate)

@@ -6,13 +6,15 @@ their peer.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Sequence
 
-from cryptography import x509
 from OpenSSL import SSL
 
+from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.identity.names import Identity, Kind
-from tlstunnel.tls.binding import returnAfterEachRecord
+from tlstunnel.tls.binding import TELLS_RESUMPTION, returnAfterEachRecord
+from tlstunnel.tls.resumption import Offer, Sessions
 from tlstunnel.tls.session import Session
 from tlstunnel.tls.verification import Verifier
 
@@ -45,9 +47,11 @@ class Creator:
         self._showsCertificate = showsCertificate
         self._requireALPN = requireALPN
 
-    def session(self) -> Session:
+    def session(self, peer: TCPAddress | UNIXAddress | None = None) -> Session:
         """
         The blank record of one more connection.
+
+        @param peer: the address that is at the other end.
         """
         return Session(self._verifier, self._alpn, self._showsCertificate, self._requireALPN)
 
@@ -60,6 +64,13 @@ class Creator:
         connection.set_app_data(session)
         connection.set_accept_state()
         return connection
+
+    def keep(self, connection: SSL.Connection, session: Session) -> None:
+        """
+        A connection of ours ended well: keep what later ones may want of it.
+
+        @param session: what is known of C{connection}.
+        """
 
     def beside(self, connection: SSL.Connection, session: Session) -> Creator:
         """
@@ -80,7 +91,7 @@ class _Beside(Creator):
         super().__init__(creator.context, creator._verifier, creator._alpn)
         self._identity = identity
 
-    def session(self) -> Session:
+    def session(self, peer: TCPAddress | UNIXAddress | None = None) -> Session:
         """
         The blank record of one more connection.
         """
@@ -91,7 +102,8 @@ class _Beside(Creator):
 
 class ClientCreator(Creator):
     """
-    Plays the TLS client, asking for the domain that its verifier expects.
+    Plays the TLS client, asking for the domain that its verifier expects, and resuming sessions
+    with it, each once.
     """
 
     isClient = True
@@ -104,18 +116,34 @@ class ClientCreator(Creator):
         showsCertificate: bool = False,
         host: str | None = None,
         requireStaple: bool = False,
+        sessions: Sessions | None = None,
     ) -> None:
         """
         @param host: the name to ask for where no domain is expected; L{None} for none.
         @param requireStaple: ask for a response of OCSP, which the context demands.
+        @param sessions: where they are kept; made for this context, and for others only whose
+            verifiers expect somebody else.  Given none, none is resumed.
         """
         super().__init__(context, verifier, alpn, showsCertificate)
         self._requireStaple = requireStaple
-        expected = verifier.expected
+        self._sessions = sessions if TELLS_RESUMPTION else None
+        self._expected = expected = verifier.expected
         assert isinstance(expected, Identity)
         isDomain = expected.kind is Kind.DOMAIN and expected.address is None
         self._host = expected.domain if isDomain else host
         self._serverName = None if self._host is None else self._host.encode()
+
+    def session(self, peer: TCPAddress | UNIXAddress | None = None) -> Session:
+        """
+        The blank record of one more connection.
+        """
+        session = super().session(peer)
+        sessions = self._sessions
+        if sessions is not None and peer is not None:
+            server = sessions.at((self._expected, peer))
+            if server is not None:
+                session.server, session.offers = server, sessions.take(server)
+        return session
 
     def connection(self, sock: socket.socket, session: Session) -> SSL.Connection:
         """
@@ -129,18 +157,33 @@ class ClientCreator(Creator):
         if self._requireStaple:
             connection.request_ocsp()
         connection.set_connect_state()
+        if session.offers is not None:
+            connection.set_session(session.offers.session)
         return connection
+
+    def keep(self, connection: SSL.Connection, session: Session) -> None:
+        """
+        Keep the session, read as late as possible, as TLS 1.3 gives tickets after the handshake.
+        """
+        sessions, server, proof = self._sessions, session.server, session.proof
+        if sessions is None or server is None or proof is None or session.identity is None:
+            return
+        if session.offers is not None:
+            sessions.answered(server, session.isResumed)
+        resumable = connection.get_session()
+        if resumable is not None:
+            sessions.keep(server, Offer(resumable, proof, session.until))
 
     def beside(self, connection: SSL.Connection, session: Session) -> Creator:
         """
         What makes more connections with the server of C{connection}, which resume its session if
-        the server likes: read as late as possible, as TLS 1.3 gives tickets after the handshake.
+        the server likes.
         """
-        certificate = connection.get_peer_certificate(as_cryptography=True)
-        resumed = connection.get_session()
-        if certificate is None or resumed is None or session.identity is None:
+        resumable = connection.get_session() if TELLS_RESUMPTION else None
+        if resumable is None or session.identity is None or session.proof is None:
             return self
-        return _Resuming(self, resumed, certificate, session)
+        until = min(session.proof.until, session.goodUntil)
+        return _Resuming(self, Offer(resumable, session.proof, until))
 
 
 class _Resuming(ClientCreator):
@@ -149,14 +192,8 @@ class _Resuming(ClientCreator):
     declines, its certificate is judged as ever.
     """
 
-    def __init__(
-        self,
-        creator: ClientCreator,
-        resumed: SSL.Session,
-        certificate: x509.Certificate,
-        verified: Session,
-    ) -> None:
-        assert creator._verifier is not None and verified.identity is not None
+    def __init__(self, creator: ClientCreator, offer: Offer) -> None:
+        assert creator._verifier is not None
         super().__init__(
             creator.context,
             creator._verifier,
@@ -165,23 +202,13 @@ class _Resuming(ClientCreator):
             creator._host,
             creator._requireStaple,
         )
-        self._resumed = resumed
-        self._peer = certificate, verified.identity
-        self._goodUntil = verified.goodUntil
+        self._offer = offer
 
-    def session(self) -> Session:
+    def session(self, peer: TCPAddress | UNIXAddress | None = None) -> Session:
         """
         The blank record of one more connection.
         """
         session = super().session()
-        session.resumes = self._peer
-        session.goodUntil = self._goodUntil
+        if time.time() < self._offer.until:
+            session.offers = self._offer
         return session
-
-    def connection(self, sock: socket.socket, session: Session) -> SSL.Connection:
-        """
-        TLS on C{sock}, with the handshake still to do.
-        """
-        connection = super().connection(sock, session)
-        connection.set_session(self._resumed)
-        return connection

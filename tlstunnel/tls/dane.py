@@ -27,7 +27,13 @@ from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import verifyIdentity
 from tlstunnel.tls import binding
 from tlstunnel.tls.context import clientContext
-from tlstunnel.tls.verification import CHAINS_KEPT, REVOCATION_ERRORS, Verifier
+from tlstunnel.tls.verification import (
+    CHAINS_KEPT,
+    REVOCATION_ERRORS,
+    Proof,
+    Verifier,
+    endOf,
+)
 
 if TYPE_CHECKING:
     from tlstunnel.tls.session import Session
@@ -92,12 +98,19 @@ class TLSAVerifier(Verifier):
                 found = self._matchAuthority(leaf, shown)
         return f"TLSA {found} of {self._records.name}"
 
-    def goodUntil(self, certificate: crypto.X509) -> float:
+    def goodUntil(self, leaf: bytes) -> float:
         """
         See L{Verifier.goodUntil}: what its domain vouches for itself, it revokes there.
         """
-        isOfServer = binding.fingerprint(certificate) in self._matched
-        return inf if isOfServer else super().goodUntil(certificate)
+        return inf if leaf in self._matched else super().goodUntil(leaf)
+
+    def proofOf(self, leaf: crypto.X509, shown: Sequence[x509.Certificate]) -> Proof:
+        """
+        What is proved by a certificate that was judged to be good.
+        """
+        fingerprint = binding.fingerprint(leaf)
+        until = inf if fingerprint in self._matched else endOf(shown)
+        return Proof(self._expected, fingerprint, until)
 
     def _matchLeaf(self, leaf: crypto.X509) -> TLSA | None:
         with quietly():
@@ -218,6 +231,7 @@ def verifyServer(
         with quietly():
             shown = connection.get_peer_cert_chain(as_cryptography=True) or []
             session.provenBy = verifier.judge(certificate, shown)
+            session.proof = verifier.proofOf(certificate, shown)
         assert isinstance(verifier.expected, Identity)
         session.shown = verifier.expected
         return True

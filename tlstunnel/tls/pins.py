@@ -14,13 +14,21 @@ from OpenSSL import SSL, crypto
 
 from tlstunnel.errors import IdentityRefused
 from tlstunnel.identity.access import AccessList
-from tlstunnel.identity.names import Identity, KeyIdentity, Selector
+from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pem import quietly
 from tlstunnel.identity.pins import Pins
 from tlstunnel.identity.trust import NOBODY, Trust
 from tlstunnel.identity.verify import verifyIdentity
 from tlstunnel.tls import binding
-from tlstunnel.tls.verification import UNKNOWN, Verifier, codeOf, refusalOf
+from tlstunnel.tls.verification import (
+    UNKNOWN,
+    Proof,
+    Verifier,
+    codeOf,
+    endOf,
+    notTheSame,
+    refusalOf,
+)
 
 if TYPE_CHECKING:
     from tlstunnel.tls.session import Session
@@ -42,17 +50,19 @@ class PinVerifier(Verifier):
         pins: Pins,
         isNamed: bool,
         service: str | None = None,
+        remembers: bool = False,
     ) -> None:
         """
         @param expected: who must be there.
         @param isNamed: whether the certificate must have that name besides.
         @param service: the service whose SRVNames are names of a domain too.
+        @param remembers: whether it has to L{recall} whom it has verified.
         """
-        super().__init__(expected, NO_ANCHORS, service, pins=pins)
+        super().__init__(expected, NO_ANCHORS, service, pins=pins, remembers=remembers)
         self._keys = pins
         self._isNamed = isNamed
 
-    def judge(self, shown: crypto.X509) -> KeyIdentity:
+    def judge(self, shown: crypto.X509) -> Proof:
         """
         Find out whose key it is.
 
@@ -63,7 +73,10 @@ class PinVerifier(Verifier):
         key = self._keys.check(leaf)
         if self._isNamed:
             verifyIdentity(leaf, self.expected, self._service)
-        return key
+        proof = Proof(key, binding.fingerprint(shown), endOf([leaf]))
+        if self._remembers:
+            self._remember(proof)
+        return proof
 
 
 def demandKey(context: SSL.Context) -> None:
@@ -91,11 +104,10 @@ def verifyKey(
         if not ok:
             session.refusal = refusalOf(code, certificate, depth, "the pinned keys")
             return False
-        session.shown = verifier.judge(certificate)
+        session.proof = proof = verifier.judge(certificate)
+        session.shown = proof.identity
         if session.sameAs is not None and session.shown != session.sameAs:
-            session.refusal = IdentityRefused(
-                f"the peer is {session.shown}, and not {session.sameAs} as before"
-            )
+            session.refusal = notTheSame(session.shown, session.sameAs)
         return session.refusal is None
     except IdentityRefused as refusal:
         session.refusal = refusal

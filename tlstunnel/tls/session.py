@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from math import inf
 from time import time
 
-from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from tlstunnel.errors import IdentityRefused, TLSFailed, TunnelError
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.revocation import OLD
-from tlstunnel.tls.binding import negotiated
-from tlstunnel.tls.verification import Verifier
+from tlstunnel.tls.binding import isResumed, negotiated, peerFingerprint
+from tlstunnel.tls.resumption import LONGEST, Offer, Server
+from tlstunnel.tls.verification import Proof, Verifier, notTheSame
 
 
 class Session:
@@ -25,13 +25,17 @@ class Session:
     @ivar verifier: what judges who is at the other end; C{None} where that may be anybody.
     @ivar chain: the certificates that OpenSSL has accepted so far, by their depth; C{None} once
         they are judged.
-    @ivar resumes: whose certificate a resumed session must have, and who that is: the session of
-        another, verified connection is offered for resumption; C{None} for none.
+    @ivar server: where sessions with this server are kept; C{None} where none are.
+    @ivar offers: the session of another, verified connection that is offered for resumption;
+        C{None} for none.
+    @ivar isResumed: whether the peer has agreed to one, so that nothing was verified anew.
     @ivar goodUntil: when the response of OCSP ends that its peer has stapled, if it has to, in
         seconds since 1970: behind that its session is not resumed.
     @ivar sameAs: the L{identity} that it must have, if any: that of another connection.
     @ivar shown: whose certificate the peer has shown, if that is whom we expect; it has not proved
         yet that the key is its own.
+    @ivar proof: by what it has shown that; of the earlier connection, where a session is resumed.
+    @ivar until: when it has to be verified anew, in seconds since 1970.
     @ivar provenBy: what vouches for that, where it is not the anchors of C{verifier}.
     @ivar identity: who the peer has proved to be, once the handshake is complete.
     @ivar refusal: why the handshake must not succeed, once that is known.
@@ -48,16 +52,20 @@ class Session:
         "goodUntil",
         "group",
         "identity",
+        "isResumed",
         "offered",
+        "offers",
+        "proof",
         "provenBy",
         "refusal",
         "requireALPN",
-        "resumes",
         "sameAs",
+        "server",
         "serverName",
         "shown",
         "showsCertificate",
         "suite",
+        "until",
         "verifier",
         "version",
     )
@@ -74,7 +82,11 @@ class Session:
         self.offered = offered
         self.showsCertificate = showsCertificate
         self.requireALPN = requireALPN
-        self.resumes: tuple[x509.Certificate, Identity] | None = None
+        self.server: Server | None = None
+        self.offers: Offer | None = None
+        self.isResumed = False
+        self.proof: Proof | None = None
+        self.until = 0.0
         self.goodUntil = inf
         self.sameAs: Identity | None = None
         self.shown: Identity | None = None
@@ -96,28 +108,51 @@ class Session:
         self.version, self.suite, self.group = negotiated(connection)
         if self.offered:
             self.alpn = connection.get_alpn_proto_negotiated()
-        if self.resumes is not None and self.shown is None and self.refusal is None:
+        if self.shown is None and self.refusal is None and isResumed(connection):
             # OpenSSL has called nobody, as it resumed a session that was verified when it began.
-            certificate, identity = self.resumes
-            if connection.get_peer_certificate(as_cryptography=True) == certificate:
-                self._resume(connection, identity)
+            self._judgeResumed(connection)
+        elif self.server is not None and self.proof is not None:
+            self.until = self._end(self.proof)
         refusal = self.refusal or self._remainingRefusal()
         if refusal is None:
             self.identity = self.shown
         return refusal
 
-    def _resume(self, connection: SSL.Connection, identity: Identity) -> None:
+    def _end(self, proof: Proof) -> float:
         """
-        Take the peer of a session that is resumed for who it was, unless that is too long ago.
+        Until when later connections may resume the session of this one, whose peer was verified
+        just now, in seconds since 1970.
         """
-        shown = connection.get_peer_certificate()
-        assert self.verifier is not None and shown is not None
-        if time() < min(self.goodUntil, self.verifier.goodUntil(shown)):
-            self.shown = identity
+        assert self.verifier is not None
+        known = min(self.goodUntil, self.verifier.goodUntil(proof.leaf))
+        return min(proof.until, known, time() + LONGEST)
+
+    def _judgeResumed(self, connection: SSL.Connection) -> None:
+        """
+        Believe what was proved when the session began, if it is that, and has not ended.
+        """
+        self.isResumed = True
+        if self.verifier is None:
+            return
+        leaf = peerFingerprint(connection)
+        offer = self.offers
+        if offer is None:
+            # A client's, by a ticket of ours.
+            proof = self.verifier.recall(leaf)
+        elif leaf == offer.proof.leaf and time() < offer.until:
+            proof, self.until = offer.proof, offer.until
         else:
+            proof = None
+        if proof is None:
+            self.refusal = IdentityRefused("what the session was verified by has ended", cause=OLD)
+        elif self.verifier.goodUntil(leaf) <= time():
             self.refusal = IdentityRefused(
                 "what has expired says that the certificate was not revoked", cause=OLD
             )
+        elif self.sameAs is not None and proof.identity != self.sameAs:
+            self.refusal = notTheSame(proof.identity, self.sameAs)
+        else:
+            self.proof, self.shown = proof, proof.identity
 
     def _remainingRefusal(self) -> TunnelError | None:
         """

@@ -9,7 +9,9 @@ about that identity, those that do have the last word.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import inf
 from time import time
 from typing import TYPE_CHECKING
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
 
 #: Chains of which a verifier remembers to whom they belong.
 CHAINS_KEPT = 1000
+
+#: Clients of which it remembers what their certificates have proved, where they may resume a
+#: session, which has their own certificate and nothing of what it was verified by.
+CLIENTS_KEPT = 10_000
 
 _Codes = SSL.X509VerificationCodes
 
@@ -94,6 +100,30 @@ _CAUSES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """
+    What a verified chain of certificates has proved.
+
+    @ivar identity: who the peer is.
+    @ivar leaf: the fingerprint of its own certificate.
+    @ivar until: when that ends, in seconds since 1970: with the first certificate of the chain.
+    """
+
+    identity: Identity
+    leaf: bytes
+    until: float
+
+
+def endOf(chain: Sequence[x509.Certificate]) -> float:
+    """
+    When a verified chain has to be verified anew, in seconds since 1970.
+
+    @param chain: the peer's certificate, and those above it up to and with the anchor.
+    """
+    return min(each.not_valid_after_utc.timestamp() for each in chain)
+
+
 class _NotByTheseAnchors(IdentityRefused):
     """
     The chain is good, but not for those who decide about this identity.
@@ -117,12 +147,14 @@ class Verifier:
         purpose: int = binding.SERVERS,
         pins: Pins | None = None,
         revocations: Revocations | None = None,
+        remembers: bool = False,
     ) -> None:
         """
         @param service: the service whose SRVNames are names of a domain too.
         @param purpose: what the peer is: C{binding.SERVERS} or C{binding.CLIENTS}.
         @param pins: the keys that it may have besides; L{None} for any.
         @param revocations: the lists of what was revoked.
+        @param remembers: whether it has to L{recall} whom it has verified.
         """
         self.expected = expected
         self.trust = trust
@@ -131,12 +163,14 @@ class Verifier:
         self._pins = pins
         self._revocations = revocations or None
         self.answers: dict[bytes, Answer] = {}
-        self._verdicts: dict[bytes, Identity] = {}
         # Until when chains, and leaves of such, are known not to be revoked.
         self._standing: dict[bytes, float] = {}
+        self._remembers = remembers
+        self._verdicts: dict[bytes, Proof] = {}
+        self._remembered: OrderedDict[bytes, Proof] = OrderedDict()
         self._contexts: dict[Anchors, SSL.Context] = {}
 
-    def verify(self, chain: Sequence[crypto.X509]) -> Identity:
+    def verify(self, chain: Sequence[crypto.X509]) -> Proof:
         """
         Find to whom a chain belongs that OpenSSL has accepted.
 
@@ -144,19 +178,22 @@ class Verifier:
         @raise IdentityRefused: to somebody else, or anchors that do not decide vouch for it.
         """
         # Parsing certificates costs more than all the rest.
-        key = b"".join(map(binding.fingerprint, chain))
-        identity = self._verdicts.get(key)
-        if identity is None:
-            identity = self._identityOf(chain, self.expected)
+        prints = [binding.fingerprint(each) for each in chain]
+        key = b"".join(prints)
+        proof = self._verdicts.get(key)
+        if proof is None:
+            proof = self._proofOf(chain, self.expected, prints[0])
             if len(self._verdicts) >= CHAINS_KEPT:
                 self._verdicts.clear()
-            self._verdicts[key] = identity
-        decisive = self.trust.anchorsFor(identity)
+            self._verdicts[key] = proof
+        decisive = self.trust.anchorsFor(proof.identity)
         if decisive is not self.trust.all:
-            self._checkAnchors(identity, chain, decisive)
+            proof = self._checkAnchors(proof, chain, decisive)
         if self._revocations is not None:
             self._checkRevoked(self._revocations, key, chain)
-        return identity
+        if self._remembers:
+            self._remember(proof)
+        return proof
 
     def _checkRevoked(
         self, revocations: Revocations, key: bytes, chain: Sequence[crypto.X509]
@@ -179,24 +216,48 @@ class Verifier:
         self._standing[key] = self._standing[binding.fingerprint(chain[0])] = until
         return until
 
-    def goodUntil(self, certificate: crypto.X509) -> float:
+    def goodUntil(self, leaf: bytes) -> float:
         """
         Until when a certificate that was verified is known not to be revoked, for connections that
         resume the session of another: then the peer shows no chain that could be judged.
 
+        @param leaf: its fingerprint.
         @return: in seconds since 1970; 0 where nothing is known of it any more.
         """
         if self._revocations is None:
             return inf
-        return self._standing.get(binding.fingerprint(certificate), 0)
+        return self._standing.get(leaf, 0)
 
-    def _identityOf(
-        self, chain: Sequence[crypto.X509], expected: Identity | Selector | AccessList
-    ) -> Identity:
+    def _remember(self, proof: Proof) -> None:
+        self._remembered[proof.leaf] = proof
+        self._remembered.move_to_end(proof.leaf)
+        if len(self._remembered) > CLIENTS_KEPT:
+            self._remembered.popitem(last=False)
+
+    def recall(self, leaf: bytes) -> Proof | None:
+        """
+        What a certificate has proved, when a session began with it that is resumed now.
+
+        @param leaf: its fingerprint.
+        @return: C{None} if that is not known any more, or has ended.
+        """
+        proof = self._remembered.get(leaf)
+        if proof is None or proof.until <= time():
+            return None
+        self._remember(proof)
+        return proof
+
+    def _proofOf(
+        self,
+        chain: Sequence[crypto.X509],
+        expected: Identity | Selector | AccessList,
+        fingerprint: bytes,
+    ) -> Proof:
         with quietly():
-            leaf, *authorities = (each.to_cryptography() for each in chain)
+            leaf, *authorities = certificates = [each.to_cryptography() for each in chain]
         self.checkKey(leaf)
-        return verifyIdentity(leaf, expected, self._service, authorities)
+        identity = verifyIdentity(leaf, expected, self._service, authorities)
+        return Proof(identity, fingerprint, endOf(certificates))
 
     def checkKey(self, leaf: x509.Certificate) -> None:
         """
@@ -207,24 +268,26 @@ class Verifier:
         if self._pins is not None:
             self._pins.check(leaf)
 
-    def _checkAnchors(
-        self, identity: Identity, chain: Sequence[crypto.X509], decisive: Anchors
-    ) -> None:
+    def _checkAnchors(self, proof: Proof, chain: Sequence[crypto.X509], decisive: Anchors) -> Proof:
         """
-        Demand that those who decide about C{identity} vouch for the chain.
+        Demand that those who decide about this identity vouch for the chain.
+
+        @return: what is proved by their word.
         """
+        identity = proof.identity
         with quietly():
             if chain[-1].to_cryptography() in decisive.certificates:
-                return
+                return proof
         try:
             store = self._storeOf(decisive)
             judged = crypto.X509StoreContext(store, chain[0], chain[1:])
             # It may have come to other authorities, which may have name constraints.
             decided = judged.get_verified_chain()
-            self._identityOf(decided, identity)
+            found = self._proofOf(decided, identity, proof.leaf)
             if self._revocations is not None:
                 key = b"".join(map(binding.fingerprint, decided))
                 self._checkRevoked(self._revocations, key, decided)
+            return found
         except Exception as error:  # noqa: BLE001 - whatever happens, the peer is not believed
             reason = error.args[0] if isinstance(error, crypto.X509StoreContextError) else error
             raise _NotByTheseAnchors(
@@ -322,6 +385,13 @@ def refusalOf(code: int, certificate: crypto.X509, depth: int, source: str) -> I
     return IdentityRefused(f"{reason} (at depth {depth})", cause=_CAUSES.get(code, ""))
 
 
+def notTheSame(shown: Identity, before: Identity) -> IdentityRefused:
+    """
+    Why a peer is refused that should be that of another connection.
+    """
+    return IdentityRefused(f"the peer is {shown}, and not {before} as before")
+
+
 def verifyPeer(
     connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, ok: int
 ) -> bool:
@@ -340,11 +410,10 @@ def verifyPeer(
         assert seen is not None
         seen[depth] = certificate
         if depth == 0:
-            session.shown = verifier.verify([seen[number] for number in range(len(seen))])
+            proof = verifier.verify([seen[number] for number in range(len(seen))])
+            session.proof, session.shown = proof, proof.identity
             if session.sameAs is not None and session.shown != session.sameAs:
-                session.refusal = IdentityRefused(
-                    f"the peer is {session.shown}, and not {session.sameAs} as before"
-                )
+                session.refusal = notTheSame(session.shown, session.sameAs)
                 return False
             session.chain = None  # whatever else came would be a refusal
         return True

@@ -71,6 +71,7 @@ class ConnectionLog(Observer):
                 "version": record.version or None,
                 "suite": record.suite or None,
                 "group": record.group or None,
+                "resumed": record.isResumed if record.version else None,
                 "to_network": toNetwork,
                 "to_plain": toPlain,
                 "seconds": record.seconds,

@@ -73,6 +73,8 @@ class Tunnel:
     @ivar ocspStapling: let the certificate authority say of our certificate that it is good.
     @ivar requireStaple: refuse servers that have nothing of that kind.
     @ivar minimum: the lowest version of TLS.
+    @ivar resumption: resume sessions with servers, or let clients resume theirs with us; C{None}:
+        as it is best for the mode, see L{resumes}.
     @ivar skipResolve: let the program start even if a host of C{remote} does not resolve.
     @ivar hostName: what this host calls itself to the network where there is no C{localID}: a full
         name or an address; empty for the name that the kernel has.
@@ -102,6 +104,7 @@ class Tunnel:
     ocspStapling: bool = False
     requireStaple: bool = False
     minimum: str = "1.2"
+    resumption: bool | None = None
     skipResolve: bool = False
     hostName: str = ""
     quiet: bool = False
@@ -127,6 +130,13 @@ class Tunnel:
         """
         named = self.remoteID is not None or self.remoteIDFiles or self.believesPins
         return self.mode is Mode.SERVER and not named
+
+    @property
+    def resumes(self) -> bool:
+        """
+        Whether sessions are resumed: unless somebody says so, in client mode alone.
+        """
+        return self.mode is Mode.CLIENT if self.resumption is None else self.resumption
 
 
 def identityOfRemote(remote: Sequence[Address]) -> Identity | None:

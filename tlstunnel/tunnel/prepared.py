@@ -32,7 +32,9 @@ from tlstunnel.tls.checkup import checkUsable
 from tlstunnel.tls.context import SSLContext, clientContext, serverContext
 from tlstunnel.tls.creators import ClientCreator, Creator
 from tlstunnel.tls.dane import TLSAVerifier, tlsaContext
+from tlstunnel.tls.openssl import givesTickets
 from tlstunnel.tls.pins import NO_ANCHORS, PinVerifier, demandKey
+from tlstunnel.tls.resumption import Sessions
 from tlstunnel.tls.staple import Staple, demand, offer
 from tlstunnel.tls.verification import Verifier
 from tlstunnel.tunnel import hostname
@@ -53,6 +55,9 @@ SERVER_FIRST = frozenset((465, 563, 990, 993, 995))
 #: Creators that a client tunnel keeps at the same time: one for each identity that it expects,
 #: where the app says which.
 CREATORS_KEPT = 1000
+
+# Where the OpenSSL of this process was told otherwise when it was loaded.
+_NO_TICKETS = "`resumption` is on, but clients with TLS 1.3 get no tickets before the next start"
 
 # What a server is called whose name cannot be written in a greeting.
 _NOBODY = b"tlstunnel"
@@ -96,6 +101,7 @@ class Prepared:
         self._creators: dict[Identity, Creator] = {}
         self._byTLSA: dict[tuple[Identity, TLSARecords], Creator] = {}
         self._tlsaContext: SSLContext | None = None
+        self._sessions = Sessions() if tunnel.resumes else None
         self._believed: Trust | None = None
         self.expected = whoMayCome(tunnel)
         self.pins = Pins.of(tunnel.pins)
@@ -162,6 +168,8 @@ class Prepared:
         @param since: given, what was said then is not repeated.
         """
         found = []
+        if since is None and self.tunnel.resumes and self.tunnel.mode is Mode.SERVER:
+            found += [] if givesTickets() else [_NO_TICKETS]
         if self._credentials is not None:
             found += warningsOf(self._credentials, now, since)
         if self._believed is not None and since is None:
@@ -231,6 +239,7 @@ class Prepared:
             self.alpn,
             tunnel.minimum,
             tunnel.anyName,
+            tunnel.resumes,
         )
         if tunnel.believesPins:
             demandKey(context)
@@ -242,11 +251,18 @@ class Prepared:
         self, expected: Identity | Selector | AccessList, trust: Trust, purpose: int
     ) -> Verifier:
         service = self.tunnel.dialect.srvService
+        remembers = purpose == CLIENTS and self.tunnel.resumes
         if self.tunnel.believesPins:
             assert self.pins is not None
-            return PinVerifier(expected, self.pins, self._isNamed, service)
+            return PinVerifier(expected, self.pins, self._isNamed, service, remembers)
         return Verifier(
-            expected, trust, service, purpose, pins=self.pins, revocations=self.revocations
+            expected,
+            trust,
+            service,
+            purpose,
+            pins=self.pins,
+            revocations=self.revocations,
+            remembers=remembers,
         )
 
     def _trustIn(self, expected: Identity | Selector | AccessList) -> Trust:
@@ -285,7 +301,7 @@ class Prepared:
                 self._credentials,
                 self.alpn,
                 self.tunnel.minimum,
-                tickets=self.tunnel.dialect.opensChannels,
+                tickets=self.tunnel.resumes or self.tunnel.dialect.opensChannels,
             )
             if self.tunnel.believesPins:
                 demandKey(context)
@@ -299,6 +315,7 @@ class Prepared:
             self._credentials is not None,
             _hostOf(self.tunnel.remote) if isElsewhere else None,
             self.tunnel.requireStaple,
+            self._sessions,
         )
 
     def creatorByTLSA(self, expected: Identity, records: TLSARecords) -> Creator:

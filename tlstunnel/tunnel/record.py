@@ -58,6 +58,7 @@ class Record:
         none.
     @ivar alpn: the application protocol agreed on; empty for none.
     @ivar version: such as C{TLSv1.3}; empty until TLS is up, as are C{suite} and C{group}.
+    @ivar isResumed: whether a session was resumed, so that the peer was verified earlier.
     @ivar identity: who the network peer has proved to be; C{None} where nobody in particular had
         to be there, or nobody has proved anything.
     @ivar anchors: the TLSA record that vouches for that; empty where the anchors of the tunnel do.
@@ -83,6 +84,7 @@ class Record:
         "group",
         "handshaken",
         "identity",
+        "isResumed",
         "mode",
         "negotiated",
         "peer",
@@ -117,6 +119,7 @@ class Record:
         self.serverName = ""
         self.alpn = b""
         self.version = self.suite = self.group = ""
+        self.isResumed = False
         self.identity: Identity | None = None
         self.anchors = ""
         self.began = clock.seconds()
@@ -207,6 +210,7 @@ class Record:
         self.version, self.suite, self.group = session.version, session.suite, session.group
         self.alpn, self.serverName = session.alpn, session.serverName
         self.identity, self.anchors = session.identity, session.provenBy
+        self.isResumed = session.isResumed
         if self._observers.verified:
             self._observers.tell(self._observers.verified, self)
 
