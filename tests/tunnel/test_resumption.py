@@ -25,6 +25,7 @@ from tests.loopback import (
     wait,
 )
 from tlstunnel.identity.names import Selector
+from tlstunnel.identity.pins import keyOf
 from tlstunnel.program.service import TunnelService
 from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.prepared import Prepared
@@ -260,6 +261,15 @@ class ClientModeTests(TunnelTests):
             found = [await self.connect(tunnel) for _ in range(2)]
             self.assertEqual(found, [False, True])
 
+    async def test_soItIsWhereKeysDecide(self) -> None:
+        """
+        --trust pins.
+        """
+        key = keyOf(self.pool.credentials(SERVER).certificates[0])
+        tunnel = self.before(trust=("pins",), pins=(key,))
+        self.assertEqual([await self.connect(tunnel) for _ in range(2)], [False, True])
+        self.assertEqual({str(each["identity"]) for each in self.ends}, {str(key)})
+
 
 class ClientModeTLS12Tests(ClientModeTests):
     """
@@ -359,6 +369,16 @@ class ServerModeTests(TunnelTests):
         assert tunnel.factory is not None
         tunnel.factory.prepared = Prepared(tunnel.tunnel)
         self.assertEqual([await self.connect(tunnel) for _ in range(2)], [False, True])
+
+    async def test_soItIsWhereKeysDecide(self) -> None:
+        """
+        --trust pins.
+        """
+        key = keyOf(self.pool.credentials(CLIENT).certificates[0])
+        settings: dict[str, Any] = {"trust": ("pins",), "pins": (key,), "remoteID": None}
+        tunnel = self.behind(resumption=True, **settings)
+        self.assertEqual([await self.connect(tunnel) for _ in range(2)], [False, True])
+        self.assertEqual({str(each["identity"]) for each in self.ends}, {str(key)})
 
 
 class ServerModeTLS12Tests(ServerModeTests):
