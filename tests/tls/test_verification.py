@@ -43,7 +43,7 @@ from tlstunnel.identity.pool import Credentials, Pool
 from tlstunnel.identity.revocation import Revocations
 from tlstunnel.identity.trust import Anchors, Trust, eitherTrust
 from tlstunnel.protocols.registry import find
-from tlstunnel.tls import binding, verification
+from tlstunnel.tls import binding, complaints, verification
 from tlstunnel.tls.binding import CLIENTS, SERVERS
 from tlstunnel.tls.checkup import handshake
 from tlstunnel.tls.context import clientContext, serverContext
@@ -241,13 +241,11 @@ class WordsTests(PeersTestCase):
         """No number of OpenSSL stands for itself, with and without its own words."""
         certificate = crypto.X509.from_cryptography(OURS.certificate)
         for code in range(1, 110):
-            said = verification._reason(code, certificate, "x")
+            said = complaints._reason(code, certificate, "x")
             self.assertRegex(said, "[a-z]{3}")
             self.assertNotIn(str(code), said.replace("SHA-1", "").replace("RFC 3779", ""))
         self.patch(binding, "_lib", None)
-        self.assertEqual(
-            verification._reason(9999, certificate, "x"), "the chain cannot be verified"
-        )
+        self.assertEqual(complaints._reason(9999, certificate, "x"), "the chain cannot be verified")
 
 
 class ProofTests(PeersTestCase):

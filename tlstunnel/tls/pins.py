@@ -20,15 +20,8 @@ from tlstunnel.identity.pins import Pins
 from tlstunnel.identity.trust import NOBODY, Trust
 from tlstunnel.identity.verify import verifyIdentity
 from tlstunnel.tls import binding
-from tlstunnel.tls.verification import (
-    UNKNOWN,
-    Proof,
-    Verifier,
-    codeOf,
-    endOf,
-    notTheSame,
-    refusalOf,
-)
+from tlstunnel.tls.complaints import UNKNOWN, refusalOf
+from tlstunnel.tls.verification import Proof, Verifier, codeOf, endOf, notTheSame
 
 if TYPE_CHECKING:
     from tlstunnel.tls.session import Session
