@@ -9,7 +9,7 @@ bytes move is in the relay.
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import proxy
 
@@ -41,6 +41,7 @@ from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import Record
 from tlstunnel.tunnel.refusals import RefusalLog
+from tlstunnel.tunnel.servedname import Remote
 from tlstunnel.tunnel.serverpair import ServerPair
 from tlstunnel.tunnel.sources import Sources
 
@@ -60,6 +61,7 @@ class ProxyFactory(Factory):
 
     @ivar prepared: the tunnel, and what its new connections are made with.
     @ivar dialler: connects to its remote address.
+    @ivar diallers: the same for names and protocols that have a remote address of their own.
     @ivar linger: closes the sockets of its connections where that may not be done at once.
     @ivar unixLegs: makes the plain legs that are UNIX sockets.
     @ivar pairs: the connections there are; C{admission} says how many are let in.
@@ -126,22 +128,31 @@ class ProxyFactory(Factory):
             self._observers = Observers(observers)
         self.unixLegs.renew(tunnel.name, marksEnd(tunnel, tunnel.local), tunnel.limits.idle)
         self._acceptsPlain = tunnel.mode is Mode.CLIENT
-        self.dialler: IDialler = Dialler(
-            self.reactor,
-            self.deadlines,
-            self.linger,
-            tunnel.remote,
-            tunnel.limits.connect,
-            tunnel.limits.keepAlive,
-            None if self._acceptsPlain else self.unixLegs.leg,
-            self._viaOf(prepared),
-        )
+        self.dialler: IDialler = self._dialler(prepared, tunnel.remote)
+        names = prepared.names
+        self.diallers: Mapping[Remote, IDialler] = {
+            remote: self._dialler(prepared, remote)
+            for remote in (names.remotes if names is not None else ())
+        }
         self._pair = PAIRS[tunnel.mode]
         self.admission.renew(tunnel.limits)
         self._sources = (
             Sources(self.reactor, tunnel, (each.record.peer for each in self.pairs), self._sources)
             if Sources.areLimited(tunnel)
             else None
+        )
+
+    def _dialler(self, prepared: Prepared, remote: Remote) -> Dialler:
+        tunnel = prepared.tunnel
+        return Dialler(
+            self.reactor,
+            self.deadlines,
+            self.linger,
+            remote,
+            tunnel.limits.connect,
+            tunnel.limits.keepAlive,
+            None if self._acceptsPlain else self.unixLegs.leg,
+            self._viaOf(prepared),
         )
 
     def _viaOf(self, prepared: Prepared) -> Callable[[Address], Awaitable[Leg]] | None:

@@ -165,12 +165,12 @@ class Pool:
             raise ConfigurationError(
                 str(directory),
                 f"is not there, so that we cannot be {identity}",
-                self._remedyFor(identity),
+                self.remedyFor(identity),
             )
         return directory
 
-    def _remedyFor(self, identity: Identity) -> str:
-        """What to do where an identity is not there."""
+    def remedyFor(self, identity: Identity) -> str:
+        """What to do where the credentials of one of our identities are not there."""
         if not self.isOfCertbot:
             return f"run {self.command('create', str(identity))}"
         if identity.user is not None:

@@ -111,6 +111,14 @@ def verifyIdentity(
     return found
 
 
+def hostsIn(certificate: x509.Certificate) -> list[str]:
+    """
+    The domains, and wildcards, that our own certificate is for, in lower case.
+    """
+    names = alternativeNames(certificate)
+    return [] if names is None else [n.lower() for n in names.get_values_for_type(x509.DNSName)]
+
+
 @lru_cache(maxsize=256)
 def coversName(certificate: x509.Certificate, hostname: str) -> bool:
     """

@@ -46,8 +46,10 @@ class Announcements:
         Say nothing more.
         """
         self._isOver = True
-        if self._daily is not None:
-            self._daily.cancel()
+        # It knows us, and nobody is to wait for the garbage collector.
+        daily, self._daily = self._daily, None
+        if daily is not None:
+            daily.cancel()
 
     def announce(self, ports: Sequence[ListeningPort]) -> None:
         """
@@ -72,7 +74,7 @@ class Announcements:
                 via=str(tunnel.via) if tunnel.via is not None else None,
                 how="implicit TLS" if tunnel.dialect.name == "none" else tunnel.dialect.name,
                 dialect=tunnel.dialect.name,
-                who=tunnel.localID or "nobody",
+                who=self._who(),
                 local_id=str(tunnel.localID) if tunnel.localID else None,
                 whom=self._whom(),
                 expected=prepared.whom or None,
@@ -142,6 +144,14 @@ class Announcements:
         """
         for notice in self._factory.prepared.warnings(self._today(), since):
             self._notice(notice)
+
+    def _who(self) -> str:
+        tunnel = self._factory.tunnel
+        names = {each.name for each in tunnel.names} | {str(each) for each in tunnel.localIDs}
+        more = len(names) - 1
+        if more < 1:
+            return str(tunnel.localID or "nobody")
+        return f"{tunnel.localID} and {more} other name{'s' if more > 1 else ''}"
 
     def _whom(self) -> str:
         prepared = self._factory.prepared

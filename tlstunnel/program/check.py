@@ -19,18 +19,21 @@ from tlstunnel.errors import ConfigurationError, IdentityRefused
 from tlstunnel.identity.access import AccessList, readList
 from tlstunnel.identity.expiry import warningsOf
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.pool import certifiedAs
+from tlstunnel.identity.pool import Credentials, certifiedAs
 from tlstunnel.identity.trust import loadAnchors
 from tlstunnel.identity.verify import coversName, verifyIdentity
 from tlstunnel.net.via import readLogin
 from tlstunnel.program.configuration import Configuration
 from tlstunnel.program.mistakes import mistakes
+from tlstunnel.program.nametables import tableOfName
 from tlstunnel.program.problems import Problem
 from tlstunnel.program.risks import farPorts, listeningPorts, ofAddresses, ofDialect, splicedIn
 from tlstunnel.program.tunneltables import tableName
-from tlstunnel.tls.checkup import checkUsable, problemsOf
+from tlstunnel.tls.checkup import problemsOf
 from tlstunnel.tunnel.description import DANE, PINS, Mode, Tunnel, identityOfRemote
+from tlstunnel.tunnel.owncredentials import OwnCredentials
 from tlstunnel.tunnel.prepared import Prepared, checkRisk
+from tlstunnel.tunnel.servedname import ServedName
 
 
 def check(configuration: Configuration, now: datetime) -> list[Problem]:
@@ -62,6 +65,7 @@ class _TunnelCheck:
         self._tunnel = tunnel
         self._now = now
         self._elsewhere = elsewhere
+        self._own = OwnCredentials(tunnel)
 
     def all(self) -> Iterator[Problem]:
         """
@@ -73,17 +77,25 @@ class _TunnelCheck:
             yield from self._wholeAndWarnings()
 
     def _problem(
-        self, error: ConfigurationError, key: str = "", index: int | None = None
+        self,
+        error: ConfigurationError,
+        key: str = "",
+        index: int | None = None,
+        name: str = "",
     ) -> Problem:
-        table = tableName(self._tunnel.name)
+        """
+        @param name: the name whose table has the key.
+        """
+        tunnel = self._tunnel.name
+        table = tableOfName(tunnel, name) if name else tableName(tunnel)
         return self._configuration.problemOf(table, error, key, index)
 
-    def _warning(self, sentence: str, key: str = "") -> Problem:
+    def _warning(self, sentence: str, key: str = "", name: str = "") -> Problem:
         """
         @param sentence: what is wrong, and perhaps behind a semicolon what to do.
         """
         error = ConfigurationError.of("", ValueError(sentence))
-        return replace(self._problem(error, key), isWarning=True)
+        return replace(self._problem(error, key, name=name), isWarning=True)
 
     def _errors(self) -> Iterator[Problem]:
         """
@@ -96,8 +108,8 @@ class _TunnelCheck:
         if tunnel.via is not None and tunnel.viaAuthFile is not None:
             look = partial(readLogin, tunnel.viaAuthFile, tunnel.via)
             yield from self._failure(look, "via-auth-file")
-        if tunnel.localID is not None:
-            yield from self._failure(partial(self._checkOurs, tunnel.localID), "local-id")
+        for number, identity in enumerate(tunnel.localIDs):
+            yield from self._failure(partial(self._checkOurs, identity), "local-id", number)
         for number, where in enumerate(tunnel.trust):
             if where not in (DANE, PINS):
                 yield from self._failure(partial(loadAnchors, where), "trust", number)
@@ -110,9 +122,18 @@ class _TunnelCheck:
         if not tunnel.trust:
             for number, remote in enumerate(self._expected()):
                 yield from self._failure(partial(tunnel.pool.trustFor, remote), self._whom, number)
+        for each in tunnel.names:
+            yield from self._failure(partial(self._checkName, each), name=each.name)
+            for number, remote in enumerate(_several(each.remoteID) if not tunnel.trust else ()):
+                believe = partial(tunnel.pool.trustFor, remote)
+                yield from self._failure(believe, "remote-id", number, each.name)
 
     def _failure(
-        self, look: Callable[[], object], key: str = "", index: int | None = None
+        self,
+        look: Callable[[], object],
+        key: str = "",
+        index: int | None = None,
+        name: str = "",
     ) -> Iterator[Problem]:
         """
         What C{look} finds to be wrong.
@@ -120,7 +141,7 @@ class _TunnelCheck:
         try:
             look()
         except ConfigurationError as error:
-            yield self._problem(error, key, index)
+            yield self._problem(error, key, index, name)
 
     @property
     def _whom(self) -> str:
@@ -139,29 +160,35 @@ class _TunnelCheck:
         expected = tunnel.remoteID
         if expected is None and tunnel.mode is Mode.CLIENT and not tunnel.dialect.learnsPeer:
             expected = identityOfRemote(tunnel.remote)
-        if isinstance(expected, AccessList):
-            return expected.selectors
-        return () if expected is None else (expected,)
+        return _several(expected)
 
     def _checkOurs(self, identity: Identity) -> None:
         """
         @raise ConfigurationError: nobody would take us for C{identity}.
         """
-        tunnel = self._tunnel
-        credentials = tunnel.pool.credentials(identity)
-        checkUsable(credentials, tunnel.minimum)
+        credentials = self._own.of(identity)
+        self._checkTime(credentials)
         leaf = credentials.certificates[0]
-        if not leaf.not_valid_before_utc <= self._now <= leaf.not_valid_after_utc:
-            (sentence,) = warningsOf(credentials, self._now)
-            raise ConfigurationError.of("", ValueError(sentence))
         named = certifiedAs(identity)
         if named is None or coversName(leaf, identity.domain):
             named = identity
         try:
-            verifyIdentity(leaf, named, tunnel.dialect.srvService)
+            verifyIdentity(leaf, named, self._tunnel.dialect.srvService)
         except IdentityRefused as refused:
             remedy = "be who it is for, or get another one"
             raise ConfigurationError(credentials.source, refused.detail, remedy) from None
+
+    def _checkName(self, served: ServedName) -> None:
+        """
+        @raise ConfigurationError: there is no certificate for a name, or not now.
+        """
+        self._checkTime(self._own.under(served))
+
+    def _checkTime(self, credentials: Credentials) -> None:
+        leaf = credentials.certificates[0]
+        if not leaf.not_valid_before_utc <= self._now <= leaf.not_valid_after_utc:
+            (sentence,) = warningsOf(credentials, self._now)
+            raise ConfigurationError.of("", ValueError(sentence))
 
     def _wholeAndWarnings(self) -> Iterator[Problem]:
         """
@@ -182,10 +209,22 @@ class _TunnelCheck:
             yield self._warning(sentence, "local")
         for sentence in splicedIn(tunnel, self._configuration.tunnels):
             yield self._warning(sentence, "local")
-        ours = tunnel.localID
-        problems = [] if ours is None else problemsOf(tunnel.pool, ours, self._now)
-        for sentence in problems:
-            yield self._warning(sentence, "local-id")
+        problems = []
+        names = {each.identity: each.name for each in reversed(tunnel.names)}
+        for ours in prepared.certificates:
+            found = problemsOf(tunnel.pool, ours, self._now)
+            problems += found
+            for sentence in found:
+                if ours in tunnel.localIDs:
+                    yield self._warning(sentence, "local-id")
+                else:
+                    yield self._warning(sentence, name=names[ours])
         for sentence in prepared.warnings(self._now):
             if sentence not in problems:
                 yield self._warning(sentence, "trust" if tunnel.trust else self._whom)
+
+
+def _several(remote: Identity | Selector | AccessList | None) -> Sequence[Identity | Selector]:
+    if isinstance(remote, AccessList):
+        return remote.selectors
+    return () if remote is None else (remote,)

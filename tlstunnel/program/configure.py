@@ -33,33 +33,42 @@ from tlstunnel.tunnel.description import (
     identityOfRemote,
 )
 from tlstunnel.tunnel.limits import Limits
+from tlstunnel.tunnel.servedname import ServedName
+from tlstunnel.tunnel.servernames import checkNames
 from tlstunnel.tunnel.trust import checkDANE
 
 _T = TypeVar("_T")
 
 
-def describe(values: Mapping[str, Any], chatWords: Sequence[str] = ()) -> Tunnel:
+def describe(
+    values: Mapping[str, Any], chatWords: Sequence[str] = (), names: Sequence[ServedName] = ()
+) -> Tunnel:
     """
     The tunnel that C{values} make.
 
     @param values: those of L{TUNNEL_OPTIONS}, by their names.
     @param chatWords: a chat script, as the words of a command line.
+    @param names: what it serves in another way than all else.
     @raise ConfigurationError: they make none.
     """
-    tunnel, mistakes = examine(values, chatWords)
+    tunnel, mistakes = examine(values, chatWords, names=names)
     if tunnel is None:
         raise mistakes[0]
     return tunnel
 
 
 def examine(
-    values: Mapping[str, Any], chatWords: Sequence[str] = (), name: str = ""
+    values: Mapping[str, Any],
+    chatWords: Sequence[str] = (),
+    name: str = "",
+    names: Sequence[ServedName] = (),
 ) -> tuple[Tunnel | None, list[ConfigurationError]]:
     """
     The tunnel that C{values} make, or everything that is wrong with them, as far as one thing can
     be judged without another.
 
     @param name: what the tunnel is called, where there are several.
+    @param names: what it serves in another way than all else.
     """
     mistakes: list[ConfigurationError] = []
 
@@ -74,13 +83,18 @@ def examine(
     for key, what in (("local", "where to listen"), ("remote", "where to forward to")):
         if not values[key]:
             mistakes.append(ConfigurationError(f"`{key}`", "is missing", f"say {what}"))
-    localID = part(_localID, mode, values["local-id"])
+    localIDs = part(_localIDs, mode, values["local-id"])
+    localID = localIDs[0] if localIDs else None
     access = part(_access, values)
     if mode is None:
         return None, mistakes
     mistakes += _meaningless(mode, values)
+    if names and mode is Mode.CLIENT:
+        mistakes.append(
+            ConfigurationError("`name`", "means nothing with `client`", "leave these tables out")
+        )
     remoteID = part(_remoteID, mode, values["remote-id"])
-    denyID = part(_denyID, values["deny-id"])
+    denyID = part(deniedClients, values["deny-id"])
     part(checkAccess, mode, values)
     dialect = part(_dialect, values, chatWords, mode, localID, remoteID)
     if dialect is None:
@@ -97,6 +111,8 @@ def examine(
         remote=values["remote"],
         dialect=dialect,
         localID=localID,
+        otherIDs=localIDs[1:] if localIDs else (),
+        names=tuple(names),
         remoteID=remoteID,
         remoteIDFiles=values["remote-id-file"],
         denyID=denyID,
@@ -108,6 +124,7 @@ def examine(
         alpn=values["alpn"],
         options=options,
         anyName=values["any-name"],
+        requireSNI=values["require-sni"],
         requireALPN=values["require-alpn"],
         ocspStapling=values["ocsp-stapling"],
         requireStaple=values["require-staple"],
@@ -126,6 +143,7 @@ def examine(
     if mode is Mode.CLIENT:
         part(checkRemoteID, tunnel)
     part(checkDANE, tunnel)
+    part(checkNames, tunnel)
     return None if mistakes else tunnel, mistakes
 
 
@@ -150,12 +168,16 @@ def _meaningless(mode: Mode, values: Mapping[str, Any]) -> list[ConfigurationErr
     ]
 
 
-def _localID(mode: Mode | None, given: str | None) -> Identity | None:
-    if given is not None:
-        return _parsed("local-id", Identity.parse, given)
-    if mode is Mode.SERVER:
+def _localIDs(mode: Mode | None, given: Sequence[str]) -> tuple[Identity, ...]:
+    if mode is Mode.SERVER and not given:
         raise ConfigurationError("`local-id`", "is missing", "say whom a server tunnel stands for")
-    return None
+    if mode is Mode.CLIENT and len(given) > 1:
+        raise ConfigurationError(
+            "`local-id`",
+            f"has {len(given)} values, and with `client` we show one certificate",
+            "give one",
+        )
+    return tuple(dict.fromkeys(_parsed("local-id", Identity.parse, each) for each in given))
 
 
 def _access(values: Mapping[str, Any]) -> SocketAccess:
@@ -187,8 +209,7 @@ def _remoteID(mode: Mode, given: Sequence[str]) -> Identity | Selector | AccessL
     Who must be at the other end: one server, or whichever client is on a list.
     """
     if mode is Mode.SERVER:
-        selectors = [_parsed("remote-id", Selector.parse, each) for each in given]
-        return AccessList(tuple(selectors)) if len(selectors) > 1 else next(iter(selectors), None)
+        return clientsOf(given)
     if len(given) > 1:
         raise ConfigurationError(
             "`remote-id`",
@@ -198,8 +219,23 @@ def _remoteID(mode: Mode, given: Sequence[str]) -> Identity | Selector | AccessL
     return _parsed("remote-id", Identity.parse, given[0]) if given else None
 
 
-def _denyID(given: Sequence[str]) -> tuple[Selector, ...]:
+def deniedClients(given: Sequence[str]) -> tuple[Selector, ...]:
+    """
+    Who clients must not be.
+
+    @raise ConfigurationError: something there is no selector.
+    """
     return tuple(_parsed("deny-id", Selector.parse, each) for each in given)
+
+
+def clientsOf(given: Sequence[str]) -> Selector | AccessList | None:
+    """
+    Who clients must be; C{None} where nobody is C{given}.
+
+    @raise ConfigurationError: something there is no selector.
+    """
+    selectors = [_parsed("remote-id", Selector.parse, each) for each in given]
+    return AccessList(tuple(selectors)) if len(selectors) > 1 else next(iter(selectors), None)
 
 
 def _dialect(

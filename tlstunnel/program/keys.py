@@ -4,6 +4,8 @@ The keys of a configuration file: those of the table of settings, and the few th
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tlstunnel.program.option import Option, Scope, Section
 from tlstunnel.program.options import OPTIONS
 from tlstunnel.program.values import Number, address, choice, socketInFolder, text
@@ -24,6 +26,19 @@ TUNNEL_KEYS = (
     MODE,
     *(each for each in OPTIONS if each.scope is Scope.TUNNEL and each.section is not Section.MODE),
 )
+
+# Of the table of a name; what it does not say is as the tunnel has it.
+_OF_NAMES = ("remote", "remote-id", "deny-id", "alpn", "minimum-tls")
+
+#: Of the table of a name, where nothing given is another thing than an empty list.
+NAME_KEYS = tuple(
+    each if each.default == () and each.name != "remote-id" else replace(each, default=None)
+    for each in TUNNEL_KEYS
+    if each.name in _OF_NAMES
+)
+
+#: Of the table of a protocol of a name.
+PROTOCOL_KEYS = tuple(each for each in NAME_KEYS if each.name == "remote")
 
 #: Of the table C{process}.
 PROCESS_KEYS = (

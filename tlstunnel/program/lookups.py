@@ -32,7 +32,7 @@ def checkRemote(tunnel: Tunnel) -> None:
 
     @raise ConfigurationError: if one does not, and that is not allowed.
     """
-    key, addresses = ("remote", tunnel.remote)
+    key, addresses = ("remote", tunnel.remotes)
     if tunnel.via is not None:
         key, addresses = ("via", (tunnel.via.address,))
     for address in () if tunnel.skipResolve else addresses:

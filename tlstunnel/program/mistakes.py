@@ -28,13 +28,13 @@ def mistakes(tunnel: Tunnel) -> Iterator[ConfigurationError]:
         habit, remedy = _adviceFor(tunnel, port)
         if habit:
             yield ConfigurationError(f"`{key}`", f"{who} at port {port} usually {habit}", remedy)
-    for each in tunnel.remote:
+    for each in tunnel.remotes:
         if any(_reaches(each, local) for local in tunnel.local):
             meant = "server" if isClient else "backend"
             yield ConfigurationError(
                 "`remote`", f"{each} is this tunnel itself", f"give the address of the {meant}"
             )
-    for port in [] if isClient else filter(_isImplicit, _portsOf(tunnel.remote)):
+    for port in [] if isClient else filter(_isImplicit, _portsOf(tunnel.remotes)):
         yield ConfigurationError(
             "`remote`",
             f"servers at port {port} usually want TLS from the first byte, and the backend is "

@@ -142,12 +142,15 @@ OPTIONS = (
     Option(
         "local-id",
         Section.IDENTITIES,
-        "who we are; required with `server`",
-        "With `client` it is only needed to show a certificate.",
+        "who we are; required with `server`, and there each of several is chosen by the name that "
+        "a client asks for (SNI)",
+        "Repeatable with `server`: the first is for clients that ask for no name, and what we call "
+        "ourselves before TLS. With `client` it is only needed to show a certificate.",
         short="L",
         argument="ID",
         parse=text,
-        default=None,
+        default=(),
+        isRepeatable=True,
     ),
     Option(
         "remote-id",
@@ -319,6 +322,13 @@ OPTIONS = (
         Section.TLS,
         "also serve clients that ask for a name that our certificate does not have",
         "By default they get the alert unrecognized_name.",
+        mode=Mode.SERVER,
+    ),
+    Option(
+        "require-sni",
+        Section.TLS,
+        "refuse clients that ask for no name (SNI)",
+        "They get the alert missing_extension. By default they are served as the first `local-id`.",
         mode=Mode.SERVER,
     ),
     Option(

@@ -12,9 +12,11 @@ from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.identity.names import Identity
 from tlstunnel.net.edges import AVAILABLE
 from tlstunnel.tunnel.description import Address, Mode, Tunnel
 from tlstunnel.tunnel.ends import marksEnd
+from tlstunnel.tunnel.servedname import ServedName
 
 #: For each port with TLS from the first byte the ports of the same protocol with STARTTLS, as the
 #: dialects have them.  That of postgresql is the same, and that of http is beside port 80 nearly
@@ -60,10 +62,32 @@ def ofDialect(tunnel: Tunnel) -> Iterator[str]:
     """
     The same of the way in which it upgrades to TLS.
     """
+    yield from _openBackends(tunnel)
     dialect = tunnel.dialect
     yield from dialect.notices
     if tunnel.mode is Mode.SERVER and dialect.demands:
         yield f"{dialect.demands}: {dialect.options[dialect.demands]}"
+
+
+def _openBackends(tunnel: Tunnel) -> Iterator[str]:
+    """
+    The same of names that demand a certificate, and whose backend other names reach without.
+    """
+    closed: dict[Address, str] = {}
+    opened: dict[Address, str] = {}
+    every = [ServedName(""), *tunnel.names] if tunnel.names else ()
+    for each in every:
+        isOpen = each.anybody or (each.remoteID is None and tunnel.isOpen)
+        for _, remote in (*each.remotes, (b"", each.remote)):
+            for address in remote or each.remote or tunnel.remote:
+                (opened if isOpen else closed).setdefault(address, each.name)
+    for address in closed.keys() & opened.keys():
+        who, whom = opened[address], closed[address]
+        yield (
+            f"{whom or 'the tunnel'} demands a certificate, and {who or 'who asks for other names'}"
+            f" reaches the same backend, {address}, without one; give {whom or 'it'} a remote "
+            "address of its own"
+        )
 
 
 def ofAddresses(tunnel: Tunnel, local: Sequence[Address], listened: Set[int]) -> Iterator[str]:
@@ -88,9 +112,17 @@ def splicedIn(tunnel: Tunnel, others: Iterable[Tunnel]) -> Iterator[str]:
     if tunnel.mode is Mode.CLIENT or tunnel.dialect.name == "none" or not local:
         return
     for other in others:
-        if (other.mode, other.dialect.name, other.localID) == (Mode.SERVER, "none", tunnel.localID):
+        shared = [each for each in _shown(tunnel) if each in _shown(other)]
+        if (other.mode, other.dialect.name) == (Mode.SERVER, "none") and shared:
             for port in splicePorts(tunnel, local, farPorts(other)):
-                yield f"{other.name} serves port {port} as {tunnel.localID} too: {_OPOSSUM}"
+                yield f"{other.name} serves port {port} as {shared[0]} too: {_OPOSSUM}"
+
+
+def _shown(tunnel: Tunnel) -> dict[Identity, None]:
+    """
+    Who we may be there.
+    """
+    return dict.fromkeys((*tunnel.localIDs, *(each.identity for each in tunnel.names)))
 
 
 def farPorts(tunnel: Tunnel) -> set[int]:
@@ -106,7 +138,7 @@ def _unmarkedEnds(tunnel: Tunnel, local: Sequence[Address]) -> Iterator[str]:
     """
     if AVAILABLE or marksEnd(tunnel, local):
         return
-    for address in local if tunnel.mode is Mode.CLIENT else tunnel.remote:
+    for address in local if tunnel.mode is Mode.CLIENT else tunnel.remotes:
         if isinstance(address, UNIXAddress):
             yield (
                 f"at {address} a connection that somebody cuts on the network looks like one that "
@@ -142,7 +174,7 @@ async def farBackends(
     found = []
     what = "backend" if tunnel.via is None else "proxy"
     # What is behind a proxy is the proxy's to look up.
-    for address in tunnel.remote if tunnel.via is None else (tunnel.via.address,):
+    for address in tunnel.remotes if tunnel.via is None else (tunnel.via.address,):
         if isinstance(address, TCPAddress) and not address.isLocal:
             hosts = [address.host] if address.isLiteral else await lookUp(address)
             if not all(map(isOurs, hosts)):
@@ -186,7 +218,7 @@ def _otherWays(tunnel: Tunnel, local: Sequence[Address]) -> set[int]:
     else:
         others = set() if implicit is None else {implicit}
     # The backend itself has no TLS.
-    return others - ours - {each.port for each in tunnel.remote if isinstance(each, TCPAddress)}
+    return others - ours - {each.port for each in tunnel.remotes if isinstance(each, TCPAddress)}
 
 
 def listeningPorts() -> set[int]:

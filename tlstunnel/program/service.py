@@ -127,16 +127,18 @@ class TunnelService(Service):
         @raise ConfigurationError: something that it needs is missing or wrong; nothing has changed.
         """
         prepared = Prepared(tunnel)
+        self.ready(prepared)
+        return prepared
+
+    def ready(self, prepared: Prepared) -> None:
+        """The same with what has been prepared already."""
         if self.factory is None:
             self.factory = ProxyFactory(prepared, self._reactor, (), Deadlines(self._reactor))
         else:
-            self.factory.unixLegs.open(unixKey(tunnel))
-        return prepared
+            self.factory.unixLegs.open(unixKey(prepared.tunnel))
 
     def abandon(self) -> None:
-        """
-        Let go of what was prepared, where nothing has been used.
-        """
+        """Let go of what was prepared, where nothing has been used."""
         factory, self.factory = self.factory, None
         if factory is not None:
             factory.unixLegs.closeAll()

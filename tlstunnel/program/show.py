@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from tlstunnel.program.configfile import quoted
 from tlstunnel.program.configuration import COMMAND_LINE, Configuration
-from tlstunnel.program.keys import PROCESS_KEYS, STATUS_KEYS, TUNNEL_KEYS
+from tlstunnel.program.keys import NAME_KEYS, PROCESS_KEYS, PROTOCOL_KEYS, STATUS_KEYS, TUNNEL_KEYS
+from tlstunnel.program.nametables import tableOfName
 from tlstunnel.program.option import Option
 from tlstunnel.program.problems import Place, printable
 from tlstunnel.program.tables import Given
@@ -26,8 +27,10 @@ def show(configuration: Configuration) -> str:
     tables: list[tuple[str, Iterable[Option]]] = [
         ("process", PROCESS_KEYS),
         ("status", STATUS_KEYS),
-        *((tableName(each.name), _keysOf(each)) for each in configuration.tunnels),
     ]
+    for tunnel in configuration.tunnels:
+        tables.append((tableName(tunnel.name), _keysOf(tunnel)))
+        tables += _tablesOfNames(tunnel)
     shown = _Shown(configuration)
     text = "\n".join(line for table, keys in tables for line in shown.table(table, keys))
     return f"# what is in force by {printable(str(configuration.path))}\n\n{text}"
@@ -40,6 +43,14 @@ def _keysOf(tunnel: Tunnel) -> list[Option]:
     keys = [each for each in TUNNEL_KEYS if each.mode in (None, tunnel.mode)]
     pool = str(tunnel.pool.path)
     return [replace(each, default=pool) if each.name == "pool" else each for each in keys]
+
+
+def _tablesOfNames(tunnel: Tunnel) -> Iterator[tuple[str, Iterable[Option]]]:
+    for each in tunnel.names:
+        keys = NAME_KEYS if not each.remotes else [k for k in NAME_KEYS if k.name != "alpn"]
+        yield tableOfName(tunnel.name, each.name), keys
+        for protocol in each.protocols:
+            yield tableOfName(tunnel.name, each.name, "alpn", protocol), PROTOCOL_KEYS
 
 
 class _Shown:

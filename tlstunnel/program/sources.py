@@ -14,6 +14,7 @@ from zope.interface import Attribute, Interface, implementer
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.configuration import COMMAND_LINE, Configuration, Status
 from tlstunnel.program.configure import describe
+from tlstunnel.program.nametables import namesOf, toldOf
 from tlstunnel.program.option import read
 from tlstunnel.program.options import TUNNEL_OPTIONS
 from tlstunnel.program.plan import Refused
@@ -53,7 +54,8 @@ def tunnelOf(told: Mapping[str, Any]) -> Tunnel:
 
     @raise ConfigurationError: a chat script has become wrong meanwhile.
     """
-    tunnel = describe(read(told["given"], TUNNEL_OPTIONS), told["words"])
+    names = namesOf(told.get("names", ()))
+    tunnel = describe(read(told["given"], TUNNEL_OPTIONS), told["words"], names)
     return replace(tunnel, name=told["name"], hostName=told["host"])
 
 
@@ -129,6 +131,7 @@ class FileSource:
             "host": tunnel.hostName,
             "given": {**given, tunnel.mode.value: True},
             "words": [],
+            "names": toldOf(tunnel.names, tunnel.name, configuration.given),
         }
 
     def refusal(self, configuration: Configuration, refused: Refused) -> ConfigurationError:

@@ -96,7 +96,7 @@ def given(
     for key, value in content.items():
         option = known.get(key)
         if option is None and isinstance(value, dict) and table[:1] == ("tunnel",):
-            name = ".".join((*table[1:], key, *_onlyNames(value)))
+            name = ".".join((*table[1:], key, *namesWithin(value)))
             remedy = f"write [{dotted(('tunnel', name))}] for a tunnel of that name"
             tell(_problem(file, (*table, key), "there is no such table", remedy))
         elif option is None:
@@ -106,7 +106,7 @@ def given(
     return found
 
 
-def _onlyNames(table: Mapping[str, Any]) -> Iterator[str]:
+def namesWithin(table: Mapping[str, Any]) -> Iterator[str]:
     """
     The names of tables within each other that have nothing else, as a dot in a name makes them.
     """

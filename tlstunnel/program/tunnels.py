@@ -6,8 +6,7 @@ at once, or not at all.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.application.service import Service
@@ -19,7 +18,7 @@ from zope.interface import implementer
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.log import losses
-from tlstunnel.program.plan import Changes, IServing, Plan, Planned, Refusal, Refused
+from tlstunnel.program.plan import Changes, IServing, Plan, Refusal, Refused
 from tlstunnel.program.service import TunnelService
 from tlstunnel.status.facts import Gathered, Snapshot
 from tlstunnel.status.ledger import Ledger
@@ -69,33 +68,32 @@ class Tunnels(Service):
         """
         self.abort()
         preparation = self._preparation = _Preparation(plan, self._serviceFor)
-        for each in plan.tunnels:
-            preparation.add(each)
+        for _ in preparation.steps():
+            pass
         preparation.check()
 
     def prepare(self, plan: Plan) -> Deferred[None]:
         """
-        See L{IServing.prepare}: a tunnel a turn, as each may bring many certificates.
+        See L{IServing.prepare}: a certificate a turn, as there may be thousands.
         """
         self.abort()
         self._preparation = _Preparation(plan, self._serviceFor)
         return Deferred.fromCoroutine(self._prepare(self._preparation))
 
     async def _prepare(self, preparation: _Preparation) -> None:
-        await self._oneByOne(partial(preparation.add, each) for each in preparation.plan.tunnels)
+        await self._oneByOne(preparation.steps())
         preparation.check()
 
-    async def _oneByOne(self, steps: Iterable[Callable[[], None]]) -> None:
+    async def _oneByOne(self, steps: Iterator[None]) -> None:
         """
         Do much, a step a turn, with a rest as long as the step was: what a connection carries takes
         several turns, and would wait for a step in each of them.
         """
-        taken = 0.0
-        for step in steps:
+        began = self._reactor.seconds()
+        for _ in steps:
+            taken = self._reactor.seconds() - began
             await self._rest(min(max(taken, 0.0), REST_SECONDS))
             began = self._reactor.seconds()
-            step()
-            taken = self._reactor.seconds() - began
 
     def _rest(self, seconds: float) -> Deferred[None]:
         over: Deferred[None] = Deferred(lambda _: call.cancel())
@@ -168,9 +166,10 @@ class Tunnels(Service):
             self._telling = Deferred.fromCoroutine(self._oneByOne(self._announcements()))
             self._telling.addBoth(self._told)
 
-    def _announcements(self) -> Iterable[Callable[[], None]]:
+    def _announcements(self) -> Iterator[None]:
         while self._untold:
-            yield self._announceNext
+            yield
+            self._announceNext()
 
     def _announceNext(self) -> None:
         # After a stop there is nothing more to be said.
@@ -282,15 +281,20 @@ class _Preparation:
         self._serviceFor = serviceFor
         self._refusals: list[Refusal] = []
 
-    def add(self, planned: Planned) -> None:
+    def steps(self) -> Iterator[None]:
         """
-        Read what one tunnel needs.
+        Read what all tunnels need, a certificate a step.
         """
-        try:
-            service = self._serviceFor(planned.tunnel)
-            self.prepared.append((service, service.prepare(planned.tunnel)))
-        except ConfigurationError as error:
-            self._refusals.append((planned.tunnel.name, error))
+        for planned in self.plan.tunnels:
+            yield
+            try:
+                prepared = Prepared(planned.tunnel, read=False)
+                yield from prepared.steps()
+                service = self._serviceFor(planned.tunnel)
+                service.ready(prepared)
+                self.prepared.append((service, prepared))
+            except ConfigurationError as error:
+                self._refusals.append((planned.tunnel.name, error))
 
     def check(self) -> None:
         """

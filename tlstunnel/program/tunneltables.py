@@ -14,6 +14,7 @@ from tlstunnel.program.configfile import ConfigurationFile, dotted
 from tlstunnel.program.configure import examine
 from tlstunnel.program.defaults import withDefaults
 from tlstunnel.program.keys import MODE, TUNNEL_KEYS
+from tlstunnel.program.nametables import NameTables
 from tlstunnel.program.option import Section
 from tlstunnel.program.problems import Place, Problem, asKey
 from tlstunnel.program.tables import (
@@ -113,6 +114,10 @@ class TunnelTables:
             self._refuse(place, table, f"is at {self.places[table]} already", remedy)
         else:
             self.places[table] = place
+            names = NameTables(file, name, content, self._tell)
+            self.given |= names.given
+            self.places |= names.places
+            content = {key: value for key, value in content.items() if key != "name"}
             own = given(content, file, ("tunnel", name), TUNNEL_KEYS, self._tell)
             found = self.given[table] = withDefaults(own, general.found, ofFile.found)
             wrong = (general.wrong - ofFile.found.keys() | ofFile.wrong) - own.keys()
@@ -120,13 +125,18 @@ class TunnelTables:
             wrong |= {meantKey(key, _NAMES) for key in content.keys() - _NAMES}
             isName = content and all(isinstance(each, dict) for each in content.values())
             if not isName:
-                self._make(name, table, found, wrong)
+                self._make(name, table, found, wrong, names)
 
     def _refuse(self, place: Place, key: str, problem: str, remedy: str) -> None:
         self._tell(Problem(place.path, place.line, key, problem, remedy))
 
     def _make(
-        self, name: str, table: str, found: Mapping[str, Given], wrong: frozenset[str]
+        self,
+        name: str,
+        table: str,
+        found: Mapping[str, Given],
+        wrong: frozenset[str],
+        names: NameTables,
     ) -> None:
         """
         @param wrong: the keys of defaults that would hold, if they were right.
@@ -136,7 +146,7 @@ class TunnelTables:
         values: dict[str, Any] = {each.name: each.default for each in TUNNEL_KEYS} | right
         values |= {each.value: values[MODE.name] == each.value for each in Mode}
         self.local[table] = values["local"]
-        tunnel, mistakes = examine(values, name=name)
+        tunnel, mistakes = examine(values, name=name, names=names.names)
         if values[MODE.name] is None:
             if MODE.name not in wrong:
                 self._refuse(
@@ -151,7 +161,7 @@ class TunnelTables:
             if not error.mentioned & wrong:
                 self._tell(self._problem(table, error))
         # Whose certificates are needed is known in spite of a wrong limit.
-        if tunnel is not None and not wrong & _WHO:
+        if tunnel is not None and names.isRight and not wrong & _WHO:
             self.tunnels.append(tunnel)
 
     def _problem(self, table: str, error: ConfigurationError) -> Problem:

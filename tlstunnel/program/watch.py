@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,15 @@ from twisted.logger import Logger
 
 from tlstunnel.chat.dialect import ChatDialect
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.names import Identity
 from tlstunnel.program.configuration import Configuration
 from tlstunnel.tunnel.description import WORDS, Tunnel
 
 #: Seconds between two looks.
 LOOK_SECONDS = 3.0
+
+#: Files that are looked at in a second, at most: a look at thousands of them is a rarer one.
+FILES_PER_SECOND = 200
 
 #: Files that one turn of the reactor looks at.
 FILES_PER_TURN = 50
@@ -60,10 +65,8 @@ def filesOf(configuration: Configuration) -> set[Path]:
 
 def _filesOf(tunnel: Tunnel) -> Iterator[Path]:
     pool = tunnel.pool.path
-    if tunnel.localID is not None:
-        own = pool / tunnel.localID.fileName
-        yield own / "fullchain.pem"
-        yield own / "privkey.pem"
+    for identity in dict.fromkeys((*tunnel.localIDs, *(each.identity for each in tunnel.names))):
+        yield from _credentialsOf(pool, identity)
     yield pool / "ca" / "cert.pem"
     yield from map(Path, (*tunnel.remoteIDFiles, *tunnel.denyIDFiles))
     for place in [pool / "trust", *(Path(each) for each in tunnel.trust if each not in WORDS)]:
@@ -74,6 +77,16 @@ def _filesOf(tunnel: Tunnel) -> Iterator[Path]:
     dialect = tunnel.dialect
     if isinstance(dialect, ChatDialect) and dialect.script is not None:
         yield Path(dialect.script.name)
+
+
+@lru_cache(8192)
+def _credentialsOf(pool: Path, identity: Identity) -> tuple[Path, Path]:
+    """
+    The files of one of our identities; of thousands, to put the paths together again and again
+    would take longer than to look at what is there.
+    """
+    own = pool / identity.fileName
+    return own / "fullchain.pem", own / "privkey.pem"
 
 
 def _entries(place: Path) -> Iterable[Path]:
@@ -132,7 +145,7 @@ class Watch:
 
     async def _run(self) -> None:
         while True:
-            await self._pause(LOOK_SECONDS)
+            await self._pause(max(LOOK_SECONDS, len(self._seen) / FILES_PER_SECOND))
             await self._round()
 
     def _pause(self, seconds: float) -> Deferred[None]:

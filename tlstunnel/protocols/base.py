@@ -255,10 +255,13 @@ class ServerRole(Role):
     """
     Plays the server; C{plain} is the backend, which is dialled after the switch.
 
+    @ivar domain: the domain that the client has asked for in clear, if it has: in lower case, and
+        without a dot at its end.  What it asks for within TLS must be served as the same.
     @ivar inClear: a message that an option lets pass without TLS: where L{negotiate} leaves one,
         the backend gets it over a connection of its own, and that is all there is.
     """
 
+    domain: str = ""
     inClear: bytes = b""
 
     def __init__(self, setting: Setting, deadlines: Deadlines) -> None:
@@ -266,6 +269,12 @@ class ServerRole(Role):
         self._refused = 0
         self._syntaxErrors = 0
         self._first = True
+
+    def switch(self, creator: Creator) -> Awaitable[object]:
+        """
+        The same, under the name that the client has asked for.
+        """
+        return super().switch(creator.under(self.domain) if self.domain else creator)
 
     def readCommand(self) -> Coroutine[Any, Any, bytes]:
         """

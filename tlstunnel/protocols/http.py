@@ -29,6 +29,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from tlstunnel.errors import Malformed, Oversize, Refused, TunnelError
+from tlstunnel.identity.names import normalDomain
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.foreign import checkForeign, rejectForeign
@@ -53,6 +54,7 @@ _CHUNK = re.compile(rb"([0-9A-Fa-f]+)[ \t]*(?:;.*)?")
 # A request was not there in time (RFC 9110, section 15.5.9).
 _TIMED_OUT = b"HTTP/1.1 408"
 _LENGTH = re.compile(rb"content-length:[ \t]*([0-9]{1,4})[ \t]*", re.IGNORECASE)
+_PORT = re.compile(rb":[0-9]*\Z")
 _BROKEN = re.compile(rb"[\r\n\0]")
 _FRAMING = (b"content-length", b"transfer-encoding")
 
@@ -276,6 +278,7 @@ class HTTPServer(ServerRole):
         hasBody = fields.items(b"transfer-encoding") or set(fields.items(b"content-length")) - {
             b"0"
         }
+        self.domain = _domainIn(fields.items(b"host"))
         return fields.upgradesToTLS(b"upgrade") and not hasBody
 
     async def _linger(self) -> None:
@@ -296,6 +299,18 @@ class HTTPServer(ServerRole):
         """
         await super().switch(creator)
         self.write(_ANSWER)
+
+
+def _domainIn(hosts: list[bytes]) -> str:
+    """
+    The domain that a request names (RFC 9110, section 7.2); empty where it is none, or an address.
+    """
+    if len(hosts) != 1:
+        return ""
+    try:
+        return normalDomain(_PORT.sub(b"", hosts[0]).decode("ascii"))
+    except ValueError:
+        return ""
 
 
 http = Dialect(

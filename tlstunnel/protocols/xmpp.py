@@ -206,6 +206,8 @@ class XMPPServer(ServerRole):
         attributes = await stream.header()
         to = attributes.get("to", "")
         ours = _isDomain(to) and self.setting.isOurs(normalDomain(to))
+        if ours:
+            self.domain = normalDomain(to)
         name = to if ours else _domainOf(self.setting.localID)
         self.write(header(self.content, from_=name, id=secrets.token_hex(16)))
         # Who has no domain to ask for, as test tools, asks for the address that he connects to.

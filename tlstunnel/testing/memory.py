@@ -7,7 +7,7 @@ so, cut as the test says.  TLS is only noted: what it does on a socket is tested
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twisted.internet.task import Clock, deferLater
@@ -33,6 +33,19 @@ from tlstunnel.tunnel.description import (
 from tlstunnel.tunnel.observers import Observer, Observers
 from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.record import Record
+from tlstunnel.tunnel.servedname import Remote
+
+
+class _Creator:
+    """
+    Stands for a L{tlstunnel.tls.creators.Creator}: there is no TLS.
+    """
+
+    def under(self, domain: str) -> _Creator:
+        """
+        Every name is the same.
+        """
+        return self
 
 
 class _Prepared:
@@ -40,7 +53,8 @@ class _Prepared:
     Stands for a L{tlstunnel.tunnel.prepared.Prepared}: there is no pool, and no TLS.
     """
 
-    serverCreator = None
+    serverCreator = _Creator()
+    names = None
     awaitsGreeting = False
 
     def __init__(self, dialect: IDialect, mode: Mode, setting: Setting) -> None:
@@ -105,6 +119,7 @@ class _Factory:
         self.prepared = driver.prepared
         self.deadlines = driver.deadlines
         self.dialler = self
+        self.diallers: Mapping[Remote, _Factory] = {}
 
     async def dial(self) -> MemoryLeg:
         """

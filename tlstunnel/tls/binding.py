@@ -148,6 +148,70 @@ def setPurpose(store: crypto.X509Store, purpose: int) -> None:
         raise ValueError("no such purpose")
 
 
+def setServerName(context: SSL.Context, choose: Callable[[SSL.Connection], int | None]) -> None:
+    """
+    Let C{choose} do what is due for the name that a client asks for, or for none.
+
+    pyOpenSSL knows one alert for a refusal, unrecognized_name, and shows the error to
+    C{sys.excepthook}.
+
+    @param choose: gives the alert that refuses the client, else C{None}; raises nothing.
+    """
+    if getattr(SSL.Connection, "_reverse_mapping", None) is None or not all(
+        hasattr(_lib, name) for name in _SERVER_NAMES
+    ):
+
+        def refuse(connection: SSL.Connection) -> None:
+            if choose(connection) is not None:
+                raise SSL.Error("the client is refused")
+
+        context.set_tlsext_servername_callback(refuse)
+        return
+    _lib.SSL_CTX_set_tlsext_servername_callback(context._context, _serverName(choose))
+
+
+@cache
+def _serverName(choose: Callable[[SSL.Connection], int | None]) -> Any:
+    """
+    One for all contexts, as there may be thousands.
+    """
+    connections = SSL.Connection._reverse_mapping
+
+    def answer(ssl: Any, alert: Any, _: Any) -> int:
+        refusal = choose(connections[ssl])
+        if refusal is None:
+            return 0
+        alert[0] = refusal
+        fatal: int = _lib.SSL_TLSEXT_ERR_ALERT_FATAL
+        return fatal
+
+    return _ffi.callback("int (*)(SSL *, int *, void *)", answer, error=_FATAL)
+
+
+_SERVER_NAMES = ("SSL_CTX_set_tlsext_servername_callback", "SSL_TLSEXT_ERR_ALERT_FATAL")
+_FATAL = 2
+
+
+def changeContext(
+    connection: SSL.Connection, context: SSL.Context, verify: _VerifyCallback
+) -> None:
+    """
+    Let C{connection} be one of C{context}, also in whether it demands a certificate: OpenSSL leaves
+    that as it was.
+
+    @param verify: what the context has been given for L{setVerify}.
+    """
+    connection.set_context(context)
+    mode = context.get_verify_mode()
+    judge = getattr(context, "_verify_callback", None)
+    if mode == SSL.VERIFY_NONE:
+        connection.set_verify(mode)
+    elif judge is None or not hasattr(_lib, "SSL_set_verify"):
+        connection.set_verify(mode, verify)
+    else:
+        _lib.SSL_set_verify(connection._ssl, mode, judge)
+
+
 def setVerify(
     context: SSL.Context, verify: _VerifyCallback, codeOf: Callable[[SSL.Connection], int]
 ) -> None:

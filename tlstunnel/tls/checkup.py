@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import cast
 
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from OpenSSL import SSL
 
 from tlstunnel.errors import ConfigurationError, TunnelError
@@ -39,6 +40,11 @@ _MEMORY = cast(socket.socket, None)
 
 # What one side of a handshake writes, the other reads; there are five flights at most.
 _FLIGHTS = 8
+
+# What a handshake has succeeded with before: of thousands of certificates, hardly any is another
+# one after a reload.  The key fits the first of them.
+_MOST_USABLE = 4096
+_usable: set[tuple[str, bytes]] = set()
 
 
 def handshake(server: SSL.Connection, client: SSL.Connection) -> list[SSL.Error | None]:
@@ -72,10 +78,17 @@ def checkUsable(credentials: Credentials, minimum: str = "1.2") -> None:
     @param minimum: the lowest version of TLS, C{"1.2"} or C{"1.3"}.
     @raise ConfigurationError: they do not.
     """
+    prints = (each.fingerprint(SHA256()) for each in credentials.certificates)
+    shown = minimum, b"".join(prints)
+    if shown in _usable:
+        return
     creator = Creator(serverContext(credentials, minimum=minimum))
     for error in handshake(_connected(creator)[0], _stranger()):
         if error is not None:
             raise refusal(credentials, error)
+    if len(_usable) >= _MOST_USABLE:
+        _usable.clear()
+    _usable.add(shown)
 
 
 def refusalOf(
@@ -97,7 +110,7 @@ def refusalOf(
 def _asServer(
     credentials: Credentials, trust: Trust, revocations: Revocations | None
 ) -> TunnelError | None:
-    server = Creator(serverContext(credentials, anyName=True))
+    server = Creator(serverContext(credentials))
     verifier = Verifier(credentials.identity, trust, purpose=SERVERS, revocations=revocations)
     client = ClientCreator(clientContext(trust), verifier)
     ours, session = _connected(client)

@@ -1,6 +1,6 @@
 """
-Makers of connections: a L{Creator} makes the connections of one context that demand the same of
-their peer.
+Makers of connections: a L{Creator} makes the connections of one tunnel that demand the same of
+their peer, or let it choose by the name that it asks for.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from OpenSSL import SSL
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.identity.names import Identity, Kind
 from tlstunnel.tls.binding import TELLS_RESUMPTION, returnAfterEachRecord
+from tlstunnel.tls.faces import Face, Faces
 from tlstunnel.tls.resumption import Offer, Sessions
 from tlstunnel.tls.session import Session
 from tlstunnel.tls.verification import Verifier
@@ -21,7 +22,7 @@ from tlstunnel.tls.verification import Verifier
 
 class Creator:
     """
-    Makes the connections of one context that demand the same of their peer.
+    Makes connections that begin with the same context.
 
     @ivar isClient: whether they play the TLS client, which speaks first.
     """
@@ -78,17 +79,68 @@ class Creator:
 
         @param session: what is known of C{connection}.
         """
-        return _Beside(self, session.identity)
+        raise NotImplementedError
+
+    def under(self, domain: str) -> Creator:
+        """
+        The same for a peer that has asked for C{domain} already.
+
+        @param domain: in lower case, without a dot at its end; empty for none.
+        """
+        return self
 
 
-class _Beside(Creator):
+class ServerCreator(Creator):
+    """
+    Plays the TLS server, which may have several faces.
+    """
+
+    def __init__(
+        self,
+        faces: Faces,
+        requireALPN: bool = False,
+        bound: Face | None = None,
+    ) -> None:
+        """
+        @param bound: who we must be.
+        """
+        face = bound or faces.default
+        super().__init__(face.context, face.verifier, face.alpn, requireALPN=requireALPN)
+        self.faces = faces
+        self._bound = bound
+
+    def session(self, peer: TCPAddress | UNIXAddress | None = None) -> Session:
+        """
+        The blank record of one more connection.
+        """
+        session = super().session()
+        session.faces = self.faces
+        session.bound = self._bound
+        return session
+
+    def under(self, domain: str) -> Creator:
+        """
+        SNI must agree with it, and may be absent (rule 11).
+        """
+        face = self.faces.find(domain) if domain and not self.faces.isAlone else None
+        return self if face is None else ServerCreator(self.faces, self._requireALPN, face)
+
+    def beside(self, connection: SSL.Connection, session: Session) -> Creator:
+        """
+        Under the same name, and if the peer has proved an identity, with that one.
+        """
+        assert session.face is not None
+        return _Beside(self.faces, session.face, session.identity)
+
+
+class _Beside(ServerCreator):
     """
     Makes server connections whose client must be the one of another connection, if that has
-    proved an identity.  Clients do not repeat their ALPN there.
+    proved an identity.  Clients do not repeat their ALPN there, and perhaps not their SNI.
     """
 
-    def __init__(self, creator: Creator, identity: Identity | None) -> None:
-        super().__init__(creator.context, creator._verifier, creator._alpn)
+    def __init__(self, faces: Faces, face: Face, identity: Identity | None) -> None:
+        super().__init__(faces, bound=face)
         self._identity = identity
 
     def session(self, peer: TCPAddress | UNIXAddress | None = None) -> Session:
@@ -97,6 +149,7 @@ class _Beside(Creator):
         """
         session = super().session()
         session.sameAs = self._identity
+        session.isBeside = True
         return session
 
 

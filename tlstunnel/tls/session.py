@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 from time import time
+from typing import TYPE_CHECKING
 
 from OpenSSL import SSL, crypto
 
@@ -16,6 +17,9 @@ from tlstunnel.identity.revocation import OLD
 from tlstunnel.tls.binding import isResumed, negotiated, peerFingerprint
 from tlstunnel.tls.resumption import LONGEST, Offer, Server
 from tlstunnel.tls.verification import Proof, Verifier, notTheSame
+
+if TYPE_CHECKING:
+    from tlstunnel.tls.faces import Face, Faces
 
 
 class Session:
@@ -31,6 +35,11 @@ class Session:
     @ivar isResumed: whether the peer has agreed to one, so that nothing was verified anew.
     @ivar goodUntil: when the response of OCSP ends that its peer has stapled, if it has to, in
         seconds since 1970: behind that its session is not resumed.
+    @ivar faces: who we may be to a client; C{None} where nothing of it is asked.
+    @ivar face: who we are, once that is chosen (server only).
+    @ivar bound: who we must be, where the client has said before with whom it wants to speak.
+    @ivar isBeside: whether this belongs to another connection, which the client has begun with the
+        name that it wants.
     @ivar sameAs: the L{identity} that it must have, if any: that of another connection.
     @ivar shown: whose certificate the peer has shown, if that is whom we expect; it has not proved
         yet that the key is its own.
@@ -48,10 +57,14 @@ class Session:
 
     __slots__ = (
         "alpn",
+        "bound",
         "chain",
+        "face",
+        "faces",
         "goodUntil",
         "group",
         "identity",
+        "isBeside",
         "isResumed",
         "offered",
         "offers",
@@ -87,6 +100,10 @@ class Session:
         self.isResumed = False
         self.proof: Proof | None = None
         self.until = 0.0
+        self.faces: Faces | None = None
+        self.face: Face | None = None
+        self.bound: Face | None = None
+        self.isBeside = False
         self.goodUntil = inf
         self.sameAs: Identity | None = None
         self.shown: Identity | None = None
@@ -98,6 +115,16 @@ class Session:
         self.group = ""
         self.alpn = b""
         self.serverName = ""
+
+    def turn(self, face: Face) -> None:
+        """
+        We are C{face} to the client, which is judged by that alone.
+        """
+        self.face = face
+        self.verifier = face.verifier
+        self.chain = None if face.verifier is None else {}
+        self.shown = None
+        self.offered = face.alpn
 
     def completed(self, connection: SSL.Connection) -> TunnelError | None:
         """
@@ -158,6 +185,8 @@ class Session:
         """
         What only shows once the handshake is complete.
         """
+        if self.faces is not None and self.face is None:
+            return TLSFailed("it was not decided for which name the client came")
         if self.verifier is not None and self.shown is None:
             return IdentityRefused("the peer was not verified")
         if self.alpn and self.offered and self.alpn not in self.offered:

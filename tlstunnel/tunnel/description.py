@@ -19,6 +19,7 @@ from tlstunnel.net.access import SocketAccess
 from tlstunnel.net.networks import Networks
 from tlstunnel.net.via import Via
 from tlstunnel.tunnel.limits import Limits
+from tlstunnel.tunnel.servedname import ServedName
 
 #: What C{trust} is where the keys that are pinned decide, and no anchors.
 PINS = "pins"
@@ -55,7 +56,9 @@ class Tunnel:
     @ivar via: the proxy through which that is connected to.
     @ivar viaAuthFile: says how to log in there.
     @ivar dialect: how both sides come to TLS.
-    @ivar localID: who we are.
+    @ivar localID: who we are; in server mode to clients that ask for no name.
+    @ivar otherIDs: who else we are, in server mode, to clients that ask for it.
+    @ivar names: names that are served in another way than all others.
     @ivar remoteID: who must be at the other end; in server mode a selector or a list of them, and
         clients must then show a certificate that one matches.
     @ivar remoteIDFiles: paths of files with more of them (server only).
@@ -69,6 +72,7 @@ class Tunnel:
     @ivar alpn: what to offer or to select from, instead of the ids of the dialect.
     @ivar options: those of the dialect that were asked for.
     @ivar anyName: serve clients that ask for a name that our certificate does not have.
+    @ivar requireSNI: refuse clients that ask for no name.
     @ivar requireALPN: refuse clients that offer no ALPN.
     @ivar ocspStapling: let the certificate authority say of our certificate that it is good.
     @ivar requireStaple: refuse servers that have nothing of that kind.
@@ -115,6 +119,27 @@ class Tunnel:
     deny: Networks = field(default_factory=Networks)
     limits: Limits = field(default_factory=Limits)
     name: str = ""
+    otherIDs: tuple[Identity, ...] = ()
+    names: tuple[ServedName, ...] = ()
+    requireSNI: bool = False
+
+    @property
+    def localIDs(self) -> tuple[Identity, ...]:
+        """
+        All that C{localID} and C{otherIDs} have.
+        """
+        return () if self.localID is None else (self.localID, *self.otherIDs)
+
+    @property
+    def remotes(self) -> tuple[Address, ...]:
+        """
+        All that is connected to, under whatever name; each once.
+        """
+        if not self.names:
+            return self.remote
+        own = (address for each in self.names for address in each.remote)
+        chosen = (a for each in self.names for _, remote in each.remotes for a in remote)
+        return tuple(dict.fromkeys((*self.remote, *own, *chosen)))
 
     @property
     def believesPins(self) -> bool:
@@ -122,6 +147,13 @@ class Tunnel:
         Whether the peer is known by its key alone.
         """
         return self.trust == (PINS,)
+
+    @property
+    def isNamed(self) -> bool:
+        """
+        Whether the peer must have the name that is expected: a key alone says enough.
+        """
+        return not self.believesPins or self.remoteID is not None or bool(self.remoteIDFiles)
 
     @property
     def isOpen(self) -> bool:
@@ -195,7 +227,7 @@ def checkVia(tunnel: Tunnel) -> None:
             "has a user, and there is no password",
             "give `via-auth-file` with a line user:password",
         )
-    for each in tunnel.remote:
+    for each in tunnel.remotes:
         if isinstance(each, UNIXAddress) or "%" in each.host:
             what = "is a UNIX socket" if isinstance(each, UNIXAddress) else "has a zone"
             raise ConfigurationError(

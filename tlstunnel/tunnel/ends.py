@@ -20,7 +20,7 @@ def unixKey(tunnel: Tunnel) -> str:
     sockets that others made nothing is known yet.
     """
     isClient = tunnel.mode is Mode.CLIENT
-    plain: Sequence[Listening] = tunnel.local if isClient else tunnel.remote
+    plain: Sequence[Listening] = tunnel.local if isClient else tunnel.remotes
     if plain and all(isinstance(each, TCPAddress) for each in plain):
         return ""
     return "local" if isClient else "remote"

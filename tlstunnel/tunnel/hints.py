@@ -326,6 +326,18 @@ _HINTS = (
         _SERVER,
         causes=("wrong name ",),
     ),
+    _Hint(
+        (TLSFailed,),
+        "let the client ask for a name (SNI), or leave out --require-sni",
+        _SERVER,
+        causes=("no name asked ",),
+    ),
+    _Hint(
+        (TLSFailed,),
+        "let the client ask for the same name before TLS and in it",
+        _SERVER,
+        causes=("other name ",),
+    ),
     # Alerts that we were sent.
     _Hint(
         (TLSFailed,),

@@ -7,6 +7,7 @@ ended.  What happens in it, one class a mode, is in L{tlstunnel.proxy}.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -30,6 +31,7 @@ from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import RELAYING, Record
 from tlstunnel.tunnel.relay import NOBODY, Relay
+from tlstunnel.tunnel.servedname import Remote
 from tlstunnel.tunnel.upgrade import Upgrade
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class Pairs(Protocol):
     prepared: Prepared
     deadlines: Deadlines
     dialler: IDialler
+    diallers: Mapping[Remote, IDialler]
 
     def verified(self, pair: Pair) -> None:
         """
@@ -88,6 +91,7 @@ class Pair:
     @ivar dialled: the other one, once it is connected.
     @ivar prepared: what it was begun with.
     @ivar dialler: likewise.
+    @ivar diallers: likewise.
     @ivar network: which of them carries TLS.
     @ivar role: what speaks on the network leg, until the relay begins.
     @ivar relay: what joins them, in the end.
@@ -102,6 +106,7 @@ class Pair:
         "channels",
         "dialled",
         "dialler",
+        "diallers",
         "factory",
         "network",
         "prepared",
@@ -128,6 +133,7 @@ class Pair:
         # Whatever is renewed meanwhile, it goes on as it began.
         self.prepared = factory.prepared
         self.dialler = factory.dialler
+        self.diallers = factory.diallers
         self._why: TunnelError | None = None
         # What is waited for, by the story up to the relay, or by what is told when that is over.
         self._running: Deferred[Any] | None = None

@@ -6,10 +6,11 @@ Here keys and trust are read, and no name is looked up.  What is wrong is a L{Co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from itertools import chain
 
 from cryptography import x509
 
@@ -19,24 +20,20 @@ from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.expiry import warningsOf
 from tlstunnel.identity.names import Identity, Kind, Selector
 from tlstunnel.identity.ocsp import demandsStaple
-from tlstunnel.identity.pins import Pins
 from tlstunnel.identity.pool import Credentials
-from tlstunnel.identity.revocation import Revocations
 from tlstunnel.identity.tlsa import TLSARecords
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import coversName
 from tlstunnel.net.via import Login, readLogin
 from tlstunnel.protocols.setting import Setting
-from tlstunnel.tls.binding import CLIENTS, SERVERS
+from tlstunnel.tls.binding import SERVERS
 from tlstunnel.tls.checkup import checkUsable
-from tlstunnel.tls.context import SSLContext, clientContext, serverContext
-from tlstunnel.tls.creators import ClientCreator, Creator
+from tlstunnel.tls.context import SSLContext, clientContext
+from tlstunnel.tls.creators import ClientCreator, Creator, ServerCreator
 from tlstunnel.tls.dane import TLSAVerifier, tlsaContext
 from tlstunnel.tls.openssl import givesTickets
-from tlstunnel.tls.pins import NO_ANCHORS, PinVerifier, demandKey
 from tlstunnel.tls.resumption import Sessions
-from tlstunnel.tls.staple import Staple, demand, offer
-from tlstunnel.tls.verification import Verifier
+from tlstunnel.tls.staple import Staple, demand
 from tlstunnel.tunnel import hostname
 from tlstunnel.tunnel.access import doubts, whoMayCome
 from tlstunnel.tunnel.description import (
@@ -47,7 +44,8 @@ from tlstunnel.tunnel.description import (
     checkVia,
     identityOfRemote,
 )
-from tlstunnel.tunnel.trust import TunnelTrust
+from tlstunnel.tunnel.judges import Judges
+from tlstunnel.tunnel.servernames import ServerNames
 
 #: Where servers with TLS from the first byte greet: those of smtp, nntp, ftp, imap, and pop3.
 SERVER_FIRST = frozenset((465, 563, 990, 993, 995))
@@ -57,6 +55,7 @@ SERVER_FIRST = frozenset((465, 563, 990, 993, 995))
 CREATORS_KEPT = 1000
 
 # Where the OpenSSL of this process was told otherwise when it was loaded.
+_SEVERAL = "`resumption` is on, but nothing is resumed at an address with several names"
 _NO_TICKETS = "`resumption` is on, but clients with TLS 1.3 get no tickets before the next start"
 
 # What a server is called whose name cannot be written in a greeting.
@@ -75,10 +74,15 @@ class Prepared:
     @ivar pins: the keys that it may have; C{None} for any.
     @ivar revocations: the lists of what was revoked; none where anybody may come.
     @ivar staples: what our certificates are shown with, where that was asked for.
+    @ivar names: who we are by which name; C{None} in client mode.
     """
 
-    def __init__(self, tunnel: Tunnel) -> None:
+    setting: Setting
+    serverCreator: ServerCreator
+
+    def __init__(self, tunnel: Tunnel, read: bool = True) -> None:
         """
+        @param read: do all of L{steps}.
         @raise ConfigurationError: if something that it needs is missing or wrong.
         """
         _checkIdentities(tunnel)
@@ -89,14 +93,8 @@ class Prepared:
         if tunnel.via is not None and tunnel.viaAuthFile is not None:
             self.login = readLogin(tunnel.viaAuthFile, tunnel.via)
         self._credentials: Credentials | None = None
-        if tunnel.localID is not None:
-            self._credentials = tunnel.pool.credentials(tunnel.localID)
-            checkUsable(self._credentials, tunnel.minimum)
+        self._judges = Judges(tunnel)
         self.staples: list[Staple] = []
-        if tunnel.ocspStapling and self._credentials is not None:
-            self.staples.append(Staple(self._credentials))
-        self._trust = TunnelTrust(tunnel)
-        self.revocations = Revocations() if tunnel.isOpen else self._trust.revocations()
         self._contexts: dict[Anchors, SSLContext] = {}
         self._creators: dict[Identity, Creator] = {}
         self._byTLSA: dict[tuple[Identity, TLSARecords], Creator] = {}
@@ -104,13 +102,38 @@ class Prepared:
         self._sessions = Sessions() if tunnel.resumes else None
         self._believed: Trust | None = None
         self.expected = whoMayCome(tunnel)
-        self.pins = Pins.of(tunnel.pins)
+        self.pins = self._judges.pins
+        self.revocations = self._judges.revocations
         self.awaitsGreeting = tunnel.dialect.name == "none" and all(
             isinstance(each, TCPAddress) and each.port in SERVER_FIRST for each in tunnel.remote
         )
         learns = tunnel.dialect.learnsPeer
         if tunnel.mode is Mode.CLIENT and self.expected is None and not learns:
             self.expected = self._anyKey() or identityOfRemote(tunnel.remote)
+        self.names: ServerNames | None = None
+        if read:
+            for _ in self.steps():
+                pass
+
+    def steps(self) -> Iterator[None]:
+        """
+        Read our certificates, one a step: a server may have thousands of names.
+
+        @raise ConfigurationError: if one is missing or wrong.
+        """
+        tunnel = self.tunnel
+        if tunnel.mode is Mode.SERVER:
+            names = ServerNames(tunnel, self.alpn, self._judges)
+            yield from names.prepare()
+            self.names, self._believed = names, names.believed
+            self.staples = names.staples
+            self.serverCreator = ServerCreator(names.faces, tunnel.requireALPN)
+            covers = names.faces.covers
+        else:
+            if tunnel.localID is not None:
+                self._credentials = tunnel.pool.credentials(tunnel.localID)
+                checkUsable(self._credentials, tunnel.minimum)
+            covers = partial(_covers, self._credentials)
         self.setting = Setting(
             ourName=_ourName(tunnel),
             peerName=_peerName(tunnel),
@@ -120,11 +143,10 @@ class Prepared:
             explicit=tunnel.remoteID is not None,
             options=tunnel.options,
             tunnel=tunnel.name,
-            covers=partial(_covers, tunnel.anyName, self._credentials),
+            covers=covers,
         )
-        if tunnel.mode is Mode.SERVER:
-            self.serverCreator = self._serverCreator()
-        elif self.expected is not None and self._trust.hasAnchors:
+        isClient = tunnel.mode is Mode.CLIENT
+        if isClient and self.expected is not None and self._judges.hasAnchors:
             self.creatorFor(self.expected)
 
     @property
@@ -142,7 +164,7 @@ class Prepared:
         or where it may be anybody.
         """
         others = self._believed.all.source if self._believed is not None else ""
-        if not self._trust.byTLSA or self.expected is None:
+        if not self._judges.byTLSA or self.expected is None:
             return others
         return "TLSA records" + (f", else {others}" if others else "")
 
@@ -151,15 +173,20 @@ class Prepared:
         """
         Whether anybody decides about a server that has no TLSA records.
         """
-        return self._trust.hasAnchors
+        return self._judges.hasAnchors
 
     @property
     def certificates(self) -> dict[Identity, x509.Certificate]:
         """
         Our identities, each with the certificate that we show for it.
         """
-        ours = self._credentials
-        return {} if ours is None else {ours.identity: ours.certificates[0]}
+        return {each.identity: each.certificates[0] for each in self._ours}
+
+    @property
+    def _ours(self) -> Iterable[Credentials]:
+        if self.names is not None:
+            return self.names.credentials
+        return () if self._credentials is None else (self._credentials,)
 
     def warnings(self, now: datetime, since: datetime | None = None) -> list[str]:
         """
@@ -169,12 +196,13 @@ class Prepared:
         """
         found = []
         if since is None and self.tunnel.resumes and self.tunnel.mode is Mode.SERVER:
-            found += [] if givesTickets() else [_NO_TICKETS]
-        if self._credentials is not None:
-            found += warningsOf(self._credentials, now, since)
-        if self._believed is not None and since is None:
-            found += self._believed.all.skipped
+            isSeveral = bool(self.tunnel.names or self.tunnel.otherIDs)
+            found += [_SEVERAL] if isSeveral else [] if givesTickets() else [_NO_TICKETS]
+        for each in self._ours:
+            found += warningsOf(each, now, since)
         if since is None:
+            skipped = (each.all.skipped for each in self._trusts)
+            found += dict.fromkeys(chain.from_iterable(skipped))
             found += doubts(self.expected)
         found += self.revocations.warnings(now, since)
         if since is None:
@@ -190,93 +218,37 @@ class Prepared:
             for each in self.staples
             if each.problem
         ]
-        ours = self._credentials
         isSilent = self.tunnel.mode is Mode.SERVER and not self.staples
-        if isSilent and ours is not None and demandsStaple(ours.certificates[0]):
-            found.append(
-                f"{ours.source}: the certificate demands a staple (must-staple), so that clients "
-                "may refuse it: switch on stapling of OCSP"
-            )
+        found += (
+            f"{ours.source}: the certificate demands a staple (must-staple), so that clients may "
+            "refuse it: switch on stapling of OCSP"
+            for ours in (self._ours if isSilent else ())
+            if demandsStaple(ours.certificates[0])
+        )
         return found
+
+    @property
+    def _trusts(self) -> Iterable[Trust]:
+        if self.names is not None:
+            return self.names.trusts
+        return () if self._believed is None else (self._believed,)
 
     @property
     def whom(self) -> str:
         """
         Who must be at the other end, for people; empty if anybody may, or the app will say who.
         """
-        isNamed = self.expected is not None and self._isNamed
+        isNamed = self.expected is not None and self.tunnel.isNamed
         parts = [str(self.expected)] if isNamed else []
         if self.pins is not None:
             parts.append(f"{'with ' if parts else ''}the key {self.pins}")
         return " ".join(parts)
-
-    @property
-    def _isNamed(self) -> bool:
-        """
-        Whether the peer must have the name that is expected: a key alone says enough.
-        """
-        tunnel = self.tunnel
-        return not tunnel.believesPins or tunnel.remoteID is not None or bool(tunnel.remoteIDFiles)
 
     def _anyKey(self) -> Identity | None:
         """
         Whoever has the first of the keys, to stand for all whom no name is asked of.
         """
         return self.tunnel.pins[0] if self.tunnel.believesPins else None
-
-    def _serverCreator(self) -> Creator:
-        tunnel = self.tunnel
-        assert self._credentials is not None
-        trust = verifier = None
-        if not tunnel.isOpen:
-            expected = self.expected or self._anyKey()
-            assert expected is not None
-            trust = self._trustIn(expected)
-            verifier = self._verifier(expected, trust, CLIENTS)
-        context = serverContext(
-            self._credentials,
-            trust,
-            self.alpn,
-            tunnel.minimum,
-            tunnel.anyName,
-            tunnel.resumes,
-        )
-        if tunnel.believesPins:
-            demandKey(context)
-        for staple in self.staples:
-            offer(context, staple)
-        return Creator(context, verifier, self.alpn, requireALPN=tunnel.requireALPN)
-
-    def _verifier(
-        self, expected: Identity | Selector | AccessList, trust: Trust, purpose: int
-    ) -> Verifier:
-        service = self.tunnel.dialect.srvService
-        remembers = purpose == CLIENTS and self.tunnel.resumes
-        if self.tunnel.believesPins:
-            assert self.pins is not None
-            return PinVerifier(expected, self.pins, self._isNamed, service, remembers)
-        return Verifier(
-            expected,
-            trust,
-            service,
-            purpose,
-            pins=self.pins,
-            revocations=self.revocations,
-            remembers=remembers,
-        )
-
-    def _trustIn(self, expected: Identity | Selector | AccessList) -> Trust:
-        """
-        Whom to believe about C{expected}; nobody is needed where keys decide.
-
-        @raise ConfigurationError: if there are no anchors for it.
-        """
-        if self.tunnel.believesPins:
-            return NO_ANCHORS
-        trust = self._trust.about(expected)
-        if expected == self.expected:
-            self._believed = trust
-        return trust
 
     def creatorFor(self, expected: Identity | Selector | AccessList) -> Creator:
         """
@@ -293,7 +265,9 @@ class Prepared:
         return creator
 
     def _clientCreator(self, expected: Identity) -> Creator:
-        trust = self._trustIn(expected)
+        trust = self._judges.trustIn(expected)
+        if expected == self.expected and not self.tunnel.believesPins:
+            self._believed = trust
         context = self._contexts.get(trust.all)
         if context is None:
             context = self._contexts[trust.all] = clientContext(
@@ -303,14 +277,13 @@ class Prepared:
                 self.tunnel.minimum,
                 tickets=self.tunnel.resumes or self.tunnel.dialect.opensChannels,
             )
-            if self.tunnel.believesPins:
-                demandKey(context)
+            self._judges.prepare(context)
             if self.tunnel.requireStaple:
                 demand(context)
         isElsewhere = expected.kind in {Kind.WORKLOAD, Kind.KEY}
         return ClientCreator(
             context,
-            self._verifier(expected, trust, SERVERS),
+            self._judges.judge(expected, trust, SERVERS, self.tunnel.isNamed),
             self.alpn,
             self._credentials is not None,
             _hostOf(self.tunnel.remote) if isElsewhere else None,
@@ -369,12 +342,12 @@ def checkRisk(tunnel: Tunnel) -> None:
         )
 
 
-def _covers(anyName: bool, credentials: Credentials | None, domain: str) -> bool:
+def _covers(credentials: Credentials | None, domain: str) -> bool:
     """
     Whether a certificate is for C{domain}; nothing here refers to what is prepared, which is gone
     at once when it is replaced.
     """
-    return anyName or (credentials is not None and coversName(credentials.certificates[0], domain))
+    return credentials is not None and coversName(credentials.certificates[0], domain)
 
 
 def _ourName(tunnel: Tunnel) -> bytes:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred, succeed
 
 from tlstunnel.errors import TunnelError
+from tlstunnel.interfaces import ILeg
 from tlstunnel.protocols.base import ServerRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.tunnel.pair import Pair
@@ -51,6 +52,8 @@ class ServerPair(Pair):
             return await self._forward(role, upgrade)
         await upgrade.secure(network, role.switch, prepared.serverCreator)
         self.factory.verified(self)
+        if self.diallers:
+            self._chooseBackend(network)
         if not dialect.talks:
             self.dialled = await upgrade.dial(self.dialler)
             self.dialled.who = self.dials
@@ -62,6 +65,16 @@ class ServerPair(Pair):
         with upgrade.within(prepared.tunnel.limits.greeting, "the backend's greeting"):
             await role.meetBackend()
         return self.join(role, role.plain.takeRest(), role.plain.inputEnded)
+
+    def _chooseBackend(self, network: ILeg) -> None:
+        """
+        Dial for the name that the handshake was about, and for the protocol agreed on in it.
+        """
+        names, session = self.prepared.names, network.session
+        assert names is not None and session is not None
+        remote = names.remote(session)
+        if remote:
+            self.dialler = self.diallers[remote]
 
     async def _dialBackend(self, role: ServerRole, upgrade: Upgrade) -> None:
         self.dialled = await upgrade.dial(self.dialler)

@@ -1,0 +1,207 @@
+"""
+Who a server is under each of its names, and the choice between them by SNI (RFC 6066, section 3),
+within the handshake.
+
+OpenSSL lets a connection change its context there, which brings another certificate, other anchors
+and another list of authorities.  Whether a certificate is demanded at all, and who judges it,
+belongs to the connection itself; so do the versions of TLS.  All of that follows the choice here,
+or the handshake fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from OpenSSL import SSL
+
+from tlstunnel.address import TCPAddress
+from tlstunnel.errors import TLSFailed, quote
+from tlstunnel.tls import binding
+from tlstunnel.tls.verification import Verifier, verifyPeer
+
+if TYPE_CHECKING:
+    from tlstunnel.tls.session import Session
+
+# Alerts (RFC 8446, section 6).
+_PROTOCOL_VERSION = 70
+_INTERNAL_ERROR = 80
+_MISSING_EXTENSION = 109
+_UNRECOGNIZED_NAME = 112
+
+#: The versions of TLS, as administrators and as OpenSSL know them.
+VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
+
+
+class Face:
+    """
+    Who a server is under one name, and what it demands there.
+
+    @ivar name: the name, or a wildcard; empty for who it is else.
+    @ivar context: shows a certificate, and demands one where there is a verifier.
+    @ivar verifier: what judges the clients.
+    @ivar alpn: what is selected from what a client offers; empty: an offer is ignored.
+    """
+
+    __slots__ = ("_minimum", "alpn", "context", "name", "verifier")
+
+    def __init__(
+        self,
+        context: SSL.Context,
+        verifier: Verifier | None = None,
+        alpn: Sequence[bytes] = (),
+        minimum: str = "1.2",
+        name: str = "",
+    ) -> None:
+        """
+        @param minimum: the lowest version of TLS, C{"1.2"} or C{"1.3"}.
+        """
+        self.context = context
+        self.verifier = verifier
+        self.alpn = alpn
+        self._minimum = VERSIONS[minimum]
+        self.name = name
+
+    def takes(self, version: int) -> bool:
+        """
+        Whether a connection of that version of TLS is good enough.
+        """
+        return version >= self._minimum
+
+
+class Faces:
+    """
+    All faces of one server.
+
+    A name is looked up among those that were given for a face, then among their wildcards, then
+    among the names of certificates, then among the wildcards of these.
+
+    @ivar default: the one for clients that ask for no name.
+    """
+
+    def __init__(
+        self,
+        default: Face,
+        given: Mapping[str, Face],
+        certified: Mapping[str, Face],
+        anyName: bool = False,
+        requiresName: bool = False,
+    ) -> None:
+        """
+        @param given: by their names, normal domains; a wildcard begins with C{*.}.
+        @param certified: the same of names in certificates.
+        @param anyName: the default is for all other names, too.
+        @param requiresName: refuse clients that ask for none.
+        """
+        self.default = default
+        self._tables = given, certified
+        self._isAlone = {default} == {*given.values(), *certified.values(), default}
+        self._anyName = anyName
+        self._requiresName = requiresName
+
+    @property
+    def isAlone(self) -> bool:
+        """
+        Whether there is no choice.
+        """
+        return self._isAlone
+
+    def find(self, domain: str) -> Face | None:
+        """
+        Who has the name C{domain}.
+
+        @param domain: in lower case, without a dot at its end.
+        @return: C{None} if nobody has.
+        """
+        return self._known(domain) or (self.default if self._anyName else None)
+
+    def _known(self, domain: str) -> Face | None:
+        wild = "*." + domain.partition(".")[2]
+        for table in self._tables:
+            found = table.get(domain) or table.get(wild)
+            if found is not None:
+                return found
+        return None
+
+    def covers(self, domain: str) -> bool:
+        """
+        Whether anybody has the name C{domain}.
+        """
+        return self.find(domain) is not None
+
+    def choose(self, connection: SSL.Connection, session: Session) -> int | None:
+        """
+        Choose who the client of C{connection} has to do with.
+
+        It may be asked twice: a client that is told to begin again (RFC 8446, section 4.1.4) asks
+        again, and that counts.
+
+        @return: the alert that refuses the client, of which the session knows why; else C{None}.
+        """
+        asked = connection.get_servername()
+        session.serverName = name = asked.decode("latin-1") if asked is not None else ""
+        bound = session.bound
+        face = self._known(name.lower().removesuffix(".")) if name else None
+        if face is None:
+            # Some clients (lftp) send an address, which is no name.
+            if asked is None or TCPAddress(name, 0).isLiteral:
+                if self._requiresName and not session.isBeside:
+                    return _refuseNameless(connection, session)
+                face = bound or self.default
+            elif self._anyName:
+                face = self.default
+        if face is None:
+            session.refusal = TLSFailed(
+                f"the client asked for a name that is not ours: {quote(asked or b'')}",
+                cause="wrong name",
+            )
+            return _UNRECOGNIZED_NAME
+        if bound is not None and face is not bound:
+            session.refusal = TLSFailed(
+                f"the client asks for {quote(asked or b'')} now, and for another name before",
+                cause="other name",
+            )
+            return _UNRECOGNIZED_NAME
+        if not face.takes(connection.get_protocol_version()):
+            session.refusal = TLSFailed(
+                f"the client comes with a version of TLS that is too old for {face.name}",
+                cause="old version",
+            )
+            return _PROTOCOL_VERSION
+        _turn(connection, session, face)
+        return None
+
+
+def _refuseNameless(connection: SSL.Connection, session: Session) -> int:
+    session.refusal = TLSFailed("the client asks for no name (SNI)", cause="no name asked")
+    # RFC 8446, section 9.2; before, no client had that alert.
+    isNew = connection.get_protocol_version() >= VERSIONS["1.3"]
+    return _MISSING_EXTENSION if isNew and not session.serverName else _UNRECOGNIZED_NAME
+
+
+def _turn(connection: SSL.Connection, session: Session, face: Face) -> None:
+    """
+    Let C{connection} be with C{face}, in all that makes one.
+    """
+    if connection.get_context() is not face.context:
+        binding.changeContext(connection, face.context, verifyPeer)
+    session.turn(face)
+
+
+def chooseFace(connection: SSL.Connection) -> int | None:
+    """
+    What a server does with SNI, or without it.
+
+    @return: the alert that refuses the client, else C{None}.
+    """
+    session: Session = connection.get_app_data()
+    faces = session.faces
+    if faces is None:
+        asked = connection.get_servername()
+        session.serverName = asked.decode("latin-1") if asked is not None else ""
+        return None
+    try:
+        return faces.choose(connection, session)
+    except Exception as error:  # noqa: BLE001 - whatever happens, nobody is served by chance
+        session.refusal = TLSFailed(f"the name that is asked for could not be judged: {error!r}")
+        return _INTERNAL_ERROR

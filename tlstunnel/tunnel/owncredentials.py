@@ -1,0 +1,76 @@
+"""
+Which certificate a tunnel shows under which name.
+
+A name has that of its own directory in the pool, if there is one; else that of the first
+C{local-id} that is for it.
+"""
+
+from __future__ import annotations
+
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.files import present
+from tlstunnel.identity.names import Identity
+from tlstunnel.identity.pool import Credentials
+from tlstunnel.identity.verify import coversName
+from tlstunnel.tls.checkup import checkUsable
+from tlstunnel.tunnel.description import Tunnel
+from tlstunnel.tunnel.servedname import ServedName
+
+
+class OwnCredentials:
+    """
+    Those of one tunnel, each read when it is wanted first.
+
+    @ivar known: what was read, by our identities.
+    @ivar minimum: the lowest version of TLS under any name.
+    """
+
+    def __init__(self, tunnel: Tunnel) -> None:
+        self.known: dict[Identity, Credentials] = {}
+        own = (each.minimum for each in tunnel.names if each.minimum is not None)
+        self.minimum = min([tunnel.minimum, *own])
+        self._tunnel = tunnel
+
+    def of(self, identity: Identity) -> Credentials:
+        """
+        What we show as C{identity}.
+
+        @raise ConfigurationError: it is missing, or no handshake succeeds with it.
+        """
+        found = self.known.get(identity)
+        if found is None:
+            found = self._tunnel.pool.credentials(identity)
+            checkUsable(found, self.minimum)
+            self.known[identity] = found
+        return found
+
+    def under(self, served: ServedName) -> Credentials:
+        """
+        What we show under a name.
+
+        @raise ConfigurationError: there is nothing for it, or as L{of}.
+        """
+        tunnel = self._tunnel
+        directory = tunnel.pool.directoryOf(served.identity)
+        isThere = present(directory)
+        if isThere:
+            found = self.known.get(served.identity) or tunnel.pool.credentials(served.identity)
+            if coversName(found.certificates[0], served.name):
+                return self.of(served.identity)
+            if not served.isWild:
+                raise ConfigurationError(
+                    found.source,
+                    f"is not for {served.name}, which is to be served with it",
+                    "get a certificate that is, or remove the directory",
+                )
+        for identity in tunnel.localIDs:
+            found = self.of(identity)
+            if coversName(found.certificates[0], served.name):
+                return found
+        ours = ", ".join(map(str, tunnel.localIDs))
+        raise ConfigurationError(
+            str(directory / "fullchain.pem"),
+            f"is not {'for' if isThere else 'there, so that there is no certificate for'} "
+            f"{served.name}, and `local-id` ({ours}) has none for it either",
+            tunnel.pool.remedyFor(served.identity),
+        )

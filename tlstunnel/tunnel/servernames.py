@@ -1,0 +1,245 @@
+"""
+What a server tunnel is to clients that ask for its names: the certificate, the demands and the
+backends of each.
+
+Names that show the same certificate and demand a certificate by
+the same anchors have one context, as each takes its time and memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.access import AccessList
+from tlstunnel.identity.names import Identity, Kind, Selector
+from tlstunnel.identity.pool import Credentials
+from tlstunnel.identity.trust import Anchors, Trust
+from tlstunnel.identity.verify import hostsIn
+from tlstunnel.tls.binding import CLIENTS
+from tlstunnel.tls.context import SSLContext, serverContext
+from tlstunnel.tls.faces import Face, Faces
+from tlstunnel.tls.session import Session
+from tlstunnel.tls.staple import Staple, offer
+from tlstunnel.tls.verification import Verifier
+from tlstunnel.tunnel.access import whoMayCome
+from tlstunnel.tunnel.description import Tunnel
+from tlstunnel.tunnel.judges import Judges
+from tlstunnel.tunnel.owncredentials import OwnCredentials
+from tlstunnel.tunnel.servedname import Remote, ServedName
+
+# What a name says of who may come.
+_Policy = tuple[Identity | Selector | AccessList | None, tuple[Selector, ...], bool]
+
+_LIKE_THE_TUNNEL = ServedName("")
+
+
+@dataclass(frozen=True)
+class Backends:
+    """
+    Where the connections of one name go to, if that is not where all go.
+
+    @ivar remote: all of them; empty for the remote addresses of the tunnel.
+    @ivar remotes: instead, those with one of these protocols.
+    """
+
+    remote: Remote = ()
+    remotes: tuple[tuple[bytes, Remote], ...] = ()
+
+    def of(self, alpn: bytes) -> Remote:
+        """
+        Where a connection goes on which C{alpn} was agreed.
+        """
+        for protocol, remote in self.remotes:
+            if protocol == alpn:
+                return remote or self.remote
+        return self.remote
+
+
+class ServerNames:
+    """
+    All of them.
+
+    @ivar believed: whose word counts about clients of the tunnel; C{None} where all may come.
+    """
+
+    faces: Faces
+
+    def __init__(
+        self,
+        tunnel: Tunnel,
+        alpn: tuple[bytes, ...],
+        judges: Judges,
+    ) -> None:
+        """
+        @param alpn: what the tunnel selects from.
+        """
+        self._own = OwnCredentials(tunnel)
+        self.believed: Trust | None = None
+        self._tunnel = tunnel
+        self._alpn = alpn
+        self._judges = judges
+        self._judged: dict[_Policy, tuple[Trust, Verifier] | None] = {}
+        self._contexts: dict[tuple[Identity, Anchors | None, bool], SSLContext] = {}
+        self._backends: dict[Face, Backends] = {}
+        self._staples: dict[Identity, Staple] = {}
+
+    def prepare(self) -> Iterator[None]:
+        """
+        Read all that is needed, a certificate a step; then C{faces} is there.
+
+        @raise ConfigurationError: something is missing or wrong.
+        """
+        tunnel = self._tunnel
+        checkNames(tunnel)
+        for identity in tunnel.localIDs:
+            self._own.of(identity)
+            yield
+        given: dict[str, Face] = {}
+        certified: dict[str, Face] = {}
+        for name in tunnel.names:
+            given[name.name] = self._face(self._own.under(name), name)
+            yield
+        judged = self._judgeOf(_LIKE_THE_TUNNEL)
+        if judged is not None and not tunnel.believesPins:
+            self.believed = judged[0]
+        faces = [self._face(self._own.of(each)) for each in tunnel.localIDs]
+        first = tunnel.localIDs[0]
+        default = given.get(first.domain) if _isHost(first) else None
+        for identity, face in zip(tunnel.localIDs, faces, strict=True):
+            if _isHost(identity):
+                given.setdefault(identity.domain, face)
+            for host in hostsIn(self._own.of(identity).certificates[0]):
+                certified.setdefault(host, face)
+        self.faces = Faces(
+            default or faces[0],
+            given,
+            certified,
+            # The certificate of a user, or a workload, covers no name that could be asked for.
+            tunnel.anyName or first.kind is not Kind.DOMAIN,
+            tunnel.requireSNI,
+        )
+
+    def _stapleOf(self, credentials: Credentials) -> Staple:
+        found = self._staples.get(credentials.identity)
+        if found is None:
+            found = self._staples[credentials.identity] = Staple(credentials)
+        return found
+
+    @property
+    def staples(self) -> list[Staple]:
+        """
+        What our certificates are shown with, where that was asked for.
+        """
+        return list(self._staples.values())
+
+    @property
+    def credentials(self) -> Iterable[Credentials]:
+        """
+        All that we show to anybody.
+        """
+        return self._own.known.values()
+
+    @property
+    def remotes(self) -> set[Remote]:
+        """
+        All that L{remote} may give.
+        """
+        found = {each.remote for each in self._backends.values()}
+        found |= {remote for each in self._backends.values() for _, remote in each.remotes}
+        return found - {()}
+
+    @property
+    def trusts(self) -> list[Trust]:
+        """
+        Whom we believe about our clients.
+        """
+        return [each[0] for each in self._judged.values() if each is not None]
+
+    def remote(self, session: Session) -> Remote:
+        """
+        Where a connection goes whose handshake is complete; nowhere in particular where that is
+        where all go.
+        """
+        backends = self._backends.get(session.face) if session.face is not None else None
+        return () if backends is None else backends.of(session.alpn)
+
+    def _face(self, credentials: Credentials, served: ServedName = _LIKE_THE_TUNNEL) -> Face:
+        tunnel = self._tunnel
+        trust, verifier = self._judgeOf(served) or (None, None)
+        alpn = self._alpn if served.alpn is None else served.alpn
+        context = self._contextOf(credentials, trust, bool(alpn))
+        face = Face(context, verifier, alpn, served.minimum or tunnel.minimum, served.name)
+        if served.remote or served.remotes:
+            self._backends[face] = Backends(served.remote, served.remotes)
+        return face
+
+    def _judgeOf(self, served: ServedName) -> tuple[Trust, Verifier] | None:
+        """
+        Who judges the clients that come for a name, and by whose word; C{None} if all may come.
+        """
+        key = served.remoteID, served.denyID, served.anybody
+        if key not in self._judged:
+            self._judged[key] = self._judgeMade(served)
+        return self._judged[key]
+
+    def _judgeMade(self, served: ServedName) -> tuple[Trust, Verifier] | None:
+        tunnel = replace(self._tunnel, denyID=(*self._tunnel.denyID, *served.denyID))
+        if served.remoteID is not None:
+            tunnel = replace(tunnel, remoteID=served.remoteID, remoteIDFiles=())
+        if served.anybody or tunnel.isOpen:
+            return None
+        expected = whoMayCome(tunnel) if tunnel.isNamed else tunnel.pins[0]
+        assert expected is not None
+        trust = self._judges.trustIn(expected)
+        return trust, self._judges.judge(expected, trust, CLIENTS, tunnel.isNamed)
+
+    def _contextOf(
+        self, credentials: Credentials, trust: Trust | None, selects: bool
+    ) -> SSLContext:
+        key = credentials.identity, None if trust is None else trust.all, selects
+        context = self._contexts.get(key)
+        if context is None:
+            # A ticket is good for whatever the first context is changed into: with several names,
+            # nothing is resumed.
+            isAlone = not (self._tunnel.names or self._tunnel.otherIDs)
+            resumes = self._tunnel.resumes and isAlone
+            context = serverContext(credentials, trust, self._own.minimum, selects, resumes)
+            if trust is not None:
+                self._judges.prepare(context)
+            if self._tunnel.ocspStapling:
+                offer(context, self._stapleOf(credentials))
+            self._contexts[key] = context
+        return context
+
+
+def checkNames(tunnel: Tunnel) -> None:
+    """
+    A backend that is connected to before TLS cannot be chosen within it, and nobody is denied
+    anything who is not asked who he is.
+
+    @raise ConfigurationError: a name has one or the other.
+    """
+    for each in tunnel.names:
+        if each.denyID and (each.anybody or (each.remoteID is None and tunnel.isOpen)):
+            raise ConfigurationError(
+                f"`deny-id` of the name {each.name}",
+                "denies nobody anything, as without `remote-id` clients are not asked who they are",
+                "say with `remote-id` who may come, as . for all domains and @. for all users",
+            )
+    for each in tunnel.names if tunnel.dialect.earlyDial else ():
+        if each.remote or any(remote for _, remote in each.remotes):
+            raise ConfigurationError(
+                f"`remote` of the name {each.name}",
+                f"cannot be chosen with {tunnel.dialect.name}, which connects to the backend "
+                "before the client says which name it wants",
+                "leave it out, or serve the name at an address of its own",
+            )
+
+
+def _isHost(identity: Identity) -> bool:
+    """
+    Whether clients can ask for it.
+    """
+    return identity.kind is Kind.DOMAIN and identity.address is None
