@@ -37,7 +37,7 @@ from tlstunnel.identity.pins import keyOf
 from tlstunnel.identity.pool import Pool
 from tlstunnel.protocols.registry import find
 from tlstunnel.tls.checkup import problemsOf
-from tlstunnel.tls.creators import Creator
+from tlstunnel.tls.creators import Creator, ServerCreator
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.prepared import Prepared
 
@@ -237,6 +237,8 @@ class PinsAloneTests(PinsTestCase):
         one, other = shown(GOOD), shown(GOOD)
         _, server = self.creators(one, other)
         session = server.session()
+        assert isinstance(server, ServerCreator)
+        session.turn(server.faces.default)
         session.identity = keyOf(one.certificate)
         beside = server.beside(server.connection(MEMORY, session), session)
         self.assertLetIn(one, str(keyOf(one.certificate)), beside)

@@ -235,10 +235,9 @@ class PreparedTests(PeersTestCase):
 
     def refusal(self, prepared: Prepared) -> str:
         """Why a peer whose certificate was revoked is refused; empty if it is not."""
-        if prepared.tunnel.mode is Mode.SERVER:
-            creator = prepared.serverCreator
-        else:
-            creator = prepared.creatorFor(Identity.parse(HOST))
+        isServer = prepared.tunnel.mode is Mode.SERVER
+        host = Identity.parse(HOST)
+        creator = prepared.serverCreator if isServer else prepared.creatorFor(host)
         failure, _, _ = self.meet(creator, LEAF)
         return "" if failure is None else failure.cause
 
