@@ -320,9 +320,24 @@ class KeysTests(SynchronousTestCase):
         """
         example = self.text.partition(".Bd -literal -offset indent\n")[2].partition(".Ed")[0]
         path = Path(self.mktemp())
-        for text in (example, *blocks(CHECKOUT / "README.md", "toml")):
+        for text, count in (
+            (example, 3),
+            *((text, 2) for text in blocks(CHECKOUT / "README.md", "toml")),
+        ):
             path.write_text(text)
-            self.assertEqual(len(readConfiguration(path).tunnels), 2)
+            self.assertEqual(len(readConfiguration(path).tunnels), count)
+
+    def test_namesAreAsTheirPageHasThem(self) -> None:
+        """
+        docs/names.md: all its examples in one file.
+        """
+        path = Path(self.mktemp())
+        path.write_text("\n".join(blocks(CHECKOUT / "docs" / "names.md", "toml")))
+        (tunnel,) = readConfiguration(path).tunnels
+        self.assertEqual(
+            [each.name for each in tunnel.names],
+            ["shop.example.org", "admin.example.org", "*.users.example.org", "api.example.org"],
+        )
 
     def test_formatsWithoutWarnings(self) -> None:
         """

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import socket
 import weakref
-from functools import partial
+from collections.abc import Iterator
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -232,12 +232,13 @@ class TunnelsTests(TunnelTests):
         tunnels = Tunnels(clock)
         began: list[float] = []
 
-        def step(seconds: float) -> None:
-            began.append(clock.seconds())
-            clock.rightNow += seconds
+        def steps() -> Iterator[None]:
+            for seconds in (0.0, 0.01, 5.0, 1.0):
+                began.append(clock.seconds())
+                clock.rightNow += seconds
+                yield
 
-        steps = (partial(step, seconds) for seconds in (0.0, 0.01, 5.0, 1.0))
-        done = Deferred.fromCoroutine(tunnels._oneByOne(steps))
+        done = Deferred.fromCoroutine(tunnels._oneByOne(steps()))
         while not done.called:
             (call,) = clock.getDelayedCalls()
             clock.advance(call.getTime() - clock.seconds())

@@ -20,6 +20,7 @@ from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.program.configuration import Configuration, Status
 from tlstunnel.program.watch import (
+    FILES_PER_SECOND,
     FILES_PER_TURN,
     LOOK_SECONDS,
     PATIENCE_SECONDS,
@@ -235,6 +236,17 @@ class WatchTests(SynchronousTestCase):
         other.write_text("xy")
         self.look(2)
         self.assertEqual(self.reloads, [True])
+
+    def test_thousandsOfFilesAreLookedAtLessOften(self) -> None:
+        """
+        It would cost all the time, where hardly anything changes.
+        """
+        count = 10 * FILES_PER_SECOND
+        self.files = [self.file.parent / f"no{number}" for number in range(count)]
+        self.clock.advance(LOOK_SECONDS)
+        self.clock.pump([0.0] * (count // FILES_PER_TURN))
+        (call,) = self.clock.getDelayedCalls()
+        self.assertEqual(call.getTime() - self.clock.seconds(), 10)
 
     def test_manyFilesTakeManyTurns(self) -> None:
         """
