@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,9 +19,15 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.credentials import HOST, Credentials
+from tlstunnel.identity.issuer import createIdentity
+from tlstunnel.identity.names import Identity
+from tlstunnel.identity.pool import Pool
 
 Mode = Literal["server", "client"]
 MODES: tuple[Mode, ...] = ("server", "client")
+
+#: Names that L{tunnelOfNames} has beside the one that is asked for.
+NAMES = 1_000
 
 #: The tree that these benchmarks belong to.
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -146,6 +153,38 @@ def tunnelOfFile(name: str, showsStatus: bool) -> Contender:
 
     version = (*python(CHECKOUT), "-m", "tlstunnel", "--version")
     return Contender(name, command, version, dialects=frozenset(DIALECTS))
+
+
+def tunnelOfNames(name: str, several: bool) -> Contender:
+    """
+    @return: the checkout with a file, under C{name}, that serves L{HOST} alone, or behind many
+        other names, each with a certificate and a backend of its own.
+    """
+
+    def command(setup: Setup) -> list[str]:
+        pool, first = setup.credentials.pool, HOST
+        lines = []
+        if several:
+            pool = Path(shutil.copytree(pool, setup.directory / "pool"))
+            others = [f"name-{number}.{HOST}" for number in range(NAMES)]
+            for other in others:
+                createIdentity(Pool(pool), Identity.parse(other))
+            first = others[0]
+            backend = f'remote = "127.0.0.1:{setup.backend}"'
+            for each in (*others[1:], HOST):
+                lines += [f'[tunnel.bench.name."{each}"]', backend]
+        tunnel = [
+            '[tunnel.bench]\nmode = "server"',
+            f'local = "127.0.0.1:{setup.listen}"\nremote = "127.0.0.1:{setup.backend}"',
+            f'local-id = "{first}"\npool = "{pool}"',
+            *([f'starttls = "{setup.dialect}"'] if setup.dialect else []),
+        ]
+        file = setup.write("tunnels.toml", "\n".join([*tunnel, *lines, ""]))
+        Path(file).chmod(0o600)
+        return [*python(CHECKOUT), "-m", "tlstunnel", "--config", file]
+
+    version = (*python(CHECKOUT), "-m", "tlstunnel", "--version")
+    return Contender(name, command, version, ("server",), dialects=frozenset(DIALECTS))
 
 
 def _portforward(setup: Setup) -> list[str]:
