@@ -243,8 +243,8 @@ class MailTests(NamesTestCase):
             openssl(
                 tunnel.port, THIRD, self.anchors, *shown, version, starttls="smtp", say=say
             ).expect(f"250-{THIRD}")
-        for client in ("openssl", "gnutls-cli", "swaks"):
-            record("smtp", "server", client, "three Postfixes by name")
+        for peer in ("openssl", "gnutls-cli", "swaks"):
+            record("smtp", "server", peer, "three Postfixes by name")
 
 
 class MailboxTests(NamesTestCase):
