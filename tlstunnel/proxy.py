@@ -20,13 +20,15 @@ from twisted.logger import Logger
 
 from tlstunnel.address import UNIXAddress, addressOf
 from tlstunnel.errors import LimitReached, Stopped, TunnelError
-from tlstunnel.interfaces import IDialler, ILeg, IObserver
+from tlstunnel.interfaces import ILeg, IObserver
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.dial import Dialler
 from tlstunnel.net.kernel import resetOnClose, tune
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
 from tlstunnel.net.port import ListeningPort
+from tlstunnel.net.remotes import Backend, Balance, Remotes
+from tlstunnel.net.resolve import Directory
 from tlstunnel.net.stock import REFUSED, Adopted, isPlain
 from tlstunnel.net.unixleg import UNIXLegs
 from tlstunnel.net.viadial import ViaDialler
@@ -56,7 +58,8 @@ class ProxyFactory(Factory):
     listen with it as well.
 
     @ivar prepared: the tunnel, and what its new connections are made with.
-    @ivar dialler: connects to its remote address.
+    @ivar dialler: connects to its remote addresses.
+    @ivar remotes: what is known of them, also over reloads.
     @ivar linger: closes the sockets of its connections where that may not be done at once.
     @ivar unixLegs: makes the plain legs that are UNIX sockets.
     @ivar pairs: the connections there are; C{admission} says how many are let in.
@@ -67,17 +70,21 @@ class ProxyFactory(Factory):
     noisy = False
     _log = Logger()
 
+    dialler: Dialler
+
     def __init__(
         self,
         tunnel: Tunnel | Prepared,
         reactor: Any,
         observers: Sequence[IObserver] | None = None,
         deadlines: Deadlines | None = None,
+        directory: Directory | None = None,
     ) -> None:
         """
         @param tunnel: what to serve, prepared already or not.
         @param observers: told of every connection; by default one that logs its end, unless the
             tunnel is quiet.
+        @param directory: knows what names mean, where others ask it as well.
         @raise ConfigurationError: if what the tunnel needs is missing or wrong.
         """
         self.reactor = reactor
@@ -89,9 +96,11 @@ class ProxyFactory(Factory):
         self.idle: Callable[[], None] | None = None
         prepared = tunnel if isinstance(tunnel, Prepared) else Prepared(tunnel)
         described = prepared.tunnel
+        self.remotes = Remotes(reactor, described.name)
+        self._directory = Directory(reactor) if directory is None else directory
         if observers is None:
             observers = () if described.quiet else (ConnectionLog(),)
-        self._warned = False
+        self._warned = self._isUsed = False
         # Nothing of a tunnel that is gone is left for the garbage collector.
         me = proxy(self)
         self.admission = Admission(described.limits, lambda _: me.listen(), described.name)
@@ -122,7 +131,7 @@ class ProxyFactory(Factory):
             self._observers = Observers(observers)
         self.unixLegs.renew(tunnel.name, marksEnd(tunnel, tunnel.local), tunnel.limits.idle)
         self._acceptsPlain = tunnel.mode is Mode.CLIENT
-        self.dialler: IDialler = Dialler(
+        dialler = Dialler(
             self.reactor,
             self.deadlines,
             self.linger,
@@ -131,7 +140,14 @@ class ProxyFactory(Factory):
             tunnel.limits.keepAlive,
             None if self._acceptsPlain else self.unixLegs.leg,
             self._viaOf(prepared),
+            self.remotes,
+            self._directory,
+            Balance(tunnel.balance),
         )
+        if self._isUsed:
+            dialler.follow(self.dialler)
+        self._isUsed = True
+        self.dialler = dialler
         self._pair = PAIRS[tunnel.mode]
         self.admission.renew(tunnel.limits)
         self._sources = (
@@ -187,6 +203,13 @@ class ProxyFactory(Factory):
         What this serves.
         """
         return self.prepared.tunnel
+
+    @property
+    def backends(self) -> list[Backend]:
+        """
+        Where new connections go to, as far as it is known.
+        """
+        return self.dialler.backends
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """

@@ -8,6 +8,7 @@ from typing import Any
 
 from tlstunnel.status.counts import BOUNDS
 from tlstunnel.status.facts import (
+    BackendFacts,
     ConnectionFacts,
     FailureFacts,
     IdentityFacts,
@@ -34,6 +35,20 @@ def identity(**facts: Any) -> IdentityFacts:
     return known | facts  # type: ignore[return-value]
 
 
+def backend(**facts: Any) -> BackendFacts:
+    """
+    A place that serves.
+    """
+    known: BackendFacts = {
+        "up": True,
+        "heard": NOW - 5,
+        "open": 2,
+        "connections": 10,
+        "failures": 1,
+    }
+    return known | facts  # type: ignore[return-value]
+
+
 def tunnel(**facts: Any) -> TunnelFacts:
     """
     A tunnel that has carried something.
@@ -55,6 +70,7 @@ def tunnel(**facts: Any) -> TunnelFacts:
         "handshake": {"counts": [1] * _CLASSES, "seconds": 60.0},
         "to_network": 2000,
         "to_plain": 1000,
+        "backends": {"127.0.0.1:80": backend()},
         "rates": {
             "connections": [1, 2],
             "failures": [0, 1],

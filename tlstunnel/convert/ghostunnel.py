@@ -22,7 +22,7 @@ from tlstunnel.convert.ghostwords import SECRET, BadWords, Words, parse, seconds
 from tlstunnel.convert.peers import ANYBODY, LET_IN
 from tlstunnel.convert.proxies import goThrough
 from tlstunnel.convert.stunneloptions import Fate
-from tlstunnel.program.values import target
+from tlstunnel.program.values import place
 
 _ALLOWING = ("allow-dns", "allow-ip", "allow-cn", "allow-ou", "allow-uri")
 _VERIFYING = ("verify-dns", "verify-ip", "verify-cn", "verify-ou", "verify-uri")
@@ -108,7 +108,7 @@ class _Conversion:
         except ValueError as error:
             raise BadWords(f"--listen: {error}") from None
         try:
-            self._target = target(words.last("target"))
+            self._target = place(words.last("target"))
         except ValueError as error:
             raise BadWords(f"--target: {error}") from None
         values["local"] = [str(local)]

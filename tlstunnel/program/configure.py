@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tlstunnel.address import UNIXAddress
+from tlstunnel.address import SRVAddress, UNIXAddress
 from tlstunnel.chat.dialect import chatDialect
 from tlstunnel.chat.escapes import Values
 from tlstunnel.chat.parse import ScriptOptions
@@ -21,6 +21,7 @@ from tlstunnel.identity.pool import Pool, defaultPool
 from tlstunnel.interfaces import IDialect
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.net.networks import Networks
+from tlstunnel.net.remotes import FIRST
 from tlstunnel.program.options import OPTIONS, TUNNEL_OPTIONS
 from tlstunnel.protocols import registry
 from tlstunnel.tunnel.description import (
@@ -76,6 +77,7 @@ def examine(
     if mode is None:
         return None, mistakes
     mistakes += _meaningless(mode, values)
+    part(_balance, values)
     remoteID = part(_remoteID, mode, values["remote-id"])
     dialect = part(_dialect, values, chatWords, mode, localID, remoteID)
     if dialect is None:
@@ -100,6 +102,7 @@ def examine(
         anyName=values["any-name"],
         requireALPN=values["require-alpn"],
         minimum=values["minimum-tls"],
+        balance=values["balance"],
         skipResolve=values["skip-resolve"],
         quiet=values["quiet"],
         via=values["via"],
@@ -159,6 +162,19 @@ def _access(values: Mapping[str, Any]) -> SocketAccess:
                     "and SocketGroup=",
                 )
     return SocketAccess(**given)
+
+
+def _balance(values: Mapping[str, Any]) -> None:
+    """
+    The records of a service have an order of their own.
+    """
+    for each in values["remote"]:
+        if isinstance(each, SRVAddress) and values["balance"] != FIRST:
+            raise ConfigurationError(
+                f"`balance` {values['balance']}",
+                f"is not for {each}: its records say themselves whom to try first",
+                "leave it out, or give the hosts in `remote`",
+            )
 
 
 def _parsed(key: str, parse: Callable[[str], _T], text: str) -> _T:

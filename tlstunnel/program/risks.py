@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, S
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
-from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.address import SRVAddress, TCPAddress, UNIXAddress
 from tlstunnel.net.edges import AVAILABLE
-from tlstunnel.tunnel.description import Address, Mode, Tunnel
+from tlstunnel.tunnel.description import Address, Mode, Remote, Tunnel
 from tlstunnel.tunnel.ends import marksEnd
 
 #: For each port with TLS from the first byte the ports of the same protocol with STARTTLS, as the
@@ -106,7 +106,8 @@ def _unmarkedEnds(tunnel: Tunnel, local: Sequence[Address]) -> Iterator[str]:
     """
     if AVAILABLE or marksEnd(tunnel, local):
         return
-    for address in local if tunnel.mode is Mode.CLIENT else tunnel.remote:
+    plain: Sequence[Address | Remote] = local if tunnel.mode is Mode.CLIENT else tunnel.remote
+    for address in plain:
         if isinstance(address, UNIXAddress):
             yield (
                 f"at {address} a connection that somebody cuts on the network looks like one that "
@@ -129,7 +130,7 @@ def _lent(tunnel: Tunnel, local: Sequence[Address]) -> Iterator[str]:
 
 
 async def farBackends(
-    tunnel: Tunnel, lookUp: Callable[[TCPAddress], Awaitable[Iterable[str]]]
+    tunnel: Tunnel, lookUp: Callable[[TCPAddress | SRVAddress], Awaitable[Iterable[str]]]
 ) -> list[str]:
     """
     The same of backends on other hosts, or of the proxy that leads to them.
@@ -142,8 +143,9 @@ async def farBackends(
     found = []
     what = "backend" if tunnel.via is None else "proxy"
     # What is behind a proxy is the proxy's to look up.
-    for address in tunnel.remote if tunnel.via is None else (tunnel.via.address,):
-        if isinstance(address, TCPAddress) and not address.isLocal:
+    addresses: Sequence[Remote] = tunnel.remote if tunnel.via is None else (tunnel.via.address,)
+    for address in addresses:
+        if not (isinstance(address, UNIXAddress) or address.isLocal):
             hosts = [address.host] if address.isLiteral else await lookUp(address)
             if not all(map(isOurs, hosts)):
                 found.append(

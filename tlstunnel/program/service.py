@@ -20,6 +20,7 @@ from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.linger import LINGER_SECONDS
 from tlstunnel.net.listen import Bound, bindAll
 from tlstunnel.net.port import ListeningPort
+from tlstunnel.net.resolve import Directory
 from tlstunnel.program.announcements import Announcements
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.connectionlog import ConnectionLog
@@ -83,11 +84,14 @@ class TunnelService(Service):
         reactor: Any,
         isVerbose: bool = False,
         observers: Sequence[IObserver] = (),
+        directory: Directory | None = None,
     ) -> None:
         """
         @param isVerbose: whether to log also what is said in clear before TLS.
         @param observers: who else is told of every connection.
+        @param directory: knows what names mean, for other tunnels as well.
         """
+        self._directory = directory
         self._observers = tuple(observers)
         self._described = tunnel
         self._isVerbose = isVerbose
@@ -126,7 +130,9 @@ class TunnelService(Service):
         """
         prepared = Prepared(tunnel)
         if self.factory is None:
-            self.factory = ProxyFactory(prepared, self._reactor, (), Deadlines(self._reactor))
+            self.factory = ProxyFactory(
+                prepared, self._reactor, (), Deadlines(self._reactor), self._directory
+            )
         else:
             self.factory.unixLegs.open(unixKey(tunnel))
         return prepared

@@ -45,9 +45,25 @@ class Identity(IdentityFacts):
     state: str
 
 
+class BackendStatus(TypedDict):
+    """
+    A place that a tunnel connects to, in all processes together.
+
+    @ivar state: C{up}, or C{down} if it did not serve when it was tried last.
+    """
+
+    backend: str
+    state: str
+    open: int
+    connections: int
+    failures: int
+
+
 class TunnelStatus(TypedDict):
     """
     One tunnel, in all processes together.
+
+    @ivar backends: where it connects to, as far as names have been resolved.
     """
 
     name: str
@@ -58,6 +74,7 @@ class TunnelStatus(TypedDict):
     remote: list[str]
     expected: str | None
     identities: list[Identity]
+    backends: list[BackendStatus]
     connections: int
     refused: dict[str, int]
     open: int

@@ -32,9 +32,25 @@ class IdentityFacts(TypedDict):
     is_due: bool
 
 
+class BackendFacts(TypedDict):
+    """
+    A place that a tunnel connects to.
+
+    See L{tlstunnel.net.remotes.Backend}; C{heard} is in seconds since 1970, or 0.
+    """
+
+    up: bool
+    heard: float
+    open: int
+    connections: int
+    failures: int
+
+
 class Totals(TypedDict):
     """
     What is counted of a tunnel and never falls.
+
+    @ivar backends: by their addresses.
     """
 
     connections: int
@@ -44,6 +60,7 @@ class Totals(TypedDict):
     handshake: Durations
     to_network: int
     to_plain: int
+    backends: dict[str, BackendFacts]
 
 
 class TunnelFacts(Totals):

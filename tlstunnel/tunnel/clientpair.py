@@ -13,7 +13,8 @@ from tlstunnel.errors import IdentityRefused, TimedOut, TunnelError
 from tlstunnel.protocols.base import ClientRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.guards import Greeted
-from tlstunnel.tunnel.pair import Pair, cancelling
+from tlstunnel.tls.creators import Creator
+from tlstunnel.tunnel.pair import ATTACKS, Pair, cancelling
 from tlstunnel.tunnel.record import GREETING
 from tlstunnel.tunnel.upgrade import Upgrade
 
@@ -44,11 +45,7 @@ class ClientPair(Pair):
         if expected is None:
             raise IdentityRefused("nobody knows who must be at the other end")
         creator = prepared.creatorFor(expected)
-        self.network = self.dialled = network = await upgrade.dial(self.dialler)
-        network.who = self.dials
-        upgrade.attach(role, network)
-        await upgrade.negotiate(dialect, role)
-        await upgrade.secure(network, role.switch, creator)
+        role = await self._reach(upgrade, role, creator)
         self.factory.verified(self)
         if dialect.silentServer:
             await role.demandSilence()
@@ -62,6 +59,44 @@ class ClientPair(Pair):
             role.toPlain.append(Greeted(due))
             return self.join(role, app.takeRest(), app.inputEnded).addBoth(cancelling, due)
         return self.join(role, app.takeRest(), app.inputEnded)
+
+    async def _reach(self, upgrade: Upgrade, role: ClientRole, creator: Creator) -> ClientRole:
+        """
+        Come to TLS with a server that is who it must be: with another one, where the first does not
+        serve, as long as nothing of the app's was sent, and it has heard nothing (rule 15).
+
+        @param creator: of all of them the same is demanded.
+        @return: who speaks to that server.
+        """
+        dialect = self.prepared.tunnel.dialect
+        search = self.search = self.dialler.search()
+        app, moved = role.plain, role.plain.moved
+        while True:
+            try:
+                self.network = self.dialled = network = await upgrade.dial(search)
+                network.who = self.dials
+                upgrade.attach(role, network)
+                await upgrade.negotiate(dialect, role)
+                await upgrade.secure(network, role.switch, creator)
+            except TunnelError as error:
+                isUntouched = app.moved == moved
+                # What an app has chosen or said, others need not expect.
+                isItsFault = isUntouched and self.prepared.setting.remoteID is not None
+                goesOn = search.failed(error, isItsFault) and upgrade.mayDial
+                if not (goesOn and isUntouched) or isinstance(error, ATTACKS):
+                    raise
+                self.leave(error, role)
+            else:
+                search.served()
+                return role
+            self.network = None
+            self.record.restart()
+            self.role = role = dialect.client(self.prepared.setting, self.factory.deadlines)
+            role.plain = app
+            if dialect.talks:
+                # What the app has said is there to be read again.
+                with upgrade.within(self.prepared.tunnel.limits.negotiation, "the app's message"):
+                    await role.prepare()
 
     def _notGreeted(self) -> None:
         limit = self.prepared.tunnel.limits.greeting

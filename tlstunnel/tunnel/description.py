@@ -9,17 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress
+from tlstunnel.address import InheritedAddress, SRVAddress, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import AccessList, Identity, Selector
 from tlstunnel.identity.pool import Pool
 from tlstunnel.interfaces import IDialect
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.net.networks import Networks
+from tlstunnel.net.remotes import FIRST
 from tlstunnel.net.via import Via
 from tlstunnel.tunnel.limits import Limits
 
 Address = TCPAddress | UNIXAddress
+Remote = TCPAddress | UNIXAddress | SRVAddress
 Listening = TCPAddress | UNIXAddress | InheritedAddress
 
 
@@ -41,7 +43,8 @@ class Tunnel:
     @ivar mode: where the network is.
     @ivar local: where to listen.
     @ivar access: who may connect, where that is a UNIX socket.
-    @ivar remote: where to connect to, in this order.
+    @ivar remote: where to connect to.
+    @ivar balance: whom of several to try first: one of L{tlstunnel.net.remotes.POLICIES}.
     @ivar via: the proxy through which that is connected to.
     @ivar viaAuthFile: says how to log in there.
     @ivar dialect: how both sides come to TLS.
@@ -67,7 +70,7 @@ class Tunnel:
 
     mode: Mode
     local: tuple[Listening, ...]
-    remote: tuple[Address, ...]
+    remote: tuple[Remote, ...]
     dialect: IDialect
     localID: Identity | None = None
     remoteID: Identity | Selector | AccessList | None = None
@@ -81,6 +84,7 @@ class Tunnel:
     skipResolve: bool = False
     hostName: str = ""
     quiet: bool = False
+    balance: str = FIRST
     via: Via | None = None
     viaAuthFile: Path | None = None
     access: SocketAccess = field(default_factory=SocketAccess)
@@ -90,12 +94,13 @@ class Tunnel:
     name: str = ""
 
 
-def identityOfRemote(remote: Sequence[Address]) -> Identity | None:
+def identityOfRemote(remote: Sequence[Remote]) -> Identity | None:
     """
-    Who must be at the other end where nobody says it: the host that is connected to.
+    Who must be at the other end where nobody says it: the host that is connected to, or the domain
+    whose service it is, and never what its DNS says (RFC 6186, section 6; RFC 6125, section 6.2).
     """
     for address in remote:
-        if isinstance(address, TCPAddress) and not address.isLiteral:
+        if not isinstance(address, UNIXAddress) and not address.isLiteral:
             return Identity(None, address.domain)
     return None
 
@@ -147,6 +152,12 @@ def checkVia(tunnel: Tunnel) -> None:
             "give `via-auth-file` with a line user:password",
         )
     for each in tunnel.remote:
+        if isinstance(each, SRVAddress):
+            raise ConfigurationError(
+                f"`remote` {each}",
+                "is for the DNS of this host to resolve, and names are resolved by the proxy",
+                "leave out `via`, or give the hosts in `remote`",
+            )
         if isinstance(each, UNIXAddress) or "%" in each.host:
             what = "is a UNIX socket" if isinstance(each, UNIXAddress) else "has a zone"
             raise ConfigurationError(

@@ -21,7 +21,7 @@ from tlstunnel.errors import (
     ServerSpokeFirst,
     TunnelError,
 )
-from tlstunnel.interfaces import IDialler, ILeg
+from tlstunnel.interfaces import IDestination, ILeg, ISearch
 from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.protocols.base import Role
 from tlstunnel.protocols.conversation import Waiting
@@ -31,8 +31,8 @@ from tlstunnel.tunnel.record import RELAYING, Record
 from tlstunnel.tunnel.relay import NOBODY, Relay
 from tlstunnel.tunnel.upgrade import Upgrade
 
-# After these a peer is not to be told anything any more.
-_ATTACKS = (PlaintextAfterStartTLS, ServerSpokeFirst)
+#: After these a peer is not to be told anything any more, and no other place is tried.
+ATTACKS = (PlaintextAfterStartTLS, ServerSpokeFirst)
 
 
 def cancelling(result: TunnelError | None, due: Deadline) -> TunnelError | None:
@@ -50,7 +50,12 @@ class Pairs(Protocol):
 
     prepared: Prepared
     deadlines: Deadlines
-    dialler: IDialler
+
+    @property
+    def dialler(self) -> IDestination:
+        """
+        Where new connections go to.
+        """
 
     def verified(self, pair: Pair) -> None:
         """
@@ -79,6 +84,7 @@ class Pair:
     @ivar dialled: the other one, once it is connected.
     @ivar prepared: what it was begun with.
     @ivar dialler: likewise.
+    @ivar search: what dials, once anything is dialled.
     @ivar network: which of them carries TLS.
     @ivar role: what speaks on the network leg, until the relay begins.
     @ivar relay: what joins them, in the end.
@@ -99,6 +105,7 @@ class Pair:
         "record",
         "relay",
         "role",
+        "search",
     )
 
     _log = Logger()
@@ -119,6 +126,7 @@ class Pair:
         # Whatever is renewed meanwhile, it goes on as it began.
         self.prepared = factory.prepared
         self.dialler = factory.dialler
+        self.search: ISearch | None = None
         self._why: TunnelError | None = None
         # What is waited for, by the story up to the relay, or by what is told when that is over.
         self._running: Deferred[Any] | None = None
@@ -158,7 +166,11 @@ class Pair:
         if self._why is None:
             self._why = why
             # In a turn of its own: what is going on may be what called us.
-            self.factory.deadlines.after(0, self._cancel)
+            self.factory.deadlines.after(0, self._end)
+
+    def _end(self) -> None:
+        if self._why is not None:
+            self._cancel()
 
     def _cancel(self) -> None:
         if self._running is not None:
@@ -210,6 +222,28 @@ class Pair:
         self._letGo()
         self._close(error)
 
+    def leave(self, error: TunnelError, role: Role | None = None) -> None:
+        """
+        Forget the leg that was dialled, as another place is tried.
+
+        @param role: what spoke on it.
+        """
+        error.__traceback__ = error.__context__ = error.__cause__ = None
+        if self._why is error:
+            # Its loss was told twice.
+            self._why = None
+        leg, self.dialled = self.dialled, None
+        if role is not None:
+            role.whenLost = None
+            role.letGo()
+        if leg is not None:
+            leg.speaker = NOBODY
+            if not leg.isClosed:
+                leg.loseConnection()
+        if self.channels is not None:
+            self.channels.close()
+            self.channels = None
+
     def _letGo(self) -> None:
         """
         Refer to nothing any more that refers to us: whoever fails many connections would fill the
@@ -239,6 +273,8 @@ class Pair:
         Close what is left.
         """
         self._running = None
+        if self.search is not None:
+            self.search.end()
         if error is not None:
             # They keep all that was going on, and that keeps the error.
             error.__traceback__ = error.__context__ = error.__cause__ = None
@@ -246,7 +282,7 @@ class Pair:
             self.channels.close()
         for leg in (self.accepted, self.dialled):
             if leg is not None and not leg.isClosed:
-                if leg is self.network and isinstance(error, _ATTACKS):
+                if leg is self.network and isinstance(error, ATTACKS):
                     leg.abortConnection()
                 else:
                     leg.loseConnection()

@@ -12,7 +12,7 @@ from functools import partial
 
 from cryptography import x509
 
-from tlstunnel.address import TCPAddress
+from tlstunnel.address import SRVAddress, TCPAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.expiry import warningsOf
 from tlstunnel.identity.names import AccessList, Identity, Selector
@@ -79,7 +79,8 @@ class Prepared:
         self._believed: Trust | None = None
         self.expected = tunnel.remoteID
         self.awaitsGreeting = tunnel.dialect.name == "none" and all(
-            isinstance(each, TCPAddress) and each.port in SERVER_FIRST for each in tunnel.remote
+            isinstance(each, TCPAddress | SRVAddress) and each.port in SERVER_FIRST
+            for each in tunnel.remote
         )
         learns = tunnel.dialect.learnsPeer
         if tunnel.mode is Mode.CLIENT and self.expected is None and not learns:
