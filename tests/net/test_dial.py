@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from tests.loopback import wait
+from tests.ports import freePort
 from tlstunnel.address import TCPAddress, UNIXAddress, parseAddress
 from tlstunnel.errors import ConnectFailed
 from tlstunnel.net.deadlines import Deadlines
@@ -72,9 +73,9 @@ class DialTests(TestCase):
         self.reactor = _Reactor()
         self.deadlines = Deadlines(self.reactor)  # type: ignore[arg-type]
         self.addCleanup(self.deadlines.clear)
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = freePort()
+        self.listener = socket.create_server(("127.0.0.1", self.port))
         self.addCleanup(self.listener.close)
-        self.port = self.listener.getsockname()[1]
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.down = probe.getsockname()[1]
 
@@ -318,7 +319,7 @@ class DialTests(TestCase):
         """
         The last address being silent ends nothing.
         """
-        listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+        listener = socket.create_server(("127.0.0.1", freePort()), backlog=0)
         self.addCleanup(listener.close)
         late = TCPAddress("127.0.0.1", listener.getsockname()[1])
         first = await self.dial(late)

@@ -16,7 +16,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from tlstunnel.address import SRVAddress, TCPAddress
+from tests.ports import freePort
+from tlstunnel.address import SRVAddress, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConnectFailed, Refused
 from tlstunnel.interfaces import ISearch
 from tlstunnel.net.deadlines import Deadlines
@@ -89,18 +90,15 @@ class SearchTests(TestCase):
         """
         self.clock = Clock()
         self.clock.advance(1000)
-        self.listeners = [socket.create_server(("127.0.0.1", 0))]
-        self.port = self.listeners[0].getsockname()[1]
-        for host in ("127.0.0.2", "127.0.0.3"):
-            self.listeners.append(socket.create_server((host, self.port)))
-        for each in self.listeners:
-            self.addCleanup(each.close)
+        self.port = freePort()
+        for host in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
+            self.addCleanup(socket.create_server((host, self.port)).close)
         self.up = [TCPAddress(f"127.0.0.{n}", self.port) for n in (1, 2, 3)]
         self.down = [TCPAddress(f"127.0.1.{n}", self.port) for n in (1, 2, 3)]
         self.directory = _Directory()
         self.remotes = Remotes(self.clock, random=Random(1))
 
-    def dialler(self, *addresses: Remote, policy: str = "first") -> Dialler:
+    def dialler(self, *addresses: Remote, policy: str = "first", via: Any = None) -> Dialler:
         """
         What dials C{addresses}.
         """
@@ -110,6 +108,7 @@ class SearchTests(TestCase):
             Linger(reactor),
             addresses,
             5,
+            via=via,
             remotes=self.remotes,
             directory=self.directory,  # type: ignore[arg-type]
             balance=Balance(policy),
@@ -270,6 +269,29 @@ class SearchTests(TestCase):
         (free,) = (each.address for each in dialler.backends if not each.open)
         for _ in range(2):
             self.assertEqual(await self.reaches(dialler.search()), free.host)
+
+    async def test_throughAProxyNamesArePlaces(self) -> None:
+        """
+        Nobody here resolves them; one that the proxy does not reach is left alone like others.
+        """
+        asked: list[str] = []
+
+        async def via(address: TCPAddress | UNIXAddress) -> Any:
+            asked.append(address.host)
+            if address.host == "down.example":
+                raise ConnectFailed(f"{address} via the proxy: no")
+            return await succeed(address)
+
+        down, up = (TCPAddress(f"{each}.example", 1) for each in ("down", "up"))
+        dialler = self.dialler(down, up, via=via)
+        for _ in range(3):
+            search = dialler.search()
+            self.assertEqual(await search.dial(), up)
+            search.served()
+            search.end()
+        self.assertEqual(asked, ["down.example", *["up.example"] * 3])
+        self.assertEqual([each.address for each in dialler.backends], [down, up])
+        self.assertEqual(self.directory.asked, {})
 
     async def test_inTurnToNobody(self) -> None:
         """
