@@ -233,6 +233,7 @@ class Pair:
             # Its loss was told twice.
             self._why = None
         leg, self.dialled = self.dialled, None
+        self.record.backend = None
         if role is not None:
             role.whenLost = None
             role.letGo()

@@ -185,7 +185,7 @@ class Record:
         Another server is tried: what was negotiated with the one before counts for nothing.
         """
         self.stage = ACCEPTED
-        self.backend = self.negotiated = None
+        self.negotiated = None
 
     @property
     def isOverheard(self) -> bool:
