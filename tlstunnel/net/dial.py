@@ -249,7 +249,7 @@ class Dialler:
         """
         C{backend} did serve.
         """
-        self.remotes.served(backend, not backend.isUp and self._areSeveral)
+        self.remotes.served(backend, self._areSeveral)
 
     @property
     def _areSeveral(self) -> bool:

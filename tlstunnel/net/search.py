@@ -5,6 +5,7 @@ The way of one connection to a place that serves it: from one to the next, until
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import TYPE_CHECKING
 
 from zope.interface import implementer
@@ -50,30 +51,40 @@ class Search:
         # Whom it is about, and whether there is a connection to it.
         self._backend: Backend | None = None
         self._isHolding = False
-        self._began = 0.0
-        # What is still to be resolved; behind it places, those together that may race.
+        self._began = inf
+        # What is still to be resolved; behind it places, those together that may race; and those
+        # that are left alone.  Nothing of it where there is one place.
         self._left: list[Remote] | None = None
-        self._ready: list[list[Place]] = []
-        self._spared: list[tuple[Backend, Target | None]] = []
-        self._isLast = False
+        self._ready: list[list[Place]]
+        self._spared: list[tuple[Backend, Target | None]]
+        self._isLast: bool
 
     @property
     def isOver(self) -> bool:
         """
         See L{ISearch.isOver}.
         """
+        if self._left is None:
+            return True
         return not (self._left or self._ready or self._spared)
 
     async def dial(self) -> ILeg:
         """
         See L{IDialler.dial}.
         """
+        dialler = self._dialler
+        if dialler.only is not None:
+            # The usual case, which costs next to nothing.
+            self._backend, target = dialler.only
+            try:
+                leg = await dialler.connect(target)
+            except ConnectFailed as error:
+                self.failed(error)
+                raise
+            self._hold(self._backend)
+            return leg
         problems: list[ConnectFailed] = []
         if self._left is None:
-            self._left = []
-            only = self._dialler.only
-            if only is not None:
-                return await self._connect(only)
             await self._begin(problems)
         while not self.isOver:
             try:
@@ -98,8 +109,11 @@ class Search:
         """
         See L{ISearch.served}.
         """
-        assert self._backend is not None
-        self._dialler.served(self._backend)
+        backend = self._backend
+        assert backend is not None
+        backend.heard = self._dialler.remotes.clock.seconds()
+        if not backend.isUp:
+            self._dialler.served(backend)
 
     def end(self) -> None:
         """
@@ -117,8 +131,10 @@ class Search:
         @param problems: where to note what cannot be tried at all.
         """
         dialler = self._dialler
-        assert self._left is not None
-        self._left += dialler.addresses
+        self._left = list(dialler.addresses)
+        self._ready = []
+        self._spared = []
+        self._isLast = False
         if dialler.balance.policy == FIRST:
             return
         found: dict[Backend, Target] = {}

@@ -69,9 +69,8 @@ class Upgrade:
         Connect.
         """
         self.record.advance(CONNECTING)
-        if not self._dialsUntil:
-            self._dialsUntil = self._deadlines.clock.seconds() + self._limits.connectTotal
-        with self.within(self._limits.connectTotal, "connecting"):
+        with self.within(self._limits.connectTotal, "connecting") as limit:
+            self._dialsUntil = self._dialsUntil or limit.due
             leg = await dialler.dial()
         self.record.backend = leg.peer
         return leg
