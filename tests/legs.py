@@ -25,7 +25,8 @@ from tlstunnel.net.linger import Linger
 from tlstunnel.net.unixleg import UNIXLegs
 from tlstunnel.testing.farend import LegCase
 from tlstunnel.tls.context import clientContext, serverContext
-from tlstunnel.tls.creators import ClientCreator, Creator
+from tlstunnel.tls.creators import ClientCreator, Creator, ServerCreator
+from tlstunnel.tls.faces import Face, Faces
 from tlstunnel.tls.verification import Verifier
 
 try:
@@ -57,7 +58,7 @@ def creator() -> Creator:
     """
     issued, _ = _issued()
     credentials = Credentials(SERVER, (issued.certificate,), issued.key)
-    return Creator(serverContext(credentials))
+    return ServerCreator(Faces(Face(serverContext(credentials)), {}, {}, anyName=True))
 
 
 def clientCreator() -> Creator:

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.address import SERVICES, TCPAddress, UNIXAddress, addressOf, parseAddress
+from tlstunnel.address import (
+    LONGEST_NAME,
+    SERVICES,
+    SRVAddress,
+    TCPAddress,
+    UNIXAddress,
+    addressOf,
+    parseAddress,
+    parseService,
+)
 
 
 class ParseAddressTests(SynchronousTestCase):
@@ -154,6 +163,65 @@ class PropertyTests(SynchronousTestCase):
         ):
             with self.subTest(text):
                 self.assertEqual(parseAddress(text).isLocal, expected)
+
+
+class ParseServiceTests(SynchronousTestCase):
+    """Reading the service of a domain."""
+
+    def test_everyForm(self) -> None:
+        """It has two labels and a domain, and its canonical text reads as the same."""
+        for text, service, domain, port in (
+            ("srv:_submission._tcp.example.org", "_submission._tcp", "example.org", 587),
+            ("srv:_Submission._TCP.Example.ORG.", "_submission._tcp", "example.org", 587),
+            (
+                "srv:_xmpp-client._tcp.b\u00fccher.example",
+                "_xmpp-client._tcp",
+                "xn--bcher-kva.example",
+                5222,
+            ),
+            ("srv:_own._tcp.example", "_own._tcp", "example", 0),
+        ):
+            with self.subTest(text):
+                address = parseService(text)
+                self.assertEqual(address, SRVAddress(service, domain))
+                self.assertEqual(address.owner, f"{service}.{domain}")
+                self.assertEqual(address.port, port)
+                self.assertEqual(parseService(str(address)), address)
+
+    def test_everythingElseIsRefused(self) -> None:
+        """In one line that quotes it, and says what to write."""
+        for text, words in (
+            ("srv:", "write srv:_SERVICE._tcp.DOMAIN"),
+            ("srv:example.org", "write srv:_SERVICE._tcp.DOMAIN"),
+            ("srv:192.0.2.1:25", "write srv:_SERVICE._tcp.DOMAIN"),
+            ("srv:[::1]:25", "write srv:_SERVICE._tcp.DOMAIN"),
+            ("srv:_a._tcp.", "write srv:_SERVICE._tcp.DOMAIN"),
+            ("srv:_a._tcp", "write srv:_SERVICE._tcp.DOMAIN"),
+            ("srv:_a-._tcp.example.org", "write srv:_SERVICE._tcp.DOMAIN"),
+            ("srv:_\u212a._tcp.example.org", "write srv:_SERVICE._tcp.DOMAIN"),
+            ("srv:_a._tcp._b.example.org", "write srv:_SERVICE._tcp.DOMAIN"),
+            ("srv:_a._udp.example.org", "write _tcp"),
+            ("srv:_a._tcp.example.org:25", "has a port"),
+            ("srv:_a._tcp.192.0.2.1", "neither a domain nor an address"),
+            ("srv:_a._tcp.exa mple.org", "is not a domain"),
+            (f"srv:_{'a' * 16}._tcp.example.org", "more than 15 characters"),
+            (f"srv:_aaaaaaaaaa._tcp.{'a.' * 124}b", "longer than a name can be"),
+        ):
+            with self.subTest(text):
+                error = str(self.assertRaises(ValueError, parseService, text))
+                self.assertIn(words, error)
+                self.assertNotIn("\n", error)
+
+    @given(st.text() | st.from_regex(r"srv:_[a-z-]{0,20}\._(tcp|udp)\.[a-z0-9._-]{0,260}"))
+    def test_anyTextIsReadOrRefused(self, text: str) -> None:
+        """What is read has a name that can be asked for, and reads as the same again."""
+        try:
+            address = parseService(text)
+        except ValueError:
+            return
+        self.assertLessEqual(len(address.owner), LONGEST_NAME)
+        self.assertTrue(address.owner.isascii())
+        self.assertEqual(parseService(str(address)), address)
 
 
 class AddressOfTests(SynchronousTestCase):

@@ -523,30 +523,6 @@ class ClientModeTests(TunnelTests):
         self.assertEqual(await self.fails(serve, "smtp"), b"")
         self.assertEnded("temporary")
 
-    async def test_noOtherAddressIsTriedAfterARefusal(self) -> None:
-        """
-        The second one is for when the first cannot be reached (rule 15).
-        """
-        other = socket.create_server(("127.0.0.1", 0))
-        other.setblocking(False)
-        self.addCleanup(other.close)
-        first = socket.create_server(("127.0.0.1", 0))
-        self.addCleanup(first.close)
-        remote = tuple(TCPAddress("127.0.0.1", each.getsockname()[1]) for each in (first, other))
-        service = self.tunnel(str(remote[0]), "smtp", remote=remote)
-        host, port = service.addresses[0].rsplit(":", 1)
-
-        def run() -> None:
-            with socket.create_connection((host, int(port)), PATIENCE) as app:
-                with first.accept()[0] as sock:
-                    sock.sendall(b"554 go away\r\n")
-                    self.assertTrue(Plain(app).atEnd())
-
-        await deferToThread(run)
-        await wait(lambda: bool(self.ends))
-        self.assertEnded("refused")
-        self.assertRaises(BlockingIOError, other.accept)
-
     async def test_plaintextBehindTheGoAheadFailsInTLS(self) -> None:
         """
         In the next segment it is no plaintext any more: OpenSSL gets it, and the app does not

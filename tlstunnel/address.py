@@ -59,8 +59,20 @@ _URL = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)", re.IGNORECASE)
 # What stands before an IPv4 address that is mapped into IPv6 (RFC 4291, section 2.5.5.2).
 _MAPPED = "::ffff:"
 
+#: How the address of a service begins.
+SERVICE = "srv:"
+
+# The rest of it: two labels, and whose service it is.
+_OWNER = re.compile(r"(_[A-Za-z0-9](?:-?[A-Za-z0-9])*)\.(_[A-Za-z]+)\.([^_].*)", re.DOTALL)
+
+#: The most characters in the name of a service (RFC 6335, section 5.1).
+LONGEST_SERVICE = 15
+
 # What ends a domain that is complete (RFC 3490, section 3.1).
 _DOTS = (".", "\u3002", "\uff0e", "\uff61")
+
+#: The most characters in a name of the DNS (RFC 1035, section 2.3.4), without its last dot.
+LONGEST_NAME = 253
 
 #: The most bytes in the path of a UNIX socket: C{sun_path} of Linux, less the NUL at its end.
 LONGEST_PATH = 107
@@ -131,6 +143,38 @@ class UNIXAddress:
         if self.path.startswith("/"):
             return self.path
         return f"unix:{self.path}" if self.path else "unix"
+
+
+@dataclass(frozen=True, slots=True)
+class SRVAddress:
+    """
+    A service of a domain, whose places are in its DNS (RFC 2782).
+
+    @ivar service: its name, and the protocol below it: C{_submission._tcp}.
+    @ivar domain: whose service it is, and whose name is in the certificate of whoever serves it
+        (RFC 6186, section 4; RFC 6120, section 13.7.2.1).
+    """
+
+    service: str
+    domain: str
+
+    #: What the records say is not known before.
+    host = ""
+    isLiteral = False
+    isLocal = False
+
+    @property
+    def owner(self) -> str:
+        """The name that has the records."""
+        return f"{self.service}.{self.domain}"
+
+    @property
+    def port(self) -> int:
+        """The port that the service usually has; 0 if that is not known."""
+        return SERVICES.get(self.service[1:].partition(".")[0], 0)
+
+    def __str__(self) -> str:
+        return f"{SERVICE}{self.owner}"
 
 
 def addressOf(sockaddr: Any) -> TCPAddress | UNIXAddress:
@@ -222,6 +266,36 @@ def _withoutPort(text: str) -> str:
             "listen at all its addresses"
         )
     return f"{text!r} has no port; write {text or 'HOST'}:PORT"
+
+
+def parseService(text: str) -> SRVAddress:
+    """
+    Read C{srv:_SERVICE._tcp.DOMAIN}.
+
+    @raise ValueError: it is something else; the message is a sentence for the user.
+    """
+    found = _OWNER.fullmatch(text.removeprefix(SERVICE))
+    if found is None:
+        raise ValueError(
+            f"{text!r} names no service of a domain; write {SERVICE}_SERVICE._tcp.DOMAIN, such as "
+            f"{SERVICE}_submission._tcp.example.org"
+        )
+    service, below, domain = found.groups()
+    if ":" in domain:
+        raise ValueError(f"{text!r} has a port, which is for the records to say; leave it out")
+    if below.lower() != "_tcp":
+        raise ValueError(
+            f"{text!r} is a service over {below[1:]}, and we connect by TCP; write _tcp"
+        )
+    if len(service) > LONGEST_SERVICE + 1:
+        raise ValueError(
+            f"{text!r} has a service of more than {LONGEST_SERVICE} characters; give one as IANA "
+            "registered it"
+        )
+    address = SRVAddress(f"{service}._tcp".lower(), normalDomain(domain))
+    if len(address.owner) > LONGEST_NAME:
+        raise ValueError(f"{text!r} is longer than a name can be; give a shorter domain")
+    return address
 
 
 def parseListening(text: str) -> TCPAddress | UNIXAddress | InheritedAddress:

@@ -13,6 +13,7 @@ from zope.interface import Attribute, Interface
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
+    from tlstunnel.errors import TunnelError
     from tlstunnel.tls.creators import Creator
     from tlstunnel.tunnel.description import Address
     from tlstunnel.tunnel.record import Record
@@ -154,6 +155,44 @@ class IDialler(Interface):
         A connected leg; it may be there at once.
 
         @raise tlstunnel.errors.ConnectFailed: if nobody answers.
+        """
+
+
+class IDestination(Interface):
+    """
+    Where the connections of a tunnel go to: one place, or several.
+    """
+
+    def search() -> ISearch:
+        """
+        Begin with a connection.
+        """
+
+
+class ISearch(IDialler):
+    """
+    The way of one connection to a place that serves it.  C{dial} connects to the next place each
+    time that it is called.
+    """
+
+    isOver = Attribute("L{bool}: whether there is no other place to try.")
+
+    def failed(error: TunnelError, isItsFault: bool = True) -> bool:
+        """
+        The place that was dialled last does not serve, or was not reached in time.
+
+        @param isItsFault: whether others should leave it alone for a while.
+        @return: whether there is another one to try.
+        """
+
+    def served() -> None:
+        """
+        It does serve: it speaks TLS and is whom it has to be, or greets as its protocol has it.
+        """
+
+    def end() -> None:
+        """
+        The connection to it is over, if there was one.
         """
 
 

@@ -9,7 +9,7 @@ bytes move is in the relay.
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import proxy
 
@@ -20,13 +20,15 @@ from twisted.logger import Logger
 
 from tlstunnel.address import TCPAddress, UNIXAddress, addressOf
 from tlstunnel.errors import LimitReached, Stopped, TunnelError
-from tlstunnel.interfaces import IDialler, ILeg, IObserver
+from tlstunnel.interfaces import ILeg, IObserver
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.dial import Dialler
 from tlstunnel.net.kernel import resetOnClose, tune
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
 from tlstunnel.net.port import ListeningPort
+from tlstunnel.net.remotes import Backend, Balance, Remotes
+from tlstunnel.net.resolve import Directory
 from tlstunnel.net.stock import REFUSED, Adopted, isPlain
 from tlstunnel.net.unixleg import UNIXLegs
 from tlstunnel.net.viadial import ViaDialler
@@ -41,7 +43,7 @@ from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import Record
 from tlstunnel.tunnel.refusals import RefusalLog
-from tlstunnel.tunnel.servedname import Remote
+from tlstunnel.tunnel.servedname import Addresses
 from tlstunnel.tunnel.serverpair import ServerPair
 from tlstunnel.tunnel.sources import Sources
 
@@ -60,8 +62,9 @@ class ProxyFactory(Factory):
     listen with it as well.
 
     @ivar prepared: the tunnel, and what its new connections are made with.
-    @ivar dialler: connects to its remote address.
-    @ivar diallers: the same for names and protocols that have a remote address of their own.
+    @ivar dialler: connects to its remote addresses.
+    @ivar diallers: the same for names and protocols that have remote addresses of their own.
+    @ivar remotes: what is known of them, also over reloads.
     @ivar linger: closes the sockets of its connections where that may not be done at once.
     @ivar unixLegs: makes the plain legs that are UNIX sockets.
     @ivar pairs: the connections there are; C{admission} says how many are let in.
@@ -72,17 +75,21 @@ class ProxyFactory(Factory):
     noisy = False
     _log = Logger()
 
+    dialler: Dialler
+
     def __init__(
         self,
         tunnel: Tunnel | Prepared,
         reactor: Any,
         observers: Sequence[IObserver] | None = None,
         deadlines: Deadlines | None = None,
+        directory: Directory | None = None,
     ) -> None:
         """
         @param tunnel: what to serve, prepared already or not.
         @param observers: told of every connection; by default one that logs its end, unless the
             tunnel is quiet.
+        @param directory: knows what names mean, where others ask it as well.
         @raise ConfigurationError: if what the tunnel needs is missing or wrong.
         """
         self.reactor = reactor
@@ -94,9 +101,12 @@ class ProxyFactory(Factory):
         self.idle: Callable[[], None] | None = None
         prepared = tunnel if isinstance(tunnel, Prepared) else Prepared(tunnel)
         described = prepared.tunnel
+        self.remotes = Remotes(reactor, described.name)
+        self._directory = Directory(reactor) if directory is None else directory
         if observers is None:
             observers = () if described.quiet else (ConnectionLog(),)
         self._warned = False
+        self.diallers: dict[Addresses, Dialler] = {}
         # Nothing of a tunnel that is gone is left for the garbage collector.
         me = proxy(self)
         self.admission = Admission(described.limits, lambda _: me.listen(), described.name)
@@ -128,12 +138,7 @@ class ProxyFactory(Factory):
             self._observers = Observers(observers)
         self.unixLegs.renew(tunnel.name, marksEnd(tunnel, tunnel.local), tunnel.limits.idle)
         self._acceptsPlain = tunnel.mode is Mode.CLIENT
-        self.dialler: IDialler = self._dialler(prepared, tunnel.remote)
-        names = prepared.names
-        self.diallers: Mapping[Remote, IDialler] = {
-            remote: self._dialler(prepared, remote)
-            for remote in (names.remotes if names is not None else ())
-        }
+        self._connectTo(prepared)
         self._pair = PAIRS[tunnel.mode]
         self.admission.renew(tunnel.limits)
         self._sources = (
@@ -142,17 +147,33 @@ class ProxyFactory(Factory):
             else None
         )
 
-    def _dialler(self, prepared: Prepared, remote: Remote) -> Dialler:
+    def _connectTo(self, prepared: Prepared) -> None:
+        """
+        Let new connections go to where it says now; what is known of the places is kept.
+        """
+        before = self.diallers
+        addresses = {prepared.tunnel.remote}
+        if prepared.names is not None:
+            addresses |= prepared.names.remotes
+        self.diallers = {each: self._dialler(prepared, each) for each in addresses}
+        for each in self.diallers.keys() & before.keys():
+            self.diallers[each].follow(before[each])
+        self.dialler = self.diallers[prepared.tunnel.remote]
+
+    def _dialler(self, prepared: Prepared, addresses: Addresses) -> Dialler:
         tunnel = prepared.tunnel
         return Dialler(
             self.reactor,
             self.deadlines,
             self.linger,
-            remote,
+            addresses,
             tunnel.limits.connect,
             tunnel.limits.keepAlive,
             None if self._acceptsPlain else self.unixLegs.leg,
             self._viaOf(prepared),
+            self.remotes,
+            self._directory,
+            Balance(tunnel.balance),
         )
 
     def _viaOf(self, prepared: Prepared) -> Callable[[Address], Awaitable[Leg]] | None:
@@ -202,6 +223,13 @@ class ProxyFactory(Factory):
         What this serves.
         """
         return self.prepared.tunnel
+
+    @property
+    def backends(self) -> list[Backend]:
+        """
+        Where new connections go to, as far as it is known.
+        """
+        return list(dict.fromkeys(b for each in self.diallers.values() for b in each.backends))
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """

@@ -174,6 +174,15 @@ class Process:
             self.stop()
             raise AssertionError(f"{error}\n{self.log}") from None
 
+    def kill(self) -> None:
+        """
+        End it and all its children at once, as a crash does; it can be started again.
+        """
+        process, self._process = self._process, None
+        assert process is not None
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
     def stop(self) -> int:
         """
         End it and all its children; to be called once or more.

@@ -33,7 +33,10 @@ class TunnelProcess(Process):
     C{tlstunnel ARGUMENTS -l 127.0.0.1:PORT}, or C{-l SOCKET}.
 
     @ivar port: where it listens; a free one of its own.
+    @ivar within: what starts it, if anything does.
     """
+
+    within: tuple[str, ...] = ()
 
     def __init__(self, directory: Path, *arguments: str, socket: Path | None = None) -> None:
         """
@@ -55,6 +58,7 @@ class TunnelProcess(Process):
         # Options come first: what follows a bare "--" belongs to a chat script.
         self.spawn(
             [
+                *self.within,
                 *(sys.executable, "-m", "tlstunnel", "-l", local, "--workers", WORKERS),
                 *self.arguments,
             ],

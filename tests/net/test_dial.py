@@ -18,12 +18,13 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from tests.loopback import wait
+from tests.ports import freePort
 from tlstunnel.address import TCPAddress, UNIXAddress, parseAddress
 from tlstunnel.errors import ConnectFailed
 from tlstunnel.net.deadlines import Deadlines
-from tlstunnel.net.dial import ADDRESSES_PER_NAME, STAGGER_SECONDS, Dialler
-from tlstunnel.net.leg import Leg
+from tlstunnel.net.dial import ADDRESSES_PER_NAME, Dialler
 from tlstunnel.net.linger import Linger
+from tlstunnel.net.search import STAGGER_SECONDS
 
 
 class _Resolver:
@@ -72,9 +73,9 @@ class DialTests(TestCase):
         self.reactor = _Reactor()
         self.deadlines = Deadlines(self.reactor)  # type: ignore[arg-type]
         self.addCleanup(self.deadlines.clear)
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = freePort()
+        self.listener = socket.create_server(("127.0.0.1", self.port))
         self.addCleanup(self.listener.close)
-        self.port = self.listener.getsockname()[1]
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.down = probe.getsockname()[1]
 
@@ -88,7 +89,7 @@ class DialTests(TestCase):
 
     def dial(
         self, *addresses: TCPAddress | UNIXAddress, limit: float = 5
-    ) -> Coroutine[Any, Any, Leg]:
+    ) -> Coroutine[Any, Any, Any]:
         """
         Dial C{addresses}.
         """
@@ -108,7 +109,8 @@ class DialTests(TestCase):
         """
         leg = await self.dial(*addresses)
         leg.abortConnection()
-        return leg.peer
+        peer: TCPAddress | UNIXAddress = leg.peer
+        return peer
 
     async def test_aLiteralAddressIsConnectedTo(self) -> None:
         """
@@ -117,7 +119,7 @@ class DialTests(TestCase):
         address = TCPAddress("127.0.0.1", self.port)
         self.assertEqual(await self.connects(address), address)
 
-    async def test_aNameIsResolvedForEachConnection(self) -> None:
+    async def test_aNameIsResolved(self) -> None:
         """
         The log has the address that it came to.
         """
@@ -132,8 +134,8 @@ class DialTests(TestCase):
         Which would append domains of its own without it.
         """
         names = self.reactor.nameResolver.names
-        names["host.example."] = [IPv4Address("TCP", "127.0.0.1", self.port)]
-        names["host.example"] = [IPv4Address("TCP", "127.0.0.1", self.down)]
+        names["host.example."] = [IPv4Address("TCP", "127.0.0.1", 0)]
+        names["host.example"] = [IPv4Address("TCP", "127.0.0.2", 0)]
         peer = await self.connects(parseAddress(f"host.example.:{self.port}"))
         self.assertEqual(peer, TCPAddress("127.0.0.1", self.port))
 
@@ -141,13 +143,13 @@ class DialTests(TestCase):
         """
         Its server would see a connection that is dropped.
         """
-        other = socket.create_server(("127.0.0.1", 0))
+        other = socket.create_server(("127.0.0.2", self.port))
         other.setblocking(False)
         self.addCleanup(other.close)
         self.reactor.nameResolver.names["host.example"] = [
-            IPv4Address("TCP", "127.0.0.1", port) for port in (self.port, other.getsockname()[1])
+            IPv4Address("TCP", host, 0) for host in ("127.0.0.1", "127.0.0.2")
         ]
-        await self.connects(TCPAddress("host.example", 1))
+        await self.connects(TCPAddress("host.example", self.port))
         self.assertRaises(BlockingIOError, other.accept)
 
     async def test_whatIsSaidIsSentAtOnce(self) -> None:
@@ -163,8 +165,8 @@ class DialTests(TestCase):
         All addresses of a name are good.
         """
         self.reactor.nameResolver.names["host.example"] = [
-            IPv6Address("TCP", "::1", self.down),
-            IPv4Address("TCP", "127.0.0.1", self.port),
+            IPv6Address("TCP", "::1", 0),
+            IPv4Address("TCP", "127.0.0.1", 0),
         ]
         peer = await self.connects(TCPAddress("host.example", self.port))
         self.assertEqual(peer, TCPAddress("127.0.0.1", self.port))
@@ -277,9 +279,9 @@ class DialTests(TestCase):
         Whoever answers for the name decides how many there are, and each costs us something.
         """
         self.reactor.nameResolver.names["host.example"] = [
-            IPv4Address("TCP", "127.0.0.1", self.down)
-        ] * 2000
-        failing = Deferred.fromCoroutine(self.dial(TCPAddress("host.example", 1)))
+            IPv4Address("TCP", f"127.0.{n // 250}.{n % 250 + 2}", 0) for n in range(2000)
+        ]
+        failing = Deferred.fromCoroutine(self.dial(TCPAddress("host.example", self.port)))
         error = await self.assertFailure(failing, ConnectFailed)
         self.assertEqual(str(error).count("refused"), ADDRESSES_PER_NAME)
 
@@ -304,13 +306,12 @@ class DialTests(TestCase):
         """
         The addresses of a name race (RFC 8305), and the loser is closed.
         """
-        silent = self.silent()
+        silent = self.silent("127.0.0.2", self.port)
         self.reactor.nameResolver.names["host.example"] = [
-            IPv4Address("TCP", silent.host, silent.port),
-            IPv4Address("TCP", "127.0.0.1", self.port),
+            IPv4Address("TCP", each, 0) for each in (silent.host, "127.0.0.1")
         ]
         self.assertLess(STAGGER_SECONDS, 1)
-        peer = await self.connects(TCPAddress("host.example", 0))
+        peer = await self.connects(TCPAddress("host.example", self.port))
         self.assertEqual(peer, TCPAddress("127.0.0.1", self.port))
         self.assertEqual(self.reactor.getWriters(), [])
 
@@ -318,15 +319,15 @@ class DialTests(TestCase):
         """
         The last address being silent ends nothing.
         """
-        listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+        listener = socket.create_server(("127.0.0.1", freePort()), backlog=0)
         self.addCleanup(listener.close)
         late = TCPAddress("127.0.0.1", listener.getsockname()[1])
         first = await self.dial(late)
-        silent = self.silent()
+        silent = self.silent("127.0.0.2", late.port)
         self.reactor.nameResolver.names["host.example"] = [
-            IPv4Address("TCP", each.host, each.port) for each in (late, silent)
+            IPv4Address("TCP", each.host, 0) for each in (late, silent)
         ]
-        waiting = Deferred.fromCoroutine(self.dial(TCPAddress("host.example", 0)))
+        waiting = Deferred.fromCoroutine(self.dial(TCPAddress("host.example", late.port)))
         await wait(lambda: len(self.reactor.getWriters()) == 2)
         listener.accept()[0].close()
         second = await waiting
@@ -335,12 +336,12 @@ class DialTests(TestCase):
         for leg in (first, second):
             leg.abortConnection()
 
-    def silent(self) -> TCPAddress:
+    def silent(self, host: str = "127.0.0.1", port: int = 0) -> TCPAddress:
         """
         An address where nobody answers: a listener whose queue is full, since Linux drops what
         comes then.
         """
-        listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+        listener = socket.create_server((host, port), backlog=0)
         self.fillers = [listener]
         for _ in range(4):
             filler = socket.socket()

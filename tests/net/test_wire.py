@@ -64,7 +64,9 @@ class WireTests(SynchronousTestCase):
         Two ends of TLS: one to be read, and its peer.
         """
         self.near, self.far = self.pair()
-        near = SSL.Connection(creator().context, self.near)
+        made = creator()
+        near = SSL.Connection(made.context, self.near)
+        near.set_app_data(made.session())
         far = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), self.far)
         near.set_accept_state()
         far.set_connect_state()
@@ -532,11 +534,13 @@ class HandshakerTests(WireTests):
         """
         C{shake} comes to each outcome.
         """
-        context = creator().context
+        made = creator()
+        context = made.context
         near, far = (
             SSL.Connection(context, self.near),
             SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), self.far),
         )
+        near.set_app_data(made.session())
         near.set_accept_state()
         far.set_connect_state()
         self.assertFalse(shake(near))

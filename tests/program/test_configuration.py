@@ -107,6 +107,20 @@ WRONG = {
         "13: tunnel.x.socket-mode: is for UNIX sockets that we make, and local has none; leave it",
         "14: tunnel.x.chat-strict: is about a chat script, and there is none; give chat too",
     ],
+    "[tunnel.x]\nmode = 'client'\nlocal = ':1'\nremote = 'srv:_a._tcp.b.example'\n"
+    "balance = 'roundrobin'": (
+        "11: tunnel.x.balance: 'roundrobin' is not known; give first or round-robin or "
+        "least-connections"
+    ),
+    "[tunnel.x]\nmode = 'client'\nlocal = ':1'\nremote = 'srv:_a._tcp.b.example'\n"
+    "balance = 'round-robin'": (
+        "11: tunnel.x.balance: round-robin: is not for srv:_a._tcp.b.example: its records say "
+        "themselves whom to try first; leave it out, or give the hosts in remote"
+    ),
+    "[tunnel.x]\nmode = 'client'\nlocal = ':1'\nremote = 'srv:192.0.2.1:25'": (
+        "10: tunnel.x.remote: 'srv:192.0.2.1:25' names no service of a domain; write "
+        "srv:_SERVICE._tcp.DOMAIN, such as srv:_submission._tcp.example.org"
+    ),
     "[tunnel.x]\nmode = 'client'\nlocal = ':1'\nremote = 'a.example:1'\nstarttls = 'smpt'": (
         "11: tunnel.x.starttls: there is no protocol 'smpt'; did you mean smtp?"
     ),

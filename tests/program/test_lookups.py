@@ -16,11 +16,13 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.program.test_program import TOP, WAIT_SECONDS
-from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.address import SRVAddress, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
+from tlstunnel.net.services import NoRecords
+from tlstunnel.program import lookups
 from tlstunnel.program.lookups import HostNames, checkRemote, checkRemotes
 from tlstunnel.protocols.registry import find
 from tlstunnel.tunnel import hostname
@@ -29,7 +31,7 @@ from tlstunnel.tunnel.description import Mode, Tunnel
 SERVER = Identity(None, "server.example.org")
 
 
-def described(mode: Mode, *remote: TCPAddress | UNIXAddress) -> Tunnel:
+def described(mode: Mode, *remote: TCPAddress | UNIXAddress | SRVAddress) -> Tunnel:
     """
     A tunnel.
     """
@@ -51,6 +53,30 @@ class CheckRemoteTests(SynchronousTestCase):
         self.assertEqual(error.key, "remote")
         self.assertIn("or give --skip-resolve", str(error))
         checkRemote(replace(tunnel, skipResolve=True))
+
+    def test_aServiceThatIsNotThereIsAnError(self) -> None:
+        """
+        Its records are asked for, and no host.
+        """
+        asked = []
+
+        def ask(owner: str) -> None:
+            asked.append(owner)
+            if "gone" in owner:
+                raise NoRecords
+
+        self.patch(lookups, "askNow", ask)
+        checkRemote(described(Mode.CLIENT, SRVAddress("_submission._tcp", "example.org")))
+        gone = described(Mode.CLIENT, SRVAddress("_submission._tcp", "gone.example"))
+        error = self.assertRaises(ConfigurationError, checkRemote, gone)
+        self.assertEqual(
+            str(error),
+            "--remote srv:_submission._tcp.gone.example: no SRV record of "
+            "_submission._tcp.gone.example was found; check its spelling, or give --skip-resolve",
+        )
+        checkRemote(replace(gone, skipResolve=True))
+        names = ["_submission._tcp.example.org", "_submission._tcp.gone.example"]
+        self.assertEqual(asked, names)
 
     def test_addressesAreNotLookedUp(self) -> None:
         """
@@ -143,6 +169,15 @@ sys.exit(main())
 """
 _ISOLATED = ("unshare", "--mount", "--net")
 
+# Who connects there, and stays.
+_CROWD = """
+import socket, sys
+port = int(sys.argv[1])
+crowd = [socket.create_connection(("127.0.0.1", port)) for _ in range(100)]
+print("connected", flush=True)
+sys.stdin.read()
+"""
+
 
 class ProgramTests(SynchronousTestCase):
     """
@@ -225,5 +260,37 @@ class ProgramTests(SynchronousTestCase):
         self.await_("tunnel up")
         self.process.send_signal(signal.SIGHUP)
         self.await_("reloaded")
+        self.process.send_signal(signal.SIGTERM)
+        self.assertEqual(self.process.wait(WAIT_SECONDS), 0)
+
+    def test_aDeadResolverCostsAThreadForEachNameAndNoMore(self) -> None:
+        """
+        However many connections wait for it: a reload finds a thread all the same.
+        """
+        try:
+            subprocess.run([*_ISOLATED, "true"], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise SkipTest("there can be no resolver of our own here (unshare(1))") from error
+        words = (
+            "-c -r one.example.org:1 -r other.example.org:1 -r srv:_x._tcp.example.org "
+            "-R server.example.org --skip-resolve"
+        )
+        self.start(_DEAD, *words.split(), within=_ISOLATED)
+        self.await_("tunnel up")
+        port = self.lines[-1].split("127.0.0.1:")[1].split()[0]
+        inside = ("nsenter", "--net", "--target", str(self.process.pid))
+        with subprocess.Popen(
+            [*inside, sys.executable, "-c", _CROWD, port],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        ) as crowd:
+            assert crowd.stdout is not None and crowd.stdin is not None
+            self.assertEqual(crowd.stdout.readline(), b"connected\n")
+            self.process.send_signal(signal.SIGHUP)
+            self.await_("reloaded")
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+            (threads,) = (line.split()[1] for line in status.splitlines() if "Threads" in line)
+            self.assertLessEqual(int(threads), 4)
+            crowd.stdin.close()
         self.process.send_signal(signal.SIGTERM)
         self.assertEqual(self.process.wait(WAIT_SECONDS), 0)

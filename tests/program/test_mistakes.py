@@ -12,7 +12,7 @@ from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.loopback import TunnelTests, wait
-from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress, parseAddress
+from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress, parseAddress, parseService
 from tlstunnel.net import inherit
 from tlstunnel.program import mistakes as module
 from tlstunnel.program.mistakes import mistakes
@@ -67,6 +67,35 @@ class MistakesTests(SynchronousTestCase):
                         self.assertIn("use TLS from the first byte; leave out --start", sentence)
             (sentence,) = self.said(mode, 465, "smtp", dialect=CHAT)
             self.assertIn("leave out --chat", sentence)
+
+    def test_theSameRemoteTwice(self) -> None:
+        """
+        It would be no second one; and there is nothing to choose from where there is but one.
+        """
+        one, other = TCPAddress("192.0.2.1", 25), TCPAddress("192.0.2.2", 25)
+        (sentence,) = self.said(Mode.CLIENT, 25, "smtp", remote=(one, other, one))
+        self.assertEqual(
+            sentence, "--remote: has 192.0.2.1:25 2 times, and it counts once; give each place once"
+        )
+        (sentence,) = self.said(Mode.CLIENT, 25, "smtp", remote=(one,), balance="round-robin")
+        self.assertIn("192.0.2.1:25 is the only one", sentence)
+        name = TCPAddress("mx.example", 25)
+        for remote in (one, other), (name,):
+            self.assertEqual(
+                self.said(Mode.CLIENT, 25, "smtp", remote=remote, balance="round-robin"), []
+            )
+
+    def test_aServiceHasThePortThatItUsuallyHas(self) -> None:
+        """
+        With what belongs to it.
+        """
+        service = parseService("srv:_submission._tcp.example.org")
+        (sentence,) = self.said(Mode.CLIENT, 25, remote=(service,))
+        self.assertIn("--starttls smtp is missing", sentence)
+        self.assertEqual(self.said(Mode.CLIENT, 25, "smtp", remote=(service,)), [])
+        self.assertEqual(
+            self.said(Mode.CLIENT, 25, remote=(parseService("srv:_x._tcp.example.org"),)), []
+        )
 
     def test_anotherProtocol(self) -> None:
         """

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.program.configurations import TUNNEL, ConfigurationTests
-from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.address import SRVAddress, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
@@ -95,6 +95,14 @@ class ConfiguredTests(ConfigurationTests):
             text = TUNNEL.replace("db.example.org:5432", remote) + "via = 'http://p.example:1'"
             (problem,) = self.problems(text + "\nremote-id = 'db.example.org'")
             self.assertIn("of this host, which no proxy can reach; leave out via", problem)
+
+    def test_whatNamesMeanIsForTheProxyAlone(self) -> None:
+        """
+        So there are no records of a service.
+        """
+        text = TUNNEL.replace("db.example.org:5432", "srv:_x._tcp.example.org")
+        (problem,) = self.problems(text + "via = 'http://p.example:1'")
+        self.assertIn("names are resolved by the proxy; leave out via", problem)
 
     def test_aFileWithoutAProxy(self) -> None:
         """
@@ -208,7 +216,7 @@ class NamesTests(SynchronousTestCase):
         """
         asked = []
 
-        async def lookUp(address: TCPAddress) -> list[str]:
+        async def lookUp(address: TCPAddress | SRVAddress) -> list[str]:
             asked.append(address.host)
             return ["192.0.2.1"]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from tlstunnel.status.counts import BOUNDS
 from tlstunnel.status.facts import (
+    BackendFacts,
     ConnectionFacts,
     FailureFacts,
     IdentityFacts,
@@ -30,6 +31,20 @@ def identity(**facts: Any) -> IdentityFacts:
         "not_before": NOW - DAY,
         "not_after": NOW + 90 * DAY,
         "is_due": False,
+    }
+    return known | facts  # type: ignore[return-value]
+
+
+def backend(**facts: Any) -> BackendFacts:
+    """
+    A place that serves.
+    """
+    known: BackendFacts = {
+        "up": True,
+        "heard": NOW - 5,
+        "open": 2,
+        "connections": 10,
+        "failures": 1,
     }
     return known | facts  # type: ignore[return-value]
 
@@ -57,6 +72,7 @@ def tunnel(**facts: Any) -> TunnelFacts:
         "resumed": 4,
         "to_network": 2000,
         "to_plain": 1000,
+        "backends": {"127.0.0.1:80": backend()},
         "rates": {
             "connections": [1, 2],
             "failures": [0, 1],

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.status.examples import (
     DAY,
     NOW,
+    backend,
     connection,
     failure,
     identity,
@@ -58,6 +59,33 @@ class CombineTests(SynchronousTestCase):
         self.assertEqual((found["to_network"], found["to_plain"]), (4000, 2000))
         self.assertEqual(found["rates"]["connections"], [2, 4])
         self.assertEqual(both["connections"]["open"], 4)
+
+    def test_whatWasHeardOfABackendLastCounts(self) -> None:
+        """
+        A worker that had no connection for it since cannot know.
+        """
+        here, there = "192.0.2.1:1", "192.0.2.2:1"
+        down = {"up": False, "heard": NOW - 60, "open": 0}
+        document = combine(
+            Gathered(
+                (
+                    snapshot(
+                        1, tunnels=[tunnel(backends={here: backend(**down), there: backend()})]
+                    ),
+                    snapshot(2, tunnels=[tunnel(backends={here: backend()})]),
+                    snapshot(3, tunnels=[tunnel(backends={there: backend(**down, failures=7)})]),
+                )
+            ),
+            NOW,
+        )
+        found = document["tunnels"][0]["backends"]
+        self.assertEqual([each["backend"] for each in found], [here, there])
+        self.assertEqual([each["state"] for each in found], ["up", "up"])
+        self.assertEqual([each["open"] for each in found], [2, 2])
+        self.assertEqual([each["failures"] for each in found], [2, 8])
+        lost = tunnel(backends={here: backend(up=False, heard=NOW), there: backend()})
+        self.assertEqual(of(tunnels=[lost])["tunnels"][0]["backends"][0]["state"], "down")
+        self.assertTrue(of(tunnels=[lost])["healthy"])
 
     def test_whatBelongsToAWorkerNamesIt(self) -> None:
         """

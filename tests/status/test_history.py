@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.status.examples import NOW, snapshot, tunnel
+from tests.status.examples import NOW, backend, snapshot, tunnel
 from tlstunnel.status.combine import combine
 from tlstunnel.status.document import Document, TunnelStatus
 from tlstunnel.status.facts import Gathered, ProcessFacts, Snapshot
@@ -130,3 +130,15 @@ class HistoryTests(SynchronousTestCase):
             )
         ]
         self.assertEqual(dropped, [6, 6, 6, 8])
+
+    def test_backendsGoOnCounting(self) -> None:
+        """
+        As long as anybody knows them: the addresses of a name come and go.
+        """
+        for number in range(5):
+            gone = f"192.0.2.{number}:1"
+            mine = {"127.0.0.1:80": backend(), gone: backend()}
+            found = self.web(said(1, tunnel()), said(2, tunnel(backends=mine), pid=200 + number))
+            kept = {each["backend"]: each["connections"] for each in found["backends"]}
+            self.assertEqual(kept, {"127.0.0.1:80": 20 + 10 * number + 10, gone: 10})
+        self.assertLessEqual(len(self.history._gone["web"]["backends"]), 2)

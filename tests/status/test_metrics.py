@@ -39,6 +39,10 @@ INTERFACE = {
     "tlstunnel_bytes_total": {"tunnel", "direction"},
     "tlstunnel_identity_not_after_seconds": {"tunnel", "identity"},
     "tlstunnel_revocation_list_next_update_seconds": {"tunnel", "issuer"},
+    "tlstunnel_backend_up": {"tunnel", "backend"},
+    "tlstunnel_backend_connections_open": {"tunnel", "backend"},
+    "tlstunnel_backend_connections_total": {"tunnel", "backend"},
+    "tlstunnel_backend_failures_total": {"tunnel", "backend"},
     "tlstunnel_reloads_total": {"result"},
     "tlstunnel_log_lines_dropped_total": set(),
     "tlstunnel_build_info": {"version", "openssl", "python"},
@@ -117,6 +121,14 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(value(found, carried, tunnel="web", direction="to_plain"), 2000)
         self.assertEqual(value(found, "tlstunnel_handshakes_resumed_total", tunnel="web"), 8)
         self.assertEqual(value(found, "tlstunnel_log_lines_dropped_total"), 2)
+        place = {"tunnel": "web", "backend": "127.0.0.1:80"}
+        for name, expected in (
+            ("up", 1),
+            ("connections_open", 4),
+            ("connections_total", 20),
+            ("failures_total", 2),
+        ):
+            self.assertEqual(value(found, f"tlstunnel_backend_{name}", **place), expected)
 
     def test_everyOutcomeIsThereBeforeItHappens(self) -> None:
         """

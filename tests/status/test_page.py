@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.template import flattenString
 
-from tests.status.examples import NOW, connection, failure, identity, snapshot, tunnel
+from tests.status.examples import NOW, backend, connection, failure, identity, snapshot, tunnel
 from tlstunnel.status.combine import combine
 from tlstunnel.status.facts import Gathered
 from tlstunnel.status.page import ROWS_PER_TURN, SITE, Page
@@ -117,6 +117,21 @@ class PageTests(SynchronousTestCase):
         text = self.parts(reloads=reloads).text
         self.assertIn("tunnel a: added", text)
         self.assertIn("x:3: no such key", text)
+
+    def test_showsBackendsIfThereAreSeveralOrOneIsDown(self) -> None:
+        """
+        Of one that is alone and well there is nothing more to say.
+        """
+        one, other = "192.0.2.1:80", "192.0.2.2:80"
+        for backends, lines in (
+            ({one: backend()}, []),
+            ({one: backend(up=False)}, [one]),
+            ({one: backend(), other: backend(up=False, open=0)}, [one, other]),
+        ):
+            text = self.parts(tunnels=[tunnel(backends=backends)]).text
+            for each in one, other:
+                self.assertEqual(f"{each}: " in text, each in lines)
+        self.assertIn("192.0.2.2:80: 0 open, 1 failed", text)
 
     def test_saysWhatThereIsNot(self) -> None:
         """

@@ -23,7 +23,7 @@ RULES = (DOCS / "prometheus" / "tlstunnel.rules.yml").read_text()
 DASHBOARD = (DOCS / "prometheus" / "dashboard.json").read_text()
 
 #: Not of the document: what processes tell each other.
-_INNER = {"Totals", "TunnelFacts", "IdentityFacts", "Snapshot"}
+_INNER = {"Totals", "TunnelFacts", "IdentityFacts", "BackendFacts", "Snapshot"}
 
 
 class PagesTests(SynchronousTestCase):

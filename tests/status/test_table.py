@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.status.examples import NOW, connection, snapshot, tunnel
+from tests.status.examples import NOW, backend, connection, snapshot, tunnel
 from tlstunnel.status.combine import combine
 from tlstunnel.status.document import Document
 from tlstunnel.status.facts import Gathered
@@ -44,6 +44,26 @@ class TableTests(SynchronousTestCase):
             each.split() for each in lines(of("web")) if each.startswith(("TUNNEL", "web "))
         )
         self.assertEqual(row[titles.index("REFUSED")], "5")
+
+    def test_aBackendIsShownIfThereAreOthersOrItIsDown(self) -> None:
+        """
+        Of one that is alone and well there is nothing more to say.
+        """
+        one, other = "192.0.2.1:1", "192.0.2.2:1"
+        for backends, rows in (
+            ({one: backend()}, []),
+            ({one: backend(up=False)}, [f"{one}  down      2           10       1  web"]),
+            (
+                {one: backend(), other: backend(up=False, open=0)},
+                [
+                    f"{one}  up        2           10       1  web",
+                    f"{other}  down      0           10       1  web",
+                ],
+            ),
+        ):
+            found = snapshot(tunnels=[tunnel(backends=backends)], connections=[])
+            shown = list(lines(combine(Gathered((found,)), NOW)))
+            self.assertEqual([each for each in shown if each.startswith("192.0.2")], rows)
 
     def test_whereThereIsRoomNothingIsCut(self) -> None:
         """

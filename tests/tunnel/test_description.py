@@ -8,9 +8,9 @@ import dataclasses
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.address import parseAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity
+from tlstunnel.program.values import target
 from tlstunnel.protocols.registry import find
 from tlstunnel.tunnel.description import Mode, Tunnel, checkRemoteID, identityOfRemote
 
@@ -19,7 +19,7 @@ def client(*remotes: str, remoteID: Identity | None = None, dialect: str = "none
     """
     A client tunnel to some addresses.
     """
-    addresses = tuple(map(parseAddress, remotes))
+    addresses = tuple(map(target, remotes))
     return Tunnel(Mode.CLIENT, (), addresses, find(dialect), remoteID=remoteID)
 
 
@@ -51,6 +51,8 @@ class IdentityOfRemoteTests(SynchronousTestCase):
             (("a.example.:1",), Identity(None, "a.example")),
             (("192.0.2.1:1", "/run/x", "[::1]:1", "b.example:1"), Identity(None, "b.example")),
             (("192.0.2.1:1", "/run/x"), None),
+            # Never what the DNS says.
+            (("srv:_submission._tcp.a.example",), Identity(None, "a.example")),
         ):
             self.assertEqual(identityOfRemote(client(*remotes).remote), expected)
 

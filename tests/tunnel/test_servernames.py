@@ -37,14 +37,14 @@ from tlstunnel.tls.failures import handshakeFailure
 from tlstunnel.tls.session import Session
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.prepared import Prepared
-from tlstunnel.tunnel.servedname import Remote, ServedName, normalName
+from tlstunnel.tunnel.servedname import Addresses, ServedName, normalName
 
 MEMORY = cast(Any, None)
 
 VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 
 
-def at(port: int) -> Remote:
+def at(port: int) -> Addresses:
     """A backend."""
     return (TCPAddress("127.0.0.1", port),)
 
@@ -89,7 +89,7 @@ class Met:
         names = _names(certificate) if certificate is not None else []
         self.shown = names[0] if names else ""
         assert prepared.names is not None
-        self.remote: Remote | None = None
+        self.remote: Addresses | None = None
         if self.why is None:
             self.remote = prepared.names.remote(session) or prepared.tunnel.remote
         self.authorities = [each.CN for each in client.get_client_ca_list()]

@@ -7,7 +7,7 @@ from __future__ import annotations
 from ipaddress import IPv6Address
 
 from tlstunnel.address import TCPAddress, UNIXAddress, parseAddress
-from tlstunnel.program.values import target
+from tlstunnel.program.values import place
 
 
 def listening(text: str) -> TCPAddress | UNIXAddress:
@@ -26,7 +26,7 @@ def connecting(text: str, host: str) -> TCPAddress | UNIXAddress:
     @param host: what a port alone belongs to.
     @raise ValueError: as above.
     """
-    return target(_ours(text, host))
+    return place(_ours(text, host))
 
 
 def inside(chroot: str, path: str) -> str:

@@ -25,7 +25,7 @@ from tlstunnel.convert.stunneloptions import Fate
 from tlstunnel.identity.names import Selector
 from tlstunnel.identity.pins import parsePin
 from tlstunnel.identity.spiffe import SCHEME
-from tlstunnel.program.values import target
+from tlstunnel.program.values import place
 from tlstunnel.tunnel.description import PINS
 
 _ALLOWING = ("allow-dns", "allow-ip", "allow-cn", "allow-ou", "allow-uri")
@@ -138,7 +138,7 @@ class _Conversion:
         except ValueError as error:
             raise BadWords(f"--listen: {error}") from None
         try:
-            self._target = target(words.last("target"))
+            self._target = place(words.last("target"))
         except ValueError as error:
             raise BadWords(f"--target: {error}") from None
         values["local"] = [str(local)]

@@ -25,6 +25,7 @@ from tlstunnel.convert.tuning import (
     timeouts,
     versions,
 )
+from tlstunnel.net.remotes import ROUND_ROBIN
 
 #: The dialect for each protocol that stunnel negotiates.
 DIALECTS = {
@@ -179,8 +180,9 @@ class ServiceConversion:
             self.draft.values["remote"] = list(map(str, self._remote))
         elif not self.reasons:
             self.reasons.append("there is no connect, and so nowhere to forward to")
-        if self._settings.text("failover").lower() == "rr":
-            self._say("failover", "the addresses are tried in the order of the list")
+        isOne = len(self._remote) == 1 and self._remote[0].isLiteral
+        if self._settings.text("failover").lower() == "rr" and not isOne:
+            self.draft.values["balance"] = ROUND_ROBIN
         if self._settings.flag("delay"):
             self.draft.values["skip-resolve"] = True
         self._owner()

@@ -28,7 +28,8 @@ FULL_QUEUE_SECONDS = 0.05
 # Plain numbers: an Enum costs each time that it is looked at.  macOS has no SOCK_NONBLOCK.
 _NONBLOCKING = int(getattr(socket, "SOCK_NONBLOCK", 0))
 _STREAM = int(socket.SOCK_STREAM) | _NONBLOCKING
-UNIX, IPV4, IPV6 = int(socket.AF_UNIX), int(socket.AF_INET), int(socket.AF_INET6)
+ANY, UNIX = int(socket.AF_UNSPEC), int(socket.AF_UNIX)
+IPV4, IPV6 = int(socket.AF_INET), int(socket.AF_INET6)
 
 
 class Target(NamedTuple):
@@ -36,7 +37,7 @@ class Target(NamedTuple):
     One place to connect to.
 
     @ivar family: of the socket.
-    @ivar where: what C{connect} wants.
+    @ivar where: what C{connect} wants; C{None} if that is not for us to know.
     @ivar address: the same as a value.
     """
 

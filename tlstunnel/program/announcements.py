@@ -11,11 +11,9 @@ from datetime import UTC, datetime
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from tlstunnel.address import TCPAddress
 from tlstunnel.errors import asLongOption
 from tlstunnel.net.deadlines import Deadline
 from tlstunnel.net.port import ListeningPort
-from tlstunnel.net.resolve import resolve
 from tlstunnel.program.mistakes import mistakes
 from tlstunnel.program.problems import asKey
 from tlstunnel.program.risks import farBackends, risks
@@ -104,19 +102,9 @@ class Announcements:
         )
 
     async def _noticeFarBackends(self) -> None:
-        for notice in await farBackends(self._factory.tunnel, self._lookUp):
+        for notice in await farBackends(self._factory.tunnel, self._factory.dialler.hosts):
             if not self._isOver:
                 self._notice(notice)
-
-    async def _lookUp(self, address: TCPAddress) -> list[str]:
-        found = await resolve(
-            self._reactor,
-            self._factory.deadlines,
-            address.host,
-            address.port,
-            self._factory.tunnel.limits.connect,
-        )
-        return [each.host for each in found]
 
     def _today(self) -> datetime:
         return datetime.fromtimestamp(self._reactor.seconds(), UTC)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tlstunnel.address import UNIXAddress
+from tlstunnel.address import SRVAddress, UNIXAddress
 from tlstunnel.chat.dialect import chatDialect
 from tlstunnel.chat.escapes import Values
 from tlstunnel.chat.parse import ScriptOptions
@@ -22,6 +22,7 @@ from tlstunnel.identity.pool import Pool, defaultPool
 from tlstunnel.interfaces import IDialect
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.net.networks import Networks
+from tlstunnel.net.remotes import FIRST, Remote
 from tlstunnel.program.entrance import checkAccess
 from tlstunnel.program.options import OPTIONS, TUNNEL_OPTIONS
 from tlstunnel.protocols import registry
@@ -93,6 +94,8 @@ def examine(
         mistakes.append(
             ConfigurationError("`name`", "means nothing with `client`", "leave these tables out")
         )
+    remotes = [*values["remote"], *(remote for each in names for remote in each.allRemotes)]
+    part(_balance, values["balance"], remotes)
     remoteID = part(_remoteID, mode, values["remote-id"])
     denyID = part(deniedClients, values["deny-id"])
     part(checkAccess, mode, values)
@@ -130,6 +133,7 @@ def examine(
         requireStaple=values["require-staple"],
         minimum=values["minimum-tls"],
         resumption={"on": True, "off": False}.get(values["resumption"]),
+        balance=values["balance"],
         skipResolve=values["skip-resolve"],
         quiet=values["quiet"],
         via=values["via"],
@@ -195,6 +199,19 @@ def _access(values: Mapping[str, Any]) -> SocketAccess:
                     "and SocketGroup=",
                 )
     return SocketAccess(**given)
+
+
+def _balance(balance: str, remotes: Sequence[Remote]) -> None:
+    """
+    The records of a service have an order of their own.
+    """
+    for each in remotes:
+        if isinstance(each, SRVAddress) and balance != FIRST:
+            raise ConfigurationError(
+                f"`balance` {balance}",
+                f"is not for {each}: its records say themselves whom to try first",
+                "leave it out, or give the hosts in `remote`",
+            )
 
 
 def _parsed(key: str, parse: Callable[[str], _T], text: str) -> _T:

@@ -15,14 +15,20 @@ from dataclasses import replace
 from threading import Thread
 from typing import Any
 
-from tlstunnel.address import TCPAddress
+from tlstunnel.address import SRVAddress, TCPAddress
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.net.remotes import Remote
+from tlstunnel.net.services import NoRecords, askNow
 from tlstunnel.program.plan import Refusal
 from tlstunnel.tunnel import hostname
 from tlstunnel.tunnel.description import Mode, Tunnel
 
 #: Tunnels whose hosts are looked up at the same time.
 LOOK_UPS = 16
+
+#: Threads of the reactor, which begin when they are needed: of names that are looked up, each takes
+#: one at most.
+THREADS = 64
 
 
 def checkRemote(tunnel: Tunnel) -> None:
@@ -32,11 +38,14 @@ def checkRemote(tunnel: Tunnel) -> None:
 
     @raise ConfigurationError: if one does not, and that is not allowed.
     """
-    key, addresses = ("remote", tunnel.remotes)
+    key = "remote"
+    addresses: Sequence[Remote] = tunnel.remotes
     if tunnel.via is not None:
-        key, addresses = ("via", (tunnel.via.address,))
+        key, addresses = "via", (tunnel.via.address,)
     for address in () if tunnel.skipResolve else addresses:
-        if isinstance(address, TCPAddress) and (not address.isLiteral or "%" in address.host):
+        if isinstance(address, SRVAddress):
+            _checkService(address)
+        elif isinstance(address, TCPAddress) and (not address.isLiteral or "%" in address.host):
             try:
                 socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
             except OSError as error:
@@ -45,6 +54,17 @@ def checkRemote(tunnel: Tunnel) -> None:
                     f"the host name does not resolve ({error.strerror})",
                     "check its spelling, or give `skip-resolve`",
                 ) from None
+
+
+def _checkService(address: SRVAddress) -> None:
+    try:
+        askNow(address.owner)
+    except NoRecords:
+        raise ConfigurationError(
+            f"`remote` {address}",
+            f"no SRV record of {address.owner} was found",
+            "check its spelling, or give `skip-resolve`",
+        ) from None
 
 
 def checkRemotes(tunnels: Sequence[Tunnel]) -> list[Refusal]:
@@ -126,6 +146,8 @@ class _LookUp(Thread):
 
 def abandonAtEnd(reactor: Any) -> None:
     """
-    Let C{reactor} stop at once, also while its resolver waits for an answer.
+    Let C{reactor} stop at once, also while its resolver waits for an answer; and let a name be
+    looked up while others are waited for, each of which has a thread.
     """
+    reactor.suggestThreadPoolSize(THREADS)
     reactor.getThreadPool().threadFactory = _LookUp

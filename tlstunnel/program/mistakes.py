@@ -6,10 +6,12 @@ of this kind.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from tlstunnel.address import TCPAddress
+from tlstunnel.address import SRVAddress, TCPAddress
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.net.remotes import FIRST, Remote
 from tlstunnel.program.sourcemistakes import ofSources
 from tlstunnel.protocols.registry import IMPLICIT_PORTS, STARTTLS_PORTS
 from tlstunnel.tunnel.description import Listening, Mode, Tunnel
@@ -34,6 +36,7 @@ def mistakes(tunnel: Tunnel) -> Iterator[ConfigurationError]:
             yield ConfigurationError(
                 "`remote`", f"{each} is this tunnel itself", f"give the address of the {meant}"
             )
+    yield from _several(tunnel)
     for port in [] if isClient else filter(_isImplicit, _portsOf(tunnel.remotes)):
         yield ConfigurationError(
             "`remote`",
@@ -44,7 +47,28 @@ def mistakes(tunnel: Tunnel) -> Iterator[ConfigurationError]:
     yield from ofSources(tunnel)
 
 
-def _reaches(remote: Listening, local: Listening) -> bool:
+def _several(tunnel: Tunnel) -> Iterator[ConfigurationError]:
+    """
+    What is probably a mistake in how there are several remotes.
+    """
+    counts = Counter(tunnel.remote)
+    for each in counts:
+        if counts[each] > 1:
+            yield ConfigurationError(
+                "`remote`",
+                f"has {each} {counts[each]} times, and it counts once",
+                "give each place once",
+            )
+    (first,) = counts if len(counts) == 1 else (None,)
+    if tunnel.balance != FIRST and first is not None and first.isLiteral:
+        yield ConfigurationError(
+            f"`balance` {tunnel.balance}",
+            f"chooses among several remotes, and {first} is the only one",
+            "leave it out, or give the others",
+        )
+
+
+def _reaches(remote: Remote, local: Listening) -> bool:
     """
     Whether who connects to C{remote} comes to C{local}.
     """
@@ -60,8 +84,9 @@ def _reaches(remote: Listening, local: Listening) -> bool:
     )
 
 
-def _portsOf(addresses: Iterable[Listening]) -> list[int]:
-    return sorted({each.port for each in addresses if isinstance(each, TCPAddress)})
+def _portsOf(addresses: Iterable[Listening | Remote]) -> list[int]:
+    places = [each for each in addresses if isinstance(each, TCPAddress | SRVAddress)]
+    return sorted({each.port for each in places if each.port})
 
 
 def _adviceFor(tunnel: Tunnel, port: int) -> tuple[str, str]:

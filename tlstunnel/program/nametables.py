@@ -16,7 +16,7 @@ from tlstunnel.program.option import read
 from tlstunnel.program.problems import Place, Problem
 from tlstunnel.program.tables import Given, Tell, given, namesWithin, tableOf, valuesOf
 from tlstunnel.program.values import protocolIDs
-from tlstunnel.tunnel.servedname import Remote, ServedName, normalName
+from tlstunnel.tunnel.servedname import Addresses, ServedName, normalName
 
 
 def tableOfName(tunnel: str, *key: str) -> str:
@@ -29,7 +29,7 @@ def tableOfName(tunnel: str, *key: str) -> str:
 
 
 def describeName(
-    name: str, values: Mapping[str, Any], remotes: Mapping[str, Remote] | None = None
+    name: str, values: Mapping[str, Any], remotes: Mapping[str, Addresses] | None = None
 ) -> ServedName:
     """
     The name that C{values} make.
@@ -177,7 +177,7 @@ class NameTables:
             place = found[error.key].place if error.key in found else self.places[table]
             self._refuse(Problem.of(place, table, error))
 
-    def _remote(self, key: tuple[str, ...], name: str, protocol: str, content: Any) -> Remote:
+    def _remote(self, key: tuple[str, ...], name: str, protocol: str, content: Any) -> Addresses:
         """
         Where to connect to for a protocol.
         """
@@ -189,5 +189,5 @@ class NameTables:
             return ()
         self.places[table] = self._file.place(*own)
         found = self.given[table] = given(content, self._file, own, PROTOCOL_KEYS, self._refuse)
-        remote: Remote = valuesOf(table, found, PROTOCOL_KEYS, self._refuse).get("remote", ())
+        remote: Addresses = valuesOf(table, found, PROTOCOL_KEYS, self._refuse).get("remote", ())
         return remote

@@ -9,6 +9,7 @@ here mentions a setting, its key stands in backquotes, as in L{tlstunnel.errors.
 from __future__ import annotations
 
 from tlstunnel.chat.source import readyScripts
+from tlstunnel.net.remotes import FIRST, POLICIES
 from tlstunnel.program.limits import LIMITS
 from tlstunnel.program.option import Option, Scope, Section
 from tlstunnel.program.values import (
@@ -106,14 +107,25 @@ OPTIONS = (
     Option(
         "remote",
         Section.ADDRESSES,
-        "forward there; several are tried in order",
-        "Repeatable.",
+        "forward there; srv:_SERVICE._tcp.DOMAIN for what the DNS of a domain says; of several, "
+        "`balance` says whom to try first",
+        "Repeatable. Where one does not answer, or comes to no TLS, another one is tried.",
         short="r",
         argument="ADDR",
         parse=target,
         default=(),
         isRepeatable=True,
         place=socketInFolder,
+    ),
+    Option(
+        "balance",
+        Section.ADDRESSES,
+        "which of several in `remote` to try first: in their order, in turn, or the one with the "
+        "fewest connections",
+        "One that failed is left alone for a while, whichever it is.",
+        argument="|".join(POLICIES),
+        parse=choice(*POLICIES),
+        default=FIRST,
     ),
     Option(
         "via",

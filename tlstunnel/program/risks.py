@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, S
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
-from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.address import SRVAddress, TCPAddress, UNIXAddress
 from tlstunnel.identity.names import Identity
 from tlstunnel.net.edges import AVAILABLE
+from tlstunnel.net.remotes import Remote
 from tlstunnel.tunnel.description import Address, Mode, Tunnel
 from tlstunnel.tunnel.ends import marksEnd
 from tlstunnel.tunnel.servedname import ServedName
@@ -73,8 +74,8 @@ def _openBackends(tunnel: Tunnel) -> Iterator[str]:
     """
     The same of names that demand a certificate, and whose backend other names reach without.
     """
-    closed: dict[Address, str] = {}
-    opened: dict[Address, str] = {}
+    closed: dict[Remote, str] = {}
+    opened: dict[Remote, str] = {}
     every = [ServedName(""), *tunnel.names] if tunnel.names else ()
     for each in every:
         isOpen = each.anybody or (each.remoteID is None and tunnel.isOpen)
@@ -138,7 +139,8 @@ def _unmarkedEnds(tunnel: Tunnel, local: Sequence[Address]) -> Iterator[str]:
     """
     if AVAILABLE or marksEnd(tunnel, local):
         return
-    for address in local if tunnel.mode is Mode.CLIENT else tunnel.remotes:
+    plain: Sequence[Address | Remote] = local if tunnel.mode is Mode.CLIENT else tunnel.remotes
+    for address in plain:
         if isinstance(address, UNIXAddress):
             yield (
                 f"at {address} a connection that somebody cuts on the network looks like one that "
@@ -161,7 +163,7 @@ def _lent(tunnel: Tunnel, local: Sequence[Address]) -> Iterator[str]:
 
 
 async def farBackends(
-    tunnel: Tunnel, lookUp: Callable[[TCPAddress], Awaitable[Iterable[str]]]
+    tunnel: Tunnel, lookUp: Callable[[TCPAddress | SRVAddress], Awaitable[Iterable[str]]]
 ) -> list[str]:
     """
     The same of backends on other hosts, or of the proxy that leads to them.
@@ -174,8 +176,9 @@ async def farBackends(
     found = []
     what = "backend" if tunnel.via is None else "proxy"
     # What is behind a proxy is the proxy's to look up.
-    for address in tunnel.remotes if tunnel.via is None else (tunnel.via.address,):
-        if isinstance(address, TCPAddress) and not address.isLocal:
+    addresses: Sequence[Remote] = tunnel.remotes if tunnel.via is None else (tunnel.via.address,)
+    for address in addresses:
+        if not (isinstance(address, UNIXAddress) or address.isLocal):
             hosts = [address.host] if address.isLiteral else await lookUp(address)
             if not all(map(isOurs, hosts)):
                 found.append(

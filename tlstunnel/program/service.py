@@ -20,6 +20,7 @@ from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.linger import LINGER_SECONDS
 from tlstunnel.net.listen import Bound, bindAll
 from tlstunnel.net.port import ListeningPort
+from tlstunnel.net.resolve import Directory
 from tlstunnel.program.announcements import Announcements
 from tlstunnel.program.stapling import Stapling
 from tlstunnel.proxy import ProxyFactory
@@ -84,11 +85,14 @@ class TunnelService(Service):
         reactor: Any,
         isVerbose: bool = False,
         observers: Sequence[IObserver] = (),
+        directory: Directory | None = None,
     ) -> None:
         """
         @param isVerbose: whether to log also what is said in clear before TLS.
         @param observers: who else is told of every connection.
+        @param directory: knows what names mean, for other tunnels as well.
         """
+        self._directory = directory
         self._observers = tuple(observers)
         self._described = tunnel
         self._isVerbose = isVerbose
@@ -133,7 +137,9 @@ class TunnelService(Service):
     def ready(self, prepared: Prepared) -> None:
         """The same with what has been prepared already."""
         if self.factory is None:
-            self.factory = ProxyFactory(prepared, self._reactor, (), Deadlines(self._reactor))
+            self.factory = ProxyFactory(
+                prepared, self._reactor, (), Deadlines(self._reactor), self._directory
+            )
         else:
             self.factory.unixLegs.open(unixKey(prepared.tunnel))
 

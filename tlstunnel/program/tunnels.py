@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.net.resolve import Directory
 from tlstunnel.program.log import losses
 from tlstunnel.program.plan import Changes, IServing, Plan, Refusal, Refused
 from tlstunnel.program.service import TunnelService
@@ -52,6 +53,7 @@ class Tunnels(Service):
         self._worker = worker
         self.services: dict[str, TunnelService] = {}
         self._reactor = reactor
+        self._directory = Directory(reactor)
         self._isVerbose = isVerbose
         self._draining: set[TunnelService] = set()
         self._preparation: _Preparation | None = None
@@ -102,7 +104,9 @@ class Tunnels(Service):
 
     def _serviceFor(self, tunnel: Tunnel) -> TunnelService:
         known = self.services.get(tunnel.name)
-        return known or TunnelService(tunnel, self._reactor, self._isVerbose)
+        return known or TunnelService(
+            tunnel, self._reactor, self._isVerbose, directory=self._directory
+        )
 
     def abort(self) -> None:
         """

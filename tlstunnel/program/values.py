@@ -17,11 +17,14 @@ from datetime import date, time
 from pathlib import Path
 
 from tlstunnel.address import (
+    SERVICE,
     InheritedAddress,
+    SRVAddress,
     TCPAddress,
     UNIXAddress,
     parseAddress,
     parseListening,
+    parseService,
 )
 from tlstunnel.chat.source import readyScripts
 from tlstunnel.identity.names import KeyIdentity
@@ -164,9 +167,17 @@ def listening(value: object) -> TCPAddress | UNIXAddress | InheritedAddress:
     return parseListening(text(value))
 
 
-def target(value: object) -> TCPAddress | UNIXAddress:
+def target(value: object) -> TCPAddress | UNIXAddress | SRVAddress:
     """
-    Where to connect to.
+    Where to connect to: a place, or a service.
+    """
+    words = text(value)
+    return parseService(words) if words.startswith(SERVICE) else place(words)
+
+
+def place(value: object) -> TCPAddress | UNIXAddress:
+    """
+    One place to connect to.
     """
     address = parseAddress(text(value))
     if isinstance(address, TCPAddress) and not (address.host and address.port):

@@ -164,7 +164,9 @@ class ClientRole(Role):
 
     async def prepare(self) -> None:
         """
-        Before the network is dialled: hear from the app what must be known.
+        Before the network is dialled: hear from the app what must be known.  What is read is put
+        back, for the relay, and for the role that speaks to another server if this one does not
+        serve.
         """
 
     async def readGreeting(self) -> None:
@@ -259,10 +261,12 @@ class ServerRole(Role):
         without a dot at its end.  What it asks for within TLS must be served as the same.
     @ivar inClear: a message that an option lets pass without TLS: where L{negotiate} leaves one,
         the backend gets it over a connection of its own, and that is all there is.
+    @ivar hasOthers: whether another backend is tried where one does not greet as it should.
     """
 
     domain: str = ""
     inClear: bytes = b""
+    hasOthers: bool = False
 
     def __init__(self, setting: Setting, deadlines: Deadlines) -> None:
         super().__init__(setting, deadlines)
@@ -360,10 +364,14 @@ class ServerRole(Role):
         """
         The backend has said no instead of its greeting: let the client hear so, since the words
         tell whether it is worth to try again.  They have to be the answer to something; unasked
-        they would look like those of a spliced connection (rule 10).
+        they would look like those of a spliced connection (rule 10).  Where there is another
+        backend, the client hears of that one.
 
         @param telling: does so, as L{refuseAll} does it in protocols of lines.
         """
+        if self.hasOthers:
+            telling.close()
+            return
         # The backend has nothing more to say, and may go as it likes.
         self.plain.whenLost = None
         with suppress(TunnelError), self.within(MAX_REFUSAL_SECONDS, "turning the client away"):

@@ -354,6 +354,13 @@ class Conversation(Protocol):
         """
         return self.unread or self.transport.pendingInput(200)
 
+    @property
+    def moved(self) -> tuple[int, int]:
+        """
+        Numbers that change when anything is read here, and not put back, or written.
+        """
+        return self._taken, self.transport.sent
+
     # Writing
 
     def write(self, data: bytes) -> None:

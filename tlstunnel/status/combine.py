@@ -12,6 +12,7 @@ from tlstunnel import __version__
 from tlstunnel.status.counts import BOUNDS
 from tlstunnel.status.document import (
     VERSION,
+    BackendStatus,
     Document,
     FailureGroup,
     Identity,
@@ -119,6 +120,7 @@ def _tunnel(facts: Sequence[TunnelFacts], past: Totals | None, now: float) -> Tu
         "revocation_lists": [
             {"issuer": issuer, "next_update": end} for issuer, end in lists.items()
         ],
+        "backends": _backends(facts, totals),
         "connections": totals["connections"],
         "refused": totals["refused"],
         "open": sum(fact["open"] for fact in facts),
@@ -132,6 +134,26 @@ def _tunnel(facts: Sequence[TunnelFacts], past: Totals | None, now: float) -> Tu
             name: together([fact["rates"][name] for fact in facts]) for name in first["rates"]
         },
     }
+
+
+def _backends(facts: Sequence[TunnelFacts], totals: Totals) -> list[BackendStatus]:
+    """
+    Those that a process knows now; what is open is so in those that answer.
+    """
+    names = dict.fromkeys(name for fact in facts for name in fact["backends"])
+    every = {name: totals["backends"][name] for name in names}
+    return [
+        {
+            "backend": name,
+            "state": UP if each["up"] else DOWN,
+            "open": sum(
+                fact["backends"][name]["open"] for fact in facts if name in fact["backends"]
+            ),
+            "connections": each["connections"],
+            "failures": each["failures"],
+        }
+        for name, each in every.items()
+    ]
 
 
 def _identity(facts: IdentityFacts, now: float) -> Identity:

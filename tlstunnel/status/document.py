@@ -46,9 +46,25 @@ class Identity(IdentityFacts):
     state: str
 
 
+class BackendStatus(TypedDict):
+    """
+    A place that a tunnel connects to, in all processes together.
+
+    @ivar state: C{up}, or C{down} if it did not serve when it was tried last.
+    """
+
+    backend: str
+    state: str
+    open: int
+    connections: int
+    failures: int
+
+
 class TunnelStatus(TypedDict):
     """
     One tunnel, in all processes together.
+
+    @ivar backends: where it connects to, as far as names have been resolved.
     """
 
     name: str
@@ -60,6 +76,7 @@ class TunnelStatus(TypedDict):
     expected: str | None
     identities: list[Identity]
     revocation_lists: list[ListFacts]
+    backends: list[BackendStatus]
     connections: int
     refused: dict[str, int]
     open: int

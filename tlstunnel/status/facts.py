@@ -41,9 +41,25 @@ class ListFacts(TypedDict):
     next_update: float
 
 
+class BackendFacts(TypedDict):
+    """
+    A place that a tunnel connects to.
+
+    See L{tlstunnel.net.remotes.Backend}; C{heard} is in seconds since 1970, or 0.
+    """
+
+    up: bool
+    heard: float
+    open: int
+    connections: int
+    failures: int
+
+
 class Totals(TypedDict):
     """
     What is counted of a tunnel and never falls.
+
+    @ivar backends: by their addresses.
     """
 
     connections: int
@@ -54,6 +70,7 @@ class Totals(TypedDict):
     resumed: int
     to_network: int
     to_plain: int
+    backends: dict[str, BackendFacts]
 
 
 class TunnelFacts(Totals):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tlstunnel.status.facts import Durations, Past, Snapshot, Totals
+from tlstunnel.status.facts import BackendFacts, Durations, Past, Snapshot, Totals
 
 
 def total(several: Sequence[Totals]) -> Totals:
@@ -26,6 +26,7 @@ def total(several: Sequence[Totals]) -> Totals:
         "resumed": sum(each["resumed"] for each in several),
         "to_network": sum(each["to_network"] for each in several),
         "to_plain": sum(each["to_plain"] for each in several),
+        "backends": _backends([each["backends"] for each in several]),
     }
 
 
@@ -35,6 +36,28 @@ def _byName(several: Sequence[Mapping[str, int]]) -> dict[str, int]:
         for name, count in each.items():
             counts[name] = counts.get(name, 0) + count
     return counts
+
+
+def _backends(several: Sequence[Mapping[str, BackendFacts]]) -> dict[str, BackendFacts]:
+    """
+    The sums, and of what is so or not, what was heard last.
+    """
+    found: dict[str, BackendFacts] = {}
+    for each in several:
+        for name, facts in each.items():
+            known = found.get(name)
+            if known is None:
+                found[name] = facts
+                continue
+            last = max(known, facts, key=lambda one: one["heard"])
+            found[name] = {
+                "up": last["up"],
+                "heard": last["heard"],
+                "open": known["open"] + facts["open"],
+                "connections": known["connections"] + facts["connections"],
+                "failures": known["failures"] + facts["failures"],
+            }
+    return found
 
 
 def _durations(several: Sequence[Durations]) -> Durations:
@@ -96,3 +119,9 @@ class History:
             if isNew or now[name]["connections"] < totals["connections"]:
                 gone = self._gone.get(name)
                 self._gone[name] = totals if gone is None else total([gone, totals])
+            # A place that nobody knows any more would be kept for ever.
+            gone = self._gone.get(name)
+            if gone is not None and name in now:
+                known = now[name]["backends"]
+                places = {place: each for place, each in gone["backends"].items() if place in known}
+                self._gone[name] = {**gone, "backends": places}

@@ -15,6 +15,7 @@ from tlstunnel.errors import reasons
 from tlstunnel.status.counts import BOUNDS
 from tlstunnel.status.document import Document, TunnelStatus
 from tlstunnel.status.facts import Durations, ProcessFacts
+from tlstunnel.status.source import UP
 from tlstunnel.tunnel.record import CLEAN
 
 try:
@@ -156,8 +157,47 @@ def families(document: Document) -> Iterator[Metric]:
     yield carried
     yield expiry
     yield lists
+    yield from _backends(tunnels)
     yield from _program(document)
     yield from _processes(document["processes"])
+
+
+def _backends(tunnels: list[TunnelStatus]) -> Iterator[Metric]:
+    """
+    What is known of the places that are connected to.
+    """
+    family: Any
+    for kind, name, about, value in (
+        (
+            GaugeMetricFamily,
+            "up",
+            "Whether a backend served when it was tried last.",
+            lambda each: each["state"] == UP,
+        ),
+        (
+            GaugeMetricFamily,
+            "connections_open",
+            "Connections to a backend open now.",
+            lambda each: each["open"],
+        ),
+        (
+            CounterMetricFamily,
+            "connections",
+            "Connections to a backend.",
+            lambda each: each["connections"],
+        ),
+        (
+            CounterMetricFamily,
+            "failures",
+            "Times that a backend did not serve.",
+            lambda each: each["failures"],
+        ),
+    ):
+        family = kind(f"tlstunnel_backend_{name}", about, labels=["tunnel", "backend"])
+        for tunnel in tunnels:
+            for each in tunnel["backends"]:
+                family.add_metric([tunnel["name"], each["backend"]], value(each))
+        yield family
 
 
 def _histogram(name: str, about: str, durations: list[tuple[str, Durations]]) -> Metric:

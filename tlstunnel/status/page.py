@@ -19,7 +19,7 @@ from twisted.python.filepath import FilePath
 from twisted.web.iweb import IRequest
 from twisted.web.template import Element, Flattenable, Tag, XMLFile, renderer, slot, tags
 
-from tlstunnel.status.document import Document, FailureGroup, Identity, TunnelStatus
+from tlstunnel.status.document import BackendStatus, Document, FailureGroup, Identity, TunnelStatus
 from tlstunnel.status.facts import ConnectionFacts, FailureFacts, ProcessFacts, ReloadFacts
 from tlstunnel.status.rates import INTERVALS
 from tlstunnel.status.sparkline import sparkline
@@ -143,6 +143,7 @@ class Page(Element):
             "state": tags.span(tunnel["state"], class_=f"state {tunnel['state']}"),
             "local": ", ".join(tunnel["local"]),
             "remote": ", ".join(tunnel["remote"]),
+            "backends": _backends(tunnel["backends"]),
             "dialect": _protocol(tunnel["dialect"]),
             "mode": tunnel["mode"],
             "expected": f"peer: {expected}" if expected else "peer: anybody",
@@ -311,6 +312,23 @@ def _refusals(refused: Mapping[str, int]) -> str:
     """
     reasons = [f"{inNumbers(count)} {reason}" for reason, count in refused.items() if count]
     return f"refused: {', '.join(reasons)}" if reasons else ""
+
+
+def _backends(backends: Sequence[BackendStatus]) -> Flattenable:
+    """
+    Where the connections go to, if that needs to be said.
+    """
+    if len(backends) < 2 and all(each["state"] == "up" for each in backends):
+        return ""
+    return [
+        tags.span(
+            f"{each['backend']}: {inNumbers(each['open'])} open, ",
+            f"{inNumbers(each['failures'])} failed ",
+            tags.span(each["state"], class_=f"state {each['state']}"),
+            class_="small muted",
+        )
+        for each in backends
+    ]
 
 
 def _protocol(dialect: str) -> str:

@@ -15,8 +15,10 @@ from pathlib import Path
 from tlstunnel.errors import printable
 from tlstunnel.identity.expiry import isDue
 from tlstunnel.identity.revocation import nameOf
+from tlstunnel.net.remotes import Backend
 from tlstunnel.status.counts import Histogram
 from tlstunnel.status.facts import (
+    BackendFacts,
     ConnectionFacts,
     Durations,
     FailureFacts,
@@ -117,7 +119,18 @@ def _tunnel(served: Served, entry: Entry, now: float) -> TunnelFacts:
         "resumed": counts.resumed,
         "to_network": toNetwork,
         "to_plain": toPlain,
+        "backends": {} if factory is None else dict(map(_backend, factory.backends)),
         "rates": entry.rates.shown(),
+    }
+
+
+def _backend(backend: Backend) -> tuple[str, BackendFacts]:
+    return str(backend.address), {
+        "up": backend.isUp,
+        "heard": backend.heard,
+        "open": backend.open,
+        "connections": backend.connections,
+        "failures": backend.failures,
     }
 
 

@@ -69,6 +69,23 @@ def lines(document: Document, columns: int = sys.maxsize) -> Iterator[str]:
         ),
     )
     yield from table(
+        "BACKEND,STATE,OPEN,CONNECTIONS,FAILED,TUNNEL",
+        (
+            (
+                backend["backend"],
+                backend["state"],
+                inNumbers(backend["open"]),
+                inNumbers(backend["connections"]),
+                inNumbers(backend["failures"]),
+                each["name"] or "-",
+            )
+            for each in document["tunnels"]
+            for backend in each["backends"]
+            # Of one that is alone and well, the tunnel has said all.
+            if len(each["backends"]) > 1 or backend["state"] != "up"
+        ),
+    )
+    yield from table(
         "IDENTITY,LEFT,UNTIL,TUNNEL",
         (
             (

@@ -16,7 +16,7 @@ from zope.interface import implementer
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import TunnelError
 from tlstunnel.identity.names import Identity
-from tlstunnel.interfaces import IChannels, IDialect
+from tlstunnel.interfaces import IChannels, IDestination, IDialect, ISearch
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.protocols.base import (
     Role,
@@ -33,7 +33,7 @@ from tlstunnel.tunnel.description import (
 from tlstunnel.tunnel.observers import Observer, Observers
 from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.record import Record
-from tlstunnel.tunnel.servedname import Remote
+from tlstunnel.tunnel.servedname import Addresses
 
 
 class _Creator:
@@ -109,6 +109,7 @@ class MemoryChannels:
         """
 
 
+@implementer(IDestination, ISearch)
 class _Factory:
     """
     Stands for a L{tlstunnel.proxy.ProxyFactory} with one pair.
@@ -119,7 +120,31 @@ class _Factory:
         self.prepared = driver.prepared
         self.deadlines = driver.deadlines
         self.dialler = self
-        self.diallers: Mapping[Remote, _Factory] = {}
+        self.diallers: Mapping[Addresses, _Factory] = {}
+
+    def search(self) -> _Factory:
+        """
+        See L{tlstunnel.interfaces.IDestination}.
+        """
+        return self
+
+    isOver = True
+
+    def failed(self, error: TunnelError, isItsFault: bool = True) -> bool:
+        """
+        There is no other place.
+        """
+        return False
+
+    def served(self) -> None:
+        """
+        There is nothing to note.
+        """
+
+    def end(self) -> None:
+        """
+        There is nothing to note.
+        """
 
     async def dial(self) -> MemoryLeg:
         """

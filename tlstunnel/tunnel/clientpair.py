@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
+from tlstunnel.address import TCPAddress
 from tlstunnel.errors import IdentityRefused, TimedOut, TunnelError
+from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.protocols.base import ClientRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.guards import Greeted
-from tlstunnel.tunnel.pair import Pair, cancelling
+from tlstunnel.tls.creators import Creator
+from tlstunnel.tunnel.description import Address
+from tlstunnel.tunnel.pair import ATTACKS, Pair, cancelling
 from tlstunnel.tunnel.record import GREETING
 from tlstunnel.tunnel.upgrade import Upgrade
 
@@ -43,21 +47,7 @@ class ClientPair(Pair):
         expected = role.expected()
         if expected is None:
             raise IdentityRefused("nobody knows who must be at the other end")
-        resolver = prepared.tunnel.daneResolver
-        if resolver is None:
-            creator = prepared.creatorFor(expected)
-        else:
-            # Looked up while the server is connected to.
-            self.factory.tlsa(resolver).begin(expected, prepared.tunnel.remote)
-        self.network = self.dialled = network = await upgrade.dial(self.dialler)
-        network.who = self.dials
-        if resolver is not None:
-            lookup = self.factory.tlsa(resolver)
-            with upgrade.within(limits.connectTotal, "looking up TLSA records"):
-                creator = await lookup.creatorFor(prepared, expected, network.peer)
-        upgrade.attach(role, network)
-        await upgrade.negotiate(dialect, role)
-        await upgrade.secure(network, role.switch, creator)
+        role = await self._reach(upgrade, role, expected)
         self.factory.verified(self)
         if dialect.silentServer:
             await role.demandSilence()
@@ -71,6 +61,72 @@ class ClientPair(Pair):
             role.toPlain.append(Greeted(due))
             return self.join(role, app.takeRest(), app.inputEnded).addBoth(cancelling, due)
         return self.join(role, app.takeRest(), app.inputEnded)
+
+    async def _reach(
+        self, upgrade: Upgrade, role: ClientRole, expected: Identity | Selector
+    ) -> ClientRole:
+        """
+        Come to TLS with a server that is who it must be: with another one, where the first does not
+        serve, as long as nothing of the app's was sent, and it has heard nothing (rule 15).
+
+        @param expected: who all of them must be.
+        @return: who speaks to that server.
+        """
+        dialect = self.prepared.tunnel.dialect
+        resolver = self.prepared.tunnel.daneResolver
+        if resolver is None:
+            creator = self.prepared.creatorFor(expected)
+        else:
+            # Looked up while a server is connected to.
+            self.factory.tlsa(resolver).begin(expected, self.prepared.tunnel.remote)
+        search = self.search = self.dialler.search()
+        app, moved = role.plain, role.plain.moved
+        isLookingUp = False
+        while True:
+            try:
+                self.network = self.dialled = network = await upgrade.dial(search)
+                network.who = self.dials
+                if resolver is not None:
+                    isLookingUp = True
+                    creator = await self._creatorByTLSA(upgrade, resolver, expected, network.peer)
+                    isLookingUp = False
+                upgrade.attach(role, network)
+                await upgrade.negotiate(dialect, role)
+                await upgrade.secure(network, role.switch, creator)
+            except TunnelError as error:
+                isUntouched = app.moved == moved
+                # What an app has chosen or said, others need not expect.
+                isChosen = self.prepared.setting.remoteID is None
+                isItsFault = isUntouched and not (isChosen or isLookingUp)
+                goesOn = search.failed(error, isItsFault) and upgrade.mayDial
+                if not (goesOn and isUntouched) or isinstance(error, ATTACKS):
+                    raise
+                self.leave(error, role)
+            else:
+                search.served()
+                return role
+            self.network = None
+            self.record.restart()
+            self.role = role = dialect.client(self.prepared.setting, self.factory.deadlines)
+            role.plain = app
+            if dialect.talks:
+                # What the app has said is there to be read again.
+                with upgrade.within(self.prepared.tunnel.limits.negotiation, "the app's message"):
+                    await role.prepare()
+
+    async def _creatorByTLSA(
+        self,
+        upgrade: Upgrade,
+        resolver: TCPAddress,
+        expected: Identity | Selector,
+        server: Address,
+    ) -> Creator:
+        """
+        What makes TLS to a server that was connected to, by the records of whom it has to be.
+        """
+        seconds = self.prepared.tunnel.limits.connectTotal
+        with upgrade.within(seconds, "looking up TLSA records"):
+            return await self.factory.tlsa(resolver).creatorFor(self.prepared, expected, server)
 
     def _notGreeted(self) -> None:
         limit = self.prepared.tunnel.limits.greeting

@@ -20,6 +20,7 @@ from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.tlsa import TLSA, TLSARecords, counting
 from tlstunnel.net.dnsmessages import Answer, LookupFailed
 from tlstunnel.net.dnssec import ValidatingResolver
+from tlstunnel.net.remotes import Remote
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tunnel.description import Address
 from tlstunnel.tunnel.prepared import Prepared
@@ -63,7 +64,7 @@ class TLSALookup:
         self._kept: dict[str, tuple[float, _Finding]] = {}
         self._waiting: dict[str, list[Deferred[_Finding]]] = {}
 
-    def begin(self, expected: Identity | Selector, servers: Iterable[Address]) -> None:
+    def begin(self, expected: Identity | Selector, servers: Iterable[Remote]) -> None:
         """
         Look up what will be needed, while a server is being connected to.
         """

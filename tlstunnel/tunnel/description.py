@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress
+from tlstunnel.address import InheritedAddress, SRVAddress, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, KeyIdentity, Selector
@@ -17,6 +17,7 @@ from tlstunnel.identity.pool import Pool
 from tlstunnel.interfaces import IDialect
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.net.networks import Networks
+from tlstunnel.net.remotes import FIRST, Remote
 from tlstunnel.net.via import Via
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.servedname import ServedName
@@ -52,7 +53,8 @@ class Tunnel:
     @ivar mode: where the network is.
     @ivar local: where to listen.
     @ivar access: who may connect, where that is a UNIX socket.
-    @ivar remote: where to connect to, in this order.
+    @ivar remote: where to connect to.
+    @ivar balance: whom of several to try first: one of L{tlstunnel.net.remotes.POLICIES}.
     @ivar via: the proxy through which that is connected to.
     @ivar viaAuthFile: says how to log in there.
     @ivar dialect: how both sides come to TLS.
@@ -90,7 +92,7 @@ class Tunnel:
 
     mode: Mode
     local: tuple[Listening, ...]
-    remote: tuple[Address, ...]
+    remote: tuple[Remote, ...]
     dialect: IDialect
     localID: Identity | None = None
     remoteID: Identity | Selector | AccessList | None = None
@@ -112,6 +114,7 @@ class Tunnel:
     skipResolve: bool = False
     hostName: str = ""
     quiet: bool = False
+    balance: str = FIRST
     via: Via | None = None
     viaAuthFile: Path | None = None
     access: SocketAccess = field(default_factory=SocketAccess)
@@ -131,15 +134,14 @@ class Tunnel:
         return () if self.localID is None else (self.localID, *self.otherIDs)
 
     @property
-    def remotes(self) -> tuple[Address, ...]:
+    def remotes(self) -> tuple[Remote, ...]:
         """
         All that is connected to, under whatever name; each once.
         """
         if not self.names:
             return self.remote
-        own = (address for each in self.names for address in each.remote)
-        chosen = (a for each in self.names for _, remote in each.remotes for a in remote)
-        return tuple(dict.fromkeys((*self.remote, *own, *chosen)))
+        own = (address for each in self.names for address in each.allRemotes)
+        return tuple(dict.fromkeys((*self.remote, *own)))
 
     @property
     def believesPins(self) -> bool:
@@ -171,12 +173,13 @@ class Tunnel:
         return self.mode is Mode.CLIENT if self.resumption is None else self.resumption
 
 
-def identityOfRemote(remote: Sequence[Address]) -> Identity | None:
+def identityOfRemote(remote: Sequence[Remote]) -> Identity | None:
     """
-    Who must be at the other end where nobody says it: the host that is connected to.
+    Who must be at the other end where nobody says it: the host that is connected to, or the domain
+    whose service it is, and never what its DNS says (RFC 6186, section 6; RFC 6125, section 6.2).
     """
     for address in remote:
-        if isinstance(address, TCPAddress) and not address.isLiteral:
+        if not isinstance(address, UNIXAddress) and not address.isLiteral:
             return Identity(None, address.domain)
     return None
 
@@ -228,6 +231,12 @@ def checkVia(tunnel: Tunnel) -> None:
             "give `via-auth-file` with a line user:password",
         )
     for each in tunnel.remotes:
+        if isinstance(each, SRVAddress):
+            raise ConfigurationError(
+                f"`remote` {each}",
+                "is for the DNS of this host to resolve, and names are resolved by the proxy",
+                "leave out `via`, or give the hosts in `remote`",
+            )
         if isinstance(each, UNIXAddress) or "%" in each.host:
             what = "is a UNIX socket" if isinstance(each, UNIXAddress) else "has a zone"
             raise ConfigurationError(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tlstunnel.address import TCPAddress
+from tlstunnel.address import SRVAddress, TCPAddress
+from tlstunnel.net.remotes import Remote
 from tlstunnel.tunnel.description import Listening, Mode, Tunnel
 
 #: The ports with TLS from the first byte of protocols that say themselves where data ends.
@@ -20,8 +21,8 @@ def unixKey(tunnel: Tunnel) -> str:
     sockets that others made nothing is known yet.
     """
     isClient = tunnel.mode is Mode.CLIENT
-    plain: Sequence[Listening] = tunnel.local if isClient else tunnel.remotes
-    if plain and all(isinstance(each, TCPAddress) for each in plain):
+    plain: Sequence[Listening | Remote] = tunnel.local if isClient else tunnel.remotes
+    if plain and all(isinstance(each, TCPAddress | SRVAddress) for each in plain):
         return ""
     return "local" if isClient else "remote"
 
@@ -33,10 +34,12 @@ def marksEnd(tunnel: Tunnel, local: Sequence[Listening]) -> bool:
     @param local: where the tunnel listens.
     """
     isClient = tunnel.mode is Mode.CLIENT
-    network: Sequence[Listening] = tunnel.remote if isClient else local
+    network: Sequence[Listening | Remote] = tunnel.remote if isClient else local
     # Requests of HTTP have a length, and answers may have none (RFC 9112, section 6.3).
     known = MARKED_ENDS if isClient else MARKED_ENDS | {443}
     return tunnel.dialect.marksEnd or (
         tunnel.dialect.name == "none"
-        and all(isinstance(each, TCPAddress) and each.port in known for each in network)
+        and all(
+            isinstance(each, TCPAddress | SRVAddress) and each.port in known for each in network
+        )
     )

@@ -23,7 +23,7 @@ from tlstunnel.errors import (
     ServerSpokeFirst,
     TunnelError,
 )
-from tlstunnel.interfaces import IDialler, ILeg
+from tlstunnel.interfaces import IDestination, ILeg, ISearch
 from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.protocols.base import Role
 from tlstunnel.protocols.conversation import Waiting
@@ -31,14 +31,14 @@ from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import RELAYING, Record
 from tlstunnel.tunnel.relay import NOBODY, Relay
-from tlstunnel.tunnel.servedname import Remote
+from tlstunnel.tunnel.servedname import Addresses
 from tlstunnel.tunnel.upgrade import Upgrade
 
 if TYPE_CHECKING:
     from tlstunnel.tunnel.dane import TLSALookup
 
-# After these a peer is not to be told anything any more.
-_ATTACKS = (PlaintextAfterStartTLS, ServerSpokeFirst)
+#: After these a peer is not to be told anything any more, and no other place is tried.
+ATTACKS = (PlaintextAfterStartTLS, ServerSpokeFirst)
 
 
 def cancelling(result: TunnelError | None, due: Deadline) -> TunnelError | None:
@@ -56,8 +56,18 @@ class Pairs(Protocol):
 
     prepared: Prepared
     deadlines: Deadlines
-    dialler: IDialler
-    diallers: Mapping[Remote, IDialler]
+
+    @property
+    def dialler(self) -> IDestination:
+        """
+        Where new connections go to.
+        """
+
+    @property
+    def diallers(self) -> Mapping[Addresses, IDestination]:
+        """
+        Where those go to that choose another place, by name or protocol.
+        """
 
     def verified(self, pair: Pair) -> None:
         """
@@ -92,6 +102,7 @@ class Pair:
     @ivar prepared: what it was begun with.
     @ivar dialler: likewise.
     @ivar diallers: likewise.
+    @ivar search: what dials, once anything is dialled.
     @ivar network: which of them carries TLS.
     @ivar role: what speaks on the network leg, until the relay begins.
     @ivar relay: what joins them, in the end.
@@ -113,6 +124,7 @@ class Pair:
         "record",
         "relay",
         "role",
+        "search",
     )
 
     _log = Logger()
@@ -134,6 +146,7 @@ class Pair:
         self.prepared = factory.prepared
         self.dialler = factory.dialler
         self.diallers = factory.diallers
+        self.search: ISearch | None = None
         self._why: TunnelError | None = None
         # What is waited for, by the story up to the relay, or by what is told when that is over.
         self._running: Deferred[Any] | None = None
@@ -173,7 +186,11 @@ class Pair:
         if self._why is None:
             self._why = why
             # In a turn of its own: what is going on may be what called us.
-            self.factory.deadlines.after(0, self._cancel)
+            self.factory.deadlines.after(0, self._end)
+
+    def _end(self) -> None:
+        if self._why is not None:
+            self._cancel()
 
     def _cancel(self) -> None:
         if self._running is not None:
@@ -225,6 +242,29 @@ class Pair:
         self._letGo()
         self._close(error)
 
+    def leave(self, error: TunnelError, role: Role | None = None) -> None:
+        """
+        Forget the leg that was dialled, as another place is tried.
+
+        @param role: what spoke on it.
+        """
+        error.__traceback__ = error.__context__ = error.__cause__ = None
+        if self._why is error:
+            # Its loss was told twice.
+            self._why = None
+        leg, self.dialled = self.dialled, None
+        self.record.backend = None
+        if role is not None:
+            role.whenLost = None
+            role.letGo()
+        if leg is not None:
+            leg.speaker = NOBODY
+            if not leg.isClosed:
+                leg.loseConnection()
+        if self.channels is not None:
+            self.channels.close()
+            self.channels = None
+
     def _letGo(self) -> None:
         """
         Refer to nothing any more that refers to us: whoever fails many connections would fill the
@@ -254,6 +294,8 @@ class Pair:
         Close what is left.
         """
         self._running = None
+        if self.search is not None:
+            self.search.end()
         if error is not None:
             # They keep all that was going on, and that keeps the error.
             error.__traceback__ = error.__context__ = error.__cause__ = None
@@ -261,7 +303,7 @@ class Pair:
             self.channels.close()
         for leg in (self.accepted, self.dialled):
             if leg is not None and not leg.isClosed:
-                if leg is self.network and isinstance(error, _ATTACKS):
+                if leg is self.network and isinstance(error, ATTACKS):
                     leg.abortConnection()
                 else:
                     leg.loseConnection()

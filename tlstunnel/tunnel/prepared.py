@@ -14,7 +14,7 @@ from itertools import chain
 
 from cryptography import x509
 
-from tlstunnel.address import TCPAddress
+from tlstunnel.address import SRVAddress, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.expiry import warningsOf
@@ -24,6 +24,7 @@ from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.tlsa import TLSARecords
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import coversName
+from tlstunnel.net.remotes import Remote
 from tlstunnel.net.via import Login, readLogin
 from tlstunnel.protocols.setting import Setting
 from tlstunnel.tls.binding import SERVERS
@@ -37,7 +38,6 @@ from tlstunnel.tls.staple import Staple, demand
 from tlstunnel.tunnel import hostname
 from tlstunnel.tunnel.access import doubts, whoMayCome
 from tlstunnel.tunnel.description import (
-    Address,
     Mode,
     Tunnel,
     checkRemoteID,
@@ -105,7 +105,8 @@ class Prepared:
         self.pins = self._judges.pins
         self.revocations = self._judges.revocations
         self.awaitsGreeting = tunnel.dialect.name == "none" and all(
-            isinstance(each, TCPAddress) and each.port in SERVER_FIRST for each in tunnel.remote
+            isinstance(each, TCPAddress | SRVAddress) and each.port in SERVER_FIRST
+            for each in tunnel.remote
         )
         learns = tunnel.dialect.learnsPeer
         if tunnel.mode is Mode.CLIENT and self.expected is None and not learns:
@@ -370,13 +371,13 @@ def _peerName(tunnel: Tunnel) -> bytes:
     return hostname.written(remote.domain.lstrip(".")) or _NOBODY
 
 
-def _hostOf(remote: Sequence[Address]) -> str | None:
+def _hostOf(remote: Sequence[Remote]) -> str | None:
     """
     The name by which a server knows itself of which another is expected than that of a host: the
     one host, if all addresses are names, and the same.
     """
     hosts = {
-        each.domain if isinstance(each, TCPAddress) and not each.isLiteral else ""
+        each.domain if not (isinstance(each, UNIXAddress) or each.isLiteral) else ""
         for each in remote
     }
     return min(hosts) or None if len(hosts) == 1 else None

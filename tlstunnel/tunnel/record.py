@@ -186,6 +186,13 @@ class Record:
         if self._observers.advanced:
             self._observers.tell(self._observers.advanced, self)
 
+    def restart(self) -> None:
+        """
+        Another server is tried: what was negotiated with the one before counts for nothing.
+        """
+        self.stage = ACCEPTED
+        self.negotiated = None
+
     @property
     def isOverheard(self) -> bool:
         """

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, Selector, normalDomain
+from tlstunnel.net.remotes import Remote
 
 #: Where to forward to, in this order.
-Remote = tuple[TCPAddress | UNIXAddress, ...]
+Addresses = tuple[Remote, ...]
 
 
 def normalName(text: str) -> str:
@@ -47,13 +47,13 @@ class ServedName:
     """
 
     name: str
-    remote: Remote = ()
+    remote: Addresses = ()
     remoteID: Identity | Selector | AccessList | None = None
     denyID: tuple[Selector, ...] = ()
     anybody: bool = False
     alpn: tuple[bytes, ...] | None = None
     minimum: str | None = None
-    remotes: tuple[tuple[bytes, Remote], ...] = ()
+    remotes: tuple[tuple[bytes, Addresses], ...] = ()
 
     @property
     def identity(self) -> Identity:
@@ -62,6 +62,13 @@ class ServedName:
         wildcard as that of what is behind the asterisk.
         """
         return Identity(None, self.name.removeprefix("*."))
+
+    @property
+    def allRemotes(self) -> Addresses:
+        """
+        All that is connected to under this name, where it says so itself.
+        """
+        return (*self.remote, *(each for _, remote in self.remotes for each in remote))
 
     @property
     def protocols(self) -> list[str]:

@@ -27,7 +27,7 @@ from tlstunnel.tunnel.access import whoMayCome
 from tlstunnel.tunnel.description import Tunnel
 from tlstunnel.tunnel.judges import Judges
 from tlstunnel.tunnel.owncredentials import OwnCredentials
-from tlstunnel.tunnel.servedname import Remote, ServedName
+from tlstunnel.tunnel.servedname import Addresses, ServedName
 
 # What a name says of who may come.
 _Policy = tuple[Identity | Selector | AccessList | None, tuple[Selector, ...], bool]
@@ -44,10 +44,10 @@ class Backends:
     @ivar remotes: instead, those with one of these protocols.
     """
 
-    remote: Remote = ()
-    remotes: tuple[tuple[bytes, Remote], ...] = ()
+    remote: Addresses = ()
+    remotes: tuple[tuple[bytes, Addresses], ...] = ()
 
-    def of(self, alpn: bytes) -> Remote:
+    def of(self, alpn: bytes) -> Addresses:
         """
         Where a connection goes on which C{alpn} was agreed.
         """
@@ -142,7 +142,7 @@ class ServerNames:
         return self._own.known.values()
 
     @property
-    def remotes(self) -> set[Remote]:
+    def remotes(self) -> set[Addresses]:
         """
         All that L{remote} may give.
         """
@@ -157,7 +157,7 @@ class ServerNames:
         """
         return [each[0] for each in self._judged.values() if each is not None]
 
-    def remote(self, session: Session) -> Remote:
+    def remote(self, session: Session) -> Addresses:
         """
         Where a connection goes whose handshake is complete; nowhere in particular where that is
         where all go.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred, succeed
 
-from tlstunnel.errors import TunnelError
+from tlstunnel.errors import TimedOut, TunnelError
 from tlstunnel.interfaces import ILeg
 from tlstunnel.protocols.base import ServerRole
 from tlstunnel.protocols.conversation import Conversation
@@ -47,6 +47,7 @@ class ServerPair(Pair):
         upgrade.attach(role, network)
         if dialect.earlyDial:
             await self._dialBackend(role, upgrade)
+            self._found()
         await upgrade.negotiate(dialect, role)
         if role.inClear:
             return await self._forward(role, upgrade)
@@ -55,15 +56,13 @@ class ServerPair(Pair):
         if self.diallers:
             self._chooseBackend(network)
         if not dialect.talks:
-            self.dialled = await upgrade.dial(self.dialler)
-            self.dialled.who = self.dials
+            await self._dial(upgrade)
+            self._found()
             return self.join(role)
-        if not dialect.earlyDial:
-            await self._dialBackend(role, upgrade)
-        self.openChannels(role)
-        self.record.advance(GREETING)
-        with upgrade.within(prepared.tunnel.limits.greeting, "the backend's greeting"):
-            await role.meetBackend()
+        if dialect.earlyDial:
+            await self._meetBackend(role, upgrade)
+        else:
+            await self._reach(role, upgrade)
         return self.join(role, role.plain.takeRest(), role.plain.inputEnded)
 
     def _chooseBackend(self, network: ILeg) -> None:
@@ -76,17 +75,64 @@ class ServerPair(Pair):
         if remote:
             self.dialler = self.diallers[remote]
 
+    async def _reach(self, role: ServerRole, upgrade: Upgrade) -> None:
+        """
+        Meet a backend: another one, where the first does not serve, as long as neither side has
+        heard anything of it.
+        """
+        moved = role.moved
+        filters = [*role.toNetwork], [*role.toPlain]
+        while True:
+            try:
+                await self._dialBackend(role, upgrade)
+                role.hasOthers = self._mayGoOn(upgrade)
+                await self._meetBackend(role, upgrade)
+            except TunnelError as error:
+                assert self.search is not None
+                goesOn = self._mayGoOn(upgrade) and role.moved == moved
+                if not (self.search.failed(error) and goesOn):
+                    raise
+                self.leave(error)
+                role.toNetwork[:], role.toPlain[:] = filters
+            else:
+                self._found()
+                return
+
+    def _mayGoOn(self, upgrade: Upgrade) -> bool:
+        return self.search is not None and not self.search.isOver and upgrade.mayDial
+
+    def _found(self) -> None:
+        assert self.search is not None
+        self.search.served()
+
+    async def _meetBackend(self, role: ServerRole, upgrade: Upgrade) -> None:
+        self.openChannels(role)
+        self.record.advance(GREETING)
+        with upgrade.within(self.prepared.tunnel.limits.greeting, "the backend's greeting"):
+            await role.meetBackend()
+
+    async def _dial(self, upgrade: Upgrade) -> ILeg:
+        if self.search is None:
+            self.search = self.dialler.search()
+        try:
+            self.dialled = leg = await upgrade.dial(self.search)
+        except TimedOut as error:
+            self.search.failed(error)
+            raise
+        leg.who = self.dials
+        return leg
+
     async def _dialBackend(self, role: ServerRole, upgrade: Upgrade) -> None:
-        self.dialled = await upgrade.dial(self.dialler)
-        self.dialled.who = self.dials
+        leg = await self._dial(upgrade)
         role.plain = Conversation(self.factory.deadlines)
-        upgrade.attach(role.plain, self.dialled)
+        upgrade.attach(role.plain, leg)
 
     async def _forward(self, role: ServerRole, upgrade: Upgrade) -> Deferred[TunnelError | None]:
         """
         Give the backend a single message that needs no TLS, and wait until it has read it.
         """
         await self._dialBackend(role, upgrade)
+        self._found()
         backend = role.plain
         backend.write(role.inClear)
         with upgrade.within(self.prepared.tunnel.limits.close, "the backend's end"):

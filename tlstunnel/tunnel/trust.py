@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from tlstunnel.address import UNIXAddress
+from tlstunnel.address import SRVAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, Kind, Selector
@@ -130,6 +130,13 @@ def checkDANE(tunnel: Tunnel) -> None:
             "give the name that has the TLSA records",
         )
     for each in tunnel.remote:
+        if isinstance(each, SRVAddress):
+            raise ConfigurationError(
+                f"`remote` {each}",
+                f"names hosts that only DNS knows, and with `trust` {DANE} DNS may not say whom to "
+                "expect",
+                "give the host and its port",
+            )
         if isinstance(each, UNIXAddress):
             raise ConfigurationError(
                 f"`remote` {each}",

@@ -29,7 +29,7 @@ class Upgrade:
     @ivar record: where it is noted how far the connection has come.
     """
 
-    __slots__ = ("_cancel", "_deadlines", "_end", "_limits", "record")
+    __slots__ = ("_cancel", "_deadlines", "_dialsUntil", "_end", "_limits", "record")
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class Upgrade:
         self._limits = limits
         self._cancel = cancel
         self._end = end
+        self._dialsUntil = 0.0
 
     def within(self, seconds: float, what: str) -> TimeLimit:
         """
@@ -68,10 +69,18 @@ class Upgrade:
         Connect.
         """
         self.record.advance(CONNECTING)
-        with self.within(self._limits.connectTotal, "connecting"):
+        with self.within(self._limits.connectTotal, "connecting") as limit:
+            self._dialsUntil = self._dialsUntil or limit.due
             leg = await dialler.dial()
         self.record.backend = leg.peer
         return leg
+
+    @property
+    def mayDial(self) -> bool:
+        """
+        Whether there is time to connect to another place: all of them share the limit of one.
+        """
+        return self._deadlines.clock.seconds() < self._dialsUntil
 
     async def negotiate(self, dialect: IDialect, role: Role) -> None:
         """

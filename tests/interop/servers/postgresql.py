@@ -38,10 +38,11 @@ local   all all      scram-sha-256
 {tcp} all all 127.0.0.1/32 scram-sha-256
 """
 
-#: initdb and postgres both refuse to be run by root, so one command does both.
+#: initdb and postgres both refuse to be run by root, so one command does both; the former once.
 COMMAND = (
-    '"$1"/initdb --pgdata=data --username=postgres --auth=trust --no-sync --no-locale '
-    "--encoding=UTF8 --no-instructions && cp pg_hba.conf data/ && "
+    '[ -d data ] || "$1"/initdb --pgdata=data --username=postgres --auth=trust --no-sync '
+    "--no-locale --encoding=UTF8 --no-instructions; cp pg_hba.conf data/ && "
+    "rm -f data/postmaster.pid && "
     'exec "$1"/postgres -D data -c config_file=postgresql.conf'
 )
 
@@ -72,6 +73,7 @@ class PostgreSQL(Daemon):
 
     def __init__(self, directory: Path, certificates: ServerCertificate | None = None) -> None:
         super().__init__(directory, certificates)
+        self.isPopulated = False
         self.socket = directory / f".s.PGSQL.{self.port}"
         self.sockets = [self.socket]
 
@@ -89,6 +91,9 @@ class PostgreSQL(Daemon):
         return ["sh", "-c", COMMAND, "sh", programs]
 
     def populate(self) -> None:
+        if self.isPopulated:
+            return
+        self.isPopulated = True
         local = f"host={self.directory} port={self.port} user=postgres dbname=postgres"
         run(["psql", "-X", "-v", "ON_ERROR_STOP=1", local], CONTENTS).expect()
 
