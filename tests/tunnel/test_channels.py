@@ -34,7 +34,7 @@ from tests.loopback import (
 from tlstunnel.address import TCPAddress
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.program import service
+from tlstunnel.program import quiet
 from tlstunnel.protocols.ftp import ALLOW_TRUNCATED_UPLOADS
 from tlstunnel.tunnel.channels import MAX_DATA_CONNECTIONS
 from tlstunnel.tunnel.description import (
@@ -669,7 +669,7 @@ class ClientModeTests(DataTests):
         """
         The control connection is silent, but not without use.
         """
-        self.patch(service, "QUIET_SECONDS", 0.2)
+        self.patch(quiet, "QUIET_SECONDS", 0.2)
         self.remember()
 
         def script(network: Encrypted, plain: Plain) -> None:

@@ -36,7 +36,7 @@ from tlstunnel.identity.ocsp import ABSENT, BAD
 from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.revocation import EARLY, MISSING, OLD, REVOKED
 from tlstunnel.tunnel.description import Mode
-from tlstunnel.tunnel.hints import hintFor
+from tlstunnel.tunnel.hints.choosing import hintFor
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.observers import Observers
 from tlstunnel.tunnel.record import GREETING, HANDSHAKING, NEGOTIATING, RELAYING, Record, Stage

@@ -33,7 +33,7 @@ from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net import edges
 from tlstunnel.net.kernel import unread
-from tlstunnel.program import service
+from tlstunnel.program import quiet
 from tlstunnel.program.service import TunnelService
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.description import Mode
@@ -374,7 +374,7 @@ class CutTests(TunnelTests):
         """
         It can do so when all is over; and another tunnel leaves a byte unread for good.
         """
-        self.patch(service, "QUIET_SECONDS", 0.1)
+        self.patch(quiet, "QUIET_SECONDS", 0.1)
         data = os.urandom(1000)
 
         def script(network: Encrypted, plain: Plain) -> None:

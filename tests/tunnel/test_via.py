@@ -26,8 +26,8 @@ from tests.net.test_viaexchange import KINDS
 from tlstunnel.address import TCPAddress
 from tlstunnel.net.via import Via
 from tlstunnel.tunnel.description import Mode
+from tlstunnel.tunnel.hints.proxies import hintOfProxy
 from tlstunnel.tunnel.limits import Limits
-from tlstunnel.tunnel.viahints import hintOfProxy
 
 #: No resolver knows it.
 REMOTE = "mail.example.invalid:587"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from tlstunnel.chat.source import readyScripts
 from tlstunnel.net.remotes import FIRST, POLICIES
+from tlstunnel.program.identities import IDENTITIES
 from tlstunnel.program.limits import LIMITS
 from tlstunnel.program.option import Option, Scope, Section
 from tlstunnel.program.values import (
@@ -18,15 +19,12 @@ from tlstunnel.program.values import (
     inFolder,
     listening,
     permissions,
-    pin,
     processes,
     protocolIDs,
     proxy,
-    resolver,
     socketInFolder,
     target,
     text,
-    trustInFolder,
 )
 from tlstunnel.tunnel.description import Mode
 
@@ -151,120 +149,7 @@ OPTIONS = (
         Section.ADDRESSES,
         "start even if a host in `remote` or `via` does not resolve now",
     ),
-    Option(
-        "local-id",
-        Section.IDENTITIES,
-        "who we are; required with `server`, and there each of several is chosen by the name that "
-        "a client asks for (SNI)",
-        "Repeatable with `server`: the first is for clients that ask for no name, and what we call "
-        "ourselves before TLS. With `client` it is only needed to show a certificate.",
-        short="L",
-        argument="ID",
-        parse=text,
-        default=(),
-        isRepeatable=True,
-    ),
-    Option(
-        "remote-id",
-        Section.IDENTITIES,
-        "who must be at the other end. With `client` the server's identity, by default the host "
-        "name in `remote`; with `server` a selector (domain, .domain, @domain, ...), or several: "
-        "given, clients must show a certificate that one of them matches",
-        "Where `remote` is an address, `client` requires it. Without it, `server` asks for no "
-        "certificate. Repeatable with `server`. A workload is spiffe://domain/path; with a slash "
-        "at its end all below it are meant.",
-        short="R",
-        argument="ID",
-        parse=text,
-        default=(),
-        isRepeatable=True,
-    ),
-    Option(
-        "remote-id-file",
-        Section.IDENTITIES,
-        "a file with more of them, one a line; # begins a comment",
-        "Repeatable. It is read again as certificates are. An empty one lets nobody in.",
-        argument="FILE",
-        parse=text,
-        default=(),
-        isRepeatable=True,
-        mode=Mode.SERVER,
-        place=inFolder,
-    ),
-    Option(
-        "deny-id",
-        Section.IDENTITIES,
-        "a selector of those who are refused, whatever else their certificates say",
-        "Repeatable. A certificate is refused if any of its names is denied. Users and domains are "
-        "apart: example.org denies nobody@example.org nothing; @example.org does.",
-        argument="ID",
-        parse=text,
-        default=(),
-        isRepeatable=True,
-        mode=Mode.SERVER,
-    ),
-    Option(
-        "deny-id-file",
-        Section.IDENTITIES,
-        "a file with more of them, as `remote-id-file`",
-        "Repeatable. An empty one denies nobody.",
-        argument="FILE",
-        parse=text,
-        default=(),
-        isRepeatable=True,
-        mode=Mode.SERVER,
-        place=inFolder,
-    ),
-    Option(
-        "pin",
-        Section.IDENTITIES,
-        "a key that the peer may have, besides all else: the SHA-256 of its public key, as curl "
-        "has it (sha256//BASE64)",
-        "Repeatable: any of them will do. With `trust` pins the key alone decides, and with "
-        "`server` those are let in who have one.",
-        argument="HASH",
-        parse=pin,
-        default=(),
-        isRepeatable=True,
-    ),
-    Option(
-        "pool",
-        Section.IDENTITIES,
-        "where identities and trust are kept, by default in /etc/tlstunnel/pool for root, else in "
-        "~/.config/tlstunnel/pool",
-        argument="DIR",
-        parse=text,
-        default=None,
-        place=inFolder,
-    ),
-    Option(
-        "trust",
-        Section.IDENTITIES,
-        "whom to believe about remote identities, instead of the pool's word: a file of "
-        "certificates in PEM form, a directory of them, or the system's store; several are read "
-        "together; or dane, with `client`: the TLSA records of the name expected",
-        "Repeatable. In a directory those files count that are called *.pem, *.crt or *.cer, and "
-        "the links of c_rehash(1). What is no certificate there is passed over, with a line in the "
-        "log. Of users and workloads, the system's store knows none. With pins, which stands "
-        "alone, nobody's word counts, and the keys of `pin` decide. Beside dane the others count "
-        "for a server of which DNS proves that it has no such records.",
-        argument="FILE|DIR|system|pins|dane",
-        parse=text,
-        default=(),
-        isRepeatable=True,
-        place=trustInFolder,
-    ),
-    Option(
-        "dane-resolver",
-        Section.IDENTITIES,
-        "where to look up those records: a resolver on this host that validates, such as 127.0.0.1",
-        "Its port is 53 where none is given. What it says is believed, so that it has to have a "
-        "loopback address.",
-        argument="ADDR",
-        parse=resolver,
-        default=None,
-        mode=Mode.CLIENT,
-    ),
+    *IDENTITIES,
     Option(
         "starttls",
         Section.PROTOCOL,

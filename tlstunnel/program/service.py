@@ -22,19 +22,14 @@ from tlstunnel.net.listen import Bound, bindAll
 from tlstunnel.net.port import ListeningPort
 from tlstunnel.net.resolve import Directory
 from tlstunnel.program.announcements import Announcements
+from tlstunnel.program.quiet import closeQuiet
 from tlstunnel.program.stapling import Stapling
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Tunnel
 from tlstunnel.tunnel.ends import unixKey
-from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.prepared import Prepared
-from tlstunnel.tunnel.relay import SLOW_READER_SECONDS
 from tlstunnel.tunnel.transcript import NegotiationLog
-
-#: Seconds between looks at the connections that are left while stopping: who did not move in that
-#: time is closed, unless its peer has bytes to take.
-QUIET_SECONDS = 2.0
 
 
 class ITunnelService(IService):
@@ -272,7 +267,7 @@ class TunnelService(Service):
             port.stopListening()
         stopped = self._stopAccepting()
         if self.factory is not None and self.factory.pairs:
-            self._closeQuiet(self.factory, {})
+            closeQuiet(self.factory, self._reactor)
         return stopped.addCallback(self._clear)
 
     def drain(self, seconds: float) -> Deferred[None]:
@@ -381,25 +376,3 @@ class TunnelService(Service):
         if self._announcements is not None:
             self._announcements.notice(self._ports)
         return succeed("")
-
-    def _closeQuiet(self, factory: ProxyFactory, before: dict[Pair, tuple[Any, float]]) -> None:
-        """
-        Close the connections that have not moved for a while, and look again later.
-
-        @param before: how far each was at the last look, and since when.
-        """
-        now = self._reactor.seconds()
-        looked: dict[Pair, tuple[Any, float]] = {}
-        for pair in tuple(factory.pairs):
-            relay = pair.relay
-            progress = pair.moved, relay.measure() if relay is not None else ()
-            known, since = before.get(pair, (None, now))
-            if known != progress:
-                since = now
-            # What a slow peer has not taken yet would be lost.
-            isDelivering = relay is not None and relay.isDelivering
-            if now - since >= (SLOW_READER_SECONDS if isDelivering else QUIET_SECONDS):
-                pair.end(Stopped())
-            looked[pair] = progress, since
-        if factory.pairs:
-            factory.deadlines.after(QUIET_SECONDS, lambda: self._closeQuiet(factory, looked))

@@ -9,7 +9,7 @@ so that no connection waits for it.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,12 +19,22 @@ from twisted.python.filepath import FilePath
 from twisted.web.iweb import IRequest
 from twisted.web.template import Element, Flattenable, Tag, XMLFile, renderer, slot, tags
 
-from tlstunnel.status.document import BackendStatus, Document, FailureGroup, Identity, TunnelStatus
-from tlstunnel.status.facts import ConnectionFacts, FailureFacts, ProcessFacts, ReloadFacts
+from tlstunnel.status.document import Document, FailureGroup, Identity, TunnelStatus
+from tlstunnel.status.facts import ProcessFacts
 from tlstunnel.status.rates import INTERVALS
+from tlstunnel.status.rows import (
+    Slots,
+    backendsOf,
+    connectionRow,
+    failureEntry,
+    identityCard,
+    protocolOf,
+    refusalsOf,
+    reloadRow,
+)
 from tlstunnel.status.sparkline import sparkline
 from tlstunnel.status.tiles import tilesOf
-from tlstunnel.status.words import inBytes, inDays, inNumbers, inTime, moment, summary
+from tlstunnel.status.words import inBytes, inNumbers, inTime, moment, summary
 
 #: Where the template is, and what else the page consists of.
 SITE = Path(__file__).with_name("site")
@@ -33,7 +43,6 @@ SITE = Path(__file__).with_name("site")
 ROWS_PER_TURN = 5
 
 _Item = TypeVar("_Item")
-Slots = Mapping[str, Flattenable]
 
 
 class Page(Element):
@@ -143,8 +152,8 @@ class Page(Element):
             "state": tags.span(tunnel["state"], class_=f"state {tunnel['state']}"),
             "local": ", ".join(tunnel["local"]),
             "remote": ", ".join(tunnel["remote"]),
-            "backends": _backends(tunnel["backends"]),
-            "dialect": _protocol(tunnel["dialect"]),
+            "backends": backendsOf(tunnel["backends"]),
+            "dialect": protocolOf(tunnel["dialect"]),
             "mode": tunnel["mode"],
             "expected": f"peer: {expected}" if expected else "peer: anybody",
             "open": inNumbers(tunnel["open"]),
@@ -152,7 +161,7 @@ class Page(Element):
             "failures": tags.span(f"{inNumbers(failures)} failed", class_="failing")
             if failures
             else "none failed",
-            "refusals": _refusals(tunnel["refused"]),
+            "refusals": refusalsOf(tunnel["refused"]),
             "connectionChart": sparkline(
                 rates["connections"], INTERVALS, "new connections, the last minutes"
             ),
@@ -173,7 +182,7 @@ class Page(Element):
         """
         A card for each, those that expire first before the others.
         """
-        return self._paced(tag, self._identities(), _identity)
+        return self._paced(tag, self._identities(), identityCard)
 
     def _identities(self) -> list[tuple[Identity, list[str]]]:
         """
@@ -215,7 +224,7 @@ class Page(Element):
         """
         A row for each.
         """
-        return self._rows(tag, self._document["connections"]["shown"], _connection)
+        return self._rows(tag, self._document["connections"]["shown"], connectionRow)
 
     @renderer
     def noFailures(self, request: IRequest, tag: Tag) -> Flattenable:
@@ -250,7 +259,7 @@ class Page(Element):
                     slot("detail"),
                 ),
                 group["entries"],
-                _failure,
+                failureEntry,
             ),
         }
 
@@ -266,7 +275,7 @@ class Page(Element):
         """
         The last of them.
         """
-        return self._rows(tag, self._document["reloads"]["last"], _reload)
+        return self._rows(tag, self._document["reloads"]["last"], reloadRow)
 
     @renderer
     def processes(self, request: IRequest, tag: Tag) -> Flattenable:
@@ -304,91 +313,3 @@ class Page(Element):
             f"tlstunnel {software['version']}, OpenSSL {software['openssl']}, "
             f"Python {software['python']}"
         )
-
-
-def _refusals(refused: Mapping[str, int]) -> str:
-    """
-    How many were refused for where they came from, if any.
-    """
-    reasons = [f"{inNumbers(count)} {reason}" for reason, count in refused.items() if count]
-    return f"refused: {', '.join(reasons)}" if reasons else ""
-
-
-def _backends(backends: Sequence[BackendStatus]) -> Flattenable:
-    """
-    Where the connections go to, if that needs to be said.
-    """
-    if len(backends) < 2 and all(each["state"] == "up" for each in backends):
-        return ""
-    return [
-        tags.span(
-            f"{each['backend']}: {inNumbers(each['open'])} open, ",
-            f"{inNumbers(each['failures'])} failed ",
-            tags.span(each["state"], class_=f"state {each['state']}"),
-            class_="small muted",
-        )
-        for each in backends
-    ]
-
-
-def _protocol(dialect: str) -> str:
-    return "TLS" if dialect == "none" else dialect
-
-
-def _identity(shown: tuple[Identity, list[str]]) -> Slots:
-    identity, tunnels = shown
-    names = ", ".join(filter(None, tunnels))
-    if identity["state"] == "early":
-        left, when = "not valid yet", f"from {moment(identity['not_before'])}"
-    else:
-        days = identity["days_left"]
-        left, when = (
-            inDays(days),
-            ("until " if days >= 0 else "on ") + moment(identity["not_after"]),
-        )
-    return {
-        "class": f"card {identity['state']}",
-        "identity": identity["identity"],
-        "left": left,
-        "about": f"{when}; {names}" if names else when,
-    }
-
-
-def _connection(connection: ConnectionFacts) -> Slots:
-    tls = filter(None, (connection["version"], connection["group"]))
-    more = filter(None, (connection["suite"], connection["alpn"]))
-    worker = connection["worker"]
-    name = connection["sni"]
-    return {
-        "peer": connection["peer"],
-        "identity": connection["identity"]
-        or tags.span(f"asked for {name}" if name else "nobody in particular", class_="muted"),
-        "tunnel": connection["tunnel"],
-        "dialect": _protocol(connection["dialect"]),
-        "worker": "" if worker is None else f"worker {worker}",
-        "version": ", ".join(tls) or connection["stage"],
-        "suite": ", ".join(more),
-        "backend": connection["backend"] or "",
-        "toNetwork": inBytes(connection["to_network"]),
-        "toPlain": inBytes(connection["to_plain"]),
-        "age": inTime(connection["age"]),
-    }
-
-
-def _failure(failure: FailureFacts) -> Slots:
-    return {
-        "time": moment(failure["time"]),
-        "tunnel": failure["tunnel"],
-        "way": f"{failure['peer']} to {failure['backend'] or 'nobody'}",
-        "detail": failure["detail"],
-    }
-
-
-def _reload(reload: ReloadFacts) -> Slots:
-    lines = [*reload["changes"], *reload["problems"]] or ["nothing changed"]
-    return {
-        "class": reload["result"],
-        "result": reload["result"],
-        "time": moment(reload["time"]),
-        "lines": [tags.li(each) for each in lines],
-    }

@@ -30,7 +30,7 @@ from tlstunnel.status.facts import (
 )
 from tlstunnel.status.ledger import Entry, Ledger
 from tlstunnel.status.source import Served, Source, stateOf
-from tlstunnel.tunnel.hints import hintFor
+from tlstunnel.tunnel.hints.choosing import hintFor
 from tlstunnel.tunnel.record import Record
 
 #: Open connections that are shown at most: half of them the newest, half the oldest.

@@ -9,7 +9,7 @@ import time
 from twisted.logger import Logger, LogLevel
 
 from tlstunnel.errors import printable
-from tlstunnel.tunnel.hints import hintFor
+from tlstunnel.tunnel.hints.choosing import hintFor
 from tlstunnel.tunnel.observers import Observer
 from tlstunnel.tunnel.record import Record
 

@@ -7,7 +7,6 @@ Here keys and trust are read, and no name is looked up.  What is wrong is a L{Co
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import chain
@@ -35,7 +34,6 @@ from tlstunnel.tls.dane import TLSAVerifier, tlsaContext
 from tlstunnel.tls.openssl import givesTickets
 from tlstunnel.tls.resumption import Sessions
 from tlstunnel.tls.staple import Staple, demand
-from tlstunnel.tunnel import hostname
 from tlstunnel.tunnel.access import doubts, whoMayCome
 from tlstunnel.tunnel.description import (
     Mode,
@@ -46,6 +44,7 @@ from tlstunnel.tunnel.description import (
 )
 from tlstunnel.tunnel.judges import Judges
 from tlstunnel.tunnel.servernames import ServerNames
+from tlstunnel.tunnel.settings import settingOf
 
 #: Where servers with TLS from the first byte greet: those of smtp, nntp, ftp, imap, and pop3.
 SERVER_FIRST = frozenset((465, 563, 990, 993, 995))
@@ -57,9 +56,6 @@ CREATORS_KEPT = 1000
 # Where the OpenSSL of this process was told otherwise when it was loaded.
 _SEVERAL = "`resumption` is on, but nothing is resumed at an address with several names"
 _NO_TICKETS = "`resumption` is on, but clients with TLS 1.3 get no tickets before the next start"
-
-# What a server is called whose name cannot be written in a greeting.
-_NOBODY = b"tlstunnel"
 
 
 class Prepared:
@@ -135,17 +131,7 @@ class Prepared:
                 self._credentials = tunnel.pool.credentials(tunnel.localID)
                 checkUsable(self._credentials, tunnel.minimum)
             covers = partial(_covers, self._credentials)
-        self.setting = Setting(
-            ourName=_ourName(tunnel),
-            peerName=_peerName(tunnel),
-            authority=_authority(tunnel),
-            localID=tunnel.localID,
-            remoteID=None if isinstance(self.expected, AccessList) else self.expected,
-            explicit=tunnel.remoteID is not None,
-            options=tunnel.options,
-            tunnel=tunnel.name,
-            covers=covers,
-        )
+        self.setting = settingOf(tunnel, self.expected, covers)
         isClient = tunnel.mode is Mode.CLIENT
         if isClient and self.expected is not None and self._judges.hasAnchors:
             self.creatorFor(self.expected)
@@ -351,26 +337,6 @@ def _covers(credentials: Credentials | None, domain: str) -> bool:
     return credentials is not None and coversName(credentials.certificates[0], domain)
 
 
-def _ourName(tunnel: Tunnel) -> bytes:
-    """
-    What we call ourselves to the network.
-    """
-    ours = b""
-    if tunnel.localID is not None and tunnel.localID.kind is not Kind.WORKLOAD:
-        ours = hostname.written(tunnel.localID.domain)
-    return ours or hostname.inGreeting(tunnel.hostName)
-
-
-def _peerName(tunnel: Tunnel) -> bytes:
-    """
-    What the app is told whom it speaks to.
-    """
-    remote = tunnel.remoteID or identityOfRemote(tunnel.remote)
-    if remote is None or isinstance(remote, AccessList):
-        return _NOBODY
-    return hostname.written(remote.domain.lstrip(".")) or _NOBODY
-
-
 def _hostOf(remote: Sequence[Remote]) -> str | None:
     """
     The name by which a server knows itself of which another is expected than that of a host: the
@@ -381,15 +347,3 @@ def _hostOf(remote: Sequence[Remote]) -> str | None:
         for each in remote
     }
     return min(hosts) or None if len(hosts) == 1 else None
-
-
-def _authority(tunnel: Tunnel) -> bytes:
-    """
-    What a client of HTTP calls the place that it connects to (RFC 9110, section 7.2).
-    """
-    for address in tunnel.remote:
-        if isinstance(address, TCPAddress):
-            # A zone is this host's own business (RFC 6874, section 4).
-            host = address.domain.partition("%")[0]
-            return str(replace(address, host=host)).removesuffix(":80").encode()
-    return _peerName(tunnel)

@@ -1,0 +1,86 @@
+"""
+The choice of a hint: the first row that fits a connection that failed.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from tlstunnel.address import TCPAddress
+from tlstunnel.errors import TunnelError
+from tlstunnel.protocols.registry import STARTTLS_PORTS
+from tlstunnel.tunnel.hints.connecting import CONNECTING_HINTS
+from tlstunnel.tunnel.hints.dane import DANE_HINTS
+from tlstunnel.tunnel.hints.dialects import DIALECT_HINTS
+from tlstunnel.tunnel.hints.handshake import HANDSHAKE_HINTS
+from tlstunnel.tunnel.hints.hint import Hint
+from tlstunnel.tunnel.hints.identities import IDENTITY_HINTS
+from tlstunnel.tunnel.hints.languages import languageOf
+from tlstunnel.tunnel.hints.proxies import PROXY, hintOfProxy
+from tlstunnel.tunnel.hints.revocation import REVOCATION_HINTS
+from tlstunnel.tunnel.record import GREETING, HANDSHAKING, NEGOTIATING, Record
+
+# Who is not the one that the hints of a stage are about.
+_OTHERS = {("the app", NEGOTIATING), ("the app", HANDSHAKING), ("the client", GREETING)}
+
+# The first row that fits counts, so that the more special ones stand first.
+_HINTS = (
+    *CONNECTING_HINTS,
+    *DANE_HINTS,
+    *DIALECT_HINTS,
+    *IDENTITY_HINTS,
+    *REVOCATION_HINTS,
+    *HANDSHAKE_HINTS,
+)
+
+
+@cache
+def _hintsFor(kind: type[TunnelError]) -> tuple[Hint, ...]:
+    """
+    The rows about errors of one class: most errors of a relay have none.
+    """
+    return tuple(hint for hint in _HINTS if issubclass(kind, hint.errors))
+
+
+def hintFor(record: Record) -> str:
+    """
+    What to do about the end of a connection.
+
+    @param record: of one that is over.
+    @return: the hint; empty where there is none.
+    """
+    error = record.error
+    if error is None or record.dialect.endswith("-data"):
+        # Of data connections the control connection decides nearly everything.
+        return ""
+    if error.cause.startswith(PROXY):
+        return hintOfProxy(error.cause)
+    hints = _hintsFor(type(error))  # type: ignore[arg-type]
+    if not hints:
+        return ""
+    stage = record.reached
+    if (error.who, stage) in _OTHERS:
+        return ""
+    if (error.who, stage) == ("the backend", NEGOTIATING):
+        # That of mysql greets before the client.
+        stage = GREETING
+    speaks = languageOf(error.said)
+    port = record.backend.port if isinstance(record.backend, TCPAddress) else 0
+    cause = error.cause
+    if not cause and speaks == "TLS":
+        cause = "TLS"
+    elif not cause and speaks and record.dialect not in {"none", "chat", *speaks.split(" or ")}:
+        cause = f"speaks {speaks}"
+    elif not cause and port in STARTTLS_PORTS:
+        cause = "clear port"
+    for hint in hints:
+        if hint.fits(record, stage, cause):
+            text = hint.text.replace("the peer", error.who or "the peer")
+            return text.format(
+                dialect=record.dialect,
+                upgrade="--chat" if record.dialect == "chat" else "--starttls",
+                port=port,
+                usual=STARTTLS_PORTS.get(port, "NAME (see --list-protocols)"),
+                speaks=speaks,
+            )
+    return ""

@@ -1,0 +1,116 @@
+"""
+What to do where the two sides begin differently, or speak different languages.
+"""
+
+from __future__ import annotations
+
+from tlstunnel.errors import (
+    BackendRefused,
+    Closed,
+    ForeignProtocol,
+    Malformed,
+    NotOffered,
+    Oversize,
+    Refused,
+    Reset,
+    Temporary,
+    TimedOut,
+    TLSFailed,
+)
+from tlstunnel.tunnel.description import Mode
+from tlstunnel.tunnel.hints.hint import Hint
+from tlstunnel.tunnel.record import GREETING, HANDSHAKING, NEGOTIATING
+
+_SPOKEN = (Malformed, Closed, Refused, TimedOut, Oversize, Reset)
+
+#: Of what is said before TLS, or instead of it.
+DIALECT_HINTS = (
+    # One side has TLS from the first byte, and the other has not.
+    Hint(
+        _SPOKEN,
+        "the server speaks TLS from the first byte there: leave out {upgrade}",
+        Mode.CLIENT,
+        (NEGOTIATING,),
+        ("TLS ",),
+    ),
+    Hint(
+        (ForeignProtocol,),
+        "a server that begins in clear needs --starttls {usual}",
+        Mode.CLIENT,
+        (HANDSHAKING,),
+        ("no TLS ",),
+        isImplicit=True,
+    ),
+    Hint(
+        (ForeignProtocol,),
+        "let clients use STARTTLS here, or serve those with TLS from the first byte at another "
+        "port, without {upgrade}",
+        Mode.SERVER,
+        causes=("TLS ",),
+    ),
+    Hint(
+        (ForeignProtocol,),
+        "let the client speak TLS from the first byte; if it expects STARTTLS, --starttls is "
+        "missing here",
+        Mode.SERVER,
+        (HANDSHAKING,),
+        ("no TLS ",),
+        isImplicit=True,
+    ),
+    Hint(
+        (TimedOut,),
+        "a client that waits for a greeting expects STARTTLS: let it speak TLS from the first "
+        "byte, or give --starttls",
+        Mode.SERVER,
+        (HANDSHAKING,),
+        isImplicit=True,
+    ),
+    Hint(
+        (TimedOut, Closed, Reset, TLSFailed),
+        "servers at port {port} begin in clear: give --starttls {usual}",
+        Mode.CLIENT,
+        (HANDSHAKING,),
+        ("clear port ",),
+        isImplicit=True,
+    ),
+    # Another protocol.
+    Hint(
+        (*_SPOKEN, ForeignProtocol),
+        "that is what {speaks} sounds like: check the port, and --starttls {dialect}",
+        Mode.CLIENT,
+        (NEGOTIATING,),
+        ("speaks ",),
+    ),
+    Hint(
+        (TimedOut, Closed),
+        "if that server speaks TLS from the first byte, leave out {upgrade}; else check that it "
+        "speaks {dialect}",
+        Mode.CLIENT,
+        (NEGOTIATING,),
+    ),
+    Hint(
+        (Malformed, Oversize, ForeignProtocol),
+        "check that a server of {dialect} listens there",
+        Mode.CLIENT,
+        (NEGOTIATING,),
+    ),
+    Hint(
+        (NotOffered, Refused, Temporary),
+        "switch TLS on in the server; or if it has a port with TLS from the first byte, connect "
+        "there without {upgrade}",
+        Mode.CLIENT,
+        (NEGOTIATING,),
+    ),
+    Hint(
+        (Malformed, ForeignProtocol),
+        "this port is for clients that speak {dialect}: check which port this one is set to",
+        Mode.SERVER,
+        (NEGOTIATING,),
+    ),
+    Hint(
+        (TimedOut, Closed, Malformed, BackendRefused),
+        "check that the backend speaks {dialect} in clear at this port",
+        Mode.SERVER,
+        (GREETING,),
+    ),
+)

@@ -1,0 +1,45 @@
+"""
+One row of the tables of hints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tlstunnel.errors import TunnelError
+from tlstunnel.tunnel.description import Mode
+from tlstunnel.tunnel.record import Record, Stage
+
+
+@dataclass(frozen=True)
+class Hint:
+    """
+    A row of the table: what a failure must be like, and what to do about it.
+
+    @ivar errors: its class is one of them.
+    @ivar text: the hint; in braces stand facts that
+        L{tlstunnel.tunnel.hints.choosing.hintFor} knows.
+    @ivar mode: that of the tunnel.
+    @ivar stages: the connection ended in one of them.
+    @ivar causes: the cause is one of them, or says more behind one of them; where no more may
+        follow, it ends in a space.
+    @ivar isImplicit: whether the tunnel has TLS from the first byte.
+    """
+
+    errors: tuple[type[TunnelError], ...]
+    text: str
+    mode: Mode | None = None
+    stages: tuple[Stage, ...] = ()
+    causes: tuple[str, ...] = ()
+    isImplicit: bool | None = None
+
+    def fits(self, record: Record, stage: Stage, cause: str) -> bool:
+        """
+        Whether it is about such an error, with which a connection ended at C{stage}.
+        """
+        return (
+            self.mode in (None, record.mode)
+            and (not self.stages or stage in self.stages)
+            and (not self.causes or f"{cause} ".startswith(self.causes))
+            and self.isImplicit in (None, record.dialect == "none")
+        )

@@ -1,0 +1,63 @@
+"""
+What to do where somebody is refused for the names, the key or the issuer of a certificate.
+"""
+
+from __future__ import annotations
+
+from tlstunnel.errors import IdentityRefused
+from tlstunnel.tunnel.description import Mode
+from tlstunnel.tunnel.hints.hint import Hint
+
+_UNKNOWN_CA = (
+    "if you trust that CA, add its certificate with --trust FILE; or, where --trust is not given, "
+    "with 'tlstunnel identity trust SELECTOR FILE'"
+)
+
+#: Of certificates that we were shown.
+IDENTITY_HINTS = (
+    Hint(
+        (IdentityRefused,),
+        "if this is the right server, give one of these names with --remote-id",
+        Mode.CLIENT,
+        causes=("wrong name ",),
+    ),
+    Hint(
+        (IdentityRefused,),
+        "if this client is welcome, one more --remote-id has to match one of these names",
+        Mode.SERVER,
+        causes=("wrong name ",),
+    ),
+    Hint(
+        (IdentityRefused,),
+        "if the server has a new key, give that with --pin",
+        Mode.CLIENT,
+        causes=("other key ",),
+    ),
+    Hint(
+        (IdentityRefused,),
+        "if this client is welcome, give its key with one more --pin",
+        Mode.SERVER,
+        causes=("other key ",),
+    ),
+    Hint(
+        (IdentityRefused,),
+        "it needs a new certificate, with its name there; common names never count",
+        causes=("no name ",),
+    ),
+    Hint(
+        (IdentityRefused,),
+        "the peer has to renew it, unless the clock of this host is wrong",
+        causes=("expired ",),
+    ),
+    Hint(
+        (IdentityRefused,),
+        "check the clock of this host",
+        causes=("not yet valid ", "early CRL "),
+    ),
+    Hint(
+        (IdentityRefused,),
+        "the peer may have to send its whole chain (fullchain.pem); " + _UNKNOWN_CA,
+        causes=("unknown issuer ",),
+    ),
+    Hint((IdentityRefused,), _UNKNOWN_CA, causes=("unknown CA ",)),
+)
