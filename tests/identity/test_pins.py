@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.certificates import Recipe, make
+from tests.certificates import Recipe, forPSS, make, root
 from tlstunnel.errors import IdentityRefused
 from tlstunnel.identity.names import KeyIdentity
 from tlstunnel.identity.pins import Pins, keyOf, parsePin
+from tlstunnel.identity.spki import publicKeyOf
 
 ZEROES = "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 
@@ -66,6 +67,16 @@ class PinTests(SynchronousTestCase):
             self.assertIn(info, issued.certificate.tbs_certificate_bytes)
             expected = base64.b64encode(sha256(info).digest()).decode()
             self.assertEqual(str(keyOf(issued.certificate)), f"sha256//{expected}")
+
+    def test_itIsTheKeyAsItStandsInTheCertificate(self) -> None:
+        """
+        Which of RSASSA-PSS is not as cryptography would write it.
+        """
+        issued = forPSS(make(Recipe(key="rsa2048"), root()), root())
+        digest = sha256(publicKeyOf(issued.certificate)).digest()
+        self.assertEqual(keyOf(issued.certificate), KeyIdentity.of(digest))
+        info = issued.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        self.assertNotEqual(digest, sha256(info).digest())
 
     def test_anotherCertificateOfTheSameKeyIsTheSame(self) -> None:
         """

@@ -13,7 +13,8 @@ from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import Issued, Recipe, alternative, dns, forPSS, make, root
-from tlstunnel.identity.tlsa import TLSA, TLSARecords, counting, keyOf
+from tlstunnel.identity.spki import publicKeyOf
+from tlstunnel.identity.tlsa import TLSA, TLSARecords, counting
 
 LEAF = make(Recipe(san=alternative(dns("mx.example.org"))), root())
 
@@ -116,12 +117,12 @@ class KeyTests(SynchronousTestCase):
         """It is what libraries make of it."""
         for kind in "ec", "ed25519", "rsa2048":
             certificate = make(Recipe(key=kind), root()).certificate
-            self.assertEqual(keyOf(certificate), self.info(certificate))
+            self.assertEqual(publicKeyOf(certificate), self.info(certificate))
 
     def test_aKeyThatLibrariesWriteInAnotherWay(self) -> None:
         """That of RSASSA-PSS is not what cryptography makes of it."""
         certificate = forPSS(make(Recipe(key="rsa2048"), root()), root()).certificate
-        found = keyOf(certificate)
+        found = publicKeyOf(certificate)
         self.assertIn(found, certificate.tbs_certificate_bytes)
         self.assertNotEqual(found, self.info(certificate))
 

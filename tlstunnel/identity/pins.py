@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tlstunnel.errors import IdentityRefused
 from tlstunnel.identity.names import KeyIdentity
+from tlstunnel.identity.spki import publicKeyOf
 
 #: How many keys are shown.
 SHOWN = 4
@@ -51,14 +51,9 @@ def keyOf(certificate: x509.Certificate) -> KeyIdentity:
     Whoever has the key of C{certificate}, under the SHA-256 of its SubjectPublicKeyInfo (RFC 7469,
     section 2.4).
 
-    @raise ValueError: nobody knows this kind of key.
+    @raise ValueError: it has none.
     """
-    try:
-        key = certificate.public_key()
-    except Exception as error:  # there are many ways to be a broken certificate
-        raise ValueError(f"the key cannot be read: {error}") from error
-    info = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return KeyIdentity.of(sha256(info).digest())
+    return KeyIdentity.of(sha256(publicKeyOf(certificate)).digest())
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,14 @@ and whether that is to be believed, is not known here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256, sha512
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+
+from tlstunnel.identity.spki import publicKeyOf
 
 # Usages (RFC 7218, section 2.1): the certificate of an authority, or that of the server itself.
 # Those below 2 would have to be judged by the public web PKI too.
@@ -24,10 +26,6 @@ _CERTIFICATE, _KEY = 0, 1
 # Matching types: all of it, or a digest.
 _FULL = 0
 _DIGESTS = {1: sha256, 2: sha512}
-
-# Tags of DER, and how many fields there are before the public key (RFC 5280, section 4.1).
-_SEQUENCE, _VERSION = 0x30, 0xA0
-_BEFORE_THE_KEY = 5
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class TLSA:
         Whether C{certificate} is what it says.
         """
         isKey = self.selector == _KEY
-        found = keyOf(certificate) if isKey else certificate.public_bytes(Encoding.DER)
+        found = publicKeyOf(certificate) if isKey else certificate.public_bytes(Encoding.DER)
         digest = _DIGESTS.get(self.matching)
         return self.data == (found if digest is None else digest(found).digest())
 
@@ -137,38 +135,3 @@ def counting(records: Iterable[TLSA]) -> tuple[TLSA, ...]:
             if each.matching in (_FULL, strongest[each.usage, each.selector])
         )
     )
-
-
-def keyOf(certificate: x509.Certificate) -> bytes:
-    """
-    The SubjectPublicKeyInfo of a certificate, byte by byte as it stands there: of some keys
-    C{cryptography} makes other bytes, and of some it knows none.
-
-    @raise ValueError: there is none.
-    """
-    ((_, _, inside),) = _elements(certificate.tbs_certificate_bytes)
-    parts = [(tag, whole) for tag, whole, _ in _elements(inside)]
-    if parts[0][0] == _VERSION:
-        del parts[0]
-    if len(parts) <= _BEFORE_THE_KEY or parts[_BEFORE_THE_KEY][0] != _SEQUENCE:
-        raise ValueError("a certificate has no public key")
-    return parts[_BEFORE_THE_KEY][1]
-
-
-def _elements(der: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """
-    Go through the elements of DER (X.690) one behind the other, whose tags have one byte.
-
-    @return: for each its tag, all of it, and its contents.
-    """
-    at = 0
-    while at < len(der):
-        begin, length = at + 2, der[at + 1]
-        if length & 0x80:
-            begin += length & 0x7F
-            length = int.from_bytes(der[at + 2 : begin], "big")
-        end = begin + length
-        if end > len(der):
-            raise ValueError("a certificate is cut off")
-        yield der[at], der[at:end], der[begin:end]
-        at = end
