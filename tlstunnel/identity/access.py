@@ -94,15 +94,15 @@ class AccessList:
         return f"{denying} in {place}" if place else str(denying)
 
     def __str__(self) -> str:
-        shown = _shown(self.selectors, "or") or "nobody"
-        return f"{shown}, but not {_shown(self.denied, 'or')}" if self.denied else shown
+        shown = _shown(self.selectors) or "nobody"
+        return f"{shown}, but not {_shown(self.denied)}" if self.denied else shown
 
 
-def _shown(selectors: tuple[Selector, ...], word: str) -> str:
+def _shown(selectors: tuple[Selector, ...]) -> str:
     several = [str(each) for each in selectors[:SHOWN]]
     if len(selectors) > SHOWN:
         several[-1] = f"{len(selectors) - SHOWN + 1} others"
-    return f" {word} ".join(several)
+    return " or ".join(several)
 
 
 def readList(path: Path) -> dict[Selector, str]:

@@ -182,6 +182,11 @@ class Identity:
         """The address, where this is the identity of an address."""
         return _addressOf(self.domain) if self.kind is Kind.DOMAIN else None
 
+    @property
+    def isHost(self) -> bool:
+        """Whether it is the name of a host, which clients can ask for, and DNS has records of."""
+        return self.kind is Kind.DOMAIN and self.address is None
+
     def __str__(self) -> str:
         return _written(self.user, self.domain, self.path)
 

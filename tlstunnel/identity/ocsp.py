@@ -27,6 +27,7 @@ from cryptography.x509.oid import (
 
 from tlstunnel.errors import IdentityRefused
 from tlstunnel.identity.pem import quietly
+from tlstunnel.identity.revocation import REVOKED
 
 #: The largest answer, in bytes; they have some hundreds, or 2,000 with a certificate.
 LARGEST_ANSWER = 1 << 16
@@ -165,7 +166,7 @@ def _judge(
         when = single.revocation_time_utc
         raise IdentityRefused(
             f"the certificate was revoked on {when:%Y-%m-%d %H:%M} UTC, as OCSP says",
-            cause="revoked",
+            cause=REVOKED,
         )
     if single.certificate_status is not ocsp.OCSPCertStatus.GOOD:
         raise _Refused("says that nobody knows this certificate")

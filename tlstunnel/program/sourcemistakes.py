@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.address import Listening, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net.networks import EVERYBODY, FIRST4, LAST4, Networks, parseNetwork
-from tlstunnel.tunnel.description import Listening, Tunnel
+from tlstunnel.tunnel.description import Tunnel
 
 # Who can connect where, by the family of the address, and whether only this host can.
 _FROM4 = Networks.ofRanges([(FIRST4, LAST4)])
@@ -103,10 +103,10 @@ def _together(tunnel: Tunnel) -> Iterator[ConfigurationError]:
                 f"counts all who connect to {each} as one source, as they are all on this host",
                 "see that it is enough for all of them together, or leave it out",
             )
-    unverified = limits.unverified or max(1, limits.connections // 4)
-    if limits.perAddress > unverified:
+    if limits.perAddress > limits.strangers:
         yield ConfigurationError(
             "`max-per-address`",
-            f"lets one source have all the {unverified} places for those who are not verified yet",
+            f"lets one source have all the {limits.strangers} places for those who are not "
+            "verified yet",
             "give less than that; it is `max-unverified`, or a quarter of `max-connections`",
         )

@@ -68,13 +68,6 @@ def moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
-def isoMoment(seconds: float) -> str:
-    """
-    The same for programs.
-    """
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
 def summary(problems: Sequence[str], tunnels: int) -> str:
     """
     How all is, in a few words.

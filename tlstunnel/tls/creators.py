@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from OpenSSL import SSL
 
 from tlstunnel.address import TCPAddress, UNIXAddress
-from tlstunnel.identity.names import Identity, Kind
+from tlstunnel.identity.names import Identity
 from tlstunnel.tls.binding import TELLS_RESUMPTION, returnAfterEachRecord
 from tlstunnel.tls.faces import Face, Faces
 from tlstunnel.tls.resumption import Offer, Sessions
@@ -182,8 +182,7 @@ class ClientCreator(Creator):
         self._sessions = sessions if TELLS_RESUMPTION else None
         self._expected = expected = verifier.expected
         assert isinstance(expected, Identity)
-        isDomain = expected.kind is Kind.DOMAIN and expected.address is None
-        self._host = expected.domain if isDomain else host
+        self._host = expected.domain if expected.isHost else host
         self._serverName = None if self._host is None else self._host.encode()
 
     def session(self, peer: TCPAddress | UNIXAddress | None = None) -> Session:

@@ -23,13 +23,15 @@ from tlstunnel.identity.pins import Pins
 from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.revocation import Revocations
 from tlstunnel.identity.tlsa import TLSA, TLSARecords
-from tlstunnel.identity.trust import Anchors, Trust
+from tlstunnel.identity.trust import NOBODY, Anchors, Trust
 from tlstunnel.identity.verify import verifyIdentity
 from tlstunnel.tls import binding
 from tlstunnel.tls.context import clientContext
 from tlstunnel.tls.verification import (
     CHAINS_KEPT,
+    HOSTNAME_MISMATCH,
     REVOCATION_ERRORS,
+    UNKNOWN_ISSUER,
     Proof,
     Verifier,
     endOf,
@@ -37,12 +39,6 @@ from tlstunnel.tls.verification import (
 
 if TYPE_CHECKING:
     from tlstunnel.tls.session import Session
-
-_NOBODY = Trust(Anchors((), False, "nobody"))
-
-# Errors of X509_verify_cert(3), for the alerts bad_certificate and unknown_ca.
-_HOSTNAME_MISMATCH = 62
-_UNKNOWN_ISSUER = int(SSL.X509VerificationCodes.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY)
 
 # As OpenSSL's security level 2 has it, in bits (SSL_CTX_set_security_level(3)).
 _LEAST_FACTORED, _LEAST_CURVE, _LEAST_DIGEST = 2048, 224, 224
@@ -200,7 +196,7 @@ def tlsaContext(
     """
     The context of connections to servers that a L{TLSAVerifier} judges; see L{clientContext}.
     """
-    context = clientContext(_NOBODY, credentials, alpn, minimum, tickets)
+    context = clientContext(Trust(NOBODY), credentials, alpn, minimum, tickets)
     binding.setVerify(context, verifyServer, _codeOf)
     return context
 
@@ -209,8 +205,8 @@ def _codeOf(connection: SSL.Connection) -> int:
     session: Session = connection.get_app_data()
     cause = "" if session.refusal is None else session.refusal.cause
     if cause in ("wrong name", "no name"):
-        return _HOSTNAME_MISMATCH
-    return REVOCATION_ERRORS.get(cause, _UNKNOWN_ISSUER)
+        return HOSTNAME_MISMATCH
+    return REVOCATION_ERRORS.get(cause, UNKNOWN_ISSUER)
 
 
 def verifyServer(

@@ -45,10 +45,10 @@ CLIENTS_KEPT = 10_000
 
 _Codes = SSL.X509VerificationCodes
 
-# Where OpenSSL accepted what we refuse: the alerts are bad_certificate and unknown_ca.  pyOpenSSL
-# has no name for X509_V_ERR_HOSTNAME_MISMATCH.
-_HOSTNAME_MISMATCH = 62
-_UNKNOWN_ISSUER = int(_Codes.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY)
+#: Where OpenSSL accepted what we refuse: the alerts are bad_certificate and unknown_ca.  pyOpenSSL
+#: has no name for X509_V_ERRHOSTNAME_MISMATCH.
+HOSTNAME_MISMATCH = 62
+UNKNOWN_ISSUER = int(_Codes.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY)
 
 #: What stands for the refusals of L{tlstunnel.identity.revocation}: the alerts are
 #: certificate_revoked, unknown_ca, certificate_expired and bad_certificate.
@@ -313,9 +313,9 @@ def codeOf(connection: SSL.Connection) -> int:
     session: Session = connection.get_app_data()
     refusal = session.refusal
     if isinstance(refusal, _NotByTheseAnchors):
-        return _UNKNOWN_ISSUER
+        return UNKNOWN_ISSUER
     cause = "" if refusal is None else refusal.cause
-    return REVOCATION_ERRORS.get(cause, _HOSTNAME_MISMATCH)
+    return REVOCATION_ERRORS.get(cause, HOSTNAME_MISMATCH)
 
 
 def notTheSame(shown: Identity, before: Identity) -> IdentityRefused:

@@ -41,7 +41,7 @@ class Admission:
         From now on, admit as many as C{limits} say.
         """
         self._most = limits.connections
-        self._mostStrangers = limits.unverified or max(1, limits.connections // 4)
+        self._mostStrangers = limits.strangers
         self._review()
 
     def enter(self) -> bool:

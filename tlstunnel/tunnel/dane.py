@@ -14,17 +14,14 @@ from dataclasses import dataclass
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from tlstunnel.address import TCPAddress
+from tlstunnel.address import Address, Remote, TCPAddress
 from tlstunnel.errors import ConnectFailed, IdentityRefused
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.tlsa import TLSA, TLSARecords, counting
 from tlstunnel.net.dnsmessages import Answer, LookupFailed
 from tlstunnel.net.dnssec import ValidatingResolver
-from tlstunnel.net.remotes import Remote
 from tlstunnel.tls.creators import Creator
-from tlstunnel.tunnel.description import Address
 from tlstunnel.tunnel.prepared import Prepared
-from tlstunnel.tunnel.trust import hasRecords
 
 #: The type of the records (RFC 6698, section 7.1).
 TLSA_TYPE = 52
@@ -68,7 +65,7 @@ class TLSALookup:
         """
         Look up what will be needed, while a server is being connected to.
         """
-        if isinstance(expected, Identity) and hasRecords(expected):
+        if isinstance(expected, Identity) and expected.isHost:
             for each in servers:
                 if isinstance(each, TCPAddress):
                     name = _nameOf(expected, each.port)
@@ -86,7 +83,7 @@ class TLSALookup:
         @raise IdentityRefused: there are none, and nobody else is believed.
         """
         assert isinstance(expected, Identity)
-        if not hasRecords(expected) or not isinstance(server, TCPAddress):
+        if not expected.isHost or not isinstance(server, TCPAddress):
             raise IdentityRefused(f"{expected} at {server} can have no TLSA records")
         finding = await self._find(_nameOf(expected, server.port))
         if not finding.isKnown:

@@ -47,3 +47,10 @@ class Limits:
     ratePerAddress: float = 0.0
     ipv4Prefix: int = 32
     ipv6Prefix: int = 64
+
+    @property
+    def strangers(self) -> int:
+        """
+        How many of all connections may be of peers that are not verified yet.
+        """
+        return self.unverified or max(1, self.connections // 4)

@@ -2,8 +2,8 @@
 What a server tunnel is to clients that ask for its names: the certificate, the demands and the
 backends of each.
 
-Names that show the same certificate and demand a certificate by
-the same anchors have one context, as each takes its time and memory.
+Names that show the same certificate and demand a certificate by the same anchors have one context,
+as each takes its time and memory.
 """
 
 from __future__ import annotations
@@ -106,9 +106,9 @@ class ServerNames:
             self.believed = judged[0]
         faces = [self._face(self._own.of(each)) for each in tunnel.localIDs]
         first = tunnel.localIDs[0]
-        default = given.get(first.domain) if _isHost(first) else None
+        default = given.get(first.domain) if first.isHost else None
         for identity, face in zip(tunnel.localIDs, faces, strict=True):
-            if _isHost(identity):
+            if identity.isHost:
                 given.setdefault(identity.domain, face)
             for host in hostsIn(self._own.of(identity).certificates[0]):
                 certified.setdefault(host, face)
@@ -236,10 +236,3 @@ def checkNames(tunnel: Tunnel) -> None:
                 "before the client says which name it wants",
                 "leave it out, or serve the name at an address of its own",
             )
-
-
-def _isHost(identity: Identity) -> bool:
-    """
-    Whether clients can ask for it.
-    """
-    return identity.kind is Kind.DOMAIN and identity.address is None

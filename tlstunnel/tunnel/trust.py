@@ -85,13 +85,6 @@ class TunnelTrust:
         return self._told.setdefault(isPublic, Trust(together(counting)))
 
 
-def hasRecords(expected: Identity) -> bool:
-    """
-    Whether C{expected} can have TLSA records: a domain can.
-    """
-    return expected.kind is Kind.DOMAIN and expected.address is None
-
-
 def checkDANE(tunnel: Tunnel) -> None:
     """
     See that a tunnel can look up the records that it is told to believe.
@@ -123,7 +116,7 @@ def checkDANE(tunnel: Tunnel) -> None:
             "leave one of them out",
         )
     expected = tunnel.remoteID or identityOfRemote(tunnel.remote)
-    if isinstance(expected, Identity) and not hasRecords(expected):
+    if isinstance(expected, Identity) and not expected.isHost:
         raise ConfigurationError(
             f"`remote-id` {expected}",
             f"is no domain, and with `trust` {DANE} it has to be the name of a host",
