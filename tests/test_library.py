@@ -31,6 +31,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.loopback import PATIENCE, SERVER, Encrypted, Plain, TunnelTests, reactor, wait
+from tlstunnel.address import Address
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.pool import Pool
@@ -38,7 +39,7 @@ from tlstunnel.interfaces import IObserver
 from tlstunnel.net.networks import Networks, parseNetwork
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.connectionlog import ConnectionLog
-from tlstunnel.tunnel.description import Address, Mode
+from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.observers import Observer
 from tlstunnel.tunnel.record import Record

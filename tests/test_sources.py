@@ -30,11 +30,10 @@ from tests.loopback import (
     smtpClient,
     wait,
 )
-from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.address import Address, TCPAddress, UNIXAddress
 from tlstunnel.net.networks import Networks, parseNetwork
 from tlstunnel.program.service import TunnelService
 from tlstunnel.proxy import ProxyFactory
-from tlstunnel.tunnel.description import Address
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.observers import Observer
 

@@ -177,6 +177,13 @@ class SRVAddress:
         return f"{SERVICE}{self.owner}"
 
 
+#: A place to connect to, or the other end of a connection.
+Address = TCPAddress | UNIXAddress
+
+#: Where to connect to: a place, or a service that has places.
+Remote = TCPAddress | UNIXAddress | SRVAddress
+
+
 def addressOf(sockaddr: Any) -> TCPAddress | UNIXAddress:
     """
     The address that the system means.
@@ -206,6 +213,10 @@ class InheritedAddress:
 
     def __str__(self) -> str:
         return f"systemd:{self.name}"
+
+
+#: Where to listen.
+Listening = TCPAddress | UNIXAddress | InheritedAddress
 
 
 def _parseHost(text: str, host: str, bracketed: bool) -> str:

@@ -13,9 +13,9 @@ from zope.interface import Attribute, Interface
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
+    from tlstunnel.address import Address
     from tlstunnel.errors import TunnelError
     from tlstunnel.tls.creators import Creator
-    from tlstunnel.tunnel.description import Address
     from tlstunnel.tunnel.record import Record
 
 

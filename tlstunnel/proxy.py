@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
-from tlstunnel.address import TCPAddress, UNIXAddress, addressOf
+from tlstunnel.address import Address, TCPAddress, UNIXAddress, addressOf
 from tlstunnel.errors import LimitReached, Stopped, TunnelError
 from tlstunnel.interfaces import ILeg, IObserver
 from tlstunnel.net.deadlines import Deadlines
@@ -36,7 +36,7 @@ from tlstunnel.tunnel.admission import Admission
 from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.clientpair import ClientPair
 from tlstunnel.tunnel.connectionlog import ConnectionLog
-from tlstunnel.tunnel.description import Address, Mode, Tunnel
+from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.ends import marksEnd, unixKey
 from tlstunnel.tunnel.observers import Observers
 from tlstunnel.tunnel.pair import Pair

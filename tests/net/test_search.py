@@ -17,19 +17,13 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from tests.ports import freePort
-from tlstunnel.address import SRVAddress, TCPAddress, UNIXAddress
+from tlstunnel.address import Remote, SRVAddress, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConnectFailed, Refused
 from tlstunnel.interfaces import ISearch
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.dial import Dialler
 from tlstunnel.net.linger import Linger
-from tlstunnel.net.remotes import (
-    LEAST_CONNECTIONS,
-    ROUND_ROBIN,
-    Balance,
-    Remote,
-    Remotes,
-)
+from tlstunnel.net.remotes import LEAST_CONNECTIONS, ROUND_ROBIN, Balance, Remotes
 
 reactor: Any = _reactor
 

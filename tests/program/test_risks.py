@@ -15,17 +15,13 @@ from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.loopback import TunnelTests, wait
-from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.address import Address, TCPAddress, UNIXAddress
 from tlstunnel.identity.names import Identity
 from tlstunnel.program import risks as module
 from tlstunnel.program.risks import STARTTLS, farBackends, isOurs, listeningPorts, risks
 from tlstunnel.protocols.http import ALLOW_UPGRADE_DESYNC
 from tlstunnel.protocols.registry import builtIn, find
-from tlstunnel.tunnel.description import (
-    Address,
-    Mode,
-    Tunnel,
-)
+from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.ends import MARKED_ENDS
 
 TOP = Path(__file__).resolve().parents[2]

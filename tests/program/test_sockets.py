@@ -12,7 +12,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.ports import freePort
-from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress
+from tlstunnel.address import InheritedAddress, Listening, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net import inherit
 from tlstunnel.net.access import SocketAccess
@@ -20,7 +20,7 @@ from tlstunnel.net.listen import bind
 from tlstunnel.program.plan import Refused
 from tlstunnel.program.sockets import Sockets
 from tlstunnel.protocols.registry import find
-from tlstunnel.tunnel.description import Listening, Mode, Tunnel
+from tlstunnel.tunnel.description import Mode, Tunnel
 
 
 def tunnel(name: str, *local: Listening, access: SocketAccess | None = None) -> Tunnel:

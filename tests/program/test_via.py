@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.program.configurations import TUNNEL, ConfigurationTests
-from tlstunnel.address import SRVAddress, TCPAddress, UNIXAddress
+from tlstunnel.address import Address, SRVAddress, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
@@ -24,7 +24,7 @@ from tlstunnel.program.risks import farBackends
 from tlstunnel.program.show import show
 from tlstunnel.program.watch import filesOf
 from tlstunnel.protocols.registry import find
-from tlstunnel.tunnel.description import Address, Mode, Tunnel
+from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.prepared import Prepared
 
 HTTP = Via("http", TCPAddress("proxy.example", 3128))

@@ -9,7 +9,7 @@ import weakref
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.address import Address, TCPAddress, UNIXAddress
 from tlstunnel.errors import Reset, TimedOut
 from tlstunnel.identity.names import Identity
 from tlstunnel.protocols.implicit import implicit
@@ -17,7 +17,7 @@ from tlstunnel.protocols.registry import builtIn, find
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.dialogues import Dialogue, client, isFiltered
 from tlstunnel.testing.memory import Driver
-from tlstunnel.tunnel.description import Address, Mode, Tunnel
+from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.prepared import SERVER_FIRST, Prepared
 
 

@@ -17,12 +17,12 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThread
 
 from tests.loopback import CLIENT, PATIENCE, SERVER, Encrypted, TunnelTests, reactor
-from tlstunnel.address import TCPAddress
+from tlstunnel.address import Address, TCPAddress
 from tlstunnel.program.service import TunnelService
 from tlstunnel.status.answers import Answers
 from tlstunnel.status.facts import Gathered
 from tlstunnel.status.ledger import Ledger
-from tlstunnel.status.service import Address, StatusService
+from tlstunnel.status.service import StatusService
 from tlstunnel.status.snapshot import take
 from tlstunnel.status.source import Served
 

@@ -11,13 +11,13 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, Logger, LogLevel, eventAsJSON, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.address import TCPAddress, UNIXAddress, addressOf
+from tlstunnel.address import Address, TCPAddress, UNIXAddress, addressOf
 from tlstunnel.errors import QUOTED, Refused, TunnelError
 from tlstunnel.identity.names import Identity
 from tlstunnel.testing.legs import MemoryLeg
 from tlstunnel.tls.session import Session
 from tlstunnel.tunnel.connectionlog import ConnectionLog
-from tlstunnel.tunnel.description import Address, Mode
+from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.observers import Observers
 from tlstunnel.tunnel.record import Record
 

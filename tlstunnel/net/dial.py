@@ -21,7 +21,7 @@ from typing import Any
 
 from zope.interface import implementer
 
-from tlstunnel.address import SRVAddress, TCPAddress, UNIXAddress
+from tlstunnel.address import Remote, SRVAddress, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConnectFailed, TunnelError
 from tlstunnel.interfaces import IDestination, IDialler, ILeg
 from tlstunnel.net.attempt import ANY, UNIX, Attempt, Target, targetAt
@@ -29,7 +29,7 @@ from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.kernel import tune
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
-from tlstunnel.net.remotes import Backend, Balance, Remote, Remotes
+from tlstunnel.net.remotes import Backend, Balance, Remotes
 from tlstunnel.net.resolve import Directory
 from tlstunnel.net.search import Search
 

@@ -25,12 +25,10 @@ from errno import (
 from pathlib import Path
 from typing import Any
 
-from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress
+from tlstunnel.address import InheritedAddress, Listening, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net import inherit
 from tlstunnel.net.access import SocketAccess
-
-Listening = TCPAddress | UNIXAddress | InheritedAddress
 
 #: Connections that the kernel keeps for us until we accept them.
 WAITING_CONNECTIONS = 1024

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from tlstunnel.address import SRVAddress, TCPAddress, UNIXAddress
+from tlstunnel.address import Remote
 from tlstunnel.errors import TunnelError
 
 #: Seconds that a place is left alone for: the first time, and at most.
@@ -32,8 +32,6 @@ _MOST_DOUBLED = 6
 
 #: How several remotes are chosen from.
 FIRST, ROUND_ROBIN, LEAST_CONNECTIONS = POLICIES = ("first", "round-robin", "least-connections")
-
-Remote = TCPAddress | UNIXAddress | SRVAddress
 
 
 class Backend:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from zope.interface import implementer
 
-from tlstunnel.address import SRVAddress
+from tlstunnel.address import Remote, SRVAddress
 from tlstunnel.errors import ConnectFailed, TunnelError
 from tlstunnel.interfaces import ILeg, ISearch
 from tlstunnel.net.attempt import Race, Target
 from tlstunnel.net.leg import Leg
-from tlstunnel.net.remotes import FIRST, Backend, Remote
+from tlstunnel.net.remotes import FIRST, Backend
 
 if TYPE_CHECKING:
     from tlstunnel.net.dial import Dialler

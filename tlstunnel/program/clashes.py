@@ -15,8 +15,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import chain
 
-from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress
-from tlstunnel.tunnel.description import Listening
+from tlstunnel.address import InheritedAddress, Listening, TCPAddress, UNIXAddress
 
 _ALL4, _ALL6 = "0.0.0.0", "::"
 _WHOLE = ("", _ALL4, _ALL6)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.address import Listening, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.clashes import clashes, wantedBy
 from tlstunnel.program.configfile import ConfigurationFile, readFile
@@ -19,7 +19,7 @@ from tlstunnel.program.option import Option
 from tlstunnel.program.problems import Place, Problem, Problems
 from tlstunnel.program.tables import Given, Tell, given, refuseKey, tableGiving, tableOf, valuesOf
 from tlstunnel.program.tunneltables import TunnelTables
-from tlstunnel.tunnel.description import Listening, Tunnel
+from tlstunnel.tunnel.description import Tunnel
 
 #: Where a value stands that no file has.
 COMMAND_LINE = Place(Path("command line"), 0)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tlstunnel.address import SRVAddress, UNIXAddress
+from tlstunnel.address import Remote, SRVAddress, UNIXAddress
 from tlstunnel.chat.dialect import chatDialect
 from tlstunnel.chat.escapes import Values
 from tlstunnel.chat.parse import ScriptOptions
@@ -22,7 +22,7 @@ from tlstunnel.identity.pool import Pool, defaultPool
 from tlstunnel.interfaces import IDialect
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.net.networks import Networks
-from tlstunnel.net.remotes import FIRST, Remote
+from tlstunnel.net.remotes import FIRST
 from tlstunnel.program.entrance import checkAccess
 from tlstunnel.program.options import OPTIONS, TUNNEL_OPTIONS
 from tlstunnel.protocols import registry

@@ -15,9 +15,8 @@ from dataclasses import replace
 from threading import Thread
 from typing import Any
 
-from tlstunnel.address import SRVAddress, TCPAddress
+from tlstunnel.address import Remote, SRVAddress, TCPAddress
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.net.remotes import Remote
 from tlstunnel.net.services import NoRecords, askNow
 from tlstunnel.program.plan import Refusal
 from tlstunnel.tunnel import hostname

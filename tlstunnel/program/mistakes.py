@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from tlstunnel.address import SRVAddress, TCPAddress
+from tlstunnel.address import Listening, Remote, SRVAddress, TCPAddress
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.net.remotes import FIRST, Remote
+from tlstunnel.net.remotes import FIRST
 from tlstunnel.program.sourcemistakes import ofSources
 from tlstunnel.protocols.registry import IMPLICIT_PORTS, STARTTLS_PORTS
-from tlstunnel.tunnel.description import Listening, Mode, Tunnel
+from tlstunnel.tunnel.description import Mode, Tunnel
 
 # All addresses of this host; the first two have those of IPv4 among them.
 _ALL = ("", "::", "0.0.0.0")

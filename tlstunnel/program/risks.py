@@ -11,11 +11,10 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, S
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
-from tlstunnel.address import SRVAddress, TCPAddress, UNIXAddress
+from tlstunnel.address import Address, Remote, SRVAddress, TCPAddress, UNIXAddress
 from tlstunnel.identity.names import Identity
 from tlstunnel.net.edges import AVAILABLE
-from tlstunnel.net.remotes import Remote
-from tlstunnel.tunnel.description import Address, Mode, Tunnel
+from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.ends import marksEnd
 from tlstunnel.tunnel.servedname import ServedName
 

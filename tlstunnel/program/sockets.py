@@ -12,12 +12,12 @@ import socket
 from collections.abc import Container, Hashable, Sequence
 from dataclasses import dataclass
 
-from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress
+from tlstunnel.address import InheritedAddress, Listening, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net.access import Permissions, SocketAccess
 from tlstunnel.net.listen import Bound, bindBeside, hasIPv4Beside, listenFrom, share
 from tlstunnel.program.plan import Refusal, Refused
-from tlstunnel.tunnel.description import Listening, Tunnel
+from tlstunnel.tunnel.description import Tunnel
 
 
 @dataclass

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tlstunnel.address import Listening
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.configfile import ConfigurationFile, dotted
 from tlstunnel.program.configure import examine
@@ -27,7 +28,7 @@ from tlstunnel.program.tables import (
     tableOf,
     valuesOf,
 )
-from tlstunnel.tunnel.description import Listening, Mode, Tunnel
+from tlstunnel.tunnel.description import Mode, Tunnel
 
 _WHO_SECTIONS = (Section.MODE, Section.ADDRESSES, Section.IDENTITIES, Section.PROTOCOL)
 _NAMES = frozenset(each.name for each in TUNNEL_KEYS)

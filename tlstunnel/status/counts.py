@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 
-from tlstunnel.tunnel.description import Address
+from tlstunnel.address import Address
 from tlstunnel.tunnel.observers import Observer
 from tlstunnel.tunnel.record import CLEAN, Record
 from tlstunnel.tunnel.sources import REFUSALS

@@ -16,15 +16,13 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.logger import Logger
 
-from tlstunnel.address import TCPAddress, UNIXAddress, addressOf
+from tlstunnel.address import Address, addressOf
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.listen import Bound, bindAll
 from tlstunnel.net.port import ListeningPort
 from tlstunnel.status.answers import Answers
 from tlstunnel.status.hosts import Hosts
 from tlstunnel.status.web import StatusSite
-
-Address = TCPAddress | UNIXAddress
 
 
 @dataclass

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tlstunnel.address import TCPAddress
+from tlstunnel.address import Address, TCPAddress
 from tlstunnel.errors import Closed, ConnectFailed, LimitReached, Truncated, TunnelError
 from tlstunnel.interfaces import IChannels, ILeg, ISpeaker
 from tlstunnel.net.deadlines import Deadlines
@@ -29,7 +29,6 @@ from tlstunnel.net.linger import Linger
 from tlstunnel.net.listen import Bound
 from tlstunnel.net.port import ListeningPort
 from tlstunnel.protocols.conversation import Conversation
-from tlstunnel.tunnel.description import Address
 from tlstunnel.tunnel.limits import (
     Limits,
 )

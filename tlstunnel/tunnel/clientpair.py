@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
-from tlstunnel.address import TCPAddress
+from tlstunnel.address import Address, TCPAddress
 from tlstunnel.errors import IdentityRefused, TimedOut, TunnelError
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.protocols.base import ClientRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.guards import Greeted
 from tlstunnel.tls.creators import Creator
-from tlstunnel.tunnel.description import Address
 from tlstunnel.tunnel.pair import ATTACKS, Pair, cancelling
 from tlstunnel.tunnel.record import GREETING
 from tlstunnel.tunnel.upgrade import Upgrade

@@ -9,7 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tlstunnel.address import InheritedAddress, SRVAddress, TCPAddress, UNIXAddress
+from tlstunnel.address import (
+    Listening,
+    Remote,
+    SRVAddress,
+    TCPAddress,
+    UNIXAddress,
+)
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, KeyIdentity, Selector
@@ -17,7 +23,7 @@ from tlstunnel.identity.pool import Pool
 from tlstunnel.interfaces import IDialect
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.net.networks import Networks
-from tlstunnel.net.remotes import FIRST, Remote
+from tlstunnel.net.remotes import FIRST
 from tlstunnel.net.via import Via
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.servedname import ServedName
@@ -30,9 +36,6 @@ DANE = "dane"
 
 #: What C{trust} may be that is no path.
 WORDS = ("system", PINS, DANE)
-
-Address = TCPAddress | UNIXAddress
-Listening = TCPAddress | UNIXAddress | InheritedAddress
 
 
 class Mode(enum.Enum):

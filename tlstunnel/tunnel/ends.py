@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tlstunnel.address import SRVAddress, TCPAddress
-from tlstunnel.net.remotes import Remote
-from tlstunnel.tunnel.description import Listening, Mode, Tunnel
+from tlstunnel.address import Listening, Remote, SRVAddress, TCPAddress
+from tlstunnel.tunnel.description import Mode, Tunnel
 
 #: The ports with TLS from the first byte of protocols that say themselves where data ends.
 MARKED_ENDS = frozenset((465, 563, 636, 990, 993, 995, 5223, 5270, 6697))

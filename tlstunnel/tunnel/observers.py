@@ -16,7 +16,7 @@ from zope.interface import implementer
 from tlstunnel.interfaces import IObserver
 
 if TYPE_CHECKING:
-    from tlstunnel.tunnel.description import Address
+    from tlstunnel.address import Address
     from tlstunnel.tunnel.record import Record
 
 

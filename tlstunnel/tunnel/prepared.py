@@ -13,7 +13,7 @@ from itertools import chain
 
 from cryptography import x509
 
-from tlstunnel.address import SRVAddress, TCPAddress, UNIXAddress
+from tlstunnel.address import Remote, SRVAddress, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.expiry import warningsOf
@@ -23,7 +23,6 @@ from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.tlsa import TLSARecords
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import coversName
-from tlstunnel.net.remotes import Remote
 from tlstunnel.net.via import Login, readLogin
 from tlstunnel.protocols.setting import Setting
 from tlstunnel.tls.binding import SERVERS

@@ -14,10 +14,11 @@ import enum
 from cryptography import x509
 from twisted.internet.interfaces import IReactorTime
 
+from tlstunnel.address import Address
 from tlstunnel.errors import TunnelError
 from tlstunnel.identity.names import Identity
 from tlstunnel.interfaces import ILeg
-from tlstunnel.tunnel.description import Address, Mode
+from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.observers import Observers
 
 #: The outcome of a connection that ended cleanly; others are named in L{tlstunnel.errors}.

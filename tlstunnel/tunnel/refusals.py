@@ -12,8 +12,8 @@ from functools import partial
 
 from twisted.logger import Logger
 
+from tlstunnel.address import Address
 from tlstunnel.net.deadlines import Deadlines
-from tlstunnel.tunnel.description import Address
 from tlstunnel.tunnel.sources import DENIED, TOO_FAST, TOO_MANY, Source, Sources
 
 #: Seconds from a line about a source to the next one.

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from tlstunnel.address import Remote
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, Selector, normalDomain
-from tlstunnel.net.remotes import Remote
 
 #: Where to forward to, in this order.
 Addresses = tuple[Remote, ...]

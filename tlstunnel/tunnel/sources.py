@@ -14,9 +14,10 @@ from ipaddress import IPv6Address
 
 from twisted.internet.interfaces import IReactorTime
 
+from tlstunnel.address import Address
 from tlstunnel.net.networks import LAST, numberOf
 from tlstunnel.tunnel.buckets import Buckets
-from tlstunnel.tunnel.description import Address, Tunnel
+from tlstunnel.tunnel.description import Tunnel
 
 #: Why somebody may not come in: C{deny} names the address, or C{allow} does not; the source has
 #: as many connections as one may have; it makes new ones too fast.
