@@ -271,9 +271,9 @@ class ServiceConversion:
         if self._settings.all("sni"):
             patterns = ", ".join(each.value for each in self._settings.all("sni"))
             self.reasons.append(
-                f"sni = {patterns}: a tunnel has one certificate and one backend, whatever name is "
-                "asked for; let this name have an address or a port of its own, or put all names "
-                "into one certificate and let the backend tell them apart"
+                f"sni = {patterns}: a name of another service is a table of its tunnel, such as "
+                '[tunnel.NAME.name."www.example.org"], with remote and remote-id; its certificate '
+                "goes into the pool under that name"
             )
         served = self._context.primaries.get(self.service.name.lower())
         if served:
