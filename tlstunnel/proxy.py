@@ -322,7 +322,7 @@ class ProxyFactory(Factory):
 
         found = self._tlsa
         if found is None or found.address != resolver:
-            asked = ValidatingResolver(self.reactor, self.deadlines, resolver)
+            asked = ValidatingResolver(self.reactor, resolver)
             found = self._tlsa = TLSALookup(asked, self.reactor)
         return found
 

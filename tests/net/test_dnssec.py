@@ -30,7 +30,6 @@ from tests.resolvers import (
 )
 from tlstunnel.address import TCPAddress
 from tlstunnel.net import dnssec
-from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.dnsmessages import (
     LONGEST_TTL,
     Answer,
@@ -74,11 +73,9 @@ class ResolverTests(TestCase):
     ) -> Answer:
         """Ask a resolver."""
         resolver = self.resolver = Resolver(script, stream, host)
-        deadlines = Deadlines(reactor)
         try:
-            return await ValidatingResolver(reactor, deadlines, resolver.address).ask(name, kind)
+            return await ValidatingResolver(reactor, resolver.address).ask(name, kind)
         finally:
-            deadlines.clear()
             await resolver.close()
 
     async def refused(self, script: Script, stream: Script = silent) -> LookupFailed:
@@ -213,9 +210,7 @@ class ResolverTests(TestCase):
 
     async def test_nobodyIsThere(self) -> None:
         """That is known at once."""
-        deadlines = Deadlines(reactor)
-        self.addCleanup(deadlines.clear)
-        ours = ValidatingResolver(reactor, deadlines, TCPAddress("127.0.0.1", freePort()))
+        ours = ValidatingResolver(reactor, TCPAddress("127.0.0.1", freePort()))
         began = reactor.seconds()
         with self.assertRaises(LookupFailed) as caught:
             await ours.ask(NAME, TLSA)
@@ -329,7 +324,7 @@ class ResolverTests(TestCase):
             raise OSError(24, "Too many open files")
 
         self.patch(socket, "socket", poor)
-        ours = ValidatingResolver(reactor, Deadlines(reactor), TCPAddress("127.0.0.1", 53))
+        ours = ValidatingResolver(reactor, TCPAddress("127.0.0.1", 53))
         with self.assertRaises(LookupFailed):
             await ours.ask(NAME, TLSA)
 

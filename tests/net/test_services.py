@@ -24,7 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.ports import freePort
 from tlstunnel.net import services
-from tlstunnel.net.question import answerIn, questionOf
+from tlstunnel.net.dnsmessages import Ignored, Message, Question
 from tlstunnel.net.services import (
     LEAST_SECONDS,
     MOST_SECONDS,
@@ -189,15 +189,15 @@ class AnswerTests(SynchronousTestCase):
 
 class QuestionTests(SynchronousTestCase):
     """
-    L{answerIn}: what counts as an answer.
+    What counts as an answer.
     """
 
     def setUp(self) -> None:
         """
         A question, and an answer to it.
         """
-        self.question = questionOf(OWNER, dns.SRV)
-        self.answer = dns.Message(self.question.id, answer=1)
+        self.question = Question(OWNER, dns.SRV, isValidated=False)
+        self.answer = dns.Message(self.question.number, answer=1)
         self.answer.queries = [dns.Query(OWNER.upper().encode(), dns.SRV)]
         self.answer.answers = [srv()]
 
@@ -205,7 +205,7 @@ class QuestionTests(SynchronousTestCase):
         """
         In whatever case the name is repeated.
         """
-        found = answerIn(self.answer.toStr(), self.question)
+        found = self.question.read(self.answer.toStr())
         self.assertEqual(len(recordsIn(found.answers, OWNER)[0]), 1)
 
     def test_theAnswerToAnotherQuestionIsNone(self) -> None:
@@ -213,7 +213,7 @@ class QuestionTests(SynchronousTestCase):
         Nor is a question, or what somebody guesses who has not seen ours.
         """
         for key, value in (
-            ("id", self.question.id ^ 1),
+            ("id", self.question.number ^ 1),
             ("answer", 0),
             ("queries", []),
             ("queries", [dns.Query(b"_imap._tcp.example.org", dns.SRV)]),
@@ -222,7 +222,7 @@ class QuestionTests(SynchronousTestCase):
             with self.subTest(key):
                 before = getattr(self.answer, key)
                 setattr(self.answer, key, value)
-                self.assertIsNone(answerIn(self.answer.toStr(), self.question))
+                self.assertRaises(Ignored, self.question.read, self.answer.toStr())
                 setattr(self.answer, key, before)
 
     @given(st.binary(max_size=200), st.integers(0, 100))
@@ -232,12 +232,12 @@ class QuestionTests(SynchronousTestCase):
         """
         whole = self.answer.toStr()
         for data in garbage, whole[:at] + garbage, whole[:at] + garbage + whole[at:]:
-            found = answerIn(data, self.question)
-            if found is not None:
-                try:
-                    recordsIn(found.answers, OWNER)
-                except NoRecords:
-                    continue
+            try:
+                found = self.question.read(data)
+                self.assertIsInstance(found, Message)
+                recordsIn(found.answers, OWNER)
+            except (Ignored, NoRecords):
+                continue
 
 
 class ServersTests(SynchronousTestCase):

@@ -17,7 +17,8 @@ from twisted.names import dns
 
 from tlstunnel.errors import quote
 
-#: The most records in all of an answer, and the most names of which each is another one's alias.
+#: The most records in all of an answer, unless somebody takes more, and the most names of which
+#: each is another one's alias.
 RECORDS = 50
 ALIASES = 8
 
@@ -33,6 +34,13 @@ _LABEL = re.compile("[!-~]{1,63}")
 
 # The type of what says how much we take (RFC 6891).
 _OPT = 41
+
+# The types whose data is read, as names in it may be written in short; of others it stays as it is.
+_READ: dict[int, Any] = {
+    dns.CNAME: dns.Record_CNAME,
+    dns.SOA: dns.Record_SOA,
+    dns.SRV: dns.Record_SRV,
+}
 
 
 class LookupFailed(Exception):
@@ -96,8 +104,7 @@ class Message(dns.Message):
         """
         What reads the data of a record.
         """
-        known: dict[int, Any] = {dns.CNAME: dns.Record_CNAME, dns.SOA: dns.Record_SOA}
-        return known.get(type, dns.UnknownRecord)
+        return _READ.get(type, dns.UnknownRecord)
 
 
 class Question:
@@ -105,9 +112,11 @@ class Question:
     One question, asked once.
     """
 
-    def __init__(self, name: str, kind: int) -> None:
+    def __init__(self, name: str, kind: int, isValidated: bool = True, most: int = RECORDS) -> None:
         """
         @param kind: the type of the records (RFC 1035, section 3.2.2).
+        @param isValidated: ask whether DNSSEC proves the answer, and take longer datagrams.
+        @param most: the most records in all of an answer.
         @raise LookupFailed: there is no such name.
         """
         isShort = len(name) <= _LONGEST_NAME
@@ -116,15 +125,18 @@ class Question:
         self.name = name.encode()
         self.kind = kind
         self.number = dns.randomSource()
+        self._isValidated = isValidated
+        self._most = most
 
     @property
     def wire(self) -> bytes:
         """
-        The message that asks it: it says that AD is understood (RFC 6840, section 5.7).
+        The message that asks it: it may say that AD is understood (RFC 6840, section 5.7).
         """
-        message = Message(self.number, recDes=1, authenticData=1)
+        message = Message(self.number, recDes=1, authenticData=int(self._isValidated))
         message.addQuery(self.name, self.kind)
-        message.additional = [dns.RRHeader(b"", _OPT, DATAGRAM, payload=dns.UnknownRecord())]
+        if self._isValidated:
+            message.additional = [dns.RRHeader(b"", _OPT, DATAGRAM, payload=dns.UnknownRecord())]
         return message.toStr()
 
     def read(self, wire: bytes) -> Message:
@@ -136,7 +148,8 @@ class Question:
         try:
             number, flags, asked, *counts = unpack("!6H", wire[:12])
             # Nothing is read before it is known how much there is.
-            if number == self.number and flags & 0x8000 and asked == 1 and sum(counts) <= RECORDS:
+            isOurs = number == self.number and flags & 0x8000
+            if isOurs and asked == 1 and sum(counts) <= self._most:
                 message = Message()
                 stream = BytesIO(wire)
                 message.decode(stream)

@@ -14,13 +14,11 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-from twisted.internet.error import ConnectError, ConnectionClosed
-
 from tlstunnel.identity.names import normalDomain
-from tlstunnel.net.question import MOST_BYTES, answerIn, asked, connected, questionOf
 
-#: Records of one answer that are used.
+#: Records of one answer that are used; and of all that is in it, such as addresses, that are read.
 RECORDS = 50
+RECORDS_READ = 500
 
 #: Bounds of how long an answer counts, in seconds, whatever its time to live is.
 LEAST_SECONDS, MOST_SECONDS = 5.0, 86400.0
@@ -30,9 +28,8 @@ RESOLV_CONF = Path("/etc/resolv.conf")
 SERVERS = 3
 _PORT = 53
 
-# Seconds that each resolver has, the first time and the second; and by TCP.
+# Seconds that each resolver has, the first time and the second.
 _TIMEOUTS = (1, 3)
-_TCP_SECONDS = 5
 
 # Seconds for an answer, where somebody waits for it at the start.
 _START_SECONDS = 3.0
@@ -147,33 +144,20 @@ async def ask(reactor: Any, owner: str) -> tuple[tuple[Record, ...], float]:
     @return: see L{recordsIn}.
     @raise NoRecords: if there is no answer that can be used.
     """
+    # Few need it, and DNS takes memory.
     from twisted.names import dns
+
+    from tlstunnel.net.dnsmessages import Question
+    from tlstunnel.net.question import asked
 
     for seconds in _TIMEOUTS:
         for server in servers():
-            question = questionOf(owner, dns.SRV)
-            answer = await asked(reactor, server, question, seconds)
-            if answer is not None and answer.trunc:
-                answer = await _byTCP(reactor, server, question)
-            if answer is not None and answer.rCode in (dns.OK, dns.ENAME):
-                return recordsIn(answer.answers, owner)
+            question = Question(owner, dns.SRV, isValidated=False, most=RECORDS_READ)
+            with suppress(OSError):
+                answer = await asked(reactor, server, question, seconds)
+                if answer is not None and answer.rCode in (dns.OK, dns.ENAME):
+                    return recordsIn(answer.answers, owner)
     raise NoRecords
-
-
-async def _byTCP(reactor: Any, server: tuple[str, int], question: Any) -> Any:
-    """
-    Ask a resolver whose answer is too long for a datagram.
-    """
-    from twisted.names import client, dns
-
-    resolver = client.Resolver(servers=[server], reactor=reactor)
-    try:
-        return await resolver.queryTCP(question.queries, _TCP_SECONDS)
-    except (ConnectError, ConnectionClosed, dns.DNSQueryTimeoutError):
-        return None
-    finally:
-        for each in resolver.connections:
-            each.transport.loseConnection()
 
 
 def askNow(owner: str) -> None:
@@ -184,16 +168,19 @@ def askNow(owner: str) -> None:
     """
     from twisted.names import dns
 
+    from tlstunnel.net.dnsmessages import DATAGRAM, Ignored, Question
+    from tlstunnel.net.question import connected
+
     for server in servers():
-        question = questionOf(owner, dns.SRV)
+        question = Question(owner, dns.SRV, isValidated=False, most=RECORDS_READ)
         try:
             with connected(server) as sock:
                 sock.settimeout(_START_SECONDS)
-                sock.send(question.toStr())
-                answer = answerIn(sock.recv(MOST_BYTES), question)
-        except OSError:
+                sock.send(question.wire)
+                answer = question.read(sock.recv(DATAGRAM))
+        except (OSError, Ignored):
             continue
-        if answer is not None and answer.rCode in (dns.OK, dns.ENAME):
+        if answer.rCode in (dns.OK, dns.ENAME):
             if not answer.trunc:
                 recordsIn(answer.answers, owner)
             return
