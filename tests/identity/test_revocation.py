@@ -4,8 +4,10 @@ Tests for L{tlstunnel.identity.revocation}: which lists count, and what they mea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from math import inf
 from pathlib import Path
 from time import time
@@ -22,6 +24,7 @@ from tests.certificates import (
     dns,
     intermediate,
     make,
+    makeKey,
     root,
 )
 from tests.revoked import HOUR, entry, makeList, part, pem, place
@@ -166,6 +169,27 @@ class JudgingTests(SynchronousTestCase):
         forged = NAMESAKE.certificate, intermediate().certificate
         self.assertEqual(causeOf(alone, OF_INTERMEDIATE, revoked, anchors=forged), GOOD)
 
+    def test_suchAnIssuerIsFoundHoweverItsNameIsWritten(self) -> None:
+        """And whatever its key is of."""
+        for kind in "ec", "rsa2048", "ed25519":
+            key = makeKey(kind)
+            above = make(authorityRecipe("Above"), key=key)
+            shouting = make(authorityRecipe("ABOVE "), key=key)
+            below = make(authorityRecipe("Below"), shouting)
+            leaf = make(Recipe(), below)
+            alone = leaf.certificate, below.certificate
+            lists = makeList(issuer=below), makeList(below, issuer=above)
+            bundle = STRANGER.certificate, above.certificate
+            self.assertEqual(causeOf(alone, *lists, anchors=bundle), REVOKED)
+
+    def test_anAnchorThatRenewsAKeyIsNoRoot(self) -> None:
+        """It has the name of its issuer (RFC 4210, section 4.4), whose list counts for it."""
+        new = make(authorityRecipe("Root"), root())
+        leaf = make(Recipe(), new)
+        lists = makeList(issuer=new), makeList(new)
+        bundle = new.certificate, root().certificate
+        self.assertEqual(causeOf((leaf.certificate, bundle[0]), *lists, anchors=bundle), REVOKED)
+
     def test_aRootThatRevokesItself(self) -> None:
         """Is an anchor no more."""
         self.assertEqual(causeOf(SHORT, makeList(root())), REVOKED)
@@ -228,6 +252,16 @@ class LoadingTests(SynchronousTestCase):
         """It would be as if nobody were revoked."""
         (self.place / "private.crl").write_bytes(b"")
         self.assertRaises(ConfigurationError, self.load)
+
+    def test_whatIsNoFileIsNotRead(self) -> None:
+        """A pipe would hold up everything."""
+        puts: tuple[Callable[[Path], None], ...] = (os.mkfifo, os.mkdir, partial(os.symlink, "-"))
+        for number, put in enumerate(puts):
+            path = self.place / "private.crl"
+            put(path)
+            error = self.assertRaises(ConfigurationError, self.load)
+            self.assertIn(str(path), str(error))
+            path.rename(self.place / f"{number}.old")
 
     def test_theSameIsShared(self) -> None:
         """By tunnels with the same pool."""

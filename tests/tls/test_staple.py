@@ -284,6 +284,19 @@ class RequiringTests(SynchronousTestCase):
             failure = self.resume(3700, version)
             self.assertIsInstance(failure, IdentityRefused)
 
+    def test_noChainOfResumedSessionsGetsBehindIt(self) -> None:
+        """Data connections beside a control connection that was resumed itself end with it too."""
+        for version in VERSIONS:
+            context = self.server(makeAnswer(LEAF, end=HOUR), LEAF, version)
+            creator: Creator = self.creator()
+            for seconds, isGood in ((0, True), (60, True), (3700, False)):
+                self.patch(sessions, "time", lambda passed=seconds: time() + passed)
+                failure, _, ours, session = self.meet(creator, context)
+                self.assertEqual(failure is None, isGood)
+                self.assertEqual(session.isResumed, seconds > 0)
+                creator = creator.beside(ours, session)
+                ours.set_shutdown(SSL.SENT_SHUTDOWN)
+
 
 class PreparedTests(SynchronousTestCase):
     """What the options come to."""

@@ -10,6 +10,7 @@ has been seen, this process does not go back to an older one.
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from math import inf
@@ -17,12 +18,14 @@ from pathlib import Path
 from weakref import WeakSet
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import AsymmetricPadding
 
-from tlstunnel.errors import IdentityRefused, quote
+from tlstunnel.errors import ConfigurationError, IdentityRefused, quote
 from tlstunnel.identity.crl import Canonical, RevocationList, Subject, canonical, loadLists
 from tlstunnel.identity.expiry import inWords
-from tlstunnel.identity.files import entries, isDirectory
+from tlstunnel.identity.files import entries, isDirectory, reading
 
 #: What L{TunnelError.cause} says where a chain is refused because of lists.
 REVOKED, MISSING, OLD, EARLY = "revoked", "no CRL", "old CRL", "early CRL"
@@ -192,7 +195,7 @@ def _above(
     What leads on from an anchor that is no root, as far as there are other anchors.
     """
     for _ in range(_MOST_ABOVE):
-        if anchor.issuer == anchor.subject:
+        if _hasIssued(anchor, anchor):
             return
         issuer = next((each for each in anchors if _hasIssued(each, anchor)), None)
         if issuer is None:
@@ -202,11 +205,23 @@ def _above(
 
 
 def _hasIssued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
-    if issuer.subject != certificate.issuer:
+    if canonical(issuer.subject) != canonical(certificate.issuer):
         return False
+    key, signature = issuer.public_key(), certificate.signature
+    signed, digest = certificate.tbs_certificate_bytes, certificate.signature_hash_algorithm
     try:
-        certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, TypeError, ValueError):
+        # Certificate.verify_directly_issued_by() takes names to be others that are written in
+        # another way.
+        means = certificate.signature_algorithm_parameters
+        if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(means, ec.ECDSA):
+            key.verify(signature, signed, means)
+        elif isinstance(key, rsa.RSAPublicKey) and isinstance(means, AsymmetricPadding) and digest:
+            key.verify(signature, signed, means, digest)
+        elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+            key.verify(signature, signed)
+        else:
+            return False
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError):
         return False
     return True
 
@@ -271,8 +286,21 @@ def loadRevocations(places: Iterable[Path]) -> Revocations:
 
 def _filesIn(places: Iterable[Path]) -> Iterator[Path]:
     for place in places:
-        if isDirectory(place):
-            yield from (each for each in entries(place) if _LISTS.fullmatch(each.name))
+        for file in entries(place) if isDirectory(place) else ():
+            if _LISTS.fullmatch(file.name):
+                _checkFile(file)
+                yield file
+
+
+def _checkFile(file: Path) -> None:
+    """
+    @raise ConfigurationError: it is none, so that reading it might never end, as that of a pipe.
+    """
+    with reading(file):
+        mode = file.stat().st_mode
+    if not stat.S_ISREG(mode):
+        what = "a directory" if stat.S_ISDIR(mode) else "no file"
+        raise ConfigurationError(str(file), f"is {what}", "put the list itself there")
 
 
 def _gone(before: Iterable[Revocations], now: Revocations) -> Iterator[str]:
