@@ -189,7 +189,7 @@ class SayingTests(SynchronousTestCase):
             certificates = [LEAF.certificate, AUTHORITY.certificate, here, there]
             self.assertEqual([found.isAbout(each) for each in certificates], expected)
 
-    def test_aPlaceForSomeReasonsOrOfOthersIsNone(self) -> None:
+    def test_aPlaceForSomeReasonsOrOfOthers(self) -> None:
         """What is there does not say all that the issuer has to say."""
         url = "http://here.example/crl"
         found = RevocationList(makeList(extra=part(url)))
@@ -201,7 +201,8 @@ class SayingTests(SynchronousTestCase):
                 [x509.DistributionPoint(names, None, reasons, issuer)]
             )
             leaf = make(Recipe(extra=((points, False),)), root())
-            self.assertFalse(found.isAbout(leaf.certificate))
+            self.assertTrue(found.isAbout(leaf.certificate))
+            self.assertFalse(found.isAll(leaf.certificate))
 
     def test_editions(self) -> None:
         """The later one is newer, and of two of the same time that with the greater number."""

@@ -152,6 +152,18 @@ class JudgingTests(SynchronousTestCase):
         self.assertEqual(causeOf(chain, empty, makeList(leaf)), REVOKED)
         self.assertEqual(causeOf(chain, makeList(extra=part("http://there.example/"))), MISSING)
 
+    def test_aPartForSomeReasonsOnlyRefuses(self) -> None:
+        """It does not say of anybody that all is well."""
+        here = "http://here.example/crl"
+        names, some = [x509.UniformResourceIdentifier(here)], [x509.ReasonFlags.key_compromise]
+        points = [x509.DistributionPoint(names, None, frozenset(some), None)]
+        leaf = make(Recipe(extra=((x509.CRLDistributionPoints(points), False),)), root())
+        chain = leaf.certificate, root().certificate
+        empty, full = makeList(extra=part(here)), makeList(leaf, extra=part(here))
+        self.assertEqual(causeOf(chain, empty), MISSING)
+        self.assertEqual(causeOf(chain, empty, OF_ROOT), GOOD)
+        self.assertEqual(causeOf(chain, full, OF_ROOT), REVOKED)
+
     def test_anAnchorNeedsNone(self) -> None:
         """It is one because somebody said so."""
         alone = (BELOW.certificate, intermediate().certificate)

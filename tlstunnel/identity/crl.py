@@ -158,6 +158,16 @@ class RevocationList:
             return False
         return not part.full_name or not _placesOf(certificate).isdisjoint(part.full_name)
 
+    def isAll(self, certificate: x509.Certificate) -> bool:
+        """
+        Whether it says all that there is to say of a certificate that it is about: a certificate
+        may be revoked elsewhere for other reasons, or by somebody else than its issuer.
+        """
+        part = self._part
+        if part is None or not part.full_name:
+            return True
+        return not _placesOf(certificate, ofAll=True).isdisjoint(part.full_name)
+
     def revocationOf(self, certificate: x509.Certificate) -> str:
         """
         When and why a certificate that it is about was revoked; empty if it was not.
@@ -224,16 +234,17 @@ def _isAuthority(certificate: x509.Certificate) -> bool:
     return constraints is not None and constraints.ca
 
 
-def _placesOf(certificate: x509.Certificate) -> set[x509.GeneralName]:
+def _placesOf(certificate: x509.Certificate, ofAll: bool = False) -> set[x509.GeneralName]:
     """
-    Where a certificate says that lists about it are: those of its issuer, and for whatever reason
-    it is revoked.
+    Where a certificate says that lists about it are.
+
+    @param ofAll: those alone that are its issuer's, and for whatever reason it is revoked.
     """
     points = _valueOf(certificate.extensions, x509.CRLDistributionPoints)
     return {
         name
         for point in points or ()
-        if not point.reasons and not point.crl_issuer
+        if not (ofAll and (point.reasons or point.crl_issuer))
         for name in point.full_name or ()
     }
 

@@ -167,17 +167,18 @@ def _judge(
             raise IdentityRefused(
                 f"the certificate was revoked on {revoked} (at depth {depth})", cause=REVOKED
             )
-    good = [each for each in current.values() if now <= each.end]
+    whole = [each for each in current.values() if each.isAll(certificate)]
+    good = [each for each in whole if now <= each.end]
     if good or not isNeeded:
         return min(until, *(each.end for each in good)) if good else until
     name = quote(certificate.issuer.rfc4514_string().encode())
     where = f"(at depth {depth})"
-    if current:
-        end = datetime.fromtimestamp(max(each.end for each in current.values()), UTC)
+    if whole:
+        end = datetime.fromtimestamp(max(each.end for each in whole), UTC)
         raise IdentityRefused(
             f"the revocation list of {name} expired on {end:%Y-%m-%d %H:%M} UTC {where}", cause=OLD
         )
-    if lists:
+    if any(each.start > now for each in lists):
         raise IdentityRefused(
             f"the revocation list of {name} is from the future {where}", cause=EARLY
         )
