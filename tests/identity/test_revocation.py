@@ -13,6 +13,7 @@ from pathlib import Path
 from time import time
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -99,6 +100,7 @@ TABLE: tuple[
     ("fresh and from the future", SHORT, (makeList(LEAF, start=HOUR), OF_ROOT), GOOD),
     ("came back", SHORT, (makeList(LEAF, start=-DAY), makeList(number=2)), GOOD),
     ("the newer decides", SHORT, (makeList(start=-DAY), makeList(LEAF, number=2)), REVOKED),
+    ("neither is newer", SHORT, (makeList(LEAF), makeList()), REVOKED),
     ("all have one", LONG, (OF_ROOT, OF_INTERMEDIATE), GOOD),
     ("no list of the intermediate", LONG, (OF_ROOT,), MISSING),
     ("no list of the root", LONG, (OF_INTERMEDIATE,), MISSING),
@@ -264,6 +266,24 @@ class LoadingTests(SynchronousTestCase):
         """It would be as if nobody were revoked."""
         (self.place / "private.crl").write_bytes(b"")
         self.assertRaises(ConfigurationError, self.load)
+
+    def test_whatDoesNotCountForItsNameIsSaid(self) -> None:
+        """As nobody would notice else that it revokes nothing."""
+        anchor = root().certificate.public_bytes(Encoding.PEM)
+        for name, content in (
+            ("list.pem", pem(OF_ROOT)),
+            ("anchors.pem", anchor + pem(OF_ROOT)),
+            ("private.CRL", OF_ROOT.public_bytes(Encoding.DER)),
+        ):
+            file = self.place / name
+            file.write_bytes(content)
+            for places in [self.place], [file]:
+                found = loadRevocations(places)
+                (notice,) = found.notices
+                self.assertIn(str(file), notice)
+                self.assertFalse(found)
+            file.write_bytes(anchor if name.endswith(".pem") else b"")
+            self.assertEqual(self.load().notices, ())
 
     def test_whatIsNoFileIsNotRead(self) -> None:
         """A pipe would hold up everything."""

@@ -25,7 +25,9 @@ from tlstunnel.identity.pem import quietly, readFile
 #: The largest file of lists, in bytes: some 1,500,000 revoked certificates.
 LARGEST_FILE = 64 << 20
 
-_BEGIN = b"-----BEGIN X509 CRL-----"
+#: How a list begins in PEM form.
+BEGIN = b"-----BEGIN X509 CRL-----"
+
 _END = b"-----END X509 CRL-----"
 _GET_ANOTHER = "get it again from its issuer, or another one that is complete"
 
@@ -280,7 +282,7 @@ def loadLists(path: Path) -> Iterator[RevocationList | str]:
 
 
 def _load(content: bytes) -> RevocationList:
-    read = x509.load_pem_x509_crl if content.startswith(_BEGIN) else x509.load_der_x509_crl
+    read = x509.load_pem_x509_crl if content.startswith(BEGIN) else x509.load_der_x509_crl
     try:
         with quietly():
             return RevocationList(read(content))
@@ -299,14 +301,14 @@ def _blocks(path: Path) -> list[bytes]:
     content = readFile(path, largest=LARGEST_FILE)
     if content[:1] == b"\x30":
         return [content]
-    begun = content.count(_BEGIN)
+    begun = content.count(BEGIN)
     last = content.rpartition(b"\n")[2]
-    if last and last != _BEGIN and _BEGIN.startswith(last):
+    if last and last != BEGIN and BEGIN.startswith(last):
         begun += 1
     # What is between two beginnings is no list, and a regular expression would take its time.
     found = [
-        _BEGIN + inside + _END
-        for inside, end, _ in (each.partition(_END) for each in content.split(_BEGIN)[1:])
+        BEGIN + inside + _END
+        for inside, end, _ in (each.partition(_END) for each in content.split(BEGIN)[1:])
         if end
     ]
     if begun != len(found):

@@ -23,9 +23,17 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import AsymmetricPadding
 
 from tlstunnel.errors import ConfigurationError, IdentityRefused, quote
-from tlstunnel.identity.crl import Canonical, RevocationList, Subject, canonical, loadLists
+from tlstunnel.identity.crl import (
+    BEGIN,
+    Canonical,
+    RevocationList,
+    Subject,
+    canonical,
+    loadLists,
+)
 from tlstunnel.identity.expiry import inWords
 from tlstunnel.identity.files import entries, isDirectory, reading
+from tlstunnel.identity.pem import LARGEST_FILE
 
 #: What L{TunnelError.cause} says where a chain is refused because of lists.
 REVOKED, MISSING, OLD, EARLY = "revoked", "no CRL", "old CRL", "early CRL"
@@ -35,6 +43,9 @@ WARNINGS = (timedelta(days=7), 4), (timedelta(days=1), 8)
 
 # Files of lists, and what openssl-rehash(1) calls them.
 _LISTS = re.compile(r".*\.crl|[0-9a-f]{8}\.r[0-9]+", re.DOTALL)
+
+# The endings of files that may hold lists too, in lower case.
+_OTHER_ENDINGS = ".crl", ".pem", ".crt", ".cer"
 
 # How far a chain goes on above its anchor.
 _MOST_ABOVE = 10
@@ -154,20 +165,22 @@ def _judge(
     @return: until when it can be said that it was not revoked.
     @raise IdentityRefused: it was, or that cannot be known, and has to be.
     """
-    current: dict[bytes, RevocationList] = {}
+    current: list[RevocationList] = []
+    newest: dict[bytes, tuple[float, int]] = {}
     until = inf
     for each in lists:
         if each.start > now:
             until = min(until, each.start)
-        else:
-            current.setdefault(each.scope, each)
-    for each in current.values():
+        # Of two that nobody can tell apart by their age both count.
+        elif newest.setdefault(each.scope, each.edition) == each.edition:
+            current.append(each)
+    for each in current:
         revoked = each.revocationOf(certificate)
         if revoked:
             raise IdentityRefused(
                 f"the certificate was revoked on {revoked} (at depth {depth})", cause=REVOKED
             )
-    whole = [each for each in current.values() if each.isAll(certificate)]
+    whole = [each for each in current if each.isAll(certificate)]
     good = [each for each in whole if now <= each.end]
     if good or not isNeeded:
         return min(until, *(each.end for each in good)) if good else until
@@ -258,7 +271,7 @@ def loadRevocations(places: Iterable[Path]) -> Revocations:
     """
     asked = tuple(dict.fromkeys(places))
     lists: dict[RevocationList, None] = {}
-    notices = []
+    notices = list(_misplaced(asked))
     for file in _filesIn(asked):
         for each in loadLists(file):
             if isinstance(each, str):
@@ -291,6 +304,36 @@ def _filesIn(places: Iterable[Path]) -> Iterator[Path]:
             if _LISTS.fullmatch(file.name):
                 _checkFile(file)
                 yield file
+
+
+def _misplaced(places: Iterable[Path]) -> Iterator[str]:
+    """
+    A sentence for each file that holds a list, and is not read for its name.
+    """
+    for place in places:
+        for file in entries(place) if isDirectory(place) else [place]:
+            if not _LISTS.fullmatch(file.name) and _holdsList(file):
+                yield (
+                    f"{file}: the revocation list in it does not count; put it into a file of its "
+                    "own, called *.crl, in the `trust` directory of the pool"
+                )
+
+
+def _holdsList(file: Path) -> bool:
+    """
+    Whether somebody may think that there is a list in a file of another name.
+    """
+    name = file.name.lower()
+    if not name.endswith(_OTHER_ENDINGS):
+        return False
+    try:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode) or not 0 < status.st_size <= LARGEST_FILE:
+            return False
+        return name.endswith(".crl") or BEGIN in file.read_bytes()
+    except OSError:
+        # Who reads the anchors says that.
+        return False
 
 
 def _checkFile(file: Path) -> None:
