@@ -179,6 +179,17 @@ class StaplingTests(SynchronousTestCase):
         self.answer(makeAnswer(OTHER))
         self.assertTrue(other.read())
 
+    def test_aReloadPutsNothingOff(self) -> None:
+        """Where an answer is due, as the responder was out of reach, it is asked at once."""
+        self.start()
+        self.answer(makeAnswer(LEAF, start=timedelta(), end=timedelta(days=4)))
+        for days in 2, 2:
+            self.clock.advance(days * DAY)
+            self.answer(FetchFailed("down"))
+            before = len(self.asked)
+            self.stapling.use([stapleFor(LEAF, root())])
+            self.assertEqual(len(self.asked), before + 1)
+
     def test_aFewAtATime(self) -> None:
         """However many identities there are."""
         self.start(*(stapleFor(each, root()) for each in MANY))

@@ -126,6 +126,17 @@ class OfferingTests(SynchronousTestCase):
             self.assertRaises(IdentityRefused, staple.take, bad, time())
         self.assertEqual(staple.read(), der)
 
+    def test_nothingOnceItIsRevoked(self) -> None:
+        """Whatever was said before; others cannot say so."""
+        staple = stapleFor(LEAF, root())
+        staple.take(makeAnswer(LEAF), time())
+        forged = makeAnswer(LEAF, status=ocsp.OCSPCertStatus.REVOKED, signer=NAMESAKE)
+        self.assertRaises(IdentityRefused, staple.take, forged, time())
+        self.assertTrue(staple.read())
+        revoked = makeAnswer(LEAF, status=ocsp.OCSPCertStatus.REVOKED)
+        self.assertRaises(IdentityRefused, staple.take, revoked, time())
+        self.assertEqual(staple.read(), b"")
+
     def test_whereNobodyCanBeAsked(self) -> None:
         """It is said why."""
         self.assertEqual(stapleFor(LEAF, root()).problem, "")

@@ -34,8 +34,9 @@ LARGEST_ANSWER = 1 << 16
 #: So many seconds the clock of who answers may be ahead of ours.
 SKEW_SECONDS = 300
 
-#: What L{TunnelError.cause} says of an answer that is no good, and where there is none.
-BAD, ABSENT = "bad staple", "no staple"
+#: What L{TunnelError.cause} says of an answer that is no good, where there is none, and where it
+#: says that the certificate was revoked.
+BAD, ABSENT, REVOKED = "bad staple", "no staple", "revoked"
 
 # Certificates in an answer that are looked at.
 _MOST_RESPONDERS = 8
@@ -165,7 +166,7 @@ def _judge(
         when = single.revocation_time_utc
         raise IdentityRefused(
             f"the certificate was revoked on {when:%Y-%m-%d %H:%M} UTC, as OCSP says",
-            cause="revoked",
+            cause=REVOKED,
         )
     if single.certificate_status is not ocsp.OCSPCertStatus.GOOD:
         raise _Refused("says that nobody knows this certificate")
