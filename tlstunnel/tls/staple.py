@@ -61,8 +61,8 @@ class Staple:
         Staple an answer from now on.
 
         @param now: in seconds since 1970.
-        @raise IdentityRefused: it is no good; then the one before goes on to be stapled, unless this
-            one says that our certificate was revoked.
+        @raise IdentityRefused: it is no good; then the one before goes on to be stapled, unless
+            this one says that our certificate was revoked.
         """
         assert self._issuer is not None
         try:
