@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -163,6 +164,14 @@ class SayingTests(SynchronousTestCase):
             self.assertIn(expected, found.revocationOf(LEAF.certificate))
         found = RevocationList(makeList(entry(serial, x509.ReasonFlags.remove_from_crl)))
         self.assertEqual(found.revocationOf(LEAF.certificate), "")
+
+    def test_aNegativeNumberIsOneToo(self) -> None:
+        """In DER the first bit of a serial number is its sign, which some have forgotten."""
+        signed = makeList(entry(0x7F123456))
+        old, new = bytes.fromhex("02047f123456"), bytes.fromhex("0204ff123456")
+        found = x509.load_der_x509_crl(signed.public_bytes(Encoding.DER).replace(old, new))
+        certificate = Mock(serial_number=-0x00EDCBAA)
+        self.assertTrue(RevocationList(found).revocationOf(certificate))
 
     def test_whoSignedIt(self) -> None:
         """A name is not enough, and neither is a key that is not for this."""

@@ -176,6 +176,9 @@ class RevocationList:
         """
         if certificate.serial_number not in self._serials:
             return ""
+        if certificate.serial_number < 0:
+            # Some authorities have issued such; cryptography finds no entry of theirs.
+            return "an unknown day"
         entry = self._list.get_revoked_certificate_by_serial_number(certificate.serial_number)
         assert entry is not None
         reason = "unspecified"
