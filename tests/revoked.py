@@ -18,7 +18,11 @@ from tests.certificates import Issued, root
 HOUR = timedelta(hours=1)
 
 
-def entry(serial: int, reason: x509.ReasonFlags | None = None) -> x509.RevokedCertificate:
+def entry(
+    serial: int,
+    reason: x509.ReasonFlags | None = None,
+    extra: tuple[tuple[x509.ExtensionType, bool], ...] = (),
+) -> x509.RevokedCertificate:
     """What a list says of one certificate."""
     builder = (
         x509.RevokedCertificateBuilder()
@@ -27,6 +31,8 @@ def entry(serial: int, reason: x509.ReasonFlags | None = None) -> x509.RevokedCe
     )
     if reason is not None:
         builder = builder.add_extension(x509.CRLReason(reason), False)
+    for extension, critical in extra:
+        builder = builder.add_extension(extension, critical)
     return builder.build()
 
 

@@ -4,6 +4,7 @@ Limits by source, of a tunnel with real connections: addresses of 127.0.0.0/8 ar
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import socket
@@ -30,6 +31,7 @@ from tests.loopback import (
     smtpClient,
     wait,
 )
+from tlstunnel import proxy
 from tlstunnel.address import Address, TCPAddress, UNIXAddress
 from tlstunnel.net.networks import Networks, parseNetwork
 from tlstunnel.program.service import TunnelService
@@ -467,6 +469,25 @@ class EndpointTests(SourceTests):
 
         await deferToThread(run)
         await wait(lambda: not factory.pairs)
+        self.assertEqual(self.observer.refusals, [])
+        assert factory._sources is not None
+        self.assertEqual(factory._sources._open, {})
+
+    async def test_whoIsGoneAtOnceIsNotCounted(self) -> None:
+        """
+        Where its socket can be used no more.
+        """
+
+        def tune(*_: object) -> None:
+            raise OSError(errno.EINVAL, "it is gone")
+
+        self.patch(proxy, "tune", tune)
+        factory, port = await self.listen(
+            TCP4ServerEndpoint(reactor, 0), limits=Limits(perAddress=2)
+        )
+        where = ("127.0.0.1", port.getHost().port)
+        for _ in range(3):
+            self.assertTrue(await deferToThread(isRefused, connected, socket.AF_INET, where))
         self.assertEqual(self.observer.refusals, [])
         assert factory._sources is not None
         self.assertEqual(factory._sources._open, {})

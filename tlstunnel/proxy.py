@@ -382,13 +382,13 @@ class ProxyFactory(Factory):
         sock = transport.getHandle()
         try:
             peer = addressOf(sock.getpeername())
-            if self._sources is not None and not self._letsIn(peer):
-                transport.abortConnection()
-                return
             if sock.family != socket.AF_UNIX:
                 tune(sock, self.tunnel.limits.keepAlive)
         except OSError:
             # It is gone already.
+            transport.abortConnection()
+            return
+        if self._sources is not None and not self._letsIn(peer):
             transport.abortConnection()
             return
         self.serve(self._leg(sock, peer, below=transport))

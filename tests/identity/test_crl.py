@@ -4,8 +4,9 @@ Tests for L{tlstunnel.identity.crl}: what is read of a revocation list, and what
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -73,6 +74,8 @@ class ReadingTests(SynchronousTestCase):
         """One that is just being written is not read in part."""
         content = pem(makeList(), makeList(number=2))
         self.assertRefused(content[:-40], "2 lists begin there, and 1 are complete")
+        begun = len(pem(makeList())) + 10
+        self.assertRefused(content[:begun], "2 lists begin there, and 1 are complete")
 
     def test_broken(self) -> None:
         """In both forms."""
@@ -104,6 +107,21 @@ class ReadingTests(SynchronousTestCase):
         ):
             with self.subTest(reason):
                 self.assertRefused(pem(makeList(extra=extra)), reason)
+
+    def test_soIsWhatItSaysOfACertificateInAnUnknownWay(self) -> None:
+        """Also if that is about one that nobody asks for (RFC 5280, section 5.3)."""
+        unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
+        other = x509.CertificateIssuer([x509.DirectoryName(OTHER.certificate.subject)])
+        for extension in (unknown, other):
+            for extra in ((), part(onlyUsers=True)):
+                content = makeList(entry(7, extra=((extension, True),)), extra=extra)
+                self.assertRefused(pem(content), "critical extension")
+
+    def test_whatIsKnownMayBeCritical(self) -> None:
+        """As the date since when a key is not to be trusted."""
+        date = x509.InvalidityDate(datetime(2026, 1, 1))  # noqa: DTZ001 - it has no time zone
+        (found,) = self.load(pem(makeList(entry(7, extra=((date, True),)))))
+        self.assertIsInstance(found, RevocationList)
 
     def test_anotherExtensionIsNoHarm(self) -> None:
         """If it is not critical."""
@@ -147,6 +165,14 @@ class SayingTests(SynchronousTestCase):
         found = RevocationList(makeList(entry(serial, x509.ReasonFlags.remove_from_crl)))
         self.assertEqual(found.revocationOf(LEAF.certificate), "")
 
+    def test_aNegativeNumberIsOneToo(self) -> None:
+        """In DER the first bit of a serial number is its sign, which some have forgotten."""
+        signed = makeList(entry(0x7F123456))
+        old, new = bytes.fromhex("02047f123456"), bytes.fromhex("0204ff123456")
+        found = x509.load_der_x509_crl(signed.public_bytes(Encoding.DER).replace(old, new))
+        certificate = Mock(serial_number=-0x00EDCBAA)
+        self.assertTrue(RevocationList(found).revocationOf(certificate))
+
     def test_whoSignedIt(self) -> None:
         """A name is not enough, and neither is a key that is not for this."""
         found = RevocationList(makeList())
@@ -171,6 +197,21 @@ class SayingTests(SynchronousTestCase):
             found = RevocationList(makeList(extra=extra))
             certificates = [LEAF.certificate, AUTHORITY.certificate, here, there]
             self.assertEqual([found.isAbout(each) for each in certificates], expected)
+
+    def test_aPlaceForSomeReasonsOrOfOthers(self) -> None:
+        """What is there does not say all that the issuer has to say."""
+        url = "http://here.example/crl"
+        found = RevocationList(makeList(extra=part(url)))
+        some = frozenset([x509.ReasonFlags.key_compromise])
+        others = [x509.DirectoryName(OTHER.certificate.subject)]
+        names = [x509.UniformResourceIdentifier(url)]
+        for reasons, issuer in ((some, None), (None, others)):
+            points = x509.CRLDistributionPoints(
+                [x509.DistributionPoint(names, None, reasons, issuer)]
+            )
+            leaf = make(Recipe(extra=((points, False),)), root())
+            self.assertTrue(found.isAbout(leaf.certificate))
+            self.assertFalse(found.isAll(leaf.certificate))
 
     def test_editions(self) -> None:
         """The later one is newer, and of two of the same time that with the greater number."""

@@ -4,13 +4,16 @@ Tests for L{tlstunnel.identity.revocation}: which lists count, and what they mea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from math import inf
 from pathlib import Path
 from time import time
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -22,6 +25,7 @@ from tests.certificates import (
     dns,
     intermediate,
     make,
+    makeKey,
     root,
 )
 from tests.revoked import HOUR, entry, makeList, part, pem, place
@@ -96,6 +100,7 @@ TABLE: tuple[
     ("fresh and from the future", SHORT, (makeList(LEAF, start=HOUR), OF_ROOT), GOOD),
     ("came back", SHORT, (makeList(LEAF, start=-DAY), makeList(number=2)), GOOD),
     ("the newer decides", SHORT, (makeList(start=-DAY), makeList(LEAF, number=2)), REVOKED),
+    ("neither is newer", SHORT, (makeList(LEAF), makeList()), REVOKED),
     ("all have one", LONG, (OF_ROOT, OF_INTERMEDIATE), GOOD),
     ("no list of the intermediate", LONG, (OF_ROOT,), MISSING),
     ("no list of the root", LONG, (OF_INTERMEDIATE,), MISSING),
@@ -149,6 +154,18 @@ class JudgingTests(SynchronousTestCase):
         self.assertEqual(causeOf(chain, empty, makeList(leaf)), REVOKED)
         self.assertEqual(causeOf(chain, makeList(extra=part("http://there.example/"))), MISSING)
 
+    def test_aPartForSomeReasonsOnlyRefuses(self) -> None:
+        """It does not say of anybody that all is well."""
+        here = "http://here.example/crl"
+        names, some = [x509.UniformResourceIdentifier(here)], [x509.ReasonFlags.key_compromise]
+        points = [x509.DistributionPoint(names, None, frozenset(some), None)]
+        leaf = make(Recipe(extra=((x509.CRLDistributionPoints(points), False),)), root())
+        chain = leaf.certificate, root().certificate
+        empty, full = makeList(extra=part(here)), makeList(leaf, extra=part(here))
+        self.assertEqual(causeOf(chain, empty), MISSING)
+        self.assertEqual(causeOf(chain, empty, OF_ROOT), GOOD)
+        self.assertEqual(causeOf(chain, full, OF_ROOT), REVOKED)
+
     def test_anAnchorNeedsNone(self) -> None:
         """It is one because somebody said so."""
         alone = (BELOW.certificate, intermediate().certificate)
@@ -165,6 +182,27 @@ class JudgingTests(SynchronousTestCase):
         self.assertEqual(causeOf(alone, OF_INTERMEDIATE, anchors=bundle), MISSING)
         forged = NAMESAKE.certificate, intermediate().certificate
         self.assertEqual(causeOf(alone, OF_INTERMEDIATE, revoked, anchors=forged), GOOD)
+
+    def test_suchAnIssuerIsFoundHoweverItsNameIsWritten(self) -> None:
+        """And whatever its key is of."""
+        for kind in "ec", "rsa2048", "ed25519":
+            key = makeKey(kind)
+            above = make(authorityRecipe("Above"), key=key)
+            shouting = make(authorityRecipe("ABOVE "), key=key)
+            below = make(authorityRecipe("Below"), shouting)
+            leaf = make(Recipe(), below)
+            alone = leaf.certificate, below.certificate
+            lists = makeList(issuer=below), makeList(below, issuer=above)
+            bundle = STRANGER.certificate, above.certificate
+            self.assertEqual(causeOf(alone, *lists, anchors=bundle), REVOKED)
+
+    def test_anAnchorThatRenewsAKeyIsNoRoot(self) -> None:
+        """It has the name of its issuer (RFC 4210, section 4.4), whose list counts for it."""
+        new = make(authorityRecipe("Root"), root())
+        leaf = make(Recipe(), new)
+        lists = makeList(issuer=new), makeList(new)
+        bundle = new.certificate, root().certificate
+        self.assertEqual(causeOf((leaf.certificate, bundle[0]), *lists, anchors=bundle), REVOKED)
 
     def test_aRootThatRevokesItself(self) -> None:
         """Is an anchor no more."""
@@ -228,6 +266,34 @@ class LoadingTests(SynchronousTestCase):
         """It would be as if nobody were revoked."""
         (self.place / "private.crl").write_bytes(b"")
         self.assertRaises(ConfigurationError, self.load)
+
+    def test_whatDoesNotCountForItsNameIsSaid(self) -> None:
+        """As nobody would notice else that it revokes nothing."""
+        anchor = root().certificate.public_bytes(Encoding.PEM)
+        for name, content in (
+            ("list.pem", pem(OF_ROOT)),
+            ("anchors.pem", anchor + pem(OF_ROOT)),
+            ("private.CRL", OF_ROOT.public_bytes(Encoding.DER)),
+        ):
+            file = self.place / name
+            file.write_bytes(content)
+            for places in [self.place], [file]:
+                found = loadRevocations(places)
+                (notice,) = found.notices
+                self.assertIn(str(file), notice)
+                self.assertFalse(found)
+            file.write_bytes(anchor if name.endswith(".pem") else b"")
+            self.assertEqual(self.load().notices, ())
+
+    def test_whatIsNoFileIsNotRead(self) -> None:
+        """A pipe would hold up everything."""
+        puts: tuple[Callable[[Path], None], ...] = (os.mkfifo, os.mkdir, partial(os.symlink, "-"))
+        for number, put in enumerate(puts):
+            path = self.place / "private.crl"
+            put(path)
+            error = self.assertRaises(ConfigurationError, self.load)
+            self.assertIn(str(path), str(error))
+            path.rename(self.place / f"{number}.old")
 
     def test_theSameIsShared(self) -> None:
         """By tunnels with the same pool."""

@@ -179,6 +179,17 @@ class StaplingTests(SynchronousTestCase):
         self.answer(makeAnswer(OTHER))
         self.assertTrue(other.read())
 
+    def test_aReloadPutsNothingOff(self) -> None:
+        """Where an answer is due, as the responder was out of reach, it is asked at once."""
+        self.start()
+        self.answer(makeAnswer(LEAF, start=timedelta(), end=timedelta(days=4)))
+        for days in 2, 2:
+            self.clock.advance(days * DAY)
+            self.answer(FetchFailed("down"))
+            before = len(self.asked)
+            self.stapling.use([stapleFor(LEAF, root())])
+            self.assertEqual(len(self.asked), before + 1)
+
     def test_aFewAtATime(self) -> None:
         """However many identities there are."""
         self.start(*(stapleFor(each, root()) for each in MANY))
@@ -281,6 +292,61 @@ class FetchTests(TestCase):
         large = bytes(LARGEST_ANSWER + 1)
         await self.assertFails(self.responder(lambda _: large), "too large")
         await self.assertFails(self.responder(endless), "too large")
+
+    async def test_noHeadersWithoutEnd(self) -> None:
+        """All that comes is bounded, not the answer alone."""
+        received: list[int] = []
+
+        class Flood(Protocol):
+            """Goes on for as long as somebody takes it."""
+
+            factory: Any
+            transport: Any
+
+            def dataReceived(self, data: bytes) -> None:
+                """It is asked."""
+                if not received:
+                    received.append(0)
+                    self.transport.write(self.factory.first)
+                    self.transport.registerProducer(self, False)
+
+            def resumeProducing(self) -> None:
+                """More is taken."""
+                received[0] += len(self.factory.more)
+                self.transport.write(self.factory.more)
+
+            def stopProducing(self) -> None:
+                """It is over."""
+
+        answer = b"HTTP/1.1 200 OK\r\n"
+        for first, more in (
+            (answer, b"X: " + b"a" * 1000 + b"\r\n"),
+            (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        ):
+            factory: Any = Factory.forProtocol(Flood)
+            factory.first, factory.more = first, more
+            received.clear()
+            await self.assertFails(self.serve(factory), "too large")
+            self.assertLess(received[0], 64 * ocspfetch.MOST_RECEIVED)
+
+    async def test_strangeWordsAreShort(self) -> None:
+        """They are for a line of the log."""
+        garbage = b"\x1b[31m" + b"a" * 10000 + b"\r\n\r\n"
+
+        class Babbler(Protocol):
+            """Speaks something else."""
+
+            def connectionMade(self) -> None:
+                """It is connected."""
+                assert self.transport is not None
+                self.transport.write(garbage)
+                self.transport.loseConnection()
+
+        url = self.serve(Factory.forProtocol(Babbler))
+        with self.assertRaises(FetchFailed) as caught:
+            await Fetcher(reactor).fetch(url, b"question")
+        self.assertLess(len(str(caught.exception)), 500)
+        self.assertTrue(str(caught.exception).isprintable())
 
     async def test_tooLate(self) -> None:
         """Silence, at the start or in the middle, has an end."""

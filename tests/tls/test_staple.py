@@ -126,6 +126,17 @@ class OfferingTests(SynchronousTestCase):
             self.assertRaises(IdentityRefused, staple.take, bad, time())
         self.assertEqual(staple.read(), der)
 
+    def test_nothingOnceItIsRevoked(self) -> None:
+        """Whatever was said before; others cannot say so."""
+        staple = stapleFor(LEAF, root())
+        staple.take(makeAnswer(LEAF), time())
+        forged = makeAnswer(LEAF, status=ocsp.OCSPCertStatus.REVOKED, signer=NAMESAKE)
+        self.assertRaises(IdentityRefused, staple.take, forged, time())
+        self.assertTrue(staple.read())
+        revoked = makeAnswer(LEAF, status=ocsp.OCSPCertStatus.REVOKED)
+        self.assertRaises(IdentityRefused, staple.take, revoked, time())
+        self.assertEqual(staple.read(), b"")
+
     def test_whereNobodyCanBeAsked(self) -> None:
         """It is said why."""
         self.assertEqual(stapleFor(LEAF, root()).problem, "")
@@ -283,6 +294,19 @@ class RequiringTests(SynchronousTestCase):
             self.assertIsNone(self.resume(60, version))
             failure = self.resume(3700, version)
             self.assertIsInstance(failure, IdentityRefused)
+
+    def test_noChainOfResumedSessionsGetsBehindIt(self) -> None:
+        """Data connections beside a control connection that was resumed itself end with it too."""
+        for version in VERSIONS:
+            context = self.server(makeAnswer(LEAF, end=HOUR), LEAF, version)
+            creator: Creator = self.creator()
+            for seconds, isGood in ((0, True), (60, True), (3700, False)):
+                self.patch(sessions, "time", lambda passed=seconds: time() + passed)
+                failure, _, ours, session = self.meet(creator, context)
+                self.assertEqual(failure is None, isGood)
+                self.assertEqual(session.isResumed, seconds > 0)
+                creator = creator.beside(ours, session)
+                ours.set_shutdown(SSL.SENT_SHUTDOWN)
 
 
 class PreparedTests(SynchronousTestCase):

@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtensionOID
+from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.pem import quietly, readFile
@@ -25,12 +25,18 @@ from tlstunnel.identity.pem import quietly, readFile
 #: The largest file of lists, in bytes: some 1,500,000 revoked certificates.
 LARGEST_FILE = 64 << 20
 
-_BEGIN = b"-----BEGIN X509 CRL-----"
+#: How a list begins in PEM form.
+BEGIN = b"-----BEGIN X509 CRL-----"
+
 _END = b"-----END X509 CRL-----"
 _GET_ANOTHER = "get it again from its issuer, or another one that is complete"
 
-# Critical extensions that are understood here.
+# Critical extensions that are understood here, of a list and of what it says of one certificate.
 _KNOWN = {ExtensionOID.ISSUING_DISTRIBUTION_POINT, ExtensionOID.AUTHORITY_KEY_IDENTIFIER}
+_KNOWN_OF_ENTRIES = {CRLEntryExtensionOID.CRL_REASON, CRLEntryExtensionOID.INVALIDITY_DATE}
+
+# What is in DER behind the name of each critical extension: TRUE, and the value begins.
+_CRITICAL = b"\x01\x01\xff\x04"
 
 # Keys of authorities for which a list remembers whether it is signed with them.
 _KEYS_KEPT = 16
@@ -89,11 +95,11 @@ class RevocationList:
         extensions = found.extensions
         if _valueOf(extensions, x509.DeltaCRLIndicator) is not None:
             raise DeltaList
-        for each in extensions:
-            if each.critical and each.oid not in _KNOWN:
-                raise NotUnderstood(
-                    f"has a critical extension that nobody knows ({each.oid.dotted_string})"
-                )
+        _checkCritical(extensions, _KNOWN)
+        # To look at each entry takes as long again as all the rest.
+        if found.tbs_certlist_bytes.count(_CRITICAL) > sum(each.critical for each in extensions):
+            for entry in found:
+                _checkCritical(entry.extensions, _KNOWN_OF_ENTRIES)
         if found.next_update_utc is None:
             raise NotUnderstood("does not say when there will be another one (nextUpdate)")
         number = _valueOf(extensions, x509.CRLNumber)
@@ -154,18 +160,31 @@ class RevocationList:
             return False
         return not part.full_name or not _placesOf(certificate).isdisjoint(part.full_name)
 
+    def isAll(self, certificate: x509.Certificate) -> bool:
+        """
+        Whether it says all that there is to say of a certificate that it is about: a certificate
+        may be revoked elsewhere for other reasons, or by somebody else than its issuer.
+        """
+        part = self._part
+        if part is None or not part.full_name:
+            return True
+        return not _placesOf(certificate, ofAll=True).isdisjoint(part.full_name)
+
     def revocationOf(self, certificate: x509.Certificate) -> str:
         """
         When and why a certificate that it is about was revoked; empty if it was not.
         """
         if certificate.serial_number not in self._serials:
             return ""
+        if certificate.serial_number < 0:
+            # Some authorities have issued such; cryptography finds no entry of theirs.
+            return "an unknown day"
         entry = self._list.get_revoked_certificate_by_serial_number(certificate.serial_number)
         assert entry is not None
         reason = "unspecified"
         try:
             reason = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value
-        except (ValueError, x509.ExtensionNotFound):
+        except (ValueError, x509.DuplicateExtension, x509.ExtensionNotFound):
             # Revoked it is, whatever else the entry says.
             pass
         if reason == x509.ReasonFlags.remove_from_crl.value:
@@ -189,6 +208,18 @@ def _valueOf(extensions: x509.Extensions, kind: type[_Extension]) -> _Extension 
         return None
 
 
+def _checkCritical(extensions: x509.Extensions, known: set[x509.ObjectIdentifier]) -> None:
+    """
+    @raise NotUnderstood: one is critical, and not among those that are C{known} (RFC 5280, sections
+        5.2 and 5.3).
+    """
+    for each in extensions:
+        if each.critical and each.oid not in known:
+            raise NotUnderstood(
+                f"has a critical extension that nobody knows ({each.oid.dotted_string})"
+            )
+
+
 def _checkPart(part: x509.IssuingDistributionPoint) -> None:
     """
     @raise NotUnderstood: it is not understood about what a list is.
@@ -208,12 +239,19 @@ def _isAuthority(certificate: x509.Certificate) -> bool:
     return constraints is not None and constraints.ca
 
 
-def _placesOf(certificate: x509.Certificate) -> set[x509.GeneralName]:
+def _placesOf(certificate: x509.Certificate, ofAll: bool = False) -> set[x509.GeneralName]:
     """
     Where a certificate says that lists about it are.
+
+    @param ofAll: those alone that are its issuer's, and for whatever reason it is revoked.
     """
     points = _valueOf(certificate.extensions, x509.CRLDistributionPoints)
-    return {name for point in points or () for name in point.full_name or ()}
+    return {
+        name
+        for point in points or ()
+        if not (ofAll and (point.reasons or point.crl_issuer))
+        for name in point.full_name or ()
+    }
 
 
 # Files do not change often, and tunnels share them: what is in use is not read again.
@@ -247,7 +285,7 @@ def loadLists(path: Path) -> Iterator[RevocationList | str]:
 
 
 def _load(content: bytes) -> RevocationList:
-    read = x509.load_pem_x509_crl if content.startswith(_BEGIN) else x509.load_der_x509_crl
+    read = x509.load_pem_x509_crl if content.startswith(BEGIN) else x509.load_der_x509_crl
     try:
         with quietly():
             return RevocationList(read(content))
@@ -266,11 +304,14 @@ def _blocks(path: Path) -> list[bytes]:
     content = readFile(path, largest=LARGEST_FILE)
     if content[:1] == b"\x30":
         return [content]
-    begun = content.count(_BEGIN)
+    begun = content.count(BEGIN)
+    last = content.rpartition(b"\n")[2]
+    if last and last != BEGIN and BEGIN.startswith(last):
+        begun += 1
     # What is between two beginnings is no list, and a regular expression would take its time.
     found = [
-        _BEGIN + inside + _END
-        for inside, end, _ in (each.partition(_END) for each in content.split(_BEGIN)[1:])
+        BEGIN + inside + _END
+        for inside, end, _ in (each.partition(_END) for each in content.split(BEGIN)[1:])
         if end
     ]
     if begun != len(found):

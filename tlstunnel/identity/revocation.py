@@ -10,6 +10,7 @@ has been seen, this process does not go back to an older one.
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from math import inf
@@ -17,12 +18,22 @@ from pathlib import Path
 from weakref import WeakSet
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import AsymmetricPadding
 
-from tlstunnel.errors import IdentityRefused, quote
-from tlstunnel.identity.crl import Canonical, RevocationList, Subject, canonical, loadLists
+from tlstunnel.errors import ConfigurationError, IdentityRefused, quote
+from tlstunnel.identity.crl import (
+    BEGIN,
+    Canonical,
+    RevocationList,
+    Subject,
+    canonical,
+    loadLists,
+)
 from tlstunnel.identity.expiry import inWords
-from tlstunnel.identity.files import entries, isDirectory
+from tlstunnel.identity.files import entries, isDirectory, reading
+from tlstunnel.identity.pem import LARGEST_FILE
 
 #: What L{TunnelError.cause} says where a chain is refused because of lists.
 REVOKED, MISSING, OLD, EARLY = "revoked", "no CRL", "old CRL", "early CRL"
@@ -32,6 +43,9 @@ WARNINGS = (timedelta(days=7), 4), (timedelta(days=1), 8)
 
 # Files of lists, and what openssl-rehash(1) calls them.
 _LISTS = re.compile(r".*\.crl|[0-9a-f]{8}\.r[0-9]+", re.DOTALL)
+
+# The endings of files that may hold lists too, in lower case.
+_OTHER_ENDINGS = ".crl", ".pem", ".crt", ".cer"
 
 # How far a chain goes on above its anchor.
 _MOST_ABOVE = 10
@@ -151,30 +165,33 @@ def _judge(
     @return: until when it can be said that it was not revoked.
     @raise IdentityRefused: it was, or that cannot be known, and has to be.
     """
-    current: dict[bytes, RevocationList] = {}
+    current: list[RevocationList] = []
+    newest: dict[bytes, tuple[float, int]] = {}
     until = inf
     for each in lists:
         if each.start > now:
             until = min(until, each.start)
-        else:
-            current.setdefault(each.scope, each)
-    for each in current.values():
+        # Of two that nobody can tell apart by their age both count.
+        elif newest.setdefault(each.scope, each.edition) == each.edition:
+            current.append(each)
+    for each in current:
         revoked = each.revocationOf(certificate)
         if revoked:
             raise IdentityRefused(
                 f"the certificate was revoked on {revoked} (at depth {depth})", cause=REVOKED
             )
-    good = [each for each in current.values() if now <= each.end]
+    whole = [each for each in current if each.isAll(certificate)]
+    good = [each for each in whole if now <= each.end]
     if good or not isNeeded:
         return min(until, *(each.end for each in good)) if good else until
     name = quote(certificate.issuer.rfc4514_string().encode())
     where = f"(at depth {depth})"
-    if current:
-        end = datetime.fromtimestamp(max(each.end for each in current.values()), UTC)
+    if whole:
+        end = datetime.fromtimestamp(max(each.end for each in whole), UTC)
         raise IdentityRefused(
             f"the revocation list of {name} expired on {end:%Y-%m-%d %H:%M} UTC {where}", cause=OLD
         )
-    if lists:
+    if any(each.start > now for each in lists):
         raise IdentityRefused(
             f"the revocation list of {name} is from the future {where}", cause=EARLY
         )
@@ -192,7 +209,7 @@ def _above(
     What leads on from an anchor that is no root, as far as there are other anchors.
     """
     for _ in range(_MOST_ABOVE):
-        if anchor.issuer == anchor.subject:
+        if _hasIssued(anchor, anchor):
             return
         issuer = next((each for each in anchors if _hasIssued(each, anchor)), None)
         if issuer is None:
@@ -202,11 +219,23 @@ def _above(
 
 
 def _hasIssued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
-    if issuer.subject != certificate.issuer:
+    if canonical(issuer.subject) != canonical(certificate.issuer):
         return False
+    key, signature = issuer.public_key(), certificate.signature
+    signed, digest = certificate.tbs_certificate_bytes, certificate.signature_hash_algorithm
     try:
-        certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, TypeError, ValueError):
+        # Certificate.verify_directly_issued_by() takes names to be others that are written in
+        # another way.
+        means = certificate.signature_algorithm_parameters
+        if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(means, ec.ECDSA):
+            key.verify(signature, signed, means)
+        elif isinstance(key, rsa.RSAPublicKey) and isinstance(means, AsymmetricPadding) and digest:
+            key.verify(signature, signed, means, digest)
+        elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+            key.verify(signature, signed)
+        else:
+            return False
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError):
         return False
     return True
 
@@ -242,7 +271,7 @@ def loadRevocations(places: Iterable[Path]) -> Revocations:
     """
     asked = tuple(dict.fromkeys(places))
     lists: dict[RevocationList, None] = {}
-    notices = []
+    notices = list(_misplaced(asked))
     for file in _filesIn(asked):
         for each in loadLists(file):
             if isinstance(each, str):
@@ -271,8 +300,51 @@ def loadRevocations(places: Iterable[Path]) -> Revocations:
 
 def _filesIn(places: Iterable[Path]) -> Iterator[Path]:
     for place in places:
-        if isDirectory(place):
-            yield from (each for each in entries(place) if _LISTS.fullmatch(each.name))
+        for file in entries(place) if isDirectory(place) else ():
+            if _LISTS.fullmatch(file.name):
+                _checkFile(file)
+                yield file
+
+
+def _misplaced(places: Iterable[Path]) -> Iterator[str]:
+    """
+    A sentence for each file that holds a list, and is not read for its name.
+    """
+    for place in places:
+        for file in entries(place) if isDirectory(place) else [place]:
+            if not _LISTS.fullmatch(file.name) and _holdsList(file):
+                yield (
+                    f"{file}: the revocation list in it does not count; put it into a file of its "
+                    "own, called *.crl, in the `trust` directory of the pool"
+                )
+
+
+def _holdsList(file: Path) -> bool:
+    """
+    Whether somebody may think that there is a list in a file of another name.
+    """
+    name = file.name.lower()
+    if not name.endswith(_OTHER_ENDINGS):
+        return False
+    try:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode) or not 0 < status.st_size <= LARGEST_FILE:
+            return False
+        return name.endswith(".crl") or BEGIN in file.read_bytes()
+    except OSError:
+        # Who reads the anchors says that.
+        return False
+
+
+def _checkFile(file: Path) -> None:
+    """
+    @raise ConfigurationError: it is none, so that reading it might never end, as that of a pipe.
+    """
+    with reading(file):
+        mode = file.stat().st_mode
+    if not stat.S_ISREG(mode):
+        what = "a directory" if stat.S_ISDIR(mode) else "no file"
+        raise ConfigurationError(str(file), f"is {what}", "put the list itself there")
 
 
 def _gone(before: Iterable[Revocations], now: Revocations) -> Iterator[str]:

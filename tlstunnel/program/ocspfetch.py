@@ -10,9 +10,13 @@ from io import BytesIO
 from typing import Any, NoReturn
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.client import (
+    URI,
     Agent,
     FileBodyProducer,
     HTTPConnectionPool,
@@ -20,13 +24,19 @@ from twisted.web.client import (
 )
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
 
 from tlstunnel import __version__
+from tlstunnel.errors import QUOTED, quote
 from tlstunnel.identity.ocsp import LARGEST_ANSWER
 
 #: Seconds for a connection, and for all of it.
 CONNECT_SECONDS = 10.0
 TOTAL_SECONDS = 30.0
+
+#: The most bytes that one of them may send with all that HTTP has around its answer.
+MOST_RECEIVED = 2 * LARGEST_ANSWER
 
 _ANSWER_TYPE = b"application/ocsp-response"
 
@@ -45,7 +55,7 @@ class Fetcher:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         pool = HTTPConnectionPool(reactor, persistent=False)
-        self._agent = Agent(reactor, connectTimeout=CONNECT_SECONDS, pool=pool)
+        self._agent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor), pool)
 
     async def fetch(self, url: str, question: bytes) -> bytes:
         """
@@ -87,6 +97,71 @@ class Fetcher:
         return await body.whole
 
 
+class _Bounded(ProtocolWrapper):
+    """
+    Ends a connection on which too much comes: L{Agent} takes headers without end.
+    """
+
+    _received = 0
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Something has come.
+        """
+        self._received += len(data)
+        if self._received <= MOST_RECEIVED:
+            super().dataReceived(data)
+        else:
+            self.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        It is over.
+        """
+        isTooMuch = self._received > MOST_RECEIVED
+        super().connectionLost(Failure(FetchFailed(_TOO_LARGE)) if isTooMuch else reason)
+
+
+_TOO_LARGE = "what it answered is too large"
+
+
+@implementer(IStreamClientEndpoint)
+class _Endpoint:
+    """
+    Connects to one.
+    """
+
+    def __init__(self, endpoint: HostnameEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """
+        See L{IStreamClientEndpoint}.
+        """
+        bounded = WrappingFactory(protocolFactory)
+        bounded.noisy = False
+        bounded.protocol = _Bounded
+        connected: Deferred[Any] = self._endpoint.connect(bounded)
+        return connected.addCallback(lambda protocol: protocol.wrappedProtocol)
+
+
+@implementer(IAgentEndpointFactory)
+class _Endpoints:
+    """
+    Where they are.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        """
+        See L{IAgentEndpointFactory}.
+        """
+        host = uri.host.decode("ascii")
+        return _Endpoint(HostnameEndpoint(self._reactor, host, uri.port, timeout=CONNECT_SECONDS))
+
+
 def _late(_: object, seconds: float) -> NoReturn:
     raise FetchFailed(f"it did not answer in {seconds:.0f} seconds")
 
@@ -100,6 +175,9 @@ def _reason(error: BaseException | None) -> str:
         # What Agent raises has only a list of failures to say.
         return _reason(reasons[0].value)
     text = " ".join(str(error).split())
+    if len(text) > QUOTED or not text.isprintable():
+        # It may have words of theirs.
+        return quote(text.encode())
     return text.rstrip(".") or type(error).__name__
 
 
@@ -131,7 +209,7 @@ class _Body(Protocol):
         """
         self._parts += data
         if len(self._parts) > LARGEST_ANSWER and not self._problem:
-            self._problem = "what it answered is too large"
+            self._problem = _TOO_LARGE
             self._drop()
 
     def _drop(self) -> None:

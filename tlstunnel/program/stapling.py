@@ -93,7 +93,10 @@ class Stapling:
 
     async def _keep(self, staple: Staple, turns: DeferredSemaphore) -> None:
         if staple.answer is not None:
-            await self._pause(_untilNext(staple.answer, self._reactor.seconds()))
+            # Where nobody has given another one in time, a reload does not put off the next try.
+            wait = _halfOf(staple.answer) - self._reactor.seconds()
+            if wait > 0:
+                await self._pause(wait)
         generation = self._generation
         retry = RETRY_SECONDS
         while True:
@@ -149,9 +152,16 @@ class Stapling:
         return over
 
 
+def _halfOf(answer: Answer) -> float:
+    """
+    When half of the time of an answer is over, in seconds since 1970.
+    """
+    return (answer.start + answer.end) / 2
+
+
 def _untilNext(answer: Answer, now: float) -> float:
     """
     Seconds until an answer should be replaced: at half of its time, or of what is left of it.
     """
-    half = (answer.start + answer.end) / 2 - now
+    half = _halfOf(answer) - now
     return max(half if half > 0 else (answer.end - now) / 2, LEAST_SECONDS)

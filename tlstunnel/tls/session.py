@@ -33,8 +33,8 @@ class Session:
     @ivar offers: the session of another, verified connection that is offered for resumption;
         C{None} for none.
     @ivar isResumed: whether the peer has agreed to one, so that nothing was verified anew.
-    @ivar goodUntil: when the response of OCSP ends that its peer has stapled, if it has to, in
-        seconds since 1970: behind that its session is not resumed.
+    @ivar goodUntil: when the response of OCSP ends that its peer has stapled, if it has to, or the
+        session that it resumes, in seconds since 1970: behind that its session is not resumed.
     @ivar faces: who we may be to a client; C{None} where nothing of it is asked.
     @ivar face: who we are, once that is chosen (server only).
     @ivar bound: who we must be, where the client has said before with whom it wants to speak.
@@ -168,6 +168,8 @@ class Session:
             proof = self.verifier.recall(leaf)
         elif leaf == offer.proof.leaf and time() < offer.until:
             proof, self.until = offer.proof, offer.until
+            # That of another one, which does not staple again what it has stapled.
+            self.goodUntil = offer.until
         else:
             proof = None
         if proof is None:

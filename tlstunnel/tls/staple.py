@@ -11,7 +11,7 @@ from time import time
 from OpenSSL import SSL
 
 from tlstunnel.errors import IdentityRefused
-from tlstunnel.identity.ocsp import ABSENT, Answer, judge, questionAbout, responderOf
+from tlstunnel.identity.ocsp import ABSENT, REVOKED, Answer, judge, questionAbout, responderOf
 from tlstunnel.identity.pem import quietly
 from tlstunnel.identity.pool import Credentials
 from tlstunnel.tls.binding import fingerprint
@@ -61,10 +61,16 @@ class Staple:
         Staple an answer from now on.
 
         @param now: in seconds since 1970.
-        @raise IdentityRefused: it is no good; then the one before goes on to be stapled.
+        @raise IdentityRefused: it is no good; then the one before goes on to be stapled, unless
+            this one says that our certificate was revoked.
         """
         assert self._issuer is not None
-        self.answer = judge(der, self.certificate, self._issuer, now)
+        try:
+            self.answer = judge(der, self.certificate, self._issuer, now)
+        except IdentityRefused as refused:
+            if refused.cause == REVOKED:
+                self.answer = None
+            raise
         return self.answer
 
     def read(self) -> bytes:
