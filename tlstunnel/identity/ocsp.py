@@ -35,9 +35,8 @@ LARGEST_ANSWER = 1 << 16
 #: So many seconds the clock of who answers may be ahead of ours.
 SKEW_SECONDS = 300
 
-#: What L{TunnelError.cause} says of an answer that is no good, where there is none, and where it
-#: says that the certificate was revoked.
-BAD, ABSENT, REVOKED = "bad staple", "no staple", "revoked"
+#: What L{TunnelError.cause} says of an answer that is no good, and where there is none.
+BAD, ABSENT = "bad staple", "no staple"
 
 # Certificates in an answer that are looked at.
 _MOST_RESPONDERS = 8
