@@ -62,7 +62,7 @@ class CheckTests(ConfigurationTests):
         """
         What is to be stapled is about our certificate, whoever is at the other end.
         """
-        resumes, staples = self.found(
+        staples, resumes = self.found(
             f'{SERVER}ocsp-stapling = true\nresumption = "on"\n'
             '[tunnel.web.name."www.example.org"]\n'
         )

@@ -135,7 +135,7 @@ class NamesTests(ConfigurationTests):
             '[tunnel.web.name."w*.example.org"]': ["an asterisk stands for the whole first label"],
             '[tunnel.web.name."192.0.2.1"]': ["is an address; give a domain"],
             "[tunnel.web.name]\nx = 1": ["tunnel.web.name.x: is not a table"],
-            f"starttls = 'mysql'\n{name}\nremote = ':1'": [
+            f"starttls = 'mysql'\n{name}\nremote = '127.0.0.1:1'": [
                 '10: tunnel.web.name."a.example.org".remote: cannot be chosen with mysql'
             ],
             "[defaults.name]": ["names are those of one tunnel"],
