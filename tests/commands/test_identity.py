@@ -341,6 +341,21 @@ class ImportTests(CommandTestCase):
         self.assertEqual(stat.S_IMODE(mode), 0o600)
         self.assertFalse((self.path / "ca").exists())
 
+    def test_aWildcard(self) -> None:
+        """It is kept as the domain behind the asterisk, where the names of a tunnel look for it."""
+        issued = make(Recipe(san=alternative(dns("*.example.org"))), root())
+        files = self.files(issued)
+        self.assertIn("*.example.org: in", self.succeed("import", "*.Example.org", *files))
+        credentials = self.pool.credentials(Identity.parse("example.org"))
+        self.assertEqual(credentials.certificates, issued.chain)
+        self.assertIn("is not for *.example.net", self.fail_("import", "*.example.net", *files))
+        self.assertIn("not for example.net", self.fail_("import", "example.net", *files))
+        self.assertIn("not a domain", self.fail_("import", "*.*.org", *files))
+        (self.path / "trust").mkdir()
+        (self.path / "trust" / "anchors.pem").write_bytes(root().chainPEM())
+        _, said, _ = self.call("check", "example.org")
+        self.assertNotIn("not for", said)
+
     def test_neverOverwrites(self) -> None:
         """What is there stays as it is, unless that is asked for."""
         self.succeed("create", "example.org")

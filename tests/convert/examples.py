@@ -84,6 +84,8 @@ def described(text: str) -> dict[str, Tunnel]:
 
 def _described(table: dict[str, Any]) -> Tunnel:
     given = {key: value for key, value in table.items() if key != "mode"} | {table["mode"]: True}
+    # Those of names are for test_configuration to read.
+    given.pop("name", None)
     return describe(
         {
             option.name: option.read(given[option.name]) if option.name in given else option.default
@@ -96,7 +98,7 @@ def unused(tables: Iterable[dict[str, Any]]) -> set[str]:
     """
     The keys in tables of tunnels that no tunnel has.
     """
-    known = {"mode", *(option.name for option in TUNNEL_OPTIONS)}
+    known = {"mode", "name", *(option.name for option in TUNNEL_OPTIONS)}
     return {key for table in tables for key in table} - known
 
 

@@ -69,7 +69,10 @@ class ExampleTests(SynchronousTestCase):
                 headings = ["[first]", "[second]", *headings]
             elif file.name == "inetd.conf":
                 headings = ["[inetd]"]
-            self.assertEqual(len(converted(file).tunnels), len(headings), file.name)
+            conversion = converted(file)
+            served = [each for draft in conversion.drafts for each in draft.names]
+            made = len(conversion.tunnels) + len(served)
+            self.assertEqual(made, len(headings), file.name)
 
     def test_everyOptionOfTheTableOccurs(self) -> None:
         """But for those of later versions, which the manual at hand does not have."""

@@ -156,12 +156,6 @@ class ServiceTests(ServiceTestCase):
         ):
             self.assertIn(words, " ".join(self.reasons(text)))
 
-    def test_namesThatOthersServed(self) -> None:
-        """The primary service says which they are."""
-        conversion = convertedText(f"{SERVER}[b]\nsni = a:b.example.org\nconnect = 3\n")
-        self.assertNoted(conversion.drafts[0], "Clients that asked for b.example.org")
-        self.assertEqual(len(conversion.warnings), 1)
-
     def test_theLogOfAll(self) -> None:
         """Connections are told of from level 5 on; what may have passwords in it is not set."""
         self.assertEqual(self.draft(f"debug = warning\n{SERVER}").values["quiet"], True)

@@ -13,6 +13,8 @@ import tomllib
 from pathlib import Path
 from typing import Any, ClassVar
 
+from cryptography import x509
+
 from tests.convert.examples import DATA, ofStunnel
 from tests.interop.harness import (
     InteropTestCase,
@@ -204,3 +206,100 @@ class PairTests(InteropTestCase):
         self.converted("out")
         self.fetch()
         record("none", "client", "stunnel", "its own service converted")
+
+
+class NamesTests(InteropTestCase):
+    """
+    Services that clients are handed over to by the name that they ask for: each name is served as
+    stunnel does, with its certificate and from its backend.
+    """
+
+    #: The names, and for each that of the certificate and the number of the backend.
+    SERVED: ClassVar = {
+        NAME: (NAME, 0),
+        "shop.test.example": ("shop.test.example", 1),
+        "a.users.test.example": ("*.users.test.example", 2),
+    }
+
+    port: ClassVar[int]
+    configuration: ClassVar[str]
+    anchors: ClassVar[Path]
+
+    @classmethod
+    def prepare(cls, stage: Stage) -> None:
+        cls.port = freePort()
+        webs = []
+        for number in range(3):
+            web = PlainWeb(stage.directory(f"web{number}"))
+            stage.start(web)
+            (web.directory / "web" / "page.txt").write_text(f"{number}\n")
+            webs.append(web)
+        files = {
+            name: stage.authority.issue(name).copied(stage.base / f"certificate{number}")
+            for number, (name, _) in enumerate(cls.SERVED.values())
+        }
+        cls.anchors = files[NAME].anchors
+        accepts = f"accept = 127.0.0.1:{cls.port}"
+        sections = {
+            "web": (accepts, NAME),
+            "shop": ("sni = web:shop.test.example", "shop.test.example"),
+            "users": ("sni = web:*.users.test.example", "*.users.test.example"),
+        }
+        cls.configuration = "".join(
+            f"[{service}]\n{comes}\nconnect = {web.port}\ncert = {files[name].chain}\n"
+            f"key = {files[name].key}\n"
+            for (service, (comes, name)), web in zip(sections.items(), webs, strict=True)
+        )
+
+    def check(self) -> None:
+        """
+        Ask for every name.
+        """
+        for name, (certificate, backend) in self.SERVED.items():
+            place = f"{name}:{self.port}"
+            shown = run(
+                ["openssl", "s_client", "-connect", f"127.0.0.1:{self.port}", "-servername", name],
+            ).text
+            leaf = re.search("(?s)-----BEGIN.*?-----END CERTIFICATE-----", shown)
+            assert leaf is not None, shown
+            names = x509.load_pem_x509_certificate(leaf[0].encode()).extensions
+            found = names.get_extension_for_class(x509.SubjectAlternativeName).value
+            self.assertEqual(found.get_values_for_type(x509.DNSName), [certificate])
+            run(
+                [
+                    *("curl", "-sS", "--max-time", "20", "--cacert", str(self.anchors)),
+                    *("--resolve", f"{place}:127.0.0.1", f"https://{place}/page.txt"),
+                ]
+            ).expect(f"{backend}\n")
+
+    def test_stunnel(self) -> None:
+        """
+        It serves them so.
+        """
+        stunnel = Stunnel(self.stage.directory("stunnel"), self.configuration, self.port)
+        self.addCleanup(stunnel.stop)
+        stunnel.start()
+        self.check()
+
+    def test_converted(self) -> None:
+        """
+        What it has become passes C{--check}, and serves them in the same way.
+        """
+        folder = self.stage.directory("converted")
+        folder.mkdir()
+        (folder / "stunnel.conf").write_text(self.configuration)
+        written = tlstunnel("convert", str(folder / "stunnel.conf")).expect()
+        pool = ("--pool", str(folder / "pool"))
+        for command in re.findall("(?m)^# +tlstunnel (identity import .*)$", written):
+            words = shlex.split(command)
+            tlstunnel(*words[:2], *pool, *words[2:]).expect()
+        file = folder / "tlstunnel.toml"
+        file.write_text(f'[defaults]\npool = "{pool[1]}"\n{written}')
+        file.chmod(0o600)
+        tlstunnel("--config", str(file), "--check").expect()
+        process = Process(folder / "run")
+        process.directory.mkdir()
+        self.addCleanup(process.stop)
+        command = [sys.executable, "-m", "tlstunnel", "--config", str(file)]
+        process.spawn(command, [self.port], environment=ENVIRONMENT)
+        self.check()

@@ -53,6 +53,7 @@ class ParseTests(SynchronousTestCase):
         for text, words in (
             ("proxy.example:3128", "is no URL of a proxy; write http://HOST:PORT"),
             ("http://proxy.example", "has no port; write proxy.example:PORT"),
+            ("http://", "'http://' names no place to connect to"),
             ("http://proxy.example:3128/path", "is no URL of a proxy"),
             ("http://proxy.example:0", "names no place to connect to"),
             ("http://:3128", "names no place to connect to"),
@@ -153,6 +154,13 @@ class LoginTests(SynchronousTestCase):
             path = self.file(b"me:secret", mode)
             error = self.assertRaises(ConfigurationError, readLogin, path, HTTP)
             self.assertIn(f"can be read by others (mode 0{mode:o})", str(error))
+
+    def test_aDeviceIsNoFile(self) -> None:
+        """
+        Nobody is told to take its permissions away.
+        """
+        error = self.assertRaises(ConfigurationError, readLogin, Path("/dev/zero"), HTTP)
+        self.assertEqual(str(error), "/dev/zero: is a device; give a file")
 
     def test_itHasToBeThere(self) -> None:
         """

@@ -58,6 +58,32 @@ class CheckTests(ConfigurationTests):
         found = check(self.read(text), self.now)
         return [str(each).replace(f"{self.folder}/", "") for each in found]
 
+    def test_aWarningHasTheKeyThatItIsAbout(self) -> None:
+        """
+        What is to be stapled is about our certificate, whoever is at the other end.
+        """
+        staples, resumes = self.found(
+            f'{SERVER}ocsp-stapling = true\nresumption = "on"\n'
+            '[tunnel.web.name."www.example.org"]\n'
+        )
+        self.assertIn("tunnel.web.local-id: warning: pool/www.example.org/fullchain.pem", staples)
+        self.assertIn("tunnel.web.resumption: warning: ", resumes)
+
+    def test_theCertificateOfAWildcard(self) -> None:
+        """
+        It need not be for the domain that its directory has the name of.
+        """
+        issued = make(Recipe(san=alternative(dns("*.example.net"))), root())
+        place = self.pool / "example.net"
+        place.mkdir()
+        (place / "fullchain.pem").write_bytes(issued.chainPEM())
+        (place / "privkey.pem").touch(mode=0o600)
+        (place / "privkey.pem").write_bytes(issued.keyPEM())
+        (self.pool / "trust").mkdir()
+        (self.pool / "trust" / "anchors.pem").write_bytes(root().chainPEM())
+        found = self.found(f'{SERVER}[tunnel.web.name."*.example.net"]\n')
+        self.assertNotIn("not for", "".join(found))
+
     def test_nothing(self) -> None:
         """
         Where nothing is wrong, nothing is said.

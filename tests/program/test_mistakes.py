@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.loopback import TunnelTests, wait
 from tlstunnel.address import InheritedAddress, TCPAddress, UNIXAddress, parseAddress, parseService
+from tlstunnel.identity.names import Identity
 from tlstunnel.net import inherit
 from tlstunnel.program import mistakes as module
 from tlstunnel.program.mistakes import mistakes
@@ -84,6 +85,19 @@ class MistakesTests(SynchronousTestCase):
             self.assertEqual(
                 self.said(Mode.CLIENT, 25, "smtp", remote=remote, balance="round-robin"), []
             )
+
+    def test_anIdentityThatNobodyCanAskFor(self) -> None:
+        """
+        A user, a workload or an address is shown where it is the first one, and nowhere else.
+        """
+        host, *others = map(
+            Identity.parse,
+            ("www.example.org", "a@example.org", "192.0.2.1", "spiffe://example.org/a"),
+        )
+        for other in others:
+            (said,) = self.said(Mode.SERVER, 8443, localID=host, otherIDs=(other,))
+            self.assertIn(f"{other} is nothing that clients can ask for", said)
+            self.assertEqual(self.said(Mode.SERVER, 8443, localID=other, otherIDs=(host,)), [])
 
     def test_aServiceHasThePortThatItUsuallyHas(self) -> None:
         """

@@ -126,15 +126,19 @@ class NamesTests(ConfigurationTests):
             f"{name}\nremot = ':1'": ["remot: there is no such key; did you mean remote?"],
             f"{name}\nremote = 'x'": ["remote: 'x' has no port"],
             f"{name}\nremote-id = '*.x'": ["remote-id: '*.x' is not a selector"],
-            f"{name}\ndeny-id = 'x'": ["deny-id: of the name a.example.org: denies nobody"],
+            f"{name}\ndeny-id = 'x'": ['9: tunnel.web.name."a.example.org".deny-id: denies nobody'],
             f"{name}\nminimum-tls = 1.1": ["minimum-tls: "],
             "[tunnel.web.name.www.example.org]\nremote = '127.0.0.1:1'": [
                 'is a part of a name only; write [tunnel.web.name."www.example.org"]'
             ],
             f'{name}\n[tunnel.web.name."A.example.org."]\n': ["tlstunnel.toml:8 already"],
             '[tunnel.web.name."w*.example.org"]': ["an asterisk stands for the whole first label"],
-            '[tunnel.web.name."192.0.2.1"]': ["neither a domain nor an address"],
+            '[tunnel.web.name."192.0.2.1"]': ["is an address; give a domain"],
             "[tunnel.web.name]\nx = 1": ["tunnel.web.name.x: is not a table"],
+            f"starttls = 'mysql'\n{name}\nremote = '127.0.0.1:1'": [
+                '10: tunnel.web.name."a.example.org".remote: cannot be chosen with mysql'
+            ],
+            "[defaults.name]": ["names are those of one tunnel"],
             "name = 1": ["tunnel.web.name: is not a table"],
             f"{name}\nalpn.h2 = 1": ['alpn.h2: is not a table; write [tunnel.web.name."a.example'],
             f'{name}\nalpn."a,b" = {{}}': ["alpn: a,b: is no id"],

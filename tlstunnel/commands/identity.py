@@ -27,12 +27,12 @@ from tlstunnel.identity.issuer import (
     renewable,
     writeCertificates,
 )
-from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.names import Identity, Kind, Selector
 from tlstunnel.identity.pem import loadCertificates, loadReadable, readFile
 from tlstunnel.identity.pins import keyOf
 from tlstunnel.identity.pkcs12 import loadPKCS12
 from tlstunnel.identity.pool import Credentials, Pool, defaultPool, loadCredentials
-from tlstunnel.identity.verify import verifyIdentity
+from tlstunnel.identity.verify import coversName, verifyIdentity
 from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.tls.checkup import checkUsable, problemsOf
 
@@ -102,7 +102,8 @@ class Import(OneIdentityOptions):
     longdesc = (
         "Puts a key and certificates that somebody else issued into the pool. Of a file in the "
         "form PKCS#12 the pass phrase is asked for; without a terminal it is the first line of "
-        "standard input."
+        "standard input. A certificate for '*.example.org' is for the names of that in a server "
+        "tunnel, and is kept as example.org."
     )
     optFlags = [["force", "f", "Replace a key that is there already."]]
     optParameters = [
@@ -120,19 +121,41 @@ class Import(OneIdentityOptions):
         if self["cert"] is None:
             raise usage.UsageError(f"--cert is missing; write '{self.synopsisAlone()}'")
 
+    @property
+    def identity(self) -> Identity:
+        """
+        The identity that is meant; of a wildcard the domain behind the asterisk, as tunnels look
+        for it there.
+        """
+        return _parse(self["id"].removeprefix(self._wild))
+
+    @property
+    def _wild(self) -> str:
+        return "*." if self["id"].startswith("*.") else ""
+
     def run(self) -> int:
         """Copy them."""
         credentials = self._credentials()
         checkUsable(credentials)
         leaf = credentials.certificates[0]
         try:
-            verifyIdentity(leaf, credentials.identity)
+            self._verify(leaf, credentials.identity)
         except IdentityRefused as refused:
             remedy = "give the name that the certificate has"
             raise ConfigurationError(self["cert"], refused.detail, remedy) from None
         directory = keep(self.pool, credentials, bool(self["force"]))
-        print(f"{credentials.identity}: in {directory}, good until {_day(leaf)}")
+        print(f"{self._wild}{credentials.identity}: in {directory}, good until {_day(leaf)}")
         return 0
+
+    def _verify(self, leaf: x509.Certificate, identity: Identity) -> None:
+        """
+        @raise IdentityRefused: the certificate is for somebody else.
+        """
+        if not self._wild:
+            verifyIdentity(leaf, identity)
+        elif identity.kind is not Kind.DOMAIN or not coversName(leaf, f"*.{identity.domain}"):
+            detail = f"the certificate is not for *.{identity}"
+            raise IdentityRefused(detail, cause="wrong name")
 
     def _credentials(self) -> Credentials:
         identity, file = self.identity, Path(self["cert"])

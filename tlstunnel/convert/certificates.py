@@ -189,6 +189,71 @@ class Credentials:
             found = self._known[certificate, key] = self._look(certificate, key, hints, isClient)
         return found
 
+    def showUnder(
+        self, name: str, certificate: str, key: str, tunnel: Known, first: str
+    ) -> tuple[str, ...]:
+        """
+        See to it that a tunnel shows the certificate in a file to clients that ask for C{name}.
+
+        @param name: a domain, or a wildcard.
+        @param key: as for L{find}.
+        @param tunnel: who the tunnel is otherwise.
+        @param first: the file of the certificate that it shows then.
+        @return: what the reader should know about it.
+        @raise ValueError: it cannot be; the message is a sentence for the user.
+        """
+        path = self.folder / certificate
+        named = next(iter(namesIn(path)), None)
+        isNameless = named is not None and not named.all and not named.patterns
+        if named is not None and not named.covers(name) and not isNameless:
+            raise ValueError(
+                f"the certificate in {certificate} is not for {name}: have it issued again with "
+                "that name"
+            )
+        if certificate == first and not isNameless:
+            return ()
+        whose = name.removeprefix("*.")
+        if tunnel.pool:
+            isThere = path == Path(tunnel.pool, whose, "fullchain.pem")
+            if isThere and self.folder / (key or certificate) == path.with_name("privkey.pem"):
+                return ()
+            raise ValueError(
+                f"the certificate in {certificate} has to be in {tunnel.pool}/{whose}, as the "
+                f"tunnel has that of {tunnel.name} from there: have certbot make one with "
+                f"--cert-name {whose}"
+            )
+        if isNameless and whose != name:
+            raise ValueError(
+                f"the certificate in {certificate} has no alternative name, and a common name does "
+                f"not count: have it issued again for {name}"
+            )
+        return self._bring(whose, name, certificate, key, isNameless, named is None)
+
+    def _bring(
+        self, whose: str, name: str, certificate: str, key: str, isNameless: bool, isUnknown: bool
+    ) -> tuple[str, ...]:
+        """
+        Have a certificate put into the pool as that of C{name}, once.
+        """
+        isNew = whose not in self.files
+        first = self.files.setdefault(whose, certificate)
+        if first != certificate:
+            raise ValueError(
+                f"the certificate of {whose} in the pool is that in {first}, and here it would be "
+                f"that in {certificate}: let one certificate be for all that is served there"
+            )
+        words = ["tlstunnel", "identity", "import", name, "--cert", certificate]
+        if isNameless:
+            words = ["tlstunnel", "identity", "create", name]
+        elif key:
+            words += ["--key", key]
+        if isNew:
+            self.commands.append(shlex.join(words))
+        if isNameless:
+            return (_nameless(certificate, name),)
+        unknown = f"{certificate} could not be read here: its certificate has to be for {name}."
+        return (unknown,) if isUnknown else ()
+
     def _look(self, certificate: str, key: str, hints: Sequence[str], isClient: bool) -> Known:
         path = self.folder / certificate
         named = next(iter(namesIn(path)), None)
@@ -234,11 +299,7 @@ class Credentials:
                 "the one in its place that clients ask for, here and in the command above."
             )
         name = next(self._guesses([named.common, *hints]))
-        return name, (
-            f"The certificate in {file} has no alternative name, and a common name does not count: "
-            f"the command above makes another one for {name}, by an authority in the pool that "
-            "peers have to believe; or have it issued again, with a name, and import that."
-        )
+        return name, _nameless(file, name)
 
     def _inPool(self, certificate: Path, key: Path, named: Named | None) -> Known | None:
         """
@@ -271,6 +332,14 @@ class Credentials:
     def _guesses(self, hints: Iterable[str]) -> Iterator[str]:
         yield from filter(_HOST.fullmatch, map(identity, hints))
         yield identity(self.hostName) or "localhost"
+
+
+def _nameless(file: str, name: str) -> str:
+    return (
+        f"The certificate in {file} has no alternative name, and a common name does not count: "
+        f"the command above makes another one for {name}, by an authority in the pool that "
+        "peers have to believe; or have it issued again, with a name, and import that."
+    )
 
 
 @dataclass(frozen=True)

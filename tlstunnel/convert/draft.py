@@ -15,6 +15,21 @@ Value = str | int | float | bool | list[str]
 
 
 @dataclass
+class NameDraft:
+    """
+    A name that a tunnel serves in a way of its own.
+
+    @ivar name: what clients ask for: a domain, or a wildcard.
+    @ivar values: as those of a L{Draft}.
+    @ivar notes: the same.
+    """
+
+    name: str
+    values: dict[str, Value] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
 class Draft:
     """
     A tunnel.
@@ -22,11 +37,13 @@ class Draft:
     @ivar name: what it is called in the file.
     @ivar values: by their keys, in the order in which they are written.
     @ivar notes: what the reader should know, a sentence or two each.
+    @ivar names: those that have a table.
     """
 
     name: str
     values: dict[str, Value] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    names: list[NameDraft] = field(default_factory=list)
 
 
 @dataclass

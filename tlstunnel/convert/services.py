@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.convert.addresses import connecting, inside, listening
-from tlstunnel.convert.certificates import Credentials
+from tlstunnel.convert.certificates import Credentials, Known
 from tlstunnel.convert.draft import Draft, LeftOut, sayOnce
 from tlstunnel.convert.peers import Peer, Verification
 from tlstunnel.convert.proxies import goThrough
@@ -58,7 +58,6 @@ class Context:
     @ivar chroot: where stunnel locks itself up; empty if it does not.
     @ivar credentials: who we are.
     @ivar inherited: the settings above all sections.
-    @ivar primaries: for each primary service the names that others serve for it.
     """
 
     path: str
@@ -66,7 +65,6 @@ class Context:
     chroot: str
     credentials: Credentials
     inherited: tuple[Setting, ...]
-    primaries: dict[str, list[str]]
 
 
 class ServiceConversion:
@@ -76,16 +74,19 @@ class ServiceConversion:
     @ivar draft: what the tunnel will be.
     @ivar lost: the protections that it will not have, a line each.
     @ivar reasons: why it cannot be converted.
+    @ivar isClient: whether it is one of client mode.
+    @ivar known: who we are, once that is found.
     """
 
     def __init__(self, service: Service, context: Context, name: str) -> None:
         self.service = service
+        self.known: Known | None = None
         self.draft = Draft(name)
         self.lost: list[str] = []
         self.reasons: list[str] = []
         self._context = context
         self._settings = Settings(service.settings, context.inherited)
-        self._isClient = self._settings.flag("client")
+        self.isClient = self._settings.flag("client")
         self._local: list[TCPAddress | UNIXAddress] = []
         self._remote: list[TCPAddress | UNIXAddress] = []
 
@@ -95,24 +96,41 @@ class ServiceConversion:
 
         @raise tlstunnel.convert.stunnelfile.BrokenFile: a value makes no sense.
         """
-        self.draft.values["mode"] = "client" if self._isClient else "server"
+        self.draft.values["mode"] = "client" if self.isClient else "server"
         self._table()
         self._protocol()
         self._addresses()
-        if not self._isClient:
-            self._secondaries()
         self._tuning()
         if not self.reasons:
             self._identities()
-        if not self.reasons:
-            return self.draft
+        return self.leftOut if self.reasons else self.draft
+
+    @property
+    def isSecondary(self) -> bool:
+        """
+        Whether it accepts nothing itself, but gets clients from others that have a name for it.
+        """
+        return not self.isClient and bool(self._settings.all("sni"))
+
+    @property
+    def certificate(self) -> str:
+        """
+        The file of what it shows; empty if it shows nothing.
+        """
+        return self._settings.text("cert")
+
+    @property
+    def leftOut(self) -> LeftOut:
+        """
+        What becomes of it where it cannot be converted.
+        """
         original = [f"[{self.service.name}]", *map(shown, self.service.settings)]
         return LeftOut(self.service.name, str(self.service.place), self.reasons, original)
 
     def _tuning(self) -> None:
         versions(self._settings, self.draft.values, self._say)
         timeouts(self._settings, self.draft.values, self._say)
-        sessions(self._settings, self.draft.values, self._say, self._isClient)
+        sessions(self._settings, self.draft.values, self._say, self.isClient)
         quietness(self._settings, self.draft.values, self._say)
         for setting in self.service.settings:
             advice = openSSLAdvice(setting)
@@ -160,7 +178,7 @@ class ServiceConversion:
     def _addresses(self) -> None:
         self._local = self._parsed("accept", listening)
         # Where a name is to be proved, it is the one that stunnel means.
-        host = "localhost" if self._isClient else "127.0.0.1"
+        host = "localhost" if self.isClient else "127.0.0.1"
         # Addresses to listen at are bound before stunnel locks itself up, others are used after.
         jail = self._context.chroot
         self._remote = self._parsed(
@@ -169,7 +187,7 @@ class ServiceConversion:
         )
         if self._local:
             self.draft.values["local"] = list(map(str, self._local))
-        elif not self._settings.all("sni") or self._isClient:
+        elif not self._settings.all("sni") or self.isClient:
             self.reasons.append(
                 "there is no accept: tlstunnel listens by itself, or at a socket of systemd, and "
                 "is never started for one connection"
@@ -198,7 +216,7 @@ class ServiceConversion:
         """
         Ask the proxy for a connection, as stunnel does in client mode.
         """
-        if not self._isClient:
+        if not self.isClient:
             self.reasons.append("protocol = connect: stunnel asks no proxy in server mode")
             return
         login = ""
@@ -264,29 +282,11 @@ class ServiceConversion:
             )
         self._say("protocolHost", "the domain of local-id is what the server is told")
 
-    def _secondaries(self) -> None:
-        """
-        Names that are served with other certificates than that of the primary service.
-        """
-        if self._settings.all("sni"):
-            patterns = ", ".join(each.value for each in self._settings.all("sni"))
-            self.reasons.append(
-                f"sni = {patterns}: a name of another service is a table of its tunnel, such as "
-                '[tunnel.NAME.name."www.example.org"], with remote and remote-id; its certificate '
-                "goes into the pool under that name"
-            )
-        served = self._context.primaries.get(self.service.name.lower())
-        if served:
-            self.draft.notes.append(
-                f"Clients that asked for {', '.join(served)} were served by other services, which "
-                "are left out."
-            )
-
     def _identities(self) -> None:
         verification = Verification(
-            self._settings, self._context.folder, self._isClient, self._context.chroot
+            self._settings, self._context.folder, self.isClient, self._context.chroot
         )
-        peer = verification.ofClient(self._remote) if self._isClient else verification.ofServer()
+        peer = verification.ofClient(self._remote) if self.isClient else verification.ofServer()
         self.reasons += peer.reasons
         if not self.reasons:
             self._credentials()
@@ -307,12 +307,12 @@ class ServiceConversion:
             self.reasons.append("the key is in a token, and tlstunnel reads keys from files")
             return
         if not certificate:
-            if not self._isClient:
+            if not self.isClient:
                 self.reasons.append("there is no cert, and a server needs one")
             return
-        hosts = [] if self._isClient else [each.host for each in self._local]
-        known = self._context.credentials.find(
-            certificate, "" if key == certificate else key, hosts, self._isClient
+        hosts = [] if self.isClient else [each.host for each in self._local]
+        self.known = known = self._context.credentials.find(
+            certificate, "" if key == certificate else key, hosts, self.isClient
         )
         self.draft.notes += known.notes
         self.draft.values["local-id"] = known.name

@@ -8,10 +8,11 @@ from itertools import chain, islice
 from pathlib import Path
 
 from tlstunnel.convert.certificates import Credentials
-from tlstunnel.convert.draft import Conversion, LeftOut, Value, nameFor, sayOnce
+from tlstunnel.convert.draft import Conversion, Draft, LeftOut, Value, nameFor, sayOnce
+from tlstunnel.convert.names import Primary, SecondaryConversion
 from tlstunnel.convert.services import Context, ServiceConversion
 from tlstunnel.convert.settings import Settings, at, optionOf, shown, unknown
-from tlstunnel.convert.stunnelfile import MOST_MISTAKES, BrokenFile, Setting, StunnelFile
+from tlstunnel.convert.stunnelfile import MOST_MISTAKES, BrokenFile, Service, Setting, StunnelFile
 from tlstunnel.convert.stunneloptions import Fate
 from tlstunnel.convert.tuning import DEBUG, VERBOSE, openSSLAdvice, socketAdvice
 
@@ -38,22 +39,15 @@ def convert(file: StunnelFile, folder: Path, hostName: str) -> Conversion:
     general = Settings(file.general)
     _ofProcess(file, general, result)
     credentials = Credentials(folder, hostName)
-    context = Context(
-        file.path, folder, general.text("chroot"), credentials, file.general, _primaries(file)
-    )
+    context = Context(file.path, folder, general.text("chroot"), credentials, file.general)
     if not file.services:
         _inetd(file, result)
+    primaries: dict[str, Primary] = {}
     for service in file.services:
-        name = nameFor(service.name, (each.name for each in result.drafts))
-        conversion = ServiceConversion(service, context, name)
         try:
-            tunnel = conversion.convert()
+            _ofService(service, context, primaries, result)
         except BrokenFile as error:
             mistakes += error.mistakes
-            continue
-        if not isinstance(tunnel, LeftOut):
-            result.lost += conversion.lost
-        result.tunnels.append(tunnel)
     if mistakes:
         raise BrokenFile(list(dict.fromkeys(mistakes))[:MOST_MISTAKES])
     result.commands = credentials.commands
@@ -61,17 +55,29 @@ def convert(file: StunnelFile, folder: Path, hostName: str) -> Conversion:
     return result
 
 
-def _primaries(file: StunnelFile) -> dict[str, list[str]]:
+def _ofService(
+    service: Service, context: Context, primaries: dict[str, Primary], result: Conversion
+) -> None:
     """
-    For each primary service the names that others serve.
+    A tunnel, or names of one.
+
+    @raise BrokenFile: a value makes no sense.
     """
-    found: dict[str, list[str]] = {}
-    for service in file.services:
-        for setting in service.settings:
-            primary, colon, pattern = setting.value.partition(":")
-            if setting.name.lower() == "sni" and colon:
-                found.setdefault(primary.strip().lower(), []).append(pattern)
-    return found
+    name = nameFor(service.name, (each.name for each in result.drafts))
+    conversion = ServiceConversion(service, context, name)
+    if conversion.isSecondary:
+        secondary = SecondaryConversion(service, context, primaries)
+        leftOut = secondary.convertNames()
+        result.lost += secondary.lost
+        if leftOut is not None:
+            result.tunnels.append(leftOut)
+        return
+    tunnel = conversion.convert()
+    if isinstance(tunnel, Draft):
+        result.lost += conversion.lost
+    result.tunnels.append(tunnel)
+    if not conversion.isClient:
+        primaries.setdefault(service.name, Primary(conversion, tunnel))
 
 
 def _ofProcess(file: StunnelFile, general: Settings, result: Conversion) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 
-from tlstunnel.convert.draft import Conversion, Draft, LeftOut, Value
+from tlstunnel.convert.draft import Conversion, Draft, LeftOut, NameDraft, Value
 from tlstunnel.program.options import OPTIONS
 
 # The mode first, then the order of the manual.
@@ -97,7 +97,14 @@ def _head(conversion: Conversion) -> Iterator[str]:
 
 
 def _draft(draft: Draft) -> Iterator[str]:
-    yield f"[tunnel.{draft.name}]"
+    yield from _section(f"tunnel.{draft.name}", draft)
+    for name in draft.names:
+        yield ""
+        yield from _section(f"tunnel.{draft.name}.name.{_string(name.name)}", name)
+
+
+def _section(table: str, draft: Draft | NameDraft) -> Iterator[str]:
+    yield f"[{table}]"
     for note in draft.notes:
         yield from _comment(note)
     keys = sorted(draft.values, key=lambda key: _ORDER.get(key, -1))

@@ -52,7 +52,13 @@ def normalDomain(text: str) -> str:
     if len(domain) > 253 or not all(map(_LABEL.fullmatch, labels)):
         raise ValueError(f"{text!r} is not a domain; give one such as mail.example.org")
     if labels[-1].isdigit():
-        raise ValueError(f"{text!r} is neither a domain nor an address; give one of them")
+        try:
+            ip_address(domain)
+        except ValueError:
+            raise ValueError(
+                f"{text!r} is neither a domain nor an address; give one of them"
+            ) from None
+        raise ValueError(f"{text!r} is an address; give a domain such as mail.example.org")
     return domain
 
 

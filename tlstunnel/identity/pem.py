@@ -68,6 +68,8 @@ def _checkPrivate(path: Path, status: os.stat_result) -> None:
             f"run 'chown {os.geteuid()} {shlex.quote(str(path))}'",
         )
     if mode & (0o037 if status.st_uid == 0 else 0o077):
+        if stat.S_ISCHR(status.st_mode):
+            raise ConfigurationError(str(path), "is a device", "give a file")
         raise ConfigurationError(
             str(path),
             f"can be read by others (mode {mode:04o})",

@@ -97,7 +97,7 @@ def parseVia(text: str) -> Via:
         name = "\0"
     if not name.isprintable() or ":" in name:
         raise ValueError(f"{text!r} has a user that cannot log in; use another one")
-    address = parseAddress(place)
+    address = parseAddress(place) if place else None
     if not (isinstance(address, TCPAddress) and address.host and address.port):
         raise ValueError(f"{text!r} names no place to connect to; give a host and a port above 0")
     return Via(scheme, address, name)

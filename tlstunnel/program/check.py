@@ -8,6 +8,7 @@ up.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
@@ -34,6 +35,9 @@ from tlstunnel.tunnel.description import DANE, PINS, Mode, Tunnel, identityOfRem
 from tlstunnel.tunnel.owncredentials import OwnCredentials
 from tlstunnel.tunnel.prepared import Prepared, checkRisk
 from tlstunnel.tunnel.servedname import ServedName
+
+# What a warning about a setting begins with.
+_MENTION = re.compile("`([a-z0-9-]+)`")
 
 
 def check(configuration: Configuration, now: datetime) -> list[Problem]:
@@ -221,7 +225,19 @@ class _TunnelCheck:
                     yield self._warning(sentence, name=names[ours])
         for sentence in prepared.warnings(self._now):
             if sentence not in problems:
-                yield self._warning(sentence, "trust" if tunnel.trust else self._whom)
+                yield self._warning(sentence, self._about(sentence))
+
+    def _about(self, sentence: str) -> str:
+        """
+        The key of what a warning is about: one that it begins with, or our own certificates where
+        it begins with the file of one.
+        """
+        found = _MENTION.match(sentence)
+        if found is not None:
+            return found[1]
+        if any(sentence.startswith(each.source) for each in self._own.known.values()):
+            return "local-id"
+        return "trust" if self._tunnel.trust else self._whom
 
 
 def _several(remote: Identity | Selector | AccessList | None) -> Sequence[Identity | Selector]:

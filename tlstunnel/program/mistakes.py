@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from tlstunnel.address import Listening, Remote, SRVAddress, TCPAddress
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.names import Kind
 from tlstunnel.net.remotes import FIRST
 from tlstunnel.program.sourcemistakes import ofSources
 from tlstunnel.protocols.registry import IMPLICIT_PORTS, STARTTLS_PORTS
@@ -37,6 +38,14 @@ def mistakes(tunnel: Tunnel) -> Iterator[ConfigurationError]:
                 "`remote`", f"{each} is this tunnel itself", f"give the address of the {meant}"
             )
     yield from _several(tunnel)
+    for other in tunnel.otherIDs:
+        if other.kind is not Kind.DOMAIN or other.address is not None:
+            yield ConfigurationError(
+                "`local-id`",
+                f"{other} is nothing that clients can ask for (SNI), and so it is never shown, as "
+                "it is not the first",
+                "leave it out, or put it first",
+            )
     for port in [] if isClient else filter(_isImplicit, _portsOf(tunnel.remotes)):
         yield ConfigurationError(
             "`remote`",

@@ -129,6 +129,10 @@ def refuseKey(
     if name in _TABLES and meant != "mode":
         tell(_problem(file, key, "does not belong here", f"move it to {_TABLES[name]}"))
         return
+    if name == "name" and tuple(key) == ("defaults", "name"):
+        remedy = "names are those of one tunnel: write [tunnel.NAME.name...]"
+        tell(_problem(file, key, "does not belong here", remedy))
+        return
     remedy = f"did you mean {meant}?" if meant else "see tlstunnel.toml(5)"
     tell(_problem(file, key, "there is no such key", _MODES.get(name, remedy)))
 

@@ -15,7 +15,7 @@ from tlstunnel.program.configfile import ConfigurationFile, dotted
 from tlstunnel.program.configure import examine
 from tlstunnel.program.defaults import withDefaults
 from tlstunnel.program.keys import MODE, TUNNEL_KEYS
-from tlstunnel.program.nametables import NameTables
+from tlstunnel.program.nametables import NameTables, tableOfName
 from tlstunnel.program.option import Section
 from tlstunnel.program.problems import Place, Problem, asKey
 from tlstunnel.program.tables import (
@@ -35,6 +35,9 @@ _NAMES = frozenset(each.name for each in TUNNEL_KEYS)
 
 # What decides whose certificates, and whose trust, a tunnel needs.
 _WHO = {each.name for each in TUNNEL_KEYS if each.section in _WHO_SECTIONS}
+
+# What is wrong with a name of a tunnel.
+_OF_NAME = re.compile("(`.*`) of the name (.*)")
 
 #: What a tunnel may be called.
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -160,12 +163,19 @@ class TunnelTables:
         for error in mistakes:
             # What follows from another mistake is none of its own.
             if not error.mentioned & wrong:
-                self._tell(self._problem(table, error))
+                self._tell(self._problem(name, table, error))
         # Whose certificates are needed is known in spite of a wrong limit.
         if tunnel is not None and names.isRight and not wrong & _WHO:
             self.tunnels.append(tunnel)
 
-    def _problem(self, table: str, error: ConfigurationError) -> Problem:
+    def _problem(self, name: str, table: str, error: ConfigurationError) -> Problem:
+        ofName = _OF_NAME.fullmatch(error.subject)
+        if ofName is not None:
+            served = tableOfName(name, ofName[2])
+            own = self.given.get(served, {}).get(error.key)
+            place = self.places[served] if own is None else own.place
+            error = ConfigurationError(ofName[1], error.problem, error.remedy)
+            return Problem.of(place, served, error)
         # What has no key of ours is a mistake in a script.
         found = self.given[table].get(error.key or "chat")
         place = self.places[table] if found is None else found.place

@@ -170,8 +170,11 @@ def problemsOf(pool: Pool, identity: Identity, now: datetime) -> list[str]:
         checkUsable(credentials)
         leaf = credentials.certificates[0]
         named = certifiedAs(identity)
-        if named is not None and not coversName(leaf, identity.domain):
-            credentials = replace(credentials, identity=named)
+        if identity.kind is Kind.DOMAIN and not coversName(leaf, identity.domain):
+            if coversName(leaf, f"*.{identity.domain}"):
+                # It is shown under the names that the wildcard stands for.
+                named = Identity(None, f"host.{identity.domain}")
+            credentials = replace(credentials, identity=named or identity)
         known = _everybodyKnown(pool, leaf, identity)
         refused = refusalOf(credentials, known, loadRevocations([pool.path / "trust"]))
         if refused is not None and leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
