@@ -338,6 +338,21 @@ class CertificatesTests(NamesTestCase):
         prepared = self.prepared(ServedName("open.example"), localID=Identity.parse("many.example"))
         self.assertEqual(self.meet(prepared, "open.example").shown, "open.example")
 
+    def test_itIsReadOnce(self) -> None:
+        """
+        So that what is shown is what was looked at, also where it is replaced at that moment.
+        """
+        read: list[Identity] = []
+        find = Pool.credentials
+
+        def credentials(pool: Pool, identity: Identity) -> Any:
+            read.append(identity)
+            return find(pool, identity)
+
+        self.patch(Pool, "credentials", credentials)
+        self.prepared(ServedName("open.example"), ServedName("closed.example"))
+        self.assertEqual(len(read), len(set(read)))
+
     def test_elseTheFirstOfOursThatIsForIt(self) -> None:
         """
         In the order of -L.
