@@ -379,7 +379,7 @@ class ClientTests(MemoryTests):
         """
         names = (dns(f"{number:060}.example.org") for number in range(500))
         server = self.serverOf(make(Recipe(san=alternative(dns(HOST), *names)), root()))
-        failure, known = self.connect(server=server)
+        failure, _ = self.connect(server=server)
         self.assertIsNone(failure)
         self.assertEqual(self.sessions.count, 0)
 
