@@ -143,6 +143,13 @@ class Options(SynchronousTestCase):
         Path(path).mkdir()
         self.assertError(f"{path}:1:1: cannot read the script: Is a directory", "-f", path)
 
+    def test_nobodyIsWaitedForAtAPipe(self) -> None:
+        """Neither for a script nor for a file that one names."""
+        path = self.mktemp()
+        os.mkfifo(path)
+        self.assertError(f"{path}:1:1: cannot read the script: is a pipe", "-f", path)
+        self.assertRaises(OSError, readFile, path.encode())
+
     def test_longFileIsNotReadWhole(self) -> None:
         """64 KiB is enough."""
         path = self.file(b"#" * 100_000)

@@ -4,6 +4,7 @@ Tests for L{tlstunnel.identity.pem}: files that are whole, cut, and odd.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import Recipe, intermediate, make, numberedZero, root
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.pem import loadCertificates, loadReadable
+from tlstunnel.identity.pem import loadCertificates, loadReadable, readFile
 
 ISSUED = make(Recipe(), intermediate())
 BROKEN = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
@@ -38,6 +39,28 @@ class PEMTestCase(SynchronousTestCase):
         self.assertTrue(error.remedy, error)
         self.assertTrue(str(error).isprintable())
         return str(error)
+
+
+class PipeTests(SynchronousTestCase):
+    """Nobody may ever write to one, so that it is not waited for."""
+
+    def test_oneWithAName(self) -> None:
+        """It is refused at once."""
+        path = Path(self.mktemp())
+        os.mkfifo(path)
+        error = self.assertRaises(ConfigurationError, readFile, path)
+        self.assertEqual(str(error), f"{path}: is a pipe; give a file instead")
+
+    def test_oneOfAShell(self) -> None:
+        """It can be read once, and is no empty file then."""
+        out, into = os.pipe()
+        self.addCleanup(os.close, out)
+        os.write(into, b"a.example.org\n")
+        os.close(into)
+        path = Path(f"/dev/fd/{out}")
+        self.assertEqual(readFile(path), b"a.example.org\n")
+        error = self.assertRaises(ConfigurationError, readFile, path)
+        self.assertIn("nothing is in it any more", str(error))
 
 
 class LoadCertificatesTests(PEMTestCase):

@@ -362,6 +362,27 @@ class ClientTests(MemoryTests):
         self.assertIsNone(known.offers)
         self.assertEqual(known.identity, Identity.parse(OTHER))
 
+    def test_thatOfAnotherContextIsNotOffered(self) -> None:
+        """
+        OpenSSL would not take it: where the anchors of a domain were read again, its context is
+        another one.
+        """
+        self.connect()
+        self.context = clientContext(trusting(root()), tickets=True)
+        failure, known = self.connect(self.expecting(HOST))
+        self.assertIsNone(failure)
+        self.assertIsNone(known.offers)
+
+    def test_oneThatIsTooLargeIsNotKept(self) -> None:
+        """
+        A server chooses how large its tickets are, and what its certificate has.
+        """
+        names = (dns(f"{number:060}.example.org") for number in range(500))
+        server = self.serverOf(make(Recipe(san=alternative(dns(HOST), *names)), root()))
+        failure, _ = self.connect(server=server)
+        self.assertIsNone(failure)
+        self.assertEqual(self.sessions.count, 0)
+
     def test_thatOfAReloadBeforeIsNotOffered(self) -> None:
         """
         Each has sessions of its own.

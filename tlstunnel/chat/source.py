@@ -8,6 +8,7 @@ itself, a word for each argument.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -50,8 +51,7 @@ def readScript(name: str) -> tuple[bytes, str]:
 
 def _readScriptFile(name: str, remedy: str = "see whether its name is right") -> tuple[bytes, str]:
     try:
-        with Path(name).open("rb") as file:
-            return file.read(MAX_SCRIPT_BYTES + 1), name
+        return _contentOf(Path(name), MAX_SCRIPT_BYTES + 1), name
     except (OSError, ValueError) as error:
         problem = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ScriptError(
@@ -65,8 +65,18 @@ def readFile(name: bytes) -> bytes:
 
     @raise OSError: it cannot be read.
     """
-    with Path(os.fsdecode(name)).open("rb") as file:
-        return file.read(MAX_SCRIPT_BYTES)
+    return _contentOf(Path(os.fsdecode(name)), MAX_SCRIPT_BYTES)
+
+
+def _contentOf(path: Path, most: int) -> bytes:
+    """
+    @raise OSError: it cannot be read, or is a pipe with a name, at whose other end nobody may ever
+        be.
+    """
+    if path.is_fifo() and os.path.lexists(os.path.realpath(path)):
+        raise OSError(errno.EINVAL, "is a pipe")
+    with path.open("rb") as file:
+        return file.read(most)
 
 
 def makeScript(chat: str | None, arguments: Sequence[str], options: ScriptOptions) -> Script:

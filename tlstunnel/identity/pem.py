@@ -32,6 +32,9 @@ from tlstunnel.identity.forms import TRUSTED, withoutCertificates, withoutKey
 #: More than any file of certificates has; the system's bundles are a quarter of this.
 LARGEST_FILE = 1 << 20
 
+# How a file is opened: nobody is waited for at the other end of a pipe.
+_AT_ONCE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
 _BEGUN = re.compile(rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----")
 _BLOCK = re.compile(rb"-----BEGIN ((?:X509 )?CERTIFICATE)-----.*?-----END \1-----", re.DOTALL)
@@ -44,15 +47,34 @@ def readFile(path: Path, private: bool = False, largest: int = LARGEST_FILE) -> 
     @param largest: the most bytes that it may have.
     @raise ConfigurationError: it cannot be read, or it can by too many.
     """
-    with reading(path), path.open("rb") as file:
+    with reading(path), os.fdopen(os.open(path, _AT_ONCE), "rb") as file:
+        status = os.fstat(file.fileno())
         if private:
-            _checkPrivate(path, os.fstat(file.fileno()))
+            _checkPrivate(path, status)
+        isPipe = stat.S_ISFIFO(status.st_mode)
+        if isPipe:
+            _checkPipe(path)
+        os.set_blocking(file.fileno(), True)
         content = file.read(largest + 1)
+    if isPipe and not content:
+        raise ConfigurationError(
+            str(path), "is a pipe, and nothing is in it any more", "give a file instead"
+        )
     if len(content) > largest:
         raise ConfigurationError(
             str(path), "is too large to be what it should be", "see whether its name is right"
         )
     return content
+
+
+def _checkPipe(path: Path) -> None:
+    """
+    What a shell makes of C{<(COMMAND)} can be read, once; it has no name of its own.
+
+    @raise ConfigurationError: it is another pipe, at whose other end nobody may ever be.
+    """
+    if os.path.lexists(os.path.realpath(path)):
+        raise ConfigurationError(str(path), "is a pipe", "give a file instead")
 
 
 def _checkPrivate(path: Path, status: os.stat_result) -> None:

@@ -56,6 +56,17 @@ def isResumed(connection: SSL.Connection) -> bool:
     return ssl is not None and TELLS_RESUMPTION and bool(_lib.SSL_session_reused(ssl))
 
 
+def sizeOfSession(session: SSL.Session) -> int:
+    """
+    How many bytes a session takes, with its ticket (i2d_SSL_SESSION(3)); 0 where that cannot be
+    asked.
+    """
+    if not (hasattr(_lib, "i2d_SSL_SESSION") and hasattr(session, "_session")):
+        return 0
+    size: int = _lib.i2d_SSL_SESSION(session._session, _ffi.NULL)
+    return size
+
+
 def peerFingerprint(connection: SSL.Connection) -> bytes:
     """
     The L{fingerprint} of what the peer has shown, in this connection or in that which it resumes;

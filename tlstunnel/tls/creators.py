@@ -13,9 +13,9 @@ from OpenSSL import SSL
 
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.identity.names import Identity
-from tlstunnel.tls.binding import TELLS_RESUMPTION, returnAfterEachRecord
+from tlstunnel.tls.binding import TELLS_RESUMPTION, returnAfterEachRecord, sizeOfSession
 from tlstunnel.tls.faces import Face, Faces
-from tlstunnel.tls.resumption import Offer, Sessions
+from tlstunnel.tls.resumption import LARGEST, Offer, Sessions
 from tlstunnel.tls.session import Session
 from tlstunnel.tls.verification import Verifier
 
@@ -174,8 +174,8 @@ class ClientCreator(Creator):
         """
         @param host: the name to ask for where no domain is expected; L{None} for none.
         @param requireStaple: ask for a response of OCSP, which the context demands.
-        @param sessions: where they are kept; made for this context, and for others only whose
-            verifiers expect somebody else.  Given none, none is resumed.
+        @param sessions: where they are kept, for this and other contexts.  Given none, none is
+            resumed.
         """
         super().__init__(context, verifier, alpn, showsCertificate)
         self._requireStaple = requireStaple
@@ -192,7 +192,7 @@ class ClientCreator(Creator):
         session = super().session(peer)
         sessions = self._sessions
         if sessions is not None and peer is not None:
-            server = sessions.at((self._expected, peer))
+            server = sessions.at((self.context, self._expected, peer))
             if server is not None:
                 session.server, session.offers = server, sessions.take(server)
         return session
@@ -222,7 +222,7 @@ class ClientCreator(Creator):
             return
         if session.offers is not None:
             sessions.answered(server, session.isResumed)
-        resumable = connection.get_session()
+        resumable = _resumable(connection)
         if resumable is not None:
             sessions.keep(server, Offer(resumable, proof, session.until))
 
@@ -231,11 +231,19 @@ class ClientCreator(Creator):
         What makes more connections with the server of C{connection}, which resume its session if
         the server likes.
         """
-        resumable = connection.get_session() if TELLS_RESUMPTION else None
+        resumable = _resumable(connection) if TELLS_RESUMPTION else None
         if resumable is None or session.identity is None or session.proof is None:
             return self
         until = min(session.proof.until, session.goodUntil)
         return _Resuming(self, Offer(resumable, session.proof, until))
+
+
+def _resumable(connection: SSL.Connection) -> SSL.Session | None:
+    """
+    What the server of C{connection} may resume later, if it is not too large to be offered.
+    """
+    session = connection.get_session()
+    return None if session is None or sizeOfSession(session) > LARGEST else session
 
 
 class _Resuming(ClientCreator):

@@ -116,7 +116,8 @@ class Faces:
         return self._known(domain) or (self.default if self._anyName else None)
 
     def _known(self, domain: str) -> Face | None:
-        wild = "*." + domain.partition(".")[2]
+        label, _, parent = domain.partition(".")
+        wild = f"*.{parent}" if label else ""
         for table in self._tables:
             found = table.get(domain) or table.get(wild)
             if found is not None:

@@ -28,6 +28,10 @@ SERVERS_KNOWN = 1000
 SESSIONS_KEPT = 1000
 SESSIONS_PER_SERVER = 64
 
+#: The most bytes of a session.  A server may make its ticket so large that no first message has
+#: room for it (RFC 8446, section 4.2.11), and that those which are kept take all memory.
+LARGEST = 32768
+
 #: So many sessions in a row a server may decline, as one with many processes does that share no
 #: keys; then none is kept or offered for a while, in seconds.
 MOST_DECLINED = 16

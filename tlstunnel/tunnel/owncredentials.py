@@ -37,11 +37,11 @@ class OwnCredentials:
 
         @raise ConfigurationError: it is missing, or no handshake succeeds with it.
         """
-        found = self.known.get(identity)
-        if found is None:
-            found = self._tunnel.pool.credentials(identity)
-            checkUsable(found, self.minimum)
-            self.known[identity] = found
+        return self.known.get(identity) or self._take(self._tunnel.pool.credentials(identity))
+
+    def _take(self, found: Credentials) -> Credentials:
+        checkUsable(found, self.minimum)
+        self.known[found.identity] = found
         return found
 
     def under(self, served: ServedName) -> Credentials:
@@ -54,9 +54,10 @@ class OwnCredentials:
         directory = tunnel.pool.directoryOf(served.identity)
         isThere = present(directory)
         if isThere:
-            found = self.known.get(served.identity) or tunnel.pool.credentials(served.identity)
+            known = self.known.get(served.identity)
+            found = known or tunnel.pool.credentials(served.identity)
             if coversName(found.certificates[0], served.name):
-                return self.of(served.identity)
+                return known or self._take(found)
             if not served.isWild:
                 raise ConfigurationError(
                     found.source,
