@@ -179,6 +179,16 @@ class LookupTests(SynchronousTestCase):
                 self.resolver.say(wire(record("3 1 1", GOOD)))
             self.successResultOf(creating)
 
+    def test_noLongerWhereTheClockIsPutBack(self) -> None:
+        """A record that was taken away would be believed until the clock is where it was."""
+        self.clock.advance(1000)
+        for expected in 1, 2:
+            creating = self.creator()
+            self.assertEqual(len(self.resolver.asked), expected)
+            self.resolver.say(wire(record("3 1 1", GOOD)))
+            self.successResultOf(creating)
+            self.clock.rightNow -= 500
+
     def test_alsoThatThereIsNothing(self) -> None:
         """But no failure."""
         for expected, say in (
