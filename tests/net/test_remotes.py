@@ -137,6 +137,7 @@ class RemotesTests(SynchronousTestCase):
         What has failed in the future says nothing of now.
         """
         self.fail()
+        self.remotes.served(self.backend, True)
         self.clock.rightNow -= 500
         self.fail()
         self.assertTrue(self.backend.isLeftAlone(self.clock.seconds()))
