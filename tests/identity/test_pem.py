@@ -4,6 +4,7 @@ Tests for L{tlstunnel.identity.pem}: files that are whole, cut, and odd.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import Recipe, intermediate, make, numberedZero, root
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.pem import loadCertificates, loadReadable
+from tlstunnel.identity.pem import loadCertificates, loadReadable, readFile
 
 ISSUED = make(Recipe(), intermediate())
 BROKEN = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
@@ -38,6 +39,21 @@ class PEMTestCase(SynchronousTestCase):
         self.assertTrue(error.remedy, error)
         self.assertTrue(str(error).isprintable())
         return str(error)
+
+
+class ReadFileTests(PEMTestCase):
+    """Files as they are."""
+
+    def test_aPipeHoldsUpNobody(self) -> None:
+        """Where nobody writes into it there is nothing; else what is written."""
+        path = Path(self.mktemp())
+        os.mkfifo(path, 0o600)
+        self.assertEqual(readFile(path, private=True), b"")
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        with open(path, "wb") as writer:
+            writer.write(b"secret")
+        self.assertEqual(readFile(path, private=True), b"secret")
 
 
 class LoadCertificatesTests(PEMTestCase):

@@ -44,7 +44,7 @@ def readFile(path: Path, private: bool = False, largest: int = LARGEST_FILE) -> 
     @param largest: the most bytes that it may have.
     @raise ConfigurationError: it cannot be read, or it can by too many.
     """
-    with reading(path), path.open("rb") as file:
+    with reading(path), open(path, "rb", opener=_openAtOnce) as file:
         if private:
             _checkPrivate(path, os.fstat(file.fileno()))
         content = file.read(largest + 1)
@@ -53,6 +53,15 @@ def readFile(path: Path, private: bool = False, largest: int = LARGEST_FILE) -> 
             str(path), "is too large to be what it should be", "see whether its name is right"
         )
     return content
+
+
+def _openAtOnce(path: str, flags: int) -> int:
+    """
+    Open a file, whatever it is: nobody is waited for at the other end of a pipe.
+    """
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def _checkPrivate(path: Path, status: os.stat_result) -> None:
