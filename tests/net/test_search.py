@@ -5,6 +5,7 @@ with names of the test's own.
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections import Counter
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from tests.ports import freePort
 from tlstunnel.address import Remote, SRVAddress, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConnectFailed, Refused
 from tlstunnel.interfaces import ISearch
+from tlstunnel.net.attempt import Attempt, Race
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.dial import Dialler
 from tlstunnel.net.linger import Linger
@@ -31,6 +33,7 @@ from tlstunnel.net.remotes import (
     Balance,
     Remotes,
 )
+from tlstunnel.net.search import Search
 
 reactor: Any = _reactor
 
@@ -291,6 +294,33 @@ class SearchTests(TestCase):
         dialling = Deferred.fromCoroutine(dialler.dial())
         dialling.cancel()
         self.failureResultOf(dialling, CancelledError)
+
+    async def test_nothingIsLeftForTheGarbageCollector(self) -> None:
+        """
+        Whoever failed is gone when another one has served: a circle of references would keep its
+        socket until somebody looks for circles.
+        """
+        gone = TCPAddress("gone.example", self.port)
+        host = TCPAddress("host.example", self.port)
+        self.directory.names["host.example"] = ["127.0.1.3", "127.0.0.3"]
+        gc.collect()
+        gc.disable()
+        try:
+            for policy in FIRST, ROUND_ROBIN:
+                for address in self.down[0], gone, host:
+                    with self.subTest(policy=policy, address=address):
+                        dialler = self.dialler(address, self.up[0], policy=policy)
+                        await self.serves(dialler)
+                        await self.serves(dialler)
+                        failing: Deferred[Any] = Deferred.fromCoroutine(
+                            self.dialler(*self.down[1:]).dial()
+                        )
+                        (await self.assertFailure(failing, ConnectFailed)).bare()
+                        kinds = (Search, Attempt, Race)
+                        left = [each for each in gc.get_objects() if type(each) in kinds]
+                        self.assertEqual(left, [])
+        finally:
+            gc.enable()
 
     async def test_inTurn(self) -> None:
         """

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from tlstunnel.address import Remote, SRVAddress
@@ -93,7 +93,7 @@ class Search:
                 if group:
                     return await self._connectAny(group)
             except ConnectFailed as error:
-                problems.append(error)
+                problems.append(error.bare())
         detail = ", ".join(each.detail for each in problems)
         raise ConnectFailed(detail, cause=problems[-1].cause if problems else "")
 
@@ -157,18 +157,18 @@ class Search:
             dialler.fixed(each) or Deferred.fromCoroutine(self._resolve(each))
             for each in dialler.addresses
         ]
-        names = [each for each in known if isinstance(each, Deferred)]
-        resolved = iter(await DeferredList(names, consumeErrors=True) if names else ())
         found: dict[Backend, Target] = {}
-        for places in known:
-            if isinstance(places, Deferred):
-                isGood, places = next(resolved)
-                if not isGood:
-                    if not places.check(ConnectFailed):
-                        places.raiseException()
-                    problems.append(places.value)
-                    continue
-            found |= places
+        try:
+            for each in known:
+                try:
+                    found |= await each if isinstance(each, Deferred) else each
+                except ConnectFailed as error:
+                    problems.append(error.bare())
+        finally:
+            for each in known:
+                if isinstance(each, Deferred):
+                    each.addErrback(lambda _: None)
+                    each.cancel()
         return found
 
     async def _next(self) -> Sequence[Place]:
