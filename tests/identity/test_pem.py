@@ -51,7 +51,7 @@ class ReadFileTests(PEMTestCase):
         self.assertEqual(readFile(path, private=True), b"")
         reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         self.addCleanup(os.close, reader)
-        with open(path, "wb") as writer:
+        with path.open("wb") as writer:
             writer.write(b"secret")
         self.assertEqual(readFile(path, private=True), b"secret")
 

@@ -467,8 +467,8 @@ class ClientModeTests(RetryTests):
         await app
         self.assertEqual(self.states(service), [False, True])
         more = TCPAddress("127.0.0.3", 1)
-        for remote in (remote[1], more, remote[0]), (remote[0],):
-            service.factory.renew(replace(service.factory.tunnel, remote=remote))
+        for now in (remote[1], more, remote[0]), (remote[0],):
+            service.factory.renew(replace(service.factory.tunnel, remote=now))
             known = {str(each.address): each.isUp for each in service.factory.backends}
             self.assertIs(known[f"127.0.1.1:{up.getsockname()[1]}"], False)
 
