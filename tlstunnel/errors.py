@@ -172,6 +172,14 @@ class TunnelError(Exception):
         self.who = self.who or who
         return self
 
+    def bare(self) -> Self:
+        """
+        Forget where it came from: whoever keeps it would keep all that was going on there, and that
+        keeps the error, until somebody looks for circles.
+        """
+        self.__traceback__ = self.__context__ = self.__cause__ = None
+        return self
+
 
 class Refused(TunnelError):
     """The peer said no to the upgrade."""

@@ -50,6 +50,9 @@ from tlstunnel.tunnel.sources import Sources
 if TYPE_CHECKING:
     from tlstunnel.tunnel.dane import TLSALookup
 
+#: Connects through a proxy.
+Via = Callable[[Address], Awaitable[Leg]]
+
 #: What serves a connection in each mode.
 PAIRS: dict[Mode, type[Pair]] = {Mode.CLIENT: ClientPair, Mode.SERVER: ServerPair}
 
@@ -155,12 +158,16 @@ class ProxyFactory(Factory):
         addresses = {prepared.tunnel.remote}
         if prepared.names is not None:
             addresses |= prepared.names.remotes
-        self.diallers = {each: self._dialler(prepared, each) for each in addresses}
-        for each in self.diallers.keys() & before.keys():
-            self.diallers[each].follow(before[each])
+        via = self._viaOf(prepared)
+        self.diallers = {each: self._dialler(prepared, each, via) for each in addresses}
+        # Lists change at a reload, and what is known is of each address in them.
+        knowing = {address: each for each in before.values() for address in each.addresses}
+        for dialler in self.diallers.values():
+            for each in {knowing[where] for where in dialler.addresses if where in knowing}:
+                dialler.follow(each)
         self.dialler = self.diallers[prepared.tunnel.remote]
 
-    def _dialler(self, prepared: Prepared, addresses: Addresses) -> Dialler:
+    def _dialler(self, prepared: Prepared, addresses: Addresses, via: Via | None) -> Dialler:
         tunnel = prepared.tunnel
         return Dialler(
             self.reactor,
@@ -170,13 +177,13 @@ class ProxyFactory(Factory):
             tunnel.limits.connect,
             tunnel.limits.keepAlive,
             None if self._acceptsPlain else self.unixLegs.leg,
-            self._viaOf(prepared),
+            via,
             self.remotes,
             self._directory,
             Balance(tunnel.balance),
         )
 
-    def _viaOf(self, prepared: Prepared) -> Callable[[Address], Awaitable[Leg]] | None:
+    def _viaOf(self, prepared: Prepared) -> Via | None:
         """
         What connects through the proxy of a tunnel, if that has one.
         """
@@ -191,6 +198,7 @@ class ProxyFactory(Factory):
             prepared.login,
             tunnel.limits.connect,
             tunnel.limits.keepAlive,
+            self._directory,
         )
         return dialler.connect
 

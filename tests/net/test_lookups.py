@@ -132,6 +132,23 @@ class LookupsTests(SynchronousTestCase):
         self.answer(2)
         self.assertEqual(self.successResultOf(wanted), 2)
 
+    def test_aClockThatIsPutBackKeepsNothing(self) -> None:
+        """
+        Else a wrong answer would count until the clock is where it was.
+        """
+        self.known(1)
+        self.clock.rightNow -= 10 * LIFETIME
+        wanted = self.get()
+        self.assertEqual(len(self.asked), 2)
+        self.answer(2)
+        self.assertEqual(self.successResultOf(wanted), 2)
+        self.clock.advance(LIFETIME)
+        self.get()
+        self.fails()
+        self.clock.rightNow -= 10 * LIFETIME
+        self.assertNoResult(self.get())
+        self.assertEqual(len(self.asked), 4)
+
     def test_anAnswerThatIsTooOldServesNobody(self) -> None:
         """
         What nobody confirms is wrong in the end.

@@ -132,6 +132,16 @@ class RemotesTests(SynchronousTestCase):
         self.assertEqual(self.backend.failures, 100)
         self.assertEqual(len(self.said), 1)
 
+    def test_whereTheClockIsPutBackItIsLeftAloneAllTheSame(self) -> None:
+        """
+        What has failed in the future says nothing of now.
+        """
+        self.fail()
+        self.remotes.served(self.backend, True)
+        self.clock.rightNow -= 500
+        self.fail()
+        self.assertTrue(self.backend.isLeftAlone(self.clock.seconds()))
+
     def test_oneConnectionTriesItFirst(self) -> None:
         """
         The others leave it alone for as long again.

@@ -5,6 +5,7 @@ with names of the test's own.
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from random import Random
 from typing import Any
 
 from twisted.internet import reactor as _reactor
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
@@ -20,10 +21,19 @@ from tests.ports import freePort
 from tlstunnel.address import Remote, SRVAddress, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConnectFailed, Refused
 from tlstunnel.interfaces import ISearch
+from tlstunnel.net.attempt import Attempt, Race
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.dial import Dialler
 from tlstunnel.net.linger import Linger
-from tlstunnel.net.remotes import LEAST_CONNECTIONS, ROUND_ROBIN, Balance, Remotes
+from tlstunnel.net.remotes import (
+    FIRST,
+    LEAST_CONNECTIONS,
+    LONGEST_SECONDS,
+    ROUND_ROBIN,
+    Balance,
+    Remotes,
+)
+from tlstunnel.net.search import Search
 
 reactor: Any = _reactor
 
@@ -40,13 +50,15 @@ class _Directory:
         self.names: dict[str, list[str]] = {}
         self.targets: Sequence[TCPAddress] | None = None
         self.asked: Counter[str] = Counter()
+        self.waiting: dict[str, Deferred[Sequence[str]]] = {}
 
     async def hosts(self, deadlines: Deadlines, host: str, seconds: float) -> Sequence[str]:
         """
         The addresses of a host.
         """
         self.asked[host] += 1
-        return await succeed(self.names.get(host, ()))
+        waiting = self.waiting.get(host)
+        return await (succeed(self.names.get(host, ())) if waiting is None else waiting)
 
     async def service(
         self, deadlines: Deadlines, address: SRVAddress, seconds: float
@@ -233,6 +245,82 @@ class SearchTests(TestCase):
         search.failed(REFUSED)
         self.assertEqual(await self.reaches(search), "127.0.0.2")
         self.assertEqual([each.isUp for each in dialler.backends], [True, False])
+
+    async def test_oneConnectionAsksForItFirst(self) -> None:
+        """
+        The others do not wait for a resolver that does not answer.
+        """
+        gone = TCPAddress("gone.example", self.port)
+        for policy in FIRST, ROUND_ROBIN:
+            with self.subTest(policy):
+                self.directory.waiting.clear()
+                dialler = self.dialler(gone, self.up[0], policy=policy)
+                await self.serves(dialler)
+                self.clock.advance(LONGEST_SECONDS)
+                answer = self.directory.waiting["gone.example"] = Deferred()
+                first = Deferred.fromCoroutine(self.serves(dialler))
+                self.assertEqual(await self.serves(dialler), "127.0.0.1")
+                self.assertNoResult(first)
+                answer.callback(())
+                self.assertEqual(await first, "127.0.0.1")
+
+    async def test_namesAreAskedForTogether(self) -> None:
+        """
+        Two that nobody answers for would take all the time there is.
+        """
+        names = [TCPAddress(f"{each}.example", self.port) for each in ("a", "b", "c")]
+        dialler = self.dialler(*names, self.up[0], policy=ROUND_ROBIN)
+        for each in names:
+            self.directory.waiting[each.host] = Deferred()
+        self.directory.names["a.example"] = ["127.0.0.3"]
+        serving = Deferred.fromCoroutine(self.serves(dialler))
+        self.assertEqual(set(self.directory.asked), {each.host for each in names})
+        for each in reversed(names):
+            self.assertNoResult(serving)
+            answer: Deferred[Sequence[str]] = self.directory.waiting.pop(each.host)
+            answer.callback(self.directory.names.get(each.host, ()))
+        self.assertEqual(await serving, "127.0.0.3")
+        up = [each.isUp for each in dialler.backends]
+        self.assertEqual(up, [True, False, False, True])
+
+    async def test_whoIsCancelledAsksNoMore(self) -> None:
+        """
+        Whatever it has waited for.
+        """
+        self.directory.waiting["a.example"] = Deferred()
+        dialler = self.dialler(
+            TCPAddress("a.example", self.port), self.up[0], policy=LEAST_CONNECTIONS
+        )
+        dialling = Deferred.fromCoroutine(dialler.dial())
+        dialling.cancel()
+        self.failureResultOf(dialling, CancelledError)
+
+    async def test_nothingIsLeftForTheGarbageCollector(self) -> None:
+        """
+        Whoever failed is gone when another one has served: a circle of references would keep its
+        socket until somebody looks for circles.
+        """
+        gone = TCPAddress("gone.example", self.port)
+        host = TCPAddress("host.example", self.port)
+        self.directory.names["host.example"] = ["127.0.1.3", "127.0.0.3"]
+        gc.collect()
+        gc.disable()
+        try:
+            for policy in FIRST, ROUND_ROBIN:
+                for address in self.down[0], gone, host:
+                    with self.subTest(policy=policy, address=address):
+                        dialler = self.dialler(address, self.up[0], policy=policy)
+                        await self.serves(dialler)
+                        await self.serves(dialler)
+                        failing: Deferred[Any] = Deferred.fromCoroutine(
+                            self.dialler(*self.down[1:]).dial()
+                        )
+                        (await self.assertFailure(failing, ConnectFailed)).bare()
+                        kinds = (Search, Attempt, Race)
+                        left = [each for each in gc.get_objects() if type(each) in kinds]
+                        self.assertEqual(left, [])
+        finally:
+            gc.enable()
 
     async def test_inTurn(self) -> None:
         """

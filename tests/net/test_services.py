@@ -167,12 +167,14 @@ class AnswerTests(SynchronousTestCase):
 
     def test_notMoreRecordsCountThanMakeSense(self) -> None:
         """
-        Those with the lowest priorities.
+        Those with the lowest priorities, and of these those that are chosen most often.
         """
         answer = [srv(port=n, priority=9999 - n) for n in range(1, 1000)]
         found, _ = recordsIn(answer, OWNER)
         self.assertEqual(len(found), RECORDS)
         self.assertEqual(found[0].port, 999)
+        found, _ = recordsIn([srv(port=n, weight=n) for n in range(1, 1000)], OWNER)
+        self.assertEqual({each.port for each in found}, set(range(1000 - RECORDS, 1000)))
 
     @given(st.binary(max_size=300))
     def test_noGarbageBreaksIt(self, garbage: bytes) -> None:

@@ -22,6 +22,7 @@ from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.dial import Dialler
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
+from tlstunnel.net.resolve import Directory
 from tlstunnel.net.via import Login, Via
 from tlstunnel.net.viadial import ViaDialler
 
@@ -129,6 +130,21 @@ class ViaDiallerTests(TestCase):
         """
         dialling, proxy = self.dial()
         self.assertIn(b"CONNECT mail.example.invalid:587 ", proxy.recv(1000))
+        proxy.sendall(ESTABLISHED)
+        await self.reaches(dialling)
+
+    async def test_theProxyIsLookedUpWhereAllNamesAre(self) -> None:
+        """
+        So that nobody asks for it a second time who need not.
+        """
+
+        class Here(Directory):
+            async def hosts(self, deadlines: Deadlines, host: str, seconds: float) -> list[str]:
+                return ["127.0.0.1"]
+
+        via = Via("http", TCPAddress("proxy.example.invalid", self.listener.getsockname()[1]))
+        dialling, proxy = self.dial(via=via, directory=Here(self.reactor))
+        proxy.recv(1000)
         proxy.sendall(ESTABLISHED)
         await self.reaches(dialling)
 

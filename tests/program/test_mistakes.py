@@ -20,6 +20,7 @@ from tlstunnel.program.mistakes import mistakes
 from tlstunnel.protocols.base import Dialect
 from tlstunnel.protocols.registry import IMPLICIT_PORTS, STARTTLS_PORTS, builtIn, find
 from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.servedname import ServedName
 
 CHAT = Dialect("chat", find("smtp").client, find("smtp").server)
 
@@ -98,6 +99,23 @@ class MistakesTests(SynchronousTestCase):
             (said,) = self.said(Mode.SERVER, 8443, localID=host, otherIDs=(other,))
             self.assertIn(f"{other} is nothing that clients can ask for", said)
             self.assertEqual(self.said(Mode.SERVER, 8443, localID=other, otherIDs=(host,)), [])
+
+    def test_theSameWhereNamesHaveTheirOwn(self) -> None:
+        """
+        What chooses does so among those of each name.
+        """
+        one, other = TCPAddress("192.0.2.1", 25), TCPAddress("192.0.2.2", 25)
+        for names in (
+            (ServedName("a.example", remote=(one, other)),),
+            (ServedName("a.example", remotes=((b"h2", (one, other)),)),),
+        ):
+            said = self.said(
+                Mode.SERVER, 587, "smtp", remote=(one,), balance="round-robin", names=names
+            )
+            self.assertEqual(said, [])
+        names = (ServedName("a.example", remotes=((b"h2", (one, one)),)),)
+        (sentence,) = self.said(Mode.SERVER, 587, "smtp", remote=(other,), names=names)
+        self.assertIn("has 192.0.2.1:25 2 times", sentence)
 
     def test_aServiceHasThePortThatItUsuallyHas(self) -> None:
         """

@@ -179,6 +179,16 @@ class LookupTests(SynchronousTestCase):
                 self.resolver.say(wire(record("3 1 1", GOOD)))
             self.successResultOf(creating)
 
+    def test_noLongerWhereTheClockIsPutBack(self) -> None:
+        """A record that was taken away would be believed until the clock is where it was."""
+        self.clock.advance(1000)
+        for expected in 1, 2:
+            creating = self.creator()
+            self.assertEqual(len(self.resolver.asked), expected)
+            self.resolver.say(wire(record("3 1 1", GOOD)))
+            self.successResultOf(creating)
+            self.clock.rightNow -= 500
+
     def test_alsoThatThereIsNothing(self) -> None:
         """But no failure."""
         for expected, say in (
@@ -455,6 +465,55 @@ class ConnectionTests(TunnelTests):
                 await wait(lambda: bool(self.ends))
         await resolver.close()
         self.assertIn(self.ends[0]["outcome"], ("tls", "closed", "reset"))
+
+    async def test_eachRemoteHasTheRecordsOfItsPort(self) -> None:
+        """Where one has none, or nobody knows, the next is tried, and the first is not blamed."""
+        for code in dns.OK, dns.ESERVER:
+            listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+            good = listeners[1].getsockname()[1]
+
+            def script(query: dns.Message, good: int = good, code: int = code) -> Sequence[bytes]:
+                name = query.queries[0].name.name.decode()
+                if name.startswith(f"_{good}."):
+                    return [answer(query, tlsa(name, self.good))]
+                return [answer(query, code=code)]
+
+            resolver = Resolver(script)
+            service = self.tunnel(
+                "127.0.0.1:1",
+                trust=("dane",),
+                daneResolver=resolver.address,
+                remote=tuple(TCPAddress(*each.getsockname()) for each in listeners),
+            )
+            host, port = service.addresses[0].rsplit(":", 1)
+
+            def run(
+                here: tuple[str, int] = (host, int(port)),
+                listeners: list[socket.socket] = listeners,
+            ) -> Any:
+                with socket.create_connection(here, PATIENCE) as app:
+                    app.sendall(b"hello")
+                    heard = []
+                    for each in listeners:
+                        each.settimeout(PATIENCE)
+                        with each.accept()[0] as sock:
+                            sock.settimeout(PATIENCE)
+                            network = Encrypted(sock, self.context_, False)
+                            try:
+                                network.handshake()
+                                heard.append(network.read(5))
+                            except (OSError, SSL.Error):
+                                heard.append(b"")
+                    return heard
+
+            self.assertEqual(await deferToThread(run), [b"", b"hello"])
+            await wait(lambda: bool(self.ends))
+            self.ends.clear()
+            assert service.factory is not None
+            self.assertEqual([each.isUp for each in service.factory.backends], [True, True])
+            await resolver.close()
+            for each in listeners:
+                each.close()
 
     async def test_aReloadForgets(self) -> None:
         """What was found before is asked for again."""

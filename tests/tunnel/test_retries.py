@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from tlstunnel.errors import Refused
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
+from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.resolve import Directory
 from tlstunnel.program.service import TunnelService
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
@@ -101,6 +102,18 @@ class RetryTests(TunnelTests):
         """
         assert service.factory is not None
         return [each.isUp for each in service.factory.backends]
+
+
+class Named(Directory):
+    """
+    Knows two hosts, of which the first is not there.
+    """
+
+    async def hosts(self, deadlines: Deadlines, host: str, seconds: float) -> Sequence[str]:
+        """
+        The addresses of a host.
+        """
+        return {"a.example": ("127.0.1.1",), "b.example": ("127.0.0.1",)}[host]
 
 
 class ClientModeTests(RetryTests):
@@ -438,6 +451,26 @@ class ClientModeTests(RetryTests):
         self.assertEqual(self.states(service), [True, False, True])
         service.factory.renew(replace(tunnel, remote=remote[:1]))
         self.assertEqual(self.states(service), [True])
+
+    async def test_soItDoesOfThoseThatHaveNames(self) -> None:
+        """
+        Whatever else the list has now, and wherever they stand in it.
+        """
+        up = self.listen()
+        names = "a.example", "b.example"
+        remote = tuple(TCPAddress(each, up.getsockname()[1]) for each in names)
+        service = self.tunnel("127.0.0.1:1", remote=remote)
+        assert service.factory is not None
+        service.factory.dialler.directory = Named(reactor)
+        app = deferToThread(self._hear, service)
+        await self.serving((up, self.good(lambda sock: None)))
+        await app
+        self.assertEqual(self.states(service), [False, True])
+        more = TCPAddress("127.0.0.3", 1)
+        for now in (remote[1], more, remote[0]), (remote[0],):
+            service.factory.renew(replace(service.factory.tunnel, remote=now))
+            known = {str(each.address): each.isUp for each in service.factory.backends}
+            self.assertIs(known[f"127.0.1.1:{up.getsockname()[1]}"], False)
 
     async def test_aServerOfAnotherAuthorityIsLeftAlone(self) -> None:
         """

@@ -165,7 +165,7 @@ class Race:
         try:
             self.won = await attempt
         except ConnectFailed as error:
-            self.problems.append(error)
+            self.problems.append(error.bare())
 
     def _ended(self, result: Failure | None, running: Deferred[None]) -> Failure | None:
         self._running.discard(running)

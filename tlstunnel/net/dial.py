@@ -117,10 +117,10 @@ class Dialler:
         Know what C{before} has found out about addresses that are ours, too.
         """
         ours = set(self.addresses)
-        self._targets = {each: some for each, some in before._targets.items() if each in ours}
+        self._targets |= {each: some for each, some in before._targets.items() if each in ours}
         ours.update(*self._targets.values())
-        self._found = {each: places for each, places in before._found.items() if each in ours}
-        self._lost = {each: lost for each, lost in before._lost.items() if each in ours}
+        self._found |= {each: places for each, places in before._found.items() if each in ours}
+        self._lost |= {each: lost for each, lost in before._lost.items() if each in ours}
 
     def search(self) -> Search:
         """
@@ -135,6 +135,12 @@ class Dialler:
         return await self.search().dial()
 
     # What a search asks for
+
+    def fixed(self, address: Remote) -> dict[Backend, Target] | None:
+        """
+        Where to connect for C{address}, if that stays what it is.
+        """
+        return self._fixed.get(address)
 
     def lost(self, address: Remote) -> Backend | None:
         """

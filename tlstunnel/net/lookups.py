@@ -35,18 +35,25 @@ class _Entry(Generic[T]):
     What is known of one name.
 
     @ivar value: the last answer.
+    @ivar came: when it came.
     @ivar ends: when its time is over.
     @ivar asked: when it was asked for, if that is still going on.
     @ivar recheck: when to ask again at the earliest, as long as there is an old answer.
     """
 
-    __slots__ = ("asked", "ends", "recheck", "value", "waiting")
+    __slots__ = ("asked", "came", "ends", "recheck", "value", "waiting")
 
     def __init__(self) -> None:
-        self.value: T | None = None
-        self.ends = self.recheck = float("-inf")
+        self.forget()
         self.asked: float | None = None
         self.waiting: list[Deferred[None]] = []
+
+    def forget(self) -> None:
+        """
+        Know nothing of it.
+        """
+        self.value: T | None = None
+        self.came = self.ends = self.recheck = float("-inf")
 
 
 class Lookups(Generic[T]):
@@ -75,6 +82,9 @@ class Lookups(Generic[T]):
         entry = self._entries.get(name)
         if entry is None:
             entry = self._entries[name] = _Entry()
+        if now < entry.came:
+            # Somebody has put the clock back, and the times say nothing any more.
+            entry.forget()
         if now < entry.ends:
             return entry.value
         old = entry.value if now < entry.ends + STALE_SECONDS else None
@@ -118,6 +128,7 @@ class Lookups(Generic[T]):
     def _answered(self, result: tuple[T, float] | Failure, entry: _Entry[T]) -> None:
         now = self._clock.seconds()
         entry.asked = None
+        entry.came = now
         if isinstance(result, Failure):
             entry.recheck = now + RECHECK_SECONDS
         else:

@@ -128,7 +128,7 @@ class Remotes:
         """
         now = self.clock.seconds()
         backend.failures += 1
-        if began < backend.since:
+        if began < backend.since <= now:
             return
         isRepeated = now - backend.since < FORGET_SECONDS
         backend.pauses = min(backend.pauses + 1, _MOST_DOUBLED + 1) if isRepeated else 1

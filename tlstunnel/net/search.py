@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from tlstunnel.address import Remote, SRVAddress
@@ -92,7 +93,7 @@ class Search:
                 if group:
                     return await self._connectAny(group)
             except ConnectFailed as error:
-                problems.append(error)
+                problems.append(error.bare())
         detail = ", ".join(each.detail for each in problems)
         raise ConnectFailed(detail, cause=problems[-1].cause if problems else "")
 
@@ -137,16 +138,38 @@ class Search:
         self._isLast = False
         if dialler.balance.policy == FIRST:
             return
-        found: dict[Backend, Target] = {}
-        while self._left:
-            try:
-                found |= await self._resolve(self._left.pop(0))
-            except ConnectFailed as error:
-                problems.append(error)
+        found = await self._resolveAll(problems)
         now = dialler.remotes.clock.seconds()
         free = [each for each in found if not each.isLeftAlone(now)]
         self._spared += [(each, found[each]) for each in found if each.isLeftAlone(now)]
         self._ready = [[(each, found[each])] for each in dialler.balance.ordered(free)]
+
+    async def _resolveAll(self, problems: list[ConnectFailed]) -> dict[Backend, Target]:
+        """
+        The places that all addresses mean at the moment: names are looked up at the same time, as
+        one that takes long must not keep the others waiting until there is no time left.
+
+        @param problems: where to note the names that mean nothing.
+        """
+        dialler = self._dialler
+        self._left = []
+        known = [
+            dialler.fixed(each) or Deferred.fromCoroutine(self._resolve(each))
+            for each in dialler.addresses
+        ]
+        found: dict[Backend, Target] = {}
+        try:
+            for each in known:
+                try:
+                    found |= await each if isinstance(each, Deferred) else each
+                except ConnectFailed as error:
+                    problems.append(error.bare())
+        finally:
+            for each in known:
+                if isinstance(each, Deferred):
+                    each.addErrback(lambda _: None)
+                    each.cancel()
+        return found
 
     async def _next(self) -> Sequence[Place]:
         """
@@ -193,6 +216,8 @@ class Search:
         if lost is not None and lost.isLeftAlone(now) and not self._isLast:
             self._spared.append((lost, None))
             return {}
+        if lost is not None:
+            lost.begin(now)
         if isinstance(address, SRVAddress):
             assert self._left is not None
             self._left[:0] = await dialler.targets(address)

@@ -104,7 +104,9 @@ def recordsIn(answers: Sequence[Any], owner: str) -> tuple[tuple[Record, ...], f
     found = [record for each in of if (record := _record(each.payload)) is not None]
     if not found:
         raise NoRecords
-    return tuple(sorted(set(found))[:RECORDS]), lifetime
+    # Where there are too many, those that would be chosen least often are left out.
+    found = sorted(set(found), key=lambda each: (each.priority, -each.weight, each))
+    return tuple(found[:RECORDS]), lifetime
 
 
 def _record(payload: Any) -> Record | None:

@@ -23,6 +23,7 @@ from tlstunnel.net.descriptor import Descriptor
 from tlstunnel.net.dial import Dialler
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
+from tlstunnel.net.resolve import Directory
 from tlstunnel.net.via import Login, Via
 from tlstunnel.net.viaexchange import Exchange
 from tlstunnel.net.wire import RETRIED, describe
@@ -49,10 +50,12 @@ class ViaDialler:
         login: Login | None,
         perAddress: float,
         keepAlive: float = 0,
+        directory: Directory | None = None,
     ) -> None:
         """
         @param perAddress: seconds that each address of the proxy may take, and then the exchange.
         @param keepAlive: see L{tlstunnel.net.kernel.tune}.
+        @param directory: knows what the name of the proxy means.
         """
         self._reactor = reactor
         self._deadlines = deadlines
@@ -60,7 +63,7 @@ class ViaDialler:
         self._login = login
         self._seconds = perAddress
         self._toProxy: IDialler = Dialler(
-            reactor, deadlines, linger, (via.address,), perAddress, keepAlive
+            reactor, deadlines, linger, (via.address,), perAddress, keepAlive, directory=directory
         )
 
     async def connect(self, target: TCPAddress | UNIXAddress) -> Leg:

@@ -60,15 +60,21 @@ def _several(tunnel: Tunnel) -> Iterator[ConfigurationError]:
     """
     What is probably a mistake in how there are several remotes.
     """
-    counts = Counter(tunnel.remote)
-    for each in counts:
-        if counts[each] > 1:
-            yield ConfigurationError(
-                "`remote`",
-                f"has {each} {counts[each]} times, and it counts once",
-                "give each place once",
-            )
-    (first,) = counts if len(counts) == 1 else (None,)
+    ofNames = (
+        each
+        for name in tunnel.names
+        for each in (name.remote, *(remote for _, remote in name.remotes))
+    )
+    lists = [tunnel.remote, *filter(None, ofNames)]
+    for counts in map(Counter, lists):
+        for each in counts:
+            if counts[each] > 1:
+                yield ConfigurationError(
+                    "`remote`",
+                    f"has {each} {counts[each]} times, and it counts once",
+                    "give each place once",
+                )
+    (first,) = set(tunnel.remote) if len(lists) == len(set(tunnel.remote)) == 1 else (None,)
     if tunnel.balance != FIRST and first is not None and first.isLiteral:
         yield ConfigurationError(
             f"`balance` {tunnel.balance}",

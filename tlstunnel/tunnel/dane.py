@@ -58,7 +58,8 @@ class TLSALookup:
         self.address = resolver.address
         self._resolver = resolver
         self._clock = clock
-        self._kept: dict[str, tuple[float, _Finding]] = {}
+        # Since when, and until when, each counts.
+        self._kept: dict[str, tuple[float, float, _Finding]] = {}
         self._waiting: dict[str, list[Deferred[_Finding]]] = {}
 
     def begin(self, expected: Identity | Selector, servers: Iterable[Remote]) -> None:
@@ -98,8 +99,8 @@ class TLSALookup:
         """
         What was found, while it counts.
         """
-        until, finding = self._kept.get(name, (0.0, None))
-        return finding if self._clock.seconds() < until else None
+        since, until, finding = self._kept.get(name, (0.0, 0.0, None))
+        return finding if since <= self._clock.seconds() < until else None
 
     async def _find(self, name: str) -> _Finding:
         known = self._known(name)
@@ -137,7 +138,8 @@ class TLSALookup:
             return _Finding(None, problem, failed.cause, isKnown=False)
         if len(self._kept) >= NAMES_KEPT:
             self._kept.clear()
-        self._kept[name] = self._clock.seconds() + answer.seconds, finding
+        now = self._clock.seconds()
+        self._kept[name] = now, now + answer.seconds, finding
         return finding
 
 

@@ -249,7 +249,7 @@ class Pair:
 
         @param role: what spoke on it.
         """
-        error.__traceback__ = error.__context__ = error.__cause__ = None
+        error.bare()
         if self._why is error:
             # Its loss was told twice.
             self._why = None
@@ -298,8 +298,7 @@ class Pair:
         if self.search is not None:
             self.search.end()
         if error is not None:
-            # They keep all that was going on, and that keeps the error.
-            error.__traceback__ = error.__context__ = error.__cause__ = None
+            error.bare()
         if self.channels is not None:
             self.channels.close()
         for leg in (self.accepted, self.dialled):
