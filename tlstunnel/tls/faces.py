@@ -95,7 +95,9 @@ class Faces:
         """
         self.default = default
         self._tables = given, certified
-        self._isAlone = {default} == {*given.values(), *certified.values(), default}
+        everybody = {*given.values(), *certified.values(), default}
+        self._isAlone = everybody == {default}
+        self._demands = any(each.verifier is not None for each in everybody)
         self._anyName = anyName
         self._requiresName = requiresName
 
@@ -169,7 +171,13 @@ class Faces:
                 cause="old version",
             )
             return _PROTOCOL_VERSION
-        _turn(connection, session, face)
+        if connection.get_context() is not face.context:
+            if self._demands:
+                binding.changeContext(connection, face.context, verifyPeer)
+            else:
+                # There is nothing that OpenSSL would leave as it was.
+                connection.set_context(face.context)
+        session.turn(face)
         return None
 
 
@@ -178,15 +186,6 @@ def _refuseNameless(connection: SSL.Connection, session: Session) -> int:
     # RFC 8446, section 9.2; before, no client had that alert.
     isNew = connection.get_protocol_version() >= VERSIONS["1.3"]
     return _MISSING_EXTENSION if isNew and not session.serverName else _UNRECOGNIZED_NAME
-
-
-def _turn(connection: SSL.Connection, session: Session, face: Face) -> None:
-    """
-    Let C{connection} be with C{face}, in all that makes one.
-    """
-    if connection.get_context() is not face.context:
-        binding.changeContext(connection, face.context, verifyPeer)
-    session.turn(face)
 
 
 def chooseFace(connection: SSL.Connection) -> int | None:

@@ -53,7 +53,7 @@ class ServerPair(Pair):
             return await self._forward(role, upgrade)
         await upgrade.secure(network, role.switch, prepared.serverCreator)
         self.factory.verified(self)
-        if self.diallers:
+        if len(self.diallers) > 1:
             self._chooseBackend(network)
         if not dialect.talks:
             await self._dial(upgrade)
