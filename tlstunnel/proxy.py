@@ -9,7 +9,7 @@ bytes move is in the relay.
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import proxy
 
@@ -27,16 +27,16 @@ from tlstunnel.net.kernel import resetOnClose, tune
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
 from tlstunnel.net.port import ListeningPort
-from tlstunnel.net.remotes import Backend, Balance, Remotes
+from tlstunnel.net.remotes import Backend
 from tlstunnel.net.resolve import Directory
 from tlstunnel.net.stock import REFUSED, Adopted, isPlain
 from tlstunnel.net.unixleg import UNIXLegs
-from tlstunnel.net.viadial import ViaDialler
 from tlstunnel.tunnel.admission import Admission
 from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.clientpair import ClientPair
 from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.destinations import Destinations
 from tlstunnel.tunnel.ends import marksEnd, unixKey
 from tlstunnel.tunnel.observers import Observers
 from tlstunnel.tunnel.pair import Pair
@@ -49,9 +49,6 @@ from tlstunnel.tunnel.sources import Sources
 
 if TYPE_CHECKING:
     from tlstunnel.tunnel.dane import TLSALookup
-
-#: Connects through a proxy.
-Via = Callable[[Address], Awaitable[Leg]]
 
 #: What serves a connection in each mode.
 PAIRS: dict[Mode, type[Pair]] = {Mode.CLIENT: ClientPair, Mode.SERVER: ServerPair}
@@ -67,7 +64,6 @@ class ProxyFactory(Factory):
     @ivar prepared: the tunnel, and what its new connections are made with.
     @ivar dialler: connects to its remote addresses.
     @ivar diallers: the same for names and protocols that have remote addresses of their own.
-    @ivar remotes: what is known of them, also over reloads.
     @ivar linger: closes the sockets of its connections where that may not be done at once.
     @ivar unixLegs: makes the plain legs that are UNIX sockets.
     @ivar pairs: the connections there are; C{admission} says how many are let in.
@@ -79,6 +75,7 @@ class ProxyFactory(Factory):
     _log = Logger()
 
     dialler: Dialler
+    diallers: Mapping[Addresses, Dialler]
 
     def __init__(
         self,
@@ -104,12 +101,12 @@ class ProxyFactory(Factory):
         self.idle: Callable[[], None] | None = None
         prepared = tunnel if isinstance(tunnel, Prepared) else Prepared(tunnel)
         described = prepared.tunnel
-        self.remotes = Remotes(reactor, described.name)
-        self._directory = Directory(reactor) if directory is None else directory
+        self._destinations = Destinations(
+            reactor, self.deadlines, self.linger, described.name, directory
+        )
         if observers is None:
             observers = () if described.quiet else (ConnectionLog(),)
         self._warned = False
-        self.diallers: dict[Addresses, Dialler] = {}
         # Nothing of a tunnel that is gone is left for the garbage collector.
         me = proxy(self)
         self.admission = Admission(described.limits, lambda _: me.listen(), described.name)
@@ -141,7 +138,9 @@ class ProxyFactory(Factory):
             self._observers = Observers(observers)
         self.unixLegs.renew(tunnel.name, marksEnd(tunnel, tunnel.local), tunnel.limits.idle)
         self._acceptsPlain = tunnel.mode is Mode.CLIENT
-        self._connectTo(prepared)
+        unixLeg = None if self._acceptsPlain else self.unixLegs.leg
+        self.diallers = self._destinations.follow(prepared, unixLeg)
+        self.dialler = self.diallers[tunnel.remote]
         self._pair = PAIRS[tunnel.mode]
         self.admission.renew(tunnel.limits)
         self._sources = (
@@ -149,58 +148,6 @@ class ProxyFactory(Factory):
             if Sources.areLimited(tunnel)
             else None
         )
-
-    def _connectTo(self, prepared: Prepared) -> None:
-        """
-        Let new connections go to where it says now; what is known of the places is kept.
-        """
-        before = self.diallers
-        addresses = {prepared.tunnel.remote}
-        if prepared.names is not None:
-            addresses |= prepared.names.remotes
-        via = self._viaOf(prepared)
-        self.diallers = {each: self._dialler(prepared, each, via) for each in addresses}
-        # Lists change at a reload, and what is known is of each address in them.
-        knowing = {address: each for each in before.values() for address in each.addresses}
-        for dialler in self.diallers.values():
-            for each in {knowing[where] for where in dialler.addresses if where in knowing}:
-                dialler.follow(each)
-        self.dialler = self.diallers[prepared.tunnel.remote]
-
-    def _dialler(self, prepared: Prepared, addresses: Addresses, via: Via | None) -> Dialler:
-        tunnel = prepared.tunnel
-        return Dialler(
-            self.reactor,
-            self.deadlines,
-            self.linger,
-            addresses,
-            tunnel.limits.connect,
-            tunnel.limits.keepAlive,
-            None if self._acceptsPlain else self.unixLegs.leg,
-            via,
-            self.remotes,
-            self._directory,
-            Balance(tunnel.balance),
-        )
-
-    def _viaOf(self, prepared: Prepared) -> Via | None:
-        """
-        What connects through the proxy of a tunnel, if that has one.
-        """
-        tunnel = prepared.tunnel
-        if tunnel.via is None:
-            return None
-        dialler = ViaDialler(
-            self.reactor,
-            self.deadlines,
-            self.linger,
-            tunnel.via,
-            prepared.login,
-            tunnel.limits.connect,
-            tunnel.limits.keepAlive,
-            self._directory,
-        )
-        return dialler.connect
 
     def stop(self) -> Deferred[None]:
         """
@@ -237,7 +184,7 @@ class ProxyFactory(Factory):
         """
         Where new connections go to, as far as it is known.
         """
-        return list(dict.fromkeys(b for each in self.diallers.values() for b in each.backends))
+        return self._destinations.backends
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """
@@ -352,7 +299,7 @@ class ProxyFactory(Factory):
             pair.accepted,
             pair.dialled,
             pair.network,
-            self._viaOf(pair.prepared),
+            self._destinations.via(pair.prepared),
         )
 
     def verified(self, pair: Pair) -> None:
