@@ -32,6 +32,7 @@ from tlstunnel.program.risks import farPorts, listeningPorts, ofAddresses, ofDia
 from tlstunnel.program.tunneltables import tableName
 from tlstunnel.tls.checkup import problemsOf
 from tlstunnel.tunnel.description import DANE, PINS, Mode, Tunnel, identityOfRemote
+from tlstunnel.tunnel.disclosures import preparedWords
 from tlstunnel.tunnel.owncredentials import OwnCredentials
 from tlstunnel.tunnel.prepared import Prepared, checkRisk
 from tlstunnel.tunnel.servedname import ServedName
@@ -112,6 +113,7 @@ class _TunnelCheck:
         if tunnel.via is not None and tunnel.viaAuthFile is not None:
             look = partial(readLogin, tunnel.viaAuthFile, tunnel.via)
             yield from self._failure(look, "via-auth-file")
+        yield from self._failure(partial(preparedWords, tunnel), "reveal")
         for number, identity in enumerate(tunnel.localIDs):
             yield from self._failure(partial(self._checkOurs, identity), "local-id", number)
         for number, where in enumerate(tunnel.trust):

@@ -26,6 +26,7 @@ from tlstunnel.net.remotes import FIRST
 from tlstunnel.program.entrance import checkAccess
 from tlstunnel.program.options import OPTIONS, TUNNEL_OPTIONS
 from tlstunnel.protocols import registry
+from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.tunnel.description import (
     Mode,
     Tunnel,
@@ -33,6 +34,7 @@ from tlstunnel.tunnel.description import (
     checkVia,
     identityOfRemote,
 )
+from tlstunnel.tunnel.disclosures import checkDisclosure
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.servedname import ServedName
 from tlstunnel.tunnel.servernames import checkNames
@@ -142,7 +144,11 @@ def examine(
         deny=Networks.of(values["deny"]),
         limits=Limits(**{each.limit: values[each.name] for each in OPTIONS if each.limit}),
         name=name,
+        disclosure=_disclosure(values),
+        proxyFrom=Networks.of(each for each in values["proxy-from"] if each is not None),
+        proxyFromUNIX=None in values["proxy-from"],
     )
+    part(checkDisclosure, tunnel)
     part(checkVia, tunnel)
     if mode is Mode.CLIENT:
         part(checkRemoteID, tunnel)
@@ -199,6 +205,28 @@ def _access(values: Mapping[str, Any]) -> SocketAccess:
                     "and SocketGroup=",
                 )
     return SocketAccess(**given)
+
+
+def _disclosure(values: Mapping[str, Any]) -> Disclosure:
+    """
+    What the plaintext side is told.
+    """
+    return Disclosure(
+        proxyOut=values["proxy-out"] or "",
+        toNetwork=values["proxy-out-to"] == "network",
+        proxyTLVs=values["proxy-tlv"],
+        words=tuple(dict.fromkeys(values["reveal"])),
+        identityMap=_path(values["identity-map"]),
+        loginAuthFile=_path(values["login-auth-file"]),
+        webircPasswordFile=_path(values["webirc-password-file"]),
+        ldapBindDN=values["ldap-bind-dn"] or "",
+        ldapBindPasswordFile=_path(values["ldap-bind-password-file"]),
+        httpHeaders=dict(values["http-header"]),
+    )
+
+
+def _path(value: str | None) -> Path | None:
+    return None if value is None else Path(value)
 
 
 def _balance(balance: str, remotes: Sequence[Remote]) -> None:

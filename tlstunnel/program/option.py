@@ -42,6 +42,7 @@ class Section(enum.Enum):
     IDENTITIES = "Identities (domain, user@domain, or spiffe://domain/path)"
     PROTOCOL = "Protocol"
     TLS = "TLS (1.2 and 1.3, nothing weaker)"
+    WHO = "Who is there (what the plaintext side is told of its peer)"
     LIMITS = "Limits"
     PROCESSES = "Processes"
     STATUS = "Status"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from tlstunnel.chat.source import readyScripts
 from tlstunnel.net.remotes import FIRST, POLICIES
+from tlstunnel.program.disclosures import DISCLOSURES
 from tlstunnel.program.identities import IDENTITIES
 from tlstunnel.program.limits import LIMITS
 from tlstunnel.program.option import Option, Scope, Section
@@ -249,6 +250,7 @@ OPTIONS = (
         "refuse servers that do not send such a word with their certificate",
         mode=Mode.CLIENT,
     ),
+    *DISCLOSURES,
     *LIMITS,
     Option(
         "workers",

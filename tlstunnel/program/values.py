@@ -143,6 +143,9 @@ class Number:
         return self.kind(number)
 
 
+# What the name of a field is (RFC 9110, section 5.6.2).
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
 #: The most processes that make sense, for each core: they only compete for it.
 PROCESSES_PER_CORE = 4
 
@@ -206,6 +209,23 @@ def network(value: object) -> Network:
     Addresses that begin with the same bits, or a single one.
     """
     return parseNetwork(text(value))
+
+
+def proxySource(value: object) -> Network | None:
+    """
+    From where headers of the PROXY protocol come: C{None} stands for UNIX sockets.
+    """
+    return None if value == "unix" else network(value)
+
+
+def headerName(value: object) -> tuple[str, str]:
+    """
+    The usual name of a field of HTTP, and another one for it (RFC 9110, section 5.1).
+    """
+    usual, equals, other = text(value).partition("=")
+    if not equals or not _TOKEN.fullmatch(usual) or (other and not _TOKEN.fullmatch(other)):
+        raise ValueError(f"{shown(value)} are no two names; give them as Forwarded=X-Client")
+    return usual, other
 
 
 def resolver(value: object) -> TCPAddress:

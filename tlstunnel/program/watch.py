@@ -74,6 +74,7 @@ def _filesOf(tunnel: Tunnel) -> Iterator[Path]:
         yield from _entries(place)
     if tunnel.viaAuthFile is not None:
         yield tunnel.viaAuthFile
+    yield from tunnel.disclosure.files.values()
     dialect = tunnel.dialect
     if isinstance(dialect, ChatDialect) and dialect.script is not None:
         yield Path(dialect.script.name)

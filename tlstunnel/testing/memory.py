@@ -25,6 +25,7 @@ from tlstunnel.protocols.setting import (
     Setting,
 )
 from tlstunnel.proxy import PAIRS
+from tlstunnel.reveal.word import Word
 from tlstunnel.testing.legs import MemoryLeg
 from tlstunnel.tunnel.description import (
     Mode,
@@ -57,8 +58,15 @@ class _Prepared:
     names = None
     awaitsGreeting = False
 
-    def __init__(self, dialect: IDialect, mode: Mode, setting: Setting) -> None:
+    def __init__(
+        self,
+        dialect: IDialect,
+        mode: Mode,
+        setting: Setting,
+        words: Sequence[tuple[Word, object]],
+    ) -> None:
         anywhere = TCPAddress("127.0.0.1", 1)
+        self.words = words
         self.tunnel = Tunnel(mode, (anywhere,), (anywhere,), dialect)
         self.setting = setting
 
@@ -211,11 +219,17 @@ class Driver:
         setting: Setting | None = None,
         waiting: bytes = b"",
         dialling: float = 0.0,
+        words: Sequence[tuple[Word, object]] = (),
+        identity: Identity | None = None,
+        peer: TCPAddress | None = None,
     ) -> None:
         """
         @param mode: C{"client"} or C{"server"}.
         @param waiting: what has arrived already on the leg that is accepted.
         @param dialling: seconds until the other leg is connected.
+        @param words: how the backend is told who is there, each with what its C{prepare} gives.
+        @param identity: who the network peer proves to be.
+        @param peer: where it connects from, if that matters.
         """
         if setting is None:
             setting = Setting(
@@ -227,16 +241,19 @@ class Driver:
             )
         self.clock = Clock()
         self.deadlines = Deadlines(self.clock)
-        self.prepared = _Prepared(dialect, Mode(mode), setting)
+        self.prepared = _Prepared(dialect, Mode(mode), setting, words)
         self.mode = mode
         self.dialling = dialling
         self.network = MemoryLeg(self.settle)
+        self.network.session.identity = identity
         self.plain = MemoryLeg(self.settle)
         self.error: TunnelError | None = None
         self.ended = False
         self.backendDialled = False
         self.channels = MemoryChannels()
         accepted: Any = self.plain if mode == "client" else self.network
+        if peer is not None:
+            accepted.peer = peer
         if waiting:
             accepted.feed(waiting)
         factory: Any = _Factory(self)

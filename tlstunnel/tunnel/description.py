@@ -25,6 +25,7 @@ from tlstunnel.net.access import SocketAccess
 from tlstunnel.net.networks import Networks
 from tlstunnel.net.remotes import FIRST
 from tlstunnel.net.via import Via
+from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.servedname import ServedName
 
@@ -91,6 +92,9 @@ class Tunnel:
     @ivar allow: whom to let in; everybody, where there is nothing in it.
     @ivar deny: whom not to let in, whatever C{allow} says.
     @ivar limits: what its connections may take.
+    @ivar disclosure: what the plaintext side is told of its peer.
+    @ivar proxyFrom: from where headers of the PROXY protocol come.
+    @ivar proxyFromUNIX: whether they come by UNIX sockets, too.
     """
 
     mode: Mode
@@ -128,6 +132,9 @@ class Tunnel:
     otherIDs: tuple[Identity, ...] = ()
     names: tuple[ServedName, ...] = ()
     requireSNI: bool = False
+    disclosure: Disclosure = field(default_factory=Disclosure)
+    proxyFrom: Networks = field(default_factory=Networks)
+    proxyFromUNIX: bool = False
 
     @property
     def localIDs(self) -> tuple[Identity, ...]:

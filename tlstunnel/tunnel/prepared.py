@@ -41,6 +41,7 @@ from tlstunnel.tunnel.description import (
     checkVia,
     identityOfRemote,
 )
+from tlstunnel.tunnel.disclosures import checkDisclosure, preparedWords
 from tlstunnel.tunnel.judges import Judges
 from tlstunnel.tunnel.servernames import ServerNames
 from tlstunnel.tunnel.settings import settingOf
@@ -69,6 +70,7 @@ class Prepared:
     @ivar pins: the keys that it may have; C{None} for any.
     @ivar revocations: the lists of what was revoked; none where anybody may come.
     @ivar staples: what our certificates are shown with, where that was asked for.
+    @ivar words: how a backend is told who is there, in its own protocol, each with what it needs.
     @ivar names: who we are by which name; C{None} in client mode.
     """
 
@@ -107,6 +109,8 @@ class Prepared:
         if tunnel.mode is Mode.CLIENT and self.expected is None and not learns:
             self.expected = self._anyKey() or identityOfRemote(tunnel.remote)
         self.names: ServerNames | None = None
+        checkDisclosure(tunnel)
+        self.words = preparedWords(tunnel)
         if read:
             for _ in self.steps():
                 pass

@@ -52,6 +52,7 @@ class Record:
     @ivar mode: where the network is.
     @ivar dialect: the name of its dialect; C{none} for implicit TLS.
     @ivar peer: who connected to us.
+    @ivar local: the address that it connected to; C{None} where nobody has asked for it.
     @ivar backend: to whom we connected in turn, once we have.
     @ivar stage: how far it has come.
     @ivar reached: the stage that it ended in, once it is over.
@@ -86,6 +87,7 @@ class Record:
         "handshaken",
         "identity",
         "isResumed",
+        "local",
         "mode",
         "negotiated",
         "peer",
@@ -115,6 +117,7 @@ class Record:
         self.mode = mode
         self.dialect = dialect
         self.peer = peer
+        self.local: Address | None = None
         self.backend: Address | None = None
         self.stage = self.reached = ACCEPTED
         self.serverName = ""

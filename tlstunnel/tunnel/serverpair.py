@@ -14,6 +14,7 @@ from tlstunnel.errors import TimedOut, TunnelError
 from tlstunnel.interfaces import ILeg
 from tlstunnel.protocols.base import ServerRole
 from tlstunnel.protocols.conversation import Conversation
+from tlstunnel.reveal.word import Introduction, Word
 from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.record import GREETING
 from tlstunnel.tunnel.upgrade import Upgrade
@@ -24,7 +25,9 @@ class ServerPair(Pair):
     Mode -s: the network was accepted; the backend is dialled once its peer is verified.
     """
 
-    __slots__ = ()
+    __slots__ = ("_introductions",)
+
+    _introductions: list[tuple[Word, Introduction]]
 
     accepts, dials = "the client", "the backend"
 
@@ -55,7 +58,7 @@ class ServerPair(Pair):
         self.factory.verified(self)
         if len(self.diallers) > 1:
             self._chooseBackend(network)
-        if not dialect.talks:
+        if not (dialect.talks or prepared.words):
             await self._dial(upgrade)
             self._found()
             return self.join(role)
@@ -63,6 +66,7 @@ class ServerPair(Pair):
             await self._meetBackend(role, upgrade)
         else:
             await self._reach(role, upgrade)
+        await self._introduce(role, upgrade)
         return self.join(role, role.plain.takeRest(), role.plain.inputEnded)
 
     def _chooseBackend(self, network: ILeg) -> None:
@@ -110,6 +114,33 @@ class ServerPair(Pair):
         self.record.advance(GREETING)
         with upgrade.within(self.prepared.tunnel.limits.greeting, "the backend's greeting"):
             await role.meetBackend()
+            self._introductions = self._introductionsOf(role)
+            for _, each in self._introductions:
+                await each.introduce()
+
+    def _introductionsOf(self, role: ServerRole) -> list[tuple[Word, Introduction]]:
+        """
+        What tells the backend who is there, in the words of its protocol.
+        """
+        prepared = self.prepared
+        if prepared.words and self.record.local is None:
+            self.record.local = self.accepted.local
+        isGreeted = prepared.tunnel.dialect.talks
+        return [
+            (word, word.introduction(self.record, known, role, role.plain, isGreeted))
+            for word, known in prepared.words
+        ]
+
+    async def _introduce(self, role: ServerRole, upgrade: Upgrade) -> None:
+        """
+        Let those who are introduced speak, as far as that is not for the relay to carry.
+        """
+        for word, each in self._introductions:
+            with upgrade.within(word.conversationSeconds, f"the client ({word.name})"):
+                await each.converse()
+            role.toPlain += each.toPlain
+            role.toNetwork += each.toNetwork
+        self._introductions = []
 
     async def _dial(self, upgrade: Upgrade) -> ILeg:
         if self.search is None:

@@ -1,0 +1,34 @@
+"""
+What may be told of a peer: facts alone.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from cryptography.x509 import Certificate
+
+from tlstunnel.address import Address
+from tlstunnel.identity.names import Identity
+
+
+class Facts(Protocol):
+    """
+    What is known of a connection, which L{tlstunnel.tunnel.record.Record} is; see there.
+    """
+
+    peer: Address
+    local: Address | None
+    serverName: str
+    alpn: bytes
+    version: str
+    suite: str
+    group: str
+    isResumed: bool
+    identity: Identity | None
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """
+        What the peer was verified by, while the connection lasts.
+        """
