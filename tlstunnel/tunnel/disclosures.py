@@ -31,6 +31,12 @@ def checkDisclosure(tunnel: Tunnel) -> None:
     _checkProxy(tunnel)
     for name in told.words:
         _checkWord(tunnel, registry.find(name))
+    if {"smtp", "xforward"} <= set(told.words):
+        raise ConfigurationError(
+            "`reveal` xforward",
+            "is what smtp does too, where that is all that the backend takes",
+            "leave one of them out",
+        )
     for key in told.files:
         _checkNeeded(key, told.words)
     if told.ldapBindDN and "ldap" not in told.words:
