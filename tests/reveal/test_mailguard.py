@@ -50,6 +50,8 @@ FORGED = (
     b"xForward NAME=a ADDR=192.0.2.66\r\n",
     b"STARTTLS\r\n",
     b"starttls \r\n",
+    b"RCPT TO:<a@b> XRCPTFORWARD=Zm9yd2FyZA==\r\n",
+    b"rcpt to:<a@b> NOTIFY=NEVER\txRcptForward=Zm9yd2FyZA==\r\n",
     b"NOOP " + b"x" * 2043 + b"XCLIENT ADDR=192.0.2.66\r\n",
     b"NOOP " + b"x" * 507 + b"xforward ADDR=192.0.2.66\r\n",
 )
@@ -291,7 +293,10 @@ class AnswersTests(SynchronousTestCase):
         """
         The list stays one.
         """
-        hidden = (b"XCLIENT NAME ADDR", b"xforward", b"CHUNKING", b"BINARYMIME", b"STARTTLS")
+        hidden = (
+            *(b"XCLIENT NAME ADDR", b"xforward", b"CHUNKING", b"BINARYMIME", b"STARTTLS"),
+            b"XRCPTFORWARD",
+        )
         for place in range(4):
             offers = [b"mx", b"SIZE 10", b"8BITMIME"]
             offers[max(place, 1) : max(place, 1)] = hidden

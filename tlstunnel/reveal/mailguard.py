@@ -44,14 +44,19 @@ MAIL_PIECE_BYTES = 16384
 MAX_ANSWER_LINES = 100
 
 #: Extensions that servers offer to us, or that would let a mail pass in other ways.
-HIDDEN = frozenset((b"XCLIENT", b"XFORWARD", b"STARTTLS", b"CHUNKING", b"BINARYMIME"))
+HIDDEN = frozenset(
+    (b"XCLIENT", b"XFORWARD", b"XRCPTFORWARD", b"STARTTLS", b"CHUNKING", b"BINARYMIME")
+)
 
 # What is ours to say; behind the last of them nothing could be seen.
 _OURS = (b"XCLIENT", b"XFORWARD", b"STARTTLS")
 
-# The same where a server may cut a long line, and take the rest for another command.
-_INSIDE = re.compile(rb"xclient|xforward", re.IGNORECASE)
-_SHORT_BYTES = 510
+# Dovecot's parameter of RCPT, with which it is told what it has to believe of a recipient.
+_PARAMETER = b"XRCPTFORWARD"
+
+#: The most bytes of a line that every server has room for (RFC 5321, section 4.5.3.1.4): of a
+#: longer one it may take the rest for another command.
+SHORT_BYTES = 510
 
 # It is refused where it is a command, and is nothing else where that is an answer (RFC 4954).
 _HARMLESS = b"NOOP (refused)\r\n"
@@ -176,22 +181,22 @@ class Guard(Filter):
         text = line.rstrip(b"\r\n")
         if b"\r" in text or b"\0" in text:
             raise Malformed("a bare CR or a NUL in a command", line)
-        verb = text.upper().translate(None, _NO_LETTERS)
-        isOurs = verb.startswith(_OURS)
-        if len(text) > _SHORT_BYTES and _INSIDE.search(text):
-            isOurs = True
+        letters = text.upper().translate(None, _NO_LETTERS)
+        isOurs = letters.startswith(_OURS) or _PARAMETER in letters
+        if len(text) > SHORT_BYTES:
+            isOurs = isOurs or any(each in letters for each in _OURS)
         if self._isResponse:
             self._isResponse = False
             return _CANCELLED if isOurs else text + b"\r\n"
         if isOurs:
             self._await(Asked.REFUSED)
             return _HARMLESS
-        if verb.startswith(b"BDAT"):
+        if letters.startswith(b"BDAT"):
             raise Malformed("BDAT, which it was not offered", line)
         said = text + b"\r\n"
-        asked = _VERBS.get(verb[:4], Asked.OTHER)
+        asked = _VERBS.get(letters[:4], Asked.OTHER)
         if asked is Asked.HELLO:
-            self._hello, self._name = verb[:4], b"".join(text.split()[1:2])
+            self._hello, self._name = letters[:4], b"".join(text.split()[1:2])
         elif asked is Asked.MAIL and self._forward is not None:
             # It is forgotten at the end of a mail, and at each hello.
             self._await(Asked.OURS)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
+from typing import ClassVar
 
 from tests.interop.harness import Daemon, ServerCertificate, until
 
@@ -112,7 +113,7 @@ class Postfix(Daemon):
     packages = ("postfix",)
     title = "Postfix"
     program = "/usr/lib/postfix/sbin/master"
-    services = ("smtp",)
+    services: ClassVar[tuple[str, ...]] = ("smtp",)
     needsRoot = True
 
     front = SMTPD
