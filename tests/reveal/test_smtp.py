@@ -135,6 +135,10 @@ class DialogueTests(SynchronousTestCase):
         """
         driver = begun()
         driver.play([("B", GREETING), ("T", EHLO), ("B", FORWARDING)])
+        first = (
+            b"XFORWARD NAME=[UNAVAILABLE] PROTO=ESMTP SOURCE=REMOTE ADDR=192.0.2.1 PORT=40000\r\n"
+        )
+        driver.play([("T", first), ("B", b"250 f\r\n")])
         driver.play([("C", b"HELO me.test\r\n"), ("T", b"HELO me.test\r\n"), ("B", b"250 mx\r\n")])
         driver.play([("S", b"250 mx\r\n"), ("C", b"MAIL FROM:<>\r\n")])
         told = (
@@ -159,12 +163,12 @@ class DialogueTests(SynchronousTestCase):
         """
         Whatever the reason.
         """
-        for code in (b"550", b"501", b"503"):
+        for code, cause in ((b"550", "no XCLIENT"), (b"503", "no XCLIENT"), (b"501", "no IPv6")):
             driver = begun()
             driver.play([("B", GREETING), ("T", EHLO), ("B", POSTFIX), ("T", TOLD)])
             driver.play([("B", code + b" 5.7.0 no\r\n")])
             assert driver.error is not None
-            self.assertEqual((driver.error.reason, driver.error.cause), ("backend", "no XCLIENT"))
+            self.assertEqual((driver.error.reason, driver.error.cause), ("backend", cause))
             self.assertEqual(driver.network.written, b"")
 
     def test_aClientThatIsNotWantedHearsSo(self) -> None:

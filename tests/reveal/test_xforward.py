@@ -13,6 +13,9 @@ from tlstunnel.errors import BackendRefused
 from tlstunnel.protocols.implicit import implicit
 from tlstunnel.reveal.xclient import forwardAttributes
 
+FIRST = b"XFORWARD NAME=[UNAVAILABLE] PROTO=ESMTP SOURCE=REMOTE ADDR=%b PORT=40000\r\n"
+FOUR, SIX = FIRST % b"192.0.2.1", FIRST % b"IPV6:2001:db8::1"
+
 
 class ForwardTests(SynchronousTestCase):
     """
@@ -24,7 +27,7 @@ class ForwardTests(SynchronousTestCase):
         The server is to decide by our address.
         """
         driver = begun(word="xforward", peer=TCPAddress("2001:db8::1", 40000))
-        driver.play([("B", GREETING), ("T", EHLO), ("B", POSTFIX)])
+        driver.play([("B", GREETING), ("T", EHLO), ("B", POSTFIX), ("T", SIX), ("B", b"250 f\r\n")])
         self.assertEqual((driver.stage, driver.plain.written), ("relay", b""))
         driver.play([("C", b"EHLO me.test\r\n"), ("T", b"EHLO me.test\r\n"), ("B", POSTFIX)])
         driver.play([("S", b"250-mx.example.org\r\n250 PIPELINING\r\n")])
@@ -43,7 +46,8 @@ class ForwardTests(SynchronousTestCase):
         All its lines.
         """
         driver = begun(implicit, word="xforward")
-        driver.play([("B", GREETING), ("T", EHLO), ("B", FORWARDING), ("S", GREETING)])
+        driver.play([("B", GREETING), ("T", EHLO), ("B", FORWARDING), ("T", FOUR)])
+        driver.play([("B", b"250 f\r\n"), ("S", GREETING)])
 
     def test_aServerThatDoesNotTakeItIsNotServed(self) -> None:
         """
@@ -55,6 +59,18 @@ class ForwardTests(SynchronousTestCase):
             self.assertIsInstance(driver.error, BackendRefused)
             assert driver.error is not None
             self.assertEqual(driver.error.cause, "no XFORWARD")
+
+    def test_aServerThatOffersAndRefusesIsNotServed(self) -> None:
+        """
+        That is found out before the client hears anything.
+        """
+        for code, cause in ((b"550", "no XFORWARD"), (b"501", "no IPv6")):
+            driver = begun(implicit, word="xforward")
+            driver.play([("B", GREETING), ("T", EHLO), ("B", FORWARDING), ("T", FOUR)])
+            driver.play([("B", code + b" no\r\n")])
+            self.assertIsInstance(driver.error, BackendRefused)
+            assert driver.error is not None
+            self.assertEqual((driver.error.cause, driver.network.written), (cause, b""))
 
     def test_aNameThatIsTooLongIsNotTold(self) -> None:
         """

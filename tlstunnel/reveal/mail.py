@@ -112,15 +112,20 @@ class MailIntroduction(Introduction):
         """
         self._filter(None)
 
-    def forward(self) -> None:
+    async def forward(self) -> None:
         """
-        Tell it before each mail, by XFORWARD, and likewise.
+        Tell it before each mail, by XFORWARD, and let nobody else say that; and tell it now, to see
+        that it is taken.
 
-        @raise BackendRefused: that is not offered.
+        @raise BackendRefused: it is not.
         """
         taken = self.offers.get(b"XFORWARD", [])
         if "ADDR" not in taken:
             raise BackendRefused("it does not take XFORWARD from us", cause="no XFORWARD")
+        self.backend.sendLine(self._forwarded(taken, b"EHLO", b""))
+        lines = await self.readAnswer()
+        if lines[-1][:3] != b"250":
+            raise notTaken("XFORWARD", lines[-1])
         self._filter(partial(self._forwarded, taken))
 
     def _forwarded(self, taken: Sequence[str], hello: bytes, name: bytes) -> bytes:
@@ -137,6 +142,16 @@ class MailIntroduction(Introduction):
         """
         if not self.isGreeted:
             self.client.write(self.greeting)
+
+
+def notTaken(verb: str, line: bytes) -> BackendRefused:
+    """
+    What it means that a server has offered such a command, and has refused it.
+
+    @param line: the last one of its answer; 501 is about a value.
+    """
+    cause = "no IPv6" if line.startswith(b"501") else f"no {verb}"
+    return BackendRefused(f"it does not take {verb} from us", line, cause)
 
 
 def _joined(lines: Sequence[bytes]) -> bytes:

@@ -11,7 +11,7 @@ Where only XFORWARD is offered, that; then the server logs the address, and deci
 from __future__ import annotations
 
 from tlstunnel.errors import BackendRefused
-from tlstunnel.reveal.mail import NOT_FOR_US, MailIntroduction
+from tlstunnel.reveal.mail import NOT_FOR_US, MailIntroduction, notTaken
 from tlstunnel.reveal.word import Word
 from tlstunnel.reveal.xclient import clientAttributes, command
 
@@ -31,7 +31,7 @@ class ClientIntroduction(MailIntroduction):
             await self._tell(taken)
             self.guard()
         elif b"XFORWARD" in self.offers:
-            self.forward()
+            await self.forward()
         else:
             raise BackendRefused(
                 "it takes neither XCLIENT nor XFORWARD from us", cause="no XCLIENT"
@@ -41,7 +41,7 @@ class ClientIntroduction(MailIntroduction):
         self.backend.sendLine(command(b"XCLIENT", clientAttributes(self.facts), taken))
         lines = await self.readAnswer()
         if lines[-1][:3] in NOT_FOR_US:
-            raise BackendRefused("it does not take XCLIENT from us", lines[-1], "no XCLIENT")
+            raise notTaken("XCLIENT", lines[-1])
         await self.greetWith(lines)
 
 

@@ -23,7 +23,7 @@ class ForwardIntroduction(MailIntroduction):
         What is offered decides whether it can be told.
         """
         await self.meet()
-        self.forward()
+        await self.forward()
 
 
 xforward = Word(

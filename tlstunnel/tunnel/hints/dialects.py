@@ -122,6 +122,13 @@ DIALECT_HINTS = (
         causes=("no XFORWARD ",),
     ),
     Hint(
+        (BackendRefused,),
+        "let the backend know addresses of IPv6, as clients have them: inet_protocols = all in "
+        "Postfix",
+        Mode.SERVER,
+        causes=("no IPv6 ",),
+    ),
+    Hint(
         (TimedOut, Closed, Malformed, BackendRefused),
         "check that the backend speaks {dialect} in clear at this port",
         Mode.SERVER,
