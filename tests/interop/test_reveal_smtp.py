@@ -18,7 +18,10 @@ from tests.interop.harness import (
     Process,
     Stage,
     TunnelProcess,
+    curl,
+    freePort,
     record,
+    run,
     until,
 )
 from tests.interop.servers.believing import (
@@ -27,12 +30,16 @@ from tests.interop.servers.believing import (
     USER,
     BelievingDovecot,
     BelievingPostfix,
+    RelayingPostfix,
 )
 
 NAME = "mail.test.example"
 WRITER = "writer@clients.test"
 RECIPIENT = "reader@test.example"
 ELSEWHERE = "somebody@elsewhere.test"
+
+#: How long a client waits for anything, in seconds.
+TIMEOUT = 20
 
 #: Where clients come from, and where one would like to.
 HOST, FORGED = "127.0.0.7", "127.0.0.99"
@@ -87,12 +94,23 @@ class MailTestCase(InteropTestCase):
         One that has begun TLS.
         """
         kind = smtplib.LMTP if lmtp else smtplib.SMTP
-        client = kind("127.0.0.1", tunnel.port, source_address=(host, 0))
+        client = kind("127.0.0.1", tunnel.port, source_address=(host, 0), timeout=TIMEOUT)
         try:
             client.starttls(context=self.context(isKnown))
             yield client
         finally:
             client.close()
+
+    def implicitly(self, tunnel: TunnelProcess, host: str = HOST) -> smtplib.SMTP:
+        """
+        One that speaks TLS from the first byte.
+        """
+        return smtplib.SMTP_SSL(
+            *("127.0.0.1", tunnel.port),
+            context=self.context(),
+            source_address=(host, 0),
+            timeout=TIMEOUT,
+        )
 
     def says(self, client: smtplib.SMTP, said: bytes, *expected: int) -> None:
         """
@@ -174,9 +192,7 @@ class PostfixTests(MailTestCase):
         The same: the client hears the greeting of the server.
         """
         tunnel = self.behind(dialect=None)
-        with smtplib.SMTP_SSL(
-            "127.0.0.1", tunnel.port, context=self.context(), source_address=(HOST, 0)
-        ) as client:
+        with self.implicitly(tunnel) as client:
             client.ehlo()
             self.assertFalse(client.has_extn("xclient") or client.has_extn("chunking"))
             client.sendmail(WRITER, ELSEWHERE, mail("implicitly"))
@@ -196,7 +212,11 @@ class PostfixTests(MailTestCase):
         tunnel = self.behind("choosy", dialect=None)
         with self.assertRaises(smtplib.SMTPConnectError) as caught:
             smtplib.SMTP_SSL(
-                "127.0.0.1", tunnel.port, context=self.context(), source_address=(UNWANTED, 0)
+                "127.0.0.1",
+                tunnel.port,
+                context=self.context(),
+                source_address=(UNWANTED, 0),
+                timeout=TIMEOUT,
             )
         self.assertEqual(caught.exception.smtp_code, 554)
 
@@ -233,6 +253,24 @@ class PostfixTests(MailTestCase):
             hint = f"smtpd_authorized_{setting}_hosts"
             until(partial(contains, tunnel, hint), "the hint")
 
+    def test_addressesOfIPv6AreForServersThatKnowThem(self) -> None:
+        """
+        The log says what to set where one does not.
+        """
+        port = freePort()
+        self.behind("both", clients=("-l", f"[::1]:{port}"))
+        with smtplib.SMTP("::1", port, timeout=TIMEOUT) as client:
+            client.starttls(context=self.context())
+            client.sendmail(WRITER, RECIPIENT, mail("by IPv6"))
+        self.assertIn("(unknown [IPv6:::1])", str(self.postfix.received("by IPv6")["Received"]))
+        port = freePort()
+        tunnel = self.behind(clients=("-l", f"[::1]:{port}"))
+        with smtplib.SMTP("::1", port, timeout=TIMEOUT) as client:
+            client.starttls(context=self.context())
+            with self.assertRaises(smtplib.SMTPServerDisconnected):
+                client.ehlo()
+        until(lambda: "inet_protocols" in tunnel.log, "the hint")
+
     def test_aBigMailPasses(self) -> None:
         """
         Byte for byte, dots at the beginnings of lines included.
@@ -244,6 +282,55 @@ class PostfixTests(MailTestCase):
         payload = str(self.postfix.received("big").get_payload())
         self.assertEqual(payload.splitlines(), [*text.splitlines(), ""])
         self.postfix.received("behind it")
+
+    def test_otherClients(self) -> None:
+        """
+        swaks, which pipelines; curl; and Postfix itself, with several mails over one connection.
+        """
+        tunnel = self.behind(clients=())
+        run(
+            [
+                *("swaks", "--server", "127.0.0.1", "--port", str(tunnel.port), "--pipeline"),
+                *("--tls", "--tls-verify", "--tls-ca-path", str(self.stage.authority.anchors)),
+                *("--tls-sni", NAME, "--local-interface", HOST),
+                *("--from", WRITER, "--to", RECIPIENT, "--header", "Subject: by swaks"),
+            ]
+        ).expect("TLS started with cipher", "queued as")
+        letter = self.stage.directory("letter")
+        letter.write_text(mail("by curl"))
+        curl(
+            *("smtp", tunnel.port, NAME, self.stage.authority.anchors, "--interface", HOST),
+            *("--mail-from", WRITER, "--mail-rcpt", RECIPIENT, "--upload-file", str(letter)),
+            path="/client.test",
+        ).expect()
+        relaying = RelayingPostfix(
+            self.stage.directory("relaying"), self.stage.authority.anchors, tunnel.port
+        )
+        relaying.start()
+        self.addCleanup(relaying.stop)
+        with smtplib.SMTP("127.0.0.1", relaying.port, timeout=TIMEOUT) as client:
+            for number in range(3):
+                client.sendmail(WRITER, RECIPIENT, mail(f"by Postfix {number}", "..\r\n.\r\n" * 9))
+        for subject in ("by swaks", "by curl", *(f"by Postfix {number}" for number in range(3))):
+            received = self.postfix.received(subject)
+            self.assertIn(f"(unknown [{HOST}])", str(received["Received"]))
+        record("smtp", "server", "swaks", "mail in a pipeline, with XCLIENT behind the tunnel")
+        record("smtp", "server", "curl", "mail, with XCLIENT behind the tunnel")
+        record("smtp", "server", relaying, "mails, with XCLIENT behind the tunnel")
+
+    def test_itWouldBeBelievedWithoutTheTunnel(self) -> None:
+        """
+        Postfix takes XCLIENT from there again and again, and two other ends of mails.
+        """
+        attack = ATTACK.replace(FORGED.encode(), b"127.0.0.98")
+        with smtplib.SMTP(
+            "127.0.0.1", self.postfix.port, source_address=(HOST, 0), timeout=TIMEOUT
+        ) as client:
+            self.says(client, attack + b" " + attack, 220, 220)
+            for end in (b"\n.\n", b"\r\n.\r\r\n"):
+                self.says(client, OPENING + b"DATA\r\n", 250, 250, 250, 354)
+                self.says(client, b"text" + end + attack, 250, 220)
+        self.assertLogged("client=unknown[127.0.0.98]", "sasl_username=root@test.example")
 
     def test_nothingIsBelievedOfTheClient(self) -> None:
         """
@@ -320,14 +407,8 @@ class DovecotTests(MailTestCase):
         """
         for dialect in ("smtp", None):
             tunnel = self.behind(self.dovecot.address("submission"), dialect)
-            if dialect is None:
-                client: smtplib.SMTP = smtplib.SMTP_SSL(
-                    "127.0.0.1", tunnel.port, context=self.context(), source_address=(HOST, 0)
-                )
-            else:
-                client = smtplib.SMTP("127.0.0.1", tunnel.port, source_address=(HOST, 0))
-                client.starttls(context=self.context())
-            with client:
+            begun = self.client(tunnel) if dialect else self.implicitly(tunnel)
+            with begun as client:
                 assert client.sock is not None
                 port = client.sock.getsockname()[1]
                 client.login(USER, PASSWORD)
@@ -374,9 +455,7 @@ class DovecotTests(MailTestCase):
         That it is LMTP is found out.
         """
         tunnel = self.behind(self.dovecot.address("lmtp"), None)
-        with smtplib.SMTP_SSL(
-            "127.0.0.1", tunnel.port, context=self.context(), source_address=(HOST, 0)
-        ) as client:
+        with self.implicitly(tunnel) as client:
             client.ehlo_msg = "lhlo"
             client.sendmail(WRITER, RECIPIENT, mail("implicitly"))
         self.assertIn(f"[{HOST}]", str(self.dovecot.delivered("implicitly")["Received"]))

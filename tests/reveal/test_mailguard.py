@@ -407,6 +407,14 @@ class ForwardTests(SynchronousTestCase):
             course.told, b"250 mx\r\n250 sender\r\n250 recipient\r\n" + GO + b"250 queued\r\n"
         )
 
+    def test_theOldWaysToSendAMailAreWaysToo(self) -> None:
+        """
+        RFC 821, section 3.4.
+        """
+        for verb in (b"MAIL", b"send", b"Soml", b"\tSAML"):
+            course = Course(forwards=True).client(verb + b" FROM:<>\r\n")
+            self.assertEqual(course.heard, b"XFORWARD =\r\n" + verb + b" FROM:<>\r\n")
+
     def test_aMailWithinAMailIsForTheClientToHear(self) -> None:
         """
         The server refuses both.

@@ -15,6 +15,7 @@ from tlstunnel.protocols.smtp import lmtp, smtp
 from tlstunnel.reveal import registry, xclient
 from tlstunnel.testing.dialogues import Dialogue
 from tlstunnel.testing.memory import Driver
+from tlstunnel.tunnel.hints.choosing import hintFor
 
 PEER = TCPAddress("192.0.2.1", 40000)
 USER = Identity.parse("user@example.org")
@@ -170,6 +171,21 @@ class DialogueTests(SynchronousTestCase):
             assert driver.error is not None
             self.assertEqual((driver.error.reason, driver.error.cause), ("backend", cause))
             self.assertEqual(driver.network.written, b"")
+
+    def test_theLogSaysWhatToDo(self) -> None:
+        """
+        In the words of the backend's configuration.
+        """
+        for word, code, setting in (
+            ("smtp", b"550", "smtpd_authorized_xclient_hosts"),
+            ("smtp", b"501", "inet_protocols"),
+            ("xforward", b"550", "smtpd_authorized_xforward_hosts"),
+        ):
+            driver = begun(word=word)
+            driver.play([("B", GREETING), ("T", EHLO), ("B", POSTFIX)])
+            driver.feed("B", code + b" no\r\n")
+            driver.pair.record.end(driver.error)
+            self.assertIn(setting, hintFor(driver.pair.record))
 
     def test_aClientThatIsNotWantedHearsSo(self) -> None:
         """

@@ -9,9 +9,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.reveal.test_smtp import EHLO, FORWARDING, GREETING, POSTFIX, begun
 from tlstunnel.address import TCPAddress
-from tlstunnel.errors import BackendRefused
+from tlstunnel.errors import BackendRefused, ConfigurationError
 from tlstunnel.protocols.implicit import implicit
+from tlstunnel.protocols.smtp import smtp
+from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.reveal.xclient import forwardAttributes
+from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.disclosures import checkDisclosure
 
 FIRST = b"XFORWARD NAME=[UNAVAILABLE] PROTO=ESMTP SOURCE=REMOTE ADDR=%b PORT=40000\r\n"
 FOUR, SIX = FIRST % b"192.0.2.1", FIRST % b"IPV6:2001:db8::1"
@@ -71,6 +75,16 @@ class ForwardTests(SynchronousTestCase):
             self.assertIsInstance(driver.error, BackendRefused)
             assert driver.error is not None
             self.assertEqual((driver.error.cause, driver.network.written), (cause, b""))
+
+    def test_bothWordsTogetherMakeNoSense(self) -> None:
+        """
+        One of them does what the other one does.
+        """
+        here = TCPAddress("127.0.0.1", 25)
+        told = Disclosure(words=("smtp", "xforward"))
+        with self.assertRaises(ConfigurationError) as caught:
+            checkDisclosure(Tunnel(Mode.SERVER, (here,), (here,), smtp, disclosure=told))
+        self.assertEqual(caught.exception.key, "reveal")
 
     def test_aNameThatIsTooLongIsNotTold(self) -> None:
         """

@@ -97,6 +97,10 @@ _VERBS = {
     b"LHLO": Asked.HELLO,
     b"HELO": Asked.HELLO,
     b"MAIL": Asked.MAIL,
+    # RFC 821 had three more.
+    b"SEND": Asked.MAIL,
+    b"SOML": Asked.MAIL,
+    b"SAML": Asked.MAIL,
     b"RCPT": Asked.RCPT,
     b"DATA": Asked.DATA,
     b"AUTH": Asked.AUTH,

@@ -10,7 +10,7 @@ from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
 
-from tests.interop.harness import Daemon, until
+from tests.interop.harness import Daemon, find, until
 from tests.interop.servers.postfix import MASTER, Postfix
 
 # All clients of these tests come from here, so that Postfix believes also those whom it was told
@@ -24,6 +24,8 @@ FRONT = """\
 127.0.0.1:{distrustful} inet n - n - - smtpd
   -o smtpd_authorized_xclient_hosts=
   -o smtpd_authorized_xforward_hosts=
+127.0.0.1:{both} inet n - n - - smtpd
+  -o inet_protocols=all
 127.0.0.1:{choosy} inet n - n - - smtpd
   -o smtpd_delay_reject=no
   -o smtpd_client_restrictions=check_client_access,cidr:{directory}/clients
@@ -48,16 +50,44 @@ class BelievingPostfix(Postfix):
     Takes mail for its domain, and for others of those who have logged in.
 
     Of its services C{smtp} takes XCLIENT, C{forward} only XFORWARD, C{distrustful} neither;
-    C{choosy} does not greet everybody.
+    C{both} knows addresses of IPv6, and C{choosy} does not greet everybody.
     """
 
-    services = ("smtp", "forward", "distrustful", "choosy")
+    services = ("smtp", "forward", "distrustful", "both", "choosy")
     settings = SETTINGS
 
     def configure(self) -> None:
         super().configure()
         self.write("master.cf", FRONT.format(directory=self.directory, **self.ports) + MASTER)
         self.write("clients", f"{UNWANTED}/32 REJECT not you\n")
+
+
+class RelayingPostfix(Postfix):
+    """
+    Gives all mail to another server, over STARTTLS.
+    """
+
+    title = "Postfix as a client"
+
+    def __init__(self, directory: Path, anchors: Path, relay: int) -> None:
+        """
+        @param anchors: whom it trusts.
+        @param relay: the port of the other server.
+        """
+        super().__init__(directory)
+        self.settings = (
+            f"relayhost = [127.0.0.1]:{relay}\n"
+            "virtual_mailbox_domains =\n"
+            "smtp_tls_security_level = verify\n"
+            "smtp_tls_verify_cert_match = mail.test.example\n"
+            f"smtp_tls_CAfile = {anchors}\n"
+            "smtp_bind_address = 127.0.0.7\n"
+        )
+
+    def configure(self) -> None:
+        super().configure()
+        front = self.front.format(port=self.port)
+        self.write("master.cf", front + MASTER + "smtp unix - - n - - smtp\n")
 
 
 CONFIGURATION = """\
@@ -131,6 +161,11 @@ class BelievingDovecot(Daemon):
         self.lmtpSocket = directory / "lmtp.socket"
         self.sockets = [self.lmtpSocket]
         self.logs.append(directory / "log")
+
+    @property
+    def executable(self) -> str:
+        find("/usr/lib/dovecot/submission-login", "dovecot-submissiond")
+        return super().executable
 
     def configure(self) -> None:
         text = CONFIGURATION.format(
