@@ -285,6 +285,12 @@ class ConnectFailed(TunnelError):
     reason = "connect"
 
 
+class Forged(TunnelError):
+    """The peer said what only the tunnel may say to the backend (C{reveal})."""
+
+    reason = "forged"
+
+
 class BackendRefused(TunnelError):
     """The backend was reached, and did not greet as its protocol demands."""
 
