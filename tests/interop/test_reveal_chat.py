@@ -23,11 +23,33 @@ from tests.interop.harness import (
     until,
     verified,
 )
+from tests.interop.servers.ejabberd import KEY, Ejabberd
 from tests.interop.servers.irc import NAME as IRC
 from tests.interop.servers.irc import InspIRCd, NgIRCd
 from tests.interop.servers.prosody import Prosody, TrustingProsody
 from tests.interop.test_irc import register
 from tests.interop.test_xmpp import NAME, TEXT, Correspondent
+
+#: A login of somebody who is no bare JID.
+EXTERNAL = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>YWxpY2U=</auth>"
+
+
+async def say(port: int, words: str, content: str = "jabber:client", before: bytes = b"") -> str:
+    """
+    What a server answers in clear, up to its end.
+
+    @param words: what a stream carries.
+    @param before: what comes before it.
+    """
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    header = (
+        f"<stream:stream from='peer.example' to='{NAME}' version='1.0' xmlns='{content}'"
+        f" xmlns:stream='http://etherx.jabber.org/streams'>{words}</stream:stream>"
+    )
+    writer.write(before + header.encode())
+    said = await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+    return said.decode()
 
 
 class Certified(Correspondent):
@@ -130,30 +152,81 @@ class XMPPClientTests(InteropTestCase):
         """
         On the other port Prosody wants a password, whoever asks.
         """
-        login = (
-            "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>YWxpY2U=</auth>"
-        )
-        self.assertIn("<invalid-mechanism", self.say("c2s", login))
-        self.assertNotIn("EXTERNAL", self.say("c2s", ""))
-        self.assertIn("<invalid-authzid", self.say("tunnel-c2s", login))
+        ports = self.prosody.ports
+        said = asyncio.run(say(ports["c2s"], EXTERNAL))
+        self.assertIn("<invalid-mechanism", said)
+        self.assertNotIn("EXTERNAL", said)
+        self.assertIn("<invalid-authzid", asyncio.run(say(ports["tunnel-c2s"], EXTERNAL)))
 
-    def say(self, service: str, words: str) -> str:
+
+class EjabberdTests(InteropTestCase):
+    """
+    ejabberd believes a key.
+    """
+
+    ejabberd: ClassVar[Ejabberd]
+    alice: ClassVar[ServerCertificate]
+
+    @classmethod
+    def prepare(cls, stage: Stage) -> None:
+        stage.authority.issue(NAME)
+        cls.alice = stage.authority.issue(f"alice@{NAME}")
+        cls.ejabberd = stage.start(Ejabberd(stage.directory("ejabberd")))
+
+    def tunnelled(self, *options: str) -> TunnelProcess:
         """
-        What Prosody answers on one of its ports.
+        A tunnel that reveals its clients.
         """
+        backend = f"127.0.0.1:{self.ejabberd.ports['c2s']}"
+        words = ("-R", f"@{NAME}", "--reveal", "xmpp", *options)
+        return self.serverMode(backend, NAME, "xmpp-client", *words)
 
-        async def talk() -> str:
-            port = self.prosody.ports[service]
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(
-                f"<stream:stream to='{NAME}' version='1.0' xmlns='jabber:client'"
-                f" xmlns:stream='http://etherx.jabber.org/streams'>{words}</stream:stream>".encode()
-            )
-            said = await asyncio.wait_for(reader.read(), 20)
-            writer.close()
-            return said.decode()
+    def test_aCertificateIsTheLogin(self) -> None:
+        """
+        By a token that the tunnel signs.
+        """
+        path = self.stage.base / "key"
+        path.touch(mode=0o600)
+        path.write_text(f"jwt:{KEY}\n")
+        port = self.tunnelled("--login-auth-file", str(path)).port
 
-        return asyncio.run(talk())
+        async def exchange() -> tuple[str, str]:
+            async with (
+                Certified("first", port, self.alice, "EXTERNAL") as first,
+                Certified("second", port, self.alice, "PLAIN") as second,
+            ):
+                self.assertEqual(first.boundjid.full, f"alice@{NAME}/first")
+                return await first.correspond(second)
+
+        self.assertEqual(asyncio.run(exchange()), (TEXT, f"Re: {TEXT}"))
+        self.assertIn(f"for alice@{NAME} by jwt backend", self.ejabberd.log)
+        record("xmpp-client", "server", self.ejabberd, "login by certificate (JWT)")
+
+    def test_itKnowsNoExternalWithoutTLS(self) -> None:
+        """
+        Not for clients, where a header of the PROXY protocol tells of TLS neither, nor for servers.
+        """
+        tls = b"\x20\0\x0d\x07\0\0\0\0\x22\0\x05alice"
+        addresses = bytes([192, 0, 2, 7, 192, 0, 2, 1, 160, 0, 20, 102]) + tls
+        head = b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + len(addresses).to_bytes(2, "big") + addresses
+        for service, content, before in (
+            ("c2s", "jabber:client", b""),
+            ("proxied", "jabber:client", head),
+            ("s2s", "jabber:server", b""),
+        ):
+            said = asyncio.run(say(self.ejabberd.ports[service], EXTERNAL, content, before))
+            self.assertNotIn("EXTERNAL<", said)
+            self.assertIn("unsupported_mechanism", said)
+        tunnel = self.tunnelled()
+
+        async def attempt() -> None:
+            client = Certified("first", tunnel.port, self.alice, "EXTERNAL")
+            client.connect("127.0.0.1", tunnel.port)
+            await asyncio.wait_for(client.failed, 20)
+            await client.disconnect(wait=1)
+
+        asyncio.run(attempt())
+        self.assertIn("it does not let us log in for others", tunnel.log)
 
 
 class XMPPServerTests(InteropTestCase):

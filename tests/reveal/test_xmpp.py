@@ -5,6 +5,9 @@ The word C{xmpp}.
 from __future__ import annotations
 
 import base64
+import hmac
+import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +30,7 @@ from tlstunnel.identity.names import Identity
 from tlstunnel.protocols.implicit import implicit
 from tlstunnel.protocols.xmpp import xmppClient
 from tlstunnel.reveal.disclosure import Disclosure
-from tlstunnel.reveal.xmpp import MAX_ATTEMPTS, xmpp
+from tlstunnel.reveal.xmpp import MAX_ATTEMPTS, TOKEN_SECONDS, xmpp
 from tlstunnel.reveal.xmpplogin import Denied, decoded
 from tlstunnel.testing.dialogues import setting
 from tlstunnel.testing.memory import Driver
@@ -35,6 +38,9 @@ from tlstunnel.testing.memory import Driver
 ALICE = Identity.parse("alice@test.example")
 PEER = Identity.parse("peer.example")
 SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
+
+#: Of 32 bytes, in base64url.
+KEY = base64.urlsafe_b64encode(b"k" * 32).decode().rstrip("=")
 
 
 def opening(content: str = "jabber:client", to: str = "test.example", more: str = "") -> bytes:
@@ -75,13 +81,18 @@ ANSWER = (
 SUCCESS = f"<success xmlns='{SASL}'/>".encode()
 
 
-def start(identity: Identity = ALICE, map: str = "", startTLS: bool = False) -> Driver:
+def start(
+    identity: Identity = ALICE,
+    map: str = "",
+    startTLS: bool = False,
+    disclosure: Disclosure | None = None,
+) -> Driver:
     """
     A driver behind its handshake, with a backend that is connected.
 
     @param map: the text of an identity map; none, if empty.
     """
-    disclosure = Disclosure()
+    disclosure = disclosure or Disclosure()
     if map:
         path = Path(f"map-{abs(hash(map))}")
         path.write_text(map)
@@ -592,3 +603,74 @@ class BackendTests(SynchronousTestCase):
             driver.plain.end()
             self.assertIsNotNone(driver.error)
             self.assertNotIn(b"<success", driver.network.takeWritten())
+
+
+class TokenTests(SynchronousTestCase):
+    """
+    A server that knows a key.
+    """
+
+    def disclosure(self, text: str) -> Disclosure:
+        """
+        With a file that says so.
+        """
+        path = Path(self.mktemp())
+        path.touch(mode=0o600)
+        path.write_text(text)
+        return Disclosure(loginAuthFile=path)
+
+    def test_itIsToldByAToken(self) -> None:
+        """
+        Which is signed, about the user, and not for long.
+        """
+        self.patch(time, "time", lambda: 1000.5)
+        driver = start(disclosure=self.disclosure(f"jwt:{KEY}\n"))
+        driver.feed("C", OPEN + auth("="))
+        driver.plain.takeWritten()
+        driver.feed("B", ANSWER)
+        request = driver.plain.takeWritten()
+        begin = f"<auth xmlns='{SASL}' mechanism='PLAIN'>".encode()
+        self.assertTrue(request.startswith(begin))
+        response = base64.b64decode(request[len(begin) :].removesuffix(b"</auth>"), validate=True)
+        authzid, name, token = response.split(b"\0")
+        self.assertEqual((authzid, name), (b"", b"alice"))
+        head, claims, signature = (
+            base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4)) for part in token.split(b".")
+        )
+        self.assertEqual(json.loads(head), {"alg": "HS256", "typ": "JWT"})
+        self.assertEqual(
+            json.loads(claims), {"jid": "alice@test.example", "exp": 1000 + TOKEN_SECONDS}
+        )
+        signed = token.rpartition(b".")[0]
+        self.assertEqual(signature, hmac.digest(b"k" * 32, signed, "sha256"))
+        driver.feed("B", SUCCESS)
+        self.assertEqual(driver.network.takeWritten()[-len(SUCCESS) :], SUCCESS)
+
+    def test_noPasswordOfTheClientsReachesIt(self) -> None:
+        """
+        Nor is another name in the token.
+        """
+        driver = start(disclosure=self.disclosure(f"jwt:{KEY}\n"))
+        driver.feed("C", OPEN + auth(said("\0bob\0sesame"), "PLAIN"))
+        self.assertEqual(driver.plain.takeWritten(), b"")
+        self.assertIn(b"<invalid-authzid/>", driver.network.takeWritten())
+
+    def test_aServerHasNoToken(self) -> None:
+        """
+        The key is about users.
+        """
+        driver = start(PEER, disclosure=self.disclosure(f"jwt:{KEY}\n"))
+        self.assertEqual(login(driver, auth("="), SERVER), "peer.example")
+
+    def test_itsKeyIsRead(self) -> None:
+        """
+        As servers have it: C{k} of a JWK, long enough.
+        """
+        for text in (
+            f"alice:{KEY}\n",
+            "jwt:c2hvcnQ\n",
+            "jwt:" + "k" * 40 + "\u00e9\n",
+            f"jwt:{KEY}!\n",
+            f"jwt:{KEY[:20]}+/{KEY[20:]}\n",
+        ):
+            self.assertRaises(ConfigurationError, xmpp.prepare, self.disclosure(text))

@@ -14,8 +14,11 @@ XEP-0178), towards a server that trusts the tunnel::
     S: <success/>
     C: <stream:stream to='example.org' ...>         from here on it is the server's
 
-Up to the success the tunnel is the server of its client, and the client of the server: not one
-byte of either is passed on, so that there is no spelling in which a client could log in as somebody
+A server that knows a key of ours instead, as ejabberd does, gets C{PLAIN} with a token in the place
+of a password.
+
+Up to the success the tunnel is the server of its client, and the client of the server: not one byte
+of either is passed on, so that there is no spelling in which a client could log in as somebody
 else.
 """
 
@@ -23,15 +26,26 @@ from __future__ import annotations
 
 import base64
 import secrets
+import time
 from typing import Any
 
-from tlstunnel.errors import BackendRefused, Forged, Malformed, Quit, TooManyErrors, TunnelError
+from tlstunnel.errors import (
+    BackendRefused,
+    ConfigurationError,
+    Forged,
+    Malformed,
+    Quit,
+    TooManyErrors,
+    TunnelError,
+)
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.xmlstream import Element, XMLStream
 from tlstunnel.protocols.xmpp import header
 from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.reveal.facts import Facts
 from tlstunnel.reveal.identitymap import Names, namesFor
+from tlstunnel.reveal.jwt import readKey, sign
+from tlstunnel.reveal.secrets import readUser
 from tlstunnel.reveal.word import Introduction, Word
 from tlstunnel.reveal.xmpplogin import (
     SASL,
@@ -45,6 +59,9 @@ from tlstunnel.reveal.xmpplogin import (
 
 #: How often a client may try to log in (RFC 6120, section 6.4.5).
 MAX_ATTEMPTS = 5
+
+#: How long a server may take our word for it, in seconds: clocks differ.
+TOKEN_SECONDS = 60
 
 _CLIENT, _SERVER = "jabber:client", "jabber:server"
 _FEATURES = "http://etherx.jabber.org/streams features"
@@ -61,9 +78,13 @@ class XMPPIntroduction(Introduction):
     @ivar content: the namespace of what the stream carries, which says what kind it is.
     @ivar to: the domain that the client asks for.
     @ivar sender: what a server calls itself; empty for clients.
+    @ivar names: as whom identities may log in.
+    @ivar key: signs what we tell the server; empty where it believes us as we are.
     """
 
     content = to = sender = ""
+    names: Names
+    key: bytes
 
     def __init__(
         self,
@@ -74,7 +95,7 @@ class XMPPIntroduction(Introduction):
         isGreeted: bool,
     ) -> None:
         super().__init__(facts, known, client, backend, isGreeted)
-        self.names: Names = known
+        self.names, self.key = known
 
     async def converse(self) -> None:
         """
@@ -217,11 +238,24 @@ class XMPPIntroduction(Introduction):
         features = await stream.element()
         if features is None or features.name != _FEATURES:
             raise self._refused(features)
-        text = base64.b64encode(name.encode()).decode()
-        backend.write(f"<auth xmlns='{SASL}' mechanism='EXTERNAL'>{text}</auth>".encode())
+        mechanism, response = self._request(name)
+        text = base64.b64encode(response.encode()).decode()
+        backend.isSecret = True
+        backend.write(f"<auth xmlns='{SASL}' mechanism='{mechanism}'>{text}</auth>".encode())
+        backend.isSecret = False
         answer = await stream.element()
         if answer is None or answer.name != _SUCCESS:
             raise self._refused(answer)
+
+    def _request(self, name: str) -> tuple[str, str]:
+        """
+        By which mechanism we log in as C{name}, and what we say.
+        """
+        if self.sender or not self.key:
+            return "EXTERNAL", name
+        claims: dict[str, str | int] = {"jid": name, "exp": int(time.time()) + TOKEN_SECONDS}
+        local = name.rpartition("@")[0]
+        return "PLAIN", f"\0{local}\0{sign(claims, self.key)}"
 
     def _refused(self, answer: Element | None) -> BackendRefused:
         condition = "temporary-auth-failure"
@@ -229,15 +263,31 @@ class XMPPIntroduction(Introduction):
             condition = "not-authorized"
         self._say(f"<failure xmlns='{SASL}'><{condition}/></failure>{_END}")
         said = b"" if answer is None else answer.source
-        return BackendRefused("it does not take SASL EXTERNAL from us", said)
+        return BackendRefused("it does not let us log in for others", said)
 
 
 def _condition(name: str) -> str:
     return f"<{name} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
 
 
-def _prepare(disclosure: Disclosure) -> Names:
-    return namesFor(disclosure, "xmpp")
+def prepare(disclosure: Disclosure) -> tuple[Names, bytes]:
+    """
+    As whom identities may log in, and what the server knows us by, if anything.
+
+    @raise ConfigurationError: a file is wrong.
+    """
+    names, path = namesFor(disclosure, "xmpp"), disclosure.loginAuthFile
+    if path is None:
+        return names, b""
+    kind, text = readUser(path)
+    if kind != "jwt":
+        raise ConfigurationError(
+            str(path), f"is about {kind}, and for xmpp should be about jwt", "write jwt:KEY"
+        )
+    try:
+        return names, readKey(text)
+    except ValueError as error:
+        raise ConfigurationError.of(str(path), error) from None
 
 
 xmpp = Word(
@@ -246,5 +296,5 @@ xmpp = Word(
     dialects=("xmpp-client", "xmpp-server"),
     introduction=XMPPIntroduction,
     needsIdentity=True,
-    prepare=_prepare,
+    prepare=prepare,
 )
