@@ -286,9 +286,10 @@ class ConnectFailed(TunnelError):
 
 
 class Forged(TunnelError):
-    """The peer said what only the tunnel may say to the backend (C{reveal})."""
+    """The client said what only the tunnel may say to the backend."""
 
     reason = "forged"
+    who = "the client"
 
 
 class BackendRefused(TunnelError):

@@ -24,6 +24,7 @@ from tests.interop.harness import (
     verified,
 )
 from tests.interop.servers.ejabberd import KEY, Ejabberd
+from tests.interop.servers.inn import NNRPD
 from tests.interop.servers.irc import NAME as IRC
 from tests.interop.servers.irc import InspIRCd, NgIRCd
 from tests.interop.servers.prosody import Prosody, TrustingProsody
@@ -227,6 +228,7 @@ class EjabberdTests(InteropTestCase):
 
         asyncio.run(attempt())
         self.assertIn("it does not let us log in for others", tunnel.log)
+        self.assertIn("hint: let the server believe the tunnel", tunnel.log)
 
 
 class XMPPServerTests(InteropTestCase):
@@ -394,4 +396,29 @@ class IRCTests(InteropTestCase):
             with self.connected(tunnel, "irc", None) as client:
                 client.send("NICK alice")
                 self.assertRaises((EOFError, ConnectionError), client.expect, "nothing")
-            until(lambda: "it does not take WEBIRC from us" in tunnel.log, "it")  # noqa: B023
+            hint = "hint: let the server know the tunnel as a WEBIRC gateway"
+            until(lambda: hint in tunnel.log, "the hint")  # noqa: B023
+            self.assertIn("it does not take WEBIRC from us", tunnel.log)
+
+
+class NNTPTests(InteropTestCase):
+    """
+    INN cannot be told: nothing of it is for nntp.
+    """
+
+    def test_innKnowsNoWordForIt(self) -> None:
+        """
+        Neither a header of the PROXY protocol, nor XCLIENT, nor a login that is not a password.
+        """
+        inn = self.stage.start(NNRPD(self.stage.directory("inn")))
+        for words in (
+            "PROXY TCP4 192.0.2.7 192.0.2.1 41000 119",
+            "XCLIENT ADDR=192.0.2.7",
+            "AUTHINFO SASL EXTERNAL =",
+        ):
+            with Dialogue("127.0.0.1", inn.port) as client:
+                client.expect("200 ")
+                said = client.ask("CAPABILITIES", ".")
+                self.assertFalse([line for line in said if "EXTERNAL" in line])
+                client.send(words)
+                self.assertRegex(client.line(), "^(50[0-3]|48[0-3]) ")

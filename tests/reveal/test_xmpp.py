@@ -346,7 +346,9 @@ class AttackTests(SynchronousTestCase):
         driver = start()
         for each in words:
             driver.feed("C", each)
-        self.assertIsInstance(driver.error, kind, repr(words))
+        error = driver.error
+        assert isinstance(error, kind), (words, error)
+        self.assertEqual(error.who, "the client")
         self.assertEqual(driver.plain.takeWritten(), b"")
         return driver
 
@@ -590,6 +592,18 @@ class BackendTests(SynchronousTestCase):
             self.assertEqual(
                 driver.network.takeWritten(), failure + condition + b"</failure></stream:stream>"
             )
+
+    def test_aBackendThatSpeaksSomethingElseIsNamed(self) -> None:
+        """
+        And is not taken for the client.
+        """
+        for answer in (b"220 mail.example ESMTP\r\n", b"<x>", ANSWER + b"</x>"):
+            driver = start()
+            driver.feed("C", OPEN + auth("="))
+            driver.feed("B", answer)
+            error = driver.error
+            assert isinstance(error, TunnelError)
+            self.assertEqual(error.who, "the backend")
 
     def test_aBackendThatBreaksOffIsNoSuccess(self) -> None:
         """

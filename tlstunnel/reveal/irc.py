@@ -142,7 +142,7 @@ class IRCIntroduction(Introduction):
             if command in _SERVES or (command == b"421" and b"PING" in parameters.upper()):
                 return notices
             if command in _REFUSES:
-                raise BackendRefused("it does not take WEBIRC from us", line)
+                raise BackendRefused("it does not take WEBIRC from us", line, "gateway")
             notices += line + b"\r\n"
 
 

@@ -54,7 +54,7 @@ def check(message: bytes) -> None:
     command = found["command"].upper()
     password = (found["parameters"] or b"").removeprefix(b":").upper()
     if command in _OURS or (command == b"PASS" and password.startswith(_OUR_PASSWORDS)):
-        raise Forged("the peer says what is for the tunnel to say", message)
+        raise Forged("the client says what is for the tunnel to say", message)
 
 
 class Unregistered(Filter):

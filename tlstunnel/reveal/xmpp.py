@@ -101,11 +101,14 @@ class XMPPIntroduction(Introduction):
         """
         RFC 6120, section 6.4.
         """
-        stream = XMLStream(self.client)
-        login = await self._open(stream)
-        await self._vouch(await self._loggedIn(stream, login))
-        self._say(f"<success xmlns='{SASL}'/>")
-        await self._reopen()
+        try:
+            stream = XMLStream(self.client)
+            name = await self._loggedIn(stream, await self._open(stream))
+            await self._vouch(name)
+            self._say(f"<success xmlns='{SASL}'/>")
+            await self._reopen()
+        except TunnelError as error:
+            raise error.by(self.client.transport.who) from None
 
     # The client
 
@@ -220,16 +223,27 @@ class XMPPIntroduction(Introduction):
         except ValueError:
             isSame = False
         if not isSame:
-            raise Forged("the peer logged in, and opens a stream for somebody else", stream.source)
+            raise Forged(
+                "the client logged in, and opens a stream for somebody else", stream.source
+            )
         self.client.putBack(stream.source)
 
     # The server
 
     async def _vouch(self, name: str) -> None:
         """
-        Log in as C{name}.  Whether the server offers that says nothing: its answer does.
+        Log in as C{name}.
 
-        @raise BackendRefused: if it does not let us; the client hears that it did not work.
+        @raise BackendRefused: if the server does not let us; the client hears that it did not work.
+        """
+        try:
+            await self._ask(name)
+        except TunnelError as error:
+            raise error.by(self.backend.transport.who) from None
+
+    async def _ask(self, name: str) -> None:
+        """
+        The same.  Whether the server offers that says nothing: its answer does.
         """
         backend = self.backend
         backend.write(header(self.content, from_=self.sender, to=self.to))
@@ -263,7 +277,7 @@ class XMPPIntroduction(Introduction):
             condition = "not-authorized"
         self._say(f"<failure xmlns='{SASL}'><{condition}/></failure>{_END}")
         said = b"" if answer is None else answer.source
-        return BackendRefused("it does not let us log in for others", said)
+        return BackendRefused("it does not let us log in for others", said, "vouching")
 
 
 def _condition(name: str) -> str:

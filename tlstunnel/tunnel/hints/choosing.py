@@ -9,6 +9,7 @@ from functools import cache
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import TunnelError
 from tlstunnel.protocols.registry import STARTTLS_PORTS
+from tlstunnel.tunnel.hints.chats import CHAT_HINTS
 from tlstunnel.tunnel.hints.connecting import CONNECTING_HINTS
 from tlstunnel.tunnel.hints.dane import DANE_HINTS
 from tlstunnel.tunnel.hints.dialects import DIALECT_HINTS
@@ -25,6 +26,7 @@ _OTHERS = {("the app", NEGOTIATING), ("the app", HANDSHAKING), ("the client", GR
 
 # The first row that fits counts, so that the more special ones stand first.
 _HINTS = (
+    *CHAT_HINTS,
     *CONNECTING_HINTS,
     *DANE_HINTS,
     *DIALECT_HINTS,
