@@ -50,6 +50,10 @@ c2s_require_encryption = false
 s2s_require_encryption = false
 allow_unencrypted_plain_auth = true"""
 
+INSISTING = """\
+c2s_require_encryption = true
+s2s_require_encryption = true"""
+
 #: The only thing that it can learn from its resolver, which asks nobody.
 PEER = "_xmpp-server._tcp.{domain}. IN SRV 0 0 {port} localhost."
 
@@ -126,7 +130,12 @@ class Prosody(Daemon):
 class TrustingProsody(Prosody):
     """
     Believes a tunnel on ports of their own as whom somebody logs in; on the others there is no TLS.
+
+    @ivar inClear: whether clients may log in there with their passwords; to be set before the
+        start.
     """
+
+    inClear = True
 
     services = ("c2s", "s2s", "tunnel-c2s", "tunnel-s2s")
     modules = '"tlstunnel"'
@@ -134,7 +143,8 @@ class TrustingProsody(Prosody):
     @property
     def settings(self) -> str:
         ports = [str(self.ports[each]) for each in self.services[2:]]
-        return f"{PLAINTEXT}\ntlstunnel_ports = {{ {', '.join(ports)} }}"
+        settings = PLAINTEXT if self.inClear else INSISTING
+        return f"{settings}\ntlstunnel_ports = {{ {', '.join(ports)} }}"
 
     def configure(self) -> None:
         self.write("modules/mod_tlstunnel.lua", MODULE.read_text())
