@@ -1,11 +1,9 @@
 -- Lets Prosody believe tlstunnel, which has verified a certificate, as whom somebody logs in.
---
 --     plugin_paths = { "/usr/local/lib/prosody" }            -- where this file is
 --     modules_enabled = { ..., "tlstunnel" }
 --     c2s_ports = { 5222, 15222 }; s2s_ports = { 5269, 15269 }
 --     tlstunnel_ports = { 15222, 15269 }                     -- for the tunnel, and nobody else
 --     tlstunnel_addresses = { "127.0.0.1", "::1" }           -- whence it connects
---
 -- Whoever reaches these ports from these addresses is believed: let nobody but the tunnel.
 
 local base64 = require "util.encodings".base64;
@@ -44,8 +42,9 @@ module:hook("stanza/"..SASL..":auth", function (event)
 	if stanza.attr.mechanism ~= "EXTERNAL" then return fail(session, "invalid-mechanism"); end
 	local name, host, resource = jid_prepped_split(base64.decode(stanza:get_text() or "") or "");
 	if not name or host ~= module.host or resource then return fail(session, "invalid-authzid"); end
-	if not users.user_exists(name, host) then return fail(session, "not-authorized"); end
-	sessions.make_authenticated(session, name);
+	if not users.user_exists(name, host) or not sessions.make_authenticated(session, name) then
+		return fail(session, "not-authorized");
+	end
 	module:fire_event("authentication-success", { session = session });
 	session:reset_stream();
 	session.send(st.stanza("success", { xmlns = SASL }));
