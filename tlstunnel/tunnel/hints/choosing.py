@@ -12,6 +12,7 @@ from tlstunnel.protocols.registry import STARTTLS_PORTS
 from tlstunnel.tunnel.hints.connecting import CONNECTING_HINTS
 from tlstunnel.tunnel.hints.dane import DANE_HINTS
 from tlstunnel.tunnel.hints.dialects import DIALECT_HINTS
+from tlstunnel.tunnel.hints.directories import DIRECTORY_HINTS
 from tlstunnel.tunnel.hints.handshake import HANDSHAKE_HINTS
 from tlstunnel.tunnel.hints.hint import Hint
 from tlstunnel.tunnel.hints.identities import IDENTITY_HINTS
@@ -27,6 +28,7 @@ _OTHERS = {("the app", NEGOTIATING), ("the app", HANDSHAKING), ("the client", GR
 _HINTS = (
     *CONNECTING_HINTS,
     *DANE_HINTS,
+    *DIRECTORY_HINTS,
     *DIALECT_HINTS,
     *IDENTITY_HINTS,
     *REVOCATION_HINTS,
