@@ -5,6 +5,8 @@ ldap3 see it, and as its own log has it.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import ssl
 from typing import ClassVar
 
@@ -30,6 +32,9 @@ from tests.interop.servers.openldap import (
     TUNNEL_PASSWORD,
     ProxiedOpenLDAP,
 )
+from tlstunnel.protocols.ldap import INTEGER, OCTETS, element
+from tlstunnel.reveal.ldapcontrols import WHO_AM_I, actingFor
+from tlstunnel.reveal.ldapmessages import Request
 
 NAME = "ldap.test.example"
 ALICE = f"uid=alice,{PEOPLE}"
@@ -61,20 +66,27 @@ class RevealTests(InteropTestCase):
         cls.host = stage.authority.issue("host.test.example")
         cls.slapd = stage.start(ProxiedOpenLDAP(stage.directory("slapd")))
 
-    def serve(
-        self, dialect: str | None = "ldap", *options: str, password: str = TUNNEL_PASSWORD
-    ) -> TunnelProcess:
+    def serve(self, dialect: str | None = "ldap", password: str = TUNNEL_PASSWORD) -> TunnelProcess:
         """
         A tunnel that tells the directory who is there.
         """
         secret = self.stage.directory("secret")
         secret.touch(mode=0o600)
         secret.write_text(f"{password}\n")
-        backend = f"127.0.0.1:{self.slapd.ports['pldap' if options else 'ldap']}"
         self.isImplicit = dialect is None
         self.proxy = self.serverMode(
-            *(backend, NAME, dialect, "--reveal", "ldap", "-R", "@.", "-R", "."),
-            *("--ldap-bind-dn", TUNNEL, "--ldap-bind-password-file", str(secret), *options),
+            *(
+                f"127.0.0.1:{self.slapd.port}",
+                NAME,
+                dialect,
+                "--reveal",
+                "ldap",
+                "-R",
+                "@.",
+                "-R",
+                ".",
+            ),
+            *("--ldap-bind-dn", TUNNEL, "--ldap-bind-password-file", str(secret)),
         )
         return self.proxy
 
@@ -182,11 +194,9 @@ class RevealTests(InteropTestCase):
         By the control that is ours, critical or not.
         """
         self.serve()
-        for sign in "", "!":
-            for who in f"dn:{BOB}", f"dn:{ALICE}", "u:bob@test.example", "":
-                control = ("-e", f"{sign}authzid={who}")
-                said = self.ask("ldapwhoami", self.alice, *EXTERNAL, *control)
-                said.expectFailure("not for you to say")
+        for who in f"dn:{BOB}", f"dn:{ALICE}", "u:bob@test.example", "":
+            said = self.ask("ldapwhoami", self.alice, *EXTERNAL, "-e", f"!authzid={who}")
+            said.expectFailure("not for you to say")
 
     def test_controlsPassBesideOurs(self) -> None:
         """
@@ -201,9 +211,18 @@ class RevealTests(InteropTestCase):
         self.ask("ldapmodify", self.alice, *EXTERNAL, *change, say=_CHANGE % "read").expect(
             "description: read"
         )
-        self.ask("ldapsearch", self.alice, *EXTERNAL, "-E", "!1.2.3.4=x").expectFailure(
+
+    def test_whatNamesSomebodyForTheLogDoesNotPass(self) -> None:
+        """
+        It is left out; what a client insists on is refused.
+        """
+        self.serve()
+        told = ("-e", "sessiontracking=mallory")
+        self.ask("ldapwhoami", self.alice, *EXTERNAL, *told).expect(f"dn:{ALICE}\n")
+        self.ask("ldapwhoami", self.alice, *EXTERNAL, "-e", "!chaining").expectFailure(
             "Critical extension is unavailable"
         )
+        self.assertNotIn("mallory", self.slapd.log)
 
     def test_ldap3(self) -> None:
         """
@@ -230,14 +249,39 @@ class RevealTests(InteropTestCase):
             self.assertEqual(connection.entries, [])
         record("ldap", "server", "ldap3", "whoami by certificate (--reveal ldap)")
 
-    def test_theLogHasUserAndAddress(self) -> None:
+    def test_theLogHasTheUser(self) -> None:
         """
-        With a header of the PROXY protocol beside it.
+        With each of the requests.
         """
-        self.serve("ldap", "--proxy-out", "v2")
+        self.serve()
         self.ask("ldapwhoami", self.alice, *EXTERNAL).expect(f"dn:{ALICE}\n")
         self.assertIn(f'PROXYAUTHZ dn="{ALICE}"', self.slapd.log)
-        self.assertIn("from IP=127.0.0.1:", self.slapd.log)
+
+    def test_aRequestWithAnElementTooManyDoesNotPass(self) -> None:
+        """
+        The server looks for controls behind the last element that it knows, and would serve it for
+        the tunnel: what a client behind the tunnel must not be able to send.
+        """
+        bind = element(INTEGER, b"\x03") + element(OCTETS, TUNNEL.encode())
+        bind += element(0x80, TUNNEL_PASSWORD.encode())
+        extra = element(0x77, element(0x80, WHO_AM_I) + element(0x85, b""))
+        request = Request(b"\x07", 0x77, extra).written([actingFor(b"")])
+        with socket.create_connection(("127.0.0.1", self.slapd.port)) as plain:
+            plain.sendall(Request(b"\x01", 0x60, element(0x60, bind)).written(()))
+            plain.recv(1000)
+            plain.sendall(request)
+            self.assertIn(TUNNEL.encode(), plain.recv(1000))
+        tunnel = self.serve(None)
+        context = ssl.create_default_context(cafile=str(self.stage.authority.anchors))
+        context.load_cert_chain(self.alice.chain, self.alice.key)
+        with (
+            socket.create_connection(("127.0.0.1", tunnel.port)) as sock,
+            context.wrap_socket(sock, server_hostname=NAME) as inside,
+        ):
+            inside.sendall(Request(b"\x07", 0x77, extra).written(()))
+            with contextlib.suppress(ConnectionResetError):
+                self.assertEqual(inside.recv(1000), b"")
+        until(lambda: "an element too many" in tunnel.log, "the reason")
 
     def test_aWrongPasswordOfTheTunnelIsNamed(self) -> None:
         """
