@@ -45,6 +45,34 @@ ANONYMOUS = ("-x",)
 
 _CHANGE = f"dn: {ALICE}\nchangetype: modify\nreplace: description\ndescription: %s\n"
 
+_WHO = element(0x80, WHO_AM_I)
+_BASE = element(OCTETS, SUFFIX.encode()) + bytes.fromhex("0a0100 0a0100 020100 020100 010100")
+_CN = element(OCTETS, b"cn")
+_NAMES = element(0x30, b"")
+
+
+def _substrings(parts: bytes) -> bytes:
+    return element(0x63, _BASE + element(0xA4, _CN + element(0x30, parts)) + _NAMES)
+
+
+#: Requests that slapd reads in another way than they are written, each with what its log has.
+DECEPTIONS = {
+    Request(b"\x07", 0x77, element(0x77, _WHO + element(0x85, b""))): "WHOAMI",
+    Request(b"\x08", 0x63, _substrings(element(0x80, b"") + element(0x82, b""))): "SRCH base",
+    Request(b"\x09", 0x63, _substrings(b"\x82\x01x\x82\x01x\x82\x00")): "SRCH base",
+}
+
+_BIND = Request(
+    b"\x01",
+    0x60,
+    element(
+        0x60,
+        element(INTEGER, b"\x03")
+        + element(OCTETS, TUNNEL.encode())
+        + element(0x80, TUNNEL_PASSWORD.encode()),
+    ),
+)
+
 
 class RevealTests(InteropTestCase):
     """
@@ -257,31 +285,37 @@ class RevealTests(InteropTestCase):
         self.ask("ldapwhoami", self.alice, *EXTERNAL).expect(f"dn:{ALICE}\n")
         self.assertIn(f'PROXYAUTHZ dn="{ALICE}"', self.slapd.log)
 
-    def test_aRequestWithAnElementTooManyDoesNotPass(self) -> None:
+    def test_whatTheServerReadsInAnotherWayDoesNotPass(self) -> None:
         """
-        The server looks for controls behind the last element that it knows, and would serve it for
-        the tunnel: what a client behind the tunnel must not be able to send.
+        It looks for controls behind the last element that it knows, and would serve these for the
+        tunnel, as it does here for who has its password: what no client must be able to send.
         """
-        bind = element(INTEGER, b"\x03") + element(OCTETS, TUNNEL.encode())
-        bind += element(0x80, TUNNEL_PASSWORD.encode())
-        extra = element(0x77, element(0x80, WHO_AM_I) + element(0x85, b""))
-        request = Request(b"\x07", 0x77, extra).written([actingFor(b"")])
-        with socket.create_connection(("127.0.0.1", self.slapd.port)) as plain:
-            plain.sendall(Request(b"\x01", 0x60, element(0x60, bind)).written(()))
-            plain.recv(1000)
-            plain.sendall(request)
-            self.assertIn(TUNNEL.encode(), plain.recv(1000))
+        for request, name in DECEPTIONS.items():
+            heard = self.slapd.log
+            with socket.create_connection(("127.0.0.1", self.slapd.port)) as plain:
+                plain.sendall(_BIND.written(()))
+                plain.recv(1000)
+                plain.sendall(request.written([actingFor(b"u:alice@test.example")]))
+                plain.recv(1000)
+            said = self.slapd.log.removeprefix(heard)
+            self.assertIn(name, said)
+            self.assertNotIn("PROXYAUTHZ", said)
         tunnel = self.serve(None)
         context = ssl.create_default_context(cafile=str(self.stage.authority.anchors))
         context.load_cert_chain(self.alice.chain, self.alice.key)
-        with (
-            socket.create_connection(("127.0.0.1", tunnel.port)) as sock,
-            context.wrap_socket(sock, server_hostname=NAME) as inside,
-        ):
-            inside.sendall(Request(b"\x07", 0x77, extra).written(()))
-            with contextlib.suppress(ConnectionResetError):
+        before = len(self.slapd.log)
+        for request in DECEPTIONS:
+            with (
+                socket.create_connection(("127.0.0.1", tunnel.port)) as sock,
+                context.wrap_socket(sock, server_hostname=NAME) as inside,
+                contextlib.suppress(ConnectionResetError),
+            ):
+                inside.sendall(request.written(()))
                 self.assertEqual(inside.recv(1000), b"")
-        until(lambda: "an element too many" in tunnel.log, "the reason")
+        until(lambda: tunnel.log.count("malformed") == len(DECEPTIONS), "the reasons")
+        # Each time the tunnel has asked for nobody, and for alice.
+        self.assertEqual(self.slapd.log[before:].count("WHOAMI"), 2 * len(DECEPTIONS))
+        self.assertNotIn("SRCH", self.slapd.log[before:])
 
     def test_aWrongPasswordOfTheTunnelIsNamed(self) -> None:
         """

@@ -85,9 +85,7 @@ class LDAPIntroduction(Introduction):
                 f"the peer answered {codeName(code)} to Who am I for nobody", said, "ldap proxied"
             )
         if who:
-            raise BackendRefused(
-                "the peer pays no regard to proxied authorisation", who, "ldap not"
-            )
+            raise BackendRefused("the peer ignores proxied authorisation", who, "ldap ignores")
         client = await self._find(self.facts.identity)
         responses = Responses()
         self.toPlain.append(Requests(client, responses))

@@ -4,7 +4,10 @@ What a request of LDAP consists of (RFC 4511, appendix B), and the one form in w
 Servers read the elements of a request one after the other, and look for controls behind the last
 one that they know; how long the request says to be is of no interest to some of them.  One that has
 an element too many, or one that reaches beyond its end, would be a request without our control to
-them.  So whoever lets a request pass must know each of its elements: here is what there may be, and
+them; so would one with substrings of which they give up to read the rest, where these are not in
+order, and take that for what comes behind the filter: slapd does both.
+
+So whoever lets a request pass must know each of its elements: here is what there may be, and
 nothing else is taken.  What is taken is written anew, each length in its shortest form and each
 truth in the same one, so that no two readers can understand it in two ways.
 """
@@ -39,6 +42,7 @@ MAX_LENGTH_BYTES = 126
 
 BOOLEAN, SET = 0x01, 0x31
 CONTROLS = 0xA0
+_INITIAL, _ANY, _FINAL = 0x80, 0x81, 0x82
 
 
 class Source:
@@ -222,6 +226,30 @@ class Many(Rule):
 
 
 @dataclass(frozen=True)
+class Substrings(Rule):
+    """
+    The parts of a substring filter (RFC 4511, section 4.5.1.7.2): at least one, none of them empty,
+    the initial one first and the final one last.
+    """
+
+    tag: int = SEQUENCE
+
+    def write(self, source: Source, tag: int, start: int, end: int) -> bytes:
+        """See L{Rule}."""
+        parts, last = [], _INITIAL - 1
+        while start < end:
+            part, begin, start = source.header(start, end)
+            isNext = last < part or last == part == _ANY
+            if part not in (_INITIAL, _ANY, _FINAL) or not isNext or begin == start:
+                raise Malformed("substrings that are none", source.data)
+            parts.append(element(part, source.data[begin:start]))
+            last = part
+        if not parts:
+            raise Malformed("substrings that are none", source.data)
+        return element(tag, b"".join(parts))
+
+
+@dataclass(frozen=True)
 class Choice(Rule):
     """
     One of several.
@@ -256,7 +284,6 @@ _EQUAL, _SUBSTRINGS, _GREATER, _LESS, _PRESENT, _APPROX, _EXTENSIBLE = (
     0xA9,
 )
 _ASSERTION = (Octets(), Octets())
-_PARTS = Choice({tag: Octets(tag) for tag in (0x80, 0x81, 0x82)})
 _MATCHING = (
     Optional(Octets(0x81)),
     Optional(Octets(0x82)),
@@ -269,7 +296,7 @@ _FILTER.of.update(
         _OR: Many(_FILTER, _OR),
         _NOT: Fields((_FILTER,), _NOT),
         _EQUAL: Fields(_ASSERTION, _EQUAL),
-        _SUBSTRINGS: Fields((Octets(), Many(_PARTS)), _SUBSTRINGS),
+        _SUBSTRINGS: Fields((Octets(), Substrings()), _SUBSTRINGS),
         _GREATER: Fields(_ASSERTION, _GREATER),
         _LESS: Fields(_ASSERTION, _LESS),
         _PRESENT: Octets(_PRESENT),
