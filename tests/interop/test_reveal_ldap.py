@@ -102,20 +102,9 @@ class RevealTests(InteropTestCase):
         secret.touch(mode=0o600)
         secret.write_text(f"{password}\n")
         self.isImplicit = dialect is None
-        self.proxy = self.serverMode(
-            *(
-                f"127.0.0.1:{self.slapd.port}",
-                NAME,
-                dialect,
-                "--reveal",
-                "ldap",
-                "-R",
-                "@.",
-                "-R",
-                ".",
-            ),
-            *("--ldap-bind-dn", TUNNEL, "--ldap-bind-password-file", str(secret)),
-        )
+        words = ["--reveal", "ldap", "-R", "@.", "-R", "."]
+        words += ["--ldap-bind-dn", TUNNEL, "--ldap-bind-password-file", str(secret)]
+        self.proxy = self.serverMode(f"127.0.0.1:{self.slapd.port}", NAME, dialect, *words)
         return self.proxy
 
     def ask(self, program: str, files: ServerCertificate, *words: str, say: str = "") -> Outcome:
@@ -165,6 +154,14 @@ class RevealTests(InteropTestCase):
         )
         for files in self.host, self.stranger:
             self.ask("ldapwhoami", files, *ANONYMOUS).expect("anonymous\n")
+
+    def test_aNameIsNoPartOfADN(self) -> None:
+        """
+        What means something in a DN means nothing in the name of a user.
+        """
+        self.serve()
+        odd = self.stage.authority.issue("alice+cn=bob#x@test.example")
+        self.ask("ldapwhoami", odd, *EXTERNAL).expect(f"dn:uid=alice\\2Bcn\\3Dbob#x,{PEOPLE}\n")
 
     def test_passwordsAreNotTaken(self) -> None:
         """

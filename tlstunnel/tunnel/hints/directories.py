@@ -27,4 +27,11 @@ DIRECTORY_HINTS = (
         (GREETING,),
         ("ldap proxied ", "ldap ignores "),
     ),
+    Hint(
+        (BackendRefused,),
+        "check that the backend speaks LDAP in clear at this port",
+        Mode.SERVER,
+        (GREETING,),
+        ("ldap other ",),
+    ),
 )
