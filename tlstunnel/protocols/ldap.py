@@ -71,15 +71,21 @@ _CODES = {
 Element = tuple[int, bytes]
 
 
+def beginning(tag: int, size: int) -> bytes:
+    """
+    The tag and the length of a BER element, that in its shortest form.
+    """
+    if size < 0x80:
+        return bytes((tag, size))
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(length))) + length
+
+
 def element(tag: int, content: bytes) -> bytes:
     """
-    One BER element, with the shortest length.
+    One BER element.
     """
-    size = len(content)
-    if size < 0x80:
-        return bytes((tag, size)) + content
-    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return bytes((tag, 0x80 | len(length))) + length + content
+    return beginning(tag, len(content)) + content
 
 
 def result(messageID: bytes, tag: int, code: int, diagnostic: str = "") -> bytes:

@@ -28,6 +28,7 @@ from tlstunnel.protocols.ldap import (
     REQUEST_VALUE,
     SEQUENCE,
     UNBIND_REQUEST,
+    beginning,
     element,
 )
 
@@ -47,13 +48,17 @@ _INITIAL, _ANY, _FINAL = 0x80, 0x81, 0x82
 
 class Source:
     """
-    A message that is being read.
+    A message that is being read, and written anew.
+
+    @ivar data: the message.
+    @ivar depth: how deep a filter is nested here.
     """
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.depth = 0
         self._count = 0
+        self._parts: list[bytes] = []
 
     def header(self, at: int, stop: int) -> tuple[int, int, int]:
         """
@@ -84,6 +89,42 @@ class Source:
             raise Malformed("an element that is longer than what it is part of", data)
         return tag, at, at + length
 
+    def copy(self, tag: int, content: bytes) -> int:
+        """
+        Write an element.
+
+        @return: its size.
+        """
+        self._parts.append(element(tag, content))
+        return len(self._parts[-1])
+
+    def open(self) -> int:
+        """
+        Begin an element that consists of others, which are written next.
+
+        @return: where it begins, for C{close}.
+        """
+        self._parts.append(b"")
+        return len(self._parts) - 1
+
+    def close(self, at: int, tag: int, size: int) -> int:
+        """
+        End it: only now it is known what it begins with.
+
+        @param size: that of all that it consists of.
+        @return: its own.
+        """
+        self._parts[at] = beginning(tag, size)
+        return len(self._parts[at]) + size
+
+    def takeWritten(self) -> bytes:
+        """
+        All that was written.
+        """
+        written = b"".join(self._parts)
+        self._parts.clear()
+        return written
+
 
 class Rule:
     """
@@ -101,11 +142,12 @@ class Rule:
         """
         return frozenset((self.tag,))
 
-    def write(self, source: Source, tag: int, start: int, end: int) -> bytes:
+    def write(self, source: Source, tag: int, start: int, end: int) -> int:
         """
-        The whole element in its one form.
+        Write the whole element in its one form.
 
         @param start: where its content begins, and C{end} where that ends.
+        @return: its size.
         @raise Malformed: if it is not what it should be.
         """
         raise NotImplementedError
@@ -120,11 +162,11 @@ class Octets(Rule):
     tag: int = OCTETS
     most: int | None = None
 
-    def write(self, source: Source, tag: int, start: int, end: int) -> bytes:
+    def write(self, source: Source, tag: int, start: int, end: int) -> int:
         """See L{Rule}."""
         if self.most is not None and end - start > self.most:
             raise Malformed("an element that has to be empty", source.data)
-        return element(tag, source.data[start:end])
+        return source.copy(tag, source.data[start:end])
 
 
 @dataclass(frozen=True)
@@ -135,11 +177,11 @@ class Number(Rule):
 
     tag: int = INTEGER
 
-    def write(self, source: Source, tag: int, start: int, end: int) -> bytes:
+    def write(self, source: Source, tag: int, start: int, end: int) -> int:
         """See L{Rule}."""
         if not 1 <= end - start <= 4:
             raise Malformed("a number of a size that LDAP does not know", source.data)
-        return element(tag, source.data[start:end])
+        return source.copy(tag, source.data[start:end])
 
 
 @dataclass(frozen=True)
@@ -150,11 +192,11 @@ class Truth(Rule):
 
     tag: int = BOOLEAN
 
-    def write(self, source: Source, tag: int, start: int, end: int) -> bytes:
+    def write(self, source: Source, tag: int, start: int, end: int) -> int:
         """See L{Rule}."""
         if end - start != 1:
             raise Malformed("a truth that is not one byte", source.data)
-        return element(tag, b"\xff" if source.data[start] else b"\0")
+        return source.copy(tag, b"\xff" if source.data[start] else b"\0")
 
 
 @dataclass(frozen=True)
@@ -172,7 +214,7 @@ class Optional(Rule):
         """
         return self.rule.tags
 
-    def write(self, source: Source, tag: int, start: int, end: int) -> bytes:
+    def write(self, source: Source, tag: int, start: int, end: int) -> int:
         """See L{Rule}."""
         return self.rule.write(source, tag, start, end)
 
@@ -187,21 +229,21 @@ class Fields(Rule):
     of: tuple[Rule, ...]
     tag: int = SEQUENCE
 
-    def write(self, source: Source, tag: int, start: int, end: int) -> bytes:
+    def write(self, source: Source, tag: int, start: int, end: int) -> int:
         """See L{Rule}."""
-        parts = []
+        at, size = source.open(), 0
         for rule in self.of:
             if start < end:
                 inner, begin, stop = source.header(start, end)
                 if inner in rule.tags:
-                    parts.append(rule.write(source, inner, begin, stop))
+                    size += rule.write(source, inner, begin, stop)
                     start = stop
                     continue
             if not isinstance(rule, Optional):
                 raise Malformed("a request that lacks an element, or has another one", source.data)
         if start < end:
             raise Malformed("a request with an element too many", source.data)
-        return element(tag, b"".join(parts))
+        return source.close(at, tag, size)
 
 
 @dataclass(frozen=True)
@@ -213,16 +255,16 @@ class Many(Rule):
     of: Rule
     tag: int = SEQUENCE
 
-    def write(self, source: Source, tag: int, start: int, end: int) -> bytes:
+    def write(self, source: Source, tag: int, start: int, end: int) -> int:
         """See L{Rule}."""
-        rule, parts = self.of, []
+        rule, at, size = self.of, source.open(), 0
         tags = rule.tags
         while start < end:
             inner, begin, start = source.header(start, end)
             if inner not in tags:
                 raise Malformed("a request with an element of another kind", source.data)
-            parts.append(rule.write(source, inner, begin, start))
-        return element(tag, b"".join(parts))
+            size += rule.write(source, inner, begin, start)
+        return source.close(at, tag, size)
 
 
 @dataclass(frozen=True)
@@ -234,19 +276,19 @@ class Substrings(Rule):
 
     tag: int = SEQUENCE
 
-    def write(self, source: Source, tag: int, start: int, end: int) -> bytes:
+    def write(self, source: Source, tag: int, start: int, end: int) -> int:
         """See L{Rule}."""
-        parts, last = [], _INITIAL - 1
+        at, size, last = source.open(), 0, _INITIAL - 1
         while start < end:
             part, begin, start = source.header(start, end)
             isNext = last < part or last == part == _ANY
             if part not in (_INITIAL, _ANY, _FINAL) or not isNext or begin == start:
                 raise Malformed("substrings that are none", source.data)
-            parts.append(element(part, source.data[begin:start]))
+            size += source.copy(part, source.data[begin:start])
             last = part
-        if not parts:
+        if not size:
             raise Malformed("substrings that are none", source.data)
-        return element(tag, b"".join(parts))
+        return source.close(at, tag, size)
 
 
 @dataclass(frozen=True)
@@ -264,14 +306,14 @@ class Choice(Rule):
         """
         return frozenset(self.of)
 
-    def write(self, source: Source, tag: int, start: int, end: int) -> bytes:
+    def write(self, source: Source, tag: int, start: int, end: int) -> int:
         """See L{Rule}."""
         source.depth += 1
         if source.depth > MAX_DEPTH:
             raise Oversize(f"a filter that is nested more than {MAX_DEPTH} deep")
-        written = self.of[tag].write(source, tag, start, end)
+        size = self.of[tag].write(source, tag, start, end)
         source.depth -= 1
-        return written
+        return size
 
 
 # RFC 4511, sections 4.1 and 4.5.1.7.

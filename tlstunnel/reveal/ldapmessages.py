@@ -131,7 +131,8 @@ def readRequest(content: bytes) -> Request:
     if operation == BIND_REQUEST:
         body = element(operation, content[start:at])
     elif operation in REQUESTS:
-        body = REQUESTS[operation].write(source, operation, start, at)
+        REQUESTS[operation].write(source, operation, start, at)
+        body = source.takeWritten()
     else:
         raise Malformed("no request of LDAP", bytes((operation,)))
     controls: tuple[Control, ...] = ()
