@@ -94,7 +94,9 @@ class RevealTests(InteropTestCase):
         cls.host = stage.authority.issue("host.test.example")
         cls.slapd = stage.start(ProxiedOpenLDAP(stage.directory("slapd")))
 
-    def serve(self, dialect: str | None = "ldap", password: str = TUNNEL_PASSWORD) -> TunnelProcess:
+    def serve(
+        self, dialect: str | None = "ldap", password: str = TUNNEL_PASSWORD, backend: str = ""
+    ) -> TunnelProcess:
         """
         A tunnel that tells the directory who is there.
         """
@@ -104,7 +106,9 @@ class RevealTests(InteropTestCase):
         self.isImplicit = dialect is None
         words = ["--reveal", "ldap", "-R", "@.", "-R", "."]
         words += ["--ldap-bind-dn", TUNNEL, "--ldap-bind-password-file", str(secret)]
-        self.proxy = self.serverMode(f"127.0.0.1:{self.slapd.port}", NAME, dialect, *words)
+        self.proxy = self.serverMode(
+            backend or f"127.0.0.1:{self.slapd.port}", NAME, dialect, *words
+        )
         return self.proxy
 
     def ask(self, program: str, files: ServerCertificate, *words: str, say: str = "") -> Outcome:
@@ -131,6 +135,15 @@ class RevealTests(InteropTestCase):
             self.ask("ldapwhoami", self.bob, *EXTERNAL).expect(f"dn:{BOB}\n")
             self.ask("ldapwhoami", self.alice, *ANONYMOUS).expect("anonymous\n")
         record("ldap", "server", self.slapd, "ldapwhoami by certificate (--reveal ldap)")
+
+    def test_aDirectoryMayListenAtASocket(self) -> None:
+        """
+        Where nobody but the tunnel connects.
+        """
+        (socket,) = self.slapd.sockets
+        self.serve(backend=str(socket))
+        self.ask("ldapwhoami", self.alice, *EXTERNAL).expect(f"dn:{ALICE}\n")
+        self.ask("ldapwhoami", self.alice, *ANONYMOUS).expect("anonymous\n")
 
     def test_aNameOfItsOwnIsTaken(self) -> None:
         """

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
-from typing import ClassVar
+from urllib.parse import quote
 
 from tests.interop.harness import Daemon
 
@@ -80,11 +80,8 @@ access to attrs=userPassword
 access to dn.exact="{tunnel}" attrs=entry,authzTo
     by self auth
     by * none
-access to dn.subtree="{people}" attrs=description
-    by self write
-    by dn.onelevel="{people}" read
-    by * none
 access to dn.subtree="{people}"
+    by self write
     by dn.onelevel="{people}" read
     by * none
 access to *
@@ -137,7 +134,7 @@ class OpenLDAP(Daemon):
     packages = ("slapd",)
     title = "OpenLDAP slapd"
     program = "slapd"
-    services: ClassVar[tuple[str, ...]] = ("ldap",)
+    services = ("ldap",)
 
     def configure(self) -> None:
         tls = ""
@@ -164,18 +161,18 @@ class OpenLDAP(Daemon):
 
 class ProxiedOpenLDAP(OpenLDAP):
     """
-    Without TLS, for a tunnel that acts for its people, and tells where they come from.
+    Without TLS, for a tunnel that acts for its people; also at a UNIX socket.
     """
-
-    services = ("ldap", "pldap")
 
     def configure(self) -> None:
         text = PROXIED_CONFIGURATION.format(
             directory=self.directory, suffix=SUFFIX, tunnel=TUNNEL, people=PEOPLE
         )
         self.fill(text, PROXIED_TREE)
+        self.sockets = [self.directory / "ldapi"]
 
     def command(self) -> Sequence[str]:
-        urls = f"ldap://127.0.0.1:{self.port} pldap://127.0.0.1:{self.ports['pldap']}"
+        (socket,) = self.sockets
+        urls = f"ldap://127.0.0.1:{self.port} ldapi://{quote(str(socket), safe='')}"
         configuration = str(self.directory / "slapd.conf")
         return [self.executable, "-h", urls, "-f", configuration, "-d", "stats"]
