@@ -78,8 +78,16 @@ def control(name: bytes, isCritical: bool = False, value: bytes | None = None) -
     return 0x30, [string(name), *truth, *([] if value is None else [string(value)])]
 
 
-_text = st.binary(max_size=20)
+#: What means something to a server, or is like what a message consists of.
+_WORDS = [
+    *(b"cn", b"uid", b"objectClass", b"entryUUID", b"telephoneNumber", b"cn;lang-en", b"+", b"*"),
+    *(b"2.5.13.2", b"caseIgnoreMatch", b"20300101000000Z", b"TRUE", b"\xff\xfe", b"a\0b"),
+    *(b"", b"dc=example,dc=org", b"uid=alice,ou=people,dc=example,dc=org", b"\x82\x00"),
+    *(b"\xa0\x00", b"\x30\x00", b"\x30\x03\x04\x01x"),
+]
+_text = st.sampled_from(_WORDS) | st.binary(max_size=20)
 _strings = st.builds(string, _text)
+_entries = st.builds(string, st.sampled_from([b"", b"dc=example,dc=org"]) | _text)
 
 
 def _of(tag: int, *parts: st.SearchStrategy[Tree]) -> st.SearchStrategy[Tree]:
@@ -120,16 +128,16 @@ _attributes = _of(0x30, _strings, _list(0x31, _strings))
 
 operations: st.SearchStrategy[Tree] = st.one_of(
     _of(
-        *(0x63, _strings, _enumerated, _enumerated),
+        *(0x63, _entries, _enumerated, _enumerated),
         *(st.builds(number, _small), st.builds(number, _small), _truths),
         *(filters, _list(0x30, _strings)),
     ),
-    _of(0x66, _strings, _list(0x30, _of(0x30, _enumerated, _attributes))),
-    _of(0x68, _strings, _list(0x30, _attributes)),
+    _of(0x66, _entries, _list(0x30, _of(0x30, _enumerated, _attributes))),
+    _of(0x68, _entries, _list(0x30, _attributes)),
     st.builds(string, _text, st.just(0x4A)),
-    _of(0x6C, _strings, _strings, _truths),
-    _of(0x6C, _strings, _strings, _truths, st.builds(string, _text, st.just(0x80))),
-    _of(0x6E, _strings, _of(0x30, _strings, _strings)),
+    _of(0x6C, _entries, _strings, _truths),
+    _of(0x6C, _entries, _strings, _truths, st.builds(string, _text, st.just(0x80))),
+    _of(0x6E, _entries, _of(0x30, _strings, _strings)),
     st.just((0x77, [string(WHO_AM_I, 0x80)])),
     st.builds(lambda value: (0x77, [string(WHO_AM_I, 0x80), string(value, 0x81)]), _text),
 )
