@@ -15,20 +15,30 @@ USER = f"uid=alice,{SUFFIX}"
 PASSWORD = "down the rabbit hole"
 MAIL = "alice@example.org"
 
-CONFIGURATION = """\
+_SCHEMAS = """\
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
 include /etc/ldap/schema/inetorgperson.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
-{tls}
+"""
+
+_DATABASE = """\
 database mdb
 maxsize 10485760
 suffix "{suffix}"
 directory "{directory}/db"
+"""
+
+CONFIGURATION = (
+    _SCHEMAS
+    + "{tls}\n"
+    + _DATABASE
+    + """\
 access to attrs=userPassword by anonymous auth by * none
 access to * by users read by * none
 """
+)
 
 #: Without TLS every operation but StartTLS is answered with confidentialityRequired.
 STARTTLS = """\
@@ -59,20 +69,16 @@ TUNNEL_PASSWORD = "through the looking-glass"
 PEOPLE = f"ou=people,{SUFFIX}"
 PUBLIC = "for everybody"
 
-PROXIED_CONFIGURATION = """\
-include /etc/ldap/schema/core.schema
-include /etc/ldap/schema/cosine.schema
-include /etc/ldap/schema/inetorgperson.schema
-modulepath /usr/lib/ldap
-moduleload back_mdb
+PROXIED_CONFIGURATION = (
+    _SCHEMAS
+    + """\
 
 authz-policy to
 authz-regexp "^uid=([^,@]+)@test[.]example,cn=auth$" "uid=$1,{people}"
 
-database mdb
-maxsize 10485760
-suffix "{suffix}"
-directory "{directory}/db"
+"""
+    + _DATABASE
+    + """\
 access to attrs=userPassword
     by anonymous auth
     by self =w
@@ -88,6 +94,7 @@ access to *
     by dn.exact="{tunnel}" none
     by * read
 """
+)
 
 PROXIED_TREE = f"""\
 dn: {SUFFIX}
