@@ -13,6 +13,7 @@ from tlstunnel.tunnel.hints.chats import CHAT_HINTS
 from tlstunnel.tunnel.hints.connecting import CONNECTING_HINTS
 from tlstunnel.tunnel.hints.dane import DANE_HINTS
 from tlstunnel.tunnel.hints.dialects import DIALECT_HINTS
+from tlstunnel.tunnel.hints.directories import DIRECTORY_HINTS
 from tlstunnel.tunnel.hints.handshake import HANDSHAKE_HINTS
 from tlstunnel.tunnel.hints.hint import Hint
 from tlstunnel.tunnel.hints.identities import IDENTITY_HINTS
@@ -29,6 +30,7 @@ _HINTS = (
     *CHAT_HINTS,
     *CONNECTING_HINTS,
     *DANE_HINTS,
+    *DIRECTORY_HINTS,
     *DIALECT_HINTS,
     *IDENTITY_HINTS,
     *REVOCATION_HINTS,
