@@ -239,8 +239,8 @@ class OwnNamesTests(SynchronousTestCase):
             *("", " ", "John", "john ", " john", "john\0", "john\0ann", "john\n", "joh", "johnn"),
             *("john@EXAMPLE.org", "john@example.org.", "john@", "@example.org", "example.org"),
             *(
-                "jоhn",
-                "ｊohn",
+                "j\u043ehn",
+                "\uff4aohn",
                 "john\u200b",
                 "joh\u006e\u0301",
                 "postgres",
