@@ -1,0 +1,121 @@
+"""
+Who is there, for MySQL and MariaDB (Client/Server Protocol)::
+
+    S: id 0   0a version 00 ...                 without compression, which would hide commands
+    == TLS ==
+    C: id 2   caps(4) maxpacket(4) charset reserved(23) john 00 ...
+                                                the user has to be one that the identity maps to
+    S: id 3   ff ERR 1045, or what the backend says
+    ...
+    C: id 0   11 ann 00 ...                     COM_CHANGE_USER: the same, whenever it comes
+
+All that a client says is looked at as long as the session lasts; what the backend says is not.
+L{tlstunnel.protocols.mysql} has the rest, and numbers the packets.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import NoReturn
+
+from tlstunnel.errors import BackendRefused, Malformed, Refused, quote
+from tlstunnel.protocols.mysql import capabilitiesOf, parseGreeting
+from tlstunnel.protocols.mysqlpackets import (
+    COMPRESSIONS,
+    PROTOCOL_41,
+    SSL,
+    Greeting,
+    errorPacket,
+    packet,
+    readPacket,
+)
+from tlstunnel.reveal.identitymap import namesFor
+from tlstunnel.reveal.mysqlcommands import LONGEST_NAME, Commands
+from tlstunnel.reveal.word import Introduction, Word
+
+#: The most bytes of a login, of which the attributes of the connection may be most.
+LARGEST_LOGIN = 16384
+
+# Where the user begins.
+_HEAD_BYTES = 32
+
+# What names may be made of: what is the same in all character sets that a client may announce
+# (swe7 has letters in the place of the rest), and no apostrophes, which servers take off.
+_NAME = re.compile(rb"[A-Za-z0-9_.@+=#$%%&!?/:-]{1,%d}" % LONGEST_NAME)
+
+
+class MySQLIntroduction(Introduction):
+    """
+    Lets a client log in as itself alone, and become nobody else.
+    """
+
+    _greeting: Greeting
+
+    async def introduce(self) -> None:
+        """
+        Hear the backend's greeting, if nobody has; the role has withheld from its what we do.
+        """
+        if not self.isGreeted:
+            greeting = parseGreeting(await readPacket(self.backend, 0), BackendRefused)
+            offered = greeting.capabilities & ~(SSL | COMPRESSIONS)
+            self._greeting = replace(greeting, capabilities=offered)
+
+    async def converse(self) -> None:
+        """
+        Read the login, and let it pass.
+
+        @raise Refused: if it is that of somebody else.
+        """
+        client = self.client
+        number = 2 if self.isGreeted else 1
+        if not self.isGreeted:
+            client.write(packet(0, self._greeting.payload()))
+        client.maxBytes += LARGEST_LOGIN
+        login = await readPacket(client, number)
+        self._check(login, number + 1)
+        client.putBack(packet(number, login))
+        self.toPlain.append(Commands(self._isAllowed))
+
+    def _check(self, login: bytes, number: int) -> None:
+        """
+        @param number: that of the answer.
+        """
+        capabilities = capabilitiesOf(login)
+        user, end, _ = login[_HEAD_BYTES:].partition(b"\0")
+        if not end or not capabilities & PROTOCOL_41:
+            raise Malformed("inside TLS the client did not begin with its login", login)
+        if capabilities & SSL and not self.isGreeted:
+            self._refuse(number, "the client asks for TLS within TLS")
+        if capabilities & COMPRESSIONS:
+            self._refuse(number, "the client compresses, which would hide its commands")
+        if not self._isAllowed(user):
+            self._refuse(number, f"{self.facts.identity} may not log in as {quote(user)}")
+
+    def _isAllowed(self, user: bytes) -> bool:
+        """
+        Whether C{user} is one of those that the client maps to.
+        """
+        identity = self.facts.identity
+        if identity is None or not _NAME.fullmatch(user):
+            return False
+        allowed: bool = self.known.allows(identity, user.decode())
+        return allowed
+
+    def _refuse(self, number: int, why: str) -> NoReturn:
+        """
+        Say what a server says to a login with a wrong password (ER_ACCESS_DENIED_ERROR).
+        """
+        text = f"the tunnel lets nobody in: {why}"
+        self.client.write(errorPacket(number, 1045, b"28000", text.encode()))
+        raise Refused(why)
+
+
+mysql = Word(
+    name="mysql",
+    summary="the user of a session must be one that the identity maps to, also if it is changed",
+    dialects=("mysql",),
+    introduction=MySQLIntroduction,
+    needsIdentity=True,
+    prepare=lambda disclosure: namesFor(disclosure, "mysql"),
+)
