@@ -59,6 +59,9 @@ class MariaDB(Daemon):
     services = ("mysql",)
     user = "mysql"
 
+    #: Statements more, with which it begins.
+    more: Sequence[str] = ()
+
     def __init__(self, directory: Path, certificates: ServerCertificate | None = None) -> None:
         super().__init__(directory, certificates)
         self.socket = directory / "socket"
@@ -81,6 +84,7 @@ class MariaDB(Daemon):
                 f"CREATE USER {user}@'%' IDENTIFIED VIA {plugin} USING PASSWORD('{PASSWORD}');",
                 f"GRANT SELECT ON {DATABASE}.* TO {user}@'%';",
             ]
+        statements += self.more
         self.write("init.sql", "\n".join(statements) + "\n")
 
     def command(self) -> Sequence[str]:

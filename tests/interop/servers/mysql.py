@@ -68,6 +68,9 @@ class MySQL(Daemon):
     user = "mysql"
     startTime = 60.0
 
+    #: Statements more, with which it begins.
+    more: Sequence[str] = ()
+
     def __init__(self, directory: Path, certificates: ServerCertificate | None = None) -> None:
         super().__init__(directory, certificates)
         self.socket = directory / "socket"
@@ -90,6 +93,7 @@ class MySQL(Daemon):
                 f"CREATE USER {user}@'%' IDENTIFIED WITH {plugin} BY '{PASSWORD}';",
                 f"GRANT SELECT ON {DATABASE}.* TO {user}@'%';",
             ]
+        statements += self.more
         self.write("init.sql", "\n".join(statements) + "\n")
 
     def connection(self) -> pymysql.Connection[pymysql.cursors.Cursor]:
