@@ -13,28 +13,53 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.protocols.test_mysql import LOGIN, MARIADB, MYSQL, OK, REQUEST, packet, withFlags
+from tests.protocols.test_mysql import (
+    CAPABILITIES,
+    LOGIN,
+    MARIADB,
+    MYSQL,
+    OK,
+    REQUEST,
+    packet,
+    withFlags,
+)
 from tlstunnel.errors import BackendRefused, Malformed, Oversize, Refused, TunnelError
 from tlstunnel.identity.names import Identity
 from tlstunnel.protocols.implicit import implicit
 from tlstunnel.protocols.mysql import mysql as dialect
-from tlstunnel.protocols.mysqlpackets import COMPRESS, COMPRESSIONS, SSL, ZSTD, Greeting
+from tlstunnel.protocols.mysqlpackets import (
+    COMPRESS,
+    COMPRESSIONS,
+    CONNECT_ATTRS,
+    CONNECT_WITH_DB,
+    LENENC_CLIENT_DATA,
+    PROTOCOL_41,
+    SSL,
+    ZSTD,
+    Greeting,
+)
 from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.reveal.identitymap import IdentityMap, Names, OwnNames
-from tlstunnel.reveal.mysql import LARGEST_LOGIN, mysql
+from tlstunnel.reveal.mysql import mysql
 from tlstunnel.reveal.mysqlcommands import Commands
+from tlstunnel.reveal.mysqllogin import ATTRIBUTE, LARGEST, counted, readChange, readLogin
 from tlstunnel.testing.dialogues import filtered, setting, split
 from tlstunnel.testing.memory import Driver
 
 ALICE = Identity.parse("alice@example.org")
 WHOLE = 0xFFFFFF
+QUERY = packet(0, b"\3SELECT 1")
+
+
+# What clients can do at least; the login that is made of it is to no database.
+BASE = struct.pack("<I", CAPABILITIES & ~CONNECT_WITH_DB)
 
 
 def login(user: bytes = b"alice", flags: int = 0) -> bytes:
     """
     A HandshakeResponse41.
     """
-    return withFlags(LOGIN[:32] + user + LOGIN[37:], flags)
+    return withFlags(BASE + LOGIN[4:32] + user + LOGIN[37:], flags)
 
 
 def change(user: bytes, number: int = 0) -> bytes:
@@ -175,7 +200,7 @@ class LoginTests(SynchronousTestCase):
         """
         They may be most of a login.
         """
-        long = login() + b"a" * (LARGEST_LOGIN - len(login()))
+        long = login() + b"a" * (LARGEST - len(login()))
         taken = driver()
         taken.feed("C", packet(2, long))
         self.assertEqual(taken.plain.written, packet(1, long))
@@ -248,6 +273,142 @@ class LoginTests(SynchronousTestCase):
         self.assertIsInstance(taken.error, Refused)
 
 
+def withAttributes(*pairs: tuple[bytes, bytes], user: bytes = b"alice", flags: int = 0) -> bytes:
+    """
+    A login, with these.
+    """
+    said = b"".join(counted(name) + counted(value) for name, value in pairs)
+    return login(user, CONNECT_ATTRS | flags) + counted(said)
+
+
+WHO = (ATTRIBUTE, b"alice@example.org")
+CLIENT = (b"_client_name", b"libmysql")
+
+
+class AttributesTests(SynchronousTestCase):
+    """
+    What a client tells of itself.
+    """
+
+    def passed(self, said: bytes) -> bytes:
+        """
+        What the backend is given of a login.
+
+        @raise TunnelError: if it ends the connection.
+        """
+        taken = driver()
+        taken.feed("C", packet(2, said))
+        if taken.error is not None:
+            assert not taken.plain.written
+            raise taken.error
+        return taken.plain.written
+
+    def test_theIdentityIsTheFirst(self) -> None:
+        """
+        However many there are.
+        """
+        for pairs in ((), (CLIENT,), (CLIENT, (b"_pid", b"1")), ((b"x", b"y" * 300),)):
+            said = withAttributes(*pairs)
+            self.assertEqual(self.passed(said), packet(1, withAttributes(WHO, *pairs)))
+        said = login(flags=CONNECT_ATTRS)
+        self.assertEqual(self.passed(said), packet(1, withAttributes(WHO)))
+
+    def test_itIsWhereverTheyBegin(self) -> None:
+        """
+        Behind a database, or a long password.
+        """
+        attributes = counted(counted(CLIENT[0]) + counted(CLIENT[1]))
+        told_ = withAttributes(WHO, CLIENT)[len(login()) :]
+        base = BASE + LOGIN[4:37]
+        for flags, middle in (
+            (0, b"\0\x14" + b"x" * 20 + b"plugin\0"),
+            (CONNECT_WITH_DB, b"\0\x14" + b"\0" * 20 + b"books\0plugin\0"),
+            (0, b"\0\xfc" + b"x" * 0xFC + b"plugin\0"),
+            (LENENC_CLIENT_DATA, b"\0\xfc\x2c\x01" + b"x" * 300 + b"plugin\0"),
+            (LENENC_CLIENT_DATA, b"\0\x00plugin\0"),
+        ):
+            said = withFlags(base, flags | CONNECT_ATTRS) + middle
+            self.assertEqual(self.passed(said + attributes), packet(1, said + told_))
+
+    def test_nobodyElseGivesIt(self) -> None:
+        """
+        In no spelling.
+        """
+        for name in (ATTRIBUTE, ATTRIBUTE.upper(), ATTRIBUTE + b" ", b" " + ATTRIBUTE):
+            for pairs in (
+                ((name, b"bob@example.org"),),
+                (CLIENT, (name, b"bob@example.org")),
+                ((name, b"bob@example.org"), CLIENT, (name, b"")),
+            ):
+                kept = [each for each in pairs if each is CLIENT]
+                said = self.passed(withAttributes(*pairs))
+                self.assertEqual(said, packet(1, withAttributes(WHO, *kept)))
+
+    def test_whatCouldBeReadInTwoWaysIsRefused(self) -> None:
+        """
+        Nothing of it is passed.
+        """
+        whole = withAttributes(CLIENT)
+        for title, said in {
+            "something behind them": whole + b"\0",
+            "a second list": whole + counted(counted(ATTRIBUTE) + counted(b"bob")),
+            "an end within them": whole[:-1],
+            "a name without a value": login(flags=CONNECT_ATTRS) + counted(counted(b"a")),
+            "a size that is none": login(flags=CONNECT_ATTRS) + b"\xfb",
+            "another one": login(flags=CONNECT_ATTRS) + b"\xff",
+            "a size that is cut": login(flags=CONNECT_ATTRS) + b"\xfc\1",
+            "a size beyond all": login(flags=CONNECT_ATTRS) + b"\xfe" + b"\xff" * 8,
+            "an old client": struct.pack("<I", PROTOCOL_41 | CONNECT_ATTRS) + whole[4:],
+        }.items():
+            error = self.assertRaises(TunnelError, self.passed, said)
+            self.assertIsInstance(error, Malformed, title)
+
+    def test_withoutThemThereIsNone(self) -> None:
+        """
+        What a client sends that has no attributes is for no server to read.
+        """
+        said = login() + counted(counted(ATTRIBUTE) + counted(b"bob"))
+        self.assertEqual(self.passed(said), packet(1, said))
+
+    def test_aChangeOfUserHasItToo(self) -> None:
+        """
+        Unless it has no place for it.
+        """
+        taken = driver()
+        taken.feed("C", packet(2, withAttributes(CLIENT)))
+        taken.feed("B", packet(2, OK))
+        taken.plain.takeWritten()
+        forged = counted(counted(ATTRIBUTE) + counted(b"bob") + counted(b"a") + counted(b"b"))
+        ours = counted(counted(ATTRIBUTE) + counted(WHO[1]) + counted(b"a") + counted(b"b"))
+        start = b"\x11alice\0\x02xxbooks\0"
+        for pieces in split(packet(0, start + b"\x2d\0plugin\0" + forged) + QUERY):
+            for piece in pieces:
+                taken.feed("C", piece)
+            expected = packet(0, start + b"\x2d\0plugin\0" + ours) + QUERY
+            self.assertEqual(taken.plain.takeWritten(), expected)
+        for end in (b"", b"\x2d\0"):
+            taken.feed("C", packet(0, start + end))
+            self.assertEqual(taken.plain.takeWritten(), packet(0, start + end))
+        taken.feed("C", packet(0, start + b"\x2d\0plugin\0" + forged + b"\0"))
+        self.assertIsInstance(taken.error, Malformed)
+        self.assertEqual(taken.plain.written, b"")
+
+    @given(st.binary(max_size=80), st.sampled_from([0, CONNECT_WITH_DB, LENENC_CLIENT_DATA]))
+    def test_whateverPassesHasTheIdentityOnce(self, rest: bytes, flags: int) -> None:
+        """
+        And nothing before the attributes was touched.
+        """
+        said = withFlags(BASE + LOGIN[4:38], CONNECT_ATTRS | flags) + rest
+        try:
+            passed = self.passed(said)
+        except TunnelError:
+            return
+        self.assertIn(counted(ATTRIBUTE) + counted(WHO[1]), passed)
+        _, at = readLogin(said, int.from_bytes(said[:4], "little"))
+        assert at is not None
+        self.assertEqual(passed[4 : 4 + at], said[:at])
+
+
 class ImplicitTests(SynchronousTestCase):
     """
     The same with TLS from the first byte, where the greeting is within it.
@@ -295,7 +456,6 @@ class ImplicitTests(SynchronousTestCase):
         self.assertIsInstance(self.driver.error, BackendRefused)
 
 
-QUERY = packet(0, b"\3SELECT 1")
 LOCAL = packet(0, b"\3LOAD DATA LOCAL INFILE 'x' INTO TABLE t")
 CONTENT = b"".join(packet(number, b"\x11ann\0\0line\n") for number in range(2, 256))
 EMPTY = packet(0, b"")
@@ -322,7 +482,7 @@ REFUSED_COMMANDS = {
     "a long user": (b"", change(b"a" * 100)),
     "a user without an end": (b"", packet(0, b"\x11alice")),
     "no user at all": (b"", packet(0, b"\x11")),
-    "a user that ends in the next packet": (b"", packet(0, b"\x11ali") + packet(1, b"ce\0\0")),
+    "a user in the next packet": (b"", packet(0, b"\x11ali") + packet(1, b"ce\0\0")),
     "behind the own user": (change(b"alice"), change(b"ann")),
     "behind an empty command": (EMPTY, change(b"ann")),
     "behind a file": (LOCAL + packet(2, b"x") + packet(3, b""), change(b"ann")),
@@ -341,11 +501,14 @@ class CommandsTests(SynchronousTestCase):
     What is said in a session.
     """
 
-    def isAllowed(self, user: bytes) -> bool:
+    def change(self, message: bytes) -> bytes:
         """
-        Alice is.
+        To Alice alone.
         """
-        return user in (b"alice", b"alice@example.org")
+        user, _ = readChange(message, 0)
+        if user not in (b"alice", b"alice@example.org"):
+            raise Refused("not Alice")
+        return message
 
     def test_commandsPass(self) -> None:
         """
@@ -353,8 +516,8 @@ class CommandsTests(SynchronousTestCase):
         """
         for title, said in PASSES.items():
             for pieces in [(said,), *(split(said) if len(said) < 400 else [])]:
-                self.assertEqual(filtered(Commands(self.isAllowed), pieces), said, title)
-            self.assertEqual(filtered(Commands(self.isAllowed), map(bytes, zip(said))), said)
+                self.assertEqual(filtered(Commands(self.change), pieces), said, title)
+            self.assertEqual(filtered(Commands(self.change), map(bytes, zip(said))), said)
 
     def test_nobodyBecomesSomebodyElse(self) -> None:
         """
@@ -362,16 +525,16 @@ class CommandsTests(SynchronousTestCase):
         """
         for title, (passes, said) in REFUSED_COMMANDS.items():
             for pieces in [(said,), *split(said)]:
-                each = Commands(self.isAllowed)
+                each = Commands(self.change)
                 passed = each.feed(passes)
                 error = None
                 for piece in pieces:
                     try:
                         passed += each.feed(piece)
-                    except Refused as refusal:
+                    except TunnelError as refusal:
                         error = refusal
                         break
-                self.assertIsInstance(error, Refused, title)
+                self.assertIsInstance(error, (Refused, Malformed), title)
                 self.assertEqual(passed, passes, title)
 
     def test_whatIsHalfACommandIsForNobody(self) -> None:
@@ -379,7 +542,7 @@ class CommandsTests(SynchronousTestCase):
         At the end of the stream.
         """
         for cut in range(1, len(change(b"alice"))):
-            passed = filtered(Commands(self.isAllowed), [change(b"alice")[:cut]])
+            passed = filtered(Commands(self.change), [change(b"alice")[:cut]])
             self.assertIn(passed, (b"", change(b"alice")[:cut]))
 
     def test_aLongMessageIsSkippedByItsLengths(self) -> None:
@@ -396,7 +559,7 @@ class CommandsTests(SynchronousTestCase):
             (packet(0, b""), change(b"ann"), Refused),
             (b"\xff\xff\xff\1" + b"\x11" * WHOLE + packet(2, b"\x11"), change(b"ann"), Refused),
         ):
-            each = Commands(self.isAllowed)
+            each = Commands(self.change)
             self.assertEqual(each.feed(whole), whole)
             self.assertEqual(each.feed(end), end)
             if error is None:
@@ -404,20 +567,20 @@ class CommandsTests(SynchronousTestCase):
             else:
                 self.assertRaises(error, each.feed, more)
 
-    def test_aLongChangeOfUserIsOneToo(self) -> None:
+    def test_aChangeOfUserThatIsTooLongIsNone(self) -> None:
         """
-        Its user is in the first packet.
+        It is not waited for.
         """
-        self.assertRaises(Refused, Commands(self.isAllowed).feed, b"\xff\xff\xff\0\x11ann\0\0")
-        start = b"\xff\xff\xff\0\x11alice\0\0"
-        self.assertEqual(Commands(self.isAllowed).feed(start), start)
+        for length in (LARGEST + 1, WHOLE):
+            head = length.to_bytes(3, "little") + b"\0\x11alice\0\0"
+            self.assertRaises(Refused, Commands(self.change).feed, head)
 
     def test_aMessageThatIsContentMayEndASession(self) -> None:
         """
         If it is like a command in all respects; it is never the other way round.
         """
         stream = LOCAL + CONTENT
-        each = Commands(self.isAllowed)
+        each = Commands(self.change)
         self.assertEqual(each.feed(stream), stream)
         self.assertRaises(Refused, each.feed, packet(0, b"\x11ann\0\0line\n"))
 
@@ -425,7 +588,7 @@ class CommandsTests(SynchronousTestCase):
         """
         A turn of the reactor is measured by them.
         """
-        each = Commands(self.isAllowed)
+        each = Commands(self.change)
         each.feed(QUERY * 5)
         self.assertEqual(each.messages, 5)
 
@@ -435,11 +598,11 @@ class CommandsTests(SynchronousTestCase):
         """
         content = packet(2, b"x" * 1_000_000)
         start = time.process_time()
-        each = Commands(self.isAllowed)
+        each = Commands(self.change)
         for at in range(0, len(content), 128):
             each.feed(content[at : at + 128])
         self.assertLess(time.process_time() - start, 2.0)
-        filtered(Commands(self.isAllowed), [EMPTY * 100_000])
+        filtered(Commands(self.change), [EMPTY * 100_000])
         self.assertLess(time.process_time() - start, 4.0)
 
     @given(
@@ -457,14 +620,14 @@ class CommandsTests(SynchronousTestCase):
         Whatever there is, and however it is cut, a server that reads what passes sees none.
         """
         stream = b"".join(packet(number, start + rest) for number, rest, start in messages)
-        each = Commands(self.isAllowed)
+        each = Commands(self.change)
         passed, at = b"", 0
         try:
             while at < len(stream):
                 size = data.draw(st.integers(1, len(stream) - at))
                 passed += each.feed(stream[at : at + size])
                 at += size
-        except Refused:
+        except (Refused, Malformed):
             pass
         else:
             self.assertEqual(passed, stream)
@@ -472,7 +635,7 @@ class CommandsTests(SynchronousTestCase):
         while len(passed) > 4:
             size = int.from_bytes(passed[:3], "little")
             if passed[3] == 0 and passed[4:5] == b"\x11" and size:
-                self.assertTrue(self.isAllowed(passed[5 : 4 + size].partition(b"\0")[0]))
+                self.assertTrue(self.change(passed[4 : 4 + size]))
             passed = passed[4 + size :]
 
 

@@ -23,6 +23,8 @@ PROTOCOL_41 = 1 << 9
 SSL = 1 << 11
 SECURE_CONNECTION = 1 << 15
 PLUGIN_AUTH = 1 << 19
+CONNECT_ATTRS = 1 << 20
+LENENC_CLIENT_DATA = 1 << 21
 ZSTD = 1 << 26
 
 #: Those with which packets are within others.

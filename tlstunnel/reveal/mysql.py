@@ -3,8 +3,9 @@ Who is there, for MySQL and MariaDB (Client/Server Protocol)::
 
     S: id 0   0a version 00 ...                 without compression, which would hide commands
     == TLS ==
-    C: id 2   caps(4) maxpacket(4) charset reserved(23) john 00 ...
-                                                the user has to be one that the identity maps to
+    C: id 2   caps(4) maxpacket(4) charset reserved(23) john 00 ... attributes
+                                                the user has to be one that the identity maps to;
+                                                which becomes one of the attributes
     S: id 3   ff ERR 1045, or what the backend says
     ...
     C: id 0   11 ann 00 ...                     COM_CHANGE_USER: the same, whenever it comes
@@ -31,14 +32,12 @@ from tlstunnel.protocols.mysqlpackets import (
     readPacket,
 )
 from tlstunnel.reveal.identitymap import namesFor
-from tlstunnel.reveal.mysqlcommands import LONGEST_NAME, Commands
+from tlstunnel.reveal.mysqlcommands import Commands
+from tlstunnel.reveal.mysqllogin import LARGEST, readChange, readLogin, tell
 from tlstunnel.reveal.word import Introduction, Word
 
-#: The most bytes of a login, of which the attributes of the connection may be most.
-LARGEST_LOGIN = 16384
-
-# Where the user begins.
-_HEAD_BYTES = 32
+#: What servers keep of the name of a user: the rest of a longer one is cut off by some.
+LONGEST_NAME = 32
 
 # What names may be made of: what is the same in all character sets that a client may announce
 # (swe7 has letters in the place of the rest), and no apostrophes, which servers take off.
@@ -51,6 +50,7 @@ class MySQLIntroduction(Introduction):
     """
 
     _greeting: Greeting
+    _capabilities: int
 
     async def introduce(self) -> None:
         """
@@ -71,26 +71,44 @@ class MySQLIntroduction(Introduction):
         number = 2 if self.isGreeted else 1
         if not self.isGreeted:
             client.write(packet(0, self._greeting.payload()))
-        client.maxBytes += LARGEST_LOGIN
+        client.maxBytes += LARGEST
         login = await readPacket(client, number)
-        self._check(login, number + 1)
+        login = self._checked(login, number + 1)
         client.putBack(packet(number, login))
-        self.toPlain.append(Commands(self._isAllowed))
+        self.toPlain.append(Commands(self._change))
 
-    def _check(self, login: bytes, number: int) -> None:
+    def _checked(self, login: bytes, number: int) -> bytes:
         """
+        What the backend is given of the login.
+
         @param number: that of the answer.
         """
-        capabilities = capabilitiesOf(login)
-        user, end, _ = login[_HEAD_BYTES:].partition(b"\0")
-        if not end or not capabilities & PROTOCOL_41:
+        self._capabilities = capabilities = capabilitiesOf(login)
+        if not capabilities & PROTOCOL_41:
             raise Malformed("inside TLS the client did not begin with its login", login)
+        user, at = readLogin(login, capabilities)
         if capabilities & SSL and not self.isGreeted:
             self._refuse(number, "the client asks for TLS within TLS")
         if capabilities & COMPRESSIONS:
             self._refuse(number, "the client compresses, which would hide its commands")
         if not self._isAllowed(user):
             self._refuse(number, f"{self.facts.identity} may not log in as {quote(user)}")
+        return self._told(login, at)
+
+    def _change(self, message: bytes) -> bytes:
+        """
+        The same of a COM_CHANGE_USER.
+        """
+        user, at = readChange(message, self._capabilities)
+        if not self._isAllowed(user):
+            raise Refused(f"{self.facts.identity} may not become {quote(user)}")
+        return self._told(message, at)
+
+    def _told(self, message: bytes, at: int | None) -> bytes:
+        """
+        A message with the identity in it, where it has attributes.
+        """
+        return message if at is None else tell(message, at, str(self.facts.identity).encode())
 
     def _isAllowed(self, user: bytes) -> bool:
         """
@@ -113,7 +131,8 @@ class MySQLIntroduction(Introduction):
 
 mysql = Word(
     name="mysql",
-    summary="the user of a session must be one that the identity maps to, also if it is changed",
+    summary="the user of a session must be one that the identity maps to, also if it is changed; "
+    "the identity is among the attributes of the connection",
     dialects=("mysql",),
     introduction=MySQLIntroduction,
     needsIdentity=True,

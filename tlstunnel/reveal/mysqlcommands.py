@@ -18,11 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tlstunnel.errors import Refused, quote
+from tlstunnel.errors import Refused
 from tlstunnel.protocols.filters import Filter
-
-#: What all servers keep of the name of a user: the rest of a longer one is cut off by some.
-LONGEST_NAME = 32
+from tlstunnel.protocols.mysqlpackets import packet
+from tlstunnel.reveal.mysqllogin import LARGEST
 
 _WHOLE = 0xFFFFFF
 _CHANGE_USER = 0x11
@@ -30,21 +29,19 @@ _CHANGE_USER = 0x11
 # Of releases 10.2 to 10.5 of MariaDB: several commands in one.
 _MULTI = 0xFE
 
-# What has to be known of a packet at most: its head, the command, a user and the NUL behind.
-_ENOUGH = 4 + 1 + LONGEST_NAME + 1
-
 
 class Commands(Filter):
     """
     Passes what a client says, unless it wants to become somebody who it is not.
     """
 
-    def __init__(self, isAllowed: Callable[[bytes], bool]) -> None:
+    def __init__(self, change: Callable[[bytes], bytes]) -> None:
         """
-        @param isAllowed: says whether the client may be the user of that name.
+        @param change: given a COM_CHANGE_USER, says what is to be passed on for it, or raises a
+            L{TunnelError<tlstunnel.errors.TunnelError>}.
         """
         super().__init__()
-        self._isAllowed = isAllowed
+        self._change = change
         # What is left of a packet, and whether its message goes on in the next one.
         self._left = 0
         self._goesOn = False
@@ -61,11 +58,18 @@ class Commands(Filter):
         # Where the next packet begins.
         at = self._left
         while at < len(kept):
-            length = self._begin(bytes(kept[at : at + _ENOUGH]))
-            if length is None:
+            head = bytes(kept[at : at + 5])
+            end = at + 4 + int.from_bytes(head[:3], "little")
+            if len(head) < 4 or len(head) < min(5, end - at):
                 break
+            if self._isChange(head):
+                if end > len(kept):
+                    break
+                kept[at:end] = packet(0, self._change(bytes(kept[at + 4 : end])))
+                end = at + 4 + int.from_bytes(kept[at : at + 3], "little")
+            self._goesOn = end - at == 4 + _WHOLE
             self.messages += 1
-            at += length
+            at = end
         passed = bytes(kept[:at])
         self._left = max(0, at - len(kept))
         del kept[:at]
@@ -77,37 +81,17 @@ class Commands(Filter):
         """
         return b""
 
-    def _begin(self, head: bytes) -> int | None:
+    def _isChange(self, head: bytes) -> bool:
         """
-        A packet begins.
+        Whether a packet is a COM_CHANGE_USER.
 
-        @return: how long it is, if C{head} is enough to let it pass.
-        @raise Refused: if it may not.
+        @param head: its header, and the first byte of the message if there is any.
+        @raise Refused: if it might be one that cannot be read.
         """
-        if len(head) < 4:
-            return None
-        length = int.from_bytes(head[:3], "little")
-        if length and not head[3] and not self._goesOn:
-            if len(head) == 4:
-                return None
-            if head[4] == _MULTI:
-                raise Refused("the client hides commands in one (COM_MULTI)")
-            if head[4] == _CHANGE_USER and not self._mayChange(head[5 : 4 + length], length - 1):
-                return None
-        self._goesOn = length == _WHOLE
-        return 4 + length
-
-    def _mayChange(self, start: bytes, length: int) -> bool:
-        """
-        Whether a COM_CHANGE_USER may pass.
-
-        @param start: what is known of it, behind the command.
-        @return: C{False} if more of it has to be known.
-        @raise Refused: if it may not.
-        """
-        user, end, _ = start.partition(b"\0")
-        if not end and len(start) < min(length, LONGEST_NAME + 1):
+        if head[3] or self._goesOn or head[4:] not in (b"\x11", b"\xfe"):
             return False
-        if not (end and self._isAllowed(user)):
-            raise Refused(f"the client may not change the user to {quote(user)}")
+        if head[4] == _MULTI:
+            raise Refused("the client hides commands in one (COM_MULTI)")
+        if int.from_bytes(head[:3], "little") > LARGEST:
+            raise Refused("the client changes the user in a message that is too long")
         return True
