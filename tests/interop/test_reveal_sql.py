@@ -215,12 +215,8 @@ class NewerPostgreSQLTests(PostgreSQLTests):
         for options in ((), ("--alpn", "postgresql")):
             port = self.reveal(self.backend, *options, dialect=not options)
             direct = "sslnegotiation=direct"
-            try:
-                with psycopg.connect(self.info(port, ALICE, "alice", direct)) as connection:
-                    row = connection.execute(WHO).fetchone()
-            except psycopg.ProgrammingError:
-                # A libpq that knows no such thing.
-                return
+            with psycopg.connect(self.info(port, ALICE, "alice", direct)) as connection:
+                row = connection.execute(WHO).fetchone()
             self.assertEqual(row, (f"alice is {ALICE}",))
 
 
@@ -252,6 +248,7 @@ class MariaDBTests(SQLTestCase):
     def prepare(cls, stage: Stage) -> None:
         cls.issue(stage)
         server = MariaDB(stage.directory("mariadb"))
+        server.schema = "ON"
         server.more = statements("IDENTIFIED VIA mysql_native_password USING ''")
         cls.server = stage.start(server)
 
@@ -274,12 +271,15 @@ class MariaDBTests(SQLTestCase):
         )
 
     @contextmanager
-    def connection(self, port: int, who: str, user: str) -> Iterator[Any]:
+    def connection(self, port: int, who: str, user: str, *attribute: str) -> Iterator[Any]:
         """
         One by PyMySQL.
+
+        @param attribute: the name and the value of one more.
         """
         files = self.clients[who]
-        with pymysql.connect(
+        connection: Any = pymysql.connect(
+            defer_connect=True,
             user=user,
             database=DATABASE,
             host="127.0.0.1",
@@ -290,7 +290,11 @@ class MariaDBTests(SQLTestCase):
             ssl_cert=str(files.chain),
             ssl_key=str(files.key),
             ssl_verify_identity=True,
-        ) as connection:
+        )
+        if attribute:
+            connection._connect_attrs[attribute[0]] = attribute[1]
+        with connection:
+            connection.connect()
             yield connection
 
     def asked(self, connection: Any, query: str) -> str:
@@ -315,6 +319,59 @@ class MariaDBTests(SQLTestCase):
             with self.connection(port, who, user) as connection:
                 self.assertEqual(self.asked(connection, "SELECT current_user()"), f"{user}@%")
         record("mysql", "server", self.server, "login by client certificate (reveal)")
+
+    def test_theServerKnowsTheIdentity(self) -> None:
+        """
+        As an attribute of the connection, also once the user was changed; those of the client are
+        there as well, but for one of that name.
+        """
+        port = self.reveal(self.backend, *self.map)
+        with self.connection(port, BOB, "alice", "_tlstunnel_identity", ALICE) as connection:
+            number = connection.thread_id()
+            for _ in range(2):
+                told = self.attributes(number)
+                self.assertEqual(told["_tlstunnel_identity"], BOB)
+                self.assertEqual(told["_client_name"], "pymysql")
+                attributes = connection._connect_attrs
+                said = b"".join(
+                    bytes((len(each),)) + each.encode()
+                    for pair in attributes.items()
+                    for each in pair
+                )
+                plugin = b"mysql_native_password\0" + bytes((len(said),)) + said
+                connection._execute_command(0x11, b"alice\0\0books\0\x2d\0" + plugin)
+                self.readToEnd(connection)
+        query = "SELECT attr_value FROM performance_schema.session_account_connect_attrs"
+        where = " WHERE attr_name = '_tlstunnel_identity' AND processlist_id = connection_id()"
+        self.client(port, BOB, "alice", query + where).expect(BOB)
+        record("mysql", "server", self.server, "session_connect_attrs has the identity (reveal)")
+
+    def attributes(self, number: int) -> dict[str, str]:
+        """
+        What the server knows of a connection.
+        """
+        query = "SELECT attr_name, attr_value FROM performance_schema.session_connect_attrs"
+        with self.administrator() as root:
+            cursor = root.cursor()
+            cursor.execute(f"{query} WHERE processlist_id = {number}")
+            return {str(row[0]): str(row[1]) for row in cursor.fetchall()}
+
+    def test_noCommandHasAnotherNumber(self) -> None:
+        """
+        That is what the tunnel builds on: the server itself ends a connection on which one has.
+        """
+        for number in (1, 2, 3, 5, 127, 254, 255):
+            with pymysql.connect(
+                user="alice", host="127.0.0.1", port=self.server.port, database=DATABASE
+            ) as direct:
+                connection: Any = direct
+                connection._next_seq_id = number
+                said = b"\x11bob\0\0books\0\x2d\0mysql_native_password\0"
+                connection.write_packet(said)
+                self.assertRaises(pymysql.err.Error, connection._read_packet)
+                with self.administrator() as root:
+                    users = "SELECT count(*) FROM information_schema.processlist WHERE user='bob'"
+                    self.assertEqual(self.asked(root, users), "0")
 
     def test_somebodyElseIsTurnedAway(self) -> None:
         """
@@ -414,6 +471,7 @@ class MySQLTests(MariaDBTests):
     def prepare(cls, stage: Stage) -> None:
         cls.issue(stage)
         server = MySQL(stage.directory("mysql"))
+        server.schema = "ON"
         server.more = statements("IDENTIFIED WITH caching_sha2_password BY ''")
         cls.server = stage.start(server)
 
