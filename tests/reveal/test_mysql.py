@@ -178,10 +178,11 @@ class LoginTests(SynchronousTestCase):
         for title, said in REFUSED.items():
             taken = driver()
             taken.feed("C", packet(2, said))
-            self.assertIsInstance(taken.error, Refused, title)
+            assert isinstance(taken.error, Refused), title
+            self.assertEqual(taken.error.who, "the client", title)
             self.assertEqual(taken.plain.written, b"", title)
-            start = taken.network.written[3:14]
-            self.assertEqual(start, b"\x03\xff" + struct.pack("<H", 1045) + b"#28000t", title)
+            start = taken.network.written[3:13]
+            self.assertEqual(start, b"\x03\xff" + struct.pack("<H", 1045) + b"#28000", title)
             size = int.from_bytes(taken.network.written[:3], "little")
             self.assertEqual(size, len(taken.network.written) - 4, title)
             self.assertEqual(taken.network.ending, "closed")

@@ -215,12 +215,13 @@ class StartupTests(SynchronousTestCase):
         for title, said in REFUSED.items():
             taken = driver()
             taken.feed("C", startup(said))
-            self.assertIsInstance(taken.error, Refused, title)
+            assert isinstance(taken.error, Refused), title
+            self.assertEqual(taken.error.who, "the client", title)
             self.assertEqual(taken.plain.written, b"", title)
             written = taken.network.written
             self.assertTrue(written.startswith(b"E"), title)
             self.assertEqual(struct.unpack(">I", written[1:5])[0], len(written) - 1, title)
-            self.assertIn(b"SFATAL\0VFATAL\0C28000\0Mthe tunnel", written, title)
+            self.assertIn(b"SFATAL\0VFATAL\0C28000\0M", written, title)
             self.assertTrue(written.endswith(b"\0\0"), title)
             self.assertEqual(taken.network.ending, "closed")
 

@@ -20,7 +20,7 @@ import re
 from dataclasses import replace
 from typing import NoReturn
 
-from tlstunnel.errors import BackendRefused, Malformed, Refused, quote
+from tlstunnel.errors import BackendRefused, Malformed, Refused, TunnelError, quote
 from tlstunnel.protocols.mysql import capabilitiesOf, parseGreeting
 from tlstunnel.protocols.mysqlpackets import (
     COMPRESSIONS,
@@ -72,8 +72,10 @@ class MySQLIntroduction(Introduction):
         if not self.isGreeted:
             client.write(packet(0, self._greeting.payload()))
         client.maxBytes += LARGEST
-        login = await readPacket(client, number)
-        login = self._checked(login, number + 1)
+        try:
+            login = self._checked(await readPacket(client, number), number + 1)
+        except TunnelError as error:
+            raise error.by(client.transport.who) from None
         client.putBack(packet(number, login))
         self.toPlain.append(Commands(self._change))
 
@@ -124,8 +126,7 @@ class MySQLIntroduction(Introduction):
         """
         Say what a server says to a login with a wrong password (ER_ACCESS_DENIED_ERROR).
         """
-        text = f"the tunnel lets nobody in: {why}"
-        self.client.write(errorPacket(number, 1045, b"28000", text.encode()))
+        self.client.write(errorPacket(number, 1045, b"28000", why.encode()))
         raise Refused(why)
 
 

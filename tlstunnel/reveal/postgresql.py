@@ -21,7 +21,7 @@ import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tlstunnel.errors import Malformed, Refused, quote
+from tlstunnel.errors import Malformed, Refused, TunnelError, quote
 from tlstunnel.protocols.postgresql import Opening
 from tlstunnel.reveal.identitymap import namesFor
 from tlstunnel.reveal.word import Introduction, Word
@@ -36,14 +36,18 @@ LARGEST_STARTUP = 10004
 LONGEST_NAME = 63
 
 _VERSION = 3
+
+# What an SSLRequest has, and a GSSENCRequest; a CancelRequest has more.
+_REQUEST_BYTES = 8
+
 _NAME = b"application_name"
 
 # Of these alone a server wants the case as it is: other parameters are settings, in any case.
 _EXACT = frozenset((b"user", b"database", b"options", b"replication"))
 
 # What may look like somebody, also where a server cuts it: a user, a workload, a key; what begins
-# as a domain or an address does; or what ends as we do.
-_WHO = re.compile(rb"@|//|\A\s*[^\s.:]*[.:]|~[0-9a-f]{16}\s*\Z")
+# as a domain or an address does; or as a long one ends.
+_WHO = re.compile(rb"@|//|\A\s*[^\s.:]*[.:]|~[0-9a-f]{16}")
 
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
@@ -120,13 +124,22 @@ class PostgreSQLIntroduction(Introduction):
         @raise Refused: if it is for somebody else.
         """
         opening = Opening(self.client)
-        code = await opening.read()
-        message = opening.message
-        if code >> 16 == _VERSION:
-            message = startup(code, self._checked(parametersOf(message)))
-        elif len(message) == 8:
-            raise Refused("the client asks for encryption within TLS")
+        try:
+            code = await opening.read()
+            message = self._passed(code, opening.message)
+        except TunnelError as error:
+            raise error.by(self.client.transport.who) from None
         self.client.putBack(message)
+
+    def _passed(self, code: int, message: bytes) -> bytes:
+        """
+        What the backend is given of a message.
+        """
+        if code >> 16 == _VERSION:
+            return startup(code, self._checked(parametersOf(message)))
+        if len(message) == _REQUEST_BYTES:
+            raise Refused("the client asks for encryption within TLS")
+        return message
 
     def _checked(self, parameters: dict[bytes, bytes]) -> dict[bytes, bytes]:
         """
@@ -156,7 +169,7 @@ class PostgreSQLIntroduction(Introduction):
         return allowed and len(user) <= LONGEST_NAME
 
     def _refuse(self, why: str) -> None:
-        self.client.write(errorResponse(f"the tunnel lets nobody in: {why}".encode()))
+        self.client.write(errorResponse(why.encode()))
         raise Refused(why)
 
 
