@@ -172,6 +172,18 @@ class PostgreSQLTests(SQLTestCase):
             said.expectFailure("options may not set application_name")
         self.psql(port, ALICE, "alice", "options='-c geqo=off'").expect("alice is psql")
 
+    def test_appsThatKnowNoTLSAreWhoTheirTunnelIs(self) -> None:
+        """
+        A tunnel beside them has the certificate.
+        """
+        port = self.reveal(self.backend)
+        near = self.clientMode(f"127.0.0.1:{port}", NAME, "postgresql", "-L", BOB).port
+        where = f"host=127.0.0.1 port={near} dbname=books sslmode=disable"
+        with psycopg.connect(f"{where} user=bob") as connection:
+            self.assertEqual(connection.execute(WHO).fetchone(), (f"bob is {BOB}",))
+        error = self.assertRaises(psycopg.Error, psycopg.connect, f"{where} user=alice")
+        self.assertIn(f"{BOB} {NOT_THEIRS}", str(error))
+
     def test_aMapSaysWhoMayBeWho(self) -> None:
         """
         Bob may be alice, and nobody may be bob.
@@ -406,6 +418,30 @@ class MariaDBTests(SQLTestCase):
         while not answer.is_ok_packet():
             connection.write_packet(b"")
             answer = connection._read_packet()
+
+    def test_appsThatKnowNoTLSAreWhoTheirTunnelIs(self) -> None:
+        """
+        A tunnel beside them has the certificate, with TLS from the first byte.
+        """
+        port = self.reveal(self.backend, dialect=False)
+        near = self.clientMode(f"127.0.0.1:{port}", NAME, None, "-L", ALICE).port
+        for user, error in (("alice", 0), ("bob", 1045)):
+            info: dict[str, Any] = {"user": user, "host": "127.0.0.1", "port": near}
+            if error:
+                refusal = self.assertRaises(pymysql.err.Error, pymysql.connect, **info)
+                self.assertEqual(refusal.args[0], error)
+                self.assertIn(f"{ALICE} {NOT_THEIRS}", str(refusal))
+            else:
+                with pymysql.connect(**info) as connection:
+                    self.assertEqual(self.asked(connection, "SELECT current_user()"), "alice@%")
+                    told = self.attributes(connection.thread_id())
+                    self.assertEqual(told["_tlstunnel_identity"], ALICE)
+        record(
+            "mysql",
+            "server",
+            self.server,
+            "login by the tunnel's certificate, TLS at once (reveal)",
+        )
 
     def test_aFileIsLoaded(self) -> None:
         """
