@@ -215,10 +215,14 @@ class PostgreSQLTests(SQLTestCase):
 
 class NewerPostgreSQLTests(PostgreSQLTests):
     """
-    The newest version.
+    The newest version, on a socket.
     """
 
     kind = NewerTrustingPostgreSQL
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.backend = str(self.server.socket)
 
     def test_withoutNegotiationItIsTheSame(self) -> None:
         """
@@ -500,7 +504,7 @@ class MariaDBTests(SQLTestCase):
 
 class MySQLTests(MariaDBTests):
     """
-    MySQL, and its own client.
+    MySQL, on a socket, and its own client.
     """
 
     @classmethod
@@ -510,6 +514,10 @@ class MySQLTests(MariaDBTests):
         server.schema = "ON"
         server.more = statements("IDENTIFIED WITH caching_sha2_password BY ''")
         cls.server = stage.start(server)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.backend = str(self.server.socket)
 
     def client(self, port: int, who: str, user: str, query: str, *options: str) -> Outcome:
         files = self.clients[who]

@@ -12,11 +12,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.names import Identity, KeyIdentity
+from tlstunnel.identity.access import AccessList
+from tlstunnel.identity.names import Identity, KeyIdentity, Selector
+from tlstunnel.protocols.implicit import implicit
 from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.reveal.identitymap import IdentityMap, Names, OwnNames, namesFor
 from tlstunnel.reveal.patterns import LONGEST_SUBJECT, Pattern
+from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.disclosures import preparedWords
 
 JOHN = Identity.parse("john@example.org")
 HOST = Identity.parse("www.example.org")
@@ -260,6 +265,58 @@ class OwnNamesTests(SynchronousTestCase):
         path.write_text("mysql x.org a\npostgresql x.org b\n")
         names = namesFor(Disclosure(identityMap=path), "mysql")
         self.assertEqual(tuple(names.names(Identity.parse("x.org"))), ("a",))
+
+
+class SeveralDomainsTests(SynchronousTestCase):
+    """
+    Who may come where users are known by a part of their names.
+    """
+
+    def prepare(self, *selectors: str, words: tuple[str, ...] = ("postgresql",)) -> int:
+        """
+        Prepare what tells of users whom these match.
+
+        @return: how many words there are.
+        """
+        anywhere = TCPAddress("127.0.0.1", 1)
+        parsed = tuple(map(Selector.parse, selectors))
+        tunnel = Tunnel(
+            Mode.SERVER,
+            (anywhere,),
+            (anywhere,),
+            implicit,
+            remoteID=AccessList(parsed) if len(parsed) > 1 else parsed[0],
+            disclosure=Disclosure(words=words, identityMap=self.map),
+        )
+        return len(preparedWords(tunnel))
+
+    map: Path | None = None
+
+    def test_usersOfOneDomainAreNotMistaken(self) -> None:
+        """
+        Nor are hosts of any, which have their whole names.
+        """
+        for selectors in (
+            ("@example.org",),
+            ("john@example.org", "ann@example.org"),
+            ("@example.org", ".example.com", "example.net", "spiffe://example.org/"),
+            (".",),
+        ):
+            self.assertEqual(self.prepare(*selectors, words=("postgresql", "mysql")), 2)
+
+    def test_thoseOfSeveralNeedAMap(self) -> None:
+        """
+        Then it is for that to say who is who.
+        """
+        for selectors in (("@.",), ("@.example.org",), ("john@a.example", "john@b.example")):
+            for word in ("postgresql", "mysql"):
+                error = self.assertRaises(
+                    ConfigurationError, self.prepare, *selectors, words=(word,)
+                )
+                self.assertIn("of several domains", str(error))
+        self.map = Path(self.mktemp())
+        self.map.write_text("postgresql john@a.example john\n")
+        self.assertEqual(self.prepare("@."), 1)
 
 
 class PatternTests(SynchronousTestCase):

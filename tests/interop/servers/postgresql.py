@@ -41,6 +41,8 @@ local   all all      scram-sha-256
 #: As before a tunnel that checks who is who.
 TRUST = """\
 local   all postgres trust
+local   all all trust
+host    all postgres 127.0.0.1/32 reject
 host    all all 127.0.0.1/32 trust
 """
 
