@@ -39,8 +39,9 @@ from tlstunnel.reveal.word import Introduction, Word
 #: What servers keep of the name of a user: the rest of a longer one is cut off by some.
 LONGEST_NAME = 32
 
-# What names may be made of: what is the same in all character sets that a client may announce
-# (swe7 has letters in the place of the rest), and no apostrophes, which servers take off.
+# What names may be made of: what is the same in all character sets that servers take from clients,
+# and no apostrophes, which servers take off.  In swe7 there are letters in the place of the rest;
+# and of @, which is here for whole identities: with an E acute in it, one is the name of nobody.
 _NAME = re.compile(rb"[A-Za-z0-9_.@+=#$%%&!?/:-]{1,%d}" % LONGEST_NAME)
 
 
