@@ -1,3 +1,3 @@
 """
-How the plaintext side is told who is there.
+Tests for L{tlstunnel.reveal}.
 """

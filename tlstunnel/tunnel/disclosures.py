@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.access import AccessList
+from tlstunnel.identity.names import Kind
 from tlstunnel.reveal import registry
 from tlstunnel.reveal.word import Word
+from tlstunnel.tunnel.access import whoMayCome
 from tlstunnel.tunnel.description import Mode, Tunnel
 
 # Which words each of these settings is for.
@@ -19,6 +22,9 @@ _NEEDED_BY = {
     "webirc-password-file": ("irc",),
     "ldap-bind-password-file": ("ldap",),
 }
+
+# Those for which a user may be known by what is before the @.
+_SHORT_NAMES = ("postgresql", "mysql")
 
 
 def checkDisclosure(tunnel: Tunnel) -> None:
@@ -100,6 +106,23 @@ def _checkWord(tunnel: Tunnel, word: Word) -> None:
         )
 
 
+def _checkOwnNames(tunnel: Tunnel) -> None:
+    """
+    See that nobody has the name of somebody else where users have the part before the C{@}.
+    """
+    expected = whoMayCome(tunnel)
+    selectors = expected.selectors if isinstance(expected, AccessList) else (expected,)
+    domains = {each.domain for each in selectors if each is not None and each.kind is Kind.USER}
+    areSeveral = len(domains) > 1 or any(each.startswith(".") for each in domains)
+    for name in tunnel.disclosure.words:
+        if areSeveral and name in _SHORT_NAMES:
+            raise ConfigurationError(
+                f"`reveal` {name}",
+                "would take users of several domains for one another, by what is before the @",
+                "say with `identity-map` who is who, or let users of one domain alone come",
+            )
+
+
 def preparedWords(tunnel: Tunnel) -> list[tuple[Word, Any]]:
     """
     The words of a tunnel, each with what it needs.
@@ -107,4 +130,6 @@ def preparedWords(tunnel: Tunnel) -> list[tuple[Word, Any]]:
     @raise ConfigurationError: something that it needs is missing or wrong.
     """
     found = [registry.find(name) for name in tunnel.disclosure.words]
+    if tunnel.disclosure.identityMap is None:
+        _checkOwnNames(tunnel)
     return [(word, word.prepare(tunnel.disclosure)) for word in found]
