@@ -340,6 +340,12 @@ class IFilter(Interface):
         "L{int}: how many messages (lines, packets, tags) it has looked at.  A turn of the reactor "
         "is measured by it: a peer can send many thousands of them at once."
     )
+    pieceBytes = Attribute(
+        "L{int}: how many bytes it takes at once, as it stands now: few where each may be a "
+        "message; many where it only searches for the end of something, and lets lie what is "
+        "behind that.  0 while there is something that it let lie: C{feed} is then called with "
+        "nothing, to go on with that, until there is nothing left."
+    )
 
     def feed(data: bytes) -> bytes:
         """
