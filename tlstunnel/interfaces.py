@@ -83,6 +83,10 @@ class ILeg(IPushProducer):
         "L{cryptography.x509.Certificate} or C{None}: what the peer has shown under TLS, as long "
         "as this leg is not closed."
     )
+    peerChain = Attribute(
+        "Certificates between that and the anchor by which OpenSSL has verified it, in order, as "
+        "long as this leg is not closed."
+    )
     received = Attribute("L{int}: bytes read since the last switch, of what TLS protects.")
     sent = Attribute("L{int}: the same, written.")
     inputEnded = Attribute("L{bool}: whether the peer ended its direction cleanly.")

@@ -1,0 +1,3 @@
+"""
+How a backend is told who is there.
+"""
