@@ -17,6 +17,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity, KeyIdentity
 from tlstunnel.reveal.httpfields import USUAL, Names
 
+
 def fieldsIn(request: bytes) -> list[tuple[bytes, bytes]]:
     """
     The fields of a request that the backend has heard.
@@ -87,9 +88,7 @@ class ToldTests(SynchronousTestCase):
         """
         web = Web(peer=UNIXAddress(""), local=UNIXAddress("/run/web"))
         fields = asked(web)
-        self.assertEqual(
-            fields[b"Forwarded"], b'for="unknown";proto=https;host="www.example.org"'
-        )
+        self.assertEqual(fields[b"Forwarded"], b'for="unknown";proto=https;host="www.example.org"')
         self.assertNotIn(b"X-Forwarded-For", fields)
         self.assertNotIn(b"X-Forwarded-Port", fields)
 
@@ -117,9 +116,7 @@ class ToldTests(SynchronousTestCase):
         leaf = make(Recipe(), middle)
         fields = asked(Web(identity=JOHN, chain=(leaf, middle, ca)))
         self.assertEqual(fields[b"Client-Cert"], encoded(leaf))
-        self.assertEqual(
-            fields[b"Client-Cert-Chain"], encoded(middle) + b", " + encoded(ca)
-        )
+        self.assertEqual(fields[b"Client-Cert-Chain"], encoded(middle) + b", " + encoded(ca))
 
     def test_nothingOfACertificateThatNobodyHasVerified(self) -> None:
         """
@@ -221,12 +218,21 @@ class ForgeryTests(SynchronousTestCase):
         """
         Neither by the usual names, nor by others that we or other proxies use.
         """
-        names = (*USUAL, "SSL-Certificate", "X-Real-IP", "X-Forwarded-Server", "X-Forwarded",
-                 "Client-Cert-Verified", "X-Forwarded-Client-Cert")
+        names = (
+            *USUAL,
+            "SSL-Certificate",
+            "X-Real-IP",
+            "X-Forwarded-Server",
+            "X-Forwarded",
+            "Client-Cert-Verified",
+            "X-Forwarded-Client-Cert",
+        )
         for usual in names:
             for name in self.spellings(usual):
                 web = Web(self._RENAMED, identity=JOHN)
-                heard = web.say(get(name + b": forged", b"X-Other: 1", name + b":forged", name + b":"))
+                heard = web.say(
+                    get(name + b": forged", b"X-Other: 1", name + b":forged", name + b":")
+                )
                 self.assertNotIn(b"forged", heard, name)
                 self.assertIn(b"X-Other: 1", heard)
                 self.assertNotIn(b"SSL", heard)

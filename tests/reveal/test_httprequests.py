@@ -163,7 +163,7 @@ class DelimitingTests(SynchronousTestCase):
         """
         web = Web()
         web.say(b"GET / HTTP/1.1\r\nHost: x\r\n")
-        web.network.feedEnd()
+        web.network.end()
         self.assertEqual(web.atBackend(), b"")
         self.assertTrue(web.plain.ended)
 
@@ -400,7 +400,7 @@ class AttackTests(SynchronousTestCase):
         web.say(b"GET /\r\n")
         web.say(b"more of that" * 1000)
         self.assertFalse(web.ended)
-        web.network.feedEnd()
+        web.network.end()
         self.assertTrue(web.ended)
         self.assertIsInstance(web.error, Malformed)
 
@@ -410,9 +410,9 @@ class AttackTests(SynchronousTestCase):
         """
         web = Web()
         web.network.feed(b"GET /\r\n")
-        web.network.feedEnd()
+        web.network.end()
         self.assertIn(b" 400 ", web.atClient())
-        web.plain.feedEnd()
+        web.plain.end()
         self.assertTrue(web.ended)
 
     def test_aClientThatDoesNotStopIsCut(self) -> None:

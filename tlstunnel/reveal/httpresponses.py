@@ -41,6 +41,7 @@ class Responses(Filter):
         self._exchange: Exchange | None = None
         self._isInChunks = False
         self._missing = 0
+        self._wrong: Malformed | None = None
 
     def feed(self, data: bytes) -> bytes:
         """
@@ -48,13 +49,21 @@ class Responses(Filter):
 
         @raise Malformed: the backend is out of step.
         """
+        if self._wrong is not None:
+            raise self._wrong
         dialogue = self._dialogue
         self._kept += data
         passed = bytearray()
         most = self.messages + MESSAGES_AT_ONCE
         goesOn = True
-        while goesOn and self.messages < most and not dialogue.isOver:
-            goesOn = self._step(passed)
+        try:
+            while goesOn and self.messages < most and not dialogue.isOver:
+                goesOn = self._step(passed)
+        except Malformed as error:
+            if not passed:
+                raise
+            # Not before that has passed.
+            self._wrong = error
         if dialogue.isOver:
             self._kept.clear()
             goesOn = False
@@ -203,8 +212,17 @@ def _readerFor(exchange: Exchange | None) -> h11.Connection:
     """
     reader = h11.Connection(h11.CLIENT, MAX_HEAD_BYTES)
     if exchange is not None and exchange.upgrades:
-        # Else it would take 101 for an error.
-        fields = [("Host", "backend"), ("Connection", "Upgrade"), ("Upgrade", "websocket")]
-        reader.send(h11.Request(method=exchange.method, target="/", headers=fields))
+        reader.send(_UPGRADE)
         reader.send(h11.EndOfMessage())
+    else:
+        reader.send(_REQUEST)
     return reader
+
+
+# What it needs to know of a request: where nothing is asked for it takes 101 for an error.
+_REQUEST = h11.Request(method="GET", target="/", headers=[("Host", "backend")])
+_UPGRADE = h11.Request(
+    method="GET",
+    target="/",
+    headers=[("Host", "backend"), ("Connection", "Upgrade"), ("Upgrade", "websocket")],
+)
