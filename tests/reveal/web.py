@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tests.certificates import Issued
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.identity.names import Identity
 from tlstunnel.protocols.implicit import implicit
 from tlstunnel.reveal.http import http
 from tlstunnel.reveal.httpfields import Names
 from tlstunnel.testing.memory import Driver
-from tests.certificates import Issued
 
 #: Who comes, from where, and to where.
 JOHN = Identity("john", "example.org")
