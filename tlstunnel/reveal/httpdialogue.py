@@ -20,7 +20,6 @@ from twisted.python.failure import Failure
 from tlstunnel.errors import Closed, Oversize, TunnelError
 from tlstunnel.interfaces import ILeg
 from tlstunnel.net.deadlines import Deadline, Deadlines
-from tlstunnel.reveal.httpheads import Rejected
 
 #: The most requests that wait for their response.
 MAX_DUE = 64
@@ -63,7 +62,9 @@ class Dialogue:
         self.hasSwitched = False
         self._client = client
         self._deadlines = deadlines
-        self._rejected: Rejected | None = None
+        # What the client is answered that is refused, and how the connection then ends.
+        self._status = b""
+        self._error: TunnelError | None = None
         self._linger: Deadline | None = None
         self._hasSpoken = False
         self._dropped = 0
@@ -73,7 +74,7 @@ class Dialogue:
         """
         Whether nothing more is taken from the client.
         """
-        return self.isOver or self._rejected is not None
+        return self.isOver or self._error is not None
 
     @property
     def isSwitching(self) -> bool:
@@ -96,21 +97,23 @@ class Dialogue:
         if not exchange.isWhole:
             # What the backend does with the rest is not known: it may take it for a request.
             self._part()
-        elif self._rejected is not None and not self.due:
+        elif self._error is not None and not self.due:
             self._part()
 
-    def reject(self, rejected: Rejected) -> None:
+    def reject(self, status: bytes, error: TunnelError) -> None:
         """
         What the client says now is not for the backend.
 
+        @param status: what it is answered.
+        @param error: how the connection ends.
         @raise TunnelError: the client cannot be told so.
         """
-        self._rejected = rejected
+        self._status, self._error = status, error
         if self.due and not self.due[-1].isWhole:
             # It is about the body of a request that the backend knows of.
             broken = self.due.pop()
             if broken.isAnswered:
-                raise rejected.error
+                raise error
         if not self.due:
             self._part()
 
@@ -133,8 +136,8 @@ class Dialogue:
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None
-        if self._hasSpoken and self._rejected is not None:
-            raise self._rejected.error
+        if self._hasSpoken and self._error is not None:
+            raise self._error
 
     # The end
 
@@ -150,10 +153,9 @@ class Dialogue:
         client = self._client
         if client.isClosed:
             return
-        if self._rejected is not None:
+        if self._status:
             client.write(
-                b"HTTP/1.1 %b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-                % self._rejected.status
+                b"HTTP/1.1 %b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % self._status
             )
         client.loseWriteConnection()
         self._hasSpoken = True
@@ -164,8 +166,6 @@ class Dialogue:
         The client has had its time.
         """
         self._linger = None
-        error: TunnelError = Closed("the backend has answered before the request was whole")
-        if self._rejected is not None:
-            error = self._rejected.error
+        error = self._error or Closed("the backend has answered before the request was whole")
         if not self._client.isClosed:
             self._client.speaker.connectionLost(Failure(error.by(self._client.who)))

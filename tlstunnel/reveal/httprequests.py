@@ -62,7 +62,7 @@ class Requests(Filter):
             try:
                 self._go(passed)
             except Rejected as no:
-                dialogue.reject(no)
+                dialogue.reject(no.status, no.error)
         if dialogue.isRefused:
             dialogue.drop(len(data))
             self._kept.clear()
