@@ -160,4 +160,21 @@ class MemoryTests(SynchronousTestCase):
     def _reset(web: Web) -> None:
         web.network.reset()
 
-    ENDS: tuple[Callable[[Web], None], ...] = (_well, _refused, _outOfStep, _reset)
+    @staticmethod
+    def _inNoChunks(web: Web) -> None:
+        web.answer(OK)
+        web.say(get(b"Transfer-Encoding: chunked") + b"what?\r\n")
+
+    @staticmethod
+    def _inAnotherCoding(web: Web) -> None:
+        web.answer(OK)
+        web.say(get(b"Transfer-Encoding: gzip"))
+
+    ENDS: tuple[Callable[[Web], None], ...] = (
+        _well,
+        _refused,
+        _outOfStep,
+        _reset,
+        _inNoChunks,
+        _inAnotherCoding,
+    )

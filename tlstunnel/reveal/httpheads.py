@@ -63,6 +63,15 @@ def rejected(why: str, said: bytes = b"", status: bytes = BAD_REQUEST) -> Reject
     return Rejected(status, Malformed(why, said))
 
 
+def reasonOf(error: h11.RemoteProtocolError) -> str:
+    """
+    What h11 has found, without the words of the peer.
+    """
+    # It raises its errors in a circle, from which all could be reached that is known here.
+    error.__traceback__ = None
+    return str(error).partition(":")[0]
+
+
 def checkBytes(head: bytearray, start: int) -> None:
     """
     Look at the beginning of a head, whose end may be still to come.
@@ -132,10 +141,8 @@ class Head:
         try:
             event = reader.next_event()
         except h11.RemoteProtocolError as error:
-            # The rest of its words are the client's.
-            why = str(error).partition(":")[0]
             status = _BY_NUMBER.get(error.error_status_hint, BAD_REQUEST)
-            raise rejected(why, head, status) from None
+            raise rejected(reasonOf(error), head, status) from None
         if not isinstance(event, h11.Request) or reader.trailing_data[0]:
             raise rejected("it is not clear where a request ends", head)
         return event

@@ -12,10 +12,10 @@ from tlstunnel.protocols.filters import Filter
 from tlstunnel.reveal.httpdialogue import MAX_DUE, Dialogue, Exchange
 from tlstunnel.reveal.httpfields import Told
 from tlstunnel.reveal.httpheads import (
-    BAD_REQUEST,
     Head,
     Rejected,
     checkBytes,
+    reasonOf,
     rejected,
     writeTrailers,
 )
@@ -161,8 +161,7 @@ class Requests(Filter):
                     end = event if isinstance(event, h11.EndOfMessage) else None
                     goesOn = False
         except h11.RemoteProtocolError as error:
-            why = str(error).partition(":")[0]
-            raise rejected(f"a body that is not in chunks: {why}", status=BAD_REQUEST) from None
+            raise rejected(f"a body that is not in chunks: {reasonOf(error)}") from None
         if content:
             passed += b"%x\r\n%b\r\n" % (len(content), bytes(content))
         if end is not None:

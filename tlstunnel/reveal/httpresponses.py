@@ -10,6 +10,7 @@ import h11
 from tlstunnel.errors import Malformed
 from tlstunnel.protocols.filters import Filter
 from tlstunnel.reveal.httpdialogue import Dialogue, Exchange
+from tlstunnel.reveal.httpheads import reasonOf
 
 #: Bytes that are taken at once, and what one call does of them: a head counts as several messages,
 #: since it takes as long.
@@ -84,9 +85,8 @@ class Responses(Filter):
         try:
             return self._passChunk(passed) if self._isInChunks else self._passHead(passed)
         except h11.RemoteProtocolError as error:
-            # The rest of its words are the backend's.
-            why = str(error).partition(":")[0]
-            raise Malformed(f"not a response of HTTP/1: {why}", bytes(self._kept[:200])) from None
+            why = f"not a response of HTTP/1: {reasonOf(error)}"
+            raise Malformed(why, bytes(self._kept[:200])) from None
 
     def _next(self, reader: h11.Connection) -> object:
         """
