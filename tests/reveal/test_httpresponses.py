@@ -176,9 +176,45 @@ class StepTests(SynchronousTestCase):
             self.assertTrue(web.ended, text)
             self.assertIsInstance(web.error, Malformed)
 
-    def test_anEarlyAnswerIsTheLastOne(self) -> None:
+    def test_whatFollowsAnEarlyAnswerIsNotPassedOn(self) -> None:
         """
-        What is missing of the request might be read as another one.
+        The backend might read it as another request; the client can say all of it.
+        """
+        for lines, body, more in (
+            ([b"Content-Length: %d" % len(FORGED)], b"", FORGED),
+            ([b"Content-Length: %d" % (len(FORGED) + 9)], FORGED[:5], FORGED[5:] + b"123456789"),
+            (
+                [b"Transfer-Encoding: chunked"],
+                b"1\r\nx\r\n",
+                b"%x\r\n%b\r\n0\r\n\r\n" % (len(FORGED), FORGED),
+            ),
+        ):
+            for cut in (1, 0):
+                web = Web()
+                web.say(message(b"PUT / HTTP/1.1", b"Host: x", *lines, body=body))
+                self.assertEqual(web.answer(OK), OK)
+                self.assertEqual(web.say(more[:-1], cut), b"")
+                web.clock.advance(100)
+                web.settle()
+                self.assertFalse(web.network.ended)
+                self.assertEqual(web.say(more[-1:] + FORGED), b"")
+                self.assertEqual((web.network.ended, web.atClient()), (True, b""))
+
+    def test_nothingIsSaidBehindAnEarlyAnswer(self) -> None:
+        """
+        To a request that turns out to be none.
+        """
+        web = Web()
+        web.say(get(b"Transfer-Encoding: chunked"))
+        self.assertEqual(web.answer(OK), OK)
+        web.say(b"what?\r\n")
+        self.assertTrue(web.ended)
+        self.assertEqual(web.atClient(), b"")
+        self.assertIsInstance(web.error, Malformed)
+
+    def test_whoDoesNotContinueIsNotHeardAnyMore(self) -> None:
+        """
+        It is not known whether that is the body, or another request.
         """
         final = message(b"HTTP/1.1 417 Expectation Failed", b"Content-Length: 0")
         web = Web()
@@ -196,7 +232,7 @@ class StepTests(SynchronousTestCase):
         """
         web = Web()
         web.say(UPLOAD)
-        web.answer(OK)
+        self.assertEqual(web.answer(OK), OK)
         web.network.end()
         web.plain.end()
         self.assertTrue(web.ended)

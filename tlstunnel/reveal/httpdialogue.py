@@ -6,6 +6,10 @@ asked before is answered, and if the backend has said nothing yet to the request
 on nothing is taken from either side, and the connection ends when the client has read that, which
 it shows by ending it, or has had the time.
 
+A backend may answer before it has heard all of a request.  Whether it will then skip the rest is
+not known: it may take it for a request.  So it is taken from the client, and not passed on, and the
+connection ends behind it.
+
 What must never happen: that the tunnel speaks within a response, that the backend hears anything
 behind what was refused, or that a response passes that nobody has asked for.
 """
@@ -38,13 +42,18 @@ class Exchange:
     @ivar method: that of the request.
     @ivar upgrades: whether it asks for another protocol.
     @ivar isWhole: whether all of it has passed.
+    @ivar isWaiting: whether the client may wait for a word of the backend before it sends the body,
+        which it does not send if it dislikes that (RFC 9110, section 10.1.1).
     @ivar isAnswered: whether the response has begun.
+    @ivar isOver: whether that was the whole response.
     """
 
     method: bytes
     upgrades: bool
     isWhole: bool = False
+    isWaiting: bool = False
     isAnswered: bool = False
+    isOver: bool = False
 
 
 class Dialogue:
@@ -94,11 +103,9 @@ class Dialogue:
         The backend has answered all of the first request.
         """
         exchange = self.due.popleft()
-        if not exchange.isWhole:
-            # What the backend does with the rest is not known: it may take it for a request.
-            self._part()
-        elif self._error is not None and not self.due:
-            self._part()
+        exchange.isOver = True
+        if exchange.isWaiting or (self._error is not None and not self.due):
+            self.part()
 
     def reject(self, status: bytes, error: TunnelError) -> None:
         """
@@ -106,16 +113,13 @@ class Dialogue:
 
         @param status: what it is answered.
         @param error: how the connection ends.
-        @raise TunnelError: the client cannot be told so.
         """
         self._status, self._error = status, error
         if self.due and not self.due[-1].isWhole:
             # It is about the body of a request that the backend knows of.
-            broken = self.due.pop()
-            if broken.isAnswered:
-                raise error
+            self.due.pop()
         if not self.due:
-            self._part()
+            self.part()
 
     def drop(self, count: int) -> None:
         """
@@ -141,7 +145,10 @@ class Dialogue:
 
     # The end
 
-    def _part(self) -> None:
+    def part(self) -> None:
+        """
+        Nothing passes from here on, and what is to be said is said.
+        """
         self.isOver = True
         # What was passed on within this turn has to be written first.
         self._deadlines.after(0, self._say)

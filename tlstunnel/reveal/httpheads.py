@@ -111,6 +111,7 @@ class Head:
     @ivar reader: reads the body behind it.
     @ivar method: the method.
     @ivar length: the bytes of the body; C{None} where it comes in chunks.
+    @ivar expects: whether the client may wait for a word before it sends the body.
     @ivar upgrades: whether it asks for WebSocket, the one protocol that may take over.
     """
 
@@ -132,7 +133,7 @@ class Head:
         self.length = self._measure()
         self._host = self._hostOf()
         self._target = self._targetOf()
-        self._checkExpectation()
+        self.expects = self._expects()
         self.upgrades = self._asksForWebSocket()
 
     def _read(self, head: bytes) -> h11.Request:
@@ -206,13 +207,14 @@ class Head:
             return b"*"
         return path if path.startswith(b"/") else b"/" + path
 
-    def _checkExpectation(self) -> None:
+    def _expects(self) -> bool:
         """
         RFC 9110, section 10.1.1.
         """
         asked = [value.lower() for name, value in self._request.headers if name == b"expect"]
         if asked not in ([], [b"100-continue"]):
             raise rejected("it expects what nobody knows", asked[0], NO_SUCH_EXPECTATION)
+        return bool(asked) and self._request.http_version == b"1.1"
 
     def _asksForWebSocket(self) -> bool:
         """
@@ -244,7 +246,7 @@ class Head:
             asked.append(b"Upgrade")
         if asked:
             lines.append(b"Connection: %b\r\n" % b", ".join(dict.fromkeys(asked)))
-        if request.http_version == b"1.1" and self._listed(b"expect"):
+        if self.expects:
             lines.append(b"Expect: 100-continue\r\n")
         lines += told.lines(self._host), b"\r\n"
         return b"".join(lines)

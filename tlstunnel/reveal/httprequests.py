@@ -21,10 +21,11 @@ from tlstunnel.reveal.httpheads import (
 )
 
 #: Bytes that are taken at once, and what one call does of them: a head counts as several messages,
-#: since it takes as long.
+#: and so do many fields, since they take as long.
 PIECE_BYTES = 16384
 MESSAGES_AT_ONCE = 16
 MESSAGES_OF_A_HEAD = 4
+FIELDS_OF_A_MESSAGE = 4
 
 _END = b"\r\n\r\n"
 _UNAVAILABLE = b"503 Service Unavailable"
@@ -62,6 +63,8 @@ class Requests(Filter):
             try:
                 self._go(passed)
             except Rejected as no:
+                if self._exchange is not None and self._exchange.isAnswered:
+                    raise no.error from None
                 dialogue.reject(no.status, no.error)
         if dialogue.isRefused:
             dialogue.drop(len(data))
@@ -72,7 +75,7 @@ class Requests(Filter):
     def _go(self, passed: bytearray) -> None:
         most = self.messages + MESSAGES_AT_ONCE
         goesOn = True
-        while goesOn and self.messages < most:
+        while goesOn and self.messages < most and not self._dialogue.isOver:
             goesOn = self._step(passed)
         self.pieceBytes = 0 if goesOn else PIECE_BYTES
 
@@ -82,11 +85,12 @@ class Requests(Filter):
 
         @return: whether there may be something left to do.
         """
-        if self._chunks is not None:
-            return self._passChunks(self._chunks, passed)
-        if self._missing:
-            return self._passBody(passed)
-        return self._passHead(passed)
+        exchange = self._exchange
+        if exchange is None:
+            return self._passHead(passed)
+        if self._chunks is None:
+            return self._passBody(exchange, passed)
+        return self._passChunks(exchange, self._chunks, passed)
 
     def _passHead(self, passed: bytearray) -> bool:
         kept, dialogue = self._kept, self._dialogue
@@ -109,25 +113,28 @@ class Requests(Filter):
             return False
         text = kept[: end + len(_END)]
         del kept[: end + len(_END)]
-        self.messages += MESSAGES_OF_A_HEAD
         checkBytes(text, self._seen)
         self._seen, self._hasSkipped = 0, False
         if len(dialogue.due) >= MAX_DUE:
             raise Rejected(_UNAVAILABLE, Oversize(f"more than {MAX_DUE} requests without answer"))
+        self.messages += MESSAGES_OF_A_HEAD + text.count(b"\r\n") // FIELDS_OF_A_MESSAGE
         head = Head(bytes(text))
         passed += head.write(self._told)
-        self._exchange = exchange = Exchange(head.method, head.upgrades)
+        exchange = Exchange(head.method, head.upgrades, isWhole=head.length == 0)
         dialogue.begin(exchange)
-        if head.length is None:
-            self._chunks = head.reader
-        elif head.length:
-            self._missing = head.length
-        else:
-            self._finish()
+        if not exchange.isWhole:
+            exchange.isWaiting = head.expects
+            self._exchange = exchange
+            self._missing = head.length or 0
+            self._chunks = head.reader if head.length is None else None
         return bool(kept)
 
-    def _passBody(self, passed: bytearray) -> bool:
+    def _passBody(self, exchange: Exchange, passed: bytearray) -> bool:
         kept = self._kept
+        if kept:
+            exchange.isWaiting = False
+        if exchange.isOver:
+            passed = bytearray()
         if len(kept) <= self._missing:
             passed += kept
             self._missing -= len(kept)
@@ -137,15 +144,18 @@ class Requests(Filter):
             del kept[: self._missing]
             self._missing = 0
         if not self._missing:
-            self._finish()
+            self._finish(exchange)
         return bool(kept)
 
-    def _passChunks(self, chunks: h11.Connection, passed: bytearray) -> bool:
+    def _passChunks(self, exchange: Exchange, chunks: h11.Connection, passed: bytearray) -> bool:
         """
         RFC 9112, section 7.1: chunks of our own, without extensions.
         """
         content = bytearray()
+        if exchange.isOver:
+            passed = bytearray()
         if self._kept:
+            exchange.isWaiting = False
             chunks.receive_data(bytes(self._kept))
             self._kept = bytearray()
         most = self.messages + MESSAGES_AT_ONCE
@@ -167,15 +177,15 @@ class Requests(Filter):
         if end is not None:
             passed += writeTrailers(end.headers.raw_items(), self._told)
             self._kept = bytearray(chunks.trailing_data[0])
-            self._chunks = None
-            self._finish()
+            self._finish(exchange)
             return bool(self._kept)
         return goesOn
 
-    def _finish(self) -> None:
-        assert self._exchange is not None
-        self._exchange.isWhole = True
-        self._exchange = None
+    def _finish(self, exchange: Exchange) -> None:
+        exchange.isWhole = True
+        self._exchange = self._chunks = None
+        if exchange.isOver:
+            self._dialogue.part()
 
     def flush(self) -> bytes:
         """

@@ -148,6 +148,8 @@ class Responses(Filter):
         if isinstance(event, h11.Response):
             self._delimit(event)
         else:
+            if self._exchange is not None:
+                self._exchange.isWaiting = False
             self._reset()
         return bool(self._kept) and not self.done
 
