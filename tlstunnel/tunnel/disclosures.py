@@ -121,7 +121,7 @@ def alpnOf(tunnel: Tunnel) -> tuple[bytes, ...]:
     """
     What clients may choose from where nobody says so, as nothing else can be read.
     """
-    found = (registry.find(name).alpn[:1] for name in tunnel.disclosure.words)
+    found = (registry.find(name).alpn for name in tunnel.disclosure.words)
     return next(filter(None, found), ())
 
 
