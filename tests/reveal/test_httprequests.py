@@ -141,6 +141,16 @@ class DelimitingTests(SynchronousTestCase):
         for lines in ([b"Content-Length: 3"] * 2, [b"Content-Length: 3, 3"]):
             self.passes(message(POST, HOST, *lines, body=b"abc"), (POST, b"abc"))
 
+    def test_whatDelimitsABodyIsWrittenAnew(self) -> None:
+        """
+        So that nobody takes it for octal, or for something else.
+        """
+        heard = Web().say(message(POST, HOST, b"CONTENT-length:\t 0000000010 ", body=b"0123456789"))
+        self.assertIn(b"\r\nContent-Length: 10\r\n", heard)
+        self.assertTrue(heard.endswith(b"0123456789"))
+        heard = Web().say(message(POST, HOST, b"transfer-ENCODING:CHUNKED\t"))
+        self.assertIn(b"\r\nTransfer-Encoding: chunked\r\n", heard)
+
     def test_anotherProtocolThanWebSocketIsNotAskedFor(self) -> None:
         """
         Nobody would read it: the backend answers in HTTP/1, as it may.

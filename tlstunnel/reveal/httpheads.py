@@ -120,6 +120,8 @@ class Head:
         @param head: all of it, up to and with the empty line, as L{checkBytes} accepts it.
         @raise Rejected: it is not one, or not one for us.
         """
+        if head.count(b"\r\n") > MAX_FIELDS + 2:
+            raise Rejected(TOO_LARGE, Oversize(f"more than {MAX_FIELDS} fields"))
         # RFC 9112, section 5.2: not a request of today.
         if _FOLD.search(head):
             raise rejected("a field that goes on in the next line (obs-fold)", head)
@@ -127,8 +129,9 @@ class Head:
         self._request = request = self._read(head)
         self.method = request.method
         self._fields = request.headers.raw_items()
-        if len(self._fields) > MAX_FIELDS:
-            raise Rejected(TOO_LARGE, Oversize(f"more than {MAX_FIELDS} fields"))
+        self._values: dict[bytes, list[bytes]] = {}
+        for name, value in request.headers:
+            self._values.setdefault(name, []).append(value)
         self._checkNames()
         self.length = self._measure()
         self._host = self._hostOf()
@@ -152,8 +155,10 @@ class Head:
         """
         What the field C{name} lists, in lower case.
         """
-        values = b",".join(value for each, value in self._request.headers if each == name)
-        return [item for each in values.lower().split(b",") if (item := each.strip(b" \t"))]
+        if name not in self._values:
+            return []
+        values = b",".join(self._values[name]).lower().split(b",")
+        return [item for each in values if (item := each.strip(b" \t"))]
 
     def _checkNames(self) -> None:
         """
@@ -180,8 +185,7 @@ class Head:
         """
         RFC 9112, section 3.2: one, as h11 has seen to, and one that is such.
         """
-        hosts = [value for name, value in self._request.headers if name == b"host"]
-        host = hosts[0] if hosts else b""
+        host = self._values.get(b"host", [b""])[0]
         if host and not _HOST.fullmatch(host):
             raise rejected("a host that is none", host)
         return host
@@ -211,7 +215,7 @@ class Head:
         """
         RFC 9110, section 10.1.1.
         """
-        asked = [value.lower() for name, value in self._request.headers if name == b"expect"]
+        asked = [value.lower() for value in self._values.get(b"expect", ())]
         if asked not in ([], [b"100-continue"]):
             raise rejected("it expects what nobody knows", asked[0], NO_SUCH_EXPECTATION)
         return bool(asked) and self._request.http_version == b"1.1"
@@ -248,13 +252,26 @@ class Head:
             lines.append(b"Connection: %b\r\n" % b", ".join(dict.fromkeys(asked)))
         if self.expects:
             lines.append(b"Expect: 100-continue\r\n")
+        if self.length is None:
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+        elif b"content-length" in self._values:
+            lines.append(b"Content-Length: %d\r\n" % self.length)
         lines += told.lines(self._host), b"\r\n"
         return b"".join(lines)
 
 
 # Fields that are written anew, or not at all.
 _OURS = frozenset(
-    (b"connection", b"expect", b"http2-settings", b"proxy-connection", b"trailer", b"upgrade")
+    (
+        b"connection",
+        b"content-length",
+        b"expect",
+        b"http2-settings",
+        b"proxy-connection",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
 )
 
 
