@@ -12,6 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.reveal.web import OK, Web, get, message
 from tlstunnel.errors import Malformed, Oversize
+from tlstunnel.reveal.httpdialogue import Dialogue
+from tlstunnel.reveal.httpfields import Names, Told
+from tlstunnel.reveal.httprequests import Requests
 
 _LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [/*][\x21-\x7e]* HTTP/1\.[01]")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?([^\x00-\x08\x0a-\x1f\x7f]*)")
@@ -434,6 +437,44 @@ class AttackTests(SynchronousTestCase):
         web.say(b"x" * (1 << 21))
         self.assertTrue(web.ended)
         self.assertIsInstance(web.error, Oversize)
+
+    def test_aHeadHasToComeInTime(self) -> None:
+        """
+        The backend has heard nothing, and cannot limit that.
+        """
+        web = Web()
+        for byte in get()[:30]:
+            web.clock.advance(3)
+            web.say(bytes([byte]))
+        self.assertIn(b"HTTP/1.1 408 ", web.atClient())
+        web = Web()
+        for _ in range(3):
+            web.clock.advance(50)
+            web.say(get()[:9])
+            web.clock.advance(50)
+            self.assertIn(b"GET", web.say(get()[9:]))
+
+    def test_noCallDoesMuch(self) -> None:
+        """
+        Other connections have their turn in between; nothing is left over.
+        """
+        for text, count in (
+            (message(b"GET / HTTP/1.1", b"Host:") * 60, 60),
+            (get(*[b"a:"] * 120) * 60, 60),
+            (message(POST, HOST, CHUNKED, body=b"1\r\nx\r\n" * 9000 + b"0\r\n\r\n"), 1),
+        ):
+            web = Web()
+            dialogue = Dialogue(web.network, web.deadlines)
+            requests = Requests(dialogue, Told(Names.of({}), web.pair.record))
+            heard = b""
+            for start in range(0, len(text), 16384):
+                data = text[start : start + 16384]
+                while data or not requests.pieceBytes:
+                    before = requests.messages
+                    heard += requests.feed(data)
+                    self.assertLess(requests.messages - before, 60)
+                    data = b""
+            self.assertEqual(len(requestsIn(heard)), count)
 
     def test_onlySoManyRequestsWaitForAnAnswer(self) -> None:
         """

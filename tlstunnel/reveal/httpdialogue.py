@@ -79,6 +79,13 @@ class Dialogue:
         self._dropped = 0
 
     @property
+    def now(self) -> float:
+        """
+        In seconds.
+        """
+        return self._deadlines.clock.seconds()
+
+    @property
     def isRefused(self) -> bool:
         """
         Whether nothing more is taken from the client.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import h11
 
-from tlstunnel.errors import Oversize
+from tlstunnel.errors import Oversize, TimedOut
 from tlstunnel.protocols.filters import Filter
 from tlstunnel.reveal.httpdialogue import MAX_DUE, Dialogue, Exchange
 from tlstunnel.reveal.httpfields import Told
@@ -27,7 +27,11 @@ MESSAGES_AT_ONCE = 16
 MESSAGES_OF_A_HEAD = 4
 FIELDS_OF_A_MESSAGE = 4
 
+#: Seconds in which a client has to say all of a head, if it says anything more of it.
+HEAD_SECONDS = 60.0
+
 _END = b"\r\n\r\n"
+_LATE = b"408 Request Timeout"
 _UNAVAILABLE = b"503 Service Unavailable"
 
 
@@ -45,8 +49,9 @@ class Requests(Filter):
         self._exchange: Exchange | None = None
         self._missing = 0
         self._chunks: h11.Connection | None = None
-        # How much of a head was looked at, and whether there was an empty line before it.
+        # How much of a head was looked at, since when, and whether there was an empty line before.
         self._seen = 0
+        self._since = 0.0
         self._hasSkipped = False
 
     def feed(self, data: bytes) -> bytes:
@@ -109,6 +114,10 @@ class Requests(Filter):
         end = kept.find(_END, max(0, self._seen - 3))
         if end < 0:
             checkBytes(kept, self._seen)
+            if kept and not self._seen:
+                self._since = dialogue.now
+            elif kept and dialogue.now - self._since > HEAD_SECONDS:
+                raise Rejected(_LATE, TimedOut(f"the head of a request took {HEAD_SECONDS:g} s"))
             self._seen = len(kept)
             return False
         text = kept[: end + len(_END)]
