@@ -142,10 +142,19 @@ class NginxTests(ToldTestCase):
             self.assertEqual(said.count(f'host="{NAME}:{tunnel.port}"'), 3)
             self.assertEqual(said.count(f"for={ELSEWHERE}\nproto=https\n"), 3)
             self.assertEqual(said.count(f"host={NAME}:{tunnel.port}\nport={tunnel.port}\n"), 3)
-            self.assertEqual(said.count(f"address={ELSEWHERE}\n"), 3)
+            self.assertEqual(said.count(f"address={ELSEWHERE}\nuser={USER}\n"), 3)
             self.assertEqual((said.count("connects=0"), said.count("connects=1")), (2, 1))
         until(lambda: certificate in self.nginx.log, "nginx logs the certificate")
         record("http", "server", self.nginx, "reveal http: Client-Cert, Forwarded, X-Forwarded-For")
+
+    def test_itLearnsTheSameAtAUNIXSocket(self) -> None:
+        """
+        Which others cannot reach.
+        """
+        remote = str(self.nginx.directory / "socket")
+        tunnel = self.serverMode(remote, NAME, None, "--reveal", "http", "-R", "@.")
+        said = self.ask(tunnel, *self.shown()).expect()
+        self.assertIn(f"address={ELSEWHERE}\nuser={USER}\n", said)
 
     def test_itLearnsTheChain(self) -> None:
         """
@@ -176,7 +185,7 @@ class NginxTests(ToldTestCase):
         tunnel = self.web(self.nginx)
         said = self.ask(tunnel, "--interface", ELSEWHERE, *FORGED).expect()
         self.assertIn(f'cert=\nchain=\nforwarded=for="{ELSEWHERE}:', said)
-        self.assertIn(f"address={ELSEWHERE}\n", said)
+        self.assertIn(f"address={ELSEWHERE}\nuser=\n", said)
         self.assertNotIn("forged", said)
         self.assertNotIn("identity", said)
 

@@ -26,10 +26,13 @@ http {{
   fastcgi_temp_path {directory}/fastcgi;
   uwsgi_temp_path {directory}/uwsgi;
   scgi_temp_path {directory}/scgi;
+  map $http_forwarded $tls_identity {{ '~;identity="([^"]+)"' $1; }}
   set_real_ip_from 127.0.0.1;
+  set_real_ip_from unix:;
   real_ip_header X-Forwarded-For;
   server {{
     listen 127.0.0.1:{http};
+    listen unix:{directory}/socket;
     location = /large {{ root {directory}; }}
     location / {{
       return 200 "cert=$http_client_cert
@@ -40,6 +43,7 @@ proto=$http_x_forwarded_proto
 host=$http_x_forwarded_host
 port=$http_x_forwarded_port
 address=$remote_addr
+user=$tls_identity
 ";
     }}
   }}
