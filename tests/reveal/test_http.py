@@ -5,9 +5,9 @@ The word C{http}: what a tunnel needs that has it.
 from __future__ import annotations
 
 import gc
-import sys
 import weakref
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tlstunnel.identity.pool import Pool
 from tlstunnel.interfaces import ILeg
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.protocols.registry import find
+from tlstunnel.reveal import http as http_
 from tlstunnel.reveal import httpdialogue
 from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.reveal.httpdialogue import Dialogue
@@ -93,9 +94,21 @@ class TunnelTests(SynchronousTestCase):
         """
         It is an extra.
         """
-        # What find_spec finds for a module of which somebody has said that there is none.
-        self.patch(sys, "modules", {**sys.modules, "h11": None})
-        self.refuses("--reveal http", "h11", "install tlstunnel[http]")
+
+        def missing(name: str) -> str:
+            raise PackageNotFoundError(name)
+
+        self.patch(http_, "version", missing)
+        self.refuses("--reveal http", "h11", "which is not there", "install tlstunnel[http]")
+
+    def test_noOldH11IsTaken(self) -> None:
+        """
+        It was not as strict as it has to be.
+        """
+        self.patch(http_, "version", lambda name: "0.14.0")
+        self.refuses("needs h11 0.16 or later, of which 0.14 is there", "install tlstunnel[http]")
+        self.patch(http_, "version", lambda name: "1.0")
+        self.prepared()
 
     def test_namesAreCheckedAtOnce(self) -> None:
         """
@@ -165,6 +178,13 @@ class MemoryTests(SynchronousTestCase):
         web.say(get(b"Transfer-Encoding: chunked") + b"what?\r\n")
 
     @staticmethod
+    def _withinAResponse(web: Web) -> None:
+        web.answer(OK)
+        web.say(get(b"Transfer-Encoding: chunked"))
+        web.answer(OK[:-1])
+        web.say(b"what?\r\n")
+
+    @staticmethod
     def _inAnotherCoding(web: Web) -> None:
         web.answer(OK)
         web.say(get(b"Transfer-Encoding: gzip"))
@@ -175,5 +195,6 @@ class MemoryTests(SynchronousTestCase):
         _outOfStep,
         _reset,
         _inNoChunks,
+        _withinAResponse,
         _inAnotherCoding,
     )

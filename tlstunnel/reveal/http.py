@@ -8,7 +8,7 @@ is in L{tlstunnel.reveal.httprequests} and L{tlstunnel.reveal.httpresponses}.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.reveal.disclosure import Disclosure
@@ -34,15 +34,31 @@ class HTTPIntroduction(Introduction):
         self.toNetwork.append(Responses(dialogue))
 
 
+# Those before it take anything for the end of a chunk (CVE-2025-43859).
+_H11 = (0, 16)
+
+
+def _installed() -> tuple[int, ...]:
+    """
+    Which h11 is there, in two numbers; none, where none is.
+    """
+    try:
+        return tuple(map(int, version("h11").split(".")[:2]))
+    except PackageNotFoundError:
+        return ()
+
+
 def _prepare(disclosure: Disclosure) -> Names:
     """
     What the fields are called.
 
-    @raise ConfigurationError: not all can be called so, or h11 is missing.
+    @raise ConfigurationError: not all can be called so, or h11 is missing, or too old.
     """
-    if find_spec("h11") is None:
+    found = _installed()
+    if found < _H11:
+        problem = f"of which {found[0]}.{found[1]} is" if found else "which is not"
         raise ConfigurationError(
-            "`reveal` http", "needs h11, which is not there", "install tlstunnel[http]"
+            "`reveal` http", f"needs h11 0.16 or later, {problem} there", "install tlstunnel[http]"
         )
     return Names.of(disclosure.httpHeaders)
 
