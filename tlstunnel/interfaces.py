@@ -83,6 +83,10 @@ class ILeg(IPushProducer):
         "L{cryptography.x509.Certificate} or C{None}: what the peer has shown under TLS, as long "
         "as this leg is not closed."
     )
+    peerChain = Attribute(
+        "Certificates between that and the anchor by which OpenSSL has verified it, in order, as "
+        "long as this leg is not closed."
+    )
     received = Attribute("L{int}: bytes read since the last switch, of what TLS protects.")
     sent = Attribute("L{int}: the same, written.")
     inputEnded = Attribute("L{bool}: whether the peer ended its direction cleanly.")
@@ -339,6 +343,12 @@ class IFilter(Interface):
     messages = Attribute(
         "L{int}: how many messages (lines, packets, tags) it has looked at.  A turn of the reactor "
         "is measured by it: a peer can send many thousands of them at once."
+    )
+    pieceBytes = Attribute(
+        "L{int}: how many bytes it takes at once, as it stands now: few where each may be a "
+        "message; many where it only searches for the end of something, and lets lie what is "
+        "behind that.  0 while there is something that it let lie: C{feed} is then called with "
+        "nothing, to go on with that, until there is nothing left."
     )
 
     def feed(data: bytes) -> bytes:

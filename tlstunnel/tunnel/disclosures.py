@@ -4,6 +4,7 @@ Whether what a tunnel tells its plaintext side makes sense, and what its connect
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -98,6 +99,8 @@ def _checkWord(tunnel: Tunnel, word: Word) -> None:
             f"is not for {dialect}",
             f"leave it out; it is for {', '.join(word.dialects)}, and TLS from the first byte",
         )
+    for protocols in (tunnel.alpn, *(each.alpn for each in tunnel.names)):
+        _checkProtocols(word, protocols or ())
     if word.needsIdentity and tunnel.isOpen:
         raise ConfigurationError(
             f"`reveal` {word.name}",
@@ -121,6 +124,28 @@ def _checkOwnNames(tunnel: Tunnel) -> None:
                 "would take users of several domains for one another, by what is before the @",
                 "say with `identity-map` who is who, or let users of one domain alone come",
             )
+
+
+def _checkProtocols(word: Word, protocols: Sequence[bytes]) -> None:
+    """
+    The same of what may be agreed on by ALPN.
+    """
+    for each in protocols:
+        if word.alpn and each not in word.alpn:
+            name = os.fsdecode(each)
+            raise ConfigurationError(
+                f"`alpn` {name}",
+                f"cannot be spoken with `reveal` {word.name}, which cannot read it",
+                f"give {' or '.join(map(os.fsdecode, word.alpn))}, or leave it out",
+            )
+
+
+def alpnOf(tunnel: Tunnel) -> tuple[bytes, ...]:
+    """
+    What clients may choose from where nobody says so, as nothing else can be read.
+    """
+    found = (registry.find(name).alpn for name in tunnel.disclosure.words)
+    return next(filter(None, found), ())
 
 
 def preparedWords(tunnel: Tunnel) -> list[tuple[Word, Any]]:

@@ -2,9 +2,9 @@
 The filters of one direction of a relay, and how much of a turn of the reactor they may take.
 
 A message may be a single byte, so that what one read brings can be thousands of messages.  A
-L{Filtering} therefore works through what arrived in small pieces, and when the budget of a turn is
-used up, it goes on in the next one; all other connections have their turn in between.  It stands
-between the two legs in both respects:
+L{Filtering} therefore works through what arrived in pieces, small ones unless a filter says that it
+only searches, and when the budget of a turn is used up, it goes on in the next one; all other
+connections have their turn in between.  It stands between the two legs in both respects:
 
     - It speaks on the source, which reads one record at a time and is paused while there is
       something left to do.  What the source has to tell behind its last byte, its end or its
@@ -41,10 +41,6 @@ from tlstunnel.tls.records import RECORD_BYTES
 #: Bytes that filters look at in one turn of the reactor, and messages.
 MAX_BYTES_PER_TURN = 16384
 MAX_MESSAGES_PER_TURN = 128
-
-#: Bytes that are passed through the filters at once: by so many messages, if each is a byte, a turn
-#: may exceed its budget.
-PIECE_BYTES = 128
 
 
 class Filtered(Protocol):
@@ -160,7 +156,7 @@ class Filtering:
         """
         The source ended cleanly; so does the direction, behind the last byte.
         """
-        if self._busy or self._backlog:
+        if self._busy or self._hasMore:
             self._last = self._end
             self._go()
         elif not self._direction.sink.isClosed:
@@ -199,7 +195,7 @@ class Filtering:
         The sink has sent all that it had.
         """
         self._blocked = False
-        if self._backlog or self._isWoken or self._last is not None:
+        if self._hasMore or self._last is not None:
             self._go()
         else:
             self._direction.source.resumeProducing()
@@ -237,7 +233,7 @@ class Filtering:
         direction, backlog = self._direction, self._backlog
         source, sink = direction.source, direction.sink
         error = None
-        if (backlog or self._isWoken) and not (direction.ended or sink.isClosed):
+        if self._hasMore and not (direction.ended or sink.isClosed):
             error = self._pass()
         if sink.isClosed:
             # That is the end of both legs.
@@ -248,7 +244,7 @@ class Filtering:
             self._isWoken = False
         if error is not None:
             self._abort(error)
-        elif backlog or self._isWoken:
+        elif self._hasMore and not direction.ended:
             source.pauseProducing()
             self._clock.callLater(0, self._later)
         elif self._last is not None:
@@ -260,6 +256,15 @@ class Filtering:
                 self._makeWay()
             if not self._blocked:
                 source.resumeProducing()
+
+    @property
+    def _hasMore(self) -> bool:
+        """
+        Whether there is something to do: what arrived, what a filter has let lie, or has to say.
+        """
+        return (
+            bool(self._backlog) or self._isWoken or 0 in [each.pieceBytes for each in self._filters]
+        )
 
     def _later(self) -> None:
         self._busy = False
@@ -276,14 +281,19 @@ class Filtering:
         error = None
         at = messages = 0
         isWoken, self._isWoken = self._isWoken, False
+        most = min(len(backlog), MAX_BYTES_PER_TURN)
         try:
-            for start in range(0, min(len(backlog), MAX_BYTES_PER_TURN) or 1, PIECE_BYTES):
-                if messages >= MAX_MESSAGES_PER_TURN or not filters:
+            while filters and messages < MAX_MESSAGES_PER_TURN:
+                piece = min([each.pieceBytes for each in filters])
+                if piece and at >= most and not isWoken:
                     break
-                at = start + PIECE_BYTES
+                start, at = at, min(at + piece, most)
                 data = bytes(backlog[start:at])
+                if not piece:
+                    # One that goes on with what it let lie is not asked for ever.
+                    messages += 1
                 for each in tuple(filters):
-                    if data or (isWoken and each in self._spontaneous):
+                    if data or not each.pieceBytes or (isWoken and each in self._spontaneous):
                         before = each.messages
                         data = each.feed(data)
                         messages += each.messages - before
@@ -291,6 +301,7 @@ class Filtering:
                         data += each.flush()
                         filters.remove(each)
                 passed += data
+                isWoken = False
         except TunnelError as ended:
             error = ended.by(self._direction.source.who)
         except Exception:  # noqa: BLE001 - a bug of ours must not spread
