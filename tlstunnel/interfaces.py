@@ -83,6 +83,10 @@ class ILeg(IPushProducer):
         "L{cryptography.x509.Certificate} or C{None}: what the peer has shown under TLS, as long "
         "as this leg is not closed."
     )
+    peerChain = Attribute(
+        "Certificates between that and the anchor by which OpenSSL has verified it, in order, as "
+        "long as this leg is not closed."
+    )
     received = Attribute("L{int}: bytes read since the last switch, of what TLS protects.")
     sent = Attribute("L{int}: the same, written.")
     inputEnded = Attribute("L{bool}: whether the peer ended its direction cleanly.")
@@ -361,6 +365,19 @@ class IFilter(Interface):
 
         @return: what was kept back.
         """
+
+
+class ISpontaneous(IFilter):
+    """
+    A filter that may have something to say also when nothing has arrived, as the answer to what the
+    other direction has heard.  It is asked for it by C{feed} with no bytes, once it has called
+    C{wake}, and the sink takes more.
+    """
+
+    wake = Attribute(
+        "What it calls without arguments then; set by the direction that it filters.  It returns "
+        "at once, and does nothing where that has ended."
+    )
 
 
 class IChannels(Interface):

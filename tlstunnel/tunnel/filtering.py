@@ -11,6 +11,9 @@ connections have their turn in between.  It stands between the two legs in both 
       loss, waits until all before it has passed.
     - It is what the sink pauses and resumes.
 
+A filter may have something to say of its own (L{ISpontaneous}): it is asked for it in a turn of its
+own.
+
 Once all filters are done it makes way: from then on the direction itself speaks on the source, the
 source is the sink's producer, and reads are as large as they were to be.
 
@@ -24,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
+from weakref import WeakMethod
 
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.logger import Logger
@@ -31,7 +35,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlstunnel.errors import TunnelError
-from tlstunnel.interfaces import IFilter, ISpeaker
+from tlstunnel.interfaces import IFilter, ISpeaker, ISpontaneous
 from tlstunnel.tls.records import RECORD_BYTES
 
 #: Bytes that filters look at in one turn of the reactor, and messages.
@@ -66,6 +70,21 @@ class Filtered(Protocol):
         """
 
 
+def _weakly(method: Callable[[], None]) -> Callable[[], None]:
+    """
+    Calls C{method} as long as its object is there: whoever keeps it does not keep that, so that
+    nothing waits for the garbage collector.
+    """
+    kept = WeakMethod(method)
+
+    def call() -> None:
+        found = kept()
+        if found is not None:
+            found()
+
+    return call
+
+
 @implementer(ISpeaker, IPushProducer)
 class Filtering:
     """
@@ -73,6 +92,7 @@ class Filtering:
     """
 
     __slots__ = (
+        "__weakref__",
         "_abort",
         "_backlog",
         "_blocked",
@@ -80,8 +100,10 @@ class Filtering:
         "_clock",
         "_direction",
         "_filters",
+        "_isWoken",
         "_last",
         "_readSize",
+        "_spontaneous",
     )
 
     _log = Logger()
@@ -109,6 +131,11 @@ class Filtering:
         self._busy = False
         # What the source told last, which is due when the backlog is empty.
         self._last: Callable[[], None] | None = None
+        # Whether a filter has something to say of its own.
+        self._isWoken = False
+        self._spontaneous = [each for each in self._filters if ISpontaneous.providedBy(each)]
+        for each in self._spontaneous:
+            each.wake = _weakly(self._wake)
         source = direction.source
         self._readSize = source.readSize
         source.speaker = self
@@ -181,6 +208,15 @@ class Filtering:
 
     # Turns
 
+    def _wake(self) -> None:
+        """
+        One of the filters has something to say, in a later turn: this one is about something else.
+        """
+        self._isWoken = not self._direction.ended
+        if self._isWoken and not (self._busy or self._blocked):
+            self._busy = True
+            self._clock.callLater(0, self._later)
+
     def _go(self) -> None:
         """
         Go on, unless that is for a later turn, or for the sink to say.
@@ -205,6 +241,7 @@ class Filtering:
         if direction.ended:
             # Nobody takes it: only how the source ends is still of interest.
             backlog.clear()
+            self._isWoken = False
         if error is not None:
             self._abort(error)
         elif self._hasMore and not direction.ended:
@@ -223,9 +260,11 @@ class Filtering:
     @property
     def _hasMore(self) -> bool:
         """
-        Whether there is something to do: what arrived, or what a filter has let lie.
+        Whether there is something to do: what arrived, what a filter has let lie, or has to say.
         """
-        return bool(self._backlog) or 0 in [each.pieceBytes for each in self._filters]
+        return (
+            bool(self._backlog) or self._isWoken or 0 in [each.pieceBytes for each in self._filters]
+        )
 
     def _later(self) -> None:
         self._busy = False
@@ -241,11 +280,12 @@ class Filtering:
         passed = bytearray()
         error = None
         at = messages = 0
+        isWoken, self._isWoken = self._isWoken, False
         most = min(len(backlog), MAX_BYTES_PER_TURN)
         try:
             while filters and messages < MAX_MESSAGES_PER_TURN:
                 piece = min([each.pieceBytes for each in filters])
-                if piece and at >= most:
+                if piece and at >= most and not isWoken:
                     break
                 start, at = at, min(at + piece, most)
                 data = bytes(backlog[start:at])
@@ -253,7 +293,7 @@ class Filtering:
                     # One that goes on with what it let lie is not asked for ever.
                     messages += 1
                 for each in tuple(filters):
-                    if data or not each.pieceBytes:
+                    if data or not each.pieceBytes or (isWoken and each in self._spontaneous):
                         before = each.messages
                         data = each.feed(data)
                         messages += each.messages - before
@@ -261,6 +301,7 @@ class Filtering:
                         data += each.flush()
                         filters.remove(each)
                 passed += data
+                isWoken = False
         except TunnelError as ended:
             error = ended.by(self._direction.source.who)
         except Exception:  # noqa: BLE001 - a bug of ours must not spread
