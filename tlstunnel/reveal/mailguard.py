@@ -127,7 +127,7 @@ class Guard(Filter):
         super().__init__()
         self._isLMTP = isLMTP
         self._forward = forward
-        self._hello = self._name = b""
+        self._hello = self._name = self._forwarded = b""
         self._awaited: deque[Asked] = deque()
         self._recipients = 0
         self._isMail = False
@@ -201,10 +201,12 @@ class Guard(Filter):
         asked = _VERBS.get(letters[:4], Asked.OTHER)
         if asked is Asked.HELLO:
             self._hello, self._name = letters[:4], b"".join(text.split()[1:2])
+            self._forwarded = b""
         elif asked is Asked.MAIL and self._forward is not None:
             # It is forgotten at the end of a mail, and at each hello.
             self._await(Asked.OURS)
-            said = self._forward(self._hello, self._name) + b"\r\n" + said
+            self._forwarded = self._forwarded or self._forward(self._hello, self._name)
+            said = self._forwarded + b"\r\n" + said
         self._await(asked)
         return said
 
