@@ -510,14 +510,20 @@ class PropertyTests(SynchronousTestCase):
         st.sampled_from(sorted(HABITS)).map(HABITS.__getitem__),
         _OPENINGS,
         st.lists(SAID, min_size=1, max_size=5),
+        st.sampled_from((1, 2, 7, 1000)),
     )
     @settings(max_examples=1000)
-    def test_nothingIsForged(self, habits: Habits, opening: bytes, said: Sequence[bytes]) -> None:
+    def test_nothingIsForged(
+        self, habits: Habits, opening: bytes, said: Sequence[bytes], size: int
+    ) -> None:
         """
         The server believes nothing.
         """
         server = MailServer(habits)
-        talk(server, Course(habits.isLMTP), [opening, *said])
+        pieces = [
+            each[start : start + size] for each in said for start in range(0, len(each), size)
+        ]
+        talk(server, Course(habits.isLMTP), [opening, *pieces])
         self.assertEqual(server.believed, [])
 
     @given(_OPENINGS, st.lists(SAID, min_size=1, max_size=4))

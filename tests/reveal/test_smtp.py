@@ -226,6 +226,20 @@ class DialogueTests(SynchronousTestCase):
             self.assertIsInstance(driver.error, TunnelError)
             self.assertEqual(driver.plain.written, b"")
 
+    def test_aMailAndThousandsOfCommandsKeepTheirOrder(self) -> None:
+        """
+        Through the relay, in pieces of its own.
+        """
+        driver = begun()
+        driver.play([("B", GREETING), ("T", EHLO), ("B", POSTFIX), ("T", TOLD), ("B", AFRESH)])
+        driver.play([("C", b"DATA\r\n"), ("T", b"DATA\r\n"), ("B", b"354 go\r\n")])
+        driver.play([("S", b"354 go\r\n")])
+        mail = b"x" * 70 + b"\r\n..\r\n"
+        driver.feed("C", mail * 2000 + b".\r\n" + b"NOOP\n" * 3000 + b"XCLIENT ADDR=192.0.2.9\r\n")
+        driver.feed("C", b"QUIT\r\n")
+        passed = mail * 2000 + b".\r\n" + b"NOOP\r\n" * 3000 + b"NOOP (refused)\r\nQUIT\r\n"
+        self.assertEqual(driver.plain.written, passed)
+
 
 class AttributeTests(SynchronousTestCase):
     """
