@@ -29,8 +29,11 @@ def checkDisclosure(tunnel: Tunnel) -> None:
     """
     told = tunnel.disclosure
     _checkProxy(tunnel)
-    for name in told.words:
-        _checkWord(tunnel, registry.find(name))
+    words = [registry.find(name) for name in told.words]
+    for word in words:
+        _checkWord(tunnel, word)
+    if words and tunnel.dialect.name == "none":
+        _checkProtocol(words)
     for key in told.files:
         _checkNeeded(key, told.words)
     if told.ldapBindDN and "ldap" not in told.words:
@@ -97,6 +100,27 @@ def _checkWord(tunnel: Tunnel, word: Word) -> None:
             f"`reveal` {word.name}",
             "tells who a client has proved to be, and nobody has to prove anything",
             "say with `remote-id` who may come, as @. for all users",
+        )
+
+
+def _checkProtocol(words: Sequence[Word]) -> None:
+    """
+    See that they are about one protocol, where no dialect says which.
+    """
+    common = set(words[0].dialects)
+    for word in words:
+        if not common.intersection(word.dialects):
+            raise ConfigurationError(
+                f"`reveal` {word.name}",
+                f"is for {', '.join(word.dialects)}, and `reveal` {words[0].name} is not",
+                "give the words of one protocol",
+            )
+        common.intersection_update(word.dialects)
+    if any(word.name == "login" for word in words) and len(common) > 1:
+        raise ConfigurationError(
+            "`reveal` login",
+            "cannot know the protocol, as TLS is there from the first byte",
+            "give the word of the protocol too: `reveal` imap, pop3 or sieve",
         )
 
 
