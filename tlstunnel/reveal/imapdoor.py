@@ -33,6 +33,7 @@ _ARGUMENT = re.compile(rb' +(?:"((?:[^"\\]|\\.)*)"(?![^ ])|([^ "][^ ]*))')
 _LITERAL = re.compile(rb"(?:^|(?<=[ (]))\{([0-9]{1,20})(\+?)\}\Z")
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
+_LOGINS = frozenset((b"LOGIN", b"AUTHENTICATE"))
 _WITHOUT_ARGUMENT = frozenset((b"CAPABILITY", b"NOOP", b"LOGOUT"))
 
 
@@ -97,7 +98,7 @@ class IMAPDoor(Door):
         """
         Answer what is not to log in.
         """
-        if arguments is None or (arguments and command in _WITHOUT_ARGUMENT):
+        if arguments is None or command in _LOGINS or (arguments and command in _WITHOUT_ARGUMENT):
             self._end(b"BAD", b"syntax")
             self.count()
         elif command == b"CAPABILITY":

@@ -23,15 +23,7 @@ protocols = imap pop3 lmtp sieve
 listen = {host}
 {tls}
 
-auth_mechanisms = plain login
-passdb {{
-  driver = passwd-file
-  args = scheme=PLAIN username_format=%n {directory}/users
-}}
-userdb {{
-  driver = static
-  args = uid=mail gid=mail home={directory}/mail/%n
-}}
+{authentication}
 first_valid_uid = 1
 first_valid_gid = 1
 mail_location = maildir:~/Maildir
@@ -73,6 +65,55 @@ protocol lmtp {{
 }}
 """
 
+PASSWORDS = """\
+auth_mechanisms = plain login
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN username_format=%n {directory}/users
+}}
+userdb {{
+  driver = static
+  args = uid=mail gid=mail home={directory}/mail/%n
+}}
+"""
+
+# The tunnel is believed where clients are; whoever it is who comes, there is a mailbox.
+TRUSTED = """\
+login_trusted_networks = 127.0.0.1
+login_log_format_elements = user=<%u> master=<%{{master_user}}> rip=%r:%{{rport}} real=%{{real_rip}}
+userdb {{
+  driver = static
+  args = uid=mail gid=mail home={directory}/mail/%n allow_all_users=yes
+}}
+"""
+
+# It lets others in by a password of its own.
+MASTER = TRUSTED + """\
+auth_mechanisms = plain login
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN {directory}/masters
+  master = yes
+}}
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN username_format=%n {directory}/users
+}}
+"""
+
+# Whom the tunnel names is let in, whoever else must not come here.
+NOPASSWORD = TRUSTED + """\
+auth_mechanisms = plain
+passdb {{
+  driver = static
+  args = nopassword=y allow_real_nets=127.0.0.1/32
+}}
+"""
+
+# What the tunnel is called where it logs others in.
+TUNNEL = "tunnel"
+TUNNEL_PASSWORD = "something long"
+
 STARTTLS = """\
 ssl = required
 ssl_min_protocol = TLSv1.2
@@ -89,7 +130,8 @@ class Dovecot(Daemon):
     """
     With certificates: STARTTLS only, and no login before it.  Without: no TLS, login in clear.
 
-    One account, L{USER} with L{PASSWORD}; mail for it comes by lmtp.
+    One account, L{USER} with L{PASSWORD}; mail for it comes by lmtp.  With L{MASTER} or
+    L{NOPASSWORD} there are all that the tunnel names.
 
     @cvar HOST: where it listens.  Not 127.0.0.1, since a client whose address is the server's own
         counts as secure to Dovecot, and TLS would not be needed.
@@ -111,8 +153,14 @@ class Dovecot(Daemon):
 
     HOST = "127.0.0.2"
 
-    def __init__(self, directory: Path, certificates: ServerCertificate | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        certificates: ServerCertificate | None = None,
+        authentication: str = PASSWORDS,
+    ) -> None:
         super().__init__(directory, certificates)
+        self._authentication = authentication
         self.lmtpSocket = directory / "lmtp.socket"
         self.sockets = [self.lmtpSocket]
         self.logs.append(directory / "log")
@@ -121,9 +169,16 @@ class Dovecot(Daemon):
         tls = PLAINTEXT
         if self.certificates is not None:
             tls = STARTTLS.format(chain=self.certificates.chain, key=self.certificates.key)
-        text = CONFIGURATION.format(directory=self.directory, host=self.HOST, tls=tls, **self.ports)
+        text = CONFIGURATION.format(
+            directory=self.directory,
+            host=self.HOST,
+            tls=tls,
+            authentication=self._authentication.format(directory=self.directory),
+            **self.ports,
+        )
         self.write("dovecot.conf", text)
         self.write("users", f"{USER}:{PASSWORD}::::::\n")
+        self.write("masters", f"{TUNNEL}:{TUNNEL_PASSWORD}::::::\n")
         for program in ("run", "state", "mail"):
             (self.directory / program).mkdir()
         (self.directory / "mail").chmod(0o777)
