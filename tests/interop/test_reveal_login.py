@@ -8,7 +8,6 @@ import imaplib
 import poplib
 import ssl
 from base64 import b64encode
-from pathlib import Path
 from typing import ClassVar
 
 from tests.interop.dialogue import Dialogue

@@ -80,7 +80,7 @@ userdb {{
 # The tunnel is believed where clients are; whoever it is who comes, there is a mailbox.
 TRUSTED = """\
 login_trusted_networks = 127.0.0.1
-login_log_format_elements = user=<%u> master=<%{{master_user}}> rip=%r:%{{rport}} real=%{{real_rip}}
+login_log_format_elements = user=<%u> rip=%r:%{{rport}} real=%{{real_rip}}
 userdb {{
   driver = static
   args = uid=mail gid=mail home={directory}/mail/%n allow_all_users=yes
@@ -88,7 +88,9 @@ userdb {{
 """
 
 # It lets others in by a password of its own.
-MASTER = TRUSTED + """\
+MASTER = (
+    TRUSTED
+    + """\
 auth_mechanisms = plain login
 passdb {{
   driver = passwd-file
@@ -100,15 +102,19 @@ passdb {{
   args = scheme=PLAIN username_format=%n {directory}/users
 }}
 """
+)
 
 # Whom the tunnel names is let in, whoever else must not come here.
-NOPASSWORD = TRUSTED + """\
+NOPASSWORD = (
+    TRUSTED
+    + """\
 auth_mechanisms = plain
 passdb {{
   driver = static
   args = nopassword=y allow_real_nets=127.0.0.1/32
 }}
 """
+)
 
 # What the tunnel is called where it logs others in.
 TUNNEL = "tunnel"

@@ -1,0 +1,459 @@
+"""
+The word imap: where the client is, by ID, which clients cannot say.
+"""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.reveal.stage import begun
+from tlstunnel.address import TCPAddress
+from tlstunnel.errors import BackendRefused, Malformed, Oversize, TunnelError
+from tlstunnel.protocols.imap import imap as dialect
+from tlstunnel.reveal.imap import IDGuard, LoginWatch, imap
+from tlstunnel.testing.dialogues import OURS, split
+from tlstunnel.testing.memory import Driver
+
+GREETING = b"* OK [CAPABILITY IMAP4rev1 ID AUTH=PLAIN] ready\r\n"
+CLEAR = [
+    ("S", b"* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] " + OURS + b" ready\r\n"),
+    ("C", b"a STARTTLS\r\n"),
+    ("S", b"a OK Begin TLS negotiation now\r\n"),
+]
+ID = (
+    b't1 ID ("x-originating-ip" "192.0.2.1" "x-originating-port" "4711"'
+    b' "x-connected-ip" "198.51.100.2" "x-connected-port" "993" "x-client-transport" "TLS")\r\n'
+)
+TAKEN = b'* ID ("name" "Dovecot")\r\nt1 OK ID completed.\r\n'
+FORGED = b'("x-originating-ip" "203.0.113.9")'
+
+
+def introduced() -> Driver:
+    """
+    The backend has been told, and the relay has begun.
+    """
+    driver = begun([(imap, False)])
+    driver.play([("B", GREETING), ("T", ID), ("B", TAKEN), ("S", GREETING)])
+    assert driver.stage == "relay", driver.error
+    return driver
+
+
+class IntroductionTests(SynchronousTestCase):
+    """
+    What the backend is told, before the client is heard.
+    """
+
+    def test_theBackendIsToldInsideImplicitTLS(self) -> None:
+        """
+        Its greeting is passed on, and its answer is not.
+        """
+        driver = introduced()
+        driver.play([("C", b"b NOOP\r\n"), ("T", b"b NOOP\r\n"), ("B", b"b OK\r\n")])
+        self.assertEqual(driver.network.takeWritten(), b"b OK\r\n")
+
+    def test_theBackendIsToldBehindStartTLS(self) -> None:
+        """
+        The client has been greeted before.
+        """
+        driver = begun([(imap, False)], dialect, CLEAR)
+        driver.play([("B", GREETING), ("T", ID), ("B", TAKEN)])
+        self.assertEqual((driver.stage, driver.network.written), ("relay", b""))
+
+    def test_whatTheClientSaysMeanwhileComesBehind(self) -> None:
+        """
+        However early it is said.
+        """
+        driver = begun([(imap, False)], dialect, CLEAR)
+        driver.feed("C", b"b NOOP\r\n")
+        driver.play([("B", GREETING), ("T", ID), ("B", TAKEN), ("T", b"b NOOP\r\n")])
+
+    def test_aClientOfAUNIXSocketHasNoAddress(self) -> None:
+        """
+        We are the first nevertheless.
+        """
+        driver = begun([(imap, False)], peer=None)
+        driver.play([("B", GREETING)])
+        self.assertNotIn(b"originating", driver.plain.written)
+        self.assertTrue(driver.plain.written.startswith(b"t1 ID ("))
+
+    def test_aZoneIsOfNoUseElsewhere(self) -> None:
+        """
+        RFC 4007, section 6.
+        """
+        driver = begun([(imap, False)], peer=TCPAddress("fe80::1%eth0", 5))
+        driver.play([("B", GREETING)])
+        self.assertIn(b'"x-originating-ip" "fe80::1" ', driver.plain.written)
+
+    def test_aBackendThatDoesNotTakeItIsNotServed(self) -> None:
+        """
+        Whatever it says instead.
+        """
+        for answers in (
+            [b"* BYE overloaded\r\n"],
+            [b"* PREAUTH welcome\r\n"],
+            [GREETING, b"t1 BAD what\r\n"],
+            [GREETING, b"t1 NO\r\n"],
+            [GREETING, b"t2 OK\r\n"],
+            [GREETING, b"+ go on\r\n"],
+        ):
+            with self.subTest(answers=answers):
+                driver = begun([(imap, False)])
+                driver.feed("C", b"a NOOP\r\n")
+                for each in answers:
+                    driver.feed("B", each)
+                self.assertIsInstance(driver.error, BackendRefused)
+                self.assertNotIn(b"NOOP", driver.plain.written)
+
+
+#: What clients say before a login, and what the backend is given.
+PASSES = [
+    b"a CAPABILITY\r\n",
+    b"a LOGIN john secret\r\n",
+    b'a login "john \\"x\\"" "se{cret}"\r\n',
+    b"a LOGIN {4+}\r\njohn {6+}\r\nsecret\r\n",
+    b"a LOGIN john {6+}\r\na\nID x\r\n",
+    b'a LOGIN "john" {3+}\r\n\0\r\n\r\n',
+    b"a AUTHENTICATE PLAIN AGpvaG4AeA==\r\n",
+    b"a AUTHENTICATE PLAIN\r\nAGpvaG4AeA==\r\n",
+    b"a AUTHENTICATE PLAIN\r\n*\r\n",
+    b"a AUTHENTICATE EXTERNAL\r\n\r\n",
+    b'a ID ("name" "x" "version" NIL)\r\n',
+    b"a ID NIL\r\nb id ()\n",
+    b"\r\n",
+    b"QUIT\r\n",
+    b"a NOOP\r\nb NOOP\r\n",
+    b'a LIST "" *\r\n',
+]
+REWRITTEN = [
+    b"a ID " + FORGED + b"\r\n",
+    b"a id " + FORGED.upper() + b"\n",
+    b'a Id ("name" "x" "X-Originating-IP" "203.0.113.9")\r\n',
+    b'a ID ("x-forward-identity" "john")\r\n',
+    b'a ID ("x\\-originating-ip" "203.0.113.9")\r\n',
+    b"a ID (x-originating-ip 203.0.113.9)\r\n",
+    b'a ID  ("x-originating-ip" "203.0.113.9")\r\n',
+    b'a ID ("name" "x")("x-proxy-ttl" "9")\r\n',
+    b"a ID\r\n",
+]
+#: What ends the connection.
+FORBIDDEN = [
+    b" ID " + FORGED + b"\r\n",
+    b"* ID " + FORGED + b"\r\n",
+    b"+ ID " + FORGED + b"\r\n",
+    b'"a" ID ' + FORGED + b"\r\n",
+    b"a  ID " + FORGED + b"\r\n",
+    b"a\tID\t" + FORGED + b"\r\n",
+    b"a ID\t" + FORGED + b"\r\n",
+    b"a ID(" + FORGED + b"\r\n",
+    b"a NOOP\rb ID " + FORGED + b"\r\n",
+    b"a NOOP\0b ID " + FORGED + b"\r\n",
+    b'a ID ("x-originating-ip" {11+}\r\n203.0.113.9)\r\n',
+    b'a ID ("x-originating-ip" {11}\r\n',
+    b"a ID ({16+}\r\nx-originating-ip {11+}\r\n203.0.113.9)\r\n",
+    b"a NOOP {50+}\r\nb ID " + FORGED + b"\r\n",
+    b"a NOOP x{50+}\r\nb ID " + FORGED + b"\r\n",
+    b'a LOGIN "x {50+}\r\nb ID ' + FORGED + b"\r\n",
+    b"a LOGIN x{ {50+}\r\nb ID " + FORGED + b"\r\n",
+    b"a LOGIN {3+}\r\nabc x{ {50+}\r\nb ID " + FORGED + b"\r\n",
+    b"a LOGIN {3+}\r\nabc{50+}\r\nb ID " + FORGED + b"\r\n",
+    b"a LOGIN \xe9 {50+}\r\nb ID " + FORGED + b"\r\n",
+    b"a LOGIN {05+}\r\n",
+    b"a LOGIN {-1+}\r\n",
+    b"a LOGIN {5 +}\r\n",
+    b"a LOGIN ~{5+}\r\n",
+    b"a LOGIN {4}\r\njohn",
+    b"a LOGIN {4}\r\nb ID " + FORGED + b"\r\n",
+    b"{50+}\r\nb ID " + FORGED + b"\r\n",
+    b"a AUTHENTICATE {5+}\r\nPLAIN\r\n",
+    b"a AUTHENTICATE PLAIN\r\nb ID " + FORGED + b"\r\n",
+    b"a AUTHENTICATE PLAIN\r\nb LOGIN {50+}\r\nc ID " + FORGED + b"\r\n",
+    b"a NOOP\r\na LOGIN x y\r\n",
+    b"\x16\x03\x01\x02\x00\x01\n",
+    b"".join(b"a%d NOOP\r\n" % number for number in range(65)),
+]
+TOO_LONG = [
+    b"a LOGIN {4097+}\r\n",
+    b"a LOGIN {999999}\r\n",
+    b"a NOOP " + b"x" * 16400,
+    b"x" * 16400,
+]
+
+
+class GuardTests(SynchronousTestCase):
+    """
+    What clients say before a login, cut anywhere.
+    """
+
+    def passed(self, said: tuple[bytes, ...]) -> bytes:
+        guard = IDGuard()
+        return b"".join(map(guard.feed, said))
+
+    def test_whatIsHarmlessPasses(self) -> None:
+        """
+        Byte by byte the same.
+        """
+        for said in PASSES:
+            for pieces in split(said):
+                with self.subTest(pieces=pieces):
+                    self.assertEqual(self.passed(pieces), said)
+
+    def test_anIDOfOursSaysNothing(self) -> None:
+        """
+        It is answered in its place.
+        """
+        for said in REWRITTEN:
+            for pieces in split(said + b"b NOOP\r\n"):
+                with self.subTest(pieces=pieces):
+                    self.assertEqual(self.passed(pieces), b"a ID NIL\r\nb NOOP\r\n")
+
+    def test_whatIsNotCertainEndsTheConnection(self) -> None:
+        """
+        Nothing of it that could be an ID has passed.
+        """
+        for said in FORBIDDEN:
+            for pieces in split(said):
+                with self.subTest(pieces=pieces):
+                    guard = IDGuard()
+                    passed = b""
+                    with self.assertRaises(Malformed) as caught:
+                        for piece in pieces:
+                            passed += guard.feed(piece)
+                    self.assertNotIn(b"x-", passed)
+                    self.assertEqual(caught.exception.said, b"")
+
+    def test_whatIsTooLongEndsTheConnection(self) -> None:
+        """
+        Nothing is kept that has no end.
+        """
+        for said in TOO_LONG:
+            with self.subTest(said=said[:20]), self.assertRaises(Oversize):
+                self.passed((said,))
+
+    def test_aLiteralIsAwaited(self) -> None:
+        """
+        RFC 9051, section 4.3: the backend says when it comes.
+        """
+        driver = introduced()
+        driver.play(
+            [
+                *(("C", b"a LOGIN {4}\r\n"), ("T", b"a LOGIN {4}\r\n"), ("B", b"+ OK\r\n")),
+                *(("S", b"+ OK\r\n"), ("C", b"john {6}\r\n"), ("T", b"john {6}\r\n")),
+                *(("B", b"+ OK\r\n"), ("S", b"+ OK\r\n"), ("C", b"se\ncre\r\n")),
+                *(("T", b"se\ncre\r\n"), ("B", b"a NO\r\n"), ("S", b"a NO\r\n")),
+                *(("C", b"b ID " + FORGED + b"\r\n"), ("T", b"b ID NIL\r\n")),
+            ]
+        )
+        self.assertIsNone(driver.error)
+
+    def test_aLiteralThatIsRefusedIsNotAwaited(self) -> None:
+        """
+        What comes then is a command.
+        """
+        driver = introduced()
+        driver.play(
+            [
+                *(("C", b"a LOGIN {99}\r\n"), ("T", b"a LOGIN {99}\r\n")),
+                *(("B", b"a BAD too long\r\n"), ("S", b"a BAD too long\r\n")),
+                *(("C", b"b ID " + FORGED + b"\r\n"), ("T", b"b ID NIL\r\n")),
+            ]
+        )
+        self.assertIsNone(driver.error)
+
+    def test_behindALoginNothingIsLookedAt(self) -> None:
+        """
+        What was said before the backend's answer was.
+        """
+        driver = introduced()
+        driver.play(
+            [
+                ("C", b"a LOGIN john x\r\nb ID " + FORGED + b"\r\n"),
+                *(("T", b"a LOGIN john x\r\nb ID NIL\r\n"), ("B", b"a OK in\r\n")),
+                *(("S", b"a OK in\r\n"), ("C", b"c APPEND x {9}\r\n\0\r")),
+                ("T", b"c APPEND x {9}\r\n\0\r"),
+            ]
+        )
+        self.assertIsNone(driver.error)
+
+    def test_onlyALoginIsOne(self) -> None:
+        """
+        OK to anything else, and NO to a login, change nothing.
+        """
+        for said, answer in (
+            (b"a NOOP\r\n", b"a OK\r\n"),
+            (b"a LOGIN john x\r\n", b"a NO\r\n"),
+            (b"a LOGIN john x\r\n", b"* OK\r\nb OK\r\nA OK\r\na BAD\r\n"),
+            (b"a AUTHENTICATE PLAIN\r\n", b"+ \r\na NO\r\n"),
+        ):
+            with self.subTest(said=said, answer=answer):
+                driver = introduced()
+                driver.feed("C", said)
+                driver.feed("B", answer)
+                driver.plain.takeWritten()
+                driver.play([("C", b"z ID " + FORGED + b"\r\n"), ("T", b"z ID NIL\r\n")])
+
+    def test_anUnfinishedLineIsNotTheLastWord(self) -> None:
+        """
+        Nobody has looked at it.
+        """
+        driver = introduced()
+        driver.feed("C", b"a ID " + FORGED)
+        driver.network.end()
+        self.assertEqual(driver.plain.written, b"")
+
+    def test_whoeverIsLoggedInByUsIsNotGuarded(self) -> None:
+        """
+        It says nothing before.
+        """
+        driver = begun([(imap, True)])
+        driver.play([("B", GREETING), ("T", ID), ("B", TAKEN), ("S", GREETING)])
+        driver.play([("C", b"a ID "), ("T", b"a ID ")])
+
+
+# A server as Dovecot is one: how it finds commands in what it reads.
+_TOKEN = re.compile(rb' *(?:"((?:[^"\\]|\\.)*)"|\{([0-9]+)(\+?)\}\Z|([^ "{(][^ "{(]*)|([()]))')
+
+
+class Dovecot:
+    """
+    Reads commands, answers them, and keeps the names of the fields that it was given by ID.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[bytes] = []
+        self._kept = b""
+        self._tag = self._name = b""
+        self._words: list[bytes] = []
+        self._literal: int | None = None
+        self._inSASL = self._within = False
+
+    def feed(self, data: bytes) -> bytes:
+        """
+        @return: what it says.
+        """
+        self._kept += data
+        said = b""
+        while True:
+            if self._literal is not None:
+                if len(self._kept) < self._literal:
+                    return said
+                self._words.append(self._kept[: self._literal])
+                self._kept, self._literal = self._kept[self._literal :], None
+            line, end, rest = self._kept.partition(b"\n")
+            if not end:
+                return said
+            self._kept = rest
+            said += self._line(line.removesuffix(b"\r"))
+
+    def _line(self, line: bytes) -> bytes:
+        if self._inSASL:
+            self._inSASL = False
+            return self._tag + b" NO\r\n"
+        if not self._within:
+            self._tag, _, rest = line.partition(b" ")
+            self._name, _, line = rest.partition(b" ")
+            self._name = self._name.upper()
+            self._words = []
+            if self._name == b"AUTHENTICATE":
+                mechanism, _, initial = line.partition(b" ")
+                if mechanism.upper() == b"PLAIN" and not initial:
+                    self._inSASL = True
+                    return b"+ \r\n"
+                return self._tag + b" NO\r\n"
+        self._within = False
+        at = 0
+        line = line.rstrip(b" ")
+        while at < len(line):
+            found = _TOKEN.match(line, at)
+            if found is None:
+                return self._tag + b" BAD\r\n"
+            at = found.end()
+            if found[2] is not None:
+                return self._begin(int(found[2]), bool(found[3]))
+            self._words.append(re.sub(rb"\\(.)", rb"\1", found[1] or found[4] or b""))
+        if self._name == b"ID":
+            self.names += self._words
+        return self._tag + (b" OK" if self._name in (b"ID", b"NOOP") else b" NO") + b"\r\n"
+
+    def _begin(self, size: int, isSent: bool) -> bytes:
+        if size < len(_FORGED):
+            self._literal, self._within = size, True
+            return b"" if isSent else b"+ OK\r\n"
+        # Too long: nothing is heard any more of whoever sends it unasked.
+        self._literal = 1 << 30 if isSent else None
+        return self._tag + b" BAD\r\n"
+
+
+_FORGED = b"z ID " + FORGED + b"\r\n"
+_SIZE = len(_FORGED)
+
+_SAID = st.lists(
+    st.sampled_from(
+        [
+            *(b"h LOGIN x {%d}\r\n" % _SIZE, b"i LOGIN x {%d+}\r\n" % _SIZE, _FORGED, _FORGED),
+            *(
+                b"j AUTHENTICATE PLAIN\r\n",
+                b"k AUTHENTICATE PLAIN\r\n",
+                b"l NOOP {%d+}\r\n" % _SIZE,
+            ),
+            *(b"a", b"b", b" ", b" ", b"\r\n", b"\r\n", b"\n", b"\r", b'"', b"\\", b"(", b")"),
+            *(b"ID", b"id", b"LOGIN", b"AUTHENTICATE", b"PLAIN", b"NOOP", b"NIL", b"*", b"+"),
+            *(b"{5}", b"{5+}", b"{31+}", b"{0+}", b"{", b"}", b"x", b'"x-originating-ip"'),
+            *(b"a ID ", b"b ID " + FORGED + b"\r\n", b"c LOGIN x {3}\r\n", b"d LOGIN x {3+}\r\n"),
+            *(b"e AUTHENTICATE PLAIN\r\n", b"f NOOP\r\n", b"g LOGIN ", b" {37+}\r\n", b"AGE=\r\n"),
+        ]
+    ),
+    max_size=8,
+)
+
+
+class ForgeryTests(SynchronousTestCase):
+    """
+    A server that parses as Dovecot does, and clients that say anything.
+    """
+
+    @settings(deadline=None, max_examples=2000)
+    @given(st.lists(st.tuples(_SAID, st.booleans()), max_size=6))
+    def test_nothingCanBeForged(self, turns: list[tuple[list[bytes], bool]]) -> None:
+        """
+        Whenever the server's answers arrive.
+        """
+        guard = IDGuard()
+        watch = LoginWatch(guard)
+        server = Dovecot()
+        answers = b""
+        try:
+            for said, isAnswered in turns:
+                answers += server.feed(guard.feed(b"".join(said)))
+                if isAnswered:
+                    watch.feed(answers)
+                    answers = b""
+        except TunnelError:
+            pass
+        self.assertFalse([name for name in server.names if name.lower().startswith(b"x-")])
+        self.assertFalse(guard.done)
+
+
+class WatchTests(SynchronousTestCase):
+    """
+    What the backend says before a login.
+    """
+
+    def test_itPassesAsItIs(self) -> None:
+        """
+        Cut anywhere.
+        """
+        said = b"* OK x\r\n* CAPABILITY IMAP4rev1\n+ \r\na NO [X] y\r\nunfinished"
+        for pieces in split(said):
+            watch = LoginWatch(IDGuard())
+            self.assertEqual(b"".join(map(watch.feed, pieces)) + watch.flush(), said)
+
+    def test_aLiteralIsNotExpected(self) -> None:
+        """
+        Nothing before a login has one.
+        """
+        with self.assertRaises(Malformed):
+            LoginWatch(IDGuard()).feed(b"* LIST {5}\r\n")
