@@ -98,15 +98,17 @@ class IMAPDoor(Door):
         """
         Answer what is not to log in.
         """
-        if arguments is None or command in _LOGINS or (arguments and command in _WITHOUT_ARGUMENT):
+        if command == b"ID":
+            # RFC 2971, section 3.1; whatever it says, the backend has heard of us.
+            self.say(b"* ID NIL")
+            self._end(b"OK", b"done")
+        elif (
+            arguments is None or command in _LOGINS or (arguments and command in _WITHOUT_ARGUMENT)
+        ):
             self._end(b"BAD", b"syntax")
             self.count()
         elif command == b"CAPABILITY":
             self.say(b"* CAPABILITY " + OFFER)
-            self._end(b"OK", b"done")
-        elif command == b"ID":
-            # RFC 2971, section 3.1.
-            self.say(b"* ID NIL")
             self._end(b"OK", b"done")
         elif command == b"NOOP":
             self._end(b"OK", b"done")
@@ -115,7 +117,7 @@ class IMAPDoor(Door):
             self._end(b"OK", b"done")
             raise Quit()
         else:
-            self._end(b"BAD", b"log in first")
+            self._end(b"BAD", b"syntax" if command in _LOGINS else b"log in first")
             self.count()
 
     def _end(self, status: bytes, words: bytes) -> None:
