@@ -13,11 +13,13 @@ class Dialogue:
     """
     One connection; every wait is bounded.
 
+    @ivar port: our own.
     @ivar said: all lines that the server sent, without their ends.
     """
 
     def __init__(self, host: str, port: int, seconds: float = 20.0) -> None:
         self._socket = socket.create_connection((host, port), timeout=seconds)
+        self.port = self._socket.getsockname()[1]
         self._buffer = b""
         self.said: list[str] = []
 

@@ -87,34 +87,35 @@ userdb {{
 }}
 """
 
-# It lets others in by a password of its own.
-MASTER = (
-    TRUSTED
-    + """\
+# Users have passwords of their own.
+PASSWORDS_TRUSTED = f"""\
+{TRUSTED}
 auth_mechanisms = plain login
-passdb {{
+passdb {{{{
   driver = passwd-file
-  args = scheme=PLAIN {directory}/masters
-  master = yes
-}}
-passdb {{
-  driver = passwd-file
-  args = scheme=PLAIN username_format=%n {directory}/users
-}}
+  args = scheme=PLAIN username_format=%n {{directory}}/users
+}}}}
 """
-)
+
+# The tunnel has one too, with which it lets others in.
+MASTER = f"""\
+{PASSWORDS_TRUSTED}
+passdb {{{{
+  driver = passwd-file
+  args = scheme=PLAIN {{directory}}/masters
+  master = yes
+}}}}
+"""
 
 # Whom the tunnel names is let in, whoever else must not come here.
-NOPASSWORD = (
-    TRUSTED
-    + """\
+NOPASSWORD = f"""\
+{TRUSTED}
 auth_mechanisms = plain
-passdb {{
+passdb {{{{
   driver = static
   args = nopassword=y allow_real_nets=127.0.0.1/32
-}}
+}}}}
 """
-)
 
 # What the tunnel is called where it logs others in.
 TUNNEL = "tunnel"
