@@ -132,7 +132,7 @@ class Login(Introduction):
                 door.refuse("the certificate is not of that user")
         mechanism, response = self._response(name)
         if not await door.enter(mechanism, response.encode()):
-            raise BackendRefused(f"no login for {name!r}", door.answer, cause="login")
+            raise BackendRefused(f"no login for {name!r}", door.answer, cause="no login")
         # Whoever is logged in is offered no TLS any more, and nothing is left to be hidden.
         door.client.toPlain.clear()
         door.client.toNetwork.clear()

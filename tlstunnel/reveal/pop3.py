@@ -51,7 +51,7 @@ class Originating(Introduction):
         line = await backend.readLine()
         # Dovecot says +OK also to those that it does not trust: "You are not from trusted IP".
         if indicator(line) != b"+OK" or b"not from trusted" in line:
-            raise BackendRefused("expected +OK to XCLIENT", line)
+            raise BackendRefused("expected +OK to XCLIENT", line, cause="no XCLIENT")
         backend.putBack(greeting)
         if not self.known:
             self.toPlain.append(XCLIENTGuard())

@@ -95,7 +95,7 @@ class Originating(Introduction):
         backend.sendLine(xclient(self.facts.peer))
         first, message = await readMessage(backend)
         if first != b"OK":
-            raise BackendRefused("expected OK to XCLIENT", message)
+            raise BackendRefused("expected OK to XCLIENT", message, cause="no XCLIENT")
         backend.putBack(greeting)
         if not self.known:
             guard = XCLIENTGuard()
