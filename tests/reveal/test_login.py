@@ -12,10 +12,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.reveal.doors import ACCOUNT, WHOLE, WORDS, Map, standing
 from tests.reveal.stage import JOHN
-from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.names import Identity
+from tlstunnel.address import TCPAddress
+from tlstunnel.errors import ConfigurationError, TimedOut
+from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.protocols import registry
 from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.reveal.login import Terms, login
+from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.disclosures import checkDisclosure
 
 
 class TermsTests(SynchronousTestCase):
@@ -119,3 +123,67 @@ class GarbageTests(SynchronousTestCase):
         driver.feed("C", garbage)
         driver.network.end()
         self.assertEqual(driver.plain.written, b"")
+
+
+class SettingTests(SynchronousTestCase):
+    """
+    What is given beside it.
+    """
+
+    def check(self, dialect: str, *words: str, isOpen: bool = False) -> None:
+        """
+        See whether a tunnel can be had with these words.
+        """
+        anywhere = TCPAddress("127.0.0.1", 1)
+        checkDisclosure(
+            Tunnel(
+                Mode.SERVER,
+                (anywhere,),
+                (anywhere,),
+                registry.find(dialect),
+                remoteID=None if isOpen else Selector.parse("@."),
+                disclosure=Disclosure(words=words),
+            )
+        )
+
+    def test_theDialectSaysWhichProtocolItIs(self) -> None:
+        """
+        Or the word of the protocol does.
+        """
+        for dialect in WORDS:
+            self.check(dialect, "login")
+            self.check(dialect, "login", dialect)
+            self.check("none", dialect, "login")
+            self.check("none", dialect)
+
+    def test_theProtocolIsNeverGuessed(self) -> None:
+        """
+        Nor can it be two.
+        """
+        for words in (("login",), ("imap", "login", "pop3"), ("imap", "sieve")):
+            with self.subTest(words=words):
+                error = self.assertRaises(ConfigurationError, self.check, "none", *words)
+                self.assertEqual(error.key, "reveal")
+
+    def test_clientsHaveToProveWhoTheyAre(self) -> None:
+        """
+        Nobody logs in by a certificate that is not asked for.
+        """
+        self.assertRaises(ConfigurationError, self.check, "imap", "login", isOpen=True)
+        self.check("imap", "imap", isOpen=True)
+
+
+class PatienceTests(SynchronousTestCase):
+    """
+    How long a client may take.
+    """
+
+    def test_whoeverDoesNotLogInIsTheOneWhoIsSlow(self) -> None:
+        """
+        And not the backend, which has greeted.
+        """
+        driver = standing("imap")
+        driver.clock.advance(login.conversationSeconds)
+        driver.settle()
+        self.assertIsInstance(driver.error, TimedOut)
+        self.assertEqual(driver.error and driver.error.who, "the client")
