@@ -29,17 +29,15 @@ def checkDisclosure(tunnel: Tunnel) -> None:
     """
     told = tunnel.disclosure
     _checkProxy(tunnel)
-    words = [registry.find(name) for name in told.words]
-    for word in words:
-        _checkWord(tunnel, word)
-    if words and tunnel.dialect.name == "none":
-        _checkProtocol(words)
+    for name in told.words:
+        _checkWord(tunnel, registry.find(name))
     for key in told.files:
         _checkNeeded(key, told.words)
     if told.ldapBindDN and "ldap" not in told.words:
         _checkNeeded("ldap-bind-dn", told.words)
     if told.httpHeaders and "http" not in told.words:
         _checkNeeded("http-header", told.words)
+    _checkProtocol(tunnel)
 
 
 def _checkNeeded(key: str, words: Sequence[str]) -> None:
@@ -103,20 +101,23 @@ def _checkWord(tunnel: Tunnel, word: Word) -> None:
         )
 
 
-def _checkProtocol(words: Sequence[Word]) -> None:
+def _checkProtocol(tunnel: Tunnel) -> None:
     """
-    See that they are about one protocol, where no dialect says which.
+    See that the words are about one protocol, where no dialect says which.
     """
-    common = set(words[0].dialects)
-    for word in words:
-        if not common.intersection(word.dialects):
+    if tunnel.dialect.name != "none":
+        return
+    common: set[str] | None = None
+    for name in tunnel.disclosure.words:
+        dialects = registry.find(name).dialects
+        common = set(dialects) if common is None else common.intersection(dialects)
+        if not common:
             raise ConfigurationError(
-                f"`reveal` {word.name}",
-                f"is for {', '.join(word.dialects)}, and `reveal` {words[0].name} is not",
+                f"`reveal` {name}",
+                f"is for {', '.join(dialects)}, and another word that is given is not",
                 "give the words of one protocol",
             )
-        common.intersection_update(word.dialects)
-    if any(word.name == "login" for word in words) and len(common) > 1:
+    if "login" in tunnel.disclosure.words and len(common or ()) > 1:
         raise ConfigurationError(
             "`reveal` login",
             "cannot know the protocol, as TLS is there from the first byte",
