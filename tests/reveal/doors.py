@@ -15,6 +15,7 @@ from tlstunnel.protocols import registry
 from tlstunnel.reveal.identitymap import Names
 from tlstunnel.reveal.imap import imap
 from tlstunnel.reveal.login import Terms, login
+from tlstunnel.reveal.places import Part
 from tlstunnel.reveal.pop3 import pop3
 from tlstunnel.reveal.sieve import sieve
 from tlstunnel.testing.dialogues import OURS, split
@@ -275,7 +276,7 @@ class DoorTests(SynchronousTestCase):
         }
         ours: list[tuple[object, object]] = [
             (login, Terms(self.protocol, None, ACCOUNT)),
-            (WORDS[self.protocol], True),
+            (WORDS[self.protocol], Part(guards=False)),
         ]
         for words in (ours, ours[::-1]):
             driver = begun(words)  # type: ignore[arg-type]

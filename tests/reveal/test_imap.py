@@ -10,7 +10,9 @@ from tests.reveal.stage import begun
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import BackendRefused, Malformed, Oversize
 from tlstunnel.protocols.imap import imap as dialect
+from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.reveal.imap import IDGuard, LoginWatch, imap
+from tlstunnel.reveal.places import Part
 from tlstunnel.testing.dialogues import OURS, split
 from tlstunnel.testing.memory import Driver
 
@@ -32,7 +34,7 @@ def introduced() -> Driver:
     """
     The backend has been told, and the relay has begun.
     """
-    driver = begun([(imap, False)])
+    driver = begun([(imap, Part())])
     driver.play([("B", GREETING), ("T", ID), ("B", TAKEN), ("S", GREETING)])
     assert driver.stage == "relay", driver.error
     return driver
@@ -55,7 +57,7 @@ class IntroductionTests(SynchronousTestCase):
         """
         The client has been greeted before.
         """
-        driver = begun([(imap, False)], dialect, CLEAR)
+        driver = begun([(imap, Part())], dialect, CLEAR)
         driver.play([("B", GREETING), ("T", ID), ("B", TAKEN)])
         self.assertEqual((driver.stage, driver.network.written), ("relay", b""))
 
@@ -63,7 +65,7 @@ class IntroductionTests(SynchronousTestCase):
         """
         However early it is said.
         """
-        driver = begun([(imap, False)], dialect, CLEAR)
+        driver = begun([(imap, Part())], dialect, CLEAR)
         driver.feed("C", b"b NOOP\r\n")
         driver.play([("B", GREETING), ("T", ID), ("B", TAKEN), ("T", b"b NOOP\r\n")])
 
@@ -71,7 +73,7 @@ class IntroductionTests(SynchronousTestCase):
         """
         We are the first nevertheless.
         """
-        driver = begun([(imap, False)], peer=None)
+        driver = begun([(imap, Part())], peer=None)
         driver.play([("B", GREETING)])
         self.assertNotIn(b"originating", driver.plain.written)
         self.assertTrue(driver.plain.written.startswith(b"t1 ID ("))
@@ -80,9 +82,19 @@ class IntroductionTests(SynchronousTestCase):
         """
         RFC 4007, section 6.
         """
-        driver = begun([(imap, False)], peer=TCPAddress("fe80::1%eth0", 5))
+        driver = begun([(imap, Part())], peer=TCPAddress("fe80::1%eth0", 5))
         driver.play([("B", GREETING)])
         self.assertIn(b'"x-originating-ip" "fe80::1" ', driver.plain.written)
+
+    def test_whoeverIsToldByTheHeaderIsToldOnce(self) -> None:
+        """
+        Of the PROXY protocol; what clients must not say they must not say.
+        """
+        disclosure = Disclosure(words=("imap",), proxyOut="v2")
+        driver = begun([(imap, imap.prepare(disclosure))])
+        driver.play([("B", GREETING), ("S", GREETING)])
+        driver.play([("C", b"a ID " + FORGED + b"\r\n")])
+        driver.play([("T", b"a ID NIL\r\n")])
 
     def test_aBackendThatDoesNotTakeItIsNotServed(self) -> None:
         """
@@ -97,7 +109,7 @@ class IntroductionTests(SynchronousTestCase):
             [GREETING, b"+ go on\r\n"],
         ):
             with self.subTest(answers=answers):
-                driver = begun([(imap, False)])
+                driver = begun([(imap, Part())])
                 driver.feed("C", b"a NOOP\r\n")
                 for each in answers:
                     driver.feed("B", each)
@@ -304,7 +316,7 @@ class GuardTests(SynchronousTestCase):
         """
         It says nothing before.
         """
-        driver = begun([(imap, True)])
+        driver = begun([(imap, Part(guards=False))])
         driver.play([("B", GREETING), ("T", ID), ("B", TAKEN), ("S", GREETING)])
         driver.play([("C", b"a ID "), ("T", b"a ID ")])
 

@@ -11,6 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.reveal.stage import begun
 from tlstunnel.errors import BackendRefused, Malformed, Oversize, TunnelError
 from tlstunnel.protocols.pop3 import pop3 as dialect
+from tlstunnel.reveal.disclosure import Disclosure
+from tlstunnel.reveal.places import Part
 from tlstunnel.reveal.pop3 import XCLIENTGuard, pop3
 from tlstunnel.testing.dialogues import OURS, split
 from tlstunnel.testing.memory import Driver
@@ -30,7 +32,7 @@ def introduced() -> Driver:
     """
     The backend has been told, and the relay has begun.
     """
-    driver = begun([(pop3, False)])
+    driver = begun([(pop3, Part())])
     driver.play([("B", GREETING), ("T", XCLIENT), ("B", TAKEN), ("S", GREETING)])
     assert driver.stage == "relay", driver.error
     return driver
@@ -52,7 +54,7 @@ class IntroductionTests(SynchronousTestCase):
         """
         The client has been greeted before.
         """
-        driver = begun([(pop3, False)], dialect, CLEAR)
+        driver = begun([(pop3, Part())], dialect, CLEAR)
         driver.feed("C", b"CAPA\r\n")
         driver.play([("B", GREETING), ("T", XCLIENT), ("B", TAKEN), ("T", b"CAPA\r\n")])
         self.assertEqual((driver.stage, driver.network.written), ("relay", b""))
@@ -61,8 +63,18 @@ class IntroductionTests(SynchronousTestCase):
         """
         That it has TLS is told.
         """
-        driver = begun([(pop3, False)], peer=None)
+        driver = begun([(pop3, Part())], peer=None)
         driver.play([("B", GREETING), ("T", b"XCLIENT CLIENT-TRANSPORT=TLS\r\n")])
+
+    def test_whoeverIsToldByTheHeaderIsToldOnce(self) -> None:
+        """
+        Of the PROXY protocol; what clients must not say they must not say.
+        """
+        disclosure = Disclosure(words=("pop3",), proxyOut="v2")
+        driver = begun([(pop3, pop3.prepare(disclosure))])
+        driver.play([("B", GREETING), ("S", GREETING)])
+        driver.play([("C", b"XCLIENT ADDR=203.0.113.9\r\n")])
+        driver.play([("T", REFUSED)])
 
     def test_aBackendThatDoesNotTakeItIsNotServed(self) -> None:
         """
@@ -75,7 +87,7 @@ class IntroductionTests(SynchronousTestCase):
             [GREETING, b"OK\r\n"],
         ):
             with self.subTest(answers=answers):
-                driver = begun([(pop3, False)])
+                driver = begun([(pop3, Part())])
                 driver.feed("C", b"CAPA\r\n")
                 for each in answers:
                     driver.feed("B", each)

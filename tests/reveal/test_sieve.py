@@ -13,6 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.reveal.stage import begun
 from tlstunnel.errors import BackendRefused, Malformed, Oversize, TunnelError
 from tlstunnel.protocols.sieve import sieve as dialect
+from tlstunnel.reveal.disclosure import Disclosure
+from tlstunnel.reveal.places import Part
 from tlstunnel.reveal.sieve import LoginWatch, XCLIENTGuard, sieve
 from tlstunnel.testing.dialogues import OURS, split
 from tlstunnel.testing.memory import Driver
@@ -37,7 +39,7 @@ def introduced() -> Driver:
     """
     The backend has been told, and the relay has begun.
     """
-    driver = begun([(sieve, False)])
+    driver = begun([(sieve, Part())])
     driver.play([("B", GREETING), ("T", XCLIENT), ("B", b'OK "Updated"\r\n'), ("S", PASSED)])
     assert driver.stage == "relay", driver.error
     return driver
@@ -53,8 +55,8 @@ class IntroductionTests(SynchronousTestCase):
         Inside TLS the client is greeted by it in any case, with what is for clients to know.
         """
         for begins in (
-            lambda: begun([(sieve, False)]),
-            lambda: begun([(sieve, False)], dialect, CLEAR),
+            lambda: begun([(sieve, Part())]),
+            lambda: begun([(sieve, Part())], dialect, CLEAR),
         ):
             driver = begins()
             driver.play([("B", GREETING), ("T", XCLIENT), ("B", b'OK "Updated"\r\n')])
@@ -65,9 +67,19 @@ class IntroductionTests(SynchronousTestCase):
         """
         RFC 5804, section 2.6.
         """
-        driver = begun([(sieve, False)])
+        driver = begun([(sieve, Part())])
         greeting = b'"IMPLEMENTATION" {5}\r\nOK\r\n.\r\nOK {5}\r\nready\r\n'
         driver.play([("B", greeting), ("T", XCLIENT), ("B", b"OK\r\n"), ("S", greeting)])
+
+    def test_whoeverIsToldByTheHeaderIsToldOnce(self) -> None:
+        """
+        Of the PROXY protocol; what clients must not say they must not say.
+        """
+        disclosure = Disclosure(words=("sieve",), proxyOut="v2")
+        driver = begun([(sieve, sieve.prepare(disclosure))])
+        driver.play([("B", GREETING), ("S", PASSED)])
+        driver.play([("C", b"XCLIENT ADDR=203.0.113.9\r\n")])
+        driver.play([("T", REFUSED)])
 
     def test_aBackendThatDoesNotTakeItIsNotServed(self) -> None:
         """
@@ -80,7 +92,7 @@ class IntroductionTests(SynchronousTestCase):
             [GREETING, b'"SASL"\r\n'],
         ):
             with self.subTest(answers=answers):
-                driver = begun([(sieve, False)])
+                driver = begun([(sieve, Part())])
                 driver.feed("C", b"NOOP\r\n")
                 for each in answers:
                     driver.feed("B", each)
@@ -92,7 +104,7 @@ class IntroductionTests(SynchronousTestCase):
         What the backend says is bounded.
         """
         for said in (b'"X" {8193}\r\n', b'"X"\r\n' * 200):
-            driver = begun([(sieve, False)])
+            driver = begun([(sieve, Part())])
             driver.feed("B", said)
             self.assertIsInstance(driver.error, Oversize)
 

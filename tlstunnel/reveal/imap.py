@@ -19,7 +19,7 @@ from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.imap import readResponse
 from tlstunnel.reveal.facts import Facts
 from tlstunnel.reveal.guard import Answers, Guard
-from tlstunnel.reveal.places import hostAndPort
+from tlstunnel.reveal.places import Part, hostAndPort
 from tlstunnel.reveal.word import Introduction, Word
 
 MAX_LINE_BYTES = 8192
@@ -78,12 +78,22 @@ def fields(facts: Facts) -> bytes:
 
 class Originating(Introduction):
     """
-    Tells the backend where the client is.
-
-    C{known} says whether the client is logged in by us, so that it says nothing before.
+    Tells the backend where the client is; C{known} is a L{Part}.
     """
 
     async def introduce(self) -> None:
+        """
+        Say it, and see that nobody else does.
+        """
+        part: Part = self.known
+        if part.tells:
+            await self._tell()
+        if part.guards:
+            guard = IDGuard()
+            self.toPlain.append(guard)
+            self.toNetwork.append(LoginWatch(guard))
+
+    async def _tell(self) -> None:
         """
         Be the first to say who is there.
         """
@@ -97,10 +107,6 @@ class Originating(Introduction):
         if (tag, status) != (b"t1", b"OK"):
             raise BackendRefused("expected OK to ID", line)
         backend.putBack(greeting)
-        if not self.known:
-            guard = IDGuard()
-            self.toPlain.append(guard)
-            self.toNetwork.append(LoginWatch(guard))
 
 
 class IDGuard(Guard):
@@ -230,5 +236,5 @@ imap = Word(
     summary="where the client is, to Dovecot (ID)",
     dialects=("imap",),
     introduction=Originating,
-    prepare=lambda disclosure: "login" in disclosure.words,
+    prepare=Part.of,
 )

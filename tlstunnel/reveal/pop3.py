@@ -12,7 +12,7 @@ from tlstunnel.errors import BackendRefused
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.pop3 import indicator
 from tlstunnel.reveal.guard import Guard
-from tlstunnel.reveal.places import xclient
+from tlstunnel.reveal.places import Part, xclient
 from tlstunnel.reveal.word import Introduction, Word
 
 # The second is what nginx says as Zimbra has it, which Dovecot takes for the same.
@@ -36,15 +36,20 @@ async def readGreeting(backend: Conversation) -> bytes:
 
 class Originating(Introduction):
     """
-    Tells the backend where the client is.
-
-    C{known} says whether the client is logged in by us, so that it says nothing before.
+    Tells the backend where the client is; C{known} is a L{Part}.
     """
 
     async def introduce(self) -> None:
         """
-        Be the first to say who is there.
+        Say it, and see that nobody else does.
         """
+        part: Part = self.known
+        if part.tells:
+            await self._tell()
+        if part.guards:
+            self.toPlain.append(XCLIENTGuard())
+
+    async def _tell(self) -> None:
         backend = self.backend
         greeting = b"" if self.isGreeted else await readGreeting(backend)
         backend.sendLine(xclient(self.facts.peer))
@@ -53,8 +58,6 @@ class Originating(Introduction):
         if indicator(line) != b"+OK" or b"not from trusted" in line:
             raise BackendRefused("expected +OK to XCLIENT", line, cause="no XCLIENT")
         backend.putBack(greeting)
-        if not self.known:
-            self.toPlain.append(XCLIENTGuard())
 
 
 class XCLIENTGuard(Guard):
@@ -75,5 +78,5 @@ pop3 = Word(
     summary="where the client is, to Dovecot (XCLIENT)",
     dialects=("pop3",),
     introduction=Originating,
-    prepare=lambda disclosure: "login" in disclosure.words,
+    prepare=Part.of,
 )

@@ -18,7 +18,7 @@ from collections import deque
 from tlstunnel.errors import BackendRefused, Malformed, Oversize
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.reveal.guard import Answers, Guard
-from tlstunnel.reveal.places import xclient
+from tlstunnel.reveal.places import Part, xclient
 from tlstunnel.reveal.word import Introduction, Word
 
 MAX_LINE_BYTES = 8192
@@ -81,15 +81,22 @@ async def readGreeting(backend: Conversation) -> bytes:
 
 class Originating(Introduction):
     """
-    Tells the backend where the client is.
-
-    C{known} says whether the client is logged in by us, so that it says nothing before.
+    Tells the backend where the client is; C{known} is a L{Part}.
     """
 
     async def introduce(self) -> None:
         """
-        Be the first to say who is there.
+        Say it, and see that nobody else does.
         """
+        part: Part = self.known
+        if part.tells:
+            await self._tell()
+        if part.guards:
+            guard = XCLIENTGuard()
+            self.toPlain.append(guard)
+            self.toNetwork.append(LoginWatch(guard))
+
+    async def _tell(self) -> None:
         backend = self.backend
         greeting = await readGreeting(backend)
         backend.sendLine(xclient(self.facts.peer))
@@ -97,10 +104,6 @@ class Originating(Introduction):
         if first != b"OK":
             raise BackendRefused("expected OK to XCLIENT", message, cause="no XCLIENT")
         backend.putBack(greeting)
-        if not self.known:
-            guard = XCLIENTGuard()
-            self.toPlain.append(guard)
-            self.toNetwork.append(LoginWatch(guard))
 
 
 class XCLIENTGuard(Guard):
@@ -234,5 +237,5 @@ sieve = Word(
     summary="where the client is, to Dovecot's Pigeonhole (XCLIENT)",
     dialects=("sieve",),
     introduction=Originating,
-    prepare=lambda disclosure: "login" in disclosure.words,
+    prepare=Part.of,
 )
