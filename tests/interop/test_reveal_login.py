@@ -5,7 +5,7 @@ A client certificate is the login, and Dovecot knows where the client is: imap, 
 from __future__ import annotations
 
 from tests.interop import logins
-from tests.interop.servers.dovecot import MASTER, NOPASSWORD, TUNNEL, TUNNEL_PASSWORD
+from tests.interop.servers.dovecot import EXTERNAL, MASTER, NOPASSWORD, TUNNEL, TUNNEL_PASSWORD
 
 
 class MasterTests(logins.LoginTests):
@@ -28,3 +28,15 @@ class NoPasswordTests(logins.LoginTests):
     """
 
     authentication = NOPASSWORD
+
+
+class ExternalTests(logins.LoginTests):
+    """
+    The header of the PROXY protocol has the common name of the certificate, which is the identity,
+    and nobody has to be trusted for anything else.
+    """
+
+    authentication = EXTERNAL
+
+    def options(self) -> tuple[str, ...]:
+        return ("--proxy-out", "v2", "--proxy-tlv", "ssl", "--proxy-tlv", "ssl-cn")

@@ -34,6 +34,7 @@ plugin {{
 service imap-login {{
   inet_listener imap {{
     port = {imap}
+    haproxy = {haproxy}
   }}
   inet_listener imaps {{
     port = 0
@@ -42,6 +43,7 @@ service imap-login {{
 service pop3-login {{
   inet_listener pop3 {{
     port = {pop3}
+    haproxy = {haproxy}
   }}
   inet_listener pop3s {{
     port = 0
@@ -50,6 +52,7 @@ service pop3-login {{
 service managesieve-login {{
   inet_listener sieve {{
     port = {sieve}
+    haproxy = {haproxy}
   }}
 }}
 service lmtp {{
@@ -117,6 +120,18 @@ passdb {{{{
 }}}}
 """
 
+# Whom the header of the PROXY protocol names is let in.
+EXTERNAL = f"""\
+{TRUSTED}
+haproxy_trusted_networks = 127.0.0.1
+auth_mechanisms = external
+auth_ssl_username_from_cert = yes
+passdb {{{{
+  driver = static
+  args = nopassword=y allow_real_nets=127.0.0.1/32
+}}}}
+"""
+
 # What the tunnel is called where it logs others in.
 TUNNEL = "tunnel"
 TUNNEL_PASSWORD = "something long"
@@ -137,8 +152,8 @@ class Dovecot(Daemon):
     """
     With certificates: STARTTLS only, and no login before it.  Without: no TLS, login in clear.
 
-    One account, L{USER} with L{PASSWORD}; mail for it comes by lmtp.  With L{MASTER} or
-    L{NOPASSWORD} there are all that the tunnel names.
+    One account, L{USER} with L{PASSWORD}; mail for it comes by lmtp.  With L{MASTER},
+    L{NOPASSWORD} or L{EXTERNAL} there are all that the tunnel names.
 
     @cvar HOST: where it listens.  Not 127.0.0.1, since a client whose address is the server's own
         counts as secure to Dovecot, and TLS would not be needed.
@@ -181,6 +196,7 @@ class Dovecot(Daemon):
             host=self.HOST,
             tls=tls,
             authentication=self._authentication.format(directory=self.directory),
+            haproxy="yes" if self._authentication is EXTERNAL else "no",
             **self.ports,
         )
         self.write("dovecot.conf", text)
