@@ -46,7 +46,9 @@ class CyrusTests(InteropTestCase):
         self.context: ssl.SSLContext = verified(self.stage.authority.anchors)
         self.context.load_cert_chain(self.user.chain, self.user.key)
 
-    def reveal(self, service: str, password: str = TUNNEL_PASSWORD) -> TunnelProcess:
+    def reveal(
+        self, service: str, password: str = TUNNEL_PASSWORD, isImplicit: bool = False
+    ) -> TunnelProcess:
         """
         A tunnel for users of this domain.
         """
@@ -54,7 +56,10 @@ class CyrusTests(InteropTestCase):
         path.write_text(f"{TUNNEL}:{password}\n")
         path.chmod(0o600)
         options = ("-R", "@test.example", "--reveal", "login", "--login-auth-file", str(path))
-        return self.serverMode(self.cyrus.address(service), NAME, service, *options)
+        address = self.cyrus.address(service)
+        if isImplicit:
+            return self.serverMode(address, NAME, None, "--reveal", service, *options)
+        return self.serverMode(address, NAME, service, *options)
 
     def test_imap(self) -> None:
         """
@@ -84,6 +89,25 @@ class CyrusTests(InteropTestCase):
         self.assertGreaterEqual(client.stat()[0], 0)
         client.quit()
         record("pop3", "server", self.cyrus, "login by certificate")
+
+    def test_behindImplicitTLSTheWordIsTheProtocol(self) -> None:
+        """
+        Cyrus knows no XCLIENT, and is not asked for it.
+        """
+        port = self.reveal("imap", isImplicit=True).port
+        with imaplib.IMAP4_SSL("127.0.0.1", port, ssl_context=self.context, timeout=20) as imap:
+            imap.login(WHO, "x")
+            self.assertEqual(imap.select()[0], "OK")
+        port = self.reveal("pop3", isImplicit=True).port
+        pop3 = poplib.POP3_SSL("127.0.0.1", port, context=self.context, timeout=20)
+        pop3.user(WHO)
+        pop3.pass_("x")
+        pop3.quit()
+        with Dialogue("127.0.0.1", self.reveal("sieve", isImplicit=True).port) as sieve:
+            sieve.startTLS(self.context, NAME)
+            sieve.expect("OK")
+            sieve.ask('AUTHENTICATE "EXTERNAL" ""', "OK")
+            sieve.ask("LISTSCRIPTS", "OK")
 
     def test_sieve(self) -> None:
         """

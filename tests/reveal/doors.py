@@ -15,7 +15,7 @@ from tlstunnel.protocols import registry
 from tlstunnel.reveal.identitymap import Names
 from tlstunnel.reveal.imap import imap
 from tlstunnel.reveal.login import Terms, login
-from tlstunnel.reveal.places import Part
+from tlstunnel.reveal.origin import Part
 from tlstunnel.reveal.pop3 import pop3
 from tlstunnel.reveal.sieve import sieve
 from tlstunnel.testing.dialogues import OURS, split
@@ -60,7 +60,7 @@ class Map(Names):
 
 GREETING = {
     "imap": b"* OK [CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN] backend ready\r\n",
-    "pop3": b"+OK backend ready\r\n",
+    "pop3": b"+OK [XCLIENT] backend ready\r\n",
     "sieve": b'"IMPLEMENTATION" "x"\r\n"SASL" "PLAIN"\r\n"SIEVE" "fileinto"\r\n"XCLIENT"\r\n'
     b'"STARTTLS"\r\nOK "ready"\r\n',
 }
@@ -191,6 +191,25 @@ class DoorTests(SynchronousTestCase):
             driver = self.standing(ACCOUNT, None, identity)
             driver.play([("C", self.good), ("S", self.told)])
             self.assertEqual(driver.plain.written, b"")
+
+    def test_theOtherWordMayBeThereToNameTheProtocol(self) -> None:
+        """
+        Where the backend offers no XCLIENT, it is not asked for it.
+        """
+        if self.protocol == "imap":
+            # All servers take ID.
+            return
+        greeting = (
+            GREETING[self.protocol].replace(b"[XCLIENT] ", b"").replace(b'"XCLIENT"\r\n', b"")
+        )
+        words = [
+            (login, Terms(self.protocol, None, ACCOUNT)),
+            (WORDS[self.protocol], Part(guards=False)),
+        ]
+        for each in (words, words[::-1]):
+            driver = begun(each)
+            driver.play([("B", greeting), ("S", GREETED[self.protocol]), ("C", self.good)])
+            self.entered(driver)
 
     def test_onlySoManyAreRefused(self) -> None:
         """

@@ -12,7 +12,7 @@ from tlstunnel.errors import BackendRefused, Malformed, Oversize
 from tlstunnel.protocols.imap import imap as dialect
 from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.reveal.imap import IDGuard, LoginWatch, imap
-from tlstunnel.reveal.places import Part
+from tlstunnel.reveal.origin import Part
 from tlstunnel.testing.dialogues import OURS, split
 from tlstunnel.testing.memory import Driver
 

@@ -12,7 +12,7 @@ from tests.reveal.stage import begun
 from tlstunnel.errors import BackendRefused, Malformed, Oversize, TunnelError
 from tlstunnel.protocols.pop3 import pop3 as dialect
 from tlstunnel.reveal.disclosure import Disclosure
-from tlstunnel.reveal.places import Part
+from tlstunnel.reveal.origin import Part
 from tlstunnel.reveal.pop3 import XCLIENTGuard, pop3
 from tlstunnel.testing.dialogues import OURS, split
 from tlstunnel.testing.memory import Driver

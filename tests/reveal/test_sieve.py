@@ -14,7 +14,7 @@ from tests.reveal.stage import begun
 from tlstunnel.errors import BackendRefused, Malformed, Oversize, TunnelError
 from tlstunnel.protocols.sieve import sieve as dialect
 from tlstunnel.reveal.disclosure import Disclosure
-from tlstunnel.reveal.places import Part
+from tlstunnel.reveal.origin import Part
 from tlstunnel.reveal.sieve import LoginWatch, XCLIENTGuard, sieve
 from tlstunnel.testing.dialogues import OURS, split
 from tlstunnel.testing.memory import Driver

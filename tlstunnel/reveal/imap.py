@@ -19,8 +19,9 @@ from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.imap import readResponse
 from tlstunnel.reveal.facts import Facts
 from tlstunnel.reveal.guard import Answers, Guard
-from tlstunnel.reveal.places import Part, hostAndPort
-from tlstunnel.reveal.word import Introduction, Word
+from tlstunnel.reveal.origin import Origin, Part
+from tlstunnel.reveal.places import hostAndPort
+from tlstunnel.reveal.word import Word
 
 MAX_LINE_BYTES = 8192
 
@@ -76,26 +77,14 @@ def fields(facts: Facts) -> bytes:
     return " ".join(f'"{name}" "{value}"' for name, value in told).encode()
 
 
-class Originating(Introduction):
+class Originating(Origin):
     """
-    Tells the backend where the client is; C{known} is a L{Part}.
+    By ID.
     """
 
-    async def introduce(self) -> None:
+    async def tell(self) -> None:
         """
-        Say it, and see that nobody else does.
-        """
-        part: Part = self.known
-        if part.tells:
-            await self._tell()
-        if part.guards:
-            guard = IDGuard()
-            self.toPlain.append(guard)
-            self.toNetwork.append(LoginWatch(guard))
-
-    async def _tell(self) -> None:
-        """
-        Be the first to say who is there.
+        See L{Origin}.
         """
         backend = self.backend
         backend.maxLine = MAX_LINE_BYTES
@@ -107,6 +96,14 @@ class Originating(Introduction):
         if (tag, status) != (b"t1", b"OK"):
             raise BackendRefused("expected OK to ID", line)
         backend.putBack(greeting)
+
+    def guard(self) -> None:
+        """
+        See L{Origin}.
+        """
+        guard = IDGuard()
+        self.toPlain.append(guard)
+        self.toNetwork.append(LoginWatch(guard))
 
 
 class IDGuard(Guard):

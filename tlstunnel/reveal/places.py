@@ -4,32 +4,7 @@ Where a client is, and where it has connected to, in words that backends take.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tlstunnel.address import Address, TCPAddress
-from tlstunnel.reveal.disclosure import Disclosure
-
-
-@dataclass(frozen=True)
-class Part:
-    """
-    What is left to be done by a word that tells where the client is.
-
-    @ivar tells: whether to tell it: nothing else does.  A backend that has had a header of the
-        PROXY protocol takes us for the client, and does not believe what we say of others.
-    @ivar guards: whether clients are to be kept from telling it: they speak to the backend before
-        anybody is logged in.
-    """
-
-    tells: bool = True
-    guards: bool = True
-
-    @classmethod
-    def of(cls, disclosure: Disclosure) -> Part:
-        """
-        Beside what else is told.
-        """
-        return cls(not disclosure.proxyOut, "login" not in disclosure.words)
 
 
 def hostAndPort(address: Address | None) -> tuple[str, str] | None:

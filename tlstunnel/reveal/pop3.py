@@ -12,8 +12,9 @@ from tlstunnel.errors import BackendRefused
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.pop3 import indicator
 from tlstunnel.reveal.guard import Guard
-from tlstunnel.reveal.places import Part, xclient
-from tlstunnel.reveal.word import Introduction, Word
+from tlstunnel.reveal.origin import Origin, Part
+from tlstunnel.reveal.places import xclient
+from tlstunnel.reveal.word import Word
 
 # The second is what nginx says as Zimbra has it, which Dovecot takes for the same.
 _OURS = (b"XCLIENT", b"XOIP")
@@ -34,30 +35,32 @@ async def readGreeting(backend: Conversation) -> bytes:
     return line + b"\r\n"
 
 
-class Originating(Introduction):
+class Originating(Origin):
     """
-    Tells the backend where the client is; C{known} is a L{Part}.
+    By XCLIENT.
     """
 
-    async def introduce(self) -> None:
+    async def tell(self) -> None:
         """
-        Say it, and see that nobody else does.
+        See L{Origin}.
         """
-        part: Part = self.known
-        if part.tells:
-            await self._tell()
-        if part.guards:
-            self.toPlain.append(XCLIENTGuard())
-
-    async def _tell(self) -> None:
         backend = self.backend
         greeting = b"" if self.isGreeted else await readGreeting(backend)
+        if self.mayBeName and b"[XCLIENT]" not in greeting:
+            backend.putBack(greeting)
+            return
         backend.sendLine(xclient(self.facts.peer))
         line = await backend.readLine()
         # Dovecot says +OK also to those that it does not trust: "You are not from trusted IP".
         if indicator(line) != b"+OK" or b"not from trusted" in line:
             raise BackendRefused("expected +OK to XCLIENT", line, cause="no XCLIENT")
         backend.putBack(greeting)
+
+    def guard(self) -> None:
+        """
+        See L{Origin}.
+        """
+        self.toPlain.append(XCLIENTGuard())
 
 
 class XCLIENTGuard(Guard):

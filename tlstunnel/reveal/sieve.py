@@ -18,8 +18,9 @@ from collections import deque
 from tlstunnel.errors import BackendRefused, Malformed, Oversize
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.reveal.guard import Answers, Guard
-from tlstunnel.reveal.places import Part, xclient
-from tlstunnel.reveal.word import Introduction, Word
+from tlstunnel.reveal.origin import Origin, Part
+from tlstunnel.reveal.places import xclient
+from tlstunnel.reveal.word import Word
 
 MAX_LINE_BYTES = 8192
 
@@ -79,31 +80,33 @@ async def readGreeting(backend: Conversation) -> bytes:
     return greeting
 
 
-class Originating(Introduction):
+class Originating(Origin):
     """
-    Tells the backend where the client is; C{known} is a L{Part}.
+    By XCLIENT.
     """
 
-    async def introduce(self) -> None:
+    async def tell(self) -> None:
         """
-        Say it, and see that nobody else does.
+        See L{Origin}.
         """
-        part: Part = self.known
-        if part.tells:
-            await self._tell()
-        if part.guards:
-            guard = XCLIENTGuard()
-            self.toPlain.append(guard)
-            self.toNetwork.append(LoginWatch(guard))
-
-    async def _tell(self) -> None:
         backend = self.backend
         greeting = await readGreeting(backend)
+        if self.mayBeName and b'"XCLIENT"\r\n' not in greeting:
+            backend.putBack(greeting)
+            return
         backend.sendLine(xclient(self.facts.peer))
         first, message = await readMessage(backend)
         if first != b"OK":
             raise BackendRefused("expected OK to XCLIENT", message, cause="no XCLIENT")
         backend.putBack(greeting)
+
+    def guard(self) -> None:
+        """
+        See L{Origin}.
+        """
+        guard = XCLIENTGuard()
+        self.toPlain.append(guard)
+        self.toNetwork.append(LoginWatch(guard))
 
 
 class XCLIENTGuard(Guard):
