@@ -68,6 +68,7 @@ class OriginTests(InteropTestCase):
                 client = imaplib.IMAP4_SSL("127.0.0.1", port, ssl_context=self.context, timeout=20)
             else:
                 client = imaplib.IMAP4("127.0.0.1", port, timeout=20)
+                client.xatom("ID", f'("x-originating-ip" "{FORGED}")')
                 client.starttls(self.context)
             with client:
                 client.xatom("ID", f'("name" "x" "X-Originating-IP" "{FORGED}")')
