@@ -13,6 +13,7 @@ class Dialogue:
     """
     One connection; every wait is bounded.
 
+    @ivar port: our own.
     @ivar said: all lines that the server sent, without their ends.
     """
 
@@ -22,6 +23,7 @@ class Dialogue:
         """
         whence = (source, 0) if source else None
         self._socket = socket.create_connection((host, port), seconds, whence)
+        self.port = self._socket.getsockname()[1]
         self._buffer = b""
         self.said: list[str] = []
 

@@ -50,6 +50,7 @@ def checkDisclosure(tunnel: Tunnel) -> None:
         _checkNeeded("ldap-bind-dn", told.words)
     if told.httpHeaders and "http" not in told.words:
         _checkNeeded("http-header", told.words)
+    _checkProtocol(tunnel)
 
 
 def _checkNeeded(key: str, words: Sequence[str]) -> None:
@@ -152,6 +153,30 @@ def alpnOf(tunnel: Tunnel) -> tuple[bytes, ...]:
     """
     found = (registry.find(name).alpn for name in tunnel.disclosure.words)
     return next(filter(None, found), ())
+
+
+def _checkProtocol(tunnel: Tunnel) -> None:
+    """
+    See that the words are about one protocol, where no dialect says which.
+    """
+    if tunnel.dialect.name != "none":
+        return
+    common: set[str] | None = None
+    for name in tunnel.disclosure.words:
+        dialects = registry.find(name).dialects
+        common = set(dialects) if common is None else common.intersection(dialects)
+        if not common:
+            raise ConfigurationError(
+                f"`reveal` {name}",
+                f"is for {', '.join(dialects)}, and another word that is given is not",
+                "give the words of one protocol",
+            )
+    if "login" in tunnel.disclosure.words and len(common or ()) > 1:
+        raise ConfigurationError(
+            "`reveal` login",
+            "cannot know the protocol, as TLS is there from the first byte",
+            "give the word of the protocol too: `reveal` imap, pop3 or sieve",
+        )
 
 
 def preparedWords(tunnel: Tunnel) -> list[tuple[Word, Any]]:
