@@ -10,7 +10,7 @@ L{UNIXLegs} makes them.  Each is a L{Leg} but for three things: it leaves a byte
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.python.failure import Failure
 
@@ -92,12 +92,14 @@ class UNIXLeg(Leg):
 
     __slots__ = ("_edges",)
 
+    _kind: ClassVar[type[Kept]] = Kept
+
     _wire: Kept
 
     def __init__(
         self, legs: UNIXLegs, sock: socket.socket, peer: TCPAddress | UNIXAddress, below: Any
     ) -> None:
-        wire = Kept(sock)
+        wire = self._kind(sock)
         super().__init__(legs.reactor, legs.linger, sock, peer, _Closing(legs, sock, wire, below))
         self._wire = wire
         self._edges = legs.edges
