@@ -163,9 +163,12 @@ class IDestination(Interface):
     Where the connections of a tunnel go to: one place, or several.
     """
 
-    def search() -> ISearch:
+    def search(record: Record, accepted: ILeg) -> ISearch:
         """
         Begin with a connection.
+
+        @param record: what is known of it, and will be.
+        @param accepted: its leg that was accepted.
         """
 
 
@@ -190,9 +193,11 @@ class ISearch(IDialler):
         It does serve: it speaks TLS and is whom it has to be, or greets as its protocol has it.
         """
 
-    def end() -> None:
+    def end() -> Deferred[None] | None:
         """
         The connection to it is over, if there was one.
+
+        @return: fires once nothing is left of it, if that takes time; to cancel it hurries.
         """
 
 

@@ -129,7 +129,12 @@ class Child:
         Fires when it has ended.  To cancel that ends it at once.
         """
         gone: Deferred[None] = Deferred(lambda _: self._signal(signal.SIGKILL))
-        self.tell(lambda: gone.called or gone.callback(None))
+
+        def tell() -> None:
+            if not gone.called:
+                gone.callback(None)
+
+        self.tell(tell)
         return gone
 
     def hangUp(self) -> None:

@@ -49,7 +49,7 @@ class Judged(Kept):
         super().__init__(sock)
         self.isGone = False
         self.isOverdue = False
-        self._end: Event | Reset | None = None
+        self._end: Event | TunnelError | None = None
 
     def hungUp(self, code: int) -> Reset:
         """
@@ -64,10 +64,9 @@ class Judged(Kept):
         self._end = super()._nothing() or self._end
         if self._end is None or not self.isGone:
             return self._end
-        exit = self.child.exit
-        if exit is None:
+        if self.child.exit is None:
             return END if self.isOverdue else None
-        return exit.failure or END
+        return self.child.exit.failure or END
 
 
 class ExecLeg(UNIXLeg):
@@ -90,7 +89,8 @@ class ExecLeg(UNIXLeg):
         child: Child,
     ) -> None:
         super().__init__(legs, sock, UNIXAddress(""), None)
-        self.peer = address
+        # Only whoever was accepted, or speaks TLS, has to have an address.
+        self.peer = address  # type: ignore[assignment]
         self._child = self._wire.child = child
         self._deadlines = deadlines
 

@@ -118,11 +118,11 @@ def start(launch: Launch, environment: Mapping[str, str]) -> Launched:
         with _defaultSignals():
             process = subprocess.Popen(
                 launch.command,
-                stdin=theirs,
-                stdout=theirs,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
                 stderr=complaints[1],
                 cwd="/",
-                env={key: os.fsencode(value) for key, value in environment.items()},
+                env={os.fsencode(key): os.fsencode(environment[key]) for key in environment},
                 start_new_session=True,
             )
     except BaseException:

@@ -44,8 +44,8 @@ def main(words: list[str]) -> int:
         key, _, value = words.pop(0).partition("=")
         settings[key].append(value)
     # Python ignores these, and who is executed would go on doing so.
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+        signal.signal(ignored, signal.SIG_DFL)
     # Python sets it where there is no locale.
     os.environ.pop("LC_CTYPE", None)
     path, *arguments = words
@@ -58,7 +58,7 @@ def main(words: list[str]) -> int:
         for each in settings["limit"]:
             number, _, value = each.partition(":")
             resource.setrlimit(int(number), (int(value), int(value)))
-        os.execv(path, arguments)
+        os.execv(path, arguments)  # noqa: S606 - that is what this is for
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         os.write(complaints, f"{path} cannot be started: {why}\n".encode())

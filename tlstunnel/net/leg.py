@@ -61,7 +61,7 @@ from cryptography.x509 import Certificate
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tlstunnel.address import Address, Peer
+from tlstunnel.address import Address
 from tlstunnel.errors import Reset, Truncated, TunnelError
 from tlstunnel.interfaces import ILeg
 from tlstunnel.net import kernel
@@ -127,7 +127,7 @@ class Leg(Outgoing):
         @param below: the stock transport that owns C{sock}, if one does: closing is left to it.
         """
         super().__init__(reactor, sock)
-        self.peer: Peer = peer
+        self.peer = peer
         self.who = "the peer"
         self.readSize = RECORD_BYTES
         self.isPeeking = False

@@ -20,7 +20,7 @@ class ReadEnd:
     Tells when there is something to read.
     """
 
-    def __init__(self, reactor: Any, descriptor: int, ready: Callable[[], None]) -> None:
+    def __init__(self, reactor: Any, descriptor: int, ready: Callable[[], object]) -> None:
         """
         @param descriptor: is ours from now on, and is watched at once.
         @param ready: called when it has something, or its end.

@@ -295,8 +295,6 @@ class Pair:
         Close what is left.
         """
         self._running = None
-        if self.search is not None:
-            self.search.end()
         if error is not None:
             error.bare()
         if self.channels is not None:
@@ -307,7 +305,14 @@ class Pair:
                     leg.abortConnection()
                 else:
                     leg.loseConnection()
-        self.factory.ended(self, error)
+        ending = None if self.search is None else self.search.end()
+        if ending is None:
+            self.factory.ended(self, error)
+        else:
+            # A program keeps its place until it has ended.
+            self._running = ending
+            ending.addErrback(lambda failure: failure.trap(CancelledError))
+            ending.addCallback(lambda _: self.factory.ended(self, error))
 
     # What the stories are told with
 
