@@ -193,11 +193,12 @@ class ISearch(IDialler):
         It does serve: it speaks TLS and is whom it has to be, or greets as its protocol has it.
         """
 
-    def end() -> Deferred[None] | None:
+    def end(isHurried: bool = False) -> Deferred[None] | None:
         """
         The connection to it is over, if there was one.
 
-        @return: fires once nothing is left of it, if that takes time; to cancel it hurries.
+        @param isHurried: whether we are to be gone soon ourselves.
+        @return: fires once nothing is left of it, if that takes time; to cancel it ends it at once.
         """
 
 

@@ -25,6 +25,9 @@ from tlstunnel.net.readend import ReadEnd
 LEAVE_SECONDS = 10.0
 TERMINATE_SECONDS = 10.0
 
+#: The same where we are to be gone soon ourselves.
+HURRY_SECONDS = 2.0
+
 #: Seconds between two looks, where nothing tells of the end.
 LOOK_SECONDS = 0.25
 
@@ -79,7 +82,6 @@ class Child:
         self.exit: Exit | None = None
         self._deadlines = deadlines
         self._due: Deadline | None = None
-        self._isLeaving = False
         self._told: list[Callable[[], object]] = []
         self._watch: ReadEnd | None = None
         try:
@@ -147,13 +149,23 @@ class Child:
         """
         Its connection is over: let it end, and see that it does.
         """
-        if self.exit is None and not self._isLeaving:
-            self._isLeaving = True
-            self._due = self._deadlines.after(LEAVE_SECONDS, self._terminate)
+        if self.exit is None and self._due is None:
+            self._due = self._deadlines.after(
+                LEAVE_SECONDS, lambda: self._terminate(TERMINATE_SECONDS)
+            )
 
-    def _terminate(self) -> None:
+    def hurry(self) -> None:
+        """
+        The same, and sooner.
+        """
+        if self._due is not None:
+            self._due.cancel()
+        if self.exit is None:
+            self._due = self._deadlines.after(HURRY_SECONDS, lambda: self._terminate(HURRY_SECONDS))
+
+    def _terminate(self, seconds: float) -> None:
         self._signal(signal.SIGTERM)
-        self._due = self._deadlines.after(TERMINATE_SECONDS, self._kill)
+        self._due = self._deadlines.after(seconds, self._kill)
 
     def _kill(self) -> None:
         self._signal(signal.SIGKILL)

@@ -149,7 +149,7 @@ class _Factory:
         There is nothing to note.
         """
 
-    def end(self) -> None:
+    def end(self, isHurried: bool = False) -> None:
         """
         There is nothing to note.
         """

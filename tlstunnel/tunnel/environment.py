@@ -60,7 +60,8 @@ def _identity(facts: Facts, identity: Identity) -> Iterator[tuple[str, str]]:
     if identity.kind is Kind.USER:
         yield "REMOTE_USER", str(identity)
     certificate = facts.certificate
-    if certificate is not None:
+    if certificate is not None and identity.kind is not Kind.KEY:
+        # Where the key alone is known, whoever has it can write any name into a certificate.
         subject = inOneLine(certificate.subject)
         # stunnel has the first; Apache and ucspi-ssl have the second.
         yield "SSL_CLIENT_DN", subject

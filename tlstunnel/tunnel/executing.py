@@ -148,8 +148,13 @@ class Running:
         """
         self._executor.remotes.served(self._executor.backend, False)
 
-    def end(self) -> Deferred[None] | None:
+    def end(self, isHurried: bool = False) -> Deferred[None] | None:
         """
         See L{ISearch.end}: a program takes its place until it has ended.
         """
-        return None if self._child is None or self._child.exit else self._child.whenGone()
+        child = self._child
+        if child is None or child.exit is not None:
+            return None
+        if isHurried:
+            child.hurry()
+        return child.whenGone()

@@ -22,6 +22,7 @@ from tlstunnel.errors import (
     IdentityRefused,
     PlaintextAfterStartTLS,
     ServerSpokeFirst,
+    Stopped,
     TunnelError,
 )
 from tlstunnel.interfaces import IDestination, ILeg, ISearch
@@ -111,6 +112,8 @@ class Pair:
     """
 
     __slots__ = (
+        "_isHurried",
+        "_isLeaving",
         "_running",
         "_story",
         "_why",
@@ -149,6 +152,9 @@ class Pair:
         self.diallers = factory.diallers
         self.search: ISearch | None = None
         self._why: TunnelError | None = None
+        # Whether both legs are closed, and the program behind one of them is still there; and
+        # whether it has been told to end.
+        self._isLeaving = self._isHurried = False
         # What is waited for, by the story up to the relay, or by what is told when that is over.
         self._running: Deferred[Any] | None = None
 
@@ -184,7 +190,9 @@ class Pair:
         """
         End both legs, whatever is going on.
         """
-        if self._why is None:
+        if self._isLeaving:
+            self.factory.deadlines.after(0, self._hurry)
+        elif self._why is None:
             self._why = why
             # In a turn of its own: what is going on may be what called us.
             self.factory.deadlines.after(0, self._end)
@@ -192,6 +200,16 @@ class Pair:
     def _end(self) -> None:
         if self._why is not None:
             self._cancel()
+
+    def _hurry(self) -> None:
+        """
+        Let the program that is left end, and the second time end it.
+        """
+        if self._isHurried:
+            self._cancel()
+        elif self.search is not None:
+            self._isHurried = True
+            self.search.end(isHurried=True)
 
     def _cancel(self) -> None:
         if self._running is not None:
@@ -305,11 +323,13 @@ class Pair:
                     leg.abortConnection()
                 else:
                     leg.loseConnection()
-        ending = None if self.search is None else self.search.end()
+        self._isHurried = isinstance(error, Stopped)
+        ending = None if self.search is None else self.search.end(self._isHurried)
         if ending is None:
             self.factory.ended(self, error)
         else:
             # A program keeps its place until it has ended.
+            self._isLeaving = True
             self._running = ending
             ending.addErrback(lambda failure: failure.trap(CancelledError))
             ending.addCallback(lambda _: self.factory.ended(self, error))

@@ -152,9 +152,8 @@ def _user(name: str, program: ExecAddress) -> User | None:
             f"`exec-user` {name}", "there is no such user", "check its spelling, or add it"
         ) from None
     if entry.pw_uid == os.geteuid():
-        if not isRoot:
-            return None
-    elif not isRoot:
+        return None
+    if not isRoot:
         raise ConfigurationError(
             f"`exec-user` {name}",
             "is somebody else, and only root can start programs for others",
