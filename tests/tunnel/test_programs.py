@@ -39,6 +39,7 @@ from tlstunnel.protocols.registry import find
 from tlstunnel.tunnel.description import Tunnel
 from tlstunnel.tunnel.execution import Execution
 from tlstunnel.tunnel.limits import Limits
+from tlstunnel.tunnel.servedname import ServedName
 
 #: As ourselves, also where that is root.
 OURSELVES = "root" if os.geteuid() == 0 else ""
@@ -303,6 +304,50 @@ class ServingTests(ProgramTests):
         self.assertEqual(said[0], b"250 mx\r\n")
         self.assertTrue(said[1].startswith(b"221 QUIT"), said)
         await self.ended()
+
+    async def test_aNameHasAProgramOfItsOwn(self) -> None:
+        """
+        Others have that of the tunnel.
+        """
+        name = ServedName(SERVER.domain, remote=(shell("echo own"),))
+        self.assertEqual(await self.served("echo all", ask(), names=(name,)), b"own\n")
+        event = await self.ended()
+        self.assertEqual(event["backend"], "exec:/bin/sh -c 'echo own'")
+        factory = self.service.factory
+        assert factory is not None
+        self.assertEqual(
+            {str(each.address): each.connections for each in factory.backends},
+            {"exec:/bin/sh -c 'echo own'": 1, "exec:/bin/sh -c 'echo all'": 0},
+        )
+
+    async def test_nothingIsLeftOfThem(self) -> None:
+        """
+        No descriptor, whatever their end was.
+        """
+        self.service = self.tunnel("", remote=(shell("echo x >&2; read x; exit $x"),))
+
+        def client(number: int) -> None:
+            network = self.connect(self.service)
+            if number % 3:
+                network.write(b"%d\n" % (number % 2))
+                rest(network)
+            elif number % 2:
+                network.truncate()
+            else:
+                network.reset()
+            network.sock.close()
+
+        await deferToThread(client, 1)
+        await wait(lambda: len(self.ends) == 1)
+        before = len(os.listdir("/proc/self/fd"))
+        for number in range(40):
+            await deferToThread(client, number)
+        await wait(lambda: len(self.ends) == 41)
+        factory = self.service.factory
+        assert factory is not None
+        await wait(lambda: not len(factory.linger) and not len(factory.unixLegs.hold))
+        self.assertLessEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(factory.backends[0].open, 0)
 
 
 class InheritanceTests(ProgramTests):

@@ -32,8 +32,8 @@ _SHORT = {
     NameOID.USER_ID: "UID",
 }
 
-# What a value must not have outside of quotation marks (RFC 2253, section 2.4).
-_SPECIAL = frozenset(',+<>;"')
+# What a value has only between quotation marks, which are escaped (RFC 2253, section 2.4).
+_SPECIAL = frozenset(",+<>;")
 
 
 def inOneLine(name: x509.Name) -> str:
@@ -54,7 +54,11 @@ def _value(attribute: x509.NameAttribute[str | bytes]) -> str:
     if isinstance(value, bytes):
         # It is no text: as what it is made of (RFC 2253, section 2.4).
         return f"#{value.hex().upper()}"
-    isQuoted = bool(_SPECIAL.intersection(value)) or value[:1] in {" ", "#"} or value[-1:] == " "
+    isQuoted = (
+        bool(_SPECIAL.intersection(value))
+        or value[-1:] == " "
+        or (len(value) > 1 and value[0] in " #")
+    )
     written = "".join(map(_character, value))
     return f'"{written}"' if isQuoted else written
 
