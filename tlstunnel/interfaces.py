@@ -198,7 +198,7 @@ class ISearch(IDialler):
         The connection to it is over, if there was one.
 
         @param isHurried: whether we are to be gone soon ourselves.
-        @return: fires once nothing is left of it, if that takes time; to cancel it ends it at once.
+        @return: fires once nothing is left of it, if that takes time.
         """
 
 

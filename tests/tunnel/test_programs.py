@@ -11,7 +11,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
-from errno import EMFILE
+from errno import EMFILE, EPERM
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -339,14 +339,14 @@ class ServingTests(ProgramTests):
 
         await deferToThread(client, 1)
         await wait(lambda: len(self.ends) == 1)
-        before = len(os.listdir("/proc/self/fd"))
+        before = len([*Path("/proc/self/fd").iterdir()])
         for number in range(40):
             await deferToThread(client, number)
         await wait(lambda: len(self.ends) == 41)
         factory = self.service.factory
         assert factory is not None
         await wait(lambda: not len(factory.linger) and not len(factory.unixLegs.hold))
-        self.assertLessEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertLessEqual(len([*Path("/proc/self/fd").iterdir()]), before)
         self.assertEqual(factory.backends[0].open, 0)
 
 
@@ -595,18 +595,31 @@ class EndTests(ProgramTests):
         event = await self.ended("stopped")
         self.assertIn("SIGKILL", event["detail"])
 
-    async def test_toHurryAgainKillsThem(self) -> None:
+    async def test_whoCannotBeEndedIsLeftAlone(self) -> None:
         """
-        Whoever asks twice does not wait.
+        One that has become somebody else must not keep us from stopping; the log has its number.
         """
-        self.patch(children, "HURRY_SECONDS", 60.0)
+        self.patch(children, "HURRY_SECONDS", 0.1)
+        self.patch(children, "LET_GO_SECONDS", 0.1)
         pid, stopped = await self.stopping()
-        factory = self.service.factory
-        assert factory is not None
-        await wait(lambda: all(each.accepted.isClosed for each in factory.pairs))
-        self.assertTrue(isThere(pid))
-        self.service.hurry()
+        kill = os.killpg
+
+        def refuse(pid: int, number: int) -> None:
+            raise PermissionError(EPERM, "no")
+
+        self.patch(os, "killpg", refuse)
+        notices: list[str] = []
+
+        def observe(event: LogEvent) -> None:
+            if event.get("event") == "notice":
+                notices.append(event["notice"])
+
+        globalLogPublisher.addObserver(observe)  # type: ignore[arg-type]
+        self.addCleanup(globalLogPublisher.removeObserver, observe)  # type: ignore[arg-type]
         await stopped
+        self.assertTrue(isThere(pid))
+        self.assertTrue(any(str(pid) in each for each in notices), notices)
+        kill(pid, signal.SIGKILL)
         await wait(lambda: not isThere(pid))
 
     async def test_aStopGivesTimeToOneThatIsStillAtWork(self) -> None:

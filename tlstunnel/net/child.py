@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from tlstunnel.errors import ProgramFailed
 from tlstunnel.net.deadlines import Deadline, Deadlines
@@ -27,6 +28,9 @@ TERMINATE_SECONDS = 10.0
 
 #: The same where we are to be gone soon ourselves.
 HURRY_SECONDS = 2.0
+
+#: Seconds after SIGKILL until one is left alone that we cannot end, as it is not ours any more.
+LET_GO_SECONDS = 1.0
 
 #: Seconds between two looks, where nothing tells of the end.
 LOOK_SECONDS = 0.25
@@ -77,11 +81,14 @@ class Child:
     @ivar exit: how it ended, once it has.
     """
 
+    _log = Logger()
+
     def __init__(self, reactor: Any, deadlines: Deadlines, pid: int) -> None:
         self.pid = pid
         self.exit: Exit | None = None
         self._deadlines = deadlines
         self._due: Deadline | None = None
+        self._isHurried = False
         self._told: list[Callable[[], object]] = []
         self._watch: ReadEnd | None = None
         try:
@@ -113,13 +120,16 @@ class Child:
             self._due.cancel()
         if self._watch is not None:
             self._watch.close()
+        self._tell()
+
+    def _tell(self) -> None:
         told, self._told = self._told, []
         for each in told:
             each()
 
     def tell(self, told: Callable[[], object]) -> None:
         """
-        Call C{told} when it has ended.
+        Call C{told} when it has ended, or is left alone.
         """
         if self.exit is None:
             self._told.append(told)
@@ -128,15 +138,10 @@ class Child:
 
     def whenGone(self) -> Deferred[None]:
         """
-        Fires when it has ended.  To cancel that ends it at once.
+        Fires when it has ended, or is left alone.
         """
-        gone: Deferred[None] = Deferred(lambda _: self._signal(signal.SIGKILL))
-
-        def tell() -> None:
-            if not gone.called:
-                gone.callback(None)
-
-        self.tell(tell)
+        gone: Deferred[None] = Deferred()
+        self.tell(lambda: gone.callback(None))
         return gone
 
     def hangUp(self) -> None:
@@ -150,18 +155,20 @@ class Child:
         Its connection is over: let it end, and see that it does.
         """
         if self.exit is None and self._due is None:
-            self._due = self._deadlines.after(
-                LEAVE_SECONDS, lambda: self._terminate(TERMINATE_SECONDS)
-            )
+            self._wait(LEAVE_SECONDS, TERMINATE_SECONDS)
 
     def hurry(self) -> None:
         """
         The same, and sooner.
         """
-        if self._due is not None:
-            self._due.cancel()
-        if self.exit is None:
-            self._due = self._deadlines.after(HURRY_SECONDS, lambda: self._terminate(HURRY_SECONDS))
+        if self.exit is None and not self._isHurried:
+            self._isHurried = True
+            if self._due is not None:
+                self._due.cancel()
+            self._wait(HURRY_SECONDS, HURRY_SECONDS)
+
+    def _wait(self, seconds: float, more: float) -> None:
+        self._due = self._deadlines.after(seconds, lambda: self._terminate(more))
 
     def _terminate(self, seconds: float) -> None:
         self._signal(signal.SIGTERM)
@@ -169,6 +176,15 @@ class Child:
 
     def _kill(self) -> None:
         self._signal(signal.SIGKILL)
+        self._due = self._deadlines.after(LET_GO_SECONDS, self._letGo)
+
+    def _letGo(self) -> None:
+        notice = (
+            f"the program of process {self.pid} cannot be ended, and is left alone: it has become "
+            "somebody else, or the system holds it"
+        )
+        self._log.warn("{notice}", event="notice", notice=notice)
+        self._tell()
 
     def _signal(self, number: signal.Signals) -> None:
         if self.exit is not None:

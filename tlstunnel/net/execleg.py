@@ -21,7 +21,7 @@ from typing import ClassVar
 
 from tlstunnel.address import ExecAddress, UNIXAddress
 from tlstunnel.errors import Reset, TunnelError
-from tlstunnel.net.child import Child
+from tlstunnel.net.child import LEAVE_SECONDS, LET_GO_SECONDS, TERMINATE_SECONDS, Child
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.edges import GONE
 from tlstunnel.net.unixleg import UNIXLeg, UNIXLegs
@@ -77,6 +77,9 @@ class ExecLeg(UNIXLeg):
     __slots__ = ("_child", "_deadlines")
 
     _kind: ClassVar[type[Kept]] = Judged
+
+    # By then it has been ended, if it can be.
+    _longest: ClassVar[float] = LEAVE_SECONDS + TERMINATE_SECONDS + LET_GO_SECONDS
 
     _wire: Judged
 

@@ -122,7 +122,7 @@ def start(launch: Launch, environment: Mapping[str, str]) -> Launched:
                 stdout=theirs.fileno(),
                 stderr=complaints[1],
                 cwd="/",
-                env={os.fsencode(key): os.fsencode(environment[key]) for key in environment},
+                env={_encoded(key): _encoded(value) for key, value in environment.items()},
                 start_new_session=True,
             )
     except BaseException:
@@ -140,6 +140,10 @@ def start(launch: Launch, environment: Mapping[str, str]) -> Launched:
     ours.setblocking(False)
     os.set_blocking(complaints[0], False)
     return Launched(process.pid, ours, complaints[0])
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _limitDescriptors(pid: int, launch: Launch) -> None:

@@ -94,13 +94,17 @@ class UNIXLeg(Leg):
 
     _kind: ClassVar[type[Kept]] = Kept
 
+    # Seconds for which its socket may be held; 0 for what the tunnel says.
+    _longest: ClassVar[float] = 0.0
+
     _wire: Kept
 
     def __init__(
         self, legs: UNIXLegs, sock: socket.socket, peer: TCPAddress | UNIXAddress, below: Any
     ) -> None:
         wire = self._kind(sock)
-        super().__init__(legs.reactor, legs.linger, sock, peer, _Closing(legs, sock, wire, below))
+        closing = _Closing(legs, sock, wire, below, self._longest)
+        super().__init__(legs.reactor, legs.linger, sock, peer, closing)
         self._wire = wire
         self._edges = legs.edges
 
@@ -151,13 +155,16 @@ class _Closing:
     Closes the socket of a leg, in the place of the stock transport that owns it, if one does.
     """
 
-    __slots__ = ("_below", "_legs", "_sock", "_wire")
+    __slots__ = ("_below", "_legs", "_longest", "_sock", "_wire")
 
-    def __init__(self, legs: UNIXLegs, sock: socket.socket, wire: Kept, below: Any) -> None:
+    def __init__(
+        self, legs: UNIXLegs, sock: socket.socket, wire: Kept, below: Any, longest: float
+    ) -> None:
         self._legs = legs
         self._sock = sock
         self._wire = wire
         self._below = below
+        self._longest = longest
 
     def loseConnection(self) -> None:
         """
@@ -179,4 +186,4 @@ class _Closing:
         if legs.marksEnd or wire.hasEnded or not wire.sent or unread(self._sock):
             close()
         else:
-            legs.hold.hold(self._sock, close, legs.seconds)
+            legs.hold.hold(self._sock, close, self._longest or legs.seconds)

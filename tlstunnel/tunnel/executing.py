@@ -104,6 +104,8 @@ class Running:
             local = record.local or self._accepted.local
             try:
                 launched = start(executor.launch, environmentOf(record, local))
+            except UnicodeError:
+                raise ConnectFailed(f"{address}: not in the encoding of this system") from None
             except OSError as error:
                 cause = f"exec {errorcode.get(error.errno or 0, '')}"
                 raise ConnectFailed(f"{address}: {error.strerror}", cause=cause) from None

@@ -112,7 +112,6 @@ class Pair:
     """
 
     __slots__ = (
-        "_isHurried",
         "_isLeaving",
         "_running",
         "_story",
@@ -152,9 +151,8 @@ class Pair:
         self.diallers = factory.diallers
         self.search: ISearch | None = None
         self._why: TunnelError | None = None
-        # Whether both legs are closed, and the program behind one of them is still there; and
-        # whether it has been told to end.
-        self._isLeaving = self._isHurried = False
+        # Whether both legs are closed, and the program behind one of them is still there.
+        self._isLeaving = False
         # What is waited for, by the story up to the relay, or by what is told when that is over.
         self._running: Deferred[Any] | None = None
 
@@ -191,7 +189,9 @@ class Pair:
         End both legs, whatever is going on.
         """
         if self._isLeaving:
-            self.factory.deadlines.after(0, self._hurry)
+            # What is waited for is the program behind the leg that was dialled.
+            assert self.search is not None
+            self.search.end(isHurried=True)
         elif self._why is None:
             self._why = why
             # In a turn of its own: what is going on may be what called us.
@@ -200,16 +200,6 @@ class Pair:
     def _end(self) -> None:
         if self._why is not None:
             self._cancel()
-
-    def _hurry(self) -> None:
-        """
-        Let the program that is left end, and the second time end it.
-        """
-        if self._isHurried:
-            self._cancel()
-        elif self.search is not None:
-            self._isHurried = True
-            self.search.end(isHurried=True)
 
     def _cancel(self) -> None:
         if self._running is not None:
@@ -323,15 +313,13 @@ class Pair:
                     leg.abortConnection()
                 else:
                     leg.loseConnection()
-        self._isHurried = isinstance(error, Stopped)
-        ending = None if self.search is None else self.search.end(self._isHurried)
+        isHurried = isinstance(error, Stopped)
+        ending = None if self.search is None else self.search.end(isHurried)
         if ending is None:
             self.factory.ended(self, error)
         else:
             # A program keeps its place until it has ended.
             self._isLeaving = True
-            self._running = ending
-            ending.addErrback(lambda failure: failure.trap(CancelledError))
             ending.addCallback(lambda _: self.factory.ended(self, error))
 
     # What the stories are told with
