@@ -292,6 +292,13 @@ class ProgramFailed(TunnelError):
     who = "the backend"
 
 
+class Forged(TunnelError):
+    """The client said what only the tunnel may say to the backend."""
+
+    reason = "forged"
+    who = "the client"
+
+
 class BackendRefused(TunnelError):
     """The backend was reached, and did not greet as its protocol demands."""
 

@@ -363,6 +363,19 @@ class IFilter(Interface):
         """
 
 
+class ISpontaneous(IFilter):
+    """
+    A filter that may have something to say also when nothing has arrived, as the answer to what the
+    other direction has heard.  It is asked for it by C{feed} with no bytes, once it has called
+    C{wake}, and the sink takes more.
+    """
+
+    wake = Attribute(
+        "What it calls without arguments then; set by the direction that it filters.  It returns "
+        "at once, and does nothing where that has ended."
+    )
+
+
 class IChannels(Interface):
     """
     The data connections of one control connection.

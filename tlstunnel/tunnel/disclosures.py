@@ -15,7 +15,7 @@ from tlstunnel.tunnel.description import Mode, Tunnel
 # Which words each of these settings is for.
 _NEEDED_BY = {
     "identity-map": ("login", "xmpp", "postgresql", "mysql"),
-    "login-auth-file": ("login",),
+    "login-auth-file": ("login", "xmpp"),
     "webirc-password-file": ("irc",),
     "ldap-bind-password-file": ("ldap",),
 }

@@ -11,6 +11,9 @@ between the two legs in both respects:
       loss, waits until all before it has passed.
     - It is what the sink pauses and resumes.
 
+A filter may have something to say of its own (L{ISpontaneous}): it is asked for it in a turn of its
+own.
+
 Once all filters are done it makes way: from then on the direction itself speaks on the source, the
 source is the sink's producer, and reads are as large as they were to be.
 
@@ -24,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
+from weakref import WeakMethod
 
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.logger import Logger
@@ -31,7 +35,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlstunnel.errors import TunnelError
-from tlstunnel.interfaces import IFilter, ISpeaker
+from tlstunnel.interfaces import IFilter, ISpeaker, ISpontaneous
 from tlstunnel.tls.records import RECORD_BYTES
 
 #: Bytes that filters look at in one turn of the reactor, and messages.
@@ -70,6 +74,21 @@ class Filtered(Protocol):
         """
 
 
+def _weakly(method: Callable[[], None]) -> Callable[[], None]:
+    """
+    Calls C{method} as long as its object is there: whoever keeps it does not keep that, so that
+    nothing waits for the garbage collector.
+    """
+    kept = WeakMethod(method)
+
+    def call() -> None:
+        found = kept()
+        if found is not None:
+            found()
+
+    return call
+
+
 @implementer(ISpeaker, IPushProducer)
 class Filtering:
     """
@@ -77,6 +96,7 @@ class Filtering:
     """
 
     __slots__ = (
+        "__weakref__",
         "_abort",
         "_backlog",
         "_blocked",
@@ -84,8 +104,10 @@ class Filtering:
         "_clock",
         "_direction",
         "_filters",
+        "_isWoken",
         "_last",
         "_readSize",
+        "_spontaneous",
     )
 
     _log = Logger()
@@ -113,6 +135,11 @@ class Filtering:
         self._busy = False
         # What the source told last, which is due when the backlog is empty.
         self._last: Callable[[], None] | None = None
+        # Whether a filter has something to say of its own.
+        self._isWoken = False
+        self._spontaneous = [each for each in self._filters if ISpontaneous.providedBy(each)]
+        for each in self._spontaneous:
+            each.wake = _weakly(self._wake)
         source = direction.source
         self._readSize = source.readSize
         source.speaker = self
@@ -172,7 +199,7 @@ class Filtering:
         The sink has sent all that it had.
         """
         self._blocked = False
-        if self._backlog or self._last is not None:
+        if self._backlog or self._isWoken or self._last is not None:
             self._go()
         else:
             self._direction.source.resumeProducing()
@@ -184,6 +211,15 @@ class Filtering:
         self._direction.source.stopProducing()
 
     # Turns
+
+    def _wake(self) -> None:
+        """
+        One of the filters has something to say, in a later turn: this one is about something else.
+        """
+        self._isWoken = not self._direction.ended
+        if self._isWoken and not (self._busy or self._blocked):
+            self._busy = True
+            self._clock.callLater(0, self._later)
 
     def _go(self) -> None:
         """
@@ -201,7 +237,7 @@ class Filtering:
         direction, backlog = self._direction, self._backlog
         source, sink = direction.source, direction.sink
         error = None
-        if backlog and not (direction.ended or sink.isClosed):
+        if (backlog or self._isWoken) and not (direction.ended or sink.isClosed):
             error = self._pass()
         if sink.isClosed:
             # That is the end of both legs.
@@ -209,9 +245,10 @@ class Filtering:
         if direction.ended:
             # Nobody takes it: only how the source ends is still of interest.
             backlog.clear()
+            self._isWoken = False
         if error is not None:
             self._abort(error)
-        elif backlog:
+        elif backlog or self._isWoken:
             source.pauseProducing()
             self._clock.callLater(0, self._later)
         elif self._last is not None:
@@ -238,14 +275,15 @@ class Filtering:
         passed = bytearray()
         error = None
         at = messages = 0
+        isWoken, self._isWoken = self._isWoken, False
         try:
-            for start in range(0, min(len(backlog), MAX_BYTES_PER_TURN), PIECE_BYTES):
+            for start in range(0, min(len(backlog), MAX_BYTES_PER_TURN) or 1, PIECE_BYTES):
                 if messages >= MAX_MESSAGES_PER_TURN or not filters:
                     break
                 at = start + PIECE_BYTES
                 data = bytes(backlog[start:at])
                 for each in tuple(filters):
-                    if data:
+                    if data or (isWoken and each in self._spontaneous):
                         before = each.messages
                         data = each.feed(data)
                         messages += each.messages - before

@@ -1,0 +1,3 @@
+"""
+How the plaintext side is told who is there.
+"""
