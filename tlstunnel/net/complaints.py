@@ -61,15 +61,24 @@ class Complaints:
     _log = Logger()
 
     def __init__(
-        self, reactor: Any, pipe: int, allowance: Allowance, tunnel: str, program: str, pid: int
+        self,
+        reactor: Any,
+        pipe: int,
+        allowance: Allowance,
+        tunnel: str,
+        peer: str,
+        program: str,
+        pid: int,
     ) -> None:
         """
         @param pipe: where it says them; ours from now on.
         @param tunnel: what the log calls its tunnel, if it has a name.
+        @param peer: for whom it was started.
         @param program: what the log calls the program.
         """
         self._allowance = allowance
         self._tunnel = tunnel or None
+        self._peer = peer
         self._program = program
         self._pid = pid
         self._pipe = ReadEnd(reactor, pipe, self._read)
@@ -134,10 +143,11 @@ class Complaints:
 
     def _tell(self, line: str) -> None:
         self._log.info(
-            "{program}[{pid}]: {line}",
+            "{program}[{pid}] for {peer}: {line}",
             event="program",
             tunnel=self._tunnel,
             log_system=self._tunnel,
+            peer=self._peer,
             program=self._program,
             pid=self._pid,
             line=line,

@@ -118,6 +118,7 @@ class Running:
             launched.complaints,
             executor.allowance,
             executor.tunnel,
+            str(record.peer),
             Path(executor.launch.path).name,
             launched.pid,
         )
