@@ -6,6 +6,7 @@ what becomes of it.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -461,6 +462,27 @@ class InheritanceTests(ProgramTests):
         self.assertTrue(lines[3].startswith("pts/"), lines)
         await self.ended()
 
+    async def test_aTerminalEndsWithItsProgram(self) -> None:
+        """
+        Whatever that has left in the background.
+        """
+
+        def client(network: Encrypted) -> bytes | type[Reset]:
+            said = rest(network)
+            network.end()
+            return said
+
+        began = time.monotonic()
+        said = await self.served(
+            "trap '' HUP; sleep 30 & seq 20000; echo end",
+            client,
+            execution=Execution(OURSELVES, True),
+        )
+        assert isinstance(said, bytes)
+        self.assertTrue(said.endswith(b"20000\r\nend\r\n"), said[-20:])
+        self.assertLess(time.monotonic() - began, 15)
+        await self.ended()
+
     async def test_whatIsTypedReachesWhoeverIsInFront(self) -> None:
         """
         Control-C interrupts it.
@@ -764,6 +786,49 @@ class StartTests(ProgramTests):
         self.assertIn("not executed: status 126", event["detail"])
         self.assertIn("--exec-user", event["hint"])
         self.assertIn("Permission denied", self.complaints[0])
+
+    async def test_aReloadThatDoesNotFindItChangesNothing(self) -> None:
+        """
+        New connections are served as before, and one that finds another program gets that.
+        """
+        path = Path(self.mktemp()).absolute()
+        path.write_text("#!/bin/sh\necho one\n")
+        path.chmod(0o755)
+        self.assertEqual(await self.served(ExecAddress((str(path),)), ask()), b"one\n")
+        path.chmod(0o644)
+        problem = await self.service.reload()
+        self.assertIn("no program that can be executed", problem)
+        path.chmod(0o755)
+        self.assertEqual(await self.service.reload(), "")
+        self.assertEqual(await deferToThread(lambda: ask()(self.connect(self.service))), b"one\n")
+        await wait(lambda: len(self.ends) == 2)
+
+    def test_whateverIsMissingNothingIsLeft(self) -> None:
+        """
+        With so few descriptors left that it fails at one step after the other.
+        """
+        described = launch.Launch(ExecAddress(("true",)), "/bin/true")
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        before = {int(each.name) for each in Path("/proc/self/fd").iterdir()}
+        failures = 0
+        for left in range(9):
+            free = sorted(set(range(max(before) + 20)) - before)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free[left], hard))
+            try:
+                launched = launch.start(described, {})
+            except OSError as error:
+                self.assertEqual(error.errno, EMFILE)
+                failures += 1
+            else:
+                launched.sock.close()
+                os.close(launched.complaints)
+                os.waitpid(launched.pid, 0)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            now = {int(each.name) for each in Path("/proc/self/fd").iterdir()}
+            self.assertEqual(now, before)
+        self.assertGreater(failures, 3)
+        self.assertLess(failures, 9)
 
     async def test_noDescriptorLeftIsOneLine(self) -> None:
         """

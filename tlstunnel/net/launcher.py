@@ -96,6 +96,7 @@ def _onTerminal(size: str) -> None:
     @param size: columns and rows.
     """
     columns, _, rows = size.partition("x")
+    program = os.getpid()
     master, slave = os.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", int(rows), int(columns), 0, 0))
     if not os.fork():
@@ -104,7 +105,7 @@ def _onTerminal(size: str) -> None:
             os._exit(0)
         os.setsid()
         os.close(slave)
-        _carry(master)
+        _carry(master, program)
         os._exit(0)
     os.wait()
     os.close(master)
@@ -115,26 +116,33 @@ def _onTerminal(size: str) -> None:
     os.close(slave)
 
 
-def _carry(master: int) -> None:
+def _carry(master: int, program: int) -> None:
     """
     Carry bytes between the socket, which is standard input and output, and a terminal, until nobody
-    is left there, or at the other end.
+    is left there, or at the other end, or the program has ended: what it leaves in the background
+    may have the terminal for long.
+
+    @param program: the number of its process.
     """
     os.set_blocking(0, False)
     os.set_blocking(master, False)
     typed, shown = b"", b""
     isAtLineBegin, isTyping = True, True
     poll = select.poll()
+    try:
+        end = os.pidfd_open(program)
+        poll.register(end, select.POLLIN)
+    except (AttributeError, OSError):
+        end = -1
     while True:
         poll.register(0, _events(isTyping and len(typed) < _ROOM, bool(shown)))
         poll.register(master, _events(len(shown) < _ROOM, bool(typed)))
         found = dict(poll.poll())
-        if found.get(master, 0) & ~select.POLLOUT:
-            try:
-                shown += os.read(master, _ROOM)
-            except BlockingIOError:
-                pass
-            except OSError:
+        if found.get(master, 0) & ~select.POLLOUT or end in found:
+            data = _read(master)
+            if data:
+                shown += data
+            elif data is not None or end in found:
                 # Nobody is left: what was shown last goes out.
                 os.set_blocking(0, True)
                 while shown:
@@ -147,11 +155,11 @@ def _carry(master: int) -> None:
                 isAtLineBegin = data.endswith((b"\n", b"\r"))
             elif data is not None:
                 isTyping = False
-                end = _endOf(master)
-                if not end:
+                last = _endOf(master)
+                if not last:
                     # To close a terminal hangs it up.
                     return
-                typed += end if isAtLineBegin else end + end
+                typed += last if isAtLineBegin else last + last
         if found.get(0, 0) & select.POLLERR:
             return
         typed = _write(master, typed)
