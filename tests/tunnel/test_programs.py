@@ -19,6 +19,7 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.threads import deferToThread
+from twisted.internet.utils import getProcessValue
 from twisted.logger import LogEvent, globalLogPublisher
 
 from tests.loopback import (
@@ -700,6 +701,21 @@ class EndTests(ProgramTests):
         pids = await deferToThread(run)
         await wait(lambda: len(self.ends) == 10)
         self.assertEqual([each for each in pids if isThere(each)], [])
+
+    async def test_whoeverElseHasChildrenHearsOfThem(self) -> None:
+        """
+        Twisted hears of its own, and we of ours.
+        """
+        self.service = self.tunnel("", remote=(shell("exit 3"),))
+        others = [
+            getProcessValue("/bin/sh", ("-c", f"sleep 0.0{number}; exit {number}"))
+            for number in range(8)
+        ]
+        for _ in range(5):
+            await deferToThread(lambda: rest(self.connect(self.service)))
+        self.assertEqual([await each for each in others], list(range(8)))
+        await wait(lambda: len(self.ends) == 5)
+        self.assertTrue(all("status 3" in each["detail"] for each in self.ends))
 
     async def test_withoutADescriptorForItsEndItIsLookedFor(self) -> None:
         """
