@@ -18,11 +18,10 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
-from tlstunnel.address import Address, TCPAddress, UNIXAddress, addressOf
+from tlstunnel.address import Address, SRVAddress, TCPAddress, UNIXAddress, addressOf
 from tlstunnel.errors import LimitReached, Stopped, TunnelError
 from tlstunnel.interfaces import ILeg, IObserver
 from tlstunnel.net.deadlines import Deadlines
-from tlstunnel.net.dial import Dialler
 from tlstunnel.net.kernel import resetOnClose, tune
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
@@ -36,7 +35,7 @@ from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.clientpair import ClientPair
 from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Mode, Tunnel
-from tlstunnel.tunnel.destinations import Destinations
+from tlstunnel.tunnel.destinations import Destination, Destinations
 from tlstunnel.tunnel.ends import marksEnd, unixKey
 from tlstunnel.tunnel.observers import Observers
 from tlstunnel.tunnel.pair import Pair
@@ -74,8 +73,8 @@ class ProxyFactory(Factory):
     noisy = False
     _log = Logger()
 
-    dialler: Dialler
-    diallers: Mapping[Addresses, Dialler]
+    dialler: Destination
+    diallers: Mapping[Addresses, Destination]
 
     def __init__(
         self,
@@ -138,8 +137,7 @@ class ProxyFactory(Factory):
             self._observers = Observers(observers)
         self.unixLegs.renew(tunnel.name, marksEnd(tunnel, tunnel.local), tunnel.limits.idle)
         self._acceptsPlain = tunnel.mode is Mode.CLIENT
-        unixLeg = None if self._acceptsPlain else self.unixLegs.leg
-        self.diallers = self._destinations.follow(prepared, unixLeg)
+        self.diallers = self._destinations.follow(prepared, self.unixLegs)
         self.dialler = self.diallers[tunnel.remote]
         self._pair = PAIRS[tunnel.mode]
         self.admission.renew(tunnel.limits)
@@ -185,6 +183,12 @@ class ProxyFactory(Factory):
         Where new connections go to, as far as it is known.
         """
         return self._destinations.backends
+
+    async def hosts(self, address: TCPAddress | SRVAddress) -> Sequence[str]:
+        """
+        The addresses that one of our remotes means at the moment.
+        """
+        return await self._destinations.hosts(address)
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """

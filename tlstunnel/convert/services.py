@@ -13,6 +13,7 @@ from tlstunnel.convert.addresses import connecting, inside, listening
 from tlstunnel.convert.certificates import Credentials, Known
 from tlstunnel.convert.draft import Draft, LeftOut, sayOnce
 from tlstunnel.convert.peers import Peer, Verification
+from tlstunnel.convert.programs import startProgram
 from tlstunnel.convert.proxies import goThrough
 from tlstunnel.convert.settings import Settings, at, broken, optionOf, shown
 from tlstunnel.convert.stunnelfile import Service, Setting
@@ -194,9 +195,12 @@ class ServiceConversion:
             )
         if self._isProxied:
             self._through()
+        self.reasons += startProgram(
+            self._settings, self.draft, self.isClient, self._context.chroot, self._say
+        )
         if self._remote:
             self.draft.values["remote"] = list(map(str, self._remote))
-        elif not self.reasons:
+        elif not (self.reasons or "remote" in self.draft.values):
             self.reasons.append("there is no connect, and so nowhere to forward to")
         isOne = len(self._remote) == 1 and self._remote[0].isLiteral
         if self._settings.text("failover").lower() == "rr" and not isOne:

@@ -40,6 +40,7 @@ FIELDS: dict[str | None, tuple[str, ...]] = {
         "hint",
     ),
     "refused": ("peer", "source", "outcome", "count", "detail"),
+    "program": ("peer", "program", "pid", "line"),
     "remote": ("backend", "state", "outcome", "detail", "seconds"),
     "negotiation": ("peer", "backend", "dialect", "direction", "said"),
     "chat": ("peer", "report"),

@@ -16,7 +16,7 @@ from zope.interface import implementer
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import TunnelError
 from tlstunnel.identity.names import Identity
-from tlstunnel.interfaces import IChannels, IDestination, IDialect, ISearch
+from tlstunnel.interfaces import IChannels, IDestination, IDialect, ILeg, ISearch
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.protocols.base import (
     Role,
@@ -130,7 +130,7 @@ class _Factory:
         self.dialler = self
         self.diallers: Mapping[Addresses, _Factory] = {}
 
-    def search(self) -> _Factory:
+    def search(self, record: Record, accepted: ILeg) -> _Factory:
         """
         See L{tlstunnel.interfaces.IDestination}.
         """
@@ -149,7 +149,7 @@ class _Factory:
         There is nothing to note.
         """
 
-    def end(self) -> None:
+    def end(self, isHurried: bool = False) -> None:
         """
         There is nothing to note.
         """

@@ -78,7 +78,7 @@ class ClientPair(Pair):
         else:
             # Looked up while a server is connected to.
             self.factory.tlsa(resolver).begin(expected, self.prepared.tunnel.remote)
-        search = self.search = self.dialler.search()
+        search = self.search = self.dialler.search(self.record, self.accepted)
         app, moved = role.plain, role.plain.moved
         isLookingUp = False
         while True:

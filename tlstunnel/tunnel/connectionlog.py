@@ -8,7 +8,7 @@ import time
 
 from twisted.logger import Logger, LogLevel
 
-from tlstunnel.errors import printable
+from tlstunnel.errors import ProgramFailed, printable
 from tlstunnel.tunnel.hints.choosing import hintFor
 from tlstunnel.tunnel.observers import Observer
 from tlstunnel.tunnel.record import Record
@@ -32,6 +32,8 @@ class ConnectionLog(Observer):
         """
         error = record.error
         detail = "closed" if error is None else str(error)
+        if record.exit is not None and record.exit.status and not isinstance(error, ProgramFailed):
+            detail += f" ({record.exit})"
         identity = str(record.identity) if record.identity is not None else None
         peer = str(record.peer)
         backend = str(record.backend) if record.backend is not None else None
@@ -76,7 +78,7 @@ class ConnectionLog(Observer):
                 "to_plain": toPlain,
                 "seconds": record.seconds,
                 "outcome": record.outcome,
-                "detail": None if error is None else detail,
+                "detail": detail if detail != "closed" else None,
                 "hint": hint or None,
             }
         )

@@ -22,6 +22,7 @@ from tlstunnel.errors import (
     IdentityRefused,
     PlaintextAfterStartTLS,
     ServerSpokeFirst,
+    Stopped,
     TunnelError,
 )
 from tlstunnel.interfaces import IDestination, ILeg, ISearch
@@ -111,6 +112,7 @@ class Pair:
     """
 
     __slots__ = (
+        "_isLeaving",
         "_running",
         "_story",
         "_why",
@@ -149,6 +151,8 @@ class Pair:
         self.diallers = factory.diallers
         self.search: ISearch | None = None
         self._why: TunnelError | None = None
+        # Whether both legs are closed, and the program behind one of them is still there.
+        self._isLeaving = False
         # What is waited for, by the story up to the relay, or by what is told when that is over.
         self._running: Deferred[Any] | None = None
 
@@ -184,7 +188,11 @@ class Pair:
         """
         End both legs, whatever is going on.
         """
-        if self._why is None:
+        if self._isLeaving:
+            # What is waited for is the program behind the leg that was dialled.
+            assert self.search is not None
+            self.search.end(isHurried=True)
+        elif self._why is None:
             self._why = why
             # In a turn of its own: what is going on may be what called us.
             self.factory.deadlines.after(0, self._end)
@@ -295,8 +303,6 @@ class Pair:
         Close what is left.
         """
         self._running = None
-        if self.search is not None:
-            self.search.end()
         if error is not None:
             error.bare()
         if self.channels is not None:
@@ -307,7 +313,14 @@ class Pair:
                     leg.abortConnection()
                 else:
                     leg.loseConnection()
-        self.factory.ended(self, error)
+        isHurried = isinstance(error, Stopped)
+        ending = None if self.search is None else self.search.end(isHurried)
+        if ending is None:
+            self.factory.ended(self, error)
+        else:
+            # A program keeps its place until it has ended.
+            self._isLeaving = True
+            ending.addCallback(lambda _: self.factory.ended(self, error))
 
     # What the stories are told with
 

@@ -13,7 +13,7 @@ from itertools import chain
 
 from cryptography import x509
 
-from tlstunnel.address import Remote, SRVAddress, TCPAddress, UNIXAddress
+from tlstunnel.address import Remote, SRVAddress, TCPAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.expiry import warningsOf
@@ -43,6 +43,7 @@ from tlstunnel.tunnel.description import (
 )
 from tlstunnel.tunnel.disclosures import alpnOf, checkDisclosure, preparedWords
 from tlstunnel.tunnel.judges import Judges
+from tlstunnel.tunnel.programs import checkPrograms, launches
 from tlstunnel.tunnel.servernames import ServerNames
 from tlstunnel.tunnel.settings import settingOf
 
@@ -70,6 +71,7 @@ class Prepared:
     @ivar pins: the keys that it may have; C{None} for any.
     @ivar revocations: the lists of what was revoked; none where anybody may come.
     @ivar staples: what our certificates are shown with, where that was asked for.
+    @ivar launches: how the programs are started that are among its remotes.
     @ivar words: how a backend is told who is there, in its own protocol, each with what it needs.
     @ivar names: who we are by which name; C{None} in client mode.
     """
@@ -109,6 +111,8 @@ class Prepared:
         if tunnel.mode is Mode.CLIENT and self.expected is None and not learns:
             self.expected = self._anyKey() or identityOfRemote(tunnel.remote)
         self.names: ServerNames | None = None
+        checkPrograms(tunnel)
+        self.launches = launches(tunnel)
         checkDisclosure(tunnel)
         self.words = preparedWords(tunnel)
         if read:
@@ -348,7 +352,7 @@ def _hostOf(remote: Sequence[Remote]) -> str | None:
     one host, if all addresses are names, and the same.
     """
     hosts = {
-        each.domain if not (isinstance(each, UNIXAddress) or each.isLiteral) else ""
+        each.domain if isinstance(each, TCPAddress | SRVAddress) and not each.isLiteral else ""
         for each in remote
     }
     return min(hosts) or None if len(hosts) == 1 else None

@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from cryptography import x509
 from twisted.internet.interfaces import IReactorTime
 
-from tlstunnel.address import Address
+from tlstunnel.address import Address, Peer
 from tlstunnel.errors import TunnelError
 from tlstunnel.identity.names import Identity
 from tlstunnel.interfaces import ILeg
+from tlstunnel.net.child import Exit
 from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.observers import Observers
 
@@ -70,6 +71,7 @@ class Record:
     @ivar handshaken: seconds that the TLS handshake took, with verification; C{None} likewise.
     @ivar seconds: how long it lasted, once it is over.
     @ivar error: why it ended, if that was not a clean end.
+    @ivar exit: how the program ended that was started for it, once it has.
     """
 
     __slots__ = (
@@ -84,6 +86,7 @@ class Record:
         "began",
         "dialect",
         "error",
+        "exit",
         "group",
         "handshaken",
         "identity",
@@ -119,7 +122,7 @@ class Record:
         self.dialect = dialect
         self.peer = peer
         self.local: Address | None = None
-        self.backend: Address | None = None
+        self.backend: Peer | None = None
         self.stage = self.reached = ACCEPTED
         self.serverName = ""
         self.alpn = b""
@@ -133,6 +136,7 @@ class Record:
         self.handshaken: float | None = None
         self.seconds = 0.0
         self.error: TunnelError | None = None
+        self.exit: Exit | None = None
         if observers.began:
             observers.tell(observers.began, self)
 

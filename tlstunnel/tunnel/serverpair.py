@@ -148,7 +148,7 @@ class ServerPair(Pair):
 
     async def _dial(self, upgrade: Upgrade) -> ILeg:
         if self.search is None:
-            self.search = self.dialler.search()
+            self.search = self.dialler.search(self.record, self.accepted)
         try:
             self.dialled = leg = await upgrade.dial(self.search)
         except TimedOut as error:
