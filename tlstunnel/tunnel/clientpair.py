@@ -85,6 +85,7 @@ class ClientPair(Pair):
             try:
                 self.network = self.dialled = network = await upgrade.dial(search)
                 network.who = self.dials
+                self.announce(network)
                 if resolver is not None:
                     isLookingUp = True
                     creator = await self._creatorByTLSA(upgrade, resolver, expected, network.peer)

@@ -28,6 +28,7 @@ from tlstunnel.interfaces import IDestination, ILeg, ISearch
 from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.protocols.base import Role
 from tlstunnel.protocols.conversation import Waiting
+from tlstunnel.tunnel.announcing import announce
 from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import RELAYING, Record
@@ -310,6 +311,14 @@ class Pair:
         self.factory.ended(self, error)
 
     # What the stories are told with
+
+    def announce(self, leg: ILeg) -> None:
+        """
+        Say to whoever was dialled who has connected to us, if it is to be told.
+        """
+        proxyOut = self.prepared.proxyOut
+        if proxyOut is not None:
+            announce(proxyOut, self.record, self.accepted, leg)
 
     def openChannels(self, role: Role) -> None:
         """

@@ -41,7 +41,7 @@ from tlstunnel.tunnel.description import (
     checkVia,
     identityOfRemote,
 )
-from tlstunnel.tunnel.disclosures import checkDisclosure, preparedWords
+from tlstunnel.tunnel.disclosures import checkDisclosure, preparedHeader, preparedWords
 from tlstunnel.tunnel.judges import Judges
 from tlstunnel.tunnel.servernames import ServerNames
 from tlstunnel.tunnel.settings import settingOf
@@ -71,6 +71,8 @@ class Prepared:
     @ivar revocations: the lists of what was revoked; none where anybody may come.
     @ivar staples: what our certificates are shown with, where that was asked for.
     @ivar words: how a backend is told who is there, in its own protocol, each with what it needs.
+    @ivar proxyOut: makes the headers of the PROXY protocol that connections begin with; C{None} for
+        none.
     @ivar names: who we are by which name; C{None} in client mode.
     """
 
@@ -111,6 +113,7 @@ class Prepared:
         self.names: ServerNames | None = None
         checkDisclosure(tunnel)
         self.words = preparedWords(tunnel)
+        self.proxyOut = preparedHeader(tunnel)
         if read:
             for _ in self.steps():
                 pass

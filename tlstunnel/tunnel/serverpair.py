@@ -151,6 +151,7 @@ class ServerPair(Pair):
             self.search.failed(error)
             raise
         leg.who = self.dials
+        self.announce(leg)
         return leg
 
     async def _dialBackend(self, role: ServerRole, upgrade: Upgrade) -> None:
