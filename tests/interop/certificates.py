@@ -59,13 +59,19 @@ class Authority:
         self._authority.cert_pem.write_to_path(str(self.anchors))
         self.anchors.chmod(0o644)
 
-    def issue(self, name: str, *names: str) -> ServerCertificate:
+    def issue(self, name: str, *names: str, commonName: str | None = None) -> ServerCertificate:
         """
         A certificate for domains, IP addresses or C{user@domain}, kept in the pool under the first.
+
+        @param commonName: what it has beside them, if anything.
         """
         end = datetime.now(UTC) + timedelta(days=90)
         leaf = self._authority.issue_cert(
-            name, *names, not_before=end - timedelta(days=91), not_after=end
+            name,
+            *names,
+            common_name=commonName,
+            not_before=end - timedelta(days=91),
+            not_after=end,
         )
         directory = self.pool / name
         directory.mkdir()

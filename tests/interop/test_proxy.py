@@ -5,8 +5,12 @@ some, and tell what they were told.
 
 from __future__ import annotations
 
+import re
+from base64 import b64encode
 from pathlib import Path
 from typing import ClassVar
+
+import pymysql
 
 from tests.interop.harness import (
     InteropTestCase,
@@ -19,6 +23,10 @@ from tests.interop.harness import (
     run,
     until,
 )
+from tests.interop.servers.dovecot import USER as LOGIN
+from tests.interop.servers.dovecot import ToldDovecot
+from tests.interop.servers.mariadb import PASSWORD, ToldMariaDB
+from tests.interop.servers.postfix import Postfix, ToldPostfix, ToldPostscreen
 from tests.interop.servers.proxying import (
     ApacheReader,
     HAProxyReader,
@@ -118,12 +126,35 @@ class SenderTests(InteropTestCase):
         until(lambda: " 127.0.0.1:" in tunnel.log, "a check")
         record("none", "server", sender, "PROXY v1 and v2 received")
 
+    def test_beforeClientMode(self) -> None:
+        """
+        Where nothing is encrypted before the tunnel.
+        """
+        behind = self.serverMode(f"127.0.0.1:{self.plain.port}", NAME, None)
+        haproxy = self.stage.start(HAProxySender(self.stage.directory("haproxy")))
+        nginx = self.stage.start(NginxStream(self.stage.directory("nginx")))
+        for target, ports in (
+            (haproxy.target, (haproxy.ports["v1"], haproxy.ports["v2"])),
+            (nginx.target, (nginx.ports["sender"],)),
+        ):
+            tunnel = TunnelProcess(
+                self.stage.directory("tunnel"),
+                *("-c", "-R", NAME, "-r", f"127.0.0.1:{behind.port}", *_FROM),
+                *("--pool", str(self.stage.authority.pool)),
+            )
+            tunnel.port = target
+            tunnel.start()
+            self.addCleanup(tunnel.stop)
+            for port in ports:
+                curl(f"http://127.0.0.1:{port}/page.txt", self.anchors).expect(PAGE)
+            self.assertNamed(tunnel, len(ports))
+        record("none", "client", haproxy, "PROXY v1 and v2 received")
+        record("none", "client", nginx, "PROXY v1 received")
+
     def test_HAProxyBeforeSTARTTLS(self) -> None:
         """
         The header comes before the greeting.
         """
-        from tests.interop.servers.postfix import Postfix
-
         postfix = self.stage.start(Postfix(self.stage.directory("postfix")))
         sender = self.stage.start(HAProxySender(self.stage.directory("haproxy")))
         tunnel = TunnelProcess(
@@ -197,7 +228,7 @@ class ReaderTests(InteropTestCase):
     @classmethod
     def prepare(cls, stage: Stage) -> None:
         stage.authority.issue(NAME)
-        cls.user = stage.authority.issue(USER)
+        cls.user = stage.authority.issue(USER, commonName=LOGIN)
 
     def fetch(self, backend: int, *options: str, show: bool = True) -> Outcome:
         """
@@ -268,7 +299,7 @@ class ReaderTests(InteropTestCase):
         self.assertTrue(done["cipher"].startswith("TLS_"), done)
         self.assertEqual(done["signature"], "ecdsa-with-SHA256")
         self.assertEqual(done["key"], "EC256")
-        self.assertEqual(done["verified"], "0")
+        self.assertEqual((done["verified"], done["cn"]), ("0", LOGIN))
         self.assertEqual(len(done["id"]), 32)
         done = told(self.fetch(reader.port, *_EVERYTHING, show=False))
         self.assertEqual((done["identity"], done["verified"]), ("", "1"))
@@ -294,6 +325,77 @@ class ReaderTests(InteropTestCase):
             self.fetch(reader.port, *words).expect(PAGE)
         until(lambda: reader.log.count(f"from {CALLER}:") == 2, "two lines of the log")
         record("none", "server", reader, "PROXY v1 and v2 sent")
+
+    def speak(self, tunnel: TunnelProcess, say: str, starttls: str, *options: str) -> Outcome:
+        """
+        What C{s_client} is answered behind STARTTLS.
+        """
+        shown = ("-cert", str(self.user.chain), "-key", str(self.user.key))
+        words = ("-bind", f"{CALLER}:0", *shown, *options)
+        anchors = self.stage.authority.anchors
+        return openssl(tunnel.port, NAME, anchors, *words, say=say, starttls=starttls)
+
+    def test_Postfix(self) -> None:
+        """
+        It has the client in its log, by smtpd and by postscreen.
+        """
+        for kind, words in ((ToldPostfix, "connect from"), (ToldPostscreen, "CONNECT from")):
+            postfix = self.stage.start(kind(self.stage.directory("postfix")))
+            for version in ("--proxy-out", "v1"), _EVERYTHING:
+                backend = f"127.0.0.1:{postfix.port}"
+                tunnel = self.serverMode(backend, NAME, "smtp", "-R", "@test.example", *version)
+                self.speak(tunnel, "QUIT\r\n", "smtp").expect("221 ")
+            said = re.compile(rf"\]: {words} \S*\[{re.escape(CALLER)}\]")
+            until(lambda: len(said.findall(postfix.log)) == 2, "two lines of the log")  # noqa: B023
+            record("smtp", "server", postfix, "PROXY v1 and v2 sent")
+
+    def test_Dovecot(self) -> None:
+        """
+        It has the client in its log; a certificate is the login.
+        """
+        dovecot = self.stage.start(ToldDovecot(self.stage.directory("dovecot")))
+        # Its limit is 1,500 bytes, which a certificate may be longer than.
+        told = ("-R", "@test.example", *_EVERYTHING)
+        tunnel = self.serverMode(dovecot.address("imap"), NAME, "imap", *told)
+        say = "a AUTHENTICATE EXTERNAL =\r\nb LOGOUT\r\n"
+        self.speak(tunnel, say, "imap").expect("a OK")
+        login = f"imap-login: Info: Login: user=<{LOGIN}>, method=EXTERNAL, rip={CALLER}"
+        until(lambda: login in dovecot.log, login)
+        tunnel = self.serverMode(dovecot.address("pop3"), NAME, "pop3", *told)
+        self.speak(tunnel, "AUTH EXTERNAL =\r\nQUIT\r\n", "pop3").expect("+OK Logged in")
+        until(lambda: "pop3-login: Info: Login" in dovecot.log, "the login")
+        record("imap", "server", dovecot, "PROXY v2 sent, login by certificate")
+
+    def test_DovecotBelievesNobodyElse(self) -> None:
+        """
+        Without a certificate there is no login without a password.
+        """
+        dovecot = self.stage.start(ToldDovecot(self.stage.directory("dovecot")))
+        tunnel = self.serverMode(dovecot.address("imap"), NAME, "imap", *_EVERYTHING)
+        say = f"a AUTHENTICATE EXTERNAL {b64encode(LOGIN.encode()).decode()}\r\nb LOGOUT\r\n"
+        self.assertIn("a NO", self.speak(tunnel, say, "imap").text)
+
+    def test_MariaDB(self) -> None:
+        """
+        It knows where its users come from; there, the header comes before TLS.
+        """
+        server = self.stage.start(ToldMariaDB(self.stage.directory("mariadb")))
+        backend = f"127.0.0.1:{server.port}"
+        early = "--proxy-out v2 --proxy-tlv unique-id --proxy-tlv crc32c".split()
+        for out in (["--proxy-out", "v1"], early):
+            tunnel = self.serverMode(backend, NAME, "mysql", *out)
+            done = pymysql.connect(
+                host="127.0.0.1",
+                port=tunnel.port,
+                bind_address=CALLER,
+                user="native",
+                password=PASSWORD,
+                ssl={"ca": str(self.stage.authority.anchors), "check_hostname": False},
+            )
+            with done, done.cursor() as cursor:
+                cursor.execute("SELECT USER()")
+                self.assertEqual(cursor.fetchone(), (f"native@{CALLER}",))
+        record("mysql", "server", server, "PROXY v1 and v2 sent")
 
     def test_aHeaderInsideTLSIsPayload(self) -> None:
         """

@@ -194,6 +194,8 @@ class ReceptionTests(TunnelTests):
             self.assertEnded(outcome)
             self.assertTrue(self.ends[0]["peer"].startswith("127.0.0.1:"))
             self.assertIn("PROXY protocol", self.ends[0]["detail"])
+            isOther = said[:1] in (b"\x16", b"E")
+            self.assertEqual("--proxy-from" in (self.ends[0]["hint"] or ""), isOther)
 
     async def test_fromElsewhereNoneIsUnderstood(self) -> None:
         """

@@ -43,6 +43,9 @@ IPV4 = struct.Struct("!4s4sHH")
 IPV6 = struct.Struct("!16s16sHH")
 UNIX = struct.Struct("!108s108s")
 
+#: The cause where something else comes.
+NO_HEADER = "no header"
+
 # The 13th byte: version and command; the 14th: family, and protocol.
 LOCAL, PROXY = 0x20, 0x21
 STREAM = 1
@@ -102,7 +105,7 @@ def lengthOf(data: bytes) -> int:
             raise Oversize(f"a header of the PROXY protocol with {length} bytes")
         return FIXED.size + int(length)
     if data[:6] != TEXT[: len(data)]:
-        raise Malformed("no header of the PROXY protocol", data[:LONGEST_TEXT])
+        raise Malformed("no header of the PROXY protocol", data[:LONGEST_TEXT], NO_HEADER)
     end = data.find(b"\n", 0, LONGEST_TEXT) + 1
     if not end and len(data) >= LONGEST_TEXT:
         raise Malformed("a header of the PROXY protocol without an end", data[:LONGEST_TEXT])

@@ -18,7 +18,7 @@ from tlstunnel.interfaces import ILeg
 from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.networks import Networks, numberOf
-from tlstunnel.net.proxyheader import Header
+from tlstunnel.net.proxyheader import NO_HEADER, Header
 from tlstunnel.net.proxyreading import HeaderReader
 from tlstunnel.tunnel.admission import Admission
 from tlstunnel.tunnel.description import Tunnel
@@ -126,7 +126,10 @@ class Receptions:
         reader = reception.reader = HeaderReader(
             factory.reactor, sock, lambda result: self._received(reception, result)
         )
-        late = TimedOut(f"the header of the PROXY protocol took longer than {HEADER_SECONDS:g} s")
+        late = TimedOut(
+            f"the header of the PROXY protocol took longer than {HEADER_SECONDS:g} s",
+            cause=NO_HEADER,
+        )
         reception.due = factory.deadlines.after(HEADER_SECONDS, lambda: reader.end(late))
         self._waiting.add(reception)
         reader.start()

@@ -84,6 +84,28 @@ PLAINTEXT = """\
 ssl = no
 disable_plaintext_auth = no"""
 
+TOLD = """
+haproxy_trusted_networks = 127.0.0.0/8
+auth_mechanisms = plain login external
+auth_ssl_username_from_cert = yes
+auth_verbose = yes
+passdb {{
+  driver = static
+  mechanisms = external
+  args = nopassword=y
+}}
+service imap-login {{
+  inet_listener imap {{
+    haproxy = yes
+  }}
+}}
+service pop3-login {{
+  inet_listener pop3 {{
+    haproxy = yes
+  }}
+}}
+"""
+
 
 class Dovecot(Daemon):
     """
@@ -111,6 +133,8 @@ class Dovecot(Daemon):
 
     HOST = "127.0.0.2"
 
+    more = ""
+
     def __init__(self, directory: Path, certificates: ServerCertificate | None = None) -> None:
         super().__init__(directory, certificates)
         self.lmtpSocket = directory / "lmtp.socket"
@@ -122,7 +146,7 @@ class Dovecot(Daemon):
         if self.certificates is not None:
             tls = STARTTLS.format(chain=self.certificates.chain, key=self.certificates.key)
         text = CONFIGURATION.format(directory=self.directory, host=self.HOST, tls=tls, **self.ports)
-        self.write("dovecot.conf", text)
+        self.write("dovecot.conf", text + self.more.format(directory=self.directory))
         self.write("users", f"{USER}:{PASSWORD}::::::\n")
         for program in ("run", "state", "mail"):
             (self.directory / program).mkdir()
@@ -156,3 +180,12 @@ class Dovecot(Daemon):
             if message is not None and message["Subject"] == subject:
                 return message
         raise AssertionError(f"no mail {subject!r}")
+
+
+class ToldDovecot(Dovecot):
+    """
+    Is told by headers of the PROXY protocol who is there, and believes a certificate in them for a
+    login.
+    """
+
+    more = TOLD

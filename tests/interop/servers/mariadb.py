@@ -30,6 +30,7 @@ innodb_buffer_pool_size = 8M
 innodb_log_file_size = 4M
 innodb_flush_log_at_trx_commit = 0
 {tls}
+{more}
 """
 
 STARTTLS = """\
@@ -58,6 +59,7 @@ class MariaDB(Daemon):
     program = "mariadbd"
     services = ("mysql",)
     user = "mysql"
+    more = ""
 
     def __init__(self, directory: Path, certificates: ServerCertificate | None = None) -> None:
         super().__init__(directory, certificates)
@@ -68,7 +70,9 @@ class MariaDB(Daemon):
         tls = "skip_ssl"
         if self.certificates is not None:
             tls = STARTTLS.format(chain=self.certificates.chain, key=self.certificates.key)
-        text = CONFIGURATION.format(directory=self.directory, port=self.port, tls=tls)
+        text = CONFIGURATION.format(
+            directory=self.directory, port=self.port, tls=tls, more=self.more
+        )
         self.write("my.cnf", text)
         # One statement on each line, or the server does not read them.
         statements = [
@@ -85,3 +89,11 @@ class MariaDB(Daemon):
 
     def command(self) -> Sequence[str]:
         return ["sh", "-c", COMMAND, "sh", self.executable]
+
+
+class ToldMariaDB(MariaDB):
+    """
+    Is told by headers of the PROXY protocol who is there.
+    """
+
+    more = "proxy_protocol_networks = 127.0.0.1"
