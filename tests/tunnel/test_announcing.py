@@ -30,7 +30,7 @@ from tlstunnel.reveal.proxyout import ProxyOut
 from tlstunnel.reveal.tlvs import TLVS
 from tlstunnel.testing.legs import MemoryLeg
 from tlstunnel.testing.memory import Driver
-from tlstunnel.tunnel.announcing import announce
+from tlstunnel.tunnel.announcing import announce, headerOf
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.disclosures import checkDisclosure
 from tlstunnel.tunnel.observers import Observers
@@ -297,6 +297,35 @@ class ServerTests(TunnelTests):
         second = await deferToThread(run)
         self.assertEqual(heard, [second])
 
+    async def test_whatCannotBeSaidIsNobodysFault(self) -> None:
+        """
+        The connection ends, and the backend is not left alone for that.
+        """
+        self.patch(proxywriting, "LONGEST", 20)
+        backend = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(backend.close)
+        backend.setblocking(False)
+        told = Disclosure(proxyOut="v2", proxyTLVs=("unique-id",))
+        where = f"127.0.0.1:{backend.getsockname()[1]}"
+        for dialect in "none", "smtp":
+            self.ends.clear()
+            service: Any = self.tunnel(where, dialect, disclosure=told)
+
+            def run(dialect: str = dialect, service: Any = service) -> Any:
+                host, port = service.addresses[0].split(":")
+                with socket.create_connection((host, int(port)), 20) as dialled:
+                    network = Encrypted(dialled, self.context(True), True, SERVER.domain.encode())
+                    if dialect == "smtp":
+                        askForTLS(dialled)
+                    network.handshake()
+                    return network.read(1)
+
+            await deferToThread(run)
+            await wait(lambda: bool(self.ends))
+            self.assertEnded("oversize")
+            self.assertRaises(BlockingIOError, backend.accept)
+            self.assertEqual([each.failures for each in service.factory.backends], [0])
+
 
 class ClientTests(TunnelTests):
     """
@@ -344,21 +373,20 @@ class UnitTests(SynchronousTestCase):
         """
         Is an error, however it comes to be known.
         """
-        proxyOut = ProxyOut("v1", ())
         refusing = MemoryLeg()
         refusing.refuse()
-        self.assertRaises(Reset, announce, proxyOut, self.record(), MemoryLeg(), refusing)
+        self.assertRaises(Reset, announce, b"PROXY UNKNOWN\r\n", refusing)
 
     def test_theAddressThatAHeaderHasSaidIsPassedOn(self) -> None:
         """
         And not that of our socket.
         """
-        record, leg = self.record(), MemoryLeg()
+        record = self.record()
         record.cameBy(
             TCPAddress("127.0.0.1", 9), Header(record.peer, TCPAddress("198.51.100.7", 25))
         )
-        announce(ProxyOut("v1", ()), record, MemoryLeg(), leg)
-        self.assertEqual(leg.written, b"PROXY TCP4 192.0.2.9 198.51.100.7 1 25\r\n")
+        header = headerOf(ProxyOut("v1", ()), record, MemoryLeg())
+        self.assertEqual(header, b"PROXY TCP4 192.0.2.9 198.51.100.7 1 25\r\n")
 
     def test_whereTheBackendIsDialledFirst(self) -> None:
         """

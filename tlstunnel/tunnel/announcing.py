@@ -14,17 +14,25 @@ from tlstunnel.reveal.proxyout import ProxyOut
 from tlstunnel.tunnel.record import Record
 
 
-def announce(proxyOut: ProxyOut, record: Record, accepted: ILeg, dialled: ILeg) -> None:
+def headerOf(proxyOut: ProxyOut, record: Record, accepted: ILeg) -> bytes:
     """
-    Write the header on the leg C{dialled}, on which nothing was said.
+    The header.
 
-    @param accepted: the other leg, to which C{record} belongs.
-    @raise TunnelError: it cannot be sent.
+    @param accepted: the leg to which C{record} belongs.
+    @raise TunnelError: there cannot be one.
     """
     if record.local is None:
         record.local = accepted.local
     session = accepted.session if record.isVerified else None
-    header = proxyOut.header(record, record.local, session)
+    return proxyOut.header(record, record.local, session)
+
+
+def announce(header: bytes, dialled: ILeg) -> None:
+    """
+    Write it on a leg on which nothing was said.
+
+    @raise TunnelError: it is not taken.
+    """
     witness = dialled.speaker = _Witness()
     dialled.write(header)
     if witness.error is not None:

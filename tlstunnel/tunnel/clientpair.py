@@ -78,6 +78,7 @@ class ClientPair(Pair):
         else:
             # Looked up while a server is connected to.
             self.factory.tlsa(resolver).begin(expected, self.prepared.tunnel.remote)
+        self.prepareHeader()
         search = self.search = self.dialler.search()
         app, moved = role.plain, role.plain.moved
         isLookingUp = False

@@ -28,7 +28,7 @@ from tlstunnel.interfaces import IDestination, ILeg, ISearch
 from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.protocols.base import Role
 from tlstunnel.protocols.conversation import Waiting
-from tlstunnel.tunnel.announcing import announce
+from tlstunnel.tunnel.announcing import announce, headerOf
 from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import RELAYING, Record
@@ -112,6 +112,7 @@ class Pair:
     """
 
     __slots__ = (
+        "_header",
         "_running",
         "_story",
         "_why",
@@ -149,6 +150,7 @@ class Pair:
         self.dialler = factory.dialler
         self.diallers = factory.diallers
         self.search: ISearch | None = None
+        self._header = b""
         self._why: TunnelError | None = None
         # What is waited for, by the story up to the relay, or by what is told when that is over.
         self._running: Deferred[Any] | None = None
@@ -312,13 +314,24 @@ class Pair:
 
     # What the stories are told with
 
-    def announce(self, leg: ILeg) -> None:
+    def prepareHeader(self) -> None:
         """
-        Say to whoever was dialled who has connected to us, if it is to be told.
+        Know what whoever is dialled is told first, if anything.
+
+        @raise TunnelError: it cannot be said.
         """
         proxyOut = self.prepared.proxyOut
         if proxyOut is not None:
-            announce(proxyOut, self.record, self.accepted, leg)
+            self._header = headerOf(proxyOut, self.record, self.accepted)
+
+    def announce(self, leg: ILeg) -> None:
+        """
+        Tell it to whoever was dialled.
+
+        @raise TunnelError: it is not heard.
+        """
+        if self._header:
+            announce(self._header, leg)
 
     def openChannels(self, role: Role) -> None:
         """
@@ -341,6 +354,7 @@ class Pair:
         plain = self.dialled if network is self.accepted else self.accepted
         assert network is not None and plain is not None
         limits = self.prepared.tunnel.limits
+        self._header = b""
         self.record.advance(RELAYING)
         self.relay = Relay(
             network,
