@@ -210,6 +210,18 @@ class ReceptionTests(TunnelTests):
         self.assertEqual(await self.call(proxyFrom=ELSEWHERE), WORD)
         self.assertIsNone(self.ends[0]["proxied_by"])
 
+    async def test_fromElsewhereItIsAnUnknownCommand(self) -> None:
+        """
+        Of smtp, as cut as that may come; the client stays who it is.
+        """
+        for header in TEXT, BINARY:
+            self.ends.clear()
+            await self.refusal(header, end=True, proxyFrom=ELSEWHERE, dialect="smtp")
+            await wait(lambda: bool(self.ends))
+            self.assertTrue(self.ends[0]["peer"].startswith("127.0.0.1:"))
+            self.assertNotEqual(self.ends[0]["outcome"], "clean")
+            self.assertIsNone(self.ends[0]["unique_id"])
+
     async def test_theyHaveSecondsForIt(self) -> None:
         """
         And are strangers meanwhile, of which there are only so many.
