@@ -285,6 +285,13 @@ class ConnectFailed(TunnelError):
     reason = "connect"
 
 
+class Forged(TunnelError):
+    """The client said what only the tunnel may say to the backend."""
+
+    reason = "forged"
+    who = "the client"
+
+
 class BackendRefused(TunnelError):
     """The backend was reached, and did not greet as its protocol demands."""
 

@@ -59,19 +59,18 @@ class Authority:
         self._authority.cert_pem.write_to_path(str(self.anchors))
         self.anchors.chmod(0o644)
 
-    def issue(self, name: str, *names: str, commonName: str | None = None) -> ServerCertificate:
+    def issue(self, name: str, *names: str) -> ServerCertificate:
         """
-        A certificate for domains, IP addresses or C{user@domain}, kept in the pool under the first.
-
-        @param commonName: what it has beside them, if anything.
+        A certificate for domains, IP addresses or C{user@domain}, kept in the pool under the first;
+        users have it as a common name too.
         """
         end = datetime.now(UTC) + timedelta(days=90)
         leaf = self._authority.issue_cert(
             name,
             *names,
-            common_name=commonName,
             not_before=end - timedelta(days=91),
             not_after=end,
+            common_name=name if "@" in name else None,
         )
         directory = self.pool / name
         directory.mkdir()

@@ -23,7 +23,6 @@ from tests.interop.harness import (
     run,
     until,
 )
-from tests.interop.servers.dovecot import USER as LOGIN
 from tests.interop.servers.dovecot import ToldDovecot
 from tests.interop.servers.mariadb import PASSWORD, ToldMariaDB
 from tests.interop.servers.postfix import Postfix, ToldPostfix, ToldPostscreen
@@ -228,7 +227,7 @@ class ReaderTests(InteropTestCase):
     @classmethod
     def prepare(cls, stage: Stage) -> None:
         stage.authority.issue(NAME)
-        cls.user = stage.authority.issue(USER, commonName=LOGIN)
+        cls.user = stage.authority.issue(USER)
 
     def fetch(self, backend: int, *options: str, show: bool = True) -> Outcome:
         """
@@ -299,7 +298,7 @@ class ReaderTests(InteropTestCase):
         self.assertTrue(done["cipher"].startswith("TLS_"), done)
         self.assertEqual(done["signature"], "ecdsa-with-SHA256")
         self.assertEqual(done["key"], "EC256")
-        self.assertEqual((done["verified"], done["cn"]), ("0", LOGIN))
+        self.assertEqual((done["verified"], done["cn"]), ("0", USER))
         self.assertEqual(len(done["id"]), 32)
         done = told(self.fetch(reader.port, *_EVERYTHING, show=False))
         self.assertEqual((done["identity"], done["verified"]), ("", "1"))
@@ -359,7 +358,7 @@ class ReaderTests(InteropTestCase):
         tunnel = self.serverMode(dovecot.address("imap"), NAME, "imap", *told)
         say = "a AUTHENTICATE EXTERNAL =\r\nb LOGOUT\r\n"
         self.speak(tunnel, say, "imap").expect("a OK")
-        login = f"imap-login: Info: Login: user=<{LOGIN}>, method=EXTERNAL, rip={CALLER}"
+        login = f"imap-login: Info: Login: user=<{USER}>, method=EXTERNAL, rip={CALLER}"
         until(lambda: login in dovecot.log, login)
         tunnel = self.serverMode(dovecot.address("pop3"), NAME, "pop3", *told)
         self.speak(tunnel, "AUTH EXTERNAL =\r\nQUIT\r\n", "pop3").expect("+OK Logged in")
@@ -372,7 +371,7 @@ class ReaderTests(InteropTestCase):
         """
         dovecot = self.stage.start(ToldDovecot(self.stage.directory("dovecot")))
         tunnel = self.serverMode(dovecot.address("imap"), NAME, "imap", *_EVERYTHING)
-        say = f"a AUTHENTICATE EXTERNAL {b64encode(LOGIN.encode()).decode()}\r\nb LOGOUT\r\n"
+        say = f"a AUTHENTICATE EXTERNAL {b64encode(USER.encode()).decode()}\r\nb LOGOUT\r\n"
         self.assertIn("a NO", self.speak(tunnel, say, "imap").text)
 
     def test_MariaDB(self) -> None:

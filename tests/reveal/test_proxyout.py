@@ -52,6 +52,7 @@ class _Facts:
         self.isResumed = False
         self.identity: Identity | None = None
         self.certificate: x509.Certificate | None = None
+        self.chain: tuple[x509.Certificate, ...] = ()
         self.uniqueID = b""
         for name, value in known.items():
             setattr(self, name, value)

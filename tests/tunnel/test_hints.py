@@ -430,6 +430,19 @@ class TableTests(SynchronousTestCase):
             hint = self.hint(error, GREETING, mode=Mode.SERVER)
             self.assertIn("the backend speaks smtp in clear", hint)
 
+    def test_theDirectory(self) -> None:
+        """
+        It has to let the tunnel in, and let it act for others.
+        """
+        for cause, text in (
+            ("ldap bind", "--ldap-bind-password-file"),
+            ("ldap proxied", "proxied authorisation (RFC 4370)"),
+            ("ldap ignores", "proxied authorisation (RFC 4370)"),
+            ("ldap other", "the backend speaks LDAP in clear"),
+        ):
+            error = BackendRefused("x", b"", cause)
+            self.assertIn(text, self.hint(error, GREETING, "none", Mode.SERVER))
+
     def test_revocation(self) -> None:
         """
         Each way to be refused by it says what to do.

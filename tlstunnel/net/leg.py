@@ -54,6 +54,7 @@ What must never happen:
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
@@ -155,6 +156,11 @@ class Leg(Outgoing):
     def peerCertificate(self) -> Certificate | None:
         """What the peer has shown under TLS, as long as this leg is not closed."""
         return self._wire.peerCertificate()
+
+    @property
+    def peerChain(self) -> Sequence[Certificate]:
+        """What stands between that and the anchor by which it was verified."""
+        return self._wire.peerChain()
 
     @property
     def received(self) -> int:

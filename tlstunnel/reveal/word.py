@@ -81,6 +81,8 @@ class Word:
     @ivar needsIdentity: whether there is nothing to tell of clients that have not proved who they
         are.
     @ivar conversationSeconds: how long C{converse} may take.
+    @ivar alpn: what may be agreed on by ALPN, preferred first, and nothing else, as that would be
+        a protocol that it cannot read; empty for anything.
     @ivar prepare: reads what it needs, when the tunnel is prepared; raises a
         L{ConfigurationError} if that is missing or wrong.
     """
@@ -91,4 +93,5 @@ class Word:
     introduction: type[Introduction]
     needsIdentity: bool = False
     conversationSeconds: float = 60.0
+    alpn: tuple[bytes, ...] = ()
     prepare: Callable[[Disclosure], Any] = lambda disclosure: None

@@ -64,6 +64,7 @@ class MemoryLeg:
         self.producer: IPushProducer | None = None
         self.session: Any = MemorySession()
         self.peerCertificate: Any = None
+        self.peerChain: Any = ()
         self.written = b""
         self.writtenInClear: int | None = None
         self.isTLS = False

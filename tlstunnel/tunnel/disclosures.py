@@ -4,23 +4,30 @@ Whether what a tunnel tells its plaintext side makes sense, and what its connect
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.access import AccessList
+from tlstunnel.identity.names import Kind
 from tlstunnel.reveal import registry
 from tlstunnel.reveal.proxyout import ProxyOut
 from tlstunnel.reveal.tlvs import BEFORE_TLS
 from tlstunnel.reveal.word import Word
+from tlstunnel.tunnel.access import whoMayCome
 from tlstunnel.tunnel.description import Mode, Tunnel
 
 # Which words each of these settings is for.
 _NEEDED_BY = {
     "identity-map": ("login", "xmpp", "postgresql", "mysql"),
-    "login-auth-file": ("login",),
+    "login-auth-file": ("login", "xmpp"),
     "webirc-password-file": ("irc",),
     "ldap-bind-password-file": ("ldap",),
 }
+
+# Those for which a user may be known by what is before the @.
+_SHORT_NAMES = ("postgresql", "mysql")
 
 
 def checkDisclosure(tunnel: Tunnel) -> None:
@@ -40,6 +47,7 @@ def checkDisclosure(tunnel: Tunnel) -> None:
         _checkNeeded("ldap-bind-dn", told.words)
     if told.httpHeaders and "http" not in told.words:
         _checkNeeded("http-header", told.words)
+    _checkProtocol(tunnel)
 
 
 def _checkNeeded(key: str, words: Sequence[str]) -> None:
@@ -119,11 +127,76 @@ def _checkWord(tunnel: Tunnel, word: Word) -> None:
             f"is not for {dialect}",
             f"leave it out; it is for {', '.join(word.dialects)}, and TLS from the first byte",
         )
+    for protocols in (tunnel.alpn, *(each.alpn for each in tunnel.names)):
+        _checkProtocols(word, protocols or ())
     if word.needsIdentity and tunnel.isOpen:
         raise ConfigurationError(
             f"`reveal` {word.name}",
             "tells who a client has proved to be, and nobody has to prove anything",
             "say with `remote-id` who may come, as @. for all users",
+        )
+
+
+def _checkOwnNames(tunnel: Tunnel) -> None:
+    """
+    See that nobody has the name of somebody else where users have the part before the C{@}.
+    """
+    expected = whoMayCome(tunnel)
+    selectors = expected.selectors if isinstance(expected, AccessList) else (expected,)
+    domains = {each.domain for each in selectors if each is not None and each.kind is Kind.USER}
+    areSeveral = len(domains) > 1 or any(each.startswith(".") for each in domains)
+    for name in tunnel.disclosure.words:
+        if areSeveral and name in _SHORT_NAMES:
+            raise ConfigurationError(
+                f"`reveal` {name}",
+                "would take users of several domains for one another, by what is before the @",
+                "say with `identity-map` who is who, or let users of one domain alone come",
+            )
+
+
+def _checkProtocols(word: Word, protocols: Sequence[bytes]) -> None:
+    """
+    The same of what may be agreed on by ALPN.
+    """
+    for each in protocols:
+        if word.alpn and each not in word.alpn:
+            name = os.fsdecode(each)
+            raise ConfigurationError(
+                f"`alpn` {name}",
+                f"cannot be spoken with `reveal` {word.name}, which cannot read it",
+                f"give {' or '.join(map(os.fsdecode, word.alpn))}, or leave it out",
+            )
+
+
+def alpnOf(tunnel: Tunnel) -> tuple[bytes, ...]:
+    """
+    What clients may choose from where nobody says so, as nothing else can be read.
+    """
+    found = (registry.find(name).alpn for name in tunnel.disclosure.words)
+    return next(filter(None, found), ())
+
+
+def _checkProtocol(tunnel: Tunnel) -> None:
+    """
+    See that the words are about one protocol, where no dialect says which.
+    """
+    if tunnel.dialect.name != "none":
+        return
+    common: set[str] | None = None
+    for name in tunnel.disclosure.words:
+        dialects = registry.find(name).dialects
+        common = set(dialects) if common is None else common.intersection(dialects)
+        if not common:
+            raise ConfigurationError(
+                f"`reveal` {name}",
+                f"is for {', '.join(dialects)}, and another word that is given is not",
+                "give the words of one protocol",
+            )
+    if "login" in tunnel.disclosure.words and len(common or ()) > 1:
+        raise ConfigurationError(
+            "`reveal` login",
+            "cannot know the protocol, as TLS is there from the first byte",
+            "give the word of the protocol too: `reveal` imap, pop3 or sieve",
         )
 
 
@@ -134,6 +207,8 @@ def preparedWords(tunnel: Tunnel) -> list[tuple[Word, Any]]:
     @raise ConfigurationError: something that it needs is missing or wrong.
     """
     found = [registry.find(name) for name in tunnel.disclosure.words]
+    if tunnel.disclosure.identityMap is None:
+        _checkOwnNames(tunnel)
     return [(word, word.prepare(tunnel.disclosure)) for word in found]
 
 

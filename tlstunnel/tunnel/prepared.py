@@ -41,7 +41,12 @@ from tlstunnel.tunnel.description import (
     checkVia,
     identityOfRemote,
 )
-from tlstunnel.tunnel.disclosures import checkDisclosure, preparedHeader, preparedWords
+from tlstunnel.tunnel.disclosures import (
+    alpnOf,
+    checkDisclosure,
+    preparedHeader,
+    preparedWords,
+)
 from tlstunnel.tunnel.judges import Judges
 from tlstunnel.tunnel.servernames import ServerNames
 from tlstunnel.tunnel.settings import settingOf
@@ -148,7 +153,9 @@ class Prepared:
         The ids to offer or to select from.
         """
         own = self.tunnel.alpn
-        return tuple(self.tunnel.dialect.alpn) if own is None else own
+        if own is not None:
+            return own
+        return self.tunnel.dialect.alpn or alpnOf(self.tunnel)
 
     @property
     def anchors(self) -> str:

@@ -10,6 +10,7 @@ serves the connection notes here what happens, and the observers are told.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
 from cryptography import x509
 from twisted.internet.interfaces import IReactorTime
@@ -187,6 +188,15 @@ class Record:
         """
         network = self._network
         return None if network is None or self.identity is None else network.peerCertificate
+
+    @property
+    def chain(self) -> Sequence[x509.Certificate]:
+        """
+        The certificates between that and the anchor that vouches for it, while the connection
+        lasts; none where a session was resumed.
+        """
+        network = self._network
+        return () if network is None or self.identity is None else network.peerChain
 
     # What happens
 

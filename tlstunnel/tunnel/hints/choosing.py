@@ -9,9 +9,11 @@ from functools import cache
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import TunnelError
 from tlstunnel.protocols.registry import STARTTLS_PORTS
+from tlstunnel.tunnel.hints.chats import CHAT_HINTS
 from tlstunnel.tunnel.hints.connecting import CONNECTING_HINTS
 from tlstunnel.tunnel.hints.dane import DANE_HINTS
 from tlstunnel.tunnel.hints.dialects import DIALECT_HINTS
+from tlstunnel.tunnel.hints.directories import DIRECTORY_HINTS
 from tlstunnel.tunnel.hints.handshake import HANDSHAKE_HINTS
 from tlstunnel.tunnel.hints.hint import Hint
 from tlstunnel.tunnel.hints.identities import IDENTITY_HINTS
@@ -25,8 +27,10 @@ _OTHERS = {("the app", NEGOTIATING), ("the app", HANDSHAKING), ("the client", GR
 
 # The first row that fits counts, so that the more special ones stand first.
 _HINTS = (
+    *CHAT_HINTS,
     *CONNECTING_HINTS,
     *DANE_HINTS,
+    *DIRECTORY_HINTS,
     *DIALECT_HINTS,
     *IDENTITY_HINTS,
     *REVOCATION_HINTS,

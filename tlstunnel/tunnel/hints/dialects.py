@@ -25,6 +25,14 @@ _SPOKEN = (Malformed, Closed, Refused, TimedOut, Oversize, Reset)
 
 #: Of what is said before TLS, or instead of it.
 DIALECT_HINTS = (
+    # Where the certificate is the login.
+    Hint(
+        (BackendRefused,),
+        "let the backend believe this host, as docs/who-is-there.md has it; if it knows users by "
+        "other names than their identities, --identity-map says which",
+        Mode.SERVER,
+        causes=("no login ",),
+    ),
     # One side has TLS from the first byte, and the other has not.
     Hint(
         _SPOKEN,
