@@ -156,6 +156,12 @@ class ServiceTests(ServiceTestCase):
         ):
             self.assertIn(words, " ".join(self.reasons(text)))
 
+    def test_theHeaderOfPROXY(self) -> None:
+        """It is version 1, and there is none in client mode, in which stunnel does not start."""
+        self.assertEqual(self.draft(f"{SERVER}protocol = proxy\n").values["proxy-out"], "v1")
+        said = " ".join(self.reasons(f"{CLIENT}protocol = proxy\n"))
+        self.assertIn("no such header in client mode", said)
+
     def test_theLogOfAll(self) -> None:
         """Connections are told of from level 5 on; what may have passwords in it is not set."""
         self.assertEqual(self.draft(f"debug = warning\n{SERVER}").values["quiet"], True)

@@ -42,7 +42,6 @@ DIALECTS = {
 _NO_DIALECT = {
     "socks": "tlstunnel is no SOCKS server, and tells none where to connect to; each destination "
     "needs a tunnel of its own",
-    "proxy": "the backend would wait for the header of the PROXY protocol, which is not sent",
     "cifs": "Samba itself has dropped it: let SMB 3 encrypt",
     "capwin": "there is no such dialect",
     "capwinctrl": "there is no such dialect",
@@ -274,6 +273,10 @@ class ServiceConversion:
             self.reasons.append(f"protocol = {protocol}: {_NO_DIALECT[protocol]}")
         elif protocol in DIALECTS:
             self.draft.values["starttls"] = DIALECTS[protocol]
+        elif protocol == "proxy" and self.isClient:
+            self.reasons.append("protocol = proxy: there is no such header in client mode")
+        elif protocol == "proxy":
+            self.draft.values["proxy-out"] = "v1"
         elif protocol and not self._isProxied:
             setting = self._settings.last("protocol")
             assert setting is not None

@@ -22,6 +22,8 @@ FIELDS: dict[str | None, tuple[str, ...]] = {
     "notice": (),
     "connection": (
         "peer",
+        "proxied_by",
+        "unique_id",
         "backend",
         "identity",
         "anchors",

@@ -21,6 +21,7 @@ from tlstunnel.address import (
 )
 from tlstunnel.identity.names import Identity
 from tlstunnel.net.edges import AVAILABLE
+from tlstunnel.net.networks import Networks, parseNetwork
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.ends import marksEnd
 from tlstunnel.tunnel.servedname import ServedName
@@ -47,6 +48,9 @@ _OPOSSUM = (
     "them, or with two certificates"
 )
 
+# All addresses of IPv4, and all others.
+_EVERYBODY = tuple(Networks.of([parseNetwork(each)]) for each in ("0.0.0.0/0", "::/0"))
+
 # Where Linux lists sockets, also if only processes are to be seen in /proc (systemd.exec(5),
 # ProcSubset=), and what it calls the state of those that listen.
 _TABLES = (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6"))
@@ -71,6 +75,11 @@ def ofDialect(tunnel: Tunnel) -> Iterator[str]:
     """
     yield from _openBackends(tunnel)
     yield from _openPrograms(tunnel)
+    if any(map(tunnel.proxyFrom.covers, _EVERYBODY)):
+        yield (
+            "proxy-from names everybody, so that whoever connects says where he comes from; name "
+            "only those that forward connections"
+        )
     dialect = tunnel.dialect
     yield from dialect.notices
     if tunnel.mode is Mode.SERVER and dialect.demands:

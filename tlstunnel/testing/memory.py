@@ -25,6 +25,7 @@ from tlstunnel.protocols.setting import (
     Setting,
 )
 from tlstunnel.proxy import PAIRS
+from tlstunnel.reveal.proxyout import ProxyOut
 from tlstunnel.reveal.word import Word
 from tlstunnel.testing.legs import MemoryLeg
 from tlstunnel.tunnel.description import (
@@ -64,9 +65,11 @@ class _Prepared:
         mode: Mode,
         setting: Setting,
         words: Sequence[tuple[Word, object]],
+        proxyOut: ProxyOut | None,
     ) -> None:
         anywhere = TCPAddress("127.0.0.1", 1)
         self.words = words
+        self.proxyOut = proxyOut
         self.tunnel = Tunnel(mode, (anywhere,), (anywhere,), dialect)
         self.setting = setting
 
@@ -222,6 +225,7 @@ class Driver:
         words: Sequence[tuple[Word, object]] = (),
         identity: Identity | None = None,
         peer: TCPAddress | None = None,
+        proxyOut: ProxyOut | None = None,
     ) -> None:
         """
         @param mode: C{"client"} or C{"server"}.
@@ -230,6 +234,7 @@ class Driver:
         @param words: how the backend is told who is there, each with what its C{prepare} gives.
         @param identity: who the network peer proves to be.
         @param peer: where it connects from, if that matters.
+        @param proxyOut: makes the header that the connection to the other leg begins with.
         """
         if setting is None:
             setting = Setting(
@@ -241,7 +246,7 @@ class Driver:
             )
         self.clock = Clock()
         self.deadlines = Deadlines(self.clock)
-        self.prepared = _Prepared(dialect, Mode(mode), setting, words)
+        self.prepared = _Prepared(dialect, Mode(mode), setting, words, proxyOut)
         self.mode = mode
         self.dialling = dialling
         self.network = MemoryLeg(self.settle)

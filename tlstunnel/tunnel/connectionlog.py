@@ -41,8 +41,10 @@ class ConnectionLog(Observer):
         hint = hintFor(record) if error is not None else ""
         who = (identity or "none") + (f" by {record.anchors}" if record.anchors else "")
         tls = f"{record.version} {record.suite} {record.group}" if record.version else "no TLS"
+        sender = str(record.sender) if record.sender is not None else None
+        by = f" by {sender}" if sender not in (None, peer) else ""
         text = (
-            f"{peer} to {backend or 'nobody'}: {detail}; "
+            f"{peer}{by} to {backend or 'nobody'}: {detail}; "
             f"identity {who}, {tls}, {toNetwork} bytes sent to the network "
             f"and {toPlain} received, {record.seconds:.3f} s"
         )
@@ -64,6 +66,8 @@ class ConnectionLog(Observer):
                 "event": "connection",
                 "tunnel": record.tunnel or None,
                 "peer": peer,
+                "proxied_by": sender,
+                "unique_id": printable(record.uniqueID.decode("latin-1")) or None,
                 "backend": backend,
                 "identity": identity,
                 "anchors": record.anchors or None,

@@ -29,6 +29,7 @@ from tlstunnel.interfaces import IDestination, ILeg, ISearch
 from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.protocols.base import Role
 from tlstunnel.protocols.conversation import Waiting
+from tlstunnel.tunnel.announcing import announce, headerOf
 from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import RELAYING, Record
@@ -112,6 +113,7 @@ class Pair:
     """
 
     __slots__ = (
+        "_header",
         "_isLeaving",
         "_running",
         "_story",
@@ -150,6 +152,7 @@ class Pair:
         self.dialler = factory.dialler
         self.diallers = factory.diallers
         self.search: ISearch | None = None
+        self._header = b""
         self._why: TunnelError | None = None
         # Whether both legs are closed, and the program behind one of them is still there.
         self._isLeaving = False
@@ -324,6 +327,25 @@ class Pair:
 
     # What the stories are told with
 
+    def prepareHeader(self) -> None:
+        """
+        Know what whoever is dialled is told first, if anything.
+
+        @raise TunnelError: it cannot be said.
+        """
+        proxyOut = self.prepared.proxyOut
+        if proxyOut is not None:
+            self._header = headerOf(proxyOut, self.record, self.accepted)
+
+    def announce(self, leg: ILeg) -> None:
+        """
+        Tell it to whoever was dialled.
+
+        @raise TunnelError: it is not heard.
+        """
+        if self._header:
+            announce(self._header, leg)
+
     def openChannels(self, role: Role) -> None:
         """
         Let C{role} have data connections, if it is of that kind.
@@ -345,6 +367,7 @@ class Pair:
         plain = self.dialled if network is self.accepted else self.accepted
         assert network is not None and plain is not None
         limits = self.prepared.tunnel.limits
+        self._header = b""
         self.record.advance(RELAYING)
         self.relay = Relay(
             network,

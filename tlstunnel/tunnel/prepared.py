@@ -41,7 +41,12 @@ from tlstunnel.tunnel.description import (
     checkVia,
     identityOfRemote,
 )
-from tlstunnel.tunnel.disclosures import alpnOf, checkDisclosure, preparedWords
+from tlstunnel.tunnel.disclosures import (
+    alpnOf,
+    checkDisclosure,
+    preparedHeader,
+    preparedWords,
+)
 from tlstunnel.tunnel.judges import Judges
 from tlstunnel.tunnel.programs import checkPrograms, launches
 from tlstunnel.tunnel.servernames import ServerNames
@@ -73,6 +78,8 @@ class Prepared:
     @ivar staples: what our certificates are shown with, where that was asked for.
     @ivar launches: how the programs are started that are among its remotes.
     @ivar words: how a backend is told who is there, in its own protocol, each with what it needs.
+    @ivar proxyOut: makes the headers of the PROXY protocol that connections begin with; C{None} for
+        none.
     @ivar names: who we are by which name; C{None} in client mode.
     """
 
@@ -115,6 +122,7 @@ class Prepared:
         self.launches = launches(tunnel)
         checkDisclosure(tunnel)
         self.words = preparedWords(tunnel)
+        self.proxyOut = preparedHeader(tunnel)
         if read:
             for _ in self.steps():
                 pass
