@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tlstunnel.address import Remote, SRVAddress, UNIXAddress
+from tlstunnel.address import DescriptorAddress, Listening, Remote, SRVAddress, UNIXAddress
 from tlstunnel.chat.dialect import chatDialect
 from tlstunnel.chat.escapes import Values
 from tlstunnel.chat.parse import ScriptOptions
@@ -89,6 +89,7 @@ def examine(
     localIDs = part(_localIDs, mode, values["local-id"])
     localID = localIDs[0] if localIDs else None
     access = part(_access, values)
+    part(_checkLocal, values["local"], name)
     if mode is None:
         return None, mistakes
     mistakes += _meaningless(mode, values)
@@ -188,6 +189,20 @@ def _localIDs(mode: Mode | None, given: Sequence[str]) -> tuple[Identity, ...]:
             "give one",
         )
     return tuple(dict.fromkeys(_parsed("local-id", Identity.parse, each) for each in given))
+
+
+def _checkLocal(local: Sequence[Listening], name: str) -> None:
+    """
+    What is one connection leaves no place for others.
+    """
+    for each in local:
+        if isinstance(each, DescriptorAddress) and (name or len(local) > 1):
+            where = "a file is" if name else "several addresses are"
+            raise ConfigurationError(
+                f"`local` {each}",
+                f"is one connection, made for this process alone, and {where} for many",
+                "give it alone, on a command line of its own",
+            )
 
 
 def _access(values: Mapping[str, Any]) -> SocketAccess:

@@ -68,8 +68,11 @@ OPTIONS = (
     Option(
         "local",
         Section.ADDRESSES,
-        "listen here; systemd:NAME for a socket that systemd hands us",
-        "Repeatable.",
+        "listen here; systemd:NAME for a socket that systemd hands us; stdio, or fd:NUMBER, for "
+        "the one connection that there is already",
+        "Repeatable, but for the last two: then the process ends with the connection, with 0 "
+        "after a clean end, and else with 1 and the reason on standard error. stdio is standard "
+        "input and output, as for ssh's ProxyCommand; fd:0 is the socket that inetd hands down.",
         short="l",
         argument="ADDR",
         parse=listening,

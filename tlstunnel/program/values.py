@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tlstunnel.address import (
     SERVICE,
-    InheritedAddress,
+    Listening,
     SRVAddress,
     TCPAddress,
     UNIXAddress,
@@ -163,7 +163,7 @@ def processes(value: object) -> int:
         raise ValueError(f"{error}, or auto for one a core") from None
 
 
-def listening(value: object) -> TCPAddress | UNIXAddress | InheritedAddress:
+def listening(value: object) -> Listening:
     """
     Where to listen.
     """
