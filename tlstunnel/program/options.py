@@ -189,7 +189,8 @@ OPTIONS = (
     Option(
         "list-protocols",
         Section.PROTOCOL,
-        "show all protocols, their ports and their options",
+        "show all protocols, their ports and their options; with `verbose` also what is said "
+        "before TLS",
         scope=Scope.ACTION,
     ),
     Option(

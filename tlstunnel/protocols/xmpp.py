@@ -3,6 +3,7 @@ XMPP, between clients and servers and between servers (RFC 6120, section 5; RFC 
 
     C: <stream:stream to='example.org' version='1.0' xmlns='jabber:client'
          xmlns:stream='http://etherx.jabber.org/streams'>
+                                        between servers: xmlns='jabber:server'
     S: <stream:stream from='example.org' id='x' version='1.0' ...>
     S: <stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>
     C: <starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>
