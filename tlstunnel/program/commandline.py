@@ -282,7 +282,5 @@ def listProtocols(isVerbose: bool = False) -> str:
         if isVerbose:
             lines += [f"{'':4}{line}".rstrip() for line in ("", *dialogueOf(dialect), "")]
     if isVerbose:
-        lines.append(
-            "C: the client says, which we are with -c; S: the server, which we are with -s"
-        )
+        lines.append("C: says the client, which we are with -c, and S: the server, as with -s")
     return "\n".join(lines) + "\n"
