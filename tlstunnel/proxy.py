@@ -38,6 +38,7 @@ from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.destinations import Destinations
 from tlstunnel.tunnel.ends import marksEnd, unixKey
+from tlstunnel.tunnel.negotiation import ClientNegotiation, ServerNegotiation
 from tlstunnel.tunnel.observers import Observers
 from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.prepared import Prepared
@@ -52,6 +53,12 @@ if TYPE_CHECKING:
 
 #: What serves a connection in each mode.
 PAIRS: dict[Mode, type[Pair]] = {Mode.CLIENT: ClientPair, Mode.SERVER: ServerPair}
+
+#: The same where TLS is for others to speak.
+NEGOTIATIONS: dict[Mode, type[Pair]] = {
+    Mode.CLIENT: ClientNegotiation,
+    Mode.SERVER: ServerNegotiation,
+}
 
 
 class ProxyFactory(Factory):
@@ -141,7 +148,7 @@ class ProxyFactory(Factory):
         unixLeg = None if self._acceptsPlain else self.unixLegs.leg
         self.diallers = self._destinations.follow(prepared, unixLeg)
         self.dialler = self.diallers[tunnel.remote]
-        self._pair = PAIRS[tunnel.mode]
+        self._pair = (NEGOTIATIONS if tunnel.negotiatesOnly else PAIRS)[tunnel.mode]
         self.admission.renew(tunnel.limits)
         self._sources = (
             Sources(self.reactor, tunnel, (each.record.peer for each in self.pairs), self._sources)

@@ -36,6 +36,7 @@ from tlstunnel.tunnel.description import (
 )
 from tlstunnel.tunnel.disclosures import checkDisclosure
 from tlstunnel.tunnel.limits import Limits
+from tlstunnel.tunnel.negotiation import checkNegotiation
 from tlstunnel.tunnel.servedname import ServedName
 from tlstunnel.tunnel.servernames import checkNames
 from tlstunnel.tunnel.trust import checkDANE
@@ -139,6 +140,7 @@ def examine(
         balance=values["balance"],
         skipResolve=values["skip-resolve"],
         quiet=values["quiet"],
+        negotiatesOnly=values["negotiate-only"],
         via=values["via"],
         viaAuthFile=values["via-auth-file"] and Path(values["via-auth-file"]),
         allow=Networks.of(values["allow"]),
@@ -150,6 +152,7 @@ def examine(
         proxyFromUNIX=None in values["proxy-from"],
     )
     part(checkDisclosure, tunnel)
+    part(checkNegotiation, tunnel)
     part(checkVia, tunnel)
     if mode is Mode.CLIENT:
         part(checkRemoteID, tunnel)

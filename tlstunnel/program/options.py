@@ -187,6 +187,13 @@ OPTIONS = (
         isRepeatable=True,
     ),
     Option(
+        "negotiate-only",
+        Section.PROTOCOL,
+        "say what leads up to TLS, and leave that to the program with `client`, or to the backend "
+        "with `server`: nothing is verified here",
+        "For programs that speak TLS and not this protocol.",
+    ),
+    Option(
         "list-protocols",
         Section.PROTOCOL,
         "show all protocols, their ports and their options; with `verbose` also what is said "

@@ -125,6 +125,15 @@ class XMPPClient(ClientRole):
             raise IdentityRefused(f"the app asks for {self.domain}, and -R is {wanted}")
         self.hear(attributes.get("from", ""))
 
+    def prepareAlone(self) -> None:
+        """
+        The domain is that of -R.
+        """
+        wanted = self.setting.remoteID
+        if wanted is not None:
+            self.to = self.domain = wanted.domain
+        self.hear("")
+
     def hear(self, sender: str) -> None:
         """
         What the app calls itself: no business of anybody's before TLS (RFC 6120, section 4.7.1).
