@@ -241,8 +241,25 @@ class InheritedAddress:
         return f"systemd:{self.name}"
 
 
+@dataclass(frozen=True)
+class DescriptorAddress:
+    """
+    The one connection that whoever started us has made already, as inetd does it.
+
+    @ivar number: its descriptor; C{None} for standard input and standard output, which may be two.
+    """
+
+    number: int | None = None
+
+    #: Nobody else can connect there.
+    isLocal = True
+
+    def __str__(self) -> str:
+        return "stdio" if self.number is None else f"fd:{self.number}"
+
+
 #: Where to listen.
-Listening = TCPAddress | UNIXAddress | InheritedAddress
+Listening = TCPAddress | UNIXAddress | InheritedAddress | DescriptorAddress
 
 
 def _parseHost(text: str, host: str, bracketed: bool) -> str:
@@ -335,12 +352,19 @@ def parseService(text: str) -> SRVAddress:
     return address
 
 
-def parseListening(text: str) -> TCPAddress | UNIXAddress | InheritedAddress:
+def parseListening(text: str) -> Listening:
     """
-    Read what L{parseAddress} reads, or C{systemd:NAME}.
+    Read what L{parseAddress} reads, or C{systemd:NAME}, C{stdio}, or C{fd:NUMBER}.
 
     @raise ValueError: it is none of these; the message is a sentence for the user.
     """
+    if text == "stdio":
+        return DescriptorAddress()
+    if text.startswith("fd:"):
+        number = text.removeprefix("fd:")
+        if not (number.isascii() and number.isdigit() and len(number) < 7):
+            raise ValueError(f"{text!r} has no number of a descriptor; write fd:0, as for inetd")
+        return DescriptorAddress(int(number))
     if text == "systemd" or text.startswith("systemd:"):
         return InheritedAddress(text.removeprefix("systemd").removeprefix(":"))
     return parseAddress(text)

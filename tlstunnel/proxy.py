@@ -37,6 +37,7 @@ from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.destinations import Destination, Destinations
 from tlstunnel.tunnel.ends import marksEnd, unixKey
+from tlstunnel.tunnel.negotiation import ClientNegotiation, ServerNegotiation
 from tlstunnel.tunnel.observers import Observers
 from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.prepared import Prepared
@@ -52,6 +53,12 @@ if TYPE_CHECKING:
 
 #: What serves a connection in each mode.
 PAIRS: dict[Mode, type[Pair]] = {Mode.CLIENT: ClientPair, Mode.SERVER: ServerPair}
+
+#: The same where TLS is for others to speak.
+NEGOTIATIONS: dict[Mode, type[Pair]] = {
+    Mode.CLIENT: ClientNegotiation,
+    Mode.SERVER: ServerNegotiation,
+}
 
 
 class ProxyFactory(Factory):
@@ -142,7 +149,7 @@ class ProxyFactory(Factory):
         self._acceptsPlain = tunnel.mode is Mode.CLIENT
         self.diallers = self._destinations.follow(prepared, self.unixLegs)
         self.dialler = self.diallers[tunnel.remote]
-        self._pair = PAIRS[tunnel.mode]
+        self._pair = (NEGOTIATIONS if tunnel.negotiatesOnly else PAIRS)[tunnel.mode]
         self._senders = Senders.of(tunnel)
         self.admission.renew(tunnel.limits)
         self._sources = (

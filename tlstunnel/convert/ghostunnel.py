@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tlstunnel.address import (
-    InheritedAddress,
+    Listening,
     TCPAddress,
     UNIXAddress,
     parseAddress,
@@ -145,7 +145,7 @@ class _Conversion:
             if not words.has(name):
                 raise BadWords(f"--{name} is missing; ghostunnel does not start without it")
         listen = words.last("listen")
-        local: TCPAddress | UNIXAddress | InheritedAddress
+        local: Listening
         if listen.startswith("launchd:"):
             self._reasons.append("launchd hands us no sockets; give an address in --listen")
             return

@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from tlstunnel.address import InheritedAddress
+from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError, IdentityRefused
 from tlstunnel.identity.access import AccessList, readList
 from tlstunnel.identity.expiry import warningsOf
@@ -210,7 +210,7 @@ class _TunnelCheck:
             return
         for mistake in mistakes(tunnel):
             yield replace(self._problem(mistake), isWarning=True)
-        local = [each for each in tunnel.local if not isinstance(each, InheritedAddress)]
+        local = [each for each in tunnel.local if isinstance(each, TCPAddress | UNIXAddress)]
         for sentence in ofDialect(tunnel):
             yield self._warning(sentence, "chat" if tunnel.dialect.name == "chat" else "starttls")
         for sentence in ofAddresses(tunnel, local, self._elsewhere):

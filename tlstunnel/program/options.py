@@ -69,8 +69,11 @@ OPTIONS = (
     Option(
         "local",
         Section.ADDRESSES,
-        "listen here; systemd:NAME for a socket that systemd hands us",
-        "Repeatable.",
+        "listen here; systemd:NAME for a socket that systemd hands us; stdio, or fd:NUMBER, for "
+        "the one connection that there is already",
+        "Repeatable, but for the last two: then the process ends with the connection, with 0 "
+        "after a clean end, and else with 1 and the reason on standard error. stdio is standard "
+        "input and output, as for ssh's ProxyCommand; fd:0 is the socket that inetd hands down.",
         short="l",
         argument="ADDR",
         parse=listening,
@@ -188,9 +191,17 @@ OPTIONS = (
         isRepeatable=True,
     ),
     Option(
+        "negotiate-only",
+        Section.PROTOCOL,
+        "say what leads up to TLS, and leave that to the program with `client`, or to the backend "
+        "with `server`: nothing is verified here",
+        "For programs that speak TLS and not this protocol.",
+    ),
+    Option(
         "list-protocols",
         Section.PROTOCOL,
-        "show all protocols, their ports and their options",
+        "show all protocols, their ports and their options; with `verbose` also what is said "
+        "before TLS",
         scope=Scope.ACTION,
     ),
     Option(

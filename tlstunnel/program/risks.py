@@ -81,6 +81,11 @@ def ofDialect(tunnel: Tunnel) -> Iterator[str]:
             "only those that forward connections"
         )
     dialect = tunnel.dialect
+    if tunnel.negotiatesOnly:
+        yield (
+            "nothing is verified here: that is for the programs at both ends, which speak TLS with "
+            "each other"
+        )
     yield from dialect.notices
     if tunnel.mode is Mode.SERVER and dialect.demands:
         yield f"{dialect.demands}: {dialect.options[dialect.demands]}"

@@ -21,7 +21,7 @@ from tlstunnel.address import (
     PROGRAM,
     SERVICE,
     ExecAddress,
-    InheritedAddress,
+    Listening,
     Remote,
     TCPAddress,
     UNIXAddress,
@@ -166,7 +166,7 @@ def processes(value: object) -> int:
         raise ValueError(f"{error}, or auto for one a core") from None
 
 
-def listening(value: object) -> TCPAddress | UNIXAddress | InheritedAddress:
+def listening(value: object) -> Listening:
     """
     Where to listen.
     """

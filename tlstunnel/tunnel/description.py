@@ -93,6 +93,7 @@ class Tunnel:
     @ivar quiet: log no line for each connection.
     @ivar allow: whom to let in; everybody, where there is nothing in it.
     @ivar deny: whom not to let in, whatever C{allow} says.
+    @ivar negotiatesOnly: leave TLS to others, and only say and hear what leads up to it.
     @ivar limits: what its connections may take.
     @ivar execution: how programs in C{remote} run.
     @ivar disclosure: what the plaintext side is told of its peer.
@@ -135,6 +136,7 @@ class Tunnel:
     otherIDs: tuple[Identity, ...] = ()
     names: tuple[ServedName, ...] = ()
     requireSNI: bool = False
+    negotiatesOnly: bool = False
     disclosure: Disclosure = field(default_factory=Disclosure)
     execution: Execution = field(default_factory=Execution)
     proxyFrom: Networks = field(default_factory=Networks)
@@ -204,6 +206,12 @@ def checkRemoteID(tunnel: Tunnel) -> None:
 
     @raise ConfigurationError: if it does not, or its remote addresses have several names.
     """
+    if tunnel.negotiatesOnly:
+        if tunnel.dialect.learnsPeer and identityOfRemote(tunnel.remote) is tunnel.remoteID is None:
+            raise ConfigurationError(
+                "`remote-id`", "is missing: the server is asked for a domain", "name that"
+            )
+        return
     if tunnel.remoteID is not None or tunnel.dialect.learnsPeer or tunnel.believesPins:
         return
     hosts = set()

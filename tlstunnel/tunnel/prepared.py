@@ -114,7 +114,7 @@ class Prepared:
             isinstance(each, TCPAddress | SRVAddress) and each.port in SERVER_FIRST
             for each in tunnel.remote
         )
-        learns = tunnel.dialect.learnsPeer
+        learns = tunnel.dialect.learnsPeer and not tunnel.negotiatesOnly
         if tunnel.mode is Mode.CLIENT and self.expected is None and not learns:
             self.expected = self._anyKey() or identityOfRemote(tunnel.remote)
         self.names: ServerNames | None = None
@@ -134,6 +134,10 @@ class Prepared:
         @raise ConfigurationError: if one is missing or wrong.
         """
         tunnel = self.tunnel
+        if tunnel.negotiatesOnly:
+            # Certificates are for those who speak TLS.
+            self.setting = settingOf(tunnel, self.expected, lambda domain: False)
+            return
         if tunnel.mode is Mode.SERVER:
             names = ServerNames(tunnel, self.alpn, self._judges)
             yield from names.prepare()
