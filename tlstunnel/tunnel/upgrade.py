@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from tlstunnel.errors import TunnelError
-from tlstunnel.interfaces import IDialect, IDialler, ILeg
+from tlstunnel.interfaces import IDialect, ILeg
 from tlstunnel.net.deadlines import Deadlines, TimeLimit
+from tlstunnel.net.destination import IDialler
 from tlstunnel.protocols.base import ClientRole, Role
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.tls.creators import Creator
