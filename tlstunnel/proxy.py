@@ -208,21 +208,21 @@ class ProxyFactory(Factory):
         """
         return Adopted(self.adopt)
 
-    def accepted(self, sock: socket.socket, peer: Address) -> None:
+    def accepted(self, sock: socket.socket, peer: Address, below: Any = None) -> None:
         """
         A connection was accepted.
 
         @param sock: connected and non-blocking.
         @param peer: the other end.
+        @param below: see L{Leg}.
         """
         if self._senders is not None and peer in self._senders:
-            self.receptions.receive(sock, peer)
-            return
-        if self._sources is not None and not self.letsIn(peer):
+            self.receptions.receive(sock, peer, below)
+        elif self._sources is None or self.letsIn(peer):
+            self.serve(self.leg(sock, peer, below))
+        else:
             resetOnClose(sock)
-            sock.close()
-            return
-        self.serve(self.leg(sock, peer))
+            (sock.close if below is None else below.abortConnection)()
 
     def letsIn(self, peer: Address) -> bool:
         """
@@ -380,10 +380,4 @@ class ProxyFactory(Factory):
             # It is gone already.
             transport.abortConnection()
             return
-        if self._senders is not None and peer in self._senders:
-            self.receptions.receive(sock, peer, transport)
-            return
-        if self._sources is not None and not self.letsIn(peer):
-            transport.abortConnection()
-            return
-        self.serve(self.leg(sock, peer, below=transport))
+        self.accepted(sock, peer, transport)
