@@ -59,13 +59,15 @@ class Introduction:
         backend may be tried if this one fails.
 
         @raise TunnelError: if the backend does not take it; then nothing of the client's is sent.
+            It is about the backend.
         """
 
     async def converse(self) -> None:
         """
         Speak with both, as long as it takes; what they say from then on passes the filters.
 
-        @raise TunnelError: if the client is not to be served.
+        @raise TunnelError: if the client is not to be served.  It is about the client, unless it
+            has been said (L{TunnelError.by<tlstunnel.errors.TunnelError.by>}) that it is not.
         """
 
 
