@@ -41,6 +41,7 @@ class Exchange:
 
     @ivar method: that of the request.
     @ivar upgrades: whether it asks for another protocol.
+    @ivar isLast: whether nothing passes behind it.
     @ivar isWhole: whether all of it has passed.
     @ivar isWaiting: whether the client may wait for a word of the backend before it sends the body,
         which it does not send if it dislikes that (RFC 9110, section 10.1.1).
@@ -50,6 +51,7 @@ class Exchange:
 
     method: bytes
     upgrades: bool
+    isLast: bool = False
     isWhole: bool = False
     isWaiting: bool = False
     isAnswered: bool = False
@@ -62,12 +64,15 @@ class Dialogue:
 
     @ivar due: what is not answered yet, in order.
     @ivar isOver: whether nothing passes any more.
+    @ivar isCertain: whether every response so far has said itself where it ends.  One that has no
+        body by a rule may have one nevertheless, of a backend that does not know the rule.
     @ivar hasSwitched: whether they speak another protocol, which is not ours to read.
     """
 
     def __init__(self, client: ILeg, deadlines: Deadlines) -> None:
         self.due: deque[Exchange] = deque()
         self.isOver = False
+        self.isCertain = True
         self.hasSwitched = False
         self._client = client
         self._deadlines = deadlines
@@ -90,7 +95,9 @@ class Dialogue:
         """
         Whether nothing more is taken from the client.
         """
-        return self.isOver or self._error is not None
+        last = self.due[-1] if self.due else None
+        isBehind = last is not None and last.isLast and last.isWhole
+        return self.isOver or isBehind or self._error is not None
 
     @property
     def isSwitching(self) -> bool:
@@ -111,7 +118,8 @@ class Dialogue:
         """
         exchange = self.due.popleft()
         exchange.isOver = True
-        if exchange.isWaiting or (self._error is not None and not self.due):
+        isLast = exchange.isLast and exchange.isWhole
+        if exchange.isWaiting or isLast or (self._error is not None and not self.due):
             self.part()
 
     def reject(self, status: bytes, error: TunnelError) -> None:

@@ -175,6 +175,7 @@ class Responses(Filter):
         fields = dict(response.headers)
         isHEAD = exchange is not None and exchange.method == b"HEAD"
         if isHEAD or response.status_code in _WITHOUT_BODY:
+            self._dialogue.isCertain = False
             self._finish()
         elif b"transfer-encoding" in fields:
             self._isInChunks = True
