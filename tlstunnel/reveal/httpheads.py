@@ -138,10 +138,11 @@ class Head:
         self.reader = h11.Connection(h11.SERVER, MAX_CHUNK_LINE_BYTES)
         self._request = request = self._read(head)
         self.method = request.method
+        # In the spelling of the client, which is more than twice as cheap as h11's own.
         self._fields = request.headers.raw_items()
         self._values: dict[bytes, list[bytes]] = {}
-        for name, value in request.headers:
-            self._values.setdefault(name, []).append(value)
+        for name, value in self._fields:
+            self._values.setdefault(name.lower(), []).append(value)
         self._checkNames()
         self.length = self._measure()
         self.isLast = self.method in _WITHOUT_BODY and self.length != 0
@@ -175,9 +176,9 @@ class Head:
         """
         Nothing may look like what delimits a message, and be something else.
         """
-        for name, _ in self._fields:
+        for name in self._values:
             known = folded(name)
-            if known in FRAMING and known != name.lower():
+            if known in FRAMING and known != name:
                 raise rejected("a field that some take for another", name)
 
     def _measure(self) -> int | None:
