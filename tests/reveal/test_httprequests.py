@@ -161,7 +161,7 @@ class DelimitingTests(SynchronousTestCase):
         """
         forged = get(b"Client-Cert: forged")
         length, chunk = b"Content-Length: %d" % len(forged), b"%x\r\n%b\r\n0\r\n\r\n"
-        for method in (b"GET", b"HEAD", b"DELETE", b"OPTIONS"):
+        for method in (b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"get"):
             for line, body in ((length, forged), (CHUNKED, chunk % (len(forged), forged))):
                 for cut in (1, 0):
                     web = Web()

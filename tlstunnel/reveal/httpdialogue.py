@@ -8,7 +8,7 @@ it shows by ending it, or has had the time.
 
 A backend may answer before it has heard all of a request.  Whether it will then skip the rest is
 not known: it may take it for a request.  So it is taken from the client, and not passed on, and the
-connection ends behind it.
+connection ends behind it.  It ends as well behind a body that the backend may not have looked for.
 
 What must never happen: that the tunnel speaks within a response, that the backend hears anything
 behind what was refused, or that a response passes that nobody has asked for.
@@ -188,6 +188,6 @@ class Dialogue:
         The client has had its time.
         """
         self._linger = None
-        error = self._error or Closed("the backend has answered before the request was whole")
+        error = self._error or Closed("the client keeps a connection that is over")
         if not self._client.isClosed:
             self._client.speaker.connectionLost(Failure(error.by(self._client.who)))

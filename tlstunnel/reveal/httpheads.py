@@ -145,7 +145,7 @@ class Head:
             self._values.setdefault(name.lower(), []).append(value)
         self._checkNames()
         self.length = self._measure()
-        self.isLast = self.method in _WITHOUT_BODY and self.length != 0
+        self.isLast = self.method.upper() in _WITHOUT_BODY and self.length != 0
         self._host = self._hostOf()
         self._target = self._targetOf()
         self.expects = self._expects()
