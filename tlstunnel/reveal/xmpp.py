@@ -169,8 +169,10 @@ class XMPPIntroduction(Introduction):
         for _ in range(MAX_ATTEMPTS):
             element = await self._element(stream)
             if element.name != _AUTH:
-                # Section 4.9.3.12; so is what else there is to log in with, as SASL 2.
-                raise self._end("not-authorized", "the client has not logged in", element.source)
+                # Section 4.9.3.12; so is what else there is to log in with, as SASL 2, and that may
+                # have a password in it.
+                name = element.name.encode()
+                raise self._end("not-authorized", "the client has not logged in", name)
             mechanism = element.attributes.get("mechanism", "")
             try:
                 if mechanism not in login.mechanisms:
