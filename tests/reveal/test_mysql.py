@@ -195,7 +195,7 @@ class LoginTests(SynchronousTestCase):
         for title, said in BROKEN.items():
             taken = driver()
             taken.feed("C", said)
-            self.assertIsInstance(taken.error, Malformed, title)
+            assert isinstance(taken.error, Malformed), title
             self.assertNotIn(b"alice", taken.error.said, title)
             self.assertEqual(taken.plain.written, b"", title)
 

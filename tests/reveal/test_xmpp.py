@@ -379,10 +379,10 @@ class AttackTests(SynchronousTestCase):
         """
         secret = said("\0alice\0hunter2")
         for words in (
-            f"<authenticate xmlns='urn:xmpp:sasl:2'><initial-response>{secret}</initial-response>"
-            + "</authenticate>",
-            f"<iq type='set'><query xmlns='jabber:iq:auth'><password>{secret}</password></query>"
-            + "</iq>",
+            f"<authenticate xmlns='urn:xmpp:sasl:2'><initial-response>{secret}</initial-response>\
+</authenticate>",
+            f"<iq type='set'><query xmlns='jabber:iq:auth'><password>{secret}</password></query>\
+</iq>",
             f"<auth xmlns='{SASL}' mechanism='PLAIN'>{secret}</aut>",
             f"<auth xmlns='{SASL}' mechanism='PLAIN'>{secret}<x/ ></auth>",
         ):
