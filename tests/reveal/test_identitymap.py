@@ -75,6 +75,8 @@ WRONG = {
     "m .org a": "may stand for several",
     "m all a": "not one identity",
     "m x.org +a": "member",
+    "m sha256//x a": "not in Base64",
+    "m sha256//AAAA a": "a SHA-256 has 32",
     r"m x.org \1": "nothing that",
     r"m /^x$ \1": "nothing that",
     r"m /^(?:x)$ \1": "nothing that",

@@ -622,6 +622,17 @@ class BackendTests(SynchronousTestCase):
             assert isinstance(error, TunnelError)
             self.assertEqual(error.who, "the backend")
 
+    def test_aBackendThatSaysNothingIsSlow(self) -> None:
+        """
+        And not the client, which has said all.
+        """
+        driver = start()
+        driver.feed("C", OPEN + auth("="))
+        driver.clock.advance(xmpp.conversationSeconds)
+        driver.settle()
+        self.assertIsInstance(driver.error, TimedOut)
+        self.assertIn("the backend (xmpp) took longer", str(driver.error))
+
     def test_aBackendThatBreaksOffIsNoSuccess(self) -> None:
         """
         However far it came.

@@ -238,10 +238,12 @@ class XMPPIntroduction(Introduction):
 
         @raise BackendRefused: if the server does not let us; the client hears that it did not work.
         """
+        self.awaited = self.backend
         try:
             await self._ask(name)
         except TunnelError as error:
             raise error.by(self.backend.transport.who) from None
+        self.awaited = self.client
 
     async def _ask(self, name: str) -> None:
         """
