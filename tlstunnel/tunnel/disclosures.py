@@ -12,6 +12,8 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, Kind, Selector
 from tlstunnel.reveal import registry
+from tlstunnel.reveal.proxyout import ProxyOut
+from tlstunnel.reveal.tlvs import BEFORE_TLS
 from tlstunnel.reveal.word import Word
 from tlstunnel.tunnel.access import whoMayCome
 from tlstunnel.tunnel.description import Mode, Tunnel
@@ -36,8 +38,15 @@ def checkDisclosure(tunnel: Tunnel) -> None:
     """
     told = tunnel.disclosure
     _checkProxy(tunnel)
+    _checkProxyFrom(tunnel)
     for name in told.words:
         _checkWord(tunnel, registry.find(name))
+    if {"smtp", "xforward"} <= set(told.words):
+        raise ConfigurationError(
+            "`reveal` xforward",
+            "is what smtp does too, where that is all that the backend takes",
+            "leave one of them out",
+        )
     for key in told.files:
         _checkNeeded(key, told.words)
     if told.ldapBindDN and "ldap" not in told.words:
@@ -86,6 +95,30 @@ def _checkProxy(tunnel: Tunnel) -> None:
             f"`proxy-tlv` {told.proxyTLVs[0]}",
             "has no room in a header of version 1, which is addresses alone",
             "give `proxy-out` v2",
+        )
+    late = [each for each in told.proxyTLVs if each not in BEFORE_TLS]
+    if late and (isClient or tunnel.dialect.earlyDial):
+        when = f"with `starttls` {tunnel.dialect.name} the backend is dialled"
+        if isClient:
+            when = "the network is told"
+        raise ConfigurationError(
+            f"`proxy-tlv` {late[0]}",
+            f"is not known yet when {when}, which is before TLS",
+            f"leave it out; {' and '.join(sorted(BEFORE_TLS))} are known",
+        )
+
+
+def _checkProxyFrom(tunnel: Tunnel) -> None:
+    """
+    The same of headers that come.
+    """
+    isAsked = tunnel.proxyFrom or tunnel.proxyFromUNIX
+    if isAsked and tunnel.dialect.opensChannels:
+        raise ConfigurationError(
+            "`proxy-from`",
+            f"is not for {tunnel.dialect.name}: nobody could tell whose data connections come from "
+            "the same sender",
+            "leave it out, and let clients of that connect to us",
         )
 
 
@@ -209,3 +242,13 @@ def preparedWords(tunnel: Tunnel) -> list[tuple[Word, Any]]:
     if tunnel.disclosure.identityMap is None:
         _checkOwnNames(tunnel)
     return [(word, word.prepare(tunnel.disclosure)) for word in found]
+
+
+def preparedHeader(tunnel: Tunnel) -> ProxyOut | None:
+    """
+    What makes the headers of the PROXY protocol that a tunnel sends; C{None} if it sends none.
+    """
+    told = tunnel.disclosure
+    if not told.proxyOut:
+        return None
+    return ProxyOut(told.proxyOut, told.proxyTLVs, not tunnel.believesPins)

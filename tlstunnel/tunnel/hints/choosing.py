@@ -18,6 +18,7 @@ from tlstunnel.tunnel.hints.handshake import HANDSHAKE_HINTS
 from tlstunnel.tunnel.hints.hint import Hint
 from tlstunnel.tunnel.hints.identities import IDENTITY_HINTS
 from tlstunnel.tunnel.hints.languages import languageOf
+from tlstunnel.tunnel.hints.programs import PROGRAM_HINTS
 from tlstunnel.tunnel.hints.proxies import PROXY, hintOfProxy
 from tlstunnel.tunnel.hints.revocation import REVOCATION_HINTS
 from tlstunnel.tunnel.record import GREETING, HANDSHAKING, NEGOTIATING, Record
@@ -30,6 +31,7 @@ _OF_CLIENTS = "what the clients speak"
 
 # The first row that fits counts, so that the more special ones stand first.
 _HINTS = (
+    *PROGRAM_HINTS,
     *CHAT_HINTS,
     *CONNECTING_HINTS,
     *DANE_HINTS,

@@ -115,6 +115,27 @@ DIALECT_HINTS = (
         Mode.SERVER,
         (NEGOTIATING,),
     ),
+    # What it is to be told.
+    Hint(
+        (BackendRefused,),
+        "let the backend believe this host: smtpd_authorized_xclient_hosts in Postfix, "
+        "login_trusted_networks in Dovecot",
+        Mode.SERVER,
+        causes=("no XCLIENT ",),
+    ),
+    Hint(
+        (BackendRefused,),
+        "let the backend believe this host: smtpd_authorized_xforward_hosts in Postfix",
+        Mode.SERVER,
+        causes=("no XFORWARD ",),
+    ),
+    Hint(
+        (BackendRefused,),
+        "let the backend know addresses of IPv6, as clients have them: inet_protocols = all in "
+        "Postfix",
+        Mode.SERVER,
+        causes=("no IPv6 ",),
+    ),
     Hint(
         (TimedOut, Closed, Malformed, BackendRefused),
         "check that the backend speaks {dialect} in clear at this port",
