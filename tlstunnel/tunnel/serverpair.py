@@ -140,11 +140,11 @@ class ServerPair(Pair):
         """
         for word, each in self._introductions:
             try:
-                with upgrade.within(word.conversationSeconds, f"the client ({word.name})"):
+                with upgrade.within(word.conversationSeconds, f"the peer ({word.name})"):
                     await each.converse()
             except TimedOut as error:
-                # The backend answers as fast as it can.
-                raise error.by(self.accepts) from None
+                isBackend = each.awaited is each.backend
+                raise error.by(self.dials if isBackend else self.accepts) from None
             role.toPlain += each.toPlain
             role.toNetwork += each.toNetwork
         self._introductions = []
