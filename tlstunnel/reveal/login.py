@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tlstunnel.errors import BackendRefused, TunnelError
+from tlstunnel.errors import BackendRefused
 from tlstunnel.identity.names import Identity, Kind
 from tlstunnel.protocols.base import ServerRole
 from tlstunnel.protocols.imap import IMAPServer
@@ -135,12 +135,8 @@ class Login(Introduction):
             if name is None:
                 dialogue.refuse("the certificate is not of that user")
         mechanism, response = self._response(name)
-        try:
-            isIn = await dialogue.enter(mechanism, response.encode())
-        except TunnelError as error:
-            # It is the backend that is heard.
-            raise error.by(self.backend.transport.who) from None
-        if not isIn:
+        self.heard = self.backend
+        if not await dialogue.enter(mechanism, response.encode()):
             raise BackendRefused(f"no login for {name!r}", dialogue.answer, cause="no login")
         # Whoever is logged in is offered no TLS any more, and nothing is left to be hidden.
         dialogue.client.toPlain.clear()

@@ -90,7 +90,9 @@ class XMPPIntroduction(Introduction):
         self.names, self.key = self.known
         stream = XMLStream(self.client)
         name = await self._loggedIn(stream, await self._open(stream))
+        self.heard = self.backend
         await self._vouch(name)
+        self.heard = self.client
         self._say(f"<success xmlns='{SASL}'/>")
         await self._reopen()
 
@@ -153,8 +155,10 @@ class XMPPIntroduction(Introduction):
         for _ in range(MAX_ATTEMPTS):
             element = await self._element(stream)
             if element.name != _AUTH:
-                # Section 4.9.3.12; so is what else there is to log in with, as SASL 2.
-                raise self._end("not-authorized", "the client has not logged in", element.source)
+                # Section 4.9.3.12; so is what else there is to log in with, as SASL 2, and that may
+                # have a password in it.
+                name = element.name.encode()
+                raise self._end("not-authorized", "the client has not logged in", name)
             mechanism = element.attributes.get("mechanism", "")
             try:
                 if mechanism not in login.mechanisms:
@@ -216,18 +220,9 @@ class XMPPIntroduction(Introduction):
 
     async def _vouch(self, name: str) -> None:
         """
-        Log in as C{name}.
+        Log in as C{name}.  Whether the server offers that says nothing: its answer does.
 
         @raise BackendRefused: if the server does not let us; the client hears that it did not work.
-        """
-        try:
-            await self._ask(name)
-        except TunnelError as error:
-            raise error.by(self.backend.transport.who) from None
-
-    async def _ask(self, name: str) -> None:
-        """
-        The same.  Whether the server offers that says nothing: its answer does.
         """
         backend = self.backend
         backend.write(header(self.content, from_=self.sender, to=self.to))

@@ -5,12 +5,12 @@ Whether what a tunnel tells its plaintext side makes sense, and what its connect
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
-from tlstunnel.identity.names import Kind
+from tlstunnel.identity.names import Identity, Kind, Selector
 from tlstunnel.reveal import registry
 from tlstunnel.reveal.proxyout import ProxyOut
 from tlstunnel.reveal.tlvs import BEFORE_TLS
@@ -141,23 +141,49 @@ def _checkWord(tunnel: Tunnel, word: Word) -> None:
             "tells who a client has proved to be, and nobody has to prove anything",
             "say with `remote-id` who may come, as @. for all users",
         )
+    anybody = [each.name for each in tunnel.names if each.anybody]
+    if word.needsIdentity and anybody:
+        raise ConfigurationError(
+            f"`reveal` {word.name}",
+            f"tells who a client has proved to be, and for the name {anybody[0]} nobody has to "
+            "prove anything",
+            "let `remote-id` of that name say who may come",
+        )
 
 
 def _checkOwnNames(tunnel: Tunnel) -> None:
     """
     See that nobody has the name of somebody else where users have the part before the C{@}.
     """
-    expected = whoMayCome(tunnel)
-    selectors = expected.selectors if isinstance(expected, AccessList) else (expected,)
-    domains = {each.domain for each in selectors if each is not None and each.kind is Kind.USER}
-    areSeveral = len(domains) > 1 or any(each.startswith(".") for each in domains)
-    for name in tunnel.disclosure.words:
-        if areSeveral and name in _SHORT_NAMES:
-            raise ConfigurationError(
-                f"`reveal` {name}",
-                "would take users of several domains for one another, by what is before the @",
-                "say with `identity-map` who is who, or let users of one domain alone come",
-            )
+    short = [name for name in tunnel.disclosure.words if name in _SHORT_NAMES]
+    if not short:
+        return
+    selectors = list(_selectors(tunnel))
+    domains = {each.domain for each in selectors if each.kind is Kind.USER}
+    hosts = [each for each in selectors if each.kind is Kind.DOMAIN]
+    if len(domains) > 1 or any(each.startswith(".") for each in domains):
+        raise ConfigurationError(
+            f"`reveal` {short[0]}",
+            "would take users of several domains for one another, by what is before the @",
+            "say with `identity-map` who is who, or let users of one domain alone come",
+        )
+    if domains and hosts:
+        raise ConfigurationError(
+            f"`reveal` {short[0]}",
+            f"would take a user for a host of {hosts[0]} who has such a name before the @",
+            "say with `identity-map` who is who, or let either users or hosts come",
+        )
+
+
+def _selectors(tunnel: Tunnel) -> Iterator[Identity | Selector]:
+    """
+    All that say who may come, whatever name a client asks for.
+    """
+    for expected in (whoMayCome(tunnel), *(each.remoteID for each in tunnel.names)):
+        if isinstance(expected, AccessList):
+            yield from expected.selectors
+        elif expected is not None:
+            yield expected
 
 
 def _checkProtocols(word: Word, protocols: Sequence[bytes]) -> None:

@@ -143,11 +143,10 @@ class ServerPair(Pair):
         """
         for word, each in self._introductions:
             try:
-                with upgrade.within(word.conversationSeconds, f"the client ({word.name})"):
+                with upgrade.within(word.conversationSeconds, f"the peer ({word.name})"):
                     await each.converse()
             except TunnelError as error:
-                # Where it takes too long as well: the backend answers as fast as it can.
-                raise error.by(self.accepts) from None
+                raise error.by(each.heard.transport.who) from None
             role.toPlain += each.toPlain
             role.toNetwork += each.toNetwork
         self._introductions = []
