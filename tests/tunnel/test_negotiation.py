@@ -22,6 +22,7 @@ from tests.loopback import (
     Reset,
     TunnelTests,
     readLine,
+    readUntil,
     smtpServer,
     wait,
 )
@@ -247,16 +248,13 @@ class ClientModeTests(BetweenTests):
         """
 
         def server(sock: socket.socket) -> object:
-            said = b""
-            while not said.endswith(b"'http://etherx.jabber.org/streams'>"):
-                said += sock.recv(1)
+            said = readUntil(sock, b"'http://etherx.jabber.org/streams'>")
             sock.sendall(
                 b"<stream:stream id='x' version='1.0' xmlns='jabber:client' "
                 b"xmlns:stream='http://etherx.jabber.org/streams'><stream:features>"
                 b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>"
             )
-            while sock.recv(1) != b">":
-                pass
+            readUntil(sock, b">")
             sock.sendall(b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
             return b"to='server.example.org'" in said, self.answers()(sock)
 
