@@ -24,5 +24,10 @@ COMMANDS = {
         "ConvertOptions",
         "make a configuration file from one of stunnel, or a command line of ghostunnel",
     ),
+    "probe": (
+        "probe",
+        "ProbeOptions",
+        "look at a server: its TLS, certificates, and whether to trust it",
+    ),
     "demo": ("demo", "DemoOptions", "show it working, on this machine alone"),
 }
