@@ -23,7 +23,6 @@ from twisted.trial.unittest import TestCase
 from tests.certificates import Issued, Recipe, alternative, dns, intermediate, make, named, root
 from tlstunnel.commands.probe import ProbeOptions, shown
 from tlstunnel.probe.inquiry import Inquiry
-from tlstunnel.probe.question import placeOf
 from tlstunnel.probe.report import Report
 
 reactor: Any = _reactor
@@ -237,8 +236,7 @@ class ProbeTestCase(TestCase):
         if "--timeout" not in words:
             words = (*words, "--timeout", "0.7")
         options.parseOptions(list(words))
-        place = placeOf(options["host"], options.given.get("starttls", [None])[0])
-        report = await Inquiry(options.question(place, bool(options["all"])), reactor).run()
+        report = await Inquiry(options.question(), reactor).run()
         text = shown(report, options)
         # What lingers has still to be forgotten by the reactor.
         pause: Deferred[None] = Deferred()

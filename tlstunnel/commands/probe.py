@@ -6,28 +6,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.python.failure import Failure
-
+from tlstunnel.commands import INTERRUPTED
+from tlstunnel.commands.asking import ask, limitsOf, questionOf
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.probe.question import Place, Question, identityAt, placeOf
+from tlstunnel.probe.inquiry import Inquiry
+from tlstunnel.probe.question import Question, placeOf
 from tlstunnel.probe.report import USAGE, Report
-from tlstunnel.program.configure import describe
-from tlstunnel.program.option import Option, read
+from tlstunnel.program.option import Option
 from tlstunnel.program.options import TUNNEL_OPTIONS
 from tlstunnel.program.syntax import ProgramOptions
-from tlstunnel.tunnel.limits import Limits
 
-#: The exit code after Ctrl-C, as shells have it.
-INTERRUPTED = 130
-
-#: The options of a tunnel that mean something here, too.
-SHARED = (
+_NAMES = (
     "starttls",
     "dialect-option",
     "remote-id",
@@ -40,100 +32,23 @@ SHARED = (
     "minimum-tls",
 )
 
-_BY_NAME = {each.name: each for each in TUNNEL_OPTIONS}
-
-# What nobody listens at.
-_NOWHERE = "127.0.0.1:0"
-
-#: Seconds that each step may take, by default.
-LIMITS = Limits(connect=10, connectTotal=20, greeting=30, negotiation=20, handshake=15)
-
-
-class AskingServers(ProgramOptions):
-    """
-    The options of a command that goes to a server.
-
-    @ivar given: the values of options that tunnels have, too.
-    """
-
-    optParameters: Any = [
-        ["timeout", None, None, "Seconds that each step may take, instead of 10 to 30."]
-    ]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.given: dict[str, list[Any]] = {}
-
-    def valueOf(self, option: str) -> str:
-        """
-        What the help calls the value of an option.
-        """
-        shared = {each.short or each.name: each.argument for each in _shared()}
-        shared |= {each.name: each.argument for each in _shared()}
-        return shared.get(option, {"pem": "FILE", "timeout": "SECONDS"}.get(option, "VALUE"))
-
-    def question(self, place: Place, isThorough: bool = False) -> Question:
-        """
-        What is asked.
-
-        @raise ConfigurationError: something about it is wrong.
-        """
-        given: Mapping[str, object] = {
-            **self.given,
-            "client": [True],
-            "local": [_NOWHERE],
-            "remote": [str(place.address)],
-            "starttls": [place.dialect],
-        }
-        values = read(given, TUNNEL_OPTIONS)
-        if not values["remote-id"]:
-            values["remote-id"] = (str(identityAt(place.address)),)
-        tunnel = describe(values)
-        if tunnel.believesPins and "remote-id" not in self.given:
-            # The key alone says enough.
-            tunnel = replace(tunnel, remoteID=None)
-        return Question(replace(tunnel, limits=self._limits()), place.guesses, isThorough)
-
-    def _limits(self) -> Limits:
-        if self["timeout"] is None:
-            return LIMITS
-        try:
-            seconds = float(self["timeout"])
-        except ValueError:
-            seconds = 0.0
-        if not 0 < seconds < 3600:
-            raise ConfigurationError(
-                f"--timeout {self['timeout']}", "is no number of seconds", "give one such as 10"
-            )
-        return Limits(
-            connect=seconds,
-            connectTotal=2 * seconds,
-            greeting=seconds,
-            negotiation=seconds,
-            handshake=seconds,
-        )
-
-
-def _shared() -> tuple[Option, ...]:
-    return tuple(_BY_NAME[name] for name in SHARED)
+#: The options of a tunnel that mean something here, too.
+SHARED = tuple(each for each in TUNNEL_OPTIONS if each.name in _NAMES)
 
 
 def _take(option: Option) -> Any:
-    def take(self: AskingServers, value: str) -> None:
+    def take(self: ProbeOptions, value: str) -> None:
         self.given.setdefault(option.name, []).append(value)
 
     take.__doc__ = option.help.replace("`", "--")
     return take
 
 
-for _each in _shared():
-    for _name in filter(None, (_each.name, _each.short)):
-        setattr(AskingServers, "opt_" + _name.replace("-", "_"), _take(_each))
-
-
-class ProbeOptions(AskingServers):
+class ProbeOptions(ProgramOptions):
     """
     The options of C{probe}.
+
+    @ivar given: the values of options that tunnels have, too.
     """
 
     arguments = ("HOST",)
@@ -150,9 +65,39 @@ class ProbeOptions(AskingServers):
         ["verbose", "v", "Also what is said in clear before TLS."],
     ]
     optParameters = [
-        *AskingServers.optParameters,
+        ["timeout", None, None, "Seconds that each step may take, instead of 10 to 30."],
         ["pem", None, None, "Save the certificates that the server shows in this file."],
     ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: dict[str, list[Any]] = {}
+
+    def valueOf(self, option: str) -> str:
+        """
+        What the help calls the value of an option.
+        """
+        values = {"pem": "FILE", "timeout": "SECONDS"}
+        for each in SHARED:
+            values |= dict.fromkeys(filter(None, (each.name, each.short)), each.argument)
+        return values[option]
+
+    def question(self) -> Question:
+        """
+        What is asked.
+
+        @raise ConfigurationError: something about it is wrong.
+        """
+        upgrades = self.given.get("starttls", [None])
+        if len(upgrades) > 1:
+            raise ConfigurationError("--starttls", f"has {len(upgrades)} values", "give one")
+        place = placeOf(self["host"], upgrades[0])
+        return questionOf(self.given, place, limitsOf(self["timeout"]), bool(self["all"]))
+
+
+for _each in SHARED:
+    for _name in filter(None, (_each.name, _each.short)):
+        setattr(ProbeOptions, "opt_" + _name.replace("-", "_"), _take(_each))
 
 
 def shown(report: Report, options: ProbeOptions) -> str:
@@ -187,49 +132,6 @@ def save(report: Report, file: Path) -> None:
         ) from None
 
 
-def ask(question: Question, reactor: Any = None) -> Report | None:
-    """
-    Find out.
-
-    @return: L{None} if the user does not want to know any more.
-    @raise ConfigurationError: something that is needed is missing or wrong.
-    """
-    if reactor is None:
-        from twisted.internet import reactor
-    from tlstunnel.probe.inquiry import Inquiry
-    from tlstunnel.program.lookups import abandonAtEnd
-
-    abandonAtEnd(reactor)
-    inquiry = Inquiry(question, reactor)
-    found: list[Report | Failure] = []
-
-    def begin() -> None:
-        running = Deferred.fromCoroutine(inquiry.run())
-        running.addBoth(end)
-        stopping.append(running)
-
-    def end(result: Report | Failure) -> None:
-        found.append(result)
-        if reactor.running:
-            reactor.stop()
-
-    def leave() -> None:
-        for each in stopping:
-            each.cancel()
-
-    stopping: list[Deferred[Any]] = []
-    reactor.callWhenRunning(begin)
-    reactor.addSystemEventTrigger("before", "shutdown", leave)
-    reactor.run()
-    (result,) = found
-    if isinstance(result, Failure):
-        if result.check(CancelledError):
-            return None
-        result.raiseException()
-    assert isinstance(result, Report)
-    return result
-
-
 def main(options: ProbeOptions) -> int:
     """
     Probe a server.
@@ -237,11 +139,8 @@ def main(options: ProbeOptions) -> int:
     @return: what comes of it; see L{tlstunnel.probe.report}.
     """
     try:
-        given = options.given.get("starttls", [None])
-        if len(given) > 1:
-            raise ConfigurationError("--starttls", f"has {len(given)} values", "give one")
-        question = options.question(placeOf(options["host"], given[0]), bool(options["all"]))
-        report = ask(question)
+        question = options.question()
+        report = ask(lambda reactor: Inquiry(question, reactor).run())
         if report is None:
             print("tlstunnel: interrupted", file=sys.stderr)
             return INTERRUPTED
@@ -251,6 +150,4 @@ def main(options: ProbeOptions) -> int:
     except ConfigurationError as error:
         print(f"tlstunnel: {error}", file=sys.stderr)
         return USAGE
-    except KeyboardInterrupt:
-        return INTERRUPTED
     return report.exit

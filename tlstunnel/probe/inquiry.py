@@ -96,6 +96,8 @@ class Inquiry:
         search = reaching.search()
         outcomes: list[Outcome] = []
         while len(outcomes) < MOST_TRIED:
+            # What looks on has a context of its own each time.
+            self._prepared = Prepared(self._question.tunnel)
             outcome = await Course(self._ground, self._prepared, search, self._creatorFor).run()
             outcomes.append(outcome)
             error = outcome.error

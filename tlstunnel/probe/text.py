@@ -31,7 +31,7 @@ def render(report: Report, isVerbose: bool = False) -> str:
 
     @param isVerbose: with what was said in clear.
     """
-    lines = [_title(report)]
+    lines = [title(report)]
     for each in (*reversed(report.others), report):
         if report.others:
             lines.append("")
@@ -42,7 +42,10 @@ def render(report: Report, isVerbose: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _title(report: Report) -> str:
+def title(report: Report) -> str:
+    """
+    What was asked.
+    """
     question = report.question
     dialect = question.tunnel.dialect
     how = "TLS from the first byte" if dialect.name == IMPLICIT else f"--starttls {dialect.name}"
