@@ -13,7 +13,6 @@ from tests.interop.harness import (
     Outcome,
     Stage,
     record,
-    run,
     tlstunnel,
 )
 from tests.interop.servers.cups import CUPS
@@ -44,7 +43,7 @@ class ProbeTestCase(InteropTestCase):
         """
         pool = str(self.stage.authority.pool)
         upgrade = ("--starttls", dialect)
-        return run([*tlstunnel(), "probe", where, "-R", NAME, *upgrade, "--pool", pool, *words])
+        return tlstunnel("probe", where, "-R", NAME, *upgrade, "--pool", pool, *words)
 
     def check(
         self,
@@ -67,7 +66,7 @@ class ProbeTestCase(InteropTestCase):
         self.assertIn(NAME, found["identity"]["names"])
         self.assertTrue(found["chain"][0]["key"].startswith(("EC ", "RSA ")))
         self.assertGreater(found["chain"][0]["days_left"], 1)
-        self.assertIn("(the pool's own CA)", found["anchors"])
+        self.assertIn("trust/anchors.pem", found["anchors"])
         self.assertTrue(found["suite"])
         text = self.probe(where, dialect, "-v").text.splitlines()
         self.assertEqual(text[-1], found["verdict"])
@@ -137,12 +136,11 @@ class MailTests(ProbeTestCase):
         pool = self.stage.directory("pool")
         shown = json.loads(self.probe(where, "imap", "--json").text)["chain"]
         words = ["--pool", str(pool), NAME, "--from", where, "--starttls", "imap"]
-        trusting = run([*tlstunnel(), "identity", "trust", *words, "--fingerprint",
-                        shown[0]["sha256"]])  # fmt: skip
+        trusting = tlstunnel("identity", "trust", *words, "--fingerprint", shown[0]["sha256"])
         trusting.expect()
         self.assertTrue((pool / "trust" / f"{NAME}.pem").exists())
         probing = ["probe", where, "-R", NAME, "--starttls", "imap", "--pool", str(pool)]
-        run([*tlstunnel(), *probing]).expect(f"good: {NAME} is there")
+        tlstunnel(*probing).expect(f"good: {NAME} is there")
 
 
 class OtherProtocolsTests(ProbeTestCase):
@@ -173,7 +171,12 @@ class OtherProtocolsTests(ProbeTestCase):
 
     def test_nntpBehindInnd(self) -> None:
         server = self.start(INND)
-        self.check(server, f"127.0.0.1:{server.port}", "nntp")
+        where = f"127.0.0.1:{server.port}"
+        refused = self.probe(where, "nntp")
+        self.assertEqual(refused.code, 3)
+        self.assertIn("--dialect-option mode-reader may help", refused.text.splitlines()[-1])
+        shown = self.probe(where, "nntp", "--dialect-option", "mode-reader")
+        self.assertEqual(shown.code, 0, shown.text)
 
     def test_ftp(self) -> None:
         server = self.start(ProFTPD)

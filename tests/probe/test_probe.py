@@ -6,18 +6,22 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cryptography.x509 import ocsp
 from cryptography.x509.oid import NameOID
 from twisted.internet import reactor as _reactor
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IHostnameResolver, IResolutionReceiver
+from twisted.internet.interfaces import IAddress, IHostnameResolver, IResolutionReceiver
+from twisted.names import dns as dns_
 from twisted.trial.unittest import SkipTest
 from zope.interface import implementer
 
-from tests.certificates import alternative, dns, ip, mail, root
+from tests.certificates import alternative, dns, intermediate, ip, mail, root
 from tests.ports import freePort
 from tests.probe.servers import (
     NAME,
@@ -29,6 +33,8 @@ from tests.probe.servers import (
     silent,
     smtp,
 )
+from tests.resolvers import Resolver, answer, tlsa
+from tests.revoked import makeAnswer
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pem import loadCertificates
@@ -49,14 +55,17 @@ class _Names:
         self._known = known
 
     def resolveHostName(
-        self, receiver: IResolutionReceiver, name: str, *_: Any, **__: Any
-    ) -> IResolutionReceiver:
-        receiver.resolutionBegan(receiver)
-        for each in self._known.get(name, ()):
-            receiver.addressResolved(each)
-        if name in self._known:
-            receiver.resolutionComplete()
-        return receiver
+        self,
+        resolutionReceiver: IResolutionReceiver,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Sequence[type[IAddress]] | None = None,
+        transportSemantics: str = "TCP",
+    ) -> Any:
+        for each in self._known.get(hostName, ()):
+            resolutionReceiver.addressResolved(each)
+        if hostName in self._known:
+            resolutionReceiver.resolutionComplete()
 
 
 class NamesMixin:
@@ -214,6 +223,64 @@ class GoodServerTests(ProbeTestCase):
             self.assertEqual(report.exit, code, "\n".join(lines))
             self.assertEqual(bool(shown), code == 0)
             self.assertTrue(report.chain)
+
+
+class RevocationTests(ProbeTestCase):
+    """
+    What is stapled.
+    """
+
+    async def test_aGoodStaple(self) -> None:
+        issued = belowIntermediate()
+        serving = context(issued)
+        der = makeAnswer(issued, intermediate())
+        serving.set_ocsp_server_callback(lambda *_: der)
+        report, lines = await self.probe(f"127.0.0.1:{self.serve(secure(serving))}", "-R", NAME)
+        (told,) = (line for line in lines if line.startswith("ocsp "))
+        self.assertRegex(told, "ocsp          stapled: good, [0-9]+ hours old, for [0-9]+ ")
+        staple = document(report)["staple"]
+        self.assertEqual((staple["status"], len(staple["next_update"])), ("good", 20))
+
+    async def test_aStapleThatSaysNo(self) -> None:
+        issued = belowIntermediate()
+        serving = context(issued)
+        der = makeAnswer(issued, intermediate(), status=ocsp.OCSPCertStatus.REVOKED)
+        serving.set_ocsp_server_callback(lambda *_: der)
+        report, lines = await self.probe(f"127.0.0.1:{self.serve(secure(serving))}", "-R", NAME)
+        (told,) = (line for line in lines if line.startswith("ocsp "))
+        self.assertIn("revoked", told)
+        assert report.staple is not None
+        self.assertIsNone(report.staple.end)
+
+
+def _said(name: str, data: bytes, query: dns_.Message) -> list[bytes]:
+    """What a resolver says of a name that has one record."""
+    return [answer(query, tlsa(name, data))]
+
+
+class DANETests(ProbeTestCase):
+    """
+    Servers that DNS vouches for.
+    """
+
+    async def test_recordsDecide(self) -> None:
+        issued = leaf(root("Other"))
+        port = self.serve(secure(context(issued)))
+        digest = keyOf(issued.certificate).digest
+        for data, code, words in (
+            (b"\3\1\1" + digest, 0, "anchors       TLSA 3 1 1 "),
+            (b"\3\1\1" + bytes(32), 1, "refused       "),
+        ):
+            name = f"_{port}._tcp.{NAME}"
+            said = partial(_said, name, data)
+            resolver = Resolver(said)
+            report, lines = await self.probe(
+                f"127.0.0.1:{port}", "-R", NAME, "--trust", "dane",
+                "--dane-resolver", str(resolver.address))  # fmt: skip
+            await resolver.close()
+            text = "\n".join(lines)
+            self.assertEqual(report.exit, code, text)
+            self.assertIn(words, text)
 
 
 class AddressTests(NamesMixin, ProbeTestCase):

@@ -18,6 +18,9 @@ from tlstunnel.probe.verdict import explain, firstLine
 from tlstunnel.tls.witness import Sight
 
 _COLUMN = 14
+
+#: Names of one kind that are shown of one certificate.
+MOST_NAMES = 20
 _INDENT = " " * _COLUMN
 
 
@@ -142,7 +145,8 @@ def certificate(number: int, shown: Shown) -> Iterator[str]:
         for each in shown.names:
             kinds.setdefault(each.kind, []).append(safe(each.text))
         for kind, names in kinds.items():
-            yield _line("", f"{kind}: {', '.join(names)}")
+            more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+            yield _line("", f"{kind}: {', '.join(names[:MOST_NAMES])}{more}")
     assert shown.start is not None and shown.end is not None
     yield _line("", f"key {shown.key}, {shown.pin}")
     days = f"{shown.start:%Y-%m-%d} to {shown.end:%Y-%m-%d}"
