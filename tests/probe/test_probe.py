@@ -187,10 +187,12 @@ class GoodServerTests(ProbeTestCase):
         pin = str(keyOf(issued.certificate))
         report, lines = await self.probe(f"127.0.0.1:{port}", "--trust", "pins", "--pin", pin)
         self.assertEqual(lines[-1], "good: the pinned key is there, with TLSv1.3")
+        self.assertIn(f"anchors       {pin} vouches for it (the pinned keys)", lines)
         self.assertEqual(report.exit, 0)
         other = str(keyOf(root().certificate))
         report, lines = await self.probe(f"127.0.0.1:{port}", "--trust", "pins", "--pin", other)
         self.assertTrue(lines[-1].startswith(f"not trusted: the key of the certificate is {pin}"))
+        self.assertIn("anchors       nobody vouches for it of the pinned keys", lines)
 
     async def test_aGreetingInsideTLSIsShown(self) -> None:
         port = self.serve(secure(context(leaf()), b"220 mail.example.org ESMTP\r\n"))
@@ -249,6 +251,7 @@ class RevocationTests(ProbeTestCase):
         report, lines = await self.probe(f"127.0.0.1:{self.serve(secure(serving))}", "-R", NAME)
         (told,) = (line for line in lines if line.startswith("ocsp "))
         self.assertIn("revoked", told)
+        self.assertEqual(lines[-1], f"good: {NAME} is there, with TLSv1.3, with a problem")
         assert report.staple is not None
         self.assertIsNone(report.staple.end)
 
@@ -269,7 +272,7 @@ class DANETests(ProbeTestCase):
         digest = keyOf(issued.certificate).digest
         for data, code, words in (
             (b"\3\1\1" + digest, 0, "anchors       TLSA 3 1 1 "),
-            (b"\3\1\1" + bytes(32), 1, "refused       "),
+            (b"\3\1\1" + bytes(32), 1, "anchors       nobody vouches for it of TLSA records"),
         ):
             name = f"_{port}._tcp.{NAME}"
             said = partial(_said, name, data)
@@ -346,6 +349,20 @@ class AddressTests(NamesMixin, ProbeTestCase):
         self.assertLess(reactor.seconds() - began, 5)
         self.assertEqual(report.exit, 4)
         self.assertIn("does not resolve", lines[-1])
+
+    async def test_aServerThatAcceptsNobodyIsNoConnection(self) -> None:
+        listening = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self.addCleanup(listening.close)
+        port = listening.getsockname()[1]
+        # The system takes these, and no more.
+        for _ in range(2):
+            waiting = socket.socket()
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+            self.addCleanup(waiting.close)
+        report, lines = await self.probe(f"127.0.0.1:{port}")
+        self.assertEqual(report.exit, 4, "\n".join(lines))
+        self.assertEqual(lines[-1], f"no connection: 127.0.0.1:{port}: no answer")
 
     async def test_addressesWithoutAConnectionAreAllTold(self) -> None:
         port = freePort()

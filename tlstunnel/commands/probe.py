@@ -19,28 +19,28 @@ from tlstunnel.program.option import Option
 from tlstunnel.program.options import TUNNEL_OPTIONS
 from tlstunnel.program.syntax import ProgramOptions
 
-_NAMES = (
-    "starttls",
-    "dialect-option",
-    "remote-id",
-    "local-id",
-    "pool",
-    "trust",
-    "pin",
-    "dane-resolver",
-    "alpn",
-    "minimum-tls",
-)
+#: The options of a tunnel that mean something here, too, in words that fit here.
+SHARED = {
+    "starttls": "The protocol that is spoken there before TLS; none, where TLS is first.",
+    "dialect-option": "An option of that protocol; see --list-protocols.",
+    "remote-id": "Who must be there, if that is not the host.",
+    "local-id": "Who we are, to show a server that is trusted our certificate.",
+    "pool": "Where identities and trust are kept; see tlstunnel(8) for the default.",
+    "trust": "Whom to believe instead: a file, a directory, system, pins, or dane.",
+    "pin": "A key that the server may have (sha256//BASE64).",
+    "dane-resolver": "The resolver for --trust dane, which has to validate.",
+    "alpn": "ALPN ids to offer, with commas between them.",
+    "minimum-tls": "The lowest version of TLS that is good enough: 1.2 or 1.3.",
+}
 
-#: The options of a tunnel that mean something here, too.
-SHARED = tuple(each for each in TUNNEL_OPTIONS if each.name in _NAMES)
+_OPTIONS = tuple(each for each in TUNNEL_OPTIONS if each.name in SHARED)
 
 
 def _take(option: Option) -> Any:
     def take(self: ProbeOptions, value: str) -> None:
         self.given.setdefault(option.name, []).append(value)
 
-    take.__doc__ = option.help.replace("`", "--")
+    take.__doc__ = SHARED[option.name]
     return take
 
 
@@ -78,7 +78,7 @@ class ProbeOptions(ProgramOptions):
         What the help calls the value of an option.
         """
         values = {"pem": "FILE", "timeout": "SECONDS"}
-        for each in SHARED:
+        for each in _OPTIONS:
             values |= dict.fromkeys(filter(None, (each.name, each.short)), each.argument)
         return values[option]
 
@@ -95,9 +95,11 @@ class ProbeOptions(ProgramOptions):
         return questionOf(self.given, place, limitsOf(self["timeout"]), bool(self["all"]))
 
 
-for _each in SHARED:
+for _each in _OPTIONS:
+    _method = _take(_each)
     for _name in filter(None, (_each.name, _each.short)):
-        setattr(ProbeOptions, "opt_" + _name.replace("-", "_"), _take(_each))
+        # What usage.Options looks for are methods of the class.
+        setattr(ProbeOptions, "opt_" + _name.replace("-", "_"), _method)
 
 
 def shown(report: Report, options: ProbeOptions) -> str:

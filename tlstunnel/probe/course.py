@@ -33,9 +33,10 @@ from tlstunnel.tunnel.upgrade import Upgrade
 #: What makes TLS to whoever was connected to.
 Choice = Callable[[Address], Awaitable[Creator]]
 
-#: Seconds that a server has to say, behind the handshake, what it thinks of ours (RFC 8446,
-#: appendix E.1.4); that it has to greet in, where it speaks first; and that all others have.
-VERDICT_SECONDS, GREETING_SECONDS, TICKET_SECONDS = 2.0, 3.0, 0.2
+#: Seconds that a server has behind the handshake: to greet, where it speaks first; to say at the
+#: most that it wants a certificate (RFC 8446, appendix E.1.4), and that at the least; and to give
+#: tickets.
+GREETING_SECONDS, LONGEST_SECONDS, DEMAND_SECONDS, TICKET_SECONDS = 3.0, 2.0, 0.5, 0.2
 
 
 @dataclass
@@ -220,9 +221,10 @@ class Course:
         if prepared.tunnel.dialect.silentServer:
             await role.demandSilence()
         sight = self._witness.look()
-        seconds = min(VERDICT_SECONDS, max(TICKET_SECONDS, 2 * took))
+        least = TICKET_SECONDS
         if sight.isAsked and not prepared.certificates:
-            seconds = VERDICT_SECONDS
+            least = DEMAND_SECONDS
+        seconds = min(LONGEST_SECONDS, max(least, 3 * took))
         if prepared.awaitsGreeting:
             seconds = GREETING_SECONDS
         try:

@@ -10,7 +10,7 @@ from time import time
 
 from tlstunnel.errors import IdentityRefused
 from tlstunnel.identity.names import Kind
-from tlstunnel.identity.ocsp import judge
+from tlstunnel.identity.ocsp import demandsStaple, judge
 from tlstunnel.identity.pem import quietly
 from tlstunnel.identity.verify import verifyIdentity
 from tlstunnel.probe.course import Outcome
@@ -103,11 +103,16 @@ def interpret(report: Report, prepared: Prepared) -> None:
     report.belonging = _belonging(report, prepared)
     report.source = prepared.anchors or ("the pinned keys" if prepared.pins is not None else "")
     report.anchor = sight.provenBy
-    if not sight.provenBy and sight.verified:
+    if prepared.tunnel.believesPins:
+        report.anchor = report.chain[0].pin if sight.verified else ""
+    elif not sight.provenBy and sight.verified:
         report.anchor = safe(sight.verified[-1].subject.rfc4514_string())
     if any(each.cause == "unknown issuer" for each in sight.complaints):
         report.together += _missing(report.chain)
     report.staple = _stapled(report, sight.staple)
+    leaf = report.chain[0].certificate if report.chain else None
+    if leaf is not None and not sight.staple and demandsStaple(leaf):
+        report.together.append("the certificate demands a staple (must-staple), and there is none")
 
 
 def _missing(chain: tuple[Shown, ...]) -> list[str]:

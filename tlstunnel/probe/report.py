@@ -120,4 +120,7 @@ class Report:
             for number, shown in enumerate(self.chain)
             for problem in shown.problems
         ]
-        return [*each, *self.together]
+        found = [*each, *self.together]
+        if self.staple is not None and self.staple.start is None:
+            found.append(f"ocsp: {self.staple.status}")
+        return found

@@ -93,7 +93,7 @@ def _addresses(report: Report) -> Iterator[str]:
         tried = {report.address, *report.unreached}
         left = [str(each) for each in report.addresses if each not in tried]
         if left and not report.question.isThorough:
-            yield _line("", f"not tried: {', '.join(left)}")
+            yield _line("", f"others were not waited for: {', '.join(left)}")
 
 
 def dialogue(outcome: Outcome) -> Iterator[str]:

@@ -177,7 +177,9 @@ class Witness(Creator):
         version, suite, group = negotiated(connection)
         with quietly():
             shown = connection.get_peer_cert_chain() or []
-            isGood = session.shown is not None or (complaints and not seen.isBroken)
+            byAnchors = not isinstance(session.verifier, PinVerifier | TLSAVerifier)
+            isNamedWrongly = complaints and byAnchors and not seen.isBroken
+            isGood = session.shown is not None or isNamedWrongly
             verified = (connection.get_verified_chain() or []) if isGood else []
             return Sight(
                 version=version,
