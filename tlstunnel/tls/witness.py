@@ -139,7 +139,9 @@ class Witness(Creator):
         assert verifier is not None
         complaints = self._seen.complaints
         if session.refusal is None:
-            _judgeOf(verifier)(connection, certificate, code, depth, ok)
+            isBelieved = _judgeOf(verifier)(connection, certificate, code, depth, ok)
+            if not isBelieved and session.refusal is None:
+                session.refusal = IdentityRefused("the certificate was refused")
             if isinstance(session.refusal, IdentityRefused):
                 complaints.append(session.refusal)
                 self._seen.isBroken = not ok or session.refusal.cause == "unknown CA"
