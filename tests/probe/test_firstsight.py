@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL
 from twisted.internet import reactor as _reactor
 
 from tests.certificates import Recipe, alternative, dns, intermediate, mail, make, named, root
@@ -104,6 +105,15 @@ class MeetingTests(ProbeTestCase):
         issued = leaf(san=alternative(mail("john@example.org")))
         meeting = await self._meet(secure(context(issued)), expected="john@example.org")
         self.assertTrue(meeting.isGood, meeting.trial and meeting.trial.verdict)
+
+    async def test_aServerThatWantsToKnowUsFirst(self) -> None:
+        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
+            serving = context(belowIntermediate())
+            serving.set_max_proto_version(version)
+            demanding = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
+            serving.set_verify(demanding, lambda *_: True)
+            meeting = await self._meet(secure(serving))
+            self.assertTrue(meeting.isGood)
 
     async def test_thereMayBeNothing(self) -> None:
         meeting = await self._meet(resetting)

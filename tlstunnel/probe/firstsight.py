@@ -47,9 +47,9 @@ class Meeting:
 
     @property
     def isGood(self) -> bool:
-        """Whether the server would be believed with it."""
-        outcome = None if self.trial is None else self.trial.outcome
-        return outcome is not None and outcome.record.isVerified
+        """Whether the server would be believed with it, even if that wants to know us first."""
+        sight = None if self.trial is None else self.trial.sight
+        return sight is not None and bool(sight.verified) and not sight.complaints
 
 
 async def meet(question: Question, fingerprint: str, reactor: Any) -> Meeting:
