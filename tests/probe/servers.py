@@ -152,7 +152,8 @@ def halfOpen(sock: socket.socket) -> None:
 
 
 def resetting(sock: socket.socket) -> None:
-    """Resets the connection at once."""
+    """Resets the connection, once it is there for both sides."""
+    time.sleep(0.1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
 

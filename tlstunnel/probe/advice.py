@@ -20,6 +20,7 @@ from tlstunnel.tunnel.hints.choosing import hintFor
 
 _CAUSES = {
     "ECONNREFUSED": "no server listens there: check the host and the port",
+    "ECONNRESET": "it takes connections back: a limit or a list there may keep this host out",
     "ETIMEDOUT": "check the host, and whether a firewall is in the way",
     "EHOSTUNREACH": "check the host, and whether a firewall is in the way",
     "ENETUNREACH": "check the host, and whether this one has such addresses",
