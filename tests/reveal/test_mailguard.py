@@ -222,6 +222,24 @@ class GuardTests(SynchronousTestCase):
             with self.assertRaises(Malformed):
                 Course().client(said)
 
+    def test_noPasswordIsInAnError(self) -> None:
+        """
+        What is said where it must not be may be the login of an honest client.
+        """
+        secret = b"AHJlYWRlcgBodW50ZXIy"
+        for before, answers, said in (
+            (b"", b"", b"AUTH PLAIN " + secret + b"\r \r\n"),
+            (b"AUTH PLAIN\r\n", b"334 \r\n", secret + b"\0\r\n"),
+            (b"DATA\r\n", b"", b"AUTH PLAIN " + secret + b"\r\n"),
+            (b"", b"421 4.4.2 timeout\r\n", b"AUTH PLAIN " + secret + b"\r\n"),
+            (b"", b"", b"BDAT 20\r\n" + secret),
+            (b"", b"", b"AUTH PLAIN " + secret * 700),
+        ):
+            course = Course().client(before).server(answers)
+            with self.assertRaises(TunnelError) as caught:
+                course.client(said)
+            self.assertNotIn(secret.decode(), repr(caught.exception) + str(caught.exception))
+
     def test_commandsPassInOneForm(self) -> None:
         """
         All servers see the same lines; one without an end does not pass.

@@ -15,6 +15,7 @@ an L{Answers} what the server says; together they go through these states::
 Whoever makes it doubtful which of them it is, is cut off, before the byte that makes it so passes:
 a client that does not await the 354, an end of a mail that only some servers take for one, a chunk
 (RFC 3030), which no server was offered to; a server whose answers do not belong to what was asked.
+What a client says may be a password, so that no error has its words.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ class Guard(Filter):
         See L{IFilter.feed}.
         """
         if self._isOver:
-            raise Malformed("it went on after the backend had spoken unasked", data)
+            raise Malformed("it went on after the backend had spoken unasked")
         if self._isMail:
             return self._mail(data)
         self._kept += data
@@ -164,7 +165,7 @@ class Guard(Filter):
         while start < len(kept) and len(passed) < COMMANDS_AT_ONCE:
             if self._isAwaiting:
                 # RFC 2920, section 3.1: DATA is the last of a group.
-                raise Malformed("it did not await the answer to DATA", bytes(kept[start:]))
+                raise Malformed("it did not await the answer to DATA")
             end = kept.find(b"\n", start, start + MAX_COMMAND_BYTES) + 1
             if not end:
                 if len(kept) - start >= MAX_COMMAND_BYTES:
@@ -184,7 +185,7 @@ class Guard(Filter):
         self.messages += 1
         text = line.rstrip(b"\r\n")
         if b"\r" in text or b"\0" in text:
-            raise Malformed("a bare CR or a NUL in a command", line)
+            raise Malformed("a bare CR or a NUL in a command")
         letters = text.upper().translate(None, _NO_LETTERS)
         isOurs = letters.startswith(_OURS) or _PARAMETER in letters
         if len(text) > SHORT_BYTES:
@@ -196,7 +197,7 @@ class Guard(Filter):
             self._await(Asked.REFUSED)
             return _HARMLESS
         if letters.startswith(b"BDAT"):
-            raise Malformed("BDAT, which it was not offered", line)
+            raise Malformed("BDAT, which it was not offered")
         said = text + b"\r\n"
         asked = _VERBS.get(letters[:4], Asked.OTHER)
         if asked is Asked.HELLO:
