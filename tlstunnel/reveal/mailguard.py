@@ -132,9 +132,10 @@ class Guard(Filter):
         self._awaited: deque[Asked] = deque()
         self._recipients = 0
         self._isMail = False
-        # Whether the next line goes on with AUTH, and whether the server spoke unasked.
+        # Whether the next line goes on with AUTH; whether the server spoke unasked, and whether it
+        # took its leave by that.
         self._isResponse = False
-        self._isOver = False
+        self._isOver = self._isLeft = False
         # The last bytes of the mail, of which the next may make its end.
         self._last = b""
 
@@ -144,12 +145,23 @@ class Guard(Filter):
         """
         See L{IFilter.feed}.
         """
+        if self._isLeft:
+            return self._drop()
         if self._isOver:
             raise Malformed("it went on after the backend had spoken unasked")
         if self._isMail:
             return self._mail(data)
         self._kept += data
         return self._commands()
+
+    def _drop(self) -> bytes:
+        """
+        Nobody is there to hear it.  The client still has to read the farewell, which it might not
+        if this ended the connection.
+        """
+        self._kept.clear()
+        self.pieceBytes = MAIL_PIECE_BYTES
+        return b""
 
     def flush(self) -> bytes:
         """
@@ -266,6 +278,8 @@ class Guard(Filter):
         """
         asked = self.next
         if asked is None:
+            # RFC 5321, section 3.8: behind 421 the server ends the connection, whenever it likes.
+            self._isLeft = self._isLeft or code == b"421"
             self._isOver = True
         elif code == b"354":
             # RFC 5321, section 4.1.1.4.
