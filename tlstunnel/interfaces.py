@@ -167,9 +167,12 @@ class IDestination(Interface):
     Where the connections of a tunnel go to: one place, or several.
     """
 
-    def search() -> ISearch:
+    def search(record: Record, accepted: ILeg) -> ISearch:
         """
         Begin with a connection.
+
+        @param record: what is known of it, and will be.
+        @param accepted: its leg that was accepted.
         """
 
 
@@ -194,9 +197,12 @@ class ISearch(IDialler):
         It does serve: it speaks TLS and is whom it has to be, or greets as its protocol has it.
         """
 
-    def end() -> None:
+    def end(isHurried: bool = False) -> Deferred[None] | None:
         """
         The connection to it is over, if there was one.
+
+        @param isHurried: whether we are to be gone soon ourselves.
+        @return: fires once nothing is left of it, if that takes time.
         """
 
 

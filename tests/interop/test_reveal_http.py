@@ -28,7 +28,13 @@ from tests.interop.harness import (
     until,
     verified,
 )
-from tests.interop.servers.toldweb import LARGE_BYTES, ToldApache, ToldNginx, ToldWebSocket
+from tests.interop.servers.toldweb import (
+    LARGE_BYTES,
+    ToldApache,
+    ToldNginx,
+    ToldPython,
+    ToldWebSocket,
+)
 from tests.reveal.test_httprequests import BROKEN_CHUNKS, CHUNKED, HOST, POST, REFUSED
 from tests.reveal.web import get, message
 
@@ -92,11 +98,13 @@ class ToldTestCase(InteropTestCase):
         """
         return f"https://{NAME}:{tunnel.port}/told"
 
-    def exchange(self, tunnel: TunnelProcess, text: bytes) -> bytes:
+    def exchange(
+        self, tunnel: TunnelProcess, text: bytes, context: ssl.SSLContext | None = None
+    ) -> bytes:
         """
         What somebody gets who says something that curl would not.
         """
-        context = verified(self.stage.authority.anchors)
+        context = context or verified(self.stage.authority.anchors)
         with (
             socket.create_connection(("127.0.0.1", tunnel.port), 10) as sock,
             context.wrap_socket(sock, server_hostname=NAME) as tls,
@@ -332,6 +340,50 @@ class ApacheTests(ToldTestCase):
         until(lambda: "asked GET /told?last" in self.apache.log, "the last request is in the log")
         self.assertNotIn("smuggled", self.apache.log)
         self.assertNotIn("forged", self.apache.log)
+
+
+class PythonTests(ToldTestCase):
+    """
+    Python's http.server, which does not look for the body of a GET.
+    """
+
+    python: ClassVar[ToldPython]
+
+    @classmethod
+    def prepare(cls, stage: Stage) -> None:
+        super().prepare(stage)
+        cls.python = stage.start(ToldPython(stage.directory("python")))
+
+    def test_itTakesNoBodyForARequest(self) -> None:
+        """
+        It would, as it shows where nobody stands before it.
+        """
+        forged = message(b"GET /smuggled HTTP/1.1", HOST, b"Client-Cert: forged")
+        length, chunk = b"Content-Length: %d" % len(forged), b"%x\r\n%b\r\n0\r\n\r\n"
+        texts = [
+            message(method + b" / HTTP/1.1", HOST, *lines, body=body)
+            for method in (b"GET", b"HEAD", b"DELETE", b"OPTIONS")
+            for lines, body in (
+                ([length], forged),
+                ([length, b"Expect: 100-continue"], forged),
+                ([CHUNKED], chunk % (len(forged), forged)),
+            )
+        ]
+        with socket.create_connection(("127.0.0.1", self.python.port), 10) as sock:
+            sock.sendall(texts[0])
+            until(lambda: "with ['forged']" in self.python.log, "it takes the body for a request")
+        before = len(self.python.log)
+        tunnel = self.web(self.python, "-R", "@.")
+        context = verified(self.stage.authority.anchors)
+        context.load_cert_chain(self.john.chain, self.john.key)
+        for text in texts:
+            got = self.exchange(tunnel, text, context)
+            self.assertTrue(got.startswith(b"HTTP/1.1 "), got)
+        self.ask(tunnel, *self.shown(), path="/last")
+        until(lambda: "asked GET /last" in self.python.log, "the last request is in the log")
+        self.assertNotIn("smuggled", self.python.log[before:])
+        self.assertNotIn("forged", self.python.log[before:])
+        record("http", "server", self.python, "reveal http: a body that it does not look for")
 
 
 class WebSocketTests(ToldTestCase):

@@ -95,7 +95,11 @@ class RevealTests(InteropTestCase):
         cls.slapd = stage.start(ProxiedOpenLDAP(stage.directory("slapd")))
 
     def serve(
-        self, dialect: str | None = "ldap", password: str = TUNNEL_PASSWORD, backend: str = ""
+        self,
+        dialect: str | None = "ldap",
+        *options: str,
+        password: str = TUNNEL_PASSWORD,
+        backend: str = "",
     ) -> TunnelProcess:
         """
         A tunnel that tells the directory who is there.
@@ -107,7 +111,7 @@ class RevealTests(InteropTestCase):
         words = ["--reveal", "ldap", "-R", "@.", "-R", "."]
         words += ["--ldap-bind-dn", TUNNEL, "--ldap-bind-password-file", str(secret)]
         self.proxy = self.serverMode(
-            backend or f"127.0.0.1:{self.slapd.port}", NAME, dialect, *words
+            backend or f"127.0.0.1:{self.slapd.port}", NAME, dialect, *words, *options
         )
         return self.proxy
 
@@ -294,6 +298,18 @@ class RevealTests(InteropTestCase):
         self.serve()
         self.ask("ldapwhoami", self.alice, *EXTERNAL).expect(f"dn:{ALICE}\n")
         self.assertIn(f'PROXYAUTHZ dn="{ALICE}"', self.slapd.log)
+
+    def test_theLogHasTheAddressOfTheClient(self) -> None:
+        """
+        By a header of the PROXY protocol before all that.
+        """
+        backend = f"127.0.0.1:{self.slapd.ports['pldap']}"
+        tunnel = self.serve("ldap", "--proxy-out", "v2", backend=backend)
+        self.ask("ldapwhoami", self.alice, *EXTERNAL).expect(f"dn:{ALICE}\n")
+        until(lambda: f" to {backend}: " in tunnel.log, "the client's address")
+        address = tunnel.log.split(f" to {backend}: ")[0].split()[-1]
+        self.assertIn(f"ACCEPT from IP={address} ", self.slapd.log)
+        record("ldap", "server", self.slapd, "client's address (--proxy-out v2, pldap)")
 
     def test_whatTheServerReadsInAnotherWayDoesNotPass(self) -> None:
         """

@@ -6,7 +6,9 @@ what is said about mistakes in it.
 from __future__ import annotations
 
 import dataclasses
+import io
 import re
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from twisted.python import usage
@@ -16,9 +18,9 @@ from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.net.access import SocketAccess
-from tlstunnel.program.commandline import TunnelOptions, listProtocols
+from tlstunnel.program.commandline import TunnelOptions, accepting, listProtocols
 from tlstunnel.program.option import Scope
-from tlstunnel.program.options import OPTIONS
+from tlstunnel.program.options import LOG_OPTIONS, OPTIONS
 from tlstunnel.tunnel.description import Mode, Tunnel
 
 SERVER = "-s -l [::]:443 -L testsrv@tlspool.arpa2.lab -r [2001:db8::1234]:80".split()
@@ -119,6 +121,13 @@ MISTAKES = [
     ),
     ("-c -l :1 -r a.example:1 --max-connections 1.5", "'1.5' is not a number of connections"),
 ]
+
+
+@accepting(LOG_OPTIONS)
+class _Logging(TunnelOptions):
+    """
+    Those of a program in the foreground.
+    """
 
 
 class OptionsTests(SynchronousTestCase):
@@ -304,6 +313,17 @@ class OptionsTests(SynchronousTestCase):
         listed = listProtocols()
         for name in ("none", "smtp", "lmtp"):
             self.assertRegex(listed, rf"(?m)^{name} +client server ")
+
+    def test_protocolsAreListedWithWhatIsSaid(self) -> None:
+        """
+        Wherever the word for that stands.
+        """
+        for words in (["-v", "--list-protocols"], ["--list-protocols", "-v"]):
+            written = io.StringIO()
+            options = _Logging()
+            with redirect_stdout(written):
+                self.assertRaises(SystemExit, options.parseOptions, words)
+            self.assertIn("C: STARTTLS\n", written.getvalue())
 
 
 def _mistake(words: str, message: str) -> None:

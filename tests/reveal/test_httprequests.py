@@ -154,6 +154,30 @@ class DelimitingTests(SynchronousTestCase):
         heard = Web().say(message(POST, HOST, b"transfer-ENCODING:CHUNKED\t"))
         self.assertIn(b"\r\nTransfer-Encoding: chunked\r\n", heard)
 
+    def test_whatHasABodyWithoutAMeaningIsTheLast(self) -> None:
+        """
+        A backend that does not look for the body of a GET takes it for another request, as
+        Python's http.server does, unless it closes.
+        """
+        forged = get(b"Client-Cert: forged")
+        length, chunk = b"Content-Length: %d" % len(forged), b"%x\r\n%b\r\n0\r\n\r\n"
+        for method in (b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"get"):
+            for line, body in ((length, forged), (CHUNKED, chunk % (len(forged), forged))):
+                for cut in (1, 0):
+                    web = Web()
+                    request = method + b" / HTTP/1.1"
+                    text = message(request, HOST, b"Connection: keep-alive, TE", line, body=body)
+                    heard = web.say(text + get(), cut)
+                    self.assertEqual(requestsIn(heard), [(request, forged)])
+                    self.assertIn(b"\r\nConnection: te, close\r\n", heard)
+                    answer = message(b"HTTP/1.1 200 OK", b"Content-Length: 0")
+                    self.assertEqual(web.answer(answer), answer)
+                    self.assertTrue(web.network.ended)
+                    self.assertEqual(web.say(get()), b"")
+        heard = Web().say(message(b"GET / HTTP/1.1", HOST, b"Content-Length: 0") + get())
+        self.assertEqual(len(requestsIn(heard)), 2)
+        self.assertNotIn(b"Connection", heard)
+
     def test_anotherProtocolThanWebSocketIsNotAskedFor(self) -> None:
         """
         Nobody would read it: the backend answers in HTTP/1, as it may.
@@ -206,6 +230,18 @@ REFUSED = {
     "a length with a space": (400, message(POST, HOST, b"Content-Length: 1 1")),
     "a length with an underscore": (400, message(POST, HOST, b"Content-Length: 1_0")),
     "a length with a fraction": (400, message(POST, HOST, b"Content-Length: 1.0")),
+    "a length that overflows 64 bits": (
+        413,
+        message(POST, HOST, b"Content-Length: 18446744073709551621", body=b"hello"),
+    ),
+    "a length that overflows with a sign": (
+        413,
+        message(POST, HOST, b"Content-Length: 9223372036854775808"),
+    ),
+    "a length that is not exact in doubles": (
+        413,
+        message(POST, HOST, b"Content-Length: 9007199254740992"),
+    ),
     "a huge length": (400, message(POST, HOST, b"Content-Length: " + b"9" * 40)),
     "a length in Arabic digits": (400, message(POST, HOST, b"Content-Length: \xd9\xa1")),
     "a length and chunks": (400, message(POST, HOST, b"Content-Length: 4", CHUNKED)),

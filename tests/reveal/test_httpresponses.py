@@ -305,6 +305,32 @@ class WebSocketTests(SynchronousTestCase):
                 web.say(WEBSOCKET + behind)
                 self.assertIn(b"HTTP/1.1 400 ", web.answer(OK))
 
+    def test_nobodyAsksForItBehindWhatMayHaveMoreToCome(self) -> None:
+        """
+        A backend that sends a body where there is none, which a client can choose, would seem to
+        switch.
+        """
+        nothing = message(b"HTTP/1.1 204 No Content")
+        for request, response in (
+            (HEAD, message(b"HTTP/1.1 200 OK", b"Content-Length: 99")),
+            (get(), nothing),
+            (get(), message(b"HTTP/1.1 304 Not Modified")),
+        ):
+            web = Web()
+            web.say(request)
+            self.assertEqual(web.answer(response), response)
+            self.assertEqual((web.say(WEBSOCKET), web.atClient()), (b"", b""))
+            self.assertTrue(web.network.ended)
+            self.assertEqual((web.answer(SWITCHING), web.say(FORGED)), (b"", b""))
+        web = Web()
+        self.assertEqual(web.say(get() + WEBSOCKET).count(b"GET"), 1)
+        self.assertEqual(web.answer(OK + SWITCHING), OK)
+        self.assertEqual((web.network.ended, web.say(FORGED)), (True, b""))
+        web = Web()
+        web.say(get())
+        web.answer(OK)
+        self.assertIn(b"Upgrade: websocket", web.say(WEBSOCKET))
+
     def test_nobodySwitchesUnasked(self) -> None:
         """
         To WebSocket, or to anything else.

@@ -22,6 +22,7 @@ from tlstunnel.reveal.identitymap import IdentityMap, Names, OwnNames, namesFor
 from tlstunnel.reveal.patterns import LONGEST_SUBJECT, Pattern
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.disclosures import preparedWords
+from tlstunnel.tunnel.servedname import ServedName
 
 JOHN = Identity.parse("john@example.org")
 HOST = Identity.parse("www.example.org")
@@ -74,6 +75,8 @@ WRONG = {
     "m .org a": "may stand for several",
     "m all a": "not one identity",
     "m x.org +a": "member",
+    "m sha256//x a": "not in Base64",
+    "m sha256//AAAA a": "a SHA-256 has 32",
     r"m x.org \1": "nothing that",
     r"m /^x$ \1": "nothing that",
     r"m /^(?:x)$ \1": "nothing that",
@@ -272,7 +275,12 @@ class SeveralDomainsTests(SynchronousTestCase):
     Who may come where users are known by a part of their names.
     """
 
-    def prepare(self, *selectors: str, words: tuple[str, ...] = ("postgresql",)) -> int:
+    def prepare(
+        self,
+        *selectors: str,
+        words: tuple[str, ...] = ("postgresql",),
+        names: tuple[ServedName, ...] = (),
+    ) -> int:
         """
         Prepare what tells of users whom these match.
 
@@ -287,6 +295,7 @@ class SeveralDomainsTests(SynchronousTestCase):
             implicit,
             remoteID=AccessList(parsed) if len(parsed) > 1 else parsed[0],
             disclosure=Disclosure(words=words, identityMap=self.map),
+            names=names,
         )
         return len(preparedWords(tunnel))
 
@@ -299,7 +308,8 @@ class SeveralDomainsTests(SynchronousTestCase):
         for selectors in (
             ("@example.org",),
             ("john@example.org", "ann@example.org"),
-            ("@example.org", ".example.com", "example.net", "spiffe://example.org/"),
+            ("@example.org", "spiffe://example.org/"),
+            (".example.com", "example.net", "spiffe://example.org/"),
             (".",),
         ):
             self.assertEqual(self.prepare(*selectors, words=("postgresql", "mysql")), 2)
@@ -317,6 +327,31 @@ class SeveralDomainsTests(SynchronousTestCase):
         self.map = Path(self.mktemp())
         self.map.write_text("postgresql john@a.example john\n")
         self.assertEqual(self.prepare("@."), 1)
+
+    def test_thoseOfNamesWithTablesCount(self) -> None:
+        """
+        Who may come for one name is no john who may come for another one.
+        """
+        for own in ("@b.example", "@.a.example"):
+            named = ServedName("b.example", remoteID=Selector.parse(own))
+            error = self.assertRaises(
+                ConfigurationError, self.prepare, "@a.example", names=(named,)
+            )
+            self.assertIn("of several domains", str(error))
+        same = ServedName("b.example", remoteID=Selector.parse("@a.example"))
+        self.assertEqual(self.prepare("@a.example", names=(same,)), 1)
+
+    def test_noUserIsAHost(self) -> None:
+        """
+        www.example.com@example.org has the name of one before the @.
+        """
+        for selectors in (("@example.org", ".example.com"), ("www.example.com", "a@example.org")):
+            for word in ("postgresql", "mysql"):
+                error = self.assertRaises(
+                    ConfigurationError, self.prepare, *selectors, words=(word,)
+                )
+                self.assertIn("a user for a host", str(error))
+        self.assertEqual(self.prepare("@example.org", ".", words=("xmpp",)), 1)
 
 
 class PatternTests(SynchronousTestCase):

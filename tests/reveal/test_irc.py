@@ -255,6 +255,28 @@ class GuardTests(SynchronousTestCase):
                 self.assertIsInstance(driver.error, kind, said)
                 self.assertNotIn(b"WEBIRC", driver.plain.takeWritten().upper())
 
+    def test_noSecretIsLogged(self) -> None:
+        """
+        Of what is refused the log has no password: that of a user, or of another gateway.
+        """
+        for line in (
+            b" PASS hunter2\r\n",
+            b"@x :y PASS :hunter2\r\r\n",
+            b"pass hunter2\0\r\n",
+            b"WEBIRC hunter2 x 192.0.2.66 192.0.2.66\r\n",
+            b"PASS WEBIRC_hunter2\r\n",
+            b"AUTHENTICATE\rhunter2\r\n",
+            b" AUTHENTICATE hunter2\r\n",
+            b"PASS hunter2 " + b"x" * MAX_MESSAGE_BYTES,
+            b"PASS hunter2 " + b"x" * MAX_MESSAGE_BYTES + b"\r\n",
+        ):
+            driver = relaying()
+            driver.feed("C", line)
+            error = driver.error
+            assert error is not None
+            self.assertNotIn(b"hunter2", error.said)
+            self.assertRegex(error.said, b"(?i)pass|authenticate|webirc")
+
     def test_aSessionPasses(self) -> None:
         """
         What clients do say, and after their registration anything.

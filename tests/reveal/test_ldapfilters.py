@@ -38,6 +38,7 @@ from tests.reveal.ldaprequests import (
 )
 from tlstunnel.errors import TunnelError
 from tlstunnel.interfaces import ISpontaneous
+from tlstunnel.protocols.filters import PIECE_BYTES
 from tlstunnel.protocols.ldap import START_TLS, element, elements
 from tlstunnel.protocols.ldap import message as answered
 from tlstunnel.reveal.ldapcontrols import (
@@ -356,6 +357,17 @@ class ResponsesTests(SynchronousTestCase):
         responses = Responses()
         responses.feed(b"\x30\x00" * 50)
         self.assertEqual(responses.messages, 50)
+
+    def test_whatIsAwaitedMayComeAtOnce(self) -> None:
+        """
+        In both directions, up to where the next message begins.
+        """
+        long = element(0x30, element(2, b"\1") + element(0x4A, b"x" * 50_000))
+        for each in (Requests(Client(), Responses()), Responses()):
+            each.feed(long[:128])
+            self.assertEqual(each.pieceBytes, len(long) - 128)
+            self.assertIn(b"x" * 40_000, each.feed(long[128:]))
+            self.assertEqual(each.pieceBytes, PIECE_BYTES)
 
 
 def _pieces(data: bytes, step: int) -> tuple[bytes, ...]:

@@ -20,6 +20,7 @@ from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.reveal.login import Terms, login
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.disclosures import checkDisclosure
+from tlstunnel.tunnel.servedname import ServedName
 
 
 class TermsTests(SynchronousTestCase):
@@ -130,7 +131,9 @@ class SettingTests(SynchronousTestCase):
     What is given beside it.
     """
 
-    def check(self, dialect: str, *words: str, isOpen: bool = False) -> None:
+    def check(
+        self, dialect: str, *words: str, isOpen: bool = False, names: tuple[ServedName, ...] = ()
+    ) -> None:
         """
         See whether a tunnel can be had with these words.
         """
@@ -143,6 +146,7 @@ class SettingTests(SynchronousTestCase):
                 registry.find(dialect),
                 remoteID=None if isOpen else Selector.parse("@."),
                 disclosure=Disclosure(words=words),
+                names=names,
             )
         )
 
@@ -171,6 +175,16 @@ class SettingTests(SynchronousTestCase):
         """
         self.assertRaises(ConfigurationError, self.check, "imap", "login", isOpen=True)
         self.check("imap", "imap", isOpen=True)
+
+    def test_theyHaveToForEachName(self) -> None:
+        """
+        A name for which anybody may come would bring clients of whom there is nothing to tell.
+        """
+        names = (ServedName("open.example", anybody=True),)
+        for dialect, word in (("imap", "login"), ("xmpp-client", "xmpp"), ("ldap", "ldap")):
+            error = self.assertRaises(ConfigurationError, self.check, dialect, word, names=names)
+            self.assertIn("for the name open.example nobody", str(error))
+        self.check("imap", "imap", names=names)
 
 
 class PatienceTests(SynchronousTestCase):

@@ -373,6 +373,23 @@ class AttackTests(SynchronousTestCase):
             driver = self.refused([OPEN, words])
             self.assertIn(b"<not-authorized", driver.network.takeWritten())
 
+    def test_noPasswordIsLogged(self) -> None:
+        """
+        Of other ways to log in, and of what is broken, the log has no password.
+        """
+        secret = said("\0alice\0hunter2")
+        for words in (
+            f"<authenticate xmlns='urn:xmpp:sasl:2'><initial-response>{secret}</initial-response>\
+</authenticate>",
+            f"<iq type='set'><query xmlns='jabber:iq:auth'><password>{secret}</password></query>\
+</iq>",
+            f"<auth xmlns='{SASL}' mechanism='PLAIN'>{secret}</aut>",
+            f"<auth xmlns='{SASL}' mechanism='PLAIN'>{secret}<x/ ></auth>",
+        ):
+            driver = self.refused([OPEN, words.encode()])
+            assert driver.error is not None
+            self.assertNotIn(secret.encode(), driver.error.said)
+
     def test_whatNoStreamHasEndsTheConnection(self) -> None:
         """
         Comments, CDATA, entities, processing instructions and other XML in XML.
@@ -604,6 +621,17 @@ class BackendTests(SynchronousTestCase):
             error = driver.error
             assert isinstance(error, TunnelError)
             self.assertEqual(error.who, "the backend")
+
+    def test_aBackendThatSaysNothingIsSlow(self) -> None:
+        """
+        And not the client, which has said all.
+        """
+        driver = start()
+        driver.feed("C", OPEN + auth("="))
+        driver.clock.advance(xmpp.conversationSeconds)
+        driver.settle()
+        self.assertIsInstance(driver.error, TimedOut)
+        self.assertIn("the backend (xmpp) took longer", str(driver.error))
 
     def test_aBackendThatBreaksOffIsNoSuccess(self) -> None:
         """

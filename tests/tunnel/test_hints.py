@@ -429,6 +429,8 @@ class TableTests(SynchronousTestCase):
         for error in TimedOut(), BackendRefused("x", b"554 no"), Malformed("x", b"\x15\x03\x03"):
             hint = self.hint(error, GREETING, mode=Mode.SERVER)
             self.assertIn("the backend speaks smtp in clear", hint)
+        hint = self.hint(TimedOut(), GREETING, "none", Mode.SERVER)
+        self.assertIn("the backend speaks what the clients speak in clear", hint)
 
     def test_theDirectory(self) -> None:
         """

@@ -26,6 +26,7 @@ from tlstunnel.program.output import LineOutput
 from tlstunnel.program.problems import Problems
 from tlstunnel.program.process import Process
 from tlstunnel.program.show import show
+from tlstunnel.program.single import Single, descriptorOf
 
 
 def _installReactor() -> Any:
@@ -123,13 +124,16 @@ def _counted(several: Sized, name: str) -> str:
     return f"{len(several)} {name}{'s' if len(several) != 1 else ''}"
 
 
-def startLogging(isVerbose: bool, asJSON: bool, worker: str = "") -> None:
+def startLogging(
+    isVerbose: bool, asJSON: bool, usual: Any = LogLevel.info, worker: str = ""
+) -> None:
     """
     Log to standard error.
 
+    @param usual: the least level that is logged, unless that is all.
     @param worker: the number of this process among the workers, if it is one.
     """
-    level = LogLevel.debug if isVerbose else LogLevel.info
+    level = LogLevel.debug if isVerbose else usual
     line = partial(jsonLine if asJSON else textLine, worker=worker)
     observer = lines(LineOutput(sys.stderr.fileno()).write, line, level)
     globalLogBeginner.beginLoggingTo([cast(ILogObserver, observer)], redirectStandardIO=False)
@@ -145,6 +149,8 @@ def main(options: RunOptions) -> int:
         return checking(options)
     if options["show"]:
         return viewing(options)
+    if options["config"] is None and descriptorOf(options["tunnel"]) is not None:
+        return servingOne(options)
     try:
         process, settings = makeProcess(options, reactor, ownLog=True)
         process.privilegedStartService()
@@ -154,6 +160,26 @@ def main(options: RunOptions) -> int:
     startLogging(settings["verbose"], settings["log-json"])
     serve(process)
     return 0
+
+
+def servingOne(options: RunOptions) -> int:
+    """
+    Serve the one connection that there is already, and end with it.
+
+    @return: 0 after a clean end, else 1, and standard error says why.
+    """
+    startLogging(options["verbose"], options["log-json"], LogLevel.warn)
+    try:
+        if options["workers"] > 1:
+            raise ConfigurationError(
+                f"`workers` {options['workers']}", "is for many connections", "leave it out"
+            )
+        why = Single(options["tunnel"], reactor, options["verbose"]).run()
+    except ConfigurationError as error:
+        why = str(error)
+    if why:
+        print(f"tlstunnel: {why}", file=sys.stderr)
+    return 1 if why else 0
 
 
 def serve(process: Process) -> None:

@@ -33,7 +33,7 @@ def main(words: list[str]) -> int:
 
     number, *settings = words
     isVerbose = "--verbose" in settings
-    startLogging(isVerbose, "--log-json" in settings, number)
+    startLogging(isVerbose, "--log-json" in settings, worker=number)
     abandonAtEnd(reactor)
     process = WorkerProcess(reactor, socket.socket(fileno=0), int(number), isVerbose)
     process.privilegedStartService()

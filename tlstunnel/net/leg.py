@@ -62,7 +62,7 @@ from cryptography.x509 import Certificate
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.address import Address
 from tlstunnel.errors import Reset, Truncated, TunnelError
 from tlstunnel.interfaces import ILeg
 from tlstunnel.net import kernel
@@ -119,7 +119,7 @@ class Leg(Outgoing):
         reactor: Any,
         linger: Linger,
         sock: socket.socket,
-        peer: TCPAddress | UNIXAddress,
+        peer: Address,
         below: Any = None,
     ) -> None:
         """

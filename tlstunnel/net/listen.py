@@ -25,7 +25,13 @@ from errno import (
 from pathlib import Path
 from typing import Any
 
-from tlstunnel.address import InheritedAddress, Listening, TCPAddress, UNIXAddress
+from tlstunnel.address import (
+    DescriptorAddress,
+    InheritedAddress,
+    Listening,
+    TCPAddress,
+    UNIXAddress,
+)
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net import inherit
 from tlstunnel.net.access import SocketAccess
@@ -116,6 +122,19 @@ def bindBeside(
     return [Bound(sock, unlink) for sock in bind(address, access, without4, leaving)]
 
 
+def _handedDown(address: InheritedAddress | DescriptorAddress) -> list[socket.socket]:
+    """
+    The sockets that somebody else has made.
+    """
+    if isinstance(address, DescriptorAddress):
+        raise ConfigurationError(
+            f"`local` {address}",
+            "is a connection that was made already, which only `tlstunnel` in the foreground takes",
+            "give an address to listen at",
+        )
+    return inherit.take(address.name)
+
+
 def hasIPv4Beside(address: Listening, addresses: Sequence[Listening]) -> bool:
     """
     Whether another of C{addresses} is all of IPv4 at the same port.
@@ -140,8 +159,8 @@ def bind(
         not listen yet: C{listenFrom} lets it do so.
     @raise ConfigurationError: if it cannot be listened at.
     """
-    if isinstance(address, InheritedAddress):
-        return inherit.take(address.name)
+    if isinstance(address, InheritedAddress | DescriptorAddress):
+        return _handedDown(address)
     if isinstance(address, UNIXAddress):
         return [_bindUNIX(address, access)]
     flags = socket.AI_PASSIVE | (socket.AI_NUMERICHOST if address.isLiteral else 0)

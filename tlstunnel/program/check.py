@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from tlstunnel.address import InheritedAddress
+from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError, IdentityRefused
 from tlstunnel.identity.access import AccessList, readList
 from tlstunnel.identity.expiry import warningsOf
@@ -35,6 +35,7 @@ from tlstunnel.tunnel.description import DANE, PINS, Mode, Tunnel, identityOfRem
 from tlstunnel.tunnel.disclosures import preparedWords
 from tlstunnel.tunnel.owncredentials import OwnCredentials
 from tlstunnel.tunnel.prepared import Prepared, checkRisk
+from tlstunnel.tunnel.programs import launches
 from tlstunnel.tunnel.servedname import ServedName
 
 # What a warning about a setting begins with.
@@ -113,6 +114,7 @@ class _TunnelCheck:
         if tunnel.via is not None and tunnel.viaAuthFile is not None:
             look = partial(readLogin, tunnel.viaAuthFile, tunnel.via)
             yield from self._failure(look, "via-auth-file")
+        yield from self._failure(partial(launches, tunnel), "remote")
         yield from self._failure(partial(preparedWords, tunnel), "reveal")
         for number, identity in enumerate(tunnel.localIDs):
             yield from self._failure(partial(self._checkOurs, identity), "local-id", number)
@@ -208,7 +210,7 @@ class _TunnelCheck:
             return
         for mistake in mistakes(tunnel):
             yield replace(self._problem(mistake), isWarning=True)
-        local = [each for each in tunnel.local if not isinstance(each, InheritedAddress)]
+        local = [each for each in tunnel.local if isinstance(each, TCPAddress | UNIXAddress)]
         for sentence in ofDialect(tunnel):
             yield self._warning(sentence, "chat" if tunnel.dialect.name == "chat" else "starttls")
         for sentence in ofAddresses(tunnel, local, self._elsewhere):

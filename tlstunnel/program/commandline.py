@@ -26,6 +26,7 @@ from tlstunnel.program.options import FILE_OPTIONS, OPTIONS, TUNNEL_OPTIONS
 from tlstunnel.program.problems import Problem
 from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.protocols import registry
+from tlstunnel.protocols.dialogue import dialogueOf
 
 _USAGE = """\
 Usage: tlstunnel -s|-c -l ADDR -r ADDR [options]
@@ -108,6 +109,7 @@ class TunnelOptions(ProgramOptions):
         self.given: dict[str, list[Any]] = {}
         self.words: list[str] = []
         self.chatWords: list[str] = []
+        self._isListing = False
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """
@@ -137,8 +139,7 @@ class TunnelOptions(ProgramOptions):
         """
         show all protocols, their ports and their options
         """
-        sys.stdout.write(listProtocols())
-        raise SystemExit(0)
+        self._isListing = True
 
     def getUsage(self, width: int | None = None) -> str:
         """
@@ -163,6 +164,9 @@ class TunnelOptions(ProgramOptions):
 
         @raise usage.UsageError: if they make none; the message names the option.
         """
+        if self._isListing:
+            sys.stdout.write(listProtocols("verbose" in self.given))
+            raise SystemExit(0)
         try:
             self.update(read(self.given, self.settings))
             if self["config"] is None:
@@ -256,9 +260,11 @@ def asOption(name: str) -> str:
     return f"-{_SHORT[name]}" if _SHORT[name] else f"--{name}"
 
 
-def listProtocols() -> str:
+def listProtocols(isVerbose: bool = False) -> str:
     """
     All dialects, a line each, with their options below them.
+
+    @param isVerbose: have what is said before TLS, too.
     """
     lines = [f"{'name':16}{'roles':16}{'ports':12}{'implicit':10}aliases; what it is"]
     for dialect in [*registry.builtIn(), *registry.plugins()]:
@@ -273,4 +279,8 @@ def listProtocols() -> str:
             f"{'':16}--dialect-option {word}: {meaning}"
             for word, meaning in dialect.options.items()
         ]
+        if isVerbose:
+            lines += [f"{'':4}{line}".rstrip() for line in ("", *dialogueOf(dialect), "")]
+    if isVerbose:
+        lines.append("C: says the client, which we are with -c, and S: the server, as with -s")
     return "\n".join(lines) + "\n"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tlstunnel.address import Remote, SRVAddress, UNIXAddress
+from tlstunnel.address import DescriptorAddress, Listening, Remote, SRVAddress, UNIXAddress
 from tlstunnel.chat.dialect import chatDialect
 from tlstunnel.chat.escapes import Values
 from tlstunnel.chat.parse import ScriptOptions
@@ -35,7 +35,10 @@ from tlstunnel.tunnel.description import (
     identityOfRemote,
 )
 from tlstunnel.tunnel.disclosures import checkDisclosure
+from tlstunnel.tunnel.execution import Execution
 from tlstunnel.tunnel.limits import Limits
+from tlstunnel.tunnel.negotiation import checkNegotiation
+from tlstunnel.tunnel.programs import checkPrograms
 from tlstunnel.tunnel.servedname import ServedName
 from tlstunnel.tunnel.servernames import checkNames
 from tlstunnel.tunnel.trust import checkDANE
@@ -89,6 +92,7 @@ def examine(
     localIDs = part(_localIDs, mode, values["local-id"])
     localID = localIDs[0] if localIDs else None
     access = part(_access, values)
+    part(_checkLocal, values["local"], name)
     if mode is None:
         return None, mistakes
     mistakes += _meaningless(mode, values)
@@ -138,17 +142,23 @@ def examine(
         balance=values["balance"],
         skipResolve=values["skip-resolve"],
         quiet=values["quiet"],
+        negotiatesOnly=values["negotiate-only"],
         via=values["via"],
         viaAuthFile=values["via-auth-file"] and Path(values["via-auth-file"]),
         allow=Networks.of(values["allow"]),
         deny=Networks.of(values["deny"]),
         limits=Limits(**{each.limit: values[each.name] for each in OPTIONS if each.limit}),
         name=name,
+        execution=Execution(
+            values["exec-user"] or "", values["exec-pty"], tuple(values["exec-limit"])
+        ),
         disclosure=_disclosure(values),
         proxyFrom=Networks.of(each for each in values["proxy-from"] if each is not None),
         proxyFromUNIX=None in values["proxy-from"],
     )
+    part(checkPrograms, tunnel)
     part(checkDisclosure, tunnel)
+    part(checkNegotiation, tunnel)
     part(checkVia, tunnel)
     if mode is Mode.CLIENT:
         part(checkRemoteID, tunnel)
@@ -188,6 +198,20 @@ def _localIDs(mode: Mode | None, given: Sequence[str]) -> tuple[Identity, ...]:
             "give one",
         )
     return tuple(dict.fromkeys(_parsed("local-id", Identity.parse, each) for each in given))
+
+
+def _checkLocal(local: Sequence[Listening], name: str) -> None:
+    """
+    What is one connection leaves no place for others.
+    """
+    for each in local:
+        if isinstance(each, DescriptorAddress) and (name or len(local) > 1):
+            where = "a file is" if name else "several addresses are"
+            raise ConfigurationError(
+                f"`local` {each}",
+                f"is one connection, made for this process alone, and {where} for many",
+                "give it alone, on a command line of its own",
+            )
 
 
 def _access(values: Mapping[str, Any]) -> SocketAccess:

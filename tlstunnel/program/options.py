@@ -11,6 +11,7 @@ from __future__ import annotations
 from tlstunnel.chat.source import readyScripts
 from tlstunnel.net.remotes import FIRST, POLICIES
 from tlstunnel.program.disclosures import DISCLOSURES
+from tlstunnel.program.executions import EXECUTIONS
 from tlstunnel.program.identities import IDENTITIES
 from tlstunnel.program.limits import LIMITS
 from tlstunnel.program.option import Option, Scope, Section
@@ -68,8 +69,11 @@ OPTIONS = (
     Option(
         "local",
         Section.ADDRESSES,
-        "listen here; systemd:NAME for a socket that systemd hands us",
-        "Repeatable.",
+        "listen here; systemd:NAME for a socket that systemd hands us; stdio, or fd:NUMBER, for "
+        "the one connection that there is already",
+        "Repeatable, but for the last two: then the process ends with the connection, with 0 "
+        "after a clean end, and else with 1 and the reason on standard error. stdio is standard "
+        "input and output, as for ssh's ProxyCommand; fd:0 is the socket that inetd hands down.",
         short="l",
         argument="ADDR",
         parse=listening,
@@ -107,8 +111,10 @@ OPTIONS = (
         "remote",
         Section.ADDRESSES,
         "forward there; srv:_SERVICE._tcp.DOMAIN for what the DNS of a domain says; of several, "
-        "`balance` says whom to try first",
-        "Repeatable. Where one does not answer, or comes to no TLS, another one is tried.",
+        "`balance` says whom to try first; exec:PROGRAM ARGUMENTS starts a program with `server`",
+        "Repeatable. Where one does not answer, or comes to no TLS, another one is tried. A "
+        "program is started for each connection once its client is verified, with what the client "
+        "says on its standard input; it stands alone.",
         short="r",
         argument="ADDR",
         parse=target,
@@ -126,6 +132,7 @@ OPTIONS = (
         parse=choice(*POLICIES),
         default=FIRST,
     ),
+    *EXECUTIONS,
     Option(
         "via",
         Section.ADDRESSES,
@@ -184,9 +191,17 @@ OPTIONS = (
         isRepeatable=True,
     ),
     Option(
+        "negotiate-only",
+        Section.PROTOCOL,
+        "say what leads up to TLS, and leave that to the program with `client`, or to the backend "
+        "with `server`: nothing is verified here",
+        "For programs that speak TLS and not this protocol.",
+    ),
+    Option(
         "list-protocols",
         Section.PROTOCOL,
-        "show all protocols, their ports and their options",
+        "show all protocols, their ports and their options; with `verbose` also what is said "
+        "before TLS",
         scope=Scope.ACTION,
     ),
     Option(

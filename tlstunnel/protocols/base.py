@@ -169,6 +169,12 @@ class ClientRole(Role):
         serve.
         """
 
+    def prepareAlone(self) -> None:
+        """
+        The same where the app speaks TLS itself: nothing is heard from it, and what must be known
+        is as it was configured.
+        """
+
     async def readGreeting(self) -> None:
         """
         Hear the server's greeting in clear, if the protocol has one; nothing is said meanwhile

@@ -40,7 +40,9 @@ from tlstunnel.protocols.mysqlpackets import (
     CLIENT_MYSQL,
     COMPRESSIONS,
     ERR,
+    PLUGIN_AUTH,
     PROTOCOL_41,
+    SECURE_CONNECTION,
     SSL,
     Greeting,
     Renumbered,
@@ -64,6 +66,10 @@ _HEAD_BYTES = 32
 # The flags alone are a request too: it is how Connector/J began (MySQL's sql_authentication.cc has
 # AUTH_PACKET_HEADER_SIZE_CONNJ_SSL).
 _REQUEST_BYTES = (4, _HEAD_BYTES)
+
+
+# What is announced for a program that begins with TLS: packets of 16 MiB, and utf8mb4.
+_ALONE = struct.pack("<IIB23x", PROTOCOL_41 | SECURE_CONNECTION | PLUGIN_AUTH | SSL, 1 << 24, 45)
 
 
 def parseGreeting(payload: bytes, refusal: type[TunnelError]) -> Greeting:
@@ -138,6 +144,13 @@ class MySQLClient(ClientRole):
     """
 
     maxBytes = MAX_CLEAR_BYTES
+    _isAlone = False
+
+    def prepareAlone(self) -> None:
+        """
+        There is no login to be announced.
+        """
+        self._isAlone = True
 
     async def readGreeting(self) -> None:
         """
@@ -154,6 +167,9 @@ class MySQLClient(ClientRole):
         Have the app's login, and announce it; it is held until the server is verified
         (CVE-2017-3305).
         """
+        if self._isAlone:
+            self.write(packet(1, _ALONE))
+            return
         self.plain.write(packet(0, self._greeting.payload()))
         try:
             response = await self._readLogin()

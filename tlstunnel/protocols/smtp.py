@@ -2,7 +2,7 @@
 SMTP, and LMTP which differs from it in one verb (RFC 5321, RFC 3207; RFC 2033)::
 
     S: 220 mx.example.org ESMTP         1..n lines
-    C: EHLO tunnel.example.net
+    C: EHLO tunnel.example.net          in LMTP: LHLO
     S: 250-mx.example.org               1..n lines
     S: 250 STARTTLS
     C: STARTTLS

@@ -88,7 +88,9 @@ class Tags:
         try:
             self._parser.Parse(piece, False)
         except ExpatError as error:
-            raise Malformed(f"no well-formed XML ({error})", piece) from None
+            # Within an element it may be a login.
+            said = b"" if self.path[1:] else piece
+            raise Malformed(f"no well-formed XML ({error})", said) from None
 
     def _open(self, name: str, attributes: dict[str, str]) -> None:
         self.path.append(name)

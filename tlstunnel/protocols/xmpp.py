@@ -3,6 +3,7 @@ XMPP, between clients and servers and between servers (RFC 6120, section 5; RFC 
 
     C: <stream:stream to='example.org' version='1.0' xmlns='jabber:client'
          xmlns:stream='http://etherx.jabber.org/streams'>
+                                        between servers: xmlns='jabber:server'
     S: <stream:stream from='example.org' id='x' version='1.0' ...>
     S: <stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>
     C: <starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>
@@ -123,6 +124,15 @@ class XMPPClient(ClientRole):
         if self.setting.explicit and wanted is not None and wanted.domain != self.domain:
             raise IdentityRefused(f"the app asks for {self.domain}, and -R is {wanted}")
         self.hear(attributes.get("from", ""))
+
+    def prepareAlone(self) -> None:
+        """
+        The domain is that of -R.
+        """
+        wanted = self.setting.remoteID
+        if wanted is not None:
+            self.to = self.domain = wanted.domain
+        self.hear("")
 
     def hear(self, sender: str) -> None:
         """

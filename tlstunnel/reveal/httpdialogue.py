@@ -8,7 +8,7 @@ it shows by ending it, or has had the time.
 
 A backend may answer before it has heard all of a request.  Whether it will then skip the rest is
 not known: it may take it for a request.  So it is taken from the client, and not passed on, and the
-connection ends behind it.
+connection ends behind it.  It ends as well behind a body that the backend may not have looked for.
 
 What must never happen: that the tunnel speaks within a response, that the backend hears anything
 behind what was refused, or that a response passes that nobody has asked for.
@@ -41,6 +41,7 @@ class Exchange:
 
     @ivar method: that of the request.
     @ivar upgrades: whether it asks for another protocol.
+    @ivar isLast: whether nothing passes behind it.
     @ivar isWhole: whether all of it has passed.
     @ivar isWaiting: whether the client may wait for a word of the backend before it sends the body,
         which it does not send if it dislikes that (RFC 9110, section 10.1.1).
@@ -50,6 +51,7 @@ class Exchange:
 
     method: bytes
     upgrades: bool
+    isLast: bool = False
     isWhole: bool = False
     isWaiting: bool = False
     isAnswered: bool = False
@@ -62,12 +64,15 @@ class Dialogue:
 
     @ivar due: what is not answered yet, in order.
     @ivar isOver: whether nothing passes any more.
+    @ivar isCertain: whether every response so far has said itself where it ends.  One that has no
+        body by a rule may have one nevertheless, of a backend that does not know the rule.
     @ivar hasSwitched: whether they speak another protocol, which is not ours to read.
     """
 
     def __init__(self, client: ILeg, deadlines: Deadlines) -> None:
         self.due: deque[Exchange] = deque()
         self.isOver = False
+        self.isCertain = True
         self.hasSwitched = False
         self._client = client
         self._deadlines = deadlines
@@ -90,7 +95,9 @@ class Dialogue:
         """
         Whether nothing more is taken from the client.
         """
-        return self.isOver or self._error is not None
+        last = self.due[-1] if self.due else None
+        isBehind = last is not None and last.isLast and last.isWhole
+        return self.isOver or isBehind or self._error is not None
 
     @property
     def isSwitching(self) -> bool:
@@ -111,7 +118,8 @@ class Dialogue:
         """
         exchange = self.due.popleft()
         exchange.isOver = True
-        if exchange.isWaiting or (self._error is not None and not self.due):
+        isLast = exchange.isLast and exchange.isWhole
+        if exchange.isWaiting or isLast or (self._error is not None and not self.due):
             self.part()
 
     def reject(self, status: bytes, error: TunnelError) -> None:
@@ -180,6 +188,6 @@ class Dialogue:
         The client has had its time.
         """
         self._linger = None
-        error = self._error or Closed("the backend has answered before the request was whole")
+        error = self._error or Closed("the client keeps a connection that is over")
         if not self._client.isClosed:
             self._client.speaker.connectionLost(Failure(error.by(self._client.who)))

@@ -21,7 +21,12 @@ MAX_FIELDS = 128
 #: The most bytes of what begins or ends a chunk: its size and extensions, or all trailers.
 MAX_CHUNK_LINE_BYTES = 4096
 
+#: The longest body that has a length: more than anybody sends, and less than what overflows where
+#: somebody counts in doubles, or in 64 bits, and would take the rest of it for requests.
+MAX_BODY_BYTES = 2**53 - 1
+
 BAD_REQUEST = b"400 Bad Request"
+TOO_MUCH = b"413 Content Too Large"
 TOO_LONG = b"414 URI Too Long"
 TOO_LARGE = b"431 Request Header Fields Too Large"
 NO_SUCH_EXPECTATION = b"417 Expectation Failed"
@@ -37,6 +42,10 @@ _FOLD = re.compile(rb"\r\n[ \t]")
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])")
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{1,5})?")
 _ABSOLUTE = re.compile(rb"https?://([^/?#@]+)([/?][^#]*)?", re.IGNORECASE)
+
+# What has a body with no meaning (RFC 9110, sections 9.3.1, 9.3.2, 9.3.5 and 9.3.7): a backend that
+# does not look for one takes it for the next request.
+_WITHOUT_BODY = frozenset((b"GET", b"HEAD", b"DELETE", b"OPTIONS"))
 
 # What a client may ask of the connection, which is that of the backend too.
 _ASKED = (b"close", b"keep-alive", b"te")
@@ -113,6 +122,7 @@ class Head:
     @ivar length: the bytes of the body; C{None} where it comes in chunks.
     @ivar expects: whether the client may wait for a word before it sends the body.
     @ivar upgrades: whether it asks for WebSocket, the one protocol that may take over.
+    @ivar isLast: whether the backend is to read nothing behind it, as it might read the body twice.
     """
 
     def __init__(self, head: bytes) -> None:
@@ -128,12 +138,14 @@ class Head:
         self.reader = h11.Connection(h11.SERVER, MAX_CHUNK_LINE_BYTES)
         self._request = request = self._read(head)
         self.method = request.method
+        # In the spelling of the client, which is more than twice as cheap as h11's own.
         self._fields = request.headers.raw_items()
         self._values: dict[bytes, list[bytes]] = {}
-        for name, value in request.headers:
-            self._values.setdefault(name, []).append(value)
+        for name, value in self._fields:
+            self._values.setdefault(name.lower(), []).append(value)
         self._checkNames()
         self.length = self._measure()
+        self.isLast = self.method.upper() in _WITHOUT_BODY and self.length != 0
         self._host = self._hostOf()
         self._target = self._targetOf()
         self.expects = self._expects()
@@ -164,9 +176,9 @@ class Head:
         """
         Nothing may look like what delimits a message, and be something else.
         """
-        for name, _ in self._fields:
+        for name in self._values:
             known = folded(name)
-            if known in FRAMING and known != name.lower():
+            if known in FRAMING and known != name:
                 raise rejected("a field that some take for another", name)
 
     def _measure(self) -> int | None:
@@ -179,7 +191,10 @@ class Head:
         if self.method == b"TRACE" and (codings or lengths):
             # RFC 9110, section 9.3.8.
             raise rejected("TRACE with a body")
-        return None if codings else int(lengths[0]) if lengths else 0
+        length = int(lengths[0]) if lengths else 0
+        if length > MAX_BODY_BYTES:
+            raise Rejected(TOO_MUCH, Oversize(f"a body of {length} bytes"))
+        return None if codings else length
 
     def _hostOf(self) -> bytes:
         """
@@ -245,6 +260,8 @@ class Head:
                 lines.append(b"%b: %b\r\n" % (name, value))
         # RFC 9110, section 7.6.1: a field that is named here would be taken away.
         asked = [each for each in self._listed(b"connection") if each in _ASKED]
+        if self.isLast:
+            asked = [each for each in asked if each != b"keep-alive"] + [b"close"]
         if self.upgrades:
             lines.append(b"Upgrade: websocket\r\n")
             asked.append(b"Upgrade")

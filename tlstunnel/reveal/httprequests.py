@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import h11
 
-from tlstunnel.errors import Oversize, TimedOut
+from tlstunnel.errors import Closed, Oversize, TimedOut
 from tlstunnel.protocols.filters import Filter
 from tlstunnel.reveal.httpdialogue import MAX_DUE, Dialogue, Exchange
 from tlstunnel.reveal.httpfields import Told
@@ -31,6 +31,7 @@ FIELDS_OF_A_MESSAGE = 4
 HEAD_SECONDS = 60.0
 
 _END = b"\r\n\r\n"
+_NOTHING = b""
 _LATE = b"408 Request Timeout"
 _UNAVAILABLE = b"503 Service Unavailable"
 
@@ -80,7 +81,7 @@ class Requests(Filter):
     def _go(self, passed: bytearray) -> None:
         most = self.messages + MESSAGES_AT_ONCE
         goesOn = True
-        while goesOn and self.messages < most and not self._dialogue.isOver:
+        while goesOn and self.messages < most and not self._dialogue.isRefused:
             goesOn = self._step(passed)
         self.pieceBytes = 0 if goesOn else PIECE_BYTES
 
@@ -128,8 +129,12 @@ class Requests(Filter):
             raise Rejected(_UNAVAILABLE, Oversize(f"more than {MAX_DUE} requests without answer"))
         self.messages += MESSAGES_OF_A_HEAD + text.count(b"\r\n") // FIELDS_OF_A_MESSAGE
         head = Head(bytes(text))
+        if head.upgrades and (dialogue.due or not dialogue.isCertain):
+            # What is left of another response could be taken for a switch.  Whoever finds the
+            # connection closed asks again, on another one (RFC 9112, section 9.3.1).
+            raise Rejected(_NOTHING, Closed("it asks for another protocol behind other requests"))
         passed += head.write(self._told)
-        exchange = Exchange(head.method, head.upgrades, isWhole=head.length == 0)
+        exchange = Exchange(head.method, head.upgrades, head.isLast, isWhole=head.length == 0)
         dialogue.begin(exchange)
         if not exchange.isWhole:
             exchange.isWaiting = head.expects

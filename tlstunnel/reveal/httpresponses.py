@@ -172,9 +172,10 @@ class Responses(Filter):
         exchange = self._exchange
         if exchange is not None:
             exchange.isAnswered = True
-        fields = dict(response.headers)
+        fields = {name.lower(): value for name, value in response.headers.raw_items()}
         isHEAD = exchange is not None and exchange.method == b"HEAD"
         if isHEAD or response.status_code in _WITHOUT_BODY:
+            self._dialogue.isCertain = False
             self._finish()
         elif b"transfer-encoding" in fields:
             self._isInChunks = True

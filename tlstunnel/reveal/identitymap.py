@@ -29,6 +29,7 @@ from typing import Protocol
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity, Kind
 from tlstunnel.identity.pem import readFile
+from tlstunnel.identity.pins import parsePin
 from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.reveal.patterns import Pattern
 
@@ -158,7 +159,7 @@ def _identityOf(field: Field) -> str | Pattern:
     if field.text == "all":
         raise ValueError("all is not one identity; write /^.*$ for everybody")
     if field.text.startswith(_KEY):
-        return field.text
+        return str(parsePin(field.text))
     return str(Identity.parse(field.text))
 
 

@@ -31,11 +31,23 @@ _OURS = frozenset((b"WEBIRC", b"CGIIRC", b"HEXIP", b"PROXY", b"STARTTLS"))
 # How gateways begin a password that carries an address (UnrealIRCd's type "old").
 _OUR_PASSWORDS = (b"WEBIRC_", b"CGIIRC_")
 
+# Behind what a secret may stand.
+_SECRETS = re.compile(
+    rb"(?<![A-Z])(PASS|AUTHENTICATE|WEBIRC|CGIIRC|OPER).+", re.DOTALL | re.IGNORECASE
+)
+
 # What tells that a user is registered, as servers write it (RFC 2812, section 5.1).
 _WELCOME = re.compile(rb"(?:@[^ \r\n]+ +)?:[^ \r\n]+ +001 ")
 
 # Where that stands in a line, if at all: there may be tags before it.
 _WELCOME_BYTES = 1024
+
+
+def shown(message: bytes) -> bytes:
+    """
+    What a log may have of a message: no passwords.
+    """
+    return _SECRETS.sub(rb"\1 ...", message)
 
 
 def check(message: bytes) -> None:
@@ -50,11 +62,11 @@ def check(message: bytes) -> None:
         return
     found = _MESSAGE.fullmatch(message)
     if found is None:
-        raise Malformed("no message of IRC before registration", message)
+        raise Malformed("no message of IRC before registration", shown(message))
     command = found["command"].upper()
     password = (found["parameters"] or b"").removeprefix(b":").upper()
     if command in _OURS or (command == b"PASS" and password.startswith(_OUR_PASSWORDS)):
-        raise Forged("the client says what is for the tunnel to say", message)
+        raise Forged("the client says what is for the tunnel to say", shown(message))
 
 
 class Unregistered(Filter):
@@ -76,7 +88,7 @@ class Unregistered(Filter):
             self._line(bytes(kept[start:end]))
             start = end
         if len(kept) - start >= MAX_MESSAGE_BYTES:
-            raise Oversize("a message of IRC that does not end", bytes(kept[start:]))
+            raise Oversize("a message of IRC that does not end", shown(bytes(kept[start:])))
         passed = bytes(kept[:start])
         del kept[:start]
         return passed
@@ -91,9 +103,11 @@ class Unregistered(Filter):
     def _line(self, line: bytes) -> None:
         self.messages += 1
         if len(line) > MAX_MESSAGE_BYTES:
-            raise Oversize(f"a message of IRC with more than {MAX_MESSAGE_BYTES} bytes", line)
+            raise Oversize(
+                f"a message of IRC with more than {MAX_MESSAGE_BYTES} bytes", shown(line)
+            )
         if isBroken(line):
-            raise Malformed("a bare CR or a NUL before registration", line)
+            raise Malformed("a bare CR or a NUL before registration", shown(line))
         check(line.removesuffix(b"\n").removesuffix(b"\r"))
 
 

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from tlstunnel.errors import Oversize, TooManyErrors
 from tlstunnel.interfaces import ISpontaneous
-from tlstunnel.protocols.filters import Filter
+from tlstunnel.protocols.filters import PIECE_BYTES, Filter
 from tlstunnel.protocols.ldap import (
     ABANDON_REQUEST,
     BIND_REQUEST,
@@ -83,6 +83,7 @@ class Responses(Filter):
                 self._missing -= len(part)
         if not self._missing:
             said += self._takeAnswers()
+        self.pieceBytes = max(PIECE_BYTES, self._missing)
         return bytes(said)
 
     def _takeAnswers(self) -> bytes:
@@ -109,12 +110,15 @@ class Requests(Filter):
         kept = self._kept
         kept += data
         passed = bytearray()
+        self.pieceBytes = PIECE_BYTES
         while (measured := measure(kept)) is not None:
             start, length = measured
             most = MAX_BYTES if self._authzID else MAX_ANONYMOUS_BYTES
             if length > most:
                 raise Oversize(f"a request of {length} bytes, where {most} are the most")
             if len(kept) < start + length:
+                # The rest is only awaited.
+                self.pieceBytes = max(PIECE_BYTES, start + length - len(kept))
                 break
             request = readRequest(bytes(kept[start : start + length]))
             del kept[: start + length]

@@ -131,6 +131,7 @@ class Login(Introduction):
             if name is None:
                 door.refuse("the certificate is not of that user")
         mechanism, response = self._response(name)
+        self.awaited = self.backend
         if not await door.enter(mechanism, response.encode()):
             raise BackendRefused(f"no login for {name!r}", door.answer, cause="no login")
         # Whoever is logged in is offered no TLS any more, and nothing is left to be hidden.

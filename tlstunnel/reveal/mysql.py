@@ -88,7 +88,7 @@ class MySQLIntroduction(Introduction):
         """
         self._capabilities = capabilities = capabilitiesOf(login)
         if not capabilities & PROTOCOL_41:
-            raise Malformed("inside TLS the client did not begin with its login", login)
+            raise Malformed("inside TLS the client did not begin with its login")
         user, at = readLogin(login, capabilities)
         if capabilities & SSL and not self.isGreeted:
             self._refuse(number, "the client asks for TLS within TLS")

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tlstunnel.errors import Refused
-from tlstunnel.protocols.filters import Filter
+from tlstunnel.protocols.filters import PIECE_BYTES, Filter
 from tlstunnel.protocols.mysqlpackets import packet
 from tlstunnel.reveal.mysqllogin import LARGEST
 
@@ -50,6 +50,12 @@ class Commands(Filter):
         """
         Look at the beginning of each message.
         """
+        passed = self._passed(data)
+        # What is left of a packet is only skipped.
+        self.pieceBytes = max(PIECE_BYTES, self._left)
+        return passed
+
+    def _passed(self, data: bytes) -> bytes:
         if self._left >= len(data):
             self._left -= len(data)
             return data

@@ -10,6 +10,9 @@ COM_CHANGE_USER)::
 Attributes are what a client tells of itself, in names and values with a size before each; servers
 show them in C{performance_schema.session_connect_attrs}.  The identity becomes one of them, where a
 client has any, as all do nowadays.
+
+What is wrong with one is said without showing it: there is a password in it, or what proves that
+somebody has one.
 """
 
 from __future__ import annotations
@@ -63,7 +66,7 @@ class Fields:
         """
         taken = self._message[self.at : self.at + count]
         if len(taken) < count:
-            raise Malformed("a login that ends within a field", self._message)
+            raise Malformed("a login that ends within a field")
         self.at += count
         return taken
 
@@ -73,7 +76,7 @@ class Fields:
         """
         end = self._message.find(b"\0", self.at)
         if end < 0:
-            raise Malformed("a login that ends within a string", self._message)
+            raise Malformed("a login that ends within a string")
         return self.take(end + 1 - self.at)[:-1]
 
     def counted(self) -> bytes:
@@ -84,7 +87,7 @@ class Fields:
         if size in _SIZES:
             size = int.from_bytes(self.take(_SIZES[size]), "little")
         elif size > 0xFA:
-            raise Malformed("a login with a size that is none", self._message)
+            raise Malformed("a login with a size that is none")
         return self.take(size)
 
     def short(self) -> bytes:
@@ -112,7 +115,7 @@ def readLogin(login: bytes, capabilities: int) -> tuple[bytes, int | None]:
     if not capabilities & CONNECT_ATTRS:
         return user, None
     if capabilities & _CURRENT != _CURRENT:
-        raise Malformed("a login with attributes of a client that is too old for them", login)
+        raise Malformed("a login with attributes of a client that is too old for them")
     if capabilities & LENENC_CLIENT_DATA:
         fields.counted()
     else:
@@ -151,7 +154,7 @@ def tell(message: bytes, at: int, identity: bytes) -> bytes:
     fields = Fields(message, at)
     pairs = Fields(fields.counted() if fields else b"")
     if fields:
-        raise Malformed("a login with something behind its attributes", message)
+        raise Malformed("a login with something behind its attributes")
     said = counted(ATTRIBUTE) + counted(identity)
     while pairs:
         name, value = pairs.counted(), pairs.counted()

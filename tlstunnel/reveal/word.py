@@ -33,6 +33,7 @@ class Introduction:
     @ivar isGreeted: whether the client has had a greeting already, and the backend's was read: it
         is, where the protocol has one and TLS began with STARTTLS.  Where not, the backend's
         greeting, if there is one, is still to be read, and it or another one to be sent.
+    @ivar awaited: who is slow if the time for C{converse} passes: one of these two.
     @ivar toPlain: filters of what the client says, in order.
     @ivar toNetwork: filters of what the backend says.
     """
@@ -50,6 +51,7 @@ class Introduction:
         self.client = client
         self.backend = backend
         self.isGreeted = isGreeted
+        self.awaited = client
         self.toPlain: list[IFilter] = []
         self.toNetwork: list[IFilter] = []
 

@@ -169,8 +169,10 @@ class XMPPIntroduction(Introduction):
         for _ in range(MAX_ATTEMPTS):
             element = await self._element(stream)
             if element.name != _AUTH:
-                # Section 4.9.3.12; so is what else there is to log in with, as SASL 2.
-                raise self._end("not-authorized", "the client has not logged in", element.source)
+                # Section 4.9.3.12; so is what else there is to log in with, as SASL 2, and that may
+                # have a password in it.
+                name = element.name.encode()
+                raise self._end("not-authorized", "the client has not logged in", name)
             mechanism = element.attributes.get("mechanism", "")
             try:
                 if mechanism not in login.mechanisms:
@@ -236,10 +238,12 @@ class XMPPIntroduction(Introduction):
 
         @raise BackendRefused: if the server does not let us; the client hears that it did not work.
         """
+        self.awaited = self.backend
         try:
             await self._ask(name)
         except TunnelError as error:
             raise error.by(self.backend.transport.who) from None
+        self.awaited = self.client
 
     async def _ask(self, name: str) -> None:
         """

@@ -30,6 +30,7 @@ class MemorySession:
     version, suite, group = "TLSv1.3", "", ""
     alpn, serverName, identity, provenBy = b"", "", None, ""
     isResumed = False
+    proof = face = None
 
 
 @implementer(ILeg)

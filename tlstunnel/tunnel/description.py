@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlstunnel.address import (
+    ExecAddress,
     Listening,
     Remote,
     SRVAddress,
@@ -26,6 +27,7 @@ from tlstunnel.net.networks import Networks
 from tlstunnel.net.remotes import FIRST
 from tlstunnel.net.via import Via
 from tlstunnel.reveal.disclosure import Disclosure
+from tlstunnel.tunnel.execution import Execution
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.servedname import ServedName
 
@@ -91,7 +93,9 @@ class Tunnel:
     @ivar quiet: log no line for each connection.
     @ivar allow: whom to let in; everybody, where there is nothing in it.
     @ivar deny: whom not to let in, whatever C{allow} says.
+    @ivar negotiatesOnly: leave TLS to others, and only say and hear what leads up to it.
     @ivar limits: what its connections may take.
+    @ivar execution: how programs in C{remote} run.
     @ivar disclosure: what the plaintext side is told of its peer.
     @ivar proxyFrom: from where headers of the PROXY protocol come.
     @ivar proxyFromUNIX: whether they come by UNIX sockets, too.
@@ -132,7 +136,9 @@ class Tunnel:
     otherIDs: tuple[Identity, ...] = ()
     names: tuple[ServedName, ...] = ()
     requireSNI: bool = False
+    negotiatesOnly: bool = False
     disclosure: Disclosure = field(default_factory=Disclosure)
+    execution: Execution = field(default_factory=Execution)
     proxyFrom: Networks = field(default_factory=Networks)
     proxyFromUNIX: bool = False
 
@@ -189,7 +195,7 @@ def identityOfRemote(remote: Sequence[Remote]) -> Identity | None:
     whose service it is, and never what its DNS says (RFC 6186, section 6; RFC 6125, section 6.2).
     """
     for address in remote:
-        if not isinstance(address, UNIXAddress) and not address.isLiteral:
+        if isinstance(address, TCPAddress | SRVAddress) and not address.isLiteral:
             return Identity(None, address.domain)
     return None
 
@@ -200,11 +206,17 @@ def checkRemoteID(tunnel: Tunnel) -> None:
 
     @raise ConfigurationError: if it does not, or its remote addresses have several names.
     """
+    if tunnel.negotiatesOnly:
+        if tunnel.dialect.learnsPeer and identityOfRemote(tunnel.remote) is tunnel.remoteID is None:
+            raise ConfigurationError(
+                "`remote-id`", "is missing: the server is asked for a domain", "name that"
+            )
+        return
     if tunnel.remoteID is not None or tunnel.dialect.learnsPeer or tunnel.believesPins:
         return
     hosts = set()
     for each in tunnel.remote:
-        if isinstance(each, UNIXAddress) or each.isLiteral:
+        if not isinstance(each, TCPAddress | SRVAddress) or each.isLiteral:
             raise ConfigurationError(
                 "`remote-id`",
                 f"is missing, and {each} names nobody whom we could expect there",
@@ -241,6 +253,12 @@ def checkVia(tunnel: Tunnel) -> None:
             "give `via-auth-file` with a line user:password",
         )
     for each in tunnel.remotes:
+        if isinstance(each, ExecAddress):
+            raise ConfigurationError(
+                f"`remote` {each}",
+                "is a program of this host, which no proxy can reach",
+                "leave out `via`",
+            )
         if isinstance(each, SRVAddress):
             raise ConfigurationError(
                 f"`remote` {each}",

@@ -13,7 +13,7 @@ from itertools import chain
 
 from cryptography import x509
 
-from tlstunnel.address import Remote, SRVAddress, TCPAddress, UNIXAddress
+from tlstunnel.address import Remote, SRVAddress, TCPAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.expiry import warningsOf
@@ -41,8 +41,14 @@ from tlstunnel.tunnel.description import (
     checkVia,
     identityOfRemote,
 )
-from tlstunnel.tunnel.disclosures import alpnOf, checkDisclosure, preparedWords
+from tlstunnel.tunnel.disclosures import (
+    alpnOf,
+    checkDisclosure,
+    preparedHeader,
+    preparedWords,
+)
 from tlstunnel.tunnel.judges import Judges
+from tlstunnel.tunnel.programs import checkPrograms, launches
 from tlstunnel.tunnel.servernames import ServerNames
 from tlstunnel.tunnel.settings import settingOf
 
@@ -70,7 +76,10 @@ class Prepared:
     @ivar pins: the keys that it may have; C{None} for any.
     @ivar revocations: the lists of what was revoked; none where anybody may come.
     @ivar staples: what our certificates are shown with, where that was asked for.
+    @ivar launches: how the programs are started that are among its remotes.
     @ivar words: how a backend is told who is there, in its own protocol, each with what it needs.
+    @ivar proxyOut: makes the headers of the PROXY protocol that connections begin with; C{None} for
+        none.
     @ivar names: who we are by which name; C{None} in client mode.
     """
 
@@ -105,12 +114,15 @@ class Prepared:
             isinstance(each, TCPAddress | SRVAddress) and each.port in SERVER_FIRST
             for each in tunnel.remote
         )
-        learns = tunnel.dialect.learnsPeer
+        learns = tunnel.dialect.learnsPeer and not tunnel.negotiatesOnly
         if tunnel.mode is Mode.CLIENT and self.expected is None and not learns:
             self.expected = self._anyKey() or identityOfRemote(tunnel.remote)
         self.names: ServerNames | None = None
+        checkPrograms(tunnel)
+        self.launches = launches(tunnel)
         checkDisclosure(tunnel)
         self.words = preparedWords(tunnel)
+        self.proxyOut = preparedHeader(tunnel)
         if read:
             for _ in self.steps():
                 pass
@@ -122,6 +134,10 @@ class Prepared:
         @raise ConfigurationError: if one is missing or wrong.
         """
         tunnel = self.tunnel
+        if tunnel.negotiatesOnly:
+            # Certificates are for those who speak TLS.
+            self.setting = settingOf(tunnel, self.expected, lambda domain: False)
+            return
         if tunnel.mode is Mode.SERVER:
             names = ServerNames(tunnel, self.alpn, self._judges)
             yield from names.prepare()
@@ -348,7 +364,7 @@ def _hostOf(remote: Sequence[Remote]) -> str | None:
     one host, if all addresses are names, and the same.
     """
     hosts = {
-        each.domain if not (isinstance(each, UNIXAddress) or each.isLiteral) else ""
+        each.domain if isinstance(each, TCPAddress | SRVAddress) and not each.isLiteral else ""
         for each in remote
     }
     return min(hosts) or None if len(hosts) == 1 else None

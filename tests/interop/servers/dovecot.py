@@ -147,6 +147,28 @@ PLAINTEXT = """\
 ssl = no
 disable_plaintext_auth = no"""
 
+TOLD = """
+haproxy_trusted_networks = 127.0.0.0/8
+auth_mechanisms = plain login external
+auth_ssl_username_from_cert = yes
+auth_verbose = yes
+passdb {{
+  driver = static
+  mechanisms = external
+  args = nopassword=y
+}}
+service imap-login {{
+  inet_listener imap {{
+    haproxy = yes
+  }}
+}}
+service pop3-login {{
+  inet_listener pop3 {{
+    haproxy = yes
+  }}
+}}
+"""
+
 
 class Dovecot(Daemon):
     """
@@ -175,6 +197,8 @@ class Dovecot(Daemon):
 
     HOST = "127.0.0.2"
 
+    more = ""
+
     def __init__(
         self,
         directory: Path,
@@ -199,7 +223,7 @@ class Dovecot(Daemon):
             haproxy="yes" if self._authentication is EXTERNAL else "no",
             **self.ports,
         )
-        self.write("dovecot.conf", text)
+        self.write("dovecot.conf", text + self.more.format(directory=self.directory))
         self.write("users", f"{USER}:{PASSWORD}::::::\n")
         self.write("masters", f"{TUNNEL}:{TUNNEL_PASSWORD}::::::\n")
         for program in ("run", "state", "mail"):
@@ -234,3 +258,12 @@ class Dovecot(Daemon):
             if message is not None and message["Subject"] == subject:
                 return message
         raise AssertionError(f"no mail {subject!r}")
+
+
+class ToldDovecot(Dovecot):
+    """
+    Is told by headers of the PROXY protocol who is there, and believes a certificate in them for a
+    login.
+    """
+
+    more = TOLD

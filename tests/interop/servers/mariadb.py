@@ -31,6 +31,7 @@ innodb_buffer_pool_size = 8M
 innodb_log_file_size = 4M
 innodb_flush_log_at_trx_commit = 0
 {tls}
+{settings}
 """
 
 STARTTLS = """\
@@ -59,6 +60,7 @@ class MariaDB(Daemon):
     program = "mariadbd"
     services = ("mysql",)
     user = "mysql"
+    settings = ""
 
     #: Statements more, with which it begins.
     more: Sequence[str] = ()
@@ -76,7 +78,11 @@ class MariaDB(Daemon):
         if self.certificates is not None:
             tls = STARTTLS.format(chain=self.certificates.chain, key=self.certificates.key)
         text = CONFIGURATION.format(
-            directory=self.directory, port=self.port, tls=tls, schema=self.schema
+            directory=self.directory,
+            port=self.port,
+            tls=tls,
+            schema=self.schema,
+            settings=self.settings,
         )
         self.write("my.cnf", text)
         # One statement on each line, or the server does not read them.
@@ -95,3 +101,11 @@ class MariaDB(Daemon):
 
     def command(self) -> Sequence[str]:
         return ["sh", "-c", COMMAND, "sh", self.executable]
+
+
+class ToldMariaDB(MariaDB):
+    """
+    Is told by headers of the PROXY protocol who is there.
+    """
+
+    settings = "proxy_protocol_networks = 127.0.0.1"

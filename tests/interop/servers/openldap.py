@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from typing import ClassVar
 from urllib.parse import quote
 
 from tests.interop.harness import Daemon
@@ -141,7 +142,7 @@ class OpenLDAP(Daemon):
     packages = ("slapd",)
     title = "OpenLDAP slapd"
     program = "slapd"
-    services = ("ldap",)
+    services: ClassVar[tuple[str, ...]] = ("ldap",)
 
     def configure(self) -> None:
         tls = ""
@@ -168,8 +169,11 @@ class OpenLDAP(Daemon):
 
 class ProxiedOpenLDAP(OpenLDAP):
     """
-    Without TLS, for a tunnel that acts for its people; also at a UNIX socket.
+    Without TLS, for a tunnel that acts for its people; also at a UNIX socket, and at a port where a
+    header of the PROXY protocol is required.
     """
+
+    services = ("ldap", "pldap")
 
     def configure(self) -> None:
         text = PROXIED_CONFIGURATION.format(
@@ -181,5 +185,6 @@ class ProxiedOpenLDAP(OpenLDAP):
     def command(self) -> Sequence[str]:
         (socket,) = self.sockets
         urls = f"ldap://127.0.0.1:{self.port} ldapi://{quote(str(socket), safe='')}"
+        urls += f" pldap://127.0.0.1:{self.ports['pldap']}"
         configuration = str(self.directory / "slapd.conf")
         return [self.executable, "-h", urls, "-f", configuration, "-d", "stats"]

@@ -184,3 +184,19 @@ class Postscreen(Postfix):
     title = "Postfix postscreen"
     front = POSTSCREEN
     settings = TEASER
+
+
+class ToldPostfix(Postfix):
+    """
+    Is told by headers of the PROXY protocol who is there.
+    """
+
+    settings = "smtpd_upstream_proxy_protocol = haproxy\n"
+
+
+class ToldPostscreen(Postscreen):
+    """
+    The same of postscreen.
+    """
+
+    settings = TEASER + "postscreen_upstream_proxy_protocol = haproxy\n"

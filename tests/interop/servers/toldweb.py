@@ -95,6 +95,20 @@ with serve(echo, "127.0.0.1", int(sys.argv[1]), max_size=None) as server:
     server.serve_forever()
 """
 
+# As C{python -m http.server --protocol HTTP/1.1} does, it keeps connections, and looks for no body.
+PYTHON = """\
+import sys
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_request(self, *rest):
+        print("asked", self.requestline, "with", self.headers.get_all("Client-Cert"), flush=True)
+
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
 #: The bytes of a file that nginx has.
 LARGE_BYTES = 20_000_000
 
@@ -140,6 +154,23 @@ class ToldApache(Daemon):
 
     def command(self) -> Sequence[str]:
         return [self.executable, "-f", str(self.directory / "apache.conf"), "-DFOREGROUND"]
+
+
+class ToldPython(Daemon):
+    """
+    The server of Python's standard library.
+    """
+
+    packages = ("python3",)
+    title = "http.server"
+    program = sys.executable
+    services = ("http",)
+
+    def configure(self) -> None:
+        self.write("server.py", PYTHON)
+
+    def command(self) -> Sequence[str]:
+        return [self.executable, "-u", str(self.directory / "server.py"), str(self.port)]
 
 
 class ToldWebSocket(Daemon):

@@ -18,6 +18,7 @@ from tlstunnel.tunnel.hints.handshake import HANDSHAKE_HINTS
 from tlstunnel.tunnel.hints.hint import Hint
 from tlstunnel.tunnel.hints.identities import IDENTITY_HINTS
 from tlstunnel.tunnel.hints.languages import languageOf
+from tlstunnel.tunnel.hints.programs import PROGRAM_HINTS
 from tlstunnel.tunnel.hints.proxies import PROXY, hintOfProxy
 from tlstunnel.tunnel.hints.revocation import REVOCATION_HINTS
 from tlstunnel.tunnel.record import GREETING, HANDSHAKING, NEGOTIATING, Record
@@ -25,8 +26,12 @@ from tlstunnel.tunnel.record import GREETING, HANDSHAKING, NEGOTIATING, Record
 # Who is not the one that the hints of a stage are about.
 _OTHERS = {("the app", NEGOTIATING), ("the app", HANDSHAKING), ("the client", GREETING)}
 
+# What a backend should speak where TLS is there from the first byte.
+_OF_CLIENTS = "what the clients speak"
+
 # The first row that fits counts, so that the more special ones stand first.
 _HINTS = (
+    *PROGRAM_HINTS,
     *CHAT_HINTS,
     *CONNECTING_HINTS,
     *DANE_HINTS,
@@ -81,7 +86,7 @@ def hintFor(record: Record) -> str:
         if hint.fits(record, stage, cause):
             text = hint.text.replace("the peer", error.who or "the peer")
             return text.format(
-                dialect=record.dialect,
+                dialect=_OF_CLIENTS if record.dialect == "none" else record.dialect,
                 upgrade="--chat" if record.dialect == "chat" else "--starttls",
                 port=port,
                 usual=STARTTLS_PORTS.get(port, "NAME (see --list-protocols)"),
