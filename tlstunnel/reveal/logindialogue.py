@@ -91,8 +91,7 @@ class LoginDialogue:
         try:
             return await reading
         except TunnelError as error:
-            error.said = b""
-            error.args = (error.detail, b"")
+            error.unquoted()
             raise
 
     def say(self, line: bytes) -> None:
