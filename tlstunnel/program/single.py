@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
+from twisted.logger import Logger
 
 from tlstunnel.address import DescriptorAddress, UNIXAddress
 from tlstunnel.errors import Stopped
@@ -19,6 +20,7 @@ from tlstunnel.net.leg import Leg
 from tlstunnel.net.stdio import Connection, connectionAt
 from tlstunnel.program import signals
 from tlstunnel.program.lookups import HostNames
+from tlstunnel.program.risks import ofKeyLog
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Tunnel
@@ -42,6 +44,8 @@ class Single(Observer):
 
     @ivar complaint: why it ended, if that was not a clean end.
     """
+
+    _log = Logger()
 
     def __init__(self, tunnel: Tunnel, reactor: Any, isVerbose: bool) -> None:
         """
@@ -71,6 +75,8 @@ class Single(Observer):
         return self.complaint or lost
 
     def _begin(self) -> None:
+        for notice in ofKeyLog(self._factory.tunnel):
+            self._log.warn("{notice}", event="notice", notice=notice)
         signals.take(lambda: self._reactor.callFromThread(self._quit), lambda: None)
         factory, sock, peer = self._factory, self._connection.sock, self._connection.peer
         if sock.family != socket.AF_UNIX:

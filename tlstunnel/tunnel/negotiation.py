@@ -183,5 +183,6 @@ def _relied(tunnel: Tunnel) -> list[str]:
         "reveal": tunnel.disclosure.words,
         "proxy-tlv": tunnel.disclosure.proxyTLVs,
         "name": tunnel.names,
+        "key-log": tunnel.keyLog,
     }
     return [key for key, value in given.items() if value]

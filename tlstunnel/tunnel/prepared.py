@@ -30,6 +30,7 @@ from tlstunnel.tls.checkup import checkUsable
 from tlstunnel.tls.context import SSLContext, clientContext
 from tlstunnel.tls.creators import ClientCreator, Creator, ServerCreator
 from tlstunnel.tls.dane import TLSAVerifier, tlsaContext
+from tlstunnel.tls.keylog import KeyLog
 from tlstunnel.tls.openssl import givesTickets
 from tlstunnel.tls.resumption import Sessions
 from tlstunnel.tls.staple import Staple, demand
@@ -45,6 +46,7 @@ from tlstunnel.tunnel.disclosures import checkDisclosure, preparedWords
 from tlstunnel.tunnel.judges import Judges
 from tlstunnel.tunnel.servernames import ServerNames
 from tlstunnel.tunnel.settings import settingOf
+from tlstunnel.tunnel.trace import Trace
 
 #: Where servers with TLS from the first byte greet: those of smtp, nntp, ftp, imap, and pop3.
 SERVER_FIRST = frozenset((465, 563, 990, 993, 995))
@@ -72,6 +74,8 @@ class Prepared:
     @ivar staples: what our certificates are shown with, where that was asked for.
     @ivar words: how a backend is told who is there, in its own protocol, each with what it needs.
     @ivar names: who we are by which name; C{None} in client mode.
+    @ivar keyLog: writes down the secrets of its TLS, if anything does.
+    @ivar trace: writes down what happens on its connections, likewise.
     """
 
     setting: Setting
@@ -109,6 +113,8 @@ class Prepared:
         if tunnel.mode is Mode.CLIENT and self.expected is None and not learns:
             self.expected = self._anyKey() or identityOfRemote(tunnel.remote)
         self.names: ServerNames | None = None
+        self.keyLog = None if tunnel.keyLog is None else KeyLog(tunnel.keyLog)
+        self.trace = None if tunnel.trace is None else Trace(tunnel.trace)
         checkDisclosure(tunnel)
         self.words = preparedWords(tunnel)
         if read:
@@ -127,7 +133,7 @@ class Prepared:
             self.setting = settingOf(tunnel, self.expected, lambda domain: False)
             return
         if tunnel.mode is Mode.SERVER:
-            names = ServerNames(tunnel, self.alpn, self._judges)
+            names = ServerNames(tunnel, self.alpn, self._judges, self.keyLog)
             yield from names.prepare()
             self.names, self._believed = names, names.believed
             self.staples = names.staples
@@ -142,6 +148,16 @@ class Prepared:
         isClient = tunnel.mode is Mode.CLIENT
         if isClient and self.expected is not None and self._judges.hasAnchors:
             self.creatorFor(self.expected)
+
+    def open(self) -> None:
+        """
+        Open the files that are written to.
+
+        @raise ConfigurationError: one of them cannot be, or is not for us alone.
+        """
+        for each in (self.keyLog, self.trace):
+            if each is not None:
+                each.notes.open()
 
     @property
     def alpn(self) -> tuple[bytes, ...]:
@@ -272,6 +288,8 @@ class Prepared:
                 tickets=self.tunnel.resumes or self.tunnel.dialect.opensChannels,
             )
             self._judges.prepare(context)
+            if self.keyLog is not None:
+                self.keyLog.use(context)
             if self.tunnel.requireStaple:
                 demand(context)
         isElsewhere = expected.kind in {Kind.WORKLOAD, Kind.KEY}
@@ -298,6 +316,8 @@ class Prepared:
                     self.tunnel.minimum,
                     tickets=self.tunnel.dialect.opensChannels,
                 )
+                if self.keyLog is not None:
+                    self.keyLog.use(self._tlsaContext)
             if len(self._byTLSA) >= CREATORS_KEPT:
                 self._byTLSA.clear()
             verifier = TLSAVerifier(
