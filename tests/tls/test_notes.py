@@ -14,7 +14,6 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.tls import notes as module
 from tlstunnel.tls.notes import LAST, Notes
 
 
@@ -162,7 +161,7 @@ class NotesTests(SynchronousTestCase):
         """
         It tells only whether it could.
         """
-        self.assertEqual(Notes(self.path, "trace").check(), None)
+        Notes(self.path, "trace").check()
         self.assertFalse(self.path.exists())
 
     def test_itHasAnEnd(self) -> None:
@@ -218,7 +217,7 @@ class NotesTests(SynchronousTestCase):
             room[0] -= written
             return written
 
-        self.patch(module.os, "write", write)
+        self.patch(os, "write", write)
         for _ in range(3):
             notes.write(b"x" * 9)
         room[0] = 100
@@ -235,7 +234,7 @@ class NotesTests(SynchronousTestCase):
         def fail(*arguments: object) -> int:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-        self.patch(module.os, "write", fail)
+        self.patch(os, "write", fail)
         notes.write(b"x")
         notes.write(b"y")
         self.assertEqual(self.said, ["/notes gets no more lines: Input/output error"])

@@ -10,9 +10,11 @@ else who has it, too.
 from __future__ import annotations
 
 import os
+import select
 import socket
 import stat
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from errno import ENOTCONN
 from threading import Thread
@@ -36,7 +38,11 @@ class Connection:
 
     @ivar sock: it, non-blocking.
     @ivar peer: the other end.
+    @ivar whenBroken: called, in any thread, with why nothing more can be read of it, where that is
+        not its end.
     """
+
+    whenBroken: Callable[[str], object] | None = None
 
     def __init__(self, sock: socket.socket, peer: Address) -> None:
         sock.setblocking(False)
@@ -70,10 +76,27 @@ class _Carried(Connection):
         From standard input, to its end.
         """
         with suppress(OSError):
-            while data := os.read(_INPUT, CARRIED_BYTES):
+            while data := self._reads():
                 self._far.sendall(data)
+        if self._lost and self.whenBroken is not None:
+            self.whenBroken(self._lost)
+            return
         with suppress(OSError):
             self._far.shutdown(socket.SHUT_WR)
+
+    def _reads(self) -> bytes:
+        """
+        What comes next; nothing at the end, or where nothing can be read.
+        """
+        while True:
+            try:
+                return os.read(_INPUT, CARRIED_BYTES)
+            except BlockingIOError:
+                # Somebody else who has it wants it so.
+                select.select((_INPUT,), (), ())
+            except OSError as error:
+                self._lost = f"standard input: {error.strerror}"
+                return b""
 
     def _carryOut(self) -> None:
         """
@@ -84,17 +107,19 @@ class _Carried(Connection):
                 if not self._writes(data):
                     self._far.shutdown(socket.SHUT_RDWR)
                     return
-        with suppress(OSError):
-            os.close(_OUTPUT)
+        _leadNowhere(_OUTPUT)
 
     def _writes(self, data: bytes) -> bool:
         left = memoryview(data)
-        try:
-            while left:
+        while left:
+            try:
                 left = left[os.write(_OUTPUT, left) :]
-        except OSError as error:
-            self._lost = f"standard output: {error.strerror}"
-        return not self._lost
+            except BlockingIOError:
+                select.select((), (_OUTPUT,), ())
+            except OSError as error:
+                self._lost = f"standard output: {error.strerror}"
+                return False
+        return True
 
     def finish(self) -> str:
         """
@@ -121,6 +146,15 @@ def connectionAt(address: DescriptorAddress) -> Connection:
         if os.path.samestat(*ends) and stat.S_ISSOCK(ends[0].st_mode):
             return _handedDown(_INPUT, str(address))
     return _Carried()
+
+
+def _leadNowhere(descriptor: int) -> None:
+    """
+    Let go of what C{descriptor} is, and let nothing of ours become that.
+    """
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def _checkStandard(address: DescriptorAddress, stream: object, name: str) -> None:
@@ -165,4 +199,9 @@ def _handedDown(descriptor: int, name: str) -> Connection:
     except ConfigurationError:
         sock.close()
         raise
+    # It ends when we close it, and nothing that is printed gets there.
+    for each in {descriptor, _INPUT, _OUTPUT}:
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(each), found):
+                _leadNowhere(each)
     return Connection(sock, peer)

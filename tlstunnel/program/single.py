@@ -7,6 +7,7 @@ It ends with the connection, and its exit code says how that ended.
 from __future__ import annotations
 
 import socket
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -14,7 +15,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
 from tlstunnel.address import DescriptorAddress, UNIXAddress
-from tlstunnel.errors import Stopped
+from tlstunnel.errors import Reset, Stopped
 from tlstunnel.net.kernel import tune
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.stdio import Connection, connectionAt
@@ -61,6 +62,7 @@ class Single(Observer):
         self._factory = ProxyFactory(HostNames().named(tunnel), reactor, [self, *logs])
         self._factory.idle = self._end
         self._connection: Connection = connectionAt(address)
+        self._connection.whenBroken = partial(reactor.callFromThread, self._broken)
 
     def run(self) -> str:
         """
@@ -71,6 +73,7 @@ class Single(Observer):
         self._reactor.callWhenRunning(self._begin)
         self._reactor.addSystemEventTrigger("before", "shutdown", self._stop)
         self._reactor.run()
+        signals.surrender()
         lost = self._connection.finish()
         return self.complaint or lost
 
@@ -96,6 +99,13 @@ class Single(Observer):
             return None
         self.complaint = "stopped by a signal"
         return self._factory.stop() if self._factory.pairs else None
+
+    def _broken(self, why: str) -> None:
+        """
+        There is more to be read, and it cannot be: what has arrived is not all.
+        """
+        for pair in tuple(self._factory.pairs):
+            pair.end(Reset(why))
 
     def ended(self, record: Record) -> None:
         """
