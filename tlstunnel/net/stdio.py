@@ -38,16 +38,20 @@ class Connection:
 
     @ivar sock: it, non-blocking.
     @ivar peer: the other end.
-    @ivar whenBroken: called, in any thread, with why nothing more can be read of it, where that is
-        not its end.
     """
-
-    whenBroken: Callable[[str], object] | None = None
 
     def __init__(self, sock: socket.socket, peer: Address) -> None:
         sock.setblocking(False)
         self.sock = sock
         self.peer = peer
+
+    def begin(self, whenBroken: Callable[[str], object]) -> None:
+        """
+        Let C{sock} carry what is said.
+
+        @param whenBroken: called, in any thread, with why nothing more can be read, where that is
+            not the end.
+        """
 
     def finish(self) -> str:
         """
@@ -67,36 +71,38 @@ class _Carried(Connection):
         sock, self._far = socket.socketpair()
         super().__init__(sock, UNIXAddress("stdio"))
         self._lost = ""
-        Thread(target=self._carryIn, daemon=True).start()
         self._out = Thread(target=self._carryOut, daemon=True)
+
+    def begin(self, whenBroken: Callable[[str], object]) -> None:
+        """
+        See L{Connection.begin}.
+        """
+        Thread(target=self._carryIn, args=(whenBroken,), daemon=True).start()
         self._out.start()
 
-    def _carryIn(self) -> None:
+    def _carryIn(self, whenBroken: Callable[[str], object]) -> None:
         """
         From standard input, to its end.
         """
-        with suppress(OSError):
-            while data := self._reads():
-                self._far.sendall(data)
-        if self._lost and self.whenBroken is not None:
-            self.whenBroken(self._lost)
-            return
-        with suppress(OSError):
-            self._far.shutdown(socket.SHUT_WR)
-
-    def _reads(self) -> bytes:
-        """
-        What comes next; nothing at the end, or where nothing can be read.
-        """
+        isTerminal = os.isatty(_INPUT)
         while True:
             try:
-                return os.read(_INPUT, CARRIED_BYTES)
-            except BlockingIOError:
-                # Somebody else who has it wants it so.
-                select.select((_INPUT,), (), ())
+                data = _read()
             except OSError as error:
-                self._lost = f"standard input: {error.strerror}"
-                return b""
+                whenBroken(f"standard input: {error.strerror}")
+                return
+            if isTerminal and not (data or os.isatty(_INPUT)):
+                # It was hung up, which looks like an end for who reads.
+                whenBroken("standard input: the terminal is gone")
+                return
+            try:
+                if not data:
+                    self._far.shutdown(socket.SHUT_WR)
+                    return
+                self._far.sendall(data)
+            except OSError:
+                # The connection is over.
+                return
 
     def _carryOut(self) -> None:
         """
@@ -127,6 +133,20 @@ class _Carried(Connection):
         """
         self._out.join()
         return self._lost
+
+
+def _read() -> bytes:
+    """
+    What comes next of standard input; nothing at its end.
+
+    @raise OSError: it cannot be read.
+    """
+    while True:
+        try:
+            return os.read(_INPUT, CARRIED_BYTES)
+        except BlockingIOError:
+            # Somebody else who has it wants it so.
+            select.select((_INPUT,), (), ())
 
 
 def connectionAt(address: DescriptorAddress) -> Connection:

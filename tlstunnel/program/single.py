@@ -30,6 +30,8 @@ from tlstunnel.tunnel.observers import Observer
 from tlstunnel.tunnel.record import Record
 from tlstunnel.tunnel.transcript import NegotiationLog
 
+_STOPPED = "stopped by a signal"
+
 
 def descriptorOf(tunnel: Tunnel) -> DescriptorAddress | None:
     """
@@ -56,13 +58,12 @@ class Single(Observer):
         address = descriptorOf(tunnel)
         assert address is not None
         self.complaint = ""
-        self._isOver = False
+        self._isOver = self._isStopped = False
         self._reactor = reactor
         logs = [ConnectionLog(), NegotiationLog()] if isVerbose else []
         self._factory = ProxyFactory(HostNames().named(tunnel), reactor, [self, *logs])
         self._factory.idle = self._end
         self._connection: Connection = connectionAt(address)
-        self._connection.whenBroken = partial(reactor.callFromThread, self._broken)
 
     def run(self) -> str:
         """
@@ -73,6 +74,9 @@ class Single(Observer):
         self._reactor.callWhenRunning(self._begin)
         self._reactor.addSystemEventTrigger("before", "shutdown", self._stop)
         self._reactor.run()
+        if self._isStopped:
+            # Who reads standard output may not do so for a long time.
+            return self.complaint or _STOPPED
         signals.surrender()
         lost = self._connection.finish()
         return self.complaint or lost
@@ -80,7 +84,7 @@ class Single(Observer):
     def _begin(self) -> None:
         for notice in ofKeyLog(self._factory.tunnel):
             self._log.warn("{notice}", event="notice", notice=notice)
-        signals.take(lambda: self._reactor.callFromThread(self._quit), lambda: None)
+        signals.take(lambda: self._reactor.callFromThread(self._signalled), lambda: None)
         factory, sock, peer = self._factory, self._connection.sock, self._connection.peer
         if sock.family != socket.AF_UNIX:
             tune(sock, factory.tunnel.limits.keepAlive)
@@ -93,11 +97,12 @@ class Single(Observer):
             self._isOver = True
             self.complaint = "the connection was refused for where it comes from"
             self._end()
+        self._connection.begin(partial(self._reactor.callFromThread, self._broken))
 
     def _stop(self) -> Deferred[None] | None:
         if self._isOver:
             return None
-        self.complaint = "stopped by a signal"
+        self.complaint = _STOPPED
         return self._factory.stop() if self._factory.pairs else None
 
     def _broken(self, why: str) -> None:
@@ -123,6 +128,10 @@ class Single(Observer):
         if len(self._factory.linger) or len(self._factory.unixLegs.hold):
             self._factory.deadlines.after(0.01, self._end)
             return
+        self._quit()
+
+    def _signalled(self) -> None:
+        self._isStopped = True
         self._quit()
 
     def _quit(self) -> None:
