@@ -249,6 +249,13 @@ class LifeTests(InteropTestCase):
             self.assertEqual(ours2.recv(100), b"heard 100000")
         self.assertEqual(process.wait(PATIENCE), 0)
 
+    def wasCut(self) -> None:
+        """
+        To the server, this was no end.
+        """
+        log = self._tunnels[-1]
+        until(lambda: ": truncated: " in log.log or ": reset: " in log.log, "the end")
+
     # A terminal
 
     @contextlib.contextmanager
@@ -297,9 +304,7 @@ class LifeTests(InteropTestCase):
             time.sleep(3)
             os.close(terminal)
             self.assertEqual(process.wait(PATIENCE), 1)
-            # To the server, this was no end.
-            log = self._tunnels[-1]
-            until(lambda: ": truncated;" in log.log or ": reset;" in log.log, "the end")
+            self.wasCut()
 
     # Signals
 
@@ -332,7 +337,8 @@ class LifeTests(InteropTestCase):
         process.stdout.read(1)
         time.sleep(1)
         process.terminate()
-        self.assertNotEqual(process.wait(PATIENCE), 0)
+        self.assertEqual(process.wait(PATIENCE), 1)
+        self.wasCut()
 
     def test_aSignalWhileTheLastIsNotRead(self) -> None:
         """

@@ -15,7 +15,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
 from tlstunnel.address import DescriptorAddress, UNIXAddress
-from tlstunnel.errors import Reset, Stopped
+from tlstunnel.errors import Reset, Stopped, TunnelError
 from tlstunnel.net.kernel import tune
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.stdio import Connection, connectionAt
@@ -103,14 +103,27 @@ class Single(Observer):
         if self._isOver:
             return None
         self.complaint = _STOPPED
-        return self._factory.stop() if self._factory.pairs else None
+        if not self._factory.pairs:
+            return None
+        stopped = self._factory.stop()
+        self._cut(Stopped())
+        return stopped
 
     def _broken(self, why: str) -> None:
         """
-        There is more to be read, and it cannot be: what has arrived is not all.
+        There is more to be read, and it cannot be.
+        """
+        self._cut(Reset(why))
+
+    def _cut(self, error: TunnelError) -> None:
+        """
+        End the connection in such a way that nobody takes what was said for all of it.
         """
         for pair in tuple(self._factory.pairs):
-            pair.end(Reset(why))
+            if pair.relay is None:
+                pair.end(error)
+            else:
+                pair.relay.abort(error)
 
     def ended(self, record: Record) -> None:
         """
