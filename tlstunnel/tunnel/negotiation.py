@@ -38,7 +38,6 @@ class _StepsAside(Pair):
         @param rest: what the plain leg has said already.
         @param plainEnded: whether that was all.
         """
-        role.checkEmpty()
         self.factory.verified(self)
         self.record.advance(HANDSHAKING)
         limit = self.prepared.tunnel.limits.handshake
@@ -81,6 +80,7 @@ class ClientNegotiation(_StepsAside, ClientPair):
                 self.record.restart()
             else:
                 search.served()
+                role.checkEmpty()
                 return self.stepAside(role, app.takeRest(), app.inputEnded)
 
     def _role(self, app: Conversation) -> ClientRole:
@@ -112,6 +112,7 @@ class ServerNegotiation(_StepsAside, ServerPair):
         await upgrade.negotiate(dialect, role)
         if role.inClear:
             raise Refused("a message without TLS, which the backend awaits")
+        # What arrives from here on is TLS, or the filter refuses it.
         role.checkEmpty()
         await self._dialBackend(role, upgrade)
         self._found()
