@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from tests.interop.harness import Daemon, ServerCertificate
 
@@ -64,7 +65,7 @@ class Prosody(Daemon):
     packages = ("prosody",)
     title = "Prosody"
     program = "prosody"
-    services = ("c2s", "s2s")
+    services: ClassVar[tuple[str, ...]] = ("c2s", "s2s")
     user = "prosody"
 
     def __init__(
