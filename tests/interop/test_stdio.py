@@ -209,11 +209,11 @@ class InetdTests(InteropTestCase):
         self.addCleanup(found.stop)
         return found
 
-    def answered(self, port: int) -> None:
+    def answered(self, port: int, *more: str) -> None:
         """
         A client is served, with its end first.
         """
-        command = words(self.stage, port)
+        command = words(self.stage, port, *more)
         outcome = run(command, "x" * 100_000, environment=ENVIRONMENT)
         self.assertEqual((outcome.code, outcome.text), (0, "heard 100000"))
 
@@ -245,6 +245,14 @@ class InetdTests(InteropTestCase):
         activated = self.inetd(SocketActivate)
         self.answered(activated.port)
         record("none", "server", activated, "-l fd:0, Accept=yes")
+
+    def test_behindAnotherProxy(self) -> None:
+        """
+        Which says who is there before all else; or it does not, and is refused.
+        """
+        inetd = self.inetd(Inetd, "--proxy-from", "127.0.0.0/8")
+        self.answered(inetd.port, "--proxy-out", "v1", "--proxy-out-to", "network")
+        self.assertEqual(self.heardInClear(inetd.port, b"\x16\x03\x01\x00\x05hello"), b"")
 
     def test_strangersHearNothingInClear(self) -> None:
         """

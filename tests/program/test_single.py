@@ -213,6 +213,23 @@ class SingleTests(SynchronousTestCase):
             )
             self.assertEqual((done.returncode, done.stderr), (code, b""), local)
 
+    def test_whereAConnectionComesFromMayBeTheReason(self) -> None:
+        """
+        In one line.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            ours = socket.create_connection(listening.getsockname())
+            theirs, _ = listening.accept()
+        with ours, theirs:
+            words = (*self.serverWords("fd:0"), "--deny", "127.0.0.0/8")
+            process = self.started(*words, stdin=theirs)
+            theirs.close()
+            assert process.stderr is not None
+            said = process.stderr.read().decode()
+            self.assertEqual(process.wait(WAIT_SECONDS), 1)
+            self.assertRaises(ConnectionResetError, ours.recv, 1)
+        self.assertRegex(said, r"\Atlstunnel: 127.0.0.1:[0-9]+ was refused for where .*\n\Z")
+
     def test_inputThatCannotBeReadIsNoEnd(self) -> None:
         """
         It is told as what it is, and the server does not take what it has for all.

@@ -79,6 +79,7 @@ class TracingTests(ConfigurationTests):
         """
         They are those of others.
         """
+        words = (*_TUNNEL[:-2], "--starttls", "imap", "--negotiate-only", "--key-log", "k")
         with self.assertRaises(usage.UsageError) as raised:
-            self.described("--starttls", "imap", "--negotiate-only", "--key-log", "k")
+            RunOptions().parseOptions([*words])
         self.assertIn("--key-log: is about TLS, which with --negotiate-only", str(raised.exception))

@@ -106,7 +106,9 @@ class TracingTests(TunnelTests):
         """
         The messages of TLS among them.
         """
-        return [re.sub(", .*", "", each) for each in lines if re.match("(sent|received) TLS", each)]
+        found = [re.sub(", .*", "", each) for each in lines if re.match("[a-z]+ TLS ", each)]
+        # Whether there are such depends on how OpenSSL was loaded.
+        return [each for each in found if "new_session_ticket" not in each]
 
     async def traceOf(self, *arguments: Any, **settings: Any) -> list[str]:
         """

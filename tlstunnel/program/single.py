@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
-from tlstunnel.address import DescriptorAddress, UNIXAddress
+from tlstunnel.address import Address, DescriptorAddress, UNIXAddress
 from tlstunnel.errors import Reset, Stopped, TunnelError
 from tlstunnel.net.kernel import tune
 from tlstunnel.net.leg import Leg
@@ -93,9 +93,7 @@ class Single(Observer):
             factory.serve(Leg(self._reactor, factory.linger, sock, peer))
         else:
             factory.accepted(sock, peer)
-        if not (factory.pairs or self._isOver):
-            self._isOver = True
-            self.complaint = "the connection was refused for where it comes from"
+        if not factory.isBusy:
             self._end()
         self._connection.begin(partial(self._reactor.callFromThread, self._broken))
 
@@ -103,7 +101,7 @@ class Single(Observer):
         if self._isOver:
             return None
         self.complaint = _STOPPED
-        if not self._factory.pairs:
+        if not self._factory.isBusy:
             return None
         stopped = self._factory.stop()
         self._cut(Stopped())
@@ -124,6 +122,13 @@ class Single(Observer):
                 pair.end(error)
             else:
                 pair.relay.abort(error)
+
+    def refused(self, peer: Address, reason: str) -> None:
+        """
+        See L{IObserver.refused}.
+        """
+        self._isOver = True
+        self.complaint = f"{peer} was refused for where it comes from ({reason})"
 
     def ended(self, record: Record) -> None:
         """

@@ -8,7 +8,7 @@ import time
 
 from twisted.logger import Logger, LogLevel
 
-from tlstunnel.errors import printable
+from tlstunnel.errors import ProgramFailed, printable
 from tlstunnel.tunnel.hints.choosing import hintFor
 from tlstunnel.tunnel.observers import Observer
 from tlstunnel.tunnel.record import Record
@@ -32,6 +32,8 @@ class ConnectionLog(Observer):
         """
         error = record.error
         detail = "closed" if error is None else str(error)
+        if record.exit is not None and record.exit.status and not isinstance(error, ProgramFailed):
+            detail += f" ({record.exit})"
         identity = str(record.identity) if record.identity is not None else None
         peer = str(record.peer)
         backend = str(record.backend) if record.backend is not None else None
@@ -39,8 +41,10 @@ class ConnectionLog(Observer):
         hint = hintFor(record) if error is not None else ""
         who = (identity or "none") + (f" by {record.anchors}" if record.anchors else "")
         tls = f"{record.version} {record.suite} {record.group}" if record.version else "no TLS"
+        sender = str(record.sender) if record.sender is not None else None
+        by = f" by {sender}" if sender not in (None, peer) else ""
         text = (
-            f"{peer} to {backend or 'nobody'}: {detail}; "
+            f"{peer}{by} to {backend or 'nobody'}: {detail}; "
             f"identity {who}, {tls}, {toNetwork} bytes sent to the network "
             f"and {toPlain} received, {record.seconds:.3f} s"
         )
@@ -62,6 +66,8 @@ class ConnectionLog(Observer):
                 "event": "connection",
                 "tunnel": record.tunnel or None,
                 "peer": peer,
+                "proxied_by": sender,
+                "unique_id": printable(record.uniqueID.decode("latin-1")) or None,
                 "backend": backend,
                 "identity": identity,
                 "anchors": record.anchors or None,
@@ -76,7 +82,7 @@ class ConnectionLog(Observer):
                 "to_plain": toPlain,
                 "seconds": record.seconds,
                 "outcome": record.outcome,
-                "detail": None if error is None else detail,
+                "detail": detail if detail != "closed" else None,
                 "hint": hint or None,
             }
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlstunnel.address import (
+    ExecAddress,
     Listening,
     Remote,
     SRVAddress,
@@ -26,6 +27,7 @@ from tlstunnel.net.networks import Networks
 from tlstunnel.net.remotes import FIRST
 from tlstunnel.net.via import Via
 from tlstunnel.reveal.disclosure import Disclosure
+from tlstunnel.tunnel.execution import Execution
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.servedname import ServedName
 
@@ -95,6 +97,7 @@ class Tunnel:
     @ivar trace: the file for a transcript of its connections.
     @ivar keyLog: the file for the secrets of their TLS.
     @ivar limits: what its connections may take.
+    @ivar execution: how programs in C{remote} run.
     @ivar disclosure: what the plaintext side is told of its peer.
     @ivar proxyFrom: from where headers of the PROXY protocol come.
     @ivar proxyFromUNIX: whether they come by UNIX sockets, too.
@@ -139,6 +142,7 @@ class Tunnel:
     trace: Path | None = None
     keyLog: Path | None = None
     disclosure: Disclosure = field(default_factory=Disclosure)
+    execution: Execution = field(default_factory=Execution)
     proxyFrom: Networks = field(default_factory=Networks)
     proxyFromUNIX: bool = False
 
@@ -195,7 +199,7 @@ def identityOfRemote(remote: Sequence[Remote]) -> Identity | None:
     whose service it is, and never what its DNS says (RFC 6186, section 6; RFC 6125, section 6.2).
     """
     for address in remote:
-        if not isinstance(address, UNIXAddress) and not address.isLiteral:
+        if isinstance(address, TCPAddress | SRVAddress) and not address.isLiteral:
             return Identity(None, address.domain)
     return None
 
@@ -216,7 +220,7 @@ def checkRemoteID(tunnel: Tunnel) -> None:
         return
     hosts = set()
     for each in tunnel.remote:
-        if isinstance(each, UNIXAddress) or each.isLiteral:
+        if not isinstance(each, TCPAddress | SRVAddress) or each.isLiteral:
             raise ConfigurationError(
                 "`remote-id`",
                 f"is missing, and {each} names nobody whom we could expect there",
@@ -253,6 +257,12 @@ def checkVia(tunnel: Tunnel) -> None:
             "give `via-auth-file` with a line user:password",
         )
     for each in tunnel.remotes:
+        if isinstance(each, ExecAddress):
+            raise ConfigurationError(
+                f"`remote` {each}",
+                "is a program of this host, which no proxy can reach",
+                "leave out `via`",
+            )
         if isinstance(each, SRVAddress):
             raise ConfigurationError(
                 f"`remote` {each}",

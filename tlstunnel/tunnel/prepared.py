@@ -13,7 +13,7 @@ from itertools import chain
 
 from cryptography import x509
 
-from tlstunnel.address import Remote, SRVAddress, TCPAddress, UNIXAddress
+from tlstunnel.address import Remote, SRVAddress, TCPAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.expiry import warningsOf
@@ -42,8 +42,14 @@ from tlstunnel.tunnel.description import (
     checkVia,
     identityOfRemote,
 )
-from tlstunnel.tunnel.disclosures import checkDisclosure, preparedWords
+from tlstunnel.tunnel.disclosures import (
+    alpnOf,
+    checkDisclosure,
+    preparedHeader,
+    preparedWords,
+)
 from tlstunnel.tunnel.judges import Judges
+from tlstunnel.tunnel.programs import checkPrograms, launches
 from tlstunnel.tunnel.servernames import ServerNames
 from tlstunnel.tunnel.settings import settingOf
 from tlstunnel.tunnel.trace import Trace
@@ -72,10 +78,13 @@ class Prepared:
     @ivar pins: the keys that it may have; C{None} for any.
     @ivar revocations: the lists of what was revoked; none where anybody may come.
     @ivar staples: what our certificates are shown with, where that was asked for.
+    @ivar launches: how the programs are started that are among its remotes.
     @ivar words: how a backend is told who is there, in its own protocol, each with what it needs.
+    @ivar proxyOut: makes the headers of the PROXY protocol that connections begin with; C{None} for
+        none.
     @ivar names: who we are by which name; C{None} in client mode.
     @ivar keyLog: writes down the secrets of its TLS, if anything does.
-    @ivar trace: writes down what happens on its connections, likewise.
+    @ivar traces: what writes down what happens on its connections, likewise.
     """
 
     setting: Setting
@@ -114,9 +123,12 @@ class Prepared:
             self.expected = self._anyKey() or identityOfRemote(tunnel.remote)
         self.names: ServerNames | None = None
         self.keyLog = None if tunnel.keyLog is None else KeyLog(tunnel.keyLog)
-        self.trace = None if tunnel.trace is None else Trace(tunnel.trace)
+        self.traces = () if tunnel.trace is None else (Trace(tunnel.trace),)
+        checkPrograms(tunnel)
+        self.launches = launches(tunnel)
         checkDisclosure(tunnel)
         self.words = preparedWords(tunnel)
+        self.proxyOut = preparedHeader(tunnel)
         if read:
             for _ in self.steps():
                 pass
@@ -155,7 +167,7 @@ class Prepared:
 
         @raise ConfigurationError: one of them cannot be, or is not for us alone.
         """
-        for each in (self.keyLog, self.trace):
+        for each in (*self.traces, self.keyLog):
             if each is not None:
                 each.notes.open()
 
@@ -165,7 +177,9 @@ class Prepared:
         The ids to offer or to select from.
         """
         own = self.tunnel.alpn
-        return tuple(self.tunnel.dialect.alpn) if own is None else own
+        if own is not None:
+            return own
+        return self.tunnel.dialect.alpn or alpnOf(self.tunnel)
 
     @property
     def anchors(self) -> str:
@@ -370,7 +384,7 @@ def _hostOf(remote: Sequence[Remote]) -> str | None:
     one host, if all addresses are names, and the same.
     """
     hosts = {
-        each.domain if not (isinstance(each, UNIXAddress) or each.isLiteral) else ""
+        each.domain if isinstance(each, TCPAddress | SRVAddress) and not each.isLiteral else ""
         for each in remote
     }
     return min(hosts) or None if len(hosts) == 1 else None

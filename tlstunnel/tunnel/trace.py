@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from time import time
 
-from tlstunnel.address import Address
+from tlstunnel.address import Peer
 from tlstunnel.errors import printable
 from tlstunnel.tls.messages import Message
 from tlstunnel.tls.notes import Notes
@@ -149,7 +149,7 @@ class Trace(Observer):
         self.notes.write(line.encode("ascii", "backslashreplace"))
 
 
-def _networkPeer(record: Record) -> Address | None:
+def _networkPeer(record: Record) -> Peer | None:
     return record.peer if record.mode is Mode.SERVER else record.backend
 
 
