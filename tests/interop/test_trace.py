@@ -12,7 +12,7 @@ from threading import Thread
 from typing import ClassVar
 
 from tests.interop import tunnel
-from tests.interop.harness import InteropTestCase, Stage, openssl, record, until
+from tests.interop.harness import InteropTestCase, Stage, openssl, record, tlstunnel, until
 from tests.interop.servers.dovecot import PASSWORD, USER, Dovecot
 from tests.interop.servers.postfix import Postfix
 
@@ -103,6 +103,16 @@ class TraceTests(InteropTestCase):
         for story in stories.values():
             self.assertEqual(story[0], "begins: smtp, server")
             self.assertTrue(story[-1].startswith("ends: quit"))
+
+    def test_whatCannotBeWrittenToIsRefusedOnce(self) -> None:
+        """
+        Also with workers, which would be started again and again.
+        """
+        link = self.stage.directory("link")
+        link.symlink_to("elsewhere")
+        words = ("-s", "-l", "127.0.0.1:0", "-L", NAME, "-r", "127.0.0.1:1", "--workers", "2")
+        pool = ("--pool", str(self.stage.authority.pool))
+        tlstunnel(*words, *pool, "--trace", str(link)).expectFailure("is a symbolic link")
 
     def test_aLoginBeforeTLSIsNotThere(self) -> None:
         """

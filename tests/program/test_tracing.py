@@ -12,6 +12,7 @@ from twisted.python import usage
 from tests.program.configurations import ConfigurationTests
 from tlstunnel.commands.run import RunOptions
 from tlstunnel.program.show import show
+from tlstunnel.program.watch import filesOf
 from tlstunnel.tunnel.description import Tunnel
 
 _TUNNEL = ("-c", "-l", "127.0.0.1:1", "-r", "192.0.2.1:1", "-R", "example.org")
@@ -71,6 +72,8 @@ class TracingTests(ConfigurationTests):
         configuration = self.read(f'{text}trace = "t"\nkey-log = "k"\n')
         (tunnel,) = configuration.tunnels
         self.assertEqual((tunnel.trace, tunnel.keyLog), (self.folder / "t", self.folder / "k"))
+        # They change all the time, which is no reason to reload.
+        self.assertFalse({tunnel.trace, tunnel.keyLog} & filesOf(configuration))
         configuration = self.read(f'{text}key-log = "env"\n')
         self.assertEqual(configuration.tunnels[0].keyLog, Path("/var/keys"))
         self.assertRegex(show(configuration), 'key-log = "(env|/var/keys)"')
