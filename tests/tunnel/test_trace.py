@@ -25,7 +25,7 @@ from tests.loopback import (
     smtpServer,
     wait,
 )
-from tlstunnel.address import TCPAddress
+from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import Closed, TLSFailed
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
@@ -414,6 +414,20 @@ class RecordTests(TracingTests):
             record.advance(stage)
             record.end(TLSFailed('the peer said "x\\x22y" there', b"secret"))
             self.assertIn(f"ends: tls (the peer said {shown} there)", self.lines()[-1])
+
+    def test_aLineIsALine(self) -> None:
+        """
+        Whatever a peer is called.
+        """
+        trace = Trace(self.traced)
+        trace.notes.open()
+        peer = UNIXAddress("/tmp/x\n2026-11-29 forged \x1b[2J\u2028")
+        Record(Clock(), Observers([trace]), "", Mode.SERVER, "smtp", peer).end(None)
+        written = self.traced.read_text()
+        self.assertEqual(written.count("\n"), 2)
+        self.assertEqual(len(written.splitlines()), 2)
+        self.assertTrue(written.isascii())
+        self.assertNotIn("\x1b", written)
 
     def test_nothingIsKeptOfWhatHasEnded(self) -> None:
         """

@@ -146,6 +146,9 @@ class Trace(Observer):
         at = datetime.fromtimestamp(time(), UTC).isoformat(timespec="microseconds")
         peer = _networkPeer(record) or "-"
         line = f"{at.removesuffix('+00:00')}Z {peer} {connection.name} {text}"
+        if not line.isprintable():
+            # The path of a UNIX socket is its owner's to choose.
+            line = "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in line)
         self.notes.write(line.encode("ascii", "backslashreplace"))
 
 
