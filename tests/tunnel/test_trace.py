@@ -16,6 +16,7 @@ from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 
 from tests.loopback import (
+    CLIENT,
     SERVER,
     Encrypted,
     Plain,
@@ -29,10 +30,13 @@ from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import Closed, TLSFailed
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
+from tlstunnel.identity.tlsa import TLSARecords
 from tlstunnel.tls import binding
+from tlstunnel.tls.keylog import KeyLog
 from tlstunnel.tls.messages import Message, alert
 from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.observers import Observers
+from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import GREETING, HANDSHAKING, NEGOTIATING, Record
 from tlstunnel.tunnel.trace import MOST_ALERTS, MOST_LINES, Trace
 
@@ -323,6 +327,23 @@ class SecretsTests(TracingTests):
                 self.assertEqual((len(ours), ours), (count, theirs))
                 self.keys.unlink()
                 self.ends.clear()
+
+    def test_everyContextHasThem(self) -> None:
+        """
+        Whoever decides about the peer.
+        """
+        used: list[SSL.Context] = []
+        self.patch(KeyLog, "use", lambda _, context: used.append(context))
+        self.mode = Mode.SERVER
+        names = (SERVER, CLIENT)
+        server = Prepared(self.described("127.0.0.1:1", otherIDs=names[1:], keyLog=self.keys))
+        self.assertEqual(len(used), len(names))
+        self.assertIn(server.serverCreator.context, used)
+        self.mode = Mode.CLIENT
+        client = Prepared(self.described("127.0.0.1:1", keyLog=self.keys))
+        records = TLSARecords("_25._tcp.server.example.org", ())
+        for creator in client.creatorFor(SERVER), client.creatorByTLSA(SERVER, records):
+            self.assertIn(creator.context, used)
 
     async def test_nobodyElseCanReadThem(self) -> None:
         """
