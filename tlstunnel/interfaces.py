@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tlstunnel.address import Address
     from tlstunnel.tls.creators import Creator
+    from tlstunnel.tls.messages import Message
     from tlstunnel.tunnel.record import Record
 
 
@@ -177,6 +178,11 @@ class IObserver(Interface):
 
         @param isOurs: whether we said it.
         @param words: a line with its end, or a part of a long one; raw and untrusted.
+        """
+
+    def exchanged(record: Record, message: Message) -> None:
+        """
+        A message of TLS was sent or received on the network.
         """
 
     def ended(record: Record) -> None:

@@ -114,6 +114,7 @@ class ProxyFactory(Factory):
         )
         if observers is None:
             observers = () if described.quiet else (ConnectionLog(),)
+        self._told = tuple(observers)
         self._warned = False
         # Nothing of a tunnel that is gone is left for the garbage collector.
         me = proxy(self)
@@ -121,7 +122,7 @@ class ProxyFactory(Factory):
         self.admission = Admission(described.limits, lambda _: me.listen(), described.name)
         self._sources: Sources | None = None
         self._refusals = RefusalLog(self.deadlines, described.name)
-        self.unixLegs.open(unixKey(described))
+        self.open(prepared)
         self.use(prepared, observers)
 
     def renew(self, tunnel: Tunnel) -> None:
@@ -131,12 +132,21 @@ class ProxyFactory(Factory):
         @raise ConfigurationError: if something is missing or wrong; then nothing has changed.
         """
         prepared = Prepared(tunnel)
-        self.unixLegs.open(unixKey(tunnel))
+        self.open(prepared)
         self.use(prepared)
+
+    def open(self, prepared: Prepared) -> None:
+        """
+        Open what it takes to use what has been prepared.
+
+        @raise ConfigurationError: something cannot be opened; nothing has changed.
+        """
+        prepared.open()
+        self.unixLegs.open(unixKey(prepared.tunnel))
 
     def use(self, prepared: Prepared, observers: Sequence[IObserver] | None = None) -> None:
         """
-        Make new connections with what has been prepared, where C{unixLegs} are open for it.
+        Make new connections with what has been prepared, where all is open for it.
 
         @param observers: told of them from now on; by default those that were told before.
         """
@@ -144,7 +154,8 @@ class ProxyFactory(Factory):
         self.prepared = prepared
         self._tlsa: TLSALookup | None = None
         if observers is not None:
-            self._observers = Observers(observers)
+            self._told = tuple(observers)
+        self._observers = Observers((*self._told, *prepared.traces))
         self.unixLegs.renew(tunnel.name, marksEnd(tunnel, tunnel.local), tunnel.limits.idle)
         self._acceptsPlain = tunnel.mode is Mode.CLIENT
         self.diallers = self._destinations.follow(prepared, self.unixLegs)

@@ -28,9 +28,17 @@ from tlstunnel.program.configuration import Configuration
 from tlstunnel.program.mistakes import mistakes
 from tlstunnel.program.nametables import tableOfName
 from tlstunnel.program.problems import Problem
-from tlstunnel.program.risks import farPorts, listeningPorts, ofAddresses, ofDialect, splicedIn
+from tlstunnel.program.risks import (
+    farPorts,
+    listeningPorts,
+    ofAddresses,
+    ofDialect,
+    ofKeyLog,
+    splicedIn,
+)
 from tlstunnel.program.tunneltables import tableName
 from tlstunnel.tls.checkup import problemsOf
+from tlstunnel.tls.notes import Notes
 from tlstunnel.tunnel.description import DANE, PINS, Mode, Tunnel, identityOfRemote
 from tlstunnel.tunnel.disclosures import preparedWords
 from tlstunnel.tunnel.owncredentials import OwnCredentials
@@ -116,6 +124,7 @@ class _TunnelCheck:
             yield from self._failure(look, "via-auth-file")
         yield from self._failure(partial(launches, tunnel), "remote")
         yield from self._failure(partial(preparedWords, tunnel), "reveal")
+        yield from self._unwritable()
         for number, identity in enumerate(tunnel.localIDs):
             yield from self._failure(partial(self._checkOurs, identity), "local-id", number)
         for number, where in enumerate(tunnel.trust):
@@ -135,6 +144,14 @@ class _TunnelCheck:
             for number, remote in enumerate(_several(each.remoteID) if not tunnel.trust else ()):
                 believe = partial(tunnel.pool.trustFor, remote)
                 yield from self._failure(believe, "remote-id", number, each.name)
+
+    def _unwritable(self) -> Iterator[Problem]:
+        """
+        What is wrong with the files that are written to.
+        """
+        for key, path in (("trace", self._tunnel.trace), ("key-log", self._tunnel.keyLog)):
+            if path is not None:
+                yield from self._failure(Notes(path, key).check, key)
 
     def _failure(
         self,
@@ -211,6 +228,8 @@ class _TunnelCheck:
         for mistake in mistakes(tunnel):
             yield replace(self._problem(mistake), isWarning=True)
         local = [each for each in tunnel.local if isinstance(each, TCPAddress | UNIXAddress)]
+        for sentence in ofKeyLog(tunnel):
+            yield self._warning(sentence, "key-log")
         for sentence in ofDialect(tunnel):
             yield self._warning(sentence, "chat" if tunnel.dialect.name == "chat" else "starttls")
         for sentence in ofAddresses(tunnel, local, self._elsewhere):

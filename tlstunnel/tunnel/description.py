@@ -94,6 +94,8 @@ class Tunnel:
     @ivar allow: whom to let in; everybody, where there is nothing in it.
     @ivar deny: whom not to let in, whatever C{allow} says.
     @ivar negotiatesOnly: leave TLS to others, and only say and hear what leads up to it.
+    @ivar trace: the file for a transcript of its connections.
+    @ivar keyLog: the file for the secrets of their TLS.
     @ivar limits: what its connections may take.
     @ivar execution: how programs in C{remote} run.
     @ivar disclosure: what the plaintext side is told of its peer.
@@ -137,6 +139,8 @@ class Tunnel:
     names: tuple[ServedName, ...] = ()
     requireSNI: bool = False
     negotiatesOnly: bool = False
+    trace: Path | None = None
+    keyLog: Path | None = None
     disclosure: Disclosure = field(default_factory=Disclosure)
     execution: Execution = field(default_factory=Execution)
     proxyFrom: Networks = field(default_factory=Networks)

@@ -30,6 +30,7 @@ from tlstunnel.tls.checkup import checkUsable
 from tlstunnel.tls.context import SSLContext, clientContext
 from tlstunnel.tls.creators import ClientCreator, Creator, ServerCreator
 from tlstunnel.tls.dane import TLSAVerifier, tlsaContext
+from tlstunnel.tls.keylog import KeyLog
 from tlstunnel.tls.openssl import givesTickets
 from tlstunnel.tls.resumption import Sessions
 from tlstunnel.tls.staple import Staple, demand
@@ -51,6 +52,7 @@ from tlstunnel.tunnel.judges import Judges
 from tlstunnel.tunnel.programs import checkPrograms, launches
 from tlstunnel.tunnel.servernames import ServerNames
 from tlstunnel.tunnel.settings import settingOf
+from tlstunnel.tunnel.trace import Trace
 
 #: Where servers with TLS from the first byte greet: those of smtp, nntp, ftp, imap, and pop3.
 SERVER_FIRST = frozenset((465, 563, 990, 993, 995))
@@ -81,6 +83,8 @@ class Prepared:
     @ivar proxyOut: makes the headers of the PROXY protocol that connections begin with; C{None} for
         none.
     @ivar names: who we are by which name; C{None} in client mode.
+    @ivar keyLog: writes down the secrets of its TLS, if anything does.
+    @ivar traces: what writes down what happens on its connections, likewise.
     """
 
     setting: Setting
@@ -118,6 +122,8 @@ class Prepared:
         if tunnel.mode is Mode.CLIENT and self.expected is None and not learns:
             self.expected = self._anyKey() or identityOfRemote(tunnel.remote)
         self.names: ServerNames | None = None
+        self.keyLog = None if tunnel.keyLog is None else KeyLog(tunnel.keyLog)
+        self.traces = () if tunnel.trace is None else (Trace(tunnel.trace),)
         checkPrograms(tunnel)
         self.launches = launches(tunnel)
         checkDisclosure(tunnel)
@@ -139,7 +145,7 @@ class Prepared:
             self.setting = settingOf(tunnel, self.expected, lambda domain: False)
             return
         if tunnel.mode is Mode.SERVER:
-            names = ServerNames(tunnel, self.alpn, self._judges)
+            names = ServerNames(tunnel, self.alpn, self._judges, self.keyLog)
             yield from names.prepare()
             self.names, self._believed = names, names.believed
             self.staples = names.staples
@@ -154,6 +160,16 @@ class Prepared:
         isClient = tunnel.mode is Mode.CLIENT
         if isClient and self.expected is not None and self._judges.hasAnchors:
             self.creatorFor(self.expected)
+
+    def open(self) -> None:
+        """
+        Open the files that are written to.
+
+        @raise ConfigurationError: one of them cannot be, or is not for us alone.
+        """
+        for each in (*self.traces, self.keyLog):
+            if each is not None:
+                each.notes.open()
 
     @property
     def alpn(self) -> tuple[bytes, ...]:
@@ -286,6 +302,8 @@ class Prepared:
                 tickets=self.tunnel.resumes or self.tunnel.dialect.opensChannels,
             )
             self._judges.prepare(context)
+            if self.keyLog is not None:
+                self.keyLog.use(context)
             if self.tunnel.requireStaple:
                 demand(context)
         isElsewhere = expected.kind in {Kind.WORKLOAD, Kind.KEY}
@@ -312,6 +330,8 @@ class Prepared:
                     self.tunnel.minimum,
                     tickets=self.tunnel.dialect.opensChannels,
                 )
+                if self.keyLog is not None:
+                    self.keyLog.use(self._tlsaContext)
             if len(self._byTLSA) >= CREATORS_KEPT:
                 self._byTLSA.clear()
             verifier = TLSAVerifier(

@@ -16,6 +16,7 @@ from tlstunnel.net.destination import IDialler
 from tlstunnel.protocols.base import ClientRole, Role
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.tls.creators import Creator
+from tlstunnel.tls.messages import Overheard
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.record import CONNECTING, HANDSHAKING, NEGOTIATING, Record
 from tlstunnel.tunnel.transcript import Transcript
@@ -124,6 +125,8 @@ class Upgrade:
         @param seconds: what it may take, if that is not the tunnel's limit for handshakes.
         """
         self.record.advance(HANDSHAKING)
+        if self.record.isWatched:
+            creator = Overheard(creator, self.record.exchange)
         with self.within(seconds or self._limits.handshake, "the TLS handshake"):
             await startTLS(creator)
         self.record.verify(leg)
