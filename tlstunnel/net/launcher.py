@@ -105,7 +105,11 @@ def _onTerminal(size: str) -> None:
             os._exit(0)
         os.setsid()
         os.close(slave)
-        _carry(master, program)
+        try:
+            _carry(master, program)
+        except OSError:
+            # Whoever started us has gone, as it may.
+            pass
         os._exit(0)
     os.wait()
     os.close(master)
@@ -128,14 +132,17 @@ def _carry(master: int, program: int) -> None:
     os.set_blocking(master, False)
     typed, shown = b"", b""
     isAtLineBegin, isTyping = True, True
-    poll = select.poll()
     try:
         end = os.pidfd_open(program)
-        poll.register(end, select.POLLIN)
     except (AttributeError, OSError):
         end = -1
     while True:
-        poll.register(0, _events(isTyping and len(typed) < _ROOM, bool(shown)))
+        poll = select.poll()
+        if end >= 0:
+            poll.register(end, select.POLLIN)
+        if isTyping or shown:
+            # Else it may be hung up already, of which we would be told again and again.
+            poll.register(0, _events(isTyping and len(typed) < _ROOM, bool(shown)))
         poll.register(master, _events(len(shown) < _ROOM, bool(typed)))
         found = dict(poll.poll())
         if found.get(master, 0) & ~select.POLLOUT or end in found:
