@@ -23,8 +23,8 @@ from tlstunnel.net.launch import Launch, User
 
 ADDRESS = ExecAddress(("cat", "-u"))
 
-#: Carries between a terminal that says nothing and standard input, for a moment, and tells how often
-#: it has looked at them.
+#: Carries between a terminal that says nothing and standard input, for a moment, and tells how
+#: often it has looked at them.
 CARRYING = """
 import os, subprocess
 from tlstunnel.net import launcher

@@ -132,19 +132,13 @@ def _carry(master: int, program: int) -> None:
     os.set_blocking(master, False)
     typed, shown = b"", b""
     isAtLineBegin, isTyping = True, True
-    try:
-        end = os.pidfd_open(program)
-    except (AttributeError, OSError):
-        end = -1
+    end = _endOfProcess(program)
     while True:
-        poll = select.poll()
-        if end >= 0:
-            poll.register(end, select.POLLIN)
+        wanted = {master: _events(len(shown) < _ROOM, bool(typed)), end: select.POLLIN}
         if isTyping or shown:
             # Else it may be hung up already, of which we would be told again and again.
-            poll.register(0, _events(isTyping and len(typed) < _ROOM, bool(shown)))
-        poll.register(master, _events(len(shown) < _ROOM, bool(typed)))
-        found = dict(poll.poll())
+            wanted[0] = _events(isTyping and len(typed) < _ROOM, bool(shown))
+        found = _look(wanted)
         if found.get(master, 0) & ~select.POLLOUT or end in found:
             data = _read(master)
             if data:
@@ -171,6 +165,29 @@ def _carry(master: int, program: int) -> None:
             return
         typed = _write(master, typed)
         shown = _write(0, shown)
+
+
+def _endOfProcess(program: int) -> int:
+    """
+    A descriptor that tells of it; -1 where there is none.
+    """
+    try:
+        return os.pidfd_open(program)
+    except (AttributeError, OSError):
+        return -1
+
+
+def _look(wanted: dict[int, int]) -> dict[int, int]:
+    """
+    Wait for events.
+
+    @param wanted: those of each descriptor that there is.
+    """
+    poll = select.poll()
+    for number, events in wanted.items():
+        if number >= 0:
+            poll.register(number, events)
+    return dict(poll.poll())
 
 
 def _events(reads: bool, writes: bool) -> int:
