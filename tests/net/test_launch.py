@@ -129,7 +129,10 @@ class LauncherTests(SynchronousTestCase):
         ours.close()
         with theirs:
             done = subprocess.run(
-                [sys.executable, "-c", CARRYING], check=True, stdin=theirs, stdout=subprocess.PIPE
+                [sys.executable, "-c", CARRYING],
+                check=True,
+                stdin=theirs.fileno(),
+                stdout=subprocess.PIPE,
             )
         self.assertLess(int(done.stdout), 20)
 
@@ -143,8 +146,8 @@ class LauncherTests(SynchronousTestCase):
         with theirs:
             started = subprocess.Popen(
                 [sys.executable, "-I", "-S", launcher.__file__, *words],
-                stdin=theirs,
-                stdout=theirs,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
                 stderr=subprocess.PIPE,
                 start_new_session=True,
             )
