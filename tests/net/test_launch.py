@@ -157,6 +157,21 @@ class LauncherTests(SynchronousTestCase):
             time.sleep(1)
         self.assertEqual(started.communicate()[1], b"")
 
+    def test_aProgramCountsAmongTheProcessesOfItsUser(self) -> None:
+        """
+        Where he has as many as he may have, there is not one more.
+        """
+        if os.geteuid():
+            self.skipTest("only root becomes somebody else")
+        words = (f"limit={resource.RLIMIT_NPROC}:1", "user=64998:64998:64998", "/bin/echo", "echo")
+        self.assertEqual(self.launched(*words)[:2], (0, "\n"))
+        for _ in range(2):
+            there = subprocess.Popen(["sleep", "20"], user=64998)
+            self.addCleanup(there.wait)
+            self.addCleanup(there.kill)
+        code, said, complaint = self.launched(*words)
+        self.assertEqual((code, said), (launcher.OURS, ""), complaint)
+
     def test_limitsAreThoseOfTheProgram(self) -> None:
         """
         Also such as Python itself could not live with.
