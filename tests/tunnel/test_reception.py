@@ -224,12 +224,13 @@ class ReceptionTests(TunnelTests):
 
     async def test_theyHaveSecondsForIt(self) -> None:
         """
-        And are strangers meanwhile, of which there are only so many.
+        And are strangers meanwhile, of which there are only so many; the log has these seconds.
         """
         self.patch(reception, "HEADER_SECONDS", 0.2)
         await self.refusal(TEXT[:-1])
         await wait(lambda: bool(self.ends))
         self.assertEnded("timeout")
+        self.assertGreaterEqual(self.ends[0]["seconds"], 0.2)
 
     async def test_thereAreOnlySoManyStrangers(self) -> None:
         """

@@ -51,19 +51,19 @@ def main(words: list[str]) -> int:
     path, *arguments = words
     complaints = os.dup(2)
     pairs = [each.split(":") for each in settings["limit"]]
-    limits = [(int(number), int(value)) for number, value in pairs]
+    limits = [(int(number), int(most)) for number, most in pairs]
     try:
-        for number, value in limits:
+        for number, most in limits:
             if number == resource.RLIMIT_NPROC:
                 # setuid(2) looks at it, so that execve(2) fails; else only what a program starts
                 # itself would be limited.
-                resource.setrlimit(number, (value, value))
+                resource.setrlimit(number, (most, most))
         for each in settings["user"]:
             _become(each)
         for each in settings["terminal"]:
             _onTerminal(each)
-        for number, value in limits:
-            resource.setrlimit(number, (value, value))
+        for number, most in limits:
+            resource.setrlimit(number, (most, most))
         os.execv(path, arguments)  # noqa: S606 - that is what this is for
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
