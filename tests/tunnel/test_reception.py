@@ -299,6 +299,19 @@ class ReceptionTests(TunnelTests):
             await stopped
         self.assertEnded("stopped")
 
+    async def test_aStopIsOverWithTheLastOfThem(self) -> None:
+        """
+        Where there is nobody else, at once, and once.
+        """
+        service: Any = self.tunnel("127.0.0.1:1", proxyFrom=LOOPBACK)
+        port = int(service.addresses[0].split(":")[1])
+        with socket.create_connection(("127.0.0.1", port)):
+            await wait(lambda: bool(service.factory.receptions))
+            stopped = service.factory.stop()
+            self.assertTrue(stopped.called)
+            await stopped
+        self.assertEnded("stopped")
+
     async def test_aHeaderInsideTLSIsPayload(self) -> None:
         """
         The backend that awaits one has ours first, whatever a client says.

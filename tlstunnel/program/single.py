@@ -80,16 +80,14 @@ class Single(Observer):
             factory.serve(Leg(self._reactor, factory.linger, sock, peer))
         else:
             factory.accepted(sock, peer)
-        if not (factory.pairs or self._isOver):
-            self._isOver = True
-            self.complaint = "the connection was refused for where it comes from"
+        if not (factory.isBusy or self._isOver):
             self._end()
 
     def _stop(self) -> Deferred[None] | None:
         if self._isOver:
             return None
         self.complaint = "stopped by a signal"
-        return self._factory.stop() if self._factory.pairs else None
+        return self._factory.stop() if self._factory.isBusy else None
 
     def ended(self, record: Record) -> None:
         """
@@ -104,6 +102,10 @@ class Single(Observer):
         """
         There is nothing more to be done, but for what is still to be heard by the peer.
         """
+        if not self._isOver:
+            # Nobody was told of it.
+            self._isOver = True
+            self.complaint = "the connection was refused for where it comes from"
         if len(self._factory.linger) or len(self._factory.unixLegs.hold):
             self._factory.deadlines.after(0.01, self._end)
             return
