@@ -189,7 +189,7 @@ class ProxyFactory(Factory):
         for pair in self.pairs:
             pair.end(Stopped())
         self.receptions.dismiss()
-        if not self.isBusy:
+        if not (self.isBusy or stopped.called):
             idle()
         return stopped
 

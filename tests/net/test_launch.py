@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import resource
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from twisted.internet.task import Clock
@@ -20,6 +22,22 @@ from tlstunnel.net.complaints import LINES_AT_ONCE, LINES_PER_SECOND, Allowance
 from tlstunnel.net.launch import Launch, User
 
 ADDRESS = ExecAddress(("cat", "-u"))
+
+#: Carries between a terminal that says nothing and standard input, for a moment, and tells how
+#: often it has looked at them.
+CARRYING = """
+import os, subprocess
+from tlstunnel.net import launcher
+looked, before = [], launcher._events
+def events(reads, writes):
+    looked.append(reads)
+    return before(reads, writes)
+launcher._events = events
+master, slave = os.openpty()
+program = subprocess.Popen(["sleep", "0.5"], stdin=slave, stdout=slave)
+launcher._carry(master, program.pid)
+print(len(looked))
+"""
 
 
 class CommandTests(SynchronousTestCase):
@@ -102,6 +120,57 @@ class LauncherTests(SynchronousTestCase):
             self.assertEqual((code, said.split()), (0, ["64999"] * 3), complaint)
         else:
             self.assertEqual(code, launcher.NOT_EXECUTABLE)
+
+    def test_aTerminalWaitsForItsProgramWithoutWork(self) -> None:
+        """
+        When the connection is closed in both directions, of which the system tells again and again.
+        """
+        ours, theirs = socket.socketpair()
+        ours.close()
+        with theirs:
+            done = subprocess.run(
+                [sys.executable, "-c", CARRYING],
+                check=True,
+                stdin=theirs.fileno(),
+                stdout=subprocess.PIPE,
+            )
+        self.assertLess(int(done.stdout), 20)
+
+    def test_aTerminalThatIsCutIsNothingToComplainOf(self) -> None:
+        """
+        What carries for it ends, and is not taken for a program that cannot be started.
+        """
+        ours, theirs = socket.socketpair()
+        program = "yes 2>&1 & sleep 0.3"
+        words = ("terminal=80x24", "/bin/sh", "sh", "-c", program)
+        with theirs:
+            started = subprocess.Popen(
+                [sys.executable, "-I", "-S", launcher.__file__, *words],
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        with ours:
+            # To leave something unread resets it.
+            ours.recv(1)
+            time.sleep(1)
+        self.assertEqual(started.communicate()[1], b"")
+
+    def test_aProgramCountsAmongTheProcessesOfItsUser(self) -> None:
+        """
+        Where he has as many as he may have, there is not one more.
+        """
+        if os.geteuid():
+            self.skipTest("only root becomes somebody else")
+        words = (f"limit={resource.RLIMIT_NPROC}:1", "user=64998:64998:64998", "/bin/echo", "echo")
+        self.assertEqual(self.launched(*words)[:2], (0, "\n"))
+        for _ in range(2):
+            there = subprocess.Popen(["sleep", "20"], user=64998)
+            self.addCleanup(there.wait)
+            self.addCleanup(there.kill)
+        code, said, complaint = self.launched(*words)
+        self.assertEqual((code, said), (launcher.OURS, ""), complaint)
 
     def test_limitsAreThoseOfTheProgram(self) -> None:
         """

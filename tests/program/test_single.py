@@ -4,11 +4,16 @@ Tests for a process that serves one connection: C{--local stdio} and C{fd:NUMBER
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import termios
+import time
+from array import array
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Thread
@@ -20,6 +25,8 @@ from tests.program.test_program import TLSTUNNEL, TOP, TWISTD, WAIT_SECONDS
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
+
+HEADER = b"PROXY TCP4 203.0.113.9 198.51.100.7 4711 443\r\n"
 
 
 class Answering:
@@ -249,6 +256,58 @@ class SingleTests(SynchronousTestCase):
         self.assertIn(message, err.decode())
         self.assertNotIn("Traceback", err.decode())
         self.assertNotEqual(process.returncode, 0)
+
+    def headed(self, *words: str) -> tuple[Any, socket.socket]:
+        """
+        The program at one end of a UNIX socket, on which it waits for the rest of a header.
+
+        @return: it, and the other end.
+        """
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        ours.settimeout(WAIT_SECONDS)
+        with theirs:
+            more = {"stdin": theirs.fileno(), "stdout": theirs.fileno()}
+            words = (*self.serverWords("fd:0"), "--proxy-from", "unix", *words)
+            process = self.started(*words, **more)
+        ours.sendall(HEADER[:9])
+        deadline = time.monotonic() + WAIT_SECONDS
+        unread = array("i", [1])
+        while unread[0] and time.monotonic() < deadline:
+            time.sleep(0.01)
+            fcntl.ioctl(ours, termios.TIOCOUTQ, unread)
+        return process, ours
+
+    def test_aHeaderMayComeInPieces(self) -> None:
+        """
+        As anywhere.
+        """
+        _, sock = self.headed()
+        sock.sendall(HEADER[9:])
+        context = ssl.create_default_context(cafile=self.pool / "ca" / "cert.pem")
+        with context.wrap_socket(sock, server_hostname="server.example.org") as client:
+            client.sendall(b"hello")
+            self.assertTrue(self.backend.isReached.wait(WAIT_SECONDS))
+
+    def test_whomAHeaderNamesMayBeDenied(self) -> None:
+        """
+        Also if that is known only after a while.
+        """
+        process, sock = self.headed("--deny", "203.0.113.0/24")
+        sock.sendall(HEADER[9:])
+        complaint = process.communicate(timeout=WAIT_SECONDS)[1]
+        self.assertEqual(process.returncode, 1)
+        self.assertIn(b"refused for where it comes from", complaint)
+        self.assertFalse(self.backend.isReached.is_set())
+
+    def test_aSignalEndsTheWaitForAHeader(self) -> None:
+        """
+        At once.
+        """
+        process, _ = self.headed()
+        process.send_signal(signal.SIGTERM)
+        complaint = process.communicate(timeout=WAIT_SECONDS)[1]
+        self.assertEqual((process.returncode, complaint.count(b"\n")), (1, 1), complaint)
 
     def test_whatIsNoConnectionIsRefused(self) -> None:
         """

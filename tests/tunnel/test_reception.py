@@ -224,12 +224,13 @@ class ReceptionTests(TunnelTests):
 
     async def test_theyHaveSecondsForIt(self) -> None:
         """
-        And are strangers meanwhile, of which there are only so many.
+        And are strangers meanwhile, of which there are only so many; the log has these seconds.
         """
         self.patch(reception, "HEADER_SECONDS", 0.2)
         await self.refusal(TEXT[:-1])
         await wait(lambda: bool(self.ends))
         self.assertEnded("timeout")
+        self.assertGreaterEqual(self.ends[0]["seconds"], 0.2)
 
     async def test_thereAreOnlySoManyStrangers(self) -> None:
         """
@@ -295,6 +296,19 @@ class ReceptionTests(TunnelTests):
             await wait(lambda: bool(service.factory.receptions))
             stopped = service.stopService()
             service.hurry()
+            await stopped
+        self.assertEnded("stopped")
+
+    async def test_aStopIsOverWithTheLastOfThem(self) -> None:
+        """
+        Where there is nobody else, at once, and once.
+        """
+        service: Any = self.tunnel("127.0.0.1:1", proxyFrom=LOOPBACK)
+        port = int(service.addresses[0].split(":")[1])
+        with socket.create_connection(("127.0.0.1", port)):
+            await wait(lambda: bool(service.factory.receptions))
+            stopped = service.factory.stop()
+            self.assertTrue(stopped.called)
             await stopped
         self.assertEnded("stopped")
 

@@ -50,14 +50,20 @@ def main(words: list[str]) -> int:
     os.environ.pop("LC_CTYPE", None)
     path, *arguments = words
     complaints = os.dup(2)
+    pairs = [each.split(":") for each in settings["limit"]]
+    limits = [(int(number), int(most)) for number, most in pairs]
     try:
+        for number, most in limits:
+            if number == resource.RLIMIT_NPROC:
+                # setuid(2) looks at it, so that execve(2) fails; else only what a program starts
+                # itself would be limited.
+                resource.setrlimit(number, (most, most))
         for each in settings["user"]:
             _become(each)
         for each in settings["terminal"]:
             _onTerminal(each)
-        for each in settings["limit"]:
-            number, _, value = each.partition(":")
-            resource.setrlimit(int(number), (int(value), int(value)))
+        for number, most in limits:
+            resource.setrlimit(number, (most, most))
         os.execv(path, arguments)  # noqa: S606 - that is what this is for
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
@@ -105,7 +111,11 @@ def _onTerminal(size: str) -> None:
             os._exit(0)
         os.setsid()
         os.close(slave)
-        _carry(master, program)
+        try:
+            _carry(master, program)
+        except OSError:
+            # Whoever started us has gone, as it may.
+            pass
         os._exit(0)
     os.wait()
     os.close(master)
@@ -128,16 +138,13 @@ def _carry(master: int, program: int) -> None:
     os.set_blocking(master, False)
     typed, shown = b"", b""
     isAtLineBegin, isTyping = True, True
-    poll = select.poll()
-    try:
-        end = os.pidfd_open(program)
-        poll.register(end, select.POLLIN)
-    except (AttributeError, OSError):
-        end = -1
+    end = _endOfProcess(program)
     while True:
-        poll.register(0, _events(isTyping and len(typed) < _ROOM, bool(shown)))
-        poll.register(master, _events(len(shown) < _ROOM, bool(typed)))
-        found = dict(poll.poll())
+        wanted = {master: _events(len(shown) < _ROOM, bool(typed)), end: select.POLLIN}
+        if isTyping or shown:
+            # Else it may be hung up already, of which we would be told again and again.
+            wanted[0] = _events(isTyping and len(typed) < _ROOM, bool(shown))
+        found = _look(wanted)
         if found.get(master, 0) & ~select.POLLOUT or end in found:
             data = _read(master)
             if data:
@@ -164,6 +171,29 @@ def _carry(master: int, program: int) -> None:
             return
         typed = _write(master, typed)
         shown = _write(0, shown)
+
+
+def _endOfProcess(program: int) -> int:
+    """
+    A descriptor that tells of it; -1 where there is none.
+    """
+    try:
+        return os.pidfd_open(program)
+    except (AttributeError, OSError):
+        return -1
+
+
+def _look(wanted: dict[int, int]) -> dict[int, int]:
+    """
+    Wait for events.
+
+    @param wanted: those of each descriptor that there is.
+    """
+    poll = select.poll()
+    for number, events in wanted.items():
+        if number >= 0:
+            poll.register(number, events)
+    return dict(poll.poll())
 
 
 def _events(reads: bool, writes: bool) -> int:

@@ -143,6 +143,10 @@ class Single(Observer):
         """
         There is nothing more to be done, but for what is still to be heard by the peer.
         """
+        if not self._isOver:
+            # Nobody was told of it.
+            self._isOver = True
+            self.complaint = "the connection was refused for where it comes from"
         if len(self._factory.linger) or len(self._factory.unixLegs.hold):
             self._factory.deadlines.after(0.01, self._end)
             return

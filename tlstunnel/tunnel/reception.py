@@ -122,7 +122,7 @@ class Receptions:
                 LimitReached("as many connections as the limits allow"),
             )
             return
-        reception = _Reception(sock, sender, below)
+        reception = _Reception(sock, sender, below, factory.reactor.seconds())
         reader = reception.reader = HeaderReader(
             factory.reactor, sock, lambda result: self._received(reception, result)
         )
@@ -151,11 +151,12 @@ class Receptions:
         reception.due.cancel()
         leg = factory.leg(reception.sock, reception.sender, reception.below)
         if isinstance(result, TunnelError):
-            self._turnAway(leg, result)
+            self._turnAway(leg, result, reception.began)
         else:
             leg.peer = result.source or leg.peer
             if factory.letsIn(leg.peer):
                 record = factory.record(leg)
+                record.began = reception.began
                 record.cameBy(reception.sender, result)
                 factory.begin(leg, record)
                 return
@@ -164,12 +165,16 @@ class Receptions:
         factory.admission.leave()
         factory.tellIdle()
 
-    def _turnAway(self, leg: Leg, error: TunnelError) -> None:
+    def _turnAway(self, leg: Leg, error: TunnelError, began: float | None = None) -> None:
         """
         Close a connection of which nobody knows on whose behalf it comes.
+
+        @param began: when it was accepted, if that is a while ago.
         """
         leg.abortConnection()
-        self._factory.record(leg).end(error.by(SENDER))
+        record = self._factory.record(leg)
+        record.began = record.began if began is None else began
+        record.end(error.by(SENDER))
 
 
 class _Reception:
@@ -177,12 +182,13 @@ class _Reception:
     One connection, until its header is there.
     """
 
-    __slots__ = ("below", "due", "reader", "sender", "sock")
+    __slots__ = ("began", "below", "due", "reader", "sender", "sock")
 
     due: Deadline
     reader: HeaderReader
 
-    def __init__(self, sock: socket.socket, sender: Address, below: Any) -> None:
+    def __init__(self, sock: socket.socket, sender: Address, below: Any, began: float) -> None:
+        self.began = began
         self.sock = sock
         self.sender = sender
         self.below = below
