@@ -14,10 +14,11 @@ from tlstunnel.program.values import Number, address, choice, socketInFolder, te
 MODE = Option(
     "mode",
     Section.MODE,
-    "where the network is: on the accepted side of a server, on the connected side of a client",
+    "where the network is: on the accepted side of a server, on the connected side of a client, on "
+    "both of a bridge",
     "Every tunnel has one.",
-    argument="server|client",
-    parse=choice("server", "client"),
+    argument="server|client|bridge",
+    parse=choice("server", "client", "bridge"),
     default=None,
 )
 

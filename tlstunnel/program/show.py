@@ -40,7 +40,7 @@ def _keysOf(tunnel: Tunnel) -> list[Option]:
     """
     The keys that mean something for C{tunnel}; and where it has the pool from, if nobody says so.
     """
-    keys = [each for each in TUNNEL_KEYS if each.mode in (None, tunnel.mode)]
+    keys = [each for each in TUNNEL_KEYS if each.means(tunnel.mode)]
     pool = str(tunnel.pool.path)
     return [replace(each, default=pool) if each.name == "pool" else each for each in keys]
 

@@ -30,7 +30,13 @@ from tlstunnel.program.tables import (
 )
 from tlstunnel.tunnel.description import Mode, Tunnel
 
-_WHO_SECTIONS = (Section.MODE, Section.ADDRESSES, Section.IDENTITIES, Section.PROTOCOL)
+_WHO_SECTIONS = (
+    Section.MODE,
+    Section.ADDRESSES,
+    Section.IDENTITIES,
+    Section.BRIDGE,
+    Section.PROTOCOL,
+)
 _NAMES = frozenset(each.name for each in TUNNEL_KEYS)
 
 # What decides whose certificates, and whose trust, a tunnel needs.
@@ -157,7 +163,7 @@ class TunnelTables:
                     self.places[table],
                     f"{table}.{MODE.name}",
                     "is missing",
-                    f"write {asKey('server')} or {asKey('client')}",
+                    f"write {asKey('server')}, {asKey('client')} or {asKey('bridge')}",
                 )
             wrong |= {each.value for each in Mode}
         for error in mistakes:

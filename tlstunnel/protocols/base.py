@@ -155,7 +155,12 @@ class Role(Conversation):
 class ClientRole(Role):
     """
     Plays the client towards a remote server; C{plain} is the app.
+
+    @ivar isAppGreeted: whether the app has been greeted before: in clear, by whoever let it begin
+        TLS with us.
     """
+
+    isAppGreeted: bool = False
 
     def __init__(self, setting: Setting, deadlines: Deadlines) -> None:
         super().__init__(setting, deadlines)
@@ -187,7 +192,7 @@ class ClientRole(Role):
         (rule 1).
         """
         greeting = self.appGreeting()
-        if greeting:
+        if greeting and not self.isAppGreeted:
             self.plain.write(greeting)
 
     def appGreeting(self) -> bytes:

@@ -11,7 +11,36 @@ from twisted.logger import Logger, LogLevel
 from tlstunnel.errors import printable
 from tlstunnel.tunnel.hints.choosing import hintFor
 from tlstunnel.tunnel.observers import Observer
-from tlstunnel.tunnel.record import Record
+from tlstunnel.tunnel.record import Client, Record
+
+# What lines of tunnels without such a client have.
+_NO_CLIENT = dict.fromkeys(
+    ["client_identity"]
+    + [f"client_{each}" for each in ("alpn", "version", "suite", "group", "resumed")]
+)
+
+
+def _alpn(protocol: bytes) -> str | None:
+    return printable(protocol.decode("latin-1")) if protocol else None
+
+
+def _client(client: Client) -> str:
+    """
+    The client of a bridge, for people.
+    """
+    tls = f"{client.version} {client.suite} {client.group}"
+    return f"identity {client.identity or 'none'}, {tls}"
+
+
+def _fieldsOf(client: Client) -> dict[str, object]:
+    return {
+        "client_identity": str(client.identity) if client.identity is not None else None,
+        "client_alpn": _alpn(client.alpn),
+        "client_version": client.version,
+        "client_suite": client.suite,
+        "client_group": client.group,
+        "client_resumed": client.isResumed,
+    }
 
 
 class ConnectionLog(Observer):
@@ -39,9 +68,11 @@ class ConnectionLog(Observer):
         hint = hintFor(record) if error is not None else ""
         who = (identity or "none") + (f" by {record.anchors}" if record.anchors else "")
         tls = f"{record.version} {record.suite} {record.group}" if record.version else "no TLS"
+        client = record.client
+        ofClient = f"client {_client(client)}, server " if client is not None else ""
         text = (
             f"{peer} to {backend or 'nobody'}: {detail}; "
-            f"identity {who}, {tls}, {toNetwork} bytes sent to the network "
+            f"{ofClient}identity {who}, {tls}, {toNetwork} bytes sent to the network "
             f"and {toPlain} received, {record.seconds:.3f} s"
         )
         if hint:
@@ -65,8 +96,9 @@ class ConnectionLog(Observer):
                 "backend": backend,
                 "identity": identity,
                 "anchors": record.anchors or None,
+                **(_NO_CLIENT if client is None else _fieldsOf(client)),
                 "sni": printable(record.serverName) if record.serverName else None,
-                "alpn": printable(record.alpn.decode("latin-1")) if record.alpn else None,
+                "alpn": _alpn(record.alpn),
                 "dialect": record.dialect,
                 "version": record.version or None,
                 "suite": record.suite or None,

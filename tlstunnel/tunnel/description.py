@@ -41,17 +41,35 @@ WORDS = ("system", PINS, DANE)
 
 class Mode(enum.Enum):
     """
-    Where the network is: on the connected side, or on the accepted one.
+    Where the network is: on the connected side, on the accepted one, or on both.
     """
 
     CLIENT = "client"
     SERVER = "server"
+    BRIDGE = "bridge"
+
+    @property
+    def acceptsTLS(self) -> bool:
+        """
+        Whether those who connect to us speak TLS.
+        """
+        return self is not Mode.CLIENT
+
+    @property
+    def connectsTLS(self) -> bool:
+        """
+        Whether those whom we connect to do.
+        """
+        return self is not Mode.SERVER
 
 
 @dataclass(frozen=True)
 class Tunnel:
     """
     One mode, where to listen, where to forward, and one policy.
+
+    In bridge mode it is what it would be in server mode, for the accepted side, and C{onward} is
+    the connected side, as it would be in client mode.
 
     @ivar name: what the log calls it, where there are several.
     @ivar mode: where the network is.
@@ -96,6 +114,7 @@ class Tunnel:
     @ivar disclosure: what the plaintext side is told of its peer.
     @ivar proxyFrom: from where headers of the PROXY protocol come.
     @ivar proxyFromUNIX: whether they come by UNIX sockets, too.
+    @ivar onward: the connected side, in bridge mode.
     """
 
     mode: Mode
@@ -137,6 +156,22 @@ class Tunnel:
     disclosure: Disclosure = field(default_factory=Disclosure)
     proxyFrom: Networks = field(default_factory=Networks)
     proxyFromUNIX: bool = False
+    onward: Tunnel | None = None
+
+    @property
+    def sides(self) -> tuple[Tunnel, ...]:
+        """
+        Each side that speaks TLS, the accepted one first.
+        """
+        return (self,) if self.onward is None else (self, self.onward)
+
+    @property
+    def protocol(self) -> str:
+        """
+        The name of the dialect, on whichever side anything is said before TLS.
+        """
+        talking = [each.dialect.name for each in self.sides if each.dialect.talks]
+        return talking[0] if talking else str(self.dialect.name)
 
     @property
     def localIDs(self) -> tuple[Identity, ...]:
@@ -172,15 +207,15 @@ class Tunnel:
     @property
     def isOpen(self) -> bool:
         """
-        Whether anybody may come, without a certificate: in server mode, unless it says who.
+        Whether anybody may come, without a certificate: to a server, unless it says who.
         """
         named = self.remoteID is not None or self.remoteIDFiles or self.believesPins
-        return self.mode is Mode.SERVER and not named
+        return self.mode.acceptsTLS and not named
 
     @property
     def resumes(self) -> bool:
         """
-        Whether sessions are resumed: unless somebody says so, in client mode alone.
+        Whether sessions are resumed: unless somebody says so, with servers alone.
         """
         return self.mode is Mode.CLIENT if self.resumption is None else self.resumption
 
