@@ -189,12 +189,11 @@ def _examineBridge(
 
 
 def _mode(values: Mapping[str, Any]) -> Mode:
-    given = [each for each in Mode if values[each.value]]
+    known = Mode.SERVER, Mode.CLIENT, Mode.BRIDGE
+    given = [each for each in known if values[each.value]]
     if len(given) != 1:
         raise ConfigurationError(
-            ", ".join(
-                f"`{each.value}`" for each in given or (Mode.SERVER, Mode.CLIENT, Mode.BRIDGE)
-            ),
+            ", ".join(f"`{each.value}`" for each in given or known),
             f"{'both' if len(given) == 2 else 'all'} were given" if given else "none was given",
             "give exactly one of them",
         )

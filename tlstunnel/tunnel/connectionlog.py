@@ -9,6 +9,7 @@ import time
 from twisted.logger import Logger, LogLevel
 
 from tlstunnel.errors import printable
+from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.hints.choosing import hintFor
 from tlstunnel.tunnel.observers import Observer
 from tlstunnel.tunnel.record import Client, Record
@@ -61,6 +62,9 @@ class ConnectionLog(Observer):
         """
         error = record.error
         detail = "closed" if error is None else str(error)
+        if error is not None and record.mode is Mode.BRIDGE and error.who not in detail:
+            # Either side may be meant.
+            detail = f"{error.who}: {detail}"
         identity = str(record.identity) if record.identity is not None else None
         peer = str(record.peer)
         backend = str(record.backend) if record.backend is not None else None
