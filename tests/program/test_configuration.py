@@ -59,7 +59,9 @@ WRONG = {
         "8: defaults.max-connections: 1.5 is not a number of connections above 0; give a whole "
         "number"
     ),
-    "[defaults]\nmode = 'sever'": "8: defaults.mode: 'sever' is not known; give server or client or bridge",
+    "[defaults]\nmode = 'sever'": (
+        "8: defaults.mode: 'sever' is not known; give server or client or bridge"
+    ),
     "[defaults]\ntrust = [\n'system',\n1,\n[]]": [
         "10: defaults.trust: 1 is not text; put it between quotation marks",
         "11: defaults.trust: an array is not text; put it between quotation marks",

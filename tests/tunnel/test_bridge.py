@@ -438,10 +438,7 @@ class CutTests(BridgeTests):
                 both[0].write(b"x")
                 both[1].read(1)
                 one, other = both[first], both[1 - first]
-                from tests.loopback import _RESET_ON_CLOSE
-
-                one.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-                one.sock.close()
+                one.reset()
                 return other.read(1)
 
             return script
@@ -542,7 +539,7 @@ class WhoTests(BridgeTests):
             self.assertNotEqual(came, b"question")
             self.assertFalse(isDialled)
             event = await self.ended(reason)
-            self.assertEqual(event["client_identity"], None)
+            self.assertNotIn("client_identity", event)
             self.assertEqual(event["backend"], None)
             self.assertIn("the client", event["detail"])
 
@@ -554,7 +551,7 @@ class WhoTests(BridgeTests):
             other = Identity(None, "other.example.org")
             service = self.tunnel(where, "none", out={"remoteID": other})
 
-            def run() -> object:
+            def run() -> tuple[object, object]:
                 host, port = service.addresses[0].rsplit(":", 1)
                 with socket.create_connection((host, int(port)), PATIENCE) as dialled:
                     client = self.client(dialled)
@@ -563,6 +560,7 @@ class WhoTests(BridgeTests):
                     with accepted:
                         accepted.settimeout(PATIENCE)
                         server = Encrypted(accepted, self.context(False), False)
+                        heard: object
                         try:
                             server.handshake()
                             heard = server.read(1)

@@ -14,12 +14,6 @@ from tlstunnel.tunnel.hints.choosing import hintFor
 from tlstunnel.tunnel.observers import Observer
 from tlstunnel.tunnel.record import Client, Record
 
-# What lines of tunnels without such a client have.
-_NO_CLIENT = dict.fromkeys(
-    ["client_identity"]
-    + [f"client_{each}" for each in ("alpn", "version", "suite", "group", "resumed")]
-)
-
 
 def _alpn(protocol: bytes) -> str | None:
     return printable(protocol.decode("latin-1")) if protocol else None
@@ -100,7 +94,7 @@ class ConnectionLog(Observer):
                 "backend": backend,
                 "identity": identity,
                 "anchors": record.anchors or None,
-                **(_NO_CLIENT if client is None else _fieldsOf(client)),
+                **({} if client is None else _fieldsOf(client)),
                 "sni": printable(record.serverName) if record.serverName else None,
                 "alpn": _alpn(record.alpn),
                 "dialect": record.dialect,
