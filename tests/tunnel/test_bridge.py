@@ -200,13 +200,14 @@ class BridgeTests(TunnelTests):
 
             return await deferToThread(run)
 
-    async def ended(self, reason: str = "clean") -> Any:
+    async def ended(self, *reasons: str) -> Any:
         """
         What the tunnel logs of the one connection that there was.
         """
         await wait(lambda: bool(self.ends))
-        self.assertEnded(reason)
-        return self.ends[0]
+        (event,) = self.ends
+        self.assertIn(event["outcome"], reasons or ("clean",))
+        return event
 
 
 def both(client: Encrypted, server: Encrypted) -> object:
@@ -446,7 +447,8 @@ class CutTests(BridgeTests):
         for first in (0, 1):
             self.ends.clear()
             self.assertIs(await self.bridged("none", resets(first)), Reset)
-            await self.ended("reset")
+            # Sometimes OpenSSL can only tell that there was no close_notify.
+            await self.ended("reset", "truncated")
 
 
 class WhoTests(BridgeTests):
