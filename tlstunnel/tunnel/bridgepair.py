@@ -139,8 +139,10 @@ class BridgePair(ClientPair):
         try:
             with upgrade.within(self.prepared.tunnel.limits.greeting, "the server's greeting"):
                 await server.meetBackend()
-        except TunnelError:
+        except TunnelError as error:
             server.toNetwork[:], server.toPlain[:] = filters
+            # What is a backend to that role.
+            error.who = self.dials
             raise
         finally:
             # They would know each other.
