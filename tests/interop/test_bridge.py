@@ -175,7 +175,7 @@ class ImplicitDovecot(Dovecot):
     With imaps and pop3s as well.
     """
 
-    services = (*Dovecot.services, "imaps", "pop3s")
+    services: ClassVar[tuple[str, ...]] = (*Dovecot.services, "imaps", "pop3s")
 
     def configure(self) -> None:
         super().configure()
@@ -289,7 +289,7 @@ class BothSlapd(OpenLDAP):
     With ldaps as well.
     """
 
-    services = ("ldap", "ldaps")
+    services: ClassVar[tuple[str, ...]] = ("ldap", "ldaps")
 
     def command(self) -> Sequence[str]:
         command = list(super().command())

@@ -43,6 +43,7 @@ def _side(values: Mapping[str, Any], mode: Mode, keys: Mapping[str, str]) -> dic
         if each.inBridge and each.mode in (None, mode)
         else each.default
         for each in TUNNEL_OPTIONS
+        if each.name in values
     }
     side |= {each.value: each is mode for each in Mode}
     side |= {key: values[own] for key, own in keys.items()}

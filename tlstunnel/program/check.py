@@ -9,11 +9,12 @@ up.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError, IdentityRefused
@@ -31,6 +32,7 @@ from tlstunnel.program.problems import Problem
 from tlstunnel.program.risks import farPorts, listeningPorts, ofAddresses, ofDialect, splicedIn
 from tlstunnel.program.tunneltables import tableName
 from tlstunnel.tls.checkup import problemsOf
+from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, errorOf
 from tlstunnel.tunnel.description import DANE, PINS, Mode, Tunnel, identityOfRemote
 from tlstunnel.tunnel.disclosures import preparedWords
 from tlstunnel.tunnel.owncredentials import OwnCredentials
@@ -61,13 +63,21 @@ class _TunnelCheck:
     """
 
     def __init__(
-        self, configuration: Configuration, tunnel: Tunnel, now: datetime, elsewhere: Set[int]
+        self,
+        configuration: Configuration,
+        tunnel: Tunnel,
+        now: datetime,
+        elsewhere: Set[int],
+        keys: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """
         @param elsewhere: the ports at which others listen.
+        @param keys: what settings are called, if C{tunnel} is one side of a bridge.
         """
         self._configuration = configuration
         self._tunnel = tunnel
+        # What keys are called here.
+        self._keys = keys if tunnel.onward is None else OF_ACCEPTED
         self._now = now
         self._elsewhere = elsewhere
         self._own = OwnCredentials(tunnel)
@@ -77,6 +87,14 @@ class _TunnelCheck:
         Everything that is wrong, and then what is only worth a warning.
         """
         errors = list(self._errors())
+        onward = self._tunnel.onward
+        if onward is not None:
+            connected = _TunnelCheck(
+                self._configuration, onward, self._now, self._elsewhere, OF_CONNECTED
+            )
+            errors += connected._errors()
+        # What both sides have is wrong once.
+        errors = list(dict.fromkeys(errors))
         yield from errors
         if not errors:
             yield from self._wholeAndWarnings()
@@ -147,7 +165,7 @@ class _TunnelCheck:
         try:
             look()
         except ConfigurationError as error:
-            yield self._problem(error, key, index, name)
+            yield self._problem(errorOf(error, self._keys), self._keys.get(key, key), index, name)
 
     @property
     def _whom(self) -> str:
@@ -204,13 +222,14 @@ class _TunnelCheck:
         try:
             prepared = Prepared(tunnel)
         except ConfigurationError as error:
-            yield self._problem(error, "trust" if tunnel.trust else self._whom)
+            yield self._problem(error, self._believed)
             return
         for mistake in mistakes(tunnel):
             yield replace(self._problem(mistake), isWarning=True)
         local = [each for each in tunnel.local if isinstance(each, TCPAddress | UNIXAddress)]
         for sentence in ofDialect(tunnel):
-            yield self._warning(sentence, "chat" if tunnel.dialect.name == "chat" else "starttls")
+            upgrade = "chat" if tunnel.dialect.name == "chat" else "starttls"
+            yield self._warning(sentence, self._keys.get(upgrade, upgrade))
         for sentence in ofAddresses(tunnel, local, self._elsewhere):
             yield self._warning(sentence, "local")
         for sentence in splicedIn(tunnel, self._configuration.tunnels):
@@ -223,6 +242,8 @@ class _TunnelCheck:
             for sentence in found:
                 if ours in tunnel.localIDs:
                     yield self._warning(sentence, "local-id")
+                elif ours not in names:
+                    yield self._warning(sentence, "remote-as")
                 else:
                     yield self._warning(sentence, name=names[ours])
         for sentence in prepared.warnings(self._now):
@@ -239,7 +260,15 @@ class _TunnelCheck:
             return found[1]
         if any(sentence.startswith(each.source) for each in self._own.known.values()):
             return "local-id"
-        return "trust" if self._tunnel.trust else self._whom
+        return self._believed
+
+    @property
+    def _believed(self) -> str:
+        """
+        The key that says whom to believe.
+        """
+        key = "trust" if self._tunnel.trust else self._whom
+        return self._keys.get(key, key)
 
 
 def _several(remote: Identity | Selector | AccessList | None) -> Sequence[Identity | Selector]:

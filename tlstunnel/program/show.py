@@ -47,7 +47,9 @@ def _keysOf(tunnel: Tunnel) -> list[Option]:
 
 def _tablesOfNames(tunnel: Tunnel) -> Iterator[tuple[str, Iterable[Option]]]:
     for each in tunnel.names:
-        keys = NAME_KEYS if not each.remotes else [k for k in NAME_KEYS if k.name != "alpn"]
+        keys = [k for k in NAME_KEYS if k.means(tunnel.mode)]
+        if each.remotes:
+            keys = [k for k in keys if k.name != "alpn"]
         yield tableOfName(tunnel.name, each.name), keys
         for protocol in each.protocols:
             yield tableOfName(tunnel.name, each.name, "alpn", protocol), PROTOCOL_KEYS

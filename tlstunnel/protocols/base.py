@@ -154,13 +154,11 @@ class Role(Conversation):
 
 class ClientRole(Role):
     """
-    Plays the client towards a remote server; C{plain} is the app.
-
-    @ivar isAppGreeted: whether the app has been greeted before: in clear, by whoever let it begin
-        TLS with us.
+    Plays the client towards a remote server; C{plain} is the app, which was greeted before, in
+    clear, where C{isAppGreeted}.
     """
 
-    isAppGreeted: bool = False
+    isAppGreeted = False
 
     def __init__(self, setting: Setting, deadlines: Deadlines) -> None:
         super().__init__(setting, deadlines)

@@ -231,6 +231,18 @@ def identityOfRemote(remote: Sequence[Remote]) -> Identity | None:
     return None
 
 
+def hostOfRemote(remote: Sequence[Remote]) -> str | None:
+    """
+    The name by which a server knows itself of which another is expected than that of a host: the
+    one host, if all addresses are names, and the same.
+    """
+    hosts = {
+        each.domain if not (isinstance(each, UNIXAddress) or each.isLiteral) else ""
+        for each in remote
+    }
+    return min(hosts) or None if len(hosts) == 1 else None
+
+
 def checkRemoteID(tunnel: Tunnel) -> None:
     """
     A client tunnel must know whom to expect, unless its dialect learns that from the app.

@@ -6,7 +6,7 @@ Here keys and trust are read, and no name is looked up.  What is wrong is a L{Co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -14,7 +14,7 @@ from itertools import chain
 
 from cryptography import x509
 
-from tlstunnel.address import Remote, SRVAddress, TCPAddress, UNIXAddress
+from tlstunnel.address import SRVAddress, TCPAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.expiry import warningsOf
@@ -35,12 +35,13 @@ from tlstunnel.tls.openssl import givesTickets
 from tlstunnel.tls.resumption import Sessions
 from tlstunnel.tls.staple import Staple, demand
 from tlstunnel.tunnel.access import doubts, whoMayCome
-from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, about, checkBridge
+from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, about, checkBridge, ofSide
 from tlstunnel.tunnel.description import (
     Mode,
     Tunnel,
     checkRemoteID,
     checkVia,
+    hostOfRemote,
     identityOfRemote,
 )
 from tlstunnel.tunnel.disclosures import checkDisclosure, preparedWords
@@ -221,8 +222,10 @@ class Prepared:
         found += self.revocations.warnings(now, since)
         if since is None:
             found += self._missingStaples()
-        if self.onward is not None:
-            found += self.onward.warnings(now, since)
+        if self.onward is None:
+            return found
+        found = [ofSide(each, OF_ACCEPTED) for each in found]
+        found += (ofSide(each, OF_CONNECTED) for each in self.onward.warnings(now, since))
         return list(dict.fromkeys(found))
 
     def _missingStaples(self) -> list[str]:
@@ -321,7 +324,7 @@ class Prepared:
             self._judges.judge(expected, trust, SERVERS, self.tunnel.isNamed),
             offered,
             self._credentials is not None,
-            _hostOf(self.tunnel.remote) if isElsewhere else None,
+            hostOfRemote(self.tunnel.remote) if isElsewhere else None,
             self.tunnel.requireStaple,
             self._sessions,
             requireALPN=bool(alpn),
@@ -384,15 +387,3 @@ def _covers(credentials: Credentials | None, domain: str) -> bool:
     at once when it is replaced.
     """
     return credentials is not None and coversName(credentials.certificates[0], domain)
-
-
-def _hostOf(remote: Sequence[Remote]) -> str | None:
-    """
-    The name by which a server knows itself of which another is expected than that of a host: the
-    one host, if all addresses are names, and the same.
-    """
-    hosts = {
-        each.domain if not (isinstance(each, UNIXAddress) or each.isLiteral) else ""
-        for each in remote
-    }
-    return min(hosts) or None if len(hosts) == 1 else None

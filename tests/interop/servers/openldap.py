@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from typing import ClassVar
 
 from tests.interop.harness import Daemon
 
@@ -62,7 +63,7 @@ class OpenLDAP(Daemon):
     packages = ("slapd",)
     title = "OpenLDAP slapd"
     program = "slapd"
-    services = ("ldap",)
+    services: ClassVar[tuple[str, ...]] = ("ldap",)
 
     def configure(self) -> None:
         tls = ""
