@@ -9,38 +9,54 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any, ClassVar
 
+from twisted.internet.task import Clock
+from twisted.trial.runner import TestSuite
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.interfaces import IDialect
+from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.protocols.base import ClientRole
 from tlstunnel.protocols.implicit import implicit
 from tlstunnel.protocols.setting import Setting
 from tlstunnel.reveal.word import Word
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
+from tlstunnel.testing.dialogues import Dialogue
+from tlstunnel.testing.dialogues import setting as usual
 from tlstunnel.testing.legs import MemoryLeg
 from tlstunnel.testing.memory import Driver, MemoryPrepared
 from tlstunnel.testing.rules import Rules
 from tlstunnel.tunnel.description import Mode
 
 
-class TLSLeg(MemoryLeg):
+class UpgradedLeg(MemoryLeg):
+    """
+    A leg whose handshake succeeds at once.
+    """
+
+    def deliver(self) -> bool:
+        """
+        The handshake comes first, where there is one.
+        """
+        if self.handshaken == self.isTLS:
+            return super().deliver()
+        self.handshaken = True
+        self._send()
+        self.speaker.handshakeCompleted()
+        return True
+
+
+class TLSLeg(UpgradedLeg):
     """
     A leg whose peer begins with TLS, so that all that it says is within.
     """
 
     def deliver(self) -> bool:
         """
-        The handshake comes first.
+        There is nothing else.
         """
-        if not self.isTLS:
-            return False
-        if self.handshaken:
-            return super().deliver()
-        self.handshaken = True
-        self._send()
-        self.speaker.handshakeCompleted()
-        return True
+        return self.isTLS and super().deliver()
 
 
 class BridgeDriver(Driver):
@@ -58,14 +74,17 @@ class BridgeDriver(Driver):
         """
         Of both sides.
         """
-        ways = (implicit, dialect) if mode is Mode.CLIENT else (dialect, implicit)
-        accepted, connected = (
-            MemoryPrepared(way, side, setting, words)
-            for way, side in zip(ways, (Mode.SERVER, Mode.CLIENT), strict=True)
-        )
+        ways = zip(self.ways(dialect, mode), (Mode.SERVER, Mode.CLIENT), strict=True)
+        accepted, connected = (MemoryPrepared(way, side, setting, words) for way, side in ways)
         accepted.tunnel = replace(accepted.tunnel, mode=Mode.BRIDGE, onward=connected.tunnel)
         accepted.onward = connected
         return accepted
+
+    def ways(self, dialect: IDialect, mode: Mode) -> tuple[IDialect, IDialect]:
+        """
+        The dialects of the accepted and of the connected side.
+        """
+        return (implicit, dialect) if mode is Mode.CLIENT else (dialect, implicit)
 
     def plainLeg(self) -> MemoryLeg:
         """
@@ -81,6 +100,59 @@ class BridgeDriver(Driver):
         role = getattr(self, "pair", None) and self.pair.role
         if self.mode == "client" and isinstance(role, ClientRole):
             self._role = role
+
+
+class BothDriver(BridgeDriver):
+    """
+    Takes the client role through a bridge in which both sides upgrade, from when the client has
+    done so.
+    """
+
+    #: What clients and we say before that, by dialects.
+    before: ClassVar[dict[str, Dialogue]] = {}
+
+    def __init__(
+        self,
+        dialect: IDialect,
+        mode: str,
+        setting: Setting | None = None,
+        waiting: bytes = b"",
+    ) -> None:
+        super().__init__(dialect, mode, setting)
+        for who, text in self.before[dialect.name]:
+            if who == "C":
+                self.plain.feed(text)
+            else:
+                self.plain.takeWritten()
+        assert self.plain.handshaken, f"the client's side does not come to TLS: {self.error}"
+        if waiting:
+            self.plain.feed(waiting)
+
+    def preparedFor(
+        self,
+        dialect: IDialect,
+        mode: Mode,
+        setting: Setting,
+        words: Sequence[tuple[Word, object]],
+    ) -> MemoryPrepared:
+        """
+        What cases say of a role is for that one.
+        """
+        prepared = super().preparedFor(dialect, mode, setting, words)
+        prepared.setting = usual()
+        return prepared
+
+    def ways(self, dialect: IDialect, mode: Mode) -> tuple[IDialect, IDialect]:
+        """
+        The same on both sides.
+        """
+        return dialect, dialect
+
+    def plainLeg(self) -> MemoryLeg:
+        """
+        It begins in clear.
+        """
+        return UpgradedLeg(self.settle)
 
 
 class InBridge(Rules):
@@ -111,6 +183,24 @@ def cases(of: type[Rules]) -> Iterator[type[Rules]]:
         yield type(name, (InBridge, each), given)
 
 
+def casesOfBoth() -> Iterator[type[Rules]]:
+    """
+    Those of client roles where the server role has been before, so that nobody greets inside.
+    """
+    for each in _described(ServerConformance):
+        BothDriver.before.setdefault(each.dialect.name, each.dialogue)
+    for each in _described(ClientConformance):
+        dialect = each.dialect
+        if dialect.opensChannels or dialect.earlyDial or not dialect.talks:
+            continue
+        greeting = dialect.client(usual(), Deadlines(Clock())).appGreeting()
+        inside = [(who, text) for who, text in each.inside if (who, text) != ("T", greeting)]
+        given = {"driver": BothDriver, "inside": inside, "__module__": __name__}
+        given["__doc__"] = each.__doc__
+        name = f"Both{each.__module__.rpartition('_')[2].title()}{each.__name__}"
+        yield type(name, (InBridge, each), given)
+
+
 def _described(of: type[Rules]) -> Iterator[type[Rules]]:
     for each in of.__subclasses__():
         if issubclass(each, SynchronousTestCase) and each.__module__.startswith("tests.protocols."):
@@ -118,6 +208,25 @@ def _described(of: type[Rules]) -> Iterator[type[Rules]]:
         yield from _described(each)
 
 
-for made in (*cases(ClientConformance), *cases(ServerConformance)):
+CASES: tuple[Any, ...] = (*cases(ClientConformance), *cases(ServerConformance), *casesOfBoth())
+
+for made in CASES:
     globals()[made.__name__] = made
 del made
+
+
+#: What cannot be told apart where both sides speak in clear.
+OF_ONE_SIDE = "test_whatIsSaidInClearCanBeSeen"
+
+
+def testSuite() -> TestSuite:
+    """
+    The rules alone: what else is tested of a dialect is so once.
+    """
+    suite = TestSuite()
+    for case in CASES:
+        role = ClientConformance if issubclass(case, ClientConformance) else ServerConformance
+        for name in sorted(dir(role)):
+            if name.startswith("test_") and (name, case.driver) != (OF_ONE_SIDE, BothDriver):
+                suite.addTest(case(name))
+    return suite
