@@ -4,6 +4,7 @@ Tests for L{tlstunnel.tunnel.bridgepair}: TLS on both sides of a tunnel, on loop
 
 from __future__ import annotations
 
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 from cryptography.x509 import RFC822Name, SubjectAlternativeName
 from OpenSSL import SSL
 from twisted.internet.threads import deferToThread
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.loopback import (
@@ -35,6 +37,7 @@ from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pool import Pool
 from tlstunnel.protocols.registry import find
+from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.tunnel.bridge import checkBridge
 from tlstunnel.tunnel.description import DANE, Mode, Tunnel
 from tlstunnel.tunnel.limits import Limits
@@ -704,6 +707,32 @@ class ClearTests(BridgeTests):
         self.assertIn(await self.bridged("smtp", script), (b"", Reset))
         await self.ended("server-spoke-first")
 
+    async def test_aMessageThatNeedsNoTLSIsNotPassedOn(self) -> None:
+        """
+        Where an option of PostgreSQL lets a backend have one, a server on the network gets none.
+        """
+
+        def cancels(sock: socket.socket) -> None:
+            sock.sendall(bytes.fromhex("0000001004d2162e0000000100000002"))
+            sock.recv(1)
+
+        with self.listening() as (server, where):
+            server.settimeout(0.3)
+            service = self.tunnel(where, "postgresql", options=frozenset(["cancel-in-clear"]))
+
+            def run() -> bool:
+                host, port = service.addresses[0].rsplit(":", 1)
+                with socket.create_connection((host, int(port)), PATIENCE) as dialled:
+                    cancels(dialled)
+                try:
+                    server.accept()
+                except TimeoutError:
+                    return False
+                return True
+
+            self.assertFalse(await deferToThread(run))
+        await self.ended("refused")
+
     async def test_aServerThatRefusesTheUpgradeEndsBoth(self) -> None:
         """
         The client hears nothing of it (rule 12), the log does, with the option.
@@ -947,6 +976,15 @@ class CheckTests(SynchronousTestCase):
             self.refusal("none", "none", names=(served,), out={"remoteID": None}),
         )
 
+    def test_nobodyIsToldWhoIsThere(self) -> None:
+        """
+        A bridge of a program that uses the library is looked at as well.
+        """
+        for disclosure in (Disclosure(words=("smtp",)), Disclosure(proxyOut="v2")):
+            refusal = self.refusal("smtp", "smtp", disclosure=disclosure)
+            self.assertIn("means nothing with --bridge", refusal)
+        self.assertIn("--negotiate-only", self.refusal("smtp", "smtp", negotiatesOnly=True))
+
     def test_allElseIsABridge(self) -> None:
         """
         Every other dialect, on one side and on both.
@@ -954,3 +992,47 @@ class CheckTests(SynchronousTestCase):
         for name in ("smtp", "lmtp", "imap", "pop3", "nntp", "sieve", "ldap", "xmpp-client", "irc"):
             for ways in ((name, name), (name, "none"), ("none", name)):
                 checkBridge(self.bridge(*ways))
+
+
+class StartTests(BridgeTests):
+    """
+    What is said of a bridge that is served.
+    """
+
+    async def test_theLogSaysWhatBothSidesAre(self) -> None:
+        """
+        The ways to TLS, who may come, and who has to be there.
+        """
+        started: list[Any] = []
+
+        def observe(event: LogEvent) -> None:
+            if event.get("event") == "start":
+                started.append(event)
+
+        globalLogPublisher.addObserver(observe)  # type: ignore[arg-type]
+        self.addCleanup(globalLogPublisher.removeObserver, observe)  # type: ignore[arg-type]
+        come = Selector.parse("@example.org")
+        service = self.tunnel("127.0.0.1:1", "none-smtp", remoteID=come, out={"localID": CLIENT})
+        await wait(lambda: bool(started))
+        (event,) = started
+        self.assertIn("implicit TLS in and smtp out, as front.example.net", formatEvent(event))
+        self.assertEqual((event["mode"], event["dialect"]), ("bridge", "smtp"))
+        self.assertEqual(event["expected"], str(SERVER))
+        self.assertEqual(event["client_expected"], "@example.org")
+        prepared = service.factory.prepared
+        self.assertEqual(set(prepared.certificates), {FRONT, CLIENT})
+
+    async def test_whatIsRenewedIsSoOnBothSides(self) -> None:
+        """
+        A reload that finds anything missing, on either side, changes nothing.
+        """
+        service = self.tunnel("127.0.0.1:1", "none", out={"localID": CLIENT})
+        factory = service.factory
+        before = factory.prepared
+        factory.renew(before.tunnel)
+        renewed = factory.prepared
+        assert before.onward is not None and renewed.onward is not None
+        self.assertIsNot(renewed.onward, before.onward)
+        shutil.rmtree(self.pool.path / str(CLIENT))
+        self.assertRaises(ConfigurationError, factory.renew, before.tunnel)
+        self.assertIs(factory.prepared, renewed)

@@ -66,6 +66,15 @@ def checkBridge(tunnel: Tunnel) -> None:
     onward = tunnel.onward
     if tunnel.mode is not Mode.BRIDGE or onward is None:
         return
+    told = tunnel.disclosure
+    meaningless = {
+        "reveal": told.words,
+        "proxy-out": told.proxyOut,
+        "negotiate-only": tunnel.negotiatesOnly or onward.negotiatesOnly,
+    }
+    for key, given in meaningless.items():
+        if given:
+            raise ConfigurationError(f"`{key}`", "means nothing with `bridge`", "leave it out")
     ways = {"starttls-in": tunnel.dialect, "starttls-out": onward.dialect}
     for key, dialect in ways.items():
         _checkDialect(key, dialect)

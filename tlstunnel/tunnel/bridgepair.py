@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
-from tlstunnel.errors import TunnelError
+from tlstunnel.errors import Refused, TunnelError
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.interfaces import ILeg
 from tlstunnel.protocols.base import ClientRole, Role, ServerRole
@@ -63,6 +63,8 @@ class BridgePair(ClientPair):
         self.network = self.accepted
         upgrade.attach(server, self.accepted)
         await upgrade.negotiate(dialect, server)
+        if server.inClear:
+            raise Refused("a message without TLS, and the server gets nothing in clear")
         await upgrade.secure(
             self.accepted, server.switch, prepared.serverCreator, note=self.record.admit
         )
