@@ -1019,6 +1019,7 @@ class StartTests(BridgeTests):
         self.assertEqual((event["mode"], event["dialect"]), ("bridge", "smtp"))
         self.assertEqual(event["expected"], str(SERVER))
         self.assertEqual(event["client_expected"], "@example.org")
+        assert service.factory is not None
         prepared = service.factory.prepared
         self.assertEqual(set(prepared.certificates), {FRONT, CLIENT})
 
@@ -1028,6 +1029,7 @@ class StartTests(BridgeTests):
         """
         service = self.tunnel("127.0.0.1:1", "none", out={"localID": CLIENT})
         factory = service.factory
+        assert factory is not None
         before = factory.prepared
         factory.renew(before.tunnel)
         renewed = factory.prepared
