@@ -4,6 +4,7 @@
     python -m benchmarks --status [--quick] [--rounds N]
     python -m benchmarks --resumption [--quick] [--rounds N]
     python -m benchmarks --names [--quick] [--rounds N]
+    python -m benchmarks --proxy-out [--quick] [--rounds N]
 
 QUICK=1 in the environment is the same as C{--quick}.
 """
@@ -28,15 +29,23 @@ def main() -> int:
     parser.add_argument("--status", action="store_true", help="the checkout with and without it")
     parser.add_argument("--resumption", action="store_true", help="client mode with and without")
     parser.add_argument("--names", action="store_true", help="the checkout with one name and many")
+    parser.add_argument("--proxy-out", action="store_true", help="with the PROXY protocol, without")
     parser.add_argument("--only", metavar="NAMES", help="these contenders, with commas between")
     parser.add_argument("--rounds", type=int, help="turns of every contender")
     parser.add_argument("--output", type=Path, metavar="DIR", help="instead of benchmarks/results")
     options = parser.parse_args()
-    ratios = [bool(options.against), options.status, options.resumption, options.names]
+    ratios = [
+        bool(options.against),
+        options.status,
+        options.resumption,
+        options.names,
+        options.proxy_out,
+    ]
+    named = "--against, --status, --resumption, --names and --proxy-out"
     if any(ratios) and options.output:
-        parser.error("--against, --status, --resumption and --names only print their table")
+        parser.error(f"{named} only print their table")
     if sum(ratios) > 1:
-        parser.error("--against, --status, --resumption and --names are measurements of their own")
+        parser.error(f"{named} are measurements of their own")
     # OpenSSL reads this once, when it is loaded: the load's own TLS must find it.
     conf = str(_HERE / "openssl.cnf")
     if os.environ.get("OPENSSL_CONF") != conf:
@@ -53,6 +62,8 @@ def main() -> int:
         return against.ofResumption(against.QUICK if quick else against.FULL, options.rounds)
     if options.names:
         return against.ofNames(against.QUICK if quick else against.FULL, options.rounds)
+    if options.proxy_out:
+        return against.ofProxyOut(against.QUICK if quick else against.FULL, options.rounds)
     if options.against:
         others = ([] if quick else ["stunnel"]) if only is None else only
         seconds = against.QUICK if quick else against.FULL

@@ -35,9 +35,9 @@ from benchmarks.contenders import (
     tunnelOfFile,
     tunnelOfNames,
 )
-from benchmarks.credentials import Credentials, create
+from benchmarks.credentials import HOST, Credentials, create
 from benchmarks.figures import BEFORE, NOW, Results
-from benchmarks.load import IMPLICIT, SMTP, TICKETS, Broken, Speaking, latencies
+from benchmarks.load import HEADERS, IMPLICIT, SMTP, TICKETS, Broken, Speaking, latencies
 from benchmarks.measures import CONCURRENT, Figures, KiB, MiB
 from benchmarks.running import Cores, Failed, Running, started
 
@@ -56,6 +56,8 @@ _ROUND_TRIPS = 250
 _WEIGHED_ROUNDS = 2
 #: What a resumed connection may cost, as a part of one with all of the handshake.
 MOST_RESUMED = 0.75
+#: The same of one whose backend is told of its client.
+MOST_HEADED = 1.03
 _FEW_IDLE = 10
 _MANY_IDLE = 1_000
 
@@ -132,13 +134,15 @@ def _connecting(contestants: list[Running]) -> list[Figures]:
     return [{"connection": cost} for cost in _connections(contestants)]
 
 
-_MEASURES = {IMPLICIT: _implicit, SMTP: _starttls, TICKETS: _connecting}
+_MEASURES = {IMPLICIT: _implicit, SMTP: _starttls, TICKETS: _connecting, HEADERS: _connecting}
 
 Part = tuple[Mode, Speaking]
 
 #: All of it, and where only whether sessions are resumed is of interest.
 EVERYTHING: tuple[Part, ...] = tuple(itertools.product(MODES, (IMPLICIT, SMTP)))
 RESUMPTION: tuple[Part, ...] = (("client", TICKETS),)
+#: Where only whether backends are told of clients is of interest.
+HEADED: tuple[Part, ...] = (("server", HEADERS),)
 
 
 class Comparison:
@@ -286,6 +290,31 @@ def ofResumption(seconds: float, rounds: int | None) -> int:
     print(report.comparison(run, "What a resumed connection costs", both))
     ratio = run.results.ratio("client", "connection", NOW, BEFORE)
     return 0 if ratio is not None and ratio.median <= MOST_RESUMED else 1
+
+
+def ofProxyOut(seconds: float, rounds: int | None) -> int:
+    """
+    Measure server connections whose backend is told in a header of the PROXY protocol who is there
+    beside those without, all with the certificate of the client, and print the table.
+
+    @return: an exit status.
+    """
+    demanding = ("--remote-id", HOST)
+    header = ["--proxy-out", "v2"]
+    for name in ("alpn", "authority", "ssl", "identity"):
+        header += ["--proxy-tlv", name]
+    tunnels = [
+        tunnelIn(CHECKOUT, BEFORE, *demanding),
+        tunnelIn(CHECKOUT, NOW, *demanding, *header),
+    ]
+    run = _compare(tunnels, seconds, rounds, HEADED)
+    both = (
+        "`before` tells the backend nothing, `now` who the client is, with version 2 of the PROXY "
+        f"protocol; all clients show a certificate. The ratio must be {MOST_HEADED:.2f} at most."
+    )
+    print(report.comparison(run, "What the PROXY protocol costs", both))
+    ratio = run.results.ratio("server", "connection", NOW, BEFORE)
+    return 0 if ratio is not None and ratio.median <= MOST_HEADED else 1
 
 
 def _compare(

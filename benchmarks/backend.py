@@ -2,12 +2,14 @@
 The far end of the load: one process that answers the messages of L{benchmarks.wire}.
 
     python -m benchmarks.backend [--tls CHAIN KEY [--tickets]] [--smtp]
+    python -m benchmarks.backend --headers
     python -m benchmarks.backend --greeting HEX --answer HEX
 
 It prints its port on loopback and ends when its standard input does.  With C{--tls} it is what a
-client-mode tunnel connects to, and with C{--tickets} lets it resume sessions; with C{--smtp} it
-greets, and offers STARTTLS where it has TLS; with C{--greeting} it says so, gives its answer to
-every line in which there is a NOOP, and drops others.
+client-mode tunnel connects to, and with C{--tickets} lets it resume sessions; with C{--headers} it
+drops a header of the PROXY protocol, version 2, where a connection begins with one; with
+C{--smtp} it greets, and offers STARTTLS where it has TLS; with C{--greeting} it says so, gives its
+answer to every line in which there is a NOOP, and drops others.
 """
 
 from __future__ import annotations
@@ -161,6 +163,23 @@ class Peer:
         self.connection.setblocking(False)
 
 
+class Headed(Peer):
+    """One accepted connection that may begin with a header of the PROXY protocol."""
+
+    def __init__(self, connection: socket.socket):
+        super().__init__(connection, None, smtp=False)
+        self.mayBegin = True
+
+    def answer(self) -> None:
+        if self.mayBegin and self.received.startswith(b"\r\n\r\n\0\r\nQUIT\n"):
+            length = 16 + int.from_bytes(self.received[14:16])
+            if len(self.received) < max(16, length):
+                return
+            del self.received[:length]
+        self.mayBegin = False
+        super().answer()
+
+
 class Flooded(Peer):
     """One accepted connection, over which there may come very many lines or other things."""
 
@@ -226,6 +245,7 @@ def main() -> None:
     parser.add_argument("--tls", nargs=2, metavar=("CHAIN", "KEY"))
     parser.add_argument("--tickets", action="store_true")
     parser.add_argument("--smtp", action="store_true")
+    parser.add_argument("--headers", action="store_true")
     parser.add_argument("--greeting", type=bytes.fromhex)
     parser.add_argument("--answer", type=bytes.fromhex)
     options = parser.parse_args()
@@ -235,7 +255,9 @@ def main() -> None:
         context.load_cert_chain(*options.tls)
         if not options.tickets:
             context.num_tickets = 0
-    if options.greeting is not None:
+    if options.headers:
+        serve(Headed)
+    elif options.greeting is not None:
         serve(partial(Flooded, greeting=options.greeting, reply=options.answer))
     else:
         serve(partial(Peer, context=context, smtp=options.smtp))

@@ -148,6 +148,8 @@ IMPLICIT = Speaking()
 SMTP = Speaking("smtp", partial(Client, smtp=True), ("--smtp",))
 #: Where a server lets sessions be resumed.
 TICKETS = Speaking(backend=("--tickets",))
+#: Where a connection to the backend may begin with a header of the PROXY protocol.
+HEADERS = Speaking(backend=("--headers",))
 
 
 class Session:

@@ -141,6 +141,8 @@ def started(
     context = None
     if contender.tls and mode == "server":
         context = ssl.create_default_context(cafile=str(credentials.ca))
+        # For those who ask for it.
+        context.load_cert_chain(credentials.chain, credentials.key)
     backendTLS = credentials if contender.tls and mode == "client" else None
     # A tunnel's TLS is its own: what pins ours must not be inherited.
     environment = {name: value for name, value in os.environ.items() if name != "OPENSSL_CONF"}

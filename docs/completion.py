@@ -21,6 +21,7 @@ from tlstunnel.commands.convert import ConvertOptions
 from tlstunnel.commands.demo import DemoOptions
 from tlstunnel.commands.health import HealthOptions
 from tlstunnel.commands.identity import IdentityOptions
+from tlstunnel.commands.probe import ProbeOptions
 from tlstunnel.commands.status import StatusOptions
 from tlstunnel.commands.unit import UNITS, UnitOptions
 from tlstunnel.program.commandline import asOption
@@ -39,6 +40,8 @@ VALUES = {
     "status": "ADDR",
     "config": "FILE",
     "output": "FILE",
+    "pem": "FILE",
+    "trust": "FILE",
 }
 
 #: The commands that take a file besides their options.
@@ -90,6 +93,8 @@ def ofCommand(options: ProgramOptions) -> Iterator[Word]:
         short = [key for key, long in options.synonyms.items() if long == name and len(key) == 1]
         names = (*(f"-{letter}" for letter in short), f"--{name}")
         values = (VALUES.get(name, "TEXT"),) if each.endswith("=") else ()
+        if values and name in NAMES:
+            values = tuple(NAMES[name])
         text = " ".join((options.docs[name] or "").split()).rstrip(".")
         yield Word(names, text[0].lower() + text[1:], values)
 
@@ -104,6 +109,7 @@ def commands() -> dict[str, list[Word]]:
     found["health"] = list(ofCommand(HealthOptions()))
     found["unit"] = list(ofCommand(UnitOptions()))
     found["convert"] = list(ofCommand(ConvertOptions()))
+    found["probe"] = list(ofCommand(ProbeOptions()))
     found["demo"] = list(ofCommand(DemoOptions()))
     found[""] = list(ofTunnel())
     return found

@@ -19,6 +19,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from tlstunnel import errors, tap
 from tlstunnel.commands import COMMANDS
 from tlstunnel.commands.identity import IdentityOptions
+from tlstunnel.commands.probe import ProbeOptions
 from tlstunnel.commands.run import RunOptions
 from tlstunnel.errors import TunnelError
 from tlstunnel.identity import expiry
@@ -203,6 +204,23 @@ class PagesTests(SynchronousTestCase):
                 shown += 1
         self.assertGreater(shown, 3)
 
+    def test_debuggingCommandsExist(self) -> None:
+        """
+        The same for those in the table that answers for each protocol.
+        """
+        page = CHECKOUT / "docs" / "debugging.md"
+        shown = re.findall(r"`tlstunnel ([^`]+)`", page.read_text())
+        shown += [" ".join(words[1:]) for name, words in commands() if name == page.name]
+        probes = [each.split()[1:] for each in shown if each.startswith("probe ")]
+        tunnels = [each.split() for each in shown if each.startswith("-c ")]
+        self.assertGreater(min(len(probes), len(tunnels)), 15)
+        for each in probes:
+            options = ProbeOptions()
+            self.understands(options, each, page.name)
+            options.question()
+        for each in tunnels:
+            self.understands(RunOptions(), each, page.name)
+
     def test_namesNoMachine(self) -> None:
         """
         Nothing that is published has a path of the machine that it was written on.
@@ -255,6 +273,7 @@ class ManualTests(SynchronousTestCase):
         """
         known = {name.rstrip("=") for each in self.options for name in each.longOpt}
         known |= {"pool", "force", "cert", "key", "once", "status", "json", "watch", "output"}
+        known |= {"all", "pem", "timeout", "from", "fingerprint"}
         explained = set(re.findall(r"Fl -([a-z0-9-]+)", self.text))
         self.assertEqual(explained - known, set())
 
@@ -362,7 +381,7 @@ class RulesTests(SynchronousTestCase):
         """
         text = (CHECKOUT / "docs" / "security.md").read_text()
         rows = re.findall(r"(?m)^\| ([0-9]+)\. .*\| (.*) \|$", text)
-        self.assertEqual([int(number) for number, _ in rows], list(range(1, 19)))
+        self.assertEqual([int(number) for number, _ in rows], list(range(1, 20)))
         suite = "".join(path.read_text() for path in CHECKOUT.glob("tlstunnel/testing/*.py"))
         for _, guards in rows:
             for where, tests in re.findall(

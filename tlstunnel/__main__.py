@@ -8,7 +8,7 @@ import sys
 import warnings
 from importlib import import_module
 
-from tlstunnel.commands import COMMANDS
+from tlstunnel.commands import COMMANDS, INTERRUPTED
 from tlstunnel.program import signals
 from tlstunnel.program.output import openStandard, outliveReaders
 
@@ -19,7 +19,8 @@ def main(arguments: list[str] | None = None) -> int:
     """
     Run the program.
 
-    @return: its exit code: that of the command, or 2 for a mistake in C{arguments}.
+    @return: its exit code: that of the command, 2 for a mistake in C{arguments}, or 130
+        where Ctrl-C has ended it.
     """
     openStandard()
     outliveReaders()
@@ -28,6 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
             return _run(sys.argv[1:] if arguments is None else arguments)
         finally:
             sys.stdout.flush()
+    except KeyboardInterrupt:
+        # Of a command that has nothing to leave in order.
+        return INTERRUPTED
     except OSError as error:
         # Something that everybody needs is not to be had, such as descriptors, or room on a disk.
         about = f"{error.filename}: " if error.filename else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -61,6 +62,9 @@ _MAPPED = "::ffff:"
 
 #: How the address of a service begins.
 SERVICE = "srv:"
+
+#: The same of a program.
+PROGRAM = "exec:"
 
 # The rest of it: two labels, and whose service it is.
 _OWNER = re.compile(r"(_[A-Za-z0-9](?:-?[A-Za-z0-9])*)\.(_[A-Za-z]+)\.([^_].*)", re.DOTALL)
@@ -177,11 +181,33 @@ class SRVAddress:
         return f"{SERVICE}{self.owner}"
 
 
+@dataclass(frozen=True, slots=True)
+class ExecAddress:
+    """
+    A program that is started for each connection.
+
+    @ivar words: what it is called, and its arguments.
+    """
+
+    words: tuple[str, ...]
+
+    #: It is on this host, and has no name.
+    host = ""
+    isLiteral = True
+    isLocal = True
+
+    def __str__(self) -> str:
+        return f"{PROGRAM}{shlex.join(self.words)}"
+
+
 #: A place to connect to, or the other end of a connection.
 Address = TCPAddress | UNIXAddress
 
-#: Where to connect to: a place, or a service that has places.
-Remote = TCPAddress | UNIXAddress | SRVAddress
+#: Who is at the other end of a connection, or a program that is.
+Peer = Address | ExecAddress
+
+#: Where to connect to: a place, a service that has places, or a program that is started.
+Remote = TCPAddress | UNIXAddress | SRVAddress | ExecAddress
 
 
 def addressOf(sockaddr: Any) -> TCPAddress | UNIXAddress:

@@ -285,6 +285,20 @@ class ConnectFailed(TunnelError):
     reason = "connect"
 
 
+class ProgramFailed(TunnelError):
+    """The program that served the connection was ended by a signal, or was not executed."""
+
+    reason = "program"
+    who = "the backend"
+
+
+class Forged(TunnelError):
+    """The client said what only the tunnel may say to the backend."""
+
+    reason = "forged"
+    who = "the client"
+
+
 class BackendRefused(TunnelError):
     """The backend was reached, and did not greet as its protocol demands."""
 

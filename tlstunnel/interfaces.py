@@ -83,6 +83,10 @@ class ILeg(IPushProducer):
         "L{cryptography.x509.Certificate} or C{None}: what the peer has shown under TLS, as long "
         "as this leg is not closed."
     )
+    peerChain = Attribute(
+        "Certificates between that and the anchor by which OpenSSL has verified it, in order, as "
+        "long as this leg is not closed."
+    )
     received = Attribute("L{int}: bytes read since the last switch, of what TLS protects.")
     sent = Attribute("L{int}: the same, written.")
     inputEnded = Attribute("L{bool}: whether the peer ended its direction cleanly.")
@@ -163,9 +167,12 @@ class IDestination(Interface):
     Where the connections of a tunnel go to: one place, or several.
     """
 
-    def search() -> ISearch:
+    def search(record: Record, accepted: ILeg) -> ISearch:
         """
         Begin with a connection.
+
+        @param record: what is known of it, and will be.
+        @param accepted: its leg that was accepted.
         """
 
 
@@ -190,9 +197,12 @@ class ISearch(IDialler):
         It does serve: it speaks TLS and is whom it has to be, or greets as its protocol has it.
         """
 
-    def end() -> None:
+    def end(isHurried: bool = False) -> Deferred[None] | None:
         """
         The connection to it is over, if there was one.
+
+        @param isHurried: whether we are to be gone soon ourselves.
+        @return: fires once nothing is left of it, if that takes time.
         """
 
 
@@ -340,6 +350,12 @@ class IFilter(Interface):
         "L{int}: how many messages (lines, packets, tags) it has looked at.  A turn of the reactor "
         "is measured by it: a peer can send many thousands of them at once."
     )
+    pieceBytes = Attribute(
+        "L{int}: how many bytes it takes at once, as it stands now: few where each may be a "
+        "message; many where it only searches for the end of something, and lets lie what is "
+        "behind that.  0 while there is something that it let lie: C{feed} is then called with "
+        "nothing, to go on with that, until there is nothing left."
+    )
 
     def feed(data: bytes) -> bytes:
         """
@@ -355,6 +371,19 @@ class IFilter(Interface):
 
         @return: what was kept back.
         """
+
+
+class ISpontaneous(IFilter):
+    """
+    A filter that may have something to say also when nothing has arrived, as the answer to what the
+    other direction has heard.  It is asked for it by C{feed} with no bytes, once it has called
+    C{wake}, and the sink takes more.
+    """
+
+    wake = Attribute(
+        "What it calls without arguments then; set by the direction that it filters.  It returns "
+        "at once, and does nothing where that has ended."
+    )
 
 
 class IChannels(Interface):

@@ -18,11 +18,10 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
-from tlstunnel.address import Address, TCPAddress, UNIXAddress, addressOf
+from tlstunnel.address import Address, SRVAddress, TCPAddress, UNIXAddress, addressOf
 from tlstunnel.errors import LimitReached, Stopped, TunnelError
 from tlstunnel.interfaces import ILeg, IObserver
 from tlstunnel.net.deadlines import Deadlines
-from tlstunnel.net.dial import Dialler
 from tlstunnel.net.kernel import resetOnClose, tune
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
@@ -37,12 +36,13 @@ from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.clientpair import ClientPair
 from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Mode, Tunnel
-from tlstunnel.tunnel.destinations import Destinations
+from tlstunnel.tunnel.destinations import Destination, Destinations
 from tlstunnel.tunnel.ends import marksEnd, unixKey
 from tlstunnel.tunnel.negotiation import ClientNegotiation, ServerNegotiation
 from tlstunnel.tunnel.observers import Observers
 from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.prepared import Prepared
+from tlstunnel.tunnel.reception import Receptions, Senders
 from tlstunnel.tunnel.record import Record
 from tlstunnel.tunnel.refusals import RefusalLog
 from tlstunnel.tunnel.servedname import Addresses
@@ -79,6 +79,7 @@ class ProxyFactory(Factory):
     @ivar linger: closes the sockets of its connections where that may not be done at once.
     @ivar unixLegs: makes the plain legs that are UNIX sockets.
     @ivar pairs: the connections there are; C{admission} says how many are let in.
+    @ivar receptions: those of which it is not known yet on whose behalf they come.
     @ivar ports: who accepts for us; paused while there are as many connections as the limits allow.
     @ivar idle: called when the last of the connections has ended, if anything is to be.
     """
@@ -86,8 +87,8 @@ class ProxyFactory(Factory):
     noisy = False
     _log = Logger()
 
-    dialler: Dialler
-    diallers: Mapping[Addresses, Dialler]
+    dialler: Destination
+    diallers: Mapping[Addresses, Destination]
 
     def __init__(
         self,
@@ -121,6 +122,7 @@ class ProxyFactory(Factory):
         self._warned = False
         # Nothing of a tunnel that is gone is left for the garbage collector.
         me = proxy(self)
+        self.receptions = Receptions(me)
         self.admission = Admission(described.limits, lambda _: me.listen(), described.name)
         self._sources: Sources | None = None
         self._refusals = RefusalLog(self.deadlines, described.name)
@@ -150,10 +152,10 @@ class ProxyFactory(Factory):
             self._observers = Observers(observers)
         self.unixLegs.renew(tunnel.name, marksEnd(tunnel, tunnel.local), tunnel.limits.idle)
         self._acceptsPlain = tunnel.mode is Mode.CLIENT
-        unixLeg = None if tunnel.mode.connectsTLS else self.unixLegs.leg
-        self.diallers = self._destinations.follow(prepared, unixLeg)
+        self.diallers = self._destinations.follow(prepared, self.unixLegs)
         self.dialler = self.diallers[tunnel.remote]
         self._pair = (NEGOTIATIONS if tunnel.negotiatesOnly else PAIRS)[tunnel.mode]
+        self._senders = Senders.of(tunnel)
         self.admission.renew(tunnel.limits)
         self._sources = (
             Sources(self.reactor, tunnel, (each.record.peer for each in self.pairs), self._sources)
@@ -180,7 +182,8 @@ class ProxyFactory(Factory):
         self.idle = idle
         for pair in self.pairs:
             pair.end(Stopped())
-        if not self.pairs:
+        self.receptions.dismiss()
+        if not self.isBusy:
             idle()
         return stopped
 
@@ -198,6 +201,12 @@ class ProxyFactory(Factory):
         """
         return self._destinations.backends
 
+    async def hosts(self, address: TCPAddress | SRVAddress) -> Sequence[str]:
+        """
+        The addresses that one of our remotes means at the moment.
+        """
+        return await self._destinations.hosts(address)
+
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """
         For stock endpoints: the socket is taken over as soon as it is connected.
@@ -211,25 +220,27 @@ class ProxyFactory(Factory):
         @param sock: connected and non-blocking.
         @param peer: the other end.
         """
-        if self._sources is not None and not self._letsIn(peer):
+        if self._senders is not None and peer in self._senders:
+            self.receptions.receive(sock, peer)
+            return
+        if self._sources is not None and not self.letsIn(peer):
             resetOnClose(sock)
             sock.close()
             return
-        self.serve(self._leg(sock, peer))
+        self.serve(self.leg(sock, peer))
 
-    def _letsIn(self, peer: Address) -> bool:
+    def letsIn(self, peer: Address) -> bool:
         """
         Whether C{peer} may come in, for where it is.
         """
         sources = self._sources
-        assert sources is not None
-        reason = sources.enter(peer)
-        if reason:
+        reason = "" if sources is None else sources.enter(peer)
+        if sources is not None and reason:
             self._refusals.add(sources, peer, reason)
             self._observers.refuse(self.tunnel.name, peer, reason)
         return not reason
 
-    def _leg(self, sock: socket.socket, peer: Address, below: Any = None) -> Leg:
+    def leg(self, sock: socket.socket, peer: Address, below: Any = None) -> Leg:
         """
         The leg of a connection that was accepted.
         """
@@ -242,12 +253,18 @@ class ProxyFactory(Factory):
         Pair C{leg}, unless there are too many already.
         """
         record = self.record(leg)
-        if not self.admission.enter():
-            if self._sources is not None:
-                self._sources.leave(leg.peer)
-            leg.abortConnection()
-            record.end(LimitReached("as many connections as the limits allow"))
+        if self.admission.enter():
+            self.begin(leg, record)
             return
+        if self._sources is not None:
+            self._sources.leave(leg.peer)
+        leg.abortConnection()
+        record.end(LimitReached("as many connections as the limits allow"))
+
+    def begin(self, leg: Leg, record: Record) -> None:
+        """
+        Serve what was let in.
+        """
         pair = self._pair(self, leg, record)
         self.pairs.add(pair)
         pair.start()
@@ -332,8 +349,21 @@ class ProxyFactory(Factory):
         if self._sources is not None:
             self._sources.leave(pair.record.peer)
         pair.record.end(error)
-        if self.idle is not None and not self.pairs:
+        self.tellIdle()
+
+    def tellIdle(self) -> None:
+        """
+        One has gone: call C{idle}, if it was the last.
+        """
+        if self.idle is not None and not self.isBusy:
             self.idle()
+
+    @property
+    def isBusy(self) -> bool:
+        """
+        Whether there are connections.
+        """
+        return bool(self.pairs or self.receptions)
 
     def adopt(self, transport: Any) -> None:
         """
@@ -356,7 +386,10 @@ class ProxyFactory(Factory):
             # It is gone already.
             transport.abortConnection()
             return
-        if self._sources is not None and not self._letsIn(peer):
+        if self._senders is not None and peer in self._senders:
+            self.receptions.receive(sock, peer, transport)
+            return
+        if self._sources is not None and not self.letsIn(peer):
             transport.abortConnection()
             return
-        self.serve(self._leg(sock, peer, below=transport))
+        self.serve(self.leg(sock, peer, below=transport))

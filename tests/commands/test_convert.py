@@ -60,10 +60,11 @@ class ConvertTests(SynchronousTestCase):
 
     def test_whatIsLeftOutIsTold(self) -> None:
         """The rest is written all the same."""
-        code, out, err = self.call("-", stdin=f"{GOOD}[b]\nexec = /bin/true\naccept = 3\n")
+        service = "[b]\nclient = yes\nexec = /bin/true\naccept = 3\n"
+        code, out, err = self.call("-", stdin=GOOD + service)
         self.assertEqual(code, 3)
         self.assertIn("[tunnel.a]\n", out)
-        self.assertIn("stdin:5: [b] is left out: exec = /bin/true: ", err)
+        self.assertIn("stdin:5: [b] is left out: exec with client = yes: ", err)
 
     def test_aFileThatIsNotThere(self) -> None:
         """The program says so, as of every file."""

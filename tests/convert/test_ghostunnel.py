@@ -79,6 +79,23 @@ class WordsTests(SynchronousTestCase):
             self.assertBad(f"{SERVER} --allow-all --{flag}", "a flag of 'ghostunnel client' alone")
         self.assertTrue(converted(f"{CLIENT} --allow-unsafe-cipher-suites").drafts)
 
+    def test_theHeaderOfPROXY(self) -> None:
+        """What is in it is chosen by a mode; that implies that there is one."""
+        for words, tlvs in (
+            ("--proxy-protocol", None),
+            ("--proxy-protocol-mode conn", None),
+            ("--proxy-protocol --proxy-protocol-mode tls", ["alpn", "authority", "ssl-version"]),
+            (
+                "--proxy-protocol-mode tls-full",
+                ["alpn", "authority", "ssl-version", "ssl-cn", "ssl-client-cert"],
+            ),
+        ):
+            (draft,) = converted(f"{SERVER} --allow-all {words}").drafts
+            self.assertEqual(draft.values["proxy-out"], "v2")
+            self.assertEqual(draft.values.get("proxy-tlv"), tlvs)
+        self.assertBad(f"{SERVER} --allow-all --proxy-protocol-mode v1", "give conn, tls or")
+        self.assertBad(f"{CLIENT} --proxy-protocol", "a flag of 'ghostunnel server' alone")
+
     def test_durations(self) -> None:
         """As Go writes them."""
         for text, wanted in {"1h30m": 5400, "1.5s": 1.5, "300ms": 0.3, "0": 0, "0s": 0}.items():

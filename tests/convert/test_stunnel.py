@@ -156,6 +156,12 @@ class ServiceTests(ServiceTestCase):
         ):
             self.assertIn(words, " ".join(self.reasons(text)))
 
+    def test_theHeaderOfPROXY(self) -> None:
+        """It is version 1, and there is none in client mode, in which stunnel does not start."""
+        self.assertEqual(self.draft(f"{SERVER}protocol = proxy\n").values["proxy-out"], "v1")
+        said = " ".join(self.reasons(f"{CLIENT}protocol = proxy\n"))
+        self.assertIn("no such header in client mode", said)
+
     def test_theLogOfAll(self) -> None:
         """Connections are told of from level 5 on; what may have passwords in it is not set."""
         self.assertEqual(self.draft(f"debug = warning\n{SERVER}").values["quiet"], True)
@@ -195,6 +201,37 @@ class ServiceTests(ServiceTestCase):
     def test_nothingIsImportedForWhatIsLeftOut(self) -> None:
         """Its key stays where it is."""
         self.assertEqual(convertedText(f"{SERVER}exec = /bin/true\n").commands, [])
+
+
+class ProgramTests(ServiceTestCase):
+    """
+    Programs that are started.
+    """
+
+    SERVICE = "[a]\naccept = 127.0.0.1:1\ncert = mail.pem\nexec = /bin/x\n"
+
+    def test_aProgramIsARemote(self) -> None:
+        """With its arguments, but for what it is called."""
+        draft = self.draft(f"{self.SERVICE}execArgs = x  -a 'b\npty = yes\n")
+        self.assertEqual(draft.values["remote"], ["exec:/bin/x -a ''\"'\"'b'"])
+        self.assertIs(draft.values["exec-pty"], True)
+        self.assertNoted(draft, "it runs as the tunnel does")
+
+    def test_anotherNameIsSaid(self) -> None:
+        """As some programs do something else by another name."""
+        draft = self.draft(f"{self.SERVICE}execArgs = y -a\n")
+        self.assertEqual(draft.values["remote"], ["exec:/bin/x -a"])
+        self.assertNoted(draft, "called by its path, and not y")
+
+    def test_whatCannotBe(self) -> None:
+        """It is left out, with the reason."""
+        for text, words in (
+            (f"{self.SERVICE}connect = 2\n", "stands alone"),
+            (f"{self.SERVICE}client = yes\n", "in server mode alone"),
+            (f"chroot = /jail\n{self.SERVICE}", "locked up in /jail"),
+            (self.SERVICE.replace("/bin/x", "x"), "has to be absolute"),
+        ):
+            self.assertIn(words, " ".join(self.reasons(text)))
 
 
 class MistakeTests(ServiceTestCase):

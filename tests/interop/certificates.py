@@ -61,11 +61,16 @@ class Authority:
 
     def issue(self, name: str, *names: str) -> ServerCertificate:
         """
-        A certificate for domains, IP addresses or C{user@domain}, kept in the pool under the first.
+        A certificate for domains, IP addresses or C{user@domain}, kept in the pool under the first;
+        users have it as a common name too.
         """
         end = datetime.now(UTC) + timedelta(days=90)
         leaf = self._authority.issue_cert(
-            name, *names, not_before=end - timedelta(days=91), not_after=end
+            name,
+            *names,
+            not_before=end - timedelta(days=91),
+            not_after=end,
+            common_name=name if "@" in name else None,
         )
         directory = self.pool / name
         directory.mkdir()

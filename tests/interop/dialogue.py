@@ -13,11 +13,17 @@ class Dialogue:
     """
     One connection; every wait is bounded.
 
+    @ivar port: our own.
     @ivar said: all lines that the server sent, without their ends.
     """
 
-    def __init__(self, host: str, port: int, seconds: float = 20.0) -> None:
-        self._socket = socket.create_connection((host, port), timeout=seconds)
+    def __init__(self, host: str, port: int, seconds: float = 20.0, source: str = "") -> None:
+        """
+        @param source: the address to come from; the system chooses, if empty.
+        """
+        whence = (source, 0) if source else None
+        self._socket = socket.create_connection((host, port), seconds, whence)
+        self.port = self._socket.getsockname()[1]
         self._buffer = b""
         self.said: list[str] = []
 

@@ -15,12 +15,18 @@ from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from tests.legs import clientCreator, creator
+from tests.certificates import Recipe, alternative, dns, intermediate, make, root
+from tests.legs import SERVER, clientCreator, creator
 from tlstunnel.errors import Closed, ForeignProtocol, Reset, TLSFailed
+from tlstunnel.identity.pool import Credentials
+from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.net import kernel
 from tlstunnel.net.tlswire import MOST_SKIPPED_BYTES, TLS
 from tlstunnel.net.wire import END, NOTHING, WANTS_READ, WANTS_WRITE, Clear, IWire, PeerGone
 from tlstunnel.tls import records
+from tlstunnel.tls.context import clientContext, serverContext
+from tlstunnel.tls.creators import ClientCreator, ServerCreator
+from tlstunnel.tls.faces import Face, Faces
 from tlstunnel.tls.records import (
     RECORD_BYTES,
     CleanEnd,
@@ -30,6 +36,7 @@ from tlstunnel.tls.records import (
     recordReader,
     recordWriter,
 )
+from tlstunnel.tls.verification import Verifier
 
 #: What a wire reads at most, in these tests.
 SIZE = 4 * RECORD_BYTES
@@ -391,8 +398,45 @@ class TLSTests(WireTests):
         self.wire.close()
         self.assertRaises(Closed, self.wire.creatorBeside)
         self.assertIs(self.wire.peerCertificate(), None)
+        self.assertEqual(self.wire.peerChain(), ())
         self.assertEqual(self.wire.sent, 1)
         self.assertTrue(self.wire.session.version)
+
+    def test_theChainOfThePeerIsKnown(self) -> None:
+        """
+        What is between its own certificate and the anchor; not what else it has shown.
+        """
+        ours = make(Recipe(san=alternative(dns(SERVER.domain))), intermediate())
+        others = intermediate("Other").certificate, root().certificate
+        credentials = Credentials(SERVER, (*ours.chain, *others), ours.key)
+        for anchor, expected in (
+            (root(), [intermediate().certificate]),
+            (intermediate(), []),
+        ):
+            self.setUp()
+            trust = Trust(Anchors((anchor.certificate,), system=False, source=""))
+            creator = ClientCreator(clientContext(trust, minimum="1.2"), Verifier(SERVER, trust))
+            self.wire = TLS(self.near, creator)
+            context = serverContext(credentials)
+            context.set_max_proto_version(self.version)
+            self.peer = SSL.Connection(context, self.far)
+            face = Face(context)
+            self.peer.set_app_data(ServerCreator(Faces(face, {}, {}, anyName=True)).session())
+            self.peer.set_accept_state()
+            self.shakeAsClient()
+            self.assertEqual(list(self.wire.peerChain()), expected)
+
+    def shakeAsClient(self) -> None:
+        """
+        The same, where the wire speaks first.
+        """
+        for _ in range(9):
+            event = self.wire.handshake()
+            try:
+                self.peer.do_handshake()
+            except SSL.WantReadError:
+                pass
+        self.assertIs(event, None)
 
     def test_aHangUpLeavesWhatWasSaid(self) -> None:
         """

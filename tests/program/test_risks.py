@@ -17,6 +17,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from tests.loopback import TunnelTests, wait
 from tlstunnel.address import Address, TCPAddress, UNIXAddress
 from tlstunnel.identity.names import Identity
+from tlstunnel.net.networks import Networks, parseNetwork
 from tlstunnel.program import risks as module
 from tlstunnel.program.risks import STARTTLS, farBackends, isOurs, listeningPorts, risks
 from tlstunnel.protocols.http import ALLOW_UPGRADE_DESYNC
@@ -55,6 +56,22 @@ class RisksTests(SynchronousTestCase):
         """
         tunnel = Tunnel(mode, (local,), (remote,), find(dialect), options=frozenset(options))
         return list(risks(tunnel, (local,)))
+
+    def test_headersFromEverybody(self) -> None:
+        """
+        Whoever connects could say that he was somebody else.
+        """
+        for networks, isSaid in (
+            (["0.0.0.0/0"], True),
+            (["::/0"], True),
+            (["0.0.0.0/1", "128.0.0.0/1"], True),
+            (["10.0.0.0/8", "2001:db8::/32"], False),
+            ([], False),
+        ):
+            found = Networks.of(map(parseNetwork, networks))
+            tunnel = Tunnel(Mode.SERVER, (ANYWHERE,), (LOOPBACK,), find("none"), proxyFrom=found)
+            said = [each for each in risks(tunnel, ()) if "proxy-from" in each]
+            self.assertEqual(bool(said), isSaid, networks)
 
     def test_theListOfPortsIsReadOnlyWhereItMatters(self) -> None:
         """

@@ -138,7 +138,8 @@ _KEYS = [
     each.name
     for each in TUNNEL_KEYS
     if each.mode is None and (each.name in _CHOICES or not each.argument or each.limit)
-    if not each.name.startswith(("chat", "negotiate-only"))
+    # Most others mean nothing beside these, and are refused.
+    if not (each.name.startswith("chat") or each.name == "negotiate-only")
 ]
 
 _TABLES = st.fixed_dictionaries({}, optional={name: _values(name) for name in _KEYS})

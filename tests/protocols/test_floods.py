@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.protocols.test_mysql import LOGIN, MYSQL, REQUEST, SSL, cleared, withFlags
 from tests.protocols.test_postgresql import startup
 from tlstunnel.errors import Oversize, TooManyErrors, TunnelError
+from tlstunnel.protocols.filters import PIECE_BYTES
 from tlstunnel.protocols.ftp import ftp
 from tlstunnel.protocols.imap import imap
 from tlstunnel.protocols.mysql import mysql
@@ -26,7 +27,7 @@ from tlstunnel.protocols.xmpp import xmppClient
 from tlstunnel.testing.dialogues import client, server
 from tlstunnel.testing.legs import MemoryLeg
 from tlstunnel.testing.memory import Driver
-from tlstunnel.tunnel.filtering import MAX_MESSAGES_PER_TURN, PIECE_BYTES, Filtering
+from tlstunnel.tunnel.filtering import MAX_MESSAGES_PER_TURN, Filtering
 
 #: Bytes of a flood.
 FLOOD_BYTES = 1 << 18

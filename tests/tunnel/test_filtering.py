@@ -23,14 +23,13 @@ from tests.loopback import Encrypted, Plain, TunnelTests, wait
 from tests.loopback import Reset as WasReset
 from tlstunnel.errors import Reset, TooManyErrors, TunnelError
 from tlstunnel.interfaces import ISpeaker
-from tlstunnel.protocols.filters import Filter
+from tlstunnel.protocols.filters import PIECE_BYTES, Filter
 from tlstunnel.protocols.hiding import LineFilter
 from tlstunnel.testing.legs import MemoryLeg
 from tlstunnel.tls.records import RECORD_BYTES
 from tlstunnel.tunnel.filtering import (
     MAX_BYTES_PER_TURN,
     MAX_MESSAGES_PER_TURN,
-    PIECE_BYTES,
     Filtering,
 )
 
@@ -47,6 +46,39 @@ class Turns(Clock):
         due, self.calls = self.calls, []
         for call in due:
             call.func(*call.args, **call.kw)
+
+
+class Searching(Filter):
+    """
+    Searches for a dot, and takes each byte behind it for a message.
+
+    @ivar fed: the lengths of what it was fed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieceBytes = 4096
+        self.fed: list[int] = []
+        self.isFound = False
+
+    def feed(self, data: bytes) -> bytes:
+        """
+        A hundred messages at a time.
+        """
+        self.fed.append(len(data))
+        self._kept += data
+        end = len(self._kept)
+        if not self.isFound:
+            end = self._kept.find(b".") + 1 or end
+            self.isFound = self._kept.endswith(b".", 0, end)
+            passed = bytes(self._kept[:end])
+        else:
+            end = min(end, 100)
+            self.messages += end
+            passed = bytes(self._kept[:end]).upper()
+        del self._kept[:end]
+        self.pieceBytes = 0 if self._kept else PIECE_BYTES if self.isFound else 4096
+        return passed
 
 
 class Direction:
@@ -210,6 +242,61 @@ class FilteringTests(SynchronousTestCase):
             seen.clear()
             self.clock.turn()
         self.assertEqual(self.sink.written, bytes(100_000))
+
+    def test_aFilterThatOnlySearchesTakesLargerPieces(self) -> None:
+        """
+        Of what it lets lie it is asked again, before it is given more.
+        """
+        each = Searching()
+        self.start(each)
+        self.source.readSize = 1 << 20
+        self.source.feed(b"x" * 100_000 + b"." + b"y" * 5000)
+        self.assertEqual(each.fed, [4096] * 4)
+        done = 0
+        while self.clock.calls:
+            each.fed.clear()
+            before = each.messages
+            self.clock.turn()
+            done = each.messages - before
+            self.assertLessEqual(done, MAX_MESSAGES_PER_TURN + PIECE_BYTES)
+        self.assertEqual(each.messages, 5000)
+        self.assertEqual(self.sink.written, b"x" * 100_000 + b"." + b"Y" * 5000)
+        self.assertFalse(self.source.paused)
+
+    def test_theSmallestPieceCounts(self) -> None:
+        """
+        Where one of several filters only searches, and another does not.
+        """
+        each = Searching()
+        self.start(Upper(), each)
+        self.source.readSize = 1 << 20
+        self.source.feed(b"x\n" * 500)
+        self.assertEqual(max(each.fed), PIECE_BYTES)
+
+    def test_theEndWaitsForWhatWasLetLie(self) -> None:
+        """
+        Nothing passes behind it.
+        """
+        self.start(Searching())
+        self.source.feed(b"." + b"y" * 3000)
+        self.source.speaker.readConnectionLost()
+        self.assertEqual(self.direction.told, [])
+        while self.clock.calls:
+            self.clock.turn()
+        self.assertEqual(self.sink.written, b"." + b"Y" * 3000)
+        self.assertEqual(self.direction.told, ["end"])
+
+    def test_aFilterThatGoesOnForNothingHoldsUpNobody(self) -> None:
+        """
+        A turn ends nevertheless.
+        """
+
+        class Stuck(Filter):
+            pieceBytes = 0
+
+        self.start(Stuck())
+        self.source.feed(b"x")
+        self.assertEqual(len(self.clock.calls), 1)
 
     def test_theMessagesOfAllFiltersCount(self) -> None:
         """

@@ -429,6 +429,21 @@ class TableTests(SynchronousTestCase):
         for error in TimedOut(), BackendRefused("x", b"554 no"), Malformed("x", b"\x15\x03\x03"):
             hint = self.hint(error, GREETING, mode=Mode.SERVER)
             self.assertIn("the backend speaks smtp in clear", hint)
+        hint = self.hint(TimedOut(), GREETING, "none", Mode.SERVER)
+        self.assertIn("the backend speaks what the clients speak in clear", hint)
+
+    def test_theDirectory(self) -> None:
+        """
+        It has to let the tunnel in, and let it act for others.
+        """
+        for cause, text in (
+            ("ldap bind", "--ldap-bind-password-file"),
+            ("ldap proxied", "proxied authorisation (RFC 4370)"),
+            ("ldap ignores", "proxied authorisation (RFC 4370)"),
+            ("ldap other", "the backend speaks LDAP in clear"),
+        ):
+            error = BackendRefused("x", b"", cause)
+            self.assertIn(text, self.hint(error, GREETING, "none", Mode.SERVER))
 
     def test_revocation(self) -> None:
         """

@@ -139,6 +139,7 @@ class RecordTests(SynchronousTestCase):
         session.alpn, session.serverName = b"alpn", "sni"
         session.identity = CLIENT
         self.leg.peerCertificate = object()
+        self.leg.peerChain = [object()]
 
     def knows(self, **expected: Any) -> None:
         """
@@ -186,9 +187,10 @@ class RecordTests(SynchronousTestCase):
             "identity": CLIENT,
             "isVerified": True,
         }
-        self.knows(**verified, certificate=self.leg.peerCertificate)
+        chain = self.leg.peerChain
+        self.knows(**verified, certificate=self.leg.peerCertificate, chain=chain)
         self.record.end(None)
-        self.knows(**verified, certificate=None)
+        self.knows(**verified, certificate=None, chain=())
 
     def test_whoNeedNotBeAnybodyIsNobody(self) -> None:
         """
@@ -196,7 +198,7 @@ class RecordTests(SynchronousTestCase):
         """
         self.leg.session.identity = None
         self.record.verify(self.leg)
-        self.knows(isVerified=True, identity=None, certificate=None)
+        self.knows(isVerified=True, identity=None, certificate=None, chain=())
 
     def test_bytesAreThoseOfTheNetworkLeg(self) -> None:
         """

@@ -32,6 +32,7 @@ from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.net.dial import Dialler
 from tlstunnel.net.resolve import Directory
 from tlstunnel.program.service import TunnelService
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
@@ -421,6 +422,7 @@ class ClientModeTests(RetryTests):
             "127.0.0.1:1", remoteID=None, remote=(SRVAddress("_imaps._tcp", SERVER.domain),)
         )
         assert service.factory is not None
+        assert isinstance(service.factory.dialler, Dialler)
         service.factory.dialler.directory = Forged(reactor)
         app = deferToThread(self._hear, service)
         good = self.good(lambda sock: None)
@@ -461,6 +463,7 @@ class ClientModeTests(RetryTests):
         remote = tuple(TCPAddress(each, up.getsockname()[1]) for each in names)
         service = self.tunnel("127.0.0.1:1", remote=remote)
         assert service.factory is not None
+        assert isinstance(service.factory.dialler, Dialler)
         service.factory.dialler.directory = Named(reactor)
         app = deferToThread(self._hear, service)
         await self.serving((up, self.good(lambda sock: None)))

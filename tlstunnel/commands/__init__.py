@@ -4,6 +4,9 @@ The commands of the tlstunnel program, one a module.
 
 from __future__ import annotations
 
+#: The exit code after Ctrl-C, as shells have it.
+INTERRUPTED = 130
+
 #: The module in this package for each command, the class of its options, and what it is for.
 COMMANDS = {
     "identity": ("identity", "IdentityOptions", "keep identities and trust in a pool"),
@@ -23,6 +26,11 @@ COMMANDS = {
         "convert",
         "ConvertOptions",
         "make a configuration file from one of stunnel, or a command line of ghostunnel",
+    ),
+    "probe": (
+        "probe",
+        "ProbeOptions",
+        "look at a server: its TLS, certificates, and whether to trust it",
     ),
     "demo": ("demo", "DemoOptions", "show it working, on this machine alone"),
 }

@@ -16,48 +16,27 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 from twisted.python import usage
 
+from tlstunnel.commands.pools import PoolOptions
+from tlstunnel.commands.trust import Trust
 from tlstunnel.errors import ConfigurationError, IdentityRefused
 from tlstunnel.identity.expiry import inWords, isDue
-from tlstunnel.identity.files import makeDirectory, present
 from tlstunnel.identity.forms import isPKCS12
 from tlstunnel.identity.issuer import (
     createIdentity,
     keep,
     renew,
     renewable,
-    writeCertificates,
 )
-from tlstunnel.identity.names import Identity, Kind, Selector
-from tlstunnel.identity.pem import loadCertificates, loadReadable, readFile
+from tlstunnel.identity.names import Identity, Kind
+from tlstunnel.identity.pem import loadCertificates, readFile
 from tlstunnel.identity.pins import keyOf
 from tlstunnel.identity.pkcs12 import loadPKCS12
-from tlstunnel.identity.pool import Credentials, Pool, defaultPool, loadCredentials
+from tlstunnel.identity.pool import Credentials, loadCredentials
 from tlstunnel.identity.verify import coversName, verifyIdentity
 from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.tls.checkup import checkUsable, problemsOf
 
 _RED, _YELLOW, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[0m"
-
-
-class PoolOptions(ProgramOptions):
-    """What all subcommands have in common."""
-
-    optParameters = [["pool", "p", None, "The pool; see tlstunnel(8) for the default."]]
-
-    @property
-    def pool(self) -> Pool:
-        """
-        The pool that is meant.
-
-        @raise ConfigurationError: there is no place for one.
-        """
-        pool = Pool(Path(self["pool"])) if self["pool"] is not None else defaultPool()
-        pool.checkPlace()
-        return pool
-
-    def run(self) -> int:
-        """Do it, and return the exit code."""
-        raise NotImplementedError
 
 
 class OneIdentityOptions(PoolOptions):
@@ -255,37 +234,6 @@ class Check(OneIdentityOptions):
             return 1
         leaf = pool.credentials(identity).certificates[0]
         print(f"{identity}: all is well until {_day(leaf)}; its key is {keyOf(leaf)}")
-        return 0
-
-
-class Trust(PoolOptions):
-    """C{trust SELECTOR FILE}"""
-
-    arguments = ("SELECTOR", "FILE")
-    synopsis = "[options] SELECTOR FILE"
-    longdesc = (
-        "Makes the certificates in FILE anchors for all remote identities that SELECTOR matches: "
-        "john@example.org, @example.org, @.org, @., example.org, .org, or a single dot; or the "
-        "trust domain spiffe://example.org. More of them are added to those that are there. "
-        "'anchors' stands for whatever no selector matches."
-    )
-
-    def run(self) -> int:
-        """Add the anchors."""
-        try:
-            selector = Selector.parse(self["selector"])
-        except ValueError as error:
-            raise ConfigurationError.of("SELECTOR", error) from None
-        file = self.pool.trustFile(selector)
-        anchors = dict.fromkeys(loadReadable(file)[0] if present(file) else ())
-        before = len(anchors)
-        found, skipped = loadReadable(Path(self["file"]))
-        for sentence in skipped:
-            print(sentence)
-        anchors |= dict.fromkeys(found)
-        makeDirectory(file.parent)
-        writeCertificates(file, anchors)
-        print(f"{file}: {len(anchors) - before} added, {len(anchors)} in all")
         return 0
 
 

@@ -75,6 +75,21 @@ def _workloads(pattern: str) -> str:
     return str(selector) if selector.isExact or isBelow else ""
 
 
+_TLS = ("alpn", "authority", "ssl-version")
+
+# What stands in a header of the PROXY protocol, by --proxy-protocol-mode.
+_HEADERS: dict[str, tuple[str, ...]] = {
+    "": (),
+    "conn": (),
+    "tls": _TLS,
+    "tls-full": (*_TLS, "ssl-cn", "ssl-client-cert"),
+}
+
+_VERSION = (
+    "--proxy-protocol-mode: the version of TLS is TLSv1.3 there, as HAProxy has it, and not TLS 1.3"
+)
+
+
 class _Conversion:
     def __init__(self, words: Words, folder: Path, hostName: str) -> None:
         self._words = words
@@ -96,6 +111,7 @@ class _Conversion:
             self._server()
         else:
             self._clients()
+            self._header()
         self._ourselves()
         self._limits()
         self._process()
@@ -226,6 +242,20 @@ class _Conversion:
                 self._draft.notes.append(f"--{name} {value}: is not let in; {why}")
                 self._result.lost.append(f"--{name} {value}: is not let in; {why}")
         return list(dict.fromkeys(found))
+
+    def _header(self) -> None:
+        """
+        What the backend is told in a header of the PROXY protocol.
+        """
+        words, values = self._words, self._draft.values
+        mode = words.last("proxy-protocol-mode")
+        if mode not in _HEADERS:
+            raise BadWords(f"--proxy-protocol-mode: {mode!r} is none; give conn, tls or tls-full")
+        if mode or words.has("proxy-protocol"):
+            values["proxy-out"] = "v2"
+        if _HEADERS[mode]:
+            values["proxy-tlv"] = [*_HEADERS[mode]]
+            self._draft.notes.append(_VERSION)
 
     def _pin(self, name: str) -> None:
         """

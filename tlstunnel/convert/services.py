@@ -13,6 +13,7 @@ from tlstunnel.convert.addresses import connecting, inside, listening
 from tlstunnel.convert.certificates import Credentials, Known
 from tlstunnel.convert.draft import Draft, LeftOut, sayOnce
 from tlstunnel.convert.peers import Peer, Verification
+from tlstunnel.convert.programs import startProgram
 from tlstunnel.convert.proxies import goThrough
 from tlstunnel.convert.settings import Settings, at, broken, optionOf, shown
 from tlstunnel.convert.stunnelfile import Service, Setting
@@ -41,7 +42,6 @@ DIALECTS = {
 _NO_DIALECT = {
     "socks": "tlstunnel is no SOCKS server, and tells none where to connect to; each destination "
     "needs a tunnel of its own",
-    "proxy": "the backend would wait for the header of the PROXY protocol, which is not sent",
     "cifs": "Samba itself has dropped it: let SMB 3 encrypt",
     "capwin": "there is no such dialect",
     "capwinctrl": "there is no such dialect",
@@ -194,9 +194,12 @@ class ServiceConversion:
             )
         if self._isProxied:
             self._through()
+        self.reasons += startProgram(
+            self._settings, self.draft, self.isClient, self._context.chroot, self._say
+        )
         if self._remote:
             self.draft.values["remote"] = list(map(str, self._remote))
-        elif not self.reasons:
+        elif not (self.reasons or "remote" in self.draft.values):
             self.reasons.append("there is no connect, and so nowhere to forward to")
         isOne = len(self._remote) == 1 and self._remote[0].isLiteral
         if self._settings.text("failover").lower() == "rr" and not isOne:
@@ -270,6 +273,10 @@ class ServiceConversion:
             self.reasons.append(f"protocol = {protocol}: {_NO_DIALECT[protocol]}")
         elif protocol in DIALECTS:
             self.draft.values["starttls"] = DIALECTS[protocol]
+        elif protocol == "proxy" and self.isClient:
+            self.reasons.append("protocol = proxy: there is no such header in client mode")
+        elif protocol == "proxy":
+            self.draft.values["proxy-out"] = "v1"
         elif protocol and not self._isProxied:
             setting = self._settings.last("protocol")
             assert setting is not None

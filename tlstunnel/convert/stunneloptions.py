@@ -84,7 +84,6 @@ _OCSP = (
     "require-staple = true demands it"
 )
 _WITH_OCSP = "belongs to asking a responder of OCSP, which is not done"
-_WITH_EXEC = "belongs to exec"
 _OPENSSL = "OpenSSL's own configuration file decides; see config(5ssl)"
 
 OPTIONS = (
@@ -138,12 +137,8 @@ OPTIONS = (
     *_said("the log gives each connection a number", "logId"),
     *_converted("delay"),
     *_impossible(_ELSEWHERE, "engineId", "engineNum"),
-    *_impossible(
-        "no program is started for a connection: have systemd start it, by a socket unit with "
-        "Accept=yes at a UNIX socket, and connect there",
-        "exec",
-    ),
-    *_said(_WITH_EXEC, "execArgs", "pty", "retry"),
+    *_converted("exec", "execArgs", "pty"),
+    *_said("a program is started by each client, and by nobody else", "retry", harmless=_NO),
     *_converted("failover"),
     *_impossible(
         "the user at the other end is not asked for (RFC 1413): verify certificates instead",

@@ -17,7 +17,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from errno import errorcode
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zope.interface import implementer
 
@@ -32,6 +32,9 @@ from tlstunnel.net.linger import Linger
 from tlstunnel.net.remotes import Backend, Balance, Remotes
 from tlstunnel.net.resolve import Directory
 from tlstunnel.net.search import Search
+
+if TYPE_CHECKING:
+    from tlstunnel.tunnel.record import Record
 
 #: Places that are shown at most.
 BACKENDS_SHOWN = 200
@@ -122,9 +125,9 @@ class Dialler:
         self._found |= {each: places for each, places in before._found.items() if each in ours}
         self._lost |= {each: lost for each, lost in before._lost.items() if each in ours}
 
-    def search(self) -> Search:
+    def search(self, record: Record | None = None, accepted: ILeg | None = None) -> Search:
         """
-        See L{IDestination.search}.
+        See L{IDestination.search}; whose connection it is does not matter.
         """
         return Search(self)
 
@@ -266,7 +269,9 @@ def _behind(address: Remote) -> Target | None:
     """
     Where to connect for C{address} through a proxy: there it is for the proxy to find out.
     """
-    return None if isinstance(address, SRVAddress) else Target(ANY, None, address)
+    if isinstance(address, TCPAddress | UNIXAddress):
+        return Target(ANY, None, address)
+    return None
 
 
 def _fixed(address: Remote) -> Target | None:
@@ -276,5 +281,6 @@ def _fixed(address: Remote) -> Target | None:
     """
     if isinstance(address, UNIXAddress):
         return Target(UNIX, address.path, address)
-    isFixed = address.isLiteral and "%" not in address.host
-    return targetAt(address.host, address.port) if isFixed else None
+    if isinstance(address, TCPAddress) and address.isLiteral and "%" not in address.host:
+        return targetAt(address.host, address.port)
+    return None

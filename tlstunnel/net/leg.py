@@ -54,6 +54,7 @@ What must never happen:
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
@@ -61,7 +62,7 @@ from cryptography.x509 import Certificate
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.address import Address
 from tlstunnel.errors import Reset, Truncated, TunnelError
 from tlstunnel.interfaces import ILeg
 from tlstunnel.net import kernel
@@ -118,7 +119,7 @@ class Leg(Outgoing):
         reactor: Any,
         linger: Linger,
         sock: socket.socket,
-        peer: TCPAddress | UNIXAddress,
+        peer: Address,
         below: Any = None,
     ) -> None:
         """
@@ -155,6 +156,11 @@ class Leg(Outgoing):
     def peerCertificate(self) -> Certificate | None:
         """What the peer has shown under TLS, as long as this leg is not closed."""
         return self._wire.peerCertificate()
+
+    @property
+    def peerChain(self) -> Sequence[Certificate]:
+        """What stands between that and the anchor by which it was verified."""
+        return self._wire.peerChain()
 
     @property
     def received(self) -> int:

@@ -116,7 +116,7 @@ class Search:
         if not backend.isUp:
             self._dialler.served(backend)
 
-    def end(self) -> None:
+    def end(self, isHurried: bool = False) -> None:
         """
         See L{ISearch.end}.
         """

@@ -5,6 +5,7 @@ TLS of OpenSSL, as what a connection speaks.
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 from cryptography.x509 import Certificate
@@ -285,6 +286,17 @@ class TLS:
             return None
         shown: Certificate | None = self._connection.get_peer_certificate(as_cryptography=True)
         return shown
+
+    def peerChain(self) -> Sequence[Certificate]:
+        """
+        See L{IWire.peerChain}.
+        """
+        if self._connection is None:
+            return ()
+        verified: Sequence[Certificate] | None
+        verified = self._connection.get_verified_chain(as_cryptography=True)
+        # Of a session that was resumed nothing is left of it.
+        return [] if verified is None else verified[1:-1]
 
     def creatorBeside(self) -> Creator:
         """

@@ -10,7 +10,7 @@ L{UNIXLegs} makes them.  Each is a L{Leg} but for three things: it leaves a byte
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.python.failure import Failure
 
@@ -92,13 +92,19 @@ class UNIXLeg(Leg):
 
     __slots__ = ("_edges",)
 
+    _kind: ClassVar[type[Kept]] = Kept
+
+    # Seconds for which its socket may be held; 0 for what the tunnel says.
+    _longest: ClassVar[float] = 0.0
+
     _wire: Kept
 
     def __init__(
         self, legs: UNIXLegs, sock: socket.socket, peer: TCPAddress | UNIXAddress, below: Any
     ) -> None:
-        wire = Kept(sock)
-        super().__init__(legs.reactor, legs.linger, sock, peer, _Closing(legs, sock, wire, below))
+        wire = self._kind(sock)
+        closing = _Closing(legs, sock, wire, below, self._longest)
+        super().__init__(legs.reactor, legs.linger, sock, peer, closing)
         self._wire = wire
         self._edges = legs.edges
 
@@ -149,13 +155,16 @@ class _Closing:
     Closes the socket of a leg, in the place of the stock transport that owns it, if one does.
     """
 
-    __slots__ = ("_below", "_legs", "_sock", "_wire")
+    __slots__ = ("_below", "_legs", "_longest", "_sock", "_wire")
 
-    def __init__(self, legs: UNIXLegs, sock: socket.socket, wire: Kept, below: Any) -> None:
+    def __init__(
+        self, legs: UNIXLegs, sock: socket.socket, wire: Kept, below: Any, longest: float
+    ) -> None:
         self._legs = legs
         self._sock = sock
         self._wire = wire
         self._below = below
+        self._longest = longest
 
     def loseConnection(self) -> None:
         """
@@ -177,4 +186,4 @@ class _Closing:
         if legs.marksEnd or wire.hasEnded or not wire.sent or unread(self._sock):
             close()
         else:
-            legs.hold.hold(self._sock, close, legs.seconds)
+            legs.hold.hold(self._sock, close, self._longest or legs.seconds)

@@ -150,7 +150,7 @@ class Kept(Clear):
             self.kept = 0
         return count + self.kept
 
-    def _nothing(self) -> Event | Reset | None:
+    def _nothing(self) -> Event | TunnelError | None:
         """
         There is nothing new; if the peer's direction has ended, that is how.
         """

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from enum import Enum
 from errno import EAGAIN, EINTR, EPIPE, EWOULDBLOCK
 
@@ -111,6 +112,11 @@ class IWire(Interface):
         What the peer has shown, if this is TLS and not closed.
         """
 
+    def peerChain() -> Sequence[Certificate]:
+        """
+        What stands between that and the anchor by which OpenSSL has verified it, likewise.
+        """
+
     def creatorBeside() -> Creator:
         """
         What makes more TLS with the same peer.
@@ -198,6 +204,12 @@ class Clear:
         """
         Nobody shows any.
         """
+
+    def peerChain(self) -> Sequence[Certificate]:
+        """
+        There is none.
+        """
+        return ()
 
     def creatorBeside(self) -> Creator:
         """

@@ -103,7 +103,7 @@ class Announcements:
         )
 
     async def _noticeFarBackends(self) -> None:
-        for notice in await farBackends(self._factory.tunnel, self._factory.dialler.hosts):
+        for notice in await farBackends(self._factory.tunnel, self._factory.hosts):
             if not self._isOver:
                 self._notice(notice)
 

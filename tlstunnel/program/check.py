@@ -37,6 +37,7 @@ from tlstunnel.tunnel.description import DANE, PINS, Mode, Tunnel, identityOfRem
 from tlstunnel.tunnel.disclosures import preparedWords
 from tlstunnel.tunnel.owncredentials import OwnCredentials
 from tlstunnel.tunnel.prepared import Prepared, checkRisk
+from tlstunnel.tunnel.programs import launches
 from tlstunnel.tunnel.servedname import ServedName
 
 # What a warning about a setting begins with.
@@ -131,6 +132,7 @@ class _TunnelCheck:
         if tunnel.via is not None and tunnel.viaAuthFile is not None:
             look = partial(readLogin, tunnel.viaAuthFile, tunnel.via)
             yield from self._failure(look, "via-auth-file")
+        yield from self._failure(partial(launches, tunnel), "remote")
         yield from self._failure(partial(preparedWords, tunnel), "reveal")
         for number, identity in enumerate(tunnel.localIDs):
             yield from self._failure(partial(self._checkOurs, identity), "local-id", number)

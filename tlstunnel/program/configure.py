@@ -37,8 +37,10 @@ from tlstunnel.tunnel.description import (
     identityOfRemote,
 )
 from tlstunnel.tunnel.disclosures import checkDisclosure
+from tlstunnel.tunnel.execution import Execution
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.negotiation import checkNegotiation
+from tlstunnel.tunnel.programs import checkPrograms
 from tlstunnel.tunnel.servedname import ServedName
 from tlstunnel.tunnel.servernames import checkNames
 from tlstunnel.tunnel.trust import checkDANE
@@ -151,10 +153,14 @@ def examine(
         deny=Networks.of(values["deny"]),
         limits=Limits(**{each.limit: values[each.name] for each in OPTIONS if each.limit}),
         name=name,
+        execution=Execution(
+            values["exec-user"] or "", values["exec-pty"], tuple(values["exec-limit"])
+        ),
         disclosure=_disclosure(values),
         proxyFrom=Networks.of(each for each in values["proxy-from"] if each is not None),
         proxyFromUNIX=None in values["proxy-from"],
     )
+    part(checkPrograms, tunnel)
     part(checkDisclosure, tunnel)
     part(checkNegotiation, tunnel)
     part(checkVia, tunnel)

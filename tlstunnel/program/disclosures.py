@@ -96,7 +96,8 @@ DISCLOSURES = (
         "login-auth-file",
         "how we log in for others with `reveal` login: a file with one line user:password, which "
         "nobody else can read",
-        "Without it the backend has to believe SASL EXTERNAL of us.",
+        "Without it the backend has to believe SASL EXTERNAL of us. With `reveal` xmpp it is "
+        "jwt:KEY, which signs tokens (ejabberd).",
     ),
     _file(
         "webirc-password-file",

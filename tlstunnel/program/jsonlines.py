@@ -32,6 +32,8 @@ FIELDS: dict[str | None, tuple[str, ...]] = {
     "notice": (),
     "connection": (
         "peer",
+        "proxied_by",
+        "unique_id",
         "backend",
         "identity",
         "anchors",
@@ -56,6 +58,7 @@ FIELDS: dict[str | None, tuple[str, ...]] = {
         "hint",
     ),
     "refused": ("peer", "source", "outcome", "count", "detail"),
+    "program": ("peer", "program", "pid", "line"),
     "remote": ("backend", "state", "outcome", "detail", "seconds"),
     "negotiation": ("peer", "backend", "dialect", "direction", "said"),
     "chat": ("peer", "report"),

@@ -12,6 +12,7 @@ from tlstunnel.chat.source import readyScripts
 from tlstunnel.net.remotes import FIRST, POLICIES
 from tlstunnel.program.bridging import BRIDGING
 from tlstunnel.program.disclosures import DISCLOSURES
+from tlstunnel.program.executions import EXECUTIONS
 from tlstunnel.program.identities import IDENTITIES
 from tlstunnel.program.limits import LIMITS
 from tlstunnel.program.option import Option, Scope, Section
@@ -112,8 +113,10 @@ OPTIONS = (
         "remote",
         Section.ADDRESSES,
         "forward there; srv:_SERVICE._tcp.DOMAIN for what the DNS of a domain says; of several, "
-        "`balance` says whom to try first",
-        "Repeatable. Where one does not answer, or comes to no TLS, another one is tried.",
+        "`balance` says whom to try first; exec:PROGRAM ARGUMENTS starts a program with `server`",
+        "Repeatable. Where one does not answer, or comes to no TLS, another one is tried. A "
+        "program is started for each connection once its client is verified, with what the client "
+        "says on its standard input; it stands alone.",
         short="r",
         argument="ADDR",
         parse=target,
@@ -131,6 +134,7 @@ OPTIONS = (
         parse=choice(*POLICIES),
         default=FIRST,
     ),
+    *EXECUTIONS,
     Option(
         "via",
         Section.ADDRESSES,

@@ -44,5 +44,7 @@ def closeQuiet(
         if now - since >= (SLOW_READER_SECONDS if isDelivering else QUIET_SECONDS):
             pair.end(Stopped())
         looked[pair] = progress, since
-    if factory.pairs:
+    if before:
+        factory.receptions.dismiss()
+    if factory.isBusy:
         factory.deadlines.after(QUIET_SECONDS, partial(closeQuiet, factory, clock, looked))

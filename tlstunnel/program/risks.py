@@ -11,9 +11,17 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, S
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
-from tlstunnel.address import Address, Remote, SRVAddress, TCPAddress, UNIXAddress
+from tlstunnel.address import (
+    Address,
+    ExecAddress,
+    Remote,
+    SRVAddress,
+    TCPAddress,
+    UNIXAddress,
+)
 from tlstunnel.identity.names import Identity
 from tlstunnel.net.edges import AVAILABLE
+from tlstunnel.net.networks import Networks, parseNetwork
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.ends import marksEnd
 from tlstunnel.tunnel.servedname import ServedName
@@ -40,6 +48,9 @@ _OPOSSUM = (
     "them, or with two certificates"
 )
 
+# All addresses of IPv4, and all others.
+_EVERYBODY = tuple(Networks.of([parseNetwork(each)]) for each in ("0.0.0.0/0", "::/0"))
+
 # Where Linux lists sockets, also if only processes are to be seen in /proc (systemd.exec(5),
 # ProcSubset=), and what it calls the state of those that listen.
 _TABLES = (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6"))
@@ -63,6 +74,12 @@ def ofDialect(tunnel: Tunnel) -> Iterator[str]:
     The same of the way in which it upgrades to TLS.
     """
     yield from _openBackends(tunnel)
+    yield from _openPrograms(tunnel)
+    if any(map(tunnel.proxyFrom.covers, _EVERYBODY)):
+        yield (
+            "proxy-from names everybody, so that whoever connects says where he comes from; name "
+            "only those that forward connections"
+        )
     dialect = tunnel.dialect
     if tunnel.negotiatesOnly:
         yield (
@@ -106,6 +123,21 @@ def _openBackends(tunnel: Tunnel) -> Iterator[str]:
             f" reaches the same backend, {address}, without one; give {whom or 'it'} a remote "
             "address of its own"
         )
+
+
+def _openPrograms(tunnel: Tunnel) -> Iterator[str]:
+    """
+    The same of programs that anybody can start.
+    """
+    for each in [ServedName(""), *tunnel.names]:
+        if each.anybody or (each.remoteID is None and tunnel.isOpen):
+            for remote in each.allRemotes or tunnel.remote:
+                if isinstance(remote, ExecAddress):
+                    who = f"who asks for {each.name}" if each.name else "anybody"
+                    yield (
+                        f"{who} can start {remote}, without a certificate; unless it is meant for "
+                        "all the world, say with `remote-id` who may come"
+                    )
 
 
 def ofAddresses(tunnel: Tunnel, local: Sequence[Address], listened: Set[int]) -> Iterator[str]:
@@ -195,7 +227,7 @@ async def farBackends(
     # What is behind a proxy is the proxy's to look up.
     addresses: Sequence[Remote] = tunnel.remotes if tunnel.via is None else (tunnel.via.address,)
     for address in addresses:
-        if not (isinstance(address, UNIXAddress) or address.isLocal):
+        if isinstance(address, TCPAddress | SRVAddress) and not address.isLocal:
             hosts = [address.host] if address.isLiteral else await lookUp(address)
             if not all(map(isOurs, hosts)):
                 found.append(

@@ -266,7 +266,7 @@ class TunnelService(Service):
         for port in self._ports:
             port.stopListening()
         stopped = self._stopAccepting()
-        if self.factory is not None and self.factory.pairs:
+        if self.factory is not None and self.factory.isBusy:
             closeQuiet(self.factory, self._reactor)
         return stopped.addCallback(self._clear)
 
@@ -316,7 +316,7 @@ class TunnelService(Service):
         factory.ports = []
         self._ending.append(ended)
         factory.idle = self._ended
-        if not factory.pairs:
+        if not factory.isBusy:
             self._ended()
         return ended
 
@@ -339,6 +339,8 @@ class TunnelService(Service):
         """
         for pair in tuple(self.factory.pairs) if self.factory is not None else ():
             pair.end(Stopped())
+        if self.factory is not None:
+            self.factory.receptions.dismiss()
 
     def whenUp(self) -> Deferred[None]:
         """

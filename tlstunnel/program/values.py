@@ -11,15 +11,18 @@ from __future__ import annotations
 import glob
 import os
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, time
 from pathlib import Path
 
 from tlstunnel.address import (
+    PROGRAM,
     SERVICE,
+    ExecAddress,
     Listening,
-    SRVAddress,
+    Remote,
     TCPAddress,
     UNIXAddress,
     parseAddress,
@@ -170,12 +173,53 @@ def listening(value: object) -> Listening:
     return parseListening(text(value))
 
 
-def target(value: object) -> TCPAddress | UNIXAddress | SRVAddress:
+def target(value: object) -> Remote:
     """
-    Where to connect to: a place, or a service.
+    Where to connect to: a place, a service, or a program to start.
     """
+    if isinstance(value, list):
+        return _programOf(value)
     words = text(value)
+    if words.startswith(PROGRAM):
+        return _program(words)
     return parseService(words) if words.startswith(SERVICE) else place(words)
+
+
+def _program(value: str) -> ExecAddress:
+    """
+    A program and its arguments, in words as a shell has them.
+    """
+    try:
+        words = shlex.split(value.removeprefix(PROGRAM))
+    except ValueError as error:
+        problem = str(error).rstrip(".").lower()
+        raise ValueError(
+            f"{shown(value)} has {problem}; write it as in a shell, with quotation marks in pairs"
+        ) from None
+    return _ofWords(value, words)
+
+
+def _programOf(value: list[object]) -> ExecAddress:
+    """
+    The same in a file, in an array of its own, of which each word is text.
+    """
+    words = [text(each) for each in value]
+    if not (words and words[0].startswith(PROGRAM)):
+        raise ValueError(
+            f"is an array in an array, which only a program is; begin it with {PROGRAM}PROGRAM"
+        )
+    return _ofWords(words[0], [words[0].removeprefix(PROGRAM), *words[1:]])
+
+
+def _ofWords(value: str, words: list[str]) -> ExecAddress:
+    if not (words and words[0]):
+        raise ValueError(f"{shown(value)} names no program; write {PROGRAM}PROGRAM ARGUMENTS")
+    for each in words:
+        if not each.isprintable():
+            raise ValueError(
+                f"{shown(each)} cannot be printed; put it into a script, and name that"
+            )
+    return ExecAddress(tuple(words))
 
 
 def place(value: object) -> TCPAddress | UNIXAddress:

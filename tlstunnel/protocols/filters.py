@@ -12,6 +12,10 @@ from zope.interface import implementer
 
 from tlstunnel.interfaces import IFilter
 
+#: Bytes that a filter takes at once where each of them may be a message: by so many a turn of the
+#: reactor may exceed its budget.
+PIECE_BYTES = 128
+
 
 @implementer(IFilter)
 class Filter:
@@ -23,7 +27,10 @@ class Filter:
 
     @ivar done: see L{IFilter}.
     @ivar messages: see L{IFilter}.
+    @ivar pieceBytes: see L{IFilter}.
     """
+
+    pieceBytes = PIECE_BYTES
 
     def __init__(self) -> None:
         self.done = False

@@ -25,24 +25,25 @@ NOTICE_OF_DISCONNECTION = b"1.3.6.1.4.1.1466.20036"
 MAX_CLEAR_BYTES = 4096
 
 # Tags (RFC 4511, appendix B).
-_SEQUENCE, _INTEGER, _OCTETS, _ENUMERATED = 0x30, 0x02, 0x04, 0x0A
-_UNBIND, _ABANDON = 0x42, 0x50
-_EXTENDED_REQUEST, _EXTENDED_RESPONSE = 0x77, 0x78
-_REQUEST_NAME, _REQUEST_VALUE, _RESPONSE_NAME = 0x80, 0x81, 0x8A
+SEQUENCE, INTEGER, OCTETS, ENUMERATED = 0x30, 0x02, 0x04, 0x0A
+BIND_REQUEST, UNBIND_REQUEST, ABANDON_REQUEST, EXTENDED_REQUEST = 0x60, 0x42, 0x50, 0x77
+BIND_RESPONSE, EXTENDED_RESPONSE = 0x61, 0x78
+REQUEST_NAME, REQUEST_VALUE, RESPONSE_NAME, RESPONSE_VALUE = 0x80, 0x81, 0x8A, 0x8B
 
-# The response to each request: bind, search, modify, add, delete, modify DN, compare, extended.
-_RESPONSES = {
-    0x60: 0x61,
+#: The response to each request: bind, search, modify, add, delete, modify DN, compare, extended.
+RESPONSES = {
+    BIND_REQUEST: BIND_RESPONSE,
     0x63: 0x65,
     0x66: 0x67,
     0x68: 0x69,
     0x4A: 0x6B,
     0x6C: 0x6D,
     0x6E: 0x6F,
-    _EXTENDED_REQUEST: _EXTENDED_RESPONSE,
+    EXTENDED_REQUEST: EXTENDED_RESPONSE,
 }
 
-_SUCCESS, _CONFIDENTIALITY_REQUIRED = 0, 13
+SUCCESS = 0
+_CONFIDENTIALITY_REQUIRED = 13
 
 # How many bytes a length may have (X.690, section 8.1.3.5): zeroes may precede it.
 _LENGTH_BYTES = range(1, 127)
@@ -50,34 +51,56 @@ _LENGTH_BYTES = range(1, 127)
 _CODES = {
     1: "operationsError",
     2: "protocolError",
+    7: "authMethodNotSupported",
     8: "strongerAuthRequired",
     10: "referral",
+    12: "unavailableCriticalExtension",
     13: "confidentialityRequired",
+    32: "noSuchObject",
+    34: "invalidDNSyntax",
+    48: "inappropriateAuthentication",
+    49: "invalidCredentials",
     50: "insufficientAccessRights",
     51: "busy",
     52: "unavailable",
     53: "unwillingToPerform",
     80: "other",
+    123: "authorizationDenied",
 }
 
 Element = tuple[int, bytes]
 
 
+def beginning(tag: int, size: int) -> bytes:
+    """
+    The tag and the length of a BER element, that in its shortest form.
+    """
+    if size < 0x80:
+        return bytes((tag, size))
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(length))) + length
+
+
 def element(tag: int, content: bytes) -> bytes:
     """
-    One BER element; C{content} has at most 127 bytes.
+    One BER element.
     """
-    return bytes((tag, len(content))) + content
+    return beginning(tag, len(content)) + content
 
 
-def result(messageID: bytes, tag: int, code: int) -> bytes:
+def result(messageID: bytes, tag: int, code: int, diagnostic: str = "") -> bytes:
     """
-    An LDAPResult (RFC 4511, section 4.1.9) without words.
+    An LDAPResult (RFC 4511, section 4.1.9).
 
     @param messageID: the content of the INTEGER in the request.
+    @param diagnostic: words about it.
     """
-    content = element(_ENUMERATED, bytes((code,))) + 2 * element(_OCTETS, b"")
-    return element(_SEQUENCE, element(_INTEGER, messageID) + element(tag, content))
+    content = (
+        element(ENUMERATED, bytes((code,)))
+        + element(OCTETS, b"")
+        + element(OCTETS, diagnostic.encode())
+    )
+    return element(SEQUENCE, element(INTEGER, messageID) + element(tag, content))
 
 
 async def readSequence(conversation: Conversation) -> bytes:
@@ -89,7 +112,7 @@ async def readSequence(conversation: Conversation) -> bytes:
     @raise Oversize: if it is too long to be read.
     """
     tag, length = start = await conversation.readExactly(2)
-    if tag != _SEQUENCE:
+    if tag != SEQUENCE:
         raise Malformed("not an LDAP message", start + conversation.takeRest())
     if length & 0x80:
         if length & 0x7F not in _LENGTH_BYTES:
@@ -139,12 +162,35 @@ def message(content: bytes) -> tuple[bytes, int, bytes]:
     @raise Malformed: if it is none.
     """
     parts = list(elements(content))
-    if len(parts) < 2 or parts[0][0] != _INTEGER:
+    if len(parts) < 2 or parts[0][0] != INTEGER:
         raise Malformed("not an LDAP message", content)
     (_, messageID), (operation, rest) = parts[:2]
     if not 1 <= len(messageID) <= 4 or messageID[0] & 0x80:
         raise Malformed("no message id", messageID)
     return messageID, operation, rest
+
+
+def readResult(content: bytes) -> tuple[int, bytes, list[Element]]:
+    """
+    Take an LDAPResult apart.
+
+    @return: its code, the words about it, and what stands behind them.
+    @raise Malformed: if it is none.
+    """
+    parts = list(elements(content))
+    if [tag for tag, _ in parts[:3]] != [ENUMERATED, OCTETS, OCTETS]:
+        raise Malformed("not an LDAP result", content)
+    (_, code), _, (_, diagnostic) = parts[:3]
+    if not 1 <= len(code) <= 4:
+        raise Malformed("no result code", code)
+    return int.from_bytes(code, "big", signed=True), diagnostic, parts[3:]
+
+
+def codeName(code: int) -> str:
+    """
+    What a result code means.
+    """
+    return f"{_CODES.get(code, 'an error')} ({code})"
 
 
 class LDAPClient(ClientRole):
@@ -158,32 +204,25 @@ class LDAPClient(ClientRole):
         """
         RFC 4511, section 4.14.2: one ExtendedResponse decides.
         """
-        request = element(_EXTENDED_REQUEST, element(_REQUEST_NAME, START_TLS))
-        self.write(element(_SEQUENCE, element(_INTEGER, b"\x01") + request))
+        request = element(EXTENDED_REQUEST, element(REQUEST_NAME, START_TLS))
+        self.write(element(SEQUENCE, element(INTEGER, b"\x01") + request))
         messageID, operation, content = await readMessage(self)
         if not any(messageID):
             # RFC 4511, section 4.4.1.
             raise Refused("a notice of disconnection", content)
-        if int.from_bytes(messageID, "big") != 1 or operation != _EXTENDED_RESPONSE:
+        if int.from_bytes(messageID, "big") != 1 or operation != EXTENDED_RESPONSE:
             raise Malformed("not the response to our request", bytes((operation,)) + content)
-        parts = list(elements(content))
-        if [tag for tag, _ in parts[:3]] != [_ENUMERATED, _OCTETS, _OCTETS]:
-            raise Malformed("not an LDAP result", content)
-        (_, code), _, (_, diagnostic) = parts[:3]
-        if not 1 <= len(code) <= 4:
-            raise Malformed("no result code", code)
-        number = int.from_bytes(code, "big", signed=True)
-        if number != _SUCCESS:
-            name = _CODES.get(number, "an error")
-            raise Refused(f"the server answered {name} ({number})", diagnostic)
-        if any(tag == _RESPONSE_NAME and name != START_TLS for tag, name in parts[3:]):
+        number, diagnostic, rest = readResult(content)
+        if number != SUCCESS:
+            raise Refused(f"the server answered {codeName(number)}", diagnostic)
+        if any(tag == RESPONSE_NAME and name != START_TLS for tag, name in rest):
             raise Malformed("the response to something else", content)
 
     def isFarewell(self, said: bytes) -> bool | None:
         """
         RFC 4511, section 4.4.1.
         """
-        if not said.startswith(bytes((_SEQUENCE,))):
+        if not said.startswith(bytes((SEQUENCE,))):
             return False
         found = elements(said)
         try:
@@ -195,8 +234,8 @@ class LDAPClient(ClientRole):
             if any(found):
                 return False
             messageID, operation, rest = message(content)
-            name = (_RESPONSE_NAME, NOTICE_OF_DISCONNECTION)
-            return not any(messageID) and operation == _EXTENDED_RESPONSE and name in elements(rest)
+            name = (RESPONSE_NAME, NOTICE_OF_DISCONNECTION)
+            return not any(messageID) and operation == EXTENDED_RESPONSE and name in elements(rest)
         except Malformed:
             # Or what is behind it is not.
             return False
@@ -218,8 +257,8 @@ class LDAPServer(ServerRole):
             messageID, operation, content = await readMessage(self)
             if not any(messageID):
                 raise Malformed("a request without a message id")
-            if operation == _EXTENDED_REQUEST and self._isStartTLS(content):
-                self.goAheadExactly(result(messageID, _EXTENDED_RESPONSE, _SUCCESS))
+            if operation == EXTENDED_REQUEST and self._isStartTLS(content):
+                self.goAheadExactly(result(messageID, EXTENDED_RESPONSE, SUCCESS))
                 return
             self._refuse(messageID, operation)
 
@@ -228,18 +267,18 @@ class LDAPServer(ServerRole):
         Whether an ExtendedRequest asks for TLS; it has no value then.
         """
         parts = list(elements(content))
-        if not parts or parts[0][0] != _REQUEST_NAME:
+        if not parts or parts[0][0] != REQUEST_NAME:
             raise Malformed("an extended request without a name", content)
-        return parts[0][1] == START_TLS and all(tag != _REQUEST_VALUE for tag, _ in parts)
+        return parts[0][1] == START_TLS and all(tag != REQUEST_VALUE for tag, _ in parts)
 
     def _refuse(self, messageID: bytes, operation: int) -> None:
-        if operation == _UNBIND:
+        if operation == UNBIND_REQUEST:
             raise Quit()
-        if operation == _ABANDON:
+        if operation == ABANDON_REQUEST:
             return
-        if operation not in _RESPONSES:
+        if operation not in RESPONSES:
             raise Malformed("no request of LDAP", bytes((operation,)))
-        self.write(result(messageID, _RESPONSES[operation], _CONFIDENTIALITY_REQUIRED))
+        self.write(result(messageID, RESPONSES[operation], _CONFIDENTIALITY_REQUIRED))
         self.countRefusal()
 
 

@@ -38,6 +38,7 @@ from tlstunnel.protocols.filters import Filter
 from tlstunnel.protocols.foreign import rejectForeign
 from tlstunnel.protocols.mysqlpackets import (
     CLIENT_MYSQL,
+    COMPRESSIONS,
     ERR,
     PLUGIN_AUTH,
     PROTOCOL_41,
@@ -53,6 +54,8 @@ from tlstunnel.protocols.mysqlpackets import (
 
 #: What may be read from the network before the switch, in all.
 MAX_CLEAR_BYTES = 4096
+
+_NAME = "mysql"
 
 # What an ERR packet begins with.
 _ERROR = bytes((ERR,))
@@ -227,8 +230,11 @@ class MySQLServer(ServerRole):
             greeting = await self._readGreeting()
         except TunnelError as error:
             raise error.by(self.plain.transport.who) from None
-        offer = replace(greeting, capabilities=greeting.capabilities | SSL)
-        self.write(packet(0, offer.payload()))
+        offered = greeting.capabilities | SSL
+        if _NAME in self.setting.words:
+            # What the client says later could not be judged.
+            offered &= ~COMPRESSIONS
+        self.write(packet(0, replace(greeting, capabilities=offered).payload()))
         header = await self.readExactly(4)
         length = int.from_bytes(header[:3], "little")
         if header[3] != 1 or length > MAX_CLEAR_BYTES:
@@ -277,7 +283,7 @@ class MySQLServer(ServerRole):
 
 
 mysql = Dialect(
-    name="mysql",
+    name=_NAME,
     marksEnd=True,
     client=MySQLClient,
     server=MySQLServer,

@@ -18,10 +18,17 @@ from tlstunnel.protocols.filters import Filter
 #: Capability flags.
 CLIENT_MYSQL = 1
 CONNECT_WITH_DB = 1 << 3
+COMPRESS = 1 << 5
 PROTOCOL_41 = 1 << 9
 SSL = 1 << 11
 SECURE_CONNECTION = 1 << 15
 PLUGIN_AUTH = 1 << 19
+CONNECT_ATTRS = 1 << 20
+LENENC_CLIENT_DATA = 1 << 21
+ZSTD = 1 << 26
+
+#: Those with which packets are within others.
+COMPRESSIONS = COMPRESS | ZSTD
 
 #: The first byte of a server's packet that ends the authentication.
 OK, ERR = 0x00, 0xFF

@@ -22,6 +22,7 @@ class Setting:
     @ivar remoteID: -R, or what stands for it; C{None} where several are given.
     @ivar explicit: whether -R was given.
     @ivar options: what --dialect-option gave.
+    @ivar words: what --reveal gave.
     @ivar tunnel: what the log calls the tunnel, if it has a name.
     @ivar covers: whether our certificate is for a domain; in server mode any may be.
     """
@@ -33,6 +34,7 @@ class Setting:
     remoteID: Identity | Selector | None = None
     explicit: bool = False
     options: frozenset[str] = frozenset()
+    words: frozenset[str] = frozenset()
     tunnel: str = ""
     covers: Callable[[str], bool] = lambda domain: False
 

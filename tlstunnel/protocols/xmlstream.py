@@ -52,10 +52,13 @@ class Tags:
     @ivar level: how deep that is; 1 for the stream itself.
     @ivar attributes: the attributes of that element.
     @ivar closed: the name of the element that the last piece closed; empty if it did not.
+    @ivar content: the namespace of what the stream carries; empty if its header has none.
+    @ivar text: what stands in the first-level element that began last, outside of its children.
     """
 
     def __init__(self) -> None:
         self.path: list[str] = []
+        self.content = self.text = ""
         self.opened = ""
         self.level = 0
         self.attributes: Mapping[str, str] = {}
@@ -66,7 +69,8 @@ class Tags:
         owner: Tags = proxy(self)
         parser.StartElementHandler = partial(Tags._open, owner)
         parser.EndElementHandler = partial(Tags._close, owner)
-        parser.CharacterDataHandler = partial(Tags._text, owner)
+        parser.CharacterDataHandler = partial(Tags._read, owner)
+        parser.StartNamespaceDeclHandler = partial(Tags._declare, owner)
         for name, what in _FORBIDDEN.items():
             setattr(parser, name, partial(_forbid, what))
         if hasattr(parser, "SetReparseDeferralEnabled"):
@@ -84,19 +88,29 @@ class Tags:
         try:
             self._parser.Parse(piece, False)
         except ExpatError as error:
-            raise Malformed(f"no well-formed XML ({error})", piece) from None
+            # Within an element it may be a login.
+            said = b"" if self.path[1:] else piece
+            raise Malformed(f"no well-formed XML ({error})", said) from None
 
     def _open(self, name: str, attributes: dict[str, str]) -> None:
         self.path.append(name)
         self.opened, self.attributes, self.level = name, attributes, len(self.path)
         if self.level > MAX_STREAM_DEPTH:
             raise Oversize(f"XML that is nested more than {MAX_STREAM_DEPTH} elements deep")
+        if self.level == 2:
+            self.text = ""
+
+    def _declare(self, prefix: str | None, namespace: str | None) -> None:
+        if prefix is None and not self.path:
+            self.content = namespace or ""
 
     def _close(self, name: str) -> None:
         self.closed = self.path.pop()
 
-    def _text(self, text: str) -> None:
-        if len(self.path) == 1 and text.strip(SPACE.decode()):
+    def _read(self, text: str) -> None:
+        if len(self.path) == 2:
+            self.text += text
+        elif len(self.path) == 1 and text.strip(SPACE.decode()):
             raise Malformed("text between the elements of a stream", text.encode())
 
 
@@ -106,12 +120,16 @@ class Element:
     A first-level element of a stream.
 
     @ivar name: its namespace and its name.
-    @ivar children: the same of its direct children.
+    @ivar attributes: its attributes.
+    @ivar text: what stands in it outside of its children.
+    @ivar children: the namespaces and names of its direct children.
     @ivar isEmpty: whether there is nothing in it, not even white space.
     @ivar source: it as it came, with what stood before it.
     """
 
     name: str
+    attributes: Mapping[str, str]
+    text: str
     children: tuple[str, ...]
     isEmpty: bool
     source: bytes
@@ -133,6 +151,13 @@ class XMLStream:
         All of it that was read.
         """
         return bytes(self._source)
+
+    @property
+    def content(self) -> str:
+        """
+        The namespace of what it carries, once its header was read; empty if that has none.
+        """
+        return self._tags.content
 
     async def _piece(self) -> bytes:
         """
@@ -185,16 +210,18 @@ class XMLStream:
         tags = self._tags
         start = len(self._source)
         name = ""
+        attributes: Mapping[str, str] = {}
         children = []
         isEmpty = True
         while tags.path:
             piece = await self._piece()
             if tags.level == 2 and tags.opened:
-                name = tags.opened
+                name, attributes = tags.opened, tags.attributes
             elif name and not piece.startswith(b"</"):
                 isEmpty = False
                 if tags.level == 3 and tags.opened:
                     children.append(tags.opened)
             if tags.closed and len(tags.path) == 1:
-                return Element(name, tuple(children), isEmpty, bytes(self._source[start:]))
+                source = bytes(self._source[start:])
+                return Element(name, attributes, tags.text, tuple(children), isEmpty, source)
         return None

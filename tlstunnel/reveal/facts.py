@@ -4,6 +4,7 @@ What may be told of a peer: facts alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from cryptography.x509 import Certificate
@@ -31,4 +32,10 @@ class Facts(Protocol):
     def certificate(self) -> Certificate | None:
         """
         What the peer was verified by, while the connection lasts.
+        """
+
+    @property
+    def chain(self) -> Sequence[Certificate]:
+        """
+        What stands between that and an anchor, in order, as far as the peer has shown it.
         """

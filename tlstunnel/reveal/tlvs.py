@@ -21,3 +21,22 @@ TLVS = (
     "ssl-client-cert",
     "identity",
 )
+
+#: What stands within the TLV of TLS, by its number (section 2.2.6 of the specification).
+SSL_PARTS = {
+    0x21: "ssl-version",
+    0x22: "ssl-cn",
+    0x23: "ssl-cipher",
+    0x24: "ssl-sig-alg",
+    0x25: "ssl-key-alg",
+    0x26: "ssl-group",
+    0x28: "ssl-client-cert",
+}
+
+#: The number of the identity that a client has proved, in the range of the applications (section
+#: 2.2.8): none that is known to be used by others, as are 0xE0 (Google), 0xEA (Amazon) and 0xEE
+#: (Microsoft).
+IDENTITY = 0xED
+
+#: What is known before TLS.
+BEFORE_TLS = frozenset(("unique-id", "crc32c"))

@@ -33,6 +33,7 @@ class Introduction:
     @ivar isGreeted: whether the client has had a greeting already, and the backend's was read: it
         is, where the protocol has one and TLS began with STARTTLS.  Where not, the backend's
         greeting, if there is one, is still to be read, and it or another one to be sent.
+    @ivar awaited: who is slow if the time for C{converse} passes: one of these two.
     @ivar toPlain: filters of what the client says, in order.
     @ivar toNetwork: filters of what the backend says.
     """
@@ -50,6 +51,7 @@ class Introduction:
         self.client = client
         self.backend = backend
         self.isGreeted = isGreeted
+        self.awaited = client
         self.toPlain: list[IFilter] = []
         self.toNetwork: list[IFilter] = []
 
@@ -81,6 +83,8 @@ class Word:
     @ivar needsIdentity: whether there is nothing to tell of clients that have not proved who they
         are.
     @ivar conversationSeconds: how long C{converse} may take.
+    @ivar alpn: what may be agreed on by ALPN, preferred first, and nothing else, as that would be
+        a protocol that it cannot read; empty for anything.
     @ivar prepare: reads what it needs, when the tunnel is prepared; raises a
         L{ConfigurationError} if that is missing or wrong.
     """
@@ -91,4 +95,5 @@ class Word:
     introduction: type[Introduction]
     needsIdentity: bool = False
     conversationSeconds: float = 60.0
+    alpn: tuple[bytes, ...] = ()
     prepare: Callable[[Disclosure], Any] = lambda disclosure: None

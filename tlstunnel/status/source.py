@@ -70,7 +70,7 @@ def stateOf(served: Served) -> str:
     if factory is None:
         return DOWN
     if not served.running:
-        return DRAINING if factory.pairs else DOWN
+        return DRAINING if factory.isBusy else DOWN
     if not served.addresses:
         return DOWN
     return FULL if factory.admission.isFull else UP

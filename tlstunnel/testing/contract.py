@@ -244,6 +244,7 @@ class LegContract(ClearContract):
         self.leg.abortConnection()
         self.assertCloses(self.leg.creatorBeside)
         assert self.leg.peerCertificate is None
+        assert not self.leg.peerChain
 
     def assertCloses(self, call: Callable[[], object]) -> None:
         """

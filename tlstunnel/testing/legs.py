@@ -30,6 +30,7 @@ class MemorySession:
     version, suite, group = "TLSv1.3", "", ""
     alpn, serverName, identity, provenBy = b"", "", None, ""
     isResumed = False
+    proof = face = None
 
 
 @implementer(ILeg)
@@ -63,6 +64,7 @@ class MemoryLeg:
         self.producer: IPushProducer | None = None
         self.session: Any = MemorySession()
         self.peerCertificate: Any = None
+        self.peerChain: Any = ()
         self.written = b""
         self.writtenInClear: int | None = None
         self.isTLS = False

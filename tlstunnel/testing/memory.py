@@ -16,7 +16,7 @@ from zope.interface import implementer
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import TunnelError
 from tlstunnel.identity.names import Identity
-from tlstunnel.interfaces import IChannels, IDestination, IDialect, ISearch
+from tlstunnel.interfaces import IChannels, IDestination, IDialect, ILeg, ISearch
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.protocols.base import (
     Role,
@@ -25,6 +25,7 @@ from tlstunnel.protocols.setting import (
     Setting,
 )
 from tlstunnel.proxy import PAIRS
+from tlstunnel.reveal.proxyout import ProxyOut
 from tlstunnel.reveal.word import Word
 from tlstunnel.testing.legs import MemoryLeg
 from tlstunnel.tunnel.description import (
@@ -68,6 +69,7 @@ class MemoryPrepared:
     ) -> None:
         anywhere = TCPAddress("127.0.0.1", 1)
         self.words = words
+        self.proxyOut: ProxyOut | None = None
         self.tunnel = Tunnel(mode, (anywhere,), (anywhere,), dialect)
         self.setting = setting
 
@@ -131,7 +133,7 @@ class _Factory:
         self.dialler = self
         self.diallers: Mapping[Addresses, _Factory] = {}
 
-    def search(self) -> _Factory:
+    def search(self, record: Record, accepted: ILeg) -> _Factory:
         """
         See L{tlstunnel.interfaces.IDestination}.
         """
@@ -150,7 +152,7 @@ class _Factory:
         There is nothing to note.
         """
 
-    def end(self) -> None:
+    def end(self, isHurried: bool = False) -> None:
         """
         There is nothing to note.
         """
@@ -223,6 +225,7 @@ class Driver:
         words: Sequence[tuple[Word, object]] = (),
         identity: Identity | None = None,
         peer: TCPAddress | None = None,
+        proxyOut: ProxyOut | None = None,
     ) -> None:
         """
         @param mode: C{"client"} or C{"server"}.
@@ -231,6 +234,7 @@ class Driver:
         @param words: how the backend is told who is there, each with what its C{prepare} gives.
         @param identity: who the network peer proves to be.
         @param peer: where it connects from, if that matters.
+        @param proxyOut: makes the header that the connection to the other leg begins with.
         """
         if setting is None:
             setting = Setting(
@@ -243,6 +247,7 @@ class Driver:
         self.clock = Clock()
         self.deadlines = Deadlines(self.clock)
         self.prepared = self.preparedFor(dialect, Mode(mode), setting, words)
+        self.prepared.proxyOut = proxyOut
         self.mode = mode
         self.dialling = dialling
         self.network = MemoryLeg(self.settle)

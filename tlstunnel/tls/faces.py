@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from cryptography.x509 import Certificate
 from OpenSSL import SSL
 
 from tlstunnel.address import TCPAddress
@@ -41,9 +42,10 @@ class Face:
     @ivar context: shows a certificate, and demands one where there is a verifier.
     @ivar verifier: what judges the clients.
     @ivar alpn: what is selected from what a client offers; empty: an offer is ignored.
+    @ivar certificate: the certificate that is shown, where anybody has to know.
     """
 
-    __slots__ = ("_minimum", "alpn", "context", "name", "verifier")
+    __slots__ = ("_minimum", "alpn", "certificate", "context", "name", "verifier")
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class Face:
         alpn: Sequence[bytes] = (),
         minimum: str = "1.2",
         name: str = "",
+        certificate: Certificate | None = None,
     ) -> None:
         """
         @param minimum: the lowest version of TLS, C{"1.2"} or C{"1.3"}.
@@ -61,6 +64,7 @@ class Face:
         self.alpn = alpn
         self._minimum = VERSIONS[minimum]
         self.name = name
+        self.certificate = certificate
 
     def takes(self, version: int) -> bool:
         """

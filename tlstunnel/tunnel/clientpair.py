@@ -130,13 +130,15 @@ class ClientPair(Pair):
         else:
             # Looked up while a server is connected to.
             self.factory.tlsa(resolver).begin(expected, connecting.tunnel.remote)
-        search = self.search = self.dialler.search()
+        self.prepareHeader()
+        search = self.search = self.dialler.search(self.record, self.accepted)
         app, moved = role.plain, role.plain.moved
         isLookingUp = False
         while True:
             try:
                 self.network = self.dialled = network = await upgrade.dial(search)
                 network.who = self.dials
+                self.announce(network)
                 if resolver is not None:
                     isLookingUp = True
                     creator = await self._creatorByTLSA(upgrade, resolver, expected, network.peer)

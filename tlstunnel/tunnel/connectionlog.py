@@ -8,7 +8,7 @@ import time
 
 from twisted.logger import Logger, LogLevel
 
-from tlstunnel.errors import printable
+from tlstunnel.errors import ProgramFailed, printable
 from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.hints.choosing import hintFor
 from tlstunnel.tunnel.observers import Observer
@@ -59,6 +59,8 @@ class ConnectionLog(Observer):
         if error is not None and record.mode is Mode.BRIDGE and error.who not in detail:
             # Either side may be meant.
             detail = f"{error.who}: {detail}"
+        if record.exit is not None and record.exit.status and not isinstance(error, ProgramFailed):
+            detail += f" ({record.exit})"
         identity = str(record.identity) if record.identity is not None else None
         peer = str(record.peer)
         backend = str(record.backend) if record.backend is not None else None
@@ -66,10 +68,12 @@ class ConnectionLog(Observer):
         hint = hintFor(record) if error is not None else ""
         who = (identity or "none") + (f" by {record.anchors}" if record.anchors else "")
         tls = f"{record.version} {record.suite} {record.group}" if record.version else "no TLS"
+        sender = str(record.sender) if record.sender is not None else None
+        by = f" by {sender}" if sender not in (None, peer) else ""
         client = record.client
         ofClient = f"client {_client(client)}, server " if client is not None else ""
         text = (
-            f"{peer} to {backend or 'nobody'}: {detail}; "
+            f"{peer}{by} to {backend or 'nobody'}: {detail}; "
             f"{ofClient}identity {who}, {tls}, {toNetwork} bytes sent to the network "
             f"and {toPlain} received, {record.seconds:.3f} s"
         )
@@ -91,6 +95,8 @@ class ConnectionLog(Observer):
                 "event": "connection",
                 "tunnel": record.tunnel or None,
                 "peer": peer,
+                "proxied_by": sender,
+                "unique_id": printable(record.uniqueID.decode("latin-1")) or None,
                 "backend": backend,
                 "identity": identity,
                 "anchors": record.anchors or None,
@@ -106,7 +112,7 @@ class ConnectionLog(Observer):
                 "to_plain": toPlain,
                 "seconds": record.seconds,
                 "outcome": record.outcome,
-                "detail": None if error is None else detail,
+                "detail": detail if detail != "closed" else None,
                 "hint": hint or None,
             }
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlstunnel.address import (
+    ExecAddress,
     Listening,
     Remote,
     SRVAddress,
@@ -26,6 +27,7 @@ from tlstunnel.net.networks import Networks
 from tlstunnel.net.remotes import FIRST
 from tlstunnel.net.via import Via
 from tlstunnel.reveal.disclosure import Disclosure
+from tlstunnel.tunnel.execution import Execution
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.servedname import ServedName
 
@@ -111,6 +113,7 @@ class Tunnel:
     @ivar deny: whom not to let in, whatever C{allow} says.
     @ivar negotiatesOnly: leave TLS to others, and only say and hear what leads up to it.
     @ivar limits: what its connections may take.
+    @ivar execution: how programs in C{remote} run.
     @ivar disclosure: what the plaintext side is told of its peer.
     @ivar proxyFrom: from where headers of the PROXY protocol come.
     @ivar proxyFromUNIX: whether they come by UNIX sockets, too.
@@ -154,6 +157,7 @@ class Tunnel:
     requireSNI: bool = False
     negotiatesOnly: bool = False
     disclosure: Disclosure = field(default_factory=Disclosure)
+    execution: Execution = field(default_factory=Execution)
     proxyFrom: Networks = field(default_factory=Networks)
     proxyFromUNIX: bool = False
     onward: Tunnel | None = None
@@ -226,7 +230,7 @@ def identityOfRemote(remote: Sequence[Remote]) -> Identity | None:
     whose service it is, and never what its DNS says (RFC 6186, section 6; RFC 6125, section 6.2).
     """
     for address in remote:
-        if not isinstance(address, UNIXAddress) and not address.isLiteral:
+        if isinstance(address, TCPAddress | SRVAddress) and not address.isLiteral:
             return Identity(None, address.domain)
     return None
 
@@ -237,7 +241,7 @@ def hostOfRemote(remote: Sequence[Remote]) -> str | None:
     one host, if all addresses are names, and the same.
     """
     hosts = {
-        each.domain if not (isinstance(each, UNIXAddress) or each.isLiteral) else ""
+        each.domain if isinstance(each, TCPAddress | SRVAddress) and not each.isLiteral else ""
         for each in remote
     }
     return min(hosts) or None if len(hosts) == 1 else None
@@ -259,7 +263,7 @@ def checkRemoteID(tunnel: Tunnel) -> None:
         return
     hosts = set()
     for each in tunnel.remote:
-        if isinstance(each, UNIXAddress) or each.isLiteral:
+        if not isinstance(each, TCPAddress | SRVAddress) or each.isLiteral:
             raise ConfigurationError(
                 "`remote-id`",
                 f"is missing, and {each} names nobody whom we could expect there",
@@ -272,6 +276,18 @@ def checkRemoteID(tunnel: Tunnel) -> None:
             f"is missing, and `remote` has several names ({', '.join(sorted(hosts))})",
             "add `remote-id` with the one name that all of them prove",
         )
+
+
+def checkIdentities(tunnel: Tunnel) -> None:
+    """
+    A tunnel must know whom it expects, or whom it stands for.
+
+    @raise ConfigurationError: if it does not.
+    """
+    if tunnel.mode is Mode.CLIENT:
+        checkRemoteID(tunnel)
+    elif tunnel.localID is None:
+        raise ConfigurationError("`local-id`", "is missing", "say whom a server tunnel stands for")
 
 
 def checkVia(tunnel: Tunnel) -> None:
@@ -296,6 +312,12 @@ def checkVia(tunnel: Tunnel) -> None:
             "give `via-auth-file` with a line user:password",
         )
     for each in tunnel.remotes:
+        if isinstance(each, ExecAddress):
+            raise ConfigurationError(
+                f"`remote` {each}",
+                "is a program of this host, which no proxy can reach",
+                "leave out `via`",
+            )
         if isinstance(each, SRVAddress):
             raise ConfigurationError(
                 f"`remote` {each}",

@@ -2,14 +2,17 @@
 The filters of one direction of a relay, and how much of a turn of the reactor they may take.
 
 A message may be a single byte, so that what one read brings can be thousands of messages.  A
-L{Filtering} therefore works through what arrived in small pieces, and when the budget of a turn is
-used up, it goes on in the next one; all other connections have their turn in between.  It stands
-between the two legs in both respects:
+L{Filtering} therefore works through what arrived in pieces, small ones unless a filter says that it
+only searches, and when the budget of a turn is used up, it goes on in the next one; all other
+connections have their turn in between.  It stands between the two legs in both respects:
 
     - It speaks on the source, which reads one record at a time and is paused while there is
       something left to do.  What the source has to tell behind its last byte, its end or its
       loss, waits until all before it has passed.
     - It is what the sink pauses and resumes.
+
+A filter may have something to say of its own (L{ISpontaneous}): it is asked for it in a turn of its
+own.
 
 Once all filters are done it makes way: from then on the direction itself speaks on the source, the
 source is the sink's producer, and reads are as large as they were to be.
@@ -24,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
+from weakref import WeakMethod
 
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.logger import Logger
@@ -31,16 +35,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlstunnel.errors import TunnelError
-from tlstunnel.interfaces import IFilter, ISpeaker
+from tlstunnel.interfaces import IFilter, ISpeaker, ISpontaneous
 from tlstunnel.tls.records import RECORD_BYTES
 
 #: Bytes that filters look at in one turn of the reactor, and messages.
 MAX_BYTES_PER_TURN = 16384
 MAX_MESSAGES_PER_TURN = 128
-
-#: Bytes that are passed through the filters at once: by so many messages, if each is a byte, a turn
-#: may exceed its budget.
-PIECE_BYTES = 128
 
 
 class Filtered(Protocol):
@@ -70,6 +70,21 @@ class Filtered(Protocol):
         """
 
 
+def _weakly(method: Callable[[], None]) -> Callable[[], None]:
+    """
+    Calls C{method} as long as its object is there: whoever keeps it does not keep that, so that
+    nothing waits for the garbage collector.
+    """
+    kept = WeakMethod(method)
+
+    def call() -> None:
+        found = kept()
+        if found is not None:
+            found()
+
+    return call
+
+
 @implementer(ISpeaker, IPushProducer)
 class Filtering:
     """
@@ -77,6 +92,7 @@ class Filtering:
     """
 
     __slots__ = (
+        "__weakref__",
         "_abort",
         "_backlog",
         "_blocked",
@@ -84,8 +100,10 @@ class Filtering:
         "_clock",
         "_direction",
         "_filters",
+        "_isWoken",
         "_last",
         "_readSize",
+        "_spontaneous",
     )
 
     _log = Logger()
@@ -113,6 +131,11 @@ class Filtering:
         self._busy = False
         # What the source told last, which is due when the backlog is empty.
         self._last: Callable[[], None] | None = None
+        # Whether a filter has something to say of its own.
+        self._isWoken = False
+        self._spontaneous = [each for each in self._filters if ISpontaneous.providedBy(each)]
+        for each in self._spontaneous:
+            each.wake = _weakly(self._wake)
         source = direction.source
         self._readSize = source.readSize
         source.speaker = self
@@ -133,7 +156,7 @@ class Filtering:
         """
         The source ended cleanly; so does the direction, behind the last byte.
         """
-        if self._busy or self._backlog:
+        if self._busy or self._hasMore:
             self._last = self._end
             self._go()
         elif not self._direction.sink.isClosed:
@@ -172,7 +195,7 @@ class Filtering:
         The sink has sent all that it had.
         """
         self._blocked = False
-        if self._backlog or self._last is not None:
+        if self._hasMore or self._last is not None:
             self._go()
         else:
             self._direction.source.resumeProducing()
@@ -184,6 +207,15 @@ class Filtering:
         self._direction.source.stopProducing()
 
     # Turns
+
+    def _wake(self) -> None:
+        """
+        One of the filters has something to say, in a later turn: this one is about something else.
+        """
+        self._isWoken = not self._direction.ended
+        if self._isWoken and not (self._busy or self._blocked):
+            self._busy = True
+            self._clock.callLater(0, self._later)
 
     def _go(self) -> None:
         """
@@ -201,7 +233,7 @@ class Filtering:
         direction, backlog = self._direction, self._backlog
         source, sink = direction.source, direction.sink
         error = None
-        if backlog and not (direction.ended or sink.isClosed):
+        if self._hasMore and not (direction.ended or sink.isClosed):
             error = self._pass()
         if sink.isClosed:
             # That is the end of both legs.
@@ -209,9 +241,10 @@ class Filtering:
         if direction.ended:
             # Nobody takes it: only how the source ends is still of interest.
             backlog.clear()
+            self._isWoken = False
         if error is not None:
             self._abort(error)
-        elif backlog:
+        elif self._hasMore and not direction.ended:
             source.pauseProducing()
             self._clock.callLater(0, self._later)
         elif self._last is not None:
@@ -223,6 +256,15 @@ class Filtering:
                 self._makeWay()
             if not self._blocked:
                 source.resumeProducing()
+
+    @property
+    def _hasMore(self) -> bool:
+        """
+        Whether there is something to do: what arrived, what a filter has let lie, or has to say.
+        """
+        return (
+            bool(self._backlog) or self._isWoken or 0 in [each.pieceBytes for each in self._filters]
+        )
 
     def _later(self) -> None:
         self._busy = False
@@ -238,14 +280,20 @@ class Filtering:
         passed = bytearray()
         error = None
         at = messages = 0
+        isWoken, self._isWoken = self._isWoken, False
+        most = min(len(backlog), MAX_BYTES_PER_TURN)
         try:
-            for start in range(0, min(len(backlog), MAX_BYTES_PER_TURN), PIECE_BYTES):
-                if messages >= MAX_MESSAGES_PER_TURN or not filters:
+            while filters and messages < MAX_MESSAGES_PER_TURN:
+                piece = min([each.pieceBytes for each in filters])
+                if piece and at >= most and not isWoken:
                     break
-                at = start + PIECE_BYTES
+                start, at = at, min(at + piece, most)
                 data = bytes(backlog[start:at])
+                if not piece:
+                    # One that goes on with what it let lie is not asked for ever.
+                    messages += 1
                 for each in tuple(filters):
-                    if data:
+                    if data or not each.pieceBytes or (isWoken and each in self._spontaneous):
                         before = each.messages
                         data = each.feed(data)
                         messages += each.messages - before
@@ -253,6 +301,7 @@ class Filtering:
                         data += each.flush()
                         filters.remove(each)
                 passed += data
+                isWoken = False
         except TunnelError as ended:
             error = ended.by(self._direction.source.who)
         except Exception:  # noqa: BLE001 - a bug of ours must not spread

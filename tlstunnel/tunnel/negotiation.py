@@ -65,12 +65,14 @@ class ClientNegotiation(_StepsAside, ClientPair):
         """
         app = Conversation(self.factory.deadlines)
         upgrade.attach(app, self.accepted)
-        search = self.search = self.dialler.search()
+        self.prepareHeader()
+        search = self.search = self.dialler.search(self.record, self.accepted)
         while True:
             role = self._role(app)
             try:
                 self.network = self.dialled = network = await upgrade.dial(search)
                 network.who = self.dials
+                self.announce(network)
                 upgrade.attach(role, network)
                 await upgrade.negotiate(self.prepared.tunnel.dialect, role)
             except TunnelError as error:
@@ -113,6 +115,7 @@ class ServerNegotiation(_StepsAside, ServerPair):
         if role.inClear:
             raise Refused("a message without TLS, which the backend awaits")
         role.checkEmpty()
+        self.prepareHeader()
         await self._dialBackend(role, upgrade)
         self._found()
         return self.stepAside(role, role.plain.takeRest(), role.plain.inputEnded)

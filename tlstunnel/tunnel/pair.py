@@ -22,12 +22,14 @@ from tlstunnel.errors import (
     IdentityRefused,
     PlaintextAfterStartTLS,
     ServerSpokeFirst,
+    Stopped,
     TunnelError,
 )
 from tlstunnel.interfaces import IDestination, ILeg, ISearch
 from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.protocols.base import Role
 from tlstunnel.protocols.conversation import Waiting
+from tlstunnel.tunnel.announcing import announce, headerOf
 from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import RELAYING, Record
@@ -111,6 +113,8 @@ class Pair:
     """
 
     __slots__ = (
+        "_header",
+        "_isLeaving",
         "_running",
         "_story",
         "_why",
@@ -148,7 +152,10 @@ class Pair:
         self.dialler = factory.dialler
         self.diallers = factory.diallers
         self.search: ISearch | None = None
+        self._header = b""
         self._why: TunnelError | None = None
+        # Whether both legs are closed, and the program behind one of them is still there.
+        self._isLeaving = False
         # What is waited for, by the story up to the relay, or by what is told when that is over.
         self._running: Deferred[Any] | None = None
 
@@ -184,7 +191,11 @@ class Pair:
         """
         End both legs, whatever is going on.
         """
-        if self._why is None:
+        if self._isLeaving:
+            # What is waited for is the program behind the leg that was dialled.
+            assert self.search is not None
+            self.search.end(isHurried=True)
+        elif self._why is None:
             self._why = why
             # In a turn of its own: what is going on may be what called us.
             self.factory.deadlines.after(0, self._end)
@@ -295,8 +306,6 @@ class Pair:
         Close what is left.
         """
         self._running = None
-        if self.search is not None:
-            self.search.end()
         if error is not None:
             error.bare()
         if self.channels is not None:
@@ -307,9 +316,35 @@ class Pair:
                     leg.abortConnection()
                 else:
                     leg.loseConnection()
-        self.factory.ended(self, error)
+        isHurried = isinstance(error, Stopped)
+        ending = None if self.search is None else self.search.end(isHurried)
+        if ending is None:
+            self.factory.ended(self, error)
+        else:
+            # A program keeps its place until it has ended.
+            self._isLeaving = True
+            ending.addCallback(lambda _: self.factory.ended(self, error))
 
     # What the stories are told with
+
+    def prepareHeader(self) -> None:
+        """
+        Know what whoever is dialled is told first, if anything.
+
+        @raise TunnelError: it cannot be said.
+        """
+        proxyOut = self.prepared.proxyOut
+        if proxyOut is not None:
+            self._header = headerOf(proxyOut, self.record, self.accepted)
+
+    def announce(self, leg: ILeg) -> None:
+        """
+        Tell it to whoever was dialled.
+
+        @raise TunnelError: it is not heard.
+        """
+        if self._header:
+            announce(self._header, leg)
 
     def openChannels(self, role: Role) -> None:
         """
@@ -332,6 +367,7 @@ class Pair:
         plain = self.dialled if network is self.accepted else self.accepted
         assert network is not None and plain is not None
         limits = self.prepared.tunnel.limits
+        self._header = b""
         self.record.advance(RELAYING)
         self.relay = Relay(
             network,

@@ -39,13 +39,19 @@ from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, about, checkBridg
 from tlstunnel.tunnel.description import (
     Mode,
     Tunnel,
-    checkRemoteID,
+    checkIdentities,
     checkVia,
     hostOfRemote,
     identityOfRemote,
 )
-from tlstunnel.tunnel.disclosures import checkDisclosure, preparedWords
+from tlstunnel.tunnel.disclosures import (
+    alpnOf,
+    checkDisclosure,
+    preparedHeader,
+    preparedWords,
+)
 from tlstunnel.tunnel.judges import Judges
+from tlstunnel.tunnel.programs import checkPrograms, launches
 from tlstunnel.tunnel.servernames import ServerNames
 from tlstunnel.tunnel.settings import settingOf
 
@@ -73,7 +79,10 @@ class Prepared:
     @ivar pins: the keys that it may have; C{None} for any.
     @ivar revocations: the lists of what was revoked; none where anybody may come.
     @ivar staples: what our certificates are shown with, where that was asked for.
+    @ivar launches: how the programs are started that are among its remotes.
     @ivar words: how a backend is told who is there, in its own protocol, each with what it needs.
+    @ivar proxyOut: makes the headers of the PROXY protocol that connections begin with; C{None} for
+        none.
     @ivar names: who we are by which name; C{None} in client mode.
     @ivar onward: what the connected side of a bridge is made with.
     """
@@ -86,7 +95,7 @@ class Prepared:
         @param read: do all of L{steps}.
         @raise ConfigurationError: if something that it needs is missing or wrong.
         """
-        _checkIdentities(tunnel)
+        checkIdentities(tunnel)
         checkRisk(tunnel)
         checkVia(tunnel)
         self.tunnel = tunnel
@@ -113,8 +122,11 @@ class Prepared:
         if tunnel.mode is Mode.CLIENT and self.expected is None and not learns:
             self.expected = self._anyKey() or identityOfRemote(tunnel.remote)
         self.names: ServerNames | None = None
+        checkPrograms(tunnel)
+        self.launches = launches(tunnel)
         checkDisclosure(tunnel)
         self.words = preparedWords(tunnel)
+        self.proxyOut = preparedHeader(tunnel)
         self.onward: Prepared | None = None
         if tunnel.onward is not None:
             checkBridge(tunnel)
@@ -163,7 +175,9 @@ class Prepared:
         The ids to offer or to select from.
         """
         own = self.tunnel.alpn
-        return tuple(self.tunnel.dialect.alpn) if own is None else own
+        if own is not None:
+            return own
+        return self.tunnel.dialect.alpn or alpnOf(self.tunnel)
 
     @property
     def anchors(self) -> str:
@@ -352,18 +366,6 @@ class Prepared:
                 self._tlsaContext, verifier, self.alpn, self._credentials is not None
             )
         return creator
-
-
-def _checkIdentities(tunnel: Tunnel) -> None:
-    """
-    A tunnel must know whom it expects, or whom it stands for.
-
-    @raise ConfigurationError: if it does not.
-    """
-    if tunnel.mode is Mode.CLIENT:
-        checkRemoteID(tunnel)
-    elif tunnel.localID is None:
-        raise ConfigurationError("`local-id`", "is missing", "say whom a server tunnel stands for")
 
 
 def checkRisk(tunnel: Tunnel) -> None:

@@ -10,15 +10,18 @@ serves the connection notes here what happens, and the observers are told.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
 from twisted.internet.interfaces import IReactorTime
 
-from tlstunnel.address import Address
+from tlstunnel.address import Address, Peer
 from tlstunnel.errors import TunnelError
 from tlstunnel.identity.names import Identity
 from tlstunnel.interfaces import ILeg
+from tlstunnel.net.child import Exit
+from tlstunnel.net.proxyheader import UNIQUE_ID, Header
 from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.observers import Observers
 
@@ -69,6 +72,10 @@ class Record:
     @ivar dialects: those of the accepted and of the connected side, which differ in bridge mode.
     @ivar peer: who connected to us.
     @ivar local: the address that it connected to; C{None} where nobody has asked for it.
+    @ivar sender: who has said so, in a header of the PROXY protocol; C{None} where there was none.
+    @ivar header: what else it has said; C{None} likewise.
+    @ivar uniqueID: what whoever passes it on calls the connection (PROXY protocol); empty for
+        nothing.
     @ivar backend: to whom we connected in turn, once we have.
     @ivar stage: how far it has come.
     @ivar reached: the stage that it ended in, once it is over.
@@ -87,6 +94,7 @@ class Record:
     @ivar handshaken: seconds that the TLS handshake took, with verification; C{None} likewise.
     @ivar seconds: how long it lasted, once it is over.
     @ivar error: why it ended, if that was not a clean end.
+    @ivar exit: how the program ended that was started for it, once it has.
     """
 
     __slots__ = (
@@ -103,8 +111,10 @@ class Record:
         "dialect",
         "dialects",
         "error",
+        "exit",
         "group",
         "handshaken",
+        "header",
         "identity",
         "isResumed",
         "local",
@@ -113,10 +123,12 @@ class Record:
         "peer",
         "reached",
         "seconds",
+        "sender",
         "serverName",
         "stage",
         "suite",
         "tunnel",
+        "uniqueID",
         "version",
     )
 
@@ -140,7 +152,10 @@ class Record:
         self.dialects = dialects or (dialect, dialect)
         self.peer = peer
         self.local: Address | None = None
-        self.backend: Address | None = None
+        self.sender: Address | None = None
+        self.header: Header | None = None
+        self.uniqueID = b""
+        self.backend: Peer | None = None
         self.stage = self.reached = ACCEPTED
         self.client: Client | None = None
         self.serverName = ""
@@ -155,6 +170,7 @@ class Record:
         self.handshaken: float | None = None
         self.seconds = 0.0
         self.error: TunnelError | None = None
+        self.exit: Exit | None = None
         if observers.began:
             observers.tell(observers.began, self)
 
@@ -207,7 +223,24 @@ class Record:
         network = self._network
         return None if network is None or self.identity is None else network.peerCertificate
 
+    @property
+    def chain(self) -> Sequence[x509.Certificate]:
+        """
+        The certificates between that and the anchor that vouches for it, while the connection
+        lasts; none where a session was resumed.
+        """
+        network = self._network
+        return () if network is None or self.identity is None else network.peerChain
+
     # What happens
+
+    def cameBy(self, sender: Address, header: Header) -> None:
+        """
+        The connection was made by C{sender}, who says with C{header} for whom.
+        """
+        self.sender, self.header = sender, header
+        self.local = header.destination
+        self.uniqueID = header.value(UNIQUE_ID) or b""
 
     def advance(self, stage: Stage) -> None:
         """

@@ -170,7 +170,10 @@ class ServerNames:
         trust, verifier = self._judgeOf(served) or (None, None)
         alpn = self._alpn if served.alpn is None else served.alpn
         context = self._contextOf(credentials, trust, bool(alpn))
-        face = Face(context, verifier, alpn, served.minimum or tunnel.minimum, served.name)
+        minimum = served.minimum or tunnel.minimum
+        face = Face(
+            context, verifier, alpn, minimum, served.name, certificate=credentials.certificates[0]
+        )
         if served.remote or served.remotes:
             self._backends[face] = Backends(served.remote, served.remotes)
         return face

@@ -49,6 +49,7 @@ class ServerPair(Pair):
         self.network = network = self.accepted
         upgrade.attach(role, network)
         if dialect.earlyDial:
+            self.prepareHeader()
             await self._dialBackend(role, upgrade)
             self._found()
         await upgrade.negotiate(dialect, role)
@@ -58,6 +59,8 @@ class ServerPair(Pair):
         self.factory.verified(self)
         if len(self.diallers) > 1:
             self._chooseBackend(network)
+        if not dialect.earlyDial:
+            self.prepareHeader()
         if not (dialect.talks or prepared.words):
             await self._dial(upgrade)
             self._found()
@@ -136,21 +139,26 @@ class ServerPair(Pair):
         Let those who are introduced speak, as far as that is not for the relay to carry.
         """
         for word, each in self._introductions:
-            with upgrade.within(word.conversationSeconds, f"the client ({word.name})"):
-                await each.converse()
+            try:
+                with upgrade.within(word.conversationSeconds, f"the peer ({word.name})"):
+                    await each.converse()
+            except TimedOut as error:
+                isBackend = each.awaited is each.backend
+                raise error.by(self.dials if isBackend else self.accepts) from None
             role.toPlain += each.toPlain
             role.toNetwork += each.toNetwork
         self._introductions = []
 
     async def _dial(self, upgrade: Upgrade) -> ILeg:
         if self.search is None:
-            self.search = self.dialler.search()
+            self.search = self.dialler.search(self.record, self.accepted)
         try:
             self.dialled = leg = await upgrade.dial(self.search)
         except TimedOut as error:
             self.search.failed(error)
             raise
         leg.who = self.dials
+        self.announce(leg)
         return leg
 
     async def _dialBackend(self, role: ServerRole, upgrade: Upgrade) -> None:
@@ -162,6 +170,7 @@ class ServerPair(Pair):
         """
         Give the backend a single message that needs no TLS, and wait until it has read it.
         """
+        self.prepareHeader()
         await self._dialBackend(role, upgrade)
         self._found()
         backend = role.plain

@@ -35,6 +35,7 @@ def settingOf(
         remoteID=None if isinstance(expected, AccessList) else expected,
         explicit=tunnel.remoteID is not None,
         options=tunnel.options,
+        words=frozenset(tunnel.disclosure.words),
         tunnel=tunnel.name,
         covers=covers,
     )

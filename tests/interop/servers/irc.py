@@ -24,6 +24,7 @@ INSPIRCD = """\
      target="{directory}/log">
 <dns server="127.0.0.1" timeout="1">
 <module name="cap">
+{gateway}
 {tls}
 """
 
@@ -38,10 +39,20 @@ STARTTLS = """\
 <sslprofile name="Clients" provider="gnutls" certfile="{chain}" keyfile="{key}" hash="sha256">
 <starttls sslprofile="Clients">"""
 
+#: Who may speak for others, and that is told of them.
+GATEWAY = """\
+<module name="cgiirc">
+<cgihost type="webirc" mask="127.0.0.1" password="{password}">"""
+
+SSLINFO = """\
+<sslinfo hash="sha-256">"""
+
 
 class InspIRCd(Daemon):
     """
     With certificates: STARTTLS, and no registration without.  Without: no TLS.
+
+    @ivar password: by which it knows a gateway; to be set before the start.
     """
 
     packages = ("inspircd",)
@@ -53,6 +64,7 @@ class InspIRCd(Daemon):
     def __init__(self, directory: Path, certificates: ServerCertificate | None = None) -> None:
         super().__init__(directory, certificates)
         self.logs.append(directory / "log")
+        self.password = ""
 
     def configure(self) -> None:
         classes, tls = CLASS.format(name="everybody", requirement=""), ""
@@ -62,8 +74,14 @@ class InspIRCd(Daemon):
             visitor = CLASS.format(name="visitor", requirement='password="which nobody knows"')
             classes = f"{secure}\n{visitor}"
             tls = STARTTLS.format(chain=self.certificates.chain, key=self.certificates.key)
+            tls = f"{tls}\n{SSLINFO}"
         text = INSPIRCD.format(
-            directory=self.directory, name=NAME, port=self.port, classes=classes, tls=tls
+            directory=self.directory,
+            name=NAME,
+            port=self.port,
+            classes=classes,
+            gateway=GATEWAY.format(password=self.password) if self.password else "",
+            tls=tls,
         )
         self.write("inspircd.conf", text)
 
@@ -85,12 +103,15 @@ PidFile = {directory}/pid
 DNS = no
 Ident = no
 PAM = no
+{gateway}
 """
 
 
 class NgIRCd(Daemon):
     """
     Plaintext only: its TLS is TLS from the first byte.
+
+    @ivar password: by which it knows a gateway; to be set before the start.
     """
 
     packages = ("ngircd",)
@@ -99,9 +120,14 @@ class NgIRCd(Daemon):
     services = ("irc",)
     user = "irc"
 
+    def __init__(self, directory: Path, certificates: ServerCertificate | None = None) -> None:
+        super().__init__(directory, certificates)
+        self.password = ""
+
     def configure(self) -> None:
         assert self.certificates is None, "ngIRCd has no STARTTLS"
-        text = NGIRCD.format(directory=self.directory, name=NAME, port=self.port)
+        gateway = f"WebircPassword = {self.password}" if self.password else ""
+        text = NGIRCD.format(directory=self.directory, name=NAME, port=self.port, gateway=gateway)
         self.write("ngircd.conf", text)
 
     def command(self) -> Sequence[str]:

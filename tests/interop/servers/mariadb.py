@@ -26,10 +26,12 @@ port = {port}
 plugin_load_add = auth_ed25519
 skip_name_resolve
 max_connections = 10
+performance_schema = {schema}
 innodb_buffer_pool_size = 8M
 innodb_log_file_size = 4M
 innodb_flush_log_at_trx_commit = 0
 {tls}
+{settings}
 """
 
 STARTTLS = """\
@@ -58,6 +60,13 @@ class MariaDB(Daemon):
     program = "mariadbd"
     services = ("mysql",)
     user = "mysql"
+    settings = ""
+
+    #: Statements more, with which it begins.
+    more: Sequence[str] = ()
+
+    #: Whether it knows what clients tell of themselves, for which it takes long to start.
+    schema = "OFF"
 
     def __init__(self, directory: Path, certificates: ServerCertificate | None = None) -> None:
         super().__init__(directory, certificates)
@@ -68,7 +77,13 @@ class MariaDB(Daemon):
         tls = "skip_ssl"
         if self.certificates is not None:
             tls = STARTTLS.format(chain=self.certificates.chain, key=self.certificates.key)
-        text = CONFIGURATION.format(directory=self.directory, port=self.port, tls=tls)
+        text = CONFIGURATION.format(
+            directory=self.directory,
+            port=self.port,
+            tls=tls,
+            schema=self.schema,
+            settings=self.settings,
+        )
         self.write("my.cnf", text)
         # One statement on each line, or the server does not read them.
         statements = [
@@ -81,7 +96,16 @@ class MariaDB(Daemon):
                 f"CREATE USER {user}@'%' IDENTIFIED VIA {plugin} USING PASSWORD('{PASSWORD}');",
                 f"GRANT SELECT ON {DATABASE}.* TO {user}@'%';",
             ]
+        statements += self.more
         self.write("init.sql", "\n".join(statements) + "\n")
 
     def command(self) -> Sequence[str]:
         return ["sh", "-c", COMMAND, "sh", self.executable]
+
+
+class ToldMariaDB(MariaDB):
+    """
+    Is told by headers of the PROXY protocol who is there.
+    """
+
+    settings = "proxy_protocol_networks = 127.0.0.1"

@@ -31,7 +31,7 @@ port = {port}
 mysqlx = OFF
 skip_name_resolve
 skip_log_bin
-performance_schema = OFF
+performance_schema = {schema}
 innodb_buffer_pool_size = 8M
 innodb_redo_log_capacity = 16M
 innodb_flush_log_at_trx_commit = 0
@@ -68,6 +68,12 @@ class MySQL(Daemon):
     user = "mysql"
     startTime = 60.0
 
+    #: Statements more, with which it begins.
+    more: Sequence[str] = ()
+
+    #: Whether it knows what clients tell of themselves, for which it takes long to start.
+    schema = "OFF"
+
     def __init__(self, directory: Path, certificates: ServerCertificate | None = None) -> None:
         super().__init__(directory, certificates)
         self.socket = directory / "socket"
@@ -77,7 +83,9 @@ class MySQL(Daemon):
         tls = PLAINTEXT
         if self.certificates is not None:
             tls = STARTTLS.format(chain=self.certificates.chain, key=self.certificates.key)
-        text = CONFIGURATION.format(root=ROOT, directory=self.directory, port=self.port, tls=tls)
+        text = CONFIGURATION.format(
+            root=ROOT, directory=self.directory, port=self.port, tls=tls, schema=self.schema
+        )
         self.write("my.cnf", text)
         # One statement on each line, or the server does not read them.
         statements = [
@@ -90,6 +98,7 @@ class MySQL(Daemon):
                 f"CREATE USER {user}@'%' IDENTIFIED WITH {plugin} BY '{PASSWORD}';",
                 f"GRANT SELECT ON {DATABASE}.* TO {user}@'%';",
             ]
+        statements += self.more
         self.write("init.sql", "\n".join(statements) + "\n")
 
     def connection(self) -> pymysql.Connection[pymysql.cursors.Cursor]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
+from typing import ClassVar
 
 from tests.interop.harness import Daemon, ServerCertificate, until
 
@@ -112,7 +113,7 @@ class Postfix(Daemon):
     packages = ("postfix",)
     title = "Postfix"
     program = "/usr/lib/postfix/sbin/master"
-    services = ("smtp",)
+    services: ClassVar[tuple[str, ...]] = ("smtp",)
     needsRoot = True
 
     front = SMTPD
@@ -183,3 +184,19 @@ class Postscreen(Postfix):
     title = "Postfix postscreen"
     front = POSTSCREEN
     settings = TEASER
+
+
+class ToldPostfix(Postfix):
+    """
+    Is told by headers of the PROXY protocol who is there.
+    """
+
+    settings = "smtpd_upstream_proxy_protocol = haproxy\n"
+
+
+class ToldPostscreen(Postscreen):
+    """
+    The same of postscreen.
+    """
+
+    settings = TEASER + "postscreen_upstream_proxy_protocol = haproxy\n"

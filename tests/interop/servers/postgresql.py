@@ -38,6 +38,14 @@ local   all all      scram-sha-256
 {tcp} all all 127.0.0.1/32 scram-sha-256
 """
 
+#: As before a tunnel that checks who is who.
+TRUST = """\
+local   all postgres trust
+local   all all trust
+host    all postgres 127.0.0.1/32 reject
+host    all all 127.0.0.1/32 trust
+"""
+
 #: initdb and postgres both refuse to be run by root, so one command does both; the former once.
 COMMAND = (
     '[ -d data ] || "$1"/initdb --pgdata=data --username=postgres --auth=trust --no-sync '
@@ -65,6 +73,8 @@ class PostgreSQL(Daemon):
     @ivar socket: a UNIX socket with the same service.
     """
 
+    access = ACCESS
+
     packages = ("postgresql-15",)
     title = "PostgreSQL"
     program = "/usr/lib/postgresql/*/bin/postgres"
@@ -84,7 +94,7 @@ class PostgreSQL(Daemon):
             tcp = "hostssl"
         text = CONFIGURATION.format(directory=self.directory, port=self.port, tls=tls)
         self.write("postgresql.conf", text)
-        self.write("pg_hba.conf", ACCESS.format(tcp=tcp))
+        self.write("pg_hba.conf", self.access.format(tcp=tcp))
 
     def command(self) -> Sequence[str]:
         programs = str(Path(self.executable).parent)
@@ -105,3 +115,19 @@ class NewerPostgreSQL(PostgreSQL):
 
     packages = ("postgresql-18",)
     program = "/opt/tlstunnel-interop/unstable/usr/lib/postgresql/18/bin/postgres"
+
+
+class TrustingPostgreSQL(PostgreSQL):
+    """
+    The same, which believes everybody on loopback.
+    """
+
+    access = TRUST
+
+
+class NewerTrustingPostgreSQL(NewerPostgreSQL):
+    """
+    The same of the newer version.
+    """
+
+    access = TRUST

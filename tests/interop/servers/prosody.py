@@ -6,8 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from tests.interop.harness import Daemon, ServerCertificate
+
+#: What lets it believe a tunnel.
+MODULE = Path(__file__).resolve().parents[3] / "docs/example/prosody/mod_tlstunnel.lua"
 
 USER = "alice"
 PASSWORD = "down the rabbit hole"
@@ -16,7 +20,7 @@ CONFIGURATION = """\
 pidfile = "{directory}/pid"
 data_path = "{directory}/data"
 certificates = "{directory}"
-plugin_paths = {{}}
+plugin_paths = {{ "{directory}/modules" }}
 interfaces = {{ "127.0.0.1" }}
 c2s_ports = {{ {c2s} }}
 s2s_ports = {{ {s2s} }}
@@ -46,6 +50,10 @@ c2s_require_encryption = false
 s2s_require_encryption = false
 allow_unencrypted_plain_auth = true"""
 
+INSISTING = """\
+c2s_require_encryption = true
+s2s_require_encryption = true"""
+
 #: The only thing that it can learn from its resolver, which asks nobody.
 PEER = "_xmpp-server._tcp.{domain}. IN SRV 0 0 {port} localhost."
 
@@ -64,8 +72,9 @@ class Prosody(Daemon):
     packages = ("prosody",)
     title = "Prosody"
     program = "prosody"
-    services = ("c2s", "s2s")
+    services: ClassVar[tuple[str, ...]] = ("c2s", "s2s")
     user = "prosody"
+    modules = ""
 
     def __init__(
         self,
@@ -77,8 +86,15 @@ class Prosody(Daemon):
         self.domain = domain
         self.peer = ("nobody.test.example", 9)
 
+    @property
+    def settings(self) -> str:
+        """
+        What else there is to say in front of the host.
+        """
+        return PLAINTEXT
+
     def configure(self) -> None:
-        tls, modules = PLAINTEXT, ""
+        tls, modules = self.settings, self.modules
         if self.certificates is not None:
             tls = STARTTLS.format(
                 chain=self.certificates.chain,
@@ -93,12 +109,43 @@ class Prosody(Daemon):
             modules=modules,
             peer=PEER.format(domain=peer, port=port),
             tls=tls,
-            **self.ports,
+            c2s=self.portsOf("c2s"),
+            s2s=self.portsOf("s2s"),
         )
         self.write("prosody.cfg.lua", text)
         host = "".join(c if c.isalnum() else f"%{ord(c):02x}" for c in self.domain)
         account = f'return {{ ["password"] = "{PASSWORD}"; }};\n'
         self.write(f"data/{host}/accounts/{USER}.dat", account)
 
+    def portsOf(self, service: str) -> str:
+        """
+        Where it listens for C{c2s}, or for C{s2s}.
+        """
+        return ", ".join(str(self.ports[each]) for each in self.services if service in each)
+
     def command(self) -> Sequence[str]:
         return [self.executable, "-F", "--config", str(self.directory / "prosody.cfg.lua")]
+
+
+class TrustingProsody(Prosody):
+    """
+    Believes a tunnel on ports of their own as whom somebody logs in; on the others there is no TLS.
+
+    @ivar inClear: whether clients may log in there with their passwords; to be set before the
+        start.
+    """
+
+    inClear = True
+
+    services = ("c2s", "s2s", "tunnel-c2s", "tunnel-s2s")
+    modules = '"tlstunnel"'
+
+    @property
+    def settings(self) -> str:
+        ports = [str(self.ports[each]) for each in self.services[2:]]
+        settings = PLAINTEXT if self.inClear else INSISTING
+        return f"{settings}\ntlstunnel_ports = {{ {', '.join(ports)} }}"
+
+    def configure(self) -> None:
+        self.write("modules/mod_tlstunnel.lua", MODULE.read_text())
+        super().configure()

@@ -12,13 +12,16 @@ from tlstunnel.errors import TunnelError
 from tlstunnel.protocols.registry import STARTTLS_PORTS
 from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED
 from tlstunnel.tunnel.description import Mode
+from tlstunnel.tunnel.hints.chats import CHAT_HINTS
 from tlstunnel.tunnel.hints.connecting import CONNECTING_HINTS
 from tlstunnel.tunnel.hints.dane import DANE_HINTS
 from tlstunnel.tunnel.hints.dialects import DIALECT_HINTS
+from tlstunnel.tunnel.hints.directories import DIRECTORY_HINTS
 from tlstunnel.tunnel.hints.handshake import HANDSHAKE_HINTS
 from tlstunnel.tunnel.hints.hint import Hint
 from tlstunnel.tunnel.hints.identities import IDENTITY_HINTS
 from tlstunnel.tunnel.hints.languages import languageOf
+from tlstunnel.tunnel.hints.programs import PROGRAM_HINTS
 from tlstunnel.tunnel.hints.proxies import PROXY, hintOfProxy
 from tlstunnel.tunnel.hints.revocation import REVOCATION_HINTS
 from tlstunnel.tunnel.record import GREETING, HANDSHAKING, NEGOTIATING, Record
@@ -28,10 +31,16 @@ _OPTION = re.compile("--([a-z]+(?:-[a-z]+)*)")
 # Who is not the one that the hints of a stage are about.
 _OTHERS = {("the app", NEGOTIATING), ("the app", HANDSHAKING), ("the client", GREETING)}
 
+# What a backend should speak where TLS is there from the first byte.
+_OF_CLIENTS = "what the clients speak"
+
 # The first row that fits counts, so that the more special ones stand first.
 _HINTS = (
+    *PROGRAM_HINTS,
+    *CHAT_HINTS,
     *CONNECTING_HINTS,
     *DANE_HINTS,
+    *DIRECTORY_HINTS,
     *DIALECT_HINTS,
     *IDENTITY_HINTS,
     *REVOCATION_HINTS,
@@ -93,7 +102,7 @@ def hintFor(record: Record) -> str:
             if record.mode is Mode.BRIDGE:
                 text = _inBridge(text, error.who == "the client")
             return text.format(
-                dialect=record.dialect,
+                dialect=_OF_CLIENTS if record.dialect == "none" else record.dialect,
                 upgrade="--chat" if record.dialect == "chat" else "--starttls",
                 port=port,
                 usual=STARTTLS_PORTS.get(port, "NAME (see --list-protocols)"),

@@ -25,6 +25,14 @@ _SPOKEN = (Malformed, Closed, Refused, TimedOut, Oversize, Reset)
 
 #: Of what is said before TLS, or instead of it.
 DIALECT_HINTS = (
+    # Where the certificate is the login.
+    Hint(
+        (BackendRefused,),
+        "let the backend believe this host, as docs/who-is-there.md has it; if it knows users by "
+        "other names than their identities, --identity-map says which",
+        Mode.SERVER,
+        causes=("no login ",),
+    ),
     # One side has TLS from the first byte, and the other has not.
     Hint(
         _SPOKEN,
@@ -106,6 +114,27 @@ DIALECT_HINTS = (
         "this port is for clients that speak {dialect}: check which port this one is set to",
         Mode.SERVER,
         (NEGOTIATING,),
+    ),
+    # What it is to be told.
+    Hint(
+        (BackendRefused,),
+        "let the backend believe this host: smtpd_authorized_xclient_hosts in Postfix, "
+        "login_trusted_networks in Dovecot",
+        Mode.SERVER,
+        causes=("no XCLIENT ",),
+    ),
+    Hint(
+        (BackendRefused,),
+        "let the backend believe this host: smtpd_authorized_xforward_hosts in Postfix",
+        Mode.SERVER,
+        causes=("no XFORWARD ",),
+    ),
+    Hint(
+        (BackendRefused,),
+        "let the backend know addresses of IPv6, as clients have them: inet_protocols = all in "
+        "Postfix",
+        Mode.SERVER,
+        causes=("no IPv6 ",),
     ),
     Hint(
         (TimedOut, Closed, Malformed, BackendRefused),

@@ -4,12 +4,20 @@ What to do where the handshake of TLS fails, by our word or by that of the peer.
 
 from __future__ import annotations
 
-from tlstunnel.errors import TLSFailed
+from tlstunnel.errors import Malformed, TimedOut, TLSFailed
+from tlstunnel.net.proxyheader import NO_HEADER
 from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.hints.hint import Hint
 
 #: Of what a client has to show or to ask for, and of alerts that we were sent.
 HANDSHAKE_HINTS = (
+    # What comes before all else.
+    Hint(
+        (Malformed, TimedOut),
+        "let whoever connects from there send a header (HAProxy: send-proxy-v2; nginx: "
+        "proxy_protocol on), or leave the address out of --proxy-from",
+        causes=(f"{NO_HEADER} ",),
+    ),
     # What we ask of clients.
     Hint(
         (TLSFailed,),

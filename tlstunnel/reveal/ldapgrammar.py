@@ -1,0 +1,375 @@
+"""
+What a request of LDAP consists of (RFC 4511, appendix B), and the one form in which it passes.
+
+Servers read the elements of a request one after the other, and look for controls behind the last
+one that they know; how long the request says to be is of no interest to some of them.  One that has
+an element too many, or one that reaches beyond its end, would be a request without our control to
+them; so would one with substrings of which they give up to read the rest, where these are not in
+order, and take that for what comes behind the filter: slapd does both.
+
+So whoever lets a request pass must know each of its elements: here is what there may be, and
+nothing else is taken.  What is taken is written anew, each length in its shortest form and each
+truth in the same one, so that no two readers can understand it in two ways.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from tlstunnel.errors import Malformed, Oversize
+from tlstunnel.protocols.ldap import (
+    ABANDON_REQUEST,
+    ENUMERATED,
+    EXTENDED_REQUEST,
+    INTEGER,
+    OCTETS,
+    REQUEST_NAME,
+    REQUEST_VALUE,
+    SEQUENCE,
+    UNBIND_REQUEST,
+    beginning,
+    element,
+)
+
+#: Elements of one message at most: so that the turn in which it is read is short.
+MAX_ELEMENTS = 8192
+
+#: How deep filters may be nested.
+MAX_DEPTH = 64
+
+#: How many bytes a length may have at most: the first one has room for no more (X.690, 8.1.3.5).
+MAX_LENGTH_BYTES = 126
+
+BOOLEAN, SET = 0x01, 0x31
+CONTROLS = 0xA0
+_INITIAL, _ANY, _FINAL = 0x80, 0x81, 0x82
+
+
+class Source:
+    """
+    A message that is being read, and written anew.
+
+    @ivar data: the message.
+    @ivar depth: how deep a filter is nested here.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.depth = 0
+        self._count = 0
+        self._parts: list[bytes] = []
+
+    def header(self, at: int, stop: int) -> tuple[int, int, int]:
+        """
+        The next element.
+
+        @param at: where it begins.
+        @param stop: where what it is part of ends.
+        @return: its tag, and where its content begins and ends.
+        @raise Malformed: if it is not whole, or its length has a form that LDAP excludes (RFC 4511,
+            section 5.1).
+        @raise Oversize: if it is one too many.
+        """
+        self._count += 1
+        if self._count > MAX_ELEMENTS:
+            raise Oversize(f"a request of more than {MAX_ELEMENTS} elements")
+        data = self.data
+        if at + 2 > stop:
+            raise Malformed("half an element", data[at:stop])
+        tag, length = data[at], data[at + 1]
+        at += 2
+        if length & 0x80:
+            size = length & 0x7F
+            if not 1 <= size <= MAX_LENGTH_BYTES or at + size > stop:
+                raise Malformed("a bad length inside a message", data)
+            length = int.from_bytes(data[at : at + size], "big")
+            at += size
+        if at + length > stop:
+            raise Malformed("an element that is longer than what it is part of", data)
+        return tag, at, at + length
+
+    def copy(self, tag: int, content: bytes) -> int:
+        """
+        Write an element.
+
+        @return: its size.
+        """
+        self._parts.append(element(tag, content))
+        return len(self._parts[-1])
+
+    def open(self) -> int:
+        """
+        Begin an element that consists of others, which are written next.
+
+        @return: where it begins, for C{close}.
+        """
+        self._parts.append(b"")
+        return len(self._parts) - 1
+
+    def close(self, at: int, tag: int, size: int) -> int:
+        """
+        End it: only now it is known what it begins with.
+
+        @param size: that of all that it consists of.
+        @return: its own.
+        """
+        self._parts[at] = beginning(tag, size)
+        return len(self._parts[at]) + size
+
+    def takeWritten(self) -> bytes:
+        """
+        All that was written.
+        """
+        written = b"".join(self._parts)
+        self._parts.clear()
+        return written
+
+
+class Rule:
+    """
+    What an element may be.
+
+    @ivar tag: the tag that it has.
+    """
+
+    tag: int
+
+    @cached_property
+    def tags(self) -> frozenset[int]:
+        """
+        The tags that it may have.
+        """
+        return frozenset((self.tag,))
+
+    def write(self, source: Source, tag: int, start: int, end: int) -> int:
+        """
+        Write the whole element in its one form.
+
+        @param start: where its content begins, and C{end} where that ends.
+        @return: its size.
+        @raise Malformed: if it is not what it should be.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Octets(Rule):
+    """
+    A string; nothing is known of what it says.
+    """
+
+    tag: int = OCTETS
+    most: int | None = None
+
+    def write(self, source: Source, tag: int, start: int, end: int) -> int:
+        """See L{Rule}."""
+        if self.most is not None and end - start > self.most:
+            raise Malformed("an element that has to be empty", source.data)
+        return source.copy(tag, source.data[start:end])
+
+
+@dataclass(frozen=True)
+class Number(Rule):
+    """
+    An INTEGER or ENUMERATED, which never needs more than four bytes.
+    """
+
+    tag: int = INTEGER
+
+    def write(self, source: Source, tag: int, start: int, end: int) -> int:
+        """See L{Rule}."""
+        if not 1 <= end - start <= 4:
+            raise Malformed("a number of a size that LDAP does not know", source.data)
+        return source.copy(tag, source.data[start:end])
+
+
+@dataclass(frozen=True)
+class Truth(Rule):
+    """
+    A BOOLEAN; RFC 4511, section 5.1, has all bits set where it is true.
+    """
+
+    tag: int = BOOLEAN
+
+    def write(self, source: Source, tag: int, start: int, end: int) -> int:
+        """See L{Rule}."""
+        if end - start != 1:
+            raise Malformed("a truth that is not one byte", source.data)
+        return source.copy(tag, b"\xff" if source.data[start] else b"\0")
+
+
+@dataclass(frozen=True)
+class Optional(Rule):
+    """
+    What may be left out.
+    """
+
+    rule: Rule
+
+    @cached_property
+    def tags(self) -> frozenset[int]:
+        """
+        Those of what may be left out.
+        """
+        return self.rule.tags
+
+    def write(self, source: Source, tag: int, start: int, end: int) -> int:
+        """See L{Rule}."""
+        return self.rule.write(source, tag, start, end)
+
+
+@dataclass(frozen=True)
+class Fields(Rule):
+    """
+    A SEQUENCE of certain elements, in order; C{of} says which.  An explicit tag is one of a single
+    element.
+    """
+
+    of: tuple[Rule, ...]
+    tag: int = SEQUENCE
+
+    def write(self, source: Source, tag: int, start: int, end: int) -> int:
+        """See L{Rule}."""
+        at, size = source.open(), 0
+        for rule in self.of:
+            if start < end:
+                inner, begin, stop = source.header(start, end)
+                if inner in rule.tags:
+                    size += rule.write(source, inner, begin, stop)
+                    start = stop
+                    continue
+            if not isinstance(rule, Optional):
+                raise Malformed("a request that lacks an element, or has another one", source.data)
+        if start < end:
+            raise Malformed("a request with an element too many", source.data)
+        return source.close(at, tag, size)
+
+
+@dataclass(frozen=True)
+class Many(Rule):
+    """
+    A SEQUENCE or SET of any number of the same.
+    """
+
+    of: Rule
+    tag: int = SEQUENCE
+
+    def write(self, source: Source, tag: int, start: int, end: int) -> int:
+        """See L{Rule}."""
+        rule, at, size = self.of, source.open(), 0
+        tags = rule.tags
+        while start < end:
+            inner, begin, start = source.header(start, end)
+            if inner not in tags:
+                raise Malformed("a request with an element of another kind", source.data)
+            size += rule.write(source, inner, begin, start)
+        return source.close(at, tag, size)
+
+
+@dataclass(frozen=True)
+class Substrings(Rule):
+    """
+    The parts of a substring filter (RFC 4511, section 4.5.1.7.2): at least one, none of them empty,
+    the initial one first and the final one last.
+    """
+
+    tag: int = SEQUENCE
+
+    def write(self, source: Source, tag: int, start: int, end: int) -> int:
+        """See L{Rule}."""
+        at, size, last = source.open(), 0, _INITIAL - 1
+        while start < end:
+            part, begin, start = source.header(start, end)
+            isNext = last < part or last == part == _ANY
+            if part not in (_INITIAL, _ANY, _FINAL) or not isNext or begin == start:
+                raise Malformed("substrings that are none", source.data)
+            size += source.copy(part, source.data[begin:start])
+            last = part
+        if not size:
+            raise Malformed("substrings that are none", source.data)
+        return source.close(at, tag, size)
+
+
+@dataclass(frozen=True)
+class Choice(Rule):
+    """
+    One of several.
+    """
+
+    of: dict[int, Rule] = field(default_factory=dict)
+
+    @cached_property
+    def tags(self) -> frozenset[int]:
+        """
+        Those of all.
+        """
+        return frozenset(self.of)
+
+    def write(self, source: Source, tag: int, start: int, end: int) -> int:
+        """See L{Rule}."""
+        source.depth += 1
+        if source.depth > MAX_DEPTH:
+            raise Oversize(f"a filter that is nested more than {MAX_DEPTH} deep")
+        size = self.of[tag].write(source, tag, start, end)
+        source.depth -= 1
+        return size
+
+
+# RFC 4511, sections 4.1 and 4.5.1.7.
+_FILTER = Choice()
+_AND, _OR, _NOT = 0xA0, 0xA1, 0xA2
+_EQUAL, _SUBSTRINGS, _GREATER, _LESS, _PRESENT, _APPROX, _EXTENSIBLE = (
+    *range(0xA3, 0xA7),
+    0x87,
+    0xA8,
+    0xA9,
+)
+_ASSERTION = (Octets(), Octets())
+_MATCHING = (
+    Optional(Octets(0x81)),
+    Optional(Octets(0x82)),
+    Octets(0x83),
+    Optional(Truth(0x84)),
+)
+_FILTER.of.update(
+    {
+        _AND: Many(_FILTER, _AND),
+        _OR: Many(_FILTER, _OR),
+        _NOT: Fields((_FILTER,), _NOT),
+        _EQUAL: Fields(_ASSERTION, _EQUAL),
+        _SUBSTRINGS: Fields((Octets(), Substrings()), _SUBSTRINGS),
+        _GREATER: Fields(_ASSERTION, _GREATER),
+        _LESS: Fields(_ASSERTION, _LESS),
+        _PRESENT: Octets(_PRESENT),
+        _APPROX: Fields(_ASSERTION, _APPROX),
+        _EXTENSIBLE: Fields(_MATCHING, _EXTENSIBLE),
+    }
+)
+_ATTRIBUTE = Fields((Octets(), Many(Octets(), SET)))
+_SEARCH = (
+    Octets(),
+    Number(ENUMERATED),
+    Number(ENUMERATED),
+    Number(),
+    Number(),
+    Truth(),
+    _FILTER,
+    Many(Octets()),
+)
+_MODIFY = (Octets(), Many(Fields((Number(ENUMERATED), _ATTRIBUTE))))
+_RENAME = (Octets(), Octets(), Truth(), Optional(Octets(0x80)))
+_EXTENDED = (Octets(REQUEST_NAME), Optional(Octets(REQUEST_VALUE)))
+
+#: All requests but Bind, which never passes, by their tags.
+REQUESTS: dict[int, Rule] = {
+    UNBIND_REQUEST: Octets(UNBIND_REQUEST, 0),
+    0x63: Fields(_SEARCH, 0x63),
+    0x66: Fields(_MODIFY, 0x66),
+    0x68: Fields((Octets(), Many(_ATTRIBUTE)), 0x68),
+    0x4A: Octets(0x4A),
+    0x6C: Fields(_RENAME, 0x6C),
+    0x6E: Fields((Octets(), Fields(_ASSERTION)), 0x6E),
+    ABANDON_REQUEST: Number(ABANDON_REQUEST),
+    EXTENDED_REQUEST: Fields(_EXTENDED, EXTENDED_REQUEST),
+}
