@@ -36,6 +36,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pool import Pool
+from tlstunnel.net.networks import Networks, parseNetwork
 from tlstunnel.protocols.registry import find
 from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.tunnel.bridge import checkBridge
@@ -381,6 +382,27 @@ class PassingTests(BridgeTests):
             self.ends.clear()
             self.assertEqual(await self.bridged("none", script), (b"all", b"late"))
             await self.ended()
+
+
+class BalancerTests(BridgeTests):
+    """
+    Something before the bridge.
+    """
+
+    async def test_aHeaderSaysOnWhoseBehalfAConnectionComes(self) -> None:
+        """
+        That of the PROXY protocol, before TLS.
+        """
+
+        def balancer(sock: socket.socket) -> None:
+            sock.sendall(b"PROXY TCP4 192.0.2.9 192.0.2.1 5000 465\r\n")
+
+        proxied = Networks.of([parseNetwork("127.0.0.0/8")])
+        talks = (balancer, nothing)
+        passed = await self.bridged("none", both, talks, proxyFrom=proxied)
+        self.assertEqual(passed, BOTH)
+        event = await self.ended()
+        self.assertEqual(event["peer"], "192.0.2.9:5000")
 
 
 class OldPassingTests(PassingTests):
