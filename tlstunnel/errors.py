@@ -172,6 +172,14 @@ class TunnelError(Exception):
         self.who = self.who or who
         return self
 
+    def unquoted(self) -> Self:
+        """
+        Forget what the peer said: it may be a password.
+        """
+        self.said = b""
+        self.args = (self.detail, b"")
+        return self
+
     def bare(self) -> Self:
         """
         Forget where it came from: whoever keeps it would keep all that was going on there, and that

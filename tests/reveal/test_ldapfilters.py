@@ -115,6 +115,23 @@ class RequestsTests(SynchronousTestCase):
             self.assertEqual(self.answers(), [(7, SUCCESS), (7, SUCCESS)])
             self.assertEqual(filtering.messages, 5)
 
+    def test_noPasswordIsInAnError(self) -> None:
+        """
+        A simple Bind has one in clear (RFC 4513, section 5.1.3).
+        """
+        secret, one, text = b"hunter2", element(2, b"\1"), element(4, b"x")
+        login = element(0x60, element(2, b"\3") + text + element(0x80, secret))
+        for wrong in (
+            element(0x30, one + login + text),
+            element(0x30, text + login),
+            element(0x30, one + element(0x7D, secret) + login),
+            element(0x30, one + login + element(0xA0, secret)),
+            element(4, secret),
+        ):
+            with self.assertRaises(TunnelError) as caught:
+                self.requests().feed(wrong)
+            self.assertNotIn("hunter2", str(caught.exception) + repr(caught.exception))
+
     def test_aLoginAndASearchCutAnywhere(self) -> None:
         """
         In every place.

@@ -222,6 +222,24 @@ class GuardTests(SynchronousTestCase):
             with self.assertRaises(Malformed):
                 Course().client(said)
 
+    def test_noPasswordIsInAnError(self) -> None:
+        """
+        What is said where it must not be may be the login of an honest client.
+        """
+        secret = b"AHJlYWRlcgBodW50ZXIy"
+        for before, answers, said in (
+            (b"", b"", b"AUTH PLAIN " + secret + b"\r \r\n"),
+            (b"AUTH PLAIN\r\n", b"334 \r\n", secret + b"\0\r\n"),
+            (b"DATA\r\n", b"", b"AUTH PLAIN " + secret + b"\r\n"),
+            (b"", b"250 2.0.0 Ok\r\n", b"AUTH PLAIN " + secret + b"\r\n"),
+            (b"", b"", b"BDAT 20\r\n" + secret),
+            (b"", b"", b"AUTH PLAIN " + secret * 700),
+        ):
+            course = Course().client(before).server(answers)
+            with self.assertRaises(TunnelError) as caught:
+                course.client(said)
+            self.assertNotIn(secret.decode(), repr(caught.exception) + str(caught.exception))
+
     def test_commandsPassInOneForm(self) -> None:
         """
         All servers see the same lines; one without an end does not pass.
@@ -365,14 +383,38 @@ class AnswersTests(SynchronousTestCase):
         """
         The client hears them; what the server takes next for what is not known.
         """
-        course = Course().server(b"421 timeout\r\n")
-        self.assertEqual(course.told, b"421 timeout\r\n")
+        course = Course().server(b"250 Ok\r\n")
+        self.assertEqual(course.told, b"250 Ok\r\n")
         with self.assertRaises(Malformed):
             course.client(b"NOOP\r\n")
         course = Course().toMail().client(b"text").server(b"552 too big\r\n")
         self.assertEqual(course.told, b"552 too big\r\n")
         with self.assertRaises(Malformed):
             course.client(b"text\r\n")
+
+    def test_nothingReachesAServerThatHasTakenLeave(self) -> None:
+        """
+        It is no fault of a client that was silent for too long, and has not read that yet.
+        """
+        for course, said in (
+            (Course(), b"AUTH PLAIN eA==\r\nQUIT\r\n"),
+            (Course().client(b"MAI"), b"L FROM:<>\r\n" + FORGED[0]),
+            (Course().toMail().client(b"text\r\n"), b".\r\n" + FORGED[0]),
+        ):
+            heard = course.heard
+            course.server(b"421 4.4.2 timeout\r\n").client(said, *[said] * 3)
+            self.assertEqual((course.heard, course.guard.flush()), (heard, b""))
+            self.assertEqual(course.told, b"421 4.4.2 timeout\r\n")
+
+    def test_nothingIsKeptForIt(self) -> None:
+        """
+        Not even what had come before, and waits for its turn.
+        """
+        course = Course()
+        course.guard.feed(b"NOOP\r\n" * COMMANDS_AT_ONCE * 2)
+        course.server(b"250 Ok\r\n" * COMMANDS_AT_ONCE, b"421 4.3.2 bye\r\n")
+        self.assertEqual(course.guard.feed(b""), b"")
+        self.assertTrue(course.guard.pieceBytes)
 
     def test_leaveIsTakenInPlaceOfAnyAnswer(self) -> None:
         """

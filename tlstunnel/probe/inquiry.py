@@ -8,7 +8,7 @@ from typing import Any
 
 from tlstunnel.address import Address, TCPAddress
 from tlstunnel.errors import TLSFailed
-from tlstunnel.interfaces import IDestination
+from tlstunnel.net.dial import Dialler
 from tlstunnel.probe.answers import Looks, elsewise
 from tlstunnel.probe.course import Course, Ground, Outcome
 from tlstunnel.probe.findings import interpret
@@ -89,7 +89,7 @@ class Inquiry:
         conclude(report)
         return report
 
-    async def _try(self, reaching: IDestination, notes: Notes) -> list[Outcome]:
+    async def _try(self, reaching: Dialler, notes: Notes) -> list[Outcome]:
         """
         Go to one address after the other, until one serves.
         """

@@ -86,8 +86,7 @@ class Door:
         try:
             return await reading
         except TunnelError as error:
-            error.said = b""
-            error.args = (error.detail, b"")
+            error.unquoted()
             raise
 
     def say(self, line: bytes) -> None:

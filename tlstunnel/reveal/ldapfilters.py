@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from zope.interface import implementer
 
-from tlstunnel.errors import Oversize, TooManyErrors
+from tlstunnel.errors import Oversize, TooManyErrors, TunnelError
 from tlstunnel.interfaces import ISpontaneous
 from tlstunnel.protocols.filters import PIECE_BYTES, Filter
 from tlstunnel.protocols.ldap import (
@@ -107,6 +107,13 @@ class Requests(Filter):
         """
         Take what arrived; see L{Filter.feed}.
         """
+        try:
+            return self._take(data)
+        except TunnelError as error:
+            error.unquoted()
+            raise
+
+    def _take(self, data: bytes) -> bytes:
         kept = self._kept
         kept += data
         passed = bytearray()

@@ -15,6 +15,7 @@ an L{Answers} what the server says; together they go through these states::
 Whoever makes it doubtful which of them it is, is cut off, before the byte that makes it so passes:
 a client that does not await the 354, an end of a mail that only some servers take for one, a chunk
 (RFC 3030), which no server was offered to; a server whose answers do not belong to what was asked.
+What a client says may be a password, so that no error has its words.
 """
 
 from __future__ import annotations
@@ -131,9 +132,10 @@ class Guard(Filter):
         self._awaited: deque[Asked] = deque()
         self._recipients = 0
         self._isMail = False
-        # Whether the next line goes on with AUTH, and whether the server spoke unasked.
+        # Whether the next line goes on with AUTH; whether the server spoke unasked, and whether it
+        # took its leave by that.
         self._isResponse = False
-        self._isOver = False
+        self._isOver = self._isLeft = False
         # The last bytes of the mail, of which the next may make its end.
         self._last = b""
 
@@ -143,12 +145,23 @@ class Guard(Filter):
         """
         See L{IFilter.feed}.
         """
+        if self._isLeft:
+            return self._drop()
         if self._isOver:
-            raise Malformed("it went on after the backend had spoken unasked", data)
+            raise Malformed("it went on after the backend had spoken unasked")
         if self._isMail:
             return self._mail(data)
         self._kept += data
         return self._commands()
+
+    def _drop(self) -> bytes:
+        """
+        Nobody is there to hear it.  The client still has to read the farewell, which it might not
+        if this ended the connection.
+        """
+        self._kept.clear()
+        self.pieceBytes = MAIL_PIECE_BYTES
+        return b""
 
     def flush(self) -> bytes:
         """
@@ -164,7 +177,7 @@ class Guard(Filter):
         while start < len(kept) and len(passed) < COMMANDS_AT_ONCE:
             if self._isAwaiting:
                 # RFC 2920, section 3.1: DATA is the last of a group.
-                raise Malformed("it did not await the answer to DATA", bytes(kept[start:]))
+                raise Malformed("it did not await the answer to DATA")
             end = kept.find(b"\n", start, start + MAX_COMMAND_BYTES) + 1
             if not end:
                 if len(kept) - start >= MAX_COMMAND_BYTES:
@@ -184,7 +197,7 @@ class Guard(Filter):
         self.messages += 1
         text = line.rstrip(b"\r\n")
         if b"\r" in text or b"\0" in text:
-            raise Malformed("a bare CR or a NUL in a command", line)
+            raise Malformed("a bare CR or a NUL in a command")
         letters = text.upper().translate(None, _NO_LETTERS)
         isOurs = letters.startswith(_OURS) or _PARAMETER in letters
         if len(text) > SHORT_BYTES:
@@ -196,7 +209,7 @@ class Guard(Filter):
             self._await(Asked.REFUSED)
             return _HARMLESS
         if letters.startswith(b"BDAT"):
-            raise Malformed("BDAT, which it was not offered", line)
+            raise Malformed("BDAT, which it was not offered")
         said = text + b"\r\n"
         asked = _VERBS.get(letters[:4], Asked.OTHER)
         if asked is Asked.HELLO:
@@ -265,6 +278,8 @@ class Guard(Filter):
         """
         asked = self.next
         if asked is None:
+            # RFC 5321, section 3.8: behind 421 the server ends the connection, whenever it likes.
+            self._isLeft = self._isLeft or code == b"421"
             self._isOver = True
         elif code == b"354":
             # RFC 5321, section 4.1.1.4.
