@@ -9,6 +9,7 @@ import shutil
 import socket
 import struct
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -245,12 +246,35 @@ def readLine(sock: socket.socket) -> bytes:
     """
     What is said before TLS, a line at a time.
     """
-    line = b""
-    while not line.endswith(b"\n"):
-        said = sock.recv(1)
-        assert said, f"an end behind {line!r}"
-        line += said
-    return line
+    return readUntil(sock, b"\n")
+
+
+def readUntil(sock: socket.socket, wanted: bytes) -> bytes:
+    """
+    All up to where C{wanted} has come.
+
+    @raise EOFError: the peer has ended before.
+    """
+    said = b""
+    while wanted not in said:
+        piece = sock.recv(1)
+        if not piece:
+            raise EOFError(f"{wanted!r} is not in {said!r}")
+        said += piece
+    return said
+
+
+def waitFor(path: str) -> None:
+    """
+    Wait, in a thread, until there is a file.
+
+    @raise TimeoutError: there is none.
+    """
+    until = time.monotonic() + PATIENCE
+    while not Path(path).exists():
+        if time.monotonic() > until:
+            raise TimeoutError(path)
+        time.sleep(0.01)
 
 
 def smtpClient(sock: socket.socket) -> None:

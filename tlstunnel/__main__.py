@@ -4,15 +4,19 @@ The C{tlstunnel} program: a command if the first word is one, else a tunnel in t
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from importlib import import_module
 
 from tlstunnel.commands import COMMANDS, INTERRUPTED
 from tlstunnel.program import signals
-from tlstunnel.program.output import openStandard, outliveReaders
+from tlstunnel.program.output import isConnection, openStandard, outliveReaders
 
 _TUNNEL = ("run", "RunOptions", "")
+
+# What says that there is a connection already, in whatever way it is attached to its option.
+_ONE_CONNECTION = re.compile(r"\A(?:-[a-zA-Z]*l|--l[a-z]*=)?(?:stdio|fd:[0-9]+)\Z")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,6 +27,11 @@ def main(arguments: list[str] | None = None) -> int:
         where Ctrl-C has ended it.
     """
     openStandard()
+    if isConnection():
+        # Only now: it takes its time, and hardly anybody needs it.
+        from tlstunnel.program.inetd import partFromConnection
+
+        partFromConnection()
     outliveReaders()
     try:
         try:
@@ -42,7 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     name = words[0] if words and words[0] in COMMANDS else ""
     if not name:
-        signals.hold()
+        # Who waits for the end of a connection must not take this for a good one.
+        signals.hold(1 if any(map(_ONE_CONNECTION.search, words)) else 0)
     if not sys.warnoptions:
         # What libraries tell programmers is nothing for the screens of administrators.
         warnings.simplefilter("ignore")

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from tlstunnel.address import Address
-    from tlstunnel.errors import TunnelError
     from tlstunnel.tls.creators import Creator
+    from tlstunnel.tls.messages import Message
     from tlstunnel.tunnel.record import Record
 
 
@@ -149,63 +149,6 @@ class ILeg(IPushProducer):
         """
 
 
-class IDialler(Interface):
-    """
-    Connects to one place, however it is chosen.
-    """
-
-    async def dial() -> ILeg:
-        """
-        A connected leg; it may be there at once.
-
-        @raise tlstunnel.errors.ConnectFailed: if nobody answers.
-        """
-
-
-class IDestination(Interface):
-    """
-    Where the connections of a tunnel go to: one place, or several.
-    """
-
-    def search(record: Record, accepted: ILeg) -> ISearch:
-        """
-        Begin with a connection.
-
-        @param record: what is known of it, and will be.
-        @param accepted: its leg that was accepted.
-        """
-
-
-class ISearch(IDialler):
-    """
-    The way of one connection to a place that serves it.  C{dial} connects to the next place each
-    time that it is called.
-    """
-
-    isOver = Attribute("L{bool}: whether there is no other place to try.")
-
-    def failed(error: TunnelError, isItsFault: bool = True) -> bool:
-        """
-        The place that was dialled last does not serve, or was not reached in time.
-
-        @param isItsFault: whether others should leave it alone for a while.
-        @return: whether there is another one to try.
-        """
-
-    def served() -> None:
-        """
-        It does serve: it speaks TLS and is whom it has to be, or greets as its protocol has it.
-        """
-
-    def end(isHurried: bool = False) -> Deferred[None] | None:
-        """
-        The connection to it is over, if there was one.
-
-        @param isHurried: whether we are to be gone soon ourselves.
-        @return: fires once nothing is left of it, if that takes time.
-        """
-
-
 class IObserver(Interface):
     """
     Is told what becomes of connections: a log, counters, a status page.
@@ -235,6 +178,11 @@ class IObserver(Interface):
 
         @param isOurs: whether we said it.
         @param words: a line with its end, or a part of a long one; raw and untrusted.
+        """
+
+    def exchanged(record: Record, message: Message) -> None:
+        """
+        A message of TLS was sent or received on the network.
         """
 
     def ended(record: Record) -> None:

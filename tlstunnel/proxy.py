@@ -119,6 +119,7 @@ class ProxyFactory(Factory):
         )
         if observers is None:
             observers = () if described.quiet else (ConnectionLog(),)
+        self._told = tuple(observers)
         self._warned = False
         # Nothing of a tunnel that is gone is left for the garbage collector.
         me = proxy(self)
@@ -126,7 +127,7 @@ class ProxyFactory(Factory):
         self.admission = Admission(described.limits, lambda _: me.listen(), described.name)
         self._sources: Sources | None = None
         self._refusals = RefusalLog(self.deadlines, described.name)
-        self.unixLegs.open(unixKey(described))
+        self.open(prepared)
         self.use(prepared, observers)
 
     def renew(self, tunnel: Tunnel) -> None:
@@ -136,12 +137,21 @@ class ProxyFactory(Factory):
         @raise ConfigurationError: if something is missing or wrong; then nothing has changed.
         """
         prepared = Prepared(tunnel)
-        self.unixLegs.open(unixKey(tunnel))
+        self.open(prepared)
         self.use(prepared)
+
+    def open(self, prepared: Prepared) -> None:
+        """
+        Open what it takes to use what has been prepared.
+
+        @raise ConfigurationError: something cannot be opened; nothing has changed.
+        """
+        prepared.open()
+        self.unixLegs.open(unixKey(prepared.tunnel))
 
     def use(self, prepared: Prepared, observers: Sequence[IObserver] | None = None) -> None:
         """
-        Make new connections with what has been prepared, where C{unixLegs} are open for it.
+        Make new connections with what has been prepared, where all is open for it.
 
         @param observers: told of them from now on; by default those that were told before.
         """
@@ -149,7 +159,8 @@ class ProxyFactory(Factory):
         self.prepared = prepared
         self._tlsa: TLSALookup | None = None
         if observers is not None:
-            self._observers = Observers(observers)
+            self._told = tuple(observers)
+        self._observers = Observers((*self._told, *prepared.traces))
         self.unixLegs.renew(tunnel.name, marksEnd(tunnel, tunnel.local), tunnel.limits.idle)
         self._acceptsPlain = tunnel.mode is Mode.CLIENT
         self.diallers = self._destinations.follow(prepared, self.unixLegs)
@@ -213,21 +224,21 @@ class ProxyFactory(Factory):
         """
         return Adopted(self.adopt)
 
-    def accepted(self, sock: socket.socket, peer: Address) -> None:
+    def accepted(self, sock: socket.socket, peer: Address, below: Any = None) -> None:
         """
         A connection was accepted.
 
         @param sock: connected and non-blocking.
         @param peer: the other end.
+        @param below: see L{Leg}.
         """
         if self._senders is not None and peer in self._senders:
-            self.receptions.receive(sock, peer)
-            return
-        if self._sources is not None and not self.letsIn(peer):
+            self.receptions.receive(sock, peer, below)
+        elif self._sources is None or self.letsIn(peer):
+            self.serve(self.leg(sock, peer, below))
+        else:
             resetOnClose(sock)
-            sock.close()
-            return
-        self.serve(self.leg(sock, peer))
+            (sock.close if below is None else below.abortConnection)()
 
     def letsIn(self, peer: Address) -> bool:
         """
@@ -386,10 +397,4 @@ class ProxyFactory(Factory):
             # It is gone already.
             transport.abortConnection()
             return
-        if self._senders is not None and peer in self._senders:
-            self.receptions.receive(sock, peer, transport)
-            return
-        if self._sources is not None and not self.letsIn(peer):
-            transport.abortConnection()
-            return
-        self.serve(self.leg(sock, peer, below=transport))
+        self.accepted(sock, peer, transport)

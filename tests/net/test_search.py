@@ -20,9 +20,9 @@ from twisted.trial.unittest import TestCase
 from tests.ports import freePort
 from tlstunnel.address import Remote, SRVAddress, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConnectFailed, Refused
-from tlstunnel.interfaces import ISearch
 from tlstunnel.net.attempt import Attempt, Race
 from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.net.destination import ISearch
 from tlstunnel.net.dial import Dialler
 from tlstunnel.net.linger import Linger
 from tlstunnel.net.remotes import (

@@ -237,6 +237,20 @@ class CheckTests(ConfigurationTests):
         self.assertIn("9: tunnel.web.trust: system: knows nobody to believe about a@b.", lines[0])
         self.assertIn("15: tunnel.c.remote-id: empty/trust: has nobody to believe", lines[1])
 
+    def test_filesThatAreWrittenTo(self) -> None:
+        """
+        They are not made here, but have to be for us alone, and keys are worth a warning.
+        """
+        self.assertEqual(self.found(f'{SERVER}trace = "t"\n'), [])
+        self.assertFalse((self.folder / "t").exists())
+        (self.folder / "t").symlink_to("x")
+        (problem,) = self.found(f'{SERVER}trace = "t"\n')
+        self.assertIn("tunnel.web.trace", problem)
+        self.assertIn("is a symbolic link; give the file itself", problem)
+        (warning,) = self.found(f'{SERVER}key-log = "k"\n')
+        self.assertIn("tunnel.web.key-log: warning: the keys of all connections are", warning)
+        self.assertFalse((self.folder / "k").exists())
+
     def test_severalMistakesInOneTunnel(self) -> None:
         """
         None of them hides another.

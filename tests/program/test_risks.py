@@ -57,6 +57,16 @@ class RisksTests(SynchronousTestCase):
         tunnel = Tunnel(mode, (local,), (remote,), find(dialect), options=frozenset(options))
         return list(risks(tunnel, (local,)))
 
+    def test_keysThatAreWrittenDown(self) -> None:
+        """
+        Whatever else there is to be said.
+        """
+        tunnel = Tunnel(
+            Mode.CLIENT, (LOOPBACK,), (LOOPBACK,), find("none"), keyLog=Path("/var/log/keys")
+        )
+        (said,) = risks(tunnel, (LOOPBACK,))
+        self.assertIn("keys of all connections are written to /var/log/keys: whoever has", said)
+
     def test_headersFromEverybody(self) -> None:
         """
         Whoever connects could say that he was somebody else.

@@ -193,6 +193,53 @@ class SingleTests(SynchronousTestCase):
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(WAIT_SECONDS), 1)
 
+    def test_aSignalInTheFirstMomentIsNoCleanEnd(self) -> None:
+        """
+        Although one that listens has nothing to be sorry for then.
+        """
+        start = "import os, signal; from tlstunnel.program import signals; held = signals.hold\n"
+        start += (
+            "signals.hold = lambda code=0: (held(code), os.kill(os.getpid(), signal.SIGTERM))\n"
+        )
+        start += "from tlstunnel.__main__ import main; raise SystemExit(main())"
+        for local, code in (("stdio",), 1), (("fd:0",), 1), (("127.0.0.1:0",), 0):
+            words = self.serverWords(*local)
+            done = subprocess.run(
+                self.command(*words, program=("-c", start)),
+                env=self.environment,
+                capture_output=True,
+                timeout=WAIT_SECONDS,
+                check=False,
+            )
+            self.assertEqual((done.returncode, done.stderr), (code, b""), local)
+
+    def test_whereAConnectionComesFromMayBeTheReason(self) -> None:
+        """
+        In one line.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            ours = socket.create_connection(listening.getsockname())
+            theirs, _ = listening.accept()
+        with ours, theirs:
+            words = (*self.serverWords("fd:0"), "--deny", "127.0.0.0/8")
+            process = self.started(*words, stdin=theirs)
+            theirs.close()
+            assert process.stderr is not None
+            said = process.stderr.read().decode()
+            self.assertEqual(process.wait(WAIT_SECONDS), 1)
+            self.assertRaises(ConnectionResetError, ours.recv, 1)
+        self.assertRegex(said, r"\Atlstunnel: 127.0.0.1:[0-9]+ was refused for where .*\n\Z")
+
+    def test_inputThatCannotBeReadIsNoEnd(self) -> None:
+        """
+        It is told as what it is, and the server does not take what it has for all.
+        """
+        path = Path(self.mktemp())
+        with path.open("wb") as unreadable:
+            code, out, err = self.client(b"", stdin=unreadable)
+        self.assertEqual((code, out), (1, b""))
+        self.assertEqual(err, "tlstunnel: reset: standard input: Bad file descriptor\n")
+
     def fails(self, message: str, *words: str, **more: Any) -> None:
         """
         The program ends with one line that has C{message}.

@@ -4,8 +4,8 @@ The word login before a backend of imap.
 
 from __future__ import annotations
 
-from tests.reveal import doors
-from tests.reveal.doors import (
+from tests.reveal import logins
+from tests.reveal.logins import (
     AS_JOHN,
     ENTERS,
     GREETED,
@@ -23,7 +23,7 @@ from tlstunnel.reveal.login import Terms, login
 from tlstunnel.testing.dialogues import OURS
 
 
-class IMAPTests(doors.DoorTests):
+class IMAPTests(logins.LoginTests):
     """
     A client that wants to log in.
     """

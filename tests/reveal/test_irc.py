@@ -200,6 +200,8 @@ class GuardTests(SynchronousTestCase):
             b"PASS :webirc_192.0.2.66_evil\r\n",
             b"PASS CGIIRC_192.0.2.66\r\n",
             b"PROXY TCP4 192.0.2.66 192.0.2.1 1 2\r\n",
+            b"HEXIP c0000242\r\n",
+            b"hexip c0000242\r\n",
             b"STARTTLS\r\n",
             b"@x :y starttls :\r\n",
         ):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.reveal.doors import ACCOUNT, WHOLE, WORDS, Map, standing
+from tests.reveal.logins import ACCOUNT, WHOLE, WORDS, Map, standing
 from tests.reveal.stage import JOHN
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError, TimedOut

@@ -494,6 +494,7 @@ REFUSED_COMMANDS = {
     "behind a file with all numbers": (LOCAL + CONTENT, change(b"ann")),
     "behind what no server takes": (packet(7, b"\3SELECT 1"), change(b"ann")),
     "several commands in one": (b"", packet(0, b"\xfe\x05" + b"\x11ann\0")),
+    "several that look like a good one": (b"", packet(0, b"\xfe" + change(b"alice")[5:])),
 }
 
 

@@ -4,14 +4,14 @@ The word login before a backend of pop3.
 
 from __future__ import annotations
 
-from tests.reveal import doors
-from tests.reveal.doors import AS_JOHN, GREETED, GREETING, TOLD, WHOLE, YES, base64
+from tests.reveal import logins
+from tests.reveal.logins import AS_JOHN, GREETED, GREETING, TOLD, WHOLE, YES, base64
 from tests.reveal.stage import begun
 from tlstunnel.errors import Quit
 from tlstunnel.reveal.login import Terms, login
 
 
-class POP3Tests(doors.DoorTests):
+class POP3Tests(logins.LoginTests):
     """
     A client that wants to log in.
     """

@@ -4,8 +4,8 @@ The word login before a backend of sieve.
 
 from __future__ import annotations
 
-from tests.reveal import doors
-from tests.reveal.doors import ACCOUNT, GREETED, GREETING, SIEVE_OFFER, WHOLE, base64
+from tests.reveal import logins
+from tests.reveal.logins import ACCOUNT, GREETED, GREETING, SIEVE_OFFER, WHOLE, base64
 from tests.reveal.stage import JOHN, begun
 from tlstunnel.errors import Oversize, Quit
 from tlstunnel.protocols import registry
@@ -13,7 +13,7 @@ from tlstunnel.reveal.login import Terms, login
 from tlstunnel.testing.memory import Driver
 
 
-class SieveTests(doors.DoorTests):
+class SieveTests(logins.LoginTests):
     """
     A client that wants to log in.
     """

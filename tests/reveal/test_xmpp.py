@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.reveal.logins import Map
 from tlstunnel.errors import (
     BackendRefused,
     ConfigurationError,
@@ -31,7 +32,7 @@ from tlstunnel.protocols.implicit import implicit
 from tlstunnel.protocols.xmpp import xmppClient
 from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.reveal.xmpp import MAX_ATTEMPTS, TOKEN_SECONDS, xmpp
-from tlstunnel.reveal.xmpplogin import Denied, decoded
+from tlstunnel.reveal.xmpplogin import ClientLogin, Denied, decoded
 from tlstunnel.testing.dialogues import setting
 from tlstunnel.testing.memory import Driver
 
@@ -351,6 +352,15 @@ class AttackTests(SynchronousTestCase):
         self.assertEqual(error.who, "the client")
         self.assertEqual(driver.plain.takeWritten(), b"")
         return driver
+
+    def test_twoNamesAreNone(self) -> None:
+        """
+        Also where the client may be both: nobody could say which the server takes.
+        """
+        user = ClientLogin(Map("alice@test.example", "info@test.example"), ALICE, "test.example")
+        for said in b"alice\0info\0x", b"info@test.example\0alice\0x":
+            self.assertRaises(Denied, user.name, "PLAIN", said)
+        self.assertEqual(user.name("PLAIN", b"info\0info\0x"), "info@test.example")
 
     def test_whatIsNoLoginEndsTheConnection(self) -> None:
         """

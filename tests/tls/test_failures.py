@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.errors import TLSFailed, Truncated
 from tlstunnel.tls import binding
-from tlstunnel.tls.failures import _ALERTS, recordFailure
+from tlstunnel.tls.failures import ALERTS, recordFailure
 
 MEMORY = cast(socket.socket, None)
 
@@ -37,7 +37,7 @@ class AlertsTests(SynchronousTestCase):
 
     def test_eachByItsNumber(self) -> None:
         """Whatever words OpenSSL has for it, it has its name from the standard."""
-        for number, name in _ALERTS.items():
+        for number, name in ALERTS.items():
             if name in {"close_notify", "ech_required"}:  # no error; not known to OpenSSL yet
                 continue
             with self.subTest(name):

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from OpenSSL import SSL
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
@@ -21,16 +22,20 @@ from tests.loopback import (
     Encrypted,
     Reset,
     TunnelTests,
+    reactor,
     readLine,
+    readUntil,
     smtpServer,
     wait,
 )
 from tlstunnel.identity.names import Identity
+from tlstunnel.interfaces import ILeg
 from tlstunnel.program.commandline import TunnelOptions
 from tlstunnel.protocols.mysqlpackets import SSL as SSL_FLAG
 from tlstunnel.protocols.mysqlpackets import Greeting, packet
 from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.limits import Limits
+from tlstunnel.tunnel.upgrade import Upgrade
 
 _SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 
@@ -247,16 +252,13 @@ class ClientModeTests(BetweenTests):
         """
 
         def server(sock: socket.socket) -> object:
-            said = b""
-            while not said.endswith(b"'http://etherx.jabber.org/streams'>"):
-                said += sock.recv(1)
+            said = readUntil(sock, b"'http://etherx.jabber.org/streams'>")
             sock.sendall(
                 b"<stream:stream id='x' version='1.0' xmlns='jabber:client' "
                 b"xmlns:stream='http://etherx.jabber.org/streams'><stream:features>"
                 b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>"
             )
-            while sock.recv(1) != b">":
-                pass
+            readUntil(sock, b">")
             sock.sendall(b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
             return b"to='server.example.org'" in said, self.answers()(sock)
 
@@ -279,6 +281,26 @@ class ServerModeTests(BetweenTests):
             heard = await self.between(
                 "postgresql", self.says(before), self.answers(), localID=nobody
             )
+            self.assertEqual(heard, ((b"answer", b"", True), (b"question", b"")))
+
+    async def test_aBackendThatIsFarAway(self) -> None:
+        """
+        What a client says behind the go-ahead is TLS, and waits for it.
+        """
+        dial = Upgrade.dial
+
+        async def late(upgrade: Upgrade, dialler: Any) -> ILeg:
+            await deferLater(reactor, 0.5)
+            return await dial(upgrade, dialler)
+
+        def client(sock: socket.socket) -> None:
+            sock.sendall(b"STARTTLS\r\n")
+            while b"670" not in readLine(sock):
+                pass
+
+        self.patch(Upgrade, "dial", late)
+        for dialect, before in ("irc", client), ("postgresql", postgresqlClient):
+            heard = await self.between(dialect, self.says(before), self.answers())
             self.assertEqual(heard, ((b"answer", b"", True), (b"question", b"")))
 
     async def test_aBackendThatSpeaksNoTLSShowsNothing(self) -> None:

@@ -31,6 +31,7 @@ from tests.loopback import (
     TunnelTests,
     smtpClient,
     wait,
+    waitFor,
 )
 from tlstunnel.address import ExecAddress
 from tlstunnel.identity.names import Selector
@@ -527,8 +528,7 @@ class EndTests(ProgramTests):
 
         def client(network: Encrypted) -> None:
             network.write(b"some")
-            while not Path(f"{path}.pid").exists():
-                time.sleep(0.01)
+            waitFor(f"{path}.pid")
             time.sleep(0.1)
             network.truncate()
             time.sleep(0.3)
@@ -576,8 +576,7 @@ class EndTests(ProgramTests):
         if isGreeted:
             network.read(3)
         network.write(b"some")
-        while not Path(up).exists():
-            time.sleep(0.01)
+        waitFor(up)
         time.sleep(0.1)
         network.truncate()
         time.sleep(0.3)

@@ -23,6 +23,7 @@ from tests.loopback import (
     Plain,
     TunnelTests,
     reactor,
+    readUntil,
     smtpServer,
     wait,
 )
@@ -269,11 +270,9 @@ class ClientModeTests(RetryTests):
 
         def inject(sock: socket.socket) -> None:
             sock.sendall(b"220 mx\r\n")
-            while b"EHLO" not in sock.recv(1000):
-                pass
+            readUntil(sock, b"EHLO")
             sock.sendall(b"250 mx\r\n")
-            while b"STARTTLS" not in sock.recv(1000):
-                pass
+            readUntil(sock, b"STARTTLS\r\n")
             sock.sendall(b"220 go\r\n250 injected\r\n")
             Plain(sock).read(1 << 16)
 
@@ -608,8 +607,8 @@ class ServerModeTests(RetryTests):
         def authorise(sock: socket.socket) -> None:
             Plain(sock).read(len(b"220 server.example.org\r\n"))
             sock.sendall(b"AUTH TLS\r\n")
-            while not sock.recv(1000).startswith(b"234"):
-                pass
+            readUntil(sock, b"234")
+            readUntil(sock, b"\r\n")
 
         client = deferToThread(self.converse, service, authorise)
         await self.serving(

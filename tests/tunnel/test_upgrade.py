@@ -26,8 +26,9 @@ from tlstunnel.errors import (
 )
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.trust import Anchors, Trust
-from tlstunnel.interfaces import IDialect, IDialler
+from tlstunnel.interfaces import IDialect
 from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.net.destination import IDialler
 from tlstunnel.protocols.base import Dialect, Role
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.registry import find

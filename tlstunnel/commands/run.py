@@ -135,7 +135,9 @@ def startLogging(
     """
     level = LogLevel.debug if isVerbose else usual
     line = partial(jsonLine if asJSON else textLine, worker=worker)
-    observer = lines(LineOutput(sys.stderr.fileno()).write, line, level)
+    # The system's log has a way of its own: see tlstunnel.program.inetd.
+    write = getattr(sys.stderr, "writeLine", None) or LineOutput(sys.stderr.fileno()).write
+    observer = lines(write, line, level)
     globalLogBeginner.beginLoggingTo([cast(ILogObserver, observer)], redirectStandardIO=False)
 
 

@@ -23,9 +23,10 @@ from zope.interface import implementer
 
 from tlstunnel.address import Remote, SRVAddress, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConnectFailed, TunnelError
-from tlstunnel.interfaces import IDestination, IDialler, ILeg
+from tlstunnel.interfaces import ILeg
 from tlstunnel.net.attempt import ANY, UNIX, Attempt, Target, targetAt
 from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.net.destination import IDestination, IDialler
 from tlstunnel.net.kernel import tune
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger

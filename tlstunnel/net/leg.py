@@ -54,11 +54,9 @@ What must never happen:
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
-from cryptography.x509 import Certificate
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -72,7 +70,6 @@ from tlstunnel.net.tlswire import TLS
 from tlstunnel.net.wire import END, NOTHING, WANTS_READ, WANTS_WRITE, PeerGone
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tls.records import RECORD_BYTES
-from tlstunnel.tls.session import Session
 
 
 class State(Enum):
@@ -141,36 +138,6 @@ class Leg(Outgoing):
         self._paused = True
 
     # What there is to know
-
-    @property
-    def isTLS(self) -> bool:
-        """Whether C{startTLS} was called."""
-        return self._wire.isTLS
-
-    @property
-    def session(self) -> Session | None:
-        """What is known of its TLS, once there is."""
-        return self._wire.session
-
-    @property
-    def peerCertificate(self) -> Certificate | None:
-        """What the peer has shown under TLS, as long as this leg is not closed."""
-        return self._wire.peerCertificate()
-
-    @property
-    def peerChain(self) -> Sequence[Certificate]:
-        """What stands between that and the anchor by which it was verified."""
-        return self._wire.peerChain()
-
-    @property
-    def received(self) -> int:
-        """Bytes read since the last switch, of what TLS protects."""
-        return self._wire.received
-
-    @property
-    def sent(self) -> int:
-        """The same, taken by the socket."""
-        return self._wire.sent
 
     @property
     def unacknowledged(self) -> int:
@@ -303,14 +270,6 @@ class Leg(Outgoing):
             self.speaker.handshakeCompleted()
         if hadToWait and self.isFlushed:
             self._flushed()
-
-    def creatorBeside(self) -> Creator:
-        """
-        What makes more TLS with the peer of this leg.
-
-        @raise Closed: if this leg speaks no TLS, or is closed.
-        """
-        return self._wire.creatorBeside()
 
     # Ending
 

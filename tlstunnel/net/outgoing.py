@@ -15,8 +15,8 @@ from twisted.internet.interfaces import IPushProducer
 
 from tlstunnel.errors import TunnelError
 from tlstunnel.interfaces import ISpeaker
-from tlstunnel.net.descriptor import Descriptor
-from tlstunnel.net.wire import NOTHING, Clear, IWire, PeerGone
+from tlstunnel.net.wire import NOTHING, PeerGone
+from tlstunnel.net.wired import Wired
 
 
 class Output(Enum):
@@ -38,21 +38,20 @@ class Output(Enum):
 OPEN, ENDING, ENDED = Output
 
 
-class Outgoing(Descriptor):
+class Outgoing(Wired):
     """
     Sends what is written.
 
     @ivar producer: whoever is paused while our peer is slower than it is.
     """
 
-    __slots__ = ("_flushing", "_lost", "_output", "_tail", "_wire", "producer", "speaker")
+    __slots__ = ("_flushing", "_lost", "_output", "_tail", "producer", "speaker")
 
     speaker: ISpeaker
 
     def __init__(self, reactor: Any, sock: socket.socket) -> None:
         super().__init__(reactor, sock)
         self.producer: IPushProducer | None = None
-        self._wire: IWire = Clear(sock)
         self._output = OPEN
         # What the socket has not taken yet.
         self._tail = NOTHING

@@ -13,8 +13,9 @@ from zope.interface import implementer
 
 from tlstunnel.address import Remote, SRVAddress
 from tlstunnel.errors import ConnectFailed, TunnelError
-from tlstunnel.interfaces import ILeg, ISearch
+from tlstunnel.interfaces import ILeg
 from tlstunnel.net.attempt import Race, Target
+from tlstunnel.net.destination import ISearch
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.remotes import FIRST, Backend
 

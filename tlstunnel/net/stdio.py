@@ -10,9 +10,11 @@ else who has it, too.
 from __future__ import annotations
 
 import os
+import select
 import socket
 import stat
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from errno import ENOTCONN
 from threading import Thread
@@ -43,6 +45,14 @@ class Connection:
         self.sock = sock
         self.peer = peer
 
+    def begin(self, whenBroken: Callable[[str], object]) -> None:
+        """
+        Let C{sock} carry what is said.
+
+        @param whenBroken: called, in any thread, with why nothing more can be read, where that is
+            not the end.
+        """
+
     def finish(self) -> str:
         """
         Once C{sock} is closed, wait until everything is delivered.
@@ -61,19 +71,38 @@ class _Carried(Connection):
         sock, self._far = socket.socketpair()
         super().__init__(sock, UNIXAddress("stdio"))
         self._lost = ""
-        Thread(target=self._carryIn, daemon=True).start()
         self._out = Thread(target=self._carryOut, daemon=True)
+
+    def begin(self, whenBroken: Callable[[str], object]) -> None:
+        """
+        See L{Connection.begin}.
+        """
+        Thread(target=self._carryIn, args=(whenBroken,), daemon=True).start()
         self._out.start()
 
-    def _carryIn(self) -> None:
+    def _carryIn(self, whenBroken: Callable[[str], object]) -> None:
         """
         From standard input, to its end.
         """
-        with suppress(OSError):
-            while data := os.read(_INPUT, CARRIED_BYTES):
+        isTerminal = os.isatty(_INPUT)
+        while True:
+            try:
+                data = _read()
+            except OSError as error:
+                whenBroken(f"standard input: {error.strerror}")
+                return
+            if isTerminal and not (data or os.isatty(_INPUT)):
+                # It was hung up, which looks like an end for who reads.
+                whenBroken("standard input: the terminal is gone")
+                return
+            try:
+                if not data:
+                    self._far.shutdown(socket.SHUT_WR)
+                    return
                 self._far.sendall(data)
-        with suppress(OSError):
-            self._far.shutdown(socket.SHUT_WR)
+            except OSError:
+                # The connection is over.
+                return
 
     def _carryOut(self) -> None:
         """
@@ -84,17 +113,19 @@ class _Carried(Connection):
                 if not self._writes(data):
                     self._far.shutdown(socket.SHUT_RDWR)
                     return
-        with suppress(OSError):
-            os.close(_OUTPUT)
+        _leadNowhere(_OUTPUT)
 
     def _writes(self, data: bytes) -> bool:
         left = memoryview(data)
-        try:
-            while left:
+        while left:
+            try:
                 left = left[os.write(_OUTPUT, left) :]
-        except OSError as error:
-            self._lost = f"standard output: {error.strerror}"
-        return not self._lost
+            except BlockingIOError:
+                select.select((), (_OUTPUT,), ())
+            except OSError as error:
+                self._lost = f"standard output: {error.strerror}"
+                return False
+        return True
 
     def finish(self) -> str:
         """
@@ -102,6 +133,20 @@ class _Carried(Connection):
         """
         self._out.join()
         return self._lost
+
+
+def _read() -> bytes:
+    """
+    What comes next of standard input; nothing at its end.
+
+    @raise OSError: it cannot be read.
+    """
+    while True:
+        try:
+            return os.read(_INPUT, CARRIED_BYTES)
+        except BlockingIOError:
+            # Somebody else who has it wants it so.
+            select.select((_INPUT,), (), ())
 
 
 def connectionAt(address: DescriptorAddress) -> Connection:
@@ -121,6 +166,15 @@ def connectionAt(address: DescriptorAddress) -> Connection:
         if os.path.samestat(*ends) and stat.S_ISSOCK(ends[0].st_mode):
             return _handedDown(_INPUT, str(address))
     return _Carried()
+
+
+def _leadNowhere(descriptor: int) -> None:
+    """
+    Let go of what C{descriptor} is, and let nothing of ours become that.
+    """
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def _checkStandard(address: DescriptorAddress, stream: object, name: str) -> None:
@@ -165,4 +219,9 @@ def _handedDown(descriptor: int, name: str) -> Connection:
     except ConfigurationError:
         sock.close()
         raise
+    # It ends when we close it, and nothing that is printed gets there.
+    for each in {descriptor, _INPUT, _OUTPUT}:
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(each), found):
+                _leadNowhere(each)
     return Connection(sock, peer)

@@ -16,10 +16,10 @@ from twisted.python.failure import Failure
 
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConnectFailed
-from tlstunnel.interfaces import IDialler
 from tlstunnel.net import viahttp, viasocks
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.descriptor import Descriptor
+from tlstunnel.net.destination import IDialler
 from tlstunnel.net.dial import Dialler
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger

@@ -15,8 +15,9 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from tlstunnel.address import Address, UNIXAddress
 from tlstunnel.errors import TimedOut, TunnelError
-from tlstunnel.interfaces import IDialler, ILeg
+from tlstunnel.interfaces import ILeg
 from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.net.destination import IDialler
 from tlstunnel.net.linger import Linger
 from tlstunnel.net.resolve import Directory
 from tlstunnel.protocols.base import ClientRole

@@ -29,14 +29,29 @@ from tlstunnel.program.configuration import Configuration
 from tlstunnel.program.mistakes import mistakes
 from tlstunnel.program.nametables import tableOfName
 from tlstunnel.program.problems import Problem
-from tlstunnel.program.risks import farPorts, listeningPorts, ofAddresses, ofDialect, splicedIn
+from tlstunnel.program.risks import (
+    farPorts,
+    listeningPorts,
+    ofAddresses,
+    ofDialect,
+    ofKeyLog,
+    splicedIn,
+)
 from tlstunnel.program.tunneltables import tableName
 from tlstunnel.tls.checkup import problemsOf
+from tlstunnel.tls.notes import Notes
 from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, errorOf
-from tlstunnel.tunnel.description import DANE, PINS, Mode, Tunnel, identityOfRemote
+from tlstunnel.tunnel.description import (
+    DANE,
+    PINS,
+    Mode,
+    Tunnel,
+    checkRisk,
+    identityOfRemote,
+)
 from tlstunnel.tunnel.disclosures import preparedWords
 from tlstunnel.tunnel.owncredentials import OwnCredentials
-from tlstunnel.tunnel.prepared import Prepared, checkRisk
+from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.programs import launches
 from tlstunnel.tunnel.servedname import ServedName
 
@@ -134,6 +149,7 @@ class _TunnelCheck:
             yield from self._failure(look, "via-auth-file")
         yield from self._failure(partial(launches, tunnel), "remote")
         yield from self._failure(partial(preparedWords, tunnel), "reveal")
+        yield from self._unwritable()
         for number, identity in enumerate(tunnel.localIDs):
             yield from self._failure(partial(self._checkOurs, identity), "local-id", number)
         for number, where in enumerate(tunnel.trust):
@@ -153,6 +169,14 @@ class _TunnelCheck:
             for number, remote in enumerate(_several(each.remoteID) if not tunnel.trust else ()):
                 believe = partial(tunnel.pool.trustFor, remote)
                 yield from self._failure(believe, "remote-id", number, each.name)
+
+    def _unwritable(self) -> Iterator[Problem]:
+        """
+        What is wrong with the files that are written to.
+        """
+        for key, path in (("trace", self._tunnel.trace), ("key-log", self._tunnel.keyLog)):
+            if path is not None:
+                yield from self._failure(Notes(path, key).check, key)
 
     def _failure(
         self,
@@ -229,6 +253,8 @@ class _TunnelCheck:
         for mistake in mistakes(tunnel):
             yield replace(self._problem(mistake), isWarning=True)
         local = [each for each in tunnel.local if isinstance(each, TCPAddress | UNIXAddress)]
+        for sentence in ofKeyLog(tunnel):
+            yield self._warning(sentence, "key-log")
         for sentence in ofDialect(tunnel):
             upgrade = "chat" if tunnel.dialect.name == "chat" else "starttls"
             yield self._warning(sentence, self._keys.get(upgrade, upgrade))
@@ -237,20 +263,23 @@ class _TunnelCheck:
         for sentence in splicedIn(tunnel, self._configuration.tunnels):
             yield self._warning(sentence, "local")
         problems = []
-        names = {each.identity: each.name for each in reversed(tunnel.names)}
         for ours in prepared.certificates:
             found = problemsOf(tunnel.pool, ours, self._now)
             problems += found
             for sentence in found:
-                if ours in tunnel.localIDs:
-                    yield self._warning(sentence, "local-id")
-                elif ours not in names:
-                    yield self._warning(sentence, "remote-as")
-                else:
-                    yield self._warning(sentence, name=names[ours])
+                yield self._warning(sentence, *self._placeOf(ours))
         for sentence in prepared.warnings(self._now):
             if sentence not in problems:
                 yield self._warning(sentence, self._about(sentence))
+
+    def _placeOf(self, ours: Identity) -> tuple[str, str]:
+        """
+        The key, and the name in whose table it is, that makes us one of our identities.
+        """
+        names = {each.identity: each.name for each in reversed(self._tunnel.names)}
+        if ours in self._tunnel.localIDs:
+            return "local-id", ""
+        return ("", names[ours]) if ours in names else ("remote-as", "")
 
     def _about(self, sentence: str) -> str:
         """

@@ -147,6 +147,8 @@ def examine(
         skipResolve=values["skip-resolve"],
         quiet=values["quiet"],
         negotiatesOnly=values["negotiate-only"],
+        trace=_path(values["trace"]),
+        keyLog=_path(values["key-log"]),
         via=values["via"],
         viaAuthFile=values["via-auth-file"] and Path(values["via-auth-file"]),
         allow=Networks.of(values["allow"]),

@@ -16,6 +16,7 @@ from tlstunnel.program.executions import EXECUTIONS
 from tlstunnel.program.identities import IDENTITIES
 from tlstunnel.program.limits import LIMITS
 from tlstunnel.program.option import Option, Scope, Section
+from tlstunnel.program.tracing import TRACING
 from tlstunnel.program.values import (
     chatInFolder,
     choice,
@@ -300,6 +301,7 @@ OPTIONS = (
         short="v",
         scope=Scope.LOG,
     ),
+    *TRACING,
     Option("quiet", Section.LOG, "no line for each connection"),
     Option("version", Section.HELP, "show the version", short="V", scope=Scope.ACTION),
     Option("help", Section.HELP, "show a summary of all options", short="h", scope=Scope.ACTION),

@@ -36,6 +36,14 @@ def openStandard() -> None:
             setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
+def isConnection() -> bool:
+    """
+    Whether standard error is the connection that standard input is, as inetd has it.
+    """
+    ends = os.fstat(0), os.fstat(2)
+    return os.path.samestat(*ends) and stat.S_ISSOCK(ends[0].st_mode)
+
+
 class _Output(io.FileIO):
     """
     Output whose reader may leave before its end, as head(1) does: what is left is dropped.

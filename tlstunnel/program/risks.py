@@ -63,10 +63,23 @@ def risks(tunnel: Tunnel, local: Sequence[Address]) -> Iterator[str]:
 
     @param local: where it listens, as it came out: what was handed down to us has addresses, too.
     """
+    yield from ofKeyLog(tunnel)
     yield from ofDialect(tunnel)
     # The list of a host with many connections is long.
     matters = tunnel.mode.acceptsTLS and _otherWays(tunnel, local)
     yield from ofAddresses(tunnel, local, listeningPorts() if matters else frozenset())
+
+
+def ofKeyLog(tunnel: Tunnel) -> Iterator[str]:
+    """
+    The same of the file for the secrets of its TLS.
+    """
+    if tunnel.keyLog is not None:
+        yield (
+            f"the keys of all connections are written to {tunnel.keyLog}: whoever has that file, "
+            "and has recorded the connections, reads everything in them, passwords too; leave out "
+            "`key-log` as soon as the fault is found, and destroy the file"
+        )
 
 
 def ofDialect(tunnel: Tunnel) -> Iterator[str]:

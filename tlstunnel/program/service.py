@@ -27,7 +27,6 @@ from tlstunnel.program.stapling import Stapling
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Tunnel
-from tlstunnel.tunnel.ends import unixKey
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.transcript import NegotiationLog
 
@@ -136,7 +135,7 @@ class TunnelService(Service):
                 prepared, self._reactor, (), Deadlines(self._reactor), self._directory
             )
         else:
-            self.factory.unixLegs.open(unixKey(prepared.tunnel))
+            self.factory.open(prepared)
 
     def abandon(self) -> None:
         """Let go of what was prepared, where nothing has been used."""

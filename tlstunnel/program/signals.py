@@ -1,8 +1,9 @@
 """
 What signals do to this process, from its first moment on.
 
-Until it serves, SIGTERM and SIGINT end it at once, with status 0, whatever it is waiting for: a
-look-up of a name does not return to Python for half a minute.  The other signals wait, and do then
+Until it serves, SIGTERM and SIGINT end it at once, with status 0 unless it is to serve one
+connection, whatever it is waiting for: a look-up of a name does not return to Python for half a
+minute.  The other signals wait, and do then
 what they do later.  This is the first module that the program imports, and imports hardly anything.
 """
 
@@ -29,8 +30,12 @@ class _Watch(threading.Thread):
     Waits for a signal that ends the process, while that is not serving yet.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, code: int) -> None:
+        """
+        @param code: what the process ends with.
+        """
         super().__init__(name="signals", daemon=True)
+        self._code = code
         # What we were started to ignore (nohup, a shell's background) does not end us.
         ending = {each for each in ENDING if signal.getsignal(each) is not signal.SIG_IGN}
         self._awaited = ending | {_WAKING}
@@ -43,7 +48,7 @@ class _Watch(threading.Thread):
         while signal.sigwait(self._awaited) == _WAKING:
             if self._isOver:
                 return
-        os._exit(0)
+        os._exit(self._code)
 
     def end(self) -> None:
         """
@@ -59,15 +64,16 @@ class _Watch(threading.Thread):
 _watch: _Watch | None = None
 
 
-def hold() -> None:
+def hold(code: int = 0) -> None:
     """
     Begin, before anything else is done.
 
+    @param code: what the process ends with where a signal ends it before it serves.
     @raise OSError: there can be no thread for it.
     """
     global _watch  # noqa: PLW0603 - a process has its signals once
     signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
-    watch = _Watch()
+    watch = _Watch(code)
     try:
         watch.start()
     except RuntimeError:
@@ -91,6 +97,15 @@ def take(stop: Callable[[], None], reload: Callable[[], None]) -> None:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, signal.SIG_IGN)
     _release()
+
+
+def surrender() -> None:
+    """
+    Let SIGTERM and SIGINT kill the process: it has served, and only waits for somebody.
+    """
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def ignore() -> None:

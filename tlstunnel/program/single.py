@@ -7,18 +7,21 @@ It ends with the connection, and its exit code says how that ended.
 from __future__ import annotations
 
 import socket
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
+from twisted.logger import Logger
 
-from tlstunnel.address import DescriptorAddress, UNIXAddress
-from tlstunnel.errors import Stopped
+from tlstunnel.address import Address, DescriptorAddress, UNIXAddress
+from tlstunnel.errors import Reset, Stopped, TunnelError
 from tlstunnel.net.kernel import tune
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.stdio import Connection, connectionAt
 from tlstunnel.program import signals
 from tlstunnel.program.lookups import HostNames
+from tlstunnel.program.risks import ofKeyLog
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Tunnel
@@ -26,6 +29,8 @@ from tlstunnel.tunnel.hints.choosing import hintFor
 from tlstunnel.tunnel.observers import Observer
 from tlstunnel.tunnel.record import Record
 from tlstunnel.tunnel.transcript import NegotiationLog
+
+_STOPPED = "stopped by a signal"
 
 
 def descriptorOf(tunnel: Tunnel) -> DescriptorAddress | None:
@@ -43,6 +48,8 @@ class Single(Observer):
     @ivar complaint: why it ended, if that was not a clean end.
     """
 
+    _log = Logger()
+
     def __init__(self, tunnel: Tunnel, reactor: Any, isVerbose: bool) -> None:
         """
         @param isVerbose: whether to log the connection, and what is said in clear before TLS.
@@ -51,7 +58,7 @@ class Single(Observer):
         address = descriptorOf(tunnel)
         assert address is not None
         self.complaint = ""
-        self._isOver = False
+        self._isOver = self._isStopped = False
         self._reactor = reactor
         logs = [ConnectionLog(), NegotiationLog()] if isVerbose else []
         self._factory = ProxyFactory(HostNames().named(tunnel), reactor, [self, *logs])
@@ -67,11 +74,17 @@ class Single(Observer):
         self._reactor.callWhenRunning(self._begin)
         self._reactor.addSystemEventTrigger("before", "shutdown", self._stop)
         self._reactor.run()
+        if self._isStopped:
+            # Who reads standard output may not do so for a long time.
+            return self.complaint or _STOPPED
+        signals.surrender()
         lost = self._connection.finish()
         return self.complaint or lost
 
     def _begin(self) -> None:
-        signals.take(lambda: self._reactor.callFromThread(self._quit), lambda: None)
+        for notice in ofKeyLog(self._factory.tunnel):
+            self._log.warn("{notice}", event="notice", notice=notice)
+        signals.take(lambda: self._reactor.callFromThread(self._signalled), lambda: None)
         factory, sock, peer = self._factory, self._connection.sock, self._connection.peer
         if sock.family != socket.AF_UNIX:
             tune(sock, factory.tunnel.limits.keepAlive)
@@ -80,16 +93,42 @@ class Single(Observer):
             factory.serve(Leg(self._reactor, factory.linger, sock, peer))
         else:
             factory.accepted(sock, peer)
-        if not (factory.pairs or self._isOver):
-            self._isOver = True
-            self.complaint = "the connection was refused for where it comes from"
+        if not factory.isBusy:
             self._end()
+        self._connection.begin(partial(self._reactor.callFromThread, self._broken))
 
     def _stop(self) -> Deferred[None] | None:
         if self._isOver:
             return None
-        self.complaint = "stopped by a signal"
-        return self._factory.stop() if self._factory.pairs else None
+        self.complaint = _STOPPED
+        if not self._factory.isBusy:
+            return None
+        stopped = self._factory.stop()
+        self._cut(Stopped())
+        return stopped
+
+    def _broken(self, why: str) -> None:
+        """
+        There is more to be read, and it cannot be.
+        """
+        self._cut(Reset(why))
+
+    def _cut(self, error: TunnelError) -> None:
+        """
+        End the connection in such a way that nobody takes what was said for all of it.
+        """
+        for pair in tuple(self._factory.pairs):
+            if pair.relay is None:
+                pair.end(error)
+            else:
+                pair.relay.abort(error)
+
+    def refused(self, peer: Address, reason: str) -> None:
+        """
+        See L{IObserver.refused}.
+        """
+        self._isOver = True
+        self.complaint = f"{peer} was refused for where it comes from ({reason})"
 
     def ended(self, record: Record) -> None:
         """
@@ -107,6 +146,10 @@ class Single(Observer):
         if len(self._factory.linger) or len(self._factory.unixLegs.hold):
             self._factory.deadlines.after(0.01, self._end)
             return
+        self._quit()
+
+    def _signalled(self) -> None:
+        self._isStopped = True
         self._quit()
 
     def _quit(self) -> None:

@@ -261,7 +261,7 @@ def _check(plan: Plan) -> None:
     refusals: list[Refusal] = []
     for planned in plan.tunnels:
         try:
-            Prepared(planned.tunnel)
+            Prepared(planned.tunnel).open()
         except ConfigurationError as error:
             refusals.append((planned.tunnel.name, error))
     if refusals:

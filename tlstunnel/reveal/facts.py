@@ -9,7 +9,7 @@ from typing import Protocol
 
 from cryptography.x509 import Certificate
 
-from tlstunnel.address import Address
+from tlstunnel.address import Address, TCPAddress
 from tlstunnel.identity.names import Identity
 
 
@@ -39,3 +39,13 @@ class Facts(Protocol):
         """
         What stands between that and an anchor, in order, as far as the peer has shown it.
         """
+
+
+def hostAndPort(address: Address | None) -> tuple[str, str] | None:
+    """
+    An address and a port, or nothing where there are none to tell: at UNIX sockets.
+    """
+    if not isinstance(address, TCPAddress) or not address.isLiteral:
+        return None
+    # A zone means something on the host that it is from, and nowhere else (RFC 4007, section 6).
+    return address.host.partition("%")[0], str(address.port)

@@ -17,10 +17,9 @@ import re
 from tlstunnel.errors import BackendRefused, Malformed
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.imap import readResponse
-from tlstunnel.reveal.facts import Facts
-from tlstunnel.reveal.guard import Answers, Guard
+from tlstunnel.reveal.facts import Facts, hostAndPort
+from tlstunnel.reveal.lineguard import LineGuard, LineWatch
 from tlstunnel.reveal.origin import Origin, Part
-from tlstunnel.reveal.places import hostAndPort
 from tlstunnel.reveal.word import Word
 
 MAX_LINE_BYTES = 8192
@@ -106,7 +105,7 @@ class Originating(Origin):
         self.toNetwork.append(LoginWatch(guard))
 
 
-class IDGuard(Guard):
+class IDGuard(LineGuard):
     """
     Lets no client say what we say by ID, until somebody is logged in.
 
@@ -202,7 +201,7 @@ class IDGuard(Guard):
             self._login, self._literal, self.isHeld = b"", 0, False
 
 
-class LoginWatch(Answers):
+class LoginWatch(LineWatch):
     """
     Tells a L{IDGuard} what the backend answers.
     """

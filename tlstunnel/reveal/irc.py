@@ -12,14 +12,12 @@ A name that DNS has for the address is proved by nobody: the address stands in i
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import Any
 
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import BackendRefused, ConfigurationError, Oversize
 from tlstunnel.identity.names import Kind
-from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.irc import parse
 from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.reveal.facts import Facts
@@ -94,25 +92,15 @@ class IRCIntroduction(Introduction):
     Tells a server of IRC who is there.
     """
 
-    def __init__(
-        self,
-        facts: Facts,
-        known: Any,
-        client: Conversation,
-        backend: Conversation,
-        isGreeted: bool,
-    ) -> None:
-        super().__init__(facts, known, client, backend, isGreeted)
-        unregistered = Unregistered()
-        self.toPlain.append(unregistered)
-        self.toNetwork.append(Registered(unregistered))
-
     async def introduce(self) -> None:
         """
         Say it, and hear whether the server goes on with us; what it says besides is for the client.
 
         Whoever connects by a UNIX socket has no address: the server sees ours.
         """
+        unregistered = Unregistered()
+        self.toPlain.append(unregistered)
+        self.toNetwork.append(Registered(unregistered))
         peer, backend = self.facts.peer, self.backend
         if not isinstance(peer, TCPAddress):
             return

@@ -22,15 +22,19 @@ from tlstunnel.protocols.imap import IMAPServer
 from tlstunnel.protocols.pop3 import POP3Server
 from tlstunnel.protocols.sieve import SieveServer
 from tlstunnel.reveal.disclosure import Disclosure
-from tlstunnel.reveal.door import Door
 from tlstunnel.reveal.identitymap import Names, namesFor
-from tlstunnel.reveal.imapdoor import IMAPDoor
-from tlstunnel.reveal.pop3door import POP3Door
+from tlstunnel.reveal.imaplogin import IMAPLogin
+from tlstunnel.reveal.logindialogue import LoginDialogue
+from tlstunnel.reveal.pop3login import POP3Login
 from tlstunnel.reveal.secrets import readUser
-from tlstunnel.reveal.sievedoor import SieveDoor
+from tlstunnel.reveal.sievelogin import SieveLogin
 from tlstunnel.reveal.word import Introduction, Word
 
-_DOORS: dict[str, type[Door]] = {"imap": IMAPDoor, "pop3": POP3Door, "sieve": SieveDoor}
+_DIALOGUES: dict[str, type[LoginDialogue]] = {
+    "imap": IMAPLogin,
+    "pop3": POP3Login,
+    "sieve": SieveLogin,
+}
 
 # Which of them is meant where the role of a dialect has begun.
 _ROLES: dict[type[ServerRole], str] = {
@@ -59,7 +63,7 @@ class Terms:
         """
         @raise ConfigurationError: a file is wrong.
         """
-        protocols = [word for word in disclosure.words if word in _DOORS]
+        protocols = [word for word in disclosure.words if word in _DIALOGUES]
         path = disclosure.loginAuthFile
         return cls(
             protocols[0] if protocols else "",
@@ -114,29 +118,29 @@ class Login(Introduction):
         terms, client = self._terms, self.client
         assert isinstance(client, ServerRole)
         protocol = terms.protocol or _ROLES[type(client)]
-        self._door = _DOORS[protocol](client, self.backend, self.isGreeted)
-        mechanisms = await self._door.meet(terms.account is None)
+        self._dialogue = _DIALOGUES[protocol](client, self.backend, self.isGreeted)
+        mechanisms = await self._dialogue.meet(terms.account is None)
         self._isExternal = terms.account is None and b"EXTERNAL" in mechanisms
 
     async def converse(self) -> None:
         """
         Until the client is logged in, it speaks to us alone.
         """
-        door = self._door
-        await door.greet()
+        dialogue = self._dialogue
+        await dialogue.greet()
         name = None
         while name is None:
-            given = await door.hear()
+            given = await dialogue.hear()
             name = self._terms.nameFor(self.facts.identity, given)
             if name is None:
-                door.refuse("the certificate is not of that user")
+                dialogue.refuse("the certificate is not of that user")
         mechanism, response = self._response(name)
-        self.awaited = self.backend
-        if not await door.enter(mechanism, response.encode()):
-            raise BackendRefused(f"no login for {name!r}", door.answer, cause="no login")
+        self.heard = self.backend
+        if not await dialogue.enter(mechanism, response.encode()):
+            raise BackendRefused(f"no login for {name!r}", dialogue.answer, cause="no login")
         # Whoever is logged in is offered no TLS any more, and nothing is left to be hidden.
-        door.client.toPlain.clear()
-        door.client.toNetwork.clear()
+        dialogue.client.toPlain.clear()
+        dialogue.client.toNetwork.clear()
 
     @property
     def _terms(self) -> Terms:

@@ -20,7 +20,7 @@ import re
 from dataclasses import replace
 from typing import NoReturn
 
-from tlstunnel.errors import BackendRefused, Malformed, Refused, TunnelError, quote
+from tlstunnel.errors import BackendRefused, Malformed, Refused, quote
 from tlstunnel.protocols.mysql import capabilitiesOf, parseGreeting
 from tlstunnel.protocols.mysqlpackets import (
     COMPRESSIONS,
@@ -73,10 +73,7 @@ class MySQLIntroduction(Introduction):
         if not self.isGreeted:
             client.write(packet(0, self._greeting.payload()))
         client.maxBytes += LARGEST
-        try:
-            login = self._checked(await readPacket(client, number), number + 1)
-        except TunnelError as error:
-            raise error.by(client.transport.who) from None
+        login = self._checked(await readPacket(client, number), number + 1)
         client.putBack(packet(number, login))
         self.toPlain.append(Commands(self._change))
 

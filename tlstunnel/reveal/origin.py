@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tlstunnel.address import Address
 from tlstunnel.reveal.disclosure import Disclosure
+from tlstunnel.reveal.facts import hostAndPort
 from tlstunnel.reveal.word import Introduction
 
 
@@ -68,3 +70,16 @@ class Origin(Introduction):
         Whether the word may be there only to say which protocol it is, for C{login}.
         """
         return not (self.known.guards or self.isGreeted)
+
+
+def xclient(peer: Address) -> bytes:
+    """
+    The command by which Dovecot's pop3 and Pigeonhole's sieve learn who is there.
+
+    Versions before 2.4 do not know C{CLIENT-TRANSPORT}, and pass over what they do not know.
+    """
+    place = hostAndPort(peer)
+    words = ["XCLIENT"]
+    if place is not None:
+        words += [f"ADDR={place[0]}", f"PORT={place[1]}"]
+    return " ".join([*words, "CLIENT-TRANSPORT=TLS"]).encode()

@@ -11,16 +11,12 @@ from __future__ import annotations
 from tlstunnel.errors import BackendRefused
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.pop3 import indicator
-from tlstunnel.reveal.guard import Guard
-from tlstunnel.reveal.origin import Origin, Part
-from tlstunnel.reveal.places import xclient
+from tlstunnel.reveal.lineguard import REFUSED, LineGuard
+from tlstunnel.reveal.origin import Origin, Part, xclient
 from tlstunnel.reveal.word import Word
 
 # The second is what nginx says as Zimbra has it, which Dovecot takes for the same.
 _OURS = (b"XCLIENT", b"XOIP")
-
-#: What no server knows, in the place of these: it refuses it, in order.
-REFUSED = b"XREFUSED\r\n"
 
 
 async def readGreeting(backend: Conversation) -> bytes:
@@ -63,7 +59,7 @@ class Originating(Origin):
         self.toPlain.append(XCLIENTGuard())
 
 
-class XCLIENTGuard(Guard):
+class XCLIENTGuard(LineGuard):
     """
     Lets no client say XCLIENT, ever: all that it says are lines.
     """

@@ -21,7 +21,7 @@ import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tlstunnel.errors import Malformed, Refused, TunnelError, quote
+from tlstunnel.errors import Malformed, Refused, quote
 from tlstunnel.protocols.postgresql import Opening
 from tlstunnel.reveal.identitymap import namesFor
 from tlstunnel.reveal.word import Introduction, Word
@@ -124,12 +124,8 @@ class PostgreSQLIntroduction(Introduction):
         @raise Refused: if it is for somebody else.
         """
         opening = Opening(self.client)
-        try:
-            code = await opening.read()
-            message = self._passed(code, opening.message)
-        except TunnelError as error:
-            raise error.by(self.client.transport.who) from None
-        self.client.putBack(message)
+        code = await opening.read()
+        self.client.putBack(self._passed(code, opening.message))
 
     def _passed(self, code: int, message: bytes) -> bytes:
         """

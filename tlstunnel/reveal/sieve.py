@@ -17,9 +17,8 @@ from collections import deque
 
 from tlstunnel.errors import BackendRefused, Malformed, Oversize
 from tlstunnel.protocols.conversation import Conversation
-from tlstunnel.reveal.guard import Answers, Guard
-from tlstunnel.reveal.origin import Origin, Part
-from tlstunnel.reveal.places import xclient
+from tlstunnel.reveal.lineguard import REFUSED, LineGuard, LineWatch
+from tlstunnel.reveal.origin import Origin, Part, xclient
 from tlstunnel.reveal.word import Word
 
 MAX_LINE_BYTES = 8192
@@ -41,9 +40,6 @@ _SENT = re.compile(rb"\{([0-9]{1,6})\}\Z")
 _STATUS = (b"OK", b"NO", b"BYE")
 
 _AUTHENTICATE = b"AUTHENTICATE"
-
-#: What no server knows, in the place of what only we say: it refuses it, in order.
-REFUSED = b"XREFUSED\r\n"
 
 
 async def readMessage(backend: Conversation) -> tuple[bytes, bytes]:
@@ -109,7 +105,7 @@ class Originating(Origin):
         self.toNetwork.append(LoginWatch(guard))
 
 
-class XCLIENTGuard(Guard):
+class XCLIENTGuard(LineGuard):
     """
     Lets no client say XCLIENT, until somebody is logged in.
 
@@ -204,7 +200,7 @@ class XCLIENTGuard(Guard):
         self.isAsked = False
 
 
-class LoginWatch(Answers):
+class LoginWatch(LineWatch):
     """
     Tells an L{XCLIENTGuard} what the backend answers, and the client nothing of XCLIENT.
     """

@@ -33,7 +33,7 @@ class Introduction:
     @ivar isGreeted: whether the client has had a greeting already, and the backend's was read: it
         is, where the protocol has one and TLS began with STARTTLS.  Where not, the backend's
         greeting, if there is one, is still to be read, and it or another one to be sent.
-    @ivar awaited: who is slow if the time for C{converse} passes: one of these two.
+    @ivar heard: which of these two is listened to in C{converse}: what goes wrong is about it.
     @ivar toPlain: filters of what the client says, in order.
     @ivar toNetwork: filters of what the backend says.
     """
@@ -51,7 +51,7 @@ class Introduction:
         self.client = client
         self.backend = backend
         self.isGreeted = isGreeted
-        self.awaited = client
+        self.heard = client
         self.toPlain: list[IFilter] = []
         self.toNetwork: list[IFilter] = []
 
@@ -61,13 +61,15 @@ class Introduction:
         backend may be tried if this one fails.
 
         @raise TunnelError: if the backend does not take it; then nothing of the client's is sent.
+            It is about the backend.
         """
 
     async def converse(self) -> None:
         """
         Speak with both, as long as it takes; what they say from then on passes the filters.
 
-        @raise TunnelError: if the client is not to be served.
+        @raise TunnelError: if the client is not to be served.  Whose it is need not be said: that
+            of the one who is heard.
         """
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from tlstunnel.address import Address, TCPAddress
+from tlstunnel.address import Address
 from tlstunnel.errors import BackendRefused
 from tlstunnel.identity.names import Kind
-from tlstunnel.reveal.facts import Facts
+from tlstunnel.reveal.facts import Facts, hostAndPort
 
 #: What is not known.
 UNAVAILABLE = "[UNAVAILABLE]"
@@ -42,10 +42,8 @@ def place(address: Address | None) -> tuple[str, str]:
     """
     An address as both commands have it, and its port.
     """
-    if not isinstance(address, TCPAddress):
-        return UNAVAILABLE, UNAVAILABLE
-    host = address.host.partition("%")[0]
-    return f"IPV6:{host}" if ":" in host else host, str(address.port)
+    host, port = hostAndPort(address) or (UNAVAILABLE, UNAVAILABLE)
+    return f"IPV6:{host}" if ":" in host else host, port
 
 
 def clientAttributes(facts: Facts) -> dict[str, str]:

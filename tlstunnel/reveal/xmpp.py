@@ -27,7 +27,6 @@ from __future__ import annotations
 import base64
 import secrets
 import time
-from typing import Any
 
 from tlstunnel.errors import (
     BackendRefused,
@@ -38,11 +37,9 @@ from tlstunnel.errors import (
     TooManyErrors,
     TunnelError,
 )
-from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.xmlstream import Element, XMLStream
 from tlstunnel.protocols.xmpp import header
 from tlstunnel.reveal.disclosure import Disclosure
-from tlstunnel.reveal.facts import Facts
 from tlstunnel.reveal.identitymap import Names, namesFor
 from tlstunnel.reveal.jwt import readKey, sign
 from tlstunnel.reveal.secrets import readUser
@@ -86,29 +83,18 @@ class XMPPIntroduction(Introduction):
     names: Names
     key: bytes
 
-    def __init__(
-        self,
-        facts: Facts,
-        known: Any,
-        client: Conversation,
-        backend: Conversation,
-        isGreeted: bool,
-    ) -> None:
-        super().__init__(facts, known, client, backend, isGreeted)
-        self.names, self.key = known
-
     async def converse(self) -> None:
         """
         RFC 6120, section 6.4.
         """
-        try:
-            stream = XMLStream(self.client)
-            name = await self._loggedIn(stream, await self._open(stream))
-            await self._vouch(name)
-            self._say(f"<success xmlns='{SASL}'/>")
-            await self._reopen()
-        except TunnelError as error:
-            raise error.by(self.client.transport.who) from None
+        self.names, self.key = self.known
+        stream = XMLStream(self.client)
+        name = await self._loggedIn(stream, await self._open(stream))
+        self.heard = self.backend
+        await self._vouch(name)
+        self.heard = self.client
+        self._say(f"<success xmlns='{SASL}'/>")
+        await self._reopen()
 
     # The client
 
@@ -234,20 +220,9 @@ class XMPPIntroduction(Introduction):
 
     async def _vouch(self, name: str) -> None:
         """
-        Log in as C{name}.
+        Log in as C{name}.  Whether the server offers that says nothing: its answer does.
 
         @raise BackendRefused: if the server does not let us; the client hears that it did not work.
-        """
-        self.awaited = self.backend
-        try:
-            await self._ask(name)
-        except TunnelError as error:
-            raise error.by(self.backend.transport.who) from None
-        self.awaited = self.client
-
-    async def _ask(self, name: str) -> None:
-        """
-        The same.  Whether the server offers that says nothing: its answer does.
         """
         backend = self.backend
         backend.write(header(self.content, from_=self.sender, to=self.to))

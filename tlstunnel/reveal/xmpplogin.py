@@ -7,13 +7,12 @@ lower case, ASCII, without what RFC 7622 (section 3.3.1) leaves out; the domain 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from typing import ClassVar
 
 from tlstunnel.identity.names import Identity, Kind, normalDomain
 from tlstunnel.reveal.identitymap import Names
+from tlstunnel.reveal.sasl import Declined, decode
 
 #: The namespace of SASL in XMPP.
 SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
@@ -39,12 +38,9 @@ def decoded(text: str) -> bytes:
 
     @raise Denied: it is not what section 6.4.2 has there.
     """
-    text = text.strip()
-    if text == "=":
-        return b""
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+        return decode(text.strip().encode())
+    except Declined:
         raise Denied("incorrect-encoding") from None
 
 

@@ -16,8 +16,9 @@ from zope.interface import implementer
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import TunnelError
 from tlstunnel.identity.names import Identity
-from tlstunnel.interfaces import IChannels, IDestination, IDialect, ILeg, ISearch
+from tlstunnel.interfaces import IChannels, IDialect, ILeg
 from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.net.destination import IDestination, ISearch
 from tlstunnel.protocols.base import (
     Role,
 )
@@ -135,7 +136,7 @@ class _Factory:
 
     def search(self, record: Record, accepted: ILeg) -> _Factory:
         """
-        See L{tlstunnel.interfaces.IDestination}.
+        See L{tlstunnel.net.destination.IDestination}.
         """
         return self
 

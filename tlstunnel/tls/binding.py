@@ -261,3 +261,36 @@ _SETTING_ERRORS = (
     "X509_STORE_CTX_get_ex_data",
     "X509_STORE_CTX_set_error",
 )
+
+
+_MessageCallback = Callable[[SSL.Connection, bool, int, bytes, int], None]
+
+
+def setMessages(context: SSL.Context, hear: _MessageCallback, most: int) -> bool:
+    """
+    Tell C{hear} of each message that the connections of C{context} send or receive: whether it is
+    ours, the type of its content, its first bytes, C{most} of them, and its size.
+
+    @param hear: the same for all contexts; raises nothing.
+    @return: whether that can be done.
+    """
+    connections = getattr(SSL.Connection, "_reverse_mapping", None)
+    if connections is None or not hasattr(_lib, "SSL_CTX_set_msg_callback"):
+        return False
+    _lib.SSL_CTX_set_msg_callback(context._context, _messages(hear, most))
+    return True
+
+
+@cache
+def _messages(hear: _MessageCallback, most: int) -> Any:
+    connections = SSL.Connection._reverse_mapping
+
+    def tell(ours: int, _: int, content: int, start: Any, size: int, ssl: Any, __: Any) -> None:
+        # What is above one byte is no content, but tells of records.
+        if content <= 0xFF:
+            connection = connections.get(ssl)
+            if connection is not None:
+                begins = bytes(_ffi.buffer(start, min(size, most)))
+                hear(connection, bool(ours), content, begins, size)
+
+    return _ffi.callback("void (*)(int, int, int, const void *, size_t, SSL *, void *)", tell)

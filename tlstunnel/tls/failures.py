@@ -19,8 +19,8 @@ _CAUSES = {
     "unsupported protocol": "old version",
 }
 
-# The alerts of TLS, by their numbers (RFC 8446, section 6, and IANA's registry).
-_ALERTS = {
+#: The alerts of TLS, by their numbers (RFC 8446, section 6, and IANA's registry).
+ALERTS = {
     0: "close_notify",
     10: "unexpected_message",
     20: "bad_record_mac",
@@ -81,7 +81,7 @@ def recordFailure(error: SSL.Error, session: Session | None, first: bool = False
     if number is None:
         said = reason or "OpenSSL has no word for what the peer sent"
         return TLSFailed(said, cause=_CAUSES.get(reason, ""))
-    alert = _ALERTS.get(number, str(number))
+    alert = ALERTS.get(number, str(number))
     cause = f"alert {alert}"
     if (first or session is None or not session.version) and number in _CERTIFICATE_ALERTS:
         ours = "our certificate" if session and session.showsCertificate else "us"

@@ -4,7 +4,7 @@ What is known of the TLS of one connection.  Its peer is judged by L{tlstunnel.t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 from time import time
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from tlstunnel.tls.verification import Proof, Verifier, notTheSame
 
 if TYPE_CHECKING:
     from tlstunnel.tls.faces import Face, Faces
+    from tlstunnel.tls.messages import Message
 
 
 class Session:
@@ -48,6 +49,7 @@ class Session:
     @ivar provenBy: what vouches for that, where it is not the anchors of C{verifier}.
     @ivar identity: who the peer has proved to be, once the handshake is complete.
     @ivar refusal: why the handshake must not succeed, once that is known.
+    @ivar hear: is told of each of its messages (L{tlstunnel.tls.messages}), if anything is.
     @ivar version: such as C{TLSv1.3}; like all that follow empty until the handshake is complete.
     @ivar suite: the cipher suite.
     @ivar group: the key agreement.
@@ -63,6 +65,7 @@ class Session:
         "faces",
         "goodUntil",
         "group",
+        "hear",
         "identity",
         "isBeside",
         "isResumed",
@@ -110,6 +113,7 @@ class Session:
         self.provenBy = ""
         self.identity: Identity | None = None
         self.refusal: TunnelError | None = None
+        self.hear: Callable[[Message], None] | None = None
         self.version = ""
         self.suite = ""
         self.group = ""

@@ -21,7 +21,7 @@ from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tunnel.clientpair import ClientPair
 from tlstunnel.tunnel.description import identityOfRemote
-from tlstunnel.tunnel.pair import Pairs
+from tlstunnel.tunnel.pairs import Pairs
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import GREETING, Record
 from tlstunnel.tunnel.servedname import Addresses

@@ -112,6 +112,8 @@ class Tunnel:
     @ivar allow: whom to let in; everybody, where there is nothing in it.
     @ivar deny: whom not to let in, whatever C{allow} says.
     @ivar negotiatesOnly: leave TLS to others, and only say and hear what leads up to it.
+    @ivar trace: the file for a transcript of its connections.
+    @ivar keyLog: the file for the secrets of their TLS.
     @ivar limits: what its connections may take.
     @ivar execution: how programs in C{remote} run.
     @ivar disclosure: what the plaintext side is told of its peer.
@@ -156,6 +158,8 @@ class Tunnel:
     names: tuple[ServedName, ...] = ()
     requireSNI: bool = False
     negotiatesOnly: bool = False
+    trace: Path | None = None
+    keyLog: Path | None = None
     disclosure: Disclosure = field(default_factory=Disclosure)
     execution: Execution = field(default_factory=Execution)
     proxyFrom: Networks = field(default_factory=Networks)
@@ -288,6 +292,21 @@ def checkIdentities(tunnel: Tunnel) -> None:
         checkRemoteID(tunnel)
     elif tunnel.localID is None:
         raise ConfigurationError("`local-id`", "is missing", "say whom a server tunnel stands for")
+
+
+def checkRisk(tunnel: Tunnel) -> None:
+    """
+    What is dangerous by its nature has to be asked for by a name that says so.
+
+    @raise ConfigurationError: if it was not.
+    """
+    demands = tunnel.dialect.demands
+    if tunnel.mode.acceptsTLS and demands and demands not in tunnel.options:
+        raise ConfigurationError(
+            f"`starttls` {tunnel.dialect.name}",
+            "is a risk in server mode, which has to be accepted",
+            f"`dialect-option` {demands} does so ({tunnel.dialect.options[demands]})",
+        )
 
 
 def checkVia(tunnel: Tunnel) -> None:

@@ -13,10 +13,11 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from tlstunnel.errors import ConnectFailed, TunnelError
-from tlstunnel.interfaces import IDestination, ILeg, ISearch
+from tlstunnel.interfaces import ILeg
 from tlstunnel.net.child import Child
 from tlstunnel.net.complaints import Allowance, Complaints
 from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.net.destination import IDestination, ISearch
 from tlstunnel.net.execleg import ExecLeg
 from tlstunnel.net.launch import Launch, start
 from tlstunnel.net.remotes import Backend, Remotes

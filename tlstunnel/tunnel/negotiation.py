@@ -38,7 +38,6 @@ class _StepsAside(Pair):
         @param rest: what the plain leg has said already.
         @param plainEnded: whether that was all.
         """
-        role.checkEmpty()
         self.factory.verified(self)
         self.record.advance(HANDSHAKING)
         limit = self.prepared.tunnel.limits.handshake
@@ -83,6 +82,7 @@ class ClientNegotiation(_StepsAside, ClientPair):
                 self.record.restart()
             else:
                 search.served()
+                role.checkEmpty()
                 return self.stepAside(role, app.takeRest(), app.inputEnded)
 
     def _role(self, app: Conversation) -> ClientRole:
@@ -114,6 +114,7 @@ class ServerNegotiation(_StepsAside, ServerPair):
         await upgrade.negotiate(dialect, role)
         if role.inClear:
             raise Refused("a message without TLS, which the backend awaits")
+        # What arrives from here on is TLS, or the filter refuses it.
         role.checkEmpty()
         self.prepareHeader()
         await self._dialBackend(role, upgrade)
@@ -186,5 +187,6 @@ def _relied(tunnel: Tunnel) -> list[str]:
         "reveal": tunnel.disclosure.words,
         "proxy-tlv": tunnel.disclosure.proxyTLVs,
         "name": tunnel.names,
+        "key-log": tunnel.keyLog,
     }
     return [key for key, value in given.items() if value]

@@ -17,6 +17,7 @@ from tlstunnel.interfaces import IObserver
 
 if TYPE_CHECKING:
     from tlstunnel.address import Address
+    from tlstunnel.tls.messages import Message
     from tlstunnel.tunnel.record import Record
 
 
@@ -46,6 +47,11 @@ class Observer:
         See L{IObserver.said}.
         """
 
+    def exchanged(self, record: Record, message: Message) -> None:
+        """
+        See L{IObserver.exchanged}.
+        """
+
     def ended(self, record: Record) -> None:
         """
         See L{IObserver.ended}.
@@ -64,7 +70,7 @@ class Observers:
     @ivar began: called with the record of a connection when it has begun; likewise the others.
     """
 
-    __slots__ = ("advanced", "began", "ended", "refused", "said", "verified")
+    __slots__ = ("advanced", "began", "ended", "exchanged", "refused", "said", "verified")
 
     _log = Logger()
 
@@ -74,6 +80,7 @@ class Observers:
         self.verified = self._whoHear("verified", every)
         self.advanced = self._whoHear("advanced", every)
         self.said = self._whoHear("said", every)
+        self.exchanged = self._whoHear("exchanged", every)
         self.ended = self._whoHear("ended", every)
         self.refused = self._whoHear("refused", every)
 
@@ -83,7 +90,7 @@ class Observers:
         return tuple(
             getattr(each, event)
             for each in observers
-            if getattr(type(each), event, None) is not nothing
+            if getattr(type(each), event, nothing) is not nothing
         )
 
     def tell(self, hearers: tuple[Callable[..., None], ...], record: Record, *more: Any) -> None:

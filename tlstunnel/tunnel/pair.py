@@ -8,14 +8,12 @@ L{tlstunnel.tunnel.serverpair} and L{tlstunnel.tunnel.bridgepair}.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from tlstunnel.address import TCPAddress
 from tlstunnel.errors import (
     ConfigurationError,
     Expired,
@@ -25,20 +23,17 @@ from tlstunnel.errors import (
     Stopped,
     TunnelError,
 )
-from tlstunnel.interfaces import IDestination, ILeg, ISearch
-from tlstunnel.net.deadlines import Deadline, Deadlines
+from tlstunnel.interfaces import ILeg
+from tlstunnel.net.deadlines import Deadline
+from tlstunnel.net.destination import ISearch
 from tlstunnel.protocols.base import Role
 from tlstunnel.protocols.conversation import Waiting
 from tlstunnel.tunnel.announcing import announce, headerOf
 from tlstunnel.tunnel.channels import Channels
-from tlstunnel.tunnel.prepared import Prepared
+from tlstunnel.tunnel.pairs import Pairs
 from tlstunnel.tunnel.record import RELAYING, Record
 from tlstunnel.tunnel.relay import NOBODY, Relay
-from tlstunnel.tunnel.servedname import Addresses
 from tlstunnel.tunnel.upgrade import Upgrade
-
-if TYPE_CHECKING:
-    from tlstunnel.tunnel.dane import TLSALookup
 
 #: After these a peer is not to be told anything any more, and no other place is tried.
 ATTACKS = (PlaintextAfterStartTLS, ServerSpokeFirst)
@@ -50,47 +45,6 @@ def cancelling(result: TunnelError | None, due: Deadline) -> TunnelError | None:
     """
     due.cancel()
     return result
-
-
-class Pairs(Protocol):
-    """
-    What a pair needs of whoever made it.
-    """
-
-    prepared: Prepared
-    deadlines: Deadlines
-
-    @property
-    def dialler(self) -> IDestination:
-        """
-        Where new connections go to.
-        """
-
-    @property
-    def diallers(self) -> Mapping[Addresses, IDestination]:
-        """
-        Where those go to that choose another place, by name or protocol.
-        """
-
-    def verified(self, pair: Pair) -> None:
-        """
-        The network peer is who it should be.
-        """
-
-    def tlsa(self, resolver: TCPAddress) -> TLSALookup:
-        """
-        What looks up TLSA records there.
-        """
-
-    def channels(self, pair: Pair) -> Channels:
-        """
-        What opens its data connections.
-        """
-
-    def ended(self, pair: Pair, error: TunnelError | None) -> None:
-        """
-        It is closed.
-        """
 
 
 class Pair:

@@ -15,7 +15,6 @@ from itertools import chain
 from cryptography import x509
 
 from tlstunnel.address import SRVAddress, TCPAddress
-from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.expiry import warningsOf
 from tlstunnel.identity.names import Identity, Kind, Selector
@@ -31,6 +30,7 @@ from tlstunnel.tls.checkup import checkUsable
 from tlstunnel.tls.context import SSLContext, clientContext
 from tlstunnel.tls.creators import ClientCreator, Creator, ServerCreator
 from tlstunnel.tls.dane import TLSAVerifier, tlsaContext
+from tlstunnel.tls.keylog import KeyLog
 from tlstunnel.tls.openssl import givesTickets
 from tlstunnel.tls.resumption import Sessions
 from tlstunnel.tls.staple import Staple, demand
@@ -40,6 +40,7 @@ from tlstunnel.tunnel.description import (
     Mode,
     Tunnel,
     checkIdentities,
+    checkRisk,
     checkVia,
     hostOfRemote,
     identityOfRemote,
@@ -54,6 +55,7 @@ from tlstunnel.tunnel.judges import Judges
 from tlstunnel.tunnel.programs import checkPrograms, launches
 from tlstunnel.tunnel.servernames import ServerNames
 from tlstunnel.tunnel.settings import settingOf
+from tlstunnel.tunnel.trace import Trace
 
 #: Where servers with TLS from the first byte greet: those of smtp, nntp, ftp, imap, and pop3.
 SERVER_FIRST = frozenset((465, 563, 990, 993, 995))
@@ -85,6 +87,8 @@ class Prepared:
         none.
     @ivar names: who we are by which name; C{None} in client mode.
     @ivar onward: what the connected side of a bridge is made with.
+    @ivar keyLog: writes down the secrets of its TLS, if anything does.
+    @ivar traces: what writes down what happens on its connections, likewise.
     """
 
     setting: Setting
@@ -122,6 +126,8 @@ class Prepared:
         if tunnel.mode is Mode.CLIENT and self.expected is None and not learns:
             self.expected = self._anyKey() or identityOfRemote(tunnel.remote)
         self.names: ServerNames | None = None
+        self.keyLog = None if tunnel.keyLog is None else KeyLog(tunnel.keyLog)
+        self.traces = () if tunnel.trace is None else (Trace(tunnel.trace),)
         checkPrograms(tunnel)
         self.launches = launches(tunnel)
         checkDisclosure(tunnel)
@@ -130,7 +136,7 @@ class Prepared:
         self.onward: Prepared | None = None
         if tunnel.onward is not None:
             checkBridge(tunnel)
-            onward = replace(tunnel.onward, hostName=tunnel.hostName)
+            onward = replace(tunnel.onward, hostName=tunnel.hostName, trace=None)
             with about(OF_CONNECTED):
                 self.onward = Prepared(onward, read=False)
         if read:
@@ -152,7 +158,7 @@ class Prepared:
             with about(OF_CONNECTED):
                 yield from self.onward.steps()
         if tunnel.mode.acceptsTLS:
-            names = ServerNames(tunnel, self.alpn, self._judges)
+            names = ServerNames(tunnel, self.alpn, self._judges, self.keyLog)
             with about(OF_ACCEPTED if tunnel.mode is Mode.BRIDGE else {}):
                 yield from names.prepare()
             self.names, self._believed = names, names.believed
@@ -168,6 +174,18 @@ class Prepared:
         isClient = tunnel.mode is Mode.CLIENT
         if isClient and self.expected is not None and self._judges.hasAnchors:
             self.creatorFor(self.expected)
+
+    def open(self) -> None:
+        """
+        Open the files that are written to.
+
+        @raise ConfigurationError: one of them cannot be, or is not for us alone.
+        """
+        for each in (*self.traces, self.keyLog):
+            if each is not None:
+                each.notes.open()
+        if self.onward is not None:
+            self.onward.open()
 
     @property
     def alpn(self) -> tuple[bytes, ...]:
@@ -330,6 +348,8 @@ class Prepared:
                 tickets=self.tunnel.resumes or self.tunnel.dialect.opensChannels,
             )
             self._judges.prepare(context)
+            if self.keyLog is not None:
+                self.keyLog.use(context)
             if self.tunnel.requireStaple:
                 demand(context)
         isElsewhere = expected.kind in {Kind.WORKLOAD, Kind.KEY}
@@ -357,6 +377,8 @@ class Prepared:
                     self.tunnel.minimum,
                     tickets=self.tunnel.dialect.opensChannels,
                 )
+                if self.keyLog is not None:
+                    self.keyLog.use(self._tlsaContext)
             if len(self._byTLSA) >= CREATORS_KEPT:
                 self._byTLSA.clear()
             verifier = TLSAVerifier(
@@ -366,21 +388,6 @@ class Prepared:
                 self._tlsaContext, verifier, self.alpn, self._credentials is not None
             )
         return creator
-
-
-def checkRisk(tunnel: Tunnel) -> None:
-    """
-    What is dangerous by its nature has to be asked for by a name that says so.
-
-    @raise ConfigurationError: if it was not.
-    """
-    demands = tunnel.dialect.demands
-    if tunnel.mode.acceptsTLS and demands and demands not in tunnel.options:
-        raise ConfigurationError(
-            f"`starttls` {tunnel.dialect.name}",
-            "is a risk in server mode, which has to be accepted",
-            f"`dialect-option` {demands} does so ({tunnel.dialect.options[demands]})",
-        )
 
 
 def _covers(credentials: Credentials | None, domain: str) -> bool:

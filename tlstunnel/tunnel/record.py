@@ -22,6 +22,7 @@ from tlstunnel.identity.names import Identity
 from tlstunnel.interfaces import ILeg
 from tlstunnel.net.child import Exit
 from tlstunnel.net.proxyheader import UNIQUE_ID, Header
+from tlstunnel.tls.messages import Message
 from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.observers import Observers
 
@@ -275,6 +276,19 @@ class Record:
         Something was said in clear on the network; see L{IObserver.said}.
         """
         self._observers.tell(self._observers.said, self, isOurs, words)
+
+    @property
+    def isWatched(self) -> bool:
+        """
+        Whether anybody wants to know of the messages of TLS.
+        """
+        return bool(self._observers.exchanged)
+
+    def exchange(self, message: Message) -> None:
+        """
+        A message of TLS was sent or received on the network.
+        """
+        self._observers.tell(self._observers.exchanged, self, message)
 
     def admit(self, accepted: ILeg) -> None:
         """

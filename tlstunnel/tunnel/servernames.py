@@ -20,6 +20,7 @@ from tlstunnel.identity.verify import hostsIn
 from tlstunnel.tls.binding import CLIENTS
 from tlstunnel.tls.context import SSLContext, serverContext
 from tlstunnel.tls.faces import Face, Faces
+from tlstunnel.tls.keylog import KeyLog
 from tlstunnel.tls.session import Session
 from tlstunnel.tls.staple import Staple, offer
 from tlstunnel.tls.verification import Verifier
@@ -71,15 +72,18 @@ class ServerNames:
         tunnel: Tunnel,
         alpn: tuple[bytes, ...],
         judges: Judges,
+        keyLog: KeyLog | None = None,
     ) -> None:
         """
         @param alpn: what the tunnel selects from.
+        @param keyLog: writes down the secrets of TLS.
         """
         self._own = OwnCredentials(tunnel)
         self.believed: Trust | None = None
         self._tunnel = tunnel
         self._alpn = alpn
         self._judges = judges
+        self._keyLog = keyLog
         self._judged: dict[_Policy, tuple[Trust, Verifier] | None] = {}
         self._contexts: dict[tuple[Identity, Anchors | None, bool], SSLContext] = {}
         self._backends: dict[Face, Backends] = {}
@@ -211,6 +215,8 @@ class ServerNames:
             context = serverContext(credentials, trust, self._own.minimum, selects, resumes)
             if trust is not None:
                 self._judges.prepare(context)
+            if self._keyLog is not None:
+                self._keyLog.use(context)
             if self._tunnel.ocspStapling:
                 offer(context, self._stapleOf(credentials))
             self._contexts[key] = context

@@ -69,7 +69,7 @@ class ServerPair(Pair):
             await self._meetBackend(role, upgrade)
         else:
             await self._reach(role, upgrade)
-        await self._introduce(role, upgrade)
+        await self._converse(role, upgrade)
         return self.join(role, role.plain.takeRest(), role.plain.inputEnded)
 
     def _chooseBackend(self, network: ILeg) -> None:
@@ -118,8 +118,11 @@ class ServerPair(Pair):
         with upgrade.within(self.prepared.tunnel.limits.greeting, "the backend's greeting"):
             await role.meetBackend()
             self._introductions = self._introductionsOf(role)
-            for _, each in self._introductions:
-                await each.introduce()
+            try:
+                for _, each in self._introductions:
+                    await each.introduce()
+            except TunnelError as error:
+                raise error.by(self.dials) from None
 
     def _introductionsOf(self, role: ServerRole) -> list[tuple[Word, Introduction]]:
         """
@@ -134,17 +137,16 @@ class ServerPair(Pair):
             for word, known in prepared.words
         ]
 
-    async def _introduce(self, role: ServerRole, upgrade: Upgrade) -> None:
+    async def _converse(self, role: ServerRole, upgrade: Upgrade) -> None:
         """
-        Let those who are introduced speak, as far as that is not for the relay to carry.
+        Let the client and the backend say what is not for the relay to carry.
         """
         for word, each in self._introductions:
             try:
                 with upgrade.within(word.conversationSeconds, f"the peer ({word.name})"):
                     await each.converse()
-            except TimedOut as error:
-                isBackend = each.awaited is each.backend
-                raise error.by(self.dials if isBackend else self.accepts) from None
+            except TunnelError as error:
+                raise error.by(each.heard.transport.who) from None
             role.toPlain += each.toPlain
             role.toNetwork += each.toNetwork
         self._introductions = []

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from tlstunnel.errors import TunnelError
-from tlstunnel.interfaces import IDialect, IDialler, ILeg
+from tlstunnel.interfaces import IDialect, ILeg
 from tlstunnel.net.deadlines import Deadlines, TimeLimit
+from tlstunnel.net.destination import IDialler
 from tlstunnel.protocols.base import ClientRole, Role
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.tls.creators import Creator
+from tlstunnel.tls.messages import Overheard
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.record import CONNECTING, HANDSHAKING, NEGOTIATING, Record
 from tlstunnel.tunnel.transcript import Transcript
@@ -125,6 +127,8 @@ class Upgrade:
         @param note: where the record has whose identity it is, if not as that of the network.
         """
         self.record.advance(HANDSHAKING)
+        if self.record.isWatched:
+            creator = Overheard(creator, self.record.exchange)
         with self.within(seconds or self._limits.handshake, "the TLS handshake"):
             await startTLS(creator)
         (note or self.record.verify)(leg)

@@ -138,6 +138,13 @@ DIALECT_HINTS = (
     ),
     Hint(
         (TimedOut, Closed, Malformed, BackendRefused),
+        "check that the backend speaks the protocol of --reveal in clear at this port",
+        Mode.SERVER,
+        (GREETING,),
+        isImplicit=True,
+    ),
+    Hint(
+        (TimedOut, Closed, Malformed, BackendRefused),
         "check that the backend speaks {dialect} in clear at this port",
         Mode.SERVER,
         (GREETING,),

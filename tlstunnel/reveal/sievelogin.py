@@ -19,14 +19,13 @@ import re
 from collections.abc import Collection
 
 from tlstunnel.errors import Malformed, Quit
-from tlstunnel.reveal.door import Door
+from tlstunnel.reveal.logindialogue import LoginDialogue, addArguments
 from tlstunnel.reveal.sasl import MAX_RESPONSE_BYTES, OFFERED, Declined, decode, encode, names
 from tlstunnel.reveal.sieve import MAX_LINE_BYTES, readGreeting, readMessage
 
 _CAPABILITY = re.compile(rb'"([^"\\]*)"(?: "([^"\\]*)")?\r\n')
 _STRING = re.compile(rb' *"((?:[^"\\]|\\["\\])*)"(?![^ ])')
 _LITERAL = re.compile(rb"(?:^| )\{([0-9]{1,20})\+\}\Z")
-_ESCAPED = re.compile(rb'\\(["\\])')
 _COMMAND = re.compile(rb"([A-Za-z]+)((?: .*)?)", re.DOTALL)
 
 # What is not for clients to know: they are logged in by us, within TLS that is there already.
@@ -34,9 +33,9 @@ _HIDDEN = frozenset((b"SASL", b"STARTTLS", b"XCLIENT", b"UNAUTHENTICATE"))
 _WITHOUT_ARGUMENT = frozenset((b"CAPABILITY", b"LOGOUT"))
 
 
-class SieveDoor(Door):
+class SieveLogin(LoginDialogue):
     """
-    A backend of sieve.
+    Of sieve.
     """
 
     _offer = b""
@@ -93,14 +92,14 @@ class SieveDoor(Door):
         strings: list[bytes] = []
         isWhole = True
         while found := _LITERAL.search(text):
-            isWhole = _split(text[: found.start()], strings) and isWhole
+            isWhole = addArguments(_STRING, text[: found.start()], strings) and isWhole
             size = int(found[1])
             if size > MAX_RESPONSE_BYTES:
                 self.say(b'BYE "literal too long"')
             # Too much to be read is an error there.
             strings.append(await self.heard(self.client.readExactly(size)))
             text = await self.heard(self.client.readLine())
-        isWhole = _split(text, strings) and isWhole
+        isWhole = addArguments(_STRING, text, strings) and isWhole
         return strings if isWhole else None
 
     async def _ask(self, challenge: bytes) -> bytes:
@@ -146,27 +145,10 @@ class SieveDoor(Door):
         self.backend.sendLine(b"AUTHENTICATE " + initial)
         first, message = await readMessage(self.backend)
         if first not in (b"OK", b"NO"):
-            raise Malformed("no answer to AUTHENTICATE", message).by(self.backend.transport.who)
+            raise Malformed("no answer to AUTHENTICATE", message)
         self.answer = message.rstrip(b"\r\n")
         self.say(self.answer)
         return first == b"OK"
-
-
-def _split(text: bytes, strings: list[bytes]) -> bool:
-    """
-    Add the strings that are in C{text}.
-
-    @return: whether there is nothing else.
-    """
-    at = 0
-    text = text.rstrip(b" ")
-    while at < len(text):
-        found = _STRING.match(text, at)
-        if found is None:
-            return False
-        at = found.end()
-        strings.append(_ESCAPED.sub(rb"\1", found[1]))
-    return True
 
 
 def _quoted(text: bytes) -> bytes:

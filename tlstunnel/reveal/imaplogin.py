@@ -17,8 +17,8 @@ from collections.abc import Collection
 
 from tlstunnel.errors import BackendRefused, Malformed, Oversize, Quit
 from tlstunnel.protocols.imap import readResponse
-from tlstunnel.reveal.door import Door
 from tlstunnel.reveal.imap import MAX_LINE_BYTES, readGreeting
+from tlstunnel.reveal.logindialogue import LoginDialogue, addArguments
 from tlstunnel.reveal.sasl import Declined, decode, encode, names
 
 #: What is offered before a login.
@@ -31,15 +31,14 @@ MAX_LITERAL_BYTES = 4096
 _TAG = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\+]{1,64}')
 _ARGUMENT = re.compile(rb' +(?:"((?:[^"\\]|\\.)*)"(?![^ ])|([^ "][^ ]*))')
 _LITERAL = re.compile(rb"(?:^|(?<=[ (]))\{([0-9]{1,20})(\+?)\}\Z")
-_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
 _LOGINS = frozenset((b"LOGIN", b"AUTHENTICATE"))
 _WITHOUT_ARGUMENT = frozenset((b"CAPABILITY", b"NOOP", b"LOGOUT"))
 
 
-class IMAPDoor(Door):
+class IMAPLogin(LoginDialogue):
     """
-    A backend of imap.
+    Of imap.
     """
 
     tag = b""
@@ -139,7 +138,7 @@ class IMAPDoor(Door):
         text, arguments = rest[len(command) :], list[bytes]()
         isWhole = bool(command) and tag != b"*"
         while found := _LITERAL.search(text):
-            isWhole = _split(text[: found.start()], arguments) and isWhole
+            isWhole = addArguments(_ARGUMENT, text[: found.start()], arguments) and isWhole
             size = int(found[1])
             if size > MAX_LITERAL_BYTES:
                 if found[2]:
@@ -151,7 +150,7 @@ class IMAPDoor(Door):
                 self.say(b"+ go on")
             arguments.append(await self.heard(client.readExactly(size)))
             text = await self.heard(client.readLine())
-        isWhole = _split(text, arguments) and isWhole
+        isWhole = addArguments(_ARGUMENT, text, arguments) and isWhole
         return tag, command.upper(), arguments if isWhole else None
 
     async def _ask(self, challenge: bytes) -> bytes:
@@ -183,27 +182,9 @@ class IMAPDoor(Door):
             elif tag == b"t2" and status in (b"OK", b"NO", b"BAD"):
                 break
             else:
-                raise Malformed("no answer to AUTHENTICATE", line).by(backend.transport.who)
+                raise Malformed("no answer to AUTHENTICATE", line)
         self.answer = line
         for each in untagged:
             self.say(each)
         self.say(self.tag + line.removeprefix(b"t2"))
         return status == b"OK"
-
-
-def _split(text: bytes, arguments: list[bytes]) -> bool:
-    """
-    Add the arguments that are in C{text}.
-
-    @return: whether there is nothing else.
-    """
-    at = 0
-    text = text.rstrip(b" ")
-    while at < len(text):
-        found = _ARGUMENT.match(text, at)
-        if found is None:
-            return False
-        at = found.end()
-        atom = found[2]
-        arguments.append(_ESCAPED.sub(rb"\1", found[1]) if atom is None else atom)
-    return True

@@ -1,13 +1,14 @@
 """
 What the C{login} of all protocols has in common.
 
-A L{Door} is before a backend that nobody has logged in to: it plays the server for the client until
-that wants to log in, and then the client for the backend.  Nothing that the client says reaches the
-backend before; what it says behind its login waits until the backend has taken it.
+A L{LoginDialogue} stands between a client and a backend to which nobody is logged in: it plays the
+server until the client wants to log in, and then plays the client.  Nothing that the client says
+before that reaches the backend; what it says behind its login waits until the backend has taken it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Collection
 from typing import TypeVar
 
@@ -20,9 +21,13 @@ T = TypeVar("T")
 #: How often a client is refused, before it has to go.
 MAX_REFUSALS = 10
 
+_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
-class Door:
+
+class LoginDialogue:
     """
+    The dialogue of one protocol, on one connection.
+
     @ivar client: what speaks to the client.
     @ivar backend: what speaks to the backend.
     @ivar isGreeted: whether both have been greeted already.
@@ -104,3 +109,23 @@ class Door:
         self._refusals += 1
         if self._refusals >= MAX_REFUSALS:
             raise TooManyErrors("too many commands before a login")
+
+
+def addArguments(form: re.Pattern[bytes], text: bytes, arguments: list[bytes]) -> bool:
+    """
+    Add the arguments that are in C{text}.
+
+    @param form: one of them: in its first group what is quoted, in a second one, if it has that,
+        what is not.
+    @return: whether there is nothing else.
+    """
+    at = 0
+    text = text.rstrip(b" ")
+    while at < len(text):
+        found = form.match(text, at)
+        if found is None:
+            return False
+        at = found.end()
+        quoted = found[1]
+        arguments.append(found[2] if quoted is None else _ESCAPED.sub(rb"\1", quoted))
+    return True

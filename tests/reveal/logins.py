@@ -99,7 +99,7 @@ def standing(
     return driver
 
 
-class DoorTests(SynchronousTestCase):
+class LoginTests(SynchronousTestCase):
     """
     What holds in all protocols.
     """

@@ -17,8 +17,11 @@ from tlstunnel.protocols.filters import Filter
 MAX_LINE_BYTES = 16384
 MAX_LITERAL_BYTES = 4096
 
+#: What no server knows, in the place of what only we say: it refuses it, in order.
+REFUSED = b"XREFUSED\r\n"
 
-class Guard(Filter):
+
+class LineGuard(Filter):
     """
     Sees one whole line after the other, until it is done.
 
@@ -92,9 +95,9 @@ class Guard(Filter):
         return super().flush() if self.done else b""
 
 
-class Answers(Guard):
+class LineWatch(LineGuard):
     """
-    What the backend says meanwhile.
+    Looks in the same way at what the backend says meanwhile.
     """
 
     def flush(self) -> bytes:

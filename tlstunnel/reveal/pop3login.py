@@ -18,7 +18,7 @@ from collections.abc import Collection
 
 from tlstunnel.errors import Malformed, Quit
 from tlstunnel.protocols.pop3 import indicator
-from tlstunnel.reveal.door import Door
+from tlstunnel.reveal.logindialogue import LoginDialogue
 from tlstunnel.reveal.pop3 import readGreeting
 from tlstunnel.reveal.sasl import MAX_RESPONSE_BYTES, OFFERED, Declined, decode, encode, names
 
@@ -26,9 +26,9 @@ from tlstunnel.reveal.sasl import MAX_RESPONSE_BYTES, OFFERED, Declined, decode,
 OFFER = (b"USER", b"SASL " + b" ".join(OFFERED), b"RESP-CODES", b"AUTH-RESP-CODE")
 
 
-class POP3Door(Door):
+class POP3Login(LoginDialogue):
     """
-    A backend of pop3.
+    Of pop3.
     """
 
     _user: bytes | None = None
@@ -132,7 +132,7 @@ class POP3Door(Door):
             line = await backend.readLine()
         status = indicator(line)
         if status not in (b"+OK", b"-ERR"):
-            raise Malformed("no answer to AUTH", line).by(backend.transport.who)
+            raise Malformed("no answer to AUTH", line)
         self.answer = line
         self.say(line)
         return status == b"+OK"
