@@ -86,9 +86,7 @@ def _prose(option: Option, mention: Callable[[str], str]) -> Iterator[str]:
     """
     What it means, in lines of mdoc(7): a sentence begins on a line of its own.
     """
-    text = option.help
-    if option.mode is not None:
-        text = f"with `{option.mode.value}`, {text}"
+    text = f"{option.modes}, {option.help}" if option.modes else option.help
     text = f"{text[0].upper()}{text[1:]}."
     if option.shownDefault:
         text += f" The default is {option.shownDefault}."

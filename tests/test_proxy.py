@@ -797,7 +797,7 @@ class LeakTests(TunnelTests):
         What served a connection that failed is gone with it, else strangers could fill the memory:
         an exception keeps all that was going on where it was raised.
         """
-        for mode in Mode:
+        for mode in (Mode.CLIENT, Mode.SERVER):
             for dialect in ("none", "smtp", "ldap", "xmpp-client"):
                 for said in (b"", b"GET / HTTP/1.0\r\n\r\n", b"<?xml version='1.0'?>"):
                     for reset in (False, True):

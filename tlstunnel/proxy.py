@@ -2,8 +2,8 @@
 What happens to a connection, from accepting it to its end.
 
 A L{ProxyFactory} pairs each accepted connection with one to the remote address.  What happens up to
-the relay is in L{tlstunnel.tunnel.clientpair} and L{tlstunnel.tunnel.serverpair}, in order; how
-bytes move is in the relay.
+the relay is in L{tlstunnel.tunnel.clientpair}, L{tlstunnel.tunnel.serverpair} and
+L{tlstunnel.tunnel.bridgepair}, in order; how bytes move is in the relay.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from tlstunnel.net.resolve import Directory
 from tlstunnel.net.stock import REFUSED, Adopted, isPlain
 from tlstunnel.net.unixleg import UNIXLegs
 from tlstunnel.tunnel.admission import Admission
+from tlstunnel.tunnel.bridgepair import BridgePair
 from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.clientpair import ClientPair
 from tlstunnel.tunnel.connectionlog import ConnectionLog
@@ -52,7 +53,11 @@ if TYPE_CHECKING:
     from tlstunnel.tunnel.dane import TLSALookup
 
 #: What serves a connection in each mode.
-PAIRS: dict[Mode, type[Pair]] = {Mode.CLIENT: ClientPair, Mode.SERVER: ServerPair}
+PAIRS: dict[Mode, type[Pair]] = {
+    Mode.CLIENT: ClientPair,
+    Mode.SERVER: ServerPair,
+    Mode.BRIDGE: BridgePair,
+}
 
 #: The same where TLS is for others to speak.
 NEGOTIATIONS: dict[Mode, type[Pair]] = {
@@ -288,8 +293,9 @@ class ProxyFactory(Factory):
             self._observers,
             tunnel.name,
             tunnel.mode,
-            dialect or tunnel.dialect.name,
+            dialect or tunnel.protocol,
             leg.peer,
+            None if tunnel.onward is None else (tunnel.dialect.name, tunnel.onward.dialect.name),
         )
 
     def listen(self) -> None:
@@ -348,7 +354,7 @@ class ProxyFactory(Factory):
         C{pair} is closed.
         """
         self.pairs.discard(pair)
-        if not pair.record.isVerified:
+        if pair.record.isStranger:
             self.admission.verify()
         self.admission.leave()
         if self._sources is not None:

@@ -480,3 +480,98 @@ class ExampleTests(ConfigurationTests):
             {each.dialect.name for each in configuration.tunnels},
             {"smtp", "imap", "sieve", "none", "postgresql"},
         )
+
+
+#: A bridge that is right.
+BRIDGE = """
+[tunnel.front]
+mode = "bridge"
+local = ["127.0.0.1:8465"]
+local-id = "www.example.org"
+remote = ["mail.example.net:587"]
+starttls-out = "smtp"
+pool = "pool"
+"""
+
+
+class BridgeTests(ConfigurationTests):
+    """
+    Each side of a bridge is looked at, and called by its own keys.
+    """
+
+    def setUp(self) -> None:
+        """
+        A pool with the identity for clients.
+        """
+        super().setUp()
+        self.now = datetime.now(UTC)
+        self.pool = Pool(self.folder / "pool")
+        createIdentity(self.pool, Identity.parse("www.example.org"))
+
+    def found(self, more: str = "") -> list[str]:
+        """
+        What is found in the bridge with some lines more, without the folder.
+        """
+        found = check(self.read(BRIDGE + more), self.now)
+        return [str(each).replace(f"{self.folder}/", "") for each in found]
+
+    def assertFinds(self, more: str, *starts: str) -> None:
+        """
+        These and nothing else, by how they begin.
+        """
+        found = self.found(more)
+        self.assertEqual(
+            [each[: len(start)] for each, start in zip(found, starts, strict=False)], [*starts]
+        )
+        self.assertEqual(len(found), len(starts), found)
+
+    def test_oneThatIsRight(self) -> None:
+        """
+        There is nothing to say.
+        """
+        self.assertFinds("")
+
+    def test_anchorsThatAreMissing(self) -> None:
+        """
+        Of clients, and of the server.
+        """
+        self.assertFinds("client-trust = 'none.pem'\n", "tlstunnel.toml:9: tunnel.front.client-")
+        self.assertFinds("trust = 'none.pem'\n", "tlstunnel.toml:9: tunnel.front.trust: ")
+
+    def test_identitiesThatAreMissing(self) -> None:
+        """
+        Who we are to clients, and who we are to the server.
+        """
+        self.assertFinds(
+            "remote-as = 'gone@example.org'\n", "tlstunnel.toml:9: tunnel.front.remote-as: "
+        )
+        shutil.rmtree(self.folder / "pool" / "www.example.org")
+        self.assertFinds("", "tlstunnel.toml:5: tunnel.front.local-id: ")
+
+    def test_aListOfClientsThatIsMissing(self) -> None:
+        """
+        By its own key.
+        """
+        self.assertFinds(
+            "client-id-file = 'gone'\n", "tlstunnel.toml:9: tunnel.front.client-id-file: "
+        )
+
+    def test_whoeverComesIsTakenForUs(self) -> None:
+        """
+        That is a warning, unless it is said who may come.
+        """
+        createIdentity(self.pool, Identity.parse("us@example.org"))
+        (warning,) = self.found("remote-as = 'us@example.org'\n")
+        self.assertIn("the server takes whoever does for us@example.org", warning)
+        self.assertFinds("remote-as = 'us@example.org'\nclient-id = '@example.org'\n")
+
+    def test_portsOfOtherWaysToTLS(self) -> None:
+        """
+        Each side has an option of its own.
+        """
+        (found,) = self.found("remote-id = 'mail.example.net'\n[tunnel.front.name]\n") or [""]
+        self.assertEqual(found, "")
+        text = BRIDGE.replace("8465", "587").replace("net:587", "net:993")
+        found_ = [str(each) for each in check(self.read(text), self.now)]
+        self.assertIn("starttls-in smtp is missing", found_[0])
+        self.assertIn("starttls-out", found_[1])

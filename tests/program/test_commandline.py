@@ -31,7 +31,7 @@ CLIENT = (
 
 #: Words, and what the one line about them must contain.
 MISTAKES = [
-    ("", "--server, --client: none was given"),
+    ("", "--server, --client, --bridge: none was given"),
     ("-s -c -l :1 -r a.example:1 -L a", "--server, --client: both were given"),
     ("-c -r a.example:1", "--local: is missing"),
     ("--config x -c -l :1", "--client, --local: not beside --config, which may have many tunnels"),

@@ -59,7 +59,9 @@ WRONG = {
         "8: defaults.max-connections: 1.5 is not a number of connections above 0; give a whole "
         "number"
     ),
-    "[defaults]\nmode = 'sever'": "8: defaults.mode: 'sever' is not known; give server or client",
+    "[defaults]\nmode = 'sever'": (
+        "8: defaults.mode: 'sever' is not known; give server or client or bridge"
+    ),
     "[defaults]\ntrust = [\n'system',\n1,\n[]]": [
         "10: defaults.trust: 1 is not text; put it between quotation marks",
         "11: defaults.trust: an array is not text; put it between quotation marks",
@@ -89,7 +91,7 @@ WRONG = {
     "[defaults]\nQUIET = true": "8: defaults.QUIET: there is no such key; did you mean quiet?",
     # What belongs together.
     "[tunnel.x]\nlocal = ':1'\nremote = ['127.0.0.1:1']\nlocal-id = 'a.example'": (
-        '7: tunnel.x.mode: is missing; write mode = "server" or mode = "client"'
+        '7: tunnel.x.mode: is missing; write mode = "server", mode = "client" or mode = "bridge"'
     ),
     "[tunnel.x]\nmode = 'server'": [
         "7: tunnel.x.local: is missing; say where to listen",

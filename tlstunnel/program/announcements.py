@@ -70,12 +70,13 @@ class Announcements:
                 remote=" or ".join(map(str, tunnel.remote)),
                 through=f" via {tunnel.via}" if tunnel.via is not None else "",
                 via=str(tunnel.via) if tunnel.via is not None else None,
-                how="implicit TLS" if tunnel.dialect.name == "none" else tunnel.dialect.name,
-                dialect=tunnel.dialect.name,
+                how=self._how(),
+                dialect=tunnel.protocol,
                 who=self._who(),
                 local_id=str(tunnel.localID) if tunnel.localID else None,
                 whom=self._whom(),
                 expected=prepared.whom or None,
+                client_expected=prepared.clients or None,
                 anchors=prepared.anchors or None,
             )
 
@@ -133,6 +134,13 @@ class Announcements:
         for notice in self._factory.prepared.warnings(self._today(), since):
             self._notice(notice)
 
+    def _how(self) -> str:
+        ways = ["implicit TLS" if each == "none" else each for each in self._dialects()]
+        return f"{ways[0]} in and {ways[1]} out" if len(ways) > 1 else ways[0]
+
+    def _dialects(self) -> list[str]:
+        return [each.dialect.name for each in self._factory.tunnel.sides]
+
     def _who(self) -> str:
         tunnel = self._factory.tunnel
         names = {each.name for each in tunnel.names} | {str(each) for each in tunnel.localIDs}
@@ -142,12 +150,13 @@ class Announcements:
         return f"{tunnel.localID} and {more} other name{'s' if more > 1 else ''}"
 
     def _whom(self) -> str:
-        prepared = self._factory.prepared
-        if prepared.whom:
-            by = f" by the anchors of {prepared.anchors}" if prepared.anchors else ""
-            return f"expecting {prepared.whom}{by}"
-        return (
-            "serving anybody"
-            if self._factory.tunnel.mode is Mode.SERVER
-            else "expecting whom the app names"
+        prepared, tunnel = self._factory.prepared, self._factory.tunnel
+        if tunnel.mode is Mode.SERVER and not prepared.whom:
+            return "serving anybody"
+        by = f" by the anchors of {prepared.anchors}" if prepared.anchors else ""
+        server = (
+            f"expecting {prepared.whom}{by}" if prepared.whom else "expecting whom the app names"
         )
+        if tunnel.onward is None:
+            return server
+        return f"serving {prepared.clients or 'anybody'}, {server.replace('the app', 'the client')}"

@@ -9,11 +9,12 @@ up.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError, IdentityRefused
@@ -39,10 +40,18 @@ from tlstunnel.program.risks import (
 from tlstunnel.program.tunneltables import tableName
 from tlstunnel.tls.checkup import problemsOf
 from tlstunnel.tls.notes import Notes
-from tlstunnel.tunnel.description import DANE, PINS, Mode, Tunnel, identityOfRemote
+from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, errorOf
+from tlstunnel.tunnel.description import (
+    DANE,
+    PINS,
+    Mode,
+    Tunnel,
+    checkRisk,
+    identityOfRemote,
+)
 from tlstunnel.tunnel.disclosures import preparedWords
 from tlstunnel.tunnel.owncredentials import OwnCredentials
-from tlstunnel.tunnel.prepared import Prepared, checkRisk
+from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.programs import launches
 from tlstunnel.tunnel.servedname import ServedName
 
@@ -70,13 +79,21 @@ class _TunnelCheck:
     """
 
     def __init__(
-        self, configuration: Configuration, tunnel: Tunnel, now: datetime, elsewhere: Set[int]
+        self,
+        configuration: Configuration,
+        tunnel: Tunnel,
+        now: datetime,
+        elsewhere: Set[int],
+        keys: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """
         @param elsewhere: the ports at which others listen.
+        @param keys: what settings are called, if C{tunnel} is one side of a bridge.
         """
         self._configuration = configuration
         self._tunnel = tunnel
+        # What keys are called here.
+        self._keys = keys if tunnel.onward is None else OF_ACCEPTED
         self._now = now
         self._elsewhere = elsewhere
         self._own = OwnCredentials(tunnel)
@@ -86,6 +103,14 @@ class _TunnelCheck:
         Everything that is wrong, and then what is only worth a warning.
         """
         errors = list(self._errors())
+        onward = self._tunnel.onward
+        if onward is not None:
+            connected = _TunnelCheck(
+                self._configuration, onward, self._now, self._elsewhere, OF_CONNECTED
+            )
+            errors += connected._errors()
+        # What both sides have is wrong once.
+        errors = list(dict.fromkeys(errors))
         yield from errors
         if not errors:
             yield from self._wholeAndWarnings()
@@ -166,7 +191,7 @@ class _TunnelCheck:
         try:
             look()
         except ConfigurationError as error:
-            yield self._problem(error, key, index, name)
+            yield self._problem(errorOf(error, self._keys), self._keys.get(key, key), index, name)
 
     @property
     def _whom(self) -> str:
@@ -223,7 +248,7 @@ class _TunnelCheck:
         try:
             prepared = Prepared(tunnel)
         except ConfigurationError as error:
-            yield self._problem(error, "trust" if tunnel.trust else self._whom)
+            yield self._problem(error, self._believed)
             return
         for mistake in mistakes(tunnel):
             yield replace(self._problem(mistake), isWarning=True)
@@ -231,24 +256,30 @@ class _TunnelCheck:
         for sentence in ofKeyLog(tunnel):
             yield self._warning(sentence, "key-log")
         for sentence in ofDialect(tunnel):
-            yield self._warning(sentence, "chat" if tunnel.dialect.name == "chat" else "starttls")
+            upgrade = "chat" if tunnel.dialect.name == "chat" else "starttls"
+            yield self._warning(sentence, self._keys.get(upgrade, upgrade))
         for sentence in ofAddresses(tunnel, local, self._elsewhere):
             yield self._warning(sentence, "local")
         for sentence in splicedIn(tunnel, self._configuration.tunnels):
             yield self._warning(sentence, "local")
         problems = []
-        names = {each.identity: each.name for each in reversed(tunnel.names)}
         for ours in prepared.certificates:
             found = problemsOf(tunnel.pool, ours, self._now)
             problems += found
             for sentence in found:
-                if ours in tunnel.localIDs:
-                    yield self._warning(sentence, "local-id")
-                else:
-                    yield self._warning(sentence, name=names[ours])
+                yield self._warning(sentence, *self._placeOf(ours))
         for sentence in prepared.warnings(self._now):
             if sentence not in problems:
                 yield self._warning(sentence, self._about(sentence))
+
+    def _placeOf(self, ours: Identity) -> tuple[str, str]:
+        """
+        The key, and the name in whose table it is, that makes us one of our identities.
+        """
+        names = {each.identity: each.name for each in reversed(self._tunnel.names)}
+        if ours in self._tunnel.localIDs:
+            return "local-id", ""
+        return ("", names[ours]) if ours in names else ("remote-as", "")
 
     def _about(self, sentence: str) -> str:
         """
@@ -260,7 +291,15 @@ class _TunnelCheck:
             return found[1]
         if any(sentence.startswith(each.source) for each in self._own.known.values()):
             return "local-id"
-        return "trust" if self._tunnel.trust else self._whom
+        return self._believed
+
+    @property
+    def _believed(self) -> str:
+        """
+        The key that says whom to believe.
+        """
+        key = "trust" if self._tunnel.trust else self._whom
+        return self._keys.get(key, key)
 
 
 def _several(remote: Identity | Selector | AccessList | None) -> Sequence[Identity | Selector]:

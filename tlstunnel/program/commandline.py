@@ -245,9 +245,7 @@ def _meaning(option: Option) -> str:
     """
     What it means, with other options mentioned as briefly as can be.
     """
-    text = option.help
-    if option.mode is not None:
-        text = f"with `{option.mode.value}`, {text}"
+    text = f"{option.modes}, {option.help}" if option.modes else option.help
     if option.shownDefault:
         text += f" (default: {option.shownDefault})"
     return re.sub("`([a-z-]+)`", lambda found: asOption(found[1]), text)

@@ -23,10 +23,12 @@ from tlstunnel.interfaces import IDialect
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.net.networks import Networks
 from tlstunnel.net.remotes import FIRST
+from tlstunnel.program.bridges import acceptedSide, bridge, connectedSide
 from tlstunnel.program.entrance import checkAccess
 from tlstunnel.program.options import OPTIONS, TUNNEL_OPTIONS
 from tlstunnel.protocols import registry
 from tlstunnel.reveal.disclosure import Disclosure
+from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, checkBridge, errorOf
 from tlstunnel.tunnel.description import (
     Mode,
     Tunnel,
@@ -95,6 +97,8 @@ def examine(
     part(_checkLocal, values["local"], name)
     if mode is None:
         return None, mistakes
+    if mode is Mode.BRIDGE:
+        return _examineBridge(values, name, names)
     mistakes += _meaningless(mode, values)
     if names and mode is Mode.CLIENT:
         mistakes.append(
@@ -169,14 +173,39 @@ def examine(
     return None if mistakes else tunnel, mistakes
 
 
+def _examineBridge(
+    values: Mapping[str, Any], name: str, names: Sequence[ServedName]
+) -> tuple[Tunnel | None, list[ConfigurationError]]:
+    """
+    The same of a bridge, each side of which is examined as a tunnel of its own.
+    """
+    accepted, ofAccepted = examine(acceptedSide(values), name=name, names=names)
+    connected, ofConnected = examine(connectedSide(values), name=name)
+    mistakes = _meaningless(Mode.BRIDGE, values)
+    mistakes += [errorOf(each, OF_ACCEPTED) for each in ofAccepted]
+    mistakes += [errorOf(each, OF_CONNECTED) for each in ofConnected]
+    # What both sides have is wrong once.
+    mistakes = list({each.args: each for each in mistakes}.values())
+    if mistakes or accepted is None or connected is None:
+        return None, mistakes
+    tunnel = bridge(accepted, connected)
+    try:
+        checkBridge(tunnel)
+    except ConfigurationError as error:
+        return None, [error]
+    return tunnel, []
+
+
 def _mode(values: Mapping[str, Any]) -> Mode:
-    if values["server"] == values["client"]:
+    known = Mode.SERVER, Mode.CLIENT, Mode.BRIDGE
+    given = [each for each in known if values[each.value]]
+    if len(given) != 1:
         raise ConfigurationError(
-            "`server`, `client`",
-            "both were given" if values["server"] else "none was given",
+            ", ".join(f"`{each.value}`" for each in given or known),
+            f"{'both' if len(given) == 2 else 'all'} were given" if given else "none was given",
             "give exactly one of them",
         )
-    return Mode.SERVER if values["server"] else Mode.CLIENT
+    return given[0]
 
 
 def _meaningless(mode: Mode, values: Mapping[str, Any]) -> list[ConfigurationError]:
@@ -186,7 +215,7 @@ def _meaningless(mode: Mode, values: Mapping[str, Any]) -> list[ConfigurationErr
     return [
         ConfigurationError(f"`{option.name}`", f"means nothing with `{mode.value}`", "leave it out")
         for option in TUNNEL_OPTIONS
-        if option.mode not in (None, mode) and values[option.name] != option.default
+        if not option.means(mode) and values[option.name] != option.default
     ]
 
 
@@ -330,7 +359,7 @@ def _dialect(
     peer = remoteID or identityOfRemote(values["remote"])
     name = None if peer is None or isinstance(peer, AccessList) else peer.domain.lstrip(".")
     options = ScriptOptions(
-        side=mode.value,
+        side="client" if mode is Mode.CLIENT else "server",
         values=Values(
             t=name.encode() if name else None,
             u=localID.domain.encode() if localID else None,

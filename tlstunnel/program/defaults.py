@@ -6,17 +6,29 @@ nothing, and where it means something.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.keys import TUNNEL_KEYS
 from tlstunnel.program.tables import Given
 from tlstunnel.protocols import registry
+from tlstunnel.tunnel.description import Mode
 
 # Which of these a tunnel has makes the others of no use.
 _UPGRADES = ("starttls", "chat")
+_BRIDGED = ("starttls-in", "starttls-out")
 
-_MODES = {each.name: each.mode.value for each in TUNNEL_KEYS if each.mode is not None}
+# In which modes each of them means anything.
+_MODES = {
+    each.name: frozenset(mode.value for mode in Mode if each.means(mode)) for each in TUNNEL_KEYS
+}
+
+# Which keys say that a tunnel asks who its clients are.
+_ASKING = ("remote-id", "remote-id-file", "client-id", "client-id-file")
+
+
+_EVERY_MODE = frozenset(each.value for each in Mode)
 
 
 def withDefaults(own: Mapping[str, Given], *defaults: Mapping[str, Given]) -> dict[str, Given]:
@@ -47,11 +59,13 @@ def _means(key: str, found: Mapping[str, Given]) -> bool:
     """
     Whether the default of C{key} has a meaning beside all that is C{found}.
     """
-    if key in _MODES and "mode" in found and found["mode"].value != _MODES[key]:
+    mode = str(found["mode"].value) if "mode" in found else ""
+    if mode in _EVERY_MODE and mode not in _MODES[key]:
         return False
     if key in ("deny-id", "deny-id-file"):
         # A tunnel that asks nobody who he is can deny nobody anything.
-        return "remote-id" in found or "remote-id-file" in found
+        asking = _ASKING[2:] if mode == Mode.BRIDGE.value else _ASKING[:2]
+        return any(each in found for each in asking)
     if key in _UPGRADES:
         return not any(each in found and not found[each].isDefault for each in _UPGRADES)
     if key in ("chat-strict", "chat-files"):
@@ -77,12 +91,16 @@ def _ofDialect(each: Given, found: Mapping[str, Given]) -> Given:
     """
     Those options that the dialect of the tunnel has.
     """
-    names = ["none"] if "chat" in found else _words(found, "starttls") or ["none"]
-    try:
-        known = registry.find(str(names[0])).options
-    except ConfigurationError:
-        # Which is told where it stands.
-        known = {}
+    names = (
+        []
+        if "chat" in found
+        else [name for key in ("starttls", *_BRIDGED) for name in _words(found, key)]
+    )
+    known: set[str] = set()
+    for name in names or ["none"]:
+        # What is no name is told where it stands.
+        with suppress(ConfigurationError):
+            known |= registry.find(str(name)).options.keys()
     words = _words({"dialect-option": each}, "dialect-option")
     kept = [number for number, word in enumerate(words) if word in known]
     places = each.places or (each.place,)

@@ -23,6 +23,7 @@ def _file(name: str, help: str, more: str = "") -> Option:
         default=None,
         place=inFolder,
         mode=Mode.SERVER,
+        inBridge=False,
     )
 
 
@@ -36,6 +37,7 @@ DISCLOSURES = (
         argument="v1|v2",
         parse=choice("v1", "v2"),
         default=None,
+        inBridge=False,
     ),
     Option(
         "proxy-out-to",
@@ -45,6 +47,7 @@ DISCLOSURES = (
         argument="plain|network",
         parse=choice("plain", "network"),
         default="plain",
+        inBridge=False,
     ),
     Option(
         "proxy-tlv",
@@ -56,6 +59,7 @@ DISCLOSURES = (
         parse=choice(*TLVS),
         default=(),
         isRepeatable=True,
+        inBridge=False,
     ),
     Option(
         "proxy-from",
@@ -81,6 +85,7 @@ DISCLOSURES = (
         default=(),
         isRepeatable=True,
         mode=Mode.SERVER,
+        inBridge=False,
     ),
     _file(
         "identity-map",
@@ -107,6 +112,7 @@ DISCLOSURES = (
         parse=text,
         default=None,
         mode=Mode.SERVER,
+        inBridge=False,
     ),
     _file(
         "ldap-bind-password-file",
@@ -123,5 +129,6 @@ DISCLOSURES = (
         default=(),
         isRepeatable=True,
         mode=Mode.SERVER,
+        inBridge=False,
     ),
 )

@@ -48,12 +48,14 @@ EXECUTIONS = (
         parse=text,
         default=None,
         mode=Mode.SERVER,
+        inBridge=False,
     ),
     Option(
         "exec-pty",
         Section.ADDRESSES,
         "give such a program a terminal, as a shell wants",
         mode=Mode.SERVER,
+        inBridge=False,
     ),
     Option(
         "exec-limit",
@@ -67,5 +69,6 @@ EXECUTIONS = (
         default=(),
         isRepeatable=True,
         mode=Mode.SERVER,
+        inBridge=False,
     ),
 )

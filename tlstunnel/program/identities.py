@@ -13,9 +13,9 @@ IDENTITIES = (
     Option(
         "local-id",
         Section.IDENTITIES,
-        "who we are; required with `server`, and there each of several is chosen by the name that "
-        "a client asks for (SNI)",
-        "Repeatable with `server`: the first is for clients that ask for no name, and what we call "
+        "who we are; required with `server` and `bridge`, and there each of several is chosen by "
+        "the name that a client asks for (SNI)",
+        "Repeatable there: the first is for clients that ask for no name, and what we call "
         "ourselves before TLS. With `client` it is only needed to show a certificate.",
         short="L",
         argument="ID",
@@ -30,8 +30,8 @@ IDENTITIES = (
         "name in `remote`; with `server` a selector (domain, .domain, @domain, ...), or several: "
         "given, clients must show a certificate that one of them matches",
         "Where `remote` is an address, `client` requires it. Without it, `server` asks for no "
-        "certificate. Repeatable with `server`. A workload is spiffe://domain/path; with a slash "
-        "at its end all below it are meant.",
+        "certificate. Repeatable with `server`. With `bridge` it is as with `client`. A workload "
+        "is spiffe://domain/path; with a slash at its end all below it are meant.",
         short="R",
         argument="ID",
         parse=text,
@@ -48,6 +48,7 @@ IDENTITIES = (
         default=(),
         isRepeatable=True,
         mode=Mode.SERVER,
+        inBridge=False,
         place=inFolder,
     ),
     Option(

@@ -18,7 +18,17 @@ COMMON = ("time", "level", "event", "worker", "tunnel", "text")
 
 #: What else a line has, by what happened; C{None} is whatever has no name.
 FIELDS: dict[str | None, tuple[str, ...]] = {
-    "start": ("mode", "local", "remote", "via", "dialect", "local_id", "expected", "anchors"),
+    "start": (
+        "mode",
+        "local",
+        "remote",
+        "via",
+        "dialect",
+        "local_id",
+        "expected",
+        "client_expected",
+        "anchors",
+    ),
     "notice": (),
     "connection": (
         "peer",
@@ -27,6 +37,7 @@ FIELDS: dict[str | None, tuple[str, ...]] = {
         "backend",
         "identity",
         "anchors",
+        "client_identity",
         "sni",
         "alpn",
         "dialect",
@@ -34,6 +45,11 @@ FIELDS: dict[str | None, tuple[str, ...]] = {
         "suite",
         "group",
         "resumed",
+        "client_alpn",
+        "client_version",
+        "client_suite",
+        "client_group",
+        "client_resumed",
         "to_network",
         "to_plain",
         "seconds",

@@ -14,10 +14,11 @@ from tlstunnel.program.values import Number, address, choice, socketInFolder, te
 MODE = Option(
     "mode",
     Section.MODE,
-    "where the network is: on the accepted side of a server, on the connected side of a client",
+    "where the network is: on the accepted side of a server, on the connected side of a client, on "
+    "both of a bridge",
     "Every tunnel has one.",
-    argument="server|client",
-    parse=choice("server", "client"),
+    argument="server|client|bridge",
+    parse=choice("server", "client", "bridge"),
     default=None,
 )
 
@@ -28,11 +29,16 @@ TUNNEL_KEYS = (
 )
 
 # Of the table of a name; what it does not say is as the tunnel has it.
-_OF_NAMES = ("remote", "remote-id", "deny-id", "alpn", "minimum-tls")
+_OF_NAMES = ("remote", "remote-id", "client-id", "deny-id", "alpn", "minimum-tls")
+
+# Of these, those that say who clients must be: in a bridge the one, else the other.
+_CLIENTS = {"remote-id": False, "client-id": True}
 
 #: Of the table of a name, where nothing given is another thing than an empty list.
 NAME_KEYS = tuple(
-    each if each.default == () and each.name != "remote-id" else replace(each, default=None)
+    each
+    if each.default == () and each.name not in _CLIENTS
+    else replace(each, default=None, inBridge=_CLIENTS.get(each.name, each.inBridge))
     for each in TUNNEL_KEYS
     if each.name in _OF_NAMES
 )

@@ -20,7 +20,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.net.services import NoRecords, askNow
 from tlstunnel.program.plan import Refusal
 from tlstunnel.tunnel import hostname
-from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.description import Tunnel
 
 #: Tunnels whose hosts are looked up at the same time.
 LOOK_UPS = 16
@@ -107,8 +107,10 @@ class HostNames:
         return not self._name and self._isNeeded(tunnel)
 
     def _isNeeded(self, tunnel: Tunnel) -> bool:
-        ours = tunnel.localID
-        return tunnel.mode is Mode.CLIENT and (ours is None or not hostname.written(ours.domain))
+        if not tunnel.mode.connectsTLS:
+            return False
+        ours = tunnel.sides[-1].localID
+        return ours is None or not hostname.written(ours.domain)
 
     def lookUp(self) -> None:
         """

@@ -21,7 +21,7 @@ from tlstunnel.program.tunnels import Tunnels
 from tlstunnel.program.unused import UnusedSockets
 from tlstunnel.program.workers import Workers
 from tlstunnel.tls import openssl
-from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.description import Tunnel
 
 #: The settings of the log, which workers are told on their command line.
 _LOG_SETTINGS = ("verbose", "log-json")
@@ -76,7 +76,7 @@ def _giveTickets(configuration: Configuration) -> None:
 
 
 def _isServerThatResumes(tunnel: Tunnel) -> bool:
-    return tunnel.mode is Mode.SERVER and tunnel.resumes
+    return tunnel.mode.acceptsTLS and tunnel.resumes
 
 
 def _source(options: TunnelOptions) -> ISource:

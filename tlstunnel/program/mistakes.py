@@ -15,6 +15,7 @@ from tlstunnel.identity.names import Kind
 from tlstunnel.net.remotes import FIRST
 from tlstunnel.program.sourcemistakes import ofSources
 from tlstunnel.protocols.registry import IMPLICIT_PORTS, STARTTLS_PORTS
+from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, errorOf
 from tlstunnel.tunnel.description import Mode, Tunnel
 
 # All addresses of this host; the first two have those of IPv4 among them.
@@ -25,15 +26,14 @@ def mistakes(tunnel: Tunnel) -> Iterator[ConfigurationError]:
     """
     What an administrator should look at once more in C{tunnel}, which can be served all the same.
     """
-    isClient = tunnel.mode is Mode.CLIENT
-    key, who = ("remote", "servers") if isClient else ("local", "clients")
-    for port in _portsOf(tunnel.remote if isClient else tunnel.local):
-        habit, remedy = _adviceFor(tunnel, port)
-        if habit:
-            yield ConfigurationError(f"`{key}`", f"{who} at port {port} usually {habit}", remedy)
+    if tunnel.onward is None:
+        yield from _ofPorts(tunnel)
+    else:
+        yield from (errorOf(each, OF_ACCEPTED) for each in _ofPorts(tunnel))
+        yield from (errorOf(each, OF_CONNECTED) for each in _ofPorts(tunnel.onward))
     for each in tunnel.remotes:
         if any(_reaches(each, local) for local in tunnel.local):
-            meant = "server" if isClient else "backend"
+            meant = "server" if tunnel.mode.connectsTLS else "backend"
             yield ConfigurationError(
                 "`remote`", f"{each} is this tunnel itself", f"give the address of the {meant}"
             )
@@ -46,7 +46,7 @@ def mistakes(tunnel: Tunnel) -> Iterator[ConfigurationError]:
                 "it is not the first",
                 "leave it out, or put it first",
             )
-    for port in [] if isClient else filter(_isImplicit, _portsOf(tunnel.remotes)):
+    for port in [] if tunnel.mode.connectsTLS else filter(_isImplicit, _portsOf(tunnel.remotes)):
         yield ConfigurationError(
             "`remote`",
             f"servers at port {port} usually want TLS from the first byte, and the backend is "
@@ -54,6 +54,18 @@ def mistakes(tunnel: Tunnel) -> Iterator[ConfigurationError]:
             f"is port {_inClear(port)} meant?",
         )
     yield from ofSources(tunnel)
+
+
+def _ofPorts(tunnel: Tunnel) -> Iterator[ConfigurationError]:
+    """
+    The same of what others do at the ports of the network.
+    """
+    isClient = tunnel.mode is Mode.CLIENT
+    key, who = ("remote", "servers") if isClient else ("local", "clients")
+    for port in _portsOf(tunnel.remote if isClient else tunnel.local):
+        habit, remedy = _adviceFor(tunnel, port)
+        if habit:
+            yield ConfigurationError(f"`{key}`", f"{who} at port {port} usually {habit}", remedy)
 
 
 def _several(tunnel: Tunnel) -> Iterator[ConfigurationError]:

@@ -38,7 +38,7 @@ def describeName(
     @param remotes: where to connect to for each protocol that has a table.
     @raise ConfigurationError: they make none.
     """
-    clients = values["remote-id"]
+    clients = values["remote-id" if values["client-id"] is None else "client-id"]
     chosen = tuple((_protocol(each), remote) for each, remote in (remotes or {}).items())
     return ServedName(
         name=name,

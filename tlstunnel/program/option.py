@@ -40,6 +40,7 @@ class Section(enum.Enum):
         "Addresses (127.0.0.1:25, [::1]:443, host:service, :443, /unix/socket), each repeatable"
     )
     IDENTITIES = "Identities (domain, user@domain, or spiffe://domain/path)"
+    BRIDGE = "Both sides (with -b, where -R, --pin and --trust are about the server)"
     PROTOCOL = "Protocol"
     TLS = "TLS (1.2 and 1.3, nothing weaker)"
     WHO = "Who is there (what the plaintext side is told of its peer)"
@@ -65,7 +66,9 @@ class Option:
     @ivar default: the value where nothing is given; C{None} or empty where that has no value.
     @ivar isRepeatable: whether it may have several values, which then are a tuple.
     @ivar scope: what it applies to.
-    @ivar mode: the mode in which alone it means anything.
+    @ivar mode: the mode in which alone it means anything, besides that of a bridge, which has the
+        settings of both sides.
+    @ivar inBridge: whether it means anything there.
     @ivar limit: the field of L{tlstunnel.tunnel.limits.Limits} that it sets.
     @ivar place: makes of a value in a file, and the folder of that file, what it means there; for
         those that may be paths.
@@ -82,8 +85,26 @@ class Option:
     isRepeatable: bool = False
     scope: Scope = Scope.TUNNEL
     mode: Mode | None = None
+    inBridge: bool = True
     limit: str = ""
     place: Callable[[str, Path], str] | None = None
+
+    @property
+    def modes(self) -> str:
+        """
+        In which modes alone it means anything, in words; empty where its section says so, or that
+        is every one.
+        """
+        if self.mode in (None, Mode.BRIDGE):
+            return ""
+        assert self.mode is not None
+        return f"with `{self.mode.value}`" + (" or `bridge`" if self.inBridge else "")
+
+    def means(self, mode: Mode) -> bool:
+        """
+        Whether it means anything in C{mode}.
+        """
+        return self.inBridge if mode is Mode.BRIDGE else self.mode in (None, mode)
 
     @property
     def shownDefault(self) -> str:

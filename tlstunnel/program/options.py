@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from tlstunnel.chat.source import readyScripts
 from tlstunnel.net.remotes import FIRST, POLICIES
+from tlstunnel.program.bridging import BRIDGING
 from tlstunnel.program.disclosures import DISCLOSURES
 from tlstunnel.program.executions import EXECUTIONS
 from tlstunnel.program.identities import IDENTITIES
@@ -60,12 +61,13 @@ OPTIONS = (
         scope=Scope.VIEW,
     ),
     Option("server", Section.MODE, "the network is on the accepted side", short="s"),
+    Option("client", Section.MODE, "the network is on the connected side", short="c"),
     Option(
-        "client",
+        "bridge",
         Section.MODE,
-        "the network is on the connected side",
-        "Exactly one of `server` and `client` is given.",
-        short="c",
+        "it is on both: TLS is accepted, and TLS is spoken with whom we connect to",
+        "Exactly one of these is given.",
+        short="b",
     ),
     Option(
         "local",
@@ -159,6 +161,7 @@ OPTIONS = (
         "start even if a host in `remote` or `via` does not resolve now",
     ),
     *IDENTITIES,
+    *BRIDGING,
     Option(
         "starttls",
         Section.PROTOCOL,
@@ -166,6 +169,7 @@ OPTIONS = (
         argument="NAME",
         parse=text,
         default=None,
+        inBridge=False,
     ),
     Option(
         "chat",
@@ -176,10 +180,19 @@ OPTIONS = (
         parse=text,
         default=None,
         place=chatInFolder,
+        inBridge=False,
     ),
-    Option("chat-strict", Section.PROTOCOL, "with hyphens and keywords as chat(8) has them"),
     Option(
-        "chat-files", Section.PROTOCOL, "let @file in the script send a file, read at the start"
+        "chat-strict",
+        Section.PROTOCOL,
+        "with hyphens and keywords as chat(8) has them",
+        inBridge=False,
+    ),
+    Option(
+        "chat-files",
+        Section.PROTOCOL,
+        "let @file in the script send a file, read at the start",
+        inBridge=False,
     ),
     Option(
         "dialect-option",
@@ -197,6 +210,7 @@ OPTIONS = (
         "say what leads up to TLS, and leave that to the program with `client`, or to the backend "
         "with `server`: nothing is verified here",
         "For programs that speak TLS and not this protocol.",
+        inBridge=False,
     ),
     Option(
         "list-protocols",

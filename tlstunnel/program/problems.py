@@ -14,7 +14,7 @@ from pathlib import Path
 from tlstunnel.errors import ConfigurationError, inWords
 
 # The modes, which in a file are values of one key.
-_MODES = frozenset(("server", "client"))
+_MODES = frozenset(("server", "client", "bridge"))
 
 # The settings that the subject of an error begins with.
 _KEYS = re.compile(r"`[a-z0-9-]+`(, `[a-z0-9-]+`)* ?")

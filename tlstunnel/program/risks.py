@@ -66,7 +66,7 @@ def risks(tunnel: Tunnel, local: Sequence[Address]) -> Iterator[str]:
     yield from ofKeyLog(tunnel)
     yield from ofDialect(tunnel)
     # The list of a host with many connections is long.
-    matters = tunnel.mode is Mode.SERVER and _otherWays(tunnel, local)
+    matters = tunnel.mode.acceptsTLS and _otherWays(tunnel, local)
     yield from ofAddresses(tunnel, local, listeningPorts() if matters else frozenset())
 
 
@@ -99,9 +99,22 @@ def ofDialect(tunnel: Tunnel) -> Iterator[str]:
             "nothing is verified here: that is for the programs at both ends, which speak TLS with "
             "each other"
         )
-    yield from dialect.notices
-    if tunnel.mode is Mode.SERVER and dialect.demands:
+    yield from dict.fromkeys(notice for side in tunnel.sides for notice in side.dialect.notices)
+    if tunnel.mode.acceptsTLS and dialect.demands:
         yield f"{dialect.demands}: {dialect.options[dialect.demands]}"
+    yield from _lentByBridge(tunnel)
+
+
+def _lentByBridge(tunnel: Tunnel) -> Iterator[str]:
+    """
+    The same of a bridge that shows a server who we are, whoever has come.
+    """
+    ours = None if tunnel.onward is None else tunnel.onward.localID
+    if ours is not None and tunnel.isOpen:
+        yield (
+            f"anybody may connect, and the server takes whoever does for {ours}; say with "
+            "client-id who may come"
+        )
 
 
 def _openBackends(tunnel: Tunnel) -> Iterator[str]:
@@ -147,7 +160,7 @@ def ofAddresses(tunnel: Tunnel, local: Sequence[Address], listened: Set[int]) ->
     @param listened: the ports of this host at which somebody listens for others.
     """
     yield from _unmarkedEnds(tunnel, local)
-    if tunnel.mode is Mode.CLIENT:
+    if not tunnel.mode.acceptsTLS:
         yield from _lent(tunnel, local)
         return
     for port in splicePorts(tunnel, local, listened):
@@ -159,11 +172,11 @@ def splicedIn(tunnel: Tunnel, others: Iterable[Tunnel]) -> Iterator[str]:
     What is risky because of other tunnels in the same file, a sentence for each.
     """
     local = [each for each in tunnel.local if isinstance(each, TCPAddress) and not each.isLocal]
-    if tunnel.mode is Mode.CLIENT or tunnel.dialect.name == "none" or not local:
+    if not tunnel.mode.acceptsTLS or tunnel.dialect.name == "none" or not local:
         return
     for other in others:
         shared = [each for each in _shown(tunnel) if each in _shown(other)]
-        if (other.mode, other.dialect.name) == (Mode.SERVER, "none") and shared:
+        if (other.mode.acceptsTLS, other.dialect.name) == (True, "none") and shared:
             for port in splicePorts(tunnel, local, farPorts(other)):
                 yield f"{other.name} serves port {port} as {shared[0]} too: {_OPOSSUM}"
 
@@ -186,7 +199,7 @@ def _unmarkedEnds(tunnel: Tunnel, local: Sequence[Address]) -> Iterator[str]:
     """
     What is risky because a UNIX socket knows no reset, where it has none of Linux's either.
     """
-    if AVAILABLE or marksEnd(tunnel, local):
+    if AVAILABLE or tunnel.mode is Mode.BRIDGE or marksEnd(tunnel, local):
         return
     plain: Sequence[Address | Remote] = local if tunnel.mode is Mode.CLIENT else tunnel.remotes
     for address in plain:
@@ -220,7 +233,7 @@ async def farBackends(
     @param lookUp: gives the addresses that a name means at the moment.  One that means none is not
         judged.
     """
-    if tunnel.mode is Mode.CLIENT:
+    if tunnel.mode.connectsTLS:
         return []
     found = []
     what = "backend" if tunnel.via is None else "proxy"

@@ -40,14 +40,16 @@ def _keysOf(tunnel: Tunnel) -> list[Option]:
     """
     The keys that mean something for C{tunnel}; and where it has the pool from, if nobody says so.
     """
-    keys = [each for each in TUNNEL_KEYS if each.mode in (None, tunnel.mode)]
+    keys = [each for each in TUNNEL_KEYS if each.means(tunnel.mode)]
     pool = str(tunnel.pool.path)
     return [replace(each, default=pool) if each.name == "pool" else each for each in keys]
 
 
 def _tablesOfNames(tunnel: Tunnel) -> Iterator[tuple[str, Iterable[Option]]]:
     for each in tunnel.names:
-        keys = NAME_KEYS if not each.remotes else [k for k in NAME_KEYS if k.name != "alpn"]
+        keys = [k for k in NAME_KEYS if k.means(tunnel.mode)]
+        if each.remotes:
+            keys = [k for k in keys if k.name != "alpn"]
         yield tableOfName(tunnel.name, each.name), keys
         for protocol in each.protocols:
             yield tableOfName(tunnel.name, each.name, "alpn", protocol), PROTOCOL_KEYS

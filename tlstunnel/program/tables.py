@@ -30,7 +30,7 @@ _TABLES = {
 }
 
 # The options for the mode.
-_MODES = {each: f'write mode = "{each}"' for each in ("server", "client")}
+_MODES = {each: f'write mode = "{each}"' for each in ("server", "client", "bridge")}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.configfile import ConfigurationFile, dotted
 from tlstunnel.program.configure import examine
 from tlstunnel.program.defaults import withDefaults
-from tlstunnel.program.keys import MODE, TUNNEL_KEYS
+from tlstunnel.program.keys import MODE, NAME_KEYS, TUNNEL_KEYS
 from tlstunnel.program.nametables import NameTables, tableOfName
 from tlstunnel.program.option import Section
 from tlstunnel.program.problems import Place, Problem, asKey
@@ -30,7 +30,13 @@ from tlstunnel.program.tables import (
 )
 from tlstunnel.tunnel.description import Mode, Tunnel
 
-_WHO_SECTIONS = (Section.MODE, Section.ADDRESSES, Section.IDENTITIES, Section.PROTOCOL)
+_WHO_SECTIONS = (
+    Section.MODE,
+    Section.ADDRESSES,
+    Section.IDENTITIES,
+    Section.BRIDGE,
+    Section.PROTOCOL,
+)
 _NAMES = frozenset(each.name for each in TUNNEL_KEYS)
 
 # What decides whose certificates, and whose trust, a tunnel needs.
@@ -150,6 +156,7 @@ class TunnelTables:
         values: dict[str, Any] = {each.name: each.default for each in TUNNEL_KEYS} | right
         values |= {each.value: values[MODE.name] == each.value for each in Mode}
         self.local[table] = values["local"]
+        self._checkNames(values[MODE.name], names)
         tunnel, mistakes = examine(values, name=name, names=names.names)
         if values[MODE.name] is None:
             if MODE.name not in wrong:
@@ -157,7 +164,7 @@ class TunnelTables:
                     self.places[table],
                     f"{table}.{MODE.name}",
                     "is missing",
-                    f"write {asKey('server')} or {asKey('client')}",
+                    f"write {asKey('server')}, {asKey('client')} or {asKey('bridge')}",
                 )
             wrong |= {each.value for each in Mode}
         for error in mistakes:
@@ -167,6 +174,21 @@ class TunnelTables:
         # Whose certificates are needed is known in spite of a wrong limit.
         if tunnel is not None and names.isRight and not wrong & _WHO:
             self.tunnels.append(tunnel)
+
+    def _checkNames(self, mode: str | None, names: NameTables) -> None:
+        """
+        Tell of keys of names that mean nothing in the mode of their tunnel.
+        """
+        for table, found in names.given.items():
+            for option in NAME_KEYS if mode is not None else ():
+                if option.name in found and not option.means(Mode(mode)):
+                    own = "client-id" if mode == Mode.BRIDGE.value else "remote-id"
+                    self._refuse(
+                        found[option.name].place,
+                        f"{table}.{option.name}",
+                        f"means nothing with {asKey(str(mode))}",
+                        f"say with {own} who clients must be",
+                    )
 
     def _problem(self, name: str, table: str, error: ConfigurationError) -> Problem:
         ofName = _OF_NAME.fullmatch(error.subject)

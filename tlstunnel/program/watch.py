@@ -59,7 +59,8 @@ def filesOf(configuration: Configuration) -> set[Path]:
     """
     files = set(configuration.files)
     for tunnel in configuration.tunnels:
-        files.update(_filesOf(tunnel))
+        for side in tunnel.sides:
+            files.update(_filesOf(side))
     return files
 
 

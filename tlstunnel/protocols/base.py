@@ -154,8 +154,11 @@ class Role(Conversation):
 
 class ClientRole(Role):
     """
-    Plays the client towards a remote server; C{plain} is the app.
+    Plays the client towards a remote server; C{plain} is the app, which was greeted before, in
+    clear, where C{isAppGreeted}.
     """
+
+    isAppGreeted = False
 
     def __init__(self, setting: Setting, deadlines: Deadlines) -> None:
         super().__init__(setting, deadlines)
@@ -187,7 +190,7 @@ class ClientRole(Role):
         (rule 1).
         """
         greeting = self.appGreeting()
-        if greeting:
+        if greeting and not self.isAppGreeted:
             self.plain.write(greeting)
 
     def appGreeting(self) -> bytes:

@@ -121,7 +121,7 @@ class AppSpeaks(Filter):
             return b""
         if isTLS:
             raise ForeignProtocol(
-                "the app starts TLS itself: let it speak its protocol in clear to the tunnel",
+                "the peer starts TLS itself: let it leave that to the tunnel",
                 start,
             )
         self.done = True

@@ -104,7 +104,7 @@ def _tunnel(served: Served, entry: Entry, now: float) -> TunnelFacts:
         "name": tunnel.name,
         "state": stateOf(served),
         "mode": tunnel.mode.value,
-        "dialect": tunnel.dialect.name,
+        "dialect": tunnel.protocol,
         "local": served.addresses or [str(each) for each in tunnel.local],
         "remote": [str(each) for each in tunnel.remote],
         "expected": whom[:_MAX_DETAIL] or None,
@@ -149,7 +149,11 @@ def _identities(served: Served, now: float) -> Iterator[IdentityFacts]:
 
 def _lists(served: Served) -> Iterator[ListFacts]:
     if served.factory is not None:
-        for each in served.factory.prepared.revocations.newest().values():
+        prepared = served.factory.prepared
+        sides = (prepared,) if prepared.onward is None else (prepared, prepared.onward)
+        # Both sides of a bridge may have the same lists.
+        newest = {issuer: each for s in sides for issuer, each in s.revocations.newest().items()}
+        for each in newest.values():
             yield {"issuer": nameOf(each)[:_MAX_DETAIL], "next_update": each.end}
 
 

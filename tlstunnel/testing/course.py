@@ -117,6 +117,7 @@ class Course(Assertions):
         after the other, of what they stand for, and the words.
     @cvar failures: words of whoever is beyond us, a server or a backend, that end the connection:
         the place, the words, and the reason.
+    @cvar driver: takes the role through its course.
     @cvar endless: what whoever speaks at a place may say, and may not say for ever.
     @cvar tlsMayFollow: whether TLS may begin in the same segment as the peer's last message.
     @cvar pipelined: whether the peer may say all it has to say in one segment.
@@ -124,6 +125,7 @@ class Course(Assertions):
         pass as it is.
     """
 
+    driver: type[Driver] = Driver
     mode: str
     dialect: IDialect
     options: Sequence[str] = ()
@@ -184,7 +186,7 @@ class Course(Assertions):
 
         @param waiting: what the app, or the client, has said when it was accepted.
         """
-        driver = Driver(self.dialect, self.mode, self.setting(), waiting)
+        driver = self.driver(self.dialect, self.mode, self.setting(), waiting)
         self.go(driver, 0, place)
         return driver
 

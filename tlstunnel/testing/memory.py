@@ -51,7 +51,7 @@ class _Creator:
         return self
 
 
-class _Prepared:
+class MemoryPrepared:
     """
     Stands for a L{tlstunnel.tunnel.prepared.Prepared}: there is no pool, and no TLS.
     """
@@ -59,6 +59,7 @@ class _Prepared:
     serverCreator = _Creator()
     names = None
     awaitsGreeting = False
+    onward: MemoryPrepared | None = None
 
     def __init__(
         self,
@@ -66,15 +67,14 @@ class _Prepared:
         mode: Mode,
         setting: Setting,
         words: Sequence[tuple[Word, object]],
-        proxyOut: ProxyOut | None,
     ) -> None:
         anywhere = TCPAddress("127.0.0.1", 1)
         self.words = words
-        self.proxyOut = proxyOut
+        self.proxyOut: ProxyOut | None = None
         self.tunnel = Tunnel(mode, (anywhere,), (anywhere,), dialect)
         self.setting = setting
 
-    def creatorFor(self, expected: object) -> None:
+    def creatorFor(self, expected: object, alpn: object = None) -> None:
         """
         Nothing is needed for a handshake that does not happen.
         """
@@ -247,12 +247,13 @@ class Driver:
             )
         self.clock = Clock()
         self.deadlines = Deadlines(self.clock)
-        self.prepared = _Prepared(dialect, Mode(mode), setting, words, proxyOut)
+        self.prepared = self.preparedFor(dialect, Mode(mode), setting, words)
+        self.prepared.proxyOut = proxyOut
         self.mode = mode
         self.dialling = dialling
         self.network = MemoryLeg(self.settle)
         self.network.session.identity = identity
-        self.plain = MemoryLeg(self.settle)
+        self.plain = self.plainLeg()
         self.error: TunnelError | None = None
         self.ended = False
         self.backendDialled = False
@@ -265,13 +266,32 @@ class Driver:
         factory: Any = _Factory(self)
         self.told: list[tuple[bool, bytes]] = []
         observers = Observers([_Listening(self.told)])
-        record = Record(self.clock, observers, "", Mode(mode), dialect.name, accepted.peer)
-        self.pair = PAIRS[Mode(mode)](factory, accepted, record)
+        served = self.prepared.tunnel.mode
+        record = Record(self.clock, observers, "", served, dialect.name, accepted.peer)
+        self.pair = PAIRS[served](factory, accepted, record)
         self.pair.start()
         if self.pair.role is not None:
             # Else it is over already.
             self._role = self.pair.role
         self.settle()
+
+    def preparedFor(
+        self,
+        dialect: IDialect,
+        mode: Mode,
+        setting: Setting,
+        words: Sequence[tuple[Word, object]],
+    ) -> MemoryPrepared:
+        """
+        What the connection is made with.
+        """
+        return MemoryPrepared(dialect, mode, setting, words)
+
+    def plainLeg(self) -> MemoryLeg:
+        """
+        The leg of the app or of the backend.
+        """
+        return MemoryLeg(self.settle)
 
     @property
     def role(self) -> Role:

@@ -170,6 +170,7 @@ class ClientCreator(Creator):
         host: str | None = None,
         requireStaple: bool = False,
         sessions: Sessions | None = None,
+        requireALPN: bool = False,
     ) -> None:
         """
         @param host: the name to ask for where no domain is expected; L{None} for none.
@@ -177,7 +178,7 @@ class ClientCreator(Creator):
         @param sessions: where they are kept, for this and other contexts.  Given none, none is
             resumed.
         """
-        super().__init__(context, verifier, alpn, showsCertificate)
+        super().__init__(context, verifier, alpn, showsCertificate, requireALPN)
         self._requireStaple = requireStaple
         self._sessions = sessions if TELLS_RESUMPTION else None
         self._expected = expected = verifier.expected

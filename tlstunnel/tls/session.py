@@ -198,5 +198,7 @@ class Session:
         if self.alpn and self.offered and self.alpn not in self.offered:
             return TLSFailed("the server chose a protocol that was not offered", self.alpn)
         if self.requireALPN and not self.alpn:
-            return TLSFailed("the client offers no application protocol (ALPN)")
+            if self.faces is not None:
+                return TLSFailed("the client offers no application protocol (ALPN)")
+            return TLSFailed("the server takes no application protocol (ALPN)")
         return None

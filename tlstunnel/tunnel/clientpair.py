@@ -17,6 +17,7 @@ from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.guards import Greeted
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tunnel.pair import ATTACKS, Pair, cancelling
+from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import GREETING
 from tlstunnel.tunnel.upgrade import Upgrade
 
@@ -30,24 +31,37 @@ class ClientPair(Pair):
 
     accepts, dials = "the app", "the server"
 
+    @property
+    def connecting(self) -> Prepared:
+        """
+        What the connected side was begun with.
+        """
+        return self.prepared
+
     async def serve(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
         """
         Up to the relay.
         """
-        prepared, limits = self.prepared, self.prepared.tunnel.limits
-        dialect = prepared.tunnel.dialect
-        role: ClientRole = dialect.client(prepared.setting, self.factory.deadlines)
-        self.role = role
-        app = role.plain = Conversation(self.factory.deadlines)
+        app = Conversation(self.factory.deadlines)
         upgrade.attach(app, self.accepted)
+        return await self.connect(upgrade, app)
+
+    async def connect(self, upgrade: Upgrade, app: Conversation) -> Deferred[TunnelError | None]:
+        """
+        From when C{app} may be heard up to the relay.
+        """
+        connecting, limits = self.connecting, self.prepared.tunnel.limits
+        dialect = connecting.tunnel.dialect
+        role = self._begin(app)
         if dialect.talks:
             with upgrade.within(limits.negotiation, "the app's first message"):
                 await role.prepare()
-        expected = role.expected()
+        expected = self.expected(role)
         if expected is None:
             raise IdentityRefused("nobody knows who must be at the other end")
         role = await self._reach(upgrade, role, expected)
-        self.factory.verified(self)
+        if self.record.client is None:
+            self.factory.verified(self)
         if dialect.silentServer:
             await role.demandSilence()
         self.openChannels(role)
@@ -55,11 +69,49 @@ class ClientPair(Pair):
             self.record.advance(GREETING)
             with upgrade.within(limits.greeting, "greeting the app"):
                 await role.greetApp()
-        if prepared.awaitsGreeting:
+        if self.awaitsGreeting:
             due = self.factory.deadlines.after(limits.greeting, self._notGreeted)
             role.toPlain.append(Greeted(due))
             return self.join(role, app.takeRest(), app.inputEnded).addBoth(cancelling, due)
         return self.join(role, app.takeRest(), app.inputEnded)
+
+    def _begin(self, app: Conversation) -> ClientRole:
+        """
+        What speaks to a server.
+        """
+        connecting = self.connecting
+        role: ClientRole = connecting.tunnel.dialect.client(
+            connecting.setting, self.factory.deadlines
+        )
+        role.plain = app
+        self.role = role
+        return role
+
+    # What a bridge has another way for
+
+    def expected(self, role: ClientRole) -> Identity | Selector | None:
+        """
+        Who must be at the other end.
+        """
+        return role.expected()
+
+    def creatorFor(self, expected: Identity | Selector) -> Creator:
+        """
+        What makes TLS to a server that must be C{expected}, by its certificate.
+        """
+        return self.connecting.creatorFor(expected)
+
+    @property
+    def awaitsGreeting(self) -> bool:
+        """
+        Whether the server has to speak first inside TLS, although no dialect says so.
+        """
+        return self.prepared.awaitsGreeting
+
+    async def meet(self, role: ClientRole, upgrade: Upgrade) -> None:
+        """
+        Hear from a server inside TLS what decides whether it serves.
+        """
 
     async def _reach(
         self, upgrade: Upgrade, role: ClientRole, expected: Identity | Selector
@@ -71,13 +123,13 @@ class ClientPair(Pair):
         @param expected: who all of them must be.
         @return: who speaks to that server.
         """
-        dialect = self.prepared.tunnel.dialect
-        resolver = self.prepared.tunnel.daneResolver
+        connecting = self.connecting
+        dialect, resolver = connecting.tunnel.dialect, connecting.tunnel.daneResolver
         if resolver is None:
-            creator = self.prepared.creatorFor(expected)
+            creator = self.creatorFor(expected)
         else:
             # Looked up while a server is connected to.
-            self.factory.tlsa(resolver).begin(expected, self.prepared.tunnel.remote)
+            self.factory.tlsa(resolver).begin(expected, connecting.tunnel.remote)
         self.prepareHeader()
         search = self.search = self.dialler.search(self.record, self.accepted)
         app, moved = role.plain, role.plain.moved
@@ -94,10 +146,11 @@ class ClientPair(Pair):
                 upgrade.attach(role, network)
                 await upgrade.negotiate(dialect, role)
                 await upgrade.secure(network, role.switch, creator)
+                await self.meet(role, upgrade)
             except TunnelError as error:
                 isUntouched = app.moved == moved
                 # What an app has chosen or said, others need not expect.
-                isChosen = self.prepared.setting.remoteID is None
+                isChosen = connecting.setting.remoteID is None
                 isItsFault = isUntouched and not (isChosen or isLookingUp)
                 goesOn = search.failed(error, isItsFault) and upgrade.mayDial
                 if not (goesOn and isUntouched) or isinstance(error, ATTACKS):
@@ -108,8 +161,7 @@ class ClientPair(Pair):
                 return role
             self.network = None
             self.record.restart()
-            self.role = role = dialect.client(self.prepared.setting, self.factory.deadlines)
-            role.plain = app
+            role = self._begin(app)
             if dialect.talks:
                 # What the app has said is there to be read again.
                 with upgrade.within(self.prepared.tunnel.limits.negotiation, "the app's message"):
@@ -127,7 +179,7 @@ class ClientPair(Pair):
         """
         seconds = self.prepared.tunnel.limits.connectTotal
         with upgrade.within(seconds, "looking up TLSA records"):
-            return await self.factory.tlsa(resolver).creatorFor(self.prepared, expected, server)
+            return await self.factory.tlsa(resolver).creatorFor(self.connecting, expected, server)
 
     def _notGreeted(self) -> None:
         limit = self.prepared.tunnel.limits.greeting

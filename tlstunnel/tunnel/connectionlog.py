@@ -9,9 +9,33 @@ import time
 from twisted.logger import Logger, LogLevel
 
 from tlstunnel.errors import ProgramFailed, printable
+from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.hints.choosing import hintFor
 from tlstunnel.tunnel.observers import Observer
-from tlstunnel.tunnel.record import Record
+from tlstunnel.tunnel.record import Client, Record
+
+
+def _alpn(protocol: bytes) -> str | None:
+    return printable(protocol.decode("latin-1")) if protocol else None
+
+
+def _client(client: Client) -> str:
+    """
+    The client of a bridge, for people.
+    """
+    tls = f"{client.version} {client.suite} {client.group}"
+    return f"identity {client.identity or 'none'}, {tls}"
+
+
+def _fieldsOf(client: Client) -> dict[str, object]:
+    return {
+        "client_identity": str(client.identity) if client.identity is not None else None,
+        "client_alpn": _alpn(client.alpn),
+        "client_version": client.version,
+        "client_suite": client.suite,
+        "client_group": client.group,
+        "client_resumed": client.isResumed,
+    }
 
 
 class ConnectionLog(Observer):
@@ -32,6 +56,9 @@ class ConnectionLog(Observer):
         """
         error = record.error
         detail = "closed" if error is None else str(error)
+        if error is not None and record.mode is Mode.BRIDGE and error.who not in detail:
+            # Either side may be meant.
+            detail = f"{error.who}: {detail}"
         if record.exit is not None and record.exit.status and not isinstance(error, ProgramFailed):
             detail += f" ({record.exit})"
         identity = str(record.identity) if record.identity is not None else None
@@ -43,9 +70,11 @@ class ConnectionLog(Observer):
         tls = f"{record.version} {record.suite} {record.group}" if record.version else "no TLS"
         sender = str(record.sender) if record.sender is not None else None
         by = f" by {sender}" if sender not in (None, peer) else ""
+        client = record.client
+        ofClient = f"client {_client(client)}, server " if client is not None else ""
         text = (
             f"{peer}{by} to {backend or 'nobody'}: {detail}; "
-            f"identity {who}, {tls}, {toNetwork} bytes sent to the network "
+            f"{ofClient}identity {who}, {tls}, {toNetwork} bytes sent to the network "
             f"and {toPlain} received, {record.seconds:.3f} s"
         )
         if hint:
@@ -71,8 +100,9 @@ class ConnectionLog(Observer):
                 "backend": backend,
                 "identity": identity,
                 "anchors": record.anchors or None,
+                **({} if client is None else _fieldsOf(client)),
                 "sni": printable(record.serverName) if record.serverName else None,
-                "alpn": printable(record.alpn.decode("latin-1")) if record.alpn else None,
+                "alpn": _alpn(record.alpn),
                 "dialect": record.dialect,
                 "version": record.version or None,
                 "suite": record.suite or None,

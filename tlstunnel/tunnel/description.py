@@ -43,17 +43,35 @@ WORDS = ("system", PINS, DANE)
 
 class Mode(enum.Enum):
     """
-    Where the network is: on the connected side, or on the accepted one.
+    Where the network is: on the connected side, on the accepted one, or on both.
     """
 
     CLIENT = "client"
     SERVER = "server"
+    BRIDGE = "bridge"
+
+    @property
+    def acceptsTLS(self) -> bool:
+        """
+        Whether those who connect to us speak TLS.
+        """
+        return self is not Mode.CLIENT
+
+    @property
+    def connectsTLS(self) -> bool:
+        """
+        Whether those whom we connect to do.
+        """
+        return self is not Mode.SERVER
 
 
 @dataclass(frozen=True)
 class Tunnel:
     """
     One mode, where to listen, where to forward, and one policy.
+
+    In bridge mode it is what it would be in server mode, for the accepted side, and C{onward} is
+    the connected side, as it would be in client mode.
 
     @ivar name: what the log calls it, where there are several.
     @ivar mode: where the network is.
@@ -101,6 +119,7 @@ class Tunnel:
     @ivar disclosure: what the plaintext side is told of its peer.
     @ivar proxyFrom: from where headers of the PROXY protocol come.
     @ivar proxyFromUNIX: whether they come by UNIX sockets, too.
+    @ivar onward: the connected side, in bridge mode.
     """
 
     mode: Mode
@@ -145,6 +164,22 @@ class Tunnel:
     execution: Execution = field(default_factory=Execution)
     proxyFrom: Networks = field(default_factory=Networks)
     proxyFromUNIX: bool = False
+    onward: Tunnel | None = None
+
+    @property
+    def sides(self) -> tuple[Tunnel, ...]:
+        """
+        Each side that speaks TLS, the accepted one first.
+        """
+        return (self,) if self.onward is None else (self, self.onward)
+
+    @property
+    def protocol(self) -> str:
+        """
+        The name of the dialect, on whichever side anything is said before TLS.
+        """
+        talking = [each.dialect.name for each in self.sides if each.dialect.talks]
+        return talking[0] if talking else str(self.dialect.name)
 
     @property
     def localIDs(self) -> tuple[Identity, ...]:
@@ -180,15 +215,15 @@ class Tunnel:
     @property
     def isOpen(self) -> bool:
         """
-        Whether anybody may come, without a certificate: in server mode, unless it says who.
+        Whether anybody may come, without a certificate: to a server, unless it says who.
         """
         named = self.remoteID is not None or self.remoteIDFiles or self.believesPins
-        return self.mode is Mode.SERVER and not named
+        return self.mode.acceptsTLS and not named
 
     @property
     def resumes(self) -> bool:
         """
-        Whether sessions are resumed: unless somebody says so, in client mode alone.
+        Whether sessions are resumed: unless somebody says so, with servers alone.
         """
         return self.mode is Mode.CLIENT if self.resumption is None else self.resumption
 
@@ -202,6 +237,18 @@ def identityOfRemote(remote: Sequence[Remote]) -> Identity | None:
         if isinstance(address, TCPAddress | SRVAddress) and not address.isLiteral:
             return Identity(None, address.domain)
     return None
+
+
+def hostOfRemote(remote: Sequence[Remote]) -> str | None:
+    """
+    The name by which a server knows itself of which another is expected than that of a host: the
+    one host, if all addresses are names, and the same.
+    """
+    hosts = {
+        each.domain if isinstance(each, TCPAddress | SRVAddress) and not each.isLiteral else ""
+        for each in remote
+    }
+    return min(hosts) or None if len(hosts) == 1 else None
 
 
 def checkRemoteID(tunnel: Tunnel) -> None:
@@ -232,6 +279,33 @@ def checkRemoteID(tunnel: Tunnel) -> None:
             "`remote-id`",
             f"is missing, and `remote` has several names ({', '.join(sorted(hosts))})",
             "add `remote-id` with the one name that all of them prove",
+        )
+
+
+def checkIdentities(tunnel: Tunnel) -> None:
+    """
+    A tunnel must know whom it expects, or whom it stands for.
+
+    @raise ConfigurationError: if it does not.
+    """
+    if tunnel.mode is Mode.CLIENT:
+        checkRemoteID(tunnel)
+    elif tunnel.localID is None:
+        raise ConfigurationError("`local-id`", "is missing", "say whom a server tunnel stands for")
+
+
+def checkRisk(tunnel: Tunnel) -> None:
+    """
+    What is dangerous by its nature has to be asked for by a name that says so.
+
+    @raise ConfigurationError: if it was not.
+    """
+    demands = tunnel.dialect.demands
+    if tunnel.mode.acceptsTLS and demands and demands not in tunnel.options:
+        raise ConfigurationError(
+            f"`starttls` {tunnel.dialect.name}",
+            "is a risk in server mode, which has to be accepted",
+            f"`dialect-option` {demands} does so ({tunnel.dialect.options[demands]})",
         )
 
 

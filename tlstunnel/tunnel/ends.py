@@ -16,9 +16,11 @@ MARKED_ENDS = frozenset((465, 563, 636, 990, 993, 995, 5223, 5270, 6697))
 
 def unixKey(tunnel: Tunnel) -> str:
     """
-    The key of the addresses of the plain side, if UNIX sockets are among them, or may be: of
-    sockets that others made nothing is known yet.
+    The key of the addresses of the plain side, if there is one, and UNIX sockets are among them, or
+    may be: of sockets that others made nothing is known yet.
     """
+    if tunnel.mode is Mode.BRIDGE:
+        return ""
     isClient = tunnel.mode is Mode.CLIENT
     plain: Sequence[Listening | Remote] = tunnel.local if isClient else tunnel.remotes
     if plain and all(isinstance(each, TCPAddress | SRVAddress) for each in plain):

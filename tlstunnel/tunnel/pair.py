@@ -2,8 +2,8 @@
 Two legs, from the first to the last of what becomes of them, whatever they are paired for.
 
 A L{Pair} runs a coroutine that ends when the relay begins, closes what is left, and says how it
-ended.  What happens in it, one class a mode, is in L{tlstunnel.tunnel.clientpair} and
-L{tlstunnel.tunnel.serverpair}.
+ended.  What happens in it, one class a mode, is in L{tlstunnel.tunnel.clientpair},
+L{tlstunnel.tunnel.serverpair} and L{tlstunnel.tunnel.bridgepair}.
 """
 
 from __future__ import annotations

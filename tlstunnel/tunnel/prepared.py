@@ -6,15 +6,15 @@ Here keys and trust are read, and no name is looked up.  What is wrong is a L{Co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import chain
 
 from cryptography import x509
 
-from tlstunnel.address import Remote, SRVAddress, TCPAddress
-from tlstunnel.errors import ConfigurationError
+from tlstunnel.address import SRVAddress, TCPAddress
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.expiry import warningsOf
 from tlstunnel.identity.names import Identity, Kind, Selector
@@ -35,11 +35,14 @@ from tlstunnel.tls.openssl import givesTickets
 from tlstunnel.tls.resumption import Sessions
 from tlstunnel.tls.staple import Staple, demand
 from tlstunnel.tunnel.access import doubts, whoMayCome
+from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, about, checkBridge, ofSide
 from tlstunnel.tunnel.description import (
     Mode,
     Tunnel,
-    checkRemoteID,
+    checkIdentities,
+    checkRisk,
     checkVia,
+    hostOfRemote,
     identityOfRemote,
 )
 from tlstunnel.tunnel.disclosures import (
@@ -83,6 +86,7 @@ class Prepared:
     @ivar proxyOut: makes the headers of the PROXY protocol that connections begin with; C{None} for
         none.
     @ivar names: who we are by which name; C{None} in client mode.
+    @ivar onward: what the connected side of a bridge is made with.
     @ivar keyLog: writes down the secrets of its TLS, if anything does.
     @ivar traces: what writes down what happens on its connections, likewise.
     """
@@ -95,7 +99,7 @@ class Prepared:
         @param read: do all of L{steps}.
         @raise ConfigurationError: if something that it needs is missing or wrong.
         """
-        _checkIdentities(tunnel)
+        checkIdentities(tunnel)
         checkRisk(tunnel)
         checkVia(tunnel)
         self.tunnel = tunnel
@@ -105,8 +109,8 @@ class Prepared:
         self._credentials: Credentials | None = None
         self._judges = Judges(tunnel)
         self.staples: list[Staple] = []
-        self._contexts: dict[Anchors, SSLContext] = {}
-        self._creators: dict[Identity, Creator] = {}
+        self._contexts: dict[tuple[Anchors, tuple[bytes, ...]], SSLContext] = {}
+        self._creators: dict[tuple[Identity, tuple[bytes, ...] | None], Creator] = {}
         self._byTLSA: dict[tuple[Identity, TLSARecords], Creator] = {}
         self._tlsaContext: SSLContext | None = None
         self._sessions = Sessions() if tunnel.resumes else None
@@ -129,6 +133,12 @@ class Prepared:
         checkDisclosure(tunnel)
         self.words = preparedWords(tunnel)
         self.proxyOut = preparedHeader(tunnel)
+        self.onward: Prepared | None = None
+        if tunnel.onward is not None:
+            checkBridge(tunnel)
+            onward = replace(tunnel.onward, hostName=tunnel.hostName, trace=None)
+            with about(OF_CONNECTED):
+                self.onward = Prepared(onward, read=False)
         if read:
             for _ in self.steps():
                 pass
@@ -144,9 +154,13 @@ class Prepared:
             # Certificates are for those who speak TLS.
             self.setting = settingOf(tunnel, self.expected, lambda domain: False)
             return
-        if tunnel.mode is Mode.SERVER:
+        if self.onward is not None:
+            with about(OF_CONNECTED):
+                yield from self.onward.steps()
+        if tunnel.mode.acceptsTLS:
             names = ServerNames(tunnel, self.alpn, self._judges, self.keyLog)
-            yield from names.prepare()
+            with about(OF_ACCEPTED if tunnel.mode is Mode.BRIDGE else {}):
+                yield from names.prepare()
             self.names, self._believed = names, names.believed
             self.staples = names.staples
             self.serverCreator = ServerCreator(names.faces, tunnel.requireALPN)
@@ -170,6 +184,8 @@ class Prepared:
         for each in (*self.traces, self.keyLog):
             if each is not None:
                 each.notes.open()
+        if self.onward is not None:
+            self.onward.open()
 
     @property
     def alpn(self) -> tuple[bytes, ...]:
@@ -187,6 +203,8 @@ class Prepared:
         Whose word counts about those whom we expect; empty where it is not known yet who that is,
         or where it may be anybody.
         """
+        if self.onward is not None:
+            return self.onward.anchors
         others = self._believed.all.source if self._believed is not None else ""
         if not self._judges.byTLSA or self.expected is None:
             return others
@@ -208,6 +226,11 @@ class Prepared:
 
     @property
     def _ours(self) -> Iterable[Credentials]:
+        ours = self._ownCredentials
+        return ours if self.onward is None else [*ours, *self.onward._ours]
+
+    @property
+    def _ownCredentials(self) -> Iterable[Credentials]:
         if self.names is not None:
             return self.names.credentials
         return () if self._credentials is None else (self._credentials,)
@@ -219,10 +242,10 @@ class Prepared:
         @param since: given, what was said then is not repeated.
         """
         found = []
-        if since is None and self.tunnel.resumes and self.tunnel.mode is Mode.SERVER:
+        if since is None and self.tunnel.resumes and self.tunnel.mode.acceptsTLS:
             isSeveral = bool(self.tunnel.names or self.tunnel.otherIDs)
             found += [_SEVERAL] if isSeveral else [] if givesTickets() else [_NO_TICKETS]
-        for each in self._ours:
+        for each in self._ownCredentials:
             found += warningsOf(each, now, since)
         if since is None:
             skipped = (each.all.skipped for each in self._trusts)
@@ -231,7 +254,11 @@ class Prepared:
         found += self.revocations.warnings(now, since)
         if since is None:
             found += self._missingStaples()
-        return found
+        if self.onward is None:
+            return found
+        found = [ofSide(each, OF_ACCEPTED) for each in found]
+        found += (ofSide(each, OF_CONNECTED) for each in self.onward.warnings(now, since))
+        return list(dict.fromkeys(found))
 
     def _missingStaples(self) -> list[str]:
         """
@@ -242,11 +269,11 @@ class Prepared:
             for each in self.staples
             if each.problem
         ]
-        isSilent = self.tunnel.mode is Mode.SERVER and not self.staples
+        isSilent = self.tunnel.mode.acceptsTLS and not self.staples
         found += (
             f"{ours.source}: the certificate demands a staple (must-staple), so that clients may "
             "refuse it: switch on stapling of OCSP"
-            for ours in (self._ours if isSilent else ())
+            for ours in (self._ownCredentials if isSilent else ())
             if demandsStaple(ours.certificates[0])
         )
         return found
@@ -258,10 +285,21 @@ class Prepared:
         return () if self._believed is None else (self._believed,)
 
     @property
+    def clients(self) -> str:
+        """
+        The same of the clients of a bridge.
+        """
+        return self._whomItself if self.onward is not None else ""
+
+    @property
     def whom(self) -> str:
         """
         Who must be at the other end, for people; empty if anybody may, or the app will say who.
         """
+        return self._whomItself if self.onward is None else self.onward.whom
+
+    @property
+    def _whomItself(self) -> str:
         isNamed = self.expected is not None and self.tunnel.isNamed
         parts = [str(self.expected)] if isNamed else []
         if self.pins is not None:
@@ -274,30 +312,38 @@ class Prepared:
         """
         return self.tunnel.pins[0] if self.tunnel.believesPins else None
 
-    def creatorFor(self, expected: Identity | Selector | AccessList) -> Creator:
+    def creatorFor(
+        self,
+        expected: Identity | Selector | AccessList,
+        alpn: tuple[bytes, ...] | None = None,
+    ) -> Creator:
         """
         What makes TLS to a server that must be C{expected}, in client mode.
 
+        @param alpn: the ids to offer, of which the server has to take one; by default L{alpn}, of
+            which it may.
         @raise ConfigurationError: if there are no anchors for it.
         """
         assert isinstance(expected, Identity)
-        creator = self._creators.get(expected)
+        creator = self._creators.get((expected, alpn))
         if creator is None:
             if len(self._creators) >= CREATORS_KEPT:
                 self._creators.clear()
-            creator = self._creators[expected] = self._clientCreator(expected)
+            creator = self._clientCreator(expected, alpn)
+            self._creators[expected, alpn] = creator
         return creator
 
-    def _clientCreator(self, expected: Identity) -> Creator:
+    def _clientCreator(self, expected: Identity, alpn: tuple[bytes, ...] | None) -> Creator:
+        offered = self.alpn if alpn is None else alpn
         trust = self._judges.trustIn(expected)
         if expected == self.expected and not self.tunnel.believesPins:
             self._believed = trust
-        context = self._contexts.get(trust.all)
+        context = self._contexts.get((trust.all, offered))
         if context is None:
-            context = self._contexts[trust.all] = clientContext(
+            context = self._contexts[trust.all, offered] = clientContext(
                 trust,
                 self._credentials,
-                self.alpn,
+                offered,
                 self.tunnel.minimum,
                 tickets=self.tunnel.resumes or self.tunnel.dialect.opensChannels,
             )
@@ -310,11 +356,12 @@ class Prepared:
         return ClientCreator(
             context,
             self._judges.judge(expected, trust, SERVERS, self.tunnel.isNamed),
-            self.alpn,
+            offered,
             self._credentials is not None,
-            _hostOf(self.tunnel.remote) if isElsewhere else None,
+            hostOfRemote(self.tunnel.remote) if isElsewhere else None,
             self.tunnel.requireStaple,
             self._sessions,
+            requireALPN=bool(alpn),
         )
 
     def creatorByTLSA(self, expected: Identity, records: TLSARecords) -> Creator:
@@ -343,48 +390,9 @@ class Prepared:
         return creator
 
 
-def _checkIdentities(tunnel: Tunnel) -> None:
-    """
-    A tunnel must know whom it expects, or whom it stands for.
-
-    @raise ConfigurationError: if it does not.
-    """
-    if tunnel.mode is Mode.CLIENT:
-        checkRemoteID(tunnel)
-    elif tunnel.localID is None:
-        raise ConfigurationError("`local-id`", "is missing", "say whom a server tunnel stands for")
-
-
-def checkRisk(tunnel: Tunnel) -> None:
-    """
-    What is dangerous by its nature has to be asked for by a name that says so.
-
-    @raise ConfigurationError: if it was not.
-    """
-    demands = tunnel.dialect.demands
-    if tunnel.mode is Mode.SERVER and demands and demands not in tunnel.options:
-        raise ConfigurationError(
-            f"`starttls` {tunnel.dialect.name}",
-            "is a risk in server mode, which has to be accepted",
-            f"`dialect-option` {demands} does so ({tunnel.dialect.options[demands]})",
-        )
-
-
 def _covers(credentials: Credentials | None, domain: str) -> bool:
     """
     Whether a certificate is for C{domain}; nothing here refers to what is prepared, which is gone
     at once when it is replaced.
     """
     return credentials is not None and coversName(credentials.certificates[0], domain)
-
-
-def _hostOf(remote: Sequence[Remote]) -> str | None:
-    """
-    The name by which a server knows itself of which another is expected than that of a host: the
-    one host, if all addresses are names, and the same.
-    """
-    hosts = {
-        each.domain if isinstance(each, TCPAddress | SRVAddress) and not each.isLiteral else ""
-        for each in remote
-    }
-    return min(hosts) or None if len(hosts) == 1 else None

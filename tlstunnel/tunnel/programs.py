@@ -18,7 +18,7 @@ from tlstunnel.address import ExecAddress, Remote
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net import edges
 from tlstunnel.net.launch import Launch, User
-from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.description import Tunnel
 from tlstunnel.tunnel.execution import LIMITS
 
 #: What programs find others by, where we do not know it ourselves.
@@ -47,7 +47,7 @@ def checkPrograms(tunnel: Tunnel) -> None:
         return
     first = programs[0]
     subject = f"`remote` {first}"
-    if tunnel.mode is Mode.CLIENT:
+    if tunnel.mode.connectsTLS:
         raise ConfigurationError(
             subject,
             "is a program, which is started for clients that have come by TLS, with `server` alone",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from cryptography import x509
 from twisted.internet.interfaces import IReactorTime
@@ -48,6 +49,20 @@ class Stage(enum.Enum):
 ACCEPTED, CONNECTING, NEGOTIATING, HANDSHAKING, GREETING, RELAYING, ENDED = Stage
 
 
+@dataclass(frozen=True, slots=True)
+class Client:
+    """
+    What is known of TLS with the client of a bridge; see L{Record} for each.
+    """
+
+    identity: Identity | None
+    version: str
+    suite: str
+    group: str
+    alpn: bytes
+    isResumed: bool
+
+
 class Record:
     """
     All that is known of one connection.
@@ -55,6 +70,7 @@ class Record:
     @ivar tunnel: the name of its tunnel; empty where that has none.
     @ivar mode: where the network is.
     @ivar dialect: the name of its dialect; C{none} for implicit TLS.
+    @ivar dialects: those of the accepted and of the connected side, which differ in bridge mode.
     @ivar peer: who connected to us.
     @ivar local: the address that it connected to; C{None} where nobody has asked for it.
     @ivar sender: who has said so, in a header of the PROXY protocol; C{None} where there was none.
@@ -64,6 +80,8 @@ class Record:
     @ivar backend: to whom we connected in turn, once we have.
     @ivar stage: how far it has come.
     @ivar reached: the stage that it ended in, once it is over.
+    @ivar client: what the client of a bridge has proved, once it has; all that follows is about
+        the server then, but for C{serverName}.
     @ivar serverName: the name that the client asked for with SNI, raw; empty where it asked for
         none.
     @ivar alpn: the application protocol agreed on; empty for none.
@@ -90,7 +108,9 @@ class Record:
         "anchors",
         "backend",
         "began",
+        "client",
         "dialect",
+        "dialects",
         "error",
         "exit",
         "group",
@@ -121,6 +141,7 @@ class Record:
         mode: Mode,
         dialect: str,
         peer: Address,
+        dialects: tuple[str, str] | None = None,
     ) -> None:
         self._clock = clock
         self._observers = observers
@@ -129,6 +150,7 @@ class Record:
         self.tunnel = tunnel
         self.mode = mode
         self.dialect = dialect
+        self.dialects = dialects or (dialect, dialect)
         self.peer = peer
         self.local: Address | None = None
         self.sender: Address | None = None
@@ -136,6 +158,7 @@ class Record:
         self.uniqueID = b""
         self.backend: Peer | None = None
         self.stage = self.reached = ACCEPTED
+        self.client: Client | None = None
         self.serverName = ""
         self.alpn = b""
         self.version = self.suite = self.group = ""
@@ -160,6 +183,13 @@ class Record:
         Whether TLS is up, with a peer that is who it has to be.
         """
         return bool(self.version)
+
+    @property
+    def isStranger(self) -> bool:
+        """
+        Whether nobody has come to TLS, and to be who he has to be.
+        """
+        return not (self.version or self.client)
 
     @property
     def outcome(self) -> str:
@@ -229,7 +259,10 @@ class Record:
         Another server is tried: what was negotiated with the one before counts for nothing.
         """
         self.stage = ACCEPTED
-        self.negotiated = None
+        self.negotiated = self.handshaken = self._network = self.identity = None
+        self.version = self.suite = self.group = self.anchors = ""
+        self.alpn = b""
+        self.isResumed = False
 
     @property
     def isOverheard(self) -> bool:
@@ -257,6 +290,22 @@ class Record:
         """
         self._observers.tell(self._observers.exchanged, self, message)
 
+    def admit(self, accepted: ILeg) -> None:
+        """
+        In bridge mode: TLS is up on the leg C{accepted}, and its peer is who it has to be.
+        """
+        session = accepted.session
+        assert session is not None
+        self.serverName = session.serverName
+        self.client = Client(
+            session.identity,
+            session.version,
+            session.suite,
+            session.group,
+            session.alpn,
+            session.isResumed,
+        )
+
     def verify(self, network: ILeg) -> None:
         """
         TLS is up on the leg C{network}, and its peer is who it has to be.
@@ -266,7 +315,7 @@ class Record:
         self._network = network
         self.handshaken = self._clock.seconds() - self._since
         self.version, self.suite, self.group = session.version, session.suite, session.group
-        self.alpn, self.serverName = session.alpn, session.serverName
+        self.alpn, self.serverName = session.alpn, session.serverName or self.serverName
         self.identity, self.anchors = session.identity, session.provenBy
         self.isResumed = session.isResumed
         if self._observers.verified:

@@ -32,8 +32,9 @@ class TunnelTrust:
         self._pool = tunnel.pool
         told = [Path(each) for each in tunnel.trust if each not in WORDS]
         self._places = [tunnel.pool.path / "trust", *told]
+        option = "--client-trust" if tunnel.mode is Mode.BRIDGE else "--trust"
         self._anchors = [
-            replace(loadAnchors(where), source=f"--trust {where}")
+            replace(loadAnchors(where), source=f"{option} {where}")
             for where in tunnel.trust
             if where not in (DANE, PINS)
         ]
@@ -97,7 +98,7 @@ def checkDANE(tunnel: Tunnel) -> None:
                 "`dane-resolver`", "is there for nothing", f"give `trust` {DANE} too"
             )
         return
-    if tunnel.mode is Mode.SERVER:
+    if tunnel.mode.acceptsTLS:
         raise ConfigurationError(
             f"`trust` {DANE}",
             "is about servers, and clients have no TLSA records",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
+from typing import ClassVar
 
 from tests.interop.harness import Daemon, ServerCertificate
 
@@ -192,7 +193,7 @@ class Dovecot(Daemon):
     )
     title = "Dovecot"
     program = "dovecot"
-    services = ("imap", "pop3", "lmtp", "sieve")
+    services: ClassVar[tuple[str, ...]] = ("imap", "pop3", "lmtp", "sieve")
     needsRoot = True
 
     HOST = "127.0.0.2"

@@ -4,11 +4,14 @@ The choice of a hint: the first row that fits a connection that failed.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import TunnelError
 from tlstunnel.protocols.registry import STARTTLS_PORTS
+from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED
+from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.hints.chats import CHAT_HINTS
 from tlstunnel.tunnel.hints.connecting import CONNECTING_HINTS
 from tlstunnel.tunnel.hints.dane import DANE_HINTS
@@ -22,6 +25,8 @@ from tlstunnel.tunnel.hints.programs import PROGRAM_HINTS
 from tlstunnel.tunnel.hints.proxies import PROXY, hintOfProxy
 from tlstunnel.tunnel.hints.revocation import REVOCATION_HINTS
 from tlstunnel.tunnel.record import GREETING, HANDSHAKING, NEGOTIATING, Record
+
+_OPTION = re.compile("--([a-z]+(?:-[a-z]+)*)")
 
 # Who is not the one that the hints of a stage are about.
 _OTHERS = {("the app", NEGOTIATING), ("the app", HANDSHAKING), ("the client", GREETING)}
@@ -49,6 +54,15 @@ def _hintsFor(kind: type[TunnelError]) -> tuple[Hint, ...]:
     The rows about errors of one class: most errors of a relay have none.
     """
     return tuple(hint for hint in _HINTS if issubclass(kind, hint.errors))
+
+
+def _inBridge(text: str, isClient: bool) -> str:
+    """
+    A hint about one side of a bridge, with the options that this has there.
+    """
+    keys = OF_ACCEPTED if isClient else OF_CONNECTED
+    text = text.replace("{upgrade}", "--starttls")
+    return _OPTION.sub(lambda found: f"--{keys.get(found[1], found[1])}", text)
 
 
 def hintFor(record: Record) -> str:
@@ -85,6 +99,8 @@ def hintFor(record: Record) -> str:
     for hint in hints:
         if hint.fits(record, stage, cause):
             text = hint.text.replace("the peer", error.who or "the peer")
+            if record.mode is Mode.BRIDGE:
+                text = _inBridge(text, error.who == "the client")
             return text.format(
                 dialect=_OF_CLIENTS if record.dialect == "none" else record.dialect,
                 upgrade="--chat" if record.dialect == "chat" else "--starttls",

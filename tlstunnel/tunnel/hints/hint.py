@@ -37,9 +37,15 @@ class Hint:
         """
         Whether it is about such an error, with which a connection ended at C{stage}.
         """
+        mode, isIn = record.mode, False
+        if mode is Mode.BRIDGE:
+            # Each side is as it is in a mode of its own.
+            isIn = record.error is not None and record.error.who == "the client"
+            mode = Mode.SERVER if isIn else Mode.CLIENT
+        dialect = record.dialects[0 if isIn else 1]
         return (
-            self.mode in (None, record.mode)
+            self.mode in (None, mode)
             and (not self.stages or stage in self.stages)
             and (not self.causes or f"{cause} ".startswith(self.causes))
-            and self.isImplicit in (None, record.dialect == "none")
+            and self.isImplicit in (None, dialect == "none")
         )
