@@ -813,7 +813,7 @@ class StartTests(ProgramTests):
         self.assertEqual(await self.served(ExecAddress((str(path),)), ask()), b"one\n")
         path.chmod(0o644)
         problem = await self.service.reload()
-        self.assertIn("no program that can be executed", problem)
+        self.assertIn("may not be executed", problem)
         path.chmod(0o755)
         self.assertEqual(await self.service.reload(), "")
         self.assertEqual(await deferToThread(lambda: ask()(self.connect(self.service))), b"one\n")
