@@ -136,7 +136,7 @@ class Responses(Filter):
         due = self._dialogue.due
         if not self._kept.startswith(_BEGINNING[: len(self._kept)]):
             # h11 would wait for the end of a head, which another protocol does not have.
-            raise Malformed("not a response of HTTP/1", bytes(self._kept[:200]))
+            raise Malformed("not a response of HTTP/1", bytes(self._kept[:200]), cause="no HTTP")
         if self._reader is None:
             self._reader = _readerFor(due[0] if due else None)
         event = self._next(self._reader)

@@ -123,6 +123,12 @@ DIALECT_HINTS = (
         Mode.SERVER,
         (NEGOTIATING,),
     ),
+    Hint(
+        (Malformed,),
+        "check that the backend speaks HTTP/1 in clear at this port",
+        Mode.SERVER,
+        causes=("no HTTP ",),
+    ),
     # What it is to be told.
     Hint(
         (BackendRefused,),
