@@ -63,8 +63,8 @@ DISCLOSURES = (
         "what connects from this network or address, or by a UNIX socket (unix), begins with such "
         "a header, which says who is there",
         "Repeatable. From there a header is required; one from elsewhere is not believed. The "
-        "address in it counts everywhere: in the log, for `allow`, `deny` and `max-per-address`, and "
-        "in `proxy-out`.",
+        "address in it counts everywhere: in the log, for `allow`, `deny` and `max-per-address`, "
+        "and in `proxy-out`.",
         argument="NET|unix",
         parse=proxySource,
         default=(),
