@@ -28,9 +28,16 @@ from tlstunnel.program.commandline import asOption
 from tlstunnel.program.options import OPTIONS
 from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.protocols.registry import ALIASES, BUILT_IN
+from tlstunnel.reveal.registry import WORDS
+from tlstunnel.reveal.tlvs import TLVS
 
 #: The words that an option can have whose value the table does not list.
-NAMES = {"starttls": sorted({*BUILT_IN, *ALIASES}), "chat": readyScripts()}
+NAMES = {
+    "starttls": sorted({*BUILT_IN, *ALIASES}),
+    "chat": readyScripts(),
+    "reveal": WORDS,
+    "proxy-tlv": TLVS,
+}
 
 #: The options of a command of which the table knows nothing, with what their value is.
 VALUES = {
@@ -80,7 +87,10 @@ def ofTunnel() -> Iterator[Word]:
         text = re.sub("`([a-z-]+)`", lambda found: asOption(found[1]), option.help)
         values = tuple(filter(None, option.argument.split("|")))
         if option.name in NAMES:
-            values = (*NAMES[option.name], *(each for each in values if each != "NAME"))
+            values = (
+                *NAMES[option.name],
+                *(each for each in values if each not in {"NAME", "WORD"}),
+            )
         yield Word(names, text.partition(". ")[0], values, option.isRepeatable)
 
 

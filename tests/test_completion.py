@@ -62,7 +62,7 @@ class CompletionTests(SynchronousTestCase):
         """
         found = self.completed("-s", "-l", ":443", "--")
         self.assertEqual(found, {f"--{option.name}" for option in OPTIONS})
-        self.assertEqual(self.completed("--starttl"), {"--starttls"})
+        self.assertEqual(self.completed("--skip-r"), {"--skip-resolve"})
 
     def test_values(self) -> None:
         """

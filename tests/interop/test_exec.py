@@ -231,7 +231,7 @@ class ProgramTests(ExecTestCase):
         file = self.stage.directory("configuration")
         for line, expected in (
             ('remote = "exec:/bin/nothing-there"', "there is no program /bin/nothing-there"),
-            ('remote = "exec:/etc/passwd"', "is no program that can be executed"),
+            ('remote = "exec:/etc/passwd"', "may not be executed"),
             ('remote = "exec:cat"\nexec-user = "no-such-user"', "there is no such user"),
             ('remote = ["exec:cat", "127.0.0.1:1"]', "give it alone"),
         ):

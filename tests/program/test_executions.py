@@ -158,8 +158,8 @@ class CheckTests(ConfigurationTests):
             ("exec:/no/such", "there is no program /no/such"),
             ("exec:no-such-program", "there is no program no-such-program"),
             ("exec:bin/cat", "is not an absolute path"),
-            (f"exec:{plain}", "no program that can be executed"),
-            ("exec:/bin", "no program that can be executed"),
+            (f"exec:{plain}", "may not be executed"),
+            ("exec:/bin", "is no file"),
         ):
             self.assertIn(words, self.mistake(f'remote = "{remote}"\n'))
 

@@ -57,7 +57,7 @@ class SyntaxTests(SynchronousTestCase):
         """
         The signals of this process are not those of a tunnel.
         """
-        self.patch(signals, "hold", lambda: None)
+        self.patch(signals, "hold", lambda code: None)
 
     def call(self, *words: str) -> tuple[object, str, str]:
         """

@@ -52,6 +52,13 @@ class ForeignTests(SynchronousTestCase):
         for start in (b"GET ", b"PRI * HTTP/2.0", b"SSH-", b"\x16", SSL2_HELLO[:5]):
             self.assertTrue(foreign(start), start)
 
+    def test_aHeaderOfThePROXYProtocolIsNamed(self) -> None:
+        """
+        Of both versions, from somebody who is not to send one.
+        """
+        for start in (b"\r\n\r\n\0\r\nQUIT\n!\x11", b"PROXY TCP4 192.0.2.7 192.0.2.1 1 2\r\n"):
+            self.assertIn("PROXY", foreign(start) or "", start)
+
     def test_otherMethodsOfHTTPShowAtTheEndOfTheLine(self) -> None:
         """
         Whatever has arrived behind it.

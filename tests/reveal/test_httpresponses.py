@@ -165,6 +165,8 @@ class StepTests(SynchronousTestCase):
         """
         for text in (
             b"HTTP/2.0 200 OK\r\nX\r\n\r\n",
+            # Of a mail server, which has no empty line for its end.
+            b"220 mx.example.org ESMTP\r\n",
             message(b"HTTP/1.1 200 OK", b"Content-Length: 1", b"Content-Length: 2"),
             message(b"HTTP/1.1 200 OK", b"Transfer-Encoding: gzip, chunked"),
             message(b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked", body=b"x\r\n"),

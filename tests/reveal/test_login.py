@@ -19,7 +19,7 @@ from tlstunnel.protocols import registry
 from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.reveal.login import Terms, login
 from tlstunnel.tunnel.description import Mode, Tunnel
-from tlstunnel.tunnel.disclosures import checkDisclosure
+from tlstunnel.tunnel.disclosures import checkDisclosure, preparedWords
 from tlstunnel.tunnel.servedname import ServedName
 
 
@@ -175,6 +175,27 @@ class SettingTests(SynchronousTestCase):
         """
         self.assertRaises(ConfigurationError, self.check, "imap", "login", isOpen=True)
         self.check("imap", "imap", isOpen=True)
+
+    def test_usersHaveToBeAmongThem(self) -> None:
+        """
+        Nobody else has a name to log in by.
+        """
+        anywhere = TCPAddress("127.0.0.1", 1)
+        for text, isGood in (("mail.example.org", False), (".", False), ("@example.org", True)):
+            tunnel = Tunnel(
+                Mode.SERVER,
+                (anywhere,),
+                (anywhere,),
+                registry.find("imap"),
+                remoteID=Selector.parse(text),
+                disclosure=Disclosure(words=("login",)),
+            )
+            if isGood:
+                preparedWords(tunnel)
+                continue
+            error = self.assertRaises(ConfigurationError, preparedWords, tunnel)
+            self.assertEqual(error.key, "reveal")
+            self.assertIn(text, str(error))
 
     def test_theyHaveToForEachName(self) -> None:
         """

@@ -430,7 +430,7 @@ class TableTests(SynchronousTestCase):
             hint = self.hint(error, GREETING, mode=Mode.SERVER)
             self.assertIn("the backend speaks smtp in clear", hint)
         hint = self.hint(TimedOut(), GREETING, "none", Mode.SERVER)
-        self.assertIn("the backend speaks what the clients speak in clear", hint)
+        self.assertIn("the backend speaks the protocol of --reveal in clear", hint)
 
     def test_theDirectory(self) -> None:
         """

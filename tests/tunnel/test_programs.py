@@ -49,6 +49,12 @@ OURSELVES = "root" if os.geteuid() == 0 else ""
 
 MIB = 1 << 20
 
+#: Descriptors with which a program can be started for certain.
+MORE_THAN_NEEDED = 14
+
+# The signals 32 and 33.
+_OF_LIBRARY = 3 << 31
+
 
 def shell(script: str) -> ExecAddress:
     """
@@ -379,7 +385,8 @@ class InheritanceTests(ProgramTests):
         self.assertNotIn(f" {inherited} ", descriptors)
         self.assertTrue(descriptors.endswith("/"), descriptors)
         self.assertEqual(int(blocked.split()[1], 16), 0)
-        self.assertEqual(int(ignored.split()[1], 16), 0)
+        # The C library keeps two for itself, which nobody can set (nptl(7)).
+        self.assertEqual(int(ignored.split()[1], 16) & ~_OF_LIBRARY, 0)
         self.assertEqual(len(set(numbers.split())), 1, numbers)
         self.assertLessEqual(int(files), launch.USUAL_DESCRIPTORS)
         self.assertIs(signal.getsignal(signal.SIGUSR1), signal.SIG_IGN)
@@ -812,7 +819,7 @@ class StartTests(ProgramTests):
         self.assertEqual(await self.served(ExecAddress((str(path),)), ask()), b"one\n")
         path.chmod(0o644)
         problem = await self.service.reload()
-        self.assertIn("no program that can be executed", problem)
+        self.assertIn("may not be executed", problem)
         path.chmod(0o755)
         self.assertEqual(await self.service.reload(), "")
         self.assertEqual(await deferToThread(lambda: ask()(self.connect(self.service))), b"one\n")
@@ -826,7 +833,7 @@ class StartTests(ProgramTests):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         before = {int(each.name) for each in Path("/proc/self/fd").iterdir()}
         failures = 0
-        for left in range(9):
+        for left in range(MORE_THAN_NEEDED):
             free = sorted(set(range(max(before) + 20)) - before)
             resource.setrlimit(resource.RLIMIT_NOFILE, (free[left], hard))
             try:
@@ -843,7 +850,7 @@ class StartTests(ProgramTests):
             now = {int(each.name) for each in Path("/proc/self/fd").iterdir()}
             self.assertEqual(now, before)
         self.assertGreater(failures, 3)
-        self.assertLess(failures, 9)
+        self.assertLess(failures, MORE_THAN_NEEDED)
 
     async def test_noDescriptorLeftIsOneLine(self) -> None:
         """

@@ -321,7 +321,7 @@ class SecretsTests(TracingTests):
         """
         With each version, and in both modes.
         """
-        for self.mode in Mode:
+        for self.mode in (Mode.CLIENT, Mode.SERVER):
             for self.version, count in (("1.2", 1), ("1.3", 5)):
                 ours, theirs = await self.keysOf()
                 self.assertEqual((len(ours), ours), (count, theirs))

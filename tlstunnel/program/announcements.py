@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from tlstunnel.errors import asLongOption
+from tlstunnel.errors import asLongOption, inWords
 from tlstunnel.net.deadlines import Deadline
 from tlstunnel.net.port import ListeningPort
 from tlstunnel.program.mistakes import mistakes
@@ -96,7 +96,7 @@ class Announcements:
         mention = asKey if tunnel.name else asLongOption
         probably = [each.inWords(mention) for each in mistakes(tunnel)]
         for notice in (*probably, *risks(self._factory.tunnel, local)):
-            self._notice(notice)
+            self._notice(inWords(notice, mention))
         self.warn()
         Deferred.fromCoroutine(self._noticeFarBackends()).addErrback(
             lambda failure: self._log.failure("looking up the backends failed", failure)

@@ -66,9 +66,9 @@ DISCLOSURES = (
         Section.WHO,
         "what connects from this network or address, or by a UNIX socket (unix), begins with such "
         "a header, which says who is there",
-        "Repeatable. From there one is required; from elsewhere none is understood. The address in "
-        "it counts everywhere: in the log, for `allow`, `deny` and `max-per-address`, and in "
-        "`proxy-out`.",
+        "Repeatable. From there a header is required; one from elsewhere is not believed. The "
+        "address in it counts everywhere: in the log, for `allow`, `deny` and `max-per-address`, "
+        "and in `proxy-out`.",
         argument="NET|unix",
         parse=proxySource,
         default=(),
@@ -78,8 +78,8 @@ DISCLOSURES = (
         "reveal",
         Section.WHO,
         "tell the plaintext side who is there in the words of its protocol: " + ", ".join(WORDS),
-        "Repeatable. What a client says itself of that kind is refused, or replaced. See the page "
-        "about who is there.",
+        "Repeatable. What a client says itself of that kind is refused, or replaced. See "
+        "docs/who-is-there.md.",
         argument="WORD",
         parse=text,
         default=(),

@@ -90,7 +90,7 @@ def ofDialect(tunnel: Tunnel) -> Iterator[str]:
     yield from _openPrograms(tunnel)
     if any(map(tunnel.proxyFrom.covers, _EVERYBODY)):
         yield (
-            "proxy-from names everybody, so that whoever connects says where he comes from; name "
+            "`proxy-from` names everybody, so that whoever connects says where he comes from; name "
             "only those that forward connections"
         )
     dialect = tunnel.dialect

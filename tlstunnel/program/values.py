@@ -30,11 +30,15 @@ from tlstunnel.address import (
     parseService,
 )
 from tlstunnel.chat.source import readyScripts
+from tlstunnel.errors import nearest
 from tlstunnel.identity.names import KeyIdentity
 from tlstunnel.identity.pins import parsePin
 from tlstunnel.net.networks import Network, parseNetwork
 from tlstunnel.net.via import Via, parseVia
 from tlstunnel.tunnel.description import WORDS
+
+# So many words are all listed where another one was given.
+_FEW_WORDS = 3
 
 #: The most bytes in a list of ALPN ids: what an extension holds (RFC 8446, section 4.2), less the
 #: length of the list; with a byte before each id.
@@ -100,7 +104,9 @@ def choice(*words: str) -> Callable[[object], str]:
         # A file has 1.2 without quotes, too.
         word = value if isinstance(value, str) else shown(value)
         if word not in words:
-            raise ValueError(f"{shown(value)} is not known; give {' or '.join(words)}")
+            meant = nearest(word, words) if len(words) > _FEW_WORDS else ""
+            remedy = meant or f"give {' or '.join(words)}"
+            raise ValueError(f"{shown(value)} is not known; {remedy}")
         return word
 
     return chosen

@@ -12,6 +12,10 @@ _TLS_RECORDS = (b"\x16\x03\x01", b"\x16\x03\x02", b"\x16\x03\x03")
 
 _SSH = b"SSH-"
 
+# What the PROXY protocol begins with: all of version 2, and a line of version 1.
+_PROXY = (b"\r\n\r\n\0\r\nQUIT\n", b"PROXY TCP4 ", b"PROXY TCP6 ", b"PROXY UNKNOWN")
+_PROXY_HEADER = "the client begins with a header of the PROXY protocol, which is not expected of it"
+
 _HTTP_METHODS = (
     b"GET ",
     b"POST ",
@@ -47,6 +51,8 @@ def foreign(start: bytes) -> str | None:
     """
     if start.startswith(b"\x16"):
         return _TLS_AT_ONCE
+    if start.startswith(_PROXY):
+        return _PROXY_HEADER
     line = start.partition(b"\n")[0].removesuffix(b"\r")
     if start.startswith(_HTTP_METHODS) or line.endswith((b" HTTP/1.1", b" HTTP/1.0")):
         return "the client speaks HTTP"
@@ -105,7 +111,8 @@ async def checkForeign(conversation: Conversation) -> None:
 
 
 def _error(why: str, start: bytes) -> ForeignProtocol:
-    return ForeignProtocol(why, start, cause="TLS" if why.startswith(_TLS_AT_ONCE) else "")
+    cause = "TLS" if why.startswith(_TLS_AT_ONCE) else "PROXY" if why == _PROXY_HEADER else ""
+    return ForeignProtocol(why, start, cause=cause)
 
 
 def startsTLS(start: bytes) -> bool | None:

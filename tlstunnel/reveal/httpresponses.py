@@ -25,6 +25,9 @@ _SWITCHING_PROTOCOLS = 101
 _REQUEST_TIMEOUT = 408
 _WITHOUT_BODY = (204, 304)
 
+# RFC 9112, section 4.
+_BEGINNING = b"HTTP/"
+
 
 class Responses(Filter):
     """
@@ -131,6 +134,9 @@ class Responses(Filter):
 
     def _passHead(self, passed: bytearray) -> bool:
         due = self._dialogue.due
+        if not self._kept.startswith(_BEGINNING[: len(self._kept)]):
+            # h11 would wait for the end of a head, which another protocol does not have.
+            raise Malformed("not a response of HTTP/1", bytes(self._kept[:200]), cause="no HTTP")
         if self._reader is None:
             self._reader = _readerFor(due[0] if due else None)
         event = self._next(self._reader)

@@ -29,6 +29,9 @@ _NEEDED_BY = {
 # Those for which a user may be known by what is before the @.
 _SHORT_NAMES = ("postgresql", "mysql")
 
+# Those that tell the backend of users alone.
+_OF_USERS = ("login", "ldap")
+
 
 def checkDisclosure(tunnel: Tunnel) -> None:
     """
@@ -98,13 +101,13 @@ def _checkProxy(tunnel: Tunnel) -> None:
         )
     late = [each for each in told.proxyTLVs if each not in BEFORE_TLS]
     if late and (isClient or tunnel.dialect.earlyDial):
-        when = f"with `starttls` {tunnel.dialect.name} the backend is dialled"
+        when = f"`starttls` {tunnel.dialect.name} connects to the backend"
         if isClient:
             when = "the network is told"
         raise ConfigurationError(
             f"`proxy-tlv` {late[0]}",
-            f"is not known yet when {when}, which is before TLS",
-            f"leave it out; {' and '.join(sorted(BEFORE_TLS))} are known",
+            f"is not known before TLS, which is when {when}",
+            f"leave it out; only {' and '.join(sorted(BEFORE_TLS))} are known then",
         )
 
 
@@ -148,6 +151,20 @@ def _checkWord(tunnel: Tunnel, word: Word) -> None:
             f"tells who a client has proved to be, and for the name {anybody[0]} nobody has to "
             "prove anything",
             "let `remote-id` of that name say who may come",
+        )
+
+
+def _checkUsers(tunnel: Tunnel) -> None:
+    """
+    See that users may come where the backend is told of nobody else.
+    """
+    found = [name for name in tunnel.disclosure.words if name in _OF_USERS]
+    selectors = list(_selectors(tunnel))
+    if found and selectors and not any(each.kind is Kind.USER for each in selectors):
+        raise ConfigurationError(
+            f"`reveal` {found[0]}",
+            f"is about users, and {selectors[0]} is none, nor is anybody else who may come",
+            "let `remote-id` name users, as @example.org or john@example.org",
         )
 
 
@@ -239,6 +256,7 @@ def preparedWords(tunnel: Tunnel) -> list[tuple[Word, Any]]:
     @raise ConfigurationError: something that it needs is missing or wrong.
     """
     found = [registry.find(name) for name in tunnel.disclosure.words]
+    _checkUsers(tunnel)
     if tunnel.disclosure.identityMap is None:
         _checkOwnNames(tunnel)
     return [(word, word.prepare(tunnel.disclosure)) for word in found]

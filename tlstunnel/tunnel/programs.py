@@ -125,9 +125,11 @@ def _find(address: ExecAddress) -> str:
         )
     # What is in PATH may be found by a relative folder of it.
     path = str(Path(path).absolute())
-    if not (Path(path).is_file() and os.access(path, os.X_OK)):
+    if not Path(path).is_file():
+        raise ConfigurationError(subject, f"{path} is no file", "name a program")
+    if not os.access(path, os.X_OK):
         raise ConfigurationError(
-            subject, f"{path} is no program that can be executed", "see its permissions"
+            subject, f"{path} may not be executed", f"run 'chmod +x {path}', or check the path"
         )
     return path
 
@@ -140,9 +142,9 @@ def _user(name: str, program: ExecAddress) -> User | None:
     if not name:
         if isRoot:
             raise ConfigurationError(
-                f"`remote` {program}",
-                "would run as root",
-                "say with `exec-user` as whom it is to run; root, if that is meant",
+                "`exec-user`",
+                f"is missing, and {program} would run as root",
+                "give the user as whom it is to run, even if that is to be root",
             )
         return None
     try:

@@ -28,8 +28,9 @@ DIALECT_HINTS = (
     # Where the certificate is the login.
     Hint(
         (BackendRefused,),
-        "let the backend believe this host, as docs/who-is-there.md has it; if it knows users by "
-        "other names than their identities, --identity-map says which",
+        "let the backend believe this host, as docs/who-is-there.md has it, and check "
+        "--login-auth-file; if it knows users by other names than their identities, give them in "
+        "--identity-map",
         Mode.SERVER,
         causes=("no login ",),
     ),
@@ -51,6 +52,13 @@ DIALECT_HINTS = (
     ),
     Hint(
         (ForeignProtocol,),
+        "if it forwards connections for clients, name its address in --proxy-from; else let it "
+        "send no header",
+        Mode.SERVER,
+        causes=("PROXY ",),
+    ),
+    Hint(
+        (ForeignProtocol,),
         "let clients use STARTTLS here, or serve those with TLS from the first byte at another "
         "port, without {upgrade}",
         Mode.SERVER,
@@ -59,7 +67,7 @@ DIALECT_HINTS = (
     Hint(
         (ForeignProtocol,),
         "let the client speak TLS from the first byte; if it expects STARTTLS, --starttls is "
-        "missing here",
+        "missing here; if it sends a header of the PROXY protocol, --proxy-from is",
         Mode.SERVER,
         (HANDSHAKING,),
         ("no TLS ",),
@@ -115,6 +123,12 @@ DIALECT_HINTS = (
         Mode.SERVER,
         (NEGOTIATING,),
     ),
+    Hint(
+        (Malformed,),
+        "check that the backend speaks HTTP/1 in clear at this port",
+        Mode.SERVER,
+        causes=("no HTTP ",),
+    ),
     # What it is to be told.
     Hint(
         (BackendRefused,),
@@ -138,14 +152,16 @@ DIALECT_HINTS = (
     ),
     Hint(
         (TimedOut, Closed, Malformed, BackendRefused),
-        "check that the backend speaks the protocol of --reveal in clear at this port",
+        "check that the backend speaks the protocol of --reveal in clear at this port, and that it "
+        "expects a header of the PROXY protocol just where --proxy-out sends one",
         Mode.SERVER,
         (GREETING,),
         isImplicit=True,
     ),
     Hint(
         (TimedOut, Closed, Malformed, BackendRefused),
-        "check that the backend speaks {dialect} in clear at this port",
+        "check that the backend speaks {dialect} in clear at this port, and that it expects a "
+        "header of the PROXY protocol just where --proxy-out sends one",
         Mode.SERVER,
         (GREETING,),
     ),

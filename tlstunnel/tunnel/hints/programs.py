@@ -28,8 +28,8 @@ PROGRAM_HINTS = (
     ),
     Hint(
         (ProgramFailed,),
-        "see what it said in the log; whether the user of --exec-user may execute it, and "
-        "whether --exec-limit leaves it enough",
+        "the line before says why; check that the user of --exec-user may execute the program, "
+        "that a script begins with #! and an interpreter, and that --exec-limit leaves it enough",
         causes=("not executed",),
     ),
     Hint(
@@ -50,7 +50,8 @@ PROGRAM_HINTS = (
     ),
     Hint(
         (ProgramFailed,),
-        "that is a fault of the program; see what it said in the log, and --exec-limit memory",
+        "that is a fault of the program: read what it said in the log, and check --exec-limit "
+        "memory",
         causes=("signal ",),
     ),
 )
