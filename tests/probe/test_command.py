@@ -286,6 +286,18 @@ class TrustFromTests(CommandTestCase):
             self.assertEqual(process.returncode, code)
             self.assertFalse((self.pool / "trust").exists())
 
+    def test_whatStandsInTheFileStaysThere(self) -> None:
+        (self.pool / "trust").mkdir(parents=True)
+        file = self.pool / "trust" / f"{NAME}.pem"
+        broken = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
+        before = f"# by hand\n{self.anchors.read_text()}{broken}"
+        file.write_text(before)
+        for _ in range(2):
+            ended = self.trust(NAME, "--fingerprint", self.prints[1])
+            self.assertEqual(ended.returncode, 0, ended.stderr)
+            added = intermediate().certificate.public_bytes(_PEM).decode()
+            self.assertEqual(file.read_text(), f"{before}\n{added}")
+
     def test_aLinkIsNotReplaced(self) -> None:
         (self.pool / "trust").mkdir(parents=True)
         link = self.pool / "trust" / f"{NAME}.pem"
@@ -295,15 +307,6 @@ class TrustFromTests(CommandTestCase):
         self.assertIn(f"is a link to {self.anchors}", ended.stderr)
         self.assertTrue(link.is_symlink())
         self.assertEqual(loadCertificates(self.anchors), (root().certificate,))
-
-    def test_theUsualPoolIsNotAskedWhereAnotherIsGiven(self) -> None:
-        home = Path(self.mktemp()).absolute()
-        (home / ".config" / "tlstunnel" / "pool" / "trust").mkdir(parents=True)
-        (home / ".config" / "tlstunnel" / "pool" / "trust" / "x.crl").write_text("no list")
-        environment = os.environ | {"PYTHONPATH": str(_HERE), "HOME": str(home)}
-        ended = self.run_("identity", "trust", "--pool", str(self.pool), NAME, "--from",
-                          self.where, "--fingerprint", self.prints[1], env=environment)  # fmt: skip
-        self.assertEqual(ended.returncode, 0, ended.stderr)
 
     def test_whatThePoolKnowsToBeRevokedIsNotStored(self) -> None:
         (self.pool / "trust").mkdir(parents=True)

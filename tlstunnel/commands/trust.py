@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.python import usage
 
 from tlstunnel.commands import INTERRUPTED
 from tlstunnel.commands.pools import PoolOptions
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.files import makeDirectory, present
-from tlstunnel.identity.issuer import writeCertificates
+from tlstunnel.identity.files import makeDirectory, present, writeFile
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.pem import loadReadable
+from tlstunnel.identity.pem import loadReadable, readFile
 from tlstunnel.identity.pool import Pool
 
 if TYPE_CHECKING:
@@ -167,12 +167,16 @@ def believe(pool: Pool, selector: Selector, certificates: Iterable[x509.Certific
         raise ConfigurationError(
             str(file), f"is a link to {file.readlink()}", "add it there, or put a file in its place"
         )
-    anchors = dict.fromkeys(loadReadable(file)[0] if present(file) else ())
-    before = len(anchors)
-    anchors |= dict.fromkeys(certificates)
-    makeDirectory(file.parent)
-    writeCertificates(file, anchors)
-    return f"{file}: {len(anchors) - before} added, {len(anchors)} in all"
+    isThere = present(file)
+    anchors = dict.fromkeys(loadReadable(file)[0] if isThere else ())
+    added = [each for each in dict.fromkeys(certificates) if each not in anchors]
+    if added:
+        makeDirectory(file.parent)
+        # Comments stay, and whatever of it we cannot read.
+        before = readFile(file).rstrip(b"\n") + b"\n" if isThere else b""
+        more = b"".join(each.public_bytes(Encoding.PEM) for each in added)
+        writeFile(file, before + more, 0o644, replace=True)
+    return f"{file}: {len(added)} added, {len(anchors) + len(added)} in all"
 
 
 def colons(digits: str) -> str:

@@ -76,7 +76,8 @@ def _unknown(report: Report, mayBeCut: bool) -> str:
     question = report.question
     dialect = question.tunnel.dialect.name
     upgrade = "" if dialect == IMPLICIT else f" --starttls {dialect}"
-    command = f"tlstunnel identity trust {shlex.quote(str(question.expected))} --from {question.address}{upgrade}"
+    whom = shlex.quote(str(question.expected))
+    command = f"tlstunnel identity trust {whom} --from {question.address}{upgrade}"
     whole = "the server may have to send its whole chain (fullchain.pem); " if mayBeCut else ""
     return f"{whole}if you trust it, run '{command}', or give its certificate with --trust FILE"
 
