@@ -143,6 +143,12 @@ ROWS = {
         "no TLS: the server offers the upgrade, and refuses it",
         ("starttls      the upgrade is refused, in the list of the server",),
     ),
+    "tlsThatEndsInTheMiddle": Row(
+        lambda: says(b"\x16\x03\x03\x40\x00"),
+        (),
+        _NO_TLS,
+        "no TLS: the TLS handshake took longer than 0.7 s",
+    ),
     "nameThatIsACommand": Row(
         lambda: secure(context(leaf(san=alternative(mail("`reboot`@example.org"))))),
         (),
