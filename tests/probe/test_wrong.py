@@ -18,7 +18,6 @@ from tests.certificates import (
     alternative,
     dns,
     intermediate,
-    mail,
     make,
     named,
     root,
@@ -32,7 +31,6 @@ from tests.probe.servers import (
     context,
     halfOpen,
     leaf,
-    readLine,
     resetting,
     says,
     secure,
@@ -115,47 +113,7 @@ class Row:
     others: tuple[str, ...] = ()
 
 
-# More than a line of the log has.
-_CAPABILITIES = b" ".join(b"X-CAPABILITY-%d" % number for number in range(60))
-
-
-def _imap(capabilities: bytes, answer: bytes) -> Script:
-    """
-    IMAP up to the switch.
-
-    @param answer: that to STARTTLS, without its tag.
-    """
-
-    def script(sock: socket.socket) -> None:
-        sock.sendall(b"* OK [CAPABILITY " + capabilities + b"] ready\r\n")
-        tag = readLine(sock).split()[0]
-        sock.sendall(tag + b" " + answer + b"\r\n")
-        sock.recv(4096)
-
-    return script
-
-
 ROWS = {
-    "listedInALongLine": Row(
-        lambda: _imap(b"IMAP4rev1 " + _CAPABILITIES + b" STARTTLS", b"NO not now"),
-        ("--starttls", "imap"),
-        _NO_TLS,
-        "no TLS: the server offers the upgrade, and refuses it",
-        ("starttls      the upgrade is refused, in the list of the server",),
-    ),
-    "tlsThatEndsInTheMiddle": Row(
-        lambda: says(b"\x16\x03\x03\x40\x00"),
-        (),
-        _NO_TLS,
-        "no TLS: the TLS handshake took longer than 0.7 s",
-    ),
-    "nameThatIsACommand": Row(
-        lambda: secure(context(leaf(san=alternative(mail("`reboot`@example.org"))))),
-        (),
-        _UNTRUSTED,
-        "not trusted: ",
-        ("if this is the right server, -R '`reboot`@example.org' would match",),
-    ),
     "wrongDialect": Row(
         lambda: says(b"* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n"),
         _SMTP,
