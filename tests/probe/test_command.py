@@ -12,13 +12,15 @@ import socket
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.certificates import Recipe, alternative, dns, make, named, root
+from tests.certificates import Recipe, alternative, dns, intermediate, make, named, root
 from tests.ports import freePort
 from tests.probe.servers import (
     NAME,
@@ -260,6 +262,75 @@ class TrustFromTests(CommandTestCase):
             self.assertEqual(process.returncode, code, said)
             self.assertIn("Type yes to believe it", said)
             self.assertEqual((self.pool / "trust").exists(), code == 0)
+
+    def test_theQuestionCanBeInterrupted(self) -> None:
+        for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)):
+            ours, theirs = pty.openpty()
+            with subprocess.Popen(
+                [*_COMMAND, "identity", "trust", "--pool", str(self.pool), NAME, "--from",
+                 self.where],
+                env=os.environ | {"PYTHONPATH": str(_HERE)},
+                stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            ) as process:  # fmt: skip
+                assert process.stdout is not None
+                said = b""
+                while b"Type yes to believe it" not in said:
+                    said += os.read(process.stdout.fileno(), 4096)
+                process.send_signal(number)
+                try:
+                    process.communicate(timeout=20)
+                finally:
+                    process.kill()
+            os.close(ours)
+            os.close(theirs)
+            self.assertEqual(process.returncode, code)
+            self.assertFalse((self.pool / "trust").exists())
+
+    def test_whatStandsInTheFileStaysThere(self) -> None:
+        (self.pool / "trust").mkdir(parents=True)
+        file = self.pool / "trust" / f"{NAME}.pem"
+        broken = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
+        before = f"# by hand\n{self.anchors.read_text()}{broken}"
+        file.write_text(before)
+        for _ in range(2):
+            ended = self.trust(NAME, "--fingerprint", self.prints[1])
+            self.assertEqual(ended.returncode, 0, ended.stderr)
+            added = intermediate().certificate.public_bytes(_PEM).decode()
+            self.assertEqual(file.read_text(), f"{before}\n{added}")
+
+    def test_aLinkIsNotReplaced(self) -> None:
+        (self.pool / "trust").mkdir(parents=True)
+        link = self.pool / "trust" / f"{NAME}.pem"
+        link.symlink_to(self.anchors)
+        ended = self.trust(NAME, "--fingerprint", self.prints[1])
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn(f"is a link to {self.anchors}", ended.stderr)
+        self.assertTrue(link.is_symlink())
+        self.assertEqual(loadCertificates(self.anchors), (root().certificate,))
+
+    def test_whatThePoolKnowsToBeRevokedIsNotStored(self) -> None:
+        (self.pool / "trust").mkdir(parents=True)
+        issuer = intermediate()
+        now = datetime.now(UTC)
+        revoked = (
+            x509.RevokedCertificateBuilder()
+            .serial_number(self.issued.certificate.serial_number)
+            .revocation_date(now - timedelta(days=1))
+            .build()
+        )
+        crl = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(issuer.certificate.subject)
+            .last_update(now - timedelta(days=1))
+            .next_update(now + timedelta(days=1))
+            .add_revoked_certificate(revoked)
+            .sign(issuer.key, hashes.SHA256())
+        )
+        (self.pool / "trust" / "x.crl").write_bytes(crl.public_bytes(_PEM))
+        ended = self.trust(NAME, "--fingerprint", self.prints[1])
+        self.assertEqual(ended.returncode, 1, ended.stdout)
+        self.assertIn("was revoked", ended.stdout)
+        self.assertFalse((self.pool / "trust" / f"{NAME}.pem").exists())
 
     def test_whatWouldNotDoIsNotStored(self) -> None:
         ended = self.trust("other.example.org", "--fingerprint", self.prints[1])

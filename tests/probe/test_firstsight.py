@@ -4,6 +4,8 @@ Trust on first use: what is chosen of what a server shows, and that it is tried.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from tests.certificates import Recipe, alternative, dns, intermediate, mail, mak
 from tests.probe.servers import (
     NAME,
     ProbeTestCase,
+    Script,
     belowIntermediate,
     context,
     leaf,
@@ -33,6 +36,24 @@ reactor: Any = _reactor
 
 _DER = Encoding.DER
 _NOW = datetime.now(UTC)
+
+
+def _spoilt(serving: SSL.Context) -> Script:
+    """A server of TLS 1.2 that cannot sign with the key of its certificate."""
+
+    def script(sock: socket.socket) -> None:
+        connection = SSL.Connection(serving)
+        connection.set_accept_state()
+        connection.bio_write(sock.recv(65536))
+        with contextlib.suppress(SSL.WantReadError):
+            connection.do_handshake()
+        said = bytearray(connection.bio_read(65536))
+        # The signature ends the ServerKeyExchange, before the ServerHelloDone, a record of its own.
+        said[-10] ^= 1
+        sock.sendall(said)
+        sock.recv(65536)
+
+    return script
 
 
 class MeetingTests(ProbeTestCase):
@@ -114,6 +135,14 @@ class MeetingTests(ProbeTestCase):
             serving.set_verify(demanding, lambda *_: True)
             meeting = await self._meet(secure(serving))
             self.assertTrue(meeting.isGood)
+
+    async def test_whoHasNotTheKeyIsNotBelieved(self) -> None:
+        serving = context(leaf())
+        serving.set_max_proto_version(SSL.TLS1_2_VERSION)
+        meeting = await self._meet(_spoilt(serving))
+        assert meeting.trial is not None
+        self.assertEqual(meeting.trial.exit, 3)
+        self.assertFalse(meeting.isGood)
 
     async def test_thereMayBeNothing(self) -> None:
         meeting = await self._meet(resetting)

@@ -25,6 +25,9 @@ GUESSES = {
     ("2001:db8::1", None): ("[2001:db8::1]:443", "none", {"starttls", "port"}),
     ("[2001:db8::1]", "imap"): ("[2001:db8::1]:143", "imap", {"port"}),
     ("[2001:db8::1]:25", None): ("[2001:db8::1]:25", "smtp", {"starttls"}),
+    ("fe80::1%eth0", None): ("[fe80::1%eth0]:443", "none", {"starttls", "port"}),
+    ("[fe80::1%eth0]", "imap"): ("[fe80::1%eth0]:143", "imap", {"port"}),
+    ("[fe80::1%eth0]:25", None): ("[fe80::1%eth0]:25", "smtp", {"starttls"}),
     ("192.0.2.1", "none"): ("192.0.2.1:443", "none", {"port"}),
 }
 

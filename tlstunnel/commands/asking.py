@@ -4,6 +4,7 @@ What commands have in common that go to a server: how it is asked for, and how l
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -118,7 +119,11 @@ def ask(run: Callable[[Any], Coroutine[Any, Any, _T]]) -> _T | None:
 
     reactor.callWhenRunning(begin)
     reactor.addSystemEventTrigger("before", "shutdown", leave)
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     reactor.run()
+    for number, action in before.items():
+        # Those of the reactor stay, and do nothing any more: a question could not be interrupted.
+        signal.signal(number, action)
     (result,) = found
     if not isinstance(result, Failure):
         return result

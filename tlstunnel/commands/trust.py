@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.python import usage
 
 from tlstunnel.commands import INTERRUPTED
 from tlstunnel.commands.pools import PoolOptions
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.files import makeDirectory, present
-from tlstunnel.identity.issuer import writeCertificates
+from tlstunnel.identity.files import makeDirectory, present, writeFile
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.pem import loadReadable
+from tlstunnel.identity.pem import loadReadable, readFile
 from tlstunnel.identity.pool import Pool
 
 if TYPE_CHECKING:
@@ -99,7 +99,8 @@ class Trust(PoolOptions):
                 f"does not match {expected}, who should be at {place.address}",
                 "give another one, or say with --remote-id who that server is",
             )
-        given = {"remote-id": [expected], "trust": ["system"]}
+        # The lists of what was revoked are those of the pool that is to believe it.
+        given = {"remote-id": [expected], "trust": ["system"], "pool": [str(pool.path)]}
         question = questionOf(given, place, limitsOf(self["timeout"]))
         meeting = ask(lambda reactor: meet(question, fingerprint, reactor))
         if meeting is None:
@@ -141,7 +142,13 @@ class Trust(PoolOptions):
             if meeting.isLeaf
             else "It is an authority: every certificate is believed that it issues for them."
         )
-        if self["fingerprint"] is None and not _isWanted():
+        try:
+            isWanted = self["fingerprint"] is not None or _isWanted()
+        except KeyboardInterrupt:
+            print("\nNothing is stored.")
+            return INTERRUPTED
+        if not isWanted:
+            print("Nothing is stored.")
             return 1
         print(believe(pool, selector, [choice.certificate]))
         return 0
@@ -155,12 +162,21 @@ def believe(pool: Pool, selector: Selector, certificates: Iterable[x509.Certific
     @raise ConfigurationError: there can be none for it, or they cannot be written.
     """
     file = pool.trustFile(selector)
-    anchors = dict.fromkeys(loadReadable(file)[0] if present(file) else ())
-    before = len(anchors)
-    anchors |= dict.fromkeys(certificates)
-    makeDirectory(file.parent)
-    writeCertificates(file, anchors)
-    return f"{file}: {len(anchors) - before} added, {len(anchors)} in all"
+    if file.is_symlink():
+        # What is there is kept by somebody else, and would not be renewed in a copy.
+        raise ConfigurationError(
+            str(file), f"is a link to {file.readlink()}", "add it there, or put a file in its place"
+        )
+    isThere = present(file)
+    anchors = dict.fromkeys(loadReadable(file)[0] if isThere else ())
+    added = [each for each in dict.fromkeys(certificates) if each not in anchors]
+    if added:
+        makeDirectory(file.parent)
+        # Comments stay, and whatever of it we cannot read.
+        before = readFile(file).rstrip(b"\n") + b"\n" if isThere else b""
+        more = b"".join(each.public_bytes(Encoding.PEM) for each in added)
+        writeFile(file, before + more, 0o644, replace=True)
+    return f"{file}: {len(added)} added, {len(anchors) + len(added)} in all"
 
 
 def colons(digits: str) -> str:
@@ -208,11 +224,4 @@ def _isWanted() -> bool:
             "--fingerprint",
         )
     print("Is that what its administrator says? Type yes to believe it: ", end="", flush=True)
-    try:
-        isYes = sys.stdin.readline().strip().lower() == "yes"
-    except KeyboardInterrupt:
-        print()
-        isYes = False
-    if not isYes:
-        print("Nothing is stored.")
-    return isYes
+    return sys.stdin.readline().strip().lower() == "yes"

@@ -5,6 +5,7 @@ more, as more is known here.
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 
 from tlstunnel.address import TCPAddress
@@ -75,7 +76,8 @@ def _unknown(report: Report, mayBeCut: bool) -> str:
     question = report.question
     dialect = question.tunnel.dialect.name
     upgrade = "" if dialect == IMPLICIT else f" --starttls {dialect}"
-    command = f"tlstunnel identity trust {question.expected} --from {question.address}{upgrade}"
+    whom = shlex.quote(str(question.expected))
+    command = f"tlstunnel identity trust {whom} --from {question.address}{upgrade}"
     whole = "the server may have to send its whole chain (fullchain.pem); " if mayBeCut else ""
     return f"{whole}if you trust it, run '{command}', or give its certificate with --trust FILE"
 
@@ -97,7 +99,8 @@ def _names(report: Report) -> str:
     fitting = []
     for each in report.belonging.names:
         try:
-            fitting.append(str(Identity.parse(each)))
+            # A user's name may have characters in it that a shell takes for commands.
+            fitting.append(shlex.quote(str(Identity.parse(each))))
         except ValueError:
             continue
     wild = [safe(each) for each in report.belonging.names if each.startswith("*.")]

@@ -190,4 +190,8 @@ async def elsewise(looks: Looks, outcome: Outcome) -> Answer | None:
         if error.said:
             return Answer("", error.said)
     said = await looks.inClear(address)
-    return Answer(languageOf(said), said)
+    speaks = languageOf(said)
+    if speaks == "TLS":
+        # It was spoken to in TLS, and has failed in it.
+        return None
+    return Answer(speaks, said)

@@ -21,17 +21,18 @@ from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import HANDSHAKING, NEGOTIATING
 
 # How a server says that it can do something, and that this is among it, where that is in clear.
+# The first of a word is enough, so that a line of nothing but such words costs no more than others.
 _LISTS = {
     "smtp": (rb"250[ -]", rb"250[ -]STARTTLS\s*\Z"),
     "lmtp": (rb"250[ -]", rb"250[ -]STARTTLS\s*\Z"),
-    "imap": (rb"\*.*\bCAPABILITY\b", rb"\*.*\bCAPABILITY\b.*\bSTARTTLS\b"),
+    "imap": (rb"\*.*\bCAPABILITY\b", rb"\*(?>.*?\bCAPABILITY\b).*\bSTARTTLS\b"),
     "pop3": (rb"(CAPA|USER|UIDL|TOP|STLS)\b", rb"STLS\s*\Z"),
     "nntp": (rb"(VERSION|READER|CAPABILITIES)\b", rb"STARTTLS\s*\Z"),
     "sieve": (rb'"', rb'"STARTTLS"'),
     "ftp": (rb"( |211[ -])", rb" *AUTH\b.*TLS"),
     "xmpp-client": (rb".*<(\w+:)?features", rb".*<starttls"),
     "xmpp-server": (rb".*<(\w+:)?features", rb".*<starttls"),
-    "irc": (rb".*\bCAP\b.*\bLS\b", rb".*\bCAP\b.*\bLS\b.*\btls\b"),
+    "irc": (rb"(?>.*?\bCAP\b).*\bLS\b", rb"(?>.*?\bCAP\b)(?>.*?\bLS\b).*\btls\b"),
 }
 
 #: Versions that no tunnel speaks.
@@ -69,10 +70,18 @@ def isListed(outcome: Outcome) -> bool | None:
     if found is None:
         return None
     asList, asItem = (re.compile(each, re.IGNORECASE | re.DOTALL) for each in found)
-    lines = [each.words for each in outcome.said if not each.isOurs]
+    lines = _linesOf(outcome)
     if any(asItem.match(line) for line in lines):
         return True
     return False if any(asList.match(line) for line in lines) else None
+
+
+def _linesOf(outcome: Outcome) -> list[bytes]:
+    """
+    What the server has said, in lines again: long ones are told in pieces.
+    """
+    said = b"".join(b"\n" if each.isOurs else each.words for each in outcome.said)
+    return said.splitlines(keepends=True)
 
 
 def isOffered(outcome: Outcome) -> bool | None:

@@ -21,8 +21,9 @@ from tlstunnel.identity.names import KeyIdentity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.probe.inquiry import Inquiry
 from tlstunnel.probe.question import Question
-from tlstunnel.probe.report import Report
+from tlstunnel.probe.report import GOOD, Report
 from tlstunnel.probe.shown import Shown, path
+from tlstunnel.probe.verdict import wantsCertificate
 from tlstunnel.tunnel.description import PINS
 
 # What nobody's key has.
@@ -48,8 +49,11 @@ class Meeting:
     @property
     def isGood(self) -> bool:
         """Whether the server would be believed with it, even if that wants to know us first."""
-        sight = None if self.trial is None else self.trial.sight
-        return sight is not None and bool(sight.verified) and not sight.complaints
+        trial = self.trial
+        if trial is None or not trial.sight.verified or trial.sight.complaints:
+            return False
+        # Certificates prove nothing before their key does; where we end it, that may have failed.
+        return trial.exit == GOOD or wantsCertificate(trial)
 
 
 async def meet(question: Question, fingerprint: str, reactor: Any) -> Meeting:

@@ -90,10 +90,12 @@ def placeOf(text: str, starttls: str | None) -> Place:
     @raise ConfigurationError: C{text} is no such thing, or there is no such dialect.
     """
     dialect = None if starttls is None else registry.find(starttls)
-    bare = text.strip("[]")
+    isEnclosed = text.startswith("[") and text.endswith("]")
+    bare = text[1:-1] if isEnclosed else text
     try:
+        # What stands behind % is anything to ip_address, a bracket and a port, too.
+        hasPort = "]" in bare
         ip_address(bare)
-        hasPort = False
     except ValueError:
         hasPort = ":" in text
     try:

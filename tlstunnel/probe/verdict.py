@@ -53,7 +53,7 @@ def _verdict(report: Report) -> tuple[int, str]:
         return GOOD, _praise(report)
     if outcome.address is None:
         return NO_CONNECTION, explain(error)
-    if outcome.record.isVerified and isinstance(error, _ENDS) and not _wantsCertificate(report):
+    if outcome.record.isVerified and isinstance(error, _ENDS) and not wantsCertificate(report):
         return GOOD, _praise(report)
     if isinstance(error, IdentityRefused | ServerSpokeFirst):
         return UNTRUSTED, explain(error)
@@ -91,7 +91,7 @@ def _without(report: Report, error: TunnelError) -> str:
         return f"somebody has put {said} behind the last word before TLS, in clear: an attack"
     if isinstance(error, NotOffered | Refused | Temporary) and not report.answer:
         return _refused(report, error)
-    if _wantsCertificate(report):
+    if wantsCertificate(report):
         return f"the server demands a certificate of ours ({explain(error)})"
     if report.unnamed is not None and report.unnamed.sight.version:
         return f"the server refuses the name that it was asked for ({explain(error)})"
@@ -123,7 +123,7 @@ def _refused(report: Report, error: TunnelError) -> str:
     return f"the server refuses the upgrade ({explain(error)})"
 
 
-def _wantsCertificate(report: Report) -> bool:
+def wantsCertificate(report: Report) -> bool:
     """
     Whether it has ended because we have shown no certificate.
     """
