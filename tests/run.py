@@ -19,7 +19,7 @@ from threading import Timer
 from tests.interop import matrix
 
 #: Seconds that one run of trial may take; a test that never ends must not hold up everything.
-LIMIT = 900.0
+LIMIT = 1500.0
 
 SUMMARY = re.compile(r"(?:PASSED|FAILED)(?: \((.+)\))?")
 PASSES = ("successes", "expectedFailures")
