@@ -256,6 +256,9 @@ def preparedWords(tunnel: Tunnel) -> list[tuple[Word, Any]]:
     @raise ConfigurationError: something that it needs is missing or wrong.
     """
     found = [registry.find(name) for name in tunnel.disclosure.words]
+    if not found:
+        # Lists of clients are for others to read then.
+        return []
     _checkUsers(tunnel)
     if tunnel.disclosure.identityMap is None:
         _checkOwnNames(tunnel)
