@@ -29,6 +29,14 @@ from tlstunnel.identity.pool import Pool
 HEADER = b"PROXY TCP4 203.0.113.9 198.51.100.7 4711 443\r\n"
 
 
+def stop(listening: socket.socket) -> None:
+    """
+    Close C{listening}, and wake whoever waits there: a thread that does would keep a descriptor.
+    """
+    listening.shutdown(socket.SHUT_RDWR)
+    listening.close()
+
+
 class Answering:
     """
     A server that answers, once a client has ended, with how much it has said; several times.
@@ -69,7 +77,7 @@ class SingleTests(SynchronousTestCase):
         createIdentity(Pool(self.pool, asked=False), Identity.parse("server.example.org"))
         self.environment = {**os.environ, "PYTHONPATH": str(TOP), "PYTHONDONTWRITEBYTECODE": "1"}
         self.backend = Answering()
-        self.addCleanup(self.backend.listening.close)
+        self.addCleanup(stop, self.backend.listening)
 
     def command(self, *words: str, program: tuple[str, ...] = TLSTUNNEL) -> list[str]:
         """
@@ -102,7 +110,7 @@ class SingleTests(SynchronousTestCase):
         The address of one that serves a connection for each that is made, as inetd starts it.
         """
         listening = socket.create_server(("127.0.0.1", 0))
-        self.addCleanup(listening.close)
+        self.addCleanup(stop, listening)
 
         def serve() -> None:
             with ExitStack() as stack:

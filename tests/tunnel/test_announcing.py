@@ -418,7 +418,7 @@ class UnitTests(SynchronousTestCase):
         for name in set(TLVS) - {"unique-id", "crc32c"}:
             late = Disclosure(proxyOut="v2", proxyTLVs=("crc32c", name))
             said = self.check(Mode.SERVER, "mysql", disclosure=late)
-            self.assertIn(f"--proxy-tlv {name}: is not known yet", said)
+            self.assertIn(f"--proxy-tlv {name}: is not known before TLS", said)
             self.assertIn("mysql", said)
             late = Disclosure(proxyOut="v2", proxyTLVs=(name,), toNetwork=True)
             self.assertIn("before TLS", self.check(Mode.CLIENT, disclosure=late))
