@@ -8,7 +8,7 @@ so, cut as the test says.  TLS is only noted: what it does on a socket is tested
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.internet.task import Clock, deferLater
 from zope.interface import implementer
@@ -216,6 +216,9 @@ class Driver:
         it, and the words.
     """
 
+    #: What serves a connection in each mode.
+    pairs: ClassVar[Mapping[Mode, type[Pair]]] = PAIRS
+
     def __init__(
         self,
         dialect: IDialect,
@@ -268,7 +271,7 @@ class Driver:
         observers = Observers([_Listening(self.told)])
         served = self.prepared.tunnel.mode
         record = Record(self.clock, observers, "", served, dialect.name, accepted.peer)
-        self.pair = PAIRS[served](factory, accepted, record)
+        self.pair = self.pairs[served](factory, accepted, record)
         self.pair.start()
         if self.pair.role is not None:
             # Else it is over already.
