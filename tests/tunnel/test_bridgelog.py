@@ -1,6 +1,6 @@
 """
-What the log says of a bridge whose server is not there, or speaks another protocol: it is never the
-client's fault.
+What is said of a bridge names the side that it is about: where a server is not there, or speaks
+another protocol, and where what one side is to believe is not there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from twisted.internet.threads import deferToThread
 from tests.loopback import PATIENCE, Encrypted, smtpClient
 from tests.ports import freePort
 from tests.tunnel.test_bridge import BridgeTests
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.names import Selector
 from tlstunnel.tunnel.limits import Limits
+from tlstunnel.tunnel.prepared import Prepared
 
 
 class UnreachedTests(BridgeTests):
@@ -91,3 +94,23 @@ class GreetingTests(BridgeTests):
                 await deferToThread(run)
                 event = await self.ended(outcome)
                 self.assertIn("a server of smtp is behind TLS", event["hint"])
+
+
+class AnchorTests(BridgeTests):
+    """
+    What one side is told to believe is not there.
+    """
+
+    async def test_theOptionOfThatSideIsNamed(self) -> None:
+        """
+        Both have an option of their own for it.
+        """
+        missing = ("/nonexistent/anchors.pem",)
+        come = Selector.parse("@example.org")
+        for option, settings in (
+            ("--client-trust", {"trust": missing, "remoteID": come}),
+            ("--trust", {"out": {"trust": missing}}),
+        ):
+            with self.assertRaises(ConfigurationError) as raised:
+                Prepared(self.described("127.0.0.1:1", "none", **settings))
+            self.assertTrue(str(raised.exception).startswith(f"{option} {missing[0]}: "))
