@@ -31,6 +31,13 @@ OF_ACCEPTED = {
 OF_CONNECTED = {"starttls": "starttls-out", "local-id": "remote-as"}
 
 
+def keysOf(mode: Mode) -> Mapping[str, str]:
+    """
+    What settings are called where clients are accepted, if they have other names there.
+    """
+    return OF_ACCEPTED if mode is Mode.BRIDGE else {}
+
+
 def ofSide(text: str, keys: Mapping[str, str]) -> str:
     """
     A text about one side that mentions settings by the keys that a bridge has.

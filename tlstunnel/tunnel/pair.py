@@ -165,9 +165,9 @@ class Pair:
     @property
     def speaker(self) -> str:
         """
-        Who is being heard, where an error does not say whom it is about.
+        Who is being heard, or dialled, where an error does not say whom it is about.
         """
-        return self.accepts if self.dialled is None else self.dials
+        return self.accepts if self.search is None else self.dials
 
     async def serve(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
         """

@@ -35,7 +35,7 @@ from tlstunnel.tls.openssl import givesTickets
 from tlstunnel.tls.resumption import Sessions
 from tlstunnel.tls.staple import Staple, demand
 from tlstunnel.tunnel.access import doubts, whoMayCome
-from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, about, checkBridge, ofSide
+from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, about, checkBridge, keysOf, ofSide
 from tlstunnel.tunnel.description import (
     Mode,
     Tunnel,
@@ -107,7 +107,8 @@ class Prepared:
         if tunnel.via is not None and tunnel.viaAuthFile is not None:
             self.login = readLogin(tunnel.viaAuthFile, tunnel.via)
         self._credentials: Credentials | None = None
-        self._judges = Judges(tunnel)
+        with about(keysOf(tunnel.mode)):
+            self._judges = Judges(tunnel)
         self.staples: list[Staple] = []
         self._contexts: dict[tuple[Anchors, tuple[bytes, ...]], SSLContext] = {}
         self._creators: dict[tuple[Identity, tuple[bytes, ...] | None], Creator] = {}
@@ -159,7 +160,7 @@ class Prepared:
                 yield from self.onward.steps()
         if tunnel.mode.acceptsTLS:
             names = ServerNames(tunnel, self.alpn, self._judges, self.keyLog)
-            with about(OF_ACCEPTED if tunnel.mode is Mode.BRIDGE else {}):
+            with about(keysOf(tunnel.mode)):
                 yield from names.prepare()
             self.names, self._believed = names, names.believed
             self.staples = names.staples

@@ -19,6 +19,12 @@ CONNECTING_HINTS = (
     ),
     Hint(
         (ConnectFailed,),
+        "no server listens there: check the path in --remote",
+        Mode.CLIENT,
+        causes=("ENOENT ",),
+    ),
+    Hint(
+        (ConnectFailed,),
         "start the backend, or check --remote",
         Mode.SERVER,
         causes=("ECONNREFUSED ", "ENOENT "),

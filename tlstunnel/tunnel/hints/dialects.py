@@ -160,6 +160,13 @@ DIALECT_HINTS = (
     ),
     Hint(
         (TimedOut, Closed, Malformed, BackendRefused),
+        "check that a server of {dialect} is behind TLS at this port",
+        Mode.BRIDGE,
+        (GREETING,),
+        isImplicit=True,
+    ),
+    Hint(
+        (TimedOut, Closed, Malformed, BackendRefused),
         "check that the backend speaks {dialect} in clear at this port, and that it expects a "
         "header of the PROXY protocol just where --proxy-out sends one",
         Mode.SERVER,

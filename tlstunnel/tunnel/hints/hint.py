@@ -19,7 +19,7 @@ class Hint:
     @ivar errors: its class is one of them.
     @ivar text: the hint; in braces stand facts that
         L{tlstunnel.tunnel.hints.choosing.hintFor} knows.
-    @ivar mode: that of the tunnel.
+    @ivar mode: that of the tunnel; for a bridge its own, or that of the side that failed.
     @ivar stages: the connection ended in one of them.
     @ivar causes: the cause is one of them, or says more behind one of them; where no more may
         follow, it ends in a space.
@@ -44,7 +44,7 @@ class Hint:
             mode = Mode.SERVER if isIn else Mode.CLIENT
         dialect = record.dialects[0 if isIn else 1]
         return (
-            self.mode in (None, mode)
+            self.mode in (None, mode, record.mode)
             and (not self.stages or stage in self.stages)
             and (not self.causes or f"{cause} ".startswith(self.causes))
             and self.isImplicit in (None, dialect == "none")
