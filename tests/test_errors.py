@@ -4,12 +4,30 @@ Tests for L{tlstunnel.errors}: what a log line may say.
 
 from __future__ import annotations
 
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel import errors
 from tlstunnel.errors import ConfigurationError, Refused, Reset, TunnelError, quote
+from tlstunnel.program.options import OPTIONS
+
+#: What a file has and no command line: a word here has to be shown as a key, and not as an option.
+KEYS = {"name", "status"}
+
+
+def textsOf(path: Path) -> Iterator[str]:
+    """
+    The strings in a module of ours.
+    """
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
 
 
 class QuoteTests(SynchronousTestCase):
@@ -85,6 +103,16 @@ class ReasonTests(SynchronousTestCase):
         path = ConfigurationError("/etc/pool", "is odd", "try another")
         self.assertEqual(str(path), "/etc/pool: is odd; try another")
         self.assertEqual(path.key, "")
+
+    def test_onlySettingsAreMentioned(self) -> None:
+        """
+        Any other word in backquotes would be shown with hyphens before it.
+        """
+        known = KEYS | {option.name for option in OPTIONS}
+        for path in Path(errors.__file__).parent.rglob("*.py"):
+            for text in textsOf(path):
+                mentioned = set(re.findall("`([a-z][a-z0-9-]*)`", text))
+                self.assertEqual(mentioned - known, set(), f"{path}: {text}")
 
     def test_aSettingIsMentionedAsTheUserKnowsIt(self) -> None:
         """

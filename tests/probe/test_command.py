@@ -364,7 +364,9 @@ class TrustFromTests(CommandTestCase):
         self.where = f"127.0.0.1:{freePort()}"
         ended = self.trust(NAME)
         self.assertEqual(ended.returncode, 4)
-        self.assertIn("no connection: ", ended.stdout)
+        *_, hint, verdict = ended.stdout.splitlines()
+        self.assertIn("check the host and the port", hint)
+        self.assertIn("no connection: ", verdict)
 
     def test_mistakesAreTold(self) -> None:
         for words, expected in (

@@ -221,6 +221,18 @@ class WrongTests(ConfigurationTests):
             ["tlstunnel.toml:2: include: conf.d is a directory; write conf.d/*.toml"],
         )
 
+    def test_aFolderInOneThatMayNotBeSearched(self) -> None:
+        """
+        It may have any number of files.
+        """
+        folder = self.folder / "private"
+        (folder / "conf.d").mkdir(parents=True)
+        self.folder.chmod(0o755)
+        self.write(f"include = ['private/conf.d/*.toml']\n{TUNNEL}")
+        with closed(folder):
+            (line,) = self.problems()
+        self.assertIn("include: private cannot be searched: Permission denied", line)
+
     def test_aFolderThatMayNotBeSearched(self) -> None:
         """
         It is not empty.

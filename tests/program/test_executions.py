@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.program.configurations import ConfigurationTests
 from tests.program.test_options import BY_NAME
+from tests.users import closed
 from tlstunnel.address import ExecAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.check import check
@@ -162,6 +163,24 @@ class CheckTests(ConfigurationTests):
             ("exec:/bin", "is no file"),
         ):
             self.assertIn(words, self.mistake(f'remote = "{remote}"\n'))
+
+    def test_whatCannotBeSeen(self) -> None:
+        """
+        Is not taken for missing, and a name that no file can have is that of no program.
+        """
+        private = self.folder / "of mine"
+        private.mkdir()
+        self.folder.chmod(0o755)
+        program = private / "serve"
+        program.write_text("")
+        tunnel = self.read(f'{TUNNEL}remote = [["exec:{program.absolute()}"]]\n').tunnels[0]
+        with closed(private):
+            error = self.assertRaises(ConfigurationError, launches, tunnel)
+        self.assertIn("cannot be reached: Permission denied; let user", str(error))
+        self.assertIn(f"'namei -l '{program.absolute()}'' shows why", str(error))
+        remote = f'remote = [["exec:{program.absolute()}"]]\n'
+        self.assertIn(f"'chmod +x '{program.absolute()}''", self.mistake(remote))
+        self.assertIn("there is no program", self.mistake(f'remote = "exec:/{"x" * 300}"\n'))
 
     def test_itStandsAlone(self) -> None:
         """

@@ -360,7 +360,7 @@ class SingleTests(SynchronousTestCase):
             timeout=WAIT_SECONDS,
             check=False,
         )
-        self.assertIn("give an address to listen at", done.stderr)
+        self.assertIn("which twistd does not take; give an address to listen at", done.stderr)
         path = Path(self.mktemp())
         path.write_text(
             '[tunnel.a]\nmode = "client"\nlocal = ["stdio"]\nremote = ["mail.example.org:25"]\n'

@@ -22,6 +22,7 @@ from tlstunnel.address import TCPAddress
 from tlstunnel.errors import (
     BackendRefused,
     Closed,
+    ConnectFailed,
     IdentityRefused,
     Malformed,
     NotOffered,
@@ -39,7 +40,15 @@ from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.hints.choosing import hintFor
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.observers import Observers
-from tlstunnel.tunnel.record import GREETING, HANDSHAKING, NEGOTIATING, RELAYING, Record, Stage
+from tlstunnel.tunnel.record import (
+    CONNECTING,
+    GREETING,
+    HANDSHAKING,
+    NEGOTIATING,
+    RELAYING,
+    Record,
+    Stage,
+)
 
 Speak = Callable[[socket.socket], object]
 
@@ -394,6 +403,15 @@ class TableTests(SynchronousTestCase):
         self.assertIn("the backend speaks mysql in clear", hint)
         error = TLSFailed(cause="alert unknown_ca").by("the server")
         self.assertIn("the server does not know the CA", self.hint(error, HANDSHAKING))
+
+    def test_aNameThatDoesNotResolve(self) -> None:
+        """
+        In any mode, it is the name or the resolver.
+        """
+        error = ConnectFailed("the name x.example could not be resolved", cause="unresolved")
+        for mode in Mode:
+            hint = self.hint(error, CONNECTING, mode=mode)
+            self.assertIn("check the spelling of --remote", hint)
 
     def test_thePortHelps(self) -> None:
         """

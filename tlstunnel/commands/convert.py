@@ -16,6 +16,8 @@ from tlstunnel.convert.draft import Conversion
 from tlstunnel.convert.ghostwords import BadWords
 from tlstunnel.convert.stunnelfile import LARGEST_FILE, BrokenFile, parse
 from tlstunnel.convert.writing import printable, write
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.files import reading
 from tlstunnel.program.syntax import ProgramOptions
 
 #: The word behind which the words of ghostunnel stand.
@@ -76,6 +78,9 @@ def main(options: ConvertOptions) -> int:
     except BrokenFile as error:
         _complain(error.mistakes)
         return 1
+    except ConfigurationError as error:
+        _complain([f"tlstunnel: {error}"])
+        return 1
     except BadWords as error:
         _complain([f"tlstunnel: {error}"])
         return 2
@@ -95,7 +100,7 @@ def _convert(options: ConvertOptions) -> Conversion:
     """
     Read what is to be converted.
 
-    @raise OSError: the file cannot be read.
+    @raise ConfigurationError: the file cannot be read.
     """
     name, host = options["file"], socket.gethostname()
     if name == GHOSTUNNEL:
@@ -105,7 +110,8 @@ def _convert(options: ConvertOptions) -> Conversion:
         content = sys.stdin.buffer.read(LARGEST_FILE + 1)
     else:
         folder, path = Path(name).parent, name
-        content = _read(Path(name))
+        with reading(Path(name)):
+            content = _read(Path(name))
 
     def include(text: str) -> Iterator[tuple[str, bytes]]:
         for file in sorted((folder / text).iterdir()):

@@ -120,7 +120,7 @@ class Trust(PoolOptions):
         Show what there is, and store it if that is wanted.
         """
         from tlstunnel.probe.shown import safe
-        from tlstunnel.probe.text import certificate, title
+        from tlstunnel.probe.text import certificate, conclusion, title
 
         report, choice, trial = meeting.report, meeting.choice, meeting.trial
         print(title(report))
@@ -128,7 +128,8 @@ class Trust(PoolOptions):
             for line in certificate(number, shown):
                 print(line)
         if choice is None or trial is None:
-            print(report.verdict)
+            for line in conclusion(report):
+                print(line)
             return report.exit
         if not meeting.isGood:
             print("Nothing is stored, as even with that the server would not be trusted:")

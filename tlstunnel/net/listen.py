@@ -129,8 +129,8 @@ def _handedDown(address: InheritedAddress | DescriptorAddress) -> list[socket.so
     if isinstance(address, DescriptorAddress):
         raise ConfigurationError(
             f"`local` {address}",
-            "is a connection that was made already, which only `tlstunnel` in the foreground takes",
-            "give an address to listen at",
+            "is a connection that was made already, which twistd does not take",
+            "give an address to listen at, or start tlstunnel itself",
         )
     return inherit.take(address.name)
 

@@ -39,10 +39,15 @@ def render(report: Report, isVerbose: bool = False) -> str:
         if report.others:
             lines.append("")
         lines += _body(each, isVerbose)
-    if report.hint:
-        lines.append(_line("hint", report.hint))
-    lines.append(report.verdict)
+    lines += conclusion(report)
     return "\n".join(lines) + "\n"
+
+
+def conclusion(report: Report) -> list[str]:
+    """
+    What to do, if there is anything, and the verdict.
+    """
+    return [*([_line("hint", report.hint)] if report.hint else []), report.verdict]
 
 
 def title(report: Report) -> str:

@@ -48,7 +48,8 @@ class Includes:
         folders = _matching(str(Path(pattern).parent))
         self.folders |= dict.fromkeys(folders)
         paths = _matching(pattern)
-        closed = [folder for folder in folders if not _canBeSearched(folder)]
+        looked = folders or _nearest(Path(pattern).parent)
+        closed = [folder for folder in looked if not _canBeSearched(folder)]
         for folder in closed:
             remedy = f"let user {os.geteuid()} do so"
             self._refuse(place, f"{folder} cannot be searched: Permission denied", remedy)
@@ -84,6 +85,13 @@ class Includes:
 
 def _canBeSearched(folder: Path) -> bool:
     return os.access(folder, os.R_OK | os.X_OK, effective_ids=True)
+
+
+def _nearest(folder: Path) -> list[Path]:
+    """
+    The first above C{folder} that is there: if that cannot be searched, what is in it is not known.
+    """
+    return [each for each in folder.parents if os.path.isdir(each)][:1]  # noqa: PTH112
 
 
 def _matching(pattern: str) -> list[Path]:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import pwd
 import resource
+import shlex
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -113,25 +115,44 @@ def _find(address: ExecAddress) -> str:
                 subject, f"{name} is not an absolute path", "begin it with a slash"
             )
         path: str | None = name
-        if not Path(name).exists():
-            path = None
     else:
         path = shutil.which(name, path=os.environ.get("PATH", USUAL_PATH))
-    if path is None:
+    # What is in PATH may be found by a relative folder of it.
+    path = None if path is None else str(Path(path).absolute())
+    mode = None if path is None else _modeOf(path, subject)
+    if path is None or mode is None:
         raise ConfigurationError(
             subject,
             f"there is no program {name}",
             "check its spelling, and whether it is installed",
         )
-    # What is in PATH may be found by a relative folder of it.
-    path = str(Path(path).absolute())
-    if not Path(path).is_file():
+    if not stat.S_ISREG(mode):
         raise ConfigurationError(subject, f"{path} is no file", "name a program")
     if not os.access(path, os.X_OK):
         raise ConfigurationError(
-            subject, f"{path} may not be executed", f"run 'chmod +x {path}', or check the path"
+            subject,
+            f"{path} may not be executed",
+            f"run 'chmod +x {shlex.quote(path)}', or check the path",
         )
     return path
+
+
+def _modeOf(path: str, subject: str) -> int | None:
+    """
+    What is at C{path}, if anything is.
+
+    @raise ConfigurationError: we are not let to see.
+    """
+    try:
+        return Path(path).stat().st_mode
+    except PermissionError as error:
+        raise ConfigurationError(
+            subject,
+            f"{path} cannot be reached: {error.strerror}",
+            f"let user {os.geteuid()} do so; 'namei -l {shlex.quote(path)}' shows why",
+        ) from None
+    except OSError:
+        return None
 
 
 def _user(name: str, program: ExecAddress) -> User | None:

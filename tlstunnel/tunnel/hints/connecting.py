@@ -35,6 +35,11 @@ CONNECTING_HINTS = (
         causes=("ETIMEDOUT ", "EHOSTUNREACH ", "ENETUNREACH "),
     ),
     Hint(
+        (ConnectFailed,),
+        "check the spelling of --remote, and whether this host has a resolver that answers",
+        causes=("unresolved ",),
+    ),
+    Hint(
         (TimedOut,),
         "check the host in --remote, and in --via where that is given, and the network",
         stages=(CONNECTING,),
