@@ -73,7 +73,7 @@ def folded(name: bytes) -> bytes:
 
 
 @dataclass(frozen=True)
-class Names:
+class FieldNames:
     """
     What the fields are called.
 
@@ -85,7 +85,7 @@ class Names:
     ours: frozenset[bytes]
 
     @classmethod
-    def of(cls, others: Mapping[str, str]) -> Names:
+    def of(cls, others: Mapping[str, str]) -> FieldNames:
         """
         @param others: other names by the usual ones, in any case; empty to leave the field out.
         @raise ConfigurationError: a name is not known, or no other can be called like that.
@@ -128,7 +128,7 @@ class Told:
     What all requests of one connection tell.
     """
 
-    def __init__(self, names: Names, facts: Facts) -> None:
+    def __init__(self, names: FieldNames, facts: Facts) -> None:
         self.names = names
         self._host = names.names.get(FORWARDED_HOST)
         self._forwarded = names.names.get(FORWARDED)
