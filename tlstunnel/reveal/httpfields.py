@@ -142,7 +142,7 @@ class Told:
                 # RFC 9440, section 2.3: the rest of it, in order.
                 values[CLIENT_CERT_CHAIN] = b", ".join(map(_bytes, facts.chain))
         if isinstance(peer, TCPAddress):
-            values[FORWARDED_FOR] = _bare(peer).encode()
+            values[FORWARDED_FOR] = peer.withoutZone.encode()
         if isinstance(local, TCPAddress):
             values[FORWARDED_PORT] = b"%d" % local.port
         self._lines = b"".join(
@@ -179,20 +179,13 @@ def _elements(facts: Facts) -> list[bytes]:
     return elements
 
 
-def _bare(address: TCPAddress) -> str:
-    """
-    The address of a host; a zone means something to us alone.
-    """
-    return address.host.partition("%")[0]
-
-
 def _node(address: Address) -> bytes:
     """
     RFC 7239, section 6.
     """
     if not isinstance(address, TCPAddress):
         return b"unknown"
-    host = _bare(address)
+    host = address.withoutZone
     shown = f"[{host}]" if ip_address(host).version == 6 else host
     return f"{shown}:{address.port}".encode()
 
