@@ -126,8 +126,7 @@ class ServerPair(Pair):
         Tell the backend who is there, in the words of its protocol.
         """
         prepared = self.prepared
-        if self.record.local is None:
-            self.record.local = self.accepted.local
+        self.record.locate(self.accepted)
         isGreeted = prepared.tunnel.dialect.talks
         self._introductions = [
             (word, word.introduction(self.record, known, role, role.plain, isGreeted))
