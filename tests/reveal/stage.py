@@ -4,12 +4,14 @@ What the tests of logins, of origins and of guards share.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Protocol
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.address import TCPAddress
-from tlstunnel.errors import Malformed
+from tlstunnel.errors import Malformed, TunnelError
 from tlstunnel.identity.names import Identity
 from tlstunnel.interfaces import IDialect, IFilter
 from tlstunnel.protocols.implicit import implicit
@@ -68,3 +70,37 @@ def assertEnds(
                     passed += looking.feed(piece)
             case.assertNotIn(forged, passed)
             case.assertEqual(caught.exception.said, b"")
+
+
+class Server(Protocol):
+    """
+    A server that finds commands in what it hears.
+    """
+
+    def feed(self, data: bytes) -> bytes:
+        """
+        @return: what it answers.
+        """
+
+
+def talk(
+    guard: IFilter,
+    watch: IFilter,
+    server: Server,
+    turns: Iterable[tuple[list[bytes], bool]],
+    answers: bytes = b"",
+) -> None:
+    """
+    Let a client talk to a server, through a guard and what watches the answers, until one of these
+    ends it.
+
+    @param turns: what the client says, and whether all answers so far arrive before that.
+    @param answers: what the server has said before.
+    """
+    with suppress(TunnelError):
+        for said, isAnswered in turns:
+            if isAnswered:
+                watch.feed(answers)
+                answers = b""
+            answers += server.feed(guard.feed(b"".join(said)))
+        watch.feed(answers)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.reveal.stage import assertEnds, begun, told
-from tlstunnel.errors import BackendRefused, Malformed, Oversize, TunnelError
+from tests.reveal.stage import assertEnds, begun, talk, told
+from tlstunnel.errors import BackendRefused, Malformed, Oversize
 from tlstunnel.protocols.sieve import sieve as dialect
 from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.reveal.origin import Part
@@ -328,16 +328,7 @@ class ForgeryTests(SynchronousTestCase):
         Whenever the server's answers arrive.
         """
         guard = XCLIENTGuard()
-        watch = LoginWatch(guard)
         server = Pigeonhole()
-        answers = b'OK "ready"\r\n'
-        try:
-            for said, isAnswered in turns:
-                if isAnswered:
-                    watch.feed(answers)
-                    answers = b""
-                answers += server.feed(guard.feed(b"".join(said)))
-        except TunnelError:
-            pass
+        talk(guard, LoginWatch(guard), server, turns, b'OK "ready"\r\n')
         self.assertEqual(server.told, [])
         self.assertFalse(guard.done)
