@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Sequence
 from typing import ClassVar
 
+from tests.interop.correspondents import BYE, TEXT, exchange
 from tests.interop.harness import (
     InteropTestCase,
     Stage,
@@ -36,7 +37,6 @@ from tests.interop.servers.web import PAGE, OpenSSLWeb, OpenSSLWebForClients
 from tests.interop.test_ldap import UNBIND, search
 from tests.interop.test_postgresql import psql
 from tests.interop.test_smtp import RECIPIENT, SENDER, letter
-from tests.interop.test_xmpp import BYE, TEXT, exchange
 
 #: Who the tunnel is, and who the servers are.
 FRONT = "front.test.example"

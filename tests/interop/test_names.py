@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from tests.interop.correspondents import BYE, Correspondent
 from tests.interop.harness import (
     Authority,
     InteropTestCase,
@@ -30,7 +31,6 @@ from tests.interop.harness import (
 from tests.interop.servers.dovecot import PASSWORD, USER, Dovecot
 from tests.interop.servers.names import Apache, NamedPostfix, Nginx
 from tests.interop.servers.prosody import Prosody
-from tests.interop.test_xmpp import BYE, Correspondent
 from tests.interop.tunnel import ENVIRONMENT, WORKERS
 
 NAMES = ("one.test.example", "two.test.example", "three.test.example")

@@ -7,6 +7,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any, ClassVar
 
+from tests.interop.correspondents import (
+    FAR,
+    NAME,
+    NEAR,
+    TEXT,
+    Correspondent,
+    betweenServers,
+    federated,
+)
 from tests.interop.harness import (
     InteropTestCase,
     ServerCertificate,
@@ -17,7 +26,6 @@ from tests.interop.harness import (
 )
 from tests.interop.servers.ejabberd import KEY, Ejabberd
 from tests.interop.servers.prosody import Prosody, TrustingProsody
-from tests.interop.test_xmpp import NAME, TEXT, Correspondent
 
 #: A login of somebody who is no bare JID.
 EXTERNAL = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>YWxpY2U=</auth>"
@@ -256,42 +264,17 @@ class XMPPServerTests(InteropTestCase):
 
     @classmethod
     def prepare(cls, stage: Stage) -> None:
-        names = ("near.test.example", "far.test.example")
-        stage.authority.issue(names[0])
-        certificate = stage.authority.issue(names[1])
-        near = TrustingProsody(stage.directory("near"), None, names[0])
-        far = Prosody(stage.directory("far"), certificate, names[1])
-        common = ("--pool", str(stage.authority.pool), "--starttls", "xmpp-server", "-r")
-        there = stage.start(
-            TunnelProcess(
-                *(stage.directory("there"), *common, f"127.0.0.1:{far.ports['s2s']}", "-c")
-            )
-        )
-        back = stage.start(
-            TunnelProcess(
-                *(stage.directory("back"), *common, f"127.0.0.1:{near.ports['tunnel-s2s']}"),
-                *("-s", "-L", names[0], "-R", names[1], "--reveal", "xmpp"),
-            )
-        )
-        near.peer = (names[1], there.port)
-        far.peer = (names[0], back.port)
-        cls.near, cls.far = stage.start(near), stage.start(far)
+        stage.authority.issue(NEAR)
+        cls.near = TrustingProsody(stage.directory("near"), None, NEAR)
+        cls.far = federated(stage, cls.near, "tunnel-s2s", "-R", FAR, "--reveal", "xmpp")
 
     def test_aServerLogsInByItsCertificate(self) -> None:
         """
         And delivers a message to a user.
         """
-
-        async def federate() -> tuple[str, str]:
-            near, far = self.near.ports["c2s"], self.far.ports["c2s"]
-            anchors = self.stage.authority.anchors
-            async with (
-                Correspondent(self.near.domain, "here", near, None) as here,
-                Correspondent(self.far.domain, "there", far, anchors) as there,
-            ):
-                return await there.correspond(here)
-
-        self.assertEqual(asyncio.run(federate()), (TEXT, f"Re: {TEXT}"))
+        anchors = self.stage.authority.anchors
+        answers = asyncio.run(betweenServers(self.near, self.far, anchors, isFarFirst=True))
+        self.assertEqual(answers, (TEXT, f"Re: {TEXT}"))
         self.assertIn(f"Accepting SASL EXTERNAL identity from {self.far.domain}", self.near.log)
         record("xmpp-server", "server", self.far, "login by certificate at Prosody (EXTERNAL)")
 

@@ -5,92 +5,27 @@ xmpp-client and xmpp-server with Prosody, in both modes.
 from __future__ import annotations
 
 import asyncio
-import ssl
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import slixmpp
-
+from tests.interop.correspondents import (
+    BYE,
+    NAME,
+    NEAR,
+    TEXT,
+    Correspondent,
+    betweenServers,
+    exchange,
+    federated,
+)
 from tests.interop.harness import (
     InteropTestCase,
     Stage,
-    TunnelProcess,
     openssl,
     record,
     run,
     until,
-    verified,
 )
-from tests.interop.servers.prosody import PASSWORD, USER, Prosody
-
-NAME = "test.example"
-TEXT = "the Snark was a Boojum"
-
-#: What makes a server close inside TLS.
-BYE = "</stream:stream>"
-
-
-class Correspondent(slixmpp.ClientXMPP):
-    """
-    A user who answers a message with the same message, and remembers all that came.
-    """
-
-    def __init__(self, domain: str, resource: str, port: int, anchors: Path | None) -> None:
-        """
-        @param anchors: STARTTLS with a good certificate for the domain; None: no TLS.
-        """
-        context = ssl.create_default_context() if anchors is None else verified(anchors)
-        super().__init__(f"{USER}@{domain}/{resource}", PASSWORD, ssl_context=context)
-        self.enable_direct_tls = False
-        self.enable_starttls = anchors is not None
-        self.enable_plaintext = anchors is None
-        if anchors is None:
-            mechanisms: Any = self["feature_mechanisms"]
-            mechanisms.unencrypted_scram = True
-            mechanisms.unencrypted_plain = True
-        self.online = asyncio.get_running_loop().create_future()
-        self.received: asyncio.Queue[str] = asyncio.Queue()
-        self._port = port
-        self.add_event_handler("session_start", self._begin)
-        self.add_event_handler("message", self._message)
-
-    async def __aenter__(self) -> Correspondent:
-        self.connect("127.0.0.1", self._port)
-        await asyncio.wait_for(asyncio.shield(self.online), 20)
-        return self
-
-    async def __aexit__(self, *reason: object) -> None:
-        self.cancel_connection_attempt()
-        await self.disconnect(wait=2)
-
-    async def _begin(self, event: object) -> None:
-        self.send_presence()
-        self.online.set_result(None)
-
-    def _message(self, message: slixmpp.Message) -> None:
-        body = str(message["body"])
-        self.received.put_nowait(body)
-        if not body.startswith("Re: "):
-            message.reply(f"Re: {body}").send()
-
-    async def correspond(self, other: Correspondent) -> tuple[str, str]:
-        """
-        @return: what the other got, and what came back.
-        """
-        self.send_message(mto=other.boundjid, mbody=TEXT, mtype="chat")
-        there = await asyncio.wait_for(other.received.get(), 20)
-        return there, await asyncio.wait_for(self.received.get(), 20)
-
-
-async def exchange(port: int, anchors: Path | None) -> tuple[str, str]:
-    """
-    A message between two resources of one user, and its answer, by slixmpp.
-    """
-    async with (
-        Correspondent(NAME, "first", port, anchors) as first,
-        Correspondent(NAME, "second", port, anchors) as second,
-    ):
-        return await first.correspond(second)
+from tests.interop.servers.prosody import Prosody
 
 
 class ClientModeTests(InteropTestCase):
@@ -215,41 +150,15 @@ class FederationTests(InteropTestCase):
 
     @classmethod
     def prepare(cls, stage: Stage) -> None:
-        names = ("near.test.example", "far.test.example")
-        stage.authority.issue(names[0])
-        certificate = stage.authority.issue(names[1])
-        near = Prosody(stage.directory("near"), None, names[0])
-        far = Prosody(stage.directory("far"), certificate, names[1])
-        common = ("--pool", str(stage.authority.pool), "--starttls", "xmpp-server", "-r")
-        there = stage.start(
-            TunnelProcess(
-                *(stage.directory("there"), *common, f"127.0.0.1:{far.ports['s2s']}", "-c")
-            )
-        )
-        back = stage.start(
-            TunnelProcess(
-                *(stage.directory("back"), *common, f"127.0.0.1:{near.ports['s2s']}"),
-                *("-s", "-L", names[0]),
-            )
-        )
-        near.peer = (names[1], there.port)
-        far.peer = (names[0], back.port)
-        cls.near, cls.far = stage.start(near), stage.start(far)
+        stage.authority.issue(NEAR)
+        cls.near = Prosody(stage.directory("near"), None, NEAR)
+        cls.far = federated(stage, cls.near, "s2s")
 
     def test_aMessageIsAnsweredByAnotherServer(self) -> None:
         """
         There through client mode, and back through server mode.
         """
-
-        async def federate() -> tuple[str, str]:
-            near, far = self.near.ports["c2s"], self.far.ports["c2s"]
-            anchors = self.stage.authority.anchors
-            async with (
-                Correspondent(self.near.domain, "here", near, None) as here,
-                Correspondent(self.far.domain, "there", far, anchors) as there,
-            ):
-                return await here.correspond(there)
-
-        self.assertEqual(asyncio.run(federate()), (TEXT, f"Re: {TEXT}"))
+        answers = asyncio.run(betweenServers(self.near, self.far, self.stage.authority.anchors))
+        self.assertEqual(answers, (TEXT, f"Re: {TEXT}"))
         record("xmpp-server", "client", self.far, "message to another server")
         record("xmpp-server", "server", self.far, "message from another server")

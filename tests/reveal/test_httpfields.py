@@ -15,7 +15,7 @@ from tests.reveal.web import JOHN, Web, get, message
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity, KeyIdentity
-from tlstunnel.reveal.httpfields import USUAL, Names
+from tlstunnel.reveal.httpfields import USUAL, FieldNames
 
 
 def fieldsIn(request: bytes) -> list[tuple[bytes, bytes]]:
@@ -172,7 +172,7 @@ class NamesTests(SynchronousTestCase):
         """
         That cannot be.
         """
-        error = self.assertRaises(ConfigurationError, Names.of, others)
+        error = self.assertRaises(ConfigurationError, FieldNames.of, others)
         for word in words:
             self.assertIn(word, str(error))
 
@@ -195,7 +195,7 @@ class NamesTests(SynchronousTestCase):
         """
         self.refuses({"Forwarded": "X-A", "Client-Cert": "x_a"}, "x_a")
         self.refuses({"Forwarded": "Client_Cert"}, "Client")
-        Names.of({"Forwarded": "Client-Cert", "Client-Cert": "Forwarded"})
+        FieldNames.of({"Forwarded": "Client-Cert", "Client-Cert": "Forwarded"})
 
 
 class ForgeryTests(SynchronousTestCase):

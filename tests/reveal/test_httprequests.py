@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.reveal.web import OK, Web, get, message
 from tlstunnel.errors import Malformed, Oversize
 from tlstunnel.reveal.httpdialogue import Dialogue
-from tlstunnel.reveal.httpfields import Names, Told
+from tlstunnel.reveal.httpfields import FieldNames, Told
 from tlstunnel.reveal.httprequests import Requests
 
 _LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [/*][\x21-\x7e]* HTTP/1\.[01]")
@@ -501,7 +501,7 @@ class AttackTests(SynchronousTestCase):
         ):
             web = Web()
             dialogue = Dialogue(web.network, web.deadlines)
-            requests = Requests(dialogue, Told(Names.of({}), web.pair.record))
+            requests = Requests(dialogue, Told(FieldNames.of({}), web.pair.record))
             heard = b""
             for start in range(0, len(text), 16384):
                 data = text[start : start + 16384]

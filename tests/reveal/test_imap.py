@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.reveal.stage import begun
+from tests.reveal.stage import assertEnds, begun, told
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import BackendRefused, Malformed, Oversize
 from tlstunnel.protocols.imap import imap as dialect
@@ -34,10 +34,7 @@ def introduced() -> Driver:
     """
     The backend has been told, and the relay has begun.
     """
-    driver = begun([(imap, Part())])
-    driver.play([("B", GREETING), ("T", ID), ("B", TAKEN), ("S", GREETING)])
-    assert driver.stage == "relay", driver.error
-    return driver
+    return told(imap, [("B", GREETING), ("T", ID), ("B", TAKEN), ("S", GREETING)])
 
 
 class IntroductionTests(SynchronousTestCase):
@@ -223,15 +220,7 @@ class GuardTests(SynchronousTestCase):
         Nothing of it that could be an ID has passed.
         """
         for said in FORBIDDEN:
-            for pieces in split(said):
-                with self.subTest(pieces=pieces):
-                    guard = IDGuard()
-                    passed = b""
-                    with self.assertRaises(Malformed) as caught:
-                        for piece in pieces:
-                            passed += guard.feed(piece)
-                    self.assertNotIn(b"x-", passed)
-                    self.assertEqual(caught.exception.said, b"")
+            assertEnds(self, IDGuard, said, b"x-")
 
     def test_whatIsTooLongEndsTheConnection(self) -> None:
         """

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.errors import TunnelError
+from tests.reveal.stage import talk
 from tlstunnel.reveal.imap import IDGuard, LoginWatch
 
 FORGED = b'("x-originating-ip" "203.0.113.9")'
@@ -124,16 +124,7 @@ class ForgeryTests(SynchronousTestCase):
         Whenever the server's answers arrive.
         """
         guard = IDGuard()
-        watch = LoginWatch(guard)
         server = Dovecot()
-        answers = b""
-        try:
-            for said, isAnswered in turns:
-                answers += server.feed(guard.feed(b"".join(said)))
-                if isAnswered:
-                    watch.feed(answers)
-                    answers = b""
-        except TunnelError:
-            pass
+        talk(guard, LoginWatch(guard), server, turns)
         self.assertFalse([name for name in server.names if name.lower().startswith(b"x-")])
         self.assertFalse(guard.done)

@@ -127,7 +127,7 @@ class TellingTests(SynchronousTestCase):
             ("::1", "0::1"),
             ("fe80::1%eth0", "fe80::1"),
         ):
-            self.assertEqual(textOf(host), text)
+            self.assertEqual(textOf(TCPAddress(host, 41000)), text)
 
     def test_whatTheServerSaidBeforeIsForTheClient(self) -> None:
         """

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.reveal.stage import begun
+from tests.reveal.stage import begun, told
 from tlstunnel.errors import BackendRefused, Malformed, Oversize, TunnelError
 from tlstunnel.protocols.pop3 import pop3 as dialect
 from tlstunnel.reveal.disclosure import Disclosure
@@ -32,10 +32,7 @@ def introduced() -> Driver:
     """
     The backend has been told, and the relay has begun.
     """
-    driver = begun([(pop3, Part())])
-    driver.play([("B", GREETING), ("T", XCLIENT), ("B", TAKEN), ("S", GREETING)])
-    assert driver.stage == "relay", driver.error
-    return driver
+    return told(pop3, [("B", GREETING), ("T", XCLIENT), ("B", TAKEN), ("S", GREETING)])
 
 
 class IntroductionTests(SynchronousTestCase):

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.reveal.stage import begun
-from tlstunnel.errors import BackendRefused, Malformed, Oversize, TunnelError
+from tests.reveal.stage import assertEnds, begun, talk, told
+from tlstunnel.errors import BackendRefused, Malformed, Oversize
 from tlstunnel.protocols.sieve import sieve as dialect
 from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.reveal.origin import Part
@@ -39,10 +39,8 @@ def introduced() -> Driver:
     """
     The backend has been told, and the relay has begun.
     """
-    driver = begun([(sieve, Part())])
-    driver.play([("B", GREETING), ("T", XCLIENT), ("B", b'OK "Updated"\r\n'), ("S", PASSED)])
-    assert driver.stage == "relay", driver.error
-    return driver
+    updated = b'OK "Updated"\r\n'
+    return told(sieve, [("B", GREETING), ("T", XCLIENT), ("B", updated), ("S", PASSED)])
 
 
 class IntroductionTests(SynchronousTestCase):
@@ -173,15 +171,7 @@ class GuardTests(SynchronousTestCase):
         Nothing of it that could be XCLIENT has passed.
         """
         for said in FORBIDDEN:
-            for pieces in split(said):
-                with self.subTest(pieces=pieces):
-                    guard = XCLIENTGuard()
-                    passed = b""
-                    with self.assertRaises(Malformed) as caught:
-                        for piece in pieces:
-                            passed += guard.feed(piece)
-                    self.assertNotIn(b"XCLIENT ", passed)
-                    self.assertEqual(caught.exception.said, b"")
+            assertEnds(self, XCLIENTGuard, said, b"XCLIENT ")
 
     def test_whatIsTooLongEndsTheConnection(self) -> None:
         """
@@ -338,16 +328,7 @@ class ForgeryTests(SynchronousTestCase):
         Whenever the server's answers arrive.
         """
         guard = XCLIENTGuard()
-        watch = LoginWatch(guard)
         server = Pigeonhole()
-        answers = b'OK "ready"\r\n'
-        try:
-            for said, isAnswered in turns:
-                if isAnswered:
-                    watch.feed(answers)
-                    answers = b""
-                answers += server.feed(guard.feed(b"".join(said)))
-        except TunnelError:
-            pass
+        talk(guard, LoginWatch(guard), server, turns, b'OK "ready"\r\n')
         self.assertEqual(server.told, [])
         self.assertFalse(guard.done)

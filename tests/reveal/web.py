@@ -11,7 +11,7 @@ from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.identity.names import Identity
 from tlstunnel.protocols.implicit import implicit
 from tlstunnel.reveal.http import http
-from tlstunnel.reveal.httpfields import Names
+from tlstunnel.reveal.httpfields import FieldNames
 from tlstunnel.testing.memory import Driver
 
 #: Who comes, from where, and to where.
@@ -54,7 +54,7 @@ class Web(Driver):
         @param others: as in C{http-header}.
         @param chain: what the client has shown, its own certificate first.
         """
-        words = [(http, Names.of(others or {}))]
+        words = [(http, FieldNames.of(others or {}))]
         super().__init__(implicit, "server", words=words, identity=identity)
         # The connection is that of a test, whose record has these facts.
         self.network.local = local

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -309,47 +310,28 @@ class PassingTests(BridgeTests):
 
     async def test_whatIsPassedIsWhole(self) -> None:
         """
-        Megabytes in both directions at the same time, against a slow reader.
+        Megabytes in one direction and in the other, against a slow reader.
         """
         size = 4_000_000
         data = bytes(range(256)) * (size // 256)
 
-        def script(client: Encrypted, server: Encrypted) -> object:
-            import threading
-
-            heard: list[object] = []
-
-            def serve() -> None:
-                time.sleep(0.5)
-                heard.append(server.read(len(data)))
-                server.end()
-
-            # One at a time, as both scripts block: first all of it one way, then the other.
-            thread = threading.Thread(target=serve)
-            thread.start()
-            client.write(data)
-            client.end()
-            thread.join()
-            return heard[0] == data, client.read(1)
-
-        def back(client: Encrypted, server: Encrypted) -> object:
-            import threading
-
+        def carry(writer: Encrypted, reader: Encrypted) -> object:
             heard: list[object] = []
 
             def read() -> None:
                 time.sleep(0.5)
-                heard.append(client.read(len(data)))
-                client.end()
+                heard.append(reader.read(len(data)))
+                reader.end()
 
+            # Both block.
             thread = threading.Thread(target=read)
             thread.start()
-            server.write(data)
-            server.end()
+            writer.write(data)
+            writer.end()
             thread.join()
-            return heard[0] == data, server.read(1)
+            return heard[0] == data, writer.read(1)
 
-        for each in (script, back):
+        for each in (carry, lambda client, server: carry(server, client)):
             self.ends.clear()
             self.assertEqual(await self.bridged("none", each), (True, b""))
             event = await self.ended()

@@ -48,6 +48,11 @@ class TCPAddress:
         return self.host.removesuffix(".")
 
     @property
+    def withoutZone(self) -> str:
+        """The host as others know it: a zone means something to us alone (RFC 4007, section 6)."""
+        return self.host.partition("%")[0]
+
+    @property
     def isLiteral(self) -> bool:
         """Whether the host is an address, so that no name is resolved and no SNI sent."""
         return self._literal is not None

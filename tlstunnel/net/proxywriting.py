@@ -33,7 +33,7 @@ def text(source: Address, destination: Address) -> bytes:
     """
     if isinstance(source, UNIXAddress) or isinstance(destination, UNIXAddress):
         return _UNKNOWN
-    ours, theirs = (each.host.partition("%")[0] for each in (source, destination))
+    ours, theirs = (each.withoutZone for each in (source, destination))
     isSix = ":" in ours
     if isSix != (":" in theirs):
         return _UNKNOWN
@@ -80,7 +80,7 @@ def _addresses(source: Address, destination: Address) -> tuple[int, bytes]:
     The family, and the addresses; none where one is of TCP, and the other is none.
     """
     if isinstance(source, TCPAddress) and isinstance(destination, TCPAddress):
-        ours, theirs = source.host, destination.host
+        ours, theirs = source.withoutZone, destination.withoutZone
         if ":" not in ours and ":" not in theirs:
             packed = inet_pton(AF_INET, ours), inet_pton(AF_INET, theirs)
             return _TCP4, IPV4.pack(*packed, source.port, destination.port)
@@ -96,7 +96,7 @@ def _six(host: str) -> bytes:
     """
     if ":" not in host:
         return _MAPPED + inet_pton(AF_INET, host)
-    return inet_pton(AF_INET6, host.partition("%")[0])
+    return inet_pton(AF_INET6, host)
 
 
 def _path(address: UNIXAddress) -> bytes:

@@ -44,6 +44,14 @@ class Filter:
         """
         return data
 
+    def _takeKept(self, most: int) -> bytearray:
+        """
+        What was kept back first, so many bytes at most.
+        """
+        taken = self._kept[:most]
+        del self._kept[:most]
+        return taken
+
     def flush(self) -> bytes:
         """
         What was kept back, once.

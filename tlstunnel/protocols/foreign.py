@@ -5,6 +5,7 @@ Telling protocols apart by their first bytes (rule 13).
 from __future__ import annotations
 
 from tlstunnel.errors import ForeignProtocol
+from tlstunnel.net.proxyheader import SIGNATURE
 from tlstunnel.protocols.conversation import Conversation
 
 # What TLS on TCP begins with; the third byte tells it from a length in a binary protocol.
@@ -13,7 +14,7 @@ _TLS_RECORDS = (b"\x16\x03\x01", b"\x16\x03\x02", b"\x16\x03\x03")
 _SSH = b"SSH-"
 
 # What the PROXY protocol begins with: all of version 2, and a line of version 1.
-_PROXY = (b"\r\n\r\n\0\r\nQUIT\n", b"PROXY TCP4 ", b"PROXY TCP6 ", b"PROXY UNKNOWN")
+_PROXY = (SIGNATURE, b"PROXY TCP4 ", b"PROXY TCP6 ", b"PROXY UNKNOWN")
 _PROXY_HEADER = "the client begins with a header of the PROXY protocol, which is not expected of it"
 
 _HTTP_METHODS = (

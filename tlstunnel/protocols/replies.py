@@ -39,6 +39,19 @@ async def readReply(
     @return: its code, and its last line.
     @raise Malformed: if it is none.
     """
+    lines = await readReplyLines(conversation, continuation)
+    return lines[0][:3], lines[-1]
+
+
+async def readReplyLines(
+    conversation: Conversation, continuation: Continuation = Continuation.CODED
+) -> list[bytes]:
+    """
+    Read one reply, for all that it says.
+
+    @return: its lines.
+    @raise Malformed: if it is none.
+    """
     line = await conversation.readLine()
     while continuation is Continuation.FREE and not line.strip():
         line = await conversation.readLine()
@@ -46,13 +59,15 @@ async def readReply(
     marks = (b"", b" ") if continuation is Continuation.NONE else (b"", b" ", b"-")
     if len(code) < 3 or not code.isdigit() or mark not in marks:
         raise Malformed("not a numeric reply", line)
+    lines = [line]
     while mark == b"-":
         line = await conversation.readLine()
         if line[:3] == code and line[3:4] in marks:
             mark = line[3:4]
         elif continuation is Continuation.CODED:
             raise Malformed("a line that does not belong to its reply", line)
-    return code, line
+        lines.append(line)
+    return lines
 
 
 async def expectReply(

@@ -54,11 +54,12 @@ async def readResponse(conversation: Conversation) -> tuple[str, bytes]:
     """
     One line of a server, literals in it included (RFC 5804, sections 1.3 and 2.6).
 
-    @return: the status in upper case, or nothing where the line is one of strings, and the line.
+    @return: the status in upper case, or nothing where the line is one of strings; and all of the
+        line, but its end.
     @raise Malformed: if it is neither.
     @raise Oversize: if a literal is longer than a line may be.
     """
-    start = line = await conversation.readLine()
+    said = start = line = await conversation.readLine()
     if line.startswith(b" "):
         raise Malformed("no line of ManageSieve", line)
     status = shape = ""
@@ -73,8 +74,9 @@ async def readResponse(conversation: Conversation) -> tuple[str, bytes]:
             size = int(token["literal"])
             if size > conversation.maxLine:
                 raise Oversize(f"a literal of {size} bytes", start)
-            await conversation.readExactly(size)
+            content = await conversation.readExactly(size)
             line, at, kind = await conversation.readLine(), 0, "string"
+            said += b"\r\n" + content + line
         if kind == "parenthesis":
             depth += 1 if token[kind] == b"(" else -1
             if depth < 0:
@@ -84,9 +86,9 @@ async def readResponse(conversation: Conversation) -> tuple[str, bytes]:
         if depth == 0:
             shape += kind[0]
     if depth == 0 and status in _STATUS and _AFTER_STATUS.fullmatch(shape):
-        return status, start
+        return status, said
     if depth == 0 and _STRINGS.fullmatch(shape):
-        return "", start
+        return "", said
     raise Malformed("no line of ManageSieve", start)
 
 

@@ -47,5 +47,4 @@ def hostAndPort(address: Address | None) -> tuple[str, str] | None:
     """
     if not isinstance(address, TCPAddress) or not address.isLiteral:
         return None
-    # A zone means something on the host that it is from, and nowhere else (RFC 4007, section 6).
-    return address.host.partition("%")[0], str(address.port)
+    return address.withoutZone, str(address.port)

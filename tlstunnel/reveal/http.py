@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.reveal.disclosure import Disclosure
-from tlstunnel.reveal.httpfields import Names, Told
+from tlstunnel.reveal.httpfields import FieldNames, Told
 from tlstunnel.reveal.word import Introduction, Word
 
 
@@ -48,7 +48,7 @@ def _installed() -> tuple[int, ...]:
         return ()
 
 
-def _prepare(disclosure: Disclosure) -> Names:
+def _prepare(disclosure: Disclosure) -> FieldNames:
     """
     What the fields are called.
 
@@ -60,7 +60,7 @@ def _prepare(disclosure: Disclosure) -> Names:
         raise ConfigurationError(
             "`reveal` http", f"needs h11 0.16 or later, {problem} there", "install tlstunnel[http]"
         )
-    return Names.of(disclosure.httpHeaders)
+    return FieldNames.of(disclosure.httpHeaders)
 
 
 http = Word(

@@ -73,7 +73,7 @@ def folded(name: bytes) -> bytes:
 
 
 @dataclass(frozen=True)
-class Names:
+class FieldNames:
     """
     What the fields are called.
 
@@ -85,7 +85,7 @@ class Names:
     ours: frozenset[bytes]
 
     @classmethod
-    def of(cls, others: Mapping[str, str]) -> Names:
+    def of(cls, others: Mapping[str, str]) -> FieldNames:
         """
         @param others: other names by the usual ones, in any case; empty to leave the field out.
         @raise ConfigurationError: a name is not known, or no other can be called like that.
@@ -128,7 +128,7 @@ class Told:
     What all requests of one connection tell.
     """
 
-    def __init__(self, names: Names, facts: Facts) -> None:
+    def __init__(self, names: FieldNames, facts: Facts) -> None:
         self.names = names
         self._host = names.names.get(FORWARDED_HOST)
         self._forwarded = names.names.get(FORWARDED)
@@ -142,7 +142,7 @@ class Told:
                 # RFC 9440, section 2.3: the rest of it, in order.
                 values[CLIENT_CERT_CHAIN] = b", ".join(map(_bytes, facts.chain))
         if isinstance(peer, TCPAddress):
-            values[FORWARDED_FOR] = _bare(peer).encode()
+            values[FORWARDED_FOR] = peer.withoutZone.encode()
         if isinstance(local, TCPAddress):
             values[FORWARDED_PORT] = b"%d" % local.port
         self._lines = b"".join(
@@ -179,20 +179,13 @@ def _elements(facts: Facts) -> list[bytes]:
     return elements
 
 
-def _bare(address: TCPAddress) -> str:
-    """
-    The address of a host; a zone means something to us alone.
-    """
-    return address.host.partition("%")[0]
-
-
 def _node(address: Address) -> bytes:
     """
     RFC 7239, section 6.
     """
     if not isinstance(address, TCPAddress):
         return b"unknown"
-    host = _bare(address)
+    host = address.withoutZone
     shown = f"[{host}]" if ip_address(host).version == 6 else host
     return f"{shown}:{address.port}".encode()
 

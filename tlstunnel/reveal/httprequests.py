@@ -144,22 +144,15 @@ class Requests(Filter):
         return bool(kept)
 
     def _passBody(self, exchange: Exchange, passed: bytearray) -> bool:
-        kept = self._kept
-        if kept:
+        part = self._takeKept(self._missing)
+        if part:
             exchange.isWaiting = False
-        if exchange.isOver:
-            passed = bytearray()
-        if len(kept) <= self._missing:
-            passed += kept
-            self._missing -= len(kept)
-            kept.clear()
-        else:
-            passed += kept[: self._missing]
-            del kept[: self._missing]
-            self._missing = 0
+        if not exchange.isOver:
+            passed += part
+        self._missing -= len(part)
         if not self._missing:
             self._finish(exchange)
-        return bool(kept)
+        return bool(self._kept)
 
     def _passChunks(self, exchange: Exchange, chunks: h11.Connection, passed: bytearray) -> bool:
         """

@@ -110,15 +110,9 @@ class Responses(Filter):
         del self._kept[:end]
 
     def _passBody(self, passed: bytearray) -> None:
-        kept = self._kept
-        if len(kept) <= self._missing:
-            passed += kept
-            self._missing -= len(kept)
-            kept.clear()
-        else:
-            passed += kept[: self._missing]
-            del kept[: self._missing]
-            self._missing = 0
+        part = self._takeKept(self._missing)
+        passed += part
+        self._missing -= len(part)
         if not self._missing:
             self._finish()
 

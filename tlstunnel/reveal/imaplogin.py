@@ -116,7 +116,7 @@ class IMAPLogin(LoginDialogue):
             self._end(b"OK", b"done")
             raise Quit()
         else:
-            self._end(b"BAD", b"syntax" if command in _LOGINS else b"log in first")
+            self._end(b"BAD", b"log in first")
             self.count()
 
     def _end(self, status: bytes, words: bytes) -> None:

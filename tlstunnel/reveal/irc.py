@@ -62,11 +62,11 @@ def readPassword(disclosure: Disclosure) -> str:
     return password
 
 
-def textOf(host: str) -> str:
+def textOf(address: TCPAddress) -> str:
     """
-    An address as a parameter: what begins with a colon would be the last one.
+    Its host as a parameter: what begins with a colon would be the last one.
     """
-    text = str(ip_address(host.partition("%")[0]))
+    text = str(ip_address(address.withoutZone))
     return f"0{text}" if text.startswith(":") else text
 
 
@@ -104,7 +104,7 @@ class IRCIntroduction(Introduction):
         peer, backend = self.facts.peer, self.backend
         if not isinstance(peer, TCPAddress):
             return
-        address = textOf(peer.host)
+        address = textOf(peer)
         message = (
             f"WEBIRC {self.known} {GATEWAY} {address} {address} :{options(self.facts)}"
         ).encode()

@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from tlstunnel.errors import BackendRefused, Malformed
+from tlstunnel.errors import BackendRefused
 from tlstunnel.protocols.base import ServerRole
-from tlstunnel.protocols.replies import isRefusal
+from tlstunnel.protocols.replies import isRefusal, readReplyLines
 from tlstunnel.protocols.smtp import LMTPServer
 from tlstunnel.reveal.mailguard import Answers, Guard
 from tlstunnel.reveal.word import Introduction
@@ -45,7 +45,7 @@ class MailIntroduction(Introduction):
         Hear the greeting, if that has not been heard, and what is offered.
         """
         if not self.isGreeted:
-            await self.greetWith(await self.readAnswer())
+            await self.greetWith(await readReplyLines(self.backend))
         self.offers = await self._hello()
 
     async def greetWith(self, lines: Sequence[bytes]) -> None:
@@ -69,23 +69,6 @@ class MailIntroduction(Introduction):
         # RFC 5321, section 3.1: nothing else is said until the client quits.
         await role.refuseAll(lines[-1], bye=b"221 2.0.0 Bye")
 
-    async def readAnswer(self) -> list[bytes]:
-        """
-        An answer, all its lines.
-
-        @raise Malformed: it is none.
-        """
-        lines: list[bytes] = []
-        while not lines or lines[-1][3:4] == b"-":
-            line = await self.backend.readLine()
-            code, mark = line[:3], line[3:4]
-            if not (len(code) == 3 and code.isdigit() and mark in (b"", b" ", b"-")):
-                raise Malformed("no answer", line)
-            if lines and lines[0][:3] != code:
-                raise Malformed("a line that does not belong to its answer", line)
-            lines.append(line)
-        return lines
-
     async def _hello(self) -> dict[bytes, list[str]]:
         """
         Say hello: where TLS came first, nobody has said which of both protocols it is.
@@ -97,7 +80,7 @@ class MailIntroduction(Introduction):
             hellos = [b"LHLO"] if isinstance(role, LMTPServer) else [b"EHLO"]
         for hello in hellos:
             self.backend.sendLine(hello + b" " + role.setting.ourName)
-            lines = await self.readAnswer()
+            lines = await readReplyLines(self.backend)
             if lines[0].startswith(b"250"):
                 self.isLMTP = hello == b"LHLO"
                 break
@@ -123,7 +106,7 @@ class MailIntroduction(Introduction):
         if "ADDR" not in taken:
             raise BackendRefused("it does not take XFORWARD from us", cause="no XFORWARD")
         self.backend.sendLine(self._forwarded(taken, b"EHLO", b""))
-        lines = await self.readAnswer()
+        lines = await readReplyLines(self.backend)
         if lines[-1][:3] != b"250":
             raise notTaken("XFORWARD", lines[-1])
         self._filter(partial(self._forwarded, taken))

@@ -15,8 +15,9 @@ from __future__ import annotations
 import re
 from collections import deque
 
-from tlstunnel.errors import BackendRefused, Malformed, Oversize
+from tlstunnel.errors import BackendRefused, Malformed
 from tlstunnel.protocols.conversation import Conversation
+from tlstunnel.protocols.sieve import readResponse
 from tlstunnel.reveal.lineguard import REFUSED, LineGuard, LineWatch
 from tlstunnel.reveal.origin import Origin, Part, xclient
 from tlstunnel.reveal.word import Word
@@ -42,24 +43,6 @@ _STATUS = (b"OK", b"NO", b"BYE")
 _AUTHENTICATE = b"AUTHENTICATE"
 
 
-async def readMessage(backend: Conversation) -> tuple[bytes, bytes]:
-    """
-    One line of a backend, literals in it included (RFC 5804, section 2.6).
-
-    @return: the first word in upper case, and all of it.
-    @raise Oversize: a literal is longer than a line may be.
-    """
-    said = line = await backend.readLine()
-    while found := _SENT.search(line):
-        size = int(found[1])
-        if size > backend.maxLine:
-            raise Oversize(f"a literal of {size} bytes", said)
-        content = await backend.readExactly(size)
-        line = await backend.readLine()
-        said += b"\r\n" + content + line
-    return said.partition(b" ")[0].upper(), said + b"\r\n"
-
-
 async def readGreeting(backend: Conversation) -> bytes:
     """
     The capabilities of a backend, up to OK (RFC 5804, section 1.7).
@@ -67,12 +50,12 @@ async def readGreeting(backend: Conversation) -> bytes:
     @raise BackendRefused: it does not greet.
     """
     backend.maxLine = MAX_LINE_BYTES
-    greeting, first = b"", b""
-    while first != b"OK":
-        first, message = await readMessage(backend)
-        if first in _STATUS and first != b"OK":
-            raise BackendRefused("expected OK", message)
-        greeting += message
+    greeting, status = b"", ""
+    while status != "OK":
+        status, line = await readResponse(backend)
+        if status not in ("", "OK"):
+            raise BackendRefused("expected OK", line)
+        greeting += line + b"\r\n"
     return greeting
 
 
@@ -91,9 +74,9 @@ class Originating(Origin):
             backend.putBack(greeting)
             return
         backend.sendLine(xclient(self.facts.peer))
-        first, message = await readMessage(backend)
-        if first != b"OK":
-            raise BackendRefused("expected OK to XCLIENT", message, cause="no XCLIENT")
+        status, line = await readResponse(backend)
+        if status != "OK":
+            raise BackendRefused("expected OK to XCLIENT", line, cause="no XCLIENT")
         backend.putBack(greeting)
 
     def guard(self) -> None:

@@ -19,9 +19,10 @@ import re
 from collections.abc import Collection
 
 from tlstunnel.errors import Malformed, Quit
+from tlstunnel.protocols.sieve import readResponse
 from tlstunnel.reveal.logindialogue import LoginDialogue, addArguments
 from tlstunnel.reveal.sasl import MAX_RESPONSE_BYTES, OFFERED, Declined, decode, encode, names
-from tlstunnel.reveal.sieve import MAX_LINE_BYTES, readGreeting, readMessage
+from tlstunnel.reveal.sieve import MAX_LINE_BYTES, readGreeting
 
 _CAPABILITY = re.compile(rb'"([^"\\]*)"(?: "([^"\\]*)")?\r\n')
 _STRING = re.compile(rb' *"((?:[^"\\]|\\["\\])*)"(?![^ ])')
@@ -143,12 +144,11 @@ class SieveLogin(LoginDialogue):
         """
         initial = b'"' + mechanism + b'" "' + encode(response) + b'"'
         self.backend.sendLine(b"AUTHENTICATE " + initial)
-        first, message = await readMessage(self.backend)
-        if first not in (b"OK", b"NO"):
-            raise Malformed("no answer to AUTHENTICATE", message)
-        self.answer = message.rstrip(b"\r\n")
+        status, self.answer = await readResponse(self.backend)
+        if status not in ("OK", "NO"):
+            raise Malformed("no answer to AUTHENTICATE", self.answer)
         self.say(self.answer)
-        return first == b"OK"
+        return status == "OK"
 
 
 def _quoted(text: bytes) -> bytes:

@@ -11,6 +11,7 @@ Where only XFORWARD is offered, that; then the server logs the address, and deci
 from __future__ import annotations
 
 from tlstunnel.errors import BackendRefused
+from tlstunnel.protocols.replies import readReplyLines
 from tlstunnel.reveal.mail import NOT_FOR_US, MailIntroduction, notTaken
 from tlstunnel.reveal.word import Word
 from tlstunnel.reveal.xclient import clientAttributes, command
@@ -39,7 +40,7 @@ class ClientIntroduction(MailIntroduction):
 
     async def _tell(self, taken: list[str]) -> None:
         self.backend.sendLine(command(b"XCLIENT", clientAttributes(self.facts), taken))
-        lines = await self.readAnswer()
+        lines = await readReplyLines(self.backend)
         if lines[-1][:3] in NOT_FOR_US:
             raise notTaken("XCLIENT", lines[-1])
         await self.greetWith(lines)

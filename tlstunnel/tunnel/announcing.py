@@ -21,10 +21,8 @@ def headerOf(proxyOut: ProxyOut, record: Record, accepted: ILeg) -> bytes:
     @param accepted: the leg to which C{record} belongs.
     @raise TunnelError: there cannot be one.
     """
-    if record.local is None:
-        record.local = accepted.local
     session = accepted.session if record.isVerified else None
-    return proxyOut.header(record, record.local, session)
+    return proxyOut.header(record, record.locate(accepted), session)
 
 
 def announce(header: bytes, dialled: ILeg) -> None:

@@ -15,8 +15,8 @@ from tlstunnel.tunnel.observers import Observer
 from tlstunnel.tunnel.record import Client, Record
 
 
-def _alpn(protocol: bytes) -> str | None:
-    return printable(protocol.decode("latin-1")) if protocol else None
+def _shown(said: bytes) -> str | None:
+    return printable(said.decode("latin-1")) if said else None
 
 
 def _client(client: Client) -> str:
@@ -30,7 +30,7 @@ def _client(client: Client) -> str:
 def _fieldsOf(client: Client) -> dict[str, object]:
     return {
         "client_identity": str(client.identity) if client.identity is not None else None,
-        "client_alpn": _alpn(client.alpn),
+        "client_alpn": _shown(client.alpn),
         "client_version": client.version,
         "client_suite": client.suite,
         "client_group": client.group,
@@ -96,13 +96,13 @@ class ConnectionLog(Observer):
                 "tunnel": record.tunnel or None,
                 "peer": peer,
                 "proxied_by": sender,
-                "unique_id": printable(record.uniqueID.decode("latin-1")) or None,
+                "unique_id": _shown(record.uniqueID),
                 "backend": backend,
                 "identity": identity,
                 "anchors": record.anchors or None,
                 **({} if client is None else _fieldsOf(client)),
                 "sni": printable(record.serverName) if record.serverName else None,
-                "alpn": _alpn(record.alpn),
+                "alpn": _shown(record.alpn),
                 "dialect": record.dialect,
                 "version": record.version or None,
                 "suite": record.suite or None,

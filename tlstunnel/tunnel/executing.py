@@ -102,7 +102,7 @@ class Running:
         try:
             if not record.isVerified:
                 raise ConnectFailed(f"{address} is for clients that have come by TLS alone")
-            local = record.local or self._accepted.local
+            local = record.locate(self._accepted)
             try:
                 launched = start(executor.launch, environmentOf(record, local))
             except UnicodeError:

@@ -67,7 +67,7 @@ class ClientNegotiation(_StepsAside, ClientPair):
         self.prepareHeader()
         search = self.search = self.dialler.search(self.record, self.accepted)
         while True:
-            role = self._role(app)
+            role = self._begin(app)
             try:
                 self.network = self.dialled = network = await upgrade.dial(search)
                 network.who = self.dials
@@ -85,12 +85,8 @@ class ClientNegotiation(_StepsAside, ClientPair):
                 role.checkEmpty()
                 return self.stepAside(role, app.takeRest(), app.inputEnded)
 
-    def _role(self, app: Conversation) -> ClientRole:
-        role: ClientRole = self.prepared.tunnel.dialect.client(
-            self.prepared.setting, self.factory.deadlines
-        )
-        self.role = role
-        role.plain = app
+    def _begin(self, app: Conversation) -> ClientRole:
+        role = super()._begin(app)
         role.prepareAlone()
         return role
 

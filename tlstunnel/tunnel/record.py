@@ -235,6 +235,15 @@ class Record:
 
     # What happens
 
+    def locate(self, accepted: ILeg) -> Address:
+        """
+        The address that was connected to, which a header may have said, and which the leg
+        C{accepted} is asked for once.
+        """
+        if self.local is None:
+            self.local = accepted.local
+        return self.local
+
     def cameBy(self, sender: Address, header: Header) -> None:
         """
         The connection was made by C{sender}, who says with C{header} for whom.

@@ -69,7 +69,8 @@ class ServerPair(Pair):
             await self._meetBackend(role, upgrade)
         else:
             await self._reach(role, upgrade)
-        await self._converse(role, upgrade)
+        if prepared.words:
+            await self._converse(role, upgrade)
         return self.join(role, role.plain.takeRest(), role.plain.inputEnded)
 
     def _chooseBackend(self, network: ILeg) -> None:
@@ -117,25 +118,25 @@ class ServerPair(Pair):
         self.record.advance(GREETING)
         with upgrade.within(self.prepared.tunnel.limits.greeting, "the backend's greeting"):
             await role.meetBackend()
-            self._introductions = self._introductionsOf(role)
-            try:
-                for _, each in self._introductions:
-                    await each.introduce()
-            except TunnelError as error:
-                raise error.by(self.dials) from None
+            if self.prepared.words:
+                await self._introduce(role)
 
-    def _introductionsOf(self, role: ServerRole) -> list[tuple[Word, Introduction]]:
+    async def _introduce(self, role: ServerRole) -> None:
         """
-        What tells the backend who is there, in the words of its protocol.
+        Tell the backend who is there, in the words of its protocol.
         """
         prepared = self.prepared
-        if prepared.words and self.record.local is None:
-            self.record.local = self.accepted.local
+        self.record.locate(self.accepted)
         isGreeted = prepared.tunnel.dialect.talks
-        return [
+        self._introductions = [
             (word, word.introduction(self.record, known, role, role.plain, isGreeted))
             for word, known in prepared.words
         ]
+        try:
+            for _, each in self._introductions:
+                await each.introduce()
+        except TunnelError as error:
+            raise error.by(self.dials) from None
 
     async def _converse(self, role: ServerRole, upgrade: Upgrade) -> None:
         """
