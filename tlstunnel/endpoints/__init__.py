@@ -1,0 +1,3 @@
+"""
+Endpoints: verified TLS, and STARTTLS, for any program on Twisted, by a string.
+"""

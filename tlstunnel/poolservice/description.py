@@ -1,0 +1,38 @@
+"""
+The frozen description of a pool service: what the administrator said, checked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tlstunnel.address import InheritedAddress, UNIXAddress
+from tlstunnel.identity.pool import Pool
+from tlstunnel.net.access import SocketAccess
+from tlstunnel.tunnel.limits import Limits
+
+#: What the log, the metrics and the status call the service, as they call a tunnel by its name.
+NAME = "pool-service"
+
+
+@dataclass(frozen=True)
+class PoolDescription:
+    """
+    A pool service.
+
+    @ivar pool: where identities, trust, and the rules about both are kept.
+    @ivar local: where programs connect that speak our own protocol.
+    @ivar v2: where those connect that were written for the TLS Pool.
+    @ivar access: who may connect to either, where we make the sockets.
+    @ivar perUser: connections that each user may have at the same time; 0 for no limit.
+    @ivar limits: what connections may take that were handed over.
+    @ivar quiet: log no line for each of them.
+    """
+
+    pool: Pool
+    local: tuple[UNIXAddress | InheritedAddress, ...] = ()
+    v2: tuple[UNIXAddress | InheritedAddress, ...] = ()
+    access: SocketAccess = field(default_factory=SocketAccess)
+    perUser: int = 100
+    limits: Limits = field(default_factory=Limits)
+    quiet: bool = False

@@ -1,0 +1,50 @@
+"""
+The interface of whoever hands over a connection.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zope.interface import Attribute, Interface
+
+from tlstunnel.interfaces import ILeg
+
+if TYPE_CHECKING:
+    from tlstunnel.errors import TunnelError
+    from tlstunnel.poolservice.handover import HandOver
+
+
+class IProgram(Interface):
+    """
+    A program that has handed over a connection, in whatever protocol it speaks with us.
+    """
+
+    caller = Attribute("L{tlstunnel.identity.caller.Caller}: which process that is.")
+
+    async def plain(handOver: HandOver) -> ILeg:
+        """
+        The leg for plaintext, which the program gets the other end of; asked for once.
+
+        Its peer is verified by then, and C{handOver} knows who is who; but where the dialect is one
+        of C{earlyDial}, its program has to speak before TLS, and nothing is known yet.
+
+        @raise TunnelError: the program does not take it.
+        """
+
+    def verified(handOver: HandOver) -> None:
+        """
+        The peer is verified, where C{plain} was asked for before that (C{earlyDial}).
+        """
+
+    def heardAll(reason: str) -> None:
+        """
+        Nothing more comes from the network.
+
+        @param reason: C{closed} if the peer has ended it, else the name of what has.
+        """
+
+    def ended(handOver: HandOver, error: TunnelError | None) -> None:
+        """
+        All is over; where C{plain} was not asked for before, that is the answer to the program.
+        """
