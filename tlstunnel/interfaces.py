@@ -87,6 +87,10 @@ class ILeg(IPushProducer):
         "Certificates between that and the anchor by which OpenSSL has verified it, in order, as "
         "long as this leg is not closed."
     )
+    channelBinding = Attribute(
+        "L{tlstunnel.tls.channelbinding.ChannelBinding} or C{None}: what both ends of its TLS know "
+        "alone, while that is up."
+    )
     received = Attribute("L{int}: bytes read since the last switch, of what TLS protects.")
     sent = Attribute("L{int}: the same, written.")
     inputEnded = Attribute("L{bool}: whether the peer ended its direction cleanly.")

@@ -28,6 +28,7 @@ from tlstunnel.net.wire import (
     PeerGone,
     describe,
 )
+from tlstunnel.tls.channelbinding import ChannelBinding
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tls.failures import handshakeFailure, recordFailure
 from tlstunnel.tls.records import (
@@ -297,6 +298,14 @@ class TLS:
         verified = self._connection.get_verified_chain(as_cryptography=True)
         # Of a session that was resumed nothing is left of it.
         return [] if verified is None else verified[1:-1]
+
+    def channelBinding(self) -> ChannelBinding | None:
+        """
+        See L{IWire.channelBinding}.
+        """
+        if self._connection is None or not self._isUp:
+            return None
+        return ChannelBinding(self._connection, self._creator.isClient, self.session.isResumed)
 
     def creatorBeside(self) -> Creator:
         """

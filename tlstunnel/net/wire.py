@@ -18,6 +18,7 @@ from cryptography.x509 import Certificate
 from zope.interface import Attribute, Interface, implementer
 
 from tlstunnel.errors import Closed, Reset, TunnelError
+from tlstunnel.tls.channelbinding import ChannelBinding
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tls.session import Session
 
@@ -117,6 +118,11 @@ class IWire(Interface):
         What stands between that and the anchor by which OpenSSL has verified it, likewise.
         """
 
+    def channelBinding() -> ChannelBinding | None:
+        """
+        What both ends of it know alone, if this is TLS that is up, and not closed.
+        """
+
     def creatorBeside() -> Creator:
         """
         What makes more TLS with the same peer.
@@ -210,6 +216,12 @@ class Clear:
         There is none.
         """
         return ()
+
+    def channelBinding(self) -> ChannelBinding | None:
+        """
+        See L{IWire.channelBinding}: everybody on the way knows all of this.
+        """
+        return None
 
     def creatorBeside(self) -> Creator:
         """

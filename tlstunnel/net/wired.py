@@ -12,6 +12,7 @@ from cryptography.x509 import Certificate
 
 from tlstunnel.net.descriptor import Descriptor
 from tlstunnel.net.wire import Clear, IWire
+from tlstunnel.tls.channelbinding import ChannelBinding
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tls.session import Session
 
@@ -56,6 +57,11 @@ class Wired(Descriptor):
     def sent(self) -> int:
         """The same, taken by the socket."""
         return self._wire.sent
+
+    @property
+    def channelBinding(self) -> ChannelBinding | None:
+        """What both ends of its TLS know alone, while it is up."""
+        return self._wire.channelBinding()
 
     def creatorBeside(self) -> Creator:
         """

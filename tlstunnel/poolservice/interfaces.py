@@ -1,14 +1,15 @@
 """
-The interface of whoever hands over a connection.
+The interfaces of whoever hands over a connection, and of what its story is told with.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from zope.interface import Attribute, Interface
 
 from tlstunnel.interfaces import ILeg
+from tlstunnel.tunnel.pairs import Pairs
 
 if TYPE_CHECKING:
     from tlstunnel.errors import TunnelError
@@ -47,4 +48,15 @@ class IProgram(Interface):
     def ended(handOver: HandOver, error: TunnelError | None) -> None:
         """
         All is over; where C{plain} was not asked for before, that is the answer to the program.
+        """
+
+
+class IHanded(Pairs, Protocol):
+    """
+    What makes the one pair of a connection that was handed over.
+    """
+
+    def heardAll(self, leg: ILeg) -> None:
+        """
+        A leg has ended cleanly, while both were joined.
         """

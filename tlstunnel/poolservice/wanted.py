@@ -5,7 +5,7 @@ What a program wants of the TLS on a connection that it hands over, in whatever 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.interfaces import IDialect
@@ -48,4 +48,4 @@ class Wanted:
     demand: Demand = Demand.IGNORE
     alpn: tuple[bytes, ...] | None = None
     minimum: str = "1.2"
-    seconds: float | None = None
+    seconds: float | None = field(default=None, compare=False)

@@ -65,6 +65,7 @@ class MemoryLeg:
         self.session: Any = MemorySession()
         self.peerCertificate: Any = None
         self.peerChain: Any = ()
+        self.channelBinding: Any = None
         self.written = b""
         self.writtenInClear: int | None = None
         self.isTLS = False

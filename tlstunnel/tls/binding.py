@@ -224,7 +224,10 @@ def changeContext(
 
 
 def setVerify(
-    context: SSL.Context, verify: _VerifyCallback, codeOf: Callable[[SSL.Connection], int]
+    context: SSL.Context,
+    verify: _VerifyCallback,
+    codeOf: Callable[[SSL.Connection], int],
+    isOptional: bool = False,
 ) -> None:
     """
     Demand a certificate of every peer, and let C{verify} judge it.
@@ -233,8 +236,10 @@ def setVerify(
     no, it would be internal_error, as if there were a mistake on our side.
 
     @param codeOf: gives the error, of X509_verify_cert(3), that stands for such a refusal.
+    @param isOptional: whether a client may have none.
     """
-    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verify)
+    without = 0 if isOptional else SSL.VERIFY_FAIL_IF_NO_PEER_CERT
+    context.set_verify(SSL.VERIFY_PEER | without, verify)
     judge = getattr(context, "_verify_callback", None)
     connections = getattr(SSL.Connection, "_reverse_mapping", None)
     known = all(hasattr(_lib, name) for name in _SETTING_ERRORS)

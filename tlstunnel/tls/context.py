@@ -51,6 +51,7 @@ def _context(
     minimum: str,
     isClient: bool,
     tickets: bool = False,
+    isOptional: bool = False,
 ) -> SSL.Context:
     """
     What contexts of both roles have in common.
@@ -69,7 +70,7 @@ def _context(
     if credentials is not None:
         present(context, credentials)
     if trust is not None:
-        demandCertificate(context, trust)
+        demandCertificate(context, trust, isOptional)
     return context
 
 
@@ -101,6 +102,7 @@ def serverContext(
     minimum: str = "1.2",
     selects: bool = True,
     resumption: bool = False,
+    isOptional: bool = False,
 ) -> SSL.Context:
     """
     The context of connections from clients.
@@ -110,9 +112,12 @@ def serverContext(
     @param minimum: the lowest version of TLS, C{"1.2"} or C{"1.3"}.
     @param selects: whether a session may have a protocol to select from what a client offers.
     @param resumption: let clients resume sessions of this context, and of no other.
+    @param isOptional: let clients in that show no certificate, too.
     @raise ConfigurationError: OpenSSL does not take our credentials.
     """
-    context = _context(credentials, trust, minimum, isClient=False, tickets=resumption)
+    context = _context(
+        credentials, trust, minimum, isClient=False, tickets=resumption, isOptional=isOptional
+    )
     if resumption:
         # The keys of tickets are this context's own already; this is the same for all that is not
         # encrypted by them, and OpenSSL wants it where clients show certificates.

@@ -187,13 +187,21 @@ class Session:
         else:
             self.proof, self.shown = proof, proof.identity
 
+    @property
+    def _mayBeAnybody(self) -> bool:
+        """
+        Whether the peer has shown no certificate, and need not: of one, some chain was judged.
+        """
+        assert self.verifier is not None
+        return self.verifier.isOptional and self.chain == {} and not self.isResumed
+
     def _remainingRefusal(self) -> TunnelError | None:
         """
         What only shows once the handshake is complete.
         """
         if self.faces is not None and self.face is None:
             return TLSFailed("it was not decided for which name the client came")
-        if self.verifier is not None and self.shown is None:
+        if self.verifier is not None and self.shown is None and not self._mayBeAnybody:
             return IdentityRefused("the peer was not verified")
         if self.alpn and self.offered and self.alpn not in self.offered:
             return TLSFailed("the server chose a protocol that was not offered", self.alpn)

@@ -96,6 +96,7 @@ class Verifier:
 
     @ivar expected: who must be there.
     @ivar trust: whom to believe about that.
+    @ivar isOptional: whether the peer may also show no certificate at all.
     @ivar answers: responses of OCSP that were found to be good.
     """
 
@@ -108,6 +109,7 @@ class Verifier:
         pins: Pins | None = None,
         revocations: Revocations | None = None,
         remembers: bool = False,
+        isOptional: bool = False,
     ) -> None:
         """
         @param service: the service whose SRVNames are names of a domain too.
@@ -119,6 +121,7 @@ class Verifier:
         self.expected = expected
         self.trust = trust
         self._service = service
+        self.isOptional = isOptional
         self._purpose = purpose
         self._pins = pins
         self._revocations = revocations or None
@@ -298,12 +301,14 @@ def believe(context: SSL.Context, anchors: Anchors) -> None:
 _log = Logger()
 
 
-def demandCertificate(context: SSL.Context, trust: Trust) -> None:
+def demandCertificate(context: SSL.Context, trust: Trust, isOptional: bool = False) -> None:
     """
     Let the connections of a context demand a certificate, and judge it by their session.
+
+    @param isOptional: whether they go on where there is none.
     """
     believe(context, trust.all)
-    binding.setVerify(context, verifyPeer, codeOf)
+    binding.setVerify(context, verifyPeer, codeOf, isOptional)
 
 
 def codeOf(connection: SSL.Connection) -> int:

@@ -97,6 +97,8 @@ class Tunnel:
     @ivar daneResolver: where to look those records up.
     @ivar alpn: what to offer or to select from, instead of the ids of the dialect.
     @ivar options: those of the dialect that were asked for.
+    @ivar requestsOnly: let clients in that show no certificate, where one is asked for; whoever
+        shows one has to be whom C{remoteID} and the rest say (server only).
     @ivar anyName: serve clients that ask for a name that our certificate does not have.
     @ivar requireSNI: refuse clients that ask for no name.
     @ivar requireALPN: refuse clients that offer no ALPN.
@@ -137,6 +139,7 @@ class Tunnel:
     daneResolver: TCPAddress | None = None
     alpn: tuple[bytes, ...] | None = None
     options: frozenset[str] = frozenset()
+    requestsOnly: bool = False
     anyName: bool = False
     requireALPN: bool = False
     ocspStapling: bool = False

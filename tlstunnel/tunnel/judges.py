@@ -38,6 +38,7 @@ class Judges:
         self.revocations = Revocations() if isOpen else self._trust.revocations()
         self._believesPins = tunnel.believesPins
         self._resumes = tunnel.resumes
+        self._requestsOnly = tunnel.requestsOnly
         self._service = tunnel.dialect.srvService
 
     def trustIn(self, expected: Identity | Selector | AccessList) -> Trust:
@@ -73,6 +74,7 @@ class Judges:
             pins=self.pins,
             revocations=self.revocations,
             remembers=remembers,
+            isOptional=self._requestsOnly,
         )
 
     def prepare(self, context: SSLContext) -> None:

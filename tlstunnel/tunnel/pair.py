@@ -335,6 +335,7 @@ class Pair:
         )
         if self.channels is not None:
             self.relay.beside = lambda: self._movedBeside
+        self.joined(self.relay)
         role.letGo()
         ending = self.relay.start(role.takeRest(), rest, role.inputEnded, plainEnded)
         if limits.lifetime and not ending.called:
@@ -342,6 +343,11 @@ class Pair:
             due = self.factory.deadlines.after(limits.lifetime, lambda: self.end(expired))
             ending.addBoth(cancelling, due)
         return ending
+
+    def joined(self, relay: Relay) -> None:
+        """
+        The legs are joined, and nothing has passed yet.
+        """
 
     @property
     def _movedBeside(self) -> int:

@@ -102,6 +102,8 @@ class Direction:
         """
         The source ended cleanly: pass that on.
         """
+        if self.relay.heardAll is not None:
+            self.relay.heardAll(self.source)
         if self.ended:
             return
         self.ended = True
@@ -156,6 +158,7 @@ class Relay:
     @ivar toRight: the other one.
     @ivar beside: gives a number that changes while something moves that belongs to the two legs;
         then they are not idle.
+    @ivar heardAll: is told which leg has ended cleanly, if anything is.
     """
 
     __slots__ = (
@@ -172,6 +175,7 @@ class Relay:
         "_moved",
         "_progress",
         "beside",
+        "heardAll",
         "left",
         "right",
         "toLeft",
@@ -212,6 +216,7 @@ class Relay:
         self._progress: tuple[int, ...] = ()
         self._isOver = False
         self.beside: Callable[[], int] = int
+        self.heardAll: Callable[[ILeg], None] | None = None
         self._finished: Deferred[TunnelError | None] = Deferred(self._cancelled)
 
     def start(

@@ -212,7 +212,14 @@ class ServerNames:
             # nothing is resumed.
             isAlone = not (self._tunnel.names or self._tunnel.otherIDs)
             resumes = self._tunnel.resumes and isAlone
-            context = serverContext(credentials, trust, self._own.minimum, selects, resumes)
+            context = serverContext(
+                credentials,
+                trust,
+                self._own.minimum,
+                selects,
+                resumes,
+                self._tunnel.requestsOnly,
+            )
             if trust is not None:
                 self._judges.prepare(context)
             if self._keyLog is not None:

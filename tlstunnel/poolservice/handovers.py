@@ -1,0 +1,273 @@
+"""
+All connections that programs have handed over: what L{tlstunnel.proxy.ProxyFactory} is for those
+that a tunnel accepts.
+
+It decides who is shown to whom, and counts; protocols between us and programs are not its business.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from tlstunnel.address import Address, addressOf
+from tlstunnel.errors import ConfigurationError, Stopped, TunnelError
+from tlstunnel.identity.disclosure import NotDisclosed, NotYours, whomToShow
+from tlstunnel.identity.names import Identity
+from tlstunnel.identity.users import mayUse, usable
+from tlstunnel.interfaces import ILeg, IObserver
+from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.net.kernel import tune
+from tlstunnel.net.leg import Leg
+from tlstunnel.net.linger import Linger
+from tlstunnel.net.unixleg import UNIXLegs
+from tlstunnel.poolservice.description import NAME, PoolDescription
+from tlstunnel.poolservice.handed import Handed
+from tlstunnel.poolservice.handover import HandOver
+from tlstunnel.poolservice.interfaces import IProgram
+from tlstunnel.poolservice.preparations import Preparations
+from tlstunnel.poolservice.refusals import (
+    BadPool,
+    NoRemote,
+    NotConnected,
+    NotForCaller,
+    TooMany,
+    Undisclosed,
+)
+from tlstunnel.poolservice.wanted import Wanted
+from tlstunnel.tunnel.admission import Admission
+from tlstunnel.tunnel.channels import Channels
+from tlstunnel.tunnel.connectionlog import ConnectionLog
+from tlstunnel.tunnel.description import Mode
+from tlstunnel.tunnel.observers import Observers
+from tlstunnel.tunnel.prepared import Prepared
+from tlstunnel.tunnel.record import Record
+
+#: Identities among which a client may choose by SNI where the program names none.
+CHOICE = 1000
+
+
+class HandOvers:
+    """
+    Those of one service.
+
+    @ivar description: the service as new connections are served.
+    @ivar linger: closes the sockets of its connections where that may not be done at once.
+    @ivar unixLegs: makes the plain legs that are UNIX sockets.
+    @ivar admission: how many are let in.
+    @ivar open: the connections there are.
+    @ivar idle: called when the last of them has ended, if anything is to be.
+    """
+
+    def __init__(
+        self,
+        description: PoolDescription,
+        reactor: Any,
+        observers: Sequence[IObserver] | None = None,
+        deadlines: Deadlines | None = None,
+    ) -> None:
+        """
+        @param observers: told of every connection; by default one that logs its end, unless the
+            service is quiet.
+        @raise ConfigurationError: what the service needs is missing or wrong.
+        """
+        self.reactor = reactor
+        self.deadlines = deadlines or Deadlines(reactor)
+        self.linger = Linger(reactor)
+        self.unixLegs = UNIXLegs(reactor, self.linger, self.deadlines)
+        self.open: set[HandOver] = set()
+        self.idle: Callable[[], None] | None = None
+        self.admission = Admission(description.limits, lambda isFull: None, NAME)
+        if observers is None:
+            observers = () if description.quiet else (ConnectionLog(),)
+        self.use(description, observers)
+
+    def use(
+        self, description: PoolDescription, observers: Sequence[IObserver] | None = None
+    ) -> None:
+        """
+        Serve new connections by C{description} from now on; the files of the pool are read for
+        each that needs them, in any case.
+
+        @param observers: told of them; by default those that were told before.
+        @raise ConfigurationError: that cannot be; nothing has changed.
+        """
+        description.pool.checkPlace()
+        # Looks whether it is there.
+        next(description.pool.identities(), None)
+        self.unixLegs.open("pool-service")
+        limits = description.limits
+        self.description = description
+        self.preparations = Preparations(self.reactor, description.pool, limits)
+        self.unixLegs.renew(NAME, False, limits.idle)
+        self.admission.renew(limits)
+        if observers is not None:
+            self._observers = Observers(tuple(observers))
+
+    @property
+    def connections(self) -> int:
+        """
+        How many there are.
+        """
+        return len(self.open)
+
+    def begin(self, program: IProgram, wanted: Wanted, sock: socket.socket) -> HandOver:
+        """
+        Serve a connection.
+
+        @param sock: connected and non-blocking; ours from now on.
+        @raise Refusal: it is not served, and C{sock} is still the caller's.
+        """
+        try:
+            peer = addressOf(sock.getpeername())
+            if sock.family != socket.AF_UNIX:
+                tune(sock, self.description.limits.keepAlive)
+        except OSError as error:
+            raise NotConnected(f"the connection is over: {error.strerror}") from None
+        if self.admission.isFull:
+            raise TooMany("there are as many connections as the limits of the pool allow")
+        prepared = self._prepare(program, wanted)
+        self.admission.enter()
+        leg = Leg(self.reactor, self.linger, sock, peer, Handed(sock, self.linger))
+        handOver = HandOver(self, program, wanted, leg, self._record(wanted, peer))
+        self.open.add(handOver)
+        handOver.start(prepared)
+        return handOver
+
+    def _prepare(self, program: IProgram, wanted: Wanted) -> Prepared | Deferred[Prepared]:
+        """
+        What a connection is made with.
+
+        @raise Refusal: it is not for this program.
+        """
+        try:
+            if wanted.isClient:
+                return self._prepareClient(program, wanted)
+            ready = self.preparations.forServer(wanted, self._ours(program, wanted))
+            return ready if isinstance(ready, Prepared) else _now(ready)
+        except ConfigurationError as error:
+            raise BadPool(str(error)) from None
+
+    def _prepareClient(self, program: IProgram, wanted: Wanted) -> Prepared:
+        caller, remote = program.caller, wanted.remote
+        if not isinstance(remote, Identity):
+            raise NoRemote("a client has to say who must be at the other end: give remote")
+        local = None
+        if not wanted.isNobody:
+            try:
+                local = whomToShow(self.description.pool, caller, remote, wanted.local)
+            except NotYours as error:
+                raise NotForCaller(str(error)) from None
+            except NotDisclosed as error:
+                raise Undisclosed(str(error)) from None
+        return self.preparations.forClient(wanted, local, caller.uid)
+
+    def _ours(self, program: IProgram, wanted: Wanted) -> tuple[Identity, ...]:
+        """
+        Who a server may be.
+        """
+        pool, caller = self.description.pool, program.caller
+        if wanted.local is not None:
+            if not mayUse(pool, wanted.local, caller):
+                raise NotForCaller(
+                    f"user {caller.uid} may not be {wanted.local}; root can let it, by "
+                    f"{pool.command('allow', str(wanted.local), f'user:{caller.uid}')}"
+                )
+            return (wanted.local,)
+        ours = tuple(usable(pool, caller))
+        if not ours:
+            raise NotForCaller(f"user {caller.uid} may use no identity of this pool")
+        if len(ours) > CHOICE:
+            raise NotForCaller(
+                f"user {caller.uid} may use {len(ours)} identities: say which with local"
+            )
+        return ours
+
+    def _record(self, wanted: Wanted, peer: Address, kind: str = "") -> Record:
+        mode = Mode.CLIENT if wanted.isClient else Mode.SERVER
+        name = f"{wanted.dialect.name}{kind}"
+        return Record(self.reactor, self._observers, NAME, mode, name, peer)
+
+    def channels(self, handOver: HandOver, accepted: Leg, dialled: ILeg) -> Channels:
+        """
+        What opens the data connections of C{handOver}.
+
+        @param accepted: its leg at whose end they are accepted.
+        @param dialled: that to whose host they are made.
+        @raise Closed: a leg is closed.
+        """
+        record = partial(self._record, handOver.wanted, kind="-data")
+        return Channels(
+            self.reactor,
+            self.deadlines,
+            self.linger,
+            self.description.limits,
+            lambda leg: record(leg.peer),
+            accepted,
+            dialled,
+            handOver.network,
+        )
+
+    def ended(self, handOver: HandOver, error: TunnelError | None) -> None:
+        """
+        C{handOver} is over.
+        """
+        self.open.discard(handOver)
+        if handOver.record.isStranger:
+            self.admission.verify()
+        self.admission.leave()
+        handOver.record.end(error)
+        if self.idle is not None and not self.open:
+            self.idle()
+
+    def hurry(self) -> None:
+        """
+        Close all connections now.
+        """
+        for each in tuple(self.open):
+            each.end(Stopped())
+
+    def stop(self) -> Deferred[None]:
+        """
+        End all connections.
+
+        @return: fires when none is left, and all that belongs to them is closed.
+        """
+        stopped: Deferred[None] = Deferred()
+        before = self.idle
+
+        def idle() -> None:
+            self.idle = before
+            self.linger.closeAll()
+            self.unixLegs.closeAll()
+            self.deadlines.clear()
+            stopped.callback(None)
+            if before is not None:
+                before()
+
+        self.idle = idle
+        self.hurry()
+        if not (self.open or stopped.called):
+            idle()
+        return stopped
+
+
+def _now(ready: Deferred[Prepared]) -> Prepared | Deferred[Prepared]:
+    """
+    What C{ready} has fired with, if it has.
+
+    @raise ConfigurationError: that is why it failed.
+    """
+    found: list[Prepared | Failure] = []
+    if ready.called:
+        ready.addBoth(found.append)
+    for each in found:
+        if isinstance(each, Failure):
+            each.raiseException()
+        return each
+    return ready

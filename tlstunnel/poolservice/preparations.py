@@ -1,0 +1,257 @@
+"""
+What handed connections are made with: read from the pool once for all that want the same of it, and
+again when its files have changed.
+
+Contexts of OpenSSL take milliseconds and up to a megabyte each, so that there are not many of them;
+those for servers are read an identity a turn, as there may be many.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterable
+from copy import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.access import AccessList
+from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.pool import Pool
+from tlstunnel.poolservice.description import NAME
+from tlstunnel.poolservice.wanted import Demand, Wanted
+from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.limits import Limits
+from tlstunnel.tunnel.prepared import Prepared
+from tlstunnel.tunnel.settings import settingOf
+
+#: How many sets of contexts are kept, each for the same user, role, identities and protocol.
+KEPT = 128
+
+#: Remote identities of clients that are kept with each.
+REMOTES_KEPT = 1000
+
+#: Seconds after which it is looked again whether trust has changed; certificates, keys, and rules
+#: about them are looked at each time.
+LOOK_SECONDS = 1.0
+
+#: Files of trust that are looked at one by one; where there are more, the directory alone.
+FILES_WATCHED = 200
+
+#: Who may come, where a client has to prove who it is, and nobody says whom it has to be.
+ANYBODY = AccessList((Selector(None, "."), Selector("", ".")))
+
+#: State of a file or a directory; nothing where there is none.
+_Stamp = tuple[int, int, int, int] | None
+
+
+class _Kept:
+    """
+    One set.
+
+    @ivar prepared: what connections are made with; for servers it is ready once C{waiting} is
+        C{None}.
+    @ivar waiting: who waits for that.
+    @ivar remotes: the same for each server that a client connects to.
+    """
+
+    def __init__(self, pool: Pool, ours: Iterable[Identity]) -> None:
+        """
+        Look at the files, before they are read.
+
+        @raise ConfigurationError: one of our identities is not there.
+        """
+        self.prepared: Prepared
+        self.waiting: list[Deferred[Prepared]] | None = []
+        self.remotes: OrderedDict[Identity, Prepared] = OrderedDict()
+        folders = [pool.existingDirectoryOf(each) for each in ours]
+        self._own = [each / name for each in folders for name in ("fullchain.pem", "privkey.pem")]
+        trust = pool.path / "trust"
+        self._trust = [trust, *_within(trust), pool.path / "ca" / "cert.pem"]
+        self._stamps = [_stampOf(each) for each in self._own]
+        self._trusted = [_stampOf(each) for each in self._trust]
+        self._looked = 0.0
+
+    def isCurrent(self, now: float) -> bool:
+        """
+        Whether the files are as they were.
+        """
+        if [_stampOf(each) for each in self._own] != self._stamps:
+            return False
+        if now - self._looked < LOOK_SECONDS:
+            return True
+        self._looked = now
+        return [_stampOf(each) for each in self._trust] == self._trusted
+
+
+def _within(directory: Path) -> list[Path]:
+    try:
+        with os.scandir(directory) as found:
+            several = [Path(each.path) for each in found]
+    except OSError:
+        return []
+    return several if len(several) <= FILES_WATCHED else []
+
+
+def _stampOf(path: Path) -> _Stamp:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - without objects: it is done for every connection
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size
+
+
+class Preparations:
+    """
+    Those of one pool.
+    """
+
+    def __init__(self, reactor: Any, pool: Pool, limits: Limits) -> None:
+        """
+        @param limits: what the connections may take.
+        """
+        self._reactor = reactor
+        self._pool = pool
+        self._limits = limits
+        self._kept: OrderedDict[object, _Kept] = OrderedDict()
+
+    def forClient(self, wanted: Wanted, local: Identity | None, uid: int) -> Prepared:
+        """
+        What a program that runs as C{uid} makes a connection to a server with.
+
+        @param local: who we are.
+        @raise ConfigurationError: something in the pool is missing or wrong.
+        """
+        remote = wanted.remote
+        assert isinstance(remote, Identity)
+        # Sessions are resumed within one set alone: no user is to know of those of another.
+        key = uid, local, wanted.dialect.name, wanted.alpn, wanted.minimum
+        kept = self._find(key)
+        if kept is None:
+            kept = _Kept(self._pool, () if local is None else (local,))
+            kept.prepared = Prepared(self._tunnel(Mode.CLIENT, wanted, local, remote))
+            kept.waiting = None
+            self._keep(key, kept)
+        found = kept.remotes.get(remote)
+        if found is None:
+            found = _towards(kept.prepared, remote)
+            found.creatorFor(remote)
+            kept.remotes[remote] = found
+            if len(kept.remotes) > REMOTES_KEPT:
+                kept.remotes.popitem(last=False)
+        return found
+
+    def forServer(
+        self, wanted: Wanted, ours: tuple[Identity, ...]
+    ) -> Prepared | Deferred[Prepared]:
+        """
+        What a program serves a client with.
+
+        @param ours: who we may be: the one, or whoever of several is asked for by SNI.
+        @return: at once where it is there, else when it has been read, which may have happened;
+            that fails with L{ConfigurationError}.
+        @raise ConfigurationError: something in the pool is missing or wrong.
+        """
+        protocol = wanted.dialect.name, wanted.alpn, wanted.minimum
+        key = ours, wanted.remote, wanted.demand, *protocol
+        kept = self._find(key)
+        if kept is not None and kept.waiting is None:
+            return kept.prepared
+        ready: Deferred[Prepared] = Deferred()
+        if kept is not None:
+            assert kept.waiting is not None
+            kept.waiting.append(ready)
+            return ready
+        kept = _Kept(self._pool, ours)
+        kept.prepared = Prepared(self._serverTunnel(wanted, ours), read=False)
+        kept.waiting = [ready]
+        self._keep(key, kept)
+        # Whoever has asked first may go before it is read, and others still wait for it.
+        Deferred.fromCoroutine(self._read(key, kept))
+        return ready
+
+    async def _read(self, key: object, kept: _Kept) -> None:
+        """
+        Read certificates, one a turn, and tell who waits for them.
+        """
+        result: Prepared | Failure = kept.prepared
+        try:
+            for number, _ in enumerate(kept.prepared.steps()):
+                if number:
+                    await self._nextTurn()
+        except ConfigurationError:
+            result = Failure()
+            if self._kept.get(key) is kept:
+                del self._kept[key]
+        waiting, kept.waiting = kept.waiting or (), None
+        for each in waiting:
+            if not each.called:
+                each.callback(result)
+
+    def _nextTurn(self) -> Deferred[None]:
+        turn: Deferred[None] = Deferred()
+        self._reactor.callLater(0, turn.callback, None)
+        return turn
+
+    def _serverTunnel(self, wanted: Wanted, ours: tuple[Identity, ...]) -> Tunnel:
+        remote: Identity | Selector | AccessList | None = None
+        if wanted.demand is not Demand.IGNORE:
+            remote = wanted.remote or ANYBODY
+        return replace(
+            self._tunnel(Mode.SERVER, wanted, ours[0], remote),
+            otherIDs=ours[1:],
+            requireSNI=len(ours) > 1,
+            requestsOnly=wanted.demand is Demand.REQUEST,
+        )
+
+    def _tunnel(
+        self,
+        mode: Mode,
+        wanted: Wanted,
+        local: Identity | None,
+        remote: Identity | Selector | AccessList | None,
+    ) -> Tunnel:
+        return Tunnel(
+            mode=mode,
+            local=(),
+            remote=(),
+            dialect=wanted.dialect,
+            localID=local,
+            remoteID=remote,
+            pool=self._pool,
+            alpn=wanted.alpn,
+            minimum=wanted.minimum,
+            limits=self._limits,
+            name=NAME,
+        )
+
+    def _find(self, key: object) -> _Kept | None:
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        if not kept.isCurrent(self._reactor.seconds()):
+            del self._kept[key]
+            return None
+        self._kept.move_to_end(key)
+        return kept
+
+    def _keep(self, key: object, kept: _Kept) -> None:
+        self._kept[key] = kept
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+
+
+def _towards(prepared: Prepared, remote: Identity) -> Prepared:
+    """
+    The same for a connection to C{remote}: contexts and sessions are common to all.
+    """
+    found = copy(prepared)
+    found.tunnel = replace(prepared.tunnel, remoteID=remote)
+    found.expected = remote
+    found.setting = settingOf(found.tunnel, remote, prepared.setting.covers)
+    return found
