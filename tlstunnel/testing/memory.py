@@ -163,16 +163,18 @@ class _Factory:
         The other leg answers in the next turn, or when it does.
         """
         await deferLater(self._driver.clock, self._driver.dialling)
-        if self._driver.mode == "server":
-            self._driver.backendDialled = True
-            return self._driver.plain
-        return self._driver.network
+        return self._driver.dialled()
 
     def channels(self, pair: Pair) -> MemoryChannels:
         """
         Those of the driver.
         """
         return self._driver.channels
+
+    def heardAll(self, leg: ILeg) -> None:
+        """
+        A leg has ended cleanly.
+        """
 
     def verified(self, pair: Pair) -> None:
         """
@@ -261,7 +263,7 @@ class Driver:
         self.ended = False
         self.backendDialled = False
         self.channels = MemoryChannels()
-        accepted: Any = self.plain if mode == "client" else self.network
+        accepted: Any = self.accepted()
         if peer is not None:
             accepted.peer = peer
         if waiting:
@@ -295,6 +297,21 @@ class Driver:
         The leg of the app or of the backend.
         """
         return MemoryLeg(self.settle)
+
+    def accepted(self) -> MemoryLeg:
+        """
+        The leg that there is from the beginning.
+        """
+        return self.plain if self.mode == "client" else self.network
+
+    def dialled(self) -> MemoryLeg:
+        """
+        The other one.
+        """
+        if self.mode == "client":
+            return self.network
+        self.backendDialled = True
+        return self.plain
 
     @property
     def role(self) -> Role:
