@@ -160,22 +160,30 @@ def whomToShow(
     @raise ConfigurationError: a file that decides is broken, or the identity is not in the pool.
     """
     rule = ruleFor(pool, remote)
-    counting = () if rule is None else tuple(rule.counting)
     if asked is not None:
         return _byName(pool, caller, remote, asked, rule)
-    for each in counting:
-        if each.domain:
-            return _pseudonym(pool, caller, remote, each.domain)
-        assert each.identity is not None
-        if pool.holds(each.identity) and mayUse(pool, each.identity, caller):
-            return each.identity
-    return None
-
-
-def _pseudonym(pool: Pool, caller: Caller, remote: Identity, domain: str) -> Identity:
-    pseudonym = pseudonymOf(pool, caller.uid, domain, remote)
+    found = None if rule is None else preferred(pool, caller, rule)
+    if found is None or found.isNobody:
+        return None
+    if not found.domain:
+        return found.identity
+    pseudonym = pseudonymOf(pool, caller.uid, found.domain, remote)
     issue(pool, pseudonym)
     return pseudonym
+
+
+def preferred(pool: Pool, caller: Caller, rule: Rule) -> Shown | None:
+    """
+    The first line of a rule that a process may use; C{None} if there is none.
+
+    @raise ConfigurationError: what says who may use an identity is broken.
+    """
+    for each in rule.shown:
+        if each.identity is None:
+            return each
+        if pool.holds(each.identity) and mayUse(pool, each.identity, caller):
+            return each
+    return None
 
 
 def _byName(

@@ -162,6 +162,7 @@ def newDirectory(path: Path) -> Iterator[Path]:
     with _naming(path, "made"):
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=_UNFINISHED))
         try:
+            _permit(temporary, 0o700)
             yield temporary
             try:
                 temporary.rename(path)

@@ -34,7 +34,7 @@ LIFETIME = timedelta(days=90)
 MOST_KEPT = 2000
 
 #: Files that are removed at a time, at most; that is done each time that so many were made.
-MOST_REMOVED, REMOVED_EACH = 50, 20
+MOST_REMOVED, REMOVED_EACH = 25, 20
 
 _SECRET_BYTES = 32
 

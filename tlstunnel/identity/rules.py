@@ -40,12 +40,19 @@ def readRules(path: Path) -> list[tuple[str, str]] | None:
     for number, line in enumerate(content.splitlines(), 1):
         place = f"{path}, line {number}"
         try:
-            text = _COMMENT.sub("", line.decode()).strip()
+            text = withoutComment(line.decode())
         except UnicodeDecodeError:
             raise ConfigurationError(place, "is not text in UTF-8", "write it so") from None
         if text:
             found.append((place, text))
     return found
+
+
+def withoutComment(line: str) -> str:
+    """
+    What counts of a line.
+    """
+    return _COMMENT.sub("", line).strip()
 
 
 def _contentOf(path: Path) -> bytes:
