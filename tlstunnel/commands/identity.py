@@ -16,9 +16,13 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 from twisted.python import usage
 
-from tlstunnel.commands.pools import PoolOptions
+from tlstunnel.commands.allow import Allow, unknownIn
+from tlstunnel.commands.disclose import Disclose
+from tlstunnel.commands.pools import OneIdentityOptions, PoolOptions, identityOf
+from tlstunnel.commands.ruletables import rulesOf
 from tlstunnel.commands.trust import Trust
 from tlstunnel.errors import ConfigurationError, IdentityRefused
+from tlstunnel.identity.disclosure import doubtsAbout, rules
 from tlstunnel.identity.expiry import inWords, isDue
 from tlstunnel.identity.forms import isPKCS12
 from tlstunnel.identity.issuer import (
@@ -37,22 +41,6 @@ from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.tls.checkup import checkUsable, problemsOf
 
 _RED, _YELLOW, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[0m"
-
-
-class OneIdentityOptions(PoolOptions):
-    """What those subcommands have in common that are about one identity."""
-
-    arguments = ("ID",)
-    synopsis = "[options] ID"
-
-    @property
-    def identity(self) -> Identity:
-        """
-        The identity that is meant.
-
-        @raise ConfigurationError: it is none.
-        """
-        return _parse(self["id"])
 
 
 class Create(OneIdentityOptions):
@@ -106,7 +94,7 @@ class Import(OneIdentityOptions):
         The identity that is meant; of a wildcard the domain behind the asterisk, as tunnels look
         for it there.
         """
-        return _parse(self["id"].removeprefix(self._wild))
+        return identityOf(self["id"].removeprefix(self._wild))
 
     @property
     def _wild(self) -> str:
@@ -151,7 +139,7 @@ class Import(OneIdentityOptions):
 class List(PoolOptions):
     """C{list}"""
 
-    longdesc = "Shows the identities of the pool."
+    longdesc = "Shows the identities of the pool, who may use them, and who is shown to whom."
 
     def run(self) -> int:
         """Print a table."""
@@ -171,12 +159,14 @@ class List(PoolOptions):
                 rows.append((str(identity), _kind(identity), issuer, left, colour))
         if len(rows) == 1:
             print(f"No identities in {pool.path}")
-            return 0
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+            rows = []
+        widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
         for *cells, last, colour in rows:
             line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
             shown = f"{colour}{last}{_PLAIN}" if colour and _colourful() else last
             print(f"{line}  {shown}")
+        for line in rulesOf(pool):
+            print(line)
         return 0
 
 
@@ -199,7 +189,7 @@ class Renew(PoolOptions):
         """Renew what is due, and say what has been renewed."""
         pool, now = self.pool, datetime.now(UTC)
         ours = {each.identity: each for each in renewable(pool)}
-        wanted = [_parse(text) for text in self["identities"]]
+        wanted = [identityOf(text) for text in self["identities"]]
         for identity in wanted:
             if identity not in ours:
                 raise ConfigurationError(
@@ -220,14 +210,17 @@ class Check(OneIdentityOptions):
 
     longdesc = (
         "Checks whether the key of ID fits and is private, and whether a peer that has all anchors "
-        "of this machine and its pool would believe the certificates, today and for some time. If "
-        "so, it shows what others give to --pin who pin that key."
+        "of this machine and its pool would believe the certificates, today and for some time; and "
+        "whether the rules about its use can be read. If so, it shows what others give to --pin "
+        "who pin that key."
     )
 
     def run(self) -> int:
         """Print the problems."""
         pool, identity = self.pool, self.identity
         problems = problemsOf(pool, identity, datetime.now(UTC))
+        problems += [*doubtsAbout(pool, identity), *unknownIn(pool, identity)]
+        problems += [str(each) for each in rules(pool) if isinstance(each, ConfigurationError)]
         for problem in problems:
             print(problem)
         if problems:
@@ -252,12 +245,16 @@ class IdentityOptions(ProgramOptions):
         ["renew", None, Renew, "Renew what the pool's own authority has issued."],
         ["check", None, Check, "Look for problems."],
         ["trust", None, Trust, "Believe in somebody about the identities of others."],
+        ["allow", None, Allow, "Say which programs may use an identity through the pool."],
+        ["disclose", None, Disclose, "Say who is shown to a remote identity."],
     ]
 
     def postOptions(self) -> None:
         """Insist on something to do."""
         if self.subCommand is None:
-            raise usage.UsageError("say what to do: create, import, list, renew, check or trust")
+            raise usage.UsageError(
+                "say what to do: create, import, list, renew, check, trust, allow or disclose"
+            )
 
 
 def main(options: IdentityOptions) -> int:
@@ -273,18 +270,6 @@ def main(options: IdentityOptions) -> int:
     except ConfigurationError as error:
         print(f"tlstunnel: {error}", file=sys.stderr)
     return 1
-
-
-def _parse(text: str) -> Identity:
-    """
-    Read the name of an identity.
-
-    @raise ConfigurationError: it is none.
-    """
-    try:
-        return Identity.parse(text)
-    except ValueError as error:
-        raise ConfigurationError.of("ID", error) from None
 
 
 def _passPhrase(file: Path) -> bytes:

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool, defaultPool
 from tlstunnel.program.syntax import ProgramOptions
 
@@ -29,3 +31,31 @@ class PoolOptions(ProgramOptions):
     def run(self) -> int:
         """Do it, and return the exit code."""
         raise NotImplementedError
+
+
+class OneIdentityOptions(PoolOptions):
+    """What those subcommands have in common that are about one identity."""
+
+    arguments = ("ID",)
+    synopsis = "[options] ID"
+
+    @property
+    def identity(self) -> Identity:
+        """
+        The identity that is meant.
+
+        @raise ConfigurationError: it is none.
+        """
+        return identityOf(self["id"])
+
+
+def identityOf(text: str) -> Identity:
+    """
+    Read the name of an identity.
+
+    @raise ConfigurationError: it is none.
+    """
+    try:
+        return Identity.parse(text)
+    except ValueError as error:
+        raise ConfigurationError.of("ID", error) from None

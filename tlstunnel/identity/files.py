@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import shlex
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ _ABSENT = frozenset((errno.ENOENT, errno.ENOTDIR))
 # What file systems say that know no hard links (link(2)), or no permissions (chmod(2)), as those of
 # FAT and of CIFS.
 _UNSUPPORTED = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS))
+
+# How files begin that are not there as a whole yet.
+_UNFINISHED = ".new-"
 
 
 @contextmanager
@@ -139,6 +143,36 @@ def makeDirectory(path: Path) -> None:
         _permit(path, 0o700)
 
 
+def isUnfinished(name: str) -> bool:
+    """
+    Whether a file of that name is what L{writeFile} has not finished, or never will.
+    """
+    return name.startswith(_UNFINISHED)
+
+
+@contextmanager
+def newDirectory(path: Path) -> Iterator[Path]:
+    """
+    A directory to be filled, which is then there as C{path}, as a whole; where another process was
+    faster, that process's directory stays.
+
+    @raise ConfigurationError: the system does not let us.
+    """
+    makeDirectory(path.parent)
+    with _naming(path, "made"):
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=_UNFINISHED))
+        try:
+            _permit(temporary, 0o700)
+            yield temporary
+            try:
+                temporary.rename(path)
+            except OSError as error:
+                if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
 def writeFile(path: Path, content: bytes, mode: int, replace: bool) -> None:
     """
     Write a file so that it is there as a whole, or not at all.
@@ -149,7 +183,7 @@ def writeFile(path: Path, content: bytes, mode: int, replace: bool) -> None:
     @raise ConfigurationError: it is, and may not; or the system does not let us.
     """
     with _naming(path, "written"):
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_UNFINISHED)
         temporary = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as file:

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.files import makeDirectory, present, writeFile
+from tlstunnel.identity.files import makeDirectory, newDirectory, present, writeFile
 from tlstunnel.identity.names import Identity, Kind
 from tlstunnel.identity.pem import fits, loadCertificates, loadKey
 from tlstunnel.identity.pool import Credentials, Pool
@@ -62,18 +62,23 @@ class Authority:
         return cls(builder.sign(key, SHA256()), key)
 
     def issue(
-        self, identity: Identity, now: datetime, key: PrivateKeyTypes | None = None
+        self,
+        identity: Identity,
+        now: datetime,
+        key: PrivateKeyTypes | None = None,
+        lifetime: timedelta = LIFETIME,
     ) -> Credentials:
         """
         Make a certificate for C{identity}, with which it can be server and client.
 
         @param key: the key to certify, instead of a new one.
+        @param lifetime: for how long it is good, if the authority is.
         """
         key = key or ec.generate_private_key(ec.SECP256R1())
         public = cast(CertificatePublicKeyTypes, key.public_key())  # else it refuses
         # The upper bound of a common name is 64 (RFC 5280, appendix A); nobody looks at it anyway.
         subject = _commonName(str(identity)) if len(str(identity)) <= 64 else x509.Name([])
-        end = min(now + LIFETIME, self.certificate.not_valid_after_utc)
+        end = min(now + lifetime, self.certificate.not_valid_after_utc)
         builder = _builder(subject, self.certificate.subject, public, now, end)
         builder = builder.add_extension(x509.BasicConstraints(False, None), critical=True)
         builder = builder.add_extension(_keyUsage(digital_signature=True), critical=True)
@@ -150,6 +155,15 @@ def _writeKey(path: Path, key: PrivateKeyTypes, replace: bool) -> None:
     writeFile(path, content, 0o600, replace)
 
 
+def _keepAuthority(directory: Path) -> None:
+    """
+    Make an authority.
+    """
+    authority = Authority.make(datetime.now(UTC))
+    _writeKey(directory / "key.pem", authority.key, replace=False)
+    writeCertificates(directory / "cert.pem", [authority.certificate])
+
+
 def authorityOf(pool: Pool) -> Authority:
     """
     Find the authority of a pool, and make it if there is none.
@@ -158,12 +172,11 @@ def authorityOf(pool: Pool) -> Authority:
     """
     directory = pool.path / "ca"
     keyFile, certificateFile = directory / "key.pem", directory / "cert.pem"
-    if not present(keyFile) and not present(certificateFile):
-        authority = Authority.make(datetime.now(UTC))
-        makeDirectory(directory)
-        _writeKey(keyFile, authority.key, replace=False)
-        writeCertificates(certificateFile, [authority.certificate])
-        return authority
+    if not present(directory):
+        with newDirectory(directory) as fresh:
+            _keepAuthority(fresh)
+    elif not present(keyFile) and not present(certificateFile):
+        _keepAuthority(directory)
     certificate = loadCertificates(certificateFile)[0]
     key = loadKey(keyFile)
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not fits(key, certificate):

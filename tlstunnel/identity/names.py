@@ -300,11 +300,30 @@ class Selector:
             return False
         return _covers(self.domain, other.domain) or _covers(other.domain, self.domain)
 
+    @classmethod
+    def ofFileName(cls, name: str) -> Selector:
+        """
+        Read what L{fileName} makes.
+
+        @raise ValueError: it is the name of none.
+        """
+        isWorkload = name.startswith(_FILES)
+        text = name.replace(_FILES, spiffe.SCHEME, 1).replace(",", "/") if isWorkload else name
+        selector = cls.parse(text)
+        if selector.fileName != name:
+            raise ValueError(f"{name!r} is not the name of a selector; write {selector.fileName}")
+        return selector
+
     @property
     def fileName(self) -> str:
-        """How a file about all whom it matches is called, without the slash at the end."""
-        text = str(self)
-        return text if self.path is None else text.replace(spiffe.SCHEME, _FILES).rstrip("/")
+        """
+        How a file about all whom it matches is called: workloads have commas in the place of
+        slashes, and a trust domain as a whole has none.
+        """
+        if self.path is None:
+            return str(self)
+        path = "" if self.path == "/" else self.path.replace("/", ",")
+        return f"{_FILES}{self.domain}{path}"
 
     @property
     def kind(self) -> Kind:

@@ -10,8 +10,12 @@ The layout is that of certbot's C{live/} directory, which therefore is a pool as
     POOL/trust/spiffe:DOMAIN.pem           anchors for the workloads of a trust domain
     POOL/trust/anchors.pem                 anchors where no selector matches
     POOL/ca/cert.pem, key.pem              the pool's own certificate authority
+    POOL/ID/users                          who may use an identity
+    POOL/disclose/SELECTOR.txt             who we are to the remote identities that SELECTOR matches
+    POOL/pseudonyms/USER@DOMAIN.pem        somebody without a name, whom such a rule has made up
 
-This module reads; L{tlstunnel.identity.issuer} and the C{identity} command write.
+This module reads; L{tlstunnel.identity.issuer}, L{tlstunnel.identity.pseudonyms} and the
+C{identity} command write.
 """
 
 from __future__ import annotations
@@ -35,7 +39,7 @@ from tlstunnel.identity.pooltrust import PoolTrust
 from tlstunnel.identity.trust import Anchors, Trust
 
 #: What can be in a pool beside the directories of identities.
-RESERVED = frozenset({"trust", "ca"})
+RESERVED = frozenset({"trust", "ca", "disclose", "pseudonyms"})
 
 #: Where the pool is of users for whom there is no place: it is empty.
 NOWHERE = Path("/nonexistent/tlstunnel/pool")
@@ -191,14 +195,65 @@ class Pool:
         pool = ["--pool", str(self.path)] if self.asked else []
         return f"'{shlex.join(['tlstunnel', 'identity', name, *pool, *words])}'"
 
+    def holds(self, identity: Identity) -> bool:
+        """
+        Whether there is a certificate of one of our identities, pseudonyms left out.
+
+        @raise ConfigurationError: we are not let to see, or there can be none.
+        """
+        return present(self.directoryOf(identity) / "fullchain.pem")
+
     def credentials(self, identity: Identity) -> Credentials:
         """
-        Read the credentials of one of our identities.
+        Read the credentials of one of our identities, or of a pseudonym.
 
         @raise ConfigurationError: they are not there, or something about them is wrong.
         """
+        if self.isPseudonym(identity):
+            file = self.pseudonymFile(identity)
+            try:
+                return loadCredentials(identity, file, file)
+            except ConfigurationError:
+                # It may have been replaced between the one look and the other.
+                return loadCredentials(identity, file, file)
         directory = self.existingDirectoryOf(identity)
         return loadCredentials(identity, directory / "fullchain.pem", directory / "privkey.pem")
+
+    def fileOf(self, identity: Identity) -> Path:
+        """
+        Where the certificates are that L{credentials} reads.
+
+        @raise ConfigurationError: there can be none.
+        """
+        if self.isPseudonym(identity):
+            return self.pseudonymFile(identity)
+        return self.directoryOf(identity) / "fullchain.pem"
+
+    def isPseudonym(self, identity: Identity) -> bool:
+        """
+        Whether somebody without a name is called like that, and none of our identities.
+
+        @raise ConfigurationError: we are not let to see.
+        """
+        if identity.user is None or present(self.directoryOf(identity)):
+            return False
+        return present(self.pseudonymFile(identity))
+
+    def pseudonymFile(self, pseudonym: Identity) -> Path:
+        """Where the certificate and the key of a pseudonym are, or would be."""
+        return self.path / "pseudonyms" / f"{pseudonym.fileName}.pem"
+
+    def usersFile(self, identity: Identity) -> Path:
+        """
+        Where it says who may use one of our identities.
+
+        @raise ConfigurationError: there can be no such identity.
+        """
+        return self.directoryOf(identity) / "users"
+
+    def ruleFile(self, selector: Selector) -> Path:
+        """Where it says who we are to those whom C{selector} matches."""
+        return self.path / "disclose" / f"{selector.fileName}.txt"
 
     def trustFile(self, selector: Selector) -> Path:
         """
