@@ -16,6 +16,7 @@ from OpenSSL import SSL
 from tests.legs import creator
 from tests.net.test_wire import WireTests
 from tlstunnel.errors import TLSFailed
+from tlstunnel.net.sharedwire import SharedTLS
 from tlstunnel.net.tlswire import MOST_EMPTY, MOST_EMPTY_PER_READ, TLS
 from tlstunnel.tls.records import RECORD_BYTES
 
@@ -76,12 +77,14 @@ class EmptyRecordTests(WireTests):
     KeyUpdates, of which a peer may send as many as it likes, as far as TLS is concerned.
     """
 
+    kind: type[TLS] = TLS
+
     def setUp(self) -> None:
         """
         Complete a handshake.
         """
         super().setUp()
-        self.wire = TLS(self.near, creator())
+        self.wire = self.kind(self.near, creator())
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         context.set_tls13_ciphersuites(b"TLS_AES_128_GCM_SHA256")
         secrets: dict[bytes, bytes] = {}
@@ -171,6 +174,22 @@ class EmptyRecordTests(WireTests):
             self.far.send(record[at : at + 1])
             heard += self.read()
         self.assertEqual(heard, content)
+
+
+class SharedEmptyRecordTests(EmptyRecordTests):
+    """
+    The same where another program has the socket, too.
+    """
+
+    kind = SharedTLS
+
+    def test_oneTurnReadsFewOfThem(self) -> None:
+        """
+        All that it takes from the socket at once, which are not so many that it goes on.
+        """
+        self.far.sendall(b"".join(self.sender.keyUpdate() for _ in range(MOST_EMPTY)))
+        self.assertEqual(self.read(), b"")
+        self.assertEqual(self.unread(), 0)
 
 
 class OldSender:

@@ -7,6 +7,7 @@ system would not, the answer is 0.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import resource
 import socket
@@ -35,6 +36,11 @@ KEEPALIVE_PROBES = 4
 
 #: The most seconds of silence that Linux takes (MAX_TCP_KEEPIDLE).
 LONGEST_KEEPALIVE = 32767
+
+
+# What connect(2) is called by, on Linux alone: others give it another meaning, or none.
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_ADDRESS_BYTES = 16
 
 
 def tune(sock: socket.socket, keepAlive: float = 0) -> None:
@@ -90,6 +96,18 @@ def resetOnClose(sock: socket.socket) -> None:
     except OSError:
         # It is gone already.
         pass
+
+
+def reset(sock: socket.socket) -> bool:
+    """
+    End a connection of TCP with a reset, whoever else has its socket: closing says nothing then.
+    This is connect(2) to no address at all (AF_UNSPEC), for which C{socket} has no words.
+
+    @return: whether it has ended so; the socket is still to be closed.
+    """
+    if sock.family not in (socket.AF_INET, socket.AF_INET6) or not _LIBC:
+        return False
+    return not _LIBC.connect(sock.fileno(), bytes(_ADDRESS_BYTES), _ADDRESS_BYTES)
 
 
 def acknowledged(sock: socket.socket) -> int:

@@ -55,7 +55,7 @@ from __future__ import annotations
 
 import socket
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -67,7 +67,7 @@ from tlstunnel.net import kernel
 from tlstunnel.net.linger import Linger
 from tlstunnel.net.outgoing import ENDED, ENDING, Outgoing
 from tlstunnel.net.tlswire import TLS
-from tlstunnel.net.wire import END, NOTHING, WANTS_READ, WANTS_WRITE, PeerGone
+from tlstunnel.net.wire import END, NOTHING, PEEKING, WANTS_READ, WANTS_WRITE, PeerGone
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tls.records import RECORD_BYTES
 
@@ -110,6 +110,9 @@ class Leg(Outgoing):
         "skippable",
         "who",
     )
+
+    #: What it speaks TLS with.
+    _kindOfTLS: ClassVar[type[TLS]] = TLS
 
     def __init__(
         self,
@@ -206,7 +209,7 @@ class Leg(Outgoing):
         The first bytes, C{count} at most, that lie unread in the socket; they stay there.
         """
         try:
-            return self.sock.recv(count, socket.MSG_PEEK)
+            return self.sock.recv(count, PEEKING)
         except OSError:
             return b""
 
@@ -236,7 +239,7 @@ class Leg(Outgoing):
         if self._wire.isTLS:
             raise RuntimeError("startTLS was called twice on one connection")
         before, self._tail = self._tail, NOTHING
-        self._wire = TLS(self.sock, creator, before, self.skippable, self.peer)
+        self._wire = self._kindOfTLS(self.sock, creator, before, self.skippable, self.peer)
         self._state = _HANDSHAKING
         self.readSize = RECORD_BYTES
         if creator.isClient:

@@ -41,7 +41,7 @@ def discard(sock: socket.socket) -> bool | None:
     result: bool | None = None
     try:
         for _ in range(READS_PER_TURN):
-            if not sock.recv_into(_waste):
+            if not sock.recv_into(_waste, READ_BYTES, socket.MSG_DONTWAIT):
                 return True
             result = False
     except BlockingIOError:

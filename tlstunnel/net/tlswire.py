@@ -15,10 +15,12 @@ from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import Closed, Reset, TLSFailed, TunnelError
 from tlstunnel.net.linger import discard
 from tlstunnel.net.wire import (
+    AT_ONCE,
     BUFFER,
     END,
     MOST_READ_BYTES,
     NOTHING,
+    PEEKING,
     RETRIED,
     STORE,
     WANTS_READ,
@@ -53,14 +55,14 @@ MOST_EMPTY = 48
 MOST_EMPTY_PER_READ = 4
 
 # In how many parts one record may come: each a byte of it, its header and what protects it.
-_MOST_WASTE = RECORD_BYTES + 256 + 5
+MOST_WASTE = RECORD_BYTES + 256 + 5
 
 #: The most bytes before a handshake that are skipped, in all.
 MOST_SKIPPED_BYTES = 1024
 
-_readRecord = recordReader(STORE)
-_write = recordWriter()
-_shakeHands = handshaker()
+readRecord = recordReader(STORE)
+writeRecords = recordWriter()
+shakeHands = handshaker()
 
 # What may be in the buffer when one more record is read.
 _MOST_BEFORE_LAST_RECORD = MOST_READ_BYTES - RECORD_BYTES
@@ -112,7 +114,13 @@ class TLS:
         self.received = 0
         self.sent = 0
         self.session = creator.session(peer)
-        self._connection = creator.connection(sock, self.session)
+        self._connection = self._connect()
+
+    def _connect(self) -> Any:
+        """
+        The connection of OpenSSL.
+        """
+        return self._creator.connection(self._sock, self.session)
 
     def handshake(self) -> Event | None:
         """
@@ -125,19 +133,31 @@ class TLS:
             return WANTS_WRITE
         if self._skippable and self._skip():
             return WANTS_READ
+        return self._shakeHands()
+
+    def _shakeHands(self) -> Event | None:
+        """
+        The same, once nothing is to be said or heard before it.
+        """
         try:
-            if not _shakeHands(self._connection):
+            if not shakeHands(self._connection):
                 return WANTS_READ
         except WantWrite:
             return WANTS_WRITE
         except Exception as error:  # noqa: BLE001
             # Not SSL.Error alone: what a callback of ours raised comes this way too.
             raise handshakeFailure(error, self.session) from None
+        self._complete()
+        return None
+
+    def _complete(self) -> None:
+        """
+        @raise TunnelError: the peer is not the one that is expected.
+        """
         refused = self.session.completed(self._connection)
         if refused is not None:
             raise refused
         self._isUp = True
-        return None
 
     def _sendBefore(self) -> bool:
         """
@@ -146,7 +166,7 @@ class TLS:
         @return: whether that is all sent.
         """
         try:
-            self._before = self._before[self._sock.send(self._before) :]
+            self._before = self._before[self._sock.send(self._before, AT_ONCE) :]
         except OSError as error:
             if error.errno not in RETRIED:
                 raise Reset(error.strerror or "") from None
@@ -159,10 +179,10 @@ class TLS:
         @return: whether that was all there is, or more of it may be.
         """
         try:
-            start = self._sock.recv(self._skips, socket.MSG_PEEK)
+            start = self._sock.recv(self._skips, PEEKING)
             rest = start.lstrip(self._skippable)
             if len(rest) < len(start):
-                self._skips -= len(self._sock.recv(len(start) - len(rest)))
+                self._skips -= len(self._sock.recv(len(start) - len(rest), AT_ONCE))
         except OSError:
             # OpenSSL will see it too.
             return False
@@ -183,7 +203,7 @@ class TLS:
         event: Event | TunnelError | None = None
         try:
             while True:
-                got = _readRecord(connection, count)
+                got = readRecord(connection, count)
                 if got:
                     count += got
                     if got < _SHORT_RECORD_BYTES or count > most:
@@ -217,8 +237,8 @@ class TLS:
         except OSError:
             more = b""
         # A part may be as small as a byte.
-        self._waste += _MOST_WASTE // MOST_EMPTY if more else 1
-        if self._waste > _MOST_WASTE:
+        self._waste += MOST_WASTE // MOST_EMPTY if more else 1
+        if self._waste > MOST_WASTE:
             raise TLSFailed("the peer sends records without data, and nothing else")
         return bool(more)
 
@@ -231,7 +251,7 @@ class TLS:
             return 0
         self._findPeer()
         try:
-            count = _write(self._connection, data) if data else 0
+            count = writeRecords(self._connection, data) if data else 0
         except (WantWrite, WantRead):
             return 0
         except SSLError as error:

@@ -48,10 +48,12 @@ from zope.interface import implementer
 from tlstunnel.errors import Reset, TunnelError
 from tlstunnel.net.kernel import unread
 from tlstunnel.net.wire import (
+    AT_ONCE,
     BUFFER,
     END,
     MOST_READ_BYTES,
     NOTHING,
+    PEEKING,
     RETRIED,
     Clear,
     Event,
@@ -107,10 +109,10 @@ class Kept(Clear):
         most = min(there, size + old, MOST_READ_BYTES)
         try:
             if isPeeking:
-                count = self._sock.recv_into(BUFFER, most, socket.MSG_PEEK)
+                count = self._sock.recv_into(BUFFER, most, PEEKING)
                 if old and count <= old:
                     # It hides the rest, as below.
-                    self._sock.recv_into(BUFFER, old)
+                    self._sock.recv_into(BUFFER, old, AT_ONCE)
                     self.kept = 0
                     return self.read(size, isPeeking)
                 return BUFFER[old:count], None
@@ -139,12 +141,12 @@ class Kept(Clear):
         """
         sock = self._sock
         if not isKept:
-            count = sock.recv_into(BUFFER, most)
+            count = sock.recv_into(BUFFER, most, AT_ONCE)
             self.kept = 0
             return count
-        count = sock.recv_into(BUFFER, most - 1) if most > 1 else 0
+        count = sock.recv_into(BUFFER, most - 1, AT_ONCE) if most > 1 else 0
         try:
-            self.kept = sock.recv_into(BUFFER[count:], 1, socket.MSG_PEEK)
+            self.kept = sock.recv_into(BUFFER[count:], 1, PEEKING)
         except BlockingIOError:
             # There are fewer than the system says.
             self.kept = 0

@@ -34,6 +34,10 @@ NOTHING = memoryview(b"")
 # Errors of a socket after which it is tried again when the reactor says so.
 RETRIED = frozenset((EAGAIN, EWOULDBLOCK, EINTR))
 
+#: Whether a socket blocks belongs to all who have it: another program may say that it does.
+AT_ONCE = int(socket.MSG_DONTWAIT)
+PEEKING = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
+
 
 class Event(Enum):
     """
@@ -159,7 +163,7 @@ class Clear:
         See L{IWire.read}.
         """
         try:
-            count = self._sock.recv_into(BUFFER, size, socket.MSG_PEEK if isPeeking else 0)
+            count = self._sock.recv_into(BUFFER, size, PEEKING if isPeeking else AT_ONCE)
         except OSError as error:
             return NOTHING, None if error.errno in RETRIED else Reset(error.strerror or "")
         if not count:
@@ -173,7 +177,7 @@ class Clear:
         See L{IWire.write}.
         """
         try:
-            count = self._sock.send(data)
+            count = self._sock.send(data, AT_ONCE)
         except OSError as error:
             if error.errno in RETRIED:
                 return 0

@@ -1,17 +1,60 @@
 """
-The socket of a program, which may keep a copy of it: then to close ours says nothing to the peer.
+The socket of a program, which may keep a copy of it: then to close ours says nothing to the peer,
+and whether it blocks is not for us to say.
 """
 
 from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from typing import Any
 
-from tlstunnel.net.kernel import resetOnClose
+from tlstunnel.address import Address
+from tlstunnel.net.kernel import reset, resetOnClose
+from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
+from tlstunnel.net.sharedwire import SharedTLS
 
 
-class Handed:
+class HandedLeg(Leg):
+    """
+    A leg on such a socket.
+    """
+
+    __slots__ = ()
+
+    _kindOfTLS = SharedTLS
+
+    def __init__(self, reactor: Any, linger: Linger, sock: socket.socket, peer: Address) -> None:
+        super().__init__(reactor, linger, sock, peer, _Closing(sock, linger))
+
+    def doRead(self) -> None:
+        """
+        The socket has something for us, or there is something behind that.
+        """
+        super().doRead()
+        if self._isLate and not self._paused:
+            super().doRead()
+
+    def resumeProducing(self) -> None:
+        """
+        Deliver what arrives, and what has arrived behind it.
+        """
+        super().resumeProducing()
+        if self._isLate:
+            self._reactor.callLater(0, self._goOn)
+
+    def _goOn(self) -> None:
+        if self._isLate:
+            self.doRead()
+
+    @property
+    def _isLate(self) -> bool:
+        wire = self._wire
+        return not self.isClosed and isinstance(wire, SharedTLS) and wire.late is not None
+
+
+class _Closing:
     """
     Closes it, in the place of a stock transport that would own it; see L{tlstunnel.net.leg.Leg}.
     """
@@ -32,10 +75,11 @@ class Handed:
 
     def abortConnection(self) -> None:
         """
-        End both directions at once.  A reset goes out only where nobody has a copy; under TLS the
-        missing close_notify says the same.
+        End both directions at once: by a reset, whoever has a copy; where there can be none, under
+        TLS the missing close_notify says the same.
         """
-        resetOnClose(self._sock)
-        with suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
+        if not reset(self._sock):
+            resetOnClose(self._sock)
+            with suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()

@@ -27,7 +27,7 @@ from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
 from tlstunnel.net.unixleg import UNIXLegs
 from tlstunnel.poolservice.description import NAME, PoolDescription
-from tlstunnel.poolservice.handed import Handed
+from tlstunnel.poolservice.handed import HandedLeg
 from tlstunnel.poolservice.handover import HandOver
 from tlstunnel.poolservice.interfaces import IProgram
 from tlstunnel.poolservice.preparations import Preparations
@@ -133,7 +133,7 @@ class HandOvers:
             raise TooMany("there are as many connections as the limits of the pool allow")
         prepared = self._prepare(program, wanted)
         self.admission.enter()
-        leg = Leg(self.reactor, self.linger, sock, peer, Handed(sock, self.linger))
+        leg = HandedLeg(self.reactor, self.linger, sock, peer)
         handOver = HandOver(self, program, wanted, leg, self._record(wanted, peer))
         self.open.add(handOver)
         handOver.start(prepared)

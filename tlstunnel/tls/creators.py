@@ -56,9 +56,11 @@ class Creator:
         """
         return Session(self._verifier, self._alpn, self._showsCertificate, self._requireALPN)
 
-    def connection(self, sock: socket.socket, session: Session) -> SSL.Connection:
+    def connection(self, sock: socket.socket | None, session: Session) -> SSL.Connection:
         """
         TLS on C{sock}, with the handshake still to do.
+
+        @param sock: L{None} for one of which others carry the bytes; see L{tlstunnel.tls.membio}.
         """
         connection = SSL.Connection(self.context, sock)
         returnAfterEachRecord(connection)
@@ -198,7 +200,7 @@ class ClientCreator(Creator):
                 session.server, session.offers = server, sessions.take(server)
         return session
 
-    def connection(self, sock: socket.socket, session: Session) -> SSL.Connection:
+    def connection(self, sock: socket.socket | None, session: Session) -> SSL.Connection:
         """
         TLS on C{sock}, with the handshake still to do.
         """

@@ -138,7 +138,7 @@ class Overheard(Creator):
         session.hear = self._hear
         return session
 
-    def connection(self, sock: socket.socket, session: Session) -> SSL.Connection:
+    def connection(self, sock: socket.socket | None, session: Session) -> SSL.Connection:
         """
         TLS on C{sock}, with the handshake still to do.
         """

@@ -19,6 +19,7 @@ WantRead = SSL.WantReadError
 WantWrite = SSL.WantWriteError
 CleanEnd = SSL.ZeroReturnError
 SSLError = SSL.Error
+SysCallError = SSL.SysCallError
 SENT_SHUTDOWN = SSL.SENT_SHUTDOWN
 
 #: The most plaintext of one TLS record (RFC 8446, section 5.1).

@@ -115,7 +115,7 @@ class Witness(Creator):
         self._session = self._creator.session()
         return self._session
 
-    def connection(self, sock: socket.socket, session: Session) -> SSL.Connection:
+    def connection(self, sock: socket.socket | None, session: Session) -> SSL.Connection:
         """
         TLS on C{sock}, with the handshake still to do.
         """
@@ -241,7 +241,7 @@ class AnyServer(Creator):
         super().__init__(context)
         self._host = host
 
-    def connection(self, sock: socket.socket, session: Session) -> SSL.Connection:
+    def connection(self, sock: socket.socket | None, session: Session) -> SSL.Connection:
         """
         TLS on C{sock}, with the handshake still to do.
         """

@@ -1,0 +1,325 @@
+"""
+TLS on a socket that another program has as well.
+
+Whether a socket blocks, and all of its options, belong to everybody who has it (open(2)), and
+OpenSSL, when it reads and writes a socket itself, relies on them.  So a program could stop us for
+as long as it likes: it lets its copy block, and its peer send half a record.  Here every byte is
+carried by us, by calls that do not wait whatever the socket says, and OpenSSL sees memory alone.
+
+What the reactor must know of
+=============================
+
+Nothing that could be delivered may stay behind in memory, since the reactor tells of the socket
+alone.  So OpenSSL is given whole records, by their headers (RFC 8446, section 5.1), and all of them
+are read before we come back.  During the handshake they are taken from the socket one by one, so
+that what follows it lies there still.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from errno import errorcode
+from typing import Any
+
+from tlstunnel.errors import Reset, TLSFailed, TunnelError
+from tlstunnel.net.tlswire import MOST_EMPTY, MOST_WASTE, TLS, readRecord, shakeHands, writeRecords
+from tlstunnel.net.wire import (
+    AT_ONCE,
+    BUFFER,
+    END,
+    NOTHING,
+    RETRIED,
+    WANTS_READ,
+    WANTS_WRITE,
+    Event,
+    PeerGone,
+)
+from tlstunnel.tls.failures import handshakeFailure, recordFailure
+from tlstunnel.tls.membio import drainer, feeder, pending
+from tlstunnel.tls.records import CleanEnd, SSLError, SysCallError
+
+#: The most bytes that are read at once, and that are encrypted at once.
+CHUNK_BYTES = 131072
+
+# Of a record: its header, and the most that it may have behind that (RFC 5246, section 6.2.3).
+_HEADER = 5
+_MOST_RECORD = _HEADER + 16384 + 2048
+
+# Where all such connections of the process read to; a part of a record comes before that.
+_ARRIVED = bytearray(_MOST_RECORD + CHUNK_BYTES)
+_arrived = memoryview(_ARRIVED)
+_feed = feeder(_ARRIVED)
+
+# Where they send from.
+_LEAVING = bytearray(CHUNK_BYTES)
+_leaving = memoryview(_LEAVING)
+_drain = drainer(_LEAVING)
+
+_left = pending()
+
+# How often OpenSSL is asked in vain before nothing is left, where it cannot tell.
+_LOOKS = 16
+
+
+def _wholeIn(end: int) -> int:
+    """
+    Where the last record ends that has arrived as a whole.
+
+    @param end: the number of bytes that have arrived.
+    """
+    at = 0
+    while end - at >= _HEADER and at + _sizeAt(at) <= end:
+        at += _sizeAt(at)
+    return at
+
+
+def _sizeAt(at: int) -> int:
+    """
+    The size of the record of which the header is there.  What is no record of TLS is as long as
+    its header: OpenSSL refuses it by that.
+    """
+    kind, major, _, high, low = _ARRIVED[at : at + _HEADER]
+    size = _HEADER + (high << 8) + low
+    return size if 20 <= kind <= 24 and major == 3 and size <= _MOST_RECORD else _HEADER
+
+
+class SharedTLS(TLS):
+    """
+    TLS of OpenSSL in memory.
+
+    @ivar late: what came behind the bytes that were read last, if that is the end or a failure: the
+        next read tells it, and the reactor does not know that there is to be one.
+    """
+
+    __slots__ = ("_encrypted", "_hasEnded", "_part", "_unsent", "late")
+
+    def _connect(self) -> Any:
+        # The beginning of a record that has arrived.
+        self._part = b""
+        # What the socket has not taken, and how much of what is to be written that is.
+        self._unsent = NOTHING
+        self._encrypted = 0
+        self._hasEnded = False
+        self.late: Event | TunnelError | None = None
+        return self._creator.connection(None, self.session)
+
+    # Carrying
+
+    def _receive(self, at: int, most: int) -> int | None:
+        """
+        Read what has arrived behind the first C{at} bytes.
+
+        @return: how much that is; C{None} for nothing, 0 for the end.
+        @raise SSLError: the connection is over.
+        """
+        try:
+            return self._sock.recv_into(_arrived[at:], most, AT_ONCE)
+        except OSError as error:
+            if error.errno in RETRIED:
+                return None
+            number = error.errno or 0
+            raise SysCallError(number, errorcode.get(number, "")) from None
+
+    def _flush(self) -> bool:
+        """
+        Send what OpenSSL has to say.
+
+        @return: whether that is all sent.
+        @raise PeerGone: the peer takes no more.
+        """
+        while True:
+            if self._unsent:
+                self._unsent = self._unsent[self._send(self._unsent) :]
+                if self._unsent:
+                    return False
+                # No empty slice, which would keep all of it alive.
+                self._unsent = NOTHING
+            count = _drain(self._connection)
+            if not count:
+                return True
+            sent = self._send(_leaving[:count])
+            if sent < count:
+                self._unsent = memoryview(bytes(_leaving[sent:count]))
+
+    def _send(self, data: memoryview) -> int:
+        try:
+            return self._sock.send(data, AT_ONCE)
+        except OSError as error:
+            if error.errno in RETRIED:
+                return 0
+            raise self.hungUp(error.errno or 0) from None
+
+    # The handshake
+
+    def _shakeHands(self) -> Event | None:
+        try:
+            while self._flush():
+                if self._isUp:
+                    return None
+                if self._goOn():
+                    self._complete()
+                elif not self._flush():
+                    break
+                elif not self._takeRecord():
+                    return WANTS_READ
+        except PeerGone as error:
+            raise Reset(f"during the TLS handshake: {error.detail}") from None
+        return WANTS_WRITE
+
+    def _goOn(self) -> bool:
+        """
+        @return: whether the handshake is complete.
+        """
+        try:
+            return shakeHands(self._connection)
+        except Exception as error:  # noqa: BLE001
+            # As TLS has it; and the alert has to go out.
+            with suppress(PeerGone):
+                self._flush()
+            raise handshakeFailure(error, self.session) from None
+
+    def _takeRecord(self) -> bool:
+        """
+        Give OpenSSL one more record, or the end.
+
+        @return: whether it was there as a whole.
+        """
+        have = len(self._part)
+        _arrived[:have] = self._part
+        try:
+            while wants := (_sizeAt(0) if have >= _HEADER else _HEADER) - have:
+                got = self._receive(have, wants)
+                if got is None:
+                    self._part = bytes(_arrived[:have])
+                    return False
+                if not got:
+                    self._connection.bio_shutdown()
+                    break
+                have += got
+        except SSLError as error:
+            raise handshakeFailure(error, self.session) from None
+        self._part = b""
+        _feed(self._connection, have)
+        return True
+
+    # Reading
+
+    def read(self, size: int, isPeeking: bool) -> tuple[memoryview, Event | TunnelError | None]:
+        """
+        Decrypt all whole records of what has arrived, C{size} bytes of it at most.
+        """
+        if self.late is not None:
+            event, self.late = self.late, None
+            return NOTHING, event
+        try:
+            if self._unsent and not self._flush():
+                # An answer to the peer's TLS, which OpenSSL must not be asked for more before.
+                return NOTHING, WANTS_WRITE
+            have = len(self._part)
+            _arrived[:have] = self._part
+            got = self._receive(have, min(size, CHUNK_BYTES))
+        except SSLError as error:
+            return NOTHING, recordFailure(error, self.session, first=not self.received)
+        except PeerGone:
+            # What it has said before can be read.
+            self._unsent = NOTHING
+            return self.read(size, isPeeking)
+        if got is None:
+            return NOTHING, None
+        if got:
+            whole = _wholeIn(have + got)
+            self._part = bytes(_arrived[whole : have + got])
+        else:
+            self._connection.bio_shutdown()
+            whole, self._part = have, b""
+        _feed(self._connection, whole)
+        return self._decrypt(isAwaited=bool(whole) or not got)
+
+    def _decrypt(self, isAwaited: bool) -> tuple[memoryview, Event | TunnelError | None]:
+        """
+        Read what OpenSSL was given.
+
+        @param isAwaited: whether there is anything to be read.
+        """
+        connection = self._connection
+        count = empty = 0
+        event: Event | TunnelError | None = None
+        try:
+            while isAwaited:
+                got = readRecord(connection, count)
+                if got:
+                    count += got
+                    empty = 0
+                    continue
+                left = _left(connection)
+                if not left or (left < 0 and empty == _LOOKS):
+                    break
+                empty += 1
+                self._spend(MOST_WASTE // MOST_EMPTY)
+            if not count:
+                self._spend(1)
+            if not self._flush():
+                event = WANTS_WRITE
+        except PeerGone:
+            # Who does not hear our answer may have said enough.
+            self._unsent = NOTHING
+        except TunnelError as error:
+            event = error
+        except CleanEnd:
+            event = END
+        except SSLError as error:
+            event = recordFailure(error, self.session, first=not self.received and not count)
+        if not count:
+            return NOTHING, event
+        self.received += count
+        self._waste = 0
+        if event is not WANTS_WRITE:
+            self.late, event = event, None
+        return BUFFER[:count], event
+
+    def _spend(self, waste: int) -> None:
+        """
+        Nothing came of a record, or of a part of one.
+
+        @raise TLSFailed: if the peer sends nothing but such.
+        """
+        self._waste += waste
+        if self._waste > MOST_WASTE:
+            raise TLSFailed("the peer sends records without data, and nothing else")
+
+    # Writing
+
+    def write(self, data: bytes | memoryview) -> int:
+        """
+        See L{tlstunnel.net.wire.IWire.write}: what is encrypted and not sent comes again, and is
+        taken when it is.
+        """
+        if not self._isUp or not self._flush():
+            return 0
+        done, self._encrypted = self._encrypted, 0
+        view = memoryview(data)
+        while done < len(view):
+            piece = view[done : done + CHUNK_BYTES]
+            try:
+                writeRecords(self._connection, piece)
+            except SSLError as error:
+                raise recordFailure(error, self.session) from None
+            if not self._flush():
+                self._encrypted = len(piece)
+                break
+            done += len(piece)
+        self.sent += done
+        return done
+
+    def end(self) -> bool:
+        """
+        Send close_notify, once.
+        """
+        if not self._isUp or not self._flush():
+            return False
+        if not self._hasEnded:
+            self._hasEnded = True
+            # After a failure of OpenSSL there is none.
+            with suppress(SSLError):
+                self._connection.shutdown()
+        return self._flush()

@@ -1,0 +1,82 @@
+"""
+TLS without a socket: OpenSSL takes what arrived from a buffer, and puts what is to be sent into
+another one.
+
+As in L{tlstunnel.tls.records}, pyOpenSSL's own methods copy once more, and raise where there is
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from OpenSSL import SSL
+
+try:
+    from OpenSSL.SSL import _ffi, _lib  # type: ignore[attr-defined]
+except ImportError:  # These are not public.
+    _ffi = _lib = None
+
+
+def _isKnown() -> bool:
+    return hasattr(_lib, "BIO_read") and hasattr(_lib, "BIO_write")
+
+
+def feeder(buffer: bytearray) -> Callable[[SSL.Connection, int], None]:
+    """
+    What gives a connection the first bytes of C{buffer}, so many of them.
+    """
+    view = memoryview(buffer)
+    if not _isKnown():
+
+        def public(connection: SSL.Connection, count: int) -> None:
+            if count:
+                connection.bio_write(view[:count])
+
+        return public
+    start, write = _ffi.from_buffer(buffer), _lib.BIO_write
+
+    def direct(connection: SSL.Connection, count: int) -> None:
+        if count and write(connection._into_ssl, start, count) != count:
+            raise MemoryError("OpenSSL has no room for what arrived")
+
+    return direct
+
+
+def drainer(buffer: bytearray) -> Callable[[SSL.Connection], int]:
+    """
+    What puts into C{buffer} what a connection has to send, as far as there is room, and gives how
+    much that is.
+    """
+    view, size = memoryview(buffer), len(buffer)
+    if not _isKnown():
+
+        def public(connection: SSL.Connection) -> int:
+            try:
+                found = connection.bio_read(size)
+            except SSL.WantReadError:
+                return 0
+            view[: len(found)] = found
+            return len(found)
+
+        return public
+    start, read = _ffi.from_buffer(buffer), _lib.BIO_read
+
+    def direct(connection: SSL.Connection) -> int:
+        return max(0, int(read(connection._from_ssl, start, size)))
+
+    return direct
+
+
+def pending() -> Callable[[SSL.Connection], int]:
+    """
+    What tells how many bytes a connection was given that it has not read; -1 where it cannot.
+    """
+    if not (_isKnown() and hasattr(_lib, "BIO_get_mem_data")):
+        return lambda connection: -1
+    data, find = _ffi.new("char **"), _lib.BIO_get_mem_data
+
+    def direct(connection: SSL.Connection) -> int:
+        return int(find(connection._into_ssl, data))
+
+    return direct
