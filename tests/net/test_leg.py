@@ -15,7 +15,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.legs import SocketCase, SocketFarEnd, UNIXCase, clientCreator, creator
 from tlstunnel.address import TCPAddress, UNIXAddress, addressOf
 from tlstunnel.errors import Closed, Reset, TLSFailed, TunnelError
-from tlstunnel.net import leg as legs
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.tlswire import TLS
 from tlstunnel.net.wire import NOTHING, WANTS_WRITE, Clear, Event
@@ -363,7 +362,7 @@ class LegTests(SocketCase, SynchronousTestCase):
         """
         Unless that is paused.
         """
-        self.patch(legs, "TLS", _Late)
+        self.patch(Leg, "_kindOfTLS", _Late)
         for isPaused in (False, True):
             self.open()
             if not isPaused:
