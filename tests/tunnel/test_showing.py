@@ -22,6 +22,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import createIdentity, keep
 from tlstunnel.identity.names import Identity, KeyIdentity
 from tlstunnel.identity.pool import Pool
+from tlstunnel.identity.tlsa import TLSA, TLSARecords
 from tlstunnel.protocols.registry import find
 from tlstunnel.tunnel import clientcreators, showing
 from tlstunnel.tunnel.description import Mode, Tunnel
@@ -61,8 +62,11 @@ class PreparedTests(SynchronousTestCase):
         self.assertEqual(list(self.prepared().certificates), [ALICE])
 
     def test_withoutARuleItIsNobody(self) -> None:
-        """Which is no mistake."""
-        self.assertEqual(list(self.prepared().certificates), [])
+        """Which is no mistake, but is said."""
+        prepared = self.prepared()
+        self.assertEqual(list(prepared.certificates), [])
+        (said,) = prepared.warnings(datetime.now(UTC))
+        self.assertIn("no rule says who we are to shop.test; 'tlstunnel identity disclose", said)
 
     def test_aBrokenRuleLetsNothingStart(self) -> None:
         """If it is the one that decides."""
@@ -76,6 +80,7 @@ class PreparedTests(SynchronousTestCase):
         """Also about rules that are not needed yet."""
         rule(self.pool, "Shop.test", ALICE)
         rule(self.pool, "other.test", "non sense")
+        rule(self.pool, "shop.test", "-")
         found = self.prepared().warnings(datetime.now(UTC))
         self.assertEqual(len(found), 2, found)
         self.assertIn("Shop.test.txt: never counts", found[0])
@@ -132,6 +137,21 @@ class PreparedTests(SynchronousTestCase):
         self.assertLessEqual(len(creators._creators), 3)
         assert isinstance(prepared._showing, showing._ByRules)
         self.assertLessEqual(len(prepared._showing._known), 3)
+
+    def test_serversThatAreKnownByTLSARecordsGetToSeeItToo(self) -> None:
+        """Each by its rule."""
+        rule(self.pool, "shop.test", ALICE)
+        resolver = TCPAddress("127.0.0.1", 53)
+        prepared = self.prepared("xmpp", remoteID=None, trust=("dane",), daneResolver=resolver)
+        records = TLSARecords("_443._tcp.shop.test", (TLSA(3, 1, 1, bytes(32)),))
+        alice = prepared.creatorByTLSA(SHOP, records)
+        self.assertTrue(alice._showsCertificate)
+        self.assertIs(prepared.creatorByTLSA(SHOP, records), alice)
+        self.assertFalse(prepared.creatorByTLSA(FORUM, records)._showsCertificate)
+        self.patch(clientcreators, "CONTEXTS_KEPT", 2)
+        rule(self.pool, "shop.test", "@example.test")
+        self.assertIsNot(prepared.creatorByTLSA(SHOP, records), alice)
+        self.assertEqual(len(prepared._creators._tlsaContexts), 1)
 
     def test_whereNoRuleCanBeAboutTheServer(self) -> None:
         """It is a mistake to wait for one."""
@@ -237,3 +257,9 @@ class ConnectionTests(TunnelTests):
         await wait(lambda: bool(self.ends))
         self.assertEnded("identity")
         self.assertIn(f"{SERVER}.txt, line 1", str(self.ends[0]["detail"]))
+
+
+class OldConnectionTests(ConnectionTests):
+    """The same with TLS 1.2."""
+
+    version = "1.2"

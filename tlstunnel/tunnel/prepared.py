@@ -240,7 +240,7 @@ class Prepared:
             skipped = (each.all.skipped for each in self._trusts)
             found += dict.fromkeys(chain.from_iterable(skipped))
             found += doubts(self.expected)
-            found += self._showing.doubts()
+            found += self._showing.doubts(self.expected)
         found += self.revocations.warnings(now, since)
         if since is None:
             found += self._missingStaples()

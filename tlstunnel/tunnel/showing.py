@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.caller import Caller
-from tlstunnel.identity.disclosure import ruleDoubts, whomToShow
+from tlstunnel.identity.disclosure import ruleDoubts, ruleFor, whomToShow
 from tlstunnel.identity.files import reading
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Credentials
@@ -79,9 +79,11 @@ class Showing:
         """
         return any(coversName(each.certificates[0], domain) for each in self.known)
 
-    def doubts(self) -> Iterable[str]:
+    def doubts(self, expected: object) -> Iterable[str]:
         """
         What should be said about who is shown.
+
+        @param expected: who is at the other end, where that is known.
         """
         return ()
 
@@ -122,11 +124,14 @@ class _ByRules(Showing):
         """
         return [each for who, (_, each) in self._known.items() if not self._pool.isPseudonym(who)]
 
-    def doubts(self) -> Iterable[str]:
+    def doubts(self, expected: object) -> Iterable[str]:
         """
-        What is wrong with rules.
+        What is wrong with rules, or that there is none.
         """
-        return ruleDoubts(self._pool)
+        yield from ruleDoubts(self._pool)
+        if isinstance(expected, Identity) and ruleFor(self._pool, expected) is None:
+            make = self._pool.command("disclose", str(expected), "ID")
+            yield f"`local-id` {AUTO}: no rule says who we are to {expected}; {make} makes one"
 
 
 def _stateOf(file: Path) -> object:
