@@ -129,9 +129,16 @@ class _ByRules(Showing):
         What is wrong with rules, or that there is none.
         """
         yield from ruleDoubts(self._pool)
-        if isinstance(expected, Identity) and ruleFor(self._pool, expected) is None:
+        if isinstance(expected, Identity) and self._hasNone(expected):
             make = self._pool.command("disclose", str(expected), "ID")
             yield f"`local-id` {AUTO}: no rule says who we are to {expected}; {make} makes one"
+
+    def _hasNone(self, expected: Identity) -> bool:
+        try:
+            return ruleFor(self._pool, expected) is None
+        except ConfigurationError:
+            # There is one that is broken.
+            return False
 
 
 def _stateOf(file: Path) -> object:
