@@ -119,7 +119,8 @@ class DiscloseTests(RulesTestCase):
         self.assertEqual(
             said,
             f"shop.test: alice@example.test ({self.rule})\n"
-            "As there are rules now, nobody is shown where none says so, whoever asks.\n",
+            "From now on rules alone decide: where none names an identity, it is not shown, even "
+            "to a program that asks for it.\n",
         )
         said = self.succeed("disclose", "SHOP.test", "www.example.test", "alice@example.test", "-")
         self.assertEqual(

@@ -103,7 +103,7 @@ class PseudonymTests(PoolTestCase):
         leaf = credentials.certificates[0]
         verifyIdentity(leaf, pseudonym)
         leaf.verify_directly_issued_by(authorityOf(self.pool).certificate)
-        self.assertEqual(self.pool.fileOf(pseudonym), self.file())
+        self.assertEqual(self.pool.filesOf(pseudonym), (self.file(), self.file()))
         self.assertEqual(list(self.pool.identities()), [])
 
     def test_itIsKeptWhileItIsGood(self) -> None:

@@ -283,6 +283,13 @@ class AccountsTests(PoolTestCase):
                 break
         self.assertEqual(self.asked, ["distant", "local"])
 
+    def test_whileOneIsWaitedForOthersAreNotWaitedForLong(self) -> None:
+        """Else a directory that is away would cost a moment for each name."""
+        begun = time.monotonic()
+        for name in "abcdefghijkl":
+            self.assertRaises(Unanswered, self.accounts.numberOf, "user", name)
+        self.assertLess(time.monotonic() - begun, 2 * accounts_.PATIENCE_SECONDS)
+
     def test_noMoreThanSomeAreAskedForAtATime(self) -> None:
         """However many names there are."""
         for number in range(30):

@@ -95,6 +95,23 @@ class ProbeCommandTests(CommandTestCase):
             self.assertTrue(ended.stdout.splitlines()[-1].startswith(last), ended.stdout)
             self.assertEqual(ended.stderr, "")
 
+    def test_theRulesOfAPoolSayWhoWeAre(self) -> None:
+        """
+        Also where the versions are tried, to which nobody is shown.
+        """
+        where = self.serve(secure(context(leaf())))
+        pool = Path(self.mktemp()).absolute()
+        (pool / "disclose").mkdir(parents=True)
+        words = (where, "-R", NAME, "--trust", str(self.anchors), "--pool", str(pool), "--all")
+        ended = self.run_("probe", *words, "-L", "auto")
+        self.assertEqual((ended.returncode, ended.stderr), (0, ""))
+        rule = pool / "disclose" / f"{NAME}.txt"
+        rule.write_text("non sense")
+        rule.chmod(0o644)
+        ended = self.run_("probe", *words, "-L", "auto")
+        self.assertIn(f"{NAME}.txt, line 1", ended.stdout + ended.stderr)
+        self.assertNotEqual(ended.returncode, 0)
+
     def test_mistakesAreToldInOneLine(self) -> None:
         for words, expected in (
             ((), "HOST is missing"),

@@ -135,10 +135,9 @@ class PreparedTests(SynchronousTestCase):
         """
         there = TCPAddress("192.0.2.1", 5222)
         prepared = self.prepared(Mode.CLIENT, "xmpp", trust=("system",))
-        self.assertIsNotNone(prepared._sessions)
-        self.assertIsNot(
-            self.prepared(Mode.CLIENT, "xmpp", trust=("system",))._sessions, prepared._sessions
-        )
+        self.assertIsNotNone(prepared._creators._sessions)
+        other = self.prepared(Mode.CLIENT, "xmpp", trust=("system",))
+        self.assertIsNot(other._creators._sessions, prepared._creators._sessions)
         creators = [prepared.creatorFor(Identity(None, f"{name}.example")) for name in "ab"]
         kept = {each.session(there).server for each in creators}
         self.assertEqual(len(kept), 2)
@@ -149,7 +148,7 @@ class PreparedTests(SynchronousTestCase):
         In server mode there is nothing to keep.
         """
         off = self.prepared(Mode.CLIENT, remoteID=SERVER, resumption=False)
-        self.assertIsNone(off._sessions)
+        self.assertIsNone(off._creators._sessions)
 
     def test_itIsSaidWhereTicketsCannotBeGivenYet(self) -> None:
         """

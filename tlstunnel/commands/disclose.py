@@ -61,7 +61,10 @@ class Disclose(PoolOptions):
         if not (self["remove"] or wanted):
             said.append(self._whoWouldBe(pool, selector))
         elif not hadRules:
-            said.append("As there are rules now, nobody is shown where none says so, whoever asks.")
+            said.append(
+                "From now on rules alone decide: where none names an identity, it is not shown, "
+                "even to a program that asks for it."
+            )
         print("\n".join(said))
         for each in wanted if not self["remove"] else ():
             _explain(pool, each)

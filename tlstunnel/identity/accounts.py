@@ -17,6 +17,9 @@ from threading import Thread
 #: Seconds that whoever asks waits, all names together.
 PATIENCE_SECONDS = 0.25
 
+#: Seconds that he waits while another name is being asked for: then the directory may be away.
+IMPATIENCE_SECONDS = 0.02
+
 #: Seconds for which an answer counts, be it that there is no such name.
 KEPT_SECONDS = 60.0
 
@@ -105,8 +108,9 @@ class Accounts:
         """
         question = self._questions.get((kind, name))
         if question is None or question.isOver:
+            isSlow = any(not each.until and not each.isOver for each in self._questions.values())
             question = self._ask(kind, name)
-            question.join(max(0.0, patience))
+            question.join(max(0.0, min(patience, IMPATIENCE_SECONDS) if isSlow else patience))
         if not question.until:
             raise Unanswered(name)
         return question.number

@@ -246,13 +246,25 @@ def doubts(pool: Pool) -> Iterator[str]:
     Say what is wrong with the rules and with what says who may use an identity, before anybody
     needs them; a sentence each.
     """
+    yield from ruleDoubts(pool)
     try:
-        yield from _doubts(pool)
+        for identity in pool.identities():
+            yield from doubtsAbout(pool, identity)
     except ConfigurationError as error:
         yield str(error)
 
 
-def _doubts(pool: Pool) -> Iterator[str]:
+def ruleDoubts(pool: Pool) -> Iterator[str]:
+    """
+    The same of the rules alone.
+    """
+    try:
+        yield from _ruleDoubts(pool)
+    except ConfigurationError as error:
+        yield str(error)
+
+
+def _ruleDoubts(pool: Pool) -> Iterator[str]:
     for found in rules(pool):
         if isinstance(found, ConfigurationError):
             yield str(found)
@@ -263,8 +275,6 @@ def _doubts(pool: Pool) -> Iterator[str]:
         for each in found.counting:
             if each.identity is not None and not pool.holds(each.identity):
                 yield f"{found.path}: {each} is not in the pool, and is passed over"
-    for identity in pool.identities():
-        yield from doubtsAbout(pool, identity)
 
 
 def doubtsAbout(pool: Pool, identity: Identity) -> Iterator[str]:

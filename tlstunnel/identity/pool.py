@@ -209,25 +209,26 @@ class Pool:
 
         @raise ConfigurationError: they are not there, or something about them is wrong.
         """
+        files = self.filesOf(identity)
+        try:
+            return loadCredentials(identity, *files)
+        except ConfigurationError:
+            if files[0] != files[1]:
+                raise
+            # That of a pseudonym may have been replaced between the one look and the other.
+            return loadCredentials(identity, *files)
+
+    def filesOf(self, identity: Identity) -> tuple[Path, Path]:
+        """
+        The file of the certificates and that of the key which L{credentials} reads; both are the
+        same for a pseudonym.
+
+        @raise ConfigurationError: there is no place with credentials of that name.
+        """
         if self.isPseudonym(identity):
-            file = self.pseudonymFile(identity)
-            try:
-                return loadCredentials(identity, file, file)
-            except ConfigurationError:
-                # It may have been replaced between the one look and the other.
-                return loadCredentials(identity, file, file)
+            return self.pseudonymFile(identity), self.pseudonymFile(identity)
         directory = self.existingDirectoryOf(identity)
-        return loadCredentials(identity, directory / "fullchain.pem", directory / "privkey.pem")
-
-    def fileOf(self, identity: Identity) -> Path:
-        """
-        Where the certificates are that L{credentials} reads.
-
-        @raise ConfigurationError: there can be none.
-        """
-        if self.isPseudonym(identity):
-            return self.pseudonymFile(identity)
-        return self.directoryOf(identity) / "fullchain.pem"
+        return directory / "fullchain.pem", directory / "privkey.pem"
 
     def isPseudonym(self, identity: Identity) -> bool:
         """

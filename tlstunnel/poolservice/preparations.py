@@ -69,8 +69,7 @@ class _Kept:
         self.prepared: Prepared
         self.waiting: list[Deferred[Prepared]] | None = []
         self.remotes: OrderedDict[Identity, Prepared] = OrderedDict()
-        folders = [pool.existingDirectoryOf(each) for each in ours]
-        self._own = [each / name for each in folders for name in ("fullchain.pem", "privkey.pem")]
+        self._own = [file for each in ours for file in pool.filesOf(each)]
         trust = pool.path / "trust"
         self._trust = [trust, *_within(trust), pool.path / "ca" / "cert.pem"]
         self._stamps = [_stampOf(each) for each in self._own]

@@ -92,6 +92,7 @@ class Looks:
             # Nothing of ours is shown, and nobody is believed.
             negotiatesOnly=True,
             localID=None,
+            byRules=False,
             remoteID=self._question.expected,
             trust=(),
             pins=(),

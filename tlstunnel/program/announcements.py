@@ -143,6 +143,9 @@ class Announcements:
 
     def _who(self) -> str:
         tunnel = self._factory.tunnel
+        if tunnel.byRules:
+            shown = ", ".join(map(str, self._factory.prepared.certificates))
+            return f"whom the rules of the pool show{f' ({shown})' if shown else ''}"
         names = {each.name for each in tunnel.names} | {str(each) for each in tunnel.localIDs}
         more = len(names) - 1
         if more < 1:

@@ -81,8 +81,9 @@ BRIDGING = (
         "remote-as",
         Section.BRIDGE,
         "who we are to the server, if it wants a certificate; to clients we are `local-id`",
-        "It is the same for all clients, so that the server takes each of them for it.",
-        argument="ID",
+        "It is the same for all clients, so that the server takes each of them for it. The word "
+        "auto leaves it to the rules of the pool.",
+        argument="ID|auto",
         parse=text,
         default=None,
         mode=Mode.BRIDGE,

@@ -279,7 +279,9 @@ class _TunnelCheck:
         names = {each.identity: each.name for each in reversed(self._tunnel.names)}
         if ours in self._tunnel.localIDs:
             return "local-id", ""
-        return ("", names[ours]) if ours in names else ("remote-as", "")
+        if ours in names:
+            return "", names[ours]
+        return "local-id" if self._tunnel.byRules else "remote-as", ""
 
     def _about(self, sentence: str) -> str:
         """

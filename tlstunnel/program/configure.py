@@ -26,6 +26,7 @@ from tlstunnel.net.remotes import FIRST
 from tlstunnel.program.bridges import acceptedSide, bridge, connectedSide
 from tlstunnel.program.entrance import checkAccess
 from tlstunnel.program.options import OPTIONS, TUNNEL_OPTIONS
+from tlstunnel.program.ourselves import isByRules, localIDs
 from tlstunnel.protocols import registry
 from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, checkBridge, errorOf
@@ -43,6 +44,7 @@ from tlstunnel.tunnel.negotiation import checkNegotiation
 from tlstunnel.tunnel.programs import checkPrograms
 from tlstunnel.tunnel.servedname import ServedName
 from tlstunnel.tunnel.servernames import checkNames
+from tlstunnel.tunnel.showing import checkShowing
 from tlstunnel.tunnel.trust import checkDANE
 
 _T = TypeVar("_T")
@@ -91,8 +93,8 @@ def examine(
     for key, what in (("local", "where to listen"), ("remote", "where to forward to")):
         if not values[key]:
             mistakes.append(ConfigurationError(f"`{key}`", "is missing", f"say {what}"))
-    localIDs = part(_localIDs, mode, values["local-id"])
-    localID = localIDs[0] if localIDs else None
+    ours = part(localIDs, mode, values["local-id"])
+    localID = ours[0] if ours else None
     access = part(_access, values)
     part(_checkLocal, values["local"], name)
     if mode is None:
@@ -124,7 +126,8 @@ def examine(
         remote=values["remote"],
         dialect=dialect,
         localID=localID,
-        otherIDs=localIDs[1:] if localIDs else (),
+        otherIDs=ours[1:] if ours else (),
+        byRules=isByRules(mode, values["local-id"]),
         names=tuple(names),
         remoteID=remoteID,
         remoteIDFiles=values["remote-id-file"],
@@ -169,6 +172,7 @@ def examine(
     if mode is Mode.CLIENT:
         part(checkRemoteID, tunnel)
     part(checkDANE, tunnel)
+    part(checkShowing, tunnel)
     part(checkNames, tunnel)
     return None if mistakes else tunnel, mistakes
 
@@ -217,18 +221,6 @@ def _meaningless(mode: Mode, values: Mapping[str, Any]) -> list[ConfigurationErr
         for option in TUNNEL_OPTIONS
         if not option.means(mode) and values[option.name] != option.default
     ]
-
-
-def _localIDs(mode: Mode | None, given: Sequence[str]) -> tuple[Identity, ...]:
-    if mode is Mode.SERVER and not given:
-        raise ConfigurationError("`local-id`", "is missing", "say whom a server tunnel stands for")
-    if mode is Mode.CLIENT and len(given) > 1:
-        raise ConfigurationError(
-            "`local-id`",
-            f"has {len(given)} values, and with `client` we show one certificate",
-            "give one",
-        )
-    return tuple(dict.fromkeys(_parsed("local-id", Identity.parse, each) for each in given))
 
 
 def _checkLocal(local: Sequence[Listening], name: str) -> None:

@@ -16,9 +16,10 @@ IDENTITIES = (
         "who we are; required with `server` and `bridge`, and there each of several is chosen by "
         "the name that a client asks for (SNI)",
         "Repeatable there: the first is for clients that ask for no name, and what we call "
-        "ourselves before TLS. With `client` it is only needed to show a certificate.",
+        "ourselves before TLS. With `client` it is only needed to show a certificate; the word "
+        "auto leaves it to the rules of the pool who we are to each server.",
         short="L",
-        argument="ID",
+        argument="ID|auto",
         parse=text,
         default=(),
         isRepeatable=True,

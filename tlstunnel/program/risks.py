@@ -109,12 +109,21 @@ def _lentByBridge(tunnel: Tunnel) -> Iterator[str]:
     """
     The same of a bridge that shows a server who we are, whoever has come.
     """
-    ours = None if tunnel.onward is None else tunnel.onward.localID
-    if ours is not None and tunnel.isOpen:
+    ours = "" if tunnel.onward is None else _shownBy(tunnel.onward)
+    if ours and tunnel.isOpen:
         yield (
             f"anybody may connect, and the server takes whoever does for {ours}; say with "
             "client-id who may come"
         )
+
+
+def _shownBy(tunnel: Tunnel) -> str:
+    """
+    Who a client tunnel is to servers; empty for nobody.
+    """
+    if tunnel.byRules:
+        return "whom the rules of the pool show"
+    return str(tunnel.localID or "")
 
 
 def _openBackends(tunnel: Tunnel) -> Iterator[str]:
@@ -217,7 +226,8 @@ def _lent(tunnel: Tunnel, local: Sequence[Address]) -> Iterator[str]:
     """
     for address in local:
         if not address.isLocal:
-            lent = f", and the server takes them for {tunnel.localID}" if tunnel.localID else ""
+            ours = _shownBy(tunnel)
+            lent = f", and the server takes them for {ours}" if ours else ""
             yield (
                 f"other hosts can connect to {address}: what they say there is in clear{lent}; "
                 "listen at a loopback address or a UNIX socket, unless a firewall keeps them away"

@@ -83,6 +83,7 @@ class Tunnel:
     @ivar viaAuthFile: says how to log in there.
     @ivar dialect: how both sides come to TLS.
     @ivar localID: who we are; in server mode to clients that ask for no name.
+    @ivar byRules: whether the rules of the pool say who we are to each server (client only).
     @ivar otherIDs: who else we are, in server mode, to clients that ask for it.
     @ivar names: names that are served in another way than all others.
     @ivar remoteID: who must be at the other end; in server mode a selector or a list of them, and
@@ -168,6 +169,7 @@ class Tunnel:
     proxyFrom: Networks = field(default_factory=Networks)
     proxyFromUNIX: bool = False
     onward: Tunnel | None = None
+    byRules: bool = False
 
     @property
     def sides(self) -> tuple[Tunnel, ...]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from itertools import chain
 
 from cryptography import x509
@@ -17,32 +16,26 @@ from cryptography import x509
 from tlstunnel.address import SRVAddress, TCPAddress
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.expiry import warningsOf
-from tlstunnel.identity.names import Identity, Kind, Selector
+from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.ocsp import demandsStaple
 from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.tlsa import TLSARecords
-from tlstunnel.identity.trust import Anchors, Trust
-from tlstunnel.identity.verify import coversName
+from tlstunnel.identity.trust import Trust
 from tlstunnel.net.via import Login, readLogin
 from tlstunnel.protocols.setting import Setting
-from tlstunnel.tls.binding import SERVERS
-from tlstunnel.tls.checkup import checkUsable
-from tlstunnel.tls.context import SSLContext, clientContext
-from tlstunnel.tls.creators import ClientCreator, Creator, ServerCreator
-from tlstunnel.tls.dane import TLSAVerifier, tlsaContext
+from tlstunnel.tls.creators import Creator, ServerCreator
 from tlstunnel.tls.keylog import KeyLog
 from tlstunnel.tls.openssl import givesTickets
-from tlstunnel.tls.resumption import Sessions
-from tlstunnel.tls.staple import Staple, demand
+from tlstunnel.tls.staple import Staple
 from tlstunnel.tunnel.access import doubts, whoMayCome
 from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, about, checkBridge, keysOf, ofSide
+from tlstunnel.tunnel.clientcreators import ClientCreators
 from tlstunnel.tunnel.description import (
     Mode,
     Tunnel,
     checkIdentities,
     checkRisk,
     checkVia,
-    hostOfRemote,
     identityOfRemote,
 )
 from tlstunnel.tunnel.disclosures import (
@@ -55,14 +48,11 @@ from tlstunnel.tunnel.judges import Judges
 from tlstunnel.tunnel.programs import checkPrograms, launches
 from tlstunnel.tunnel.servernames import ServerNames
 from tlstunnel.tunnel.settings import settingOf
+from tlstunnel.tunnel.showing import Showing, checkShowing, showingOf
 from tlstunnel.tunnel.trace import Trace
 
 #: Where servers with TLS from the first byte greet: those of smtp, nntp, ftp, imap, and pop3.
 SERVER_FIRST = frozenset((465, 563, 990, 993, 995))
-
-#: Creators that a client tunnel keeps at the same time: one for each identity that it expects,
-#: where the app says which.
-CREATORS_KEPT = 1000
 
 # Where the OpenSSL of this process was told otherwise when it was loaded.
 _SEVERAL = "`resumption` is on, but nothing is resumed at an address with several names"
@@ -93,6 +83,7 @@ class Prepared:
 
     setting: Setting
     serverCreator: ServerCreator
+    _creators: ClientCreators
 
     def __init__(self, tunnel: Tunnel, read: bool = True) -> None:
         """
@@ -102,19 +93,15 @@ class Prepared:
         checkIdentities(tunnel)
         checkRisk(tunnel)
         checkVia(tunnel)
+        checkShowing(tunnel)
         self.tunnel = tunnel
         self.login: Login | None = None
         if tunnel.via is not None and tunnel.viaAuthFile is not None:
             self.login = readLogin(tunnel.viaAuthFile, tunnel.via)
-        self._credentials: Credentials | None = None
         with about(keysOf(tunnel.mode)):
             self._judges = Judges(tunnel)
         self.staples: list[Staple] = []
-        self._contexts: dict[tuple[Anchors, tuple[bytes, ...]], SSLContext] = {}
-        self._creators: dict[tuple[Identity, tuple[bytes, ...] | None], Creator] = {}
-        self._byTLSA: dict[tuple[Identity, TLSARecords], Creator] = {}
-        self._tlsaContext: SSLContext | None = None
-        self._sessions = Sessions() if tunnel.resumes else None
+        self._showing = Showing()
         self._believed: Trust | None = None
         self.expected = whoMayCome(tunnel)
         self.pins = self._judges.pins
@@ -167,10 +154,10 @@ class Prepared:
             self.serverCreator = ServerCreator(names.faces, tunnel.requireALPN)
             covers = names.faces.covers
         else:
-            if tunnel.localID is not None:
-                self._credentials = tunnel.pool.credentials(tunnel.localID)
-                checkUsable(self._credentials, tunnel.minimum)
-            covers = partial(_covers, self._credentials)
+            self._showing = showingOf(tunnel)
+            self._creators = ClientCreators(tunnel, self._judges, self._showing, self.keyLog)
+            # Nothing here refers to what is prepared, which is gone at once when it is replaced.
+            covers = self._showing.covers
         self.setting = settingOf(tunnel, self.expected, covers)
         isClient = tunnel.mode is Mode.CLIENT
         if isClient and self.expected is not None and self._judges.hasAnchors:
@@ -221,7 +208,8 @@ class Prepared:
     @property
     def certificates(self) -> dict[Identity, x509.Certificate]:
         """
-        Our identities, each with the certificate that we show for it.
+        Our identities, each with the certificate that we show for it; where the rules of the pool
+        choose among them, those that were shown.
         """
         return {each.identity: each.certificates[0] for each in self._ours}
 
@@ -234,7 +222,7 @@ class Prepared:
     def _ownCredentials(self) -> Iterable[Credentials]:
         if self.names is not None:
             return self.names.credentials
-        return () if self._credentials is None else (self._credentials,)
+        return self._showing.known
 
     def warnings(self, now: datetime, since: datetime | None = None) -> list[str]:
         """
@@ -252,6 +240,7 @@ class Prepared:
             skipped = (each.all.skipped for each in self._trusts)
             found += dict.fromkeys(chain.from_iterable(skipped))
             found += doubts(self.expected)
+            found += self._showing.doubts(self.expected)
         found += self.revocations.warnings(now, since)
         if since is None:
             found += self._missingStaples()
@@ -323,77 +312,19 @@ class Prepared:
 
         @param alpn: the ids to offer, of which the server has to take one; by default L{alpn}, of
             which it may.
-        @raise ConfigurationError: if there are no anchors for it.
+        @raise ConfigurationError: if there are no anchors for it, or it cannot be found out who we
+            are there.
         """
         assert isinstance(expected, Identity)
-        creator = self._creators.get((expected, alpn))
-        if creator is None:
-            if len(self._creators) >= CREATORS_KEPT:
-                self._creators.clear()
-            creator = self._clientCreator(expected, alpn)
-            self._creators[expected, alpn] = creator
-        return creator
-
-    def _clientCreator(self, expected: Identity, alpn: tuple[bytes, ...] | None) -> Creator:
-        offered = self.alpn if alpn is None else alpn
-        trust = self._judges.trustIn(expected)
+        creator, trust = self._creators.creatorFor(expected, self.alpn, alpn)
         if expected == self.expected and not self.tunnel.believesPins:
             self._believed = trust
-        context = self._contexts.get((trust.all, offered))
-        if context is None:
-            context = self._contexts[trust.all, offered] = clientContext(
-                trust,
-                self._credentials,
-                offered,
-                self.tunnel.minimum,
-                tickets=self.tunnel.resumes or self.tunnel.dialect.opensChannels,
-            )
-            self._judges.prepare(context)
-            if self.keyLog is not None:
-                self.keyLog.use(context)
-            if self.tunnel.requireStaple:
-                demand(context)
-        isElsewhere = expected.kind in {Kind.WORKLOAD, Kind.KEY}
-        return ClientCreator(
-            context,
-            self._judges.judge(expected, trust, SERVERS, self.tunnel.isNamed),
-            offered,
-            self._credentials is not None,
-            hostOfRemote(self.tunnel.remote) if isElsewhere else None,
-            self.tunnel.requireStaple,
-            self._sessions,
-            requireALPN=bool(alpn),
-        )
+        return creator
 
     def creatorByTLSA(self, expected: Identity, records: TLSARecords) -> Creator:
         """
         What makes TLS to a server that must be C{expected}, by these records of it.
+
+        @raise ConfigurationError: if it cannot be found out who we are there.
         """
-        creator = self._byTLSA.get((expected, records))
-        if creator is None:
-            if self._tlsaContext is None:
-                self._tlsaContext = tlsaContext(
-                    self._credentials,
-                    self.alpn,
-                    self.tunnel.minimum,
-                    tickets=self.tunnel.dialect.opensChannels,
-                )
-                if self.keyLog is not None:
-                    self.keyLog.use(self._tlsaContext)
-            if len(self._byTLSA) >= CREATORS_KEPT:
-                self._byTLSA.clear()
-            verifier = TLSAVerifier(
-                expected, records, self.tunnel.dialect.srvService, self.pins, self.revocations
-            )
-            creator = self._byTLSA[expected, records] = ClientCreator(
-                self._tlsaContext, verifier, self.alpn, self._credentials is not None
-            )
-        return creator
-
-
-def _covers(credentials: Credentials | None, domain: str) -> bool:
-    """
-    Whether a certificate is for C{domain}; nothing here refers to what is prepared, which is gone
-    at once when it is replaced.
-    """
-    return credentials is not None and coversName(credentials.certificates[0], domain)
+        return self._creators.creatorByTLSA(expected, records, self.alpn)

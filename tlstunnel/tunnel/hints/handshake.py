@@ -46,7 +46,8 @@ HANDSHAKE_HINTS = (
     # Alerts that we were sent.
     Hint(
         (TLSFailed,),
-        "the server wants a certificate from us: give --local-id",
+        "the server wants a certificate from us: give --local-id; where that is auto, "
+        "'tlstunnel identity disclose' shows whom the rules show to it",
         Mode.CLIENT,
         causes=("alert certificate_required ",),
     ),
