@@ -221,6 +221,8 @@ class Control(Descriptor):
             self._goOn()
         elif not self._dropping:
             self._owner.closed()
+            # What refers to each other in a circle would wait for the garbage collector.
+            del self._owner
 
     # Sending
 
