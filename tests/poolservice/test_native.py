@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from tests.loopback import (
 )
 from tests.poolservice.programs import NativeTests
 from tests.poolservice.test_control import turns, until
-from tests.poolservice.test_descriptors import MISTAKES
+from tests.poolservice.test_descriptors import MISTAKES, evil, setLinger
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.tunnel.limits import Limits
@@ -215,8 +216,7 @@ class CourseTests(NativeTests):
                 theirs.sendall(len(request).to_bytes(3, "little") + b"\x01" + request)
                 network = self.peer(theirs, True, CLIENT)
                 network.handshake()
-                answer = program.answer()
-            return answer
+                return program.answer()
 
         verb, fields = await self.inThread(run)
         self.assertEqual((verb, fields["remote"]), ("ok", str(CLIENT)))
@@ -727,6 +727,33 @@ class RefusalTests(NativeTests):
         self.assertEqual((await self.inThread(program.refused))[0], "syntax")
         self.assertEqual(await self.inThread(lambda: theirs.recv(1)), b"")
         ours.close()
+
+    async def test_aSocketThatLingersHoldsUpNobody(self) -> None:
+        """
+        Although its program sets that when it has handed it over already.
+        """
+        program, other = self.program(), self.program()
+        sock, peer = evil()
+        self.addCleanup(peer.close)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+        def run() -> float:
+            copy = sock.dup()
+            program.tls(sock, **AS_SERVER, timeout=1)
+            assert other.ask("hello")[0] == "ok"
+            setLinger(copy)
+            copy.close()
+            assert program.refused()[0] == "timeout"
+            longest = 0.0
+            until = time.monotonic() + 2
+            while time.monotonic() < until:
+                began = time.monotonic()
+                assert other.ask("hello")[0] == "ok"
+                longest = max(longest, time.monotonic() - began)
+                time.sleep(0.05)
+            return longest
+
+        self.assertLess(await self.inThread(run), 1.0)
 
     async def test_nothingIsWrittenWhereAFileIsWrong(self) -> None:
         """

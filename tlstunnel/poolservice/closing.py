@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from threading import Thread
 from typing import Any
 
-from tlstunnel.net.kernel import hasGone
+from tlstunnel.net.kernel import hasGone, reset, resetOnClose
 
 _NO_LINGER = struct.pack("ii", 0, 0)
 
@@ -58,14 +58,20 @@ def drop(
         aside(close)
 
 
-def closeHanded(sock: socket.socket) -> None:
+def closeHanded(sock: socket.socket, isReset: bool = False) -> None:
     """
     Close a connection that was handed over, of which the program may have a copy: so it is ended
     before, and what the program has set does not let us wait.
+
+    @param isReset: whether the peer is to see a reset.
     """
+    if isReset and not reset(sock):
+        # It sees none where there is a copy.
+        resetOnClose(sock)
     try:
-        # It is off already, if the program has not set it since.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        if not isReset:
+            # It is off already, if the program has not set it since.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         sock.shutdown(socket.SHUT_RDWR)
     except OSError:
         # It has ended already.
@@ -73,4 +79,5 @@ def closeHanded(sock: socket.socket) -> None:
     if hasGone(sock):
         sock.close()
     else:
+        # The program may set it again before we are there.
         aside(sock.close)
