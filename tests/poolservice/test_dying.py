@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import cycle
+from typing import Any
 
 from OpenSSL import SSL
 
@@ -28,10 +29,10 @@ from tlstunnel.tunnel.pair import Pair
 #: How many die.
 HAND_OVERS = 1000
 
-#: Seconds in which they do.
+#: Seconds of CPU in which they do, on both sides.
 LONGEST = 10.0
 
-AS_CLIENT = {"role": "client", "remote": SERVER}
+AS_CLIENT: dict[str, Any] = {"role": "client", "remote": SERVER}
 
 #: What a program and its peer have opened.
 Opened = tuple[socket.socket, ...]
@@ -54,7 +55,7 @@ class DyingTests(NativeTests):
 
     serverContext: SSL.Context
 
-    def pair(self) -> Opened:
+    def pair(self) -> tuple[socket.socket, socket.socket]:
         """
         As that of others, but nobody keeps it.
         """
@@ -183,10 +184,10 @@ class DyingTests(NativeTests):
         descriptors, before, objects = descriptorsInUse(), left(), len(gc.get_objects())
         gc.disable()
         self.addCleanup(gc.enable)
-        began = time.monotonic()
+        began = time.process_time()
         await self.inThread(lambda: self.die(HAND_OVERS))
         await self.over()
-        seconds = time.monotonic() - began
+        seconds = time.process_time() - began
         self.assertLess(seconds, LONGEST)
         await until(lambda: descriptorsInUse() <= descriptors)
         self.assertEqual(left() - before, Counter())

@@ -8,7 +8,6 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,10 +32,10 @@ from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.tunnel.limits import Limits
 
-Handed = Callable[..., Encrypted]
+Fields = dict[str, Any]
 
-AS_CLIENT = {"role": "client", "remote": SERVER}
-AS_SERVER = {"role": "server", "local": SERVER}
+AS_CLIENT: Fields = {"role": "client", "remote": SERVER}
+AS_SERVER: Fields = {"role": "server", "local": SERVER}
 
 
 def exchange(network: Encrypted, plain: socket.socket) -> None:
@@ -93,7 +92,7 @@ class CourseTests(NativeTests):
         """
         for local in (CLIENT, "-", None):
             program = self.program()
-            asked = {} if local is None else {"local": local}
+            asked: Fields = {} if local is None else {"local": local}
 
             def run() -> Any:
                 ours, theirs = self.pair()
@@ -117,7 +116,8 @@ class CourseTests(NativeTests):
         Where it does not say who it is.
         """
         createIdentity(self.pool, Identity(None, "other.example.org"))
-        for asked in ({}, {"local": SERVER}):
+        several: tuple[Fields, ...] = ({}, {"local": SERVER})
+        for asked in several:
             program = self.program()
 
             def run() -> Any:
@@ -233,10 +233,10 @@ class CourseTests(NativeTests):
             _, plain = program.taken()
             with plain:
                 for context in (None, b"", b"\x01\xff"):
-                    asked = {} if context is None else {"context": context.hex()}
-                    verb, fields = program.ask("export", label=label, length=32, **asked)
+                    asked: Fields = {} if context is None else {"context": context.hex()}
+                    answer = program.ask("export", label=label, length=32, **asked)
                     there = network.tls.export_keying_material(label.encode(), 32, context)
-                    assert (verb, fields["material"]) == ("ok", there.hex())
+                    assert answer == ("ok", {"material": there.hex()})
                 program.send("certificate")
                 verb, _, text = program.sock.recv(65536).partition(b"\n\n")
                 hello = program.ask("hello")
@@ -589,7 +589,7 @@ class RefusalTests(NativeTests):
 
         first, second, third = await self.inThread(run)
         self.assertEqual((first, second), ("foreign-protocol", "refused"))
-        self.assertIn(third, ("closed", "truncated", "reset"))
+        self.assertIn(third, ("tls", "closed", "truncated", "reset"))
 
     async def test_aProgramHasItsOwnTimeLimit(self) -> None:
         """
@@ -754,6 +754,36 @@ class RefusalTests(NativeTests):
             return longest
 
         self.assertLess(await self.inThread(run), 1.0)
+
+    async def test_aSocketThatIsMadeToBlockHoldsUpNobody(self) -> None:
+        """
+        Its program has a copy, and shares its flags; that is easily done by mistake.
+        """
+        program, other = self.program(), self.program()
+
+        def run() -> float:
+            ours, theirs = self.pair()
+            copy = ours.dup()
+            self.addCleanup(copy.close)
+            program.tls(ours, **AS_CLIENT)
+            assert other.ask("hello")[0] == "ok"
+            network = self.peer(theirs, False)
+            network.handshake()
+            plain = program.taken()[1]
+            self.addCleanup(plain.close)
+            copy.setblocking(True)
+            # A record of which the rest does not come.
+            theirs.sendall(b"\x17\x03\x03")
+            longest = 0.0
+            until = time.monotonic() + 2
+            while time.monotonic() < until:
+                began = time.monotonic()
+                assert other.ask("hello")[0] == "ok"
+                longest = max(longest, time.monotonic() - began)
+                time.sleep(0.05)
+            return longest
+
+        self.assertLess(await self.inThread(run), 1.5)
 
     async def test_nothingIsWrittenWhereAFileIsWrong(self) -> None:
         """
