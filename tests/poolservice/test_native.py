@@ -136,13 +136,14 @@ class CourseTests(NativeTests):
         """
         Where they show who they are, or have to.
         """
-        for asked, showing, remote in (
+        table: tuple[tuple[Fields, Identity | None, str], ...] = (
             ({"client": "request"}, CLIENT, str(CLIENT)),
             ({"client": "request"}, None, ""),
             ({"client": "require"}, CLIENT, str(CLIENT)),
             ({"remote": "@example.org"}, CLIENT, str(CLIENT)),
             ({"client": "ignore"}, CLIENT, ""),
-        ):
+        )
+        for asked, showing, remote in table:
             program = self.program()
 
             def run() -> Any:
