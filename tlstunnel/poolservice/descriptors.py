@@ -7,8 +7,8 @@ looked at first.  It is asked what sort of socket it is, and never what sort of 
 that a program serves need not answer that (L{tlstunnel.poolservice.closing}).
 
 A handed socket is shared with the program, which may keep its own copy, by mistake or with intent.
-So it is made non-blocking for both; and where the program makes it block again, as its copy may do
-at any time, nothing is waited for longer than the shortest time that the system knows.
+So it is made non-blocking for both, which does not keep the program from making it block again
+(L{tlstunnel.net.sharedwire}).
 """
 
 from __future__ import annotations
@@ -28,9 +28,6 @@ _FAMILIES = {int(socket.AF_INET), int(socket.AF_INET6), int(socket.AF_UNIX)}
 
 # Of streams of Internet sockets: TCP, and that over several paths (IPPROTO_MPTCP of linux/in.h).
 _PROTOCOLS = {int(socket.IPPROTO_TCP), 262}
-
-# A struct timeval of a microsecond, which is rounded up.
-_AT_ONCE = struct.pack("ll", 0, 1)
 
 _NO_LINGER = struct.pack("ii", 0, 0)
 
@@ -132,12 +129,7 @@ def _peerOf(sock: socket.socket) -> Address:
         raise NotConnected("the socket is not connected, or not any more") from None
     try:
         sock.setblocking(False)
-        for option, value in (
-            (socket.SO_LINGER, _NO_LINGER),
-            (socket.SO_RCVTIMEO, _AT_ONCE),
-            (socket.SO_SNDTIMEO, _AT_ONCE),
-        ):
-            sock.setsockopt(socket.SOL_SOCKET, option, value)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     except OSError as error:
         raise NotConnected(f"the socket cannot be used: {error.strerror}; {_HAND_OVER}") from None
     return addressOf(peer)
