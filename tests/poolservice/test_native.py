@@ -786,7 +786,7 @@ class RefusalTests(NativeTests):
 
         self.assertLess(await self.inThread(run), 1.5)
 
-    async def test_nothingIsWrittenWhereAFileIsWrong(self) -> None:
+    async def test_aBrokenKeyIsToldAsTheMistakeThatItIs(self) -> None:
         """
         It is the administrator's mistake, and the program is told whose.
         """

@@ -55,6 +55,7 @@ REQUESTS = {
     CLIENT + "timeout=5\n": Request(wanted(seconds=5.0)),
     CLIENT + "plain=tcp\n": Request(wanted(), Plain.TCP),
     CLIENT + "plain=unix\n": Request(wanted(), Plain.UNIX),
+    CLIENT + "starttls=ftp\nplain=tcp\n": Request(wanted(dialect=find("ftp")), Plain.TCP),
     "role=server\n": Request(served()),
     "role=server\nlocal=mail.example.org\n": Request(served(local=MAIL)),
     "role=server\nremote=@.example.org\n": Request(
@@ -104,6 +105,8 @@ MISTAKES = {
     CLIENT + "timeout=\u0661\n": ("syntax", "is no time"),
     CLIENT + "timeout=9999999\n": ("syntax", "is no time"),
     CLIENT + "plain=pipe\n": ("syntax", "write unix or tcp"),
+    CLIENT + "starttls=ftp\n": ("syntax", "starttls=ftp has data connections"),
+    "role=server\nstarttls=ftp\nplain=unix\n": ("syntax", "add plain=tcp"),
     CLIENT + "remote-id=a.test\n": ("syntax", "no field remote-id=; did you mean remote=?"),
     CLIENT + "start-tls=smtp\n": ("syntax", "did you mean starttls=?"),
     CLIENT + "q=1\n": ("syntax", "there is no field q=; there are role, remote, local"),

@@ -93,6 +93,10 @@ def requestOf(fields: Mapping[str, str]) -> Request:
     dialect = _dialect(fields)
     wanted = (_client if isClient else _server)(fields, dialect)
     plain = Plain(_word(fields, "plain", [each.value for each in Plain], Plain.UNIX.value))
+    if dialect.opensChannels and plain is Plain.UNIX:
+        raise BadRequest(
+            f"starttls={dialect.name} has data connections, which need an address; add plain=tcp"
+        )
     return Request(wanted, plain, fields.get("service", ""))
 
 
