@@ -10,6 +10,7 @@ knows sockets and the reactor, and nothing of who closes them.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from twisted.python.failure import Failure
@@ -74,21 +75,24 @@ class Linger:
         """
         return len(self._lingering)
 
-    def closeGently(self, sock: socket.socket) -> None:
+    def closeGently(self, sock: socket.socket, close: Callable[[], object] | None = None) -> None:
         """
         Close C{sock} when its peer does, or a moment later; our direction ends now.
 
         @param sock: non-blocking; known to nobody else any more.
+        @param close: closes it, where that takes more than to close it.
         """
+        if close is None:
+            close = sock.close
         if discard(sock) or len(self._lingering) >= self._sockets:
-            sock.close()
+            close()
             return
         try:
             sock.shutdown(socket.SHUT_WR)
         except OSError:
-            sock.close()
+            close()
             return
-        self._lingering.add(_Lingering(self, sock))
+        self._lingering.add(_Lingering(self, sock, close))
 
     def closed(self, lingering: _Lingering) -> None:
         """
@@ -109,11 +113,12 @@ class _Lingering(Descriptor):
     One such socket.
     """
 
-    __slots__ = ("_call", "_linger")
+    __slots__ = ("_call", "_close", "_linger")
 
-    def __init__(self, linger: Linger, sock: socket.socket) -> None:
+    def __init__(self, linger: Linger, sock: socket.socket, close: Callable[[], object]) -> None:
         super().__init__(linger.reactor, sock)
         self._linger = linger
+        self._close = close
         self._call = linger.reactor.callLater(linger.seconds, self.close)
         self.startReading()
 
@@ -132,7 +137,7 @@ class _Lingering(Descriptor):
         if self._call.active():
             self._call.cancel()
         self._linger.closed(self)
-        self.sock.close()
+        self._close()
 
     def connectionLost(self, reason: Failure) -> None:
         """

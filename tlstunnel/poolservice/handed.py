@@ -1,6 +1,7 @@
 """
 The socket of a program, which may keep a copy of it: then to close ours says nothing to the peer,
-and whether it blocks is not for us to say.
+whether it blocks is not for us to say, and nor is how long closing takes
+(L{tlstunnel.poolservice.closing}).
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from contextlib import suppress
 from typing import Any
 
 from tlstunnel.address import Address
-from tlstunnel.net.kernel import reset, resetOnClose
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
 from tlstunnel.net.sharedwire import SharedTLS
+from tlstunnel.poolservice.closing import closeHanded
 
 
 class HandedLeg(Leg):
@@ -71,15 +72,14 @@ class _Closing:
         """
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_WR)
-        self._linger.closeGently(self._sock)
+        self._linger.closeGently(self._sock, self._close)
+
+    def _close(self) -> None:
+        closeHanded(self._sock)
 
     def abortConnection(self) -> None:
         """
         End both directions at once: by a reset, whoever has a copy; where there can be none, under
         TLS the missing close_notify says the same.
         """
-        if not reset(self._sock):
-            resetOnClose(self._sock)
-            with suppress(OSError):
-                self._sock.shutdown(socket.SHUT_RDWR)
-        self._sock.close()
+        closeHanded(self._sock, isReset=True)

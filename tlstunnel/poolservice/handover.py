@@ -164,6 +164,8 @@ class HandOver:
 
     def _finish(self, error: TunnelError | None) -> None:
         self._isOver = True
+        # What refers to each other in a circle would wait for the garbage collector.
+        self._pair = None
         if self._due is not None:
             self._due.cancel()
         self._hear(CLOSED if error is None else error.reason)
