@@ -20,6 +20,9 @@ from functools import lru_cache
 _TCP_INFO = struct.Struct("=B119xQ")
 _TCP_CLOSE = 7
 
+# States in which closing has nothing to wait for: the peer's system has our end.
+_ENDED = {5, 6, _TCP_CLOSE}
+
 _INT = struct.Struct("i")
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -111,6 +114,17 @@ def unacknowledged(sock: socket.socket) -> int:
         return 0
     info = _tcpInfo(sock)
     return 0 if info is not None and info[0] == _TCP_CLOSE else _queued(sock)
+
+
+def hasGone(sock: socket.socket) -> bool:
+    """
+    Whether closing C{sock}, both directions of which have ended, never waits, whatever SO_LINGER
+    says (C{sk_stream_wait_close} in C{net/core/stream.c}).
+    """
+    if sock.family == socket.AF_UNIX:
+        return True
+    info = _tcpInfo(sock)
+    return info is not None and info[0] in _ENDED
 
 
 def _tcpInfo(sock: socket.socket) -> tuple[int, int] | None:

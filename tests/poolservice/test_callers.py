@@ -1,0 +1,200 @@
+"""
+Tests for L{tlstunnel.poolservice.callers} and L{tlstunnel.poolservice.quotas}: who connects, and
+how much each may have.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from unittest.mock import patch
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from tlstunnel.identity.caller import Caller
+from tlstunnel.poolservice import callers
+from tlstunnel.poolservice.callers import callerOf
+from tlstunnel.poolservice.quotas import Quotas
+from tlstunnel.poolservice.refusals import BadPool, TooMany
+
+#: A process that is somebody, connects, and is somebody else before it is looked at.
+_SOMEBODY = """
+import os, socket, sys
+uid, first, count = map(int, sys.argv[2:])
+os.setgroups(range(first, first + count))
+os.setresgid(4242, 4242, 4242)
+os.setresuid(uid, uid, 0)
+sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+sock.connect(sys.argv[1])
+os.setresuid(0, 0, 0)
+os.setgroups([])
+sock.recv(1)
+"""
+
+
+def seen(uid: int, first: int, count: int, path: str) -> Caller:
+    """
+    How a process with that user and those groups is seen.
+    """
+    if os.geteuid():
+        raise SkipTest("only root can be somebody else")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
+        listening.bind(path)
+        Path(path).chmod(0o666)
+        listening.listen()
+        listening.settimeout(20)
+        words = [sys.executable, "-c", _SOMEBODY, path, *map(str, (uid, first, count))]
+        with subprocess.Popen(words) as process:
+            sock, _ = listening.accept()
+            with sock:
+                sock.send(b"x")
+                caller = callerOf(sock)
+                assert caller.pid == process.pid
+            assert process.wait(20) == 0
+    return caller
+
+
+class CallerTests(SynchronousTestCase):
+    """
+    Who is at the other end.
+    """
+
+    def test_whoHasConnectedIsKnown(self) -> None:
+        """
+        Here it is us.
+        """
+        one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with one, other:
+            caller = callerOf(one)
+        self.assertEqual((caller.uid, caller.pid), (os.geteuid(), os.getpid()))
+        self.assertEqual(caller.gids, {os.getegid(), *os.getgroups()})
+
+    def test_itIsWhoConnectedAndNotWhoThatIsNow(self) -> None:
+        """
+        Also the groups are those of then.
+        """
+        caller = seen(1234, 5000, 3, self._file())
+        self.assertEqual(caller, Caller(1234, frozenset({4242, 5000, 5001, 5002})))
+
+    def test_whoHasMoreGroupsThanPythonAsksForHasThemAll(self) -> None:
+        """
+        Also as many as can be.
+        """
+        for count in (256, 257, 65536):
+            with self.subTest(count=count):
+                caller = seen(1234, 5000, count, self._file())
+                self.assertEqual(caller.gids, {4242, *range(5000, 5000 + count)})
+
+    def test_largeNumbersAreNotNegative(self) -> None:
+        """
+        They are unsigned.
+        """
+        caller = seen(0xFFFFFFF0, 0xFFFFFF00, 1, self._file())
+        self.assertEqual(caller, Caller(0xFFFFFFF0, frozenset({4242, 0xFFFFFF00})))
+
+    def test_whatTheSystemDoesNotSayIsNoAbsenceOfGroups(self) -> None:
+        """
+        It is an error, whatever it is that fails.
+        """
+        one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with one, other:
+            for many in (OSError(errno.ENOMEM, "no memory"), OSError(errno.ERANGE, "too many")):
+
+                class Sock:
+                    """
+                    Has more than Python asks for.
+                    """
+
+                    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+                        """
+                        As a socket's.
+                        """
+                        if option == callers._SO_PEERGROUPS:
+                            raise OSError(errno.ERANGE, "too many")
+                        return one.getsockopt(level, option, size)
+
+                with patch.object(callers, "_many", side_effect=many):
+                    refused = self.assertRaises(BadPool, callerOf, Sock())
+                self.assertIn(str(many.strerror), refused.detail)
+
+    def test_whatIsNoUNIXSocketHasNoCaller(self) -> None:
+        """
+        Nothing but a refusal is raised.
+        """
+        with socket.socket() as sock:
+            self.assertRaises(BadPool, callerOf, sock)
+
+    def _file(self) -> str:
+        """
+        A place that anybody can reach.
+        """
+        directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, directory)
+        Path(directory).chmod(0o755)
+        return f"{directory}/socket"
+
+
+class QuotaTests(SynchronousTestCase):
+    """
+    How much each may have.
+    """
+
+    def test_eachUserHasAQuotaOfItsOwn(self) -> None:
+        """
+        Whose is used up is told what to do.
+        """
+        quotas = Quotas(2)
+        for uid in (1, 1, 2):
+            quotas.enter(uid)
+        refused = self.assertRaises(TooMany, quotas.enter, 1)
+        self.assertIn("user 1 has 2 connections", refused.detail)
+        quotas.enter(2)
+        quotas.leave(1)
+        quotas.enter(1)
+
+    def test_noLimitIsNone(self) -> None:
+        """
+        As for tunnels.
+        """
+        quotas = Quotas(0)
+        for _ in range(1000):
+            quotas.enter(1)
+
+    def test_aLimitCanBeChanged(self) -> None:
+        """
+        What there is stays.
+        """
+        quotas = Quotas(3)
+        for _ in range(3):
+            quotas.enter(1)
+        quotas.perUser = 1
+        quotas.leave(1)
+        self.assertRaises(TooMany, quotas.enter, 1)
+        quotas.perUser = 3
+        quotas.enter(1)
+
+    @given(st.lists(st.integers(0, 3)), st.integers(1, 3))
+    def test_nothingIsLeftOfWhoHasNothing(self, uids: list[int], most: int) -> None:
+        """
+        Users come and go for years.
+        """
+        quotas = Quotas(most)
+        entered: list[int] = []
+        for uid in uids:
+            if entered.count(uid) < most:
+                quotas.enter(uid)
+                entered.append(uid)
+            else:
+                self.assertRaises(TooMany, quotas.enter, uid)
+        self.assertEqual(len(quotas), len(set(entered)))
+        for uid in entered:
+            quotas.leave(uid)
+        self.assertEqual(len(quotas), 0)

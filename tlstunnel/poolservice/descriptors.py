@@ -1,0 +1,88 @@
+"""
+What may be handed over: one connection, and nothing that only looks like it.
+
+Programs send descriptors, of which nothing is known but their number here.  What is no connection
+would be found out later by errors of the system in places where nobody expects them, so it is
+looked at first.  It is asked what sort of socket it is, and never what sort of file: a file system
+that a program serves need not answer that (L{tlstunnel.poolservice.closing}).
+
+A handed socket is shared with the program, which may keep its own copy, by mistake or with intent.
+So it is made non-blocking for both.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable
+
+from tlstunnel.address import Address, addressOf
+from tlstunnel.poolservice.closing import drop
+from tlstunnel.poolservice.refusals import NotConnected
+
+# As plain numbers, as Python has no name for families that it does not know.
+_FAMILIES = {int(socket.AF_INET), int(socket.AF_INET6), int(socket.AF_UNIX)}
+
+# Of streams of Internet sockets: TCP, and that over several paths (IPPROTO_MPTCP of linux/in.h).
+_PROTOCOLS = {int(socket.IPPROTO_TCP), 262}
+
+_NO_LINGER = struct.pack("ii", 0, 0)
+
+_HAND_OVER = "hand over a connected socket"
+
+
+def connected(
+    descriptors: list[int], refuse: Callable[[list[int]], object] = drop
+) -> tuple[socket.socket, Address]:
+    """
+    The connection that was handed over, non-blocking, and its peer.
+
+    @param descriptors: all that came with the message; ours, and empty from now on.
+    @param refuse: closes them where they are something else.
+    @raise NotConnected: that is so.
+    """
+    taken = descriptors[:]
+    descriptors.clear()
+    sock = None
+    try:
+        if len(taken) != 1:
+            count = len(taken) or "none"
+            raise NotConnected(f"one descriptor has to come with the message, and not {count}")
+        try:
+            sock = socket.socket(fileno=taken[0])
+        except OSError:
+            # Such as a file, or the path of a socket that was opened with O_PATH.
+            raise NotConnected(f"the descriptor is not of a socket; {_HAND_OVER}") from None
+        return sock, _peerOf(sock)
+    except BaseException:
+        if sock is not None:
+            sock.detach()
+        refuse(taken)
+        raise
+
+
+def _peerOf(sock: socket.socket) -> Address:
+    """
+    Who is at the other end of C{sock}, which will not block.
+
+    @raise NotConnected: nobody, or it is no such socket.
+    """
+    if int(sock.family) not in _FAMILIES:
+        raise NotConnected(f"the socket is neither of TCP nor a UNIX socket; {_HAND_OVER}")
+    isStream = int(sock.type) == int(socket.SOCK_STREAM)
+    if not isStream or (sock.family != socket.AF_UNIX and sock.proto not in _PROTOCOLS):
+        raise NotConnected(
+            "the socket is not one of streams, and there is no DTLS; hand over one of TCP"
+        )
+    try:
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise NotConnected("the socket listens; hand over what it has accepted")
+        peer = sock.getpeername()
+    except OSError:
+        raise NotConnected("the socket is not connected, or not any more") from None
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    except OSError as error:
+        raise NotConnected(f"the socket cannot be used: {error.strerror}; {_HAND_OVER}") from None
+    return addressOf(peer)
