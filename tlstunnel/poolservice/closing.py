@@ -27,7 +27,11 @@ def aside(close: Callable[[], object]) -> None:
     Call C{close} in a thread.
     """
     # It must not keep the process from ending, and one that waits must not keep others.
-    Thread(target=close, name="tlstunnel-close", daemon=True).start()
+    try:
+        Thread(target=close, name="tlstunnel-close", daemon=True).start()
+    except RuntimeError:
+        # There can be no more threads.
+        close()
 
 
 def drop(

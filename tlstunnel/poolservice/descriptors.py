@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import socket
 import struct
+from array import array
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from tlstunnel.address import Address, addressOf
 from tlstunnel.poolservice.closing import drop
@@ -28,7 +30,51 @@ _PROTOCOLS = {int(socket.IPPROTO_TCP), 262}
 
 _NO_LINGER = struct.pack("ii", 0, 0)
 
+# Room for all that can come along: who has sent it, and as many descriptors as Linux takes
+# (SCM_MAX_FD), since what there is no room for is closed then and there.
+_ROOM = socket.CMSG_SPACE(12) + socket.CMSG_SPACE(253 * array("i").itemsize)
+
 _HAND_OVER = "hand over a connected socket"
+
+
+@dataclass
+class Received:
+    """
+    What came with one look at a UNIX socket.
+
+    @ivar data: bytes.
+    @ivar descriptors: what came along; ours, so they have to be closed.
+    @ivar isCut: whether the message is longer than what there was room for.
+    @ivar isShort: whether there were more descriptors than this process may have.
+    @ivar isEnd: whether there is nothing, and will not be; where SO_PASSCRED is set, an empty
+        message is none.
+    """
+
+    data: bytes
+    descriptors: list[int] = field(default_factory=list)
+    isCut: bool = False
+    isShort: bool = False
+    isEnd: bool = False
+
+
+def receive(sock: socket.socket, most: int) -> Received:
+    """
+    Take what has come to C{sock}, C{most} bytes of it.
+
+    @raise OSError: as of C{recvmsg}.
+    """
+    data, along, flags, _ = sock.recvmsg(most, _ROOM, socket.MSG_CMSG_CLOEXEC)
+    descriptors = array("i")
+    for level, kind, numbers in along:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            descriptors.frombytes(numbers[: len(numbers) - len(numbers) % descriptors.itemsize])
+    return Received(
+        data,
+        descriptors.tolist(),
+        bool(flags & socket.MSG_TRUNC),
+        bool(flags & socket.MSG_CTRUNC),
+        not (data or along),
+    )
 
 
 def connected(
