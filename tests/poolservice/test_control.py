@@ -92,7 +92,7 @@ class ControlTests(TestCase):
 
     timeout = 60
 
-    async def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]
         """
         Have one.
         """
@@ -108,7 +108,7 @@ class ControlTests(TestCase):
         self.answering.control = self.control
         self.control.start()
 
-    async def tearDown(self) -> None:
+    async def tearDown(self) -> None:  # type: ignore[override]
         """
         Nothing is left of it.
         """

@@ -99,7 +99,7 @@ class PairTests(SynchronousTestCase):
         Let something happen before we connect.
         """
         kind = type("Between", (Listening,), {"whenBound": staticmethod(whenBound)})
-        return patch.object(plain.socket, "socket", kind)
+        return patch("socket.socket", kind)
 
     def test_aPairIsConnected(self) -> None:
         """
@@ -107,9 +107,8 @@ class PairTests(SynchronousTestCase):
         """
         for kind in Plain:
             with self.subTest(kind=kind), ExitStack() as stack:
-                ours, theirs = map(
-                    stack.enter_context, self.successResultOf(self.reactor.pair(kind))
-                )
+                pair: Pair = self.successResultOf(self.reactor.pair(kind))
+                ours, theirs = [stack.enter_context(each) for each in pair]
                 self.assertEqual((ours.getblocking(), theirs.getblocking()), (False, True))
                 ours.send(b"x")
                 self.assertEqual(theirs.recv(1), b"x")
@@ -255,7 +254,7 @@ class FloodTests(TestCase):
                 self.addCleanup(stranger.close)
 
         kind = type("Between", (Listening,), {"whenBound": staticmethod(begin)})
-        with patch.object(plain.socket, "socket", kind):
+        with patch("socket.socket", kind):
             ours, theirs = await pairOf(Plain.TCP, reactor, deadlines)
         over.set()
         with ours, theirs:

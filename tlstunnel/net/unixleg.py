@@ -10,6 +10,7 @@ L{UNIXLegs} makes them.  Each is a L{Leg} but for three things: it leaves a byte
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from twisted.python.failure import Failure
@@ -69,13 +70,22 @@ class UNIXLegs:
         self.marksEnd = marksEnd
         self.seconds = seconds
 
-    def leg(self, sock: socket.socket, peer: TCPAddress | UNIXAddress, below: Any = None) -> Leg:
+    def leg(
+        self,
+        sock: socket.socket,
+        peer: TCPAddress | UNIXAddress,
+        below: Any = None,
+        isTold: Callable[[], bool] = bool,
+    ) -> Leg:
         """
         A leg; see L{Leg} for what it is made of.
+
+        @param isTold: whether its peer learns in another way that something was cut, so that its
+            socket need not be held.
         """
         if not AVAILABLE:
             return Leg(self.reactor, self.linger, sock, peer, below)
-        return UNIXLeg(self, sock, peer, below)
+        return UNIXLeg(self, sock, peer, below, isTold)
 
     def closeAll(self) -> None:
         """
@@ -100,10 +110,15 @@ class UNIXLeg(Leg):
     _wire: Kept
 
     def __init__(
-        self, legs: UNIXLegs, sock: socket.socket, peer: TCPAddress | UNIXAddress, below: Any
+        self,
+        legs: UNIXLegs,
+        sock: socket.socket,
+        peer: TCPAddress | UNIXAddress,
+        below: Any,
+        isTold: Callable[[], bool] = bool,
     ) -> None:
         wire = self._kind(sock)
-        closing = _Closing(legs, sock, wire, below, self._longest)
+        closing = _Closing(legs, sock, wire, below, self._longest, isTold)
         super().__init__(legs.reactor, legs.linger, sock, peer, closing)
         self._wire = wire
         self._edges = legs.edges
@@ -155,16 +170,23 @@ class _Closing:
     Closes the socket of a leg, in the place of the stock transport that owns it, if one does.
     """
 
-    __slots__ = ("_below", "_legs", "_longest", "_sock", "_wire")
+    __slots__ = ("_below", "_isTold", "_legs", "_longest", "_sock", "_wire")
 
     def __init__(
-        self, legs: UNIXLegs, sock: socket.socket, wire: Kept, below: Any, longest: float
+        self,
+        legs: UNIXLegs,
+        sock: socket.socket,
+        wire: Kept,
+        below: Any,
+        longest: float,
+        isTold: Callable[[], bool],
     ) -> None:
         self._legs = legs
         self._sock = sock
         self._wire = wire
         self._below = below
         self._longest = longest
+        self._isTold = isTold
 
     def loseConnection(self) -> None:
         """
@@ -183,7 +205,8 @@ class _Closing:
         """
         legs, wire = self._legs, self._wire
         close = self._sock.close if self._below is None else self._below.abortConnection
-        if legs.marksEnd or wire.hasEnded or not wire.sent or unread(self._sock):
+        isClear = legs.marksEnd or self._isTold()
+        if isClear or wire.hasEnded or not wire.sent or unread(self._sock):
             close()
         else:
             legs.hold.hold(self._sock, close, self._longest or legs.seconds)

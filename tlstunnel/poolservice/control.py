@@ -10,9 +10,10 @@ How it works
 One message is taken in one turn of the reactor, and the next only when that is answered: until
 then what a program sends stays in the kernel, which makes it wait.  So answers come in the order of
 the questions, a program that does not read its answers gets no more of them, and nobody's memory
-grows.  While an answer takes its time (C{pause}), it is looked whether the program is still there.
+grows.  While an answer takes its time (C{pause}), it is looked whether the program is still there:
+as long as it has said nothing more, for then that lies before its end.
 
-Time is limited: to ask, until the owner says otherwise (C{setLimit}), and to take an answer, always.
+Time is limited: to take an answer always, and to ask until the owner says otherwise (C{setLimit}).
 
 What must never happen:
 
@@ -38,7 +39,7 @@ from tlstunnel.net.descriptor import Descriptor
 from tlstunnel.poolservice.closing import aside, drop
 from tlstunnel.poolservice.descriptors import receive
 from tlstunnel.poolservice.messages import MESSAGE_BYTES, Message, prose, read, write
-from tlstunnel.poolservice.refusals import BadRequest, Refusal, TooMany
+from tlstunnel.poolservice.refusals import BadRequest, TooMany
 
 #: Seconds that a program has to ask for something, before it has handed anything over.
 SILENT_SECONDS = 15.0
@@ -63,7 +64,7 @@ class Owner(Protocol):
         A message came.
 
         @param descriptors: what came along; what is still in there afterwards is closed.
-        @raise Refusal: that is the answer.
+        @raise TunnelError: that is the answer.
         """
 
     def gone(self) -> None:
@@ -181,7 +182,7 @@ class Control(Descriptor):
             if got.isCut:
                 raise BadRequest(f"the message has more than {MESSAGE_BYTES} bytes")
             self._owner.received(read(got.data), descriptors)
-        except Refusal as error:
+        except TunnelError as error:
             self.send(errorMessage(error.bare()))
         except Exception:  # noqa: BLE001 - a bug of ours must not spread
             self._log.failure("a message to the pool service failed")

@@ -43,9 +43,10 @@ async def pairOf(
     @raise TunnelError: there can be none.
     """
     try:
-        ours, theirs = (
-            socket.socketpair() if kind is Plain.UNIX else await _overTCP(reactor, deadlines)
-        )
+        if kind is Plain.UNIX:
+            ours, theirs = socket.socketpair()
+        else:
+            ours, theirs = await _overTCP(reactor, deadlines)
     except OSError as error:
         isMany = error.errno in (errno.EMFILE, errno.ENFILE)
         refused = TooMany if isMany else ConnectFailed
@@ -57,13 +58,14 @@ async def pairOf(
 
 
 async def _overTCP(reactor: Any, deadlines: Deadlines) -> tuple[socket.socket, socket.socket]:
-    ours = theirs = None
+    opened: list[socket.socket] = []
     listening = socket.socket()
     try:
         listening.bind(_LOOPBACK)
         listening.setblocking(False)
         listening.listen(STRANGERS)
         ours = socket.socket()
+        opened.append(ours)
         ours.setblocking(False)
         code = ours.connect_ex(listening.getsockname())
         if code not in (0, errno.EINPROGRESS):
@@ -78,12 +80,12 @@ async def _overTCP(reactor: Any, deadlines: Deadlines) -> tuple[socket.socket, s
                     theirs = await arrival.came
             finally:
                 arrival.stopReading()
+        opened.append(theirs)
         for each in (ours, theirs):
             tune(each)
     except BaseException:
-        for each in (ours, theirs):
-            if each is not None:
-                each.close()
+        for each in opened:
+            each.close()
         raise
     finally:
         listening.close()

@@ -65,6 +65,14 @@ class BadPool(Refusal):
     reason = "config"
 
 
+class Gone(Refusal):
+    """
+    What it is about is over, or the program is.
+    """
+
+    reason = "gone"
+
+
 class TooMany(Refusal):
     """
     There are as many connections as the limits allow.

@@ -1,0 +1,340 @@
+"""
+One program that speaks the pool's own protocol, on one control connection.
+
+What is said is in L{tlstunnel.poolservice.native}; here is what is done about it.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+import socket
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from tlstunnel import __version__
+from tlstunnel.address import UNIXAddress, addressOf
+from tlstunnel.errors import TunnelError, likely, printable
+from tlstunnel.identity.caller import Caller
+from tlstunnel.interfaces import ILeg
+from tlstunnel.net.leg import Leg
+from tlstunnel.poolservice.closing import closeHanded
+from tlstunnel.poolservice.control import Control, errorMessage
+from tlstunnel.poolservice.descriptors import connected
+from tlstunnel.poolservice.handover import CLOSED, HandOver
+from tlstunnel.poolservice.handovers import HandOvers
+from tlstunnel.poolservice.interfaces import IProgram
+from tlstunnel.poolservice.messages import MESSAGE_BYTES, Message
+from tlstunnel.poolservice.plain import pairOf
+from tlstunnel.poolservice.refusals import BadRequest, Gone, Refusal
+from tlstunnel.poolservice.request import FIELDS, Plain, requestOf
+
+#: What a program may ask, and the fields of each.
+VERBS: dict[str, tuple[str, ...]] = {
+    "tls": FIELDS,
+    "export": ("label", "context", "length"),
+    "certificate": (),
+    "hello": (),
+}
+
+#: The most bytes of keying material at once, which are twice as many in an answer.
+MATERIAL_BYTES = 8192
+
+_HEX = re.compile("(?:[0-9A-Fa-f]{2})*")
+_NUMBER = re.compile("[1-9][0-9]{0,5}")
+
+# What an answer has beside certificates.
+_BESIDE = len("ok\n\n")
+
+
+class Stage(enum.Enum):
+    """
+    How far a control connection has come.
+    """
+
+    #: Nothing was handed over, or what was is refused.
+    FRESH = "fresh"
+
+    #: Something was, and nothing is known yet.
+    BEGUN = "begun"
+
+    #: Likewise, but the program has its plaintext socket.
+    MET = "met"
+
+    #: The peer is verified, and the program knows that.
+    UP = "up"
+
+    #: It was, and is over.
+    OVER = "over"
+
+
+class Programs(Protocol):
+    """
+    All of them.
+
+    @ivar handOvers: where what they hand over goes to.
+    """
+
+    handOvers: HandOvers
+
+    def left(self, program: NativeProgram) -> None:
+        """
+        Nothing is left of C{program}.
+        """
+
+
+@implementer(IProgram)
+class NativeProgram:
+    """
+    One program, on one control connection.
+    """
+
+    _log = Logger()
+
+    def __init__(self, programs: Programs, sock: socket.socket, caller: Caller) -> None:
+        self.caller = caller
+        self._programs = programs
+        self._handOvers = handOvers = programs.handOvers
+        self._control = Control(handOvers.reactor, handOvers.deadlines, sock, self)
+        self._stage = Stage.FRESH
+        self._plain = Plain.UNIX
+        self._handOver: HandOver | None = None
+        self._isTold = self._isClosed = False
+
+    def start(self) -> None:
+        """
+        Hear what it asks.
+        """
+        self._control.start()
+
+    def close(self) -> None:
+        """
+        Say no more to it; what it has handed over goes on.
+        """
+        self._control.close()
+
+    # What it asks; see tlstunnel.poolservice.control.Owner
+
+    def received(self, message: Message, descriptors: list[int]) -> None:
+        """
+        A message came.
+
+        @raise TunnelError: that is the answer.
+        """
+        verb, fields = message.verb, message.fields
+        if verb not in VERBS:
+            near = likely(verb, VERBS)
+            remedy = f"did you mean {near}?" if near else f"there are {', '.join(VERBS)}"
+            raise BadRequest(f"there is no verb {verb!r}; {remedy}")
+        if verb == "tls":
+            self._begin(fields, descriptors)
+            return
+        if descriptors:
+            raise BadRequest(f"no descriptor may come with {verb}; send it with tls")
+        for key in fields:
+            if key not in VERBS[verb]:
+                there = ", ".join(f"{each}=" for each in VERBS[verb]) or "none"
+                raise BadRequest(f"{verb} has no field {key}=; there are: {there}")
+        answers: dict[str, Callable[[Mapping[str, str]], Message]] = {
+            "hello": self._hello,
+            "export": self._export,
+            "certificate": self._certificate,
+        }
+        self._control.send(answers[verb](fields))
+
+    def _begin(self, fields: Mapping[str, str], descriptors: list[int]) -> None:
+        sock, peer = connected(descriptors, self._control.drop)
+        try:
+            if self._stage is not Stage.FRESH:
+                raise BadRequest("this control connection has served one; connect again for each")
+            request = requestOf(fields)
+            self._plain = request.plain
+            self._go(Stage.BEGUN)
+            self._handOver = handOver = self._handOvers.begin(self, request.wanted, sock)
+        except BaseException as error:
+            closeHanded(sock)
+            if self._stage is Stage.BEGUN:
+                self._go(Stage.FRESH)
+            if isinstance(error, Refusal):
+                self._log.debug(
+                    "refused {caller} a connection to {peer}: {error}",
+                    caller=self._who,
+                    peer=peer,
+                    error=error,
+                )
+            raise
+        self._log.debug(
+            "{caller} handed over a connection to {peer}{service}",
+            caller=self._who,
+            peer=peer,
+            service=f" for {printable(request.service)}" if request.service else "",
+        )
+        if self._stage in (Stage.FRESH, Stage.OVER):
+            # It has ended already.
+            self._handOver = None
+        elif not self._control.isOpen:
+            handOver.end(Gone("the program has gone"))
+
+    @property
+    def _who(self) -> str:
+        return f"process {self.caller.pid} of user {self.caller.uid}"
+
+    def _hello(self, fields: Mapping[str, str]) -> Message:
+        return Message("ok", {"server": f"tlstunnel {__version__}", "verbs": " ".join(VERBS)})
+
+    def _export(self, fields: Mapping[str, str]) -> Message:
+        label, length = fields.get("label", ""), fields.get("length", "")
+        context = fields.get("context")
+        if not (label and label.isascii()):
+            raise BadRequest(
+                "export needs a label of ASCII; add label=, such as label=EXPORTER-Channel-Binding"
+            )
+        if not (_NUMBER.fullmatch(length) and int(length) <= MATERIAL_BYTES):
+            raise BadRequest(
+                f"export needs a number of bytes; add length= from 1 to {MATERIAL_BYTES}"
+            )
+        if context is not None and not _HEX.fullmatch(context):
+            raise BadRequest("context= is not in hexadecimal; write two digits for each byte")
+        given = None if context is None else bytes.fromhex(context)
+        material = self._open().binding.export(label.encode(), given, int(length))
+        return Message("ok", {"material": material.hex()})
+
+    def _certificate(self, fields: Mapping[str, str]) -> Message:
+        """
+        As many as there is room for; those behind are what others know better than the peer.
+        """
+        text = ""
+        for each in self._open().certificates():
+            pem = each.public_bytes(Encoding.PEM).decode()
+            if len(text) + len(pem) + _BESIDE > MESSAGE_BYTES:
+                break
+            text += pem
+        return Message("ok", {}, text)
+
+    def _open(self) -> HandOver:
+        """
+        What was handed over, and whose peer is verified.
+
+        @raise Gone: there is none.
+        """
+        if self._handOver is None or self._stage is not Stage.UP:
+            raise Gone(
+                "the connection is over"
+                if self._stage is Stage.OVER
+                else "there is no connection yet; ask for tls first"
+            )
+        return self._handOver
+
+    def gone(self) -> None:
+        """
+        The control connection is over.
+        """
+        if self._stage is Stage.BEGUN and self._handOver is not None:
+            self._handOver.end(Gone("the program has gone"))
+
+    def closed(self) -> None:
+        """
+        All that belongs to it is closed.
+        """
+        self._isClosed = True
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._isClosed and self._stage in (Stage.FRESH, Stage.OVER):
+            self._programs.left(self)
+
+    def _go(self, stage: Stage) -> None:
+        """
+        Come to C{stage}: while the answer is outstanding nothing more is heard, and who waits for
+        the end of a connection may be silent.
+        """
+        self._stage = stage
+        self._control.setLimit(stage in (Stage.FRESH, Stage.OVER))
+        if stage in (Stage.BEGUN, Stage.MET):
+            self._control.pause()
+        else:
+            self._control.resume()
+        self._leave()
+
+    # What it is told; see tlstunnel.poolservice.interfaces.IProgram
+
+    async def plain(self, handOver: HandOver) -> ILeg:
+        """
+        Give the program its end of a pair.
+        """
+        self._handOver = handOver
+        handOvers = self._handOvers
+        ours, theirs = await pairOf(self._plain, handOvers.reactor, handOvers.deadlines)
+        leg = self._legOf(ours)
+        isEarly = handOver.wanted.dialect.earlyDial
+        message = Message("plain") if isEarly else _answerTo(handOver)
+        try:
+            if not self._control.isOpen:
+                raise Gone("the program has gone")
+            self._control.send(message, theirs)
+        except TunnelError:
+            theirs.close()
+            leg.abortConnection()
+            raise
+        self._go(Stage.MET if isEarly else Stage.UP)
+        return leg
+
+    def _legOf(self, sock: socket.socket) -> Leg:
+        handOvers = self._handOvers
+        if sock.family == socket.AF_UNIX:
+            return handOvers.unixLegs.leg(sock, UNIXAddress(""), isTold=self._willBeTold)
+        return Leg(handOvers.reactor, handOvers.linger, sock, addressOf(sock.getpeername()))
+
+    def _willBeTold(self) -> bool:
+        return self._control.isOpen
+
+    def verified(self, handOver: HandOver) -> None:
+        """
+        The peer is verified; the program has its plaintext socket already.
+        """
+        self._control.send(_answerTo(handOver))
+        self._go(Stage.UP)
+
+    def heardAll(self, reason: str) -> None:
+        """
+        The network says no more.
+        """
+        if self._stage is Stage.UP and not self._isTold:
+            self._isTold = True
+            self._control.send(Message("end", {"reason": reason}))
+
+    def ended(self, handOver: HandOver, error: TunnelError | None) -> None:
+        """
+        All is over.
+        """
+        self._handOver = None
+        if self._stage is Stage.UP:
+            self.heardAll(CLOSED if error is None else error.reason)
+            self._go(Stage.OVER)
+        else:
+            self._control.send(errorMessage(error or Gone("the connection has ended")))
+            self._go(Stage.OVER if self._stage is Stage.MET else Stage.FRESH)
+
+
+def _answerTo(handOver: HandOver) -> Message:
+    """
+    What a program is told once its peer is verified.
+    """
+    record = handOver.record
+    identities = handOver.local, record.identity
+    local, remote = ("" if each is None else str(each) for each in identities)
+    fields = {
+        "local": local,
+        "remote": remote,
+        "name": handOver.name,
+        "version": record.version,
+        "suite": record.suite,
+        "group": record.group,
+        "alpn": printable(record.alpn.decode("latin-1")),
+        "sni": printable(record.serverName),
+    }
+    return Message("ok", fields)
