@@ -1,0 +1,658 @@
+"""
+Programs that speak the TLS Pool's protocol V2, over real sockets and with real TLS, in both roles:
+what stands for the library runs in threads, as the library does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import struct
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from OpenSSL import SSL
+from twisted.internet.threads import deferToThread
+
+from tests.loopback import CLIENT, SERVER, Encrypted, Plain, Reset, wait
+from tests.poolservice.library import BASE, CONTROL, INFO, PRNG, STARTTLS, Library, Refused, build
+from tests.poolservice.stage import HandOverTests, reactor
+from tlstunnel.address import UNIXAddress
+from tlstunnel.identity.issuer import createIdentity
+from tlstunnel.identity.names import Identity
+from tlstunnel.net.listen import Bound, bind
+from tlstunnel.net.port import ListeningPort
+from tlstunnel.poolservice.quotas import Quotas
+from tlstunnel.poolservice.v2port import V2Port
+
+IS_CLIENT, IS_SERVER = 0x1 | 0x8, 0x2 | 0x4
+IGNORING = IS_SERVER | 0x1000
+OTHER = Identity(None, "other.example.org")
+KEY = b"the key of a one"
+
+
+class V2TLSTests(HandOverTests):
+    """
+    Base class.
+    """
+
+    def setUp(self) -> None:
+        """Listen."""
+        super().setUp()
+        createIdentity(self.pool, OTHER)
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.path = f"{directory.name}/v2"
+        self.port = V2Port(self.handOvers, Quotas(0))
+        (sock,) = bind(UNIXAddress(self.path))
+        listening = ListeningPort(
+            reactor, self.handOvers.deadlines, Bound(sock, self.path), self.port.accepted
+        )
+        listening.startListening()
+        self.addCleanup(self.port.close)
+        self.addCleanup(listening.stopListening)
+
+    def library(self) -> Library:
+        """A program connects; in a thread."""
+        found = Library.connect(self.path)
+        self.addCleanup(found.close)
+        return found
+
+    def run_(self, story: Callable[[], Any]) -> Any:
+        """Let a story happen in a thread."""
+        return deferToThread(story)
+
+    def peer(
+        self, theirs: socket.socket, isClient: bool, showing: Any = None, version: Any = None
+    ) -> Encrypted:
+        """Whoever is at the network's other end."""
+        context = self.context(isClient, showing)
+        if version is not None:
+            context.set_max_proto_version(version)
+        return Encrypted(theirs, context, isClient, str(SERVER).encode() if isClient else b"")
+
+    def meet(
+        self,
+        library: Library,
+        flags: int,
+        showing: Any = None,
+        version: Any = None,
+        **fields: Any,
+    ) -> tuple[dict[str, Any], Plain, Encrypted]:
+        """
+        One exchange; in a thread.
+
+        @return: its answer, the plaintext, and the peer with its TLS up.
+        """
+        sock, theirs = self.pair()
+        peer = self.peer(theirs, not flags & 1, showing, version)
+        failed: list[BaseException] = []
+
+        def handshake() -> None:
+            try:
+                peer.handshake()
+            except Exception as error:  # noqa: BLE001 - it is shown where the answer is not there
+                failed.append(error)
+
+        thread = threading.Thread(target=handshake)
+        thread.start()
+        try:
+            answer, plain = library.startTLS(sock, flags=flags, **fields)
+        finally:
+            thread.join()
+        if failed:
+            raise failed[0]
+        self.addCleanup(plain.close)
+        return answer, Plain(plain), peer
+
+    def talk(self, plain: Plain, peer: Encrypted) -> None:
+        """Something each way, and a clean end."""
+        plain.write(b"hello")
+        assert peer.read(5) == b"hello"
+        peer.write(b"world")
+        assert plain.read(5) == b"world"
+        peer.end()
+        assert plain.atEnd()
+        plain.end()
+        assert peer.atEnd()
+
+
+class CourseTests(V2TLSTests):
+    """
+    Whole exchanges.
+    """
+
+    async def test_aClientTalksToAServerThatWasVerified(self) -> None:
+        def story() -> Any:
+            library = self.library()
+            answer, plain, peer = self.meet(
+                library, IS_CLIENT | 0x100, remoteid=b"SERVER.example.org.", ctlkey=KEY
+            )
+            self.talk(plain, peer)
+            return answer
+
+        answer = await self.run_(story)
+        self.assertEqual(answer["remoteid"], b"server.example.org")
+        self.assertEqual((answer["localid"], answer["ctlkey"]), (b"", KEY))
+
+    async def test_aClientShowsWhomItAsksFor(self) -> None:
+        def story() -> Any:
+            sock, theirs = self.pair()
+            context = self.context(False)
+            context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
+            peer = Encrypted(theirs, context, False)
+            thread = threading.Thread(target=peer.handshake)
+            thread.start()
+            answer, plain = self.library().startTLS(
+                sock, flags=IS_CLIENT, localid=str(CLIENT).encode(), remoteid=str(SERVER).encode()
+            )
+            thread.join()
+            self.talk(Plain(plain), peer)
+            plain.close()
+            return answer["localid"]
+
+        self.assertEqual(await self.run_(story), str(CLIENT).encode())
+
+    async def test_aServerIsWhomItSays(self) -> None:
+        def story() -> Any:
+            answer, plain, peer = self.meet(
+                self.library(), IGNORING, localid=str(SERVER).encode(), ipproto=0
+            )
+            self.talk(plain, peer)
+            return answer["localid"], answer["remoteid"]
+
+        self.assertEqual(await self.run_(story), (str(SERVER).encode(), b""))
+
+    async def test_aServerWithoutANameIsWhomItsClientAsksFor(self) -> None:
+        def story() -> Any:
+            answer, plain, peer = self.meet(self.library(), IGNORING)
+            self.talk(plain, peer)
+            return answer["localid"]
+
+        self.assertEqual(await self.run_(story), str(SERVER).encode())
+
+    async def test_aServerIsAskedForItsName(self) -> None:
+        """And its plaintext comes with the answer."""
+
+        def story() -> Any:
+            answer, plain, peer = self.meet(self.library(), IGNORING | 0x10000)
+            self.talk(plain, peer)
+            return answer["localid"]
+
+        self.assertEqual(await self.run_(story), str(SERVER).encode())
+
+    async def _met(self, flags: int, showing: Any, **fields: Any) -> bytes:
+        def story() -> Any:
+            answer, plain, peer = self.meet(
+                self.library(), IS_SERVER | flags, showing, localid=str(SERVER).encode(), **fields
+            )
+            self.talk(plain, peer)
+            return answer["remoteid"]
+
+        found: bytes = await self.run_(story)
+        return found
+
+    async def test_clientsShowCertificatesAsTheFlagsSay(self) -> None:
+        client = str(CLIENT).encode()
+        self.assertEqual(await self._met(0x1000, CLIENT), b"")
+        self.assertEqual(await self._met(0x1000 | 0x800, CLIENT), b"")
+        self.assertEqual(await self._met(0x800, CLIENT), client)
+        self.assertEqual(await self._met(0x800, None), b"")
+        self.assertEqual(await self._met(0, CLIENT), client)
+        self.assertEqual(await self._met(0, CLIENT, remoteid=b"@.org"), client)
+
+    async def _number(self, **fields: Any) -> int:
+        def story() -> int:
+            sock, theirs = self.pair()
+            flags = fields.pop("flags")
+            context = self.context(not flags & 1)
+            context.set_verify(SSL.VERIFY_NONE)
+            peer = Encrypted(theirs, context, not flags & 1, str(SERVER).encode())
+
+            def handshake() -> None:
+                try:
+                    peer.handshake()
+                    peer.read(1)
+                except Exception:  # noqa: BLE001 - whatever it is, we look at the program
+                    pass
+
+            thread = threading.Thread(target=handshake)
+            thread.start()
+            try:
+                self.library().startTLS(sock, flags=flags, **fields)
+            except Refused as refused:
+                return refused.number
+            finally:
+                sock.close()
+                with contextlib.suppress(OSError):
+                    theirs.shutdown(socket.SHUT_RDWR)
+                thread.join()
+            return 0
+
+        found: int = await self.run_(story)
+        return found
+
+    async def test_failuresAreToldByTheirNumbers(self) -> None:
+        """Of the handshake, and of what is asked for."""
+        local = str(SERVER).encode()
+        table: list[tuple[dict[str, Any], int]] = [
+            ({"flags": IS_CLIENT, "remoteid": b"evil.example.org"}, BASE + 24),
+            ({"flags": IS_SERVER, "localid": local}, BASE + 24),
+            ({"flags": IS_SERVER, "localid": local, "remoteid": b"@.test"}, BASE + 24),
+            ({"flags": IS_CLIENT}, errno.EDESTADDRREQ),
+            ({"flags": IS_CLIENT, "remoteid": b"a b"}, errno.EINVAL),
+            ({"flags": IS_CLIENT, "remoteid": b"\xff"}, errno.EINVAL),
+            ({"flags": IS_CLIENT, "remoteid": local, "localid": b"@x.test"}, errno.EINVAL),
+            ({"flags": 0, "remoteid": local}, errno.EINVAL),
+            ({"flags": 0x1 | 0x4, "remoteid": local}, errno.EINVAL),
+            ({"flags": 0x3, "remoteid": local}, BASE + 9),
+            ({"flags": 0x3 | 0xC, "remoteid": local}, BASE + 9),
+            ({"flags": IGNORING, "remoteid": b"a.test"}, errno.EINVAL),
+            ({"flags": IS_CLIENT | 0x20000, "remoteid": local}, BASE + 19),
+            ({"flags": IS_CLIENT | 0x200, "remoteid": local}, BASE + 9),
+            ({"flags": IS_CLIENT | 0x100, "remoteid": local, "ipproto": 17}, BASE + 9),
+            ({"flags": IS_CLIENT, "remoteid": local, "ipproto": 132}, BASE + 9),
+            ({"flags": IGNORING, "localid": b"nobody.example.org"}, BASE + 22),
+        ]
+        for fields, number in table:
+            self.assertEqual(await self._number(**fields), number, fields)
+
+    async def test_eitherRoleIsThatWhichTheOtherHasNot(self) -> None:
+        def story() -> Any:
+            answer, plain, peer = self.meet(
+                self.library(), 0x3 | 0x8, remoteid=str(SERVER).encode()
+            )
+            self.talk(plain, peer)
+            return answer["remoteid"]
+
+        self.assertEqual(await self.run_(story), str(SERVER).encode())
+
+    async def test_twoProgramsOfThePoolTalkToEachOther(self) -> None:
+        def story() -> Any:
+            one, other = self.pair()
+            found: list[Any] = []
+
+            def serve() -> None:
+                found.append(self.library().startTLS(one, flags=IS_SERVER | 0x10000))
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            answer, client = self.library().startTLS(
+                other,
+                flags=IS_CLIENT,
+                localid=str(CLIENT).encode(),
+                remoteid=str(SERVER).encode(),
+            )
+            thread.join()
+            served, server = found[0]
+            client.sendall(b"x" * 1_000_000)
+            client.shutdown(socket.SHUT_WR)
+            got = Plain(server).read(2_000_000)
+            client.close()
+            server.close()
+            assert isinstance(got, bytes)
+            return len(got), answer["remoteid"], served["localid"], served["remoteid"]
+
+        server, client = str(SERVER).encode(), str(CLIENT).encode()
+        self.assertEqual(await self.run_(story), (1_000_000, server, server, client))
+
+    async def test_oneConnectionHasManyRequestsAtATime(self) -> None:
+        """Four threads, twenty requests, eight of them refused."""
+
+        def story() -> Any:
+            library = self.library()
+            frames: dict[int, list[bytes]] = {each: [] for each in range(20)}
+            news = threading.Condition()
+            found: dict[int, Any] = {}
+
+            def hear() -> None:
+                while frame := library.receive():
+                    with news:
+                        frames[struct.unpack_from("=H", frame)[0]].append(frame)
+                        news.notify_all()
+
+            def work(reqids: list[int]) -> None:
+                for reqid in reqids:
+                    one = _OfOne(library, reqid, frames[reqid], news)
+                    remote = b"evil.example.org" if reqid % 5 in (1, 3) else str(SERVER).encode()
+                    sock, theirs = self.pair()
+                    peer = threading.Thread(target=self._serve, args=(theirs,))
+                    peer.start()
+                    try:
+                        _, plain = one.startTLS(sock, flags=IS_CLIENT, remoteid=remote, reqid=reqid)
+                    except Refused as refused:
+                        found[reqid] = refused.number
+                    else:
+                        plain.sendall(b"hello")
+                        found[reqid] = plain.recv(5)
+                        plain.close()
+                    peer.join()
+
+            hearing = threading.Thread(target=hear)
+            hearing.start()
+            workers = [
+                threading.Thread(target=work, args=([*range(each, 20, 4)],)) for each in range(4)
+            ]
+            for each in workers:
+                each.start()
+            for each in workers:
+                each.join()
+            library.sock.shutdown(socket.SHUT_RDWR)
+            hearing.join()
+            return found
+
+        found = await self.run_(story)
+        self.assertEqual(sorted(found), [*range(20)])
+        self.assertEqual([*found.values()].count(BASE + 24), 8)
+        self.assertEqual([*found.values()].count(b"hello"), 12)
+
+    def _serve(self, theirs: socket.socket) -> None:
+        peer = self.peer(theirs, False)
+        try:
+            peer.handshake()
+            data = peer.read(5)
+            assert isinstance(data, bytes)
+            peer.write(data)
+        except (OSError, SSL.Error):
+            pass
+
+    async def test_packetsCarryMegabytes(self) -> None:
+        """As the TLS Pool's own test server hands over such a socket."""
+
+        def story() -> Any:
+            library = self.library()
+            sock, theirs = self.pair()
+            peer = self.peer(theirs, False)
+            thread = threading.Thread(target=peer.handshake)
+            thread.start()
+            library.send(
+                build(STARTTLS, cmd=0x24, flags=IS_CLIENT, remoteid=str(SERVER).encode()),
+                sock.fileno(),
+            )
+            question = library.receive()
+            sock.close()
+            ours, plain = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            library.send(question, plain.fileno())
+            library.receive()
+            plain.close()
+            thread.join()
+            for _ in range(20):
+                ours.send(b"a" * 50_000)
+            assert peer.read(1_000_000) == b"a" * 1_000_000
+            sending = threading.Thread(target=peer.write, args=(b"b" * 1_000_000,))
+            sending.start()
+            got = 0
+            while got < 1_000_000:
+                got += len(ours.recv(8192))
+            sending.join()
+            peer.end()
+            assert ours.recv(10) == b""
+            ours.close()
+
+        await self.run_(story)
+
+    async def test_aCutConnectionIsNoCleanEnd(self) -> None:
+        """Where the plaintext can show it."""
+
+        def story() -> Any:
+            _, plain, peer = self.meet(self.library(), IS_CLIENT, remoteid=str(SERVER).encode())
+            plain.write(b"x")
+            assert peer.read(1) == b"x"
+            peer.truncate()
+            return plain.read(1)
+
+        self.assertIs(await self.run_(story), Reset)
+
+
+class _OfOne(Library):
+    """
+    One of several threads that share a connection.
+    """
+
+    def __init__(
+        self, library: Library, reqid: int, frames: list[bytes], news: threading.Condition
+    ) -> None:
+        super().__init__(library.sock)
+        self._reqid = reqid
+        self._frames = frames
+        self._news = news
+
+    def receive(self) -> bytes:
+        """The next frame about our request."""
+        with self._news:
+            assert self._news.wait_for(lambda: self._frames, 20)
+            return self._frames.pop(0)
+
+
+class KnowledgeTests(V2TLSTests):
+    """
+    What both ends know, and what certificates say.
+    """
+
+    async def test_bothEndsHaveTheSameKeyingMaterial(self) -> None:
+        """With a context, with an empty one, and without."""
+
+        def story() -> Any:
+            library = self.library()
+            for version in None, SSL.TLS1_2_VERSION:
+                key = os.urandom(16)
+                _, plain, peer = self.meet(
+                    library, IS_CLIENT, version=version, remoteid=str(SERVER).encode(), ctlkey=key
+                )
+                label = b"EXPORTER-Channel-Binding"
+                for context in None, b"", b"context":
+                    asked = library.ask(
+                        PRNG,
+                        cmd=0x2B,
+                        labelBytes=len(label),
+                        contextBytes=-1 if context is None else len(context),
+                        wantedBytes=48,
+                        buffer=key + label + (context or b""),
+                    )
+                    theirs = peer.tls.export_keying_material(label, 48, context)
+                    assert asked["buffer"] == theirs.ljust(350, b"\0"), (version, context)
+                plain.close()
+
+        await self.run_(story)
+
+    async def test_certificatesAndBindingsAreToldAndCompared(self) -> None:
+        def story() -> Any:
+            library = self.library()
+            context_ = {"version": SSL.TLS1_2_VERSION, "ctlkey": KEY}
+            _, plain, peer = self.meet(
+                library, IS_SERVER, CLIENT, localid=str(SERVER).encode(), **context_
+            )
+            finished = peer.tls.get_finished()
+            assert finished is not None
+            found = self.tell(library)
+            theirs = self.certificate(CLIENT)
+            ours = self.certificate(SERVER)
+            expected = {
+                0x52800000: theirs.subject.public_bytes(),
+                0x52800001: theirs.issuer.public_bytes(),
+                0x52800002: self.alternatives(theirs),
+                0x52800100: ours.subject.public_bytes(),
+                0x52800101: ours.issuer.public_bytes(),
+                0x52800102: self.alternatives(ours),
+                0x59290000: finished,
+                0x59290001: ours.fingerprint(hashes.SHA256()),
+            }
+            for kind, value in expected.items():
+                said = library.ask(
+                    INFO, cmd=0x2C, ctlkey=KEY, kind=kind, size=len(value), buffer=value
+                )
+                assert said["size"] == len(value)
+            plain.close()
+            return found, expected
+
+        found, expected = await self.run_(story)
+        self.assertEqual(found, expected)
+
+    async def test_underTLS13ThereIsNoUniqueAndTheServerIsThePeer(self) -> None:
+        def story() -> Any:
+            library = self.library()
+            _, plain, _ = self.meet(library, IS_CLIENT, remoteid=str(SERVER).encode(), ctlkey=KEY)
+            found = self.tell(library)
+            plain.close()
+            return found
+
+        found = await self.run_(story)
+        self.assertEqual(found[0x59290000], BASE + 29)
+        self.assertEqual(found[0x52800100], BASE + 29)
+        self.assertEqual(found[0x59290001], self.certificate(SERVER).fingerprint(hashes.SHA256()))
+
+    def tell(self, library: Library) -> dict[int, Any]:
+        """All that there is to know."""
+        found: dict[int, Any] = {}
+        for kind in (*range(0x52800000, 0x52800003), *range(0x52800100, 0x52800103)):
+            found[kind] = self.info(library, kind)
+        for kind in 0x59290000, 0x59290001:
+            found[kind] = self.info(library, kind)
+        return found
+
+    def info(self, library: Library, kind: int) -> Any:
+        """What it is, or the number of an error."""
+        try:
+            said = library.ask(INFO, cmd=0x2C, ctlkey=KEY, kind=kind, size=0xFFFF)
+        except Refused as refused:
+            return refused.number
+        return said["buffer"][: said["size"]]
+
+    def certificate(self, identity: Identity) -> x509.Certificate:
+        """That of the pool."""
+        path = self.pool.path / str(identity) / "fullchain.pem"
+        return x509.load_pem_x509_certificate(path.read_bytes())
+
+    def alternatives(self, certificate: x509.Certificate) -> bytes:
+        """Its names, in DER."""
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        return found.value.public_bytes()
+
+
+class EndTests(V2TLSTests):
+    """
+    What ends with what.
+    """
+
+    def ready(self, flags: int = IS_CLIENT) -> tuple[Library, Plain, Encrypted]:
+        """A connection; in a thread."""
+        library = self.library()
+        _, plain, peer = self.meet(library, flags, remoteid=str(SERVER).encode(), ctlkey=KEY)
+        return library, plain, peer
+
+    async def test_itEndsWithItsControlConnection(self) -> None:
+        def story() -> Any:
+            library, plain, peer = self.ready()
+            library.close()
+            return plain.read(1), peer.read(1)
+
+        found = await self.run_(story)
+        self.assertIn(found[0], (b"", Reset))
+        self.assertIn(found[1], (b"", Reset))
+
+    async def test_withForkItDoesNot(self) -> None:
+        def story() -> Any:
+            library, plain, peer = self.ready(IS_CLIENT | 0x4000)
+            library.close()
+            self.talk(plain, peer)
+
+        await self.run_(story)
+
+    async def test_detachedItDoesNotAndAttachedItDoes(self) -> None:
+        def story() -> Any:
+            library, plain, peer = self.ready()
+            assert library.ask(CONTROL, cmd=0x100, ctlkey=KEY)["cmd"] == 0
+            library.close()
+            plain.write(b"x")
+            assert peer.read(1) == b"x"
+            other = self.library()
+            assert other.ask(CONTROL, cmd=0x101, ctlkey=KEY)["cmd"] == 0
+            other.close()
+            return plain.read(1)
+
+        self.assertIn(await self.run_(story), (b"", Reset))
+
+    async def test_aStopEndsTheControlConnectionAndWaitsForTLS(self) -> None:
+        library, plain, peer = await self.run_(self.ready)
+        self.port.close()
+
+        def story() -> None:
+            assert library.receive() == b""
+            self.talk(plain, peer)
+
+        await self.run_(story)
+
+    async def test_programsThatDieAtAnyMomentLeaveNothing(self) -> None:
+        """Each at another one: what it does takes a few milliseconds."""
+
+        def once() -> None:
+            library, plain, peer = self.ready(IS_CLIENT | 0x4000)
+            library.close()
+            self.talk(plain, peer)
+            plain.close()
+            peer.close()
+
+        await self.run_(once)
+        await wait(lambda: not self.handOvers.open)
+        await wait(lambda: not self.port.programs)
+        before = self._descriptors()
+
+        def story() -> None:
+            for each in range(100):
+                flags = (IS_CLIENT, IGNORING, IGNORING | 0x10000)[each % 3]
+                self._die(flags, each / 100 * 0.012)
+
+        await self.run_(story)
+        await wait(lambda: not (self.handOvers.open or self.port.programs))
+        await wait(lambda: len(self.handOvers.linger) == 0)
+        await wait(lambda: len(self._descriptors() - before) == 0)
+        self.assertEqual((len(self.port.keys), len(self.port.quotas)), (0, 0))
+
+    def _descriptors(self) -> set[str]:
+        found = set()
+        for each in Path("/proc/self/fd").iterdir():
+            try:
+                found.add(f"{each.name} {each.readlink()}")
+            except OSError:
+                continue
+        return found
+
+    def _die(self, flags: int, seconds: float) -> None:
+        """Begin as a program does, and be gone after some time."""
+        library = Library.connect(self.path)
+        sock, theirs = socket.socketpair()
+        theirs.settimeout(5)
+        peer = self.peer(theirs, not flags & 1)
+        opened: list[socket.socket] = []
+
+        def speak() -> None:
+            try:
+                peer.handshake()
+                peer.read(1)
+            except Exception:  # noqa: BLE001 - it is cut anywhere
+                pass
+
+        def begin() -> None:
+            try:
+                remote = str(SERVER).encode() if flags & 1 else b""
+                opened.append(library.startTLS(sock, flags=flags, remoteid=remote)[1])
+            except Exception:  # noqa: BLE001 - it is cut anywhere
+                pass
+
+        threads = [threading.Thread(target=each) for each in (speak, begin)]
+        for each in threads:
+            each.start()
+        time.sleep(seconds)
+        library.sock.shutdown(socket.SHUT_RDWR)
+        for each in threads:
+            each.join()
+        for one in (library.sock, sock, theirs, *opened):
+            one.close()

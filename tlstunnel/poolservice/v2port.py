@@ -1,0 +1,72 @@
+"""
+Where programs connect that were written for the TLS Pool.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from tlstunnel.address import Address
+from tlstunnel.errors import TunnelError
+from tlstunnel.poolservice.callers import callerOf
+from tlstunnel.poolservice.handovers import HandOvers
+from tlstunnel.poolservice.quotas import Quotas
+from tlstunnel.poolservice.refusals import TooMany
+from tlstunnel.poolservice.v2control import ControlKeys
+from tlstunnel.poolservice.v2program import V2Program
+
+#: Control connections of one user, beyond the limit, that are open until their first request is
+#: refused: to be closed before crashes programs.
+MOST_TURNED_AWAY = 20
+
+
+class V2Port:
+    """
+    Those of one service.
+
+    @ivar handOvers: what their connections are handed to.
+    @ivar quotas: how much each user may have.
+    @ivar keys: how programs name their connections.
+    @ivar programs: those that are connected.
+    """
+
+    def __init__(self, handOvers: HandOvers, quotas: Quotas) -> None:
+        self.handOvers = handOvers
+        self.quotas = quotas
+        self.keys = ControlKeys()
+        self.programs: set[V2Program] = set()
+        self._turnedAway = Quotas(MOST_TURNED_AWAY)
+
+    def accepted(self, sock: socket.socket, peer: Address) -> None:
+        """
+        A program has connected.
+
+        @param sock: non-blocking; ours from now on.
+        """
+        refusal: TunnelError | None = None
+        try:
+            caller = callerOf(sock)
+            try:
+                self.quotas.enter(caller.uid)
+            except TooMany as error:
+                self._turnedAway.enter(caller.uid)
+                refusal = error
+        except TunnelError:
+            sock.close()
+            return
+        self.programs.add(V2Program(self, sock, caller, refusal))
+
+    def left(self, program: V2Program, isCounted: bool) -> None:
+        """
+        C{program} is gone.
+        """
+        self.programs.discard(program)
+        quotas = self.quotas if isCounted else self._turnedAway
+        quotas.leave(program.caller.uid)
+
+    def close(self) -> None:
+        """
+        Close all control connections.
+        """
+        for each in tuple(self.programs):
+            each.close()
