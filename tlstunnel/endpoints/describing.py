@@ -13,7 +13,7 @@ from typing import Any
 
 from tlstunnel.address import TCPAddress, parseAddress
 from tlstunnel.endpoints.connections import checkDialect
-from tlstunnel.errors import ConfigurationError, nearest
+from tlstunnel.errors import ConfigurationError, inWords, nearest
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pins import parsePin
 from tlstunnel.identity.pool import Pool, defaultPool
@@ -38,7 +38,18 @@ def inKeys(problem: ConfigurationError) -> str:
     """
     A problem, in one line, for whoever writes an endpoint string.
     """
-    return problem.inWords(lambda key: f"{KEYS.get(key, key)}=")
+
+    def mention(key: str) -> str:
+        return f"{KEYS.get(key, key)}="
+
+    subject, text = problem.subject, problem.problem
+    if problem.key:
+        value = subject.partition("` ")[2]
+        subject = f"`{problem.key}`{value}"
+        text = f"{subject}: {text}" if value else f"{subject} {text}"
+    else:
+        text = f"{subject}: {text}"
+    return inWords(f"{text}; {problem.remedy}" if problem.remedy else text, mention)
 
 
 def clientTunnel(

@@ -48,6 +48,10 @@ def serverEndpoint(reactor: Any, *words: str, **given: str) -> TunnelServerEndpo
 
     @raise ValueError: something is missing or wrong.
     """
+    # To Twisted's parser an equals sign within the inner description ends the name of a key.
+    begun = next((key for key in given if ":" in key), "")
+    if begun and len(words) == 1:
+        words = (*words, f"{begun}={given.pop(begun)}")
     settings = _settings(SERVER, SERVER_KEYS, words, given)
     inner, settings["starttls"] = settings.pop("inner"), settings.pop("dialect")
     tunnel = _described(SERVER, serverTunnel, settings)
