@@ -30,6 +30,7 @@ from tlstunnel.tunnel.clientpair import ClientPair
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.relay import Relay
+from tlstunnel.tunnel.upgrade import Upgrade
 
 
 class Connecting:
@@ -70,10 +71,10 @@ class Connecting:
         self._pair = None
         self._cancelDue()
         self.transport.ended(error)
+        self._factory.doStop()
         if not self.connected.called:
             why = self._failure or error or Closed("the connection was closed")
             self.connected.errback(self.transport.failed or Failure(why))
-        self._factory.doStop()
 
     def _begin(self) -> IProtocol | None:
         assert self._pair is not None and self._pair.network is not None
@@ -100,7 +101,8 @@ class Connecting:
 class InnerClientPair(ClientPair):
     """
     The story of a connection to a server, for a protocol of this process: it is made once the
-    server is verified, and so says nothing before.
+    server is verified, and so says nothing before; or where its first words have to be part of the
+    negotiation (mysql), when the server has greeted it.
     """
 
     __slots__ = ()
@@ -109,11 +111,20 @@ class InnerClientPair(ClientPair):
 
     async def prepare(self, role: ClientRole) -> None:
         """
-        The endpoint knows whom the protocol wants.  Where its first words have to be part of the
-        negotiation (mysql), it is made when the server has greeted it.
+        The endpoint knows whom the protocol wants.
         """
         if not self.prepared.tunnel.dialect.earlyDial:
             role.prepareAlone()
+
+    async def met(self, role: ClientRole, upgrade: Upgrade) -> None:
+        """
+        What the protocol has to say first, it says to a server that is verified.
+        """
+        if type(role).prepare is not ClientRole.prepare:
+            self.factory.transports[self.record].open()
+            seconds = self.prepared.tunnel.limits.negotiation
+            with upgrade.within(seconds, "the first message of the protocol"):
+                await role.prepare()
 
     def joined(self, relay: Relay) -> None:
         """

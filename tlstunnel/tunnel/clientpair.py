@@ -62,6 +62,7 @@ class ClientPair(Pair):
         role = await self._reach(upgrade, role, expected)
         if self.record.client is None:
             self.factory.verified(self)
+        await self.met(role, upgrade)
         if dialect.silentServer:
             await role.demandSilence()
         self.openChannels(role)
@@ -94,6 +95,11 @@ class ClientPair(Pair):
         Before the network is dialled: know what C{role} has to know.
         """
         await role.prepare()
+
+    async def met(self, role: ClientRole, upgrade: Upgrade) -> None:
+        """
+        The server is who it has to be.
+        """
 
     def expected(self, role: ClientRole) -> Identity | Selector | None:
         """
