@@ -182,6 +182,9 @@ class TunnelClientEndpoint:
     """
     Connects to a server as a client tunnel does, and gives the protocol what a program at that
     tunnel would have.
+
+    @ivar tunnel: where to, and who must be there.
+    @ivar timeout: seconds that C{connect} may take in all, if that is limited.
     """
 
     def __init__(
@@ -202,8 +205,8 @@ class TunnelClientEndpoint:
         if tunnel.mode is not Mode.CLIENT:
             raise ValueError("a client endpoint takes a tunnel in client mode")
         self._reactor = reactor
-        self._tunnel = tunnel
-        self._timeout = timeout
+        self.tunnel = tunnel
+        self.timeout = timeout
         self._observers = observers
         self._connections: ClientConnections | None = None
 
@@ -217,10 +220,10 @@ class TunnelClientEndpoint:
         """
         try:
             if self._connections is None:
-                self._connections = ClientConnections(self._tunnel, self._reactor, self._observers)
+                self._connections = ClientConnections(self.tunnel, self._reactor, self._observers)
         except ConfigurationError as problem:
             return fail(problem)
-        return self._connections.connect(protocolFactory, self._timeout)
+        return self._connections.connect(protocolFactory, self.timeout)
 
     def stop(self) -> Deferred[None]:
         """

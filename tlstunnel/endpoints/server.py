@@ -134,6 +134,9 @@ class ServerConnections(Connections):
 class TunnelServerEndpoint:
     """
     Accepts as a server tunnel does, and gives protocols what a backend of that tunnel would have.
+
+    @ivar inner: where.
+    @ivar tunnel: who we are, and who may come.
     """
 
     def __init__(
@@ -155,8 +158,8 @@ class TunnelServerEndpoint:
                 "a server endpoint takes a tunnel in server mode that leads nowhere else"
             )
         self._reactor = reactor
-        self._inner = inner
-        self._tunnel = tunnel
+        self.inner = inner
+        self.tunnel = tunnel
         self._observers = observers
         self._all: list[ServerConnections] = []
 
@@ -170,12 +173,12 @@ class TunnelServerEndpoint:
         """
         try:
             connections = ServerConnections(
-                self._tunnel, self._reactor, protocolFactory, self._observers
+                self.tunnel, self._reactor, protocolFactory, self._observers
             )
         except ConfigurationError as problem:
             return fail(problem)
         self._all.append(connections)
-        listening: Deferred[IListeningPort] = self._inner.listen(connections)
+        listening: Deferred[IListeningPort] = self.inner.listen(connections)
         return listening
 
     def renew(self) -> None:
