@@ -101,14 +101,14 @@ class Made(Factory):
 
     def __init__(self, protocol: Any = Talker) -> None:
         self.made: list[Any] = []
-        self.protocol = protocol
+        self._make = protocol
         self.running = 0
 
     def buildProtocol(self, addr: Any) -> Any:
         """
         One more.
         """
-        self.made.append(self.protocol())
+        self.made.append(self._make())
         return self.made[-1]
 
     def startFactory(self) -> None:
@@ -179,7 +179,8 @@ class EndpointTests(TestCase):
         self.port: Any = await self.endpoint.listen(factory)
         self.addCleanup(self.endpoint.stop)
         self.addCleanup(self.port.stopListening)
-        number: int = self.port.getHost().port
+        where: Any = self.port.getHost()
+        number: int = where.port
         return number
 
     async def both(

@@ -116,6 +116,20 @@ class ConnectionTests(EndpointTests):
             self.assertEqual(near.transport.negotiatedProtocol, agreed)
             self.assertEqual(near.transport.alpn, agreed or b"")
 
+    async def test_bothEndsKnowWhatNobodyElseDoes(self) -> None:
+        """
+        As long as they are connected.
+        """
+        near, far = await self.both()
+        known = [
+            each.transport.channelBinding.export(b"EXPORTER-Channel-Binding", b"", 32)
+            for each in (near, far)
+        ]
+        self.assertEqual(known[0], known[1])
+        near.transport.loseConnection()
+        await near.lost
+        self.assertIsNone(near.transport.channelBinding)
+
     async def test_theNameThatWasAskedForIsKnown(self) -> None:
         """
         By SNI.
@@ -254,9 +268,8 @@ class RefusalTests(EndpointTests):
         Connect, with a factory that must not be asked for anything.
         """
         factory = Made()
-        error: BaseException = await self.assertFailure(  # type: ignore[misc]
-            self.client(port, **settings).connect(factory), kind
-        )
+        connecting: Any = self.client(port, **settings).connect(factory)
+        error: BaseException = await self.assertFailure(connecting, kind)
         self.assertEqual((factory.made, factory.running), ([], 0))
         return error
 
@@ -318,7 +331,7 @@ class RefusalTests(EndpointTests):
             connecting = self.client(port.getHost().port).connect(factory)
             await deferLater(reactor, seconds)
             connecting.cancel()
-            await self.assertFailure(connecting, CancelledError)  # type: ignore[misc]
+            await self.assertFailure(connecting, CancelledError)
             await wait(lambda: not factory.running)  # noqa: B023
             self.assertEqual(factory.made, [])
         await wait(lambda: all(each.reason for each in silent.made))
@@ -330,7 +343,7 @@ class RefusalTests(EndpointTests):
         factory = Made()
         endpoint = self.client(await self.server(factory), limits=Limits(connections=1))
         await endpoint.connect(Made())
-        await self.assertFailure(endpoint.connect(Made()), LimitReached)  # type: ignore[misc]
+        await self.assertFailure(endpoint.connect(Made()), LimitReached)
 
     async def test_theFactoryMakesNothing(self) -> None:
         """
@@ -339,7 +352,7 @@ class RefusalTests(EndpointTests):
         port = await self.server(Made())
         for make, kind in ((lambda: None, NoProtocol), (lambda: 1 / 0, ZeroDivisionError)):
             factory = Made(make)
-            await self.assertFailure(self.client(port).connect(factory), kind)  # type: ignore[misc]
+            await self.assertFailure(self.client(port).connect(factory), kind)
             await wait(lambda: not factory.running)  # noqa: B023
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 

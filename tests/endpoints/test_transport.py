@@ -59,7 +59,7 @@ class TransportTests(SynchronousTestCase):
         Let there be a protocol.
         """
         self.clock = Clock()
-        self.protocol = Talker() if protocol is None else protocol
+        self.protocol: Any = Talker() if protocol is None else protocol
         self.transport = Transport(self.clock, lambda: self.protocol)
         self.leg = self.transport.leg
         self.speaker = self.leg.speaker = Listener()

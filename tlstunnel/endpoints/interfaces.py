@@ -27,4 +27,8 @@ class IVerifiedTransport(INegotiated, IConsumer, IPushProducer):
     group = Attribute("L{str}: the group of the key exchange, likewise; empty if unknown.")
     alpn = Attribute("L{bytes}: the application protocol agreed on; empty for none.")
     serverName = Attribute("L{str}: the name that the client has asked for with SNI, raw.")
+    channelBinding = Attribute(
+        "L{tlstunnel.tls.channelbinding.ChannelBinding} or C{None}: what both ends of this TLS "
+        "know alone, while the connection lasts."
+    )
     record = Attribute("L{tlstunnel.tunnel.record.Record}: all that is known of the connection.")

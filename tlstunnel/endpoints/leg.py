@@ -33,6 +33,7 @@ from tlstunnel.address import Address, UNIXAddress
 from tlstunnel.endpoints.turn import Turn
 from tlstunnel.errors import Closed, Reset
 from tlstunnel.interfaces import ILeg, ISpeaker
+from tlstunnel.tls.channelbinding import ChannelBinding
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tls.records import RECORD_BYTES
 from tlstunnel.tls.session import Session
@@ -81,6 +82,7 @@ class InnerLeg:
     session: Session | None = None
     peerCertificate: Certificate | None = None
     peerChain: Sequence[Certificate] = ()
+    channelBinding: ChannelBinding | None = None
 
     speaker: ISpeaker
 

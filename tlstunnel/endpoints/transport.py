@@ -36,6 +36,7 @@ from tlstunnel.endpoints.turn import Turn
 from tlstunnel.errors import TunnelError
 from tlstunnel.identity.names import Identity
 from tlstunnel.interfaces import ILeg
+from tlstunnel.tls.channelbinding import ChannelBinding
 from tlstunnel.tls.pyopenssl import asX509
 from tlstunnel.tunnel.record import Record
 
@@ -78,6 +79,7 @@ class Transport(Producing):
         self._peer: Any = None
         self._host: Any = None
         self._certificate: Any = None
+        self.channelBinding: ChannelBinding | None = None
         self._isWanted = False
         self._isOpen = False
         self._isPaused = False
@@ -96,6 +98,7 @@ class Transport(Producing):
         """
         self._peer, self._host = network.peer, network.local
         self._certificate = network.peerCertificate
+        self.channelBinding = network.channelBinding
 
     def open(self) -> None:
         """
@@ -116,6 +119,7 @@ class Transport(Producing):
             reason = ConnectionLost(str(error))
             reason.__cause__ = error
         self._over = self.failed or Failure(reason)
+        self.channelBinding = None
         if self.protocol is None:
             self._turn.forget()
         # There may be no other turn: the reactor may be stopping.
