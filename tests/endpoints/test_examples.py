@@ -4,39 +4,17 @@ The programs of C{docs/endpoints.md}, against each other, on the reactors that T
 
 from __future__ import annotations
 
-import os
 import select
 import smtplib
 import ssl
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.endpoints.programs import runExample, served
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
-
-TOP = Path(__file__).resolve().parents[2]
-EXAMPLES = TOP / "docs" / "example" / "endpoints"
-
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(TOP), "PYTHONUNBUFFERED": "1"}
-
-#: Seconds that a program may take.
-PATIENCE = 60
-
-# Installs a reactor, then runs a program.
-_ON = """
-import runpy, sys
-from twisted.application.reactors import installReactor
-installReactor(sys.argv[1])
-sys.argv[:2] = []
-sys.path.insert(0, "")
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 class ExampleTests(SynchronousTestCase):
@@ -51,62 +29,6 @@ class ExampleTests(SynchronousTestCase):
         self.pool = Pool(Path(self.mktemp()).absolute(), asked=False)
         for name in ("server.example.org", "client@example.org"):
             createIdentity(self.pool, Identity.parse(name))
-
-    def command(self, program: str, *words: str, reactor: str = "default") -> list[str]:
-        """
-        How to run an example.
-        """
-        return [
-            sys.executable,
-            "-W",
-            "ignore::DeprecationWarning",
-            "-c",
-            _ON,
-            reactor,
-            str(EXAMPLES / program),
-            *words,
-        ]
-
-    def run_(self, program: str, *words: str, said: str = "", reactor: str = "default") -> str:
-        """
-        Run an example to its end.
-
-        @return: what it has printed.
-        """
-        done = subprocess.run(
-            self.command(program, *words, reactor=reactor),
-            input=said,
-            env=ENVIRONMENT,
-            text=True,
-            capture_output=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        return done.stdout + done.stderr
-
-    @contextmanager
-    def served(
-        self, program: str, endpoint: str, reactor: str = "default"
-    ) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-        """
-        While an example serves.
-        """
-        process = subprocess.Popen(
-            self.command(program, endpoint, reactor=reactor),
-            env=ENVIRONMENT,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        assert process.stdout is not None
-        try:
-            line = process.stdout.readline()
-            self.assertIn("listening at port", line)
-            yield int(line.split()[-1]), process
-        finally:
-            process.terminate()
-            process.wait(PATIENCE)
-            process.stdout.close()
 
     def inner(self, dialect: str, **keys: str) -> str:
         """
@@ -130,8 +52,8 @@ class ExampleTests(SynchronousTestCase):
         Send one, from one to the other.
         """
         endpoint = self.inner("smtp", remote="@example.org")
-        with self.served("mail_server.py", endpoint, reactor) as (port, server):
-            printed = self.run_(
+        with served("mail_server.py", endpoint, reactor) as (port, server):
+            printed = runExample(
                 "send_mail.py",
                 self.outer(port, starttls="smtp", local="client@example.org"),
                 "me@example.org",
@@ -165,7 +87,7 @@ class ExampleTests(SynchronousTestCase):
         With a STARTTLS of their own; without, they hear that they must.
         """
         context = ssl.create_default_context(cafile=str(self.pool.path / "ca" / "cert.pem"))
-        with self.served("mail_server.py", self.inner("smtp")) as (port, _):
+        with served("mail_server.py", self.inner("smtp")) as (port, _):
             with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
                 client._host = "server.example.org"  # type: ignore[attr-defined]
                 client.starttls(context=context)
@@ -180,17 +102,17 @@ class ExampleTests(SynchronousTestCase):
         By Twisted's client from Twisted's server, which knows who is there.
         """
         endpoint = self.inner("none", remote="@example.org", alpn="http/1.1")
-        with self.served("who_am_i.py", endpoint) as (port, _):
+        with served("who_am_i.py", endpoint) as (port, _):
             where = self.outer(port, local="client@example.org", alpn="http/1.1")
-            printed = self.run_("fetch.py", where, "http://server.example.org/")
+            printed = runExample("fetch.py", where, "http://server.example.org/")
         self.assertEqual(printed, "200 you are client@example.org, by TLSv1.3, secure\n\n")
 
     def test_whoeverIsNotThereIsNotSpokenTo(self) -> None:
         """
         The program fails with the reason.
         """
-        with self.served("who_am_i.py", self.inner("none")) as (port, _):
+        with served("who_am_i.py", self.inner("none")) as (port, _):
             where = self.outer(port).replace("remote=server", "remote=other")
-            printed = self.run_("fetch.py", where, "http://server.example.org/")
+            printed = runExample("fetch.py", where, "http://server.example.org/")
         self.assertIn("tlstunnel.errors.", printed)
         self.assertNotIn("200", printed)

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from tlstunnel.endpoints.transport import Transport
-from tlstunnel.errors import ConfigurationError, TunnelError
+from tlstunnel.errors import ConfigurationError, Stopped, TunnelError
 from tlstunnel.interfaces import IObserver
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.description import Tunnel
@@ -81,12 +81,16 @@ class Connections(ProxyFactory):
         transport.record = record
         self.transports[record] = transport
         if self._trigger is None:
-            # Not before other programs' own ends: those may want to say something yet.
+            # Not before: what programs do then, they may want to do over these connections.
             self._trigger = self.reactor.addSystemEventTrigger("during", "shutdown", self._shutdown)
 
-    def _shutdown(self) -> Deferred[None]:
+    def _shutdown(self) -> None:
+        """
+        The reactor is about to stop, with this turn.
+        """
         self._trigger = None
-        return self.stop()
+        for pair in tuple(self.pairs):
+            pair.endNow(Stopped())
 
     def verified(self, pair: Pair) -> None:
         """
