@@ -58,12 +58,13 @@ class ExampleTests(SynchronousTestCase):
                 self.outer(port, starttls="smtp", local="client@example.org"),
                 "me@example.org",
                 "you@example.net",
+                "Greetings",
                 said="Words.\n",
                 reactor=reactor,
             )
             assert printed == "server.example.org by TLSv1.3\nsent\n", printed
             assert server.stdout is not None
-            said = [server.stdout.readline() for _ in range(7)]
+            said = [server.stdout.readline() for _ in range(8)]
         self.assertEqual(said[0], "from me@example.org, brought by client@example.org, TLSv1.3\n")
         self.assertIn("  Words.\n", said)
 

@@ -5,7 +5,7 @@ Twisted's SMTP client is used as it is; that there is STARTTLS, and who must be 
 endpoint string.  To run it::
 
     endpoint=tlstunnel:mail.example.org:587:starttls=smtp
-    echo Words. | python send_mail.py $endpoint me@example.org you@example.net
+    echo Words. | python send_mail.py $endpoint me@example.org you@example.net Subject
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from twisted.internet.task import react
 from twisted.mail.smtp import ESMTPSenderFactory
 
 
-async def main(reactor: Any, endpoint: str, sender: str, recipient: str) -> None:
+async def main(reactor: Any, endpoint: str, sender: str, recipient: str, subject: str) -> None:
     """
     Send what stands on standard input.
     """
-    letter = f"From: {sender}\r\nTo: {recipient}\r\n\r\n".encode() + sys.stdin.buffer.read()
+    head = f"From: {sender}\r\nTo: {recipient}\r\nSubject: {subject}\r\n\r\n"
+    letter = head.encode() + sys.stdin.buffer.read()
     sent: Deferred[Any] = Deferred()
     factory = ESMTPSenderFactory(
         None, None, sender, recipient, BytesIO(letter), sent, requireAuthentication=False
