@@ -4,15 +4,25 @@ Tests for what endpoints do in the long run: certificates that are renewed, and 
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from typing import Any
 
+from twisted.internet.defer import CancelledError
+from twisted.internet.task import deferLater
+
 from tests.endpoints.programs import ENVIRONMENT, PATIENCE
-from tests.endpoints.stage import SERVER, EndpointTests, Made
+from tests.endpoints.stage import CLIENT, SERVER, EndpointTests, Made, reactor
+from tests.loopback import wait
+from tlstunnel.endpoints.client import Connecting
 from tlstunnel.endpoints.connections import FRESH_SECONDS
-from tlstunnel.errors import ConfigurationError
+from tlstunnel.endpoints.leg import InnerLeg
+from tlstunnel.endpoints.transport import Transport
+from tlstunnel.errors import ConfigurationError, IdentityRefused
 from tlstunnel.identity.issuer import createIdentity
+from tlstunnel.tunnel.pair import Pair
+from tlstunnel.tunnel.relay import Relay
 
 _STOPS = """
 import sys
@@ -72,6 +82,49 @@ class StopTests(EndpointTests):
         self.assertEqual(
             sorted(lines), ["client lost Stopped"] * 2 + ["server lost Stopped"] * 2, done.stdout
         )
+
+
+class MemoryTests(EndpointTests):
+    """
+    What is left of connections.
+    """
+
+    def count(self) -> int:
+        """
+        How many there are of what each connection has.
+        """
+        kinds = (Transport, InnerLeg, Connecting, Pair, Relay)
+        return sum(isinstance(each, kinds) for each in gc.get_objects())
+
+    async def test_nothingWaitsForTheGarbageCollector(self) -> None:
+        """
+        Of those that were served, refused, cut or cancelled.
+        """
+        servers = Made()
+        port = await self.server(servers)
+        endpoint = self.client(port)
+        stranger = self.client(port, remoteID=CLIENT)
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        before = self.count()
+        for number in range(10):
+            near: Any = await endpoint.connect(Made())
+            if number % 2:
+                near.transport.loseConnection()
+            else:
+                near.transport.abortConnection()
+            await near.lost
+            del near
+            await self.assertFailure(stranger.connect(Made()), IdentityRefused)
+            connecting = endpoint.connect(Made())
+            connecting.cancel()
+            await self.assertFailure(connecting, CancelledError)
+            del connecting
+        await wait(lambda: not self.endpoint._all[0].pairs)
+        servers.made.clear()
+        await deferLater(reactor, 0.05)
+        self.assertEqual(self.count() - before, 0)
 
 
 class RenewalTests(EndpointTests):

@@ -42,6 +42,12 @@ from tlstunnel.tls.session import Session
 CAPACITY_BYTES = 65536
 
 
+def nothing() -> None:
+    """
+    There is nobody to tell it to.
+    """
+
+
 @implementer(ILeg)
 class InnerLeg:
     """
@@ -348,3 +354,9 @@ class InnerLeg:
             speaker = self.speaker
             self._close(isReset=True)
             speaker.connectionLost(Failure(Reset(detail).by(self.who)))
+
+    def letGo(self) -> None:
+        """
+        It is to be told nothing any more.
+        """
+        self._tell = self._tellHeard = nothing

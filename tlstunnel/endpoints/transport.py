@@ -44,6 +44,12 @@ from tlstunnel.tunnel.record import Record
 PIECE_BYTES = 65536
 
 
+def nothing() -> None:
+    """
+    There will be no protocol.
+    """
+
+
 @implementer(IVerifiedTransport)
 class Transport(Producing):
     """
@@ -74,7 +80,7 @@ class Transport(Producing):
         leg = InnerLeg(reactor, self._changed, self._heard)
         super().__init__(leg, Turn(reactor, self._act))
         self.reactor = reactor
-        self._begin = begin
+        self._begin: Callable[[], IProtocol | None] = begin
         self._met = met
         self._peer: Any = None
         self._host: Any = None
@@ -121,7 +127,7 @@ class Transport(Producing):
         self._over = self.failed or Failure(reason)
         self.channelBinding = None
         if self.protocol is None:
-            self._turn.forget()
+            self._letGo()
         # There may be no other turn: the reactor may be stopping.
         self._act()
 
@@ -214,7 +220,6 @@ class Transport(Producing):
         return self._over is not None and not self._over.check(ConnectionDone)
 
     def _lose(self, reason: Failure) -> None:
-        self._turn.forget()
         protocol, self.protocol = self.protocol, None
         assert protocol is not None
         self.connected = False
@@ -222,9 +227,16 @@ class Transport(Producing):
         if producer is not None:
             self._call(producer.stopProducing)
         self._call(protocol.connectionLost, reason)
-        # What refers to each other in a circle would wait for the garbage collector.
+        self._letGo()
+
+    def _letGo(self) -> None:
+        """
+        Refer to nothing any more that refers to us.
+        """
+        self._turn.forget()
+        self.leg.letGo()
+        self._begin = nothing
         self._met = None
-        del self._begin
 
     def _call(self, told: Callable[..., object], *arguments: object) -> None:
         """

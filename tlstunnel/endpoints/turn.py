@@ -19,24 +19,27 @@ class Turn:
 
     def __init__(self, clock: IReactorTime, act: Callable[[], object]) -> None:
         self._clock = clock
-        self._act = act
+        self._act: Callable[[], object] | None = act
         self._call: IDelayedCall | None = None
 
     def ask(self) -> None:
         """
         There is something to do.
         """
-        if self._call is None:
+        if self._call is None and self._act is not None:
             self._call = self._clock.callLater(0, self._take)
 
     def forget(self) -> None:
         """
-        There is nothing to do any more.
+        There is nothing to do any more, whoever asks for it.
         """
         call, self._call = self._call, None
         if call is not None:
             call.cancel()
+        # What refers to each other in a circle would wait for the garbage collector.
+        self._act = None
 
     def _take(self) -> None:
         self._call = None
-        self._act()
+        if self._act is not None:
+            self._act()
