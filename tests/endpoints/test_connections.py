@@ -5,20 +5,27 @@ the first byte to the last.
 
 from __future__ import annotations
 
+import shutil
+import socket
+import ssl
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from OpenSSL.crypto import X509
 from twisted.internet.address import IPv4Address
+from twisted.internet.address import UNIXAddress as UNIXPath
 from twisted.internet.defer import CancelledError
-from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost, NoProtocol
 from twisted.internet.interfaces import ISSLTransport, ITCPTransport
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from zope.interface.verify import verifyObject
 
 from tests.endpoints.stage import CLIENT, SERVER, EndpointTests, HalfTalker, Made, Talker, reactor
 from tests.loopback import wait
+from tlstunnel.address import UNIXAddress
 from tlstunnel.endpoints.interfaces import IVerifiedTransport
 from tlstunnel.errors import (
     ConfigurationError,
@@ -32,6 +39,7 @@ from tlstunnel.errors import (
 )
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pool import Pool
+from tlstunnel.net.networks import Networks, parseNetwork
 from tlstunnel.tunnel.limits import Limits
 
 LONG = b"0123456789abcdef" * (1 << 17)
@@ -136,6 +144,44 @@ class ConnectionTests(EndpointTests):
         """
         _, far = await self.both()
         self.assertEqual(far.transport.serverName, str(SERVER))
+
+    async def test_aProxyMaySayWhoIsThere(self) -> None:
+        """
+        In a header of the PROXY protocol, from where that is believed.
+        """
+        self.factory = Made()
+        port = await self.server(self.factory, proxyFrom=Networks.of([parseNetwork("127.0.0.0/8")]))
+
+        def talk() -> None:
+            context = ssl.create_default_context(cafile=str(self.pool.path / "ca" / "cert.pem"))
+            with socket.create_connection(("127.0.0.1", port), 20) as sock:
+                sock.sendall(b"PROXY TCP4 192.0.2.1 198.51.100.1 1111 443\r\n")
+                with context.wrap_socket(sock, server_hostname=str(SERVER)) as encrypted:
+                    encrypted.sendall(b"hello")
+                    encrypted.unwrap()
+
+        await deferToThread(talk)
+        await wait(lambda: bool(self.factory.made and self.factory.made[0].reason))
+        transport = self.factory.made[0].transport
+        self.assertEqual(transport.getPeer(), IPv4Address("TCP", "192.0.2.1", 1111))
+        self.assertEqual(transport.getHost(), IPv4Address("TCP", "198.51.100.1", 443))
+
+    async def test_aSocketHasNoName(self) -> None:
+        """
+        A UNIX socket will do for a network.
+        """
+        path = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, path)
+        self.factory = Made()
+        inner = UNIXServerEndpoint(reactor, f"{path}/socket")
+        await self.server(self.factory, inner=inner)
+        near: Any = await self.client(0, remote=(UNIXAddress(f"{path}/socket"),)).connect(Made())
+        near.transport.write(b"hello")
+        await wait(lambda: bool(self.factory.made and self.factory.made[0].heard))
+        far = self.factory.made[0].transport
+        self.assertEqual(near.transport.getPeer(), UNIXPath(f"{path}/socket"))
+        self.assertEqual(far.getHost(), UNIXPath(f"{path}/socket"))
+        self.assertEqual(far.getPeer(), UNIXPath(None))
 
 
 class EndTests(EndpointTests):

@@ -263,7 +263,7 @@ class TwistedTests(EndpointTests):
             body: Any = await readBody(response)
             self.assertEqual(body, b"secure" * 100000)
         self.flushWarnings()
-        await wait(lambda: not self.endpoint._all[0].pairs)
+        await wait(lambda: not self.endpoint.connections[0].pairs)
 
 
 class ExhaustionTests(EndpointTests):

@@ -121,7 +121,7 @@ class MemoryTests(EndpointTests):
             connecting.cancel()
             await self.assertFailure(connecting, CancelledError)
             del connecting
-        await wait(lambda: not self.endpoint._all[0].pairs)
+        await wait(lambda: not self.endpoint.connections[0].pairs)
         servers.made.clear()
         await deferLater(reactor, 0.05)
         self.assertEqual(self.count() - before, 0)
@@ -150,7 +150,7 @@ class RenewalTests(EndpointTests):
         before = await self.serial(port)
         createIdentity(self.pool, SERVER, replace=True)
         self.assertEqual(await self.serial(port), before)
-        self.endpoint._all[0]._read -= FRESH_SECONDS
+        self.endpoint.connections[0].lastRead -= FRESH_SECONDS
         after = await self.serial(port)
         self.assertNotEqual(after, before)
         createIdentity(self.pool, SERVER, replace=True)
@@ -165,7 +165,7 @@ class RenewalTests(EndpointTests):
         before = await self.serial(port)
         (self.pool.path / str(SERVER) / "privkey.pem").unlink()
         self.assertRaises(ConfigurationError, self.endpoint.renew)
-        self.endpoint._all[0]._read -= FRESH_SECONDS
+        self.endpoint.connections[0].lastRead -= FRESH_SECONDS
         self.assertEqual(await self.serial(port), before)
 
     async def test_aClientTakesUpItsNewTrust(self) -> None:
@@ -175,9 +175,9 @@ class RenewalTests(EndpointTests):
         port = await self.server(Made())
         endpoint = self.client(port)
         near: Any = await endpoint.connect(Made())
-        assert endpoint._connections is not None
-        prepared = endpoint._connections.prepared
-        endpoint._connections._read -= FRESH_SECONDS
+        assert endpoint.connections is not None
+        prepared = endpoint.connections.prepared
+        endpoint.connections.lastRead -= FRESH_SECONDS
         await endpoint.connect(Made())
-        self.assertIsNot(endpoint._connections.prepared, prepared)
+        self.assertIsNot(endpoint.connections.prepared, prepared)
         near.transport.loseConnection()

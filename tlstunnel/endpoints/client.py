@@ -185,6 +185,7 @@ class TunnelClientEndpoint:
 
     @ivar tunnel: where to, and who must be there.
     @ivar timeout: seconds that C{connect} may take in all, if that is limited.
+    @ivar connections: those that were made, once there was one.
     """
 
     def __init__(
@@ -208,7 +209,7 @@ class TunnelClientEndpoint:
         self.tunnel = tunnel
         self.timeout = timeout
         self._observers = observers
-        self._connections: ClientConnections | None = None
+        self.connections: ClientConnections | None = None
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """
@@ -219,11 +220,11 @@ class TunnelClientEndpoint:
             L{ConfigurationError} where keys or trust are missing.  To cancel it closes everything.
         """
         try:
-            if self._connections is None:
-                self._connections = ClientConnections(self.tunnel, self._reactor, self._observers)
+            if self.connections is None:
+                self.connections = ClientConnections(self.tunnel, self._reactor, self._observers)
         except ConfigurationError as problem:
             return fail(problem)
-        return self._connections.connect(protocolFactory, self.timeout)
+        return self.connections.connect(protocolFactory, self.timeout)
 
     def stop(self) -> Deferred[None]:
         """
@@ -231,5 +232,5 @@ class TunnelClientEndpoint:
 
         @return: fires when none is left, and nothing of them in the reactor.
         """
-        connections = self._connections
+        connections = self.connections
         return succeed(None) if connections is None else connections.stop()

@@ -44,6 +44,7 @@ class Connections(ProxyFactory):
     """
     Those of one endpoint.
 
+    @ivar lastRead: when keys, certificates and trust were read.
     @ivar transports: what their protocols have, by the records of their connections.
     """
 
@@ -58,7 +59,7 @@ class Connections(ProxyFactory):
         checkDialect(tunnel)
         self.transports: dict[Record, Transport] = {}
         self._trigger: Any = None
-        self._read = reactor.seconds()
+        self.lastRead = reactor.seconds()
         super().__init__(tunnel, reactor, observers)
 
     def refresh(self) -> None:
@@ -66,9 +67,9 @@ class Connections(ProxyFactory):
         Read keys, certificates and trust again, if that was long ago.
         """
         now = self.reactor.seconds()
-        if now - self._read < FRESH_SECONDS:
+        if now - self.lastRead < FRESH_SECONDS:
             return
-        self._read = now
+        self.lastRead = now
         try:
             self.renew(self.tunnel)
         except ConfigurationError as problem:

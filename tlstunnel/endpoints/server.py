@@ -124,7 +124,7 @@ class ServerConnections(Connections):
             return self._protocols.buildProtocol(transport.getPeer())
 
         transport = Transport(self.reactor, begin)
-        transport.speaksOn(network)
+        transport.speaksOn(network, record.locate(network))
         self.has(record, transport)
         transport.open()
         return transport.leg
@@ -137,6 +137,7 @@ class TunnelServerEndpoint:
 
     @ivar inner: where.
     @ivar tunnel: who we are, and who may come.
+    @ivar connections: those of each call of C{listen}.
     """
 
     def __init__(
@@ -161,7 +162,7 @@ class TunnelServerEndpoint:
         self.inner = inner
         self.tunnel = tunnel
         self._observers = observers
-        self._all: list[ServerConnections] = []
+        self.connections: list[ServerConnections] = []
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """
@@ -177,9 +178,13 @@ class TunnelServerEndpoint:
             )
         except ConfigurationError as problem:
             return fail(problem)
-        self._all.append(connections)
+
+        def listens(port: IListeningPort) -> IListeningPort:
+            self.connections.append(connections)
+            return port
+
         listening: Deferred[IListeningPort] = self.inner.listen(connections)
-        return listening
+        return listening.addCallback(listens)
 
     def renew(self) -> None:
         """
@@ -187,7 +192,7 @@ class TunnelServerEndpoint:
 
         @raise ConfigurationError: something is missing or wrong; all is as before.
         """
-        for each in self._all:
+        for each in self.connections:
             each.renew(each.tunnel)
 
     def stop(self) -> Deferred[None]:
@@ -196,4 +201,4 @@ class TunnelServerEndpoint:
 
         @return: fires when none is left, and nothing of them in the reactor.
         """
-        return gatherResults([each.stop() for each in self._all]).addCallback(lambda _: None)
+        return gatherResults([each.stop() for each in self.connections]).addCallback(lambda _: None)

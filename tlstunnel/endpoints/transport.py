@@ -28,6 +28,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from tlstunnel.address import Address
 from tlstunnel.endpoints.addresses import twisteds
 from tlstunnel.endpoints.interfaces import IVerifiedTransport
 from tlstunnel.endpoints.leg import InnerLeg
@@ -83,7 +84,7 @@ class Transport(Producing):
         self._begin: Callable[[], IProtocol | None] = begin
         self._met = met
         self._peer: Any = None
-        self._host: Any = None
+        self._host: Address | None = None
         self._certificate: Any = None
         self.channelBinding: ChannelBinding | None = None
         self._isWanted = False
@@ -98,11 +99,14 @@ class Transport(Producing):
 
     # Of whom we are the transport
 
-    def speaksOn(self, network: ILeg) -> None:
+    def speaksOn(self, network: ILeg, host: Address | None = None) -> None:
         """
         Know the leg that carries TLS, or is going to; at the latest when its peer is verified.
+
+        @param host: the address that the peer has connected to, if others know it better.
         """
-        self._peer, self._host = network.peer, network.local
+        self._peer = network.peer
+        self._host = host or self._host or network.local
         self._certificate = network.peerCertificate
         self.channelBinding = network.channelBinding
 
@@ -347,6 +351,7 @@ class Transport(Producing):
         """
         Our own.
         """
+        assert self._host is not None
         return twisteds(self._host)
 
     def getTcpNoDelay(self) -> bool:
