@@ -402,6 +402,17 @@ class RefusalTests(EndpointTests):
             await wait(lambda: not factory.running)  # noqa: B023
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    async def test_theFactoryDoesNotStart(self) -> None:
+        """
+        Then nothing else does.
+        """
+        factory = Made()
+        factory.startFactory = lambda: 1 / 0  # type: ignore[assignment,method-assign]
+        endpoint = self.client(await self.server(Made()))
+        await self.assertFailure(endpoint.connect(factory), ZeroDivisionError)
+        assert endpoint.connections is not None
+        self.assertEqual(endpoint.connections.pairs, set())
+
     async def test_aServersFactoryMakesNothing(self) -> None:
         """
         The client hears that in TLS, where else; nobody else is harmed.

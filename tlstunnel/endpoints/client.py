@@ -17,7 +17,6 @@ from tlstunnel.endpoints.connections import Connections
 from tlstunnel.endpoints.transport import Transport
 from tlstunnel.errors import (
     Closed,
-    ConfigurationError,
     LimitReached,
     Stopped,
     TimedOut,
@@ -40,6 +39,7 @@ class Connecting:
     @ivar connected: fires with the protocol once the server is verified, and may be spoken to.
     @ivar transport: what the protocol has.
     @ivar due: when all of that has to be done.
+    @ivar pair: what serves it, until it is over.
     """
 
     def __init__(self, reactor: Any, factory: IProtocolFactory) -> None:
@@ -47,28 +47,21 @@ class Connecting:
         self.transport = Transport(reactor, self._begin, self._met)
         self.due: Deadline | None = None
         self._factory = factory
-        self._pair: Pair | None = None
+        self.pair: Pair | None = None
         self._failure: Exception | None = None
-
-    def start(self, pair: Pair) -> None:
-        """
-        C{pair} serves it.
-        """
-        self._pair = pair
-        self._factory.doStart()
 
     def end(self, why: TunnelError) -> None:
         """
         Wait no longer, and close everything.
         """
-        if self._pair is not None:
-            self._pair.end(why)
+        if self.pair is not None:
+            self.pair.end(why)
 
     def over(self, error: TunnelError | None) -> None:
         """
         The connection is closed.
         """
-        self._pair = None
+        self.pair = None
         self._cancelDue()
         self.transport.ended(error)
         self._factory.doStop()
@@ -77,8 +70,11 @@ class Connecting:
             self.connected.errback(self.transport.failed or Failure(why))
 
     def _begin(self) -> IProtocol | None:
-        assert self._pair is not None and self._pair.network is not None
-        self.transport.speaksOn(self._pair.network)
+        if self.connected.called:
+            # It was cancelled in this very turn.
+            return None
+        assert self.pair is not None and self.pair.network is not None
+        self.transport.speaksOn(self.pair.network)
         protocol = self._factory.buildProtocol(self.transport.getPeer())
         if protocol is None:
             self._failure = NoProtocol()
@@ -151,18 +147,20 @@ class ClientConnections(Connections):
         @param seconds: how long it may take, whatever the limits say of its parts.
         """
         self.refresh()
+        factory.doStart()
         call = Connecting(self.reactor, factory)
         leg = call.transport.leg
         record = self.record(leg)
         if not self.admission.enter():
             full = LimitReached("as many connections as the limits allow")
             record.end(full)
+            factory.doStop()
             call.connected.errback(full)
             return call.connected
         pair = InnerClientPair(self, leg, record)
         self._calls[call.transport] = call
         self.has(record, call.transport)
-        call.start(pair)
+        call.pair = pair
         if seconds is not None:
             late = TimedOut(f"connecting took longer than {seconds:g} s")
             call.due = self.deadlines.after(seconds, lambda: call.end(late))
@@ -222,9 +220,9 @@ class TunnelClientEndpoint:
         try:
             if self.connections is None:
                 self.connections = ClientConnections(self.tunnel, self._reactor, self._observers)
-        except ConfigurationError as problem:
-            return fail(problem)
-        return self.connections.connect(protocolFactory, self.timeout)
+            return self.connections.connect(protocolFactory, self.timeout)
+        except Exception:  # noqa: BLE001 - also what the factory raises as it starts
+            return fail()
 
     def stop(self) -> Deferred[None]:
         """
