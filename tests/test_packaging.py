@@ -207,7 +207,11 @@ class PackagingTests(SynchronousTestCase):
         }
         packed = {name for name in self.wheelFiles() if ".dist-info/" not in name}
         data = {name for name in packed if ".data/" in name}
-        self.assertEqual(packed - data, ours | {"twisted/plugins/tlstunnel_plugin.py"})
+        self.assertEqual(
+            packed - data,
+            ours
+            | {"twisted/plugins/tlstunnel_endpoints.py", "twisted/plugins/tlstunnel_plugin.py"},
+        )
 
     def test_twistedRemainsTwisteds(self) -> None:
         """
@@ -235,13 +239,28 @@ class PackagingTests(SynchronousTestCase):
         Every start of twistd on the machine loads the plugin: it has to be cheap and harmless.
         """
         code = (
-            "import sys, twisted.plugins.tlstunnel_plugin as plugin; print(plugin.__file__);"
+            "import sys, twisted.plugins.tlstunnel_plugin as plugin, "
+            "twisted.plugins.tlstunnel_endpoints; print(plugin.__file__);"
             "print([name for name in sys.modules if name.split('.')[0] == 'tlstunnel'])"
         )
         for name, text in self.outside("python", "-c", code).items():
             origin, imported = text.splitlines()
             self.assertTrue(origin.startswith(str(installations().directory)), origin)
             self.assertEqual(imported, "[]", name)
+
+    def test_endpointStringsAreKnown(self) -> None:
+        """
+        To every program of Twisted's.
+        """
+        code = (
+            "from twisted.internet import endpoints, reactor;"
+            "strings = 'tlstunnel:a.example.org:25:starttls=smtp', "
+            "'starttls:smtp:tcp\\\\:25:local=a.example.org';"
+            "print(type(endpoints.clientFromString(reactor, strings[0])).__name__,"
+            "type(endpoints.serverFromString(reactor, strings[1])).__name__)"
+        )
+        found = self.outside("python", "-c", code)
+        self.assertEqual(set(found.values()), {"TunnelClientEndpoint TunnelServerEndpoint\n"})
 
     def test_dialectsOfOthersAreFound(self) -> None:
         """

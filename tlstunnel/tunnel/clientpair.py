@@ -55,13 +55,14 @@ class ClientPair(Pair):
         role = self._begin(app)
         if dialect.talks:
             with upgrade.within(limits.negotiation, "the app's first message"):
-                await role.prepare()
+                await self.prepare(role)
         expected = self.expected(role)
         if expected is None:
             raise IdentityRefused("nobody knows who must be at the other end")
         role = await self._reach(upgrade, role, expected)
         if self.record.client is None:
             self.factory.verified(self)
+        await self.met(role, upgrade)
         if dialect.silentServer:
             await role.demandSilence()
         self.openChannels(role)
@@ -87,7 +88,18 @@ class ClientPair(Pair):
         self.role = role
         return role
 
-    # What a bridge has another way for
+    # What a bridge has another way for, or a program that needs no tunnel
+
+    async def prepare(self, role: ClientRole) -> None:
+        """
+        Before the network is dialled: know what C{role} has to know.
+        """
+        await role.prepare()
+
+    async def met(self, role: ClientRole, upgrade: Upgrade) -> None:
+        """
+        The server is who it has to be.
+        """
 
     def expected(self, role: ClientRole) -> Identity | Selector | None:
         """
@@ -165,7 +177,7 @@ class ClientPair(Pair):
             if dialect.talks:
                 # What the app has said is there to be read again.
                 with upgrade.within(self.prepared.tunnel.limits.negotiation, "the app's message"):
-                    await role.prepare()
+                    await self.prepare(role)
 
     async def _creatorByTLSA(
         self,

@@ -13,6 +13,7 @@ from typing import Any
 from tlstunnel.address import Address, ExecAddress, SRVAddress, TCPAddress
 from tlstunnel.net.complaints import Allowance
 from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.net.destination import IDestination
 from tlstunnel.net.dial import Dialler
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
@@ -28,8 +29,8 @@ from tlstunnel.tunnel.servedname import Addresses
 #: Connects to an address through a proxy.
 Via = Callable[[Address], Awaitable[Leg]]
 
-#: What connects, or starts a program.
-Destination = Dialler | Executor
+#: What connects, starts a program, or has a program of this process.
+Destination = IDestination
 
 
 class Destinations:
@@ -56,7 +57,7 @@ class Destinations:
         self._directory = Directory(reactor) if directory is None else directory
         self._allowance = Allowance(reactor)
         self._tunnel = tunnel
-        self._destinations: dict[Addresses, Destination] = {}
+        self._destinations: dict[Addresses, Dialler | Executor] = {}
 
     @property
     def backends(self) -> list[Backend]:
@@ -99,7 +100,7 @@ class Destinations:
 
     def _destination(
         self, prepared: Prepared, addresses: Addresses, legs: UNIXLegs, via: Via | None
-    ) -> Destination:
+    ) -> Dialler | Executor:
         tunnel = prepared.tunnel
         first = addresses[0] if addresses else None
         if isinstance(first, ExecAddress):

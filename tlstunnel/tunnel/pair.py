@@ -154,6 +154,13 @@ class Pair:
             # In a turn of its own: what is going on may be what called us.
             self.factory.deadlines.after(0, self._end)
 
+    def endNow(self, why: TunnelError) -> None:
+        """
+        The same at once, where nothing is going on, and there may be no other turn.
+        """
+        self.end(why)
+        self._end()
+
     def _end(self) -> None:
         if self._why is not None:
             self._cancel()

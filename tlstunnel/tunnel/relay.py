@@ -104,8 +104,7 @@ class Direction:
         """
         if self.relay.heardAll is not None:
             self.relay.heardAll(self.source)
-        if self.ended:
-            return
+        # Where the sink takes no more, this is what is still waited for.
         self.ended = True
         self.relay.directionEnded(self)
 
