@@ -199,6 +199,20 @@ class EdgesTests(SocketCase, SynchronousTestCase):
         self.edges.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(len(self.watched.lost), 1)
 
+    def test_whoIsToldThatTheReactorStopsMayWantToBeForgotten(self) -> None:
+        """
+        As legs do; it is so already.
+        """
+        told: list[Failure] = []
+
+        def lost(reason: Failure) -> None:
+            self.edges.forget(self.near.fileno())
+            told.append(reason)
+
+        self.watched.connectionLost = lost  # type: ignore[method-assign]
+        self.edges.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(len(told), 1)
+
     def test_theReactorHasNothingToWatchWhereNobodyWaits(self) -> None:
         """
         And no descriptor is left once it is closed.

@@ -97,9 +97,11 @@ class Edges:
 
     def forget(self, fd: int) -> None:
         """
-        Tell no more of C{fd}, which is still open.
+        Tell no more of C{fd}, which is still open; nothing happens where that is so already, as
+        when the reactor stops.
         """
-        del self._watched[fd]
+        if self._watched.pop(fd, None) is None:
+            return
         self._epoll.unregister(fd)
         if not self._watched:
             self._reactor.removeReader(self)
