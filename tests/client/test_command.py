@@ -93,7 +93,7 @@ class CommandTests(ClientTests):
         """
         The end of input is told, and then the rest of the answer comes.
         """
-        done = self.connect(self.serves("closed"), say=b" to the question")
+        done = self.connect(self.serves("closed"), "--half-close", say=b" to the question")
         self.assertEqual(done.stdout, b"answer to the question")
         self.assertEqual((done.stderr, done.returncode), (b"", GOOD))
 
@@ -101,7 +101,7 @@ class CommandTests(ClientTests):
         """
         What has come is there.
         """
-        done = self.connect(self.serves("truncated"))
+        done = self.connect(self.serves("truncated"), "--half-close")
         self.assertEqual(done.stdout, b"answer")
         self.assertIn(b"truncated", done.stderr)
         self.assertEqual(done.returncode, CUT)

@@ -21,7 +21,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
@@ -42,8 +42,8 @@ class PoolError(OSError):
     """
     There is no TLS, or it did not end well.
 
-    @ivar reason: a word for programs: those of the pool, such as C{identity} or C{not-yours};
-        C{gone} where there is no pool (any more), C{read-ahead}, C{timeout}, C{malformed}.
+    @ivar reason: a word for programs: one of the pool, such as C{identity}; or C{gone} where there
+        is no pool, C{read-ahead}, C{timeout}, C{malformed}, C{unverified}, C{unread}.
     @ivar detail: a sentence for people; may be empty.
     """
 
@@ -114,12 +114,10 @@ class Plaintext(socket.socket):
 
     def howEnded(self, timeout: float | None = None) -> str:
         """
-        Wait until the peer's direction has ended; to be asked by who has read all there is, as the
-        pool cannot see the end before.
+        Wait until the peer's direction has ended, which the pool sees when all before is read.
 
         @return: C{closed} where the peer said that this is all; else why it is not, such as
-            C{truncated}, C{reset}, C{idle}; C{gone} if the pool is; C{unread} if this socket was
-            closed before.
+            C{truncated}; C{unread} if this socket was closed before.
         @raise PoolError: C{timeout}.
         """
         deadline = _deadline(timeout)
@@ -128,20 +126,24 @@ class Plaintext(socket.socket):
         return self._ending or "unread"
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
-        data = super().recv(bufsize, flags)
-        if not data and bufsize:
-            self._checkEnd()
+        data: bytes = self._read(super().recv, bufsize, flags)
         return data
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0, /) -> int:
-        size = super().recv_into(buffer, nbytes, flags)
-        if not size and len(buffer):
-            self._checkEnd()
+        size: int = self._read(super().recv_into, buffer, nbytes, flags)
         return size
 
-    def _checkEnd(self) -> None:
-        if self._control is not None and self.howEnded(PATIENCE) != "closed":
+    def _read(self, read: Callable[..., Any], room: Any, *more: int) -> Any:
+        got, reset = None, None
+        try:
+            got = read(room, *more)
+        except ConnectionResetError as error:
+            reset = error
+        if not got and room and self._control is not None and self.howEnded(PATIENCE) != "closed":
             raise PoolError(self._ending, self._detail or "there may be more, but it is cut off")
+        if reset is not None:
+            raise reset
+        return got
 
     def _hear(self, control: socket.socket, deadline: float | None) -> _Message:
         message = _receive(control, deadline)
@@ -357,9 +359,8 @@ def _connected(path: str | None, deadline: float | None) -> socket.socket:
     try:
         # With a timeout of Python's nobody would wait while the backlog is full.
         control.settimeout(None)
-        left = _left(deadline)
-        microseconds = int((PATIENCE if left is None else left) * 1e6)
-        limit = struct.pack("@ll", *divmod(max(1, microseconds), 1000000))
+        left = _left(_deadline(PATIENCE) if deadline is None else deadline) or 0.0
+        limit = struct.pack("@ll", *divmod(int(left * 1e6) + 1, 1000000))
         control.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         control.connect(path)
     except BaseException as error:
@@ -396,10 +397,10 @@ def _receive(control: socket.socket, deadline: float | None) -> _Message:
         raise PoolError("timeout", "the pool does not answer in time") from None
     for level, kind, value in rights:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-            numbers.frombytes(value[: len(value) // numbers.itemsize * numbers.itemsize])
+            numbers.frombytes(value[: len(value) - len(value) % numbers.itemsize])
     head, _, body = data.decode(errors="replace").partition("\n\n")
     verb, *lines = head.split("\n")
-    fields = {key: value for key, _, value in (line.partition("=") for line in lines) if key}
+    fields = dict(line.split("=", 1) for line in lines if "=" in line)
     message = _Message(verb, fields, body, numbers.tolist())
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         message.close()

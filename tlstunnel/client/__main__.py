@@ -39,6 +39,9 @@ PROGRAM finds in its environment who is there: TLS_IDENTITY, TLS_VERSION, TLS_CI
 # Where a client of UCSPI reads and writes, and every other program.
 _UCSPI, _STANDARD = (6, 7), (0, 1)
 
+# Signals of whoever wants to end the program; that of a terminal it gets itself.
+_PASSED_ON = (signal.SIGTERM, signal.SIGHUP)
+
 # What a program is told, and must not have from anybody else.
 _NAMES = (
     *("PROTO", "TLS_IDENTITY", "TLS_VERSION", "TLS_CIPHER", "TLS_SNI"),
@@ -97,6 +100,11 @@ def _parser() -> argparse.ArgumentParser:
     connect.add_argument(
         "--stdio", action="store_true", help="PROGRAM gets the connection as 0 and 1, not 6 and 7"
     )
+    connect.add_argument(
+        "--half-close",
+        action="store_true",
+        help="at the end of input end our direction, which some servers take for the end of all",
+    )
     accept = commands.add_parser(
         "accept",
         usage="%(prog)s [OPTIONS] -- PROGRAM [ARGUMENT...]",
@@ -151,7 +159,7 @@ def _serve(asked: argparse.Namespace, words: list[str]) -> int:
     with plain:
         plain.settimeout(None)
         if not words:
-            return _relay(plain)
+            return _relay(plain, asked.half_close)
         environment = {key: value for key, value in os.environ.items() if key not in _NAMES}
         environment.update(addresses)
         environment.update(_facts(plain.proven, isClient))
@@ -208,9 +216,11 @@ def _facts(proven: Proven, isClient: bool) -> dict[str, str]:
     return {key: value for key, value in said.items() if value is not None}
 
 
-def _relay(plain: Plaintext) -> int:
+def _relay(plain: Plaintext, isEnded: bool) -> int:
     """
     Be between the plaintext and standard input and output, until the peer has ended.
+
+    @param isEnded: whether to tell the peer when standard input has ended.
     """
 
     def send() -> None:
@@ -221,7 +231,8 @@ def _relay(plain: Plaintext) -> int:
                 if not data:
                     break
                 plain.sendall(data)
-            plain.shutdown(socket.SHUT_WR)
+            if isEnded:
+                plain.shutdown(socket.SHUT_WR)
 
     threading.Thread(target=send, daemon=True).start()
     try:
@@ -245,6 +256,8 @@ def _run(
     """
     descriptor = fcntl.fcntl(plain.fileno(), fcntl.F_DUPFD_CLOEXEC, 10)
     os.close(plain.detach())
+    # They wait until it is known whom they are for.
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
     try:
         pid = os.posix_spawnp(
             words[0],
@@ -252,14 +265,16 @@ def _run(
             environment,
             file_actions=[(os.POSIX_SPAWN_DUP2, descriptor, place) for place in places],
             setsigdef=[signal.SIGPIPE],
+            setsigmask=former,
         )
     except OSError as error:
         return _fail(f"{words[0]}: {error.strerror}", USAGE)
     finally:
         os.close(descriptor)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for number in signal.SIGTERM, signal.SIGHUP:
+    for number in _PASSED_ON:
         signal.signal(number, lambda number, _: os.kill(pid, number))
+    signal.pthread_sigmask(signal.SIG_SETMASK, former)
     status = os.waitpid(pid, 0)[1]
     if os.WIFSIGNALED(status):
         return 128 + os.WTERMSIG(status)

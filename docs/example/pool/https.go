@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -126,7 +127,7 @@ func receive(control *net.UnixConn) (string, map[string]string, *os.File, error)
 // Read tells a cut from an end: after the one there may be more, which io.EOF would deny.
 func (plain *Plain) Read(buffer []byte) (int, error) {
 	count, err := plain.Conn.Read(buffer)
-	if err == io.EOF {
+	if err == io.EOF || errors.Is(err, syscall.ECONNRESET) {
 		plain.control.SetReadDeadline(time.Now().Add(15 * time.Second))
 		_, end, _, lost := receive(plain.control)
 		if lost != nil {

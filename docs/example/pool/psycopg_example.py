@@ -26,11 +26,11 @@ from tlstunnel.client import asClient
 
 
 @contextmanager
-def throughPool(host: str, port: int, remote: str) -> Iterator[dict[str, str]]:
+def throughPool(host: str, port: int, remote: str) -> Iterator[str]:
     """
     Let libpq reach a server by the pool.
 
-    @return: what to connect with instead of its host and port.
+    @return: what to give libpq for the host; the port is 5432.
     """
     with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX) as listening:
         listening.bind(f"{directory}/.s.PGSQL.5432")
@@ -59,7 +59,7 @@ def throughPool(host: str, port: int, remote: str) -> Iterator[dict[str, str]]:
                     up.join()
 
         threading.Thread(target=serve, daemon=True).start()
-        yield {"host": directory, "port": "5432", "sslmode": "disable"}
+        yield directory
         # That wakes the thread, which closing does not.
         listening.shutdown(socket.SHUT_RDWR)
 
@@ -81,7 +81,7 @@ def main(host: str, port: str, user: str, database: str, query: str, name: str =
     """
     with (
         throughPool(host, int(port), name or host) as where,
-        psycopg.connect(user=user, dbname=database, **where) as connection,
+        psycopg.connect(host=where, port=5432, user=user, dbname=database) as connection,
     ):
         for row in connection.execute(query.encode()):
             sys.stdout.write(f"{row[0]}\n")

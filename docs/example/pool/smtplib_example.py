@@ -25,6 +25,7 @@ def startTLS(client: smtplib.SMTP, remote: str) -> str | None:
     code, reply = client.docmd("STARTTLS")
     if code != 220:
         raise smtplib.SMTPResponseException(code, reply)
+    assert client.sock is not None
     # What came with the reply, and was read with it, did not come by TLS.
     plain = asClient(client.sock, remote, file=client.file)
     client.sock, client.file = plain, None
