@@ -5,6 +5,7 @@ real servers and clients.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import smtplib
@@ -17,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import pymysql
 from twisted.trial.unittest import SkipTest
 
 from tests.interop.harness import (
@@ -33,13 +35,16 @@ from tests.interop.harness import (
 )
 from tests.interop.poolprocess import EXAMPLES, PoolProcess
 from tests.interop.processes import SYSTEM_PATH
+from tests.interop.servers import mariadb
 from tests.interop.servers.dovecot import PASSWORD, USER, Dovecot
+from tests.interop.servers.mariadb import MariaDB
 from tests.interop.servers.nginx import NginxWeb
 from tests.interop.servers.postfix import Postfix
 from tests.interop.servers.postgresql import DATABASE, TITLE, PostgreSQL
 from tests.interop.servers.postgresql import PASSWORD as DATABASE_PASSWORD
 from tests.interop.servers.postgresql import USER as DATABASE_USER
-from tlstunnel.client.__main__ import CUT, UNPROVEN
+from tlstunnel.client import PoolError, asServer
+from tlstunnel.client.__main__ import GOOD, UNPROVEN
 
 NAME = "www.test.example"
 CLIENT = "john@test.example"
@@ -358,6 +363,76 @@ class DatabaseTests(PoolTests):
                 outcome.expectFailure("identity", "the certificate is for")
 
 
+class MySQLTests(PoolTests):
+    """
+    MySQL, in which the server speaks before TLS.
+    """
+
+    server: ClassVar[MariaDB]
+    plain: ClassVar[MariaDB]
+
+    @classmethod
+    def build(cls, stage: Stage) -> None:
+        cls.server = stage.start(MariaDB(stage.directory("mariadb"), cls.certificate))
+        cls.plain = stage.start(MariaDB(stage.directory("plain")))
+
+    def test_aRowIsSelectedByPyMySQL(self) -> None:
+        """
+        From a server that wants TLS.
+        """
+        for user in mariadb.PLUGINS:
+            self.example(
+                *("pymysql_example.py", "127.0.0.1", str(self.server.port), user),
+                *(mariadb.DATABASE, "SELECT title FROM book", NAME),
+                say=f"{mariadb.PASSWORD}\n",
+            ).expect(mariadb.TITLE)
+
+    def test_aServerGreetsAndKnowsTheClientAfterwards(self) -> None:
+        """
+        A program passes on what a server says that knows no TLS; it has its plaintext at once, and
+        knows who is there when the client has upgraded.
+        """
+        proven = []
+
+        def copy(source: socket.socket, target: socket.socket) -> None:
+            with contextlib.suppress(OSError):
+                while data := source.recv(65536):
+                    target.sendall(data)
+            with contextlib.suppress(OSError):
+                target.shutdown(socket.SHUT_WR)
+
+        def serve(sock: socket.socket) -> None:
+            path = str(self.pool.socket)
+            with (
+                asServer(sock, NAME, remote="@test.example", starttls="mysql", path=path) as plain,
+                socket.create_connection(("127.0.0.1", self.plain.port), PATIENCE) as server,
+            ):
+                self.assertRaises(PoolError, lambda: plain.proven)
+                plain.sendall(server.recv(65536))
+                proven.append(plain.verify(PATIENCE))
+                down = threading.Thread(target=copy, args=(server, plain))
+                down.start()
+                copy(plain, server)
+                down.join()
+
+        context = verified(self.certificate.anchors)
+        context.load_cert_chain(self.client.chain, self.client.key)
+        connection = pymysql.connect(
+            host=NAME,
+            user="native",
+            password=mariadb.PASSWORD,
+            database=mariadb.DATABASE,
+            ssl=context,
+            defer_connect=True,
+        )
+        port = self.afterwards(serve)
+        connection.connect(sock=socket.create_connection(("127.0.0.1", port), PATIENCE))
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT title FROM book")
+            self.assertEqual(cursor.fetchone(), (mariadb.TITLE,))
+        self.assertEqual([each.remote for each in proven], [CLIENT])
+
+
 class Echo:
     """
     What a server has to get right, in whatever language it is.
@@ -496,4 +571,4 @@ class InetdTests(PoolTests):
             code, reply = client.ehlo()
         self.assertEqual((code, reply), (250, f"hello, {CLIENT}".encode()))
         until(lambda: bool(codes), "the server ends")
-        self.assertNotIn(codes[0], (CUT,))
+        self.assertEqual(codes, [GOOD])

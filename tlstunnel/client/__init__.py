@@ -22,7 +22,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
@@ -269,12 +269,12 @@ def _handOver(
     asked |= {"starttls": starttls, "service": service, "minimum": minimum, "plain": plain}
     asked["alpn"] = ",".join(alpn) or None
     asked["timeout"] = None if timeout is None else str(max(1, math.ceil(timeout)))
-    control = None
-    try:
+    with ExitStack() as undoing:
+        undoing.callback(_close, sock)
         if file is not None and _readAhead(file):
             raise PoolError("read-ahead", "something came before TLS that was not read")
         request = _written("tls", asked)
-        control = _connected(path, deadline)
+        control = undoing.enter_context(_connected(path, deadline))
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sock.fileno()]))
         # A pool that has refused us already has said why.
         with suppress(BrokenPipeError, ConnectionResetError):
@@ -283,27 +283,18 @@ def _handOver(
         plaintext = _plaintext(_receive(control, deadline))
         plaintext._control = control
         plaintext.settimeout(ours)
-    except BaseException:
-        if control is not None:
-            control.close()
-        raise
-    finally:
-        _close(sock)
+        undoing.pop_all()
     return plaintext
 
 
 def _close(sock: socket.socket) -> None:
-    """
-    Close our copy, also where files were made of it: nobody else may read from that connection.
-    """
+    """Close our copy, also where files were made of it: nobody else may read from it."""
     with suppress(OSError):
         os.close(sock.detach())
 
 
 def _readAhead(file: io.BufferedReader) -> bool:
-    """
-    Is there anything in its buffer?  As nothing more can be read into it, C{peek} does not try.
-    """
+    """Is there anything in its buffer?  C{peek} does not try to read more into it."""
     file.raw.close()
     with suppress(ValueError):
         return bool(file.peek(1))
