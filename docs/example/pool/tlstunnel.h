@@ -348,13 +348,14 @@ static inline int tlstunnel__start(struct tlstunnel *t, int descriptor, long lon
 {
     ssize_t length;
     size_t size;
-    int plain = -1, flags = fcntl(descriptor, F_GETFL);
+    int plain = -1, flags = fcntl(descriptor, F_GETFL), failed = tlstunnel__connect(t, deadline);
 
-    if (tlstunnel__connect(t, deadline) < 0)
-        return -1;
-    tlstunnel__send(t, text, descriptor);
+    if (!failed)
+        tlstunnel__send(t, text, descriptor);
     /* Two readers of one connection would be the end of it. */
     close(descriptor);
+    if (failed)
+        return -1;
     length = tlstunnel__receive(t, deadline, text, &plain);
     if (length < 0)
         return -1;
