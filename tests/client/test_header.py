@@ -124,7 +124,7 @@ class HeaderTests(ClientTests):
             heard.append(control.hears())
             control.says("error\nreason=identity\ndetail=it is = somebody else\n")
 
-        for timeout, line in ("-1", []), ("15000", ["timeout=15"]), ("1", ["timeout=1"]):
+        for timeout, line in ("-1", []), ("15000", ["timeout=15"]), ("14001", ["timeout=15"]):
             said = self.run_(timeout, "client", "a.test", "smtp", script=script)
             self.assertEqual(said, ["identity: it is = somebody else"])
             self.assertEqual(
@@ -186,14 +186,14 @@ class HeaderTests(ClientTests):
         def refuses(control: Control) -> None:
             control.says("error\nreason=limit\ndetail=there are too many\n")
 
-        for script, path, said in (
-            (None, "/nonexistent", "gone: No such file or directory"),
-            (None, "/" * 200, "gone: the path of the pool is too long"),
-            (goes, None, "gone: the pool went away"),
-            (isSilent, None, "timeout: the pool does not answer in time"),
-            (refuses, None, "limit: there are too many"),
+        for timeout, script, path, said in (
+            ("-1", None, "/nonexistent", "gone: No such file or directory"),
+            ("-1", None, "/" * 200, "gone: the path of the pool is too long"),
+            ("-1", goes, None, "gone: the pool went away"),
+            ("100", isSilent, None, "timeout: the pool does not answer in time"),
+            ("-1", refuses, None, "limit: there are too many"),
         ):
-            lines = self.run_("500", "client", "a.test", script=script, path=path)
+            lines = self.run_(timeout, "client", "a.test", script=script, path=path)
             self.assertEqual(lines, [said])
 
     def test_anEndThatIsNotTold(self) -> None:
