@@ -38,6 +38,7 @@ PACKAGES = {
     "posttls-finger": "postfix",
     "unshare": "util-linux",
     "env": "coreutils",
+    "php": "php-cli",
 }
 
 

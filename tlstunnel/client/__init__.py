@@ -1,0 +1,399 @@
+"""
+A client of the pool service: hand over a connected socket, and get plaintext and identities.
+
+It needs Linux and the standard library of Python 3.9 alone, and this file may be copied.  As the
+client of TLS, and as the server::
+
+    plain = asClient(connected, "mail.example.org", starttls="smtp")
+    plain = asServer(accepted, "www.example.org", remote="@example.org")
+    print("this is", plain.proven.remote)
+
+What comes back is a socket like any other, for C{makefile}, C{selectors}, and
+C{asyncio.open_connection(sock=plain)}; hand over by C{asyncio.to_thread}, as that takes a while.
+"""
+
+from __future__ import annotations
+
+import array
+import io
+import math
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+#: Where the pool is, unless this variable of the environment or the program says otherwise.
+PATH, VARIABLE = "/run/tlstunnel/pool.sock", "TLSTUNNEL_POOL"
+
+#: Seconds within which the pool answers what takes it no time.
+PATIENCE = 15.0
+
+# The most bytes of a message, and more descriptors than ever come with one.
+_LONGEST, _MOST = 65536, 8
+
+
+class PoolError(OSError):
+    """
+    There is no TLS, or it did not end well.
+
+    @ivar reason: a word for programs: one of the pool, such as C{identity}; or C{gone} where there
+        is no pool, C{read-ahead}, C{timeout}, C{malformed}, C{unverified}, C{unread}.
+    @ivar detail: a sentence for people; may be empty.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+
+
+class Proven(NamedTuple):
+    """
+    What is known of a connection once the peer is verified; C{None} is what there is none of.
+
+    @ivar name: how C{remote} is written in its certificate, such as C{*.example.org}.
+    @ivar sni: the name that a client has asked for, which proves nothing.
+    """
+
+    local: str | None
+    remote: str | None
+    name: str | None
+    version: str | None
+    suite: str | None
+    group: str | None
+    alpn: str | None
+    sni: str | None
+
+
+class Plaintext(socket.socket):
+    """
+    The plaintext of one connection.
+
+    Where the connection was cut C{recv} and C{recv_into}, and so all that C{makefile} makes, do not
+    return C{b""} but raise a L{PoolError}.  Who reads by the descriptor has to ask L{howEnded}.
+    """
+
+    _control: socket.socket | None = None
+    _proven: Proven | None = None
+    _ending = _detail = ""
+
+    @property
+    def proven(self) -> Proven:
+        """@raise PoolError: nothing is proven yet; see L{verify}."""
+        if self._proven is None:
+            raise PoolError("unverified", "nobody has proved anything yet")
+        return self._proven
+
+    def verify(self, timeout: float | None = None) -> Proven:
+        """
+        Wait until the peer is verified.  It is already, but for the protocols in which a server
+        speaks before TLS: with C{starttls="mysql"} L{asServer} returns at once.
+
+        @raise PoolError: it is not who it has to be, or there is no TLS.
+        """
+        deadline = _deadline(timeout)
+        while self._proven is None:
+            self._answer(deadline)
+        return self._proven
+
+    def export(self, label: str, length: int = 32, context: bytes | None = None) -> bytes:
+        """Keying material of this connection (RFC 5705), which both sides get the same of."""
+        written = None if context is None else context.hex()
+        answer = self._ask("export", label=label, context=written, length=str(length))
+        return bytes.fromhex(answer.fields.get("material", ""))
+
+    def certificate(self) -> str:
+        """The peer's certificate, and those that came with it: PEM, the peer's first."""
+        return self._ask("certificate").body
+
+    def howEnded(self, timeout: float | None = None) -> str:
+        """
+        Wait until the peer's direction has ended, which the pool sees when all before is read.
+
+        @return: C{closed} where the peer said that this is all; else why it is not, such as
+            C{truncated}; C{unread} if this socket was closed before.
+        @raise PoolError: C{timeout}.
+        """
+        deadline = _deadline(timeout)
+        while self._control is not None and not self._ending:
+            self._hear(self._control, deadline)
+        return self._ending or "unread"
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        data: bytes = self._read(super().recv, bufsize, flags)
+        return data
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0, /) -> int:
+        size: int = self._read(super().recv_into, buffer, nbytes, flags)
+        return size
+
+    def _read(self, read: Callable[..., Any], room: Any, *more: int) -> Any:
+        got, reset = None, None
+        try:
+            got = read(room, *more)
+        except ConnectionResetError as error:
+            reset = error
+        if not got and room and self._control is not None and self.howEnded(PATIENCE) != "closed":
+            raise PoolError(self._ending, self._detail or "there may be more, but it is cut off")
+        if reset is not None:
+            raise reset
+        return got
+
+    def _hear(self, control: socket.socket, deadline: float | None) -> _Message:
+        message = _receive(control, deadline)
+        message.close()
+        if message.verb == "ok" and self._proven is None:
+            self._proven = message.proven()
+        elif message.verb == "end" or (message.verb == "error" and self._proven is None):
+            self._ending = message.fields.get("reason") or "malformed"
+            self._detail = message.fields.get("detail", "")
+        elif not message.verb:
+            self._ending = self._ending or "gone"
+        return message
+
+    def _answer(self, deadline: float | None) -> _Message:
+        while self._control is not None and not (self._ending and self._proven is None):
+            message = self._hear(self._control, deadline)
+            if message.verb != "end":
+                return message.unlessError()
+        raise PoolError(self._ending or "unread", self._detail or "this connection is closed")
+
+    def _ask(self, verb: str, **fields: str | None) -> _Message:
+        _ = self.proven
+        if self._control is not None:
+            # A pool that cannot be asked does not answer either.
+            with suppress(OSError):
+                self._control.send(_written(verb, fields), socket.MSG_NOSIGNAL)
+        return self._answer(_deadline(PATIENCE))
+
+    def _real_close(self) -> None:
+        """Files that were made of it are closed, too; ssl.SSLSocket learns of it in this way."""
+        super()._real_close()  # type: ignore[misc]
+        control, self._control = self._control, None
+        if control is not None:
+            # What has come by now; no more is waited for.
+            with suppress(PoolError), control:
+                while self._hear(control, 0.0).verb:
+                    pass
+
+
+class Options(TypedDict, total=False):
+    """
+    What both roles can say besides.
+
+    @ivar starttls: the protocol whose STARTTLS the pool does first.
+    @ivar plain: C{unix} or C{tcp}: what kind of socket to return.
+    @ivar timeout: seconds that all of this may take; C{None} for the socket's, else the pool's.
+    @ivar file: what was made of the socket by C{makefile("rb")} and read from; it is closed, and
+        there is no TLS if there is something in its buffer.
+    @ivar path: where the pool's socket is.
+    """
+
+    starttls: str | None
+    service: str | None
+    alpn: Iterable[str]
+    minimum: str | None
+    plain: str | None
+    timeout: float | None
+    file: io.BufferedReader | None
+    path: str | None
+
+
+def asClient(
+    sock: socket.socket, remote: str, *, local: str | None = None, **options: Unpack[Options]
+) -> Plaintext:
+    """
+    Be the client of TLS on a connection.
+
+    @param sock: the connection, which is closed here, whatever comes of it.
+    @param remote: who must be at the other end.
+    @param local: who to be; C{None} for whom the rules of the pool choose, C{-} for nobody.
+    @raise PoolError: there is no TLS.
+    """
+    return _handOver(sock, {"role": "client", "remote": remote, "local": local}, **options)
+
+
+def asServer(
+    sock: socket.socket,
+    local: str | None = None,
+    *,
+    client: str | None = None,
+    remote: str | None = None,
+    **options: Unpack[Options],
+) -> Plaintext:
+    """
+    Be the server of TLS on a connection; else as L{asClient}.
+
+    @param local: who to be; C{None} for the name that the client asks for.
+    @param client: C{require}, C{request} or C{ignore} certificates of clients.
+    @param remote: the selector of those that may come; they have to show a certificate.
+    """
+    asked = {"role": "server", "local": local, "client": client, "remote": remote}
+    return _handOver(sock, asked, **options)
+
+
+def hello(path: str | None = None) -> Mapping[str, str]:
+    """Ask the pool who it is (C{server}) and what it can do (C{verbs})."""
+    deadline = _deadline(PATIENCE)
+    with _connected(path, deadline) as control:
+        with suppress(OSError):
+            control.send(_written("hello", {}), socket.MSG_NOSIGNAL)
+        message = _receive(control, deadline)
+        message.close()
+        return message.unlessError().fields
+
+
+def _handOver(
+    sock: socket.socket,
+    asked: dict[str, str | None],
+    *,
+    starttls: str | None = None,
+    service: str | None = None,
+    alpn: Iterable[str] = (),
+    minimum: str | None = None,
+    plain: str | None = None,
+    timeout: float | None = None,
+    file: io.BufferedReader | None = None,
+    path: str | None = None,
+) -> Plaintext:
+    ours = sock.gettimeout()
+    # A socket that never waits says nothing of how long others may take.
+    timeout = (ours or None) if timeout is None else timeout
+    deadline = _deadline(timeout)
+    asked |= {"starttls": starttls, "service": service, "minimum": minimum, "plain": plain}
+    asked["alpn"] = ",".join(alpn) or None
+    asked["timeout"] = None if timeout is None else str(max(1, math.ceil(timeout)))
+    with ExitStack() as undoing:
+        undoing.callback(_close, sock)
+        if file is not None and _readAhead(file):
+            raise PoolError("read-ahead", "something came before TLS that was not read")
+        request = _written("tls", asked)
+        control = undoing.enter_context(_connected(path, deadline))
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sock.fileno()]))
+        # A pool that has refused us already has said why.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            control.sendmsg([request], [rights], socket.MSG_NOSIGNAL)
+        _close(sock)
+        plaintext = _plaintext(_receive(control, deadline))
+        plaintext._control = control
+        plaintext.settimeout(ours)
+        undoing.pop_all()
+    return plaintext
+
+
+def _close(sock: socket.socket) -> None:
+    """Close our copy, also where files were made of it: nobody else may read from it."""
+    with suppress(OSError):
+        os.close(sock.detach())
+
+
+def _readAhead(file: io.BufferedReader) -> bool:
+    """Is there anything in its buffer?  C{peek} does not try to read more into it."""
+    file.raw.close()
+    with suppress(ValueError):
+        return bool(file.peek(1))
+    return False
+
+
+class _Message(NamedTuple):
+    """What the pool says; without a verb it is the end of all that it says."""
+
+    verb: str
+    fields: dict[str, str]
+    body: str
+    descriptors: list[int]
+
+    def close(self) -> None:
+        while self.descriptors:
+            os.close(self.descriptors.pop())
+
+    def unlessError(self) -> _Message:
+        if self.verb in ("ok", "plain"):
+            return self
+        if not self.verb:
+            raise PoolError("gone", "the pool went away")
+        raise PoolError(self.fields.get("reason", "malformed"), self.fields.get("detail", ""))
+
+    def proven(self) -> Proven:
+        return Proven(*(self.fields.get(name) or None for name in Proven._fields))
+
+
+def _plaintext(message: _Message) -> Plaintext:
+    try:
+        if len(message.unlessError().descriptors) != 1:
+            raise PoolError("malformed", "the pool has not sent one socket")
+        plaintext = Plaintext(fileno=message.descriptors[0])
+        message.descriptors.clear()
+    finally:
+        message.close()
+    plaintext._proven = message.proven() if message.verb == "ok" else None
+    return plaintext
+
+
+def _deadline(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def _connected(path: str | None, deadline: float | None) -> socket.socket:
+    path = path or os.environ.get(VARIABLE) or PATH
+    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        # With a timeout of Python's nobody would wait while the backlog is full.
+        control.settimeout(None)
+        left = _left(_deadline(PATIENCE) if deadline is None else deadline) or 0.0
+        limit = struct.pack("@ll", *divmod(int(left * 1e6) + 1, 1000000))
+        control.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        control.connect(path)
+    except BaseException as error:
+        control.close()
+        if isinstance(error, BlockingIOError):
+            raise PoolError("timeout", f"the pool at {path} does not answer") from None
+        if isinstance(error, OSError):
+            raise PoolError("gone", f"no pool at {path}: {error.strerror or error}") from None
+        raise
+    return control
+
+
+def _written(verb: str, fields: Mapping[str, str | None]) -> bytes:
+    said = {key: value for key, value in fields.items() if value is not None}
+    for key, value in said.items():
+        if not value.isprintable():
+            raise ValueError(f"{key} has a character that nobody can see: {value!r}")
+    return "\n".join([verb, *map("=".join, said.items()), ""]).encode()
+
+
+def _receive(control: socket.socket, deadline: float | None) -> _Message:
+    """
+    @raise PoolError: nothing came in time, or what makes no sense; then all descriptors are closed.
+    """
+    numbers = array.array("i")
+    space = socket.CMSG_SPACE(_MOST * numbers.itemsize)
+    control.settimeout(_left(deadline))
+    try:
+        data, rights, flags, _ = control.recvmsg(_LONGEST, space, socket.MSG_CMSG_CLOEXEC)
+    except ConnectionResetError:
+        # It comes once, and before what is still to be read.
+        return _receive(control, deadline)
+    except (BlockingIOError, socket.timeout):  # noqa: UP041 - two things before Python 3.10
+        raise PoolError("timeout", "the pool does not answer in time") from None
+    for level, kind, value in rights:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            numbers.frombytes(value[: len(value) - len(value) % numbers.itemsize])
+    head, _, body = data.decode(errors="replace").partition("\n\n")
+    verb, *lines = head.split("\n")
+    fields = dict(line.split("=", 1) for line in lines if "=" in line)
+    message = _Message(verb, fields, body, numbers.tolist())
+    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        message.close()
+        raise PoolError("malformed", "the pool says too much")
+    return message
