@@ -9,10 +9,11 @@ carried by us, by calls that do not wait whatever the socket says, and OpenSSL s
 What the reactor must know of
 =============================
 
-Nothing that could be delivered may stay behind in memory, since the reactor tells of the socket
-alone.  So OpenSSL is given whole records, by their headers (RFC 8446, section 5.1), and all of them
-are read before we come back.  During the handshake they are taken from the socket one by one, so
-that what follows it lies there still.
+The reactor tells of the socket alone, and nothing that could be delivered may stay behind in
+memory.  So OpenSSL is given whole records, by their headers (RFC 8446, section 5.1), and all of
+them are read before we come back.  Where something is left nevertheless, as what came with the last
+message of a handshake, or an end behind the last bytes, the leg is told (C{isLate}), and reads once
+more.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from tlstunnel.net.wire import (
 )
 from tlstunnel.tls.failures import handshakeFailure, recordFailure
 from tlstunnel.tls.membio import drainer, feeder, pending
-from tlstunnel.tls.records import CleanEnd, SSLError, SysCallError
+from tlstunnel.tls.records import RECORD_BYTES, CleanEnd, SSLError, SysCallError
 
 #: The most bytes that are read at once, and that are encrypted at once.
 CHUNK_BYTES = 131072
@@ -86,12 +87,9 @@ def _sizeAt(at: int) -> int:
 class SharedTLS(TLS):
     """
     TLS of OpenSSL in memory.
-
-    @ivar late: what came behind the bytes that were read last, if that is the end or a failure: the
-        next read tells it, and the reactor does not know that there is to be one.
     """
 
-    __slots__ = ("_encrypted", "_hasEnded", "_part", "_unsent", "late")
+    __slots__ = ("_encrypted", "_hasEnded", "_isBehind", "_late", "_part", "_unsent")
 
     def _connect(self) -> Any:
         # The beginning of a record that has arrived.
@@ -100,8 +98,18 @@ class SharedTLS(TLS):
         self._unsent = NOTHING
         self._encrypted = 0
         self._hasEnded = False
-        self.late: Event | TunnelError | None = None
+        # What came behind the bytes that were read last, if that is the end or a failure.
+        self._late: Event | TunnelError | None = None
+        # Whether OpenSSL has something that it was not asked for.
+        self._isBehind = False
         return self._creator.connection(None, self.session)
+
+    @property
+    def isLate(self) -> bool:
+        """
+        Whether a read has something to tell of which the socket does not.
+        """
+        return self._isBehind or self._late is not None
 
     # Carrying
 
@@ -119,6 +127,27 @@ class SharedTLS(TLS):
                 return None
             number = error.errno or 0
             raise SysCallError(number, errorcode.get(number, "")) from None
+
+    def _fill(self, most: int) -> bool | None:
+        """
+        Give OpenSSL the whole records of what has arrived, or the end.
+
+        @return: whether there is anything for it; C{None} if nothing has arrived.
+        @raise SSLError: the connection is over.
+        """
+        have = len(self._part)
+        _arrived[:have] = self._part
+        got = self._receive(have, most)
+        if got is None:
+            return None
+        if got:
+            whole = _wholeIn(have + got)
+            self._part = bytes(_arrived[whole : have + got])
+        else:
+            self._connection.bio_shutdown()
+            whole, self._part = have, b""
+        _feed(self._connection, whole)
+        return bool(whole) or not got
 
     def _flush(self) -> bool:
         """
@@ -158,9 +187,11 @@ class SharedTLS(TLS):
                     return None
                 if self._goOn():
                     self._complete()
+                    # What came with the peer's last message, if anything did.
+                    self._isBehind = _left(self._connection) != 0
                 elif not self._flush():
                     break
-                elif not self._takeRecord():
+                elif not self._take():
                     return WANTS_READ
         except PeerGone as error:
             raise Reset(f"during the TLS handshake: {error.detail}") from None
@@ -178,29 +209,16 @@ class SharedTLS(TLS):
                 self._flush()
             raise handshakeFailure(error, self.session) from None
 
-    def _takeRecord(self) -> bool:
+    def _take(self) -> bool:
         """
-        Give OpenSSL one more record, or the end.
+        Give OpenSSL what has arrived, or the end.
 
-        @return: whether it was there as a whole.
+        @return: whether anything has.
         """
-        have = len(self._part)
-        _arrived[:have] = self._part
         try:
-            while wants := (_sizeAt(0) if have >= _HEADER else _HEADER) - have:
-                got = self._receive(have, wants)
-                if got is None:
-                    self._part = bytes(_arrived[:have])
-                    return False
-                if not got:
-                    self._connection.bio_shutdown()
-                    break
-                have += got
+            return bool(self._fill(RECORD_BYTES))
         except SSLError as error:
             raise handshakeFailure(error, self.session) from None
-        self._part = b""
-        _feed(self._connection, have)
-        return True
 
     # Reading
 
@@ -208,32 +226,24 @@ class SharedTLS(TLS):
         """
         Decrypt all whole records of what has arrived, C{size} bytes of it at most.
         """
-        if self.late is not None:
-            event, self.late = self.late, None
+        if self._late is not None:
+            event, self._late = self._late, None
             return NOTHING, event
         try:
             if self._unsent and not self._flush():
                 # An answer to the peer's TLS, which OpenSSL must not be asked for more before.
                 return NOTHING, WANTS_WRITE
-            have = len(self._part)
-            _arrived[:have] = self._part
-            got = self._receive(have, min(size, CHUNK_BYTES))
-        except SSLError as error:
-            return NOTHING, recordFailure(error, self.session, first=not self.received)
         except PeerGone:
             # What it has said before can be read.
             self._unsent = NOTHING
-            return self.read(size, isPeeking)
-        if got is None:
-            return NOTHING, None
-        if got:
-            whole = _wholeIn(have + got)
-            self._part = bytes(_arrived[whole : have + got])
-        else:
-            self._connection.bio_shutdown()
-            whole, self._part = have, b""
-        _feed(self._connection, whole)
-        return self._decrypt(isAwaited=bool(whole) or not got)
+        if self._isBehind:
+            self._isBehind = False
+            return self._decrypt(isAwaited=True)
+        try:
+            arrived = self._fill(min(size, CHUNK_BYTES))
+        except SSLError as error:
+            return NOTHING, recordFailure(error, self.session, first=not self.received)
+        return (NOTHING, None) if arrived is None else self._decrypt(isAwaited=arrived)
 
     def _decrypt(self, isAwaited: bool) -> tuple[memoryview, Event | TunnelError | None]:
         """
@@ -274,7 +284,7 @@ class SharedTLS(TLS):
         self.received += count
         self._waste = 0
         if event is not WANTS_WRITE:
-            self.late, event = event, None
+            self._late, event = event, None
         return BUFFER[:count], event
 
     def _spend(self, waste: int) -> None:

@@ -45,6 +45,11 @@ class HandedLeg(Leg):
         if self._isLate:
             self._reactor.callLater(0, self._goOn)
 
+    def _handshake(self) -> None:
+        super()._handshake()
+        if self._isLate and not self._paused:
+            self._reactor.callLater(0, self._goOn)
+
     def _goOn(self) -> None:
         if self._isLate:
             self.doRead()
@@ -52,7 +57,7 @@ class HandedLeg(Leg):
     @property
     def _isLate(self) -> bool:
         wire = self._wire
-        return not self.isClosed and isinstance(wire, SharedTLS) and wire.late is not None
+        return not self.isClosed and isinstance(wire, SharedTLS) and wire.isLate
 
 
 class _Closing:
