@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +21,14 @@ from tlstunnel.commands.convert import ConvertOptions
 from tlstunnel.commands.demo import DemoOptions
 from tlstunnel.commands.health import HealthOptions
 from tlstunnel.commands.identity import IdentityOptions
+from tlstunnel.commands.pool import PoolCommandOptions
 from tlstunnel.commands.probe import ProbeOptions
 from tlstunnel.commands.status import StatusOptions
 from tlstunnel.commands.unit import UNITS, UnitOptions
-from tlstunnel.program.commandline import asOption
+from tlstunnel.program.option import Option
 from tlstunnel.program.options import OPTIONS
 from tlstunnel.program.syntax import ProgramOptions
+from tlstunnel.program.tableoptions import TableOptions, asOption
 from tlstunnel.protocols.registry import ALIASES, BUILT_IN
 from tlstunnel.reveal.registry import WORDS
 from tlstunnel.reveal.tlvs import TLVS
@@ -78,13 +80,13 @@ class Word:
     isRepeatable: bool = False
 
 
-def ofTunnel() -> Iterator[Word]:
+def ofTable(options: Iterable[Option]) -> Iterator[Word]:
     """
-    The options of a tunnel.
+    Options of the table.
     """
-    for option in OPTIONS:
+    for option in options:
         names = (f"-{option.short}", f"--{option.name}") if option.short else (f"--{option.name}",)
-        text = re.sub("`([a-z-]+)`", lambda found: asOption(found[1]), option.help)
+        text = re.sub("`([a-z0-9-]+)`", lambda found: asOption(found[1]), option.help)
         values = tuple(filter(None, option.argument.split("|")))
         if option.name in NAMES:
             values = (
@@ -98,6 +100,9 @@ def ofCommand(options: ProgramOptions) -> Iterator[Word]:
     """
     The options of a command.
     """
+    if isinstance(options, TableOptions):
+        yield from ofTable(options.settings)
+        return
     for each in options.longOpt:
         name = each.rstrip("=")
         short = [key for key, long in options.synonyms.items() if long == name and len(key) == 1]
@@ -113,7 +118,11 @@ def commands() -> dict[str, list[Word]]:
     """
     The options of every command, by its name; those of a tunnel under the empty one.
     """
-    found = {f"identity {name}": list(ofCommand(kind())) for name, _, kind, _ in SUBCOMMANDS}
+    found = {
+        f"{group} {name}": list(ofCommand(kind()))
+        for group, within in GROUPS.items()
+        for name, _, kind, _ in within
+    }
     found["chat-check"] = list(ofCommand(ChatCheckOptions()))
     found["status"] = list(ofCommand(StatusOptions()))
     found["health"] = list(ofCommand(HealthOptions()))
@@ -121,11 +130,12 @@ def commands() -> dict[str, list[Word]]:
     found["convert"] = list(ofCommand(ConvertOptions()))
     found["probe"] = list(ofCommand(ProbeOptions()))
     found["demo"] = list(ofCommand(DemoOptions()))
-    found[""] = list(ofTunnel())
+    found[""] = list(ofTable(OPTIONS))
     return found
 
 
-SUBCOMMANDS = IdentityOptions.subCommands
+#: The commands that have others within them.
+GROUPS = {"identity": IdentityOptions.subCommands, "pool": PoolCommandOptions.subCommands}
 
 
 def _isWord(value: str) -> bool:
@@ -135,10 +145,9 @@ def _isWord(value: str) -> bool:
 _BASH = """\
 _tlstunnel() {
     local word=$2 before=$3 command=${COMP_WORDS[1]} words= files= each
-    [[ $command == identity && $COMP_CWORD -gt 2 ]] && command+=" ${COMP_WORDS[2]}"
+    [[ $command == @(%s) && $COMP_CWORD -gt 2 ]] && command+=" ${COMP_WORDS[2]}"
     [[ $COMP_CWORD -eq 1 ]] && command=
     case $command in
-    identity) words='%s' ;;
 %s    esac
     [[ $COMP_CWORD -eq 1 ]] && words+=' %s'
     COMPREPLY=()
@@ -157,8 +166,12 @@ def bash() -> str:
     The function for bash.
     """
     cases = "".join(_case(command, options) for command, options in commands().items())
-    names = " ".join(name for name, *_ in SUBCOMMANDS)
-    return _NOTE + _BASH % (names, cases, " ".join(COMMANDS))
+    cases = "".join(f"    {group}) words='{_namesIn(group)}' ;;\n" for group in GROUPS) + cases
+    return _NOTE + _BASH % ("|".join(GROUPS), cases, " ".join(COMMANDS))
+
+
+def _namesIn(group: str) -> str:
+    return " ".join(name for name, *_ in GROUPS[group])
 
 
 def _case(command: str, options: list[Word]) -> str:
@@ -203,9 +216,13 @@ def _spec(option: Word) -> str:
 _ZSH = """\
 
 local command=$words[2]
-if [[ $command == identity ]]; then
-    (( CURRENT == 3 )) && { compadd - %s; return; }
-    command="identity $words[3]"
+if [[ $command == (%s) ]]; then
+    if (( CURRENT == 3 )); then
+        case $command in
+%s        esac
+        return
+    fi
+    command="$command $words[3]"
     shift 2 words
     (( CURRENT -= 2 ))
 elif (( CURRENT > 2 )) && [[ $command == (%s) ]]; then
@@ -223,9 +240,9 @@ def zsh() -> str:
     """
     The function for zsh.
     """
-    names = " ".join(name for name, *_ in SUBCOMMANDS)
+    within = "".join(f"        {group}) compadd - {_namesIn(group)} ;;\n" for group in GROUPS)
     text = f"#compdef tlstunnel\n{_NOTE}"
-    text += _ZSH % (names, "|".join(COMMANDS), " ".join(COMMANDS))
+    text += _ZSH % ("|".join(GROUPS), within, "|".join(COMMANDS), " ".join(COMMANDS))
     for command, options in commands().items():
         specs = [_spec(option) for option in options]
         if command in WITH_FILES:

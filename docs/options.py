@@ -18,11 +18,17 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from tlstunnel.program.keys import INCLUDE, PROCESS_KEYS, STATUS_KEYS, TUNNEL_KEYS
 from tlstunnel.program.option import Option, Section
 from tlstunnel.program.options import OPTIONS
+from tlstunnel.program.poolsettings import POOL_SERVICE_OPTIONS
 
 _PLACE = re.compile(r'(?ms)^(\.\\" (options|keys): (\w+)\n).*?^(\.\\" end of \2\n)')
 
 #: The keys of tables that a page has in one list; those of tunnels are in sections.
-TABLES = {"include": (INCLUDE,), "process": PROCESS_KEYS, "status": STATUS_KEYS}
+TABLES = {
+    "include": (INCLUDE,),
+    "process": PROCESS_KEYS,
+    "status": STATUS_KEYS,
+    "POOL_SERVICE": POOL_SERVICE_OPTIONS,
+}
 
 # What has a macro of its own: options, and pages of the manual; with the punctuation behind it.
 _MACROS = re.compile(
@@ -42,7 +48,8 @@ def page(text: str) -> str:
 def _place(found: re.Match[str]) -> str:
     name = found[3]
     if found[2] == "options":
-        text = _list((each for each in OPTIONS if each.section is Section[name]), _item, _option)
+        options = (*OPTIONS, *POOL_SERVICE_OPTIONS)
+        text = _list((each for each in options if each.section is Section[name]), _item, _option)
     else:
         keys = TABLES.get(name) or [each for each in TUNNEL_KEYS if each.section is Section[name]]
         text = _list(keys, _keyItem, _key)
@@ -113,7 +120,7 @@ def _macro(found: re.Match[str], mention: Callable[[str], str]) -> str:
 
 
 def _option(key: str) -> str:
-    return f".Fl {_SHORT[key] or '-' + key}"
+    return f".Fl {_SHORT.get(key) or '-' + key}"
 
 
 def _key(key: str) -> str:

@@ -64,6 +64,14 @@ class CompletionTests(SynchronousTestCase):
         self.assertEqual(found, {f"--{option.name}" for option in OPTIONS})
         self.assertEqual(self.completed("--skip-r"), {"--skip-resolve"})
 
+    def test_commandsWithinCommands(self) -> None:
+        """
+        Their names, and then the options of each.
+        """
+        self.assertEqual(self.completed("pool", ""), {"serve"})
+        self.assertEqual(self.completed("pool", "serve", "--v2"), {"--v2-socket"})
+        self.assertIn("create", self.completed("identity", ""))
+
     def test_values(self) -> None:
         """
         Of options whose values are known; nothing is offered for others.

@@ -26,6 +26,7 @@ from tlstunnel.identity import expiry
 from tlstunnel.program.configuration import readConfiguration
 from tlstunnel.program.keys import INCLUDE, PROCESS_KEYS, STATUS_KEYS, TUNNEL_KEYS
 from tlstunnel.program.options import OPTIONS
+from tlstunnel.program.poolsettings import POOL_SERVICE_KEYS, POOL_SERVICE_OPTIONS
 from tlstunnel.protocols import base, registry
 from tlstunnel.protocols.base import ClientRole
 
@@ -274,6 +275,7 @@ class ManualTests(SynchronousTestCase):
         known = {name.rstrip("=") for each in self.options for name in each.longOpt}
         known |= {"pool", "force", "cert", "key", "once", "status", "json", "watch", "output"}
         known |= {"all", "pem", "timeout", "from", "fingerprint"}
+        known |= {each.name for each in POOL_SERVICE_KEYS}
         explained = set(re.findall(r"Fl -([a-z0-9-]+)", self.text))
         self.assertEqual(explained - known, set())
 
@@ -329,7 +331,7 @@ class KeysTests(SynchronousTestCase):
         """
         Each that a file can have is explained, and no other.
         """
-        keys = [INCLUDE, *PROCESS_KEYS, *STATUS_KEYS, *TUNNEL_KEYS]
+        keys = [INCLUDE, *PROCESS_KEYS, *STATUS_KEYS, *POOL_SERVICE_OPTIONS, *TUNNEL_KEYS]
         explained = re.findall(r"(?m)^\.It Cm ([a-z0-9-]+) No =", self.text)
         self.assertEqual(sorted(explained), sorted(each.name for each in keys))
 

@@ -19,7 +19,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.program import signals
 from tlstunnel.program.commandline import TunnelOptions
 from tlstunnel.program.log import lines, textLine
-from tlstunnel.program.makeprocess import makeProcess
+from tlstunnel.program.makeprocess import makeProcess, sourceOf
 from tlstunnel.program.output import LineOutput
 from tlstunnel.program.syslog import PATHS, SyslogOutput, syslogLines
 
@@ -122,7 +122,7 @@ def makeService(options: Options) -> IService:
 
     try:
         signals.hold()
-        process, _ = makeProcess(options, reactor, ownLog=False)
+        process, _ = makeProcess(sourceOf(options), reactor, ownLog=False)
         process.privilegedStartService()
     except ConfigurationError as error:
         raise SystemExit(f"tlstunnel: {error}") from None

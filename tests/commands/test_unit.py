@@ -18,10 +18,20 @@ from twisted.python import usage
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.program.test_program import TOP, WAIT_SECONDS
+from tlstunnel.address import InheritedAddress
 from tlstunnel.commands import unit as command
+from tlstunnel.commands.pool import Serve
 from tlstunnel.commands.run import RunOptions
-from tlstunnel.commands.unit import UNITS, UnitOptions, findProgram, obstacles, unit
+from tlstunnel.commands.unit import (
+    SERVICES,
+    UNITS,
+    UnitOptions,
+    findProgram,
+    obstacles,
+    unit,
+)
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.program.poolsettings import SOCKET
 
 #: What systemd-analyze(1) may say of the exposure of the units: 10 is no protection at all.
 MOST_EXPOSURE = 2.0
@@ -72,7 +82,7 @@ class UnitsTests(SynchronousTestCase):
         """
         Without any complaint; a template by an instance of it.
         """
-        for name in ("tlstunnel.service", "tlstunnel@submission.service"):
+        for name in (UNITS[0], "tlstunnel@submission.service", *UNITS[2:]):
             self.assertEqual(self.analyze("verify", "--man=no", name), "")
 
     def test_systemdFindsMistakes(self) -> None:
@@ -89,7 +99,7 @@ class UnitsTests(SynchronousTestCase):
         """
         if "--offline" not in self.analyze("--help"):
             raise SkipTest("this systemd-analyze looks at running units only")
-        for name in UNITS:
+        for name in SERVICES:
             said = self.analyze("security", "--offline=true", "--no-pager", name)
             found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", said)
             assert found is not None, said
@@ -99,7 +109,7 @@ class UnitsTests(SynchronousTestCase):
         """
         pyOpenSSL's callbacks need memory that is written and executed.
         """
-        for name in UNITS:
+        for name in SERVICES:
             self.assertEqual(self.settings(name)["NoNewPrivileges"], "yes")
             self.assertNotIn("MemoryDenyWriteExecute", self.settings(name))
 
@@ -107,7 +117,7 @@ class UnitsTests(SynchronousTestCase):
         """
         There is a directory for them, and chown(2) is one of the calls that are left.
         """
-        for name, directory in zip(UNITS, ("tlstunnel", "tlstunnel/%i"), strict=True):
+        for name, directory in zip(SERVICES, ("tlstunnel", "tlstunnel/%i"), strict=False):
             self.assertEqual(self.settings(name)["RuntimeDirectory"], directory)
             # Later ones win (systemd.exec(5)), and @privileged has it.
             self.assertEqual(self.settings(name)["SystemCallFilter"], "@chown")
@@ -116,7 +126,7 @@ class UnitsTests(SynchronousTestCase):
         """
         When we are ready, and that we run; nobody but the process that it has started may say so.
         """
-        for name in UNITS:
+        for name in SERVICES:
             settings = self.settings(name)
             self.assertEqual(settings["Type"], "notify")
             self.assertEqual(settings["NotifyAccess"], "main")
@@ -128,7 +138,7 @@ class UnitsTests(SynchronousTestCase):
         """
         More than an hour, which is what connections have to end.
         """
-        for name in UNITS:
+        for name in SERVICES:
             minutes = self.settings(name)["TimeoutStopSec"].removesuffix("min")
             self.assertGreater(int(minutes) * 60, 3600)
 
@@ -141,11 +151,24 @@ class UnitsTests(SynchronousTestCase):
         options.parseOptions(words)
         self.assertEqual(options["config"], "/etc/tlstunnel/tlstunnel.toml")
 
+    def test_thePoolServiceTakesTheSocketThatItsUnitMakes(self) -> None:
+        """
+        By name, and in the form that it has to have; it is there before any program that wants it.
+        """
+        words = shlex.split(self.settings("tlstunnel-pool.service")["ExecStart"])
+        self.assertEqual(words[1:3], ["pool", "serve"])
+        options = Serve()
+        options.parseOptions([each for each in words[3:] if each != "$OPTIONS"])
+        self.assertEqual(options["socket"], InheritedAddress("pool"))
+        text = (self.directory / "tlstunnel-pool.socket").read_text()
+        self.assertIn(f"\nListenSequentialPacket={SOCKET}\nFileDescriptorName=pool\n", text)
+        self.assertIn("\nWantedBy=sockets.target\n", text)
+
     def test_reloadIsASignal(self) -> None:
         """
         Sent by a program that is there.
         """
-        for name in UNITS:
+        for name in SERVICES:
             command = shlex.split(self.settings(name)["ExecReload"])
             self.assertTrue(Path(command[0]).exists())
             self.assertEqual(command[1:], ["-HUP", "$MAINPID"])
@@ -160,7 +183,7 @@ class UnitTests(SynchronousTestCase):
         """
         And no other remains.
         """
-        for name in UNITS:
+        for name in SERVICES:
             text = unit(name, Path("/opt/tlstunnel/bin/tlstunnel"))
             self.assertIn("\nExecStart=/opt/tlstunnel/bin/tlstunnel ", text)
             self.assertNotIn("/usr/bin/tlstunnel", text)
@@ -176,17 +199,17 @@ class UnitTests(SynchronousTestCase):
         ):
             self.assertIn(f"ExecStart={quoted} --config", unit(UNITS[0], Path(path)))
 
-    def test_theNameIsOneOfTwo(self) -> None:
+    def test_theNameIsOneOfThem(self) -> None:
         """
         The first one where there is none.
         """
-        for words, name in (([], UNITS[0]), ([UNITS[1]], UNITS[1])):
+        for words, name in (([], UNITS[0]), *(([each], each) for each in UNITS)):
             options = UnitOptions()
             options.parseOptions(words)
             self.assertEqual(options["name"], name)
         for words, problem in (
             (["tlstunnel"], "there is no unit 'tlstunnel'; did you mean tlstunnel.service?"),
-            (["x"], "there is no unit 'x'; there are tlstunnel.service and tlstunnel@.service"),
+            (["x"], "there is no unit 'x'; there are tlstunnel.service, tlstunnel@.service, "),
             ([*UNITS], "'tlstunnel@.service' is one word too many; write 'tlstunnel unit "),
         ):
             error = self.assertRaises(usage.UsageError, UnitOptions().parseOptions, words)
@@ -296,7 +319,9 @@ class CommandTests(SynchronousTestCase):
         """
         for words, name, instance in (
             ((), UNITS[0], "tlstunnel"),
-            (UNITS[1:], UNITS[1], "tlstunnel@NAME"),
+            (UNITS[1:2], UNITS[1], "tlstunnel@NAME"),
+            (UNITS[2:3], UNITS[2], "tlstunnel-pool"),
+            (UNITS[3:4], UNITS[3], "tlstunnel-pool.socket"),
         ):
             done = self.run_("unit", *words)
             self.assertEqual(done.returncode, 0, done.stderr)

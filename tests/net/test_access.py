@@ -17,6 +17,7 @@ from tests.users import STRANGER
 from tlstunnel.address import UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net.access import SocketAccess
+from tlstunnel.net.claim import Claim
 from tlstunnel.net.listen import bind
 
 
@@ -40,7 +41,8 @@ class SocketAccessTests(SynchronousTestCase):
         """
         Bind, and look at what there is.
         """
-        (sock,) = bind(UNIXAddress(self.path), access)
+        address = UNIXAddress(self.path)
+        (sock,) = bind(address, Claim((address,), access))
         self.addCleanup(sock.close)
         return Path(self.path).stat()
 
@@ -48,7 +50,9 @@ class SocketAccessTests(SynchronousTestCase):
         """
         It cannot be bound so, and nothing stays there.
         """
-        error = self.assertRaises(ConfigurationError, bind, UNIXAddress(self.path), access)
+        address = UNIXAddress(self.path)
+        claim = Claim((address,), access)
+        error = self.assertRaises(ConfigurationError, bind, address, claim)
         self.assertIn(message, str(error))
         self.assertFalse(os.path.lexists(self.path))
 
@@ -80,9 +84,9 @@ class SocketAccessTests(SynchronousTestCase):
         Whether it can be bound or not.
         """
         self.bound(SocketAccess(mode=0o666))
-        self.assertRaises(
-            ConfigurationError, bind, UNIXAddress(self.path), SocketAccess(mode=0o666)
-        )
+        address = UNIXAddress(self.path)
+        claim = Claim((address,), SocketAccess(mode=0o666))
+        self.assertRaises(ConfigurationError, bind, address, claim)
         self.assertEqual(os.umask(0o077), 0o077)
 
     def test_whatComesOutOtherwiseIsNamed(self) -> None:

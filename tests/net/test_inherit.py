@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net import inherit
+from tlstunnel.net.claim import Claim
 from tlstunnel.net.inherit import descriptors, take
 
 
@@ -142,7 +143,26 @@ class TakeTests(SynchronousTestCase):
         There is nothing to do TLS on.
         """
         error = self.assertRaises(ConfigurationError, take, "c")
-        self.assertIn("is neither TCP nor a UNIX socket of streams; use ListenStream=", str(error))
+        self.assertIn("is not TCP or a UNIX socket of streams; use ListenStream=", str(error))
+
+    def test_whatCarriesMessagesIsTakenWhereThatIsWanted(self) -> None:
+        """
+        And nothing else is, which the error says in the words of a unit.
+        """
+        claim = Claim((), kind=socket.SOCK_SEQPACKET, isLocal=True, key="socket")
+        (sock,) = take("c", claim)
+        self.addCleanup(sock.close)
+        error = str(self.assertRaises(ConfigurationError, take, "a", claim))
+        self.assertIn("--socket systemd:a: descriptor", error)
+        self.assertIn("is not a UNIX socket of messages; use ListenSequentialPacket= with", error)
+
+    def test_aSocketOfTCPIsNoneWhosePeersTheSystemKnows(self) -> None:
+        """
+        It carries streams, and that is not enough.
+        """
+        claim = Claim((), isLocal=True)
+        error = str(self.assertRaises(ConfigurationError, take, "a", claim))
+        self.assertIn("is not a UNIX socket of streams; use ListenStream= with a path", error)
 
     def test_anotherNameIsAnError(self) -> None:
         """

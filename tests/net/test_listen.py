@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net import listen
+from tlstunnel.net.claim import Claim
 from tlstunnel.net.listen import (
     bind,
     bindAll,
@@ -69,7 +70,7 @@ class BindTests(SynchronousTestCase):
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
         self.patch(socket, "getaddrinfo", fail)
-        error = self.assertRaises(ConfigurationError, bindAll, [TCPAddress("localhost", 0)])
+        error = self.assertRaises(ConfigurationError, bindAll, Claim([TCPAddress("localhost", 0)]))
         self.assertIn("Too many open files; raise the limit of open files", str(error))
 
     def test_bothFamiliesCanBeSaidApart(self) -> None:
@@ -81,7 +82,7 @@ class BindTests(SynchronousTestCase):
         four = TCPAddress("0.0.0.0", port)
         for host in ("::", ""):
             for addresses in ((four, TCPAddress(host, port)), (TCPAddress(host, port), four)):
-                both = bindAll(addresses)
+                both = bindAll(Claim(addresses))
                 families = [each.sock.family for each in both]
                 self.assertEqual(set(families), {socket.AF_INET, socket.AF_INET6})
                 for near in ("127.0.0.1", "::1"):
@@ -96,7 +97,7 @@ class BindTests(SynchronousTestCase):
         Port 0 is another one each time.
         """
         for address in (TCPAddress("0.0.0.0", 0), TCPAddress("127.0.0.1", 0)):
-            both = bindAll((address, TCPAddress("::", 0)))
+            both = bindAll(Claim((address, TCPAddress("::", 0))))
             port = both[1].sock.getsockname()[1]
             socket.create_connection(("127.0.0.1", port)).close()
             for each in both:
@@ -156,6 +157,31 @@ class BindTests(SynchronousTestCase):
         (sock,) = bind(UNIXAddress(path))
         sock.close()
         self.bound(UNIXAddress(path))
+
+    def test_aSocketCanCarryMessages(self) -> None:
+        """
+        Where that is asked for; a path that is left behind is taken, whatever it carried.
+        """
+        address = UNIXAddress(self.path())
+        (stale,) = bind(address)
+        stale.close()
+        (sock,) = bind(address, Claim((address,), kind=socket.SOCK_SEQPACKET))
+        self.addCleanup(sock.close)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            client.connect(address.path)
+        self.assertFalse(sock.getblocking())
+
+    def test_aLivingSocketOfMessagesIsNotReplaced(self) -> None:
+        """
+        Neither by another one, nor by one of streams; the error names the setting.
+        """
+        address = UNIXAddress(self.path())
+        claim = Claim((address,), kind=socket.SOCK_SEQPACKET, key="socket")
+        (sock,) = bind(address, claim)
+        self.addCleanup(sock.close)
+        for each in (claim, Claim((address,), key="socket")):
+            error = self.assertRaises(ConfigurationError, bind, address, each)
+            self.assertIn(f"--socket {address}: Address already in use", str(error))
 
     def test_whatToDoAboutADirectory(self) -> None:
         """

@@ -14,6 +14,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.net.claim import Claim
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.listen import Bound, bind
 from tlstunnel.net.port import ACCEPT_RETRY_SECONDS, ACCEPTS_PER_TURN, ListeningPort
@@ -24,7 +25,7 @@ class _Failing:
     A listening socket whose accept fails as it is told.
     """
 
-    family = socket.AF_INET
+    family, type = socket.AF_INET, socket.SOCK_STREAM
 
     def __init__(self, *errors: int) -> None:
         self.errors = list(errors)
@@ -121,6 +122,25 @@ class ListeningPortTests(SynchronousTestCase):
         second.doRead()
         self.assertEqual(len(self.accepted), 1)
         self.assertFalse(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+
+    def test_whatIsAcceptedCarriesWhatTheSocketDoes(self) -> None:
+        """
+        Messages, each of them whole.
+        """
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        address = UNIXAddress(os.path.relpath(directory / "s"))
+        (sock,) = bind(address, Claim((address,), kind=socket.SOCK_SEQPACKET))
+        port = self.port(sock)
+        self.addCleanup(port.stopListening)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            client.connect(address.path)
+            client.send(b"one")
+            client.send(b"two")
+            port.doRead()
+            (accepted,) = self.accepted
+            self.assertEqual(accepted.type, socket.SOCK_SEQPACKET)
+            self.assertEqual(accepted.recv(100), b"one")
 
     def test_whoConnectsIsNamed(self) -> None:
         """

@@ -18,9 +18,10 @@ from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.net.access import SocketAccess
-from tlstunnel.program.commandline import TunnelOptions, accepting, listProtocols
+from tlstunnel.program.commandline import TunnelOptions, listProtocols
 from tlstunnel.program.option import Scope
 from tlstunnel.program.options import LOG_OPTIONS, OPTIONS
+from tlstunnel.program.tableoptions import accepting
 from tlstunnel.tunnel.description import Mode, Tunnel
 
 SERVER = "-s -l [::]:443 -L testsrv@tlspool.arpa2.lab -r [2001:db8::1234]:80".split()

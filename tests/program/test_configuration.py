@@ -19,6 +19,7 @@ from tests.users import closed
 from tlstunnel.address import TCPAddress, UNIXAddress, parseListening
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.pool import Pool, defaultPool
+from tlstunnel.net.claim import Claim
 from tlstunnel.net.listen import bindAll
 from tlstunnel.program import clashes as clashing
 from tlstunnel.program import includes
@@ -597,7 +598,7 @@ class ClashTests(SynchronousTestCase):
         Whether this machine has an address.
         """
         try:
-            bound = bindAll([parseListening(f"{host}:0")])
+            bound = bindAll(Claim([parseListening(f"{host}:0")]))
         except ConfigurationError:
             return False
         for each in bound:
@@ -617,7 +618,7 @@ class ClashTests(SynchronousTestCase):
                 isTaken = False
                 for table in tables:
                     try:
-                        bound += bindAll([parseListening(text) for text in table])
+                        bound += bindAll(Claim([parseListening(text) for text in table]))
                     except ConfigurationError as error:
                         self.assertIn("in use", error.problem)
                         isTaken = True

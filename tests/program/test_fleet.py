@@ -23,7 +23,7 @@ from tlstunnel.identity.names import Identity
 from tlstunnel.program.configuration import Configuration, Status, readConfiguration
 from tlstunnel.program.fleet import Fleet
 from tlstunnel.program.keys import PROCESS_KEYS
-from tlstunnel.program.plan import Refused
+from tlstunnel.program.plan import Described, Refused
 from tlstunnel.program.sources import CommandLineSource, FileSource, ISource, tunnelOf
 from tlstunnel.program.tunnels import Tunnels
 from tlstunnel.tunnel.description import Tunnel
@@ -52,7 +52,7 @@ class Source:
             raise self.error
         return Configuration(Path("x"), self.settings, Status(), tuple(self.tunnels))
 
-    def told(self, configuration: Configuration, tunnel: Tunnel) -> Mapping[str, Any]:
+    def told(self, configuration: Configuration, described: Described) -> Mapping[str, Any]:
         """
         There are no workers.
         """

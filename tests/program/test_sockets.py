@@ -16,21 +16,17 @@ from tlstunnel.address import InheritedAddress, Listening, TCPAddress, UNIXAddre
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net import inherit
 from tlstunnel.net.access import SocketAccess
+from tlstunnel.net.claim import Claim
 from tlstunnel.net.listen import bind
 from tlstunnel.program.plan import Refused
 from tlstunnel.program.sockets import Sockets
-from tlstunnel.protocols.registry import find
-from tlstunnel.tunnel.description import Mode, Tunnel
 
 
-def tunnel(name: str, *local: Listening, access: SocketAccess | None = None) -> Tunnel:
+def tunnel(name: str, *local: Listening, access: SocketAccess | None = None) -> Claim:
     """
-    One that listens there.
+    What a tunnel wants that listens there.
     """
-    remote = (TCPAddress("127.0.0.1", 1),)
-    return Tunnel(
-        Mode.SERVER, local, remote, find("none"), name=name, access=access or SocketAccess()
-    )
+    return Claim(local, access or SocketAccess(), name=name)
 
 
 ANY = TCPAddress("127.0.0.1", 0)
@@ -55,7 +51,7 @@ class SocketsTests(SynchronousTestCase):
         self.sockets = Sockets()
         self.addCleanup(self.sockets.close)
 
-    def keep(self, *tunnels: Tunnel) -> dict[str, list[socket.socket]]:
+    def keep(self, *tunnels: Claim) -> dict[str, list[socket.socket]]:
         """
         Have C{tunnels} from now on.
 
@@ -253,7 +249,7 @@ class SocketsTests(SynchronousTestCase):
         """
         taken: list[str] = []
 
-        def take(name: str) -> list[socket.socket]:
+        def take(name: str, *more: object) -> list[socket.socket]:
             taken.append(name)
             return [socket.create_server(("127.0.0.1", 0))]
 

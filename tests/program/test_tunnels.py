@@ -18,9 +18,11 @@ from twisted.internet.threads import deferToThread
 from tests.loopback import PATIENCE, SERVER, Encrypted, Plain, TunnelTests, reactor, wait
 from tlstunnel.address import TCPAddress
 from tlstunnel.identity.names import Identity
+from tlstunnel.net.claim import Claim
 from tlstunnel.net.listen import Bound, bindAll
 from tlstunnel.program.announcements import Announcements
 from tlstunnel.program.plan import Plan, Planned, Refused
+from tlstunnel.program.service import TunnelService
 from tlstunnel.program.tunnels import REST_SECONDS, Tunnels
 from tlstunnel.tunnel.description import Tunnel
 
@@ -36,7 +38,7 @@ class TunnelsTests(TunnelTests):
         """
         super().setUp()
         self.backends = [self.listen(), self.listen()]
-        self.bound = bindAll([TCPAddress("127.0.0.1", 0)] * 2)
+        self.bound = bindAll(Claim([TCPAddress("127.0.0.1", 0)] * 2))
         for each in self.bound:
             self.addCleanup(each.close)
         self.tunnels = Tunnels(reactor)
@@ -277,7 +279,7 @@ class TunnelsTests(TunnelTests):
         first, second = self.bound
         await self.serve((self.named("a"), first), (self.named("b"), second))
         services = [self.tunnels.services[name] for name in ("a", "b")]
-        factories = [each.factory for each in services]
+        factories = [each.factory for each in services if isinstance(each, TunnelService)]
         assert factories[0] is not None and factories[1] is not None
         prepared = weakref.ref(factories[0].prepared)
         gone: list[Any] = [weakref.ref(services[1]), weakref.ref(factories[1])]

@@ -20,6 +20,7 @@ from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.pool import Pool
+from tlstunnel.net.claim import Claim
 from tlstunnel.net.listen import Bound, bindAll
 from tlstunnel.net.messages import Messages
 from tlstunnel.program import process as process_
@@ -42,7 +43,7 @@ class KnownTests(SynchronousTestCase):
         """
         Three sockets.
         """
-        self.bound = bindAll([TCPAddress("127.0.0.1", 0)] * 3)
+        self.bound = bindAll(Claim([TCPAddress("127.0.0.1", 0)] * 3))
         for each in self.bound:
             self.addCleanup(each.close)
         self.known = Known()
@@ -133,7 +134,7 @@ class ObedienceTests(TestCase):
         createIdentity(Pool(pool, asked=False), SERVER)
         self.given = {"server": True, "local-id": str(SERVER), "pool": str(pool)}
         self.given |= {"local": "127.0.0.1:0", "remote": "127.0.0.1:1"}
-        (self.bound,) = bindAll([TCPAddress("127.0.0.1", 0)])
+        (self.bound,) = bindAll(Claim([TCPAddress("127.0.0.1", 0)]))
         self.addCleanup(self.bound.close)
         ours, theirs = socket.socketpair()
         self.worker = Recorded(theirs)
@@ -208,16 +209,16 @@ class ObedienceTests(TestCase):
         It is served once that is decided; what has come along for one that is given up is closed.
         """
         await self.tell(Order.SERVE, [self.bound], **{PLAN: self.plan([1], [1])})
-        (other,) = bindAll([TCPAddress("127.0.0.1", 0)])
+        (other,) = bindAll(Claim([TCPAddress("127.0.0.1", 0)]))
         self.addCleanup(other.close)
         prepare = {PLAN: self.plan([1, 2], [2], quiet=True)}
         await self.tell(Order.PREPARE, [other], **prepare)
-        self.assertFalse(self.tunnels.services["mail"].tunnel.quiet)
+        self.assertFalse(self.tunnels.services["mail"].described.quiet)
         await self.tell(Order.ABORT)
         self.assertEqual(len(self.tunnels.services["mail"].addresses), 1)
         await self.tell(Order.PREPARE, [other], **{PLAN: self.plan([1, 3], [3], quiet=True)})
         await self.tell(Order.COMMIT)
-        self.assertTrue(self.tunnels.services["mail"].tunnel.quiet)
+        self.assertTrue(self.tunnels.services["mail"].described.quiet)
         self.assertEqual(len(self.tunnels.services["mail"].addresses), 2)
 
     async def test_whatCannotBeServedIsSaid(self) -> None:

@@ -36,6 +36,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
+from tlstunnel.net.claim import Claim
 from tlstunnel.net.listen import bindAll
 from tlstunnel.program.child import (
     ANSWER_SECONDS,
@@ -166,7 +167,7 @@ class WorkersServiceTests(SynchronousTestCase):
         self.addCleanup(self.reactor.close)
         self.pool = Pool(Path(self.mktemp()), asked=False)
         createIdentity(self.pool, Identity.parse(NAME))
-        self.bound = bindAll([TCPAddress("127.0.0.1", 0)])[0]
+        self.bound = bindAll(Claim([TCPAddress("127.0.0.1", 0)]))[0]
         self.addCleanup(self.bound.close)
         self.service = Workers(self.reactor, 1, [], ownLog=True)
         self.service.prepareNow(self.plan())
@@ -407,7 +408,7 @@ class WorkersServiceTests(SynchronousTestCase):
         self.assertEqual(self.reactor.told, ["serve", "prepare", "commit"])
         fresh = [each[PLAN]["fresh"] for each in self.reactor.messages if PLAN in each]
         self.assertEqual(fresh, [[1], []])
-        self.assertTrue(self.service.plan.tunnels[0].tunnel.quiet)
+        self.assertTrue(self.service.plan.services[0].described.quiet)
 
     def test_aNewStateIsThereOnceAllServeIt(self) -> None:
         """
@@ -442,7 +443,7 @@ class WorkersServiceTests(SynchronousTestCase):
         self.service.abort()
         self.reactor.hear()
         self.assertEqual(self.reactor.told[-1], "abort")
-        self.assertEqual(self.service.plan.tunnels[0].tunnel.name, "")
+        self.assertEqual(self.service.plan.services[0].described.name, "")
 
     def test_aWorkerThatDiesWhileItPreparesIsAReasonToRefuse(self) -> None:
         """
@@ -473,7 +474,7 @@ class WorkersServiceTests(SynchronousTestCase):
         self.reactor.hear()
         (message,) = self.reactor.messages
         self.assertEqual((message[ORDER], message[PLAN]["fresh"]), ("serve", [1]))
-        self.assertEqual(self.service.plan.tunnels[0].tunnel.name, "mail")
+        self.assertEqual(self.service.plan.services[0].described.name, "mail")
 
     def test_aWorkerThatDoesNotAnswerFailsTheReload(self) -> None:
         """
@@ -493,9 +494,9 @@ class WorkersServiceTests(SynchronousTestCase):
         The sockets go along as copies.
         """
         self.service.startService()
-        fresh = bindAll([TCPAddress("127.0.0.1", 0)])
+        fresh = bindAll(Claim([TCPAddress("127.0.0.1", 0)]))
         self.addCleanup(fresh[0].close)
-        plan = Plan((replace(self.plan().tunnels[0], bound=tuple(fresh)),))
+        plan = Plan((replace(self.plan().services[0], bound=tuple(fresh)),))
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (1, before[1]))
         try:

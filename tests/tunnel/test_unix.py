@@ -33,9 +33,9 @@ from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net import edges
 from tlstunnel.net.kernel import unread
-from tlstunnel.program import quiet
 from tlstunnel.program.service import TunnelService
 from tlstunnel.proxy import ProxyFactory
+from tlstunnel.tunnel import quiet
 from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.limits import Limits
 

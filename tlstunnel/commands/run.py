@@ -17,16 +17,18 @@ from twisted.python import usage
 from tlstunnel.commands import COMMANDS
 from tlstunnel.errors import ConfigurationError, nearest
 from tlstunnel.program.check import check
-from tlstunnel.program.commandline import TunnelOptions, accepting
+from tlstunnel.program.commandline import TunnelOptions
 from tlstunnel.program.jsonlines import jsonLine
 from tlstunnel.program.log import lines, textLine
-from tlstunnel.program.makeprocess import makeProcess
+from tlstunnel.program.makeprocess import makeProcess, sourceOf
 from tlstunnel.program.options import LOG_OPTIONS, VIEW_OPTIONS
 from tlstunnel.program.output import LineOutput
 from tlstunnel.program.problems import Problems
 from tlstunnel.program.process import Process
 from tlstunnel.program.show import show
 from tlstunnel.program.single import Single, descriptorOf
+from tlstunnel.program.sources import ISource
+from tlstunnel.program.tableoptions import accepting
 
 
 def _installReactor() -> Any:
@@ -116,7 +118,11 @@ def checking(options: RunOptions) -> int:
     if not all(each.isWarning for each in found):
         return 1
     but = f" but for {_counted(found, 'warning')}" if found else ""
-    print(f"{options['config']}: all is well{but}: {_counted(configuration.tunnels, 'tunnel')}")
+    what = [_counted(configuration.tunnels, "tunnel")]
+    if configuration.poolService is not None:
+        what.append("a pool service")
+        what = what if configuration.tunnels else what[1:]
+    print(f"{options['config']}: all is well{but}: {' and '.join(what)}")
     return 0
 
 
@@ -153,8 +159,17 @@ def main(options: RunOptions) -> int:
         return viewing(options)
     if options["config"] is None and descriptorOf(options["tunnel"]) is not None:
         return servingOne(options)
+    return serving(sourceOf(options))
+
+
+def serving(source: ISource) -> int:
+    """
+    Serve what C{source} describes until a signal ends it.
+
+    @return: 0 after an orderly stop, 1 if it could not start.
+    """
     try:
-        process, settings = makeProcess(options, reactor, ownLog=True)
+        process, settings = makeProcess(source, reactor, ownLog=True)
         process.privilegedStartService()
     except ConfigurationError as error:
         print(f"tlstunnel: {error}", file=sys.stderr)

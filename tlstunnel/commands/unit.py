@@ -18,8 +18,11 @@ from twisted.python import usage
 from tlstunnel.errors import ConfigurationError, nearest
 from tlstunnel.program.syntax import ProgramOptions
 
-#: The units there are: for all tunnels of a file, and for one tunnel each.
-UNITS = ("tlstunnel.service", "tlstunnel@.service")
+#: The units that run us: for all tunnels of a file, for one tunnel each, and for the pool.
+SERVICES = ("tlstunnel.service", "tlstunnel@.service", "tlstunnel-pool.service")
+
+#: All units there are.
+UNITS = (*SERVICES, "tlstunnel-pool.socket", "tlstunnel-pool-v2.socket")
 
 #: Where an administrator puts units.
 DIRECTORY = "/etc/systemd/system"
@@ -42,7 +45,7 @@ class UnitOptions(ProgramOptions):
     The options of C{unit}.
     """
 
-    synopsis = "Usage: tlstunnel unit [NAME.service]"
+    synopsis = "Usage: tlstunnel unit [NAME.service|NAME.socket]"
     longdesc = f"Print a unit for systemd: {UNITS[0]}, or the one named ({', '.join(UNITS)})."
 
     def parseArgs(self, *words: str) -> None:
@@ -55,7 +58,7 @@ class UnitOptions(ProgramOptions):
                 f"{more[0]!r} is one word too many; write '{self.synopsisAlone()}'"
             )
         if name not in UNITS:
-            remedy = nearest(name, UNITS) or f"there are {' and '.join(UNITS)}"
+            remedy = nearest(name, UNITS) or f"there are {', '.join(UNITS)}"
             raise usage.UsageError(f"there is no unit {name!r}; {remedy}")
         self["name"] = name
 
@@ -127,7 +130,7 @@ def main(options: UnitOptions) -> int:
         return 1
     name = options["name"]
     print(unit(name, program), end="")
-    for path in (program, Path(sys.executable).resolve()):
+    for path in (program, Path(sys.executable).resolve()) if name in SERVICES else ():
         for obstacle in obstacles(path):
             print(f"tlstunnel: warning: {obstacle}; install it below /opt", file=sys.stderr)
     instance = name.removesuffix(".service") + ("NAME" if "@" in name else "")

@@ -34,9 +34,20 @@ def warningsOf(credentials: Credentials, now: datetime, since: datetime | None =
     @param since: given, warnings that were due then are not repeated, as long as it is valid.
     @return: sentences for the log, or none.
     """
-    leaf = credentials.certificates[0]
+    source = credentials.source or str(credentials.identity)
+    return warningsAbout(credentials.certificates[0], source, now, since)
+
+
+def warningsAbout(
+    leaf: x509.Certificate, source: str, now: datetime, since: datetime | None = None
+) -> list[str]:
+    """
+    The same of a certificate without its key.
+
+    @param source: where it comes from.
+    """
     start, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
-    who = f"{credentials.source or credentials.identity}: the certificate"
+    who = f"{source}: the certificate"
     if now < start:
         return [f"{who} is not valid before {start:%Y-%m-%d %H:%M} UTC; check the clock"]
     if end < now:

@@ -9,12 +9,21 @@ import os
 import socket
 from collections.abc import Mapping
 
+from tlstunnel.address import InheritedAddress
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.net.claim import Claim
 
 #: The first descriptor that is handed down.
 FIRST_DESCRIPTOR = 3
 
-_FAMILIES = frozenset((socket.AF_INET, socket.AF_INET6, socket.AF_UNIX))
+# How a unit gets what carries streams, or messages (systemd.socket(5)).
+_DIRECTIVES = {
+    socket.SOCK_STREAM: "ListenStream=",
+    socket.SOCK_SEQPACKET: "ListenSequentialPacket=",
+}
+
+# Streams of whatever family.
+_ANY = Claim(())
 
 # Those that have become sockets of ours: nobody gets one twice, and closing it closes it.
 _taken: set[int] = set()
@@ -53,14 +62,15 @@ def offered() -> list[tuple[str, int]]:
     return _offered
 
 
-def take(name: str) -> list[socket.socket]:
+def take(name: str, claim: Claim = _ANY) -> list[socket.socket]:
     """
     The sockets of that name, or all if it is empty.  Their paths, where they have some, are not
     ours to remove.
 
-    @raise ConfigurationError: if there are none, or they do not listen.
+    @param claim: what they are for.
+    @raise ConfigurationError: if there are none, they do not listen, or are of another kind.
     """
-    subject = f"`local` systemd:{name}"
+    subject = claim.subject(InheritedAddress(name))
     sockets = []
     for offer, descriptor in offered():
         if descriptor in _taken or (name and offer != name):
@@ -78,14 +88,15 @@ def take(name: str) -> list[socket.socket]:
             raise ConfigurationError(
                 subject,
                 f"descriptor {descriptor} does not listen",
-                "use ListenStream= with Accept=no in the unit",
+                f"use {_DIRECTIVES[claim.kind]} with Accept=no in the unit",
             )
-        if sock.family not in _FAMILIES or sock.type != socket.SOCK_STREAM:
+        if not claim.takes(sock):
             sock.close()
+            place = "a path" if claim.isLocal else "an address, a port or a path"
             raise ConfigurationError(
                 subject,
-                f"descriptor {descriptor} is neither TCP nor a UNIX socket of streams",
-                "use ListenStream= with an address, a port or a path",
+                f"descriptor {descriptor} is not {claim.wanted}",
+                f"use {_DIRECTIVES[claim.kind]} with {place}",
             )
         sock.setblocking(False)
         sockets.append(sock)

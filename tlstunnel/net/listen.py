@@ -34,13 +34,10 @@ from tlstunnel.address import (
 )
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net import inherit
-from tlstunnel.net.access import SocketAccess
+from tlstunnel.net.claim import Claim
 
 #: Connections that the kernel keeps for us until we accept them.
 WAITING_CONNECTIONS = 1024
-
-#: The system decides, by its umask, who may connect to a UNIX socket.
-BY_UMASK = SocketAccess()
 
 _ABSENT = frozenset((EADDRNOTAVAIL, EAFNOSUPPORT))
 
@@ -87,17 +84,16 @@ def _placeOf(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def bindAll(addresses: Sequence[Listening], access: SocketAccess = BY_UMASK) -> list[Bound]:
+def bindAll(claim: Claim) -> list[Bound]:
     """
-    Make the sockets that listen at C{addresses}.
+    Make the sockets of C{claim}.
 
-    @param access: who may connect to those that are UNIX sockets.
-    @raise ConfigurationError: if one cannot be listened at; then none is.
+    @raise ConfigurationError: if one address cannot be listened at; then none is.
     """
     bound: list[Bound] = []
     try:
-        for address in addresses:
-            bound += bindBeside(address, addresses, access)
+        for address in claim.addresses:
+            bound += bindOne(address, claim)
     except ConfigurationError:
         for each in bound:
             each.close()
@@ -105,64 +101,46 @@ def bindAll(addresses: Sequence[Listening], access: SocketAccess = BY_UMASK) -> 
     return bound
 
 
-def bindBeside(
-    address: Listening,
-    addresses: Sequence[Listening],
-    access: SocketAccess = BY_UMASK,
-    leaving: Sequence[socket.socket] = (),
-) -> list[Bound]:
+def bindOne(address: Listening, claim: Claim, leaving: Sequence[socket.socket] = ()) -> list[Bound]:
     """
-    Make the sockets that listen at one of the C{addresses} of a tunnel.
+    Make the sockets that listen at one of the addresses of C{claim}.
 
     @param leaving: see L{bind}.
     @raise ConfigurationError: if it cannot be listened at.
     """
     unlink = address.path if isinstance(address, UNIXAddress) else ""
-    without4 = hasIPv4Beside(address, addresses)
-    return [Bound(sock, unlink) for sock in bind(address, access, without4, leaving)]
+    return [Bound(sock, unlink) for sock in bind(address, claim, leaving)]
 
 
-def _handedDown(address: InheritedAddress | DescriptorAddress) -> list[socket.socket]:
+def _handedDown(address: InheritedAddress | DescriptorAddress, claim: Claim) -> list[socket.socket]:
     """
     The sockets that somebody else has made.
     """
     if isinstance(address, DescriptorAddress):
         raise ConfigurationError(
-            f"`local` {address}",
+            claim.subject(address),
             "is a connection that was made already, which twistd does not take",
             "give an address to listen at, or start tlstunnel itself",
         )
-    return inherit.take(address.name)
-
-
-def hasIPv4Beside(address: Listening, addresses: Sequence[Listening]) -> bool:
-    """
-    Whether another of C{addresses} is all of IPv4 at the same port.
-    """
-    if not isinstance(address, TCPAddress) or not address.port:
-        return False
-    return TCPAddress("0.0.0.0", address.port) in addresses
+    return inherit.take(address.name, claim)
 
 
 def bind(
-    address: Listening,
-    access: SocketAccess = BY_UMASK,
-    without4: bool = False,
-    leaving: Sequence[socket.socket] = (),
+    address: Listening, claim: Claim | None = None, leaving: Sequence[socket.socket] = ()
 ) -> list[socket.socket]:
     """
     Make the sockets that listen at C{address}: one, or one a family where it is a name.
 
-    @param access: who may connect, where it is a UNIX socket.
-    @param without4: leave IPv4 to another socket, where it means all interfaces.
+    @param claim: what it is one of the addresses of; by default there are no others.
     @param leaving: sockets of ours that will be closed.  What needs their place is bound, but does
         not listen yet: C{listenFrom} lets it do so.
     @raise ConfigurationError: if it cannot be listened at.
     """
+    claim = claim or Claim((address,))
     if isinstance(address, InheritedAddress | DescriptorAddress):
-        return _handedDown(address)
+        return _handedDown(address, claim)
     if isinstance(address, UNIXAddress):
-        return [_bindUNIX(address, access)]
+        return [_bindUNIX(address, claim)]
     flags = socket.AI_PASSIVE | (socket.AI_NUMERICHOST if address.isLiteral else 0)
     try:
         found: list[Any] = socket.getaddrinfo(
@@ -170,15 +148,16 @@ def bind(
         )
     except OSError as error:
         if error.errno in (EMFILE, ENFILE):
-            raise _refused(address, error) from None
+            raise _refused(address, claim, error) from None
         raise ConfigurationError(
-            f"`local` {address}",
+            claim.subject(address),
             f"the name cannot be resolved ({error.strerror})",
             "check its spelling",
         ) from None
     if not address.host:
         # One socket of IPv6 serves both families where the system has it.
         found.sort(key=lambda each: each[0] != socket.AF_INET6)
+    without4 = claim.leavesIPv4(address)
     sockets: list[socket.socket] = []
     absent: OSError | None = None
     for family, kind, protocol, _, target in dict.fromkeys(found):
@@ -191,15 +170,15 @@ def bind(
                 continue
             for each in sockets:
                 each.close()
-            raise _refused(address, error) from None
+            raise _refused(address, claim, error) from None
         if not address.host:
             break
     if not sockets and absent is not None:
-        raise _refused(address, absent)
+        raise _refused(address, claim, absent)
     return sockets
 
 
-def _refused(address: TCPAddress | UNIXAddress, error: OSError) -> ConfigurationError:
+def _refused(address: TCPAddress | UNIXAddress, claim: Claim, error: OSError) -> ConfigurationError:
     remedy = {
         EADDRINUSE: "stop what listens there, or choose another port",
         EADDRNOTAVAIL: "give an address of this host",
@@ -207,7 +186,7 @@ def _refused(address: TCPAddress | UNIXAddress, error: OSError) -> Configuration
         EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE",
         EMFILE: "raise the limit of open files (LimitNOFILE in a unit)",
     }.get(error.errno or 0, "choose another address")
-    return ConfigurationError(f"`local` {address}", error.strerror or "failed", remedy)
+    return ConfigurationError(claim.subject(address), error.strerror or "failed", remedy)
 
 
 def _bindTCP(
@@ -258,33 +237,37 @@ def listenFrom(sockets: Sequence[socket.socket]) -> None:
             each.listen(WAITING_CONNECTIONS)
 
 
-def _bindUNIX(address: UNIXAddress, access: SocketAccess) -> socket.socket:
+def _bindUNIX(address: UNIXAddress, claim: Claim) -> socket.socket:
     try:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock = socket.socket(socket.AF_UNIX, claim.kind)
     except OSError as error:
-        raise _refused(address, error) from None
+        raise _refused(address, claim, error) from None
     try:
         _removeStale(address.path)
-        access.bind(sock, address.path)
+        claim.access.bind(sock, address.path)
     except OSError as error:
         sock.close()
-        directory = Path(address.path).absolute().parent
-        remedy = {
-            EACCES: f"let user {os.geteuid()} write in {directory}",
-            ENOENT: f"make the directory {directory}",
-        }.get(error.errno or 0, "choose another path")
-        if error.errno == EADDRINUSE:
-            isOther = os.path.lexists(address.path) and not Path(address.path).is_socket()
-            remedy = "something else is there: remove it" if isOther else "stop what listens there"
-        raise ConfigurationError(f"`local` {address}", error.strerror or "failed", remedy) from None
+        raise _refusedPath(address, claim, error) from None
     try:
-        access.give(address.path)
+        claim.access.give(address.path)
         sock.listen(WAITING_CONNECTIONS)
     except BaseException:
         Bound(sock, address.path).close()
         raise
     sock.setblocking(False)
     return sock
+
+
+def _refusedPath(address: UNIXAddress, claim: Claim, error: OSError) -> ConfigurationError:
+    directory = Path(address.path).absolute().parent
+    remedy = {
+        EACCES: f"let user {os.geteuid()} write in {directory}",
+        ENOENT: f"make the directory {directory}",
+    }.get(error.errno or 0, "choose another path")
+    if error.errno == EADDRINUSE:
+        isOther = os.path.lexists(address.path) and not Path(address.path).is_socket()
+        remedy = "something else is there: remove it" if isOther else "stop what listens there"
+    return ConfigurationError(claim.subject(address), error.strerror or "failed", remedy)
 
 
 def _removeStale(path: str) -> None:
@@ -298,5 +281,6 @@ def _removeStale(path: str) -> None:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
+        # One of another kind that is alive says so with EPROTOTYPE (unix(7)).
         if probe.connect_ex(path) == ECONNREFUSED:
             Path(path).unlink()

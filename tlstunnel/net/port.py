@@ -24,9 +24,6 @@ from tlstunnel.net.listen import Bound
 #: Connections accepted in one turn of the reactor, so that those there are get their turn too.
 ACCEPTS_PER_TURN = 32
 
-# A plain number: an Enum costs each time that it is looked at.
-_STREAM = int(socket.SOCK_STREAM)
-
 #: Seconds to the next try when accepting fails, as it does without descriptors.
 ACCEPT_RETRY_SECONDS = 1.0
 
@@ -62,7 +59,8 @@ class ListeningPort(Descriptor):
         self.bound = bound
         self._accepted = accepted
         self._tunnel = tunnel
-        self._family = int(bound.sock.family)
+        # Plain numbers: an Enum costs each time that it is looked at.
+        self._family, self._kind = int(bound.sock.family), int(bound.sock.type)
         if bound.sock.family != socket.AF_UNIX:
             # What is accepted inherits it; the socket may have been another tunnel's.
             bound.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
@@ -140,7 +138,7 @@ class ListeningPort(Descriptor):
         As C{socket.accept} does it, which makes Enums of two numbers for every connection.
         """
         descriptor, address = self.sock._accept()  # type: ignore[attr-defined]
-        return socket.socket(self._family, _STREAM, 0, descriptor), address
+        return socket.socket(self._family, self._kind, 0, descriptor), address
 
     def _wait(self, error: OSError) -> None:
         """

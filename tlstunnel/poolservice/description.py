@@ -4,11 +4,13 @@ The frozen description of a pool service: what the administrator said, checked.
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass, field
 
 from tlstunnel.address import InheritedAddress, UNIXAddress
 from tlstunnel.identity.pool import Pool
 from tlstunnel.net.access import SocketAccess
+from tlstunnel.net.claim import Claim
 from tlstunnel.tunnel.limits import Limits
 
 #: What the log, the metrics and the status call the service, as they call a tunnel by its name.
@@ -36,3 +38,20 @@ class PoolDescription:
     perUser: int = 100
     limits: Limits = field(default_factory=Limits)
     quiet: bool = False
+
+    @property
+    def name(self) -> str:
+        """
+        What it is called.
+        """
+        return NAME
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """
+        What is to be listened at: which protocol is spoken is known by what the sockets carry.
+        """
+        return (
+            Claim(self.local, self.access, socket.SOCK_SEQPACKET, True, "socket", NAME),
+            Claim(self.v2, self.access, socket.SOCK_STREAM, True, "v2-socket", NAME),
+        )

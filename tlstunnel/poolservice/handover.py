@@ -29,6 +29,7 @@ from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import Record
+from tlstunnel.tunnel.relay import Relay
 from tlstunnel.tunnel.servedname import Addresses
 
 if TYPE_CHECKING:
@@ -179,6 +180,22 @@ class HandOver:
         if not self._isHeard:
             self._isHeard = True
             self.program.heardAll(reason)
+
+    # What is looked at while the service stops
+
+    @property
+    def moved(self) -> int:
+        """
+        How many bytes have moved on it.
+        """
+        return 0 if self._pair is None else self._pair.moved
+
+    @property
+    def relay(self) -> Relay | None:
+        """
+        What joins its legs, if they are joined.
+        """
+        return None if self._pair is None else self._pair.relay
 
     # What its pair needs of it; see tlstunnel.tunnel.pairs
 

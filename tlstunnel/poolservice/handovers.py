@@ -33,6 +33,7 @@ from tlstunnel.poolservice.interfaces import IProgram
 from tlstunnel.poolservice.preparations import Preparations
 from tlstunnel.poolservice.refusals import (
     BadPool,
+    Leaving,
     NoRemote,
     NotConnected,
     NotForCaller,
@@ -62,6 +63,7 @@ class HandOvers:
     @ivar admission: how many are let in.
     @ivar open: the connections there are.
     @ivar idle: called when the last of them has ended, if anything is to be.
+    @ivar accepts: whether there may be new ones.
     """
 
     def __init__(
@@ -82,25 +84,33 @@ class HandOvers:
         self.unixLegs = UNIXLegs(reactor, self.linger, self.deadlines)
         self.open: set[HandOver] = set()
         self.idle: Callable[[], None] | None = None
+        self.accepts = True
         self.admission = Admission(description.limits, lambda isFull: None, NAME)
         if observers is None:
             observers = () if description.quiet else (ConnectionLog(),)
+        self.ready(description)
         self.use(description, observers)
 
-    def use(
-        self, description: PoolDescription, observers: Sequence[IObserver] | None = None
-    ) -> None:
+    def ready(self, description: PoolDescription) -> None:
         """
-        Serve new connections by C{description} from now on; the files of the pool are read for
-        each that needs them, in any case.
+        Get ready to serve by C{description}.
 
-        @param observers: told of them; by default those that were told before.
         @raise ConfigurationError: that cannot be; nothing has changed.
         """
         description.pool.checkPlace()
         # Looks whether it is there.
         next(description.pool.identities(), None)
         self.unixLegs.open("pool-service")
+
+    def use(
+        self, description: PoolDescription, observers: Sequence[IObserver] | None = None
+    ) -> None:
+        """
+        Serve new connections from now on by what we are ready for; the files of the pool are read
+        for each that needs them, in any case.  This cannot fail.
+
+        @param observers: told of them; by default those that were told before.
+        """
         limits = description.limits
         self.description = description
         self.preparations = Preparations(self.reactor, description.pool, limits)
@@ -108,6 +118,13 @@ class HandOvers:
         self.admission.renew(limits)
         if observers is not None:
             self._observers = Observers(tuple(observers))
+
+    @property
+    def isBusy(self) -> bool:
+        """
+        Whether there are any.
+        """
+        return bool(self.open)
 
     @property
     def connections(self) -> int:
@@ -123,6 +140,8 @@ class HandOvers:
         @param sock: connected and non-blocking; ours from now on.
         @raise Refusal: it is not served, and C{sock} is still the caller's.
         """
+        if not self.accepts:
+            raise Leaving("the pool service stops; try again when it has started anew")
         try:
             peer = addressOf(sock.getpeername())
             if sock.family != socket.AF_UNIX:

@@ -79,3 +79,11 @@ class TooMany(Refusal):
     """
 
     reason = "limit"
+
+
+class Leaving(Refusal):
+    """
+    The service is about to stop.
+    """
+
+    reason = "stopped"

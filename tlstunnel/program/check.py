@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 
@@ -28,6 +29,7 @@ from tlstunnel.net.via import readLogin
 from tlstunnel.program.configuration import Configuration
 from tlstunnel.program.mistakes import mistakes
 from tlstunnel.program.nametables import tableOfName
+from tlstunnel.program.poolcheck import checkPoolService
 from tlstunnel.program.problems import Problem
 from tlstunnel.program.risks import (
     farPorts,
@@ -61,15 +63,19 @@ _MENTION = re.compile("`([a-z0-9-]+)`")
 
 def check(configuration: Configuration, now: datetime) -> list[Problem]:
     """
-    Find everything that is wrong with the tunnels of C{configuration}, and what is worth a warning.
+    Find everything that is wrong with what C{configuration} describes, and what is worth a warning.
     """
     # The ports of the file may well be served now; of these it is known who has which certificate.
     elsewhere = listeningPorts().difference(*map(farPorts, configuration.tunnels))
     # What many tunnels have from C{defaults} is wrong once.
     return configuration.inOrder(
-        problem
-        for tunnel in configuration.tunnels
-        for problem in _TunnelCheck(configuration, tunnel, now, elsewhere).all()
+        chain(
+            checkPoolService(configuration, now),
+            *(
+                _TunnelCheck(configuration, tunnel, now, elsewhere).all()
+                for tunnel in configuration.tunnels
+            ),
+        )
     )
 
 

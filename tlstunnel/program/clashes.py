@@ -32,21 +32,25 @@ class Wanted:
     @ivar table: its name, such as C{tunnel.mail}.
     @ivar index: the number of the address there.
     @ivar leaves4: whether another address of this table is all of IPv4 at the port.
+    @ivar key: the key that names it.
     """
 
     table: str
     index: int
     address: Listening
     leaves4: bool = False
+    key: str = "local"
 
 
-def wantedBy(table: str, addresses: Sequence[Listening]) -> list[Wanted]:
+def wantedBy(table: str, addresses: Sequence[Listening], key: str = "local") -> list[Wanted]:
     """
     What C{table} wants.
+
+    @param key: the key that has C{addresses}.
     """
     all4 = {each.port for each in addresses if isinstance(each, TCPAddress) and each.host == _ALL4}
     return [
-        Wanted(table, index, each, isinstance(each, TCPAddress) and each.port in all4)
+        Wanted(table, index, each, isinstance(each, TCPAddress) and each.port in all4, key)
         for index, each in enumerate(addresses)
     ]
 

@@ -1,16 +1,12 @@
 """
-The command line of a tunnel, for C{tlstunnel} and for C{twistd tlstunnel}: the options of the
-table, as L{usage.Options} has them, and the help for them.
+The command line of a tunnel, for C{tlstunnel} and for C{twistd tlstunnel}.
 """
 
 from __future__ import annotations
 
-import re
 import sys
-import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
 from twisted.python import usage
 
@@ -21,10 +17,10 @@ from tlstunnel.program.configuration import (
     readConfiguration,
 )
 from tlstunnel.program.configure import describe
-from tlstunnel.program.option import Option, Scope, Section, read
+from tlstunnel.program.option import Scope, Section, read
 from tlstunnel.program.options import FILE_OPTIONS, OPTIONS, TUNNEL_OPTIONS
 from tlstunnel.program.problems import Problem
-from tlstunnel.program.syntax import ProgramOptions
+from tlstunnel.program.tableoptions import TableOptions, accepting, sectionHelp
 from tlstunnel.protocols import registry
 from tlstunnel.protocols.dialogue import dialogueOf
 
@@ -47,66 +43,21 @@ _CHAT_WORDS = """\
                              upgrade as chat(8) would that is called like this
 """
 
-# Where the explanations of the help begin at the least, and where they end.
-_COLUMN, _WIDTH = 29, 96
-
-_SHORT = {option.name: option.short for option in OPTIONS}
-
-_Kind = TypeVar("_Kind", bound="TunnelOptions")
-
-
-def accepting(options: Sequence[Option]) -> Callable[[type[_Kind]], type[_Kind]]:
-    """
-    A class decorator that adds C{options} to those of a L{TunnelOptions}.
-    """
-
-    def decorate(kind: type[_Kind]) -> type[_Kind]:
-        kind.settings = (*kind.settings, *options)
-        for option in options:
-            # What usage.Options looks for are methods of the class.
-            method = _taking(option) if option.argument else _turningOn(option)
-            for name in filter(None, (option.name, option.short)):
-                setattr(kind, "opt_" + name.replace("-", "_"), method)
-        return kind
-
-    return decorate
-
-
-def _taking(option: Option) -> Callable[..., None]:
-    def take(self: TunnelOptions, value: str) -> None:
-        self.given.setdefault(option.name, []).append(value)
-
-    take.__doc__ = option.help
-    return take
-
-
-def _turningOn(option: Option) -> Callable[..., None]:
-    def turnOn(self: TunnelOptions) -> None:
-        self.given[option.name] = [True]
-
-    turnOn.__doc__ = option.help
-    return turnOn
-
 
 @accepting((*FILE_OPTIONS, *TUNNEL_OPTIONS))
-class TunnelOptions(ProgramOptions):
+class TunnelOptions(TableOptions):
     """
     The options of one tunnel, or of a file with many, and of the process that they run in.
 
     Once they are parsed, C{self["config"]} is the path of a file, or C{self["tunnel"]} the
     L{tlstunnel.tunnel.description.Tunnel} that they make; beside it are the values of all of them.
 
-    @cvar settings: what can be given.
-    @ivar given: what was, by name, as often as it was.
     @ivar words: the whole command line.
     @ivar chatWords: what stands behind C{--}.
     """
 
-    settings: tuple[Option, ...] = ()
-
     def __init__(self) -> None:
         super().__init__()
-        self.given: dict[str, list[Any]] = {}
         self.words: list[str] = []
         self.chatWords: list[str] = []
         self._isListing = False
@@ -129,12 +80,6 @@ class TunnelOptions(ProgramOptions):
         if words:
             raise usage.UsageError(f"{words[0]!r} is no option; each of them begins with a hyphen")
 
-    def valueOf(self, option: str) -> str:
-        """
-        What the help calls the value of an option.
-        """
-        return next(each.argument for each in OPTIONS if option in (each.name, each.short))
-
     def opt_list_protocols(self) -> None:
         """
         show all protocols, their ports and their options
@@ -148,7 +93,11 @@ class TunnelOptions(ProgramOptions):
         scopes = {each.scope for each in self.settings} | {Scope.ACTION}
         shown = [each for each in OPTIONS if each.scope in scopes]
         return _USAGE + "".join(
-            _sectionHelp(section, [each for each in shown if each.section is section])
+            sectionHelp(
+                section,
+                [each for each in shown if each.section is section],
+                _CHAT_WORDS if section is Section.PROTOCOL else "",
+            )
             for section in Section
         )
 
@@ -218,44 +167,6 @@ class TunnelOptions(ProgramOptions):
             for option in self.settings
             if option.name in self.given and option.scope in {Scope.PROCESS, Scope.LOG}
         }
-
-
-def _sectionHelp(section: Section, options: Sequence[Option]) -> str:
-    """
-    One section of the help, with an empty line before it.
-    """
-    if not options:
-        return ""
-    names = [_names(option) for option in options]
-    column = max(_COLUMN, *(len(each) + 2 for each in names))
-    text = f"\n{section.value}:\n"
-    for name, option in zip(names, options, strict=True):
-        first, *rest = textwrap.wrap(_meaning(option), _WIDTH - column, break_on_hyphens=False)
-        text += name.ljust(column) + first + "\n"
-        text += "".join(" " * column + line + "\n" for line in rest)
-    return text + _CHAT_WORDS if section is Section.PROTOCOL else text
-
-
-def _names(option: Option) -> str:
-    names = f"-{option.short}, --" if option.short else "    --"
-    return f"  {names}{option.name} {option.argument}".rstrip()
-
-
-def _meaning(option: Option) -> str:
-    """
-    What it means, with other options mentioned as briefly as can be.
-    """
-    text = f"{option.modes}, {option.help}" if option.modes else option.help
-    if option.shownDefault:
-        text += f" (default: {option.shownDefault})"
-    return re.sub("`([a-z-]+)`", lambda found: asOption(found[1]), text)
-
-
-def asOption(name: str) -> str:
-    """
-    An option as one types it.
-    """
-    return f"-{_SHORT[name]}" if _SHORT[name] else f"--{name}"
 
 
 def listProtocols(isVerbose: bool = False) -> str:

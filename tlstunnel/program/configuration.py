@@ -5,17 +5,21 @@ A configuration: everything that a file says about a process and its tunnels, ch
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tlstunnel.address import Listening, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.net.claim import Claim
+from tlstunnel.poolservice.description import NAME as POOL_SERVICE
+from tlstunnel.poolservice.description import PoolDescription
 from tlstunnel.program.clashes import clashes, wantedBy
 from tlstunnel.program.configfile import ConfigurationFile, readFile
 from tlstunnel.program.includes import Includes
 from tlstunnel.program.keys import INCLUDE, PROCESS_KEYS, STATUS_KEYS
 from tlstunnel.program.option import Option
+from tlstunnel.program.poolsettings import ONE_PROCESS, POOL_SERVICE_KEYS, describePool
 from tlstunnel.program.problems import Place, Problem, Problems
 from tlstunnel.program.tables import Given, Tell, given, refuseKey, tableGiving, tableOf, valuesOf
 from tlstunnel.program.tunneltables import TunnelTables
@@ -24,9 +28,12 @@ from tlstunnel.tunnel.description import Tunnel
 #: Where a value stands that no file has.
 COMMAND_LINE = Place(Path("command line"), 0)
 
+# Tables that only the main file has.
+_TABLES = ("process", "status", POOL_SERVICE)
+
 #: What an included file may have, and what the main one has besides.
 INCLUDED = frozenset(("defaults", "tunnel"))
-MAIN = INCLUDED | {INCLUDE.name, "process", "status"}
+MAIN = INCLUDED | {INCLUDE.name, *_TABLES}
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,7 @@ class Configuration:
     @ivar process: the values of the settings of the process and its log, by their keys.
     @ivar status: where the process tells how it is.
     @ivar tunnels: in the order of the files, each with its name.
+    @ivar poolService: the pool service, if there is one.
     @ivar files: every file that it was read from, and the folders that C{include} looked into.
     @ivar given: what was given, by table (as in L{problemOf}) and key.
     @ivar places: where these tables begin.
@@ -63,6 +71,21 @@ class Configuration:
     files: tuple[Path, ...] = field(default=(), compare=False)
     given: Mapping[str, Mapping[str, Given]] = field(default_factory=dict, compare=False)
     places: Mapping[str, Place] = field(default_factory=dict, compare=False)
+    poolService: PoolDescription | None = None
+
+    @property
+    def services(self) -> tuple[Tunnel | PoolDescription, ...]:
+        """
+        All that is to be served.
+        """
+        return self.tunnels if self.poolService is None else (*self.tunnels, self.poolService)
+
+    @property
+    def claims(self) -> list[Claim]:
+        """
+        What is to be listened at, but for the status.
+        """
+        return [claim for each in self.services for claim in each.claims]
 
     def placeOf(self, table: str, key: str, index: int | None = None) -> Place:
         """
@@ -81,7 +104,7 @@ class Configuration:
         """
         Say where something stands that turned out to be wrong later, as an address that is in use.
 
-        @param table: C{status}, C{process}, or what L{tableName} has for a tunnel.
+        @param table: C{status}, C{process}, C{pool-service}, or what L{tableName} has for a tunnel.
         @param key: the key to name where the error has none.
         """
         found = self.given.get(table, {}).get(error.key or key)
@@ -137,8 +160,9 @@ def examineConfiguration(
     over = {key: Given(value, COMMAND_LINE) for key, value in (overriding or {}).items()}
     values |= valuesOf("process", over, [each for each in PROCESS_KEYS if each.name in over], tell)
     status = _keysOf("status", main, STATUS_KEYS, tell)
+    pool = _keysOf(POOL_SERVICE, main, POOL_SERVICE_KEYS, tell)
     tables = TunnelTables(includes.files, tell)
-    if not (tables.places or problems):
+    if not (tables.places or problems or POOL_SERVICE in main.content):
         tell(Problem(path, 1, "", "has no tunnel", "add a table [tunnel.NAME]"))
     configuration = Configuration(
         path=path,
@@ -146,12 +170,13 @@ def examineConfiguration(
         status=Status(**valuesOf("status", status, STATUS_KEYS, tell)),
         tunnels=tuple(tables.tunnels),
         files=includes.paths,
-        given={"process": process | over, "status": status, **tables.given},
-        places=tables.places
-        | {key: main.place(key) for key in ("process", "status") if key in main.content},
+        given={"process": process | over, "status": status, POOL_SERVICE: pool, **tables.given},
+        places=tables.places | {key: main.place(key) for key in _TABLES if key in main.content},
     )
+    if POOL_SERVICE in main.content:
+        configuration = _withPoolService(configuration, pool, tell)
     problems += _exposures(configuration)
-    problems += _clashes(configuration, tables.local | {"status": configuration.status.local})
+    problems += _clashes(configuration, tables.local)
     return configuration, configuration.inOrder(problems)
 
 
@@ -201,20 +226,44 @@ def _exposures(configuration: Configuration) -> Iterator[Problem]:
             yield configuration.problemOf("status", error, index=number)
 
 
+def _withPoolService(
+    configuration: Configuration, found: Mapping[str, Given], tell: Tell
+) -> Configuration:
+    """
+    The same with the pool service, if that is right.
+
+    @param found: what its table gives.
+    """
+    values = valuesOf(POOL_SERVICE, found, POOL_SERVICE_KEYS, tell)
+    if len(values) < len(POOL_SERVICE_KEYS):
+        return configuration
+    if configuration.process.get("workers", 1) > 1:
+        tell(configuration.problemOf("process", ConfigurationError("`workers`", *ONE_PROCESS)))
+    try:
+        return replace(configuration, poolService=describePool(values))
+    except ConfigurationError as error:
+        tell(configuration.problemOf(POOL_SERVICE, error))
+        return configuration
+
+
 def _clashes(
     configuration: Configuration, local: Mapping[str, Sequence[Listening]]
 ) -> Iterator[Problem]:
     """
     What wants an address that something else has.
 
-    @param local: where each table wants to listen.
+    @param local: where each tunnel wants to listen, be it right or not.
     """
-    wanted = (each for table, addresses in local.items() for each in wantedBy(table, addresses))
+    wanted = [each for table, addresses in local.items() for each in wantedBy(table, addresses)]
+    if configuration.poolService is not None:
+        for claim in configuration.poolService.claims:
+            wanted += wantedBy(POOL_SERVICE, claim.addresses, claim.key)
+    wanted += wantedBy("status", configuration.status.local)
     for each, first in clashes(wanted):
-        place = configuration.placeOf(first.table, "local", first.index)
+        place = configuration.placeOf(first.table, first.key, first.index)
         isSame = each.address == first.address
         error = ConfigurationError(
-            f"`local` {each.address}",
+            f"`{each.key}` {each.address}",
             f"belongs to {first.table}{'' if isSame else f' with {first.address}'} ({place})",
             "give each an address of its own",
         )

@@ -12,7 +12,7 @@ from twisted.application.service import Service
 from twisted.internet.threads import deferToThreadPool
 
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.program.configuration import Configuration
+from tlstunnel.program.configuration import COMMAND_LINE, Configuration
 from tlstunnel.program.plan import IServing
 from tlstunnel.program.problems import Problems
 
@@ -47,7 +47,10 @@ class Display(Service):
         try:
             self._shown.bind(wanted)
         except ConfigurationError as error:
-            raise Problems([configuration.problemOf("status", error)]) from None
+            if configuration.path != COMMAND_LINE.path:
+                raise Problems([configuration.problemOf("status", error)]) from None
+            subject = error.subject.replace("`local`", "`status`")
+            raise ConfigurationError(subject, error.problem, error.remedy) from None
 
     async def bindWhileServing(self, configuration: Configuration) -> None:
         """

@@ -1,6 +1,6 @@
 """
-All tunnels of a process: what is described in a file, or on the command line, is what is served,
-from the start on and through all reloads.
+All that a process serves, tunnels and the pool service: what is described in a file, or on the
+command line, is what is served, from the start on and through all reloads.
 
 A reload takes up all of what is described, or nothing.
 """
@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.net.claim import Claim
 from tlstunnel.program.configuration import Configuration
 from tlstunnel.program.display import Display
 from tlstunnel.program.lookups import HostNames, checkRemotes
@@ -29,7 +30,6 @@ from tlstunnel.program.service import ITunnelService
 from tlstunnel.program.sockets import Binding, Sockets
 from tlstunnel.program.sources import ISource
 from tlstunnel.program.watch import Watch, filesOf
-from tlstunnel.tunnel.description import Tunnel
 
 
 @implementer(ITunnelService)
@@ -81,7 +81,7 @@ class Fleet(MultiService):
         configuration = self._named(self.configuration)
         binding = Binding(self._sockets)
         try:
-            binding = self._sockets.bind(configuration.tunnels)
+            binding = self._sockets.bind(configuration.claims)
         except Refused as refused:
             refusals += refused.refusals
         try:
@@ -121,11 +121,11 @@ class Fleet(MultiService):
         return Plan(
             tuple(
                 Planned(
-                    tunnel,
-                    binding.bound.get(tunnel.name, ()),
-                    self._source.told(configuration, tunnel),
+                    each,
+                    binding.bound.get(each.name, ()),
+                    self._source.told(configuration, each),
                 )
-                for tunnel in configuration.tunnels
+                for each in configuration.services
             ),
             configuration.process["drain-timeout"],
             isCounted=bool(configuration.status.local),
@@ -193,9 +193,8 @@ class Fleet(MultiService):
         if any(map(self._names.isMissing, configuration.tunnels)):
             await self._inThread(self._names.lookUp)
         configuration = self._named(configuration)
-        tunnels = configuration.tunnels
         before = self.configuration
-        binding = await self._bind(tunnels)
+        binding = await self._bind(configuration.claims)
         try:
             await self._display.bindWhileServing(configuration)
             await self._serving.prepare(self._plan(configuration, binding))
@@ -206,12 +205,12 @@ class Fleet(MultiService):
             raise
         await self._take(configuration, binding)
         self._notice(before.process, configuration.process)
-        return Changes.between(before.tunnels, tunnels)
+        return Changes.between(before.services, configuration.services)
 
-    async def _bind(self, tunnels: Sequence[Tunnel]) -> Binding:
-        if not self._sockets.asksResolver(tunnels):
-            return self._sockets.bind(tunnels)
-        binding: Binding = await self._inThread(self._sockets.bind, tunnels)
+    async def _bind(self, claims: Sequence[Claim]) -> Binding:
+        if not self._sockets.asksResolver(claims):
+            return self._sockets.bind(claims)
+        binding: Binding = await self._inThread(self._sockets.bind, claims)
         return binding
 
     def _inThread(self, call: Any, *arguments: Any) -> Deferred[Any]:

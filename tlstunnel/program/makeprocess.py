@@ -17,6 +17,7 @@ from tlstunnel.program.lookups import abandonAtEnd
 from tlstunnel.program.process import Process
 from tlstunnel.program.sources import CommandLineSource, FileSource, ISource
 from tlstunnel.program.supervision import Supervision
+from tlstunnel.program.tableoptions import TableOptions
 from tlstunnel.program.tunnels import Tunnels
 from tlstunnel.program.unused import UnusedSockets
 from tlstunnel.program.workers import Workers
@@ -27,11 +28,9 @@ from tlstunnel.tunnel.description import Tunnel
 _LOG_SETTINGS = ("verbose", "log-json")
 
 
-def makeProcess(
-    options: TunnelOptions, reactor: Any, ownLog: bool
-) -> tuple[Process, Mapping[str, Any]]:
+def makeProcess(source: ISource, reactor: Any, ownLog: bool) -> tuple[Process, Mapping[str, Any]]:
     """
-    The process that runs the tunnels of C{options}, by itself or with workers.
+    The process that serves what C{source} describes, by itself or with workers.
 
     @param ownLog: whether workers log to standard error themselves.
     @return: the process, and the values of the settings that are about it.
@@ -39,7 +38,6 @@ def makeProcess(
         was handed down to us.
     """
     abandonAtEnd(reactor)
-    source = _source(options)
     configuration = source.read()
     settings = configuration.process
     if ownLog:
@@ -79,10 +77,20 @@ def _isServerThatResumes(tunnel: Tunnel) -> bool:
     return tunnel.mode.acceptsTLS and tunnel.resumes
 
 
-def _source(options: TunnelOptions) -> ISource:
+def sourceOf(options: TunnelOptions) -> ISource:
+    """
+    Where the tunnels of a command line are described.
+    """
     if options["config"] is not None:
         return FileSource(options.configuration)
+    return CommandLineSource(options.given, options.chatWords, processSettings(options))
+
+
+def processSettings(options: TableOptions) -> dict[str, Any]:
+    """
+    The values of the settings of the process, where all is given on the command line.
+    """
     settings = {each.name: options.get(each.name, each.default) for each in PROCESS_KEYS}
-    # Who gives all on the command line says when it is to be read again.
+    # Who does so says when it is to be read again.
     settings["reload-on-change"] = False
-    return CommandLineSource(options.given, options.chatWords, settings)
+    return settings

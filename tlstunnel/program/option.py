@@ -24,6 +24,7 @@ class Scope(enum.Enum):
     PROCESS = "the process, with all its tunnels"
     LOG = "the log of the program in the foreground"
     STATUS = "what the process tells of itself"
+    POOL_SERVICE = "the pool service"
     FILE = "the configuration file, wherever it is served"
     VIEW = "nothing: it tells what is in the configuration file"
     ACTION = "nothing: it shows something, and that is all"
@@ -47,6 +48,7 @@ class Section(enum.Enum):
     LIMITS = "Limits"
     PROCESSES = "Processes"
     STATUS = "Status"
+    POOL_SERVICE = "The pool service"
     LOG = "Log (to standard error; under twistd its own options decide)"
     HELP = "Help"
 

@@ -61,7 +61,7 @@ class Known:
         """
         self._before = dict(self._numbers)
         fresh: list[Bound] = []
-        for planned in plan.tunnels:
+        for planned in plan.services:
             for bound in planned.bound:
                 if bound not in self._numbers:
                     self._last += 1
@@ -73,7 +73,7 @@ class Known:
             "fresh": [self._numbers[bound] for bound in fresh],
             "tunnels": [
                 {**planned.told, "sockets": [self._numbers[bound] for bound in planned.bound]}
-                for planned in plan.tunnels
+                for planned in plan.services
             ],
         }
         return said, fresh
@@ -88,8 +88,7 @@ class Known:
         """
         Only the sockets of C{plan} are left.
         """
-        used = {bound for planned in plan.tunnels for bound in planned.bound}
-        self._numbers = {bound: self._numbers[bound] for bound in used}
+        self._numbers = {bound: self._numbers[bound] for bound in plan.bound}
 
 
 def heard(said: Mapping[str, Any], sockets: Mapping[int, Bound]) -> Plan:

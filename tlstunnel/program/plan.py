@@ -13,10 +13,14 @@ from zope.interface import Attribute, Interface
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net.listen import Bound
+from tlstunnel.poolservice.description import NAME, PoolDescription
 from tlstunnel.status.facts import Gathered
 from tlstunnel.tunnel.description import Tunnel
 
-#: Something wrong with the tunnel of that name.
+#: What can be served: each has a name, and says where it wants to listen.
+Described = Tunnel | PoolDescription
+
+#: Something wrong with the tunnel, or the pool service, of that name.
 Refusal = tuple[str, ConfigurationError]
 
 
@@ -35,13 +39,13 @@ class Refused(Exception):
 @dataclass(frozen=True)
 class Planned:
     """
-    One tunnel.
+    One tunnel, or the pool service.
 
     @ivar bound: its sockets.
     @ivar told: what a worker is told of it; see L{tlstunnel.program.sources}.
     """
 
-    tunnel: Tunnel
+    described: Described
     bound: tuple[Bound, ...]
     told: Mapping[str, Any] = field(default_factory=dict)
 
@@ -49,22 +53,29 @@ class Planned:
 @dataclass(frozen=True)
 class Plan:
     """
-    All tunnels.
+    All of them.
 
     @ivar drainSeconds: how long connections may go on of which the tunnel is gone, or the process
         is to end; 0 for no limit.
     @ivar isCounted: whether connections are counted, for the status.
     """
 
-    tunnels: tuple[Planned, ...] = ()
+    services: tuple[Planned, ...] = ()
     drainSeconds: float = 3600.0
     isCounted: bool = False
+
+    @property
+    def bound(self) -> set[Bound]:
+        """
+        All sockets.
+        """
+        return {bound for planned in self.services for bound in planned.bound}
 
 
 @dataclass(frozen=True)
 class Changes:
     """
-    What is different in a new state, by the names of the tunnels.
+    What is different in a new state, by the names of what is served.
     """
 
     added: tuple[str, ...] = ()
@@ -73,7 +84,7 @@ class Changes:
     unchanged: tuple[str, ...] = ()
 
     @classmethod
-    def between(cls, before: Sequence[Tunnel], after: Sequence[Tunnel]) -> Changes:
+    def between(cls, before: Sequence[Described], after: Sequence[Described]) -> Changes:
         """
         Compare two states.
         """
@@ -89,10 +100,10 @@ class Changes:
 
     def sentences(self) -> list[str]:
         """
-        What is different, a line for each tunnel.
+        What is different, a line for each.
         """
         return [
-            f"tunnel {name}: {what}" if name else what
+            f"{_inWords(name)}: {what}" if name else what
             for names, what in (
                 (self.added, "added"),
                 (self.changed, "changed"),
@@ -112,6 +123,10 @@ class Changes:
             if names
         ]
         return ", ".join([*parts, f"{len(self.unchanged)} unchanged"])
+
+
+def _inWords(name: str) -> str:
+    return name if name == NAME else f"tunnel {name}"
 
 
 class IServing(Interface):
@@ -156,7 +171,8 @@ class IServing(Interface):
 
     def tally() -> Mapping[str, int]:
         """
-        How many there are: of each C{tunnel}, C{connection} and C{worker}, as far as it knows.
+        How many there are: of each C{tunnel}, C{pool service}, C{connection} and C{worker}, as far
+        as it knows.
         """
 
     def gather() -> Deferred[Gathered]:

@@ -4,29 +4,28 @@ The service of one tunnel: listening, and stopping in order.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-from twisted.application.service import IService, Service
+from twisted.application.service import IService
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from tlstunnel.errors import ConfigurationError, Stopped
+from tlstunnel.errors import ConfigurationError
 from tlstunnel.interfaces import IObserver
 from tlstunnel.net.deadlines import Deadlines
-from tlstunnel.net.linger import LINGER_SECONDS
 from tlstunnel.net.listen import Bound, bindAll
 from tlstunnel.net.port import ListeningPort
 from tlstunnel.net.resolve import Directory
 from tlstunnel.program.announcements import Announcements
-from tlstunnel.program.quiet import closeQuiet
 from tlstunnel.program.stapling import Stapling
 from tlstunnel.proxy import ProxyFactory
+from tlstunnel.tunnel.accepting import AcceptingService
 from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Tunnel
+from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.transcript import NegotiationLog
 
@@ -61,12 +60,9 @@ class ITunnelService(IService):
 
 
 @implementer(ITunnelService)
-class TunnelService(Service):
+class TunnelService(AcceptingService[Tunnel, Prepared]):
     """
     Listens for a tunnel.
-
-    It leaves alone what there is once in a process, such as signals: any number of them run beside
-    each other, and in any Twisted program.
 
     @ivar factory: what serves its connections, from C{privilegedStartService} on.
     """
@@ -86,18 +82,14 @@ class TunnelService(Service):
         @param observers: who else is told of every connection.
         @param directory: knows what names mean, for other tunnels as well.
         """
+        super().__init__(reactor)
         self._directory = directory
         self._observers = tuple(observers)
         self._described = tunnel
         self._isVerbose = isVerbose
         self.factory: ProxyFactory | None = None
-        self._reactor = reactor
-        self._ports: list[ListeningPort] = []
-        # Who waits for the end of all connections.
-        self._ending: list[Deferred[None]] = []
         self._announcements: Announcements | None = None
         self._stapling = Stapling(reactor)
-        self._up: Deferred[None] = Deferred()
 
     def privilegedStartService(self) -> None:
         """
@@ -111,7 +103,7 @@ class TunnelService(Service):
         if not self._ports:
             prepared = self.prepare(self.tunnel)
             try:
-                bound = bindAll(self.tunnel.local, self.tunnel.access)
+                bound = bindAll(self.tunnel.claim)
             except ConfigurationError:
                 self.abandon()
                 raise
@@ -129,7 +121,9 @@ class TunnelService(Service):
         return prepared
 
     def ready(self, prepared: Prepared) -> None:
-        """The same with what has been prepared already."""
+        """
+        See L{AcceptingService.ready}.
+        """
         if self.factory is None:
             self.factory = ProxyFactory(
                 prepared, self._reactor, (), Deadlines(self._reactor), self._directory
@@ -138,7 +132,9 @@ class TunnelService(Service):
             self.factory.open(prepared)
 
     def abandon(self) -> None:
-        """Let go of what was prepared, where nothing has been used."""
+        """
+        See L{AcceptingService.abandon}.
+        """
         factory, self.factory = self.factory, None
         if factory is not None:
             factory.unixLegs.closeAll()
@@ -147,12 +143,7 @@ class TunnelService(Service):
         self, prepared: Prepared, bound: Sequence[Bound], others: Sequence[IObserver] = ()
     ) -> None:
         """
-        Serve new connections with what has been prepared from now on; those that there are go on as
-        they began.  This cannot fail.
-
-        @param bound: where they come from: at the sockets that we had and that are not among these,
-            nothing is accepted any more, but they stay open.
-        @param others: who else is told of new connections.
+        See L{AcceptingService.use}.
         """
         self.letGo()
         tunnel = prepared.tunnel
@@ -179,23 +170,6 @@ class TunnelService(Service):
         if self.running:
             factory.listen()
 
-    def acceptLast(self, kept: Container[Bound]) -> None:
-        """
-        Accept what waits at those of our sockets that are not among C{kept}: it has connected while
-        we listened there.
-        """
-        for port in self._ports:
-            if port.bound not in kept:
-                port.acceptWaiting()
-
-    def letGo(self) -> None:
-        """
-        Accept nothing more until there is something to use again; the sockets stay open.
-        """
-        for port in self._ports:
-            port.letGo()
-        self._ports = []
-
     @property
     def tunnel(self) -> Tunnel:
         """
@@ -204,148 +178,60 @@ class TunnelService(Service):
         return self._described if self.factory is None else self.factory.tunnel
 
     @property
-    def connections(self) -> int:
+    def described(self) -> Tunnel:
         """
-        How many there are.
+        The same.
         """
-        return 0 if self.factory is None else len(self.factory.pairs)
+        return self.tunnel
 
     @property
-    def addresses(self) -> list[str]:
+    def serving(self) -> ProxyFactory | None:
         """
-        Where it listens, as it came out: with the port that the system chose for port 0.
+        See L{AcceptingService.serving}.
         """
-        return [port.name for port in self._ports]
+        return self.factory
 
-    def startService(self) -> None:
+    def moving(self) -> Collection[Pair]:
         """
-        Accept connections from now on.
+        See L{AcceptingService.moving}.
         """
-        self.privilegedStartService()
-        self.accept()
-        self._reactor.callWhenRunning(self._begun)
+        return () if self.factory is None else self.factory.pairs
 
-    def accept(self) -> None:
+    def dismiss(self) -> None:
         """
-        The same, with what it was given to use, and without a word about it.
+        See L{AcceptingService.dismiss}.
         """
-        super().startService()
+        if self.factory is not None:
+            self.factory.receptions.dismiss()
+
+    def _opened(self) -> None:
         assert self.factory is not None
-        self.factory.idle = None
         self.factory.listen()
         self._stapling.start()
         if self._announcements is None:
             self._announcements = Announcements(self.factory)
 
-    def _begun(self) -> None:
-        if self.running and not self._up.called:
-            self._up.callback(None)
-        self.announce()
+    def _closed(self) -> None:
+        self._stapling.stop()
+        announcements, self._announcements = self._announcements, None
+        if announcements is not None:
+            announcements.stop()
+        if self.factory is not None:
+            self.factory.ports = []
 
     def announce(self) -> None:
         """
-        Say that all is up, and what should be said of it.
+        See L{AcceptingService.announce}.
         """
         if self.running and self._announcements is not None:
             self._announcements.announce(self._ports)
 
     def warn(self) -> None:
         """
-        Say what should be said of our certificate and of the anchors.
+        See L{AcceptingService.warn}.
         """
         if self.running and self._announcements is not None:
             self._announcements.warn()
-
-    def stopService(self) -> Deferred[None]:
-        """
-        Accept no more, and let connections end; those that do not move are closed.
-
-        @return: fires when all are.
-        """
-        for port in self._ports:
-            port.stopListening()
-        stopped = self._stopAccepting()
-        if self.factory is not None and self.factory.isBusy:
-            closeQuiet(self.factory, self._reactor)
-        return stopped.addCallback(self._clear)
-
-    def drain(self, seconds: float) -> Deferred[None]:
-        """
-        Accept no more, and let connections go on, also those that do not move; the sockets that
-        listened stay open.
-
-        @param seconds: how long they may take; 0 for no limit.
-        @return: fires when all have ended.
-        """
-        self.letGo()
-        return Deferred.fromCoroutine(self._drained(self._stopAccepting(), seconds))
-
-    async def _drained(self, ended: Deferred[None], seconds: float) -> None:
-        factory = self.factory
-        if factory is None:
-            return
-        due = factory.deadlines.after(seconds, self.hurry) if seconds else None
-        await ended
-        # What is closed has to be heard, too.
-        while (due is None or due.isPending) and (
-            len(factory.linger) or len(factory.unixLegs.hold)
-        ):
-            heard: Deferred[None] = Deferred()
-            factory.deadlines.after(LINGER_SECONDS, partial(heard.callback, None))
-            await heard
-        self._clear(None)
-
-    def _stopAccepting(self) -> Deferred[None]:
-        """
-        Be at the end of it.
-
-        @return: fires when there are no connections any more.
-        """
-        super().stopService()
-        self._stapling.stop()
-        self._ports = []
-        announcements, self._announcements = self._announcements, None
-        if announcements is not None:
-            announcements.stop()
-        ended: Deferred[None] = Deferred()
-        factory = self.factory
-        if factory is None:
-            ended.callback(None)
-            return ended
-        factory.ports = []
-        self._ending.append(ended)
-        factory.idle = self._ended
-        if not factory.isBusy:
-            self._ended()
-        return ended
-
-    def _ended(self) -> None:
-        ending, self._ending = self._ending, []
-        for each in ending:
-            each.callback(None)
-
-    def _clear(self, result: None) -> None:
-        factory = self.factory
-        if factory is not None:
-            factory.idle = None
-            factory.deadlines.clear()
-            factory.linger.closeAll()
-            factory.unixLegs.closeAll()
-
-    def hurry(self) -> None:
-        """
-        Close all connections now.
-        """
-        for pair in tuple(self.factory.pairs) if self.factory is not None else ():
-            pair.end(Stopped())
-        if self.factory is not None:
-            self.factory.receptions.dismiss()
-
-    def whenUp(self) -> Deferred[None]:
-        """
-        See L{ITunnelService.whenUp}.
-        """
-        return self._up
 
     def tally(self) -> Mapping[str, int]:
         """

@@ -9,11 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from tlstunnel.identity.pool import Pool
 from tlstunnel.program.configfile import quoted
 from tlstunnel.program.configuration import COMMAND_LINE, Configuration
-from tlstunnel.program.keys import NAME_KEYS, PROCESS_KEYS, PROTOCOL_KEYS, STATUS_KEYS, TUNNEL_KEYS
+from tlstunnel.program.keys import (
+    NAME_KEYS,
+    PROCESS_KEYS,
+    PROTOCOL_KEYS,
+    STATUS_KEYS,
+    TUNNEL_KEYS,
+)
 from tlstunnel.program.nametables import tableOfName
 from tlstunnel.program.option import Option
+from tlstunnel.program.poolsettings import POOL_SERVICE_KEYS
 from tlstunnel.program.problems import Place, printable
 from tlstunnel.program.tables import Given
 from tlstunnel.program.tunneltables import tableName
@@ -28,6 +36,9 @@ def show(configuration: Configuration) -> str:
         ("process", PROCESS_KEYS),
         ("status", STATUS_KEYS),
     ]
+    if configuration.poolService is not None:
+        keys = _withPool(POOL_SERVICE_KEYS, configuration.poolService.pool)
+        tables.append((configuration.poolService.name, keys))
     for tunnel in configuration.tunnels:
         tables.append((tableName(tunnel.name), _keysOf(tunnel)))
         tables += _tablesOfNames(tunnel)
@@ -40,9 +51,11 @@ def _keysOf(tunnel: Tunnel) -> list[Option]:
     """
     The keys that mean something for C{tunnel}; and where it has the pool from, if nobody says so.
     """
-    keys = [each for each in TUNNEL_KEYS if each.means(tunnel.mode)]
-    pool = str(tunnel.pool.path)
-    return [replace(each, default=pool) if each.name == "pool" else each for each in keys]
+    return _withPool([each for each in TUNNEL_KEYS if each.means(tunnel.mode)], tunnel.pool)
+
+
+def _withPool(keys: Iterable[Option], pool: Pool) -> list[Option]:
+    return [replace(each, default=str(pool.path)) if each.name == "pool" else each for each in keys]
 
 
 def _tablesOfNames(tunnel: Tunnel) -> Iterator[tuple[str, Iterable[Option]]]:
@@ -111,4 +124,4 @@ def toml(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return quoted(value) if isinstance(value, str) else str(value)
+    return str(value) if isinstance(value, int | float) else quoted(str(value))

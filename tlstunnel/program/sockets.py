@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from tlstunnel.address import InheritedAddress, Listening, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net.access import Permissions, SocketAccess
-from tlstunnel.net.listen import Bound, bindBeside, hasIPv4Beside, listenFrom, share
+from tlstunnel.net.claim import Claim
+from tlstunnel.net.listen import Bound, bindOne, listenFrom, share
 from tlstunnel.program.plan import Refusal, Refused
-from tlstunnel.tunnel.description import Tunnel
 
 
 @dataclass
@@ -32,9 +32,9 @@ class _Place:
 
 class Binding:
     """
-    The sockets for a new state of all tunnels; to be kept, or to be undone.
+    The sockets for a new state of all that is served; to be kept, or to be undone.
 
-    @ivar bound: those of each tunnel, by its name.
+    @ivar bound: those of each tunnel, and of the pool service, by their names.
     """
 
     def __init__(self, sockets: Sockets, leaving: Sequence[socket.socket] = ()) -> None:
@@ -48,44 +48,44 @@ class Binding:
         self._fresh: list[Bound] = []
         self._before: list[Permissions] = []
 
-    def bind(self, tunnel: Tunnel) -> None:
+    def bind(self, claim: Claim) -> None:
         """
-        Find or make the sockets of one tunnel.
+        Find or make the sockets of C{claim}.
 
         @raise ConfigurationError: at one of its addresses we cannot listen.
         """
         found: list[Bound] = []
-        for index, address in enumerate(tunnel.local):
-            key = _key(tunnel, index, address)
+        for index, address in enumerate(claim.addresses):
+            key = _key(claim, index, address)
             if key in self._places:
                 raise ConfigurationError(
-                    f"`local` {address}", "is there twice", "leave one of them out"
+                    claim.subject(address), "is there twice", "leave one of them out"
                 )
             place = self._sockets.find(key)
             if place is None:
-                fresh = bindBeside(address, tunnel.local, tunnel.access, self._leavingAt(address))
+                fresh = bindOne(address, claim, self._leavingAt(address))
                 self._fresh += fresh
-                place = _Place(tuple(fresh), tunnel.access)
-            elif isinstance(address, UNIXAddress) and place.access != tunnel.access:
-                self._permit(address.path, tunnel.access)
-                place = _Place(place.bound, tunnel.access)
+                place = _Place(tuple(fresh), claim.access)
+            elif isinstance(address, UNIXAddress) and place.access != claim.access:
+                self._permit(address, claim)
+                place = _Place(place.bound, claim.access)
             self._places[key] = place
             found += place.bound
-        self.bound[tunnel.name] = tuple(found)
+        self.bound[claim.name] = (*self.bound.get(claim.name, ()), *found)
 
     def _leavingAt(self, address: Listening) -> list[socket.socket]:
         port = address.port if isinstance(address, TCPAddress) else None
         return [each for each in self._leaving if each.getsockname()[1] == port]
 
-    def _permit(self, path: str, access: SocketAccess) -> None:
+    def _permit(self, address: UNIXAddress, claim: Claim) -> None:
         try:
-            before = Permissions.of(path)
+            before = Permissions.of(address.path)
         except OSError as error:
             raise ConfigurationError(
-                f"`local` {path}", f"{error.strerror}", "restart the program to make it again"
+                claim.subject(address), f"{error.strerror}", "restart the program to make it again"
             ) from None
         self._before.append(before)
-        before.change(access)
+        before.change(claim.access)
 
     def listen(self) -> None:
         """
@@ -120,40 +120,40 @@ class Sockets:
     def __init__(self) -> None:
         self._places: dict[Hashable, _Place] = {}
 
-    def bind(self, tunnels: Sequence[Tunnel]) -> Binding:
+    def bind(self, claims: Sequence[Claim]) -> Binding:
         """
-        Find or make the sockets of C{tunnels}.
+        Find or make the sockets of C{claims}.
 
         @raise Refused: some cannot be made; then none is.
         """
         wanted = {
-            _key(tunnel, index, address)
-            for tunnel in tunnels
-            for index, address in enumerate(tunnel.local)
+            _key(claim, index, address)
+            for claim in claims
+            for index, address in enumerate(claim.addresses)
         }
         binding = Binding(self, self._leaving(wanted))
         refusals: list[Refusal] = []
-        for tunnel in tunnels:
+        for claim in claims:
             try:
-                binding.bind(tunnel)
+                binding.bind(claim)
             except ConfigurationError as error:
-                refusals.append((tunnel.name, error))
+                refusals.append((claim.name, error))
         if refusals:
             binding.undo()
             raise Refused(refusals)
         return binding
 
-    def asksResolver(self, tunnels: Sequence[Tunnel]) -> bool:
+    def asksResolver(self, claims: Sequence[Claim]) -> bool:
         """
-        Whether to bind C{tunnels} takes the resolver of the system, which may take its time.
+        Whether to bind C{claims} takes the resolver of the system, which may take its time.
         """
         return any(
             isinstance(address, TCPAddress)
             and bool(address.host)
             and not address.isLiteral
-            and _key(tunnel, index, address) not in self._places
-            for tunnel in tunnels
-            for index, address in enumerate(tunnel.local)
+            and _key(claim, index, address) not in self._places
+            for claim in claims
+            for index, address in enumerate(claim.addresses)
         )
 
     def _leaving(self, wanted: Container[Hashable]) -> list[socket.socket]:
@@ -199,13 +199,15 @@ class Sockets:
         self._places = {}
 
 
-def _key(tunnel: Tunnel, index: int, address: Listening) -> Hashable:
+def _key(claim: Claim, index: int, address: Listening) -> Hashable:
     """
     What it takes to be the same socket.
     """
+    if isinstance(address, UNIXAddress):
+        return address, claim.kind
     if not isinstance(address, TCPAddress):
         return address
     if not address.port:
         # Each is another one, which the system chooses.
-        return tunnel.name, address, tunnel.local[:index].count(address)
-    return address, address.host in ("", "::") and hasIPv4Beside(address, tunnel.local)
+        return claim.name, address, claim.addresses[:index].count(address)
+    return address, address.host in ("", "::") and claim.leavesIPv4(address)

@@ -12,12 +12,14 @@ from typing import Any
 from zope.interface import Attribute, Interface, implementer
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.poolservice.description import NAME as POOL_SERVICE
 from tlstunnel.program.configuration import COMMAND_LINE, Configuration, Status
 from tlstunnel.program.configure import describe
 from tlstunnel.program.nametables import namesOf, toldOf
 from tlstunnel.program.option import read
 from tlstunnel.program.options import TUNNEL_OPTIONS
-from tlstunnel.program.plan import Refused
+from tlstunnel.program.plan import Described, Refused
+from tlstunnel.program.poolsettings import describePool
 from tlstunnel.program.problems import Problems
 from tlstunnel.program.tunneltables import tableName
 from tlstunnel.tunnel.description import Tunnel
@@ -37,9 +39,10 @@ class ISource(Interface):
         @raise ConfigurationError: that makes no sense.
         """
 
-    def told(configuration: Configuration, tunnel: Tunnel) -> Mapping[str, Any]:
+    def told(configuration: Configuration, described: Described) -> Mapping[str, Any]:
         """
-        What a worker has to know of C{tunnel}, for L{tunnelOf}.
+        What a worker has to know of C{described}, for L{tunnelOf}; nothing where that is not for
+        workers.
         """
 
     def refusal(configuration: Configuration, refused: Refused) -> ConfigurationError:
@@ -87,15 +90,55 @@ class CommandLineSource:
         tunnel = describe(read(self._given, TUNNEL_OPTIONS), self._words)
         return Configuration(COMMAND_LINE.path, self._process, Status(), (tunnel,))
 
-    def told(self, configuration: Configuration, tunnel: Tunnel) -> Mapping[str, Any]:
+    def told(self, configuration: Configuration, described: Described) -> Mapping[str, Any]:
         """
         See L{ISource.told}.
         """
-        return {"name": "", "host": tunnel.hostName, "given": self._given, "words": self._words}
+        assert isinstance(described, Tunnel)
+        return {"name": "", "host": described.hostName, "given": self._given, "words": self._words}
 
     def refusal(self, configuration: Configuration, refused: Refused) -> ConfigurationError:
         """
         See L{ISource.refusal}: there is one tunnel.
+        """
+        return refused.refusals[0][1]
+
+
+@implementer(ISource)
+class PoolServiceSource:
+    """
+    A pool service, and nothing else, on a command line.
+    """
+
+    success = "reloaded the pool service"
+
+    def __init__(
+        self, values: Mapping[str, Any], process: Mapping[str, Any], status: Status
+    ) -> None:
+        """
+        @param values: see L{describePool}.
+        @param process: the values of the settings of the process.
+        """
+        self._values = values
+        self._process = process
+        self._status = status
+
+    def read(self) -> Configuration:
+        """
+        See L{ISource.read}: what is read again is the pool.
+        """
+        pool = describePool(self._values)
+        return Configuration(COMMAND_LINE.path, self._process, self._status, (), poolService=pool)
+
+    def told(self, configuration: Configuration, described: Described) -> Mapping[str, Any]:
+        """
+        See L{ISource.told}: there are no workers.
+        """
+        return {}
+
+    def refusal(self, configuration: Configuration, refused: Refused) -> ConfigurationError:
+        """
+        See L{ISource.refusal}: there is one service.
         """
         return refused.refusals[0][1]
 
@@ -120,10 +163,13 @@ class FileSource:
         """
         return self._read()
 
-    def told(self, configuration: Configuration, tunnel: Tunnel) -> Mapping[str, Any]:
+    def told(self, configuration: Configuration, described: Described) -> Mapping[str, Any]:
         """
         See L{ISource.told}.
         """
+        if not isinstance(described, Tunnel):
+            return {}
+        tunnel = described
         table = configuration.given[tableName(tunnel.name)]
         given = {key: each.value for key, each in table.items() if key != "mode"}
         return {
@@ -139,7 +185,8 @@ class FileSource:
         See L{ISource.refusal}.
         """
         problems = [
-            configuration.problemOf(tableName(name), error) for name, error in refused.refusals
+            configuration.problemOf(name if name == POOL_SERVICE else tableName(name), error)
+            for name, error in refused.refusals
         ]
         # What stands in the defaults is wrong once.
         problems = list(dict.fromkeys(problems))

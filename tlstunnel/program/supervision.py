@@ -163,11 +163,13 @@ class Supervision:
         if self._state is _State.RELOADING:
             return "reloading"
         tally = dict(self._tally())
-        tunnels = tally.pop("tunnel", 0)
+        tunnels, pools = tally.pop("tunnel", 0), tally.pop("pool service", 0)
         others = [_counted(number, name) for name, number in tally.items()]
         if self._state is _State.STOPPING:
             return ", ".join(["stopping", *(f"{each} left" for each in others)])
-        status = ", ".join([f"{_counted(tunnels, 'tunnel')} up", *others])
+        what = [_counted(tunnels, "tunnel")] if tunnels or not pools else []
+        what += ["the pool service"] * pools
+        status = ", ".join([f"{' and '.join(what)} up", *others])
         if self._refusal:
             status += f"; reload refused: {self._refusal}; the old state stays"
         return status

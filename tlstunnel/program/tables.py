@@ -13,8 +13,13 @@ from typing import Any
 
 from tlstunnel.errors import ConfigurationError, likely
 from tlstunnel.program.configfile import ConfigurationFile, dotted
-from tlstunnel.program.keys import PROCESS_KEYS, STATUS_KEYS, TUNNEL_KEYS
+from tlstunnel.program.keys import (
+    PROCESS_KEYS,
+    STATUS_KEYS,
+    TUNNEL_KEYS,
+)
 from tlstunnel.program.option import Option
+from tlstunnel.program.poolsettings import POOL_SERVICE_KEYS
 from tlstunnel.program.problems import Place, Problem
 
 #: What is said of each problem; nothing ends because of it.
@@ -22,11 +27,12 @@ Tell = Callable[[Problem], None]
 
 # Where keys belong that stand somewhere else.
 _TABLES = {
+    **dict.fromkeys((each.name for each in POOL_SERVICE_KEYS), "[pool-service]"),
     **dict.fromkeys((each.name for each in STATUS_KEYS), "[status]"),
     **dict.fromkeys((each.name for each in TUNNEL_KEYS), "[defaults], or a tunnel"),
     **dict.fromkeys((each.name for each in PROCESS_KEYS), "[process]"),
     "include": "the beginning of the main file",
-    **dict.fromkeys(("process", "status"), "the main file"),
+    **dict.fromkeys(("process", "status", "pool-service"), "the main file"),
 }
 
 # The options for the mode.

@@ -1,13 +1,13 @@
 """
-The tunnels that this process serves, each by a service of its own, and how they are renewed: all
-at once, or not at all.
+The tunnels and the pool service of this process, each a service of its own, and how they are
+renewed: all at once, or not at all.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
@@ -18,14 +18,20 @@ from zope.interface import implementer
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net.resolve import Directory
+from tlstunnel.poolservice.description import NAME, PoolDescription
 from tlstunnel.program.log import losses
-from tlstunnel.program.plan import Changes, IServing, Plan, Refusal, Refused
+from tlstunnel.program.plan import Changes, Described, IServing, Plan, Refusal, Refused
 from tlstunnel.program.service import TunnelService
 from tlstunnel.status.facts import Gathered, Snapshot
 from tlstunnel.status.ledger import Ledger
 from tlstunnel.status.snapshot import take
-from tlstunnel.tunnel.description import Tunnel
 from tlstunnel.tunnel.prepared import Prepared
+
+if TYPE_CHECKING:
+    from tlstunnel.poolservice.service import PoolService
+
+#: What serves a tunnel, or is the pool service.
+AnyService: TypeAlias = "TunnelService | PoolService"
 
 #: The longest rest between two tunnels, in seconds.
 REST_SECONDS = 0.02
@@ -37,7 +43,7 @@ class Tunnels(Service):
     All of them.
 
     @ivar plan: what is served.
-    @ivar services: the tunnels, by their names.
+    @ivar services: what serves it, by its name.
     @ivar ledger: what is counted of them, if the plan says so.
     """
 
@@ -51,15 +57,15 @@ class Tunnels(Service):
         self.plan = Plan()
         self.ledger = Ledger(reactor)
         self._worker = worker
-        self.services: dict[str, TunnelService] = {}
+        self.services: dict[str, AnyService] = {}
         self._reactor = reactor
         self._directory = Directory(reactor)
         self._isVerbose = isVerbose
-        self._draining: set[TunnelService] = set()
+        self._draining: set[AnyService] = set()
         self._preparation: _Preparation | None = None
         self._up: Deferred[None] = Deferred()
         # Whom nothing has been said of yet, and whether it is new.
-        self._untold: dict[TunnelService, bool] = {}
+        self._untold: dict[AnyService, bool] = {}
         self._telling: Deferred[None] | None = None
 
     # A new state
@@ -69,7 +75,7 @@ class Tunnels(Service):
         See L{IServing.prepareNow}.
         """
         self.abort()
-        preparation = self._preparation = _Preparation(plan, self._serviceFor)
+        preparation = self._preparation = _Preparation(plan, self._reading)
         for _ in preparation.steps():
             pass
         preparation.check()
@@ -79,7 +85,7 @@ class Tunnels(Service):
         See L{IServing.prepare}: a certificate a turn, as there may be thousands.
         """
         self.abort()
-        self._preparation = _Preparation(plan, self._serviceFor)
+        self._preparation = _Preparation(plan, self._reading)
         return Deferred.fromCoroutine(self._prepare(self._preparation))
 
     async def _prepare(self, preparation: _Preparation) -> None:
@@ -102,11 +108,24 @@ class Tunnels(Service):
         call: IDelayedCall = self._reactor.callLater(seconds, over.callback, None)
         return over
 
-    def _serviceFor(self, tunnel: Tunnel) -> TunnelService:
-        known = self.services.get(tunnel.name)
-        return known or TunnelService(
-            tunnel, self._reactor, self._isVerbose, directory=self._directory
+    def _reading(self, described: Described) -> tuple[AnyService, Any]:
+        """
+        Find or make what serves C{described}.
+
+        @return: that, and what it takes to do so.
+        """
+        known = self.services.get(described.name)
+        if isinstance(described, PoolDescription):
+            # Tunnels alone have nothing of it.
+            from tlstunnel.poolservice.inventory import Inventory
+            from tlstunnel.poolservice.service import PoolService
+
+            made = known or PoolService(described, self._reactor, self._isVerbose)
+            return made, Inventory(described)
+        made = known or TunnelService(
+            described, self._reactor, self._isVerbose, directory=self._directory
         )
+        return made, Prepared(described, read=False)
 
     def abort(self) -> None:
         """
@@ -114,7 +133,7 @@ class Tunnels(Service):
         """
         preparation, self._preparation = self._preparation, None
         for service, _ in preparation.prepared if preparation is not None else ():
-            if service.tunnel.name not in self.services:
+            if service not in self.services.values():
                 service.abandon()
 
     def commit(self) -> Deferred[None]:
@@ -125,9 +144,10 @@ class Tunnels(Service):
         preparation, self._preparation = self._preparation, None
         before, self.plan = self.plan, preparation.plan
         changes = Changes.between(
-            [each.tunnel for each in before.tunnels], [each.tunnel for each in self.plan.tunnels]
+            [each.described for each in before.services],
+            [each.described for each in self.plan.services],
         )
-        kept = {bound for planned in self.plan.tunnels for bound in planned.bound}
+        kept = self.plan.bound
         for service in self.services.values():
             service.acceptLast(kept)
             # A socket may be another tunnel's from now on.
@@ -135,9 +155,9 @@ class Tunnels(Service):
         for name in changes.removed:
             self._drain(self.services.pop(name))
         for planned, (service, prepared) in zip(
-            self.plan.tunnels, preparation.prepared, strict=True
+            self.plan.services, preparation.prepared, strict=True
         ):
-            name = planned.tunnel.name
+            name = planned.described.name
             self.services[name] = service
             counts = [self.ledger.observer(name)] if self.plan.isCounted else []
             service.use(prepared, planned.bound, counts)
@@ -152,7 +172,7 @@ class Tunnels(Service):
             self._tell(changes)
         return succeed(None)
 
-    def _drain(self, service: TunnelService) -> None:
+    def _drain(self, service: AnyService) -> None:
         self._draining.add(service)
         drained = service.drain(self.plan.drainSeconds)
         drained.addCallback(lambda _: self._draining.discard(service))
@@ -213,10 +233,14 @@ class Tunnels(Service):
         """
         See L{IServing.tally}.
         """
-        connections = sum(each.connections for each in self._all())
-        return Counter(tunnel=len(self.services), connection=connections)
+        pools = NAME in self.services
+        found = Counter(tunnel=len(self.services) - pools)
+        if pools:
+            found["pool service"] = pools
+        found["connection"] = sum(each.connections for each in self._all())
+        return found
 
-    def served(self) -> tuple[TunnelService, ...]:
+    def served(self) -> tuple[AnyService, ...]:
         """
         See L{tlstunnel.status.source.Source.served}.
         """
@@ -240,7 +264,7 @@ class Tunnels(Service):
         """
         return succeed(Gathered((self.look(),)))
 
-    def _all(self) -> tuple[TunnelService, ...]:
+    def _all(self) -> tuple[AnyService, ...]:
         return (*self.services.values(), *self._draining)
 
     def stopService(self) -> Deferred[Any]:
@@ -273,32 +297,31 @@ class _Preparation:
     """
     A new state that is being prepared.
 
-    @ivar prepared: what is ready for the tunnels of C{plan}, in its order.
+    @ivar prepared: what is ready for the services of C{plan}, in its order.
     """
 
-    def __init__(self, plan: Plan, serviceFor: Callable[[Tunnel], TunnelService]) -> None:
+    def __init__(self, plan: Plan, read: Callable[[Described], tuple[AnyService, Any]]) -> None:
         """
-        @param serviceFor: finds or makes what serves a tunnel.
+        @param read: finds or makes what serves something, and what it takes to do so.
         """
         self.plan = plan
-        self.prepared: list[tuple[TunnelService, Prepared]] = []
-        self._serviceFor = serviceFor
+        self.prepared: list[tuple[AnyService, Any]] = []
+        self._read = read
         self._refusals: list[Refusal] = []
 
     def steps(self) -> Iterator[None]:
         """
-        Read what all tunnels need, a certificate a step.
+        Read what all need, a certificate a step.
         """
-        for planned in self.plan.tunnels:
+        for planned in self.plan.services:
             yield
             try:
-                prepared = Prepared(planned.tunnel, read=False)
+                service, prepared = self._read(planned.described)
                 yield from prepared.steps()
-                service = self._serviceFor(planned.tunnel)
                 service.ready(prepared)
                 self.prepared.append((service, prepared))
             except ConfigurationError as error:
-                self._refusals.append((planned.tunnel.name, error))
+                self._refusals.append((planned.described.name, error))
 
     def check(self) -> None:
         """

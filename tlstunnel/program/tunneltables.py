@@ -11,6 +11,7 @@ from typing import Any
 
 from tlstunnel.address import Listening
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.poolservice.description import NAME as POOL_SERVICE
 from tlstunnel.program.configfile import ConfigurationFile, dotted
 from tlstunnel.program.configure import examine
 from tlstunnel.program.defaults import withDefaults
@@ -119,6 +120,9 @@ class TunnelTables:
         elif not NAME.fullmatch(name):
             remedy = "give 1 to 64 letters, digits, hyphens, dots and underscores"
             self._refuse(place, table, "cannot be the name of a tunnel", remedy)
+        elif name == POOL_SERVICE:
+            remedy = "give it another one"
+            self._refuse(place, table, "is what log and status call the pool service", remedy)
         elif table in self.places:
             remedy = "give each tunnel a name of its own"
             self._refuse(place, table, f"is at {self.places[table]} already", remedy)

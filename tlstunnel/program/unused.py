@@ -63,7 +63,7 @@ class UnusedSockets:
         self._look()
 
     def _look(self) -> None:
-        used = {bound.sock.fileno() for each in self._plan().tunnels for bound in each.bound}
+        used = {bound.sock.fileno() for bound in self._plan().bound}
         unused = (name for name, descriptor in self._offered if descriptor not in used)
         before, self._known = self._known, list(dict.fromkeys(unused))
         for name in self._known:

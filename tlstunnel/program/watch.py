@@ -61,6 +61,11 @@ def filesOf(configuration: Configuration) -> set[Path]:
     for tunnel in configuration.tunnels:
         for side in tunnel.sides:
             files.update(_filesOf(side))
+    if configuration.poolService is not None:
+        # All else it reads when it is needed.
+        pool = configuration.poolService.pool.path
+        files.add(pool)
+        files.update(each / "fullchain.pem" for each in _entries(pool))
     return files
 
 

@@ -145,7 +145,7 @@ class Obedience:
 
     def _serve(self, message: Mapping[str, Any]) -> None:
         self._abandon()
-        isFirst = not self._tunnels.plan.tunnels
+        isFirst = not self._tunnels.plan.services
         self._tunnels.prepareNow(heard(message[PLAN], self._sockets))
         self._commit()
         if isFirst:
@@ -165,7 +165,7 @@ class Obedience:
         """
         Close what nobody listens at any more.
         """
-        used = {bound for planned in plan.tunnels for bound in planned.bound}
+        used = plan.bound
         for number, bound in tuple(self._sockets.items()):
             if bound not in used:
                 del self._sockets[number]

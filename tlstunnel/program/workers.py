@@ -24,6 +24,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.poolservice.description import NAME
 from tlstunnel.program.child import ANSWER_SECONDS, Child
 from tlstunnel.program.log import losses
 from tlstunnel.program.orders import FACTS, Order
@@ -34,10 +35,19 @@ from tlstunnel.status.facts import Gathered, Snapshot
 from tlstunnel.status.ledger import Ledger
 from tlstunnel.status.snapshot import take
 from tlstunnel.status.source import Served
+from tlstunnel.tunnel.description import Tunnel
 from tlstunnel.tunnel.prepared import Prepared
 
 #: The module that a worker runs.
 MODULE = "tlstunnel.commands.worker"
+
+
+# What a reload can have come to.
+_FOR_ONE_PROCESS = ConfigurationError(
+    "",
+    "is for one process, which counts what each user has, and this one has workers",
+    "restart it without `workers`, or run the pool service by itself: 'tlstunnel pool serve'",
+)
 
 
 class CannotServe(SystemExit, Exception):
@@ -96,6 +106,7 @@ class Workers(Service):
         return Deferred.fromCoroutine(self._prepare(plan))
 
     async def _prepare(self, plan: Plan) -> None:
+        _tunnelsOf(plan)
         if not self._preparing:
             raise ConfigurationError("workers", "are not there to try it", "see the log for why")
         ready = gatherResults([each.prepare(plan) for each in self._preparing], consumeErrors=True)
@@ -208,7 +219,7 @@ class Workers(Service):
         """
         alive = sum(worker.isAlive for worker in self.workers)
         known = {} if self._pulse is None else {"connection": self._pulse.connections}
-        return Counter(tunnel=len(self.plan.tunnels), **known, worker=alive)
+        return Counter(tunnel=len(self.plan.services), **known, worker=alive)
 
     def served(self) -> tuple[Served, ...]:
         """
@@ -259,13 +270,26 @@ def _check(plan: Plan) -> None:
     @raise Refused: some do not.
     """
     refusals: list[Refusal] = []
-    for planned in plan.tunnels:
+    for tunnel in _tunnelsOf(plan):
         try:
-            Prepared(planned.tunnel).open()
+            Prepared(tunnel).open()
         except ConfigurationError as error:
-            refusals.append((planned.tunnel.name, error))
+            refusals.append((tunnel.name, error))
     if refusals:
         raise Refused(refusals)
+
+
+def _tunnelsOf(plan: Plan) -> list[Tunnel]:
+    """
+    The tunnels of C{plan}.
+
+    @raise Refused: there is something else, which workers do not serve.
+    """
+    every = [each.described for each in plan.services]
+    tunnels = [each for each in every if isinstance(each, Tunnel)]
+    if len(tunnels) < len(every):
+        raise Refused([(NAME, _FOR_ONE_PROCESS)])
+    return tunnels
 
 
 def _tookTooLong(result: object, seconds: float) -> None:

@@ -28,13 +28,12 @@ from tlstunnel.status.rows import (
     connectionRow,
     failureEntry,
     identityCard,
-    protocolOf,
     refusalsOf,
     reloadRow,
 )
 from tlstunnel.status.sparkline import sparkline
 from tlstunnel.status.tiles import tilesOf
-from tlstunnel.status.words import inBytes, inNumbers, inTime, moment, summary
+from tlstunnel.status.words import inBytes, inNumbers, inTime, moment, protocolOf, summary
 
 #: Where the template is, and what else the page consists of.
 SITE = Path(__file__).with_name("site")
@@ -151,7 +150,7 @@ class Page(Element):
             "name": tunnel["name"] or "(no name)",
             "state": tags.span(tunnel["state"], class_=f"state {tunnel['state']}"),
             "local": ", ".join(tunnel["local"]),
-            "remote": ", ".join(tunnel["remote"]),
+            "remote": ", ".join(tunnel["remote"]) or "programs",
             "backends": backendsOf(tunnel["backends"]),
             "dialect": protocolOf(tunnel["dialect"]),
             "mode": tunnel["mode"],

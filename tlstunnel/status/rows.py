@@ -10,7 +10,7 @@ from twisted.web.template import Flattenable, tags
 
 from tlstunnel.status.document import BackendStatus, Identity
 from tlstunnel.status.facts import ConnectionFacts, FailureFacts, ReloadFacts
-from tlstunnel.status.words import inBytes, inDays, inNumbers, inTime, moment
+from tlstunnel.status.words import inBytes, inDays, inNumbers, inTime, moment, protocolOf
 
 #: By the name of each slot, what stands there.
 Slots = Mapping[str, Flattenable]
@@ -39,13 +39,6 @@ def backendsOf(backends: Sequence[BackendStatus]) -> Flattenable:
         )
         for each in backends
     ]
-
-
-def protocolOf(dialect: str) -> str:
-    """
-    What the network speaks.
-    """
-    return "TLS" if dialect == "none" else dialect
 
 
 def identityCard(shown: tuple[Identity, list[str]]) -> Slots:

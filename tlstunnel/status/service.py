@@ -17,6 +17,7 @@ from twisted.application.service import Service
 from twisted.logger import Logger
 
 from tlstunnel.address import Address, addressOf
+from tlstunnel.net.claim import Claim
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.listen import Bound, bindAll
 from tlstunnel.net.port import ListeningPort
@@ -78,7 +79,7 @@ class StatusService(Service):
         try:
             for each in addresses:
                 known = self._places.get(each)
-                self._next[each] = known or [_Place(bound) for bound in bindAll([each])]
+                self._next[each] = known or [_Place(bound) for bound in bindAll(Claim((each,)))]
         except BaseException:
             self.abort()
             raise

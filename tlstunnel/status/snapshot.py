@@ -23,13 +23,12 @@ from tlstunnel.status.facts import (
     Durations,
     FailureFacts,
     IdentityFacts,
-    ListFacts,
     ProcessFacts,
     Snapshot,
     TunnelFacts,
 )
 from tlstunnel.status.ledger import Entry, Ledger
-from tlstunnel.status.source import Served, Source, stateOf
+from tlstunnel.status.source import Shown, Source, shown
 from tlstunnel.tunnel.hints.choosing import hintFor
 from tlstunnel.tunnel.record import Record
 
@@ -51,10 +50,10 @@ def take(ledger: Ledger, source: Source, worker: int | None = None) -> Snapshot:
     now = ledger.clock.seconds()
     tunnels: dict[str, TunnelFacts] = {}
     for served in source.served():
-        name = served.tunnel.name
+        name = served.described.name
         entry = ledger.entries.get(name)
         if name not in tunnels and entry is not None:
-            tunnels[name] = _tunnel(served, entry, now)
+            tunnels[name] = _tunnel(shown(served), entry, now)
     ledger.keep(tunnels)
     return {
         "time": now,
@@ -95,21 +94,23 @@ def _durations(histogram: Histogram) -> Durations:
     return {"counts": list(histogram.counts), "seconds": histogram.seconds}
 
 
-def _tunnel(served: Served, entry: Entry, now: float) -> TunnelFacts:
-    tunnel, counts, factory = served.tunnel, entry.counts, served.factory
-    whom = "" if factory is None else factory.prepared.whom
+def _tunnel(served: Shown, entry: Entry, now: float) -> TunnelFacts:
+    counts = entry.counts
     toNetwork, toPlain = counts.carried()
     negotiation, handshake = counts.durations()
     return {
-        "name": tunnel.name,
-        "state": stateOf(served),
-        "mode": tunnel.mode.value,
-        "dialect": tunnel.protocol,
-        "local": served.addresses or [str(each) for each in tunnel.local],
-        "remote": [str(each) for each in tunnel.remote],
-        "expected": whom[:_MAX_DETAIL] or None,
+        "name": served.name,
+        "state": served.state,
+        "mode": served.mode,
+        "dialect": served.dialect,
+        "local": list(served.local),
+        "remote": list(served.remote),
+        "expected": served.expected[:_MAX_DETAIL] or None,
         "identities": list(_identities(served, now)),
-        "revocation_lists": list(_lists(served)),
+        "revocation_lists": [
+            {"issuer": nameOf(each)[:_MAX_DETAIL], "next_update": each.end}
+            for each in served.revocations
+        ],
         "connections": counts.connections,
         "refused": dict(counts.refusals),
         "open": len(counts.opened),
@@ -119,7 +120,7 @@ def _tunnel(served: Served, entry: Entry, now: float) -> TunnelFacts:
         "resumed": counts.resumed,
         "to_network": toNetwork,
         "to_plain": toPlain,
-        "backends": {} if factory is None else dict(map(_backend, factory.backends)),
+        "backends": dict(map(_backend, served.backends)),
         "rates": entry.rates.shown(),
     }
 
@@ -134,27 +135,15 @@ def _backend(backend: Backend) -> tuple[str, BackendFacts]:
     }
 
 
-def _identities(served: Served, now: float) -> Iterator[IdentityFacts]:
-    if served.factory is None:
-        return
+def _identities(served: Shown, now: float) -> Iterator[IdentityFacts]:
     today = datetime.fromtimestamp(now, UTC)
-    for identity, certificate in served.factory.prepared.certificates.items():
+    for identity, certificate in served.certificates.items():
         yield {
             "identity": str(identity),
             "not_before": certificate.not_valid_before_utc.timestamp(),
             "not_after": certificate.not_valid_after_utc.timestamp(),
             "is_due": isDue(certificate, today),
         }
-
-
-def _lists(served: Served) -> Iterator[ListFacts]:
-    if served.factory is not None:
-        prepared = served.factory.prepared
-        sides = (prepared,) if prepared.onward is None else (prepared, prepared.onward)
-        # Both sides of a bridge may have the same lists.
-        newest = {issuer: each for s in sides for issuer, each in s.revocations.newest().items()}
-        for each in newest.values():
-            yield {"issuer": nameOf(each)[:_MAX_DETAIL], "next_update": each.end}
 
 
 def _connection(record: Record, now: float, worker: int | None) -> ConnectionFacts:

@@ -10,7 +10,16 @@ from functools import partial
 
 from tlstunnel.status.document import Document
 from tlstunnel.status.tiles import tilesOf
-from tlstunnel.status.words import clean, inBytes, inDays, inNumbers, inTime, moment, summary
+from tlstunnel.status.words import (
+    clean,
+    inBytes,
+    inDays,
+    inNumbers,
+    inTime,
+    moment,
+    protocolOf,
+    summary,
+)
 
 #: Columns on the right of which numbers stand one below the other.
 _RIGHT = frozenset(
@@ -55,7 +64,7 @@ def lines(document: Document, columns: int = sys.maxsize) -> Iterator[str]:
                 each["name"] or "-",
                 each["state"],
                 each["mode"],
-                "TLS" if each["dialect"] == "none" else each["dialect"],
+                protocolOf(each["dialect"]),
                 inNumbers(each["open"]),
                 inNumbers(each["connections"]),
                 inNumbers(sum(each["ended"].values()) - each["ended"].get("clean", 0)),
@@ -63,7 +72,7 @@ def lines(document: Document, columns: int = sys.maxsize) -> Iterator[str]:
                 inBytes(each["to_network"]),
                 inBytes(each["to_plain"]),
                 ", ".join(each["local"]),
-                ", ".join(each["remote"]),
+                ", ".join(each["remote"]) or "-",
             )
             for each in document["tunnels"]
         ),

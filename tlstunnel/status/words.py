@@ -68,6 +68,13 @@ def moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
+def protocolOf(dialect: str) -> str:
+    """
+    What the network speaks; with the pool service that is for programs to say.
+    """
+    return "TLS" if dialect == "none" else dialect or "any"
+
+
 def summary(problems: Sequence[str], tunnels: int) -> str:
     """
     How all is, in a few words.

@@ -23,6 +23,7 @@ from tlstunnel.identity.names import Identity, KeyIdentity, Selector
 from tlstunnel.identity.pool import Pool
 from tlstunnel.interfaces import IDialect
 from tlstunnel.net.access import SocketAccess
+from tlstunnel.net.claim import Claim
 from tlstunnel.net.networks import Networks
 from tlstunnel.net.remotes import FIRST
 from tlstunnel.net.via import Via
@@ -177,6 +178,20 @@ class Tunnel:
         Each side that speaks TLS, the accepted one first.
         """
         return (self,) if self.onward is None else (self, self.onward)
+
+    @property
+    def claim(self) -> Claim:
+        """
+        What is to be listened at.
+        """
+        return Claim(self.local, self.access, name=self.name)
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """
+        The same, as everything that is served has it.
+        """
+        return (self.claim,)
 
     @property
     def protocol(self) -> str:

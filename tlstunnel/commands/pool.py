@@ -1,0 +1,129 @@
+"""
+The C{pool} command: the pool for others, as a service.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, ClassVar
+
+from twisted.python import usage
+
+from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.program.configuration import Status
+from tlstunnel.program.makeprocess import processSettings
+from tlstunnel.program.option import Option, Scope, Section, read
+from tlstunnel.program.options import LOG_OPTIONS
+from tlstunnel.program.poolsettings import POOL_SERVICE_KEYS, describePool
+from tlstunnel.program.sources import PoolServiceSource
+from tlstunnel.program.syntax import ProgramOptions
+from tlstunnel.program.tableoptions import TableOptions, accepting, sectionHelp
+from tlstunnel.program.values import address, shown
+
+_USAGE = """
+Let programs of this host hand over connections, and get back what is inside TLS, and who is at the
+other end. Which of them may be whom is in the pool, as 'tlstunnel identity allow' has put it there.
+
+  For all programs, with the identities of this machine:
+    tlstunnel pool serve --socket /run/tlstunnel/pool.sock --pool /etc/tlstunnel/pool
+"""
+
+
+def _status(value: object) -> TCPAddress | UNIXAddress:
+    """
+    Where to tell how the process is.
+    """
+    where = address(value)
+    if not where.isLocal:
+        raise ValueError(
+            f"{shown(value)} can be reached by other hosts; give a loopback address or a UNIX "
+            "socket, or write a file with [status]"
+        )
+    return where
+
+
+_STATUS = Option(
+    "status",
+    Section.STATUS,
+    "where to tell, by HTTP, how it is, as [status] in a file does; without it nowhere",
+    argument="ADDR",
+    parse=_status,
+    default=None,
+    scope=Scope.STATUS,
+)
+
+
+@accepting((*POOL_SERVICE_KEYS, _STATUS, *LOG_OPTIONS))
+class Serve(TableOptions):
+    """C{serve}"""
+
+    def getUsage(self, width: int | None = None) -> str:
+        """
+        The help text, for people.
+        """
+        sections = (Section.POOL_SERVICE, Section.STATUS, Section.LOG)
+        return _USAGE + "".join(
+            sectionHelp(section, [each for each in self.settings if each.section is section])
+            for section in sections
+        )
+
+    def getSynopsis(self) -> str:
+        """
+        How it is written.
+        """
+        return "Usage: tlstunnel pool serve [options]"
+
+    def postOptions(self) -> None:
+        """
+        Check the options.
+
+        @raise usage.UsageError: they make no service; the message names the option.
+        """
+        try:
+            self.update(read(self.given, self.settings))
+            describePool(self)
+        except ConfigurationError as error:
+            raise usage.UsageError(str(error)) from None
+
+    def run(self) -> int:
+        """
+        Serve until a signal ends it.
+
+        @return: 0 after an orderly stop, 1 if it could not start.
+        """
+        # The reactor is for those who serve.
+        from tlstunnel.commands.run import serving
+
+        status = Status(() if self["status"] is None else (self["status"],))
+        return serving(PoolServiceSource(self, processSettings(self), status))
+
+
+class PoolCommandOptions(ProgramOptions):
+    """C{tlstunnel pool}"""
+
+    synopsis = "Usage: tlstunnel pool"
+    longdesc = "The pool as a service. Each command has a --help of its own."
+    subCommands: ClassVar[list[list[Any]]] = [
+        ["serve", None, Serve, "Let programs of this host hand over connections."],
+    ]
+
+    def postOptions(self) -> None:
+        """Insist on something to do."""
+        if self.subCommand is None:
+            raise usage.UsageError("say what to do: serve")
+
+
+def main(options: PoolCommandOptions) -> int:
+    """
+    Run what was asked for.
+
+    @return: the exit code: 1 with one line on standard error where it was not possible.
+    """
+    command = options.subOptions
+    assert isinstance(command, Serve)
+    try:
+        return command.run()
+    except ConfigurationError as error:
+        print(f"tlstunnel: {error}", file=sys.stderr)
+    return 1
