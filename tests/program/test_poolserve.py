@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
@@ -279,7 +280,11 @@ class PoolServeTests(SupervisedTestCase):
             sock.listen()
             both.append(sock)
         words = ["--pool", str(self.pool), "--socket", "systemd:pool"]
-        process = self.start(*SERVE, *words, sockets=(both[0],), names="pool")
+        process = self.start(
+            *(*SERVE, *words, "--v2-socket", "systemd:pool-v2"),
+            sockets=(both[0], both[1]),
+            names="pool:pool-v2",
+        )
         self.supervisor.await_("READY")
         self.serves(str(self.folder / "native")).close()
         process.send_signal(signal.SIGHUP)
