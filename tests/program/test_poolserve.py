@@ -18,7 +18,6 @@ import tempfile
 import threading
 import time
 import urllib.request
-
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
