@@ -279,7 +279,11 @@ class PoolServeTests(SupervisedTestCase):
             sock.listen()
             both.append(sock)
         words = ["--pool", str(self.pool), "--socket", "systemd:pool"]
-        process = self.start(*SERVE, *words, sockets=(both[0],), names="pool")
+        process = self.start(
+            *(*SERVE, *words, "--v2-socket", "systemd:pool-v2"),
+            sockets=(both[0], both[1]),
+            names="pool:pool-v2",
+        )
         self.supervisor.await_("READY")
         self.serves(str(self.folder / "native")).close()
         process.send_signal(signal.SIGHUP)

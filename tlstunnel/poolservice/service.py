@@ -23,6 +23,7 @@ from tlstunnel.poolservice.handovers import HandOvers
 from tlstunnel.poolservice.inventory import Inventory
 from tlstunnel.poolservice.native import NativePrograms
 from tlstunnel.poolservice.quotas import Quotas
+from tlstunnel.poolservice.v2port import V2Port
 from tlstunnel.tunnel.accepting import AcceptingService
 from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.transcript import NegotiationLog
@@ -52,6 +53,7 @@ class Door(Protocol):
 #: Who lets programs in at a socket, by what that carries; and what the log calls them.
 DOORS: Mapping[int, tuple[str, Callable[[HandOvers, Quotas], Door]]] = {
     socket.SOCK_SEQPACKET: ("programs", NativePrograms),
+    socket.SOCK_STREAM: ("programs of the TLS Pool", V2Port),
 }
 
 
