@@ -5,6 +5,7 @@
     python -m benchmarks --resumption [--quick] [--rounds N]
     python -m benchmarks --names [--quick] [--rounds N]
     python -m benchmarks --proxy-out [--quick] [--rounds N]
+    python -m benchmarks --pool [--quick] [--rounds N]
 
 QUICK=1 in the environment is the same as C{--quick}.
 """
@@ -30,6 +31,7 @@ def main() -> int:
     parser.add_argument("--resumption", action="store_true", help="client mode with and without")
     parser.add_argument("--names", action="store_true", help="the checkout with one name and many")
     parser.add_argument("--proxy-out", action="store_true", help="with the PROXY protocol, without")
+    parser.add_argument("--pool", action="store_true", help="the pool service beside a tunnel")
     parser.add_argument("--only", metavar="NAMES", help="these contenders, with commas between")
     parser.add_argument("--rounds", type=int, help="turns of every contender")
     parser.add_argument("--output", type=Path, metavar="DIR", help="instead of benchmarks/results")
@@ -40,8 +42,9 @@ def main() -> int:
         options.resumption,
         options.names,
         options.proxy_out,
+        options.pool,
     ]
-    named = "--against, --status, --resumption, --names and --proxy-out"
+    named = "--against, --status, --resumption, --names, --proxy-out and --pool"
     if any(ratios) and options.output:
         parser.error(f"{named} only print their table")
     if sum(ratios) > 1:
@@ -64,6 +67,8 @@ def main() -> int:
         return against.ofNames(against.QUICK if quick else against.FULL, options.rounds)
     if options.proxy_out:
         return against.ofProxyOut(against.QUICK if quick else against.FULL, options.rounds)
+    if options.pool:
+        return against.ofPool(against.QUICK if quick else against.FULL, options.rounds)
     if options.against:
         others = ([] if quick else ["stunnel"]) if only is None else only
         seconds = against.QUICK if quick else against.FULL

@@ -31,6 +31,7 @@ from benchmarks.contenders import (
     NAMES,
     Contender,
     Mode,
+    poolIn,
     tunnelIn,
     tunnelOfFile,
     tunnelOfNames,
@@ -58,6 +59,8 @@ _WEIGHED_ROUNDS = 2
 MOST_RESUMED = 0.75
 #: The same of one whose backend is told of its client.
 MOST_HEADED = 1.03
+#: The same of one that a program hands over to the pool service, beside one of a tunnel.
+MOST_HANDED = 1.3
 _FEW_IDLE = 10
 _MANY_IDLE = 1_000
 
@@ -143,6 +146,8 @@ EVERYTHING: tuple[Part, ...] = tuple(itertools.product(MODES, (IMPLICIT, SMTP)))
 RESUMPTION: tuple[Part, ...] = (("client", TICKETS),)
 #: Where only whether backends are told of clients is of interest.
 HEADED: tuple[Part, ...] = (("server", HEADERS),)
+#: What the pool service is measured by.
+HANDED: tuple[Part, ...] = (("client", IMPLICIT),)
 
 
 class Comparison:
@@ -315,6 +320,24 @@ def ofProxyOut(seconds: float, rounds: int | None) -> int:
     print(report.comparison(run, "What the PROXY protocol costs", both))
     ratio = run.results.ratio("server", "connection", NOW, BEFORE)
     return 0 if ratio is not None and ratio.median <= MOST_HEADED else 1
+
+
+def ofPool(seconds: float, rounds: int | None) -> int:
+    """
+    Measure connections that are handed over to the pool service beside those of a tunnel, in client
+    mode, and print the table.
+
+    @return: an exit status.
+    """
+    contenders = [tunnelIn(CHECKOUT, BEFORE), poolIn(CHECKOUT, NOW)]
+    run = _compare(contenders, seconds, rounds, HANDED)
+    both = (
+        "`before` is a tunnel, `now` the pool service, to which programs hand over connections that "
+        f"they have made. The ratio of a connection must be {MOST_HANDED:.2f} at most."
+    )
+    print(report.comparison(run, "What a connection costs that is handed over", both))
+    ratio = run.results.ratio("client", "connection", NOW, BEFORE)
+    return 0 if ratio is not None and ratio.median <= MOST_HANDED else 1
 
 
 def _compare(

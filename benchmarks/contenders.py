@@ -58,6 +58,11 @@ class Setup:
     directory: Path
     dialect: str = ""
 
+    @property
+    def poolSocket(self) -> str:
+        """@return: where a pool service is to listen."""
+        return str(self.directory / "pool.sock")
+
     def write(self, name: str, content: str) -> str:
         """@return: the path of a new file of configuration."""
         path = self.directory / name
@@ -75,6 +80,7 @@ class Contender:
     @ivar idleLimit: at most so many idle connections; more would only show the machine's limits.
     @ivar forks: a process for each connection: it is given fewer of them.
     @ivar quick: whether it takes part in the quick form.
+    @ivar isPool: whether it is a pool service: connections to the backend are handed over to it.
     """
 
     name: str
@@ -86,6 +92,7 @@ class Contender:
     idleLimit: int = 10_000
     forks: bool = False
     quick: bool = True
+    isPool: bool = False
 
     def canSpeak(self, dialect: str) -> bool:
         """@return: whether it knows C{dialect}; where it is empty, whether it knows any."""
@@ -130,6 +137,17 @@ def tunnelIn(tree: Path, name: str, *options: str) -> Contender:
         return [*program, *identity, *addresses, *pool, *starttls, *options]
 
     return Contender(name, command, (*program, "--version"), dialects=frozenset(DIALECTS))
+
+
+def poolIn(tree: Path, name: str) -> Contender:
+    """@return: the pool service as it is in C{tree}, under C{name}: in client mode alone."""
+    program = (*python(tree), "-m", "tlstunnel")
+
+    def command(setup: Setup) -> list[str]:
+        where = ["--socket", setup.poolSocket, "--pool", str(setup.credentials.pool)]
+        return [*program, "pool", "serve", *where, "--max-per-user", "0"]
+
+    return Contender(name, command, (*program, "--version"), ("client",), isPool=True)
 
 
 def tunnelOfFile(name: str, showsStatus: bool) -> Contender:

@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from benchmarks import wire
 from benchmarks.credentials import HOST
+from tlstunnel.client import asClient
 
 T = TypeVar("T")
 
@@ -127,6 +128,22 @@ class Client:
     def bulk(self) -> Bulk:
         """@return: a new connection for bulk."""
         return Bulk(self._raw(), self.context)
+
+
+class PooledClient(Client):
+    """
+    Connections to a server that are handed over to a pool service.
+
+    @param port: the server's.
+    @param pool: where the service listens.
+    """
+
+    def __init__(self, port: int, pool: str):
+        super().__init__(port, None)
+        self.pool = pool
+
+    def _raw(self) -> socket.socket:
+        return asClient(super()._raw(), HOST, path=self.pool)
 
 
 @dataclass(frozen=True)

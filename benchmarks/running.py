@@ -13,15 +13,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from benchmarks import accounting
 from benchmarks.contenders import Contender, Mode, Setup
 from benchmarks.credentials import Credentials
-from benchmarks.load import IMPLICIT, Broken, Client, Speaking
+from benchmarks.load import IMPLICIT, Broken, Client, PooledClient, Speaking
 
 _START_LIMIT = 15.0
 _STOP_LIMIT = 1.0
@@ -99,15 +100,23 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             os.kill(member, signal.SIGKILL)
 
 
-def _awaitPort(process: subprocess.Popen[bytes], port: int) -> None:
+def _isUp(where: int | str) -> bool:
+    """Does somebody listen at a port, or at the path of a socket?"""
+    if isinstance(where, str):
+        return Path(where).exists()
+    try:
+        socket.create_connection(("127.0.0.1", where), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _await(process: subprocess.Popen[bytes], isUp: Callable[[], bool]) -> None:
     limit = time.monotonic() + _START_LIMIT
     while process.poll() is None and time.monotonic() < limit:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
+        if isUp():
             return
+        time.sleep(0.02)
     raise Broken("it does not listen")
 
 
@@ -160,10 +169,13 @@ def started(
             stderr=output,
             env=environment,
         )
-        client = speaking.client(port, context)
+        if contender.isPool:
+            client: Client = PooledClient(backend, setup.poolSocket)
+        else:
+            client = speaking.client(port, context)
         running = Running(contender, mode, process.pid, client, output)
         try:
-            _awaitPort(process, port)
+            _await(process, partial(_isUp, setup.poolSocket if contender.isPool else port))
             running.client.check()
             # Some pin their workers themselves.
             for member in accounting.tree(process.pid):
