@@ -42,6 +42,7 @@ from tlstunnel.tunnel.execution import Execution
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.negotiation import checkNegotiation
 from tlstunnel.tunnel.programs import checkPrograms
+from tlstunnel.tunnel.psk import checkPSK
 from tlstunnel.tunnel.servedname import ServedName
 from tlstunnel.tunnel.servernames import checkNames
 from tlstunnel.tunnel.showing import checkShowing
@@ -173,6 +174,7 @@ def examine(
         part(checkRemoteID, tunnel)
     part(checkDANE, tunnel)
     part(checkShowing, tunnel)
+    part(checkPSK, tunnel)
     part(checkNames, tunnel)
     return None if mistakes else tunnel, mistakes
 
