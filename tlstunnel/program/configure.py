@@ -31,6 +31,7 @@ from tlstunnel.protocols import registry
 from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, checkBridge, errorOf
 from tlstunnel.tunnel.description import (
+    PSK,
     Mode,
     Tunnel,
     checkRemoteID,
@@ -94,7 +95,7 @@ def examine(
     for key, what in (("local", "where to listen"), ("remote", "where to forward to")):
         if not values[key]:
             mistakes.append(ConfigurationError(f"`{key}`", "is missing", f"say {what}"))
-    ours = part(localIDs, mode, values["local-id"])
+    ours = part(localIDs, mode, values["local-id"], PSK in values["trust"])
     localID = ours[0] if ours else None
     access = part(_access, values)
     part(_checkLocal, values["local"], name)

@@ -16,8 +16,9 @@ IDENTITIES = (
         "who we are; required with `server` and `bridge`, and there each of several is chosen by "
         "the name that a client asks for (SNI)",
         "Repeatable there: the first is for clients that ask for no name, and what we call "
-        "ourselves before TLS. With `client` it is only needed to show a certificate; the word "
-        "auto leaves it to the rules of the pool who we are to each server.",
+        "ourselves before TLS. With `client` it is only needed to show a certificate, or to use a "
+        "pre-shared key; the word auto leaves it to the rules of the pool who we are to each "
+        "server. With `server` and pre-shared keys it may be left out.",
         short="L",
         argument="ID|auto",
         parse=text,

@@ -40,12 +40,8 @@ def checkPSK(tunnel: Tunnel) -> None:
         )
     if tunnel.mode is Mode.CLIENT:
         _checkClient(tunnel)
-    elif tunnel.remoteID is None and not tunnel.remoteIDFiles:
-        raise ConfigurationError(
-            "`remote-id`",
-            f"is missing, and with `trust` {PSK} it says whose keys count",
-            "give it, such as . for all domains and @. for all users",
-        )
+    else:
+        _checkServer(tunnel)
     checkThere()
 
 
@@ -65,7 +61,28 @@ def _meaningless(tunnel: Tunnel) -> list[tuple[str, str]]:
     return [(key, why) for key, (value, why) in given.items() if value]
 
 
+def _checkServer(tunnel: Tunnel) -> None:
+    if tunnel.remoteID is None and not tunnel.remoteIDFiles:
+        raise ConfigurationError(
+            "`remote-id`",
+            f"is missing, and with `trust` {PSK} it says whose keys count",
+            "give it, such as . for all domains and @. for all users",
+        )
+    if tunnel.dialect.learnsPeer and tunnel.localID is None:
+        raise ConfigurationError(
+            "`local-id`",
+            f"is missing, and {tunnel.dialect.name} has to say who we are",
+            "say whom the tunnel stands for",
+        )
+
+
 def _checkClient(tunnel: Tunnel) -> None:
+    if tunnel.byRules:
+        raise ConfigurationError(
+            "`local-id` auto",
+            f"leaves it to rules whose certificate is shown, and with `trust` {PSK} there is none",
+            "give the identity that we share with the server",
+        )
     if tunnel.localID is None:
         raise ConfigurationError(
             "`local-id`",
