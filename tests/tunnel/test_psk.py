@@ -6,6 +6,7 @@ over sockets, as they are asked for on a command line and in a file.
 from __future__ import annotations
 
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tlstunnel.errors import TunnelError
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.psk import createPSK
+from tlstunnel.program.check import check
 from tlstunnel.program.commandline import TunnelOptions
 from tlstunnel.program.configuration import Configuration, Status
 from tlstunnel.program.watch import filesOf
@@ -317,6 +319,46 @@ class FileTests(ConfigurationTests):
             'remote = ["127.0.0.1:2"]\n'
         )
         self.assertIn("there is none", "\n".join(found))
+
+    def found(self, text: str) -> list[str]:
+        """
+        What C{--check} finds.
+        """
+        return [
+            str(each).replace(f"{self.folder}/", "")
+            for each in check(self.read(text), datetime.now(UTC))
+        ]
+
+    def test_check(self) -> None:
+        """
+        A key that is missing, or broken, at the place that names it; and nobody who could come.
+        """
+        common = f'pool = "{self.folder}/pool"\ntrust = ["psk"]\n'
+        client = (
+            '[tunnel.a]\nmode = "client"\nlocal = ["127.0.0.1:1"]\nremote = ["192.0.2.1:2"]\n'
+            f'local-id = "{DEVICE}"\nremote-id = "b.example"\n{common}'
+        )
+        server = (
+            '[tunnel.b]\nmode = "server"\nlocal = ["127.0.0.1:3"]\nremote = ["127.0.0.1:4"]\n'
+            f'remote-id = ["@."]\n{common}'
+        )
+        pool = Pool(self.folder / "pool")
+        createPSK(pool, GATE)
+        first, *_ = self.found(client)
+        self.assertIn("tunnel.a.local-id: ", first)
+        self.assertIn("identity create", first)
+        (doubt,) = self.found(server)
+        self.assertIn("warning: nobody is let in", doubt)
+        file = Path(createPSK(pool, DEVICE))
+        self.assertEqual(self.found(client), [])
+        self.assertEqual(self.found(server), [])
+        (doubt,) = self.found(client + server)
+        self.assertIn("tunnel.a.local-id: warning: the key of device7@example.org is let", doubt)
+        denied = self.found(f'{client}{server}deny-id = ["{DEVICE}"]\n')
+        self.assertNotIn("the key of", "".join(denied))
+        file.write_text("broken")
+        for text in client, server:
+            self.assertIn("pool/device7@example.org/psk", "".join(self.found(text)))
 
 
 class WordsTests(SynchronousTestCase):

@@ -171,7 +171,7 @@ def keysOf(pool: Pool, expected: Identity | Selector | AccessList) -> Iterator[P
     """
     found: dict[bytes, PresharedKey] = {}
     for identity in keyed(pool):
-        if not _isAmong(identity, expected):
+        if not isAmong(identity, expected):
             continue
         one = loadPSK(pool, identity)
         other = found.setdefault(one.name, one)
@@ -184,7 +184,10 @@ def keysOf(pool: Pool, expected: Identity | Selector | AccessList) -> Iterator[P
         yield one
 
 
-def _isAmong(identity: Identity, expected: Identity | Selector | AccessList) -> bool:
+def isAmong(identity: Identity, expected: Identity | Selector | AccessList) -> bool:
+    """
+    Whether C{expected} lets C{identity} in.
+    """
     if isinstance(expected, Identity):
         return identity == expected
     if isinstance(expected, Selector):

@@ -32,6 +32,7 @@ from tlstunnel.program.mistakes import mistakes
 from tlstunnel.program.nametables import tableOfName
 from tlstunnel.program.poolcheck import checkPoolService
 from tlstunnel.program.problems import Problem
+from tlstunnel.program.reflections import reflected
 from tlstunnel.program.risks import (
     farPorts,
     listeningPorts,
@@ -274,6 +275,8 @@ class _TunnelCheck:
             yield self._warning(sentence, "local")
         for sentence in splicedIn(tunnel, self._configuration.tunnels):
             yield self._warning(sentence, "local")
+        for sentence in reflected(tunnel, self._configuration.tunnels):
+            yield self._warning(sentence, "remote-as" if tunnel.onward else "local-id")
         problems = []
         for ours in prepared.certificates:
             found = problemsOf(tunnel.pool, ours, self._now)
