@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.psk import isAmong
 from tlstunnel.tunnel.access import whoMayCome
 from tlstunnel.tunnel.description import Mode, Tunnel
@@ -18,7 +19,6 @@ def reflected(tunnel: Tunnel, others: Iterable[Tunnel]) -> Iterator[str]:
 
     @param others: the tunnels of the same file.
     @return: a sentence for each of them that would do so.
-    @raise ConfigurationError: a list of those who may come cannot be read.
     """
     client = tunnel.sides[-1]
     ours = client.localID
@@ -27,7 +27,11 @@ def reflected(tunnel: Tunnel, others: Iterable[Tunnel]) -> Iterator[str]:
     for other in others:
         if not (other.mode.acceptsTLS and other.sharesKeys and other.pool.path == client.pool.path):
             continue
-        expected = whoMayCome(other)
+        try:
+            expected = whoMayCome(other)
+        except ConfigurationError:
+            # Which is told where it stands.
+            continue
         if expected is not None and isAmong(ours, expected):
             yield (
                 f"the key of {ours} is let in by {other.name} too, so that whoever is on the way "
