@@ -6,6 +6,7 @@ real TLS in memory, in both roles and versions; also against peers that do not p
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,36 @@ def server(keys: dict[bytes, bytes], isCertified: bool = False, suites: bytes = 
         context.use_certificate(OURS.certificate)
         context.use_privatekey(OURS.key)
     return context
+
+
+def sized(bytesOfSize: int, *parts: bytes) -> bytes:
+    """
+    A vector of TLS (RFC 8446, section 3.4).
+    """
+    content = b"".join(parts)
+    return len(content).to_bytes(bytesOfSize, "big") + content
+
+
+def hello(names: Sequence[bytes]) -> bytes:
+    """
+    A ClientHello of TLS 1.3 (RFC 8446, section 4.1.2) with keys of these names, and none of these
+    keys.
+    """
+    identities = sized(2, *(sized(2, name) + bytes(4) for name in names))
+    binders = sized(2, *(sized(1, bytes(32)) for _ in names))
+    extensions = (
+        (43, sized(1, b"\3\4")),
+        (45, sized(1, b"\1")),
+        (10, sized(2, b"\0\x1d")),
+        (13, sized(2, b"\4\3")),
+        (51, sized(2, b"\0\x1d", sized(2, bytes(31) + b"\1"))),
+        (41, identities + binders),
+    )
+    body = b"\3\3" + bytes(32) + sized(1) + sized(2, b"\x13\x01") + sized(1, b"\0")
+    body += sized(2, *(kind.to_bytes(2, "big") + sized(2, value) for kind, value in extensions))
+    message = b"\1" + sized(3, body)
+    pieces = (message[at : at + 0x4000] for at in range(0, len(message), 0x4000))
+    return b"".join(b"\x16\3\1" + sized(2, piece) for piece in pieces)
 
 
 class KeysTestCase(SynchronousTestCase):
@@ -369,6 +400,42 @@ class ServerTests(KeysTestCase):
         self.assertIsNone(found[-1])
         assert session.claim is not None
         self.assertIsNone(session.claim.identity)
+
+    def refused(self, names: Sequence[bytes]) -> tuple[Session, TunnelError]:
+        """
+        Say hello with these names.
+        """
+        ours = self.server(sharedBy())
+        session = ours.session()
+        own = ours.connection(MEMORY, session)
+        own.bio_write(hello(names))
+        error = self.assertRaises(SSL.Error, own.do_handshake)
+        assert isinstance(error, SSL.Error)
+        self.assertIsNone(session.identity)
+        return session, handshakeFailure(error, session)
+
+    def test_manyNamesInOneMessage(self) -> None:
+        """
+        After so many even the right one is not looked for.
+        """
+        self.patch(psk, "givesTickets", lambda: True)
+        others = [b"%d" % number for number in range(psk.MOST_NAMES - 1)]
+        session, failure = self.refused([*others, NAME])
+        self.assertEqual(failure.cause, "another key")
+        session, failure = self.refused([*others, b"one more", NAME, *others * 60])
+        self.assertEqual(failure.cause, "unknown name")
+        assert session.claim is not None
+        self.assertGreater(session.claim.names, 900)
+
+    @given(st.binary(max_size=1000))
+    def test_whateverStandsInAName(self, name: bytes) -> None:
+        """
+        It is nobody, and said in ASCII; OpenSSL itself refuses an empty one.
+        """
+        _, failure = self.refused([NAME + name if name != b"" else b"\0"])
+        self.assertEqual(failure.cause, "unknown name")
+        self.assertTrue(str(failure).isascii())
+        self.assertLess(len(str(failure)), 1000)
 
     def test_aMistakeOfOursLetsNobodyIn(self) -> None:
         """

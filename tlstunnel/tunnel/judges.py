@@ -47,7 +47,7 @@ class Judges:
         self.byTLSA, self.hasAnchors = self._trust.byTLSA, self._trust.hasAnchors
         isOpen = tunnel.isOpen and all(each.remoteID is None for each in tunnel.names)
         isCertified = not (isOpen or tunnel.sharesKeys)
-        self.revocations = Revocations() if not isCertified else self._trust.revocations()
+        self.revocations = self._trust.revocations() if isCertified else Revocations()
         self._believesPins = tunnel.believesPins
         self._believesAnchors = tunnel.believesAnchors
         self._resumes = tunnel.resumes
