@@ -18,6 +18,9 @@ from tlstunnel.identity.pem import readFile
 from tlstunnel.identity.psk import lines
 from tlstunnel.tunnel.description import PSK
 
+#: What is to be said of the options for suites.
+SUITES = "TLS 1.3, and 1.2 with ECDHE-PSK-CHACHA20-POLY1305; there is no option for them"
+
 #: So many clients are named one by one.
 NAMED_CLIENTS = 16
 

@@ -15,7 +15,7 @@ from tlstunnel.convert.draft import Draft, LeftOut, sayOnce
 from tlstunnel.convert.peers import Peer, Verification
 from tlstunnel.convert.programs import startProgram
 from tlstunnel.convert.proxies import goThrough
-from tlstunnel.convert.psk import KeyConversion
+from tlstunnel.convert.psk import SUITES, KeyConversion
 from tlstunnel.convert.settings import Settings, at, broken, optionOf, shown
 from tlstunnel.convert.stunnelfile import Service, Setting
 from tlstunnel.convert.stunneloptions import Fate
@@ -152,7 +152,9 @@ class ServiceConversion:
         for setting in self._settings.own:
             option = optionOf(setting)
             if option.fate in {Fate.SAID, Fate.LOST} and not _isHarmless(setting):
-                self._note(setting, option.advice)
+                isKeyed = bool(self._settings.text("PSKsecrets"))
+                isOfSuites = isKeyed and option.name in ("ciphers", "ciphersuites")
+                self._note(setting, SUITES if isOfSuites else option.advice)
                 if option.fate is Fate.LOST:
                     self.lost.append(
                         f"{setting.place}: [{self.service.name}] {option.name}: {option.advice}"
