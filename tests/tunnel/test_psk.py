@@ -261,6 +261,7 @@ class AskingTests(SynchronousTestCase):
         server = "-s -l 127.0.0.1:0 -r 127.0.0.1:1 --trust psk"
         for words, key in (
             (client, "local-id"),
+            (f"{client} -L auto", "local-id auto"),
             (f"{client} -L d@example.org --trust system", "trust"),
             (f"{client} -L d@example.org --trust dane", "trust"),
             (f"{client} -L d@example.org --trust pins", "trust"),
