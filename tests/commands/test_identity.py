@@ -864,7 +864,14 @@ class UsageTests(SynchronousTestCase):
             with self.subTest(words):
                 options = IdentityOptions()
                 options.parseOptions(words.split())
-                expected = {"pool": "P", "force": 1, "cert": "C", "key": "K", "id": "x.y"}
+                expected = {
+                    "pool": "P",
+                    "force": 1,
+                    "cert": "C",
+                    "key": "K",
+                    "psk": None,
+                    "id": "x.y",
+                }
                 self.assertEqual(dict(options.subOptions), expected)
 
     def test_usageErrors(self) -> None:

@@ -35,6 +35,8 @@ PACKAGES = {
     "testssl": "testssl.sh",
     "chat": "ppp",
     "stunnel": "stunnel4",
+    "mosquitto_sub": "mosquitto-clients",
+    "mosquitto_pub": "mosquitto-clients",
     "posttls-finger": "postfix",
     "unshare": "util-linux",
     "env": "coreutils",

@@ -73,6 +73,7 @@ class _Session:
 
     face: Any = _Face()
     proof: Any = None
+    claim: Any = None
 
 
 class CertificatesTests(SynchronousTestCase):
@@ -189,6 +190,22 @@ class ProxyOutTests(SynchronousTestCase):
         other.proof = None
         seen.add(out.header(_Facts(uniqueID=b"id", serverName="other", alpn=b""), HERE, other))
         self.assertEqual(len(seen), 10)
+
+    def test_whoeverHasAPreSharedKeyHasShownNoCertificate(self) -> None:
+        """
+        The identity is told, and no flag that is about one.
+        """
+        session: Any = _Session()
+        facts = _Facts(identity=Identity("reader", "example.org"))
+        found = []
+        for claim in None, object():
+            session.claim = claim
+            header = parse(ProxyOut("v2", ("ssl", "identity")).header(facts, HERE, session))
+            self.assertEqual(header.value(IDENTITY), b"reader@example.org")
+            told = header.value(0x20)
+            assert told is not None
+            found.append((told[0], told[1:5] == bytes(4)))
+        self.assertEqual(found, [(7, True), (1, False)])
 
     def test_whatIsKeptIsBounded(self) -> None:
         """

@@ -413,6 +413,21 @@ class TableTests(SynchronousTestCase):
             hint = self.hint(error, CONNECTING, mode=mode)
             self.assertIn("check the spelling of --remote", hint)
 
+    def test_preSharedKeys(self) -> None:
+        """
+        Which end has to do something, and that it is the key.
+        """
+        for error, mode, word in (
+            (IdentityRefused(cause="unknown name"), Mode.SERVER, "identity import --psk"),
+            (IdentityRefused(cause="another key"), Mode.SERVER, "the same key"),
+            (TLSFailed(cause="no key"), Mode.SERVER, "use a pre-shared key"),
+            (TLSFailed(cause="key refused decrypt_error"), Mode.CLIENT, "--local-id"),
+            (IdentityRefused(cause="certificate for a key"), Mode.CLIENT, "--trust psk"),
+        ):
+            self.assertIn(word, self.hint(error, HANDSHAKING, mode=mode))
+        error = IdentityRefused(cause="unknown name").by("the client")
+        self.assertIn("--client-id", self.hint(error, HANDSHAKING, mode=Mode.BRIDGE))
+
     def test_thePortHelps(self) -> None:
         """
         Where it is registered, it says which protocol is there.

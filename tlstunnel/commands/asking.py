@@ -19,6 +19,7 @@ from tlstunnel.probe.question import Place, Question, identityAt
 from tlstunnel.program.configure import describe
 from tlstunnel.program.option import read
 from tlstunnel.program.options import TUNNEL_OPTIONS
+from tlstunnel.tunnel.description import PSK
 from tlstunnel.tunnel.limits import Limits
 
 _T = TypeVar("_T")
@@ -51,6 +52,10 @@ def questionOf(
     )
     if not values["remote-id"]:
         values["remote-id"] = (str(identityAt(place.address)),)
+    if PSK in values["trust"]:
+        raise ConfigurationError(
+            f"`trust` {PSK}", "is for tunnels: here a certificate is looked at", "leave it out"
+        )
     tunnel = describe(values)
     if tunnel.believesPins and "remote-id" not in given:
         # The key alone says enough.

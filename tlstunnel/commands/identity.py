@@ -19,11 +19,13 @@ from twisted.python import usage
 from tlstunnel.commands.allow import Allow, unknownIn
 from tlstunnel.commands.disclose import Disclose
 from tlstunnel.commands.pools import OneIdentityOptions, PoolOptions, identityOf
+from tlstunnel.commands.psk import createKey, importKeys, keyRows
 from tlstunnel.commands.ruletables import rulesOf
 from tlstunnel.commands.trust import Trust
 from tlstunnel.errors import ConfigurationError, IdentityRefused
 from tlstunnel.identity.disclosure import doubtsAbout, rules
 from tlstunnel.identity.expiry import inWords, isDue
+from tlstunnel.identity.files import present
 from tlstunnel.identity.forms import isPKCS12
 from tlstunnel.identity.issuer import (
     createIdentity,
@@ -35,42 +37,51 @@ from tlstunnel.identity.names import Identity, Kind
 from tlstunnel.identity.pem import loadCertificates, readFile
 from tlstunnel.identity.pins import keyOf
 from tlstunnel.identity.pkcs12 import loadPKCS12
-from tlstunnel.identity.pool import Credentials, loadCredentials
+from tlstunnel.identity.pool import PSK_FILE, Credentials, loadCredentials
 from tlstunnel.identity.verify import coversName, verifyIdentity
 from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.tls.checkup import checkUsable, problemsOf
+from tlstunnel.tls.pskcheckup import problemsOfPSK
 
 _RED, _YELLOW, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[0m"
 
 
 class Create(OneIdentityOptions):
-    """C{create [--force] ID}"""
+    """C{create [--force] [--psk] ID}"""
 
     longdesc = (
         "Makes a key and a certificate for ID, which is a domain, user@domain, an address or a "
         "SPIFFE ID. It is "
         "issued by the pool's own authority, which is made with the first identity; other pools "
-        "believe it after 'tlstunnel identity trust SELECTOR ca/cert.pem'."
+        "believe it after 'tlstunnel identity trust SELECTOR ca/cert.pem'. With --psk it makes a "
+        "key that both ends get, instead of certificates, for tunnels with --trust psk."
     )
-    optFlags = [["force", "f", "Replace a key that is there already."]]
+    optFlags = [
+        ["force", "f", "Replace a key that is there already."],
+        ["psk", None, "Make a pre-shared key, and no certificate."],
+    ]
 
     def run(self) -> int:
         """Make the credentials."""
         pool, identity = self.pool, self.identity
+        if self["psk"]:
+            return createKey(pool, identity, bool(self["force"]))
         leaf = createIdentity(pool, identity, bool(self["force"])).certificates[0]
         print(f"{identity}: in {pool.directoryOf(identity)}, good until {_day(leaf)}")
         return 0
 
 
 class Import(OneIdentityOptions):
-    """C{import [--force] ID --cert FILE [--key FILE]}"""
+    """C{import [--force] ID --cert FILE [--key FILE]}, C{import [--force] [ID] --psk FILE}"""
 
-    synopsis = "[options] ID --cert FILE [--key FILE]"
+    synopsis = "[options] ID --cert FILE [--key FILE], or [ID] --psk FILE"
     longdesc = (
         "Puts a key and certificates that somebody else issued into the pool. Of a file in the "
         "form PKCS#12 the pass phrase is asked for; without a terminal it is the first line of "
         "standard input. A certificate for '*.example.org' is for the names of that in a server "
-        "tunnel, and is kept as example.org."
+        "tunnel, and is kept as example.org. A file for --psk has lines NAME:KEY, as those of "
+        "stunnel (PSKsecrets), GnuTLS (psktool) and mosquitto (psk_file); each name becomes an "
+        "identity, or ID is the identity for the name of the only line."
     )
     optFlags = [["force", "f", "Replace a key that is there already."]]
     optParameters = [
@@ -81,11 +92,21 @@ class Import(OneIdentityOptions):
             "The certificate of ID and those between it and its root, as PEM or PKCS#12.",
         ],
         ["key", None, None, "The private key as PEM, unless it is in the same file."],
+        ["psk", None, None, "A file of pre-shared keys, instead of a certificate."],
     ]
+
+    def parseArgs(self, *identities: str) -> None:
+        """Take the identity, of which a file of pre-shared keys may say more."""
+        self["id"] = None
+        if identities or self["psk"] is None:
+            super().parseArgs(*identities)
 
     def postOptions(self) -> None:
         """Insist on a file."""
-        if self["cert"] is None:
+        if self["psk"] is not None:
+            if self["cert"] is not None or self["key"] is not None:
+                raise usage.UsageError("--psk is a file of its own; leave out --cert and --key")
+        elif self["cert"] is None:
             raise usage.UsageError(f"--cert is missing; write '{self.synopsisAlone()}'")
 
     @property
@@ -102,6 +123,9 @@ class Import(OneIdentityOptions):
 
     def run(self) -> int:
         """Copy them."""
+        if self["psk"] is not None:
+            identity = None if self["id"] is None else self.identity
+            return importKeys(self.pool, identity, Path(self["psk"]), bool(self["force"]))
         credentials = self._credentials()
         checkUsable(credentials)
         leaf = credentials.certificates[0]
@@ -157,6 +181,8 @@ class List(PoolOptions):
                 if not colour and isDue(leaf, now):
                     colour = _YELLOW
                 rows.append((str(identity), _kind(identity), issuer, left, colour))
+        for name, what, isGood in keyRows(pool):
+            rows.append((name, "psk", what, "-", "" if isGood else _RED))
         if len(rows) == 1:
             print(f"No identities in {pool.path}")
             rows = []
@@ -218,13 +244,21 @@ class Check(OneIdentityOptions):
     def run(self) -> int:
         """Print the problems."""
         pool, identity = self.pool, self.identity
-        problems = problemsOf(pool, identity, datetime.now(UTC))
+        isShared = present(pool.existingDirectoryOf(identity) / PSK_FILE)
+        isAlone = isShared and identity not in pool.identities()
+        problems = problemsOfPSK(pool, identity) if isShared else []
+        if not isAlone:
+            problems += problemsOf(pool, identity, datetime.now(UTC))
         problems += [*doubtsAbout(pool, identity), *unknownIn(pool, identity)]
         problems += [str(each) for each in rules(pool) if isinstance(each, ConfigurationError)]
         for problem in problems:
             print(problem)
         if problems:
             return 1
+        if isShared:
+            print(f"{identity}: all is well with its pre-shared key")
+        if isAlone:
+            return 0
         leaf = pool.credentials(identity).certificates[0]
         print(f"{identity}: all is well until {_day(leaf)}; its key is {keyOf(leaf)}")
         return 0

@@ -15,6 +15,7 @@ from tlstunnel.convert.draft import Draft, LeftOut, sayOnce
 from tlstunnel.convert.peers import Peer, Verification
 from tlstunnel.convert.programs import startProgram
 from tlstunnel.convert.proxies import goThrough
+from tlstunnel.convert.psk import SUITES, KeyConversion
 from tlstunnel.convert.settings import Settings, at, broken, optionOf, shown
 from tlstunnel.convert.stunnelfile import Service, Setting
 from tlstunnel.convert.stunneloptions import Fate
@@ -151,7 +152,9 @@ class ServiceConversion:
         for setting in self._settings.own:
             option = optionOf(setting)
             if option.fate in {Fate.SAID, Fate.LOST} and not _isHarmless(setting):
-                self._note(setting, option.advice)
+                isKeyed = bool(self._settings.text("PSKsecrets"))
+                isOfSuites = isKeyed and option.name in ("ciphers", "ciphersuites")
+                self._note(setting, SUITES if isOfSuites else option.advice)
                 if option.fate is Fate.LOST:
                     self.lost.append(
                         f"{setting.place}: [{self.service.name}] {option.name}: {option.advice}"
@@ -290,6 +293,9 @@ class ServiceConversion:
         self._say("protocolHost", "the domain of local-id is what the server is told")
 
     def _identities(self) -> None:
+        if self._settings.text("PSKsecrets"):
+            self._keys()
+            return
         verification = Verification(
             self._settings, self._context.folder, self.isClient, self._context.chroot
         )
@@ -298,6 +304,21 @@ class ServiceConversion:
         if not self.reasons:
             self._credentials()
             self._expect(peer)
+
+    def _keys(self) -> None:
+        """
+        Who both sides are by the keys that they share.
+        """
+        conversion = KeyConversion(self._settings, self._context.folder, self.draft)
+        if not conversion.reasons:
+            if self.isClient:
+                conversion.ofClient(self._remote)
+            else:
+                conversion.ofServer()
+        self.reasons += conversion.reasons
+        commands = self._context.credentials.commands
+        if not self.reasons and conversion.command not in commands:
+            commands.append(conversion.command)
 
     def _expect(self, peer: Peer) -> None:
         self.draft.notes += [*peer.notes, *peer.lost]

@@ -15,6 +15,7 @@ from tlstunnel.convert.settings import Settings, at, optionOf, shown, unknown
 from tlstunnel.convert.stunnelfile import MOST_MISTAKES, BrokenFile, Service, Setting, StunnelFile
 from tlstunnel.convert.stunneloptions import Fate
 from tlstunnel.convert.tuning import DEBUG, VERBOSE, openSSLAdvice, socketAdvice
+from tlstunnel.tunnel.description import PSK
 
 _INETD = (
     "inetd mode: tlstunnel is not started for one connection; take the port from inetd, and give "
@@ -123,7 +124,8 @@ def _ofAll(result: Conversion, credentials: Credentials) -> None:
     """
     What is so in all tunnels, and surprises.
     """
-    modes = {each.values["mode"] for each in result.drafts}
+    certified = [each for each in result.drafts if each.values.get("trust") != [PSK]]
+    modes = {each.values["mode"] for each in certified}
     if "server" in modes:
         result.notes.append(
             "Clients that ask for a name that the certificate does not have are refused; "
@@ -133,7 +135,7 @@ def _ofAll(result: Conversion, credentials: Credentials) -> None:
         *credentials.files.values(),
         *(text for each in result.drafts for text in _texts(each.values.get("trust"))),
     ]
-    if any(not text.startswith("/") and text != "system" for text in paths):
+    if any(not text.startswith("/") and text not in ("system", PSK) for text in paths):
         result.notes.append(
             "Relative paths begin at the folder of this file, and those in commands where they are "
             "run; those of stunnel began where it was started."

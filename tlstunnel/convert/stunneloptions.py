@@ -157,12 +157,7 @@ OPTIONS = (
     StunnelOption("protocolPassword", Fate.SAID, "belongs to protocolUsername", isSecret=True),
     *_said("is for NTLM, which is not spoken", "protocolDomain"),
     StunnelOption("protocolHeader", Fate.SAID, "a proxy is sent no such header", (), True, True),
-    *_said("belongs to PSKsecrets", "PSKidentity"),
-    *_impossible(
-        "keys that both sides share beforehand are not there: give each side an identity, with "
-        "'tlstunnel identity create'",
-        "PSKsecrets",
-    ),
+    *_converted("PSKidentity", "PSKsecrets"),
     *_said("clients that are not let in are refused, with an alert that says why", "redirect"),
     *_said("TLS is never renegotiated", "renegotiation", harmless=_NO),
     *_said("a connection that broke is always passed on as a reset", "reset", harmless=("yes",)),

@@ -6,6 +6,7 @@ The layout is that of certbot's C{live/} directory, which therefore is a pool as
 
     POOL/ID/fullchain.pem, privkey.pem     one directory for each identity; that of a workload is
                                            called C{spiffe:DOMAIN,PATH}, with commas for slashes
+    POOL/ID/psk                            a pre-shared key, see L{tlstunnel.identity.psk}
     POOL/trust/SELECTOR.pem                anchors for the remote identities that SELECTOR matches
     POOL/trust/spiffe:DOMAIN.pem           anchors for the workloads of a trust domain
     POOL/trust/anchors.pem                 anchors where no selector matches
@@ -40,6 +41,9 @@ from tlstunnel.identity.trust import Anchors, Trust
 
 #: What can be in a pool beside the directories of identities.
 RESERVED = frozenset({"trust", "ca", "disclose", "pseudonyms"})
+
+#: What the file of a pre-shared key is called.
+PSK_FILE = "psk"
 
 #: Where the pool is of users for whom there is no place: it is empty.
 NOWHERE = Path("/nonexistent/tlstunnel/pool")
@@ -142,10 +146,11 @@ class Pool:
             )
         return self.path / name
 
-    def identities(self) -> Iterator[Identity]:
+    def identities(self, having: str = "fullchain.pem") -> Iterator[Identity]:
         """
         Find all identities whose credentials are here, in the order of their names.
 
+        @param having: the file that makes them some.
         @raise ConfigurationError: there is no pool.
         """
         self._checkThere()
@@ -154,7 +159,7 @@ class Pool:
                 identity = Identity.ofFileName(directory.name)
             except ValueError:
                 continue
-            if present(directory / "fullchain.pem") and directory.name not in RESERVED:
+            if present(directory / having) and directory.name not in RESERVED:
                 yield identity
 
     def existingDirectoryOf(self, identity: Identity) -> Path:
@@ -228,7 +233,14 @@ class Pool:
         if self.isPseudonym(identity):
             return self.pseudonymFile(identity), self.pseudonymFile(identity)
         directory = self.existingDirectoryOf(identity)
-        return directory / "fullchain.pem", directory / "privkey.pem"
+        certificates = directory / "fullchain.pem"
+        if not present(certificates) and present(directory / PSK_FILE):
+            raise ConfigurationError(
+                str(directory),
+                "has a pre-shared key and no certificate",
+                f"give `trust` psk, or {self.remedyFor(identity)}",
+            )
+        return certificates, directory / "privkey.pem"
 
     def isPseudonym(self, identity: Identity) -> bool:
         """

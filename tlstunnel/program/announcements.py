@@ -157,6 +157,7 @@ class Announcements:
         if tunnel.mode is Mode.SERVER and not prepared.whom:
             return "serving anybody"
         by = f" by the anchors of {prepared.anchors}" if prepared.anchors else ""
+        by = " by pre-shared keys" if tunnel.sides[-1].sharesKeys else by
         server = (
             f"expecting {prepared.whom}{by}" if prepared.whom else "expecting whom the app names"
         )

@@ -23,6 +23,7 @@ from tlstunnel.identity.access import AccessList, readList
 from tlstunnel.identity.expiry import warningsOf
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pool import Credentials, certifiedAs
+from tlstunnel.identity.psk import loadPSK
 from tlstunnel.identity.trust import loadAnchors
 from tlstunnel.identity.verify import coversName, verifyIdentity
 from tlstunnel.net.via import readLogin
@@ -31,6 +32,7 @@ from tlstunnel.program.mistakes import mistakes
 from tlstunnel.program.nametables import tableOfName
 from tlstunnel.program.poolcheck import checkPoolService
 from tlstunnel.program.problems import Problem
+from tlstunnel.program.reflections import reflected
 from tlstunnel.program.risks import (
     farPorts,
     listeningPorts,
@@ -46,6 +48,7 @@ from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, errorOf
 from tlstunnel.tunnel.description import (
     DANE,
     PINS,
+    PSK,
     Mode,
     Tunnel,
     checkRisk,
@@ -159,7 +162,7 @@ class _TunnelCheck:
         for number, identity in enumerate(tunnel.localIDs):
             yield from self._failure(partial(self._checkOurs, identity), "local-id", number)
         for number, where in enumerate(tunnel.trust):
-            if where not in (DANE, PINS):
+            if where not in (DANE, PINS, PSK):
                 yield from self._failure(partial(loadAnchors, where), "trust", number)
         for key, files in (
             ("remote-id-file", tunnel.remoteIDFiles),
@@ -222,6 +225,10 @@ class _TunnelCheck:
         """
         @raise ConfigurationError: nobody would take us for C{identity}.
         """
+        if self._tunnel.sharesKeys:
+            if self._tunnel.mode is Mode.CLIENT:
+                loadPSK(self._tunnel.pool, identity)
+            return
         credentials = self._own.of(identity)
         self._checkTime(credentials)
         leaf = credentials.certificates[0]
@@ -268,6 +275,8 @@ class _TunnelCheck:
             yield self._warning(sentence, "local")
         for sentence in splicedIn(tunnel, self._configuration.tunnels):
             yield self._warning(sentence, "local")
+        for sentence in reflected(tunnel, self._configuration.tunnels):
+            yield self._warning(sentence, "remote-as" if tunnel.onward else "local-id")
         problems = []
         for ours in prepared.certificates:
             found = problemsOf(tunnel.pool, ours, self._now)

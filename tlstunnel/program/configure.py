@@ -31,6 +31,7 @@ from tlstunnel.protocols import registry
 from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, checkBridge, errorOf
 from tlstunnel.tunnel.description import (
+    PSK,
     Mode,
     Tunnel,
     checkRemoteID,
@@ -42,6 +43,7 @@ from tlstunnel.tunnel.execution import Execution
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.negotiation import checkNegotiation
 from tlstunnel.tunnel.programs import checkPrograms
+from tlstunnel.tunnel.psk import checkPSK
 from tlstunnel.tunnel.servedname import ServedName
 from tlstunnel.tunnel.servernames import checkNames
 from tlstunnel.tunnel.showing import checkShowing
@@ -93,7 +95,7 @@ def examine(
     for key, what in (("local", "where to listen"), ("remote", "where to forward to")):
         if not values[key]:
             mistakes.append(ConfigurationError(f"`{key}`", "is missing", f"say {what}"))
-    ours = part(localIDs, mode, values["local-id"])
+    ours = part(localIDs, mode, values["local-id"], PSK in values["trust"])
     localID = ours[0] if ours else None
     access = part(_access, values)
     part(_checkLocal, values["local"], name)
@@ -173,6 +175,7 @@ def examine(
         part(checkRemoteID, tunnel)
     part(checkDANE, tunnel)
     part(checkShowing, tunnel)
+    part(checkPSK, tunnel)
     part(checkNames, tunnel)
     return None if mistakes else tunnel, mistakes
 

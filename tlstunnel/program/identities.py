@@ -16,8 +16,9 @@ IDENTITIES = (
         "who we are; required with `server` and `bridge`, and there each of several is chosen by "
         "the name that a client asks for (SNI)",
         "Repeatable there: the first is for clients that ask for no name, and what we call "
-        "ourselves before TLS. With `client` it is only needed to show a certificate; the word "
-        "auto leaves it to the rules of the pool who we are to each server.",
+        "ourselves before TLS. With `client` it is only needed to show a certificate, or to use a "
+        "pre-shared key; the word auto leaves it to the rules of the pool who we are to each "
+        "server. With `server` and pre-shared keys it may be left out.",
         short="L",
         argument="ID|auto",
         parse=text,
@@ -103,13 +104,16 @@ IDENTITIES = (
         Section.IDENTITIES,
         "whom to believe about remote identities, instead of the pool's word: a file of "
         "certificates in PEM form, a directory of them, or the system's store; several are read "
-        "together; or dane, with `client`: the TLSA records of the name expected",
+        "together; or dane, with `client`: the TLSA records of the name expected; or psk: the "
+        "pre-shared keys in the pool",
         "Repeatable. In a directory those files count that are called *.pem, *.crt or *.cer, and "
         "the links of c_rehash(1). What is no certificate there is passed over, with a line in the "
         "log. Of users and workloads, the system's store knows none. With pins, which stands "
         "alone, nobody's word counts, and the keys of `pin` decide. Beside dane the others count "
-        "for a server of which DNS proves that it has no such records.",
-        argument="FILE|DIR|system|pins|dane",
+        "for a server of which DNS proves that it has no such records. With psk, which stands "
+        "alone, too, there are no certificates, but keys that both ends were given beforehand: "
+        "with `client` that of `local-id`, with `server` those of all whom `remote-id` selects.",
+        argument="FILE|DIR|system|pins|dane|psk",
         parse=text,
         default=(),
         isRepeatable=True,

@@ -19,15 +19,18 @@ def isByRules(mode: Mode | None, given: Sequence[str]) -> bool:
     return mode is Mode.CLIENT and tuple(given) == (AUTO,)
 
 
-def localIDs(mode: Mode | None, given: Sequence[str]) -> tuple[Identity, ...]:
+def localIDs(
+    mode: Mode | None, given: Sequence[str], sharesKeys: bool = False
+) -> tuple[Identity, ...]:
     """
     The identities, each once; none, where rules say it.
 
+    @param sharesKeys: whether there are pre-shared keys, and no certificates.
     @raise ConfigurationError: one is missing, is none, or is one too many.
     """
     if isByRules(mode, given):
         return ()
-    if mode is Mode.SERVER and not given:
+    if mode is Mode.SERVER and not (given or sharesKeys):
         raise ConfigurationError("`local-id`", "is missing", "say whom a server tunnel stands for")
     if mode is Mode.SERVER and AUTO in given:
         raise ConfigurationError(f"`local-id` {AUTO}", *NOT_FOR_SERVERS)

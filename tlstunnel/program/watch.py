@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from tlstunnel.chat.dialect import ChatDialect
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity
+from tlstunnel.identity.pool import PSK_FILE
 from tlstunnel.program.configuration import Configuration
 from tlstunnel.tunnel.description import WORDS, Tunnel
 
@@ -71,6 +72,8 @@ def filesOf(configuration: Configuration) -> set[Path]:
 
 def _filesOf(tunnel: Tunnel) -> Iterator[Path]:
     pool = tunnel.pool.path
+    if tunnel.sharesKeys:
+        yield from _keysOf(pool, tunnel)
     for identity in dict.fromkeys((*tunnel.localIDs, *(each.identity for each in tunnel.names))):
         yield from _credentialsOf(pool, identity)
     yield pool / "ca" / "cert.pem"
@@ -94,6 +97,17 @@ def _credentialsOf(pool: Path, identity: Identity) -> tuple[Path, Path]:
     """
     own = pool / identity.fileName
     return own / "fullchain.pem", own / "privkey.pem"
+
+
+def _keysOf(pool: Path, tunnel: Tunnel) -> Iterator[Path]:
+    """
+    The pre-shared keys that may count: ours with a server, and those of all clients.
+    """
+    if tunnel.mode.acceptsTLS:
+        yield pool
+        yield from (each / PSK_FILE for each in _entries(pool))
+    elif tunnel.localID is not None:
+        yield pool / tunnel.localID.fileName / PSK_FILE
 
 
 def _entries(place: Path) -> Iterable[Path]:

@@ -129,7 +129,8 @@ class ProxyOut:
         The value of the TLV of TLS, with others within.
         """
         flags, verified = _CLIENT_SSL, _UNVERIFIED
-        isShown = facts.identity is not None
+        # Whoever is known by a pre-shared key shows no certificate.
+        isShown = facts.identity is not None and session.claim is None
         if isShown:
             flags |= _CLIENT_CERT_SESS if facts.isResumed else _CLIENT_CERT_SESS | _CLIENT_CERT_CONN
             verified = _VERIFIED if self._isAnchored else _UNVERIFIED

@@ -54,12 +54,32 @@ def _context(
     isOptional: bool = False,
 ) -> SSL.Context:
     """
-    What contexts of both roles have in common.
+    What contexts of both roles have in common where there are certificates.
+    """
+    context = bareContext(minimum, isClient, tickets)
+    if credentials is not None:
+        present(context, credentials)
+    if trust is not None:
+        demandCertificate(context, trust, isOptional)
+    return context
+
+
+def bareContext(
+    minimum: str,
+    isClient: bool,
+    tickets: bool = False,
+    suites: tuple[bytes, bytes] = (_CIPHERS_1_2, _CIPHERS_1_3),
+) -> SSL.Context:
+    """
+    What all contexts have in common: nobody is anybody, and nobody is asked who he is.
+
+    @param minimum: the lowest version of TLS, C{"1.2"} or C{"1.3"}.
+    @param suites: those of TLS 1.2, and those of 1.3.
     """
     context = SSL.Context(SSL.TLS_CLIENT_METHOD if isClient else SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(VERSIONS[minimum])
-    context.set_cipher_list(_CIPHERS_1_2)
-    context.set_tls13_ciphersuites(_CIPHERS_1_3)
+    context.set_cipher_list(suites[0])
+    context.set_tls13_ciphersuites(suites[1])
     context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
     if not tickets:
         context.set_options(SSL.OP_NO_TICKET)
@@ -67,10 +87,6 @@ def _context(
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     # All of a write in one call of OpenSSL, however many records that makes; see TLS.write.
     context.clear_mode(_PARTIAL_WRITE)
-    if credentials is not None:
-        present(context, credentials)
-    if trust is not None:
-        demandCertificate(context, trust, isOptional)
     return context
 
 
@@ -126,10 +142,19 @@ def serverContext(
     if trust is not None:
         for certificate in trust.all.certificates:
             context.add_client_ca(certificate)
+    answerClients(context, selects)
+    return context
+
+
+def answerClients(context: SSL.Context, selects: bool) -> None:
+    """
+    Let a context choose by the name and the protocols that clients ask for.
+
+    @param selects: whether a session may have a protocol to select from what a client offers.
+    """
     binding.setServerName(context, chooseFace)
     if selects:
         context.set_alpn_select_callback(_selectProtocol)
-    return context
 
 
 def _selectProtocol(

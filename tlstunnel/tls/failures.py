@@ -8,6 +8,7 @@ from OpenSSL import SSL
 
 from tlstunnel.errors import ForeignProtocol, Reset, TLSFailed, Truncated, TunnelError
 from tlstunnel.tls.binding import alertReasons
+from tlstunnel.tls.keyverifier import KeyVerifier
 from tlstunnel.tls.session import Session
 
 # What a peer that speaks no TLS looks like to OpenSSL.
@@ -102,6 +103,8 @@ def handshakeFailure(error: Exception, session: Session | None) -> TunnelError:
         return TLSFailed("the peer closed the connection during the handshake")
     if isinstance(error, SSL.Error):
         told = recordFailure(error, session, first=True)
+        if session is not None and isinstance(session.verifier, KeyVerifier):
+            return session.verifier.failure(told, session)
         if any(word in told.detail for word in _FOREIGN):
             return ForeignProtocol(
                 f"the peer does not speak TLS here ({told.detail})", cause="no TLS"

@@ -15,6 +15,7 @@ from tlstunnel.errors import IdentityRefused, TLSFailed, TunnelError
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.revocation import OLD
 from tlstunnel.tls.binding import isResumed, negotiated, peerFingerprint
+from tlstunnel.tls.keyverifier import Claim, KeyVerifier
 from tlstunnel.tls.resumption import LONGEST, Offer, Server
 from tlstunnel.tls.verification import Proof, Verifier, notTheSame
 
@@ -41,6 +42,7 @@ class Session:
     @ivar bound: who we must be, where the client has said before with whom it wants to speak.
     @ivar isBeside: whether this belongs to another connection, which the client has begun with the
         name that it wants.
+    @ivar claim: who a client with a pre-shared key says that it is, as long as nothing is proved.
     @ivar sameAs: the L{identity} that it must have, if any: that of another connection.
     @ivar shown: whose certificate the peer has shown, if that is whom we expect; it has not proved
         yet that the key is its own.
@@ -61,6 +63,7 @@ class Session:
         "alpn",
         "bound",
         "chain",
+        "claim",
         "face",
         "faces",
         "goodUntil",
@@ -108,6 +111,7 @@ class Session:
         self.bound: Face | None = None
         self.isBeside = False
         self.goodUntil = inf
+        self.claim: Claim | None = None
         self.sameAs: Identity | None = None
         self.shown: Identity | None = None
         self.provenBy = ""
@@ -139,7 +143,9 @@ class Session:
         self.version, self.suite, self.group = negotiated(connection)
         if self.offered:
             self.alpn = connection.get_alpn_proto_negotiated()
-        if self.shown is None and self.refusal is None and isResumed(connection):
+        if isinstance(self.verifier, KeyVerifier):
+            self.verifier.conclude(self, connection)
+        elif self.shown is None and self.refusal is None and isResumed(connection):
             # OpenSSL has called nobody, as it resumed a session that was verified when it began.
             self._judgeResumed(connection)
         elif self.server is not None and self.proof is not None:

@@ -12,7 +12,7 @@ from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.tlsa import TLSARecords
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.tls.binding import SERVERS
-from tlstunnel.tls.context import SSLContext, clientContext
+from tlstunnel.tls.context import SSLContext
 from tlstunnel.tls.creators import ClientCreator, Creator
 from tlstunnel.tls.dane import TLSAVerifier, tlsaContext
 from tlstunnel.tls.keylog import KeyLog
@@ -110,14 +110,13 @@ class ClientCreators:
                 # They would live on in what was made with them.
                 self._contexts.clear()
                 self._creators.clear()
-            context = self._contexts[key] = clientContext(
+            context = self._contexts[key] = self._judges.clientContext(
                 trust,
                 shown,
                 offered,
                 tunnel.minimum,
                 tickets=tunnel.resumes or tunnel.dialect.opensChannels,
             )
-            self._judges.prepare(context)
             if self._keyLog is not None:
                 self._keyLog.use(context)
             if tunnel.requireStaple:

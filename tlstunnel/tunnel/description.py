@@ -38,8 +38,12 @@ PINS = "pins"
 #: What it is where TLSA records decide, which are no anchors: see L{tlstunnel.tunnel.dane}.
 DANE = "dane"
 
+#: What it is where the pool's pre-shared keys decide, and no anchors either: see
+#: L{tlstunnel.tunnel.psk}.
+PSK = "psk"
+
 #: What C{trust} may be that is no path.
-WORDS = ("system", PINS, DANE)
+WORDS = ("system", PINS, DANE, PSK)
 
 
 class Mode(enum.Enum):
@@ -95,7 +99,8 @@ class Tunnel:
     @ivar pins: the keys that the peer may have; any, where there are none.
     @ivar pool: where identities and trust are kept.
     @ivar trust: where the anchors are that count instead of those of the pool: paths of files and
-        directories, C{system}, or L{DANE} for the TLSA records of the server; or L{PINS} alone.
+        directories, C{system}, or L{DANE} for the TLSA records of the server; or L{PINS} or
+        L{PSK} alone.
     @ivar daneResolver: where to look those records up.
     @ivar alpn: what to offer or to select from, instead of the ids of the dialect.
     @ivar options: those of the dialect that were asked for.
@@ -226,6 +231,20 @@ class Tunnel:
         return self.trust == (PINS,)
 
     @property
+    def sharesKeys(self) -> bool:
+        """
+        Whether both sides have a key that was given to them beforehand, and no certificates.
+        """
+        return PSK in self.trust
+
+    @property
+    def believesAnchors(self) -> bool:
+        """
+        Whether anybody vouches for the peer.
+        """
+        return not (self.believesPins or self.sharesKeys)
+
+    @property
     def isNamed(self) -> bool:
         """
         Whether the peer must have the name that is expected: a key alone says enough.
@@ -237,7 +256,7 @@ class Tunnel:
         """
         Whether anybody may come, without a certificate: to a server, unless it says who.
         """
-        named = self.remoteID is not None or self.remoteIDFiles or self.believesPins
+        named = self.remoteID is not None or self.remoteIDFiles or not self.believesAnchors
         return self.mode.acceptsTLS and not named
 
     @property
@@ -245,6 +264,8 @@ class Tunnel:
         """
         Whether sessions are resumed: unless somebody says so, with servers alone.
         """
+        if self.sharesKeys:
+            return False
         return self.mode is Mode.CLIENT if self.resumption is None else self.resumption
 
 
@@ -285,13 +306,14 @@ def checkRemoteID(tunnel: Tunnel) -> None:
         return
     if tunnel.remoteID is not None or tunnel.dialect.learnsPeer or tunnel.believesPins:
         return
+    proves = "that has the key" if tunnel.sharesKeys else "in the server's certificate"
     hosts = set()
     for each in tunnel.remote:
         if not isinstance(each, TCPAddress | SRVAddress) or each.isLiteral:
             raise ConfigurationError(
                 "`remote-id`",
                 f"is missing, and {each} names nobody whom we could expect there",
-                "add `remote-id` with the name in the server's certificate",
+                f"add `remote-id` with the name {proves}",
             )
         hosts.add(each.domain)
     if len(hosts) > 1:
@@ -310,7 +332,7 @@ def checkIdentities(tunnel: Tunnel) -> None:
     """
     if tunnel.mode is Mode.CLIENT:
         checkRemoteID(tunnel)
-    elif tunnel.localID is None:
+    elif tunnel.localID is None and not tunnel.sharesKeys:
         raise ConfigurationError("`local-id`", "is missing", "say whom a server tunnel stands for")
 
 

@@ -45,6 +45,7 @@ from tlstunnel.tunnel.disclosures import (
     preparedWords,
 )
 from tlstunnel.tunnel.judges import Judges
+from tlstunnel.tunnel.keyednames import namesOf
 from tlstunnel.tunnel.programs import checkPrograms, launches
 from tlstunnel.tunnel.servernames import ServerNames
 from tlstunnel.tunnel.settings import settingOf
@@ -146,7 +147,7 @@ class Prepared:
             with about(OF_CONNECTED):
                 yield from self.onward.steps()
         if tunnel.mode.acceptsTLS:
-            names = ServerNames(tunnel, self.alpn, self._judges, self.keyLog)
+            names = namesOf(tunnel, self.alpn, self._judges, self.keyLog)
             with about(keysOf(tunnel.mode)):
                 yield from names.prepare()
             self.names, self._believed = names, names.believed
@@ -241,6 +242,7 @@ class Prepared:
             found += dict.fromkeys(chain.from_iterable(skipped))
             found += doubts(self.expected)
             found += self._showing.doubts(self.expected)
+            found += () if self.names is None else self.names.doubts
         found += self.revocations.warnings(now, since)
         if since is None:
             found += self._missingStaples()
@@ -317,7 +319,7 @@ class Prepared:
         """
         assert isinstance(expected, Identity)
         creator, trust = self._creators.creatorFor(expected, self.alpn, alpn)
-        if expected == self.expected and not self.tunnel.believesPins:
+        if expected == self.expected and self.tunnel.believesAnchors:
             self._believed = trust
         return creator
 

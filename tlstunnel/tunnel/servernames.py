@@ -63,6 +63,7 @@ class ServerNames:
     All of them.
 
     @ivar believed: whose word counts about clients of the tunnel; C{None} where all may come.
+    @ivar doubts: what an administrator should look at once more, a sentence each.
     """
 
     faces: Faces
@@ -80,6 +81,7 @@ class ServerNames:
         """
         self._own = OwnCredentials(tunnel)
         self.believed: Trust | None = None
+        self.doubts: list[str] = []
         self._tunnel = tunnel
         self._alpn = alpn
         self._judges = judges
@@ -106,7 +108,7 @@ class ServerNames:
             given[name.name] = self._face(self._own.under(name), name)
             yield
         judged = self._judgeOf(_LIKE_THE_TUNNEL)
-        if judged is not None and not tunnel.believesPins:
+        if judged is not None and tunnel.believesAnchors:
             self.believed = judged[0]
         faces = [self._face(self._own.of(each)) for each in tunnel.localIDs]
         first = tunnel.localIDs[0]

@@ -155,7 +155,7 @@ def showingOf(tunnel: Tunnel) -> Showing:
     """
     if tunnel.byRules:
         return _ByRules(tunnel)
-    if tunnel.localID is None:
+    if tunnel.localID is None or tunnel.sharesKeys:
         return Showing()
     credentials = tunnel.pool.credentials(tunnel.localID)
     checkUsable(credentials, tunnel.minimum)

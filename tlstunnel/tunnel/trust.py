@@ -13,7 +13,7 @@ from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, Kind, Selector
 from tlstunnel.identity.revocation import Revocations, loadRevocations
 from tlstunnel.identity.trust import Trust, eitherTrust, loadAnchors, together
-from tlstunnel.tunnel.description import DANE, PINS, WORDS, Mode, Tunnel, identityOfRemote
+from tlstunnel.tunnel.description import DANE, PINS, PSK, WORDS, Mode, Tunnel, identityOfRemote
 
 
 class TunnelTrust:
@@ -36,7 +36,7 @@ class TunnelTrust:
         self._anchors = [
             replace(loadAnchors(where), source=f"{option} {where}")
             for where in tunnel.trust
-            if where not in (DANE, PINS)
+            if where not in (DANE, PINS, PSK)
         ]
         self._told: dict[bool, Trust] = {}
         self.byTLSA = DANE in tunnel.trust

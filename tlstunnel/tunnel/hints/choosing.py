@@ -20,6 +20,7 @@ from tlstunnel.tunnel.hints.directories import DIRECTORY_HINTS
 from tlstunnel.tunnel.hints.handshake import HANDSHAKE_HINTS
 from tlstunnel.tunnel.hints.hint import Hint
 from tlstunnel.tunnel.hints.identities import IDENTITY_HINTS
+from tlstunnel.tunnel.hints.keys import KEY_HINTS
 from tlstunnel.tunnel.hints.languages import languageOf
 from tlstunnel.tunnel.hints.programs import PROGRAM_HINTS
 from tlstunnel.tunnel.hints.proxies import PROXY, hintOfProxy
@@ -42,6 +43,7 @@ _HINTS = (
     *DANE_HINTS,
     *DIRECTORY_HINTS,
     *DIALECT_HINTS,
+    *KEY_HINTS,
     *IDENTITY_HINTS,
     *REVOCATION_HINTS,
     *HANDSHAKE_HINTS,
