@@ -332,8 +332,8 @@ def ofPool(seconds: float, rounds: int | None) -> int:
     contenders = [tunnelIn(CHECKOUT, BEFORE), poolIn(CHECKOUT, NOW)]
     run = _compare(contenders, seconds, rounds, HANDED)
     both = (
-        "`before` is a tunnel, `now` the pool service, to which programs hand over connections that "
-        f"they have made. The ratio of a connection must be {MOST_HANDED:.2f} at most."
+        "`before` is a tunnel, `now` the pool service, to which programs hand over connections of "
+        f"their own. The ratio of a connection must be {MOST_HANDED:.2f} at most."
     )
     print(report.comparison(run, "What a connection costs that is handed over", both))
     ratio = run.results.ratio("client", "connection", NOW, BEFORE)
