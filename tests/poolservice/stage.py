@@ -71,9 +71,9 @@ class Program:
         """It is asked for before."""
         self.story.append("verified")
 
-    def heardAll(self, reason: str) -> None:
+    def heardAll(self, error: TunnelError | None) -> None:
         """The network is over."""
-        self.story.append(f"heard {reason}")
+        self.story.append(f"heard {'closed' if error is None else error.reason}")
 
     def ended(self, handOver: HandOver, error: TunnelError | None) -> None:
         """All is."""

@@ -241,6 +241,7 @@ class RecordTests(AloneCase, SynchronousTestCase):
         """By pyOpenSSL's public methods."""
         self.patch(membio, "_isKnown", lambda: False)
         self.patch(sharedwire, "_feed", membio.feeder(sharedwire._ARRIVED))
+        self.patch(sharedwire, "_lay", membio.layer(sharedwire._ARRIVED))
         self.patch(sharedwire, "_drain", membio.drainer(sharedwire._LEAVING))
         self.patch(sharedwire, "_left", membio.pending())
         self.open()

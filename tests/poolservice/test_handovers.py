@@ -72,6 +72,24 @@ class CourseTests(HandOverTests):
             )
             self.assertEqual(handOver.local, who)
 
+    async def test_aUserIsShownToNobodyWhoAsksForAHost(self) -> None:
+        """Where a server may be several, and one of them is a user: another host is refused."""
+        for name in (b"nobody.example.org", b"client.example.org"):
+            sock, theirs = self.pair()
+            program = Program(self.handOvers)
+            self.handOvers.begin(program, self.wanted(False), sock)
+            network = Encrypted(theirs, self.context(True), True, name)
+            failed = deferToThread(network.handshake).addErrback(lambda failure: None)
+            self.assertIsInstance(await program.over, TLSFailed)
+            await failed
+            self.assertNotIn("plain", program.story)
+
+    async def test_aClientKnowsWhichNameWasAskedFor(self) -> None:
+        """As a server does."""
+        program, handOver, _ = await self.handOver(self.wanted(True), exchange)
+        self.assertEqual(handOver.serverName, SERVER.domain)
+        await program.over
+
     async def test_aClientDoesStartTLS(self) -> None:
         """The program is greeted as by a tunnel."""
 

@@ -198,10 +198,16 @@ def _byName(
         issue(pool, asked)
         return asked
     if not mayUse(pool, asked, caller):
-        raise NotYours(f"user {caller.uid} may not be {asked}")
+        raise NotYours(
+            f"user {caller.uid} may not be {asked}; root can let it, by "
+            f"{pool.command('allow', str(asked), f'user:{caller.uid}')}"
+        )
     if hasRules(pool) and all(each.identity != asked for each in counting):
         why = "there is no rule about it" if rule is None else f"{rule.path} does not say so"
-        raise NotDisclosed(f"{asked} is not to be shown to {remote}: {why}")
+        raise NotDisclosed(
+            f"{asked} is not to be shown to {remote}: {why}; "
+            f"{pool.command('disclose', str(remote))} shows what decides, and changes it"
+        )
     pool.existingDirectoryOf(asked)
     return asked
 

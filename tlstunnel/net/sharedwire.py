@@ -28,6 +28,7 @@ from tlstunnel.net.wire import (
     AT_ONCE,
     BUFFER,
     END,
+    MOST_READ_BYTES,
     NOTHING,
     RETRIED,
     WANTS_READ,
@@ -36,20 +37,22 @@ from tlstunnel.net.wire import (
     PeerGone,
 )
 from tlstunnel.tls.failures import handshakeFailure, recordFailure
-from tlstunnel.tls.membio import drainer, feeder, pending
+from tlstunnel.tls.membio import drainer, feeder, layer, pending
 from tlstunnel.tls.records import RECORD_BYTES, CleanEnd, SSLError, SysCallError
-
-#: The most bytes that are read at once, and that are encrypted at once.
-CHUNK_BYTES = 131072
 
 # Of a record: its header, and the most that it may have behind that (RFC 5246, section 6.2.3).
 _HEADER = 5
 _MOST_RECORD = _HEADER + 16384 + 2048
 
+#: The most bytes that are read at once, and that are encrypted at once; with a part of a record
+#: before them they fit into the buffer that all share.
+CHUNK_BYTES = MOST_READ_BYTES - 2 * _MOST_RECORD
+
 # Where all such connections of the process read to; a part of a record comes before that.
 _ARRIVED = bytearray(_MOST_RECORD + CHUNK_BYTES)
 _arrived = memoryview(_ARRIVED)
 _feed = feeder(_ARRIVED)
+_lay = layer(_ARRIVED)
 
 # Where they send from.
 _LEAVING = bytearray(CHUNK_BYTES)
@@ -69,8 +72,12 @@ def _wholeIn(end: int) -> int:
     @param end: the number of bytes that have arrived.
     """
     at = 0
-    while end - at >= _HEADER and at + _sizeAt(at) <= end:
-        at += _sizeAt(at)
+    last = end - _HEADER
+    while at <= last:
+        after = at + _sizeAt(at)
+        if after > end:
+            break
+        at = after
     return at
 
 
@@ -140,13 +147,15 @@ class SharedTLS(TLS):
         got = self._receive(have, most)
         if got is None:
             return None
-        if got:
-            whole = _wholeIn(have + got)
-            self._part = bytes(_arrived[whole : have + got])
+        whole = _wholeIn(have + got) if got else have
+        self._part = bytes(_arrived[whole : have + got])
+        if self._isUp:
+            _lay(self._connection, whole, not got)
         else:
-            self._connection.bio_shutdown()
-            whole, self._part = have, b""
-        _feed(self._connection, whole)
+            # What comes behind the handshake is left there.
+            _feed(self._connection, whole)
+            if not got:
+                self._connection.bio_shutdown()
         return bool(whole) or not got
 
     def _flush(self) -> bool:
@@ -247,26 +256,16 @@ class SharedTLS(TLS):
 
     def _decrypt(self, isAwaited: bool) -> tuple[memoryview, Event | TunnelError | None]:
         """
-        Read what OpenSSL was given.
+        Read what OpenSSL was given, and send its answers.
 
         @param isAwaited: whether there is anything to be read.
         """
-        connection = self._connection
-        count = empty = 0
+        before = self.received
         event: Event | TunnelError | None = None
         try:
-            while isAwaited:
-                got = readRecord(connection, count)
-                if got:
-                    count += got
-                    empty = 0
-                    continue
-                left = _left(connection)
-                if not left or (left < 0 and empty == _LOOKS):
-                    break
-                empty += 1
-                self._spend(MOST_WASTE // MOST_EMPTY)
-            if not count:
+            if isAwaited:
+                self._readAll()
+            if self.received == before:
                 self._spend(1)
             if not self._flush():
                 event = WANTS_WRITE
@@ -278,14 +277,36 @@ class SharedTLS(TLS):
         except CleanEnd:
             event = END
         except SSLError as error:
-            event = recordFailure(error, self.session, first=not self.received and not count)
+            event = recordFailure(error, self.session, first=not self.received)
+        if event is not None and event is not WANTS_WRITE:
+            # Nobody reads what may be left of it, and something else lies there soon.
+            _lay(self._connection, 0, True)
+        count = self.received - before
         if not count:
             return NOTHING, event
-        self.received += count
         self._waste = 0
         if event is not WANTS_WRITE:
             self._late, event = event, None
         return BUFFER[:count], event
+
+    def _readAll(self) -> None:
+        """
+        Decrypt record by record, until OpenSSL has nothing more.
+        """
+        connection = self._connection
+        count = empty = 0
+        while True:
+            got = readRecord(connection, count)
+            if got:
+                count += got
+                self.received += got
+                empty = 0
+                continue
+            left = _left(connection)
+            if not left or (left < 0 and empty == _LOOKS):
+                return
+            empty += 1
+            self._spend(MOST_WASTE // MOST_EMPTY)
 
     def _spend(self, waste: int) -> None:
         """

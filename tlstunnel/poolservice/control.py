@@ -82,9 +82,15 @@ def errorMessage(error: TunnelError) -> Message:
     """
     What a program is told of C{error}.
     """
+    return Message("error", {"reason": error.reason, "detail": detailOf(error)})
+
+
+def detailOf(error: TunnelError) -> str:
+    """
+    What there is to be said of C{error} besides its reason, as it may stand in a message.
+    """
     text = str(error)
-    detail = "" if text == error.reason else text.removeprefix(f"{error.reason}: ")
-    return Message("error", {"reason": error.reason, "detail": prose(detail)})
+    return prose("" if text == error.reason else text.removeprefix(f"{error.reason}: "))
 
 
 class Control(Descriptor):

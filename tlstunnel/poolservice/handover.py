@@ -29,15 +29,12 @@ from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import Record
-from tlstunnel.tunnel.relay import Relay
 from tlstunnel.tunnel.servedname import Addresses
 
 if TYPE_CHECKING:
     from tlstunnel.poolservice.handovers import HandOvers
     from tlstunnel.tunnel.dane import TLSALookup
-
-#: What is told of a direction that the peer has ended as it should.
-CLOSED = "closed"
+    from tlstunnel.tunnel.relay import Relay
 
 
 @implementer(ISearch)
@@ -116,13 +113,16 @@ class HandOver:
         """
         seconds = self.wanted.seconds
         if seconds is not None:
-            late = TimedOut(f"it took longer than the {seconds:g} s that the program gives it")
-            self._due = self.deadlines.after(seconds, lambda: self.end(late))
+            self._due = self.deadlines.after(seconds, self._late)
         if isinstance(prepared, Prepared):
             self._tell(prepared)
         else:
             self._preparing = prepared
             prepared.addCallbacks(self._tell, self._unprepared)
+
+    def _late(self) -> None:
+        limit = f"after {self.wanted.seconds:g} s, which is all that the program gives it"
+        self.end(TimedOut(f"it was still {self.record.stage.value} {limit}"))
 
     def _tell(self, prepared: Prepared) -> None:
         """
@@ -169,17 +169,17 @@ class HandOver:
         self._pair = None
         if self._due is not None:
             self._due.cancel()
-        self._hear(CLOSED if error is None else error.reason)
+        self._hear(error)
         self._owner.ended(self, error)
         self.program.ended(self, error)
 
-    def _hear(self, reason: str) -> None:
+    def _hear(self, error: TunnelError | None) -> None:
         """
         Tell the program how the network has ended, once.
         """
         if not self._isHeard:
             self._isHeard = True
-            self.program.heardAll(reason)
+            self.program.heardAll(error)
 
     # What is looked at while the service stops
 
@@ -239,7 +239,7 @@ class HandOver:
         A leg has ended cleanly.
         """
         if leg is self.network:
-            self._hear(CLOSED)
+            self._hear(None)
 
     def tlsa(self, resolver: TCPAddress) -> TLSALookup:
         """
@@ -293,6 +293,17 @@ class HandOver:
         if identity is None or certificate is None:
             return ""
         return spellingOf(certificate, identity)
+
+    @property
+    def serverName(self) -> str:
+        """
+        The name that was asked for with SNI, by whichever side is the client; raw, and empty for
+        none.
+        """
+        remote = self.wanted.remote
+        if self.wanted.isClient and isinstance(remote, Identity) and self.record.isVerified:
+            return remote.domain if remote.isHost else ""
+        return self.record.serverName
 
     @property
     def binding(self) -> ChannelBinding:

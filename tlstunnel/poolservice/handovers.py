@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from tlstunnel.address import Address, addressOf
 from tlstunnel.errors import ConfigurationError, Stopped, TunnelError
 from tlstunnel.identity.disclosure import NotDisclosed, NotYours, whomToShow
-from tlstunnel.identity.names import Identity
+from tlstunnel.identity.names import Identity, Kind
 from tlstunnel.identity.users import mayUse, usable
 from tlstunnel.interfaces import ILeg, IObserver
 from tlstunnel.net.deadlines import Deadlines
@@ -200,7 +200,17 @@ class HandOvers:
             return (wanted.local,)
         ours = tuple(usable(pool, caller))
         if not ours:
-            raise NotForCaller(f"user {caller.uid} may use no identity of this pool")
+            raise NotForCaller(
+                f"user {caller.uid} may use no identity of this pool; 'tlstunnel identity allow' "
+                "lets it"
+            )
+        if len(ours) > 1:
+            # A client asks for a host; a user's certificate is for none, and would be shown to all.
+            ours = tuple(each for each in ours if each.kind is Kind.DOMAIN)
+        if not ours:
+            raise NotForCaller(
+                f"user {caller.uid} may use no identity of a host: say which other with local"
+            )
         if len(ours) > CHOICE:
             raise NotForCaller(
                 f"user {caller.uid} may use {len(ours)} identities: say which with local"

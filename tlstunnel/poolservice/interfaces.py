@@ -38,11 +38,11 @@ class IProgram(Interface):
         The peer is verified, where C{plain} was asked for before that (C{earlyDial}).
         """
 
-    def heardAll(reason: str) -> None:
+    def heardAll(error: TunnelError | None) -> None:
         """
         Nothing more comes from the network.
 
-        @param reason: C{closed} if the peer has ended it, else the name of what has.
+        @param error: why, unless the peer has ended it as it should.
         """
 
     def ended(handOver: HandOver, error: TunnelError | None) -> None:

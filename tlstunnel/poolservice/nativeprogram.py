@@ -23,9 +23,9 @@ from tlstunnel.identity.caller import Caller
 from tlstunnel.interfaces import ILeg
 from tlstunnel.net.leg import Leg
 from tlstunnel.poolservice.closing import closeHanded
-from tlstunnel.poolservice.control import Control, errorMessage
+from tlstunnel.poolservice.control import Control, detailOf, errorMessage
 from tlstunnel.poolservice.descriptors import connected
-from tlstunnel.poolservice.handover import CLOSED, HandOver
+from tlstunnel.poolservice.handover import HandOver
 from tlstunnel.poolservice.handovers import HandOvers
 from tlstunnel.poolservice.interfaces import IProgram
 from tlstunnel.poolservice.messages import MESSAGE_BYTES, Message
@@ -40,6 +40,9 @@ VERBS: dict[str, tuple[str, ...]] = {
     "certificate": (),
     "hello": (),
 }
+
+#: The reason of an end that is as it should be.
+CLOSED = "closed"
 
 #: The most bytes of keying material at once, which are twice as many in an answer.
 MATERIAL_BYTES = 8192
@@ -219,14 +222,13 @@ class NativeProgram:
         """
         What was handed over, and whose peer is verified.
 
-        @raise Gone: there is none.
+        @raise Gone: it is over.
+        @raise BadRequest: there is none yet.
         """
         if self._handOver is None or self._stage is not Stage.UP:
-            raise Gone(
-                "the connection is over"
-                if self._stage is Stage.OVER
-                else "there is no connection yet; ask for tls first"
-            )
+            if self._stage is Stage.OVER:
+                raise Gone("the connection is over")
+            raise BadRequest("there is no connection yet; ask for tls first")
         return self._handOver
 
     def gone(self) -> None:
@@ -299,13 +301,17 @@ class NativeProgram:
         self._control.send(_answerTo(handOver))
         self._go(Stage.UP)
 
-    def heardAll(self, reason: str) -> None:
+    def heardAll(self, error: TunnelError | None) -> None:
         """
         The network says no more.
         """
         if self._stage is Stage.UP and not self._isTold:
             self._isTold = True
-            self._control.send(Message("end", {"reason": reason}))
+            fields = {"reason": CLOSED if error is None else error.reason}
+            detail = "" if error is None else detailOf(error)
+            if detail:
+                fields["detail"] = detail
+            self._control.send(Message("end", fields))
 
     def ended(self, handOver: HandOver, error: TunnelError | None) -> None:
         """
@@ -313,7 +319,7 @@ class NativeProgram:
         """
         self._handOver = None
         if self._stage is Stage.UP:
-            self.heardAll(CLOSED if error is None else error.reason)
+            self.heardAll(error)
             self._go(Stage.OVER)
         else:
             self._control.send(errorMessage(error or Gone("the connection has ended")))
@@ -335,6 +341,6 @@ def _answerTo(handOver: HandOver) -> Message:
         "suite": record.suite,
         "group": record.group,
         "alpn": printable(record.alpn.decode("latin-1")),
-        "sni": printable(record.serverName),
+        "sni": printable(handOver.serverName),
     }
     return Message("ok", fields)

@@ -29,6 +29,10 @@ PAIR_SECONDS = 5.0
 #: Strangers that may wait to be accepted, and that are sent away in one turn of the reactor.
 STRANGERS = 64
 
+#: What a UNIX pair is asked to hold in each direction, as far as the system lets anybody: with
+#: less, who carries much has to come back for it many times.
+ROOM_BYTES = 524288
+
 # Where the pairs of TCP are.
 _LOOPBACK = ("127.0.0.1", 0)
 
@@ -45,6 +49,8 @@ async def pairOf(
     try:
         if kind is Plain.UNIX:
             ours, theirs = socket.socketpair()
+            for each in (ours, theirs):
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM_BYTES)
         else:
             ours, theirs = await _overTCP(reactor, deadlines)
     except OSError as error:

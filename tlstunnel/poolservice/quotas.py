@@ -35,7 +35,7 @@ class Quotas:
         if self.perUser and self._taken[uid] >= self.perUser:
             raise TooMany(
                 f"user {uid} has {self.perUser} connections here already; close some, or let the "
-                "administrator raise the limit for each user"
+                "administrator raise max-per-user"
             )
         self._taken[uid] += 1
 

@@ -215,7 +215,7 @@ class Exchange:
         See L{IProgram.verified}; no program is met before.
         """
 
-    def heardAll(self, reason: str) -> None:
+    def heardAll(self, error: TunnelError | None) -> None:
         """
         See L{IProgram.heardAll}; there is no frame for it.
         """

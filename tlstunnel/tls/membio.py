@@ -43,6 +43,35 @@ def feeder(buffer: bytearray) -> Callable[[SSL.Connection, int], None]:
     return direct
 
 
+def layer(buffer: bytearray) -> Callable[[SSL.Connection, int, bool], None]:
+    """
+    What lets a connection whose handshake is complete read the first bytes of C{buffer} where they
+    lie, so many of them, and whether that is the end; it is to read all before they change.
+    """
+    if not (_isKnown() and hasattr(_lib, "SSL_set_bio") and hasattr(_lib, "BIO_new_mem_buf")):
+        give = feeder(buffer)
+
+        def copied(connection: SSL.Connection, count: int, isEnd: bool) -> None:
+            give(connection, count)
+            if isEnd:
+                connection.bio_shutdown()
+
+        return copied
+    start = _ffi.from_buffer(buffer)
+    make, setEnd, give = _lib.BIO_new_mem_buf, _lib.BIO_set_mem_eof_return, _lib.SSL_set_bio
+
+    def direct(connection: SSL.Connection, count: int, isEnd: bool) -> None:
+        source = make(start, count)
+        if source == _ffi.NULL:
+            raise MemoryError("OpenSSL has no room for what arrived")
+        setEnd(source, 0 if isEnd else -1)
+        # OpenSSL frees the one before (SSL_set_bio(3)).
+        give(connection._ssl, source, connection._from_ssl)
+        connection._into_ssl = source
+
+    return direct
+
+
 def drainer(buffer: bytearray) -> Callable[[SSL.Connection], int]:
     """
     What puts into C{buffer} what a connection has to send, as far as there is room, and gives how

@@ -116,7 +116,7 @@ class ServerPair(Pair):
     async def _meetBackend(self, role: ServerRole, upgrade: Upgrade) -> None:
         self.openChannels(role)
         self.record.advance(GREETING)
-        with upgrade.within(self.prepared.tunnel.limits.greeting, "the backend's greeting"):
+        with upgrade.within(self.prepared.tunnel.limits.greeting, f"{self.dials}'s greeting"):
             await role.meetBackend()
             if self.prepared.words:
                 await self._introduce(role)
