@@ -33,5 +33,6 @@ COMMANDS = {
         "ProbeOptions",
         "look at a server: its TLS, certificates, and whether to trust it",
     ),
+    "provision": ("provision", "ProvisionOptions", "keep a pool up with a directory"),
     "demo": ("demo", "DemoOptions", "show it working, on this machine alone"),
 }

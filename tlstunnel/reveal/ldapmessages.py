@@ -116,10 +116,16 @@ def _controls(source: Source, at: int, end: int) -> Iterable[Control]:
         while start < at:
             tag, begin, start = source.header(start, at)
             parts.append((tag, source.data[begin:start]))
-        yield _control(parts)
+        yield readControl(parts)
 
 
-def _control(parts: list[Element]) -> Control:
+def readControl(parts: list[Element]) -> Control:
+    """
+    Take a control apart.
+
+    @param parts: its elements.
+    @raise Malformed: if it is none.
+    """
     tags = [tag for tag, _ in parts]
     contents = [content for _, content in parts]
     if tags in _CONTROL_TAGS:
