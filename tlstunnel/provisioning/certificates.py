@@ -4,7 +4,7 @@ Certificates as attributes have them: in a set without order, some of them for o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 
 from cryptography import x509
@@ -64,11 +64,11 @@ def isFor(certificate: x509.Certificate, identity: Identity) -> bool:
     return True
 
 
-def chain(
-    leaf: x509.Certificate, authorities: Sequence[x509.Certificate]
-) -> list[x509.Certificate]:
+@lru_cache(maxsize=8192)
+def chainOf(leaf: x509.Certificate, authorities: tuple[x509.Certificate, ...]) -> bytes:
     """
-    A certificate and those of C{authorities} that lead from it to its root, which is left out.
+    A certificate and those of C{authorities} that lead from it to its root, which is left out, as
+    files have them.
     """
     found = [leaf]
     while len(found) <= LONGEST_CHAIN:
@@ -78,10 +78,9 @@ def chain(
         if issuer is None or issuer.subject == issuer.issuer:
             break
         found.append(issuer)
-    return found
+    return inPEM(found)
 
 
-@lru_cache(maxsize=8192)
 def _hasIssued(issuer: x509.Certificate, issued: x509.Certificate) -> bool:
     try:
         issued.verify_directly_issued_by(issuer)

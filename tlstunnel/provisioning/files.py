@@ -6,7 +6,7 @@ written; a file of somebody else wins.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -70,6 +70,7 @@ class Files:
         # The digests that each of ours may have: two while it is being written.
         self._ours: dict[str, list[str]] = {}
         self._wanted: dict[str, str] = {}
+        self._linked: dict[Identity, str] = {}
 
     def open(self) -> None:
         """
@@ -121,7 +122,9 @@ class Files:
             with outcome.trying():
                 self._write(path, layout.files[path])
                 outcome.written.append(path)
-        self._link(layout.links, outcome)
+        links = layout.links.items()
+        self._link(links if isThorough else links - self._linked.items(), outcome)
+        self._linked = layout.links
         for path in leaving:
             if self.isOurs(path):
                 with outcome.trying():
@@ -171,14 +174,14 @@ class Files:
         writeFile(file, content, 0o644, replace=True, workshop=self._workshop)
 
     def _remember(self) -> None:
-        content = json.dumps(self._ours, indent=0, sort_keys=True).encode()
+        content = json.dumps(self._ours).encode()
         writeFile(self._record, content, 0o600, replace=True, workshop=self._workshop)
 
-    def _link(self, links: Mapping[Identity, str], outcome: Outcome) -> None:
+    def _link(self, links: Iterable[tuple[Identity, str]], outcome: Outcome) -> None:
         """
         Let identities lead to the keys that they have certificates for.
         """
-        for identity, target in links.items():
+        for identity, target in links:
             place = self._pool.path / identity.fileName
             isLink = place.is_symlink()
             before = str(place.readlink()) if isLink else ""

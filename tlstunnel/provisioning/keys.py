@@ -6,6 +6,7 @@ Whoever pulls needs no private key: the request that was made with it says enoug
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,17 +43,32 @@ class OwnKey:
 #: The keys of each of our identities.
 Keys = dict[Identity, tuple[OwnKey, ...]]
 
-_State = tuple[tuple[int, ...] | None, ...]
+_State = tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A directory in which a key may be, relative to the pool."""
+
+    identity: Identity
+    path: str
+    isNumbered: bool
 
 
 class KeyRing:
     """
     The keys of a pool, each read when it has changed.
+
+    It is looked at every second, and there may be thousands: what says whether anything has changed
+    is asked of the system in the cheapest way.
     """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._known: dict[str, tuple[_State, bytes | None]] = {}
+        self._path = str(pool.path)
+        self._found: list[_Place] = []
+        self._seen: dict[str, _State] = {}
+        self._known: dict[str, tuple[tuple[_State, ...], bytes | None]] = {}
 
     def look(self) -> Keys:
         """
@@ -60,34 +76,44 @@ class KeyRing:
 
         @raise ConfigurationError: we are not let to see what there is.
         """
-        found: dict[Identity, list[OwnKey]] = {}
-        seen: dict[str, tuple[_State, bytes | None]] = {}
-        for identity, place, isNumbered in self._places():
-            path = self._pool.path / place
-            state = tuple(_stateOf(path / name) for name in _FILES)
-            known = self._known.get(place)
-            public = known[1] if known is not None and known[0] == state else _publicIn(path)
-            seen[place] = state, public
+        if not self._seen or any(_stateOf(path) != was for path, was in self._seen.items()):
+            self._seen = {}
+            self._found = list(self._places())
+        several: dict[Identity, list[OwnKey]] = {}
+        known = {}
+        for place in self._found:
+            path = f"{self._path}/{place.path}"
+            state = tuple(_stateOf(f"{path}/{name}") for name in _FILES)
+            before, public = self._known.get(place.path, ((), None))
+            if before != state:
+                # One that is there, and cannot be read at the moment, is what it was.
+                public = _publicIn(Path(path)) or (public if any(state) else None)
+            known[place.path] = state, public
             if public is not None:
-                found.setdefault(identity, []).append(OwnKey(place, public, isNumbered))
-        self._known = seen
-        return {identity: tuple(several) for identity, several in found.items()}
+                key = OwnKey(place.path, public, place.isNumbered)
+                several.setdefault(place.identity, []).append(key)
+        self._known = known
+        return {identity: tuple(each) for identity, each in several.items()}
 
-    def _places(self) -> Iterator[tuple[Identity, str, bool]]:
+    def _entries(self, directory: Path) -> list[Path]:
+        """What is in a directory now, which is looked at again when it has changed."""
+        self._seen[str(directory)] = _stateOf(str(directory))
+        return entries(directory) if isDirectory(directory) else []
+
+    def _places(self) -> Iterator[_Place]:
         path = self._pool.path
-        for directory in entries(path) if isDirectory(path) else ():
+        for directory in self._entries(path):
             identity = _identityOf(directory.name)
             if identity is not None and directory.is_dir() and not _isOurs(directory):
-                yield identity, directory.name, False
-        below = path / KEYS
-        for directory in entries(below) if isDirectory(below) else ():
+                yield _Place(identity, directory.name, False)
+        for directory in self._entries(path / KEYS):
             identity = _identityOf(directory.name)
             link = path / directory.name
             if identity is None or (_isThere(link) and not _isOurs(link)):
                 continue
-            for each in entries(directory):
+            for each in self._entries(directory):
                 if each.name.isascii() and each.name.isdigit():
-                    yield identity, f"{KEYS}/{directory.name}/{each.name}", True
+                    yield _Place(identity, f"{KEYS}/{directory.name}/{each.name}", True)
 
 
 def _identityOf(name: str) -> Identity | None:
@@ -108,9 +134,9 @@ def _isOurs(path: Path) -> bool:
     return path.is_symlink() and str(path.readlink()).startswith(f"{KEYS}/{path.name}/")
 
 
-def _stateOf(path: Path) -> tuple[int, ...] | None:
+def _stateOf(path: str) -> _State:
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116 - a path that is an object costs more than the answer
     except OSError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns

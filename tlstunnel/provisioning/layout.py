@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from cryptography import x509
 
@@ -140,12 +141,8 @@ def _shown(entry: Entry) -> str:
 
 
 def _identity(layout: Layout, pool: Pool, name: str, entry: Entry, keys: Keys) -> None:
-    try:
-        identity = Identity.parse(name)
-        pool.directoryOf(identity)
-    except (ValueError, ConfigurationError):
-        identity = None
-    if identity is None or str(identity) != name:
+    identity = _identityOf(pool, name)
+    if identity is None:
         layout.notes.append(f"{_shown(entry)}: is not the canonical name of an identity")
         return
     ours = keys.get(identity)
@@ -156,9 +153,22 @@ def _identity(layout: Layout, pool: Pool, name: str, entry: Entry, keys: Keys) -
         return
     key, leaf = max(found, key=_age)
     authorities = _loaded(layout, entry, "cacertificate")
-    layout.files[f"{key.place}/{CHAIN}"] = certificates.inPEM(certificates.chain(leaf, authorities))
+    layout.files[f"{key.place}/{CHAIN}"] = certificates.chainOf(leaf, tuple(authorities))
     if key.isNumbered:
         layout.links[identity] = key.place
+
+
+@lru_cache(maxsize=32768)
+def _identityOf(pool: Pool, name: str) -> Identity | None:
+    """
+    The identity of that name, if that is its canonical one, and it can be in a pool.
+    """
+    try:
+        identity = Identity.parse(name)
+        pool.directoryOf(identity)
+    except (ValueError, ConfigurationError):
+        return None
+    return identity if str(identity) == name else None
 
 
 def _suitable(
@@ -194,6 +204,7 @@ def _loaded(layout: Layout, entry: Entry, attribute: str) -> list[x509.Certifica
     return found
 
 
+@lru_cache(maxsize=32768)
 def _selector(name: str) -> Selector | None:
     """
     The selector of that name, if that is its canonical one, and can be that of a file.

@@ -5,6 +5,7 @@ Distinguished names as strings (RFC 4514): compared, taken apart and put togethe
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 #: One relative name: the attributes and values that it has, in order.
 Relative = tuple[tuple[str, str], ...]
@@ -17,6 +18,7 @@ _VALUES = re.compile(r"(?:[^\\+]|\\.)*", re.DOTALL)
 _SPECIAL = re.compile(r'([\\",+;<>=])')
 
 
+@lru_cache(maxsize=32768)
 def normal(name: str) -> tuple[Relative, ...]:
     """
     Take a name apart, in a form in which equal names are equal: case and spaces do not matter.

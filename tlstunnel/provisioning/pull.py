@@ -31,6 +31,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 #: Seconds between two looks at our keys, and such looks between two at all our files.
 LOOK_SECONDS, LOOKS = 1.0, 60
 
+#: How many times as long as it takes to take something up nothing more is taken up, and how many
+#: seconds at most.
+REST, LONGEST_WAIT = 2.0, 1.0
+
 #: How often a server may call our cookie useless before it is forgotten.
 MOST_STALE = 3
 
@@ -74,6 +78,8 @@ class Pull(Service):
         self._attempt: Deferred[None] | None = None
         self._looking: IDelayedCall | None = None
         self._looks = 0
+        self._later: IDelayedCall | None = None
+        self._nextTake = 0.0
         self._said: set[str] = set()
         self._failure, self._failures, self._stale = "", 0, 0
         self._pause = FIRST_PAUSE
@@ -89,6 +95,7 @@ class Pull(Service):
             self._place.prepare()
         self._state.open()
         self._files.open()
+        self._keys = self._ring.look()
         self._content = Content(self._state.entries, self._state.cookie, self._mayRemove)
 
     def startService(self) -> None:
@@ -110,8 +117,9 @@ class Pull(Service):
         running, self._running = self._running, None
         if running is not None:
             running.cancel()
-        if self._looking is not None and self._looking.active():
-            self._looking.cancel()
+        for call in self._looking, self._later:
+            if call is not None and call.active():
+                call.cancel()
         self._connector.leave()
         self._state.close()
 
@@ -144,9 +152,11 @@ class Pull(Service):
     async def _follow(self) -> None:
         connection = await self._connector.connect(self._place, self._cancel)
         try:
-            await follow(connection, self._place.url.base, self._content, self._take)
+            await follow(connection, self._place.url.base, self._content, self._told)
         except BaseException:
             self._end(connection)
+            if self._later is not None:
+                self._takeNow()
             raise
 
     def _end(self, connection: Connection) -> None:
@@ -155,17 +165,41 @@ class Pull(Service):
         else:
             connection.close()
 
+    def _told(self) -> None:
+        """
+        The directory has told us something: that is taken up at once, unless something was just
+        before; of many changes many are taken up together.
+        """
+        if self._later is None:
+            wait = self._nextTake - self._reactor.seconds()
+            if wait <= 0:
+                self._take()
+            else:
+                self._later = self._reactor.callLater(wait, self._takeNow)
+
+    def _takeNow(self) -> None:
+        later, self._later = self._later, None
+        if later is not None and later.active():
+            later.cancel()
+        try:
+            self._take()
+        except ConfigurationError as error:
+            self._failed(error)
+            self._cancel()
+
     def _take(self) -> None:
         """
-        The directory has told us something.
+        Let the pool have what the directory has told us, and remember it.
         """
+        began = self._reactor.seconds()
         self._state.keep(self._content.entries)
         isFirst = not self.isFresh
-        self._keys = self._ring.look()
         self._arrange(isThorough=isFirst)
         self._state.keepCookie(self._content.cookie)
         if isFirst:
             self._begun()
+        ended = self._reactor.seconds()
+        self._nextTake = ended + min(LONGEST_WAIT, REST * (ended - began))
 
     def _begun(self) -> None:
         self.isFresh = True
