@@ -119,10 +119,11 @@ def requestFor(pool: Pool, identity: Identity, again: bool = False) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     writeKey(directory / "privkey.pem", key, replace=False)
     writeFile(directory / "request.pem", _request(identity, key), 0o644, replace=True)
-    if inUse is None:
+    isServing = inUse is not None and inUse not in waiting
+    if not isServing:
         use(pool, identity, directory)
     for each in before:
-        if each != inUse:
+        if not (isServing and each == inUse):
             shutil.rmtree(each, ignore_errors=True)
     return directory / "request.pem"
 
