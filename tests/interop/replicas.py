@@ -36,6 +36,9 @@ from tlstunnel.identity.requests import requestFor
 
 NAME = "ldap.example.test"
 
+#: The command that has C{pull} and C{push}.
+COMMAND = "provision"
+
 
 class Puller(Process):
     """
@@ -48,7 +51,7 @@ class Puller(Process):
         self.words = [url, "-L", REPLICA, "-R", NAME, "--pool", str(pool), *options]
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "tlstunnel", "provision", "pull", *self.words]
+        command = [sys.executable, "-m", "tlstunnel", COMMAND, "pull", *self.words]
         self.spawn(command, [], environment=ENVIRONMENT)
 
 

@@ -11,7 +11,7 @@ from statistics import median
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.interop.harness import record, tlstunnel, until
-from tests.interop.replicas import NAME, PullTestCase, entry, removed, replaced
+from tests.interop.replicas import COMMAND, NAME, PullTestCase, entry, removed, replaced
 from tests.interop.servers.syncprov import BASE, OPERATOR
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.requests import requestFor
@@ -203,11 +203,11 @@ class PullTests(PullTestCase):
             file = replica.path / "issued.pem"
             file.write_bytes(certificate.public_bytes(Encoding.PEM))
             words = [self.slapd.url, WWW, str(file), "-L", OPERATOR, "-R", NAME]
-            done = tlstunnel("provision", "push", *words, "--pool", str(replica.path))
+            done = tlstunnel(COMMAND, "push", *words, "--pool", str(replica.path))
             done.expect(expected)
             until(lambda: replica.shows(WWW, certificate), "it is there")  # noqa: B023
         words[1] = "other.example.test"
-        done = tlstunnel("provision", "push", *words, "--pool", str(replica.path))
+        done = tlstunnel(COMMAND, "push", *words, "--pool", str(replica.path))
         self.assertEqual(done.code, 1)
 
     def test_theDirectoryHasToBeWhoItShould(self) -> None:

@@ -55,11 +55,15 @@ _CONFIDENTIALITY_REQUIRED = 13
 _CODES = {
     1: "operationsError",
     2: "protocolError",
+    3: "timeLimitExceeded",
+    4: "sizeLimitExceeded",
     7: "authMethodNotSupported",
     8: "strongerAuthRequired",
     10: "referral",
+    11: "adminLimitExceeded",
     12: "unavailableCriticalExtension",
     13: "confidentialityRequired",
+    20: "attributeOrValueExists",
     32: "noSuchObject",
     34: "invalidDNSyntax",
     48: "inappropriateAuthentication",
@@ -68,8 +72,11 @@ _CODES = {
     51: "busy",
     52: "unavailable",
     53: "unwillingToPerform",
+    65: "objectClassViolation",
+    68: "entryAlreadyExists",
     80: "other",
     123: "authorizationDenied",
+    4096: "syncRefreshRequired",
 }
 
 

@@ -24,6 +24,7 @@ from tlstunnel.errors import ConfigurationError, quote
 from tlstunnel.identity.disclosure import Shown
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pool import RESERVED, Pool
+from tlstunnel.identity.trust import NOBODY_LINE
 from tlstunnel.provisioning import certificates
 from tlstunnel.provisioning.keys import Keys, OwnKey
 from tlstunnel.provisioning.messages import Entry
@@ -241,7 +242,7 @@ def _trust(layout: Layout, pool: Pool, name: str, entry: Entry, server: Server) 
     anchors = _loaded(layout, entry, "cacertificate")
     said = f"# From the directory: {name}\n".encode()
     if not anchors:
-        said += b"# Nobody is believed.\n"
+        said += f"{NOBODY_LINE}\n".encode()
     layout.files[path] = said + certificates.inPEM(anchors)
 
 
