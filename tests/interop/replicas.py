@@ -37,12 +37,12 @@ from tlstunnel.identity.requests import requestFor
 NAME = "ldap.example.test"
 
 #: The command that has C{pull} and C{push}.
-COMMAND = "provision"
+COMMAND = "pool"
 
 
 class Puller(Process):
     """
-    C{tlstunnel provision pull}.
+    C{tlstunnel pool pull}.
     """
 
     def __init__(self, directory: Path, pool: Path, url: str, *options: str) -> None:

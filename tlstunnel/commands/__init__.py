@@ -10,7 +10,11 @@ INTERRUPTED = 130
 #: The module in this package for each command, the class of its options, and what it is for.
 COMMANDS = {
     "identity": ("identity", "IdentityOptions", "keep identities and trust in a pool"),
-    "pool": ("pool", "PoolCommandOptions", "serve the pool to programs of this host"),
+    "pool": (
+        "pool",
+        "PoolCommandOptions",
+        "serve the pool to programs of this host, or keep it as a directory has it",
+    ),
     "chat-check": (
         "chatcheck",
         "ChatCheckOptions",
@@ -33,6 +37,5 @@ COMMANDS = {
         "ProbeOptions",
         "look at a server: its TLS, certificates, and whether to trust it",
     ),
-    "provision": ("provision", "ProvisionOptions", "keep a pool up with a directory"),
     "demo": ("demo", "DemoOptions", "show it working, on this machine alone"),
 }

@@ -11,7 +11,6 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from tlstunnel.commands import INTERRUPTED
-from tlstunnel.commands.asking import ask
 from tlstunnel.commands.poolpull import DirectoryOptions
 from tlstunnel.errors import ConfigurationError, IdentityRefused, TunnelError
 from tlstunnel.identity.names import Identity
@@ -44,6 +43,9 @@ class Push(DirectoryOptions):
             raise ConfigurationError(
                 self["file"], refused.detail, "give the name that the certificate has"
             ) from None
+
+        # Only now: it takes its time to have all that goes to servers.
+        from tlstunnel.commands.asking import ask
 
         async def put(reactor: Any) -> str:
             from tlstunnel.provisioning.connection import Connector
