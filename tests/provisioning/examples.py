@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 
 from tlstunnel.protocols.ber import (
     ENUMERATED,
-    INTEGER,
     OCTETS,
     SEQUENCE,
     SET,
@@ -119,7 +118,3 @@ def info(number: int, value: bytes) -> bytes:
     """
     operation = element(0x79, element(0x80, sync.INFO), element(0x81, value))
     return _message(number, operation, [])
-
-
-#: The first tag of every message.
-FIRST = SEQUENCE, INTEGER

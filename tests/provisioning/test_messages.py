@@ -95,7 +95,7 @@ class MessageTests(SynchronousTestCase):
         """
         By every reader.
         """
-        for read in (readMessage, Entry.read, sync.readState, sync.readInfo, sync.readDone):
+        for read in (readMessage, Entry.read, sync.readState, sync.readInfo):
             try:
                 read(data)
             except (Malformed, Oversize):

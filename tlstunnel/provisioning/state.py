@@ -118,7 +118,7 @@ class State:
         @raise ConfigurationError: the system does not let us.
         """
         before = self.entries
-        changed = [each for each in now if before.get(each) is not now[each]]
+        changed = [each for each in now if each not in before or before[each].raw != now[each].raw]
         gone = before.keys() - now.keys()
         for uuid in changed:
             path = self._entries / uuid.hex()

@@ -1,6 +1,7 @@
 """
-What content synchronization adds to a search (RFC 4533): one control that asks for it, two that
-come with answers, and a message between them.
+What content synchronization adds to a search (RFC 4533): a control that asks for it, one that comes
+with entries, and a message between them.  The one that comes with the end of a search is of no use to
+us, as ours has none.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tlstunnel.provisioning.messages import readNumber
 from tlstunnel.reveal.ldapmessages import Control
 
 _ARC = b"1.3.6.1.4.1.4203.1.9.1."
-REQUEST, STATE, DONE, INFO = (_ARC + each for each in (b"1", b"2", b"3", b"4"))
+REQUEST, STATE, INFO = (_ARC + each for each in (b"1", b"2", b"4"))
 
 #: The result that says: ask without a cookie.
 REFRESH_REQUIRED = 4096
@@ -104,16 +105,6 @@ def readState(value: bytes) -> EntryState:
     except ValueError:
         raise Malformed("an entry in a state that is none", value) from None
     return EntryState(state, uuid, cookie)
-
-
-def readDone(value: bytes) -> bytes:
-    """
-    Take the control at the end of a search apart.
-
-    @return: its cookie.
-    @raise Malformed: if it is none.
-    """
-    return _cookie(_fields(value))
 
 
 def readInfo(value: bytes) -> Info:
