@@ -11,8 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.files import makeDirectory
+from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
+from tlstunnel.identity.requests import requestFor
 from tlstunnel.provisioning.files import Files, Outcome
 from tlstunnel.provisioning.keys import KeyRing
 from tlstunnel.provisioning.layout import Layout
@@ -177,8 +179,6 @@ class KeyTests(SynchronousTestCase):
         """
         So that its certificate is not removed meanwhile.
         """
-        from tlstunnel.identity.issuer import createIdentity
-
         pool = Pool(Path(self.mktemp()))
         createIdentity(pool, WWW)
         ring = KeyRing(pool)
@@ -192,3 +192,27 @@ class KeyTests(SynchronousTestCase):
         self.assertEqual(ring.look(), before)
         file.unlink()
         self.assertEqual(ring.look(), {})
+
+    def test_whoeverPullsNeedsNoPrivateKey(self) -> None:
+        """
+        The request says what it is for; of several keys all count, and all are in one place.
+        """
+        pool = Pool(Path(self.mktemp()))
+        for number in 1, 2:
+            request = requestFor(pool, WWW)
+            (request.parent / "privkey.pem").unlink()
+            (request.parent / "fullchain.pem").touch()
+            found = KeyRing(pool).look()[WWW]
+            places = [f".keys/{WWW}/{each}" for each in range(1, number + 1)]
+            self.assertEqual([each.place for each in found], places)
+            self.assertTrue(all(each.isNumbered for each in found))
+        self.assertEqual(len({each.public for each in found}), 2)
+
+    def test_whatIsNoIdentityHasNoKey(self) -> None:
+        """
+        Nor has one that is not in its one form.
+        """
+        pool = Pool(Path(self.mktemp()))
+        createIdentity(pool, WWW)
+        (pool.path / str(WWW)).rename(pool.path / "WWW.example.test")
+        self.assertEqual(KeyRing(pool).look(), {})

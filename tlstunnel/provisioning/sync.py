@@ -1,7 +1,6 @@
 """
 What content synchronization adds to a search (RFC 4533): a control that asks for it, one that comes
-with entries, and a message between them.  The one that comes with the end of a search is of no use to
-us, as ours has none.
+with entries, and a message between them.  There is one more, at the end of a search; ours has none.
 """
 
 from __future__ import annotations
