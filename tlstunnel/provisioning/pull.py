@@ -206,10 +206,11 @@ class Pull(Service):
         self._failure, self._failures, self._stale = "", 0, 0
         self._pause = FIRST_PAUSE
         self._log.info(
-            "{place}: up to date with {entries} entries",
+            "{place}: up to date with {count} entries",
             event="provisioned",
             place=str(self._place.url),
-            entries=len(self._content.entries),
+            change="refreshed",
+            count=len(self._content.entries),
         )
 
     def _look(self) -> None:
@@ -250,12 +251,13 @@ class Pull(Service):
         return Server(expected, present(file))
 
     def _say(self, outcome: Outcome) -> None:
-        for verb, paths in ("written", outcome.written), ("removed", outcome.removed):
+        told = {"event": "provisioned"}
+        for change, paths in ("written", outcome.written), ("removed", outcome.removed):
             for path in paths[:MOST_NOTES]:
-                self._log.info("{path}: {verb}", event="provisioned", path=path, verb=verb)
+                self._log.info("{path}: {change}", path=path, change=change, **told)
             if len(paths) > MOST_NOTES:
-                more = len(paths) - MOST_NOTES
-                self._log.info("and {more} more {verb}", event="provisioned", more=more, verb=verb)
+                count = len(paths) - MOST_NOTES
+                self._log.info("and {count} more {change}", count=count, change=change, **told)
 
     def _tell(self, sentences: Iterable[str], level: Any) -> None:
         """
