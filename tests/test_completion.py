@@ -68,7 +68,7 @@ class CompletionTests(SynchronousTestCase):
         """
         Their names, and then the options of each.
         """
-        self.assertEqual(self.completed("pool", ""), {"serve"})
+        self.assertEqual(self.completed("pool", ""), {"serve", "pull", "push"})
         self.assertEqual(self.completed("pool", "serve", "--v2"), {"--v2-socket"})
         self.assertIn("create", self.completed("identity", ""))
 

@@ -32,7 +32,7 @@ from tests.interop.servers.openldap import (
     TUNNEL_PASSWORD,
     ProxiedOpenLDAP,
 )
-from tlstunnel.protocols.ldap import INTEGER, OCTETS, element
+from tlstunnel.protocols.ber import INTEGER, OCTETS, element
 from tlstunnel.reveal.ldapcontrols import WHO_AM_I, actingFor
 from tlstunnel.reveal.ldapmessages import Request
 

@@ -16,10 +16,11 @@ from tests.interop.harness import InteropTestCase, Stage, until
 from tests.interop.servers.openldap import PEOPLE, TUNNEL, TUNNEL_PASSWORD, ProxiedOpenLDAP
 from tests.reveal.ldaprequests import Tree, bindRequest, canonical, messages
 from tlstunnel.errors import TunnelError
-from tlstunnel.protocols.ldap import ABANDON_REQUEST, BIND_REQUEST, UNBIND_REQUEST, elements
+from tlstunnel.protocols.ber import elements, measure
+from tlstunnel.protocols.ldap import ABANDON_REQUEST, BIND_REQUEST, UNBIND_REQUEST
 from tlstunnel.protocols.ldap import message as answered
 from tlstunnel.reveal.ldapcontrols import actingFor, objection, passing
-from tlstunnel.reveal.ldapmessages import measure, readRequest
+from tlstunnel.reveal.ldapmessages import readRequest
 
 ALICE = actingFor(b"u:alice@test.example")
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from hypothesis import strategies as st
 
 from tlstunnel.identity.names import Identity
-from tlstunnel.protocols.ldap import BIND_REQUEST, element, elements, readResult
+from tlstunnel.protocols.ber import element, elements
+from tlstunnel.protocols.ldap import BIND_REQUEST, readResult
 from tlstunnel.protocols.ldap import message as answered
 from tlstunnel.reveal.ldapcontrols import HARMLESS, PROXIED_AUTHORIZATION, WHO_AM_I
 from tlstunnel.reveal.ldaplogin import ANONYMOUS

@@ -38,8 +38,9 @@ from tests.reveal.ldaprequests import (
 )
 from tlstunnel.errors import TunnelError
 from tlstunnel.interfaces import ISpontaneous
+from tlstunnel.protocols.ber import element, elements
 from tlstunnel.protocols.filters import PIECE_BYTES
-from tlstunnel.protocols.ldap import START_TLS, element, elements
+from tlstunnel.protocols.ldap import START_TLS
 from tlstunnel.protocols.ldap import message as answered
 from tlstunnel.reveal.ldapcontrols import (
     HARMLESS,

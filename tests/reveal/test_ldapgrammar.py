@@ -22,7 +22,7 @@ from tests.reveal.ldaprequests import (
     string,
 )
 from tlstunnel.errors import Malformed, Oversize, TunnelError
-from tlstunnel.protocols.ldap import element
+from tlstunnel.protocols.ber import element, measure
 from tlstunnel.reveal.ldapcontrols import (
     PROXIED_AUTHORIZATION,
     WHO_AM_I,
@@ -31,7 +31,7 @@ from tlstunnel.reveal.ldapcontrols import (
     passing,
 )
 from tlstunnel.reveal.ldapgrammar import MAX_DEPTH, MAX_ELEMENTS
-from tlstunnel.reveal.ldapmessages import Request, isName, measure, readRequest
+from tlstunnel.reveal.ldapmessages import Request, isName, readRequest
 
 ALICE = b"u:alice@example.org"
 

@@ -10,7 +10,11 @@ INTERRUPTED = 130
 #: The module in this package for each command, the class of its options, and what it is for.
 COMMANDS = {
     "identity": ("identity", "IdentityOptions", "keep identities and trust in a pool"),
-    "pool": ("pool", "PoolCommandOptions", "serve the pool to programs of this host"),
+    "pool": (
+        "pool",
+        "PoolCommandOptions",
+        "serve the pool to programs of this host, or keep it as a directory has it",
+    ),
     "chat-check": (
         "chatcheck",
         "ChatCheckOptions",

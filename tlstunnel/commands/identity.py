@@ -38,6 +38,7 @@ from tlstunnel.identity.pem import loadCertificates, readFile
 from tlstunnel.identity.pins import keyOf
 from tlstunnel.identity.pkcs12 import loadPKCS12
 from tlstunnel.identity.pool import PSK_FILE, Credentials, loadCredentials
+from tlstunnel.identity.requests import requestFor
 from tlstunnel.identity.verify import coversName, verifyIdentity
 from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.tls.checkup import checkUsable, problemsOf
@@ -47,25 +48,37 @@ _RED, _YELLOW, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[0m"
 
 
 class Create(OneIdentityOptions):
-    """C{create [--force] [--psk] ID}"""
+    """C{create [--force] [--psk | --request] ID}"""
 
     longdesc = (
         "Makes a key and a certificate for ID, which is a domain, user@domain, an address or a "
         "SPIFFE ID. It is "
         "issued by the pool's own authority, which is made with the first identity; other pools "
         "believe it after 'tlstunnel identity trust SELECTOR ca/cert.pem'. With --psk it makes a "
-        "key that both ends get, instead of certificates, for tunnels with --trust psk."
+        "key that both ends get, instead of certificates, for tunnels with --trust psk. With "
+        "--request it makes a key, and a request for a certificate that somebody else is to issue; "
+        "beside a key that was made in the same way another one, which is used once there is a "
+        "certificate for it."
     )
     optFlags = [
-        ["force", "f", "Replace a key that is there already."],
+        ["force", "f", "Replace a key that is there already, or a request that waits."],
         ["psk", None, "Make a pre-shared key, and no certificate."],
+        ["request", None, "Make a key and a request, and no certificate."],
     ]
 
     def run(self) -> int:
         """Make the credentials."""
         pool, identity = self.pool, self.identity
+        if self["psk"] and self["request"]:
+            raise ConfigurationError(
+                "--request", "is for a certificate, and --psk for none", "give one of them"
+            )
         if self["psk"]:
             return createKey(pool, identity, bool(self["force"]))
+        if self["request"]:
+            file = requestFor(pool, identity, bool(self["force"]))
+            print(f"{identity}: the request is {file}; its key stays here")
+            return 0
         leaf = createIdentity(pool, identity, bool(self["force"])).certificates[0]
         print(f"{identity}: in {pool.directoryOf(identity)}, good until {_day(leaf)}")
         return 0

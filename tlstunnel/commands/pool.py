@@ -1,5 +1,5 @@
 """
-The C{pool} command: the pool for others, as a service.
+The C{pool} command: the pool for others, as a service; and the pool of a directory.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from typing import Any, ClassVar
 from twisted.python import usage
 
 from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.commands.poolpull import Pull
+from tlstunnel.commands.poolpush import Push
+from tlstunnel.commands.pools import PoolOptions
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.configuration import Status
 from tlstunnel.program.makeprocess import processSettings
@@ -103,15 +106,19 @@ class PoolCommandOptions(ProgramOptions):
     """C{tlstunnel pool}"""
 
     synopsis = "Usage: tlstunnel pool"
-    longdesc = "The pool as a service. Each command has a --help of its own."
+    longdesc = (
+        "The pool as a service, and the pool of a directory. Each command has a --help of its own."
+    )
     subCommands: ClassVar[list[list[Any]]] = [
         ["serve", None, Serve, "Let programs of this host hand over connections."],
+        ["pull", None, Pull, "Keep the pool as a directory has it."],
+        ["push", None, Push, "Put a certificate into a directory."],
     ]
 
     def postOptions(self) -> None:
         """Insist on something to do."""
         if self.subCommand is None:
-            raise usage.UsageError("say what to do: serve")
+            raise usage.UsageError("say what to do: serve, pull or push")
 
 
 def main(options: PoolCommandOptions) -> int:
@@ -121,7 +128,7 @@ def main(options: PoolCommandOptions) -> int:
     @return: the exit code: 1 with one line on standard error where it was not possible.
     """
     command = options.subOptions
-    assert isinstance(command, Serve)
+    assert isinstance(command, Serve | PoolOptions)
     try:
         return command.run()
     except ConfigurationError as error:

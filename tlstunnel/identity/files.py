@@ -24,7 +24,7 @@ _ABSENT = frozenset((errno.ENOENT, errno.ENOTDIR))
 _UNSUPPORTED = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS))
 
 # How files begin that are not there as a whole yet.
-_UNFINISHED = ".new-"
+UNFINISHED = ".new-"
 
 
 @contextmanager
@@ -147,7 +147,7 @@ def isUnfinished(name: str) -> bool:
     """
     Whether a file of that name is what L{writeFile} has not finished, or never will.
     """
-    return name.startswith(_UNFINISHED)
+    return name.startswith(UNFINISHED)
 
 
 @contextmanager
@@ -160,7 +160,7 @@ def newDirectory(path: Path) -> Iterator[Path]:
     """
     makeDirectory(path.parent)
     with _naming(path, "made"):
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=_UNFINISHED))
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=UNFINISHED))
         try:
             _permit(temporary, 0o700)
             yield temporary
@@ -173,17 +173,20 @@ def newDirectory(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def writeFile(path: Path, content: bytes, mode: int, replace: bool) -> None:
+def writeFile(
+    path: Path, content: bytes, mode: int, replace: bool, workshop: Path | None = None
+) -> None:
     """
     Write a file so that it is there as a whole, or not at all.
 
     @param mode: its permissions, whatever the umask; where the file system keeps others, those must
         not let anybody read it who could not with these.
     @param replace: whether another file of that name may be there.
+    @param workshop: where it is made, in the same file system, if not beside its place.
     @raise ConfigurationError: it is, and may not; or the system does not let us.
     """
     with _naming(path, "written"):
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_UNFINISHED)
+        descriptor, name = tempfile.mkstemp(dir=workshop or path.parent, prefix=UNFINISHED)
         temporary = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -205,6 +208,30 @@ def writeFile(path: Path, content: bytes, mode: int, replace: bool) -> None:
                 temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def removeFile(path: Path) -> None:
+    """
+    Remove a file, if it is there.
+
+    @raise ConfigurationError: the system does not let us.
+    """
+    with _naming(path, "removed"):
+        path.unlink(missing_ok=True)
+
+
+def settle(directory: Path) -> None:
+    """
+    Let what was made and removed in C{directory} outlive a crash of the system.
+
+    @raise ConfigurationError: the system cannot do that.
+    """
+    with _naming(directory, "written"):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _permit(path: Path, mode: int) -> None:

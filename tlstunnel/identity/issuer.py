@@ -55,7 +55,7 @@ class Authority:
     def make(cls, now: datetime) -> Authority:
         """Make a new one, under a name that no other has."""
         key = ec.generate_private_key(ec.SECP256R1())
-        name = _commonName(f"tlstunnel pool CA {os.urandom(4).hex()}")
+        name = commonName(f"tlstunnel pool CA {os.urandom(4).hex()}")
         builder = _builder(name, name, key.public_key(), now, now + AUTHORITY_LIFETIME)
         builder = builder.add_extension(x509.BasicConstraints(True, path_length=0), critical=True)
         builder = builder.add_extension(_keyUsage(key_cert_sign=True, crl_sign=True), critical=True)
@@ -77,7 +77,7 @@ class Authority:
         key = key or ec.generate_private_key(ec.SECP256R1())
         public = cast(CertificatePublicKeyTypes, key.public_key())  # else it refuses
         # The upper bound of a common name is 64 (RFC 5280, appendix A); nobody looks at it anyway.
-        subject = _commonName(str(identity)) if len(str(identity)) <= 64 else x509.Name([])
+        subject = commonName(str(identity)) if len(str(identity)) <= 64 else x509.Name([])
         end = min(now + lifetime, self.certificate.not_valid_after_utc)
         builder = _builder(subject, self.certificate.subject, public, now, end)
         builder = builder.add_extension(x509.BasicConstraints(False, None), critical=True)
@@ -85,7 +85,7 @@ class Authority:
         purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         builder = builder.add_extension(
-            x509.SubjectAlternativeName([_alternativeName(identity)]), critical=not list(subject)
+            x509.SubjectAlternativeName([alternativeName(identity)]), critical=not list(subject)
         )
         builder = builder.add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
@@ -94,11 +94,13 @@ class Authority:
         return Credentials(identity, (builder.sign(self.key, SHA256()),), key)
 
 
-def _commonName(name: str) -> x509.Name:
+def commonName(name: str) -> x509.Name:
+    """A subject that is known by a common name alone."""
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
-def _alternativeName(identity: Identity) -> x509.GeneralName:
+def alternativeName(identity: Identity) -> x509.GeneralName:
+    """An identity as certificates have it."""
     if identity.user is not None:
         return x509.RFC822Name(str(identity))
     if identity.address is not None:
@@ -150,7 +152,8 @@ def writeCertificates(path: Path, certificates: Iterable[x509.Certificate]) -> N
     writeFile(path, content, 0o644, replace=True)
 
 
-def _writeKey(path: Path, key: PrivateKeyTypes, replace: bool) -> None:
+def writeKey(path: Path, key: PrivateKeyTypes, replace: bool) -> None:
+    """Write a key, for nobody else to read."""
     content = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     writeFile(path, content, 0o600, replace)
 
@@ -160,7 +163,7 @@ def _keepAuthority(directory: Path) -> None:
     Make an authority.
     """
     authority = Authority.make(datetime.now(UTC))
-    _writeKey(directory / "key.pem", authority.key, replace=False)
+    writeKey(directory / "key.pem", authority.key, replace=False)
     writeCertificates(directory / "cert.pem", [authority.certificate])
 
 
@@ -218,7 +221,7 @@ def keep(pool: Pool, credentials: Credentials, replace: bool = False) -> Path:
     """
     certificateFile, keyFile = _vacancy(pool, credentials.identity, replace)
     makeDirectory(keyFile.parent)
-    _writeKey(keyFile, credentials.key, replace)
+    writeKey(keyFile, credentials.key, replace)
     writeCertificates(certificateFile, credentials.certificates)
     return keyFile.parent
 

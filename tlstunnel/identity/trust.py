@@ -16,7 +16,7 @@ from cryptography import x509
 from tlstunnel.errors import ConfigurationError, nearest
 from tlstunnel.identity.files import entries, isDirectory, isThere, present, reading
 from tlstunnel.identity.names import Identity, Selector, selectorsFor
-from tlstunnel.identity.pem import NoCertificates, loadReadable
+from tlstunnel.identity.pem import NoCertificates, loadReadable, readFile
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,34 @@ class Anchors:
         skipped: tuple[str, ...] = ()
         sources = []
         for file in files:
-            certificates, more = loadReadable(file)
+            try:
+                certificates, more = loadReadable(file)
+            except NoCertificates:
+                if not saysNobody(file):
+                    raise
+                sources.append(f"nobody ({file})")
+                continue
             found |= dict.fromkeys(certificates)
             skipped += more
             sources.append(f"{file} (the pool's own CA)" if file == authority else str(file))
         if system:
             sources.append("the system's store")
         return cls(tuple(found), system, ", ".join(sources), skipped)
+
+
+#: The line that an otherwise empty file of anchors has where that is what it should say.
+NOBODY_LINE = "# Nobody is believed."
+
+
+def saysNobody(file: Path) -> bool:
+    """
+    Whether a file says that nobody is to be believed: it has no anchors, and has L{NOBODY_LINE}.
+
+    @raise ConfigurationError: it cannot be read.
+    """
+    # What was a pipe has nothing any more.
+    lines = readFile(file).split(b"\n") if file.is_file() else []
+    return NOBODY_LINE.encode() in lines and all(each[:1] in (b"", b"#") for each in lines)
 
 
 #: Where nobody is believed about anybody.

@@ -63,6 +63,7 @@ FIELDS: dict[str | None, tuple[str, ...]] = {
     "negotiation": ("peer", "backend", "dialect", "direction", "said"),
     "chat": ("peer", "report"),
     "reload": ("added", "changed", "removed", "detail"),
+    "provisioned": ("path", "change", "count"),
     "status": ("local",),
     "workers": ("count",),
     "worker": ("detail", "lived", "delay"),

@@ -11,10 +11,18 @@ bytes where one would do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from tlstunnel.errors import Malformed, Quit, Refused
+from tlstunnel.errors import Malformed, Oversize, Quit, Refused
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
+from tlstunnel.protocols.ber import (
+    ENUMERATED,
+    INTEGER,
+    OCTETS,
+    SEQUENCE,
+    Element,
+    element,
+    elements,
+    measure,
+)
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.foreign import checkForeign
 
@@ -25,7 +33,6 @@ NOTICE_OF_DISCONNECTION = b"1.3.6.1.4.1.1466.20036"
 MAX_CLEAR_BYTES = 4096
 
 # Tags (RFC 4511, appendix B).
-SEQUENCE, INTEGER, OCTETS, ENUMERATED = 0x30, 0x02, 0x04, 0x0A
 BIND_REQUEST, UNBIND_REQUEST, ABANDON_REQUEST, EXTENDED_REQUEST = 0x60, 0x42, 0x50, 0x77
 BIND_RESPONSE, EXTENDED_RESPONSE = 0x61, 0x78
 REQUEST_NAME, REQUEST_VALUE, RESPONSE_NAME, RESPONSE_VALUE = 0x80, 0x81, 0x8A, 0x8B
@@ -45,17 +52,18 @@ RESPONSES = {
 SUCCESS = 0
 _CONFIDENTIALITY_REQUIRED = 13
 
-# How many bytes a length may have (X.690, section 8.1.3.5): zeroes may precede it.
-_LENGTH_BYTES = range(1, 127)
-
 _CODES = {
     1: "operationsError",
     2: "protocolError",
+    3: "timeLimitExceeded",
+    4: "sizeLimitExceeded",
     7: "authMethodNotSupported",
     8: "strongerAuthRequired",
     10: "referral",
+    11: "adminLimitExceeded",
     12: "unavailableCriticalExtension",
     13: "confidentialityRequired",
+    20: "attributeOrValueExists",
     32: "noSuchObject",
     34: "invalidDNSyntax",
     48: "inappropriateAuthentication",
@@ -64,28 +72,12 @@ _CODES = {
     51: "busy",
     52: "unavailable",
     53: "unwillingToPerform",
+    65: "objectClassViolation",
+    68: "entryAlreadyExists",
     80: "other",
     123: "authorizationDenied",
+    4096: "syncRefreshRequired",
 }
-
-Element = tuple[int, bytes]
-
-
-def beginning(tag: int, size: int) -> bytes:
-    """
-    The tag and the length of a BER element, that in its shortest form.
-    """
-    if size < 0x80:
-        return bytes((tag, size))
-    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return bytes((tag, 0x80 | len(length))) + length
-
-
-def element(tag: int, content: bytes) -> bytes:
-    """
-    One BER element.
-    """
-    return beginning(tag, len(content)) + content
 
 
 def result(messageID: bytes, tag: int, code: int, diagnostic: str = "") -> bytes:
@@ -103,45 +95,26 @@ def result(messageID: bytes, tag: int, code: int, diagnostic: str = "") -> bytes
     return element(SEQUENCE, element(INTEGER, messageID) + element(tag, content))
 
 
-async def readSequence(conversation: Conversation) -> bytes:
+async def readSequence(conversation: Conversation, largest: int | None = None) -> bytes:
     """
     The content of the next SEQUENCE.
 
+    @param largest: bytes that it may have, where the conversation as a whole is not bounded.
     @raise Malformed: if something else comes, or its length is indefinite, which LDAP excludes
         (RFC 4511, section 5.1).
     @raise Oversize: if it is too long to be read.
     """
-    tag, length = start = await conversation.readExactly(2)
-    if tag != SEQUENCE:
+    start = await conversation.readExactly(2)
+    if start[0] != SEQUENCE:
         raise Malformed("not an LDAP message", start + conversation.takeRest())
-    if length & 0x80:
-        if length & 0x7F not in _LENGTH_BYTES:
-            raise Malformed("a length of a form that LDAP does not know", start)
-        length = int.from_bytes(await conversation.readExactly(length & 0x7F), "big")
+    sizes = measure(start)
+    if sizes is None:
+        sizes = measure(start + await conversation.readExactly(start[1] & 0x7F))
+        assert sizes is not None
+    _, length = sizes
+    if largest is not None and length > largest:
+        raise Oversize(f"a message of {length} bytes exceeds {largest}")
     return await conversation.readExactly(length)
-
-
-def elements(content: bytes) -> Iterator[Element]:
-    """
-    The BER elements that C{content} consists of.
-
-    @raise Malformed: if it does not.
-    """
-    at = 0
-    while at < len(content):
-        tag = content[at]
-        length = content[at + 1] if at + 1 < len(content) else 0x80
-        at += 2
-        if length & 0x80:
-            size = length & 0x7F
-            if size not in _LENGTH_BYTES or at + size > len(content):
-                raise Malformed("a bad length inside a message", content)
-            length = int.from_bytes(content[at : at + size], "big")
-            at += size
-        if at + length > len(content):
-            raise Malformed("an element that is longer than what it is part of", content)
-        yield tag, content[at : at + length]
-        at += length
 
 
 async def readMessage(conversation: Conversation) -> tuple[bytes, int, bytes]:

@@ -17,18 +17,16 @@ from dataclasses import dataclass
 
 from tlstunnel.errors import BackendRefused, ConfigurationError
 from tlstunnel.identity.names import Identity, Kind
+from tlstunnel.protocols.ber import INTEGER, OCTETS, element
 from tlstunnel.protocols.ldap import (
     BIND_REQUEST,
     BIND_RESPONSE,
     EXTENDED_REQUEST,
     EXTENDED_RESPONSE,
-    INTEGER,
-    OCTETS,
     REQUEST_NAME,
     RESPONSE_VALUE,
     SUCCESS,
     codeName,
-    element,
     readMessage,
     readResult,
 )

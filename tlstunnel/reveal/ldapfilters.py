@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from tlstunnel.errors import Oversize, TooManyErrors, TunnelError
 from tlstunnel.interfaces import ISpontaneous
+from tlstunnel.protocols.ber import measure
 from tlstunnel.protocols.filters import PIECE_BYTES, Filter
 from tlstunnel.protocols.ldap import (
     ABANDON_REQUEST,
@@ -24,7 +25,7 @@ from tlstunnel.protocols.ldap import (
 )
 from tlstunnel.reveal.ldapcontrols import actingFor, objection, passing
 from tlstunnel.reveal.ldaplogin import ANONYMOUS, Client, bind
-from tlstunnel.reveal.ldapmessages import Request, measure, readRequest
+from tlstunnel.reveal.ldapmessages import Request, readRequest
 
 #: Bytes of a request at most: of somebody whom nobody knows, and of a user.
 MAX_ANONYMOUS_BYTES = 262144

@@ -18,18 +18,23 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from tlstunnel.errors import Malformed, Oversize
-from tlstunnel.protocols.ldap import (
-    ABANDON_REQUEST,
+from tlstunnel.protocols.ber import (
+    BOOLEAN,
     ENUMERATED,
-    EXTENDED_REQUEST,
     INTEGER,
     OCTETS,
-    REQUEST_NAME,
-    REQUEST_VALUE,
     SEQUENCE,
-    UNBIND_REQUEST,
+    SET,
     beginning,
     element,
+    header,
+)
+from tlstunnel.protocols.ldap import (
+    ABANDON_REQUEST,
+    EXTENDED_REQUEST,
+    REQUEST_NAME,
+    REQUEST_VALUE,
+    UNBIND_REQUEST,
 )
 
 #: Elements of one message at most: so that the turn in which it is read is short.
@@ -38,10 +43,6 @@ MAX_ELEMENTS = 8192
 #: How deep filters may be nested.
 MAX_DEPTH = 64
 
-#: How many bytes a length may have at most: the first one has room for no more (X.690, 8.1.3.5).
-MAX_LENGTH_BYTES = 126
-
-BOOLEAN, SET = 0x01, 0x31
 CONTROLS = 0xA0
 _INITIAL, _ANY, _FINAL = 0x80, 0x81, 0x82
 
@@ -74,20 +75,7 @@ class Source:
         self._count += 1
         if self._count > MAX_ELEMENTS:
             raise Oversize(f"a request of more than {MAX_ELEMENTS} elements")
-        data = self.data
-        if at + 2 > stop:
-            raise Malformed("half an element", data[at:stop])
-        tag, length = data[at], data[at + 1]
-        at += 2
-        if length & 0x80:
-            size = length & 0x7F
-            if not 1 <= size <= MAX_LENGTH_BYTES or at + size > stop:
-                raise Malformed("a bad length inside a message", data)
-            length = int.from_bytes(data[at : at + size], "big")
-            at += size
-        if at + length > stop:
-            raise Malformed("an element that is longer than what it is part of", data)
-        return tag, at, at + length
+        return header(self.data, at, stop)
 
     def copy(self, tag: int, content: bytes) -> int:
         """

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from tlstunnel.errors import Malformed
 from tlstunnel.identity.names import Identity
-from tlstunnel.protocols.ldap import INTEGER, OCTETS, SUCCESS, Element, elements
+from tlstunnel.protocols.ber import INTEGER, OCTETS, Element, elements
+from tlstunnel.protocols.ldap import SUCCESS
 
 PROTOCOL_ERROR = 2
 AUTH_METHOD_NOT_SUPPORTED = 7

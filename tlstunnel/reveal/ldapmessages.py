@@ -8,22 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tlstunnel.errors import Malformed
-from tlstunnel.protocols.ldap import (
-    BIND_REQUEST,
-    INTEGER,
-    OCTETS,
-    SEQUENCE,
-    Element,
-    element,
-    elements,
-)
-from tlstunnel.reveal.ldapgrammar import (
-    BOOLEAN,
-    CONTROLS,
-    MAX_LENGTH_BYTES,
-    REQUESTS,
-    Source,
-)
+from tlstunnel.protocols.ber import BOOLEAN, INTEGER, OCTETS, SEQUENCE, Element, element, elements
+from tlstunnel.protocols.ldap import BIND_REQUEST
+from tlstunnel.reveal.ldapgrammar import CONTROLS, REQUESTS, Source
 
 #: What a control consists of (RFC 4511, section 4.1.11).
 _CONTROL_TAGS = (
@@ -32,30 +19,6 @@ _CONTROL_TAGS = (
     [OCTETS, OCTETS],
     [OCTETS, BOOLEAN, OCTETS],
 )
-
-
-def measure(start: bytes | bytearray) -> tuple[int, int] | None:
-    """
-    Find out how long a message is.
-
-    @param start: what has arrived of it.
-    @return: the bytes of its tag and length, and those of its content; C{None} as long as that is
-        not known.
-    @raise Malformed: if it is no message.
-    """
-    if start and start[0] != SEQUENCE:
-        raise Malformed("not an LDAP message", bytes(start))
-    if len(start) < 2:
-        return None
-    length = start[1]
-    if length < 0x80:
-        return 2, length
-    size = length & 0x7F
-    if not 1 <= size <= MAX_LENGTH_BYTES:
-        raise Malformed("a length of a form that LDAP does not know", bytes(start))
-    if len(start) < 2 + size:
-        return None
-    return 2 + size, int.from_bytes(start[2 : 2 + size], "big")
 
 
 @dataclass(frozen=True)
@@ -153,10 +116,16 @@ def _controls(source: Source, at: int, end: int) -> Iterable[Control]:
         while start < at:
             tag, begin, start = source.header(start, at)
             parts.append((tag, source.data[begin:start]))
-        yield _control(parts)
+        yield readControl(parts)
 
 
-def _control(parts: list[Element]) -> Control:
+def readControl(parts: list[Element]) -> Control:
+    """
+    Take a control apart.
+
+    @param parts: its elements.
+    @raise Malformed: if it is none.
+    """
     tags = [tag for tag, _ in parts]
     contents = [content for _, content in parts]
     if tags in _CONTROL_TAGS:

@@ -1,0 +1,218 @@
+"""
+Layouts become files, and nobody else's are touched.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.files import makeDirectory
+from tlstunnel.identity.issuer import createIdentity
+from tlstunnel.identity.names import Identity
+from tlstunnel.identity.pool import Pool
+from tlstunnel.identity.requests import requestFor
+from tlstunnel.provisioning.files import Files, Outcome
+from tlstunnel.provisioning.keys import KeyRing
+from tlstunnel.provisioning.layout import Layout
+
+WWW = Identity.parse("www.example.test")
+
+
+class FilesTests(SynchronousTestCase):
+    """
+    A pool with files of several.
+    """
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+        makeDirectory(self.path / ".ldap" / "new")
+        self.files = self.again()
+
+    def again(self) -> Files:
+        """
+        What another process knows of them.
+        """
+        state = self.path / ".ldap"
+        files = Files(Pool(self.path), state / "files", state / "new")
+        files.open()
+        return files
+
+    def apply(self, isThorough: bool = True, **files: str) -> Outcome:
+        """
+        Let there be these files, each with C{__} for a slash and C{_} for a dot in its name.
+        """
+        named = {
+            path.replace("__", "/").replace("_", "."): content.encode()
+            for path, content in files.items()
+        }
+        return self.files.apply(Layout(named), isThorough)
+
+    def read(self, path: str) -> str:
+        """
+        What is in a file.
+        """
+        return (self.path / path).read_text()
+
+    def test_filesComeChangeAndGo(self) -> None:
+        """
+        Each as a whole, and also for another process.
+        """
+        self.assertEqual(self.apply(trust__a_pem="1", trust__b_pem="2").problems, [])
+        self.files = self.again()
+        outcome = self.apply(trust__a_pem="3")
+        self.assertEqual((outcome.written, outcome.removed), (["trust/a.pem"], ["trust/b.pem"]))
+        self.assertEqual(self.read("trust/a.pem"), "3")
+        self.assertEqual(list((self.path / ".ldap" / "new").iterdir()), [])
+        self.assertEqual(self.apply(trust__a_pem="3").written, [])
+
+    def test_aFileOfSomebodyElseStays(self) -> None:
+        """
+        Also one that has taken the place of ours, whatever comes and goes.
+        """
+        makeDirectory(self.path / "trust")
+        (self.path / "trust" / "a.pem").write_text("local")
+        outcome = self.apply(trust__a_pem="1", trust__b_pem="2")
+        self.assertEqual(outcome.written, ["trust/b.pem"])
+        self.assertIn("trust/a.pem: is not from the directory", outcome.notes[0])
+        (self.path / "trust" / "b.pem").write_text("local")
+        self.apply(trust__a_pem="1", trust__b_pem="3")
+        self.apply()
+        self.assertEqual((self.read("trust/a.pem"), self.read("trust/b.pem")), ("local", "local"))
+
+    def test_oneOfSomebodyElseWithTheSameContentIsNotOurs(self) -> None:
+        """
+        So that it stays where ours would go.
+        """
+        makeDirectory(self.path / "trust")
+        (self.path / "trust" / "a.pem").write_text("same")
+        self.apply(trust__a_pem="same")
+        self.apply()
+        self.assertEqual(self.read("trust/a.pem"), "same")
+
+    def test_whoWasKilledBetweenListAndFileKnowsBoth(self) -> None:
+        """
+        The file as it was is ours, and as it was to be, too.
+        """
+        self.apply(trust__a_pem="1")
+        self.patch(Files, "_write", lambda self, path, content: None)
+        self.apply(trust__a_pem="2")
+        self.files = self.again()
+        self.assertEqual(self.read("trust/a.pem"), "1")
+        self.assertEqual(self.apply().removed, ["trust/a.pem"])
+
+    def test_whatIsRemovedIsWrittenAgain(self) -> None:
+        """
+        At the next thorough look.
+        """
+        self.apply(trust__a_pem="1")
+        (self.path / "trust" / "a.pem").unlink()
+        self.assertEqual(self.apply(isThorough=False, trust__a_pem="1").written, [])
+        self.assertEqual(self.apply(trust__a_pem="1").written, ["trust/a.pem"])
+
+    def test_oneThatCannotBeWrittenDoesNotKeepTheOthers(self) -> None:
+        """
+        And is tried again.
+        """
+        (self.path / "trust").write_text("no directory")
+        outcome = self.apply(trust__a_pem="1", disclose__a_txt="2")
+        self.assertEqual(outcome.written, ["disclose/a.txt"])
+        self.assertEqual(len(outcome.problems), 1)
+        (self.path / "trust").unlink()
+        again = self.apply(isThorough=False, trust__a_pem="1", disclose__a_txt="2")
+        self.assertEqual(again.written, ["trust/a.pem"])
+
+    def test_whoDecidesInstead(self) -> None:
+        """
+        Where anchors go, the next selector that has some, and is less concrete, decides.
+        """
+        self.apply(trust__www_a_test_pem="1", trust___a_test_pem="2", trust__anchors_pem="3")
+        (note,) = self.apply(trust___a_test_pem="2", trust__anchors_pem="3").notes
+        self.assertIn("trust/.a.test.pem decides in its place", note)
+        (note,) = self.apply(trust__anchors_pem="3").notes
+        self.assertIn("trust/anchors.pem decides in its place", note)
+        (note,) = self.apply().notes
+        self.assertIn("the system's store decides", note)
+
+    def test_aBrokenListIsAnError(self) -> None:
+        """
+        Nobody would know what is whose.
+        """
+        for content in "no JSON", "[]", '{"x": 1}':
+            (self.path / ".ldap" / "files").write_text(content)
+            self.assertRaises(ConfigurationError, self.again)
+
+    def test_anIdentityLeadsToTheKeyThatHasACertificate(self) -> None:
+        """
+        Once that is there; a directory of somebody else stays one.
+        """
+        target = f".keys/{WWW}/2"
+        makeDirectory(self.path / target)
+        place = self.path / str(WWW)
+        place.symlink_to(f".keys/{WWW}/1")
+        files = {f"{target}/fullchain.pem": b"x"}
+        self.files.apply(Layout(files, {WWW: target}), True)
+        self.assertEqual(str(place.readlink()), target)
+        place.unlink()
+        place.mkdir()
+        self.files.apply(Layout(files, {WWW: target}), True)
+        self.assertFalse(place.is_symlink())
+
+    def test_theListSaysWhatIsOurs(self) -> None:
+        """
+        And nothing that has gone.
+        """
+        self.apply(trust__a_pem="1")
+        self.apply(trust__b_pem="1")
+        self.assertEqual(list(json.loads(self.read(".ldap/files"))), ["trust/b.pem"])
+
+
+class KeyTests(SynchronousTestCase):
+    """
+    Which keys are ours.
+    """
+
+    def test_aKeyThatCannotBeReadForAMomentIsWhatItWas(self) -> None:
+        """
+        So that its certificate is not removed meanwhile.
+        """
+        pool = Pool(Path(self.mktemp()))
+        createIdentity(pool, WWW)
+        ring = KeyRing(pool)
+        before = ring.look()
+        self.assertEqual(list(before), [WWW])
+        file = pool.path / str(WWW) / "privkey.pem"
+        content = file.read_text()
+        file.write_text("half")
+        self.assertEqual(ring.look(), before)
+        file.write_text(content)
+        self.assertEqual(ring.look(), before)
+        file.unlink()
+        self.assertEqual(ring.look(), {})
+
+    def test_whoeverPullsNeedsNoPrivateKey(self) -> None:
+        """
+        The request says what it is for; of several keys all count, and all are in one place.
+        """
+        pool = Pool(Path(self.mktemp()))
+        for number in 1, 2:
+            request = requestFor(pool, WWW)
+            (request.parent / "privkey.pem").unlink()
+            (request.parent / "fullchain.pem").touch()
+            found = KeyRing(pool).look()[WWW]
+            places = [f".keys/{WWW}/{each}" for each in range(1, number + 1)]
+            self.assertEqual([each.place for each in found], places)
+            self.assertTrue(all(each.isNumbered for each in found))
+        self.assertEqual(len({each.public for each in found}), 2)
+
+    def test_whatIsNoIdentityHasNoKey(self) -> None:
+        """
+        Nor has one that is not in its one form.
+        """
+        pool = Pool(Path(self.mktemp()))
+        createIdentity(pool, WWW)
+        (pool.path / str(WWW)).rename(pool.path / "WWW.example.test")
+        self.assertEqual(KeyRing(pool).look(), {})

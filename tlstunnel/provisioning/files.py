@@ -1,0 +1,211 @@
+"""
+How a layout becomes files: only those are touched that were written here, and are as they were
+written; a file of somebody else wins.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.files import makeDirectory, present, removeFile, writeFile
+from tlstunnel.identity.names import Identity, Selector, selectorsFor
+from tlstunnel.identity.pem import readFile
+from tlstunnel.identity.pool import Pool
+from tlstunnel.identity.requests import KEYS, link
+from tlstunnel.provisioning.layout import ANCHORS, CHAIN, Layout
+
+#: Bytes of the list of our files at most.
+MAX_LIST = 64 << 20
+
+#: What is known of nothing.
+_ABSENT = ""
+
+
+@dataclass
+class Outcome:
+    """
+    What has become of a layout.
+
+    @ivar written: paths in the pool, also of links.
+    @ivar removed: likewise.
+    @ivar notes: what should be said.
+    @ivar problems: what could not be done.
+    """
+
+    written: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    problems: list[ConfigurationError] = field(default_factory=list)
+
+    @contextmanager
+    def trying(self) -> Iterator[None]:
+        """
+        Do something that does not keep anything else from being done where it fails.
+        """
+        try:
+            yield
+        except ConfigurationError as error:
+            self.problems.append(error)
+
+
+class Files:
+    """
+    Our files in a pool.
+    """
+
+    def __init__(self, pool: Pool, record: Path, workshop: Path) -> None:
+        """
+        @param record: the file in which it is remembered which ones they are.
+        @param workshop: where they are made.
+        """
+        self._pool = pool
+        self._record = record
+        self._workshop = workshop
+        # The digests that each of ours may have: two while it is being written.
+        self._ours: dict[str, list[str]] = {}
+        self._wanted: dict[str, str] = {}
+        self._linked: dict[Identity, str] = {}
+
+    def open(self) -> None:
+        """
+        Read which ones are ours.
+
+        @raise ConfigurationError: that cannot be read.
+        """
+        if not present(self._record):
+            return
+        try:
+            found = json.loads(readFile(self._record, largest=MAX_LIST))
+            self._ours = {str(path): list(map(str, several)) for path, several in found.items()}
+        except (ValueError, AttributeError, TypeError):
+            raise ConfigurationError(
+                str(self._record),
+                "is broken, so that nobody knows which files came from the directory",
+                "remove it, and those files that shall be written again",
+            ) from None
+
+    def isOurs(self, path: str) -> bool:
+        """
+        Whether there is a file that was written here.
+
+        @param path: that in the pool.
+        """
+        return path in self._ours and self._digest(path) in self._ours[path]
+
+    def apply(self, layout: Layout, isThorough: bool = False) -> Outcome:
+        """
+        Bring about what C{layout} has.
+
+        @param isThorough: look at all files, and not only at those that should change.
+        @raise ConfigurationError: it cannot be remembered what is ours, so that nothing is done.
+        """
+        outcome = Outcome()
+        wanted = {path: sha256(content).hexdigest() for path, content in layout.files.items()}
+        news = {
+            path: digest
+            for path, digest in wanted.items()
+            if isThorough or self._wanted.get(path) != digest
+        }
+        writing = list(self._toWrite(news, outcome))
+        leaving = [path for path in self._ours if path not in wanted]
+        if writing:
+            for path in writing:
+                self._ours[path] = [*self._ours.get(path, ()), wanted[path]]
+            self._remember()
+        for path in writing:
+            with outcome.trying():
+                self._write(path, layout.files[path])
+                outcome.written.append(path)
+        links = layout.links.items()
+        self._link(links if isThorough else links - self._linked.items(), outcome)
+        self._linked = layout.links
+        for path in leaving:
+            if self.isOurs(path):
+                with outcome.trying():
+                    removeFile(self._pool.path / path)
+                    outcome.removed.append(path)
+                    outcome.notes += self._successor(path)
+        self._settle((*writing, *leaving))
+        failed = {path for path in writing if path not in outcome.written}
+        self._wanted = {path: each for path, each in wanted.items() if path not in failed}
+        return outcome
+
+    def _settle(self, touched: Collection[str]) -> None:
+        """
+        Remember of some what they are now.
+        """
+        for path in touched:
+            digest = self._digest(path)
+            if digest in self._ours[path]:
+                self._ours[path] = [digest]
+            else:
+                del self._ours[path]
+        if touched:
+            self._remember()
+
+    def _toWrite(self, news: Mapping[str, str], outcome: Outcome) -> Iterator[str]:
+        for path, digest in news.items():
+            there = self._digest(path)
+            if there == _ABSENT or there in self._ours.get(path, ()):
+                if there != digest:
+                    yield path
+            elif there != digest:
+                outcome.notes.append(f"{path}: is not from the directory, and stays as it is")
+
+    def _digest(self, path: str) -> str:
+        """
+        That of a file; of none, nothing; of what cannot be read, something else.
+        """
+        file = self._pool.path / path
+        try:
+            return sha256(readFile(file)).hexdigest() if present(file) else _ABSENT
+        except ConfigurationError:
+            return "?"
+
+    def _write(self, path: str, content: bytes) -> None:
+        file = self._pool.path / path
+        makeDirectory(file.parent)
+        writeFile(file, content, 0o644, replace=True, workshop=self._workshop)
+
+    def _remember(self) -> None:
+        content = json.dumps(self._ours).encode()
+        writeFile(self._record, content, 0o600, replace=True, workshop=self._workshop)
+
+    def _link(self, links: Iterable[tuple[Identity, str]], outcome: Outcome) -> None:
+        """
+        Let identities lead to the keys that they have certificates for.
+        """
+        for identity, target in links:
+            place = self._pool.path / identity.fileName
+            isLink = place.is_symlink()
+            before = str(place.readlink()) if isLink else ""
+            isFree = before.startswith(f"{KEYS}/") or not (isLink or place.exists())
+            if isFree and before != target and self.isOurs(f"{target}/{CHAIN}"):
+                with outcome.trying():
+                    link(place, Path(target))
+                    outcome.written.append(identity.fileName)
+
+    def _successor(self, path: str) -> list[str]:
+        """
+        Who is believed from now on about those for whom there was a file of anchors.
+        """
+        directory, _, name = path.partition("/")
+        if directory != "trust":
+            return []
+        name = name.removesuffix(".pem")
+        files = self._pool.path / "trust"
+        others = []
+        if name != ANCHORS:
+            with suppress(ValueError):
+                selector = Selector.parse(name.replace("spiffe:", "spiffe://", 1))
+                others = [each.fileName for each in selectorsFor(selector) if each != selector]
+        for other in (*others, ANCHORS):
+            if other != name and (files / f"{other}.pem").exists():
+                return [f"{path}: is gone, and trust/{other}.pem decides in its place"]
+        return [f"{path}: is gone, and the pool's own authority or the system's store decides"]
