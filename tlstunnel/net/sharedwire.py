@@ -160,9 +160,9 @@ class SharedTLS(TLS):
 
     def _flush(self) -> bool:
         """
-        Send what OpenSSL has to say.
+        Send what OpenSSL has to say, after whatever it was asked to do.
 
-        @return: whether that is all sent.
+        @return: whether that is all sent; if not, it is asked for nothing more before it is.
         @raise PeerGone: the peer takes no more.
         """
         while True:
@@ -178,6 +178,8 @@ class SharedTLS(TLS):
             sent = self._send(_leaving[:count])
             if sent < count:
                 self._unsent = memoryview(bytes(_leaving[sent:count]))
+            elif count < CHUNK_BYTES:
+                return True
 
     def _send(self, data: memoryview) -> int:
         try:
@@ -191,20 +193,21 @@ class SharedTLS(TLS):
 
     def _shakeHands(self) -> Event | None:
         try:
-            while self._flush():
-                if self._isUp:
-                    return None
-                if self._goOn():
+            if self._unsent and not self._flush():
+                return WANTS_WRITE
+            while not self._isUp:
+                isDone = self._goOn()
+                if isDone:
                     self._complete()
                     # What came with the peer's last message, if anything did.
                     self._isBehind = _left(self._connection) != 0
-                elif not self._flush():
-                    break
-                elif not self._take():
+                if not self._flush():
+                    return WANTS_WRITE
+                if not (isDone or self._take()):
                     return WANTS_READ
         except PeerGone as error:
             raise Reset(f"during the TLS handshake: {error.detail}") from None
-        return WANTS_WRITE
+        return None
 
     def _goOn(self) -> bool:
         """
@@ -325,7 +328,7 @@ class SharedTLS(TLS):
         See L{tlstunnel.net.wire.IWire.write}: what is encrypted and not sent comes again, and is
         taken when it is.
         """
-        if not self._isUp or not self._flush():
+        if not self._isUp or (self._unsent and not self._flush()):
             return 0
         done, self._encrypted = self._encrypted, 0
         view = memoryview(data)
@@ -346,7 +349,7 @@ class SharedTLS(TLS):
         """
         Send close_notify, once.
         """
-        if not self._isUp or not self._flush():
+        if not self._isUp or (self._unsent and not self._flush()):
             return False
         if not self._hasEnded:
             self._hasEnded = True
