@@ -7,7 +7,6 @@ whether it blocks is not for us to say, and nor is how long closing takes
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
 from typing import Any
 
 from tlstunnel.address import Address
@@ -75,8 +74,6 @@ class _Closing:
         """
         End our direction, and close it once the peer has heard what was sent.
         """
-        with suppress(OSError):
-            self._sock.shutdown(socket.SHUT_WR)
         self._linger.closeGently(self._sock, self._close)
 
     def _close(self) -> None:

@@ -170,12 +170,6 @@ class NativeProgram:
                     error=error,
                 )
             raise
-        self._log.debug(
-            "{caller} handed over a connection to {peer}{service}",
-            caller=self._who,
-            peer=peer,
-            service=f" for {printable(request.service)}" if request.service else "",
-        )
         if self._stage in (Stage.FRESH, Stage.OVER):
             # It has ended already.
             self._handOver = None
@@ -288,7 +282,9 @@ class NativeProgram:
     def _legOf(self, sock: socket.socket) -> Leg:
         handOvers = self._handOvers
         if sock.family == socket.AF_UNIX:
-            return handOvers.unixLegs.leg(sock, UNIXAddress(""), isTold=self._willBeTold)
+            # No path, but what the log says of who is there.
+            peer = UNIXAddress(f"uid={self.caller.uid}")
+            return handOvers.unixLegs.leg(sock, peer, isTold=self._willBeTold)
         return Leg(handOvers.reactor, handOvers.linger, sock, addressOf(sock.getpeername()))
 
     def _willBeTold(self) -> bool:
