@@ -274,7 +274,7 @@ class ManualTests(SynchronousTestCase):
         """
         known = {name.rstrip("=") for each in self.options for name in each.longOpt}
         known |= {"pool", "force", "cert", "key", "once", "status", "json", "watch", "output"}
-        known |= {"all", "pem", "timeout", "from", "fingerprint"}
+        known |= {"all", "pem", "timeout", "from", "fingerprint", "request", "psk", "allow-removal"}
         known |= {each.name for each in POOL_SERVICE_KEYS}
         explained = set(re.findall(r"Fl -([a-z0-9-]+)", self.text))
         self.assertEqual(explained - known, set())
