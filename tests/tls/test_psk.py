@@ -238,7 +238,6 @@ class ServerTests(KeysTestCase):
         """
         Our log knows.
         """
-        self.patch(psk, "givesTickets", lambda: False)
         ours = self.server(sharedBy())
         alerts = "bad record mac", "decrypt error"
         self.assertRefused(
@@ -416,16 +415,15 @@ class ServerTests(KeysTestCase):
 
     def test_manyNamesInOneMessage(self) -> None:
         """
-        After so many even the right one is not looked for.
+        After so many tickets even the right name is not looked for, nor is anything else read.
         """
-        self.patch(psk, "givesTickets", lambda: True)
-        others = [b"%d" % number for number in range(psk.MOST_NAMES - 1)]
-        session, failure = self.refused([*others, NAME])
+        tickets = [b"\xff%d" % number for number in range(psk.MOST_NAMES)]
+        _, failure = self.refused([*tickets[1:], NAME])
         self.assertEqual(failure.cause, "another key")
-        session, failure = self.refused([*others, b"one more", NAME, *others * 60])
+        session, failure = self.refused([*tickets, NAME, *tickets * 60])
         self.assertEqual(failure.cause, "unknown name")
         assert session.claim is not None
-        self.assertGreater(session.claim.names, 900)
+        self.assertEqual(session.claim.names, psk.MOST_NAMES + 1)
 
     @given(st.binary(max_size=1000))
     def test_whateverStandsInAName(self, name: bytes) -> None:
@@ -454,14 +452,39 @@ class ServerTests(KeysTestCase):
             self.assertIsNone(session.identity)
             self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
-    def test_whereTicketsAreGivenNobodyIsMeasuredByAKeyThatNobodyHas(self) -> None:
+    def test_aTicketOfAnotherServerIsPassedOver(self) -> None:
         """
-        A client may offer a ticket before its key, and must not fail by that.
+        Clients offer it before their key, and must not fail by that.
         """
-        self.patch(psk, "givesTickets", lambda: True)
+        elsewhere, theirs = server({NAME: KEY}), client()
+        elsewhere.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
+        first = stranger(theirs, SSL.TLS1_3_VERSION, isClient=True)
+        end = stranger(elsewhere, SSL.TLS1_3_VERSION, isClient=False)
+        self.assertEqual(handshake(end, first), [None, None])
+        end.send(b"x")
+        first.bio_write(end.bio_read(1 << 16))
+        self.assertEqual(first.recv(1), b"x")
         ours = self.server(sharedBy())
-        alerts = "bad record mac", "handshake failure"
-        self.assertRefused(ours, client(b"nobody"), "nobody here", "unknown name", *alerts)
+        session = ours.session()
+        own = ours.connection(MEMORY, session)
+        again = stranger(theirs, SSL.TLS1_3_VERSION, isClient=True)
+        kept = first.get_session()
+        assert kept is not None
+        again.set_session(kept)
+        self.assertEqual(handshake(own, again), [None, None])
+        self.assertIsNone(session.completed(own))
+        self.assertEqual(session.identity, DEVICE)
+        assert session.claim is not None
+        self.assertEqual(session.claim.names, 2)
+
+    def test_whatIsBehindANameIsNotLookedAt(self) -> None:
+        """
+        Of a name nobody finds out by a second one whether it is known.
+        """
+        for names in [NAME, b"nobody"], [b"nobody", NAME]:
+            session, _ = self.refused(names)
+            assert session.claim is not None
+            self.assertEqual(session.claim.names, 1)
 
     def test_aClaimAloneProvesNothing(self) -> None:
         """
