@@ -452,6 +452,25 @@ class ServerTests(KeysTestCase):
             self.assertIsNone(session.identity)
             self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_theSameIsDoneForAWrongKeyAndAnUnknownName(self) -> None:
+        """
+        Else the time would tell which of them it was.
+        """
+        asked: list[bytes] = []
+        original = psk._nobodys
+
+        def nobodys(name: bytes) -> bytes:
+            asked.append(name)
+            return original(name)
+
+        self.patch(psk, "_nobodys", nobodys)
+        ours = self.server(sharedBy())
+        for version in VERSIONS:
+            for name in NAME, b"nobody":
+                self.meet(ours, client(name, OTHER_KEY), version)
+                self.assertEqual(asked.pop(), name)
+                self.assertEqual(asked, [])
+
     def test_aTicketOfAnotherServerIsPassedOver(self) -> None:
         """
         Clients offer it before their key, and must not fail by that.

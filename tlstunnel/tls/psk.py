@@ -12,7 +12,7 @@ server, which says nothing of who it is.
 
 from __future__ import annotations
 
-import hmac
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -95,10 +95,10 @@ def serverContext(
         try:
             session: Session = connection.get_app_data()
             key = _claim(session, keys, name)
-            if key is not None:
-                return key.key
+            # All of it is done for everybody, as the time would tell who is known.
             isNew = connection.get_protocol_version() >= SSL.TLS1_3_VERSION
-            return b"" if isNew and _isTicket(session, name) else _nobodys(name)
+            nobodys = b"" if _isTicket(session, name) and isNew else _nobodys(name)
+            return nobodys if key is None else key.key
         except Exception:  # noqa: BLE001 - OpenSSL would not hear of it
             _log.failure("a pre-shared key could not be looked up")
             return b""
@@ -139,7 +139,7 @@ def _nobodys(name: bytes) -> bytes:
     """
     A key that nobody has; always the same for a name, as another one would tell.
     """
-    return hmac.digest(_SECRET, name, "sha256")[:KEY_BYTES]
+    return hashlib.blake2b(name, key=_SECRET, digest_size=KEY_BYTES).digest()
 
 
 def _refuseCertificate(
