@@ -770,6 +770,23 @@ class RefusalTests(KeysTestCase):
         (doubt,) = prepared.warnings(datetime.now(UTC))
         self.assertIn("nobody is let in", doubt)
 
+    def test_aKeyThatSomebodyHasMadeUp(self) -> None:
+        """
+        A server says so at its start, once for all.
+        """
+        keys = [
+            sharedBy(Identity.parse(f"d{number}@example.org"), b"correct horse battery")
+            for number in range(3)
+        ]
+        random = sharedBy(OTHER, os.urandom(32))
+        (doubt,) = self.tunnel(Mode.SERVER, *keys, random).warnings(datetime.now(UTC))
+        self.assertIn("d0@example.org/psk: the key looks as if somebody had made it up, as", doubt)
+        self.assertIn("2 more", doubt)
+        self.assertNotIn("horse", doubt)
+        self.pool = Pool(Path(self.mktemp()))
+        self.pool.path.mkdir()
+        self.assertEqual(self.tunnel(Mode.SERVER, random).warnings(datetime.now(UTC)), [])
+
     def test_aTunnelWithCertificatesKnowsNoKeys(self) -> None:
         """
         And says where one was meant.

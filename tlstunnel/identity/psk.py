@@ -36,6 +36,9 @@ KEY_BYTES = 32
 #: The most bytes of the name of an identity within TLS, as OpenSSL has it.
 LONGEST_NAME = 255
 
+# Fewer different bytes than random keys of that length ever have.
+_DIFFERENT = 8
+
 _HEX = re.compile(rb"(?:[0-9A-Fa-f]{2})+")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _PLAIN = re.compile(rb"[\x21\x22\x24-\x7e][\x20-\x7e]*")
@@ -59,6 +62,13 @@ class PresharedKey:
     name: bytes
     key: bytes = field(repr=False)
     source: str = field(default="", compare=False)
+
+    @property
+    def isMadeUp(self) -> bool:
+        """
+        Whether it looks like what people think of, which others can try.
+        """
+        return len(set(self.key)) < _DIFFERENT or all(0x20 <= byte < 0x7F for byte in self.key)
 
 
 def checkName(name: bytes) -> bytes:
