@@ -5,6 +5,8 @@ but for whom it verifies.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.convert.examples import convertedText
@@ -54,6 +56,15 @@ class ServiceTests(ServiceTestCase):
         self.assertEqual(draft.values["mode"], "server")
         self.assertEqual(draft.values["idle-timeout"], 30)
         self.assertEqual(draft.values["close-timeout"], 20)
+
+    def test_clientsWithKeysAreNamedHoweverMany(self) -> None:
+        """Else those of another service with keys would be let in."""
+        file = Path(self.mktemp()).absolute()
+        names = [f"d{number}@example.org" for number in range(100)]
+        file.write_text("".join(f"{name}:{'5a' * 16}\n" for name in names))
+        draft = self.draft(f"[a]\naccept = 1\nconnect = 2\nPSKsecrets = {file}\n")
+        self.assertEqual(draft.values["remote-id"], names)
+        self.assertEqual(draft.notes, [])
 
     def test_whatIsAboveAllSectionsIsSaidOnce(self) -> None:
         """Not again for each service."""

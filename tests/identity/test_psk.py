@@ -99,6 +99,9 @@ class FormTests(SynchronousTestCase):
             ("xyz", "no key in hexadecimal"),
             (HEX[:-1], "no key in hexadecimal"),
             (f"{HEX}\n{HEX}", "no key in hexadecimal"),
+            (f"a:{HEX}\nb:{HEX}", "no key in hexadecimal"),
+            (f"a:{HEX}\r{HEX}:{HEX}", "control characters"),
+            (f"{HEX}:device7@example.org", "no key in hexadecimal"),
             (HEX[:-2], "has 15 bytes, and can be found out"),
             ("00" * (LONGEST_KEY + 1), "513 bytes, and is too long"),
             (f":{HEX}", "is empty"),
@@ -146,10 +149,14 @@ class FormTests(SynchronousTestCase):
             ("a:0011\n", "line 1: the key has 2 bytes"),
             ("a:secret\n", "line 1: the key has 6 bytes"),
             (f"My device:{HEX}\n", "no name for an identity"),
+            (f"{HEX}:device7@example.org\n", "line 1: has the key before the colon"),
+            (f"{HEX}{HEX}:device7@example.org\n", "line 1: has the key before the colon"),
+            (f"a:{HEX}\n{HEX}\t:{HEX}\n", "line 2: the name of the identity has control"),
             ("# nothing\n", "has no keys"),
         ):
             error = self.assertRaises(ConfigurationError, inStunnelsForm, content.encode(), "file")
             self.assertIn(problem, str(error))
+            self.assertNotIn(HEX[:8], str(error))
 
 
 class PoolTests(SynchronousTestCase):
@@ -162,6 +169,18 @@ class PoolTests(SynchronousTestCase):
         An empty one.
         """
         self.pool = Pool(Path(self.mktemp()))
+
+    def test_aDirectoryThatIsCalledOtherwiseIsNobodys(self) -> None:
+        """
+        One that differs by case, or by a dot at its end, keeps nobody else from being let in.
+        """
+        createPSK(self.pool, DEVICE)
+        for name in "device7@Example.Org", "device7@example.org.", "device8@EXAMPLE.org":
+            directory = self.pool.path / name
+            directory.mkdir()
+            (directory / "psk").write_text(f"{HEX}\n")
+        (found,) = keysOf(self.pool, Selector.parse("@."))
+        self.assertEqual(found, loadPSK(self.pool, DEVICE))
 
     def test_aKeyIsMade(self) -> None:
         """

@@ -146,14 +146,13 @@ class WorkloadTests(SynchronousTestCase):
     @given(st.text("spife:,./@a", max_size=30) | nearly)
     def test_anyNameOfAFileIsReadOrRefused(self, name: str) -> None:
         """
-        No two names are those of one identity, as far as workloads are concerned.
+        No two names are those of one identity.
         """
         try:
             identity = Identity.ofFileName(name)
         except ValueError:
             return
-        if identity.path is not None and not name.startswith("spiffe://"):
-            self.assertEqual(identity.fileName, name)
+        self.assertEqual(identity.fileName, name)
 
     @given(workloadSelectors)
     def test_selectorsAreReadBack(self, selector: Selector) -> None:

@@ -238,7 +238,6 @@ class ServerTests(KeysTestCase):
         """
         Our log knows.
         """
-        self.patch(psk, "givesTickets", lambda: False)
         ours = self.server(sharedBy())
         alerts = "bad record mac", "decrypt error"
         self.assertRefused(
@@ -416,16 +415,15 @@ class ServerTests(KeysTestCase):
 
     def test_manyNamesInOneMessage(self) -> None:
         """
-        After so many even the right one is not looked for.
+        After so many tickets even the right name is not looked for, nor is anything else read.
         """
-        self.patch(psk, "givesTickets", lambda: True)
-        others = [b"%d" % number for number in range(psk.MOST_NAMES - 1)]
-        session, failure = self.refused([*others, NAME])
+        tickets = [b"\xff%d" % number for number in range(psk.MOST_NAMES)]
+        _, failure = self.refused([*tickets[1:], NAME])
         self.assertEqual(failure.cause, "another key")
-        session, failure = self.refused([*others, b"one more", NAME, *others * 60])
+        session, failure = self.refused([*tickets, NAME, *tickets * 60])
         self.assertEqual(failure.cause, "unknown name")
         assert session.claim is not None
-        self.assertGreater(session.claim.names, 900)
+        self.assertEqual(session.claim.names, psk.MOST_NAMES + 1)
 
     @given(st.binary(max_size=1000))
     def test_whateverStandsInAName(self, name: bytes) -> None:
@@ -454,14 +452,58 @@ class ServerTests(KeysTestCase):
             self.assertIsNone(session.identity)
             self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
-    def test_whereTicketsAreGivenNobodyIsMeasuredByAKeyThatNobodyHas(self) -> None:
+    def test_theSameIsDoneForAWrongKeyAndAnUnknownName(self) -> None:
         """
-        A client may offer a ticket before its key, and must not fail by that.
+        Else the time would tell which of them it was.
         """
-        self.patch(psk, "givesTickets", lambda: True)
+        asked: list[bytes] = []
+        original = psk._nobodys
+
+        def nobodys(name: bytes) -> bytes:
+            asked.append(name)
+            return original(name)
+
+        self.patch(psk, "_nobodys", nobodys)
         ours = self.server(sharedBy())
-        alerts = "bad record mac", "handshake failure"
-        self.assertRefused(ours, client(b"nobody"), "nobody here", "unknown name", *alerts)
+        for version in VERSIONS:
+            for name in NAME, b"nobody":
+                self.meet(ours, client(name, OTHER_KEY), version)
+                self.assertEqual(asked.pop(), name)
+                self.assertEqual(asked, [])
+
+    def test_aTicketOfAnotherServerIsPassedOver(self) -> None:
+        """
+        Clients offer it before their key, and must not fail by that.
+        """
+        elsewhere, theirs = server({NAME: KEY}), client()
+        elsewhere.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
+        first = stranger(theirs, SSL.TLS1_3_VERSION, isClient=True)
+        end = stranger(elsewhere, SSL.TLS1_3_VERSION, isClient=False)
+        self.assertEqual(handshake(end, first), [None, None])
+        end.send(b"x")
+        first.bio_write(end.bio_read(1 << 16))
+        self.assertEqual(first.recv(1), b"x")
+        ours = self.server(sharedBy())
+        session = ours.session()
+        own = ours.connection(MEMORY, session)
+        again = stranger(theirs, SSL.TLS1_3_VERSION, isClient=True)
+        kept = first.get_session()
+        assert kept is not None
+        again.set_session(kept)
+        self.assertEqual(handshake(own, again), [None, None])
+        self.assertIsNone(session.completed(own))
+        self.assertEqual(session.identity, DEVICE)
+        assert session.claim is not None
+        self.assertEqual(session.claim.names, 2)
+
+    def test_whatIsBehindANameIsNotLookedAt(self) -> None:
+        """
+        Of a name nobody finds out by a second one whether it is known.
+        """
+        for names in [NAME, b"nobody"], [b"nobody", NAME]:
+            session, _ = self.refused(names)
+            assert session.claim is not None
+            self.assertEqual(session.claim.names, 1)
 
     def test_aClaimAloneProvesNothing(self) -> None:
         """
@@ -727,6 +769,23 @@ class RefusalTests(KeysTestCase):
         prepared = self.tunnel(Mode.SERVER, remoteID=Selector.parse("@other.example"))
         (doubt,) = prepared.warnings(datetime.now(UTC))
         self.assertIn("nobody is let in", doubt)
+
+    def test_aKeyThatSomebodyHasMadeUp(self) -> None:
+        """
+        A server says so at its start, once for all.
+        """
+        keys = [
+            sharedBy(Identity.parse(f"d{number}@example.org"), b"correct horse battery")
+            for number in range(3)
+        ]
+        random = sharedBy(OTHER, os.urandom(32))
+        (doubt,) = self.tunnel(Mode.SERVER, *keys, random).warnings(datetime.now(UTC))
+        self.assertIn("d0@example.org/psk: the key looks as if somebody had made it up, as", doubt)
+        self.assertIn("2 more", doubt)
+        self.assertNotIn("horse", doubt)
+        self.pool = Pool(Path(self.mktemp()))
+        self.pool.path.mkdir()
+        self.assertEqual(self.tunnel(Mode.SERVER, random).warnings(datetime.now(UTC)), [])
 
     def test_aTunnelWithCertificatesKnowsNoKeys(self) -> None:
         """

@@ -43,15 +43,16 @@ def importKeys(pool: Pool, identity: Identity | None, file: Path, force: bool) -
         keys = inStunnelsForm(content, str(file))
     else:
         keys = [_only(identity, content, str(file))]
-    owners = [each.identity for each in keys]
-    for each in owners:
+    owners: set[Identity] = set()
+    for each in (key.identity for key in keys):
         checkVacant(pool, each, force)
-        if owners.count(each) > 1:
+        if each in owners:
             raise ConfigurationError(
                 str(file),
                 f"has two names that differ by case alone, and both are {each} here",
                 "put one of them into a file of its own, and import that as ID --psk FILE",
             )
+        owners.add(each)
     for key in keys:
         print(f"{key.identity}: in {keepPSK(pool, key, force)}")
     return 0

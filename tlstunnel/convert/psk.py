@@ -21,9 +21,6 @@ from tlstunnel.tunnel.description import PSK
 #: What is to be said of the options for suites.
 SUITES = "TLS 1.3, and 1.2 with ECDHE-PSK-CHACHA20-POLY1305; there is no option for them"
 
-#: So many clients are named one by one.
-NAMED_CLIENTS = 16
-
 
 class KeyConversion:
     """
@@ -80,14 +77,16 @@ class KeyConversion:
 
     def ofServer(self) -> None:
         """
-        Say whose keys count.
+        Say whose keys count: the pool may have those of other services, too.
         """
-        names = self._names
-        if 0 < len(names) <= NAMED_CLIENTS:
-            self._draft.values["remote-id"] = [self._identityOf(each) for each in names]
+        if self._names:
+            self._draft.values["remote-id"] = [self._identityOf(each) for each in self._names]
         else:
             self._draft.values["remote-id"] = ANYBODY
-            self._draft.notes.append("All are let in whose keys are in the pool.")
+            self._draft.notes.append(
+                f"{self._file} could not be read here: all are let in whose keys are in the pool, "
+                "also those of other services. Name those who may come in remote-id."
+            )
         self._draft.values["trust"] = [PSK]
 
     def _identityOf(self, name: str) -> str:

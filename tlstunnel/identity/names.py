@@ -167,8 +167,8 @@ class Identity:
         isWorkload = name.startswith(_FILES)
         text = name.replace(_FILES, spiffe.SCHEME, 1).replace(",", "/") if isWorkload else name
         identity = cls.parse(text)
-        if isWorkload and identity.fileName != name:
-            raise ValueError(f"{name!r} is not the name of an identity; write it with commas")
+        if identity.fileName != name:
+            raise ValueError(f"{name!r} is not the name of an identity; write {identity.fileName}")
         return identity
 
     @property

@@ -36,6 +36,9 @@ KEY_BYTES = 32
 #: The most bytes of the name of an identity within TLS, as OpenSSL has it.
 LONGEST_NAME = 255
 
+# Fewer different bytes than random keys of that length ever have.
+_DIFFERENT = 8
+
 _HEX = re.compile(rb"(?:[0-9A-Fa-f]{2})+")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _PLAIN = re.compile(rb"[\x21\x22\x24-\x7e][\x20-\x7e]*")
@@ -60,6 +63,13 @@ class PresharedKey:
     key: bytes = field(repr=False)
     source: str = field(default="", compare=False)
 
+    @property
+    def isMadeUp(self) -> bool:
+        """
+        Whether it looks like what people think of, which others can try.
+        """
+        return len(set(self.key)) < _DIFFERENT or all(0x20 <= byte < 0x7F for byte in self.key)
+
 
 def checkName(name: bytes) -> bytes:
     """
@@ -74,7 +84,10 @@ def checkName(name: bytes) -> bytes:
             f"the name of the identity has {len(name)} bytes; give one of {LONGEST_NAME} at most"
         )
     if _CONTROL.search(name):
-        raise ValueError(f"{quote(name)} has control characters; give a name that is plain text")
+        # It may be lines with other keys.
+        raise ValueError(
+            "the name of the identity has control characters; give one that is plain text"
+        )
     return name
 
 
@@ -123,13 +136,13 @@ def readPSK(identity: Identity, content: bytes, source: str = "") -> PresharedKe
     """
     line = content.strip(b" \t\r\n")
     before, colon, digits = line.rpartition(b":")
-    name = nameIn(before) if colon else str(identity).encode()
-    if not _HEX.fullmatch(digits):
-        # What it is instead may be half of a key.
+    if not _HEX.fullmatch(digits) or b"\n" in line:
+        # What it is instead may be half of a key, or several.
         raise ValueError(
             "is no key in hexadecimal digits, in one line; write it again, or run 'tlstunnel "
             "identity create --psk'"
         )
+    name = nameIn(before) if colon else str(identity).encode()
     return PresharedKey(identity, name, checkKey(bytes.fromhex(digits.decode())), source)
 
 
@@ -290,7 +303,7 @@ def _split(line: bytes) -> tuple[bytes, bytes]:
     """
     Where the key is text and no digits, stunnel takes that, up to the first colon.
 
-    @raise ValueError: there is no colon.
+    @raise ValueError: there is no colon, or the key is before it.
     """
     name, colon, digits = line.rpartition(b":")
     if not colon:
@@ -298,6 +311,9 @@ def _split(line: bytes) -> tuple[bytes, bytes]:
     if _HEX.fullmatch(digits):
         return name, bytes.fromhex(digits.decode())
     name, _, text = line.partition(b":")
+    if _HEX.fullmatch(name) and len(name) >= 2 * SHORTEST_KEY:
+        # Names are told to everybody.
+        raise ValueError("has the key before the colon; write NAME:KEY")
     return name, text
 
 

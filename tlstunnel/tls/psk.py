@@ -6,12 +6,13 @@ have forward secrecy, and the one hash that such keys have where nobody says mor
 passes over a key because its hash is another one.
 
 A client that claims to be somebody whom nobody knows is measured by a key that nobody has, so that
-it fails as one that has a wrong key does.
+it fails as one that has a wrong key does.  But what it offers first may be the ticket of another
+server, which says nothing of who it is.
 """
 
 from __future__ import annotations
 
-import hmac
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -24,7 +25,6 @@ from tlstunnel.identity.psk import KEY_BYTES, LONGEST_NAME, PresharedKey
 from tlstunnel.tls import pskbinding
 from tlstunnel.tls.context import answerClients, bareContext
 from tlstunnel.tls.keyverifier import Claim, KeyVerifier
-from tlstunnel.tls.openssl import givesTickets
 
 if TYPE_CHECKING:
     from tlstunnel.tls.session import Session
@@ -36,7 +36,8 @@ SUITES = (
     b"TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256",
 )
 
-#: How many names of a client are looked up: it offers a key or two, and perhaps both twice.
+#: How many names of a client are looked up: it offers a ticket and a key or two, and perhaps all of
+#: them twice.
 MOST_NAMES = 16
 
 # What makes keys for those whom nobody knows.
@@ -89,16 +90,15 @@ def serverContext(
     checkThere()
     context = bareContext(minimum, isClient=False, suites=SUITES)
     context.set_verify(SSL.VERIFY_NONE)
-    # Clients offer a ticket before the key, also one that is good for nothing: then what they offer
-    # first is not all that they have.
-    hides = not givesTickets()
 
     def find(connection: SSL.Connection, name: bytes) -> bytes:
         try:
-            key = _claim(connection.get_app_data(), keys, name)
-            if key is None and (hides or connection.get_protocol_version() < SSL.TLS1_3_VERSION):
-                return _nobodys(name)
-            return b"" if key is None else key.key
+            session: Session = connection.get_app_data()
+            key = _claim(session, keys, name)
+            # All of it is done for everybody, as the time would tell who is known.
+            isNew = connection.get_protocol_version() >= SSL.TLS1_3_VERSION
+            nobodys = b"" if _isTicket(session, name) and isNew else _nobodys(name)
+            return nobodys if key is None else key.key
         except Exception:  # noqa: BLE001 - OpenSSL would not hear of it
             _log.failure("a pre-shared key could not be looked up")
             return b""
@@ -121,11 +121,25 @@ def _claim(
     return key
 
 
+def _isTicket(session: Session, name: bytes) -> bool:
+    """
+    Whether what a client offers may be one: random bytes, which are no text.  Clients offer such
+    before their key, and must not fail by that, unless there is no end of it.
+    """
+    assert session.claim is not None
+    if session.claim.names > MOST_NAMES:
+        return False
+    try:
+        return not name.decode().isprintable()
+    except UnicodeDecodeError:
+        return True
+
+
 def _nobodys(name: bytes) -> bytes:
     """
     A key that nobody has; always the same for a name, as another one would tell.
     """
-    return hmac.digest(_SECRET, name, "sha256")[:KEY_BYTES]
+    return hashlib.blake2b(name, key=_SECRET, digest_size=KEY_BYTES).digest()
 
 
 def _refuseCertificate(

@@ -19,9 +19,6 @@ from tlstunnel.tls.failures import handshakeFailure
 from tlstunnel.tls.keyverifier import KeyVerifier
 from tlstunnel.tls.psk import clientContext, serverContext
 
-# Fewer different bytes than random keys of that length ever have.
-_DIFFERENT = 8
-
 _MEMORY = cast(socket.socket, None)
 
 
@@ -35,7 +32,7 @@ def problemsOfPSK(pool: Pool, identity: Identity) -> list[str]:
     except ConfigurationError as error:
         return [str(error)]
     problems = [] if refused is None else [f"{key.source}: OpenSSL does not take it: {refused}"]
-    if len(set(key.key)) < _DIFFERENT or all(0x20 <= byte < 0x7F for byte in key.key):
+    if key.isMadeUp:
         problems.append(
             f"{key.source}: the key looks as if somebody had made it up, and whoever records a "
             f"handshake can try what people make up; take {KEY_BYTES} random bytes"

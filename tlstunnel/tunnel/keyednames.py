@@ -38,6 +38,14 @@ class KeyedNames(ServerNames):
             yield
         if not keys:
             self.doubts = ["nobody is let in, as none of those who may come has a pre-shared key"]
+        weak = [key for key in keys.values() if key.isMadeUp]
+        if weak:
+            others = f", as do {len(weak) - 1} more" if len(weak) > 1 else ""
+            self.doubts.append(
+                f"{weak[0].source}: the key looks as if somebody had made it up{others}, and "
+                "whoever records a handshake can try what people make up; run 'tlstunnel identity "
+                "create --psk'"
+            )
         context = serverContext(keys, tunnel.minimum, selects=bool(self._alpn))
         if self._keyLog is not None:
             self._keyLog.use(context)
