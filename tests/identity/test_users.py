@@ -140,7 +140,7 @@ class UsersTests(PoolTestCase):
             self.assertIn("belongs to", self.problem(mayUse, self.pool, ALICE, CALLER).problem)
 
     def test_norIsOneThatOthersCanReplace(self) -> None:
-        """Who can write its directory puts another file there, such as that of an identity of his."""
+        """Who can write its directory puts that of an identity of his there."""
         file = self.write(f"{ALICE}/users", b"any", 0o644)
         for mode in (0o770, 0o707, 0o1777):
             file.parent.chmod(mode)

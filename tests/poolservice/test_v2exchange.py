@@ -377,6 +377,14 @@ class LocalIdTests(V2Tests):
         self.assertEqual(self.error(), errno.ETIMEDOUT)
         self.hearNothing()
 
+    def test_theHelloHasTheTimeThatTheProgramGivesTheHandshake(self) -> None:
+        self.checked(HELLO[:50], timeout=2000)
+        self.reactor.advance(1.9)
+        self.reactor.settle()
+        self.hearNothing()
+        self.reactor.advance(0.2)
+        self.assertEqual(self.error(), errno.ETIMEDOUT)
+
     def test_whatIsNotTLSIsRefused(self) -> None:
         peer = self.checked(b"GET / HTTP/1.1\r\n\r\n")
         self.assertEqual(self.error(), BASE + 24)
