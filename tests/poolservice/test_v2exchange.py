@@ -785,8 +785,9 @@ class CrowdTests(V2Tests):
         other = self.connect()
         sock, peer = evil()
         before = len(self.descriptors())
-        self.library.send(build(HEADER, cmd=0x10, reqid=1), *[sock.fileno()] * MOST_CLOSING)
-        other.send(build(HEADER, cmd=0x10, reqid=2), *[sock.fileno()] * MOST_CLOSING)
+        some = [self.library.sock.fileno()] * (MOST_CLOSING - 1)
+        self.library.send(build(HEADER, cmd=0x10, reqid=1), *some, sock.fileno())
+        other.send(build(HEADER, cmd=0x10, reqid=2), *some)
         sock.close()
         for _ in range(20):
             self.reactor.turn()
