@@ -238,6 +238,18 @@ class BrokenTests(DisclosureTestCase):
             os.chown(file, STRANGER, -1)
             self.problem(self.shown, U1000, "shop.test")
 
+    def test_aRuleThatOthersCanTakeAwayIsNotBelieved(self) -> None:
+        """Then one that says less would count; also where it has been taken away already."""
+        self.rule(".", ALICE)
+        self.rule("shop.test", "-")
+        directory = self.path / "disclose"
+        directory.chmod(0o775)
+        self.problem(self.shown, U1000, "shop.test")
+        (directory / "shop.test.txt").unlink()
+        self.assertEqual(
+            self.problem(self.shown, U1000, "shop.test").remedy, f"run 'chmod go-w {directory}'"
+        )
+
     def test_brokenUsersOfALineRefuse(self) -> None:
         """Else another one than the preferred would be shown, and nobody would notice."""
         self.rule("shop.test", ALICE, BOB)

@@ -113,6 +113,15 @@ class PseudonymTests(PoolTestCase):
         self.issued(NOW + LIFETIME / 2)
         self.assertEqual(self.file().read_bytes(), before)
 
+    def test_nobodyWaitsForTheDisk(self) -> None:
+        """A user can have many made, and nothing else is served meanwhile."""
+        somebody = pseudonymOf(self.pool, 61000, "example.test", FORUM)
+        issue(self.pool, somebody)
+        self.patch(os, "fsync", lambda _: self.fail("it waits"))
+        self.pool.pseudonymFile(somebody).write_bytes(b"")
+        issue(self.pool, somebody)
+        self.assertEqual(self.pool.credentials(somebody).identity, somebody)
+
     def test_itIsReplacedBeforeItEnds(self) -> None:
         """With another key; the name stays."""
         before = self.pool.credentials(self.issued())

@@ -139,6 +139,20 @@ class UsersTests(PoolTestCase):
             os.chown(file, STRANGER, -1)
             self.assertIn("belongs to", self.problem(mayUse, self.pool, ALICE, CALLER).problem)
 
+    def test_norIsOneThatOthersCanReplace(self) -> None:
+        """Who can write its directory puts that of an identity of his there."""
+        file = self.write(f"{ALICE}/users", b"any", 0o644)
+        for mode in (0o770, 0o707, 0o1777):
+            file.parent.chmod(mode)
+            error = self.problem(mayUse, self.pool, ALICE, CALLER)
+            self.assertEqual(error.subject, str(file.parent))
+            self.assertIn("can be written by others", error.problem)
+        file.parent.chmod(0o755)
+        self.assertTrue(mayUse(self.pool, ALICE, CALLER))
+        if os.geteuid() == 0:
+            os.chown(file.parent, STRANGER, -1)
+            self.assertIn("belongs to", self.problem(mayUse, self.pool, ALICE, CALLER).problem)
+
     def test_aLinkCountsForWhatItLeadsTo(self) -> None:
         """One that leads nowhere is broken, and not as if there were no file."""
         shared = self.write("shared", b"any", 0o644)

@@ -18,9 +18,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from tests.poolservice.test_descriptors import SOON, descriptorsInUse, evil
+from tests.poolservice.test_descriptors import LINGER, SOON, descriptorsInUse, evil
 from tlstunnel.errors import IdentityRefused, TunnelError
+from tlstunnel.net import unixsocket
 from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.poolservice.closing import Closings
 from tlstunnel.poolservice.control import ANSWER_SECONDS, SILENT_SECONDS, Control, errorMessage
 from tlstunnel.poolservice.messages import MESSAGE_BYTES, PROSE, Message
 from tlstunnel.poolservice.refusals import NotConnected
@@ -104,7 +106,7 @@ class ControlTests(TestCase):
         ours, self.program = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         self.program.setblocking(False)
-        self.control = Control(reactor, Deadlines(self.clock), ours, self.answering)
+        self.control = Control(reactor, Deadlines(self.clock), ours, self.answering, Closings())
         self.answering.control = self.control
         self.control.start()
 
@@ -295,6 +297,8 @@ class ControlTests(TestCase):
         """
         But the program that has sent them, and that counts until they are closed.
         """
+        # The program sets SO_LINGER again before they are.
+        self.patch(unixsocket, "_NO_LINGER", struct.pack("ii", 1, LINGER))
         sock, peer = evil()
         socket.send_fds(self.program, [b"hello\na=1\n"], [sock.fileno()])
         sock.close()

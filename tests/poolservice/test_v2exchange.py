@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import gc
 import socket
+import struct
+import time
 from typing import Any
 
 from hypothesis import given, settings
@@ -25,11 +27,15 @@ from tests.poolservice.library import (
     Library,
     build,
 )
+from tests.poolservice.test_descriptors import LINGER, SOON, evil
 from tests.poolservice.v2stage import ALICE, OCTETS, WWW, V2Tests
 from tests.tls.test_clienthello import HELLO, hello, made, names, records
+from tlstunnel.address import UNIXAddress
 from tlstunnel.errors import Closed, IdentityRefused, TLSFailed
 from tlstunnel.identity.names import Identity
+from tlstunnel.net import unixsocket
 from tlstunnel.net.wire import MOST_READ_BYTES
+from tlstunnel.poolservice.closing import MOST_CLOSING
 from tlstunnel.poolservice.refusals import NotForCaller
 from tlstunnel.poolservice.v2errors import V2Error
 from tlstunnel.poolservice.v2exchange import Exchange
@@ -370,6 +376,14 @@ class LocalIdTests(V2Tests):
                 break
         self.assertEqual(self.error(), errno.ETIMEDOUT)
         self.hearNothing()
+
+    def test_theHelloHasTheTimeThatTheProgramGivesTheHandshake(self) -> None:
+        self.checked(HELLO[:50], timeout=2000)
+        self.reactor.advance(1.9)
+        self.reactor.settle()
+        self.hearNothing()
+        self.reactor.advance(0.2)
+        self.assertEqual(self.error(), errno.ETIMEDOUT)
 
     def test_whatIsNotTLSIsRefused(self) -> None:
         peer = self.checked(b"GET / HTTP/1.1\r\n\r\n")
@@ -729,6 +743,7 @@ class CrowdTests(V2Tests):
 
     def test_evenThoseAreNotWithoutNumber(self) -> None:
         many = [self.connect() for _ in range(30)]
+        self.reactor.settle()
         closed = 0
         for each in many:
             try:
@@ -741,3 +756,46 @@ class CrowdTests(V2Tests):
         peers = [self.startTLS(reqid=each, ctlkey=bytes(16)) for each in range(3)]
         self.assertEqual(self.hear(ERROR)["tlserrno"], errno.EBUSY)
         self.assertEqual(peers[2].recv(1), b"")
+
+    def test_whoIsSentAwayHoldsUpNobody(self) -> None:
+        """Closing what has come before it was accepted may take its time."""
+        many = [self.connect() for _ in range(30)]
+        theirs, ours = self.pair()
+        self.open.remove(ours)
+        sock, peer = evil()
+        Library(theirs).send(build(HEADER, cmd=0x10), sock.fileno())
+        sock.close()
+        began = time.monotonic()
+        self.port.accepted(ours, UNIXAddress(""))
+        self.assertLess(time.monotonic() - began, SOON)
+        self.reactor.settle()
+        self.assertLess(time.monotonic() - began, SOON)
+        self.assertEqual(theirs.recv(1), b"")
+        peer.close()
+        for each in many:
+            each.close()
+
+    def test_whatIsClosedForOneUserIsBounded(self) -> None:
+        """
+        A message brings hundreds of descriptors, and nobody else could have any; so no connection
+        of that user is read from while many of his are being closed.
+        """
+        # The program sets SO_LINGER again before they are.
+        self.patch(unixsocket, "_NO_LINGER", struct.pack("ii", 1, LINGER))
+        other = self.connect()
+        sock, peer = evil()
+        before = len(self.descriptors())
+        some = [self.library.sock.fileno()] * (MOST_CLOSING - 1)
+        self.library.send(build(HEADER, cmd=0x10, reqid=1), *some, sock.fileno())
+        other.send(build(HEADER, cmd=0x10, reqid=2), *some)
+        sock.close()
+        for _ in range(20):
+            self.reactor.turn()
+        self.assertLess(len(self.descriptors()), before + MOST_CLOSING)
+        self.hearNothing(other)
+        self.assertEqual(self.error(), BASE + 5)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        self.reactor.settle()
+        self.assertEqual(self.error(other), BASE + 5)
+        other.close()

@@ -174,7 +174,12 @@ def newDirectory(path: Path) -> Iterator[Path]:
 
 
 def writeFile(
-    path: Path, content: bytes, mode: int, replace: bool, workshop: Path | None = None
+    path: Path,
+    content: bytes,
+    mode: int,
+    replace: bool,
+    workshop: Path | None = None,
+    isLasting: bool = True,
 ) -> None:
     """
     Write a file so that it is there as a whole, or not at all.
@@ -183,6 +188,8 @@ def writeFile(
         not let anybody read it who could not with these.
     @param replace: whether another file of that name may be there.
     @param workshop: where it is made, in the same file system, if not beside its place.
+    @param isLasting: whether to wait until the disk has it; without that, a system that crashes may
+        leave an empty file.
     @raise ConfigurationError: it is, and may not; or the system does not let us.
     """
     with _naming(path, "written"):
@@ -201,7 +208,8 @@ def writeFile(
                     )
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())
+                if isLasting:
+                    os.fsync(file.fileno())
             if not replace:
                 _claim(path, temporary)
             else:

@@ -97,7 +97,8 @@ def issue(pool: Pool, pseudonym: Identity, now: datetime | None = None) -> None:
     content = credentials.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     content += credentials.certificates[0].public_bytes(Encoding.PEM)
     makeDirectory(file.parent)
-    writeFile(file, content, 0o600, replace=True)
+    # Nobody waits for the disk: what it has lost is made again.
+    writeFile(file, content, 0o600, replace=True, isLasting=False)
     if not next(_issued) % REMOVED_EACH:
         removeOld(pool, file.name)
 

@@ -32,6 +32,7 @@ def readRules(path: Path) -> list[tuple[str, str]] | None:
     @return: each with its place, C{FILE, line N}; C{None} if there is no such file.
     @raise ConfigurationError: it cannot be read, or others can write it, or it is no file of text.
     """
+    _checkDirectory(path.parent)
     if not present(path):
         return None
     found = []
@@ -74,6 +75,26 @@ def _check(path: Path, status: os.stat_result) -> None:
     """
     if not stat.S_ISREG(status.st_mode):
         raise ConfigurationError(str(path), "is not a file", "put a file of text in its place")
+    _checkOwner(path, status)
+
+
+def _checkDirectory(directory: Path) -> None:
+    """
+    @raise ConfigurationError: others can put another file in the place of one in C{directory}, or
+        take one away, so that a rule that says less counts.
+    """
+    with reading(directory):
+        try:
+            status = directory.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+    _checkOwner(directory, status)
+
+
+def _checkOwner(path: Path, status: os.stat_result) -> None:
+    """
+    @raise ConfigurationError: others than root and we can change it.
+    """
     if status.st_uid not in {0, os.geteuid()}:
         raise ConfigurationError(
             str(path),

@@ -10,28 +10,58 @@ counts as open until that is done, so that there are never more of them than con
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 from collections.abc import Callable, Iterable
-from threading import Thread
 from typing import Any
 
 from tlstunnel.net.kernel import hasGone, reset, resetOnClose
+from tlstunnel.net.unixsocket import aside, closeEach
+
+#: Descriptors of one user that are being closed when nothing more is read from him.
+MOST_CLOSING = 64
 
 _NO_LINGER = struct.pack("ii", 0, 0)
 
 
-def aside(close: Callable[[], object]) -> None:
+class Closings:
     """
-    Call C{close} in a thread.
+    What threads close for one user, on all his control connections.
+
+    A message brings up to 253 descriptors, and the connections of one user could have thousands of
+    them wait to be closed: then nobody else could have any.
     """
-    # It must not keep the process from ending, and one that waits must not keep others.
-    try:
-        Thread(target=close, name="tlstunnel-close", daemon=True).start()
-    except RuntimeError:
-        # There can be no more threads.
-        close()
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._waiting: list[Callable[[], object]] = []
+
+    @property
+    def isMuch(self) -> bool:
+        """Whether no more may come for now."""
+        return self._count >= MOST_CLOSING
+
+    def begin(self, count: int) -> None:
+        """
+        So many more descriptors are being closed.
+        """
+        self._count += count
+
+    def end(self, count: int) -> None:
+        """
+        So many are closed.
+        """
+        self._count -= count
+        if not self.isMuch:
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                each()
+
+    def wait(self, goOn: Callable[[], object]) -> None:
+        """
+        Call C{goOn} once more may come.
+        """
+        self._waiting.append(goOn)
 
 
 def drop(
@@ -44,12 +74,7 @@ def drop(
     """
 
     def close() -> None:
-        for each in several:
-            try:
-                os.close(each)
-            except OSError:
-                # What was written to it is lost, and is not for us to find.
-                pass
+        closeEach(several)
         if dropped is not None:
             reactor.callFromThread(dropped)
 

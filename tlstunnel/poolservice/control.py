@@ -36,7 +36,8 @@ from twisted.python.failure import Failure
 from tlstunnel.errors import TunnelError
 from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.net.descriptor import Descriptor
-from tlstunnel.poolservice.closing import aside, drop
+from tlstunnel.net.unixsocket import aside
+from tlstunnel.poolservice.closing import Closings, drop
 from tlstunnel.poolservice.descriptors import receive
 from tlstunnel.poolservice.messages import MESSAGE_BYTES, Message, prose, read, write
 from tlstunnel.poolservice.refusals import BadRequest, TooMany
@@ -103,16 +104,23 @@ class Control(Descriptor):
     _log = Logger()
 
     def __init__(
-        self, reactor: Any, deadlines: Deadlines, sock: socket.socket, owner: Owner
+        self,
+        reactor: Any,
+        deadlines: Deadlines,
+        sock: socket.socket,
+        owner: Owner,
+        closings: Closings,
     ) -> None:
         """
         @param sock: accepted and non-blocking; ours from now on.
+        @param closings: what is being closed for its user.
         """
         super().__init__(reactor, sock)
         # An empty message is no end: who has sent it comes along.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._deadlines = deadlines
         self._owner = owner
+        self._closings = closings
         self._tail: deque[tuple[bytes, socket.socket | None]] = deque()
         self._asking: Deadline | None = None
         self._answering: Deadline | None = None
@@ -170,6 +178,10 @@ class Control(Descriptor):
         if self._isPaused or self._dropping:
             self._peek()
             return
+        if self._closings.isMuch:
+            self.stopReading()
+            self._closings.wait(self._goOn)
+            return
         try:
             got = receive(self.sock, MESSAGE_BYTES)
         except (BlockingIOError, ConnectionResetError):
@@ -218,8 +230,15 @@ class Control(Descriptor):
         """
         Close what nobody has taken, and take no message until that is done.
         """
+        count = len(descriptors)
         self._dropping += 1
-        drop(descriptors, self._reactor, self._dropped)
+        self._closings.begin(count)
+
+        def dropped() -> None:
+            self._dropped()
+            self._closings.end(count)
+
+        drop(descriptors, self._reactor, dropped)
 
     def _dropped(self) -> None:
         self._dropping -= 1

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import socket
 import struct
-from array import array
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tlstunnel.address import Address, addressOf
+from tlstunnel.net.unixsocket import ROOM, UNIXSocket, aside, closeEach, descriptorsIn
 from tlstunnel.poolservice.closing import drop
 from tlstunnel.poolservice.refusals import NotConnected
 
@@ -31,9 +32,8 @@ _PROTOCOLS = {int(socket.IPPROTO_TCP), 262}
 
 _NO_LINGER = struct.pack("ii", 0, 0)
 
-# Room for all that can come along: who has sent it, and as many descriptors as Linux takes
-# (SCM_MAX_FD), since what there is no room for is closed then and there.
-_ROOM = socket.CMSG_SPACE(12) + socket.CMSG_SPACE(253 * array("i").itemsize)
+# More than a message may have.
+_PIECE_BYTES = 1 << 16
 
 _HAND_OVER = "hand over a connected socket"
 
@@ -64,18 +64,32 @@ def receive(sock: socket.socket, most: int) -> Received:
 
     @raise OSError: as of C{recvmsg}.
     """
-    data, along, flags, _ = sock.recvmsg(most, _ROOM, socket.MSG_CMSG_CLOEXEC)
-    descriptors = array("i")
-    for level, kind, numbers in along:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            descriptors.frombytes(numbers[: len(numbers) - len(numbers) % descriptors.itemsize])
+    data, along, flags, _ = sock.recvmsg(most, ROOM, socket.MSG_CMSG_CLOEXEC)
     return Received(
         data,
-        descriptors.tolist(),
+        descriptorsIn(along),
         bool(flags & socket.MSG_TRUNC),
         bool(flags & socket.MSG_CTRUNC),
         not (data or along),
     )
+
+
+def turnAway(sock: socket.socket) -> None:
+    """
+    Close a UNIX socket that has been accepted, in a thread, and what has come to it before.
+    """
+
+    def close() -> None:
+        # The system would wait for whatever is set to wait.
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+            got = receive(sock, _PIECE_BYTES)
+            while not got.isEnd:
+                closeEach(got.descriptors)
+                got = receive(sock, _PIECE_BYTES)
+        sock.close()
+
+    aside(close)
 
 
 def connected(
@@ -100,7 +114,8 @@ def connected(
         except OSError:
             # Such as a file, or the path of a socket that was opened with O_PATH.
             raise NotConnected(f"the descriptor is not of a socket; {_HAND_OVER}") from None
-        return sock, _peerOf(sock)
+        peer = _peerOf(sock)
+        return (UNIXSocket.of(sock) if sock.family == socket.AF_UNIX else sock), peer
     except BaseException:
         if sock is not None:
             sock.detach()

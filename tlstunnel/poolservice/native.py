@@ -41,8 +41,9 @@ import socket
 
 from tlstunnel.address import Address
 from tlstunnel.poolservice.callers import callerOf
-from tlstunnel.poolservice.closing import aside
+from tlstunnel.poolservice.closing import Closings
 from tlstunnel.poolservice.control import Control, errorMessage
+from tlstunnel.poolservice.descriptors import turnAway
 from tlstunnel.poolservice.handovers import HandOvers
 from tlstunnel.poolservice.messages import Message
 from tlstunnel.poolservice.nativeprogram import NativeProgram
@@ -75,14 +76,18 @@ class NativePrograms:
 
         @param sock: of SOCK_SEQPACKET, non-blocking; ours from now on.
         """
+        closings = Closings()
         try:
             caller = callerOf(sock)
+            closings = self.quotas.closingsOf(caller.uid)
             self.quotas.enter(caller.uid)
         except Refusal as error:
             if len(self._turnedAway) < TURNED_AWAY:
-                self._turnedAway.add(_TurnedAway(self.handOvers, sock, error, self._turnedAway))
+                self._turnedAway.add(
+                    _TurnedAway(self.handOvers, sock, error, self._turnedAway, closings)
+                )
             else:
-                aside(sock.close)
+                turnAway(sock)
             return
         program = NativeProgram(self, sock, caller)
         self.open.add(program)
@@ -116,10 +121,11 @@ class _TurnedAway:
         sock: socket.socket,
         error: Refusal,
         others: set[_TurnedAway],
+        closings: Closings,
     ) -> None:
         self._error = error
         self._others = others
-        self._control = Control(handOvers.reactor, handOvers.deadlines, sock, self)
+        self._control = Control(handOvers.reactor, handOvers.deadlines, sock, self, closings)
         self._control.start()
 
     def received(self, message: Message, descriptors: list[int]) -> None:

@@ -30,6 +30,7 @@ from tlstunnel.poolservice.handovers import HandOvers
 from tlstunnel.poolservice.interfaces import IProgram
 from tlstunnel.poolservice.messages import MESSAGE_BYTES, Message
 from tlstunnel.poolservice.plain import pairOf
+from tlstunnel.poolservice.quotas import Quotas
 from tlstunnel.poolservice.refusals import BadRequest, Gone, Refusal
 from tlstunnel.poolservice.request import FIELDS, Plain, requestOf
 
@@ -80,9 +81,11 @@ class Programs(Protocol):
     All of them.
 
     @ivar handOvers: where what they hand over goes to.
+    @ivar quotas: how much each user may have.
     """
 
     handOvers: HandOvers
+    quotas: Quotas
 
     def left(self, program: NativeProgram) -> None:
         """
@@ -102,7 +105,8 @@ class NativeProgram:
         self.caller = caller
         self._programs = programs
         self._handOvers = handOvers = programs.handOvers
-        self._control = Control(handOvers.reactor, handOvers.deadlines, sock, self)
+        closings = programs.quotas.closingsOf(caller.uid)
+        self._control = Control(handOvers.reactor, handOvers.deadlines, sock, self, closings)
         self._stage = Stage.FRESH
         self._plain = Plain.UNIX
         self._handOver: HandOver | None = None

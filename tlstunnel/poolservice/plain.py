@@ -20,6 +20,7 @@ from tlstunnel.errors import ConnectFailed
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.descriptor import Descriptor
 from tlstunnel.net.kernel import tune
+from tlstunnel.net.unixsocket import UNIXSocket
 from tlstunnel.poolservice.refusals import TooMany
 from tlstunnel.poolservice.request import Plain
 
@@ -51,6 +52,7 @@ async def pairOf(
             ours, theirs = socket.socketpair()
             for each in (ours, theirs):
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM_BYTES)
+            ours = UNIXSocket.of(ours)
         else:
             ours, theirs = await _overTCP(reactor, deadlines)
     except OSError as error:

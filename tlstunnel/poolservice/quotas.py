@@ -5,7 +5,9 @@ How much of the service one user may have at the same time, whatever protocol it
 from __future__ import annotations
 
 from collections import Counter
+from weakref import WeakValueDictionary
 
+from tlstunnel.poolservice.closing import Closings
 from tlstunnel.poolservice.refusals import TooMany
 
 
@@ -19,6 +21,7 @@ class Quotas:
     def __init__(self, perUser: int = 0) -> None:
         self.perUser = perUser
         self._taken: Counter[int] = Counter()
+        self._closings: WeakValueDictionary[int, Closings] = WeakValueDictionary()
 
     def __len__(self) -> int:
         """
@@ -46,3 +49,9 @@ class Quotas:
         self._taken[uid] -= 1
         if not self._taken[uid]:
             del self._taken[uid]
+
+    def closingsOf(self, uid: int) -> Closings:
+        """
+        What is being closed for that user.
+        """
+        return self._closings.setdefault(uid, Closings())

@@ -28,8 +28,9 @@ from typing import Any
 from twisted.python.failure import Failure
 
 from tlstunnel.net.descriptor import Descriptor
+from tlstunnel.net.unixsocket import aside
 from tlstunnel.net.wire import RETRIED
-from tlstunnel.poolservice.closing import aside, drop
+from tlstunnel.poolservice.closing import Closings, drop
 from tlstunnel.poolservice.descriptors import receive
 from tlstunnel.poolservice.v2frames import FRAME_BYTES, Frame
 
@@ -90,16 +91,19 @@ class V2Connection(Descriptor):
         sock: socket.socket,
         received: Callable[[Frame, Enclosed], object],
         lost: Callable[[], object],
+        closings: Closings,
     ) -> None:
         """
         @param sock: non-blocking; ours from now on.
         @param received: called with each frame; what it does not take of the descriptors that came
             with it is closed when it returns.
         @param lost: called once, when the connection is over, unless we have closed it.
+        @param closings: what is being closed for its user.
         """
         super().__init__(reactor, sock)
         self._received = received
         self._lost = lost
+        self._closings = closings
         self._partial = b""
         self._enclosed = Enclosed()
         self._waiting: deque[bytes] = deque()
@@ -166,24 +170,30 @@ class V2Connection(Descriptor):
         from it before it is done.
         """
         if descriptors:
+            count = len(descriptors)
             self._dropping += 1
+            self._closings.begin(count)
             self.stopReading()
-            drop(descriptors, self._reactor, self._dropped)
+
+            def dropped() -> None:
+                self._dropped()
+                self._closings.end(count)
+
+            drop(descriptors, self._reactor, dropped)
 
     def _dropped(self) -> None:
         self._dropping -= 1
         if self._dropping:
             return
-        if self.isOpen:
-            self._readOn()
-        elif self._isLost:
+        self._readOn()
+        if not self.isOpen and self._isLost:
             self._lost()
 
     def _readOn(self) -> None:
         """
         Read, unless there is something that the program has to wait for.
         """
-        if not (self._dropping or self._waiting):
+        if self.isOpen and not (self._dropping or self._waiting):
             self.startReading()
 
     def doRead(self) -> None:
@@ -200,6 +210,10 @@ class V2Connection(Descriptor):
 
         @return: whether there may be more.
         """
+        if self._closings.isMuch:
+            self.stopReading()
+            self._closings.wait(self._readOn)
+            return False
         try:
             got = receive(self.sock, FRAME_BYTES - len(self._partial))
         except OSError as error:

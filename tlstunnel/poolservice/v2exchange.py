@@ -31,7 +31,7 @@ from tlstunnel.poolservice.v2errors import Code, V2Error, errorFrame
 from tlstunnel.poolservice.v2frames import Command, Flag, Frame, StartTLS
 from tlstunnel.poolservice.v2peek import Peek
 from tlstunnel.poolservice.v2plain import legOn, plainSocket
-from tlstunnel.poolservice.v2request import isClient, nameField, wantedOf
+from tlstunnel.poolservice.v2request import isClient, nameField, secondsOf, wantedOf
 from tlstunnel.poolservice.wanted import Wanted
 
 _T = TypeVar("_T")
@@ -156,7 +156,8 @@ class Exchange:
         handOvers = self._handOvers
         peek = Peek(handOvers.reactor, handOvers.deadlines, self._network)
         peek.start()
-        seconds = handOvers.description.limits.handshake
+        most = handOvers.description.limits.handshake
+        seconds = min(most, secondsOf(self.request) or most)
         with handOvers.deadlines.within(seconds, "the client's hello", peek.found.cancel):
             name = await self._await(peek.found)
         about = self.request

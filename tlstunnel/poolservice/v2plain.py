@@ -19,7 +19,8 @@ from tlstunnel.address import addressOf
 from tlstunnel.errors import Closed, Reset, TunnelError
 from tlstunnel.interfaces import ILeg
 from tlstunnel.net.leg import Leg
-from tlstunnel.net.wire import BUFFER, END, NOTHING, RETRIED, Clear, Event, IWire
+from tlstunnel.net.unixsocket import ROOM, UNIXSocket, aside, closeEach, descriptorsIn
+from tlstunnel.net.wire import AT_ONCE, BUFFER, END, NOTHING, RETRIED, Clear, Event, IWire
 from tlstunnel.poolservice.closing import closeHanded
 from tlstunnel.poolservice.descriptors import connected
 from tlstunnel.poolservice.handed import HandedLeg
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 #: The most bytes of one message that we send: a program that reads less at a time loses the rest.
 MESSAGE_BYTES = 4096
-
-_CREDENTIALS_BYTES = socket.CMSG_SPACE(12)
 
 
 def plainSocket(descriptor: int, refuse: Callable[[list[int]], object]) -> socket.socket:
@@ -49,7 +48,7 @@ def plainSocket(descriptor: int, refuse: Callable[[list[int]], object]) -> socke
             with suppress(OSError):
                 sock.getpeername()
                 sock.setblocking(False)
-                return sock
+                return UNIXSocket.of(sock)
         sock.detach()
     try:
         return connected([descriptor], refuse)[0]
@@ -96,11 +95,13 @@ class Packets(Clear):
         if isPeeking:
             return super().read(size, isPeeking)
         try:
-            count, along, flags, _ = self._sock.recvmsg_into(
-                [BUFFER], _CREDENTIALS_BYTES, socket.MSG_DONTWAIT
-            )
+            count, along, flags, _ = self._sock.recvmsg_into([BUFFER], ROOM, AT_ONCE)
         except OSError as error:
             return NOTHING, None if error.errno in RETRIED else Reset(error.strerror or "")
+        descriptors = descriptorsIn(along)
+        if descriptors:
+            aside(lambda: closeEach(descriptors))
+            return NOTHING, Reset("descriptors came along, which nobody wants")
         if flags & socket.MSG_TRUNC:
             return NOTHING, Reset("a message was longer than what is read at once")
         self.received += count

@@ -9,6 +9,7 @@ import socket
 from tlstunnel.address import Address
 from tlstunnel.errors import TunnelError
 from tlstunnel.poolservice.callers import callerOf
+from tlstunnel.poolservice.descriptors import turnAway
 from tlstunnel.poolservice.handovers import HandOvers
 from tlstunnel.poolservice.quotas import Quotas
 from tlstunnel.poolservice.refusals import TooMany
@@ -52,7 +53,7 @@ class V2Port:
                 self._turnedAway.enter(caller.uid)
                 refusal = error
         except TunnelError:
-            sock.close()
+            turnAway(sock)
             return
         self.programs.add(V2Program(self, sock, caller, refusal))
 

@@ -104,7 +104,10 @@ class V2Program:
         self._questions: dict[int, _Question] = {}
         self._late: deque[int] = deque(maxlen=LATE_ANSWERS)
         self._cbid = 0
-        self._connection = V2Connection(self.handOvers.reactor, sock, self._received, self._lost)
+        closings = port.quotas.closingsOf(caller.uid)
+        self._connection = V2Connection(
+            self.handOvers.reactor, sock, self._received, self._lost, closings
+        )
         self._connection.startReading()
 
     # What it says

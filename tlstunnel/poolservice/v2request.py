@@ -73,7 +73,7 @@ def wantedOf(request: StartTLS) -> Wanted:
     """
     local = _identity("localid", request.localid)
     dialect = registry.find("none")
-    seconds = None if request.timeout in (_DEFAULT, _NEVER) else request.timeout / 1000
+    seconds = secondsOf(request)
     if isClient(request):
         remote = _identity("remoteid", request.remoteid)
         if remote is None:
@@ -97,6 +97,13 @@ def demandOf(request: StartTLS) -> Demand:
     if request.flags & Flag.REQUEST_REMOTEID:
         return Demand.REQUEST
     return Demand.REQUIRE
+
+
+def secondsOf(request: StartTLS) -> float | None:
+    """
+    What the program gives the handshake, if it says so.
+    """
+    return None if request.timeout in (_DEFAULT, _NEVER) else request.timeout / 1000
 
 
 def answerSeconds(request: StartTLS) -> float:
