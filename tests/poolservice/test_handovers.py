@@ -12,13 +12,15 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from tests.loopback import CLIENT, SERVER, Encrypted, Plain, Reset, smtpClient, smtpServer
-from tests.poolservice.stage import ME, HandOverTests, Program
+from tests.poolservice.stage import ME, HandOverTests, Program, reactor
 from tlstunnel.errors import IdentityRefused, TimedOut, TLSFailed, Truncated
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.poolservice import turns
 from tlstunnel.poolservice.refusals import BadPool, NoRemote, NotForCaller, TooMany
 from tlstunnel.poolservice.wanted import Demand
 from tlstunnel.tunnel.limits import Limits
@@ -285,6 +287,40 @@ class RefusalTests(HandOverTests):
         self.assertRaises(TooMany, self.handOvers.begin, program, self.wanted(True), second)
         handOver.end(TimedOut("the test is over"))
         await first.over
+
+
+class CrowdTests(HandOverTests):
+    """
+    Many requests at the same time.
+    """
+
+    async def test_whatHasToBeReadForManyIsReadInSeveralTurns(self) -> None:
+        """Each wants another protocol, so that nothing can be used twice."""
+        programs, longest = [], 0.0
+        for number in range(60):
+            sock, _ = self.pair()
+            program = Program(self.handOvers)
+            wanted = self.wanted(True, alpn=(f"p{number}".encode(),))
+            self.handOvers.begin(program, wanted, sock)
+            programs.append(program)
+        while any(each.record.stage.value == "accepted" for each in self.handOvers.open):
+            began = reactor.seconds()
+            await deferLater(reactor, 0)
+            longest = max(longest, reactor.seconds() - began)
+        self.assertEqual(self.handOvers.connections, 60)
+        self.assertLess(longest, 0.5)
+        self.handOvers.hurry()
+        for each in programs:
+            await each.over
+
+    async def test_whatIsRefusedLaterIsToldAsThatWhichIsRefusedAtOnce(self) -> None:
+        """With its reason."""
+        self.patch(turns, "TURN_SECONDS", 0.0)
+        sock, _ = self.pair()
+        program = Program(self.handOvers, replace(ME, uid=ME.uid + 1))
+        self.handOvers.begin(program, self.wanted(False, local=SERVER), sock)
+        self.assertIsInstance(await program.over, NotForCaller)
+        self.assertEqual(program.story, ["heard not-yours", "ended"])
 
 
 class ChangeTests(HandOverTests):

@@ -23,6 +23,7 @@ from tlstunnel.net.hold import Hold
 from tlstunnel.net.kernel import unread
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger, discard
+from tlstunnel.net.unixsocket import UNIXSocket
 from tlstunnel.net.unixwire import Kept
 
 
@@ -83,6 +84,8 @@ class UNIXLegs:
         @param isTold: whether its peer learns in another way that something was cut, so that its
             socket need not be held.
         """
+        if below is None:
+            sock = UNIXSocket.of(sock)
         if not AVAILABLE:
             return Leg(self.reactor, self.linger, sock, peer, below)
         return UNIXLeg(self, sock, peer, below, isTold)

@@ -137,10 +137,14 @@ class HandOver:
         self._pair.start()
 
     def _unprepared(self, failure: Failure) -> None:
-        failure.trap(ConfigurationError, CancelledError)
         self._preparing = None
-        if failure.check(ConfigurationError):
-            self._abandon(BadPool(failure.getErrorMessage()))
+        error = failure.value
+        if isinstance(error, TunnelError):
+            self._abandon(error)
+        elif isinstance(error, ConfigurationError):
+            self._abandon(BadPool(str(error)))
+        else:
+            failure.trap(CancelledError)
 
     def end(self, why: TunnelError) -> None:
         """

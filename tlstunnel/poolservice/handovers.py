@@ -40,6 +40,7 @@ from tlstunnel.poolservice.refusals import (
     TooMany,
     Undisclosed,
 )
+from tlstunnel.poolservice.turns import Turns
 from tlstunnel.poolservice.wanted import Wanted
 from tlstunnel.tunnel.admission import Admission
 from tlstunnel.tunnel.channels import Channels
@@ -85,6 +86,7 @@ class HandOvers:
         self.open: set[HandOver] = set()
         self.idle: Callable[[], None] | None = None
         self.accepts = True
+        self._turns = Turns(reactor)
         self.admission = Admission(description.limits, lambda isFull: None, NAME)
         if observers is None:
             observers = () if description.quiet else (ConnectionLog(),)
@@ -138,7 +140,8 @@ class HandOvers:
         Serve a connection.
 
         @param sock: connected and non-blocking; ours from now on.
-        @raise Refusal: it is not served, and C{sock} is still the caller's.
+        @raise Refusal: it is not served, and C{sock} is still the caller's.  What that depends on
+            may be read later, where there is much to be read: then that is how it ends.
         """
         if not self.accepts:
             raise Leaving("the pool service stops; try again when it has started anew")
@@ -150,7 +153,8 @@ class HandOvers:
             raise NotConnected(f"the connection is over: {error.strerror}") from None
         if self.admission.isFull:
             raise TooMany("there are as many connections as the limits of the pool allow")
-        prepared = self._prepare(program, wanted)
+        uid = program.caller.uid
+        prepared = self._turns.take(uid, lambda: self._prepare(program, wanted))
         self.admission.enter()
         leg = HandedLeg(self.reactor, self.linger, sock, peer)
         handOver = HandOver(self, program, wanted, leg, self._record(wanted, peer))
