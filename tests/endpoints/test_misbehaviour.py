@@ -16,10 +16,11 @@ from tests.endpoints import test_life
 from tests.endpoints.stage import CLIENT, SERVER, EndpointTests, HalfTalker, Made, Talker, reactor
 from tests.loopback import wait
 from tlstunnel.address import TCPAddress
-from tlstunnel.endpoints.client import ClientConnections
-from tlstunnel.errors import ConnectFailed, IdentityRefused
+from tlstunnel.endpoints.client import ClientConnections, TunnelClientEndpoint
+from tlstunnel.errors import ConnectFailed, IdentityRefused, LimitReached
 from tlstunnel.protocols.registry import find
 from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.limits import Limits
 
 
 class ProtocolTests(EndpointTests):
@@ -140,26 +141,30 @@ class FactoryTests(EndpointTests):
 
     async def test_whoTriesAgainAtOnceLetsTheReactorGoOn(self) -> None:
         """
-        Also where it is known at once that nobody listens; and may be cancelled in between.
+        Also where it is known at once that nobody listens, or that there are too many; and may be
+        cancelled in between.
         """
         port = await self.server(Made())
+        full = self.client(port, limits=Limits(connections=1))
+        near: Any = await full.connect(Made())
         await self.port.stopListening()
         endpoint = self.client(port)
-        done: list[None] = []
-        reactor.callLater(0.05, done.append, None)
-        tries = 0
 
-        async def tryAgain() -> None:
-            nonlocal tries
+        async def tryAgain(endpoint: TunnelClientEndpoint) -> int:
+            done: list[None] = []
+            reactor.callLater(0.05, done.append, None)
+            tries = 0
             while not done and tries < 10000:
                 tries += 1
                 try:
                     await endpoint.connect(Made())
-                except ConnectFailed:
+                except (ConnectFailed, LimitReached):
                     continue
+            return tries
 
-        await ensureDeferred(tryAgain())
-        self.assertLess(tries, 10000)
+        for each in (endpoint, full):
+            self.assertLess(await ensureDeferred(tryAgain(each)), 10000)
+        near.transport.loseConnection()
         connecting = endpoint.connect(Made())
         connecting.cancel()
         await self.assertFailure(connecting, CancelledError)

@@ -75,7 +75,12 @@ class Connecting:
         except Exception:  # noqa: BLE001 - that harms nobody else
             self._log.failure("the factory {factory!r} failed", factory=self._factory)
         why = self._failure or error or Closed("the connection was closed")
-        failure = self.transport.failed or Failure(why)
+        self.fail(self.transport.failed or Failure(why))
+
+    def fail(self, failure: Failure) -> None:
+        """
+        There will be no connection.
+        """
         if self.isBegun:
             self._fail(failure)
         else:
@@ -172,7 +177,7 @@ class ClientConnections(Connections):
             full = LimitReached("as many connections as the limits allow")
             record.end(full)
             factory.doStop()
-            call.connected.errback(full)
+            call.fail(Failure(full))
             return call.connected
         pair = InnerClientPair(self, leg, record)
         self._calls[call.transport] = call
