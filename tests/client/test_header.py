@@ -240,3 +240,42 @@ class HeaderTests(ClientTests):
                 self.run_("15000", "server", "a.test", "mysql", *steps, script=early(*said)),
                 [*nothing, *lines],
             )
+
+    def test_theFirstEndCounts(self) -> None:
+        """
+        And of what was not verified none is a good one; nobody waits for the end of a flood.
+        """
+
+        def says(first: str, *said: str) -> Script:
+            def script(control: Control) -> None:
+                with control.accepts(first) as plain:
+                    for each in said:
+                        control.says(each)
+                    plain.recv(1)
+
+            return script
+
+        end, cut = "end\nreason=closed\n", "end\nreason=truncated\n"
+        for first, said, steps, last in (
+            (OK, [cut, end], ["certificate", "ended"], "truncated"),
+            ("plain\n", [end], ["ended"], "unverified"),
+            ("plain\n", ["error\nreason=closed\n"], ["ended"], "unverified"),
+            (OK, ["ok\n"] * 9 + [end], ["ended"], "malformed"),
+        ):
+            lines = self.run_("15000", "client", "a.test", "", *steps, script=says(first, *said))
+            self.assertEqual(lines[-1], last)
+
+    def test_materialIsHexadecimal(self) -> None:
+        """
+        And as long as it has to be.
+        """
+
+        def script(control: Control) -> None:
+            with control.accepts() as plain:
+                for each in ("zz zz+1-", " 1 2 3 4", "000102"):
+                    control.hears()
+                    control.says(f"ok\nmaterial={each}\n")
+                plain.recv(1)
+
+        lines = self.run_("15000", "client", "a.test", "", *["export"] * 3, script=script)
+        self.assertEqual(lines[1:], ["malformed: the pool has sent something else"] * 3)

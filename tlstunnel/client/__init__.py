@@ -19,6 +19,7 @@ import io
 import math
 import os
 import socket
+import stat
 import struct
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -76,12 +77,14 @@ class Plaintext(socket.socket):
     The plaintext of one connection.
 
     Where the connection was cut C{recv} and C{recv_into}, and so all that C{makefile} makes, do not
-    return C{b""} but raise a L{PoolError}.  Who reads by the descriptor has to ask L{howEnded}.
+    return C{b""} but raise a L{PoolError}.  Who reads in another way has to ask L{howEnded}.
     """
 
     _control: socket.socket | None = None
     _proven: Proven | None = None
     _ending = _detail = ""
+    # Questions without an answer yet, which may come when nobody waits for it any more.
+    _owed = 0
 
     @property
     def proven(self) -> Proven:
@@ -106,7 +109,11 @@ class Plaintext(socket.socket):
         """Keying material of this connection (RFC 5705), which both sides get the same of."""
         written = None if context is None else context.hex()
         answer = self._ask("export", label=label, context=written, length=str(length))
-        return bytes.fromhex(answer.fields.get("material", ""))
+        with suppress(ValueError):
+            material = bytes.fromhex(answer.fields.get("material", ""))
+            if len(material) == length:
+                return material
+        raise PoolError("malformed", "the pool has sent another length")
 
     def certificate(self) -> str:
         """The peer's certificate, and those that came with it: PEM, the peer's first."""
@@ -139,8 +146,8 @@ class Plaintext(socket.socket):
             got = read(room, *more)
         except ConnectionResetError as error:
             reset = error
-        if not got and room and self._control is not None and self.howEnded(PATIENCE) != "closed":
-            raise PoolError(self._ending, self._detail or "there may be more, but it is cut off")
+        if not got and room and (ending := self.howEnded(PATIENCE)) != "closed":
+            raise PoolError(ending, self._detail or "there may be more, but it is cut off")
         if reset is not None:
             raise reset
         return got
@@ -148,39 +155,46 @@ class Plaintext(socket.socket):
     def _hear(self, control: socket.socket, deadline: float | None) -> _Message:
         message = _receive(control, deadline)
         message.close()
-        if message.verb == "ok" and self._proven is None:
+        verb, isProven = message.verb, self._proven is not None
+        if verb == "ok" and not isProven:
             self._proven = message.proven()
-        elif message.verb == "end" or (message.verb == "error" and self._proven is None):
-            self._ending = message.fields.get("reason") or "malformed"
+        elif verb in ("ok", "error") and isProven and self._owed:
+            self._owed -= 1
+        elif not self._ending:
+            self._ending = message.fields.get("reason") or ("malformed" if verb else "gone")
             self._detail = message.fields.get("detail", "")
-        elif not message.verb:
-            self._ending = self._ending or "gone"
+            if self._ending == "closed" and not (verb == "end" and isProven):
+                self._ending = "unverified"
         return message
 
     def _answer(self, deadline: float | None) -> _Message:
-        while self._control is not None and not (self._ending and self._proven is None):
+        # An end may come first, once, and what others have not waited for.
+        for _ in range(self._owed + 2):
+            if self._control is None or (self._ending and self._proven is None):
+                break
             message = self._hear(self._control, deadline)
-            if message.verb != "end":
+            if not message.verb or (message.verb != "end" and not self._owed):
                 return message.unlessError()
         raise PoolError(self._ending or "unread", self._detail or "this connection is closed")
 
     def _ask(self, verb: str, **fields: str | None) -> _Message:
         _ = self.proven
-        if self._control is not None:
-            # A pool that cannot be asked does not answer either.
-            with suppress(OSError):
+        # A pool that cannot be asked does not answer either.
+        with suppress(OSError):
+            if self._control is not None:
                 self._control.send(_written(verb, fields), socket.MSG_NOSIGNAL)
+                self._owed += 1
         return self._answer(_deadline(PATIENCE))
 
     def _real_close(self) -> None:
         """Files that were made of it are closed, too; ssl.SSLSocket learns of it in this way."""
         super()._real_close()  # type: ignore[misc]
-        control, self._control = self._control, None
-        if control is not None:
+        with suppress(OSError):
             # What has come by now; no more is waited for.
-            with suppress(PoolError), control:
-                while self._hear(control, 0.0).verb:
-                    pass
+            self.howEnded(0.0)
+        if self._control is not None:
+            self._control.close()
+        self._control = None
 
 
 class Options(TypedDict, total=False):
@@ -193,6 +207,7 @@ class Options(TypedDict, total=False):
     @ivar file: what was made of the socket by C{makefile("rb")} and read from; it is closed, and
         there is no TLS if there is something in its buffer.
     @ivar path: where the pool's socket is.
+    @ivar owner: the user ID of the pool: nothing is handed over where another one but root listens.
     """
 
     starttls: str | None
@@ -203,6 +218,7 @@ class Options(TypedDict, total=False):
     timeout: float | None
     file: io.BufferedReader | None
     path: str | None
+    owner: int | None
 
 
 def asClient(
@@ -216,7 +232,7 @@ def asClient(
     @param local: who to be; C{None} for whom the rules of the pool choose, C{-} for nobody.
     @raise PoolError: there is no TLS.
     """
-    return _handOver(sock, {"role": "client", "remote": remote, "local": local}, **options)
+    return _handOver(sock, {"role": "client", "remote": remote, "local": local}, options)
 
 
 def asServer(
@@ -235,13 +251,13 @@ def asServer(
     @param remote: the selector of those that may come; they have to show a certificate.
     """
     asked = {"role": "server", "local": local, "client": client, "remote": remote}
-    return _handOver(sock, asked, **options)
+    return _handOver(sock, asked, options)
 
 
-def hello(path: str | None = None) -> Mapping[str, str]:
+def hello(path: str | None = None, owner: int | None = None) -> Mapping[str, str]:
     """Ask the pool who it is (C{server}) and what it can do (C{verbs})."""
     deadline = _deadline(PATIENCE)
-    with _connected(path, deadline) as control:
+    with _connected({"path": path, "owner": owner}, deadline) as control:
         with suppress(OSError):
             control.send(_written("hello", {}), socket.MSG_NOSIGNAL)
         message = _receive(control, deadline)
@@ -249,36 +265,30 @@ def hello(path: str | None = None) -> Mapping[str, str]:
         return message.unlessError().fields
 
 
-def _handOver(
-    sock: socket.socket,
-    asked: dict[str, str | None],
-    *,
-    starttls: str | None = None,
-    service: str | None = None,
-    alpn: Iterable[str] = (),
-    minimum: str | None = None,
-    plain: str | None = None,
-    timeout: float | None = None,
-    file: io.BufferedReader | None = None,
-    path: str | None = None,
-) -> Plaintext:
-    ours = sock.gettimeout()
-    # A socket that never waits says nothing of how long others may take.
-    timeout = (ours or None) if timeout is None else timeout
-    deadline = _deadline(timeout)
-    asked |= {"starttls": starttls, "service": service, "minimum": minimum, "plain": plain}
-    asked["alpn"] = ",".join(alpn) or None
-    asked["timeout"] = None if timeout is None else str(max(1, math.ceil(timeout)))
+def _handOver(sock: socket.socket, asked: dict[str, str | None], options: Options) -> Plaintext:
     with ExitStack() as undoing:
         undoing.callback(_close, sock)
-        if file is not None and _readAhead(file):
-            raise PoolError("read-ahead", "something came before TLS that was not read")
-        request = _written("tls", asked)
-        control = undoing.enter_context(_connected(path, deadline))
+        if wrong := options.keys() - Options.__annotations__:
+            raise TypeError(f"there is no option {', '.join(wrong)}")
+        ours, timeout, file = sock.gettimeout(), options.get("timeout"), options.get("file")
+        # A socket that never waits says nothing of how long others may take.
+        timeout = (ours or None) if timeout is None else timeout
+        deadline = _deadline(timeout)
+        asked |= {"starttls": options.get("starttls"), "service": options.get("service")}
+        asked |= {"minimum": options.get("minimum"), "plain": options.get("plain")}
+        asked["alpn"] = ",".join(options.get("alpn", ())) or None
+        asked["timeout"] = None if timeout is None else str(max(1, math.ceil(timeout)))
+        if file is not None:
+            file.raw.close()
+            # To look does not try to read more into its buffer then.
+            with suppress(ValueError):
+                if file.peek(1):
+                    raise PoolError("read-ahead", "something came before TLS that was not read")
+        control = undoing.enter_context(_connected(options, deadline))
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sock.fileno()]))
         # A pool that has refused us already has said why.
         with suppress(BrokenPipeError, ConnectionResetError):
-            control.sendmsg([request], [rights], socket.MSG_NOSIGNAL)
+            control.sendmsg([_written("tls", asked)], [rights], socket.MSG_NOSIGNAL)
         _close(sock)
         plaintext = _plaintext(_receive(control, deadline))
         plaintext._control = control
@@ -288,17 +298,9 @@ def _handOver(
 
 
 def _close(sock: socket.socket) -> None:
-    """Close our copy, also where files were made of it: nobody else may read from it."""
+    # Also where files were made of it: nobody else may read from it.
     with suppress(OSError):
         os.close(sock.detach())
-
-
-def _readAhead(file: io.BufferedReader) -> bool:
-    """Is there anything in its buffer?  C{peek} does not try to read more into it."""
-    file.raw.close()
-    with suppress(ValueError):
-        return bool(file.peek(1))
-    return False
 
 
 class _Message(NamedTuple):
@@ -326,10 +328,11 @@ class _Message(NamedTuple):
 
 def _plaintext(message: _Message) -> Plaintext:
     try:
-        if len(message.unlessError().descriptors) != 1:
+        sent = message.unlessError().descriptors
+        if len(sent) != 1 or not stat.S_ISSOCK(os.fstat(sent[0]).st_mode):
             raise PoolError("malformed", "the pool has not sent one socket")
-        plaintext = Plaintext(fileno=message.descriptors[0])
-        message.descriptors.clear()
+        plaintext = Plaintext(fileno=sent[0])
+        sent.clear()
     finally:
         message.close()
     plaintext._proven = message.proven() if message.verb == "ok" else None
@@ -340,20 +343,19 @@ def _deadline(timeout: float | None) -> float | None:
     return None if timeout is None else time.monotonic() + timeout
 
 
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
-
-
-def _connected(path: str | None, deadline: float | None) -> socket.socket:
-    path = path or os.environ.get(VARIABLE) or PATH
+def _connected(options: Options, deadline: float | None) -> socket.socket:
+    path = options.get("path") or os.environ.get(VARIABLE) or PATH
     control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         # With a timeout of Python's nobody would wait while the backlog is full.
         control.settimeout(None)
-        left = _left(_deadline(PATIENCE) if deadline is None else deadline) or 0.0
+        left = PATIENCE if deadline is None else max(0.0, deadline - time.monotonic())
         limit = struct.pack("@ll", *divmod(int(left * 1e6) + 1, 1000000))
         control.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         control.connect(path)
+        uid = array.array("I", control.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
+        if options.get("owner") not in (None, uid) and uid:
+            raise OSError(f"user {uid} listens there")
     except BaseException as error:
         control.close()
         if isinstance(error, BlockingIOError):
@@ -373,12 +375,9 @@ def _written(verb: str, fields: Mapping[str, str | None]) -> bytes:
 
 
 def _receive(control: socket.socket, deadline: float | None) -> _Message:
-    """
-    @raise PoolError: nothing came in time, or what makes no sense; then all descriptors are closed.
-    """
     numbers = array.array("i")
     space = socket.CMSG_SPACE(_MOST * numbers.itemsize)
-    control.settimeout(_left(deadline))
+    control.settimeout(None if deadline is None else max(0.0, deadline - time.monotonic()))
     try:
         data, rights, flags, _ = control.recvmsg(_LONGEST, space, socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:

@@ -71,11 +71,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except ValueError as error:
         return _fail(str(error), USAGE)
+    except OSError as error:
+        return _fail(str(error), NO_TLS)
 
 
 def _fail(why: str, code: int) -> int:
     sys.stderr.write(f"tlstunnel.client: {why}\n")
     return code
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < 86400:
+        raise ValueError("that is no time")
+    return seconds
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -119,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument("--alpn", metavar="ID,...", default="")
         each.add_argument("--minimum", metavar="VERSION", help="of TLS: 1.2 or 1.3")
         each.add_argument("--plain", choices=("unix", "tcp"), help="what PROGRAM gets; else tcp")
-        each.add_argument("--timeout", metavar="SECONDS", type=float, help="until there is TLS")
+        each.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="until there is TLS")
     asks = commands.add_parser("hello", help="ask the pool who it is", **looks)
     for each in connect, accept, asks:
         each.add_argument("--pool", metavar="PATH", help="its socket, if not $TLSTUNNEL_POOL")
@@ -256,6 +265,8 @@ def _run(
     """
     descriptor = fcntl.fcntl(plain.fileno(), fcntl.F_DUPFD_CLOEXEC, 10)
     os.close(plain.detach())
+    # Where whoever has started us does not care about its children, we could not wait for ours.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # They wait until it is known whom they are for.
     former = signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
     try:

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import NoProtocol
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -40,12 +41,17 @@ class Connecting:
     @ivar transport: what the protocol has.
     @ivar due: when all of that has to be done.
     @ivar pair: what serves it, until it is over.
+    @ivar isBegun: whether C{connect} has returned.
     """
+
+    _log = Logger()
 
     def __init__(self, reactor: Any, factory: IProtocolFactory) -> None:
         self.connected: Deferred[IProtocol] = Deferred(self._cancelled)
         self.transport = Transport(reactor, self._begin, self._met)
         self.due: Deadline | None = None
+        self.isBegun = False
+        self._reactor = reactor
         self._factory = factory
         self.pair: Pair | None = None
         self._failure: Exception | None = None
@@ -64,10 +70,26 @@ class Connecting:
         self.pair = None
         self._cancelDue()
         self.transport.ended(error)
-        self._factory.doStop()
+        try:
+            self._factory.doStop()
+        except Exception:  # noqa: BLE001 - that harms nobody else
+            self._log.failure("the factory {factory!r} failed", factory=self._factory)
+        why = self._failure or error or Closed("the connection was closed")
+        self.fail(self.transport.failed or Failure(why))
+
+    def fail(self, failure: Failure) -> None:
+        """
+        There will be no connection.
+        """
+        if self.isBegun:
+            self._fail(failure)
+        else:
+            # Whoever tries again until it succeeds would never let the reactor go on.
+            self._reactor.callLater(0, self._fail, failure)
+
+    def _fail(self, failure: Failure) -> None:
         if not self.connected.called:
-            why = self._failure or error or Closed("the connection was closed")
-            self.connected.errback(self.transport.failed or Failure(why))
+            self.connected.errback(failure)
 
     def _begin(self) -> IProtocol | None:
         if self.connected.called:
@@ -155,7 +177,7 @@ class ClientConnections(Connections):
             full = LimitReached("as many connections as the limits allow")
             record.end(full)
             factory.doStop()
-            call.connected.errback(full)
+            call.fail(Failure(full))
             return call.connected
         pair = InnerClientPair(self, leg, record)
         self._calls[call.transport] = call
@@ -166,6 +188,7 @@ class ClientConnections(Connections):
             call.due = self.deadlines.after(seconds, lambda: call.end(late))
         self.pairs.add(pair)
         pair.start()
+        call.isBegun = True
         return call.connected
 
     def closed(self, transport: Transport, error: TunnelError | None) -> None:

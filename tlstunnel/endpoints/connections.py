@@ -59,6 +59,7 @@ class Connections(ProxyFactory):
         checkDialect(tunnel)
         self.transports: dict[Record, Transport] = {}
         self._trigger: Any = None
+        self._isStopping = False
         self.lastRead = reactor.seconds()
         super().__init__(tunnel, reactor, observers)
 
@@ -81,15 +82,17 @@ class Connections(ProxyFactory):
         """
         transport.record = record
         self.transports[record] = transport
-        if self._trigger is None:
+        if self._trigger is None and not self._isStopping:
             # Not before: what programs do then, they may want to do over these connections.
             self._trigger = self.reactor.addSystemEventTrigger("during", "shutdown", self._shutdown)
 
     def _shutdown(self) -> None:
         """
-        The reactor is about to stop, with this turn.
+        The reactor is about to stop, with this turn.  Connections that begin in it come to nothing
+        with the reactor: whoever begins another one for each that fails would never be done.
         """
         self._trigger = None
+        self._isStopping = True
         for pair in tuple(self.pairs):
             pair.endNow(Stopped())
 

@@ -29,7 +29,7 @@ CLIENT_KEYS = ("host", "port", "starttls", "remote", "local", "timeout", *_COMMO
 SERVER_KEYS = ("dialect", "inner", "local", "remote", *_COMMON)
 
 
-def clientEndpoint(reactor: Any, *words: str, **given: str) -> TunnelClientEndpoint:
+def clientEndpoint(reactor: Any, /, *words: str, **given: str) -> TunnelClientEndpoint:
     """
     The endpoint of a client string.
 
@@ -42,7 +42,7 @@ def clientEndpoint(reactor: Any, *words: str, **given: str) -> TunnelClientEndpo
     )
 
 
-def serverEndpoint(reactor: Any, *words: str, **given: str) -> TunnelServerEndpoint:
+def serverEndpoint(reactor: Any, /, *words: str, **given: str) -> TunnelServerEndpoint:
     """
     The endpoint of a server string.
 

@@ -196,23 +196,23 @@ class Transport(Producing):
                 return
             self.protocol, self.connected = protocol, True
             protocol.makeConnection(self)
-        except Exception:  # noqa: BLE001 - what a protocol does wrong is its own end
+        except BaseException:  # noqa: BLE001 - what a protocol does wrong is its own end
             self._fail()
 
     def _deliver(self) -> None:
-        leg, protocol = self.leg, self.protocol
-        assert protocol is not None
+        leg = self.leg
         while not (self._isPaused or self._isLeaving):
             piece = leg.take(PIECE_BYTES)
             if not piece:
                 break
-            self._call(protocol.dataReceived, piece)
+            # Which may put another protocol in its place.
+            self._call(self.protocol.dataReceived, piece)
         if leg.isAtEnd and not (self._isPaused or self._isTold or self._isLeaving or leg.isReset):
             self._isTold = True
             if self._isCut:
                 return
-            if IHalfCloseableProtocol.providedBy(protocol):
-                self._call(protocol.readConnectionLost)
+            if IHalfCloseableProtocol.providedBy(self.protocol):
+                self._call(self.protocol.readConnectionLost)
             else:
                 self.loseConnection()
 
@@ -248,15 +248,17 @@ class Transport(Producing):
         """
         try:
             told(*arguments)
-        except Exception:  # noqa: BLE001 - as above
+        except BaseException:  # noqa: BLE001 - as above
             self._fail()
 
     def _fail(self) -> None:
         """
         The protocol has raised: that is its end, as with Twisted's own transports.
         """
-        self._log.failure("the protocol {protocol!r} failed", protocol=self.protocol)
-        self.failed = Failure()
+        failed = self.failed = Failure()
+        self._log.failure("the protocol {protocol!r} failed", failed, protocol=self.protocol)
+        # It would keep all that was going on there, us included, and we keep it.
+        failed.cleanFailure()
         self._isLeaving = True
         self.leg.reset("the protocol failed")
 

@@ -160,7 +160,7 @@ class Outgoing(Wired):
         if not isinstance(error, PeerGone):
             self._fail(error)
             return
-        self._lost = error
+        self._lost = error.bare()
         self._output = ENDED
         self._tail = NOTHING
         self.stopWriting()

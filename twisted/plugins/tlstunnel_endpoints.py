@@ -21,7 +21,7 @@ class _Client:
 
     prefix = "tlstunnel"
 
-    def parseStreamClient(self, reactor, *args, **kwargs):
+    def parseStreamClient(self, reactor, /, *args, **kwargs):
         """
         The endpoint of a string.
         """
@@ -38,7 +38,7 @@ class _Server:
 
     prefix = "starttls"
 
-    def parseStreamServer(self, reactor, *args, **kwargs):
+    def parseStreamServer(self, reactor, /, *args, **kwargs):
         """
         The endpoint of a string.
         """

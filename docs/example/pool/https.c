@@ -55,11 +55,13 @@ int main(int argc, char **argv)
         errx(1, "cannot ask");
     while ((count = read(plain, buffer, sizeof buffer)) > 0)
         fwrite(buffer, 1, (size_t)count, stdout);
-    if (fflush(stdout) != 0)
-        err(1, "standard output");
+    if (count < 0)
+        warn("not all of it could be read");
+    if (fflush(stdout) != 0 || ferror(stdout))
+        errx(1, "standard output takes no more");
 
     /* In HTTP/1.0 the end of the page is that of the connection: is it the end, or a cut? */
-    if (strcmp(tlstunnel_ended(&tls, 15000), "closed") != 0)
+    if (strcmp(tlstunnel_ended(&tls, 15000), "closed") != 0 || count < 0)
         errx(1, "this is not all of it: %s", tlstunnel_ended(&tls, 0));
     close(plain);
     tlstunnel_close(&tls);

@@ -27,6 +27,7 @@ type Plain struct {
 	net.Conn
 	Proven  map[string]string
 	control *net.UnixConn
+	end     error
 }
 
 // StartTLS hands a connection over to the pool, which is closed here, whatever comes of it. Nothing
@@ -86,7 +87,7 @@ func handOver(control *net.UnixConn, connection *net.TCPConn, request string) (*
 	if err != nil {
 		return nil, err
 	}
-	return &Plain{conn, answer, control}, nil
+	return &Plain{conn, answer, control, nil}, nil
 }
 
 // receive gives the next message, and the descriptor that came with it.
@@ -126,15 +127,24 @@ func receive(control *net.UnixConn) (string, map[string]string, *os.File, error)
 
 // Read tells a cut from an end: after the one there may be more, which io.EOF would deny.
 func (plain *Plain) Read(buffer []byte) (int, error) {
+	if plain.end != nil {
+		return 0, plain.end
+	}
 	count, err := plain.Conn.Read(buffer)
 	if err == io.EOF || errors.Is(err, syscall.ECONNRESET) {
 		plain.control.SetReadDeadline(time.Now().Add(15 * time.Second))
-		_, end, _, lost := receive(plain.control)
+		verb, end, file, lost := receive(plain.control)
+		if file != nil {
+			file.Close()
+		}
 		if lost != nil {
-			err = fmt.Errorf("the pool is gone: %w", lost)
-		} else if end["reason"] != "closed" {
+			// Not wrapped: it may be an io.EOF, too.
+			err = fmt.Errorf("the pool is gone: %v", lost)
+		} else if verb != "end" || end["reason"] != "closed" {
 			err = fmt.Errorf("the connection was cut: %s", end["reason"])
 		}
+		// The pool says it once.
+		plain.end = err
 	}
 	return count, err
 }

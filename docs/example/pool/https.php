@@ -52,7 +52,7 @@ function startTLS($connection, array $asked): array
     fclose($connection);
     [$verb, $answer, $plain] = receive($control);
     if ($verb !== "ok" || $plain === null) {
-        throw new RuntimeException("{$answer["reason"]}: {$answer["detail"]}");
+        throw new RuntimeException(($answer["reason"] ?? "malformed") . ": " . ($answer["detail"] ?? ""));
     }
     return [socket_export_stream($plain), $answer, $control];
 }
@@ -60,7 +60,8 @@ function startTLS($connection, array $asked): array
 /** "closed", or why this is not all; to be asked at the end of what there is to read. */
 function howEnded(Socket $control): string
 {
-    return receive($control)[1]["reason"];
+    [$verb, $fields] = receive($control);
+    return $verb === "end" ? $fields["reason"] ?? "malformed" : "gone";
 }
 
 if ($argc !== 4 && $argc !== 5) {
@@ -76,7 +77,11 @@ try {
     [$plain, $proven, $control] = startTLS($connection, $asked);
     fwrite(STDERR, "this is {$proven["remote"]}, {$proven["version"]}\n");
     fwrite($plain, "GET $path HTTP/1.0\r\nHost: $name\r\n\r\n");
+    // It returns early where nothing comes for default_socket_timeout seconds.
     $page = stream_get_contents($plain);
+    if ($page === false || !feof($plain)) {
+        throw new RuntimeException("the rest of it does not come");
+    }
     // In HTTP/1.0 the end of the page is that of the connection: is it the end, or a cut?
     if (($reason = howEnded($control)) !== "closed") {
         throw new RuntimeException("this is not all of it: $reason");

@@ -66,7 +66,8 @@ def throughPool(host: str, port: int, remote: str) -> Iterator[str]:
 
 def copy(source: socket.socket, target: socket.socket) -> None:
     """
-    Pass on one direction, and its end.
+    Pass on one direction, and its end; or a cut, which libpq knows from an end by itself: that is a
+    message in its protocol.
     """
     with suppress(OSError):
         while data := source.recv(65536):

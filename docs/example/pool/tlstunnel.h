@@ -76,6 +76,7 @@
 struct tlstunnel {
     int control;        /* the connection to the pool; -1 if there is none */
     int verified;       /* whether the peer is; see tlstunnel_verify() */
+    int owed;           /* questions without an answer yet */
     char reason[64];    /* after an error: a word for programs */
     char detail[1024];  /* and a sentence for people */
     char ending[64];    /* how the peer's direction has ended; empty as long as that is not known */
@@ -287,20 +288,10 @@ static inline size_t tlstunnel__split(char *text, size_t length, char **body)
 /* Take note of a message; returns 1 if that was all it is for, else 0, or -1 for an error. */
 static inline int tlstunnel__note(struct tlstunnel *t, const char *text, size_t size)
 {
-    const char *reason = tlstunnel__find(text, size, "reason");
+    const char *reason = tlstunnel__find(text, size, "reason"), *ending;
+    int isEnd;
 
-    if (size == 0) {
-        if (t->ending[0] == 0)
-            strcpy(t->ending, "gone");
-        return tlstunnel__fail(t, "gone", "the pool went away");
-    }
-    if (strcmp(text, "end") == 0) {
-        snprintf(t->ending, sizeof t->ending, "%s", *reason ? reason : "malformed");
-        return 1;
-    }
-    if (strcmp(text, "ok") == 0) {
-        if (t->verified)
-            return 0;
+    if (!t->verified && strcmp(text, "ok") == 0) {
         if (size > sizeof t->answer - 1)
             return tlstunnel__fail(t, "malformed", "the pool says too much");
         memcpy(t->answer, text, size);
@@ -308,10 +299,20 @@ static inline int tlstunnel__note(struct tlstunnel *t, const char *text, size_t 
         t->answer_size = size;
         return t->verified = 1;
     }
-    if (strcmp(text, "plain") == 0)
-        return 1;
-    if (!t->verified && t->ending[0] == 0)
-        snprintf(t->ending, sizeof t->ending, "%s", *reason ? reason : "malformed");
+    if (t->verified && t->owed > 0 && (strcmp(text, "ok") == 0 || strcmp(text, "error") == 0)) {
+        t->owed--;
+        if (*text == 'o')
+            return 0;
+    } else if (t->ending[0] == 0) {
+        /* The first end counts, and only of what was verified it can be a good one. */
+        isEnd = t->verified && strcmp(text, "end") == 0;
+        ending = *reason ? reason : size > 0 ? "malformed" : "gone";
+        snprintf(t->ending, sizeof t->ending, "%s", strcmp(ending, "closed") || isEnd ? ending : "unverified");
+        if (isEnd)
+            return 1;
+    }
+    if (size == 0)
+        return tlstunnel__fail(t, "gone", "the pool went away");
     return tlstunnel__fail(t, *reason ? reason : "malformed", tlstunnel__find(text, size, "detail"));
 }
 
@@ -320,18 +321,21 @@ static inline ssize_t tlstunnel__ask(struct tlstunnel *t, char *text, char **bod
 {
     long long deadline = tlstunnel__deadline(TLSTUNNEL_PATIENCE);
     ssize_t length, size;
-    int noted;
+    int noted, owed;
 
     if (!t->verified)
         return tlstunnel__fail(t, "unverified", "nobody has proved anything yet");
     tlstunnel__send(t, text, -1);
+    t->owed++;
     do {
         length = tlstunnel__receive(t, deadline, text, NULL);
         if (length < 0)
             return -1;
         size = (ssize_t)tlstunnel__split(text, (size_t)length, body);
+        owed = t->owed;
         noted = tlstunnel__note(t, text, (size_t)size);
-    } while (noted > 0);
+        /* An answer may be to what was asked before, and not waited for. */
+    } while (noted > 0 || (t->owed > 0 && t->owed < owed));
     return noted < 0 ? -1 : size;
 }
 
@@ -360,7 +364,7 @@ static inline int tlstunnel__start(struct tlstunnel *t, int descriptor, long lon
     if (length < 0)
         return -1;
     size = tlstunnel__split(text, (size_t)length, NULL);
-    if (tlstunnel__note(t, text, size) < 0) {
+    if (strcmp(text, "plain") != 0 && tlstunnel__note(t, text, size) < 0) {
         if (plain >= 0)
             close(plain);
         return -1;
@@ -433,6 +437,20 @@ static inline const char *tlstunnel_get(const struct tlstunnel *t, const char *k
 }
 
 /*
+ * The user ID of whoever listens for the pool; -1 if that is not known. Where others might, such as in /tmp,
+ * nothing that is proven is worth more than this one: compare it before anything is said.
+ */
+static inline long tlstunnel_owner(const struct tlstunnel *t)
+{
+    struct ucred owner;
+    socklen_t size = sizeof owner;
+
+    if (getsockopt(t->control, SOL_SOCKET, SO_PEERCRED, &owner, &size) < 0)
+        return -1;
+    return (long)owner.uid;
+}
+
+/*
  * Wait until the peer is verified. It is already, but in protocols whose servers speak before TLS: with
  * "starttls", "mysql" in the role of a server tlstunnel_start() returns at once.
  *
@@ -492,11 +510,10 @@ static inline int tlstunnel_export(struct tlstunnel *t, const char *label, const
     char *text = malloc(TLSTUNNEL_MESSAGE + 1);
     char number[32];
     char *hex;
-    const char *found;
+    const char *found, *digits = "0123456789abcdef";
     size_t each;
     ssize_t answer;
     int failed;
-    unsigned byte;
 
     if (text == NULL)
         return tlstunnel__fail(t, "internal", strerror(ENOMEM));
@@ -518,13 +535,12 @@ static inline int tlstunnel_export(struct tlstunnel *t, const char *label, const
     answer = failed ? -1 : tlstunnel__ask(t, text, NULL);
     if (answer >= 0) {
         found = tlstunnel__find(text, (size_t)answer, "material");
-        if (strlen(found) != 2 * length) {
-            answer = tlstunnel__fail(t, "malformed", "the pool has sent another length");
+        if (strlen(found) != 2 * length || strspn(found, digits) != 2 * length) {
+            answer = tlstunnel__fail(t, "malformed", "the pool has sent something else");
         } else {
-            for (each = 0; each < length; each++) {
-                sscanf(found + 2 * each, "%2x", &byte);
-                material[each] = (unsigned char)byte;
-            }
+            for (each = 0; each < length; each++)
+                material[each] = (unsigned char)((strchr(digits, found[2 * each]) - digits) * 16 +
+                                                 (strchr(digits, found[2 * each + 1]) - digits));
         }
     }
     free(text);
