@@ -4,6 +4,7 @@ Whole hand-overs in the pool's own protocol, over real sockets: L{tlstunnel.pool
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -322,6 +323,26 @@ class EndTests(NativeTests):
             with self.subTest(kind=kind, speaks=speaks):
                 self.assertEqual(await self.inThread(run), (seen, "truncated"))
         self.assertEqual(len(self.handOvers.unixLegs.hold), 0)
+
+    async def test_whyItEndedIsToldInWords(self) -> None:
+        """
+        In TLS 1.3 a server refuses a client after the handshake of that.
+        """
+        program = self.program()
+
+        def run() -> Any:
+            ours, theirs = self.pair()
+            program.tls(ours, **AS_CLIENT, minimum="1.3")
+            context = self.context(False)
+            context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
+            with contextlib.suppress(SSL.Error):
+                Encrypted(theirs, context, False).handshake()
+            _, plain = program.taken()
+            with plain:
+                return program.answer()
+
+        alert = "the server refused us (alert: certificate_required)"
+        self.assertEqual(await self.inThread(run), ("end", {"reason": "tls", "detail": alert}))
 
     async def test_whoeverDoesNotWaitForTheEndIsNotToldThatThisWasAll(self) -> None:
         """
