@@ -195,7 +195,7 @@ class CommandTests(SynchronousTestCase):
         for words, message in (
             (["--socket", "x"], "--socket: 'x' is no UNIX socket"),
             (["--socket", "/a", "--v2-socket", "/a"], "--v2-socket /a: is --socket too"),
-            (["--max-per-user", "-1"], "--max-per-user: '-1' is not a number of connections"),
+            (["--max-per-user", "-1"], "connections; give a whole number from 0 on"),
             (["--workers", "2"], "--workers: there is no such option"),
             (["--status", ":80"], "--status: ':80' can be reached by other hosts"),
             (["more"], "'more' is one word too many; write 'tlstunnel pool serve [options]'"),

@@ -58,7 +58,7 @@ class Grant:
         if kind not in _KINDS or not account:
             known = nearest(kind, [*_KINDS, ANY]) if kind not in _KINDS else ""
             remedy = known or "write 'user NAME', 'group NAME' or 'any'"
-            raise ValueError(f"{text!r} says of nobody that he may use it; {remedy}")
+            raise ValueError(f"{text!r} names no user and no group; {remedy}")
         if not account.isprintable() or ":" in account:
             raise ValueError(f"{account!r} is no name of a {kind}; give its number")
         if _NUMBER.fullmatch(account):
