@@ -234,10 +234,10 @@ class CourseTests(NativeTests):
             network = self.handedOver(program, **AS_CLIENT)
             _, plain = program.taken()
             with plain:
-                for context in (None, b"", b"\x01\xff"):
+                for context, length in (None, 32), (b"", 32), (b"\x01\xff", 32), (None, 8160):
                     asked: Fields = {} if context is None else {"context": context.hex()}
-                    answer = program.ask("export", label=label, length=32, **asked)
-                    there = network.tls.export_keying_material(label.encode(), 32, context)
+                    answer = program.ask("export", label=label, length=length, **asked)
+                    there = network.tls.export_keying_material(label.encode(), length, context)
                     assert answer == ("ok", {"material": there.hex()})
                 program.send("certificate")
                 verb, _, text = program.sock.recv(65536).partition(b"\n\n")
@@ -520,7 +520,7 @@ class RefusalTests(NativeTests):
             (b"export\nlength=1\n", 0, "syntax", "add label="),
             (b"export\nlabel=x\n", 0, "syntax", "add length="),
             (b"export\nlabel=x\nlength=0\n", 0, "syntax", "add length="),
-            (b"export\nlabel=x\nlength=8193\n", 0, "syntax", "from 1 to 8192"),
+            (b"export\nlabel=x\nlength=8161\n", 0, "syntax", "from 1 to 8160"),
             (b"export\nlabel=x\nlength=1\ncontext=abc\n", 0, "syntax", "two digits for each byte"),
             (b"tls\nrole=client\n", 1, "no-remote", "add remote="),
             (b"tls\nrole=server\nlocal=-\n", 1, "syntax", "has to be somebody"),

@@ -133,6 +133,22 @@ class TableTests(ConfigurationTests):
         self.assertEqual(self.read(shown), before)
         self.assertIn('\nsocket = "/run/tlstunnel/pool.sock"  # default\n', show(self.read(_EMPTY)))
 
+    def test_itServesThePoolOfTheTunnels(self) -> None:
+        """
+        Unless it says which; and no other default is for it.
+        """
+        defaults = '[defaults]\npool = "p"\nquiet = true\n'
+        described = self.read(f"{defaults}[pool-service]\n").poolService
+        assert described is not None
+        self.assertEqual((described.pool.path, described.quiet), (self.folder / "p", False))
+        described = self.read(f'{defaults}[pool-service]\npool = "q"\n').poolService
+        assert described is not None
+        self.assertEqual(described.pool.path, self.folder / "q")
+        self.write('[defaults]\npool = "r"\n', "other.toml")
+        text = f'include = ["other.toml"]\n{defaults}[pool-service]\n'
+        shown = show(self.read(text))
+        self.assertIn(f'\npool = "{self.folder}/p"  # defaults, ', shown)
+
     def test_theCheckLooksIntoThePool(self) -> None:
         """
         Whether it can be used, and at what is worth a warning.

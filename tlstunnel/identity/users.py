@@ -131,6 +131,12 @@ def mayUse(pool: Pool, identity: Identity, caller: Caller, accounts: Accounts = 
     return False
 
 
+def whyNot(pool: Pool, identity: Identity, caller: Caller) -> str:
+    """What to tell a process that may not use an identity; whether there is one it does not say."""
+    command = pool.command("allow", str(identity), f"user:{caller.uid}")
+    return f"user {caller.uid} may not be {identity}; root can let it, by {command}"
+
+
 def _isFor(grant: Grant, number: int | None, caller: Caller) -> bool:
     if grant.kind == ANY:
         return True
