@@ -18,7 +18,7 @@ IDENTITIES = (
         "pool show",
         "Repeatable there: the first is for clients that ask for no name, and what we call "
         "ourselves before TLS. With `client` it is only needed to show a certificate, or to use a "
-        "pre-shared key; with auto the files `disclose/SELECTOR.txt` in the pool say who we are "
+        "pre-shared key; with auto the files disclose/SELECTOR.txt in the pool say who we are "
         "to each server. With `server` and pre-shared keys it may be left out.",
         short="L",
         argument="ID|auto",
