@@ -24,7 +24,9 @@ from tlstunnel.identity.pool import Pool
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.poolservice.description import NAME, PoolDescription
 from tlstunnel.program.check import check
+from tlstunnel.program.configuration import readConfiguration
 from tlstunnel.program.plan import Changes, Plan, Planned, Refused
+from tlstunnel.program.problems import Problems
 from tlstunnel.program.show import show
 from tlstunnel.program.tunnels import Tunnels
 from tlstunnel.program.workers import Workers
@@ -105,6 +107,11 @@ class TableTests(ConfigurationTests):
         (problem,) = self.problems("[process]\nworkers = 2\n[pool-service]\n")
         self.assertIn("tlstunnel.toml:2: process.workers: are several, and a pool service", problem)
         self.assertIn("counts what each user has", problem)
+        path = self.write("[pool-service]\n")
+        with self.assertRaises(Problems) as raised:
+            readConfiguration(path, {"workers": 2})
+        said = raised.exception.inWords(str)
+        self.assertTrue(said.startswith("command line: --workers: are several, and a pool "), said)
 
     def test_noTunnelHasItsName(self) -> None:
         """
