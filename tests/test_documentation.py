@@ -19,6 +19,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from tlstunnel import errors, tap
 from tlstunnel.commands import COMMANDS
 from tlstunnel.commands.identity import IdentityOptions
+from tlstunnel.commands.pool import PoolCommandOptions
 from tlstunnel.commands.probe import ProbeOptions
 from tlstunnel.commands.run import RunOptions
 from tlstunnel.errors import TunnelError
@@ -275,6 +276,7 @@ class ManualTests(SynchronousTestCase):
         known = {name.rstrip("=") for each in self.options for name in each.longOpt}
         known |= {"pool", "force", "cert", "key", "once", "status", "json", "watch", "output"}
         known |= {"all", "pem", "timeout", "from", "fingerprint", "request", "psk", "allow-removal"}
+        known |= {"remove", "user"}
         known |= {each.name for each in POOL_SERVICE_KEYS}
         explained = set(re.findall(r"Fl -([a-z0-9-]+)", self.text))
         self.assertEqual(explained - known, set())
@@ -293,9 +295,12 @@ class ManualTests(SynchronousTestCase):
 
     def test_hasEveryCommand(self) -> None:
         """
-        Each command of the program has an entry.
+        Each command of the program has an entry, and so has each of those within one.
         """
-        self.assertEqual([name for name in COMMANDS if f"\n.It Cm {name}" not in self.text], [])
+        names = list(COMMANDS)
+        names += [f"identity {name}" for name, *_ in IdentityOptions.subCommands]
+        names += [f"pool {name}" for name, *_ in PoolCommandOptions.subCommands]
+        self.assertEqual([name for name in names if f"\n.It Cm {name}" not in self.text], [])
 
     def test_formatsWithoutWarnings(self) -> None:
         """

@@ -201,7 +201,7 @@ class PackagingTests(SynchronousTestCase):
         ours = {
             str(path.relative_to(CHECKOUT))
             for path in (CHECKOUT / "tlstunnel").rglob("*")
-            if path.suffix in {".py", ".chat", ".cnf", ".service"}
+            if path.suffix in {".py", ".chat", ".cnf", ".service", ".socket"}
             or path.name == "py.typed"
             or (path.parent.name == "site" and path.is_file())
         }

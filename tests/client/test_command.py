@@ -118,7 +118,13 @@ class CommandTests(ClientTests):
 
             return script
 
-        for reason, code in ("identity", UNPROVEN), ("not-offered", NO_TLS):
+        for reason, code in (
+            ("identity", UNPROVEN),
+            ("not-offered", NO_TLS),
+            ("syntax", USAGE),
+            ("no-remote", USAGE),
+            ("gone", NO_CONNECTION),
+        ):
             done = self.connect(refuses(reason))
             self.assertEqual(done.returncode, code)
             self.assertIn(f"{reason}: for this reason".encode(), done.stderr)
@@ -134,6 +140,8 @@ class CommandTests(ClientTests):
             self.assertIn(b"no pool at /nonexistent", done.stderr)
         done = self.run_("connect", "127.0.0.1", port)
         self.assertEqual(done.returncode, NO_CONNECTION)
+        refused = f"there is no connection to 127.0.0.1 port {port}: Connection refused\n"
+        self.assertIn(refused.encode(), done.stderr)
         done = self.run_("accept", "--", "true")
         self.assertEqual(done.returncode, NO_CONNECTION)
         done = self.run_("hello", "--pool", "/nonexistent")
@@ -145,6 +153,16 @@ class CommandTests(ClientTests):
         """
         for words in ("accept",), ("connect", "127.0.0.1"), ("what",), ():
             self.assertEqual(self.run_(*words).returncode, USAGE)
+
+    def test_timesThatAreNone(self) -> None:
+        """
+        They are named, with the option.
+        """
+        for time in "0", "-3", "abc", "nan", "1e9":
+            done = self.run_("connect", "127.0.0.1", "9", f"--timeout={time}")
+            self.assertEqual(done.returncode, USAGE)
+            said = f"argument --timeout: {time!r} is no time; give seconds, up to 86400"
+            self.assertIn(said.encode(), done.stderr)
 
     def test_aProgramOfUCSPI(self) -> None:
         """

@@ -187,7 +187,7 @@ class HeaderTests(ClientTests):
             control.says("error\nreason=limit\ndetail=there are too many\n")
 
         for timeout, script, path, said in (
-            ("-1", None, "/nonexistent", "gone: No such file or directory"),
+            ("-1", None, "/no/pool", "gone: no pool at /no/pool: No such file or directory"),
             ("-1", None, "/" * 200, "gone: the path of the pool is too long"),
             ("-1", goes, None, "gone: the pool went away"),
             ("100", isSilent, None, "timeout: the pool does not answer in time"),

@@ -78,7 +78,10 @@ class AllowTests(RulesTestCase):
         for words, part in (
             (("alice@example.test", "bob"), "write user:NAME, group:NAME or any"),
             (("alice@example.test", "user:"), "write user:NAME, group:NAME or any"),
-            (("alice@example.test", "usr:5"), "write user:NAME, group:NAME or any"),
+            (
+                ("alice@example.test", "usr:5"),
+                "usr:5: 'usr 5' names no user and no group; write user:NAME, group:NAME or any",
+            ),
             (("alice@example.test", "user:nobody-has-it"), "there is no user nobody-has-it"),
             (("alice@example.test", "user:99999999999"), "is no number of a user"),
             (("carol@example.test", "any"), "identity create"),
@@ -193,7 +196,8 @@ class DiscloseTests(RulesTestCase):
         self.assertIn("line 1", self.complaint("disclose", "shop.test"))
         said = self.succeed("disclose", "--remove", "shop.test")
         self.assertEqual(said, f"shop.test: nobody ({self.path / 'disclose' / '..txt'})\n")
-        self.assertIn("put it there", self.complaint("disclose", "--remove", "shop.test"))
+        said = self.complaint("disclose", "--remove", "shop.test")
+        self.assertIn("shop.test.txt: is not there; 'tlstunnel identity list' shows which", said)
 
     def test_mistakes(self) -> None:
         """What is said about them, and nothing is written."""

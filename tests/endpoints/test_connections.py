@@ -104,6 +104,23 @@ class ConnectionTests(EndpointTests):
             self.assertEqual(each.transport.identity, name)
             self.assertIsNotNone(each.transport.getPeerCertificate())
 
+    async def test_theRulesSayWhoWeAre(self) -> None:
+        """
+        They are read for each connection; a broken one fails it, and shows nobody.
+        """
+        self.factory = Made()
+        port = await self.server(self.factory, remoteID=Selector.parse("@example.org"))
+        rule = self.pool.ruleFile(Selector.parse(str(SERVER)))
+        rule.parent.mkdir()
+        rule.write_text(f"{CLIENT}\n")
+        await self.client(port, byRules=True).connect(Made())
+        await wait(lambda: bool(self.factory.made))
+        self.assertEqual(self.factory.made[0].transport.identity, CLIENT)
+        rule.write_text("non sense\n")
+        with self.assertRaises(ConfigurationError) as raised:
+            await self.client(port, byRules=True).connect(Made())
+        self.assertIn("txt, line 1", str(raised.exception))
+
     async def test_clientsNeedNotSayWhoTheyAre(self) -> None:
         """
         Where nobody asks.

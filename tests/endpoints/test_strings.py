@@ -32,9 +32,9 @@ PIN = "sha256//" + "A" * 43 + "="
 
 #: A string, and what of its sentence says what to do about it.
 BAD_CLIENTS = {
-    "tlstunnel": "tlstunnel: the host is missing; write tlstunnel:HOST:PORT",
-    "tlstunnel:mail.example.org": "the port is missing; write tlstunnel:HOST:PORT",
-    "tlstunnel::25": "the host is missing",
+    "tlstunnel": "tlstunnel: HOST is missing; write tlstunnel:HOST:PORT",
+    "tlstunnel:mail.example.org": "PORT is missing; write tlstunnel:HOST:PORT",
+    "tlstunnel::25": "HOST is missing",
     "tlstunnel:a:25:smtp": "'smtp' is one word too many: tlstunnel:HOST:PORT is followed by key=",
     "tlstunnel:a:25:startls=smtp": "there is no key startls=; did you mean starttls?",
     "tlstunnel:a:25:quite=different": "there is no key quite=; there are host, port, starttls,",
@@ -57,8 +57,9 @@ BAD_CLIENTS = {
 }
 
 BAD_SERVERS = {
-    "starttls": "starttls: the dialect is missing; write starttls:DIALECT:INNER",
-    "starttls:smtp": "the inner is missing; write starttls:DIALECT:INNER",
+    "starttls": "starttls: DIALECT is missing; write starttls:DIALECT:INNER",
+    "starttls:smtp": "INNER is missing; write starttls:DIALECT:INNER",
+    "starttls:smtp:tcp\\:25:local=auto": "local=auto: is for client tunnels: the rules of a pool",
     "starttls:smtp:tcp:25:local=a.example.org": "'25' is one word too many",
     "starttls:smtp:tcp\\:25": "local= is missing; say who the server is",
     "starttls:nothing:tcp\\:25:local=a.example.org": "starttls= there is no protocol 'nothing'",
@@ -104,6 +105,15 @@ class StringTests(SynchronousTestCase):
         self.assertEqual(tunnel.remote, (TCPAddress("mail.example.org", 587),))
         self.assertEqual(tunnel.remoteID, Identity(None, "mail.example.org"))
         self.assertTrue(tunnel.quiet)
+
+    def test_theRulesMaySayWhoWeAre(self) -> None:
+        """
+        With the word that tunnels have for it.
+        """
+        tunnel = clientOf("tlstunnel:mail.example.org:25:local=auto").tunnel
+        self.assertEqual((tunnel.localID, tunnel.byRules), (None, True))
+        tunnel = clientOf("tlstunnel:mail.example.org:25:local=auto.").tunnel
+        self.assertEqual((tunnel.localID, tunnel.byRules), (Identity(None, "auto"), False))
 
     def test_allKeysAreTaken(self) -> None:
         """

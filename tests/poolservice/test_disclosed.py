@@ -88,7 +88,8 @@ class DisclosedTests(HandOverTests):
         self.allow(CLIENT, "user 64001")
         self.rule(str(SERVER), "-")
         self.refused(NotForCaller, Caller(64002), local=CLIENT)
-        self.refused(Undisclosed, STRANGER, local=CLIENT)
+        said = self.refused(Undisclosed, STRANGER, local=CLIENT)
+        self.assertIn(f"disclose --pool {self.pool.path} {SERVER}' shows what decides", said)
 
     def test_whatIsBrokenIsTold(self) -> None:
         """And refuses."""
@@ -104,3 +105,4 @@ class DisclosedTests(HandOverTests):
         for name in "carol", "dave":
             said = self.refused(NotForCaller, STRANGER, local=Identity(name, "example.test"))
             self.assertIn("user 64001 may not be", said)
+            self.assertIn(f"allow --pool {self.pool.path} {name}@example.test user:64001", said)

@@ -4,6 +4,7 @@ Whole hand-overs in the pool's own protocol, over real sockets: L{tlstunnel.pool
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -233,10 +234,10 @@ class CourseTests(NativeTests):
             network = self.handedOver(program, **AS_CLIENT)
             _, plain = program.taken()
             with plain:
-                for context in (None, b"", b"\x01\xff"):
+                for context, length in (None, 32), (b"", 32), (b"\x01\xff", 32), (None, 8160):
                     asked: Fields = {} if context is None else {"context": context.hex()}
-                    answer = program.ask("export", label=label, length=32, **asked)
-                    there = network.tls.export_keying_material(label.encode(), 32, context)
+                    answer = program.ask("export", label=label, length=length, **asked)
+                    there = network.tls.export_keying_material(label.encode(), length, context)
                     assert answer == ("ok", {"material": there.hex()})
                 program.send("certificate")
                 verb, _, text = program.sock.recv(65536).partition(b"\n\n")
@@ -322,6 +323,26 @@ class EndTests(NativeTests):
             with self.subTest(kind=kind, speaks=speaks):
                 self.assertEqual(await self.inThread(run), (seen, "truncated"))
         self.assertEqual(len(self.handOvers.unixLegs.hold), 0)
+
+    async def test_whyItEndedIsToldInWords(self) -> None:
+        """
+        In TLS 1.3 a server refuses a client after the handshake of that.
+        """
+        program = self.program()
+
+        def run() -> Any:
+            ours, theirs = self.pair()
+            program.tls(ours, **AS_CLIENT, minimum="1.3")
+            context = self.context(False)
+            context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
+            with contextlib.suppress(SSL.Error):
+                Encrypted(theirs, context, False).handshake()
+            _, plain = program.taken()
+            with plain:
+                return program.answer()
+
+        alert = "the server refused us (alert: certificate_required)"
+        self.assertEqual(await self.inThread(run), ("end", {"reason": "tls", "detail": alert}))
 
     async def test_whoeverDoesNotWaitForTheEndIsNotToldThatThisWasAll(self) -> None:
         """
@@ -499,7 +520,7 @@ class RefusalTests(NativeTests):
             (b"export\nlength=1\n", 0, "syntax", "add label="),
             (b"export\nlabel=x\n", 0, "syntax", "add length="),
             (b"export\nlabel=x\nlength=0\n", 0, "syntax", "add length="),
-            (b"export\nlabel=x\nlength=8193\n", 0, "syntax", "from 1 to 8192"),
+            (b"export\nlabel=x\nlength=8161\n", 0, "syntax", "from 1 to 8160"),
             (b"export\nlabel=x\nlength=1\ncontext=abc\n", 0, "syntax", "two digits for each byte"),
             (b"tls\nrole=client\n", 1, "no-remote", "add remote="),
             (b"tls\nrole=server\nlocal=-\n", 1, "syntax", "has to be somebody"),

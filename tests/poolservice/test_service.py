@@ -22,7 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.loopback import PATIENCE, SERVER
 from tests.poolservice.stage import HandOverTests, Program, reactor
-from tlstunnel.address import Address, UNIXAddress
+from tlstunnel.address import Address, InheritedAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import LIFETIME, createIdentity
 from tlstunnel.identity.pool import NOWHERE, Pool
@@ -352,6 +352,30 @@ class InventoryTests(SynchronousTestCase):
         self.assertEqual(list(inventory.certificates), [SERVER])
         (notice,) = inventory.notices
         self.assertTrue(notice.startswith("broken.example cannot be used: "), notice)
+
+    def test_aPlaceThatOthersCanTakeIsSaid(self) -> None:
+        """
+        Programs hand their connections to whoever listens there.
+        """
+        folder = Path(self.mktemp()).resolve()
+        folder.mkdir(mode=0o755)
+        described = PoolDescription(
+            self.made(),
+            (UNIXAddress(f"{folder}/a"),),
+            (UNIXAddress(f"{folder}/b"), InheritedAddress("pool"), UNIXAddress("/not/there")),
+        )
+
+        def notices() -> list[str]:
+            inventory = Inventory(described)
+            list(inventory.steps())
+            return inventory.notices
+
+        self.assertEqual(notices(), [])
+        folder.chmod(0o1777)
+        place = f"everybody can write to {folder}, and so listen there in our place; "
+        found = notices()
+        self.assertEqual([place in each for each in found], [True, True])
+        self.assertTrue(found[1].startswith(f"{folder}/b: "))
 
     def test_doubtsAboutRulesAreSaid(self) -> None:
         """

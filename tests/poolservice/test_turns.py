@@ -37,8 +37,8 @@ class TurnsTests(SynchronousTestCase):
         self.turns = Turns(self.clock)
         self.done: list[str] = []
 
-    def work(self, name: str, seconds: float = TURN_SECONDS) -> Callable[[], str]:
-        """What takes as long as a turn may."""
+    def work(self, name: str, seconds: float = 2 * TURN_SECONDS) -> Callable[[], str]:
+        """What takes longer than a turn may."""
 
         def do() -> str:
             self.clock.rightNow += seconds

@@ -24,7 +24,9 @@ from tlstunnel.identity.pool import Pool
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.poolservice.description import NAME, PoolDescription
 from tlstunnel.program.check import check
+from tlstunnel.program.configuration import readConfiguration
 from tlstunnel.program.plan import Changes, Plan, Planned, Refused
+from tlstunnel.program.problems import Problems
 from tlstunnel.program.show import show
 from tlstunnel.program.tunnels import Tunnels
 from tlstunnel.program.workers import Workers
@@ -105,6 +107,11 @@ class TableTests(ConfigurationTests):
         (problem,) = self.problems("[process]\nworkers = 2\n[pool-service]\n")
         self.assertIn("tlstunnel.toml:2: process.workers: are several, and a pool service", problem)
         self.assertIn("counts what each user has", problem)
+        path = self.write("[pool-service]\n")
+        with self.assertRaises(Problems) as raised:
+            readConfiguration(path, {"workers": 2})
+        said = raised.exception.inWords(str)
+        self.assertTrue(said.startswith("command line: --workers: are several, and a pool "), said)
 
     def test_noTunnelHasItsName(self) -> None:
         """
@@ -132,6 +139,22 @@ class TableTests(ConfigurationTests):
         self.assertIn("\nmax-connections = 16000  # default\n", shown)
         self.assertEqual(self.read(shown), before)
         self.assertIn('\nsocket = "/run/tlstunnel/pool.sock"  # default\n', show(self.read(_EMPTY)))
+
+    def test_itServesThePoolOfTheTunnels(self) -> None:
+        """
+        Unless it says which; and no other default is for it.
+        """
+        defaults = '[defaults]\npool = "p"\nquiet = true\n'
+        described = self.read(f"{defaults}[pool-service]\n").poolService
+        assert described is not None
+        self.assertEqual((described.pool.path, described.quiet), (self.folder / "p", False))
+        described = self.read(f'{defaults}[pool-service]\npool = "q"\n').poolService
+        assert described is not None
+        self.assertEqual(described.pool.path, self.folder / "q")
+        self.write('[defaults]\npool = "r"\n', "other.toml")
+        text = f'include = ["other.toml"]\n{defaults}[pool-service]\n'
+        shown = show(self.read(text))
+        self.assertIn(f'\npool = "{self.folder}/p"  # defaults, ', shown)
 
     def test_theCheckLooksIntoThePool(self) -> None:
         """
@@ -195,7 +218,7 @@ class CommandTests(SynchronousTestCase):
         for words, message in (
             (["--socket", "x"], "--socket: 'x' is no UNIX socket"),
             (["--socket", "/a", "--v2-socket", "/a"], "--v2-socket /a: is --socket too"),
-            (["--max-per-user", "-1"], "--max-per-user: '-1' is not a number of connections"),
+            (["--max-per-user", "-1"], "connections; give a whole number from 0 on"),
             (["--workers", "2"], "--workers: there is no such option"),
             (["--status", ":80"], "--status: ':80' can be reached by other hosts"),
             (["more"], "'more' is one word too many; write 'tlstunnel pool serve [options]'"),

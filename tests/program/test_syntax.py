@@ -14,11 +14,13 @@ from tlstunnel import __version__
 from tlstunnel.__main__ import main
 from tlstunnel.commands import COMMANDS
 from tlstunnel.commands.identity import IdentityOptions
+from tlstunnel.commands.pool import PoolCommandOptions
 from tlstunnel.program import signals
 
 #: The words of every command, and of the program itself.
 ALL: list[list[str]] = [[], *([name] for name in COMMANDS)]
 ALL += [["identity", name] for name, *_ in IdentityOptions.subCommands]
+ALL += [["pool", name] for name, *_ in PoolCommandOptions.subCommands]
 
 #: Words, and the one line about them.
 MISTAKES = [
@@ -32,7 +34,11 @@ MISTAKES = [
     ("idenity list", "'idenity' is neither an option nor a command; did you mean identity?"),
     ("-v demo", "'demo' is neither an option nor a command; put it before all options"),
     ("xyzzy", "'xyzzy' is neither an option nor a command; each option begins with a hyphen"),
-    ("identity", "say what to do: create, import, list, renew, check or trust"),
+    (
+        "identity",
+        "say what to do: create, import, list, renew, check, trust, allow or disclose",
+    ),
+    ("pool", "say what to do: serve"),
     ("identity craete x", "there is no command 'craete'; did you mean create?"),
     ("identity xyzzy", "there is no command 'xyzzy'; there are create, import, list, renew"),
     ("identity create", "ID is missing; write 'tlstunnel identity create [options] ID'"),
@@ -95,7 +101,11 @@ class SyntaxTests(SynchronousTestCase):
             self.assertEqual((code, err), (0, ""))
             self.assertIn(" ".join(["Usage: tlstunnel", *words]), out)
             self.assertNotIn("Twisted", out)
-            self.assertEqual(out.count("Commands"), words in ([], ["identity"]))
+            hasCommands = words in ([], ["identity"], ["pool"])
+            self.assertEqual(out.count("Commands"), hasCommands)
+            if hasCommands:
+                written = " ".join(["tlstunnel", *words, "COMMAND [options]"])
+                self.assertEqual(out.count(written), 1)
 
     def test_theHelpHasEveryCommand(self) -> None:
         """

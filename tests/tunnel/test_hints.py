@@ -23,6 +23,7 @@ from tlstunnel.errors import (
     BackendRefused,
     Closed,
     ConnectFailed,
+    ForeignProtocol,
     IdentityRefused,
     Malformed,
     NotOffered,
@@ -45,6 +46,7 @@ from tlstunnel.tunnel.record import (
     GREETING,
     HANDSHAKING,
     NEGOTIATING,
+    POOL_SERVICE,
     RELAYING,
     Record,
     Stage,
@@ -372,11 +374,13 @@ class TableTests(SynchronousTestCase):
         dialect: str = "smtp",
         mode: Mode = Mode.CLIENT,
         port: int = 1,
+        tunnel: str = "",
+        peer: int = 4711,
     ) -> str:
         """
         The hint where a connection ends with C{error} at C{stage}.
         """
-        record = Record(Clock(), Observers([]), "", mode, dialect, TCPAddress("::1", 4711))
+        record = Record(Clock(), Observers([]), tunnel, mode, dialect, TCPAddress("::1", peer))
         record.backend = TCPAddress("::1", port)
         record.advance(stage)
         record.end(error)
@@ -492,6 +496,41 @@ class TableTests(SynchronousTestCase):
         ):
             error = IdentityRefused("x", cause=cause).by("the server")
             self.assertIn(hint, self.hint(error, HANDSHAKING))
+
+    def test_whoHandsOverHasFieldsAndNoOptions(self) -> None:
+        """
+        Programs of the pool service do not know the options of tunnels.
+        """
+        unknown = "'tlstunnel identity trust SELECTOR FILE'"
+        shaking, asking = (HANDSHAKING, "none"), (NEGOTIATING, "smtp")
+        alert = "alert {}".format
+        for mode, (stage, dialect), error, hint in (
+            (Mode.CLIENT, shaking, IdentityRefused(cause="wrong name"), "names with remote="),
+            (Mode.SERVER, shaking, IdentityRefused(cause="wrong name"), "program's remote= has"),
+            (Mode.CLIENT, shaking, IdentityRefused(cause="unknown CA"), unknown),
+            (Mode.SERVER, shaking, IdentityRefused(cause="unknown issuer"), unknown),
+            (Mode.SERVER, shaking, TLSFailed(cause="no certificate"), "leave out remote="),
+            (Mode.SERVER, shaking, TLSFailed(cause="wrong name"), "a name of our certificate"),
+            (Mode.SERVER, shaking, TLSFailed(cause="no name asked"), "say which with local="),
+            (Mode.SERVER, shaking, TLSFailed(cause="other name"), "the same name"),
+            (Mode.CLIENT, shaking, TLSFailed(cause=alert("certificate_required")), "with local=;"),
+            (Mode.CLIENT, shaking, TLSFailed(cause=alert("handshake_failure")), "from us (local=)"),
+            (Mode.CLIENT, shaking, TLSFailed(cause=alert("unrecognized_name")), "check remote="),
+            (Mode.CLIENT, shaking, TLSFailed(cause=alert("protocol_version")), "as minimum= wants"),
+            (Mode.SERVER, shaking, TLSFailed(cause=alert("no_application_protocol")), "alpn="),
+            (Mode.CLIENT, shaking, ForeignProtocol(cause="no TLS"), "needs starttls=smtp"),
+            (Mode.SERVER, shaking, ForeignProtocol(cause="no TLS"), "has to say starttls="),
+            (Mode.SERVER, asking, ForeignProtocol(cause="TLS"), "without starttls="),
+            (Mode.SERVER, shaking, TimedOut(), "the program say starttls="),
+            (Mode.CLIENT, shaking, TimedOut(), "give starttls=smtp"),
+            (Mode.CLIENT, asking, TimedOut(), "leave out starttls=;"),
+            (Mode.CLIENT, asking, Malformed(said=b"* OK IMAP4rev1"), "and starttls=smtp"),
+            (Mode.CLIENT, asking, NotOffered(), "without starttls="),
+            (Mode.SERVER, (GREETING, "smtp"), BackendRefused(), "speaks as a server of smtp"),
+        ):
+            found = self.hint(error, stage, dialect, mode, tunnel=POOL_SERVICE, peer=25)
+            self.assertIn(hint, found)
+            self.assertNotIn("--", found)
 
     def test_everyAlertHasAHint(self) -> None:
         """

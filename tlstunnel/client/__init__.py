@@ -361,7 +361,8 @@ def _connected(options: Options, deadline: float | None) -> socket.socket:
         if isinstance(error, BlockingIOError):
             raise PoolError("timeout", f"the pool at {path} does not answer") from None
         if isinstance(error, OSError):
-            raise PoolError("gone", f"no pool at {path}: {error.strerror or error}") from None
+            why = f"{error.strerror or error}; start it, or say where it is by {VARIABLE}"
+            raise PoolError("gone", f"no pool at {path}: {why}") from None
         raise
     return control
 
@@ -384,7 +385,7 @@ def _receive(control: socket.socket, deadline: float | None) -> _Message:
         # It comes once, and before what is still to be read.
         return _receive(control, deadline)
     except (BlockingIOError, socket.timeout):  # noqa: UP041 - two things before Python 3.10
-        raise PoolError("timeout", "the pool does not answer in time") from None
+        raise PoolError("timeout", "the pool, or the other end, does not answer in time") from None
     for level, kind, value in rights:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             numbers.frombytes(value[: len(value) - len(value) % numbers.itemsize])

@@ -23,6 +23,14 @@ from tlstunnel.client import Options, Plaintext, PoolError, Proven, asClient, as
 #: What it ends with, as C{tlstunnel probe} does where that has a code for it.
 GOOD, UNPROVEN, USAGE, NO_TLS, NO_CONNECTION, CUT = range(6)
 
+# The same by the reasons of the pool; for all others there is no TLS.
+_CODES = {
+    "identity": UNPROVEN,
+    "syntax": USAGE,
+    "no-remote": USAGE,
+    "gone": NO_CONNECTION,
+}
+
 _EPILOG = f"""\
 exit codes:
   {GOOD}  the peer has ended the connection, or PROGRAM has, and ended with 0
@@ -41,6 +49,9 @@ _UCSPI, _STANDARD = (6, 7), (0, 1)
 
 # Signals of whoever wants to end the program; that of a terminal it gets itself.
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP)
+
+#: The longest time, in seconds.
+LONGEST = 86400
 
 # What a program is told, and must not have from anybody else.
 _NAMES = (
@@ -66,9 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _hello(asked) if asked.command == "hello" else _serve(asked, words)
     except PoolError as error:
-        return _fail(
-            str(error), {"identity": UNPROVEN, "gone": NO_CONNECTION}.get(error.reason, NO_TLS)
-        )
+        return _fail(str(error), _CODES.get(error.reason, NO_TLS))
     except ValueError as error:
         return _fail(str(error), USAGE)
     except OSError as error:
@@ -78,13 +87,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(why: str, code: int) -> int:
     sys.stderr.write(f"tlstunnel.client: {why}\n")
     return code
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < 86400:
-        raise ValueError("that is no time")
-    return seconds
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -128,11 +130,21 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument("--alpn", metavar="ID,...", default="")
         each.add_argument("--minimum", metavar="VERSION", help="of TLS: 1.2 or 1.3")
         each.add_argument("--plain", choices=("unix", "tcp"), help="what PROGRAM gets; else tcp")
-        each.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="until there is TLS")
+        each.add_argument("--timeout", metavar="SECONDS", type=_time, help="until there is TLS")
     asks = commands.add_parser("hello", help="ask the pool who it is", **looks)
     for each in connect, accept, asks:
         each.add_argument("--pool", metavar="PATH", help="its socket, if not $TLSTUNNEL_POOL")
     return parser
+
+
+def _time(said: str) -> float:
+    """
+    @raise argparse.ArgumentTypeError: it is none within which anything could happen.
+    """
+    with suppress(ValueError):
+        if 0.0 < float(said) <= LONGEST:
+            return float(said)
+    raise argparse.ArgumentTypeError(f"{said!r} is no time; give seconds, up to {LONGEST}")
 
 
 def _hello(asked: argparse.Namespace) -> int:
@@ -150,7 +162,12 @@ def _serve(asked: argparse.Namespace, words: list[str]) -> int:
         sock = _dialled(asked) if isClient else _inherited()
         addresses = _addresses(sock)
     except OSError as error:
-        return _fail(f"there is no connection: {error}", NO_CONNECTION)
+        why = error.strerror or str(error)
+        if isClient:
+            what = f"there is no connection to {asked.host} port {asked.port}: {why}"
+        else:
+            what = f"standard input is no connection: {why}; let inetd start this, or the like"
+        return _fail(what, NO_CONNECTION)
     options: Options = {
         "starttls": asked.starttls,
         "alpn": [each for each in asked.alpn.split(",") if each],

@@ -14,7 +14,7 @@ from tlstunnel.commands.rulefiles import addLines, removeLines
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.caller import Caller
 from tlstunnel.identity.disclosure import NOBODY, Rule, Shown, hasRules, preferred, ruleFor
-from tlstunnel.identity.files import reading
+from tlstunnel.identity.files import present, reading
 from tlstunnel.identity.issuer import authorityOf
 from tlstunnel.identity.names import Selector
 from tlstunnel.identity.pool import Pool
@@ -25,11 +25,11 @@ class Disclose(PoolOptions):
 
     synopsis = "[options] SELECTOR [ID...]"
     longdesc = (
-        "Lets every remote identity that SELECTOR matches know us as ID: as the first of those "
-        "that the program may use which connects there. More of them are added to those that are "
-        "there. '-' is nobody, and ends the rule; '@domain' is a pseudonym of that domain, "
-        "another one for each user and each remote domain. The most concrete SELECTOR decides "
-        "alone. Without an ID it shows which rule decides, and who we would be."
+        "Says who we are to the remote identities that SELECTOR matches: the first ID that the "
+        "program may use that connects there. Each ID is added behind those that the rule has. "
+        "'-' is nobody, and ends the rule; '@domain' is a pseudonym of that domain, another one "
+        "for each user and each remote domain. The most concrete SELECTOR decides alone. Without "
+        "an ID it shows which rule decides, and who we would be."
     )
     optFlags = [["remove", None, "Take away what is named, or else the whole rule."]]
     optParameters = [
@@ -101,12 +101,16 @@ def _ruleOf(pool: Pool, selector: Selector) -> Rule:
     """
     rule = Rule.read(pool, selector)
     if rule is None:
-        raise ConfigurationError(
-            str(pool.ruleFile(selector)),
-            "is not there",
-            "'tlstunnel identity list' shows which rules there are",
-        )
+        raise _absent(pool, selector)
     return rule
+
+
+def _absent(pool: Pool, selector: Selector) -> ConfigurationError:
+    return ConfigurationError(
+        str(pool.ruleFile(selector)),
+        "is not there",
+        "'tlstunnel identity list' shows which rules there are",
+    )
 
 
 def _add(pool: Pool, selector: Selector, wanted: list[Shown]) -> None:
@@ -129,6 +133,8 @@ def _remove(pool: Pool, selector: Selector, wanted: list[Shown]) -> None:
     """
     file = pool.ruleFile(selector)
     if not wanted:
+        if not present(file):
+            raise _absent(pool, selector)
         with reading(file):
             file.unlink()
         return

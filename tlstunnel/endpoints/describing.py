@@ -21,6 +21,7 @@ from tlstunnel.interfaces import IDialect
 from tlstunnel.protocols.registry import find
 from tlstunnel.tls.faces import VERSIONS
 from tlstunnel.tunnel.description import Mode, Tunnel, checkIdentities, checkRisk
+from tlstunnel.tunnel.showing import AUTO, NOT_FOR_SERVERS
 
 #: The keys that stand for another one of a configuration file.
 KEYS = {
@@ -65,7 +66,8 @@ def clientTunnel(
 
     @param host: a name or an address.
     @param remote: who must be there; by default C{host}.
-    @param local: whose certificate we show, if that is asked for; by default nobody's.
+    @param local: whose certificate we show, if that is asked for; by default nobody's, and with
+        C{auto} that of whom the rules of the pool show.
     @param settings: those of L{common}.
     @raise ConfigurationError: something is missing or wrong.
     """
@@ -83,7 +85,8 @@ def clientTunnel(
         remote=(address,),
         dialect=dialect,
         remoteID=_parsed("`remote-id`", Identity.parse, remote or address.domain),
-        localID=_parsed("`local-id`", Identity.parse, local) if local else None,
+        localID=_parsed("`local-id`", Identity.parse, local) if local not in ("", AUTO) else None,
+        byRules=local == AUTO,
         quiet=True,
         **common(dialect, **settings),
     )
@@ -102,6 +105,8 @@ def serverTunnel(starttls: str, local: str = "", remote: str = "", **settings: s
     @raise ConfigurationError: something is missing or wrong.
     """
     dialect = find(starttls)
+    if local == AUTO:
+        raise ConfigurationError(f"`local-id` {AUTO}", *NOT_FOR_SERVERS)
     ours = [_parsed("`local-id`", Identity.parse, each) for each in local.split(",") if each]
     tunnel = Tunnel(
         mode=Mode.SERVER,

@@ -82,7 +82,7 @@ def _settings(
         settings[key] = value
     for key in keys[:2]:
         if not settings.get(key):
-            raise ValueError(f"{kind}: the {key} is missing; write {form}")
+            raise ValueError(f"{kind}: {key.upper()} is missing; write {form}")
     return settings
 
 

@@ -20,7 +20,7 @@ from tlstunnel.identity.names import Identity, Selector, normalDomain, selectors
 from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.pseudonyms import issue, pseudonymOf
 from tlstunnel.identity.rules import readRules
-from tlstunnel.identity.users import mayUse, readUsers
+from tlstunnel.identity.users import mayUse, readUsers, whyNot
 
 #: The line that ends a rule: nobody is shown, where none before it is for who asks.
 NOBODY = "-"
@@ -198,10 +198,7 @@ def _byName(
         issue(pool, asked)
         return asked
     if not mayUse(pool, asked, caller):
-        raise NotYours(
-            f"user {caller.uid} may not be {asked}; root can let it, by "
-            f"{pool.command('allow', str(asked), f'user:{caller.uid}')}"
-        )
+        raise NotYours(whyNot(pool, asked, caller))
     if hasRules(pool) and all(each.identity != asked for each in counting):
         why = "there is no rule about it" if rule is None else f"{rule.path} does not say so"
         raise NotDisclosed(

@@ -58,7 +58,7 @@ class Grant:
         if kind not in _KINDS or not account:
             known = nearest(kind, [*_KINDS, ANY]) if kind not in _KINDS else ""
             remedy = known or "write 'user NAME', 'group NAME' or 'any'"
-            raise ValueError(f"{text!r} says of nobody that he may use it; {remedy}")
+            raise ValueError(f"{text!r} names no user and no group; {remedy}")
         if not account.isprintable() or ":" in account:
             raise ValueError(f"{account!r} is no name of a {kind}; give its number")
         if _NUMBER.fullmatch(account):
@@ -129,6 +129,12 @@ def mayUse(pool: Pool, identity: Identity, caller: Caller, accounts: Accounts = 
             "in /etc/nsswitch.conf answers",
         )
     return False
+
+
+def whyNot(pool: Pool, identity: Identity, caller: Caller) -> str:
+    """What to tell a process that may not use an identity; whether there is one it does not say."""
+    command = pool.command("allow", str(identity), f"user:{caller.uid}")
+    return f"user {caller.uid} may not be {identity}; root can let it, by {command}"
 
 
 def _isFor(grant: Grant, number: int | None, caller: Caller) -> bool:

@@ -12,9 +12,10 @@ from tlstunnel.identity.pool import Pool
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.net.claim import Claim
 from tlstunnel.tunnel.limits import Limits
+from tlstunnel.tunnel.record import POOL_SERVICE
 
 #: What the log, the metrics and the status call the service, as they call a tunnel by its name.
-NAME = "pool-service"
+NAME = POOL_SERVICE
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from tlstunnel.address import Address, addressOf
 from tlstunnel.errors import ConfigurationError, Stopped, TunnelError
 from tlstunnel.identity.disclosure import NotDisclosed, NotYours, whomToShow
 from tlstunnel.identity.names import Identity, Kind
-from tlstunnel.identity.users import mayUse, usable
+from tlstunnel.identity.users import mayUse, usable, whyNot
 from tlstunnel.interfaces import ILeg, IObserver
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.kernel import tune
@@ -197,10 +197,7 @@ class HandOvers:
         pool, caller = self.description.pool, program.caller
         if wanted.local is not None:
             if not mayUse(pool, wanted.local, caller):
-                raise NotForCaller(
-                    f"user {caller.uid} may not be {wanted.local}; root can let it, by "
-                    f"{pool.command('allow', str(wanted.local), f'user:{caller.uid}')}"
-                )
+                raise NotForCaller(whyNot(pool, wanted.local, caller))
             return (wanted.local,)
         ours = tuple(usable(pool, caller))
         if not ours:

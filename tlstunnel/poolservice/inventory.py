@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
 
+from tlstunnel.address import UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.disclosure import doubts
 from tlstunnel.identity.expiry import warningsAbout
@@ -57,6 +59,20 @@ class Inventory:
             self._sources[identity] = credentials.source
         yield
         self.notices += doubts(pool)
+        self.notices += self._exposed()
+
+    def _exposed(self) -> Iterator[str]:
+        """
+        Where others could listen in our place, and be handed connections.
+        """
+        for each in (*self.description.local, *self.description.v2):
+            folder = Path(each.path).parent if isinstance(each, UNIXAddress) else None
+            with suppress(OSError):
+                if folder is not None and folder.stat().st_mode & stat.S_IWOTH:
+                    yield (
+                        f"{each}: everybody can write to {folder}, and so listen there in our "
+                        "place; choose a directory that only we can write to"
+                    )
 
     def _checkDirectory(self, pool: Pool) -> None:
         pool.checkPlace()

@@ -45,8 +45,9 @@ VERBS: dict[str, tuple[str, ...]] = {
 #: The reason of an end that is as it should be.
 CLOSED = "closed"
 
-#: The most bytes of keying material at once, which are twice as many in an answer.
-MATERIAL_BYTES = 8192
+#: The most bytes of keying material at once: there are as many with every cipher suite (RFC 5869,
+#: section 2.3).
+MATERIAL_BYTES = 255 * 32
 
 _HEX = re.compile("(?:[0-9A-Fa-f]{2})*")
 _NUMBER = re.compile("[1-9][0-9]{0,5}")

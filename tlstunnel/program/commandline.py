@@ -25,8 +25,9 @@ from tlstunnel.protocols import registry
 from tlstunnel.protocols.dialogue import dialogueOf
 
 _USAGE = """\
-Usage: tlstunnel -s|-c -l ADDR -r ADDR [options]
+Usage: tlstunnel -s|-c|-b -l ADDR -r ADDR [options]
        tlstunnel --config FILE [--check | --show] [options]
+       tlstunnel COMMAND [options]
 
 Put TLS around connections of programs that know none, or take it off for servers that know none.
 

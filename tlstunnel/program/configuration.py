@@ -162,6 +162,9 @@ def examineConfiguration(
     status = _keysOf("status", main, STATUS_KEYS, tell)
     pool = _keysOf(POOL_SERVICE, main, POOL_SERVICE_KEYS, tell)
     tables = TunnelTables(includes.files, tell)
+    if POOL_SERVICE in main.content:
+        # Not to serve another pool than the tunnels do, unless it is meant.
+        pool = {key: each for key, each in tables.defaults.items() if key == "pool"} | pool
     if not (tables.places or problems or POOL_SERVICE in main.content):
         tell(Problem(path, 1, "", "has no tunnel", "add a table [tunnel.NAME]"))
     configuration = Configuration(

@@ -14,11 +14,12 @@ IDENTITIES = (
         "local-id",
         Section.IDENTITIES,
         "who we are; required with `server` and `bridge`, and there each of several is chosen by "
-        "the name that a client asks for (SNI)",
+        "the name that a client asks for (SNI); with `client`, auto is whomever the rules of the "
+        "pool show",
         "Repeatable there: the first is for clients that ask for no name, and what we call "
         "ourselves before TLS. With `client` it is only needed to show a certificate, or to use a "
-        "pre-shared key; the word auto leaves it to the rules of the pool who we are to each "
-        "server. With `server` and pre-shared keys it may be left out.",
+        "pre-shared key; with auto the files disclose/SELECTOR.txt in the pool say who we are "
+        "to each server. With `server` and pre-shared keys it may be left out.",
         short="L",
         argument="ID|auto",
         parse=text,

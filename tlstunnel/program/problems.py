@@ -26,7 +26,7 @@ class Place:
     A line of a file.
 
     @ivar path: the file.
-    @ivar line: its number; the first line is 1.
+    @ivar line: its number; the first line is 1, and 0 is for what is no file.
     """
 
     path: Path
@@ -77,10 +77,14 @@ class Problem:
         )
 
     def __str__(self) -> str:
-        about = f"{self.key}: " if self.key else ""
+        place, key = f"{self.path}:{self.line}", self.key
+        if not self.line:
+            # The command line, which has options and no tables.
+            place, key = str(self.path), f"--{key.rpartition('.')[2]}"
+        about = f"{key}: " if key else ""
         about += "warning: " if self.isWarning else ""
         remedy = f"; {self.remedy}" if self.remedy else ""
-        return printable(f"{self.path}:{self.line}: {about}{self.problem}{remedy}")
+        return printable(f"{place}: {about}{self.problem}{remedy}")
 
 
 class Problems(ConfigurationError):

@@ -97,6 +97,15 @@ class ProgramOptions(usage.Options):
             )
         self.update(zip(map(str.lower, self.arguments), words, strict=True))
 
+    def __str__(self) -> str:
+        """
+        The help, which shows where a command stands.
+        """
+        synopsis = self.getSynopsis()
+        if synopsis and getattr(self, "subCommands", None):
+            synopsis += " COMMAND [options]"
+        return f"{synopsis}\n{self.getUsage()}"
+
     def synopsisAlone(self) -> str:
         """
         How the command is written, for an error that says so.

@@ -78,6 +78,7 @@ class TunnelTables:
     @ivar given: what was given for each, by table and key, with what it has from C{defaults}.
     @ivar places: where the tables begin.
     @ivar local: where each tunnel wants to listen, be it right or not.
+    @ivar defaults: what holds for the tunnels of all files.
     """
 
     def __init__(self, files: Iterable[ConfigurationFile], tell: Tell) -> None:
@@ -88,12 +89,14 @@ class TunnelTables:
         self.given: dict[str, Mapping[str, Given]] = {}
         self.places: dict[str, Place] = {}
         self.local: dict[str, tuple[Listening, ...]] = {}
+        self.defaults: Mapping[str, Given] = {}
         self._tell = tell
         general: _Defaults | None = None
         for file in files:
             own = self._defaults(file)
             if general is None:
                 general, own = own, _Defaults()
+                self.defaults = general.found
             for name, content in tableOf(file.content, file, ("tunnel",), tell).items():
                 self._read(file, name, content, general, own)
 

@@ -147,7 +147,9 @@ class Number:
             raise ValueError(f"{shown(value)} is above {self.most}; give fewer {self.unit}")
         if not (isWhole and (number > 0 or (self.mayBeZero and number == 0))):
             least = "" if self.mayBeZero else " above 0"
-            remedy = "give a whole number" if self.kind is int else f"give {self.unit} alone, as 10"
+            more = " from 0 on" if self.mayBeZero else ""
+            whole = f"give a whole number{more}"
+            remedy = whole if self.kind is int else f"give {self.unit} alone, as 10"
             raise ValueError(f"{shown(value)} is not a number of {self.unit}{least}; {remedy}")
         return self.kind(number)
 

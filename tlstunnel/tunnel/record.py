@@ -29,6 +29,9 @@ from tlstunnel.tunnel.observers import Observers
 #: The outcome of a connection that ended cleanly; others are named in L{tlstunnel.errors}.
 CLEAN = "clean"
 
+#: What stands in the place of a tunnel's name where a program has handed the connection over.
+POOL_SERVICE = "pool-service"
+
 
 class Stage(enum.Enum):
     """

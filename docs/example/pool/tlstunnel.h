@@ -150,6 +150,7 @@ static inline int tlstunnel__connect(struct tlstunnel *t, long long deadline)
     const char *path = getenv("TLSTUNNEL_POOL");
     struct sockaddr_un address;
     struct timeval limit;
+    char why[256];
     int left, result;
 
     if (path == NULL || *path == 0)
@@ -171,8 +172,10 @@ static inline int tlstunnel__connect(struct tlstunnel *t, long long deadline)
     while (result < 0 && errno == EINTR);
     if (result < 0 && errno == EAGAIN)
         return tlstunnel__fail(t, "timeout", "the pool does not answer");
-    if (result < 0)
-        return tlstunnel__fail(t, "gone", strerror(errno));
+    if (result < 0) {
+        snprintf(why, sizeof why, "no pool at %s: %s", path, strerror(errno));
+        return tlstunnel__fail(t, "gone", why);
+    }
     return 0;
 }
 

@@ -17,6 +17,7 @@ from tlstunnel.tunnel.hints.connecting import CONNECTING_HINTS
 from tlstunnel.tunnel.hints.dane import DANE_HINTS
 from tlstunnel.tunnel.hints.dialects import DIALECT_HINTS
 from tlstunnel.tunnel.hints.directories import DIRECTORY_HINTS
+from tlstunnel.tunnel.hints.handed import HANDED_HINTS, inFields
 from tlstunnel.tunnel.hints.handshake import HANDSHAKE_HINTS
 from tlstunnel.tunnel.hints.hint import Hint
 from tlstunnel.tunnel.hints.identities import IDENTITY_HINTS
@@ -25,7 +26,7 @@ from tlstunnel.tunnel.hints.languages import languageOf
 from tlstunnel.tunnel.hints.programs import PROGRAM_HINTS
 from tlstunnel.tunnel.hints.proxies import PROXY, hintOfProxy
 from tlstunnel.tunnel.hints.revocation import REVOCATION_HINTS
-from tlstunnel.tunnel.record import GREETING, HANDSHAKING, NEGOTIATING, Record
+from tlstunnel.tunnel.record import GREETING, HANDSHAKING, NEGOTIATING, POOL_SERVICE, Record
 
 _OPTION = re.compile("--([a-z]+(?:-[a-z]+)*)")
 
@@ -51,11 +52,14 @@ _HINTS = (
 
 
 @cache
-def _hintsFor(kind: type[TunnelError]) -> tuple[Hint, ...]:
+def _hintsFor(kind: type[TunnelError], isHanded: bool) -> tuple[Hint, ...]:
     """
     The rows about errors of one class: most errors of a relay have none.
+
+    @param isHanded: whether the connection is one that a program has handed over.
     """
-    return tuple(hint for hint in _HINTS if issubclass(kind, hint.errors))
+    hints = (*HANDED_HINTS, *_HINTS) if isHanded else _HINTS
+    return tuple(hint for hint in hints if issubclass(kind, hint.errors))
 
 
 def _inBridge(text: str, isClient: bool) -> str:
@@ -65,6 +69,15 @@ def _inBridge(text: str, isClient: bool) -> str:
     keys = OF_ACCEPTED if isClient else OF_CONNECTED
     text = text.replace("{upgrade}", "--starttls")
     return _OPTION.sub(lambda found: f"--{keys.get(found[1], found[1])}", text)
+
+
+def _inWordsOf(record: Record, text: str, error: TunnelError) -> str:
+    """
+    A hint in the words by which that is set which it is about.
+    """
+    if record.mode is Mode.BRIDGE:
+        return _inBridge(text, error.who == "the client")
+    return inFields(text) if record.tunnel == POOL_SERVICE else text
 
 
 def hintFor(record: Record) -> str:
@@ -80,7 +93,8 @@ def hintFor(record: Record) -> str:
         return ""
     if error.cause.startswith(PROXY):
         return hintOfProxy(error.cause)
-    hints = _hintsFor(type(error))  # type: ignore[arg-type]
+    isHanded = record.tunnel == POOL_SERVICE
+    hints = _hintsFor(type(error), isHanded)  # type: ignore[arg-type]
     if not hints:
         return ""
     stage = record.reached
@@ -90,7 +104,8 @@ def hintFor(record: Record) -> str:
         # That of mysql greets before the client.
         stage = GREETING
     speaks = languageOf(error.said)
-    port = record.backend.port if isinstance(record.backend, TCPAddress) else 0
+    server = record.peer if isHanded else record.backend
+    port = server.port if isinstance(server, TCPAddress) else 0
     cause = error.cause
     if not cause and speaks == "TLS":
         cause = "TLS"
@@ -101,8 +116,7 @@ def hintFor(record: Record) -> str:
     for hint in hints:
         if hint.fits(record, stage, cause):
             text = hint.text.replace("the peer", error.who or "the peer")
-            if record.mode is Mode.BRIDGE:
-                text = _inBridge(text, error.who == "the client")
+            text = _inWordsOf(record, text, error)
             return text.format(
                 dialect=_OF_CLIENTS if record.dialect == "none" else record.dialect,
                 upgrade="--chat" if record.dialect == "chat" else "--starttls",
