@@ -14,6 +14,7 @@ from typing import Any
 
 from cryptography import x509
 from OpenSSL import SSL
+from twisted.logger import capturedLogs, formatEvent
 
 from tests.loopback import (
     CLIENT,
@@ -662,6 +663,28 @@ class RefusalTests(NativeTests):
         programs[0].close()
         await until(lambda: len(self.programs.open) < self.perUser)
         self.assertEqual(await self.inThread(lambda: self.program().ask("hello")[0]), "ok")
+
+    async def test_whatIsSaidGoesCutIntoTheLog(self) -> None:
+        """
+        Whether it is refused or not: programs must not fill the log.
+        """
+        asked: tuple[Fields, ...] = (
+            {"role": "client", "remote": "a." * 30_000},
+            {**AS_CLIENT, "service": "a" * 60_000},
+        )
+        for fields in asked:
+            program = self.program()
+
+            def run() -> None:
+                ours, theirs = self.pair()
+                program.tls(ours, **fields)  # noqa: B023
+                theirs.close()
+                program.refused()  # noqa: B023
+
+            with capturedLogs() as events:
+                await self.inThread(run)
+            lengths = [len(formatEvent(each)) for each in events]
+            self.assertTrue(100 < max(lengths) < 3000, lengths)
 
     async def test_notEvenThoseWhoAreTurnedAwayHaveNoLimit(self) -> None:
         """

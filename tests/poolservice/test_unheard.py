@@ -81,8 +81,8 @@ class UnheardTests(SynchronousTestCase):
             for said in ((), (b"hello\n",), (b"", b"hello\n"), (b"x",) * 8):
                 for uid in (1, 2):
                     ours, theirs = self.pair(kind)
-                    for each in said:
-                        theirs.send(each)
+                    for words in said:
+                        theirs.send(words)
                     sock, peer = evil()
                     socket.send_fds(theirs, [b"x"], [sock.fileno()])
                     sock.close()

@@ -45,7 +45,7 @@ from tlstunnel.poolservice.control import Control, errorMessage
 from tlstunnel.poolservice.handovers import HandOvers
 from tlstunnel.poolservice.messages import Message
 from tlstunnel.poolservice.nativeprogram import NativeProgram
-from tlstunnel.poolservice.quotas import Quotas
+from tlstunnel.poolservice.quotas import Quotas, share
 from tlstunnel.poolservice.refusals import Refusal
 from tlstunnel.poolservice.unheard import Unheard
 
@@ -82,7 +82,7 @@ class NativePrograms:
             uid = caller.uid
             self.quotas.enter(uid)
         except Refusal as error:
-            if len(self._turnedAway) < TURNED_AWAY:
+            if len(self._turnedAway) < min(TURNED_AWAY, share()):
                 self._turnedAway.add(_TurnedAway(self.handOvers, sock, error, self._turnedAway))
             else:
                 self._unheard.close(sock, uid)
