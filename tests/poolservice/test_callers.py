@@ -181,6 +181,20 @@ class QuotaTests(SynchronousTestCase):
         quotas.perUser = 3
         quotas.enter(1)
 
+    def test_nobodyGetsAllDescriptors(self) -> None:
+        """
+        Whatever the limit for each user is, unless there is none.
+        """
+        with patch("tlstunnel.poolservice.quotas.descriptorLimit", lambda: 64):
+            quotas, unlimited = Quotas(100), Quotas(0)
+            for _ in range(5):
+                quotas.enter(1)
+            refused = self.assertRaises(TooMany, quotas.enter, 1)
+            self.assertIn("raise the limit of open files", refused.detail)
+            quotas.enter(2)
+            for _ in range(100):
+                unlimited.enter(1)
+
     @given(st.lists(st.integers(0, 3)), st.integers(1, 3))
     def test_nothingIsLeftOfWhoHasNothing(self, uids: list[int], most: int) -> None:
         """

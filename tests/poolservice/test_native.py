@@ -15,6 +15,7 @@ from typing import Any
 
 from cryptography import x509
 from OpenSSL import SSL
+from twisted.logger import capturedLogs, formatEvent
 
 from tests.loopback import (
     CLIENT,
@@ -683,6 +684,21 @@ class RefusalTests(NativeTests):
         programs[0].close()
         await until(lambda: len(self.programs.open) < self.perUser)
         self.assertEqual(await self.inThread(lambda: self.program().ask("hello")[0]), "ok")
+
+    async def test_whatIsSaidGoesCutIntoTheLog(self) -> None:
+        """
+        Programs must not fill it.
+        """
+        program = self.program()
+
+        def run() -> None:
+            program.tls(self.pair()[0], role="client", remote="a." * 30_000)
+            program.refused()
+
+        with capturedLogs() as events:
+            await self.inThread(run)
+        lengths = [len(formatEvent(each)) for each in events]
+        self.assertTrue(100 < max(lengths) < 3000, lengths)
 
     async def test_notEvenThoseWhoAreTurnedAwayHaveNoLimit(self) -> None:
         """

@@ -27,6 +27,9 @@ _CREDENTIALS = struct.Struct("3i")
 # The kernel's numbers are unsigned; Python knows only how to read them as such one by one.
 _NUMBER = struct.Struct("=I")
 
+#: Stands for the user of a program, if the system does not say who that is.
+UNKNOWN = -1
+
 #: The most bytes that Python asks the system for.
 PYTHONS_MOST = 1024
 

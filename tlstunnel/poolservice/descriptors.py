@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tlstunnel.address import Address, addressOf
-from tlstunnel.net.unixsocket import ROOM, UNIXSocket, aside, closeEach, descriptorsIn
+from tlstunnel.net.unixsocket import ROOM, UNIXSocket, closeEach, descriptorsIn
 from tlstunnel.poolservice.closing import drop
 from tlstunnel.poolservice.refusals import NotConnected
 
@@ -74,22 +74,19 @@ def receive(sock: socket.socket, most: int) -> Received:
     )
 
 
-def turnAway(sock: socket.socket) -> None:
+def closeUnheard(sock: socket.socket) -> None:
     """
-    Close a UNIX socket that has been accepted, in a thread, and what has come to it before.
+    Close a UNIX socket that has been accepted, and what has come to it before; that may wait.
     """
-
-    def close() -> None:
-        # The system would wait for whatever is set to wait.
-        with suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
+    # The system would wait for whatever is set to wait.
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+        got = receive(sock, _PIECE_BYTES)
+        # At the end a stream says again and again that nobody has sent nothing (SO_PASSCRED).
+        while got.data or got.descriptors:
+            closeEach(got.descriptors)
             got = receive(sock, _PIECE_BYTES)
-            while not got.isEnd:
-                closeEach(got.descriptors)
-                got = receive(sock, _PIECE_BYTES)
-        sock.close()
-
-    aside(close)
+    sock.close()
 
 
 def connected(

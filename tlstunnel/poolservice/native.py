@@ -40,15 +40,15 @@ from __future__ import annotations
 import socket
 
 from tlstunnel.address import Address
-from tlstunnel.poolservice.callers import callerOf
+from tlstunnel.poolservice.callers import UNKNOWN, callerOf
 from tlstunnel.poolservice.closing import Closings
 from tlstunnel.poolservice.control import Control, errorMessage
-from tlstunnel.poolservice.descriptors import turnAway
 from tlstunnel.poolservice.handovers import HandOvers
 from tlstunnel.poolservice.messages import Message
 from tlstunnel.poolservice.nativeprogram import NativeProgram
-from tlstunnel.poolservice.quotas import Quotas
+from tlstunnel.poolservice.quotas import Quotas, share
 from tlstunnel.poolservice.refusals import Refusal
+from tlstunnel.poolservice.unheard import Unheard
 
 #: Who has too much already, and is told so; if there are more of them at the same time, they are
 #: not.
@@ -69,6 +69,7 @@ class NativePrograms:
         self.quotas = quotas
         self.open: set[NativeProgram] = set()
         self._turnedAway: set[_TurnedAway] = set()
+        self._unheard = Unheard()
 
     def accepted(self, sock: socket.socket, peer: Address) -> None:
         """
@@ -76,18 +77,20 @@ class NativePrograms:
 
         @param sock: of SOCK_SEQPACKET, non-blocking; ours from now on.
         """
+        uid = UNKNOWN
         closings = Closings()
         try:
             caller = callerOf(sock)
-            closings = self.quotas.closingsOf(caller.uid)
-            self.quotas.enter(caller.uid)
+            uid = caller.uid
+            closings = self.quotas.closingsOf(uid)
+            self.quotas.enter(uid)
         except Refusal as error:
-            if len(self._turnedAway) < TURNED_AWAY:
+            if len(self._turnedAway) < min(TURNED_AWAY, share()):
                 self._turnedAway.add(
                     _TurnedAway(self.handOvers, sock, error, self._turnedAway, closings)
                 )
             else:
-                turnAway(sock)
+                self._unheard.close(sock, uid)
             return
         program = NativeProgram(self, sock, caller)
         self.open.add(program)

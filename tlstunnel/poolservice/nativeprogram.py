@@ -28,7 +28,7 @@ from tlstunnel.poolservice.descriptors import connected
 from tlstunnel.poolservice.handover import HandOver
 from tlstunnel.poolservice.handovers import HandOvers
 from tlstunnel.poolservice.interfaces import IProgram
-from tlstunnel.poolservice.messages import MESSAGE_BYTES, Message
+from tlstunnel.poolservice.messages import MESSAGE_BYTES, Message, prose
 from tlstunnel.poolservice.plain import pairOf
 from tlstunnel.poolservice.quotas import Quotas
 from tlstunnel.poolservice.refusals import BadRequest, Gone, Refusal
@@ -172,7 +172,7 @@ class NativeProgram:
                     "refused {caller} a connection to {peer}: {error}",
                     caller=self._who,
                     peer=peer,
-                    error=error,
+                    error=prose(str(error)),
                 )
             raise
         if self._stage in (Stage.FRESH, Stage.OVER):

@@ -1,5 +1,8 @@
 """
 How much of the service one user may have at the same time, whatever protocol it speaks with us.
+
+Beside the limit for each user there is what the system allows this process: where it may have few
+descriptors, one user must not get all of them.
 """
 
 from __future__ import annotations
@@ -7,15 +10,29 @@ from __future__ import annotations
 from collections import Counter
 from weakref import WeakValueDictionary
 
+from tlstunnel.net.kernel import descriptorLimit
 from tlstunnel.poolservice.closing import Closings
 from tlstunnel.poolservice.refusals import TooMany
+
+#: Descriptors that go with a connection: of the control connection, the network, and the plaintext.
+DESCRIPTORS_EACH = 3
+
+#: The part of all descriptors that one user may have.
+PART = 4
+
+
+def share() -> int:
+    """
+    How many connections one user can have without taking too many descriptors.
+    """
+    return max(1, descriptorLimit() // (DESCRIPTORS_EACH * PART))
 
 
 class Quotas:
     """
     Counts what each user has.
 
-    @ivar perUser: how much that may be; 0 for no limit.
+    @ivar perUser: how much that may be, if L{share} is not less; 0 for no limit.
     """
 
     def __init__(self, perUser: int = 0) -> None:
@@ -35,11 +52,13 @@ class Quotas:
 
         @raise TooMany: there may be none; nothing has changed.
         """
-        if self.perUser and self._taken[uid] >= self.perUser:
-            raise TooMany(
-                f"user {uid} has {self.perUser} connections here already; close some, or let the "
-                "administrator raise max-per-user"
-            )
+        if self.perUser:
+            most, limit = min((self.perUser, "max-per-user"), (share(), "the limit of open files"))
+            if self._taken[uid] >= most:
+                raise TooMany(
+                    f"user {uid} has {most} connections here already; close some, or let the "
+                    f"administrator raise {limit}"
+                )
         self._taken[uid] += 1
 
     def leave(self, uid: int) -> None:

@@ -8,11 +8,11 @@ import socket
 
 from tlstunnel.address import Address
 from tlstunnel.errors import TunnelError
-from tlstunnel.poolservice.callers import callerOf
-from tlstunnel.poolservice.descriptors import turnAway
+from tlstunnel.poolservice.callers import UNKNOWN, callerOf
 from tlstunnel.poolservice.handovers import HandOvers
 from tlstunnel.poolservice.quotas import Quotas
 from tlstunnel.poolservice.refusals import TooMany
+from tlstunnel.poolservice.unheard import Unheard
 from tlstunnel.poolservice.v2control import ControlKeys
 from tlstunnel.poolservice.v2program import V2Program
 
@@ -37,6 +37,7 @@ class V2Port:
         self.keys = ControlKeys()
         self.programs: set[V2Program] = set()
         self._turnedAway = Quotas(MOST_TURNED_AWAY)
+        self._unheard = Unheard()
 
     def accepted(self, sock: socket.socket, peer: Address) -> None:
         """
@@ -45,15 +46,17 @@ class V2Port:
         @param sock: non-blocking; ours from now on.
         """
         refusal: TunnelError | None = None
+        uid = UNKNOWN
         try:
             caller = callerOf(sock)
+            uid = caller.uid
             try:
-                self.quotas.enter(caller.uid)
+                self.quotas.enter(uid)
             except TooMany as error:
-                self._turnedAway.enter(caller.uid)
+                self._turnedAway.enter(uid)
                 refusal = error
         except TunnelError:
-            turnAway(sock)
+            self._unheard.close(sock, uid)
             return
         self.programs.add(V2Program(self, sock, caller, refusal))
 
