@@ -86,7 +86,7 @@ _PER_USER = Option(
     scope=Scope.POOL_SERVICE,
 )
 
-_MODE = "By default 0666: who may be whom is for the files `users` in the pool to say."
+_MODE = "By default 0666: who may be whom is for the pool to say."
 
 # The settings of a tunnel that mean the same here, in the order of the table.
 _SHARED = (
