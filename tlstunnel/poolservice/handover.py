@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from tlstunnel.tunnel.relay import Relay
 
 
+#: Certificates of which it is kept how they spell whom they are for.
+SPELLINGS_KEPT = 1000
+
+
 @implementer(ISearch)
 class _Meeting:
     """
@@ -293,10 +297,20 @@ class HandOver:
         """
         What the certificate has for whom the peer has proved to be; empty for nobody.
         """
-        identity, certificate = self.record.identity, self.record.certificate
-        if identity is None or certificate is None:
+        identity, session = self.record.identity, self.network.session
+        if identity is None or session is None or session.proof is None:
             return ""
-        return spellingOf(certificate, identity)
+        # To read the certificate again costs more than all the rest of an answer.
+        spellings, key = self._owner.spellings, (session.proof.leaf, identity)
+        found = spellings.get(key)
+        if found is None:
+            certificate = self.record.certificate
+            if certificate is None:
+                return ""
+            if len(spellings) >= SPELLINGS_KEPT:
+                spellings.clear()
+            found = spellings[key] = spellingOf(certificate, identity)
+        return found
 
     @property
     def serverName(self) -> str:

@@ -63,6 +63,7 @@ class HandOvers:
     @ivar unixLegs: makes the plain legs that are UNIX sockets.
     @ivar admission: how many are let in.
     @ivar open: the connections there are.
+    @ivar spellings: how certificates spell whom they are for, by their fingerprints.
     @ivar idle: called when the last of them has ended, if anything is to be.
     @ivar accepts: whether there may be new ones.
     """
@@ -84,6 +85,7 @@ class HandOvers:
         self.linger = Linger(reactor)
         self.unixLegs = UNIXLegs(reactor, self.linger, self.deadlines)
         self.open: set[HandOver] = set()
+        self.spellings: dict[tuple[bytes, Identity], str] = {}
         self.idle: Callable[[], None] | None = None
         self.accepts = True
         self._turns = Turns(reactor)
