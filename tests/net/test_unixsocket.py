@@ -11,32 +11,13 @@ import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.poolservice.test_descriptors import evil
 from tlstunnel.net import unixsocket
 from tlstunnel.net.kernel import unread
 from tlstunnel.net.unixsocket import UNIXSocket, closeEach
 
-#: Seconds for which closing waits, where it waits.
-LINGER = 4
-
 #: Fewer seconds than any wait takes.
 SOON = 2.0
-
-
-def lingering() -> tuple[socket.socket, socket.socket]:
-    """
-    A socket that takes L{LINGER} seconds to be closed, and its peer, which does not read.
-    """
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        peer = socket.create_connection(listening.getsockname())
-        sock, _ = listening.accept()
-    sock.setblocking(False)
-    try:
-        while True:
-            sock.send(bytes(65536))
-    except BlockingIOError:
-        pass
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, LINGER))
-    return sock, peer
 
 
 class UNIXSocketTests(SynchronousTestCase):
@@ -52,7 +33,7 @@ class UNIXSocketTests(SynchronousTestCase):
         near, self.far = socket.socketpair()
         near.setblocking(False)
         self.near = UNIXSocket.of(near)
-        self.sent, peer = lingering()
+        self.sent, peer = evil()
         self.addCleanup(self.join)
         self.addCleanup(peer.close)
         # So that no thread waits at the end of the test.

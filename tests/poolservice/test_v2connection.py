@@ -17,7 +17,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.poolservice.library import BASE, ERROR, FRAME, HEADER, PING, STARTTLS, build
+from tests.poolservice.tlspool import BASE, ERROR, FRAME, HEADER, PING, STARTTLS, build
 from tests.poolservice.v2stage import V2Tests
 from tlstunnel.poolservice.v2connection import MOST_WAITING_FRAMES
 from tlstunnel.poolservice.v2frames import Frame
@@ -58,7 +58,7 @@ class CutTests(V2Tests):
     def test_whoLeavesWithinAFrameLeavesNothing(self) -> None:
         network, _ = self.pair()
         self.say(build(STARTTLS, cmd=0x24)[:100], network)
-        self.library.close()
+        self.tlspool.close()
         self.reactor.settle()
         self.assertEqual(self.port.programs, set())
 
@@ -181,7 +181,7 @@ class DescriptorTests(V2Tests):
         frame = build(STARTTLS, cmd=0x24, flags=9, remoteid=b"a.test")
         for count in 2, 3, 60, 253:
             network, _ = self.pair()
-            self.library.send(frame, *[network.fileno()] * count)
+            self.tlspool.send(frame, *[network.fileno()] * count)
             network.close()
             self.reactor.settle()
             self.assertEqual(self.hear(ERROR)["tlserrno"], BASE + 5)
@@ -190,7 +190,7 @@ class DescriptorTests(V2Tests):
         frame = build(STARTTLS, cmd=0x24, flags=9, remoteid=b"a.test")
         network, _ = self.pair()
         for at in range(FRAME):
-            self.library.send(frame[at : at + 1], *[network.fileno()] * 10)
+            self.tlspool.send(frame[at : at + 1], *[network.fileno()] * 10)
             self.reactor.settle()
             self.assertLess(len(self.descriptors()), len(self.before) + 20)
         self.assertEqual(self.hear(ERROR)["tlserrno"], BASE + 5)
@@ -206,7 +206,7 @@ class DescriptorTests(V2Tests):
         """Linux drops what it has no number for."""
         network, _ = self.pair()
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self.library.send(build(STARTTLS, cmd=0x24, flags=9, remoteid=b"a"), network.fileno())
+        self.tlspool.send(build(STARTTLS, cmd=0x24, flags=9, remoteid=b"a"), network.fileno())
         lowest = os.dup(0)
         os.close(lowest)
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
@@ -232,7 +232,7 @@ class OutputTests(V2Tests):
         count = 0
         while True:
             try:
-                self.library.send(numbered(count))
+                self.tlspool.send(numbered(count))
             except BlockingIOError:
                 if not self.reactor.turn():
                     return count
@@ -264,7 +264,7 @@ class OutputTests(V2Tests):
 
     def test_whoLeavesWithoutReadingLeavesNothing(self) -> None:
         self.fill()
-        self.library.close()
+        self.tlspool.close()
         self.reactor.settle()
         self.assertEqual(self.port.programs, set())
 
@@ -276,6 +276,6 @@ class OutputTests(V2Tests):
         for _ in range(2 * MOST_WAITING_FRAMES):
             connection.send(Frame(1, 0, 0))
             self.assertLessEqual(len(connection._waiting), MOST_WAITING_FRAMES)
-        self.library.sock.setblocking(False)
+        self.tlspool.sock.setblocking(False)
         self.reactor.settle()
         self.assertEqual(self.port.programs, set())

@@ -15,7 +15,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.poolservice.library import (
+from tests.poolservice.test_descriptors import LINGER, SOON, evil
+from tests.poolservice.tlspool import (
     BASE,
     CONTROL,
     ERROR,
@@ -27,7 +28,6 @@ from tests.poolservice.library import (
     Library,
     build,
 )
-from tests.poolservice.test_descriptors import LINGER, SOON, evil
 from tests.poolservice.v2stage import ALICE, OCTETS, WWW, V2Tests
 from tests.tls.test_clienthello import HELLO, hello, made, names, records
 from tlstunnel.address import UNIXAddress
@@ -180,7 +180,7 @@ class ExchangeTests(V2Tests):
                 pass
             with self.assertRaises(BlockingIOError):
                 while True:
-                    self.library.receive()
+                    self.tlspool.receive()
         self.answer(0x2A, first)
         self.assertEqual(self.error(), BASE + 10)
 
@@ -426,7 +426,7 @@ class DyingTests(V2Tests):
 
     def die(self) -> None:
         """The program is gone."""
-        self.library.close()
+        self.tlspool.close()
         self.reactor.settle()
         self.assertEqual(self.port.programs, set())
         self.assertEqual((len(self.port.keys), len(self.port.quotas)), (0, 0))
@@ -481,7 +481,7 @@ class DyingTests(V2Tests):
         self.startTLS()
         self.handOver.verify()
         cbid = self.hear()["cbid"]
-        self.library.send(build(STARTTLS, cmd=0x2A, cbid=cbid), self.pair()[1].fileno())
+        self.tlspool.send(build(STARTTLS, cmd=0x2A, cbid=cbid), self.pair()[1].fileno())
         self.die()
 
     def test_onceAllIsReady(self) -> None:
@@ -501,7 +501,7 @@ class DyingTests(V2Tests):
     def test_withTheRequestUnread(self) -> None:
         network, peer = self.pair()
         frame = build(STARTTLS, cmd=0x24, flags=9, remoteid=b"a.test")
-        self.library.send(frame, network.fileno())
+        self.tlspool.send(frame, network.fileno())
         network.close()
         self.die()
         self.assertEqual(peer.recv(1), b"")
@@ -556,13 +556,13 @@ class MemoryTests(V2Tests):
     def test_whoseProgramIsGone(self) -> None:
         for said in b"", HELLO[:10], HELLO:
             library = self.connect()
-            self.library, before = library, self.library
+            self.tlspool, before = library, self.tlspool
             peer = self.startTLS(**CHECKING)
             if said:
                 peer.send(said)
             self.reactor.settle()
             library.close()
-            self.library = before
+            self.tlspool = before
             self.assertTrue(self.freed(), said)
 
 
@@ -585,7 +585,7 @@ class ControlTests(V2Tests):
 
     def close(self) -> None:
         """The program's first control connection is gone."""
-        self.library.close()
+        self.tlspool.close()
         self.reactor.settle()
 
     def test_withForkItOutlivesItsControlConnection(self) -> None:
@@ -650,7 +650,7 @@ class ControlTests(V2Tests):
         self.port.close()
         self.reactor.settle()
         self.assertEqual([each.isOver for each in self.handOvers.begun], [False, True])
-        self.assertEqual(self.library.receive(), b"")
+        self.assertEqual(self.tlspool.receive(), b"")
 
 
 class QueryTests(V2Tests):
@@ -664,7 +664,7 @@ class QueryTests(V2Tests):
         """Ask; either the octets, or the number of an error."""
         fields = {"labelBytes": 10, "contextBytes": -1, "wantedBytes": 32} | fields
         self.say(build(PRNG, cmd=0x2B, buffer=self.key + buffer, **fields))
-        frame = self.library.receive()
+        frame = self.tlspool.receive()
         if frame[4] == 1:
             return int.from_bytes(frame[8:12], "little", signed=True)
         return frame[14:].rstrip(b"\0")
@@ -735,7 +735,7 @@ class CrowdTests(V2Tests):
         self.assertEqual((found["reqid"], found["tlserrno"]), (3, errno.EBUSY))
         self.assertEqual(late.receive(), b"")
         self.reactor.settle()
-        self.library.close()
+        self.tlspool.close()
         self.reactor.settle()
         again = self.connect()
         self.say(build(HEADER, cmd=0x10), by=again)
@@ -785,8 +785,8 @@ class CrowdTests(V2Tests):
         other = self.connect()
         sock, peer = evil()
         before = len(self.descriptors())
-        some = [self.library.sock.fileno()] * (MOST_CLOSING - 1)
-        self.library.send(build(HEADER, cmd=0x10, reqid=1), *some, sock.fileno())
+        some = [self.tlspool.sock.fileno()] * (MOST_CLOSING - 1)
+        self.tlspool.send(build(HEADER, cmd=0x10, reqid=1), *some, sock.fileno())
         other.send(build(HEADER, cmd=0x10, reqid=2), *some)
         sock.close()
         for _ in range(20):

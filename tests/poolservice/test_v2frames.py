@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.poolservice import library
+from tests.poolservice import tlspool
 from tlstunnel import errors
 from tlstunnel.errors import TunnelError
 from tlstunnel.poolservice import refusals
@@ -35,15 +35,15 @@ from tlstunnel.poolservice.v2frames import (
 )
 
 #: Each kind of payload, with its layout as it was measured.
-KINDS: list[tuple[type[Payload], library.Layout]] = [
-    (Failed, library.ERROR),
-    (Ping, library.PING),
-    (StartTLS, library.STARTTLS),
-    (PinEntry, library.PINENTRY),
-    (LocalIdEntry, library.LIDENTRY),
-    (Control, library.CONTROL),
-    (Random, library.PRNG),
-    (Info, library.INFO),
+KINDS: list[tuple[type[Payload], tlspool.Layout]] = [
+    (Failed, tlspool.ERROR),
+    (Ping, tlspool.PING),
+    (StartTLS, tlspool.STARTTLS),
+    (PinEntry, tlspool.PINENTRY),
+    (LocalIdEntry, tlspool.LIDENTRY),
+    (Control, tlspool.CONTROL),
+    (Random, tlspool.PRNG),
+    (Info, tlspool.INFO),
 ]
 
 _NUMBERS = {
@@ -78,7 +78,7 @@ class FrameTests(SynchronousTestCase):
         (kind, layout), values = case
         payload = kind(*values)
         frame = Frame(1, 2, 3, payload.pack()).pack()
-        expected = library.build(
+        expected = tlspool.build(
             layout, reqid=1, cbid=2, cmd=3, **dict(zip(layout, values, strict=True))
         )
         self.assertEqual(frame, expected)
@@ -117,7 +117,7 @@ class ErrorTests(SynchronousTestCase):
     """
 
     def test_theNumbersAreThoseOfTheTLSPool(self) -> None:
-        self.assertEqual(Code.COMMAND_UNKNOWN, library.BASE + 8)
+        self.assertEqual(Code.COMMAND_UNKNOWN, tlspool.BASE + 8)
         packed = errorFrame(0, V2Error(Code.CTLKEY_UNKNOWN, "no")).pack()
         self.assertEqual(packed[8:12].hex(), "0f506bba")
 
@@ -131,7 +131,7 @@ class ErrorTests(SynchronousTestCase):
         self.assertGreater(len(kinds), 20)
         for kind in kinds:
             number = numberOf(kind("words"))
-            isOfTheTable = library.BASE <= number < library.BASE + 30
+            isOfTheTable = tlspool.BASE <= number < tlspool.BASE + 30
             self.assertTrue(isOfTheTable or number in errno.errorcode, kind)
 
     def test_whoIsRefusedLearnsItAsOneWhoMayNot(self) -> None:
@@ -140,7 +140,7 @@ class ErrorTests(SynchronousTestCase):
     @given(st.text(max_size=300), st.binary(max_size=50))
     def test_aSentenceHasRoomOrIsCut(self, detail: str, said: bytes) -> None:
         frame = errorFrame(7, TunnelError(detail.replace("\0", ""), said)).pack()
-        found = library.read(library.ERROR, frame)
+        found = tlspool.read(tlspool.ERROR, frame)
         self.assertEqual((found["reqid"], found["cbid"], found["cmd"]), (7, 0, 1))
         self.assertLess(len(found["message"]), 128)
         found["message"].decode()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import socket
 
-from tests.poolservice.library import RECORDINGS, recording
+from tests.poolservice.tlspool import RECORDINGS, recording
 from tests.poolservice.v2stage import ALICE, V2Tests
 from tests.tls.test_clienthello import HELLO
 from tlstunnel.identity.names import Identity
@@ -21,7 +21,7 @@ class RecordingTests(V2Tests):
         """What the program says is sent; what the pool says has to be said."""
         for each in recording(name):
             if not each.isOurs:
-                said = self.library.receive()
+                said = self.tlspool.receive()
                 if each.note == "the first 12 bytes":
                     self.assertEqual(said[:12], each.frame[:12])
                     self.assertNotEqual(said[12:].strip(b"\0"), b"")
@@ -49,9 +49,9 @@ class RecordingTests(V2Tests):
 
     def reconnect(self) -> None:
         """Begin anew, as another process."""
-        self.library.close()
+        self.tlspool.close()
         self.reactor.settle()
-        self.library = self.connect()
+        self.tlspool = self.connect()
 
     def test_whatIsRecordedOfTheLibraryIsThere(self) -> None:
         """The exchange as a client has the bytes that were measured."""

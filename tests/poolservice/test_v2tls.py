@@ -23,8 +23,8 @@ from OpenSSL import SSL
 from twisted.internet.threads import deferToThread
 
 from tests.loopback import CLIENT, SERVER, Encrypted, Plain, Reset, wait
-from tests.poolservice.library import BASE, CONTROL, INFO, PRNG, STARTTLS, Library, Refused, build
 from tests.poolservice.stage import HandOverTests, reactor
+from tests.poolservice.tlspool import BASE, CONTROL, INFO, PRNG, STARTTLS, Library, Refused, build
 from tlstunnel.address import UNIXAddress
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
@@ -60,7 +60,7 @@ class V2TLSTests(HandOverTests):
         self.addCleanup(self.port.close)
         self.addCleanup(listening.stopListening)
 
-    def library(self) -> Library:
+    def program(self) -> Library:
         """A program connects; in a thread."""
         found = Library.connect(self.path)
         self.addCleanup(found.close)
@@ -132,7 +132,7 @@ class CourseTests(V2TLSTests):
 
     async def test_aClientTalksToAServerThatWasVerified(self) -> None:
         def story() -> Any:
-            library = self.library()
+            library = self.program()
             answer, plain, peer = self.meet(
                 library, IS_CLIENT | 0x100, remoteid=b"SERVER.example.org.", ctlkey=KEY
             )
@@ -151,7 +151,7 @@ class CourseTests(V2TLSTests):
             peer = Encrypted(theirs, context, False)
             thread = threading.Thread(target=peer.handshake)
             thread.start()
-            answer, plain = self.library().startTLS(
+            answer, plain = self.program().startTLS(
                 sock, flags=IS_CLIENT, localid=str(CLIENT).encode(), remoteid=str(SERVER).encode()
             )
             thread.join()
@@ -164,7 +164,7 @@ class CourseTests(V2TLSTests):
     async def test_aServerIsWhomItSays(self) -> None:
         def story() -> Any:
             answer, plain, peer = self.meet(
-                self.library(), IGNORING, localid=str(SERVER).encode(), ipproto=0
+                self.program(), IGNORING, localid=str(SERVER).encode(), ipproto=0
             )
             self.talk(plain, peer)
             return answer["localid"], answer["remoteid"]
@@ -173,7 +173,7 @@ class CourseTests(V2TLSTests):
 
     async def test_aServerWithoutANameIsWhomItsClientAsksFor(self) -> None:
         def story() -> Any:
-            answer, plain, peer = self.meet(self.library(), IGNORING)
+            answer, plain, peer = self.meet(self.program(), IGNORING)
             self.talk(plain, peer)
             return answer["localid"]
 
@@ -183,7 +183,7 @@ class CourseTests(V2TLSTests):
         """And its plaintext comes with the answer."""
 
         def story() -> Any:
-            answer, plain, peer = self.meet(self.library(), IGNORING | 0x10000)
+            answer, plain, peer = self.meet(self.program(), IGNORING | 0x10000)
             self.talk(plain, peer)
             return answer["localid"]
 
@@ -192,7 +192,7 @@ class CourseTests(V2TLSTests):
     async def _met(self, flags: int, showing: Any, **fields: Any) -> bytes:
         def story() -> Any:
             answer, plain, peer = self.meet(
-                self.library(), IS_SERVER | flags, showing, localid=str(SERVER).encode(), **fields
+                self.program(), IS_SERVER | flags, showing, localid=str(SERVER).encode(), **fields
             )
             self.talk(plain, peer)
             return answer["remoteid"]
@@ -227,7 +227,7 @@ class CourseTests(V2TLSTests):
             thread = threading.Thread(target=handshake)
             thread.start()
             try:
-                self.library().startTLS(sock, flags=flags, **fields)
+                self.program().startTLS(sock, flags=flags, **fields)
             except Refused as refused:
                 return refused.number
             finally:
@@ -268,7 +268,7 @@ class CourseTests(V2TLSTests):
     async def test_eitherRoleIsThatWhichTheOtherHasNot(self) -> None:
         def story() -> Any:
             answer, plain, peer = self.meet(
-                self.library(), 0x3 | 0x8, remoteid=str(SERVER).encode()
+                self.program(), 0x3 | 0x8, remoteid=str(SERVER).encode()
             )
             self.talk(plain, peer)
             return answer["remoteid"]
@@ -281,11 +281,11 @@ class CourseTests(V2TLSTests):
             found: list[Any] = []
 
             def serve() -> None:
-                found.append(self.library().startTLS(one, flags=IS_SERVER | 0x10000))
+                found.append(self.program().startTLS(one, flags=IS_SERVER | 0x10000))
 
             thread = threading.Thread(target=serve)
             thread.start()
-            answer, client = self.library().startTLS(
+            answer, client = self.program().startTLS(
                 other,
                 flags=IS_CLIENT,
                 localid=str(CLIENT).encode(),
@@ -308,7 +308,7 @@ class CourseTests(V2TLSTests):
         """Four threads, twenty requests, eight of them refused."""
 
         def story() -> Any:
-            library = self.library()
+            library = self.program()
             frames: dict[int, list[bytes]] = {each: [] for each in range(20)}
             news = threading.Condition()
             found: dict[int, Any] = {}
@@ -368,7 +368,7 @@ class CourseTests(V2TLSTests):
         """As the TLS Pool's own test server hands over such a socket."""
 
         def story() -> Any:
-            library = self.library()
+            library = self.program()
             sock, theirs = self.pair()
             peer = self.peer(theirs, False)
             thread = threading.Thread(target=peer.handshake)
@@ -403,7 +403,7 @@ class CourseTests(V2TLSTests):
         """Where the plaintext can show it."""
 
         def story() -> Any:
-            _, plain, peer = self.meet(self.library(), IS_CLIENT, remoteid=str(SERVER).encode())
+            _, plain, peer = self.meet(self.program(), IS_CLIENT, remoteid=str(SERVER).encode())
             plain.write(b"x")
             assert peer.read(1) == b"x"
             peer.truncate()
@@ -441,7 +441,7 @@ class KnowledgeTests(V2TLSTests):
         """With a context, with an empty one, and without."""
 
         def story() -> Any:
-            library = self.library()
+            library = self.program()
             for version in None, SSL.TLS1_2_VERSION:
                 key = os.urandom(16)
                 _, plain, peer = self.meet(
@@ -465,7 +465,7 @@ class KnowledgeTests(V2TLSTests):
 
     async def test_certificatesAndBindingsAreToldAndCompared(self) -> None:
         def story() -> Any:
-            library = self.library()
+            library = self.program()
             context_ = {"version": SSL.TLS1_2_VERSION, "ctlkey": KEY}
             _, plain, peer = self.meet(
                 library, IS_SERVER, CLIENT, localid=str(SERVER).encode(), **context_
@@ -498,7 +498,7 @@ class KnowledgeTests(V2TLSTests):
 
     async def test_underTLS13ThereIsNoUniqueAndTheServerIsThePeer(self) -> None:
         def story() -> Any:
-            library = self.library()
+            library = self.program()
             _, plain, _ = self.meet(library, IS_CLIENT, remoteid=str(SERVER).encode(), ctlkey=KEY)
             found = self.tell(library)
             plain.close()
@@ -544,7 +544,7 @@ class EndTests(V2TLSTests):
 
     def ready(self, flags: int = IS_CLIENT) -> tuple[Library, Plain, Encrypted]:
         """A connection; in a thread."""
-        library = self.library()
+        library = self.program()
         _, plain, peer = self.meet(library, flags, remoteid=str(SERVER).encode(), ctlkey=KEY)
         return library, plain, peer
 
@@ -573,7 +573,7 @@ class EndTests(V2TLSTests):
             library.close()
             plain.write(b"x")
             assert peer.read(1) == b"x"
-            other = self.library()
+            other = self.program()
             assert other.ask(CONTROL, cmd=0x101, ctlkey=KEY)["cmd"] == 0
             other.close()
             return plain.read(1)

@@ -19,7 +19,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.poolservice.library import ERROR, STARTTLS, Library, build, read
+from tests.poolservice.tlspool import ERROR, STARTTLS, Library, build, read
 from tlstunnel.address import UNIXAddress
 from tlstunnel.errors import Closed, TunnelError
 from tlstunnel.identity.names import Identity
@@ -212,7 +212,7 @@ class V2Tests(SynchronousTestCase):
         self.handOvers.unixLegs.open("local")
         self.port = V2Port(self.handOvers, Quotas(self.perUser))  # type: ignore[arg-type]
         self.open: list[socket.socket] = []
-        self.library = self.connect()
+        self.tlspool = self.connect()
 
     def tearDown(self) -> None:
         """All is given back, whatever has happened."""
@@ -257,18 +257,18 @@ class V2Tests(SynchronousTestCase):
 
     def say(self, frame: bytes, *sockets: Any, by: Library | None = None) -> None:
         """Let a program send a frame; its copies of the descriptors are closed."""
-        (by or self.library).send(frame, *(each.fileno() for each in sockets))
+        (by or self.tlspool).send(frame, *(each.fileno() for each in sockets))
         for each in sockets:
             each.close()
         self.reactor.settle()
 
     def hear(self, layout: Any = STARTTLS, by: Library | None = None) -> dict[str, Any]:
         """The next frame for it."""
-        return read(layout, (by or self.library).receive())
+        return read(layout, (by or self.tlspool).receive())
 
     def hearNothing(self, by: Library | None = None) -> None:
         """There is no frame, and the connection is open."""
-        self.assertRaises(BlockingIOError, (by or self.library).receive)
+        self.assertRaises(BlockingIOError, (by or self.tlspool).receive)
 
     def startTLS(self, **fields: Any) -> socket.socket:
         """
