@@ -112,9 +112,9 @@ class SharedTLS(TLS):
         return self._creator.connection(None, self.session)
 
     @property
-    def isLate(self) -> bool:
+    def isLate(self) -> bool:  # type: ignore[override]
         """
-        Whether a read has something to tell of which the socket does not.
+        See L{IWire.isLate}.
         """
         return self._isBehind or self._late is not None
 

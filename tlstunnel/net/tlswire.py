@@ -89,6 +89,7 @@ class TLS:
     )
 
     isTLS = True
+    isLate: bool = False
     _connection: Any
 
     def __init__(

@@ -85,7 +85,8 @@ class UNIXSocket(socket.socket):
     @classmethod
     def of(cls, sock: socket.socket) -> UNIXSocket:
         """
-        The same socket as one of these, where C{sock} is not used any more.
+        The same socket as one of these, where C{sock} is not used any more.  Somebody else may have
+        sent something by now.
         """
         timeout = sock.gettimeout()
         found = cls(sock.family, sock.type, sock.proto, sock.detach())
@@ -93,6 +94,18 @@ class UNIXSocket(socket.socket):
         with suppress(OSError):
             found.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
         return found
+
+    @classmethod
+    def ofNew(cls, sock: socket.socket) -> socket.socket:
+        """
+        The same of one to which nobody has sent anything yet: where the system lets nobody send
+        descriptors, it is C{sock} itself.
+        """
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
+        except OSError:
+            return cls.of(sock)
+        return sock
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """

@@ -70,6 +70,7 @@ class IWire(Interface):
     """
 
     isTLS: bool = Attribute("whether it is TLS.")
+    isLate: bool = Attribute("whether a read has something to tell of which the socket does not.")
     session: Session | None = Attribute("what is known of its TLS, if it is.")
     received: int = Attribute("bytes read so far, of what is carried.")
     sent: int = Attribute("the same, written.")
@@ -151,6 +152,7 @@ class Clear:
     __slots__ = ("_sock", "received", "sent")
 
     isTLS = False
+    isLate: bool = False
     session: Session | None = None
 
     def __init__(self, sock: socket.socket) -> None:

@@ -33,7 +33,7 @@ class HandedLeg(Leg):
         The socket has something for us, or there is something behind that.
         """
         super().doRead()
-        if self._isLate and not self._paused:
+        if self._wire.isLate and not (self._paused or self.isClosed):
             super().doRead()
 
     def resumeProducing(self) -> None:
@@ -41,22 +41,17 @@ class HandedLeg(Leg):
         Deliver what arrives, and what has arrived behind it.
         """
         super().resumeProducing()
-        if self._isLate:
+        if self._wire.isLate:
             self._reactor.callLater(0, self._goOn)
 
     def _handshake(self) -> None:
         super()._handshake()
-        if self._isLate and not self._paused:
+        if self._wire.isLate and not self._paused:
             self._reactor.callLater(0, self._goOn)
 
     def _goOn(self) -> None:
-        if self._isLate:
+        if self._wire.isLate and not self.isClosed:
             self.doRead()
-
-    @property
-    def _isLate(self) -> bool:
-        wire = self._wire
-        return not self.isClosed and isinstance(wire, SharedTLS) and wire.isLate
 
 
 class _Closing:

@@ -17,6 +17,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
 
 from tlstunnel.poolservice.refusals import BadRequest
 
@@ -34,6 +36,10 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 # What would be the end of a line somewhere, or is not to be seen: the control characters of
 # ISO 6429, and the separators of lines and paragraphs of Unicode.
 _CONTROLS = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+#: The most bytes of a message that is remembered, with what it means.
+SHORT_BYTES = 512
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,11 @@ def read(data: bytes) -> Message:
 
     @raise BadRequest: it is none.
     """
+    # Most programs ask for the same again and again.
+    return _readAgain(data) if len(data) <= SHORT_BYTES else _read(data)
+
+
+def _read(data: bytes) -> Message:
     try:
         said = data.decode()
     except UnicodeDecodeError as error:
@@ -79,7 +90,10 @@ def read(data: bytes) -> Message:
         if key in fields:
             raise BadRequest(f"{key}= is there twice; write it once")
         fields[key] = value
-    return Message(verb, fields)
+    return Message(verb, MappingProxyType(fields))
+
+
+_readAgain = lru_cache(maxsize=256)(_read)
 
 
 def write(message: Message) -> bytes:
@@ -123,7 +137,7 @@ def _shown(text: str) -> str:
 
 
 def _escaped(value: str) -> str:
-    if not _CONTROLS.search(value) and value.isprintable():
+    if value.isprintable():
         return value
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in value

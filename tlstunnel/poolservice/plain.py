@@ -52,7 +52,7 @@ async def pairOf(
             ours, theirs = socket.socketpair()
             for each in (ours, theirs):
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM_BYTES)
-            ours = UNIXSocket.of(ours)
+            ours = UNIXSocket.ofNew(ours)
         else:
             ours, theirs = await _overTCP(reactor, deadlines)
     except OSError as error:

@@ -11,11 +11,13 @@ import enum
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 from tlstunnel.errors import ConfigurationError, likely
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.interfaces import IDialect
+from tlstunnel.poolservice.messages import SHORT_BYTES
 from tlstunnel.poolservice.refusals import BadRequest, NoRemote
 from tlstunnel.poolservice.wanted import Demand, Wanted
 from tlstunnel.protocols.registry import find
@@ -82,7 +84,15 @@ def requestOf(fields: Mapping[str, str]) -> Request:
 
     @raise Refusal: they make no sense, or do not say enough.
     """
-    for key, said in fields.items():
+    items = tuple(fields.items())
+    # Most programs ask for the same again and again.
+    isShort = sum(map(len, fields.values())) <= SHORT_BYTES
+    return _requestAgain(items) if isShort else _requestOf(items)
+
+
+def _requestOf(items: tuple[tuple[str, str], ...]) -> Request:
+    fields = dict(items)
+    for key, said in items:
         if key not in FIELDS:
             near = likely(key, FIELDS)
             remedy = f"did you mean {near}=?" if near else f"there are {', '.join(FIELDS)}"
@@ -98,6 +108,9 @@ def requestOf(fields: Mapping[str, str]) -> Request:
             f"starttls={dialect.name} has data connections, which need an address; add plain=tcp"
         )
     return Request(wanted, plain, fields.get("service", ""))
+
+
+_requestAgain = lru_cache(maxsize=256)(_requestOf)
 
 
 def _client(fields: Mapping[str, str], dialect: IDialect) -> Wanted:
