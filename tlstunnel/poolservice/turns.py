@@ -27,8 +27,10 @@ class Turns:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
+        # Of the turn that goes on: as time passes with something else, it counts for less.
         self._spent = 0.0
-        self._isCounting = False
+        self._ended = 0.0
+        self._isDue = False
         # What waits, by user; the one whose turn it is first.
         self._waiting: OrderedDict[int, deque[tuple[_Work, Deferred[Any]]]] = OrderedDict()
 
@@ -39,31 +41,33 @@ class Turns:
         @return: what that returns, or a Deferred that fires with it where it has to wait.
         @raise Exception: whatever C{work} raises, where it is done now.
         """
+        now = self._reactor.seconds()
+        self._spent = max(0.0, self._spent - max(0.0, now - self._ended))
         if not self._waiting and self._spent < TURN_SECONDS:
-            return self._do(work)
+            return self._do(work, now)
+        self._ended = now
         result: Deferred[Any] = Deferred()
         self._waiting.setdefault(uid, deque()).append((work, result))
-        self._count()
+        self._goOn()
         return result
 
-    def _do(self, work: _Work) -> Any:
-        began = self._reactor.seconds()
+    def _do(self, work: _Work, began: float) -> Any:
         try:
             return work()
         finally:
-            self._spent += max(0.0, self._reactor.seconds() - began)
-            self._count()
+            self._ended = self._reactor.seconds()
+            self._spent += max(0.0, self._ended - began)
 
-    def _count(self) -> None:
-        if not self._isCounting:
-            self._isCounting = True
+    def _goOn(self) -> None:
+        if self._waiting and not self._isDue:
+            self._isDue = True
             self._reactor.callLater(0, self._turn)
 
     def _turn(self) -> None:
         """
         A new turn: do of what waits as much as fits.
         """
-        self._isCounting = False
+        self._isDue = False
         self._spent = 0.0
         while self._waiting:
             uid, several = self._waiting.popitem(last=False)
@@ -75,7 +79,7 @@ class Turns:
                 # Nobody waits for it any more.
                 continue
             try:
-                found = self._do(work)
+                found = self._do(work, self._reactor.seconds())
             except Exception:  # noqa: BLE001 - it is for whoever waits
                 result.errback()
             else:
@@ -85,5 +89,4 @@ class Turns:
                     result.callback(found)
             if self._spent >= TURN_SECONDS:
                 break
-        if self._waiting:
-            self._count()
+        self._goOn()
