@@ -9,6 +9,7 @@ not said is not shown.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +122,14 @@ def hasRules(pool: Pool) -> bool:
 
     @raise ConfigurationError: there is something else in their place.
     """
-    directory = pool.path / "disclose"
+    directory = pool.rules
+    try:
+        # As it is asked for every connection.
+        os.lstat(directory)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass
     if not present(directory):
         return False
     if not isDirectory(directory):
@@ -215,7 +223,7 @@ def rules(pool: Pool) -> Iterator[Rule | ConfigurationError]:
 
     @raise ConfigurationError: there is something else in the place of the rules.
     """
-    for file in entries(pool.path / "disclose") if hasRules(pool) else ():
+    for file in entries(pool.rules) if hasRules(pool) else ():
         if isUnfinished(file.name):
             continue
         try:

@@ -26,6 +26,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from cryptography import x509
@@ -120,6 +121,13 @@ class Pool:
 
     path: Path
     asked: bool = True
+
+    @cached_property
+    def rules(self) -> Path:
+        """
+        Where the rules are about who is shown to whom, if there are any.
+        """
+        return self.path / "disclose"
 
     def checkPlace(self) -> None:
         """
@@ -266,7 +274,7 @@ class Pool:
 
     def ruleFile(self, selector: Selector) -> Path:
         """Where it says who we are to those whom C{selector} matches."""
-        return self.path / "disclose" / f"{selector.fileName}.txt"
+        return self.rules / f"{selector.fileName}.txt"
 
     def trustFile(self, selector: Selector) -> Path:
         """

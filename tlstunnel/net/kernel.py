@@ -139,10 +139,8 @@ def hasGone(sock: socket.socket) -> bool:
     Whether closing C{sock}, both directions of which have ended, never waits, whatever SO_LINGER
     says (C{sk_stream_wait_close} in C{net/core/stream.c}).
     """
-    if sock.family == socket.AF_UNIX:
-        return True
     info = _tcpInfo(sock)
-    return info is not None and info[0] in _ENDED
+    return sock.family == socket.AF_UNIX if info is None else info[0] in _ENDED
 
 
 def _tcpInfo(sock: socket.socket) -> tuple[int, int] | None:

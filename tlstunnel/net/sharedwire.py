@@ -96,7 +96,7 @@ class SharedTLS(TLS):
     TLS of OpenSSL in memory.
     """
 
-    __slots__ = ("_encrypted", "_hasEnded", "_isBehind", "_late", "_part", "_unsent")
+    __slots__ = ("_encrypted", "_hasEnded", "_isBehind", "_late", "_part", "_unsent", "isLate")
 
     def _connect(self) -> Any:
         # The beginning of a record that has arrived.
@@ -109,14 +109,8 @@ class SharedTLS(TLS):
         self._late: Event | TunnelError | None = None
         # Whether OpenSSL has something that it was not asked for.
         self._isBehind = False
+        self.isLate = False
         return self._creator.connection(None, self.session)
-
-    @property
-    def isLate(self) -> bool:  # type: ignore[override]
-        """
-        See L{IWire.isLate}.
-        """
-        return self._isBehind or self._late is not None
 
     # Carrying
 
@@ -200,7 +194,7 @@ class SharedTLS(TLS):
                 if isDone:
                     self._complete()
                     # What came with the peer's last message, if anything did.
-                    self._isBehind = _left(self._connection) != 0
+                    self._isBehind = self.isLate = _left(self._connection) != 0
                 if not self._flush():
                     return WANTS_WRITE
                 if not (isDone or self._take()):
@@ -240,6 +234,7 @@ class SharedTLS(TLS):
         """
         if self._late is not None:
             event, self._late = self._late, None
+            self.isLate = False
             return NOTHING, event
         try:
             if self._unsent and not self._flush():
@@ -249,7 +244,7 @@ class SharedTLS(TLS):
             # What it has said before can be read.
             self._unsent = NOTHING
         if self._isBehind:
-            self._isBehind = False
+            self._isBehind = self.isLate = False
             return self._decrypt(isAwaited=True)
         try:
             arrived = self._fill(min(size, CHUNK_BYTES))
@@ -289,6 +284,7 @@ class SharedTLS(TLS):
             return NOTHING, event
         self._waste = 0
         if event is not WANTS_WRITE:
+            self.isLate = event is not None
             self._late, event = event, None
         return BUFFER[:count], event
 

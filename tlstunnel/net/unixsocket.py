@@ -33,6 +33,9 @@ _KINDS = {int(socket.SCM_RIGHTS), 4}
 #: Linux takes (SCM_MAX_FD).
 ROOM = socket.CMSG_SPACE(12) + socket.CMSG_SPACE(4) + socket.CMSG_SPACE(253 * 4)
 
+# As a plain number: an Enum costs each time that it is looked at.
+_PEEK = int(socket.MSG_PEEK)
+
 _NO_LINGER = struct.pack("ii", 0, 0)
 
 
@@ -113,7 +116,7 @@ class UNIXSocket(socket.socket):
 
         @raise OSError: besides, if descriptors came along.
         """
-        if flags & socket.MSG_PEEK:
+        if flags & _PEEK:
             return super().recv_into(buffer, nbytes, flags)
         view = memoryview(buffer)[: nbytes or None]
         count, along, _, _ = self.recvmsg_into([view], ROOM, flags)

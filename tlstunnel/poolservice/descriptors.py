@@ -25,6 +25,10 @@ from tlstunnel.poolservice.closing import drop
 from tlstunnel.poolservice.refusals import NotConnected
 
 # As plain numbers, as Python has no name for families that it does not know.
+# As plain numbers: an Enum costs each time that it is looked at.
+_CLOSE_ON_EXEC = int(socket.MSG_CMSG_CLOEXEC)
+_TRUNCATED, _DROPPED = int(socket.MSG_TRUNC), int(socket.MSG_CTRUNC)
+
 _FAMILIES = {int(socket.AF_INET), int(socket.AF_INET6), int(socket.AF_UNIX)}
 
 # Of streams of Internet sockets: TCP, and that over several paths (IPPROTO_MPTCP of linux/in.h).
@@ -64,12 +68,12 @@ def receive(sock: socket.socket, most: int) -> Received:
 
     @raise OSError: as of C{recvmsg}.
     """
-    data, along, flags, _ = sock.recvmsg(most, ROOM, socket.MSG_CMSG_CLOEXEC)
+    data, along, flags, _ = sock.recvmsg(most, ROOM, _CLOSE_ON_EXEC)
     return Received(
         data,
         descriptorsIn(along),
-        bool(flags & socket.MSG_TRUNC),
-        bool(flags & socket.MSG_CTRUNC),
+        bool(flags & _TRUNCATED),
+        bool(flags & _DROPPED),
         not (data or along),
     )
 

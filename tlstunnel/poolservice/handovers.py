@@ -15,7 +15,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from tlstunnel.address import Address, addressOf
+from tlstunnel.address import Address, UNIXAddress, addressOf
 from tlstunnel.errors import ConfigurationError, Stopped, TunnelError
 from tlstunnel.identity.disclosure import NotDisclosed, NotYours, whomToShow
 from tlstunnel.identity.names import Identity, Kind
@@ -149,7 +149,7 @@ class HandOvers:
             raise Leaving("the pool service stops; try again when it has started anew")
         try:
             peer = addressOf(sock.getpeername())
-            if sock.family != socket.AF_UNIX:
+            if not isinstance(peer, UNIXAddress):
                 tune(sock, self.description.limits.keepAlive)
         except OSError as error:
             raise NotConnected(f"the connection is over: {error.strerror}") from None
