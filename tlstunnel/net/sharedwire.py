@@ -44,9 +44,12 @@ from tlstunnel.tls.records import RECORD_BYTES, CleanEnd, SSLError, SysCallError
 _HEADER = 5
 _MOST_RECORD = _HEADER + 16384 + 2048
 
-#: The most bytes that are read at once, and that are encrypted at once; with a part of a record
-#: before them they fit into the buffer that all share.
+#: The most bytes that are read at once; with a part of a record before them they fit into the
+#: buffer that all share.
 CHUNK_BYTES = MOST_READ_BYTES - 2 * _MOST_RECORD
+
+#: The most bytes that are encrypted at once: few enough to be still near when they are sent.
+PIECE_BYTES = 131072
 
 # Where all such connections of the process read to; a part of a record comes before that.
 _ARRIVED = bytearray(_MOST_RECORD + CHUNK_BYTES)
@@ -329,7 +332,7 @@ class SharedTLS(TLS):
         done, self._encrypted = self._encrypted, 0
         view = memoryview(data)
         while done < len(view):
-            piece = view[done : done + CHUNK_BYTES]
+            piece = view[done : done + PIECE_BYTES]
             try:
                 writeRecords(self._connection, piece)
             except SSLError as error:
