@@ -316,6 +316,14 @@ class Leg(Outgoing):
         self.producer = None
         isOver = isAborted or (self.inputEnded and not self._wire.hasMore())
         self._wire.close(isGood)
+        self._closeSocket(isAborted, isOver)
+        if self._flushing is not None:
+            self._tellFlushed()
+
+    def _closeSocket(self, isAborted: bool, isOver: bool) -> None:
+        """
+        @param isOver: whether nothing more can come that its peer still wants us to hear.
+        """
         if self._below is not None:
             if isAborted:
                 self._below.abortConnection()
@@ -325,8 +333,6 @@ class Leg(Outgoing):
             self.sock.close()
         else:
             self._linger.closeGently(self.sock)
-        if self._flushing is not None:
-            self._tellFlushed()
 
     def _fail(self, error: TunnelError) -> None:
         """

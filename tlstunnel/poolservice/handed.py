@@ -6,12 +6,9 @@ whether it blocks is not for us to say, and nor is how long closing takes
 
 from __future__ import annotations
 
-import socket
-from typing import Any
+from functools import partial
 
-from tlstunnel.address import Address
 from tlstunnel.net.leg import Leg
-from tlstunnel.net.linger import Linger
 from tlstunnel.net.sharedwire import SharedTLS
 from tlstunnel.poolservice.closing import closeHanded
 
@@ -24,9 +21,6 @@ class HandedLeg(Leg):
     __slots__ = ()
 
     _kindOfTLS = SharedTLS
-
-    def __init__(self, reactor: Any, linger: Linger, sock: socket.socket, peer: Address) -> None:
-        super().__init__(reactor, linger, sock, peer, _Closing(sock, linger))
 
     def doRead(self) -> None:
         """
@@ -53,30 +47,10 @@ class HandedLeg(Leg):
         if self._wire.isLate and not self.isClosed:
             self.doRead()
 
-
-class _Closing:
-    """
-    Closes it, in the place of a stock transport that would own it; see L{tlstunnel.net.leg.Leg}.
-    """
-
-    __slots__ = ("_linger", "_sock")
-
-    def __init__(self, sock: socket.socket, linger: Linger) -> None:
-        self._sock = sock
-        self._linger = linger
-
-    def loseConnection(self) -> None:
-        """
-        End our direction, and close it once the peer has heard what was sent.
-        """
-        self._linger.closeGently(self._sock, self._close)
-
-    def _close(self) -> None:
-        closeHanded(self._sock)
-
-    def abortConnection(self) -> None:
-        """
-        End both directions at once: by a reset, whoever has a copy; where there can be none, under
-        TLS the missing close_notify says the same.
-        """
-        closeHanded(self._sock, isReset=True)
+    def _closeSocket(self, isAborted: bool, isOver: bool) -> None:
+        # A reset goes out whoever has a copy; where there can be none, under TLS the missing
+        # close_notify says the same.
+        if isAborted or isOver:
+            closeHanded(self.sock, isReset=isAborted)
+        else:
+            self._linger.closeGently(self.sock, partial(closeHanded, self.sock))
