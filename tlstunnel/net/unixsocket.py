@@ -86,29 +86,22 @@ class UNIXSocket(socket.socket):
     """
 
     @classmethod
-    def of(cls, sock: socket.socket) -> UNIXSocket:
+    def of(cls, sock: socket.socket) -> socket.socket:
         """
-        The same socket as one of these, where C{sock} is not used any more.  Somebody else may have
-        sent something by now.
+        The same socket as one of these, where C{sock} is not used any more; or C{sock} itself,
+        where the system lets nobody send descriptors, and none can have come before.
         """
+        if isinstance(sock, cls):
+            return sock
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
+            # In a stream descriptors come with bytes alone.
+            if sock.type == socket.SOCK_STREAM and not unread(sock):
+                return sock
         timeout = sock.gettimeout()
         found = cls(sock.family, sock.type, sock.proto, sock.detach())
         found.settimeout(timeout)
-        with suppress(OSError):
-            found.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
         return found
-
-    @classmethod
-    def ofNew(cls, sock: socket.socket) -> socket.socket:
-        """
-        The same of one to which nobody has sent anything yet: where the system lets nobody send
-        descriptors, it is C{sock} itself.
-        """
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
-        except OSError:
-            return cls.of(sock)
-        return sock
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """

@@ -20,7 +20,6 @@ from tlstunnel.errors import ConnectFailed
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.descriptor import Descriptor
 from tlstunnel.net.kernel import tune
-from tlstunnel.net.unixsocket import UNIXSocket
 from tlstunnel.poolservice.refusals import TooMany
 from tlstunnel.poolservice.request import Plain
 
@@ -52,7 +51,6 @@ async def pairOf(
             ours, theirs = socket.socketpair()
             for each in (ours, theirs):
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM_BYTES)
-            ours = UNIXSocket.ofNew(ours)
         else:
             ours, theirs = await _overTCP(reactor, deadlines)
     except OSError as error:
