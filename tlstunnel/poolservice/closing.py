@@ -13,6 +13,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from tlstunnel.net.kernel import hasGone, reset, resetOnClose
@@ -94,15 +95,16 @@ def closeHanded(sock: socket.socket, isReset: bool = False) -> None:
         # It sees none where there is a copy.
         resetOnClose(sock)
     try:
-        if not isReset:
-            # It is off already, if the program has not set it since.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         sock.shutdown(socket.SHUT_RDWR)
     except OSError:
         # It has ended already.
         pass
     if hasGone(sock):
         sock.close()
-    else:
-        # The program may set it again before we are there.
-        aside(sock.close)
+        return
+    if not isReset:
+        # It is off already, if the program has not set it since.
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    # The program may set it again before we are there.
+    aside(sock.close)
