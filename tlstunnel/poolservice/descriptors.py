@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tlstunnel.address import Address, addressOf
+from tlstunnel.address import Address, UNIXAddress, addressOf
 from tlstunnel.net.unixsocket import ROOM, UNIXSocket, closeEach, descriptorsIn
 from tlstunnel.poolservice.closing import drop
 from tlstunnel.poolservice.refusals import NotConnected
@@ -28,6 +28,8 @@ from tlstunnel.poolservice.refusals import NotConnected
 # As plain numbers: an Enum costs each time that it is looked at.
 _CLOSE_ON_EXEC = int(socket.MSG_CMSG_CLOEXEC)
 _TRUNCATED, _DROPPED = int(socket.MSG_TRUNC), int(socket.MSG_CTRUNC)
+
+_STREAM, _UNIX = int(socket.SOCK_STREAM), int(socket.AF_UNIX)
 
 _FAMILIES = {int(socket.AF_INET), int(socket.AF_INET6), int(socket.AF_UNIX)}
 
@@ -116,7 +118,7 @@ def connected(
             # Such as a file, or the path of a socket that was opened with O_PATH.
             raise NotConnected(f"the descriptor is not of a socket; {_HAND_OVER}") from None
         peer = _peerOf(sock)
-        return (UNIXSocket.of(sock) if sock.family == socket.AF_UNIX else sock), peer
+        return (UNIXSocket.of(sock) if isinstance(peer, UNIXAddress) else sock), peer
     except BaseException:
         if sock is not None:
             sock.detach()
@@ -130,10 +132,11 @@ def _peerOf(sock: socket.socket) -> Address:
 
     @raise NotConnected: nobody, or it is no such socket.
     """
-    if int(sock.family) not in _FAMILIES:
+    family = int(sock.family)
+    if family not in _FAMILIES:
         raise NotConnected(f"the socket is neither of TCP nor a UNIX socket; {_HAND_OVER}")
-    isStream = int(sock.type) == int(socket.SOCK_STREAM)
-    if not isStream or (sock.family != socket.AF_UNIX and sock.proto not in _PROTOCOLS):
+    isStream = int(sock.type) == _STREAM
+    if not isStream or (family != _UNIX and sock.proto not in _PROTOCOLS):
         raise NotConnected(
             "the socket is not one of streams, and there is no DTLS; hand over one of TCP"
         )

@@ -137,18 +137,26 @@ class HandOvers:
         """
         return len(self.open)
 
-    def begin(self, program: IProgram, wanted: Wanted, sock: socket.socket) -> HandOver:
+    def begin(
+        self,
+        program: IProgram,
+        wanted: Wanted,
+        sock: socket.socket,
+        peer: Address | None = None,
+    ) -> HandOver:
         """
         Serve a connection.
 
         @param sock: connected and non-blocking; ours from now on.
+        @param peer: its other end, where that is known.
         @raise Refusal: it is not served, and C{sock} is still the caller's.  What that depends on
             may be read later, where there is much to be read: then that is how it ends.
         """
         if not self.accepts:
             raise Leaving("the pool service stops; try again when it has started anew")
         try:
-            peer = addressOf(sock.getpeername())
+            if peer is None:
+                peer = addressOf(sock.getpeername())
             if not isinstance(peer, UNIXAddress):
                 tune(sock, self.description.limits.keepAlive)
         except OSError as error:

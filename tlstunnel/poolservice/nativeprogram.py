@@ -162,7 +162,7 @@ class NativeProgram:
             request = requestOf(fields)
             self._plain = request.plain
             self._go(Stage.BEGUN)
-            self._handOver = handOver = self._handOvers.begin(self, request.wanted, sock)
+            self._handOver = handOver = self._handOvers.begin(self, request.wanted, sock, peer)
         except BaseException as error:
             closeHanded(sock)
             if self._stage is Stage.BEGUN:
