@@ -5,7 +5,10 @@ have, and that a token is not asked too often.
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
+from errno import EMFILE
 from pathlib import Path
 
 from OpenSSL import SSL, crypto
@@ -122,6 +125,19 @@ class LoadingTests(SynchronousTestCase):
         self.patch(openssl, "_isOurs", False)
         self.asked = False
         self.assertIn("which OpenSSL does not know", self.refused())
+
+    def test_whatCouldNotBeRememberedIsNotTried(self) -> None:
+        """
+        As where there are no descriptors left.
+        """
+
+        def fail(*args: object) -> int:
+            raise OSError(EMFILE, "Too many open files")
+
+        self.patch(os, "memfd_create", fail)
+        self.patch(tempfile, "TemporaryFile", fail)
+        self.assertIn("Too many open files", self.refused())
+        self.assertEqual(self.given, [])
 
 
 class DeathTests(SynchronousTestCase):
