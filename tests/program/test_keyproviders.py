@@ -4,14 +4,18 @@ Tests for L{tlstunnel.program.keyproviders}: which provider a process gets.
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.keyfiles import PROVIDER_ENTRY, fakeModule, refer
 from tlstunnel.address import TCPAddress
+from tlstunnel.commands import run
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.keyprovider import KeyProvider
@@ -112,6 +116,29 @@ class ProviderTests(SynchronousTestCase):
         self.patch(openssl, "_isOurs", False)
         self.patch(os, "environ", {"OPENSSL_CONF": "/etc/mine.cnf"})
         self.assertEqual(self.load(HOST), [])
+
+
+class StartTests(SynchronousTestCase):
+    """
+    The program, where it cannot start.
+    """
+
+    def test_aRefusedPINHasAnExitCodeOfItsOwn(self) -> None:
+        """
+        For which our units do not start it again: the next try may lock the token.
+        """
+
+        def fail(*arguments: object, **more: object) -> None:
+            raise ConfigurationError("privkey.pem", "the token refuses the PIN", "look")
+
+        self.patch(run, "makeProcess", fail)
+        self.patch(sys, "stderr", io.StringIO())
+        for areAny, code in ((False, 1), (True, 77)):
+            self.patch(run, "attempts", SimpleNamespace(areAny=areAny))
+            self.assertEqual(run.serving(object()), code)  # type: ignore[arg-type]
+        for name in "tlstunnel.service", "tlstunnel@.service":
+            unit = (Path(run.__file__).parents[1] / "program" / "units" / name).read_text()
+            self.assertIn(f"RestartPreventExitStatus={run.PIN_REFUSED}\n", unit)
 
 
 class RefusalTests(SynchronousTestCase):
