@@ -20,9 +20,11 @@ from twisted.trial.unittest import SkipTest
 from tests.program.test_program import TLSTUNNEL, TWISTD, WAIT_SECONDS
 from tests.program.test_supervised import SupervisedTestCase
 
+_SETPRIV = shutil.which("setpriv") or "setpriv"
+
 # Root may look into everything, so be root without any of that.
 _POWERLESS = (
-    ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all")
+    (_SETPRIV, "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all")
     if os.geteuid() == 0
     else ()
 )
@@ -30,7 +32,7 @@ _POWERLESS = (
 # Tells what it could do to each of the processes.
 _LOOK = """
 import ctypes, json, os, sys
-SEIZE = 0x4206
+SEIZE, PIDFD_GETFD = 0x4206, 438
 found = {}
 for pid in sys.argv[1:]:
     can = found[pid] = []
@@ -45,7 +47,10 @@ for pid in sys.argv[1:]:
         can.append("fd")
     except PermissionError:
         pass
-    if ctypes.CDLL(None).ptrace(SEIZE, int(pid), None, None) == 0:
+    libc = ctypes.CDLL(None)
+    if libc.syscall(PIDFD_GETFD, os.pidfd_open(int(pid)), 1, 0) >= 0:
+        can.append("descriptors")
+    if libc.ptrace(SEIZE, int(pid), None, None) == 0:
         can.append("ptrace")
 print(json.dumps(found))
 """
@@ -119,7 +124,7 @@ class LookingTests(SupervisedTestCase):
         if os.geteuid() != 0:
             raise SkipTest("only root can become somebody else")
         uid = pwd.getpwnam("nobody").pw_uid
-        start = ("setpriv", f"--reuid={uid}", "--clear-groups")
+        start = (_SETPRIV, f"--reuid={uid}", "--clear-groups")
         self.checkThatOthersCanBeSeen(start)
         process = self.start(*TWISTD[:-1], f"--uid={uid}", TWISTD[-1], *self.words())
         self.supervisor.await_("READY")
@@ -129,12 +134,14 @@ class LookingTests(SupervisedTestCase):
 
     def test_whoDebugsMayLook(self) -> None:
         """
-        Development mode of Python.
+        In Python's development mode, also at workers.
         """
         self.checkThatOthersCanBeSeen()
-        process = self.start("-X", "dev", *TLSTUNNEL, *self.words(), before=_POWERLESS)
+        words = self.words("--workers", "2")
+        process = self.start(*TLSTUNNEL, *words, before=_POWERLESS, PYTHONDEVMODE="1")
         self.supervisor.await_("READY")
-        self.assertIn("mem", self.look(process.pid)[0])
+        for can in self.look(*self.familyOf(process)):
+            self.assertIn("mem", can)
         process.terminate()
         self.assertEqual(process.wait(WAIT_SECONDS), 0)
 
