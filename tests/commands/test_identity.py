@@ -426,7 +426,7 @@ class ImportTests(CommandTestCase):
             )
             found = self.pool.credentials(Identity.parse("example.org"))
             self.assertEqual(found.certificates, (*issued.chain, root().certificate))
-            self.assertEqual(found.key.public_key(), issued.key.public_key())
+            self.assertEqual(found.key.public_key(), issued.key.public_key())  # type: ignore[union-attr]  # it is in the file
 
     def test_PKCS12OnATerminal(self) -> None:
         """There the pass phrase is not shown."""

@@ -28,6 +28,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.files import makeDirectory, newDirectory, present, writeFile
+from tlstunnel.identity.keyreference import KeyReference
 from tlstunnel.identity.names import Identity, Kind
 from tlstunnel.identity.pem import fits, loadCertificates, loadKey
 from tlstunnel.identity.pool import Credentials, Pool
@@ -65,17 +66,22 @@ class Authority:
         self,
         identity: Identity,
         now: datetime,
-        key: PrivateKeyTypes | None = None,
+        key: PrivateKeyTypes | KeyReference | None = None,
         lifetime: timedelta = LIFETIME,
+        before: x509.Certificate | None = None,
     ) -> Credentials:
         """
         Make a certificate for C{identity}, with which it can be server and client.
 
         @param key: the key to certify, instead of a new one.
         @param lifetime: for how long it is good, if the authority is.
+        @param before: a certificate that the key has, which says what is to be certified where the
+            key is not at hand.
         """
         key = key or ec.generate_private_key(ec.SECP256R1())
-        public = cast(CertificatePublicKeyTypes, key.public_key())  # else it refuses
+        half = before if isinstance(key, KeyReference) else key
+        assert half is not None
+        public = cast(CertificatePublicKeyTypes, half.public_key())  # else it refuses
         # The upper bound of a common name is 64 (RFC 5280, appendix A); nobody looks at it anyway.
         subject = commonName(str(identity)) if len(str(identity)) <= 64 else x509.Name([])
         end = min(now + lifetime, self.certificate.not_valid_after_utc)
@@ -152,9 +158,13 @@ def writeCertificates(path: Path, certificates: Iterable[x509.Certificate]) -> N
     writeFile(path, content, 0o644, replace=True)
 
 
-def writeKey(path: Path, key: PrivateKeyTypes, replace: bool) -> None:
-    """Write a key, for nobody else to read."""
-    content = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+def writeKey(path: Path, key: PrivateKeyTypes | KeyReference, replace: bool) -> None:
+    """Write a key, or where it is, for nobody else to read."""
+    content = (
+        key.content
+        if isinstance(key, KeyReference)
+        else key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
     writeFile(path, content, 0o600, replace)
 
 
@@ -267,7 +277,8 @@ def renew(pool: Pool, credentials: Credentials, now: datetime) -> Credentials:
         cannot be written.
     """
     authority = authorityOf(pool)
-    renewed = authority.issue(credentials.identity, now, credentials.key)
+    leaf = credentials.certificates[0]
+    renewed = authority.issue(credentials.identity, now, credentials.key, before=leaf)
     before, after = (each.certificates[0].not_valid_after_utc for each in (credentials, renewed))
     if after <= before and after == authority.certificate.not_valid_after_utc:
         raise ConfigurationError(
