@@ -33,9 +33,12 @@ _NUMBER = "2"
 #: Which provider is to be loaded, for a process that begins anew, and for workers.
 _PROVIDER = "TLSTUNNEL_KEY_PROVIDER"
 
-# What tpm2-openssl needs to be asked for keys, and for nothing that needs none (its documentation,
-# and that of property queries: property(7)).
-_OF_TPM = "?provider=tpm2,tpm2.digest!=yes,tpm2.cipher!=yes"
+# What tpm2-openssl needs to be asked for signatures, and for nothing else (property(7)): it would
+# take part in the agreement on keys, which then fails with all groups that a TPM knows.
+_OF_TPM = "?tpm2.signature=yes"
+
+#: What OpenSSL calls the provider in its errors, as the configuration does.
+PROVIDER_NAME = "keys"
 
 _isOurs = False
 _provider: KeyProvider | None = None
@@ -97,7 +100,7 @@ def configurationOf(provider: KeyProvider) -> str:
     if provider.kind is ReferenceKind.TPM:
         lines.append("alg_section = algorithms")
     # Where one is named, that of OpenSSL itself is no more loaded by itself.
-    lines += ["", "[providers]", "default = usual", "keys = keys"]
+    lines += ["", "[providers]", "default = usual", f"{PROVIDER_NAME} = keys"]
     lines += ["", "[usual]", "activate = 1"]
     lines += ["", "[keys]", f"module = {provider.module}"]
     if provider.pkcs11 is not None:
