@@ -197,5 +197,5 @@ class TPMTests(InteropTestCase):
         self.tpm.manager.kill()
         curl("https", tunnel.port, EC, self.anchors, path="/page.txt").expectFailure()
         until(lambda: "hint: see whether the token or TPM" in tunnel.log, "what to do")
-        self.assertIn("did not sign, which is in a token or a TPM", tunnel.log)
+        self.assertIn("our key in a token or TPM did not sign", tunnel.log)
         self.tpm.manager.start()

@@ -82,9 +82,8 @@ def recordFailure(error: SSL.Error, session: Session | None, first: bool = False
         # What OpenSSL says of a connection after the error that ended it.
         return Truncated("the connection had failed")
     reason = next((entry[2] for entry in queue if entry[2]), "")
-    if reason in _OF_PROVIDERS or any(entry[0] == PROVIDER_NAME for entry in queue):
-        said = f"our key did not sign, which is in a token or a TPM ({reason})"
-        return TLSFailed(said, cause="token")
+    if any(entry[0] == PROVIDER_NAME or entry[2] in _OF_PROVIDERS for entry in queue):
+        return TLSFailed(f"our key in a token or TPM did not sign ({reason})", cause="token")
     number = alertReasons().get(reason)
     if number is None:
         said = reason or "OpenSSL has no word for what the peer sent"

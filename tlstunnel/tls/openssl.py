@@ -37,8 +37,8 @@ _PROVIDER = "TLSTUNNEL_KEY_PROVIDER"
 # take part in the agreement on keys, which then fails with all groups that a TPM knows.
 _OF_TPM = "?tpm2.signature=yes"
 
-#: What OpenSSL calls the provider in its errors, as the configuration does.
-PROVIDER_NAME = "keys"
+#: What the provider is called in errors.
+PROVIDER_NAME = "tlstunnel-keys"
 
 _isOurs = False
 _provider: KeyProvider | None = None
@@ -182,7 +182,7 @@ def beginAnew(provider: KeyProvider | None) -> None:
             raise ConfigurationError(
                 f"`key-provider` {provider.module}",
                 f"cannot be loaded, as OpenSSL was: {_why()}",
-                f"{_whatToDo()}",
+                _whatToDo(),
             )
         provider.check()
         os.environ[_PROVIDER] = _written(provider)
