@@ -86,8 +86,8 @@ class KeyReference:
 
     def withPIN(self, pin: bytes | None) -> bytes:
         """
-        What OpenSSL is given.  Of a pair of keys it is the private one that is meant; providers take
-        what they find first.
+        What OpenSSL is given.  Of a pair of keys it is the private one that is meant; providers
+        take what they find first.
 
         @param pin: that of the token, if there is one.
         """
