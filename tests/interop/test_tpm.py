@@ -34,6 +34,7 @@ from tlstunnel.identity.issuer import Authority, writeCertificates
 from tlstunnel.identity.names import Identity
 
 EC, RSA = "ec.test.example", "rsa.test.example"
+FILE = "file.test.example"
 REQUEST = "GET /page.txt HTTP/1.0\r\n\r\n"
 
 _OPTIONS = {EC: (), RSA: ("-algorithm", "RSA", "-pkeyopt", "bits:2048")}
@@ -73,6 +74,7 @@ class TPMTests(InteropTestCase):
     def prepare(cls, stage: Stage) -> None:
         cls.tpm = stage.start(TPM(stage.directory("tpm")))
         cls.web = stage.start(PlainWeb(stage.directory("plain")))
+        stage.authority.issue(FILE)
         cls.pool = stage.directory("pool")
         cls.pool.mkdir(mode=0o700)
         (cls.pool / "key-provider").symlink_to(cls.tpm.provider)
@@ -127,7 +129,7 @@ class TPMTests(InteropTestCase):
 
     def test_manyAtOnceWithWorkers(self) -> None:
         """
-        All of them use the same TPM, which has room for three objects.
+        All of them use the same TPM.
         """
         tunnel = self.serving(EC, workers="2")
 
@@ -166,6 +168,33 @@ class TPMTests(InteropTestCase):
             ("-s", "-r", remote, "-R", "@.", "-L", EC),
         ):
             self.assertIn("let a process of its own serve it", self.refused(*words))
+
+    def test_keysInFilesNeedAnotherProcess(self) -> None:
+        """
+        The TPM would be asked to sign with them.
+        """
+        remote = f"127.0.0.1:{self.web.port}"
+        file = self.stage.base / "both.toml"
+        file.touch(mode=0o600)
+        file.write_text(
+            f"""
+            [tunnel.tpm]
+            mode = "server"
+            local = ["127.0.0.1:0"]
+            remote = ["{remote}"]
+            local-id = ["{EC}"]
+            pool = "{self.pool}"
+            [tunnel.file]
+            mode = "server"
+            local = ["127.0.0.1:0"]
+            remote = ["{remote}"]
+            local-id = ["{FILE}"]
+            pool = "{self.stage.authority.pool}"
+            """
+        )
+        said = self.tlstunnel("--config", str(file))
+        self.assertIn("signs with all keys of a process", said.text)
+        self.assertEqual(said.code, 1)
 
     def test_thereIsNoTPM(self) -> None:
         """

@@ -2,7 +2,7 @@
 A TPM of software, all for itself: swtpm, the resource manager tpm2-abrmd before it, and a bus of
 D-Bus between that and its clients, each at UNIX sockets in a directory of its own.
 
-A manager is needed, as OpenSSL's provider leaves objects in the TPM, which has room for three.
+Without the manager one process would have the TPM for itself.
 """
 
 from __future__ import annotations
@@ -85,13 +85,6 @@ class TPM(Process):
         self.manager.stop()
         self._bus.stop()
         return super().stop()
-
-    @property
-    def direct(self) -> Mapping[str, str]:
-        """
-        What lets programs find the TPM itself, past the manager.
-        """
-        return {**self.environment, "TPM2OPENSSL_TCTI": f"swtpm:path={self._data}"}
 
     def generate(self, path: Path, *options: str) -> None:
         """
