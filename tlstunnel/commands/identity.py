@@ -40,7 +40,7 @@ from tlstunnel.identity.pkcs12 import loadPKCS12
 from tlstunnel.identity.pool import PSK_FILE, Credentials, loadCredentials
 from tlstunnel.identity.requests import requestFor
 from tlstunnel.identity.verify import coversName, verifyIdentity
-from tlstunnel.program.keyproviders import loadProviderFor
+from tlstunnel.program.keyproviders import loadProviderFor, loadProviderOf
 from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.tls.checkup import checkUsable, problemsOf
 from tlstunnel.tls.pskcheckup import problemsOfPSK
@@ -141,6 +141,7 @@ class Import(OneIdentityOptions):
             identity = None if self["id"] is None else self.identity
             return importKeys(self.pool, identity, Path(self["psk"]), bool(self["force"]))
         credentials = self._credentials()
+        loadProviderFor(self.pool, credentials)
         checkUsable(credentials)
         leaf = credentials.certificates[0]
         try:
@@ -258,7 +259,7 @@ class Check(OneIdentityOptions):
     def run(self) -> int:
         """Print the problems."""
         pool, identity = self.pool, self.identity
-        loadProviderFor(pool, identity)
+        loadProviderOf(pool, identity)
         isShared = present(pool.existingDirectoryOf(identity) / PSK_FILE)
         isAlone = isShared and identity not in pool.identities()
         problems = problemsOfPSK(pool, identity) if isShared else []
