@@ -12,6 +12,7 @@ from importlib import import_module
 from tlstunnel.commands import COMMANDS, INTERRUPTED
 from tlstunnel.program import signals
 from tlstunnel.program.output import isConnection, openStandard, outliveReaders
+from tlstunnel.program.unreadable import beUnreadable
 
 _TUNNEL = ("run", "RunOptions", "")
 
@@ -30,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         where Ctrl-C has ended it.
     """
     openStandard()
+    beUnreadable()
     if isConnection():
         # Only now: it takes its time, and hardly anybody needs it.
         from tlstunnel.program.inetd import partFromConnection

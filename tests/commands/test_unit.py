@@ -105,6 +105,13 @@ class UnitsTests(SynchronousTestCase):
             assert found is not None, said
             self.assertLessEqual(float(found[1]), MOST_EXPOSURE)
 
+    def test_noneLeavesItsMemory(self) -> None:
+        """
+        There are keys in it.
+        """
+        for name in SERVICES:
+            self.assertIn("\nLimitCORE=0\n", unit(name, Path("/usr/bin/tlstunnel")), name)
+
     def test_callbacksOfOpenSSLWork(self) -> None:
         """
         pyOpenSSL's callbacks need memory that is written and executed.

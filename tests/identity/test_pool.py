@@ -115,6 +115,21 @@ class CredentialsTests(PoolTestCase):
         self.assertEqual(pool.credentials(HOST).certificates[0], issued.certificate)
         self.assertEqual(list(pool.identities()), [HOST])
 
+    def test_anIdentityMayBeALinkToCredentialsOfSystemd(self) -> None:
+        """A flat directory that nobody can write, whose files root may have lent to us."""
+        directory = Path(self.mktemp()).resolve()
+        directory.mkdir()
+        issued = make(Recipe(san=alternative(dns(str(HOST)))), intermediate())
+        mode = 0o440 if os.geteuid() == 0 else 0o400
+        for name, content in ("fullchain", issued.chainPEM()), ("privkey", issued.keyPEM()):
+            (directory / f"{name}.pem").write_bytes(content)
+            (directory / f"{name}.pem").chmod(mode)
+        directory.chmod(0o500)
+        self.addCleanup(directory.chmod, 0o700)
+        (self.path / str(HOST)).symlink_to(directory)
+        self.assertEqual(self.pool.credentials(HOST).certificates[0], issued.certificate)
+        self.assertEqual(list(self.pool.identities()), [HOST])
+
     def test_everyKindOfKey(self) -> None:
         """RSA and Edwards keys do as well, and so do the older forms of PEM."""
         for kind in ("rsa2048", "ed25519", "ec"):

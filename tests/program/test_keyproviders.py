@@ -76,7 +76,9 @@ class ProviderTests(SynchronousTestCase):
         """
         self.assertEqual(self.load(OTHER), [])
         self.assertEqual(self.load(OTHER, HOST), [KeyProvider(self.module)])
-        loadProviderOf(self.pool)
+        loadProviderOf(self.pool, OTHER)
+        self.assertEqual(self.begun, [])
+        loadProviderOf(self.pool, HOST)
         self.assertEqual(self.begun, [KeyProvider(self.module)])
 
     def test_itIsLoadedOnce(self) -> None:

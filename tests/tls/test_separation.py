@@ -15,12 +15,13 @@ from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.issuer import createIdentity
+from tlstunnel.identity.keyprovider import KeyProvider
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pool import Credentials, Pool
 from tlstunnel.poolservice.description import PoolDescription
 from tlstunnel.poolservice.inventory import Inventory
 from tlstunnel.protocols import registry
-from tlstunnel.tls import separation
+from tlstunnel.tls import openssl, separation
 from tlstunnel.tls.context import clientContext
 from tlstunnel.tls.separation import Separation
 from tlstunnel.tunnel.description import Mode, Tunnel
@@ -154,3 +155,42 @@ class SeparationTests(SynchronousTestCase):
         self.patch(separation, "process", Separation())
         separation.process.signs(self.referred)
         self.assertRaises(ConfigurationError, list, Inventory(PoolDescription(self.pool)).steps())
+
+
+class TPMTests(SynchronousTestCase):
+    """
+    A process with the provider of a TPM, which is asked for all signatures.
+    """
+
+    def setUp(self) -> None:
+        """
+        As if it were loaded.
+        """
+        provider = KeyProvider(Path("/usr/lib/tpm2.so"))
+        self.patch(openssl, "keyProvider", lambda: provider)
+        self.separation = Separation()
+
+    def credentials(self, kind: str) -> Credentials:
+        """
+        Those of a key in a file.
+        """
+        issued = make(Recipe(key=kind))
+        return Credentials(HOST, (issued.certificate,), issued.key)
+
+    def test_keysInFilesAreRefused(self) -> None:
+        """
+        Whatever their algorithm, but that which no TPM knows.
+        """
+        for kind in "ec", "rsa2048":
+            with self.assertRaises(ConfigurationError) as caught:
+                self.separation.signs(self.credentials(kind))
+            self.assertIn("(/usr/lib/tpm2.so) signs with all keys", str(caught.exception))
+        self.separation.signs(self.credentials("ed25519"))
+
+    def test_nobodyIsVerified(self) -> None:
+        """
+        Also before the key of the TPM is used.
+        """
+        with self.assertRaises(ConfigurationError) as caught:
+            self.separation.verifies("`remote-id`")
+        self.assertIn("the provider of a TPM", str(caught.exception))

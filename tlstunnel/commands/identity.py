@@ -259,7 +259,7 @@ class Check(OneIdentityOptions):
     def run(self) -> int:
         """Print the problems."""
         pool, identity = self.pool, self.identity
-        loadProviderOf(pool)
+        loadProviderOf(pool, identity)
         isShared = present(pool.existingDirectoryOf(identity) / PSK_FILE)
         isAlone = isShared and identity not in pool.identities()
         problems = problemsOfPSK(pool, identity) if isShared else []

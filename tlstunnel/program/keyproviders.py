@@ -31,14 +31,14 @@ def loadProvider(configuration: Configuration) -> None:
     _load(_given(configuration.process) or _linked(configuration.tunnels))
 
 
-def loadProviderOf(pool: Pool) -> None:
+def loadProviderOf(pool: Pool, identity: Identity) -> None:
     """
-    The same for all keys of a pool.
+    The same for the key of one identity: beside others its provider might take part.
 
     @raise ConfigurationError: it cannot have it.
     """
     provider = providerIn(pool.path)
-    if provider is not None and any(_refers(pool, each) for each in pool.identities()):
+    if provider is not None and _refers(pool, identity):
         _load(provider)
 
 

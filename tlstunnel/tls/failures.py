@@ -83,7 +83,7 @@ def recordFailure(error: SSL.Error, session: Session | None, first: bool = False
         return Truncated("the connection had failed")
     reason = next((entry[2] for entry in queue if entry[2]), "")
     if any(entry[0] == PROVIDER_NAME or entry[2] in _OF_PROVIDERS for entry in queue):
-        return TLSFailed(f"our key in a token did not sign ({reason})", cause="token")
+        return TLSFailed(f"our key in a token or TPM did not sign ({reason})", cause="token")
     number = alertReasons().get(reason)
     if number is None:
         said = reason or "OpenSSL has no word for what the peer sent"

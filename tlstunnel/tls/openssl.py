@@ -33,9 +33,9 @@ _NUMBER = "2"
 #: Which provider is to be loaded, for a process that begins anew, and for workers.
 _PROVIDER = "TLSTUNNEL_KEY_PROVIDER"
 
-# What tpm2-openssl needs to be asked for keys, and for nothing that needs none (its documentation,
-# and that of property queries: property(7)).
-_OF_TPM = "?provider=tpm2,tpm2.digest!=yes,tpm2.cipher!=yes"
+# What tpm2-openssl needs to be asked for signatures, and for nothing else (property(7)): it would
+# take part in the agreement on keys, which then fails with all groups that a TPM knows.
+_OF_TPM = "?tpm2.signature=yes"
 
 #: What the provider is called in errors.
 PROVIDER_NAME = "tlstunnel-keys"

@@ -93,6 +93,13 @@ def _check(provider: KeyProvider | None, reference: KeyReference, source: str) -
             "name one as `key-provider`, or by the link key-provider in the pool, and restart",
         )
     if not openssl.isLoaded(provider.module):
+        if provider.kind is ReferenceKind.TPM:
+            raise ConfigurationError(
+                f"`key-provider` {provider.module}",
+                "was not taken by OpenSSL, as it found no TPM, or misses a library",
+                "see whether we may use /dev/tpmrm0, or say in TPM2OPENSSL_TCTI where the TPM is; "
+                f"and see what 'ldd {provider.module}' says",
+            )
         raise ConfigurationError(
             f"`key-provider` {provider.module}",
             "was not taken by OpenSSL",

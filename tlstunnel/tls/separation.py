@@ -5,7 +5,8 @@ Once such a key has signed, OpenSSL may have everything of the same algorithm do
 in the whole process: also the signatures of keys that are in files, and the verification of those
 of peers.  Which provider is asked depends on what was asked before, so that nobody can promise
 anything.  Where a token takes no keys of others, or is pulled out, peers could not be verified; and
-a key from a file would be put into the token.
+a key from a file would be put into the token.  That of a TPM is asked for all signatures from the
+start, and fails with keys that the TPM has not made.
 
 So a process does the one or the other, as long as it lives: what it did first counts, and what does
 not go with it is refused.  Every context passes by here before it is made.
@@ -19,10 +20,15 @@ from contextlib import contextmanager
 from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.keyreference import ReferenceKind
 from tlstunnel.identity.pool import Credentials
+from tlstunnel.tls import openssl
 
 # What signs and verifies in the same way for OpenSSL.
 _SAME = {PublicKeyAlgorithmOID.RSASSA_PSS: PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5}
+
+# What a TPM knows nothing of, so that its provider leaves it alone.
+_EDWARDS = frozenset({PublicKeyAlgorithmOID.ED25519, PublicKeyAlgorithmOID.ED448})
 
 _ELSEWHERE = "let a process of its own serve it"
 
@@ -51,6 +57,13 @@ class Separation:
         """
         if self._isTrying:
             return
+        if _tpm():
+            raise ConfigurationError(
+                subject,
+                "needs signatures of others to be verified, which cannot be done in a process with "
+                f"the provider of a TPM ({_tpm()}): that would be asked for it",
+                _ELSEWHERE,
+            )
         if self.token:
             raise ConfigurationError(
                 subject,
@@ -78,6 +91,13 @@ class Separation:
 
     def _check(self, credentials: Credentials, algorithm: object, source: str) -> None:
         if not credentials.isReferred:
+            if _tpm() and algorithm not in _EDWARDS:
+                raise ConfigurationError(
+                    source,
+                    "has a key that is not in the TPM, and the provider of that "
+                    f"({_tpm()}) signs with all keys of a process",
+                    f"{_ELSEWHERE}, or use a key for Ed25519",
+                )
             other = self._referred.get(algorithm)
             if other is not None:
                 raise ConfigurationError(
@@ -113,6 +133,17 @@ class Separation:
             yield
         finally:
             self._isTrying = before
+
+
+def _tpm() -> str:
+    """
+    The provider of a TPM in this process, if there is one: it takes over all signatures, whatever
+    was done before.
+    """
+    provider = openssl.keyProvider()
+    if provider is None or provider.kind is not ReferenceKind.TPM:
+        return ""
+    return str(provider.module)
 
 
 #: What this process does.

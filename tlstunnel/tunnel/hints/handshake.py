@@ -20,8 +20,8 @@ HANDSHAKE_HINTS = (
     ),
     Hint(
         (TLSFailed,),
-        "see whether the token is there, and whoever serves it; then restart, as a token that was "
-        "away does not come back by itself",
+        "see whether the token or TPM is there, and whoever serves it; then restart, as one that "
+        "was away does not come back by itself",
         causes=("token ",),
     ),
     # What we ask of clients.
