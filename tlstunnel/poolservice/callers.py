@@ -22,9 +22,9 @@ from tlstunnel.poolservice.refusals import BadPool
 _SO_PEERGROUPS = 59
 
 # struct ucred of unix(7): pid, uid, gid.
-_CREDENTIALS = struct.Struct("3i")
+_CREDENTIALS = struct.Struct("=iII")
 
-# The kernel's numbers are unsigned; Python knows only how to read them as such one by one.
+# Of a group; these numbers are unsigned.
 _NUMBER = struct.Struct("=I")
 
 #: Stands for the user of a program, if the system does not say who that is.
@@ -46,7 +46,7 @@ def callerOf(sock: socket.socket) -> Caller:
         groups = _groups(sock)
     except OSError as error:
         raise BadPool(f"the system does not say who you are: {error.strerror}") from None
-    return Caller(_unsigned(uid), frozenset((_unsigned(gid), *groups)), pid)
+    return Caller(uid, frozenset((gid, *groups)), pid)
 
 
 def _groups(sock: socket.socket) -> list[int]:
@@ -77,7 +77,3 @@ def _many(sock: socket.socket) -> bytes:
         if code != errno.ERANGE:
             break
     raise OSError(code, os.strerror(code))
-
-
-def _unsigned(number: int) -> int:
-    return number & 0xFFFFFFFF

@@ -78,14 +78,13 @@ class NativePrograms:
         @param sock: of SOCK_SEQPACKET, non-blocking; ours from now on.
         """
         uid = UNKNOWN
-        closings = Closings()
         try:
             caller = callerOf(sock)
             uid = caller.uid
-            closings = self.quotas.closingsOf(uid)
             self.quotas.enter(uid)
         except Refusal as error:
             if len(self._turnedAway) < min(TURNED_AWAY, share()):
+                closings = Closings() if uid == UNKNOWN else self.quotas.closingsOf(uid)
                 self._turnedAway.add(
                     _TurnedAway(self.handOvers, sock, error, self._turnedAway, closings)
                 )
