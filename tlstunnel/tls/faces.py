@@ -11,13 +11,15 @@ or the handshake fails.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
+from time import time
 from typing import TYPE_CHECKING
 
 from cryptography.x509 import Certificate
 from OpenSSL import SSL
 
 from tlstunnel.address import TCPAddress
-from tlstunnel.errors import TLSFailed, quote
+from tlstunnel.errors import IdentityRefused, TLSFailed, quote
 from tlstunnel.tls import binding
 from tlstunnel.tls.verification import Verifier, verifyPeer
 
@@ -43,9 +45,10 @@ class Face:
     @ivar verifier: what judges the clients.
     @ivar alpn: what is selected from what a client offers; empty: an offer is ignored.
     @ivar certificate: the certificate that is shown, where anybody has to know.
+    @ivar until: when it must not be shown any more, in seconds since 1970.
     """
 
-    __slots__ = ("_minimum", "alpn", "certificate", "context", "name", "verifier")
+    __slots__ = ("_minimum", "alpn", "certificate", "context", "name", "until", "verifier")
 
     def __init__(
         self,
@@ -55,6 +58,7 @@ class Face:
         minimum: str = "1.2",
         name: str = "",
         certificate: Certificate | None = None,
+        until: float = inf,
     ) -> None:
         """
         @param minimum: the lowest version of TLS, C{"1.2"} or C{"1.3"}.
@@ -65,6 +69,7 @@ class Face:
         self._minimum = VERSIONS[minimum]
         self.name = name
         self.certificate = certificate
+        self.until = until
 
     def takes(self, version: int) -> bool:
         """
@@ -175,6 +180,13 @@ class Faces:
                 cause="old version",
             )
             return _PROTOCOL_VERSION
+        if face.until <= time():
+            session.refusal = IdentityRefused(
+                f"our own certificate for {face.name or 'this name'} has ended, and nobody gave us "
+                "another one",
+                cause="ended lease",
+            )
+            return _INTERNAL_ERROR
         if connection.get_context() is not face.context:
             if self._demands:
                 binding.changeContext(connection, face.context, verifyPeer)

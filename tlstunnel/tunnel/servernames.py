@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
+from tlstunnel.identity.lease import untilOf
 from tlstunnel.identity.names import Identity, Kind, Selector
 from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.trust import Anchors, Trust
@@ -127,6 +128,12 @@ class ServerNames:
             tunnel.requireSNI,
         )
 
+    def judgeAs(self, before: ServerNames) -> None:
+        """
+        Judge clients as C{before} does, whatever has become of the files that say how.
+        """
+        self._judged = before._judged
+
     def _stapleOf(self, credentials: Credentials) -> Staple:
         found = self._staples.get(credentials.identity)
         if found is None:
@@ -178,7 +185,13 @@ class ServerNames:
         context = self._contextOf(credentials, trust, bool(alpn))
         minimum = served.minimum or tunnel.minimum
         face = Face(
-            context, verifier, alpn, minimum, served.name, certificate=credentials.certificates[0]
+            context,
+            verifier,
+            alpn,
+            minimum,
+            served.name,
+            credentials.certificates[0],
+            untilOf(credentials),
         )
         if served.remote or served.remotes:
             self._backends[face] = Backends(served.remote, served.remotes)
