@@ -9,6 +9,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,7 +106,7 @@ class LeasesTests(LeaseTestCase):
         def sleep(seconds: float) -> None:
             self.now += seconds
 
-        self.patch(module.time, "sleep", sleep)
+        self.patch(time, "sleep", sleep)
         self.patch(self, "answer", lambda content: busy.pop() if busy else real(content))
         self.leases.find(AGENT, WWW)
         self.assertEqual(self.asked, 4)

@@ -47,14 +47,14 @@ class Issuing:
         try:
             question = Question.parse(content)
         except Unreadable as error:
-            return self._refuse(caller, str(error))
+            return self.refuse(caller, str(error))
         identity, intermediate = question.identity, self.intermediate
         if not self.allowances.mayBe(caller, identity):
-            return self._refuse(caller, f"user {caller.uid} may not be {identity}")
+            return self.refuse(caller, f"user {caller.uid} may not be {identity}")
         if not intermediate.permits(identity):
-            return self._refuse(caller, f"the issuer's name constraints do not permit {identity}")
+            return self.refuse(caller, f"the issuer's name constraints do not permit {identity}")
         if intermediate.end - now < _LEAST_LEFT:
-            return self._refuse(caller, "the issuer has expired; its administrator has to renew it")
+            return self.refuse(caller, "the issuer has expired; its administrator has to renew it")
         chain = intermediate.issue(identity, question.key, now, self.lifetime)
         leaf = chain[0]
         self._log.info(
@@ -68,7 +68,10 @@ class Issuing:
         )
         return Answer(Verdict.ISSUED, chain)
 
-    def _refuse(self, caller: Caller, why: str) -> Answer:
+    def refuse(self, caller: Caller, why: str) -> Answer:
+        """
+        Say no, and why.
+        """
         if not self.tells(caller.uid):
             return Answer(Verdict.REFUSED, words=why)
         self._log.warn(

@@ -251,7 +251,7 @@ class AgentService(Service):
         if not self._rates.take(caller.uid):
             return Answer(Verdict.BUSY, words=f"user {caller.uid} asks too often")
         if not self.issuing.allowances.admits(caller):
-            return Answer(Verdict.REFUSED, words=f"user {caller.uid} gets nothing here")
+            return self.issuing.refuse(caller, f"user {caller.uid} gets nothing here")
         return None
 
     def _left(self, caller: Caller) -> None:

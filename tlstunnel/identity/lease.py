@@ -93,10 +93,10 @@ def _unreachable(error: OSError) -> Refusal:
         remedy = "let us write to it: see --socket-mode, --socket-group and --allow of the agent"
         return Refusal("we may not connect", remedy)
     if isinstance(error, BlockingIOError):
-        return Refusal("has too much to do", "see who asks it so much", isBusy=True)
+        return Refusal("it has too much to do", "see who asks it so much", isBusy=True)
     if isinstance(error, TimeoutError):
-        return Refusal(f"has not answered within {ANSWER_SECONDS:g} s", "see its log")
-    return Refusal(f"cannot be asked: {error.strerror or error}", "see its log")
+        return Refusal(f"it has not answered within {ANSWER_SECONDS:g} s", "see its log")
+    return Refusal(f"it cannot be asked: {error.strerror or error}", "see its log")
 
 
 class Wanted:
@@ -123,7 +123,7 @@ class Wanted:
         try:
             answer = Answer.parse(content)
         except Unreadable as error:
-            raise Refusal(f"is no agent of ours: {error}", "see what listens there") from None
+            raise Refusal(f"it is no agent of ours: {error}", "see what listens there") from None
         if answer.verdict is not Verdict.ISSUED:
             remedy = "see its log, and what its issuer permits"
             isBusy = answer.verdict is Verdict.BUSY
@@ -132,7 +132,7 @@ class Wanted:
         end = leaf.not_valid_after_utc.timestamp() - MARGIN_SECONDS
         remedy = "see its log, and the clock"
         if end <= self._now or self._now < leaf.not_valid_before_utc.timestamp():
-            raise Refusal("gave a certificate that is not valid now", remedy)
+            raise Refusal("it gave a certificate that is not valid now", remedy)
         try:
             isOurs = fits(self._key, leaf)
             names = leaf.extensions.get_extension_for_class(SubjectAlternativeName).value
@@ -140,7 +140,7 @@ class Wanted:
         except Exception:  # noqa: BLE001 - there are many ways to be a broken certificate
             isOurs = False
         if not isOurs:
-            raise Refusal("gave a certificate for somebody else, or another key", remedy)
+            raise Refusal("it gave a certificate for somebody else, or another key", remedy)
         due = self._now + (end - self._now) * random.uniform(*RENEWED_AFTER)  # noqa: S311
         return Lease(
             self._identity,
@@ -185,12 +185,12 @@ def askNow(agent: Path, asked: bytes) -> bytes:
                 sock.settimeout(max(until - time.monotonic(), 0.001))
                 data = sock.recv(_READ_BYTES)
                 if not data:
-                    raise Refusal("has closed the connection without an answer", "see its log")
+                    raise Refusal("it has closed the connection without an answer", "see its log")
                 reading.take(data)
     except OSError as error:
         raise _unreachable(error) from None
     except Unreadable as error:
-        raise Refusal(f"is no agent of ours: {error}", "see what listens there") from None
+        raise Refusal(f"it is no agent of ours: {error}", "see what listens there") from None
     return reading.content
 
 

@@ -62,7 +62,7 @@ class _Exchange(Protocol):
         try:
             self._reading.take(data)
         except Unreadable as error:
-            self._fail(Refusal(f"is no agent of ours: {error}", "see what listens there"))
+            self._fail(Refusal(f"it is no agent of ours: {error}", "see what listens there"))
         else:
             if self._reading.content is not None:
                 self._tell(self._reading.content)
@@ -71,11 +71,11 @@ class _Exchange(Protocol):
         """
         It has closed.
         """
-        self._fail(Refusal("has closed the connection without an answer", "see its log"))
+        self._fail(Refusal("it has closed the connection without an answer", "see its log"))
 
     def _tooLate(self) -> None:
         self._due = None
-        self._fail(Refusal(f"has not answered within {ANSWER_SECONDS:g} s", "see its log"))
+        self._fail(Refusal(f"it has not answered within {ANSWER_SECONDS:g} s", "see its log"))
 
     def _fail(self, refusal: Refusal) -> None:
         self._tell(Failure(refusal))
