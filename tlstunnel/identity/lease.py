@@ -47,6 +47,9 @@ MARGIN_SECONDS = 1.0
 #: When in the life of a certificate the next one is asked for: not by all tunnels at once.
 RENEWED_AFTER = 0.4, 0.6
 
+#: Where nobody has given another one in this part of what was left, something is wrong.
+OVERDUE = 0.4
+
 _READ_BYTES = 1 << 14
 
 Ask = Callable[[Path, bytes], bytes]
@@ -65,6 +68,12 @@ class Lease(Credentials):
     agent: Path = Path()
     until: float = 0.0
     due: float = 0.0
+
+    def isOverdue(self, now: float) -> bool:
+        """
+        Whether others should have been there for a while.
+        """
+        return now - self.due > OVERDUE * (self.until - self.due)
 
 
 class Refusal(Exception):
