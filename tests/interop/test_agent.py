@@ -278,6 +278,17 @@ class AgentTests(InteropTestCase):
         anchors = ("-CAfile", str(self.root), "-untrusted", above)
         said = run(["openssl", "verify", *anchors, leaf]).expectFailure()
         self.assertIn("permitted subtree violation", said)
+        whole = self.stage.base / "whole.pem"
+        for chain_, outcome in (
+            (chain, "violates the signer's constraints"),
+            (chainFor(stolen, "a.example.org"), "The certificate is trusted"),
+        ):
+            every = b"".join(each.public_bytes(Encoding.PEM) for each in chain_)
+            whole.write_bytes(every)
+            certtool = ("certtool", "--verify", "--load-ca-certificate", str(self.root))
+            done = run([*certtool, "--infile", str(whole)])
+            self.assertEqual(done.code == 0, chain_ is not chain, done)
+            self.assertIn(outcome, done.text)
 
     def once(self, uid: int, name: str) -> subprocess.CompletedProcess[str]:
         """

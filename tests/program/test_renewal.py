@@ -5,8 +5,10 @@ agent are there in time, for new connections, and never when they have ended.
 
 from __future__ import annotations
 
+import gc
 import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -36,6 +38,7 @@ from tlstunnel.program.renewal import MOST_RETRY_SECONDS, Renewal
 from tlstunnel.protocols.registry import find
 from tlstunnel.tls import faces
 from tlstunnel.tls.checkup import handshake
+from tlstunnel.tls.creators import Creator
 from tlstunnel.tunnel import leased
 from tlstunnel.tunnel import prepared as preparing
 from tlstunnel.tunnel.description import Mode, Tunnel
@@ -133,17 +136,25 @@ class AgentInMemory(SynchronousTestCase):
         """
         self.clock.pump([step] * int(seconds / step))
 
-    def meet(self, prepared: Prepared, name: bytes = b"") -> x509.Certificate | str:
+    def client(self, name: bytes) -> SSL.Connection:
         """
-        What a client sees, or why it is refused.
+        One that asks for a name, and believes everybody.
         """
-        session = prepared.serverCreator.session()
-        server = prepared.serverCreator.connection(MEMORY, session)
-        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-        client = SSL.Connection(context, MEMORY)
+        client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), MEMORY)
         if name:
             client.set_tlsext_host_name(name)
         client.set_connect_state()
+        return client
+
+    def meet(
+        self, prepared: Prepared, name: bytes = b"", creator: Creator | None = None
+    ) -> x509.Certificate | str:
+        """
+        What a client sees, or why it is refused.
+        """
+        creator = creator or prepared.serverCreator
+        session = creator.session()
+        server, client = creator.connection(MEMORY, session), self.client(name)
         error, told = handshake(server, client)
         if error is not None:
             assert session.refusal is not None
@@ -307,6 +318,40 @@ class RenewalTests(AgentInMemory):
         self.assertFalse(set(before.values()) & set(after.values()))
         # Those that there are go on.
         self.assertIsInstance(self.meet(self.prepared), x509.Certificate)
+
+    def test_whatBelongsToAnEarlierConnectionGetsWhatThereIsNow(self) -> None:
+        """
+        As data connections of ftp do, whose control connection may have begun hours ago.
+        """
+        tunnel = replace(self.tunnel, otherIDs=(MAIL,))
+        self.renew(Prepared(tunnel))
+        first = self.prepared.serverCreator
+        for name in (b"mail.example.org", b"www.example.org"):
+            session = first.session()
+            server = first.connection(MEMORY, session)
+            self.assertEqual(handshake(server, self.client(name)), [None, None])
+            beside = first.beside(server, session)
+            self.pass_(3000)
+            for asked in (name, b""):
+                shown = self.meet(self.prepared, asked, beside)
+                assert isinstance(shown, x509.Certificate), shown
+                self.assertGreater(shown.not_valid_after_utc.timestamp(), self.clock.seconds())
+                names = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+                self.assertEqual(names.value.get_values_for_type(x509.DNSName), [name.decode()])
+            first = self.prepared.serverCreator
+
+    def test_nothingIsLeftOfEarlierContexts(self) -> None:
+        """
+        Not even for the garbage collector.
+        """
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        self.renew(Prepared(replace(self.tunnel, otherIDs=(MAIL,))))
+        before = weakref.ref(self.prepared.serverCreator.faces.default)
+        self.pass_(400)
+        self.used.clear()
+        self.assertIsNone(before())
 
     def test_ticketsDoNotOutliveTheirContext(self) -> None:
         """

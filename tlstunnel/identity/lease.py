@@ -304,8 +304,8 @@ def checkTime(credentials: Credentials | None, now: float) -> None:
     """
     if credentials is not None and untilOf(credentials) <= now:
         raise IdentityRefused(
-            f"our own certificate for {credentials.identity} has ended, and nobody gave us another "
-            "one",
+            f"our own certificate for {credentials.identity} has ended, and the agent gave no "
+            "other",
             cause="ended lease",
         )
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from time import time
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from cryptography.x509 import Certificate
 from OpenSSL import SSL
@@ -48,7 +49,17 @@ class Face:
     @ivar until: when it must not be shown any more, in seconds since 1970.
     """
 
-    __slots__ = ("_minimum", "alpn", "certificate", "context", "name", "until", "verifier")
+    __slots__ = (
+        "__weakref__",
+        "_latest",
+        "_minimum",
+        "alpn",
+        "certificate",
+        "context",
+        "name",
+        "until",
+        "verifier",
+    )
 
     def __init__(
         self,
@@ -70,6 +81,22 @@ class Face:
         self.name = name
         self.certificate = certificate
         self.until = until
+        # Shared with those before and behind, and held by nobody but whoever uses the latest.
+        self._latest = [ref(self)]
+
+    def succeed(self, before: Face) -> None:
+        """
+        Be what C{before} was, with another certificate.
+        """
+        self._latest = before._latest
+        self._latest[0] = ref(self)
+
+    @property
+    def latest(self) -> Face:
+        """
+        What has succeeded it last, as long as that is used; else itself.
+        """
+        return self._latest[0]() or self
 
     def takes(self, version: int) -> bool:
         """
@@ -180,10 +207,13 @@ class Faces:
                 cause="old version",
             )
             return _PROTOCOL_VERSION
+        if session.isBeside:
+            # What it belongs to may have begun long ago.
+            face = face.latest
         if face.until <= time():
             session.refusal = IdentityRefused(
-                f"our own certificate for {face.name or 'this name'} has ended, and nobody gave us "
-                "another one",
+                f"our own certificate for {face.name or 'this name'} has ended, and the agent gave "
+                "no other",
                 cause="ended lease",
             )
             return _INTERNAL_ERROR
