@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from weakref import proxy
 
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred, succeed
@@ -91,7 +92,13 @@ class TunnelService(AcceptingService[Tunnel, Prepared]):
         self.factory: ProxyFactory | None = None
         self._announcements: Announcements | None = None
         self._stapling = Stapling(reactor)
-        self._renewal = Renewal(reactor, self._renewed)
+        # Nobody waits for the garbage collector to let go of us.
+        me = proxy(self)
+
+        def use(prepared: Prepared) -> None:
+            me._renewed(prepared)
+
+        self._renewal = Renewal(reactor, use)
 
     def privilegedStartService(self) -> None:
         """
