@@ -13,9 +13,7 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from tests.interop.harness import (
     InteropTestCase,
     Process,
     Stage,
+    find,
     freePort,
     openssl,
     requireRoot,
@@ -131,12 +130,12 @@ class AgentTests(InteropTestCase):
         place.mkdir(mode=0o755)
         os.chown(place, AGENT, AGENT)
         cls.socket = place / "agent"
-        cls.backend = stage.start(Echo())
+        cls.backend = f"exec:{find('sed', 'sed')} -u /quit/q"
         cls.agent = cls.makeAgent(stage)
         stage.start(cls.agent)
         port = freePort()
         arguments = (
-            *("-s", "-l", f"127.0.0.1:{port}", "-r", f"127.0.0.1:{cls.backend.port}"),
+            *("-s", "-l", f"127.0.0.1:{port}", "-r", cls.backend),
             *("-L", "www.example.org", "-L", "mail.example.org", "--agent", str(cls.socket)),
         )
         cls.server = stage.start(AsUser(base / "server", TUNNEL, port, *arguments))
@@ -157,7 +156,7 @@ class AgentTests(InteropTestCase):
     root: Path
     issuer: Path
     socket: Path
-    backend: Echo
+    backend: str
     agent: AsUser
     server: AsUser
 
@@ -322,8 +321,9 @@ class AgentTests(InteropTestCase):
         ours = ("--agent", str(self.socket), "--trust", str(self.root))
         port = freePort()
         arguments = (
-            *("-s", "-l", f"127.0.0.1:{port}", "-r", f"127.0.0.1:{self.backend.port}"),
+            *("-s", "-l", f"127.0.0.1:{port}", "-r", self.backend),
             *("-L", "in.example.org", "-R", "@example.org", "--workers", "2", *ours),
+            *("--exec-user", "nobody"),
         )
         accepting = AsUser(self.stage.directory("workers"), 0, port, *arguments)
         self.addCleanup(accepting.stop)
@@ -366,46 +366,3 @@ def echoes(connection: socket.socket) -> bool:
     """
     connection.sendall(b"hello\n")
     return connection.recv(100) == b"hello\n"
-
-
-class Echo:
-    """
-    A backend that says what it hears, and ends after C{quit}.
-    """
-
-    name, log = "echo", ""
-
-    def __init__(self) -> None:
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listening.getsockname()[1]
-
-    def start(self) -> None:
-        """
-        Listen.
-        """
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def stop(self) -> int:
-        """
-        End.
-        """
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-        return 0
-
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                sock, _ = self._listening.accept()
-                threading.Thread(target=self._echo, args=(sock,), daemon=True).start()
-
-    def _echo(self, sock: socket.socket) -> None:
-        with sock, contextlib.suppress(OSError):
-            for heard in self._heard(sock):
-                if heard.startswith(b"quit"):
-                    return
-                sock.sendall(heard)
-
-    def _heard(self, sock: socket.socket) -> Iterator[bytes]:
-        while heard := sock.recv(1000):
-            yield heard
