@@ -145,6 +145,7 @@ class QuestionTests(SynchronousTestCase):
         for content, problem in (
             (b"www.example.org", "has no request"),
             (b"\xff\0" + request, "not in UTF-8"),
+            (b"1." * 2000 + b"\0" + request, "too long"),
             (b".example.org\0" + request, "not an identity"),
             (b"\0" + request, ""),
             (b"a.example\0", "cannot be read"),

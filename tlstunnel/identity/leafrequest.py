@@ -26,6 +26,9 @@ from tlstunnel.identity.names import Identity
 #: Bytes of a question, at most.
 LARGEST_QUESTION = 8 << 10
 
+#: Bytes of an identity, at most: a SPIFFE ID may have as many.
+LONGEST_NAME = 2048
+
 #: Bytes of an answer, at most.
 LARGEST_ANSWER = 64 << 10
 
@@ -107,23 +110,35 @@ class Question:
         name, zero, request = content.partition(b"\0")
         if not zero:
             raise Unreadable("the question has no request")
+        if len(name) > LONGEST_NAME:
+            raise Unreadable("the identity is too long")
         try:
             identity = Identity.parse(name.decode())
         except UnicodeDecodeError:
             raise Unreadable("the identity is not in UTF-8") from None
         except ValueError as error:
             raise Unreadable(str(error)) from None
-        try:
-            found = x509.load_der_x509_csr(request)
-            key = found.public_key()
-            isTheirs = found.is_signature_valid
-        except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.InvalidVersion):
-            raise Unreadable("the request cannot be read") from None
+        key, isTheirs = _keyIn(request)
         if not isTheirs:
             raise Unreadable("the request is not signed by the key in it")
-        if not (isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)):
-            raise Unreadable("the request has a key of another kind than ECDSA with P-256")
         return cls(identity, key)
+
+
+def _keyIn(request: bytes) -> tuple[ec.EllipticCurvePublicKey, bool]:
+    """
+    The key in a request, and whether it has signed that.
+
+    @raise Unreadable: it is none, or has a key of a kind that is not for us, and could be of any
+        size.
+    """
+    try:
+        found = x509.load_der_x509_csr(request)
+        key = found.public_key()
+        if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
+            return key, found.is_signature_valid
+    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.InvalidVersion):
+        raise Unreadable("the request cannot be read") from None
+    raise Unreadable("the request has a key of another kind than ECDSA with P-256")
 
 
 def question(identity: Identity, key: ec.EllipticCurvePrivateKey) -> bytes:
