@@ -116,12 +116,17 @@ class Wanted:
     def __init__(self, agent: Path, identity: Identity, now: float) -> None:
         """
         @param now: seconds since 1970.
+        @raise Refusal: no key can be made.
         """
         self._agent = agent
         self._identity = identity
         self._now = now
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self.question = message(question(identity, self._key))
+        try:
+            self._key = ec.generate_private_key(ec.SECP256R1())
+            self.question = message(question(identity, self._key))
+        except Exception as error:  # noqa: BLE001 - providers fail in ways of their own
+            remedy = "a process with the provider of a TPM or a token makes no keys of its own"
+            raise Refusal(f"no key could be made for it ({error})", remedy) from None
 
     def take(self, content: bytes) -> Lease:
         """
@@ -156,9 +161,9 @@ class Wanted:
             answer.chain,
             self._key,
             f"`agent` {self._agent}",
-            self._agent,
-            end,
-            due,
+            agent=self._agent,
+            until=end,
+            due=due,
         )
 
 
