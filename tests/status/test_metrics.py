@@ -85,7 +85,8 @@ class MetricsTests(SynchronousTestCase):
         No more and no less.
         """
         found: dict[str, set[str]] = {}
-        for name, labels in samples(snapshot()):
+        identities = [identity(), identity(identity="a.example", is_leased=True)]
+        for name, labels in samples(snapshot(tunnels=[tunnel(identities=identities)])):
             found.setdefault(name, set()).update(label for label, _ in labels)
         self.assertEqual(found, INTERFACE)
 

@@ -11,8 +11,8 @@ from tlstunnel.tunnel.description import Tunnel
 
 def verifying(tunnel: Tunnel) -> Iterator[str]:
     """
-    The settings that ask for it, or for new keys, as they stand in messages; nothing where nobody is verified, or
-    those who share a key with us.
+    The settings that ask for it, or for new keys, as they stand in messages; nothing where nobody
+    is verified, or those who share a key with us.
     """
     if tunnel.negotiatesOnly or tunnel.sharesKeys:
         return
