@@ -182,7 +182,7 @@ class CreateTests(CommandTestCase):
         self.assertEqual((self.path / "ca" / "cert.pem").read_bytes(), before)
         authority = x509.load_pem_x509_certificate(before)
         get = authority.extensions.get_extension_for_class
-        self.assertEqual(get(x509.BasicConstraints).value, x509.BasicConstraints(True, 0))
+        self.assertEqual(get(x509.BasicConstraints).value, x509.BasicConstraints(True, 1))
         self.assertTrue(get(x509.KeyUsage).value.key_cert_sign)
 
     def test_permissionsWhateverTheUmask(self) -> None:

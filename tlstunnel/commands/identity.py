@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 from twisted.python import usage
 
+from tlstunnel.commands.agent import Agent, Issuer
 from tlstunnel.commands.allow import Allow, unknownIn
 from tlstunnel.commands.disclose import Disclose
 from tlstunnel.commands.pools import OneIdentityOptions, PoolOptions, identityOf
@@ -297,13 +298,16 @@ class IdentityOptions(ProgramOptions):
         ["trust", None, Trust, "Believe in somebody about the identities of others."],
         ["allow", None, Allow, "Say which programs may use an identity through the pool."],
         ["disclose", None, Disclose, "Say who is shown to a remote identity."],
+        ["issuer", None, Issuer, "Make an intermediate for an agent."],
+        ["agent", None, Agent, "Give tunnels certificates for minutes."],
     ]
 
     def postOptions(self) -> None:
         """Insist on something to do."""
         if self.subCommand is None:
             raise usage.UsageError(
-                "say what to do: create, import, list, renew, check, trust, allow or disclose"
+                "say what to do: create, import, list, renew, check, trust, allow, disclose, "
+                "issuer or agent"
             )
 
 
@@ -314,7 +318,7 @@ def main(options: IdentityOptions) -> int:
     @return: the exit code: 1 with one line on standard error where it was not possible.
     """
     command = options.subOptions
-    assert isinstance(command, PoolOptions)
+    assert isinstance(command, PoolOptions | Agent)
     try:
         return command.run()
     except ConfigurationError as error:

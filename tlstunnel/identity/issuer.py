@@ -17,8 +17,9 @@ from typing import cast
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import (
+    CertificateIssuerPublicKeyTypes,
     CertificatePublicKeyTypes,
     PrivateKeyTypes,
 )
@@ -57,9 +58,11 @@ class Authority:
         """Make a new one, under a name that no other has."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = commonName(f"tlstunnel pool CA {os.urandom(4).hex()}")
-        builder = _builder(name, name, key.public_key(), now, now + AUTHORITY_LIFETIME)
-        builder = builder.add_extension(x509.BasicConstraints(True, path_length=0), critical=True)
-        builder = builder.add_extension(_keyUsage(key_cert_sign=True, crl_sign=True), critical=True)
+        builder = builderOf(
+            name, name, key.public_key(), now - CLOCK_SKEW, now + AUTHORITY_LIFETIME
+        )
+        # One more may stand below it: that of an agent.
+        builder = certifying(builder, below=1)
         return cls(builder.sign(key, SHA256()), key)
 
     def issue(
@@ -82,22 +85,60 @@ class Authority:
         half = before if isinstance(key, KeyReference) else key
         assert half is not None
         public = cast(CertificatePublicKeyTypes, half.public_key())  # else it refuses
-        # The upper bound of a common name is 64 (RFC 5280, appendix A); nobody looks at it anyway.
-        subject = commonName(str(identity)) if len(str(identity)) <= 64 else x509.Name([])
         end = min(now + lifetime, self.certificate.not_valid_after_utc)
-        builder = _builder(subject, self.certificate.subject, public, now, end)
-        builder = builder.add_extension(x509.BasicConstraints(False, None), critical=True)
-        builder = builder.add_extension(_keyUsage(digital_signature=True), critical=True)
-        purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-        builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
-        builder = builder.add_extension(
-            x509.SubjectAlternativeName([alternativeName(identity)]), critical=not list(subject)
-        )
-        builder = builder.add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
-            critical=False,
-        )
-        return Credentials(identity, (builder.sign(self.key, SHA256()),), key)
+        leaf = certify(self.certificate, self.key, identity, public, now - CLOCK_SKEW, end)
+        return Credentials(identity, (leaf,), key)
+
+
+def certify(
+    issuer: x509.Certificate,
+    issuerKey: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
+    identity: Identity,
+    public: CertificatePublicKeyTypes,
+    start: datetime,
+    end: datetime,
+) -> x509.Certificate:
+    """
+    Make a certificate for C{identity}, with which it can be server and client, and nothing else.
+
+    @param public: the key to certify.
+    """
+    # The upper bound of a common name is 64 (RFC 5280, appendix A); nobody looks at it anyway, but
+    # for those who take an address there for a domain that name constraints are about.
+    isNamed = len(str(identity)) <= 64 and identity.address is None
+    subject = commonName(str(identity)) if isNamed else x509.Name([])
+    builder = builderOf(subject, issuer.subject, public, start, end)
+    builder = builder.add_extension(x509.BasicConstraints(False, None), critical=True)
+    builder = builder.add_extension(_keyUsage(digital_signature=True), critical=True)
+    purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+    builder = builder.add_extension(
+        x509.SubjectAlternativeName([alternativeName(identity)]), critical=not list(subject)
+    )
+    builder = builder.add_extension(identifying(issuer), critical=False)
+    return builder.sign(issuerKey, SHA256())
+
+
+def certifying(builder: x509.CertificateBuilder, below: int) -> x509.CertificateBuilder:
+    """
+    What makes a certificate that of an authority.
+
+    @param below: how many others may stand below it, on the way to a certificate.
+    """
+    builder = builder.add_extension(x509.BasicConstraints(True, path_length=below), critical=True)
+    return builder.add_extension(_keyUsage(key_cert_sign=True, crl_sign=True), critical=True)
+
+
+def identifying(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """
+    The key of an issuer, as its certificate calls it.
+    """
+    try:
+        known = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        public = cast(CertificateIssuerPublicKeyTypes, issuer.public_key())
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(public)
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(known)
 
 
 def commonName(name: str) -> x509.Name:
@@ -132,11 +173,11 @@ def _keyUsage(
     )
 
 
-def _builder(
+def builderOf(
     subject: x509.Name,
     issuer: x509.Name,
     key: CertificatePublicKeyTypes,
-    now: datetime,
+    start: datetime,
     end: datetime,
 ) -> x509.CertificateBuilder:
     """What all our certificates have in common."""
@@ -146,7 +187,7 @@ def _builder(
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key)
-        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_before(start)
         .not_valid_after(end)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
