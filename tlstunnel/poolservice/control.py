@@ -68,6 +68,11 @@ class Owner(Protocol):
         @raise TunnelError: that is the answer.
         """
 
+    def refused(self, error: TunnelError) -> None:
+        """
+        A message had C{error} for an answer.
+        """
+
     def gone(self) -> None:
         """
         Nothing more comes, and nothing that is sent arrives.
@@ -200,6 +205,7 @@ class Control(Descriptor):
             self._owner.received(read(got.data), descriptors)
         except TunnelError as error:
             self.send(errorMessage(error.bare()))
+            self._owner.refused(error)
         except Exception:  # noqa: BLE001 - a bug of ours must not spread
             self._log.failure("a message to the pool service failed")
             self.send(errorMessage(TunnelError("see the log of the pool service")))

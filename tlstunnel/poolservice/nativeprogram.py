@@ -170,6 +170,12 @@ class NativeProgram:
         }
         self._control.send(answers[verb](fields))
 
+    def refused(self, error: TunnelError) -> None:
+        """
+        It has not got what it asked for.
+        """
+        self._handOvers.refusals.add(self.caller, error)
+
     def _begin(self, fields: Mapping[str, str], descriptors: list[int]) -> None:
         sock, peer = connected(descriptors, self._control.drop)
         try:
