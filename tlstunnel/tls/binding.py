@@ -27,6 +27,9 @@ CLIENTS, SERVERS = 1, 2
 #: Whether L{isResumed} knows.
 TELLS_RESUMPTION = hasattr(_lib, "SSL_session_reused")
 
+#: Whether L{setAsked} can do anything.
+TELLS_ASKED = hasattr(_lib, "SSL_CTX_set_cert_cb") and hasattr(SSL.Connection, "_reverse_mapping")
+
 # The number of the library that does TLS, and what its reasons for alerts begin at; see
 # ERR_PACK(3) and SSL_AD_REASON_OFFSET in OpenSSL's ssl.h.
 _ERR_LIB_SSL = 20
@@ -201,6 +204,28 @@ def _serverName(choose: Callable[[SSL.Connection], int | None]) -> Any:
 
 _SERVER_NAMES = ("SSL_CTX_set_tlsext_servername_callback", "SSL_TLSEXT_ERR_ALERT_FATAL")
 _FATAL = 2
+
+
+def setAsked(context: SSL.Context, asked: Callable[[SSL.Connection], None]) -> None:
+    """
+    Tell C{asked} of each connection of a client's C{context} whose server wants a certificate;
+    nothing happens where it cannot be told (L{TELLS_ASKED}).
+
+    @param asked: the same for all contexts; raises nothing.
+    """
+    if TELLS_ASKED:
+        _lib.SSL_CTX_set_cert_cb(context._context, _asked(asked), _ffi.NULL)
+
+
+@cache
+def _asked(asked: Callable[[SSL.Connection], None]) -> Any:
+    connections = SSL.Connection._reverse_mapping
+
+    def tell(ssl: Any, _: Any) -> int:
+        asked(connections[ssl])
+        return 1
+
+    return _ffi.callback("int (*)(SSL *, void *)", tell, error=1)
 
 
 def changeContext(
