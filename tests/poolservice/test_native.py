@@ -653,6 +653,29 @@ class RefusalTests(NativeTests):
 
         self.assertEqual((await self.inThread(again))[0], "timeout")
 
+    async def test_whatCanBeDoneIsTold(self) -> None:
+        """
+        By the fields that a program has.
+        """
+        program = self.program()
+
+        def run() -> Any:
+            ours, theirs = self.pair()
+            program.tls(ours, **AS_SERVER, client="require")
+            network = self.peer(theirs, True)
+            with contextlib.suppress(SSL.Error, OSError):
+                network.handshake()
+                network.read(1)
+            return program.refused()
+
+        reason, detail = await self.inThread(run)
+        self.assertEqual(reason, "tls")
+        self.assertEqual(
+            detail,
+            "the client has shown no certificate; let the client show a certificate, or the "
+            "program leave out remote= and say client=request",
+        )
+
     async def test_oneControlConnectionServesOne(self) -> None:
         """
         Another one is refused, and the first goes on; also after its end.

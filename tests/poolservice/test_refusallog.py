@@ -28,6 +28,7 @@ from tlstunnel.poolservice.refusals import (
     BadRequest,
     Gone,
     Leaving,
+    NotConnected,
     NotForCaller,
     TooMany,
     Undisclosed,
@@ -133,9 +134,9 @@ class ProgramRefusalsTests(Listening, SynchronousTestCase):
 
     def test_whatIsNobodysFaultIsNotLogged(self) -> None:
         """
-        As whoever was late for it.
+        As that somebody has left, or was late.
         """
-        for error in Gone("over"), Leaving("stopping"), Stopped():
+        for error in Gone("over"), Leaving("stopping"), Stopped(), NotConnected("over"):
             self.refuse(1000, error)
         self.assertEqual(self.said(), [])
 

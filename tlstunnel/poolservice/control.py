@@ -84,19 +84,22 @@ class Owner(Protocol):
         """
 
 
-def errorMessage(error: TunnelError) -> Message:
+def errorMessage(error: TunnelError, hint: str = "") -> Message:
     """
     What a program is told of C{error}.
+
+    @param hint: what can be done about it, if anything.
     """
-    return Message("error", {"reason": error.reason, "detail": detailOf(error)})
+    return Message("error", {"reason": error.reason, "detail": detailOf(error, hint)})
 
 
-def detailOf(error: TunnelError) -> str:
+def detailOf(error: TunnelError, hint: str = "") -> str:
     """
     What there is to be said of C{error} besides its reason, as it may stand in a message.
     """
     text = str(error)
-    return prose("" if text == error.reason else text.removeprefix(f"{error.reason}: "))
+    detail = "" if text == error.reason else text.removeprefix(f"{error.reason}: ")
+    return prose("; ".join(filter(None, (detail, hint))))
 
 
 class Control(Descriptor):

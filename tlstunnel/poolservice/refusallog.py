@@ -10,11 +10,11 @@ from __future__ import annotations
 from tlstunnel.errors import TunnelError
 from tlstunnel.identity.caller import Caller
 from tlstunnel.poolservice.messages import prose
-from tlstunnel.poolservice.refusals import BadPool, Gone, Leaving, TooMany
+from tlstunnel.poolservice.refusals import BadPool, Gone, Leaving, NotConnected, TooMany
 from tlstunnel.tunnel.refusals import RefusalLines
 
-# What nobody has done wrong.
-_COMMON = {Gone.reason, Leaving.reason}
+# What happens to programs that do nothing wrong: the other end may leave at any time.
+_COMMON = {Gone.reason, Leaving.reason, NotConnected.reason}
 
 
 class ProgramRefusals(RefusalLines):
