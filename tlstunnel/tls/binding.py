@@ -8,6 +8,7 @@ as well as that can be done, where the binding is not what we know it to be.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -160,6 +161,61 @@ def setPurpose(store: crypto.X509Store, purpose: int) -> None:
         raise NotImplementedError("this pyOpenSSL knows no purposes of certificates")
     if _lib.X509_STORE_set_purpose(store._store, purpose) != 1:
         raise ValueError("no such purpose")
+
+
+def heldStore(context: SSL.Context) -> crypto.X509Store | None:
+    """
+    Where C{context} looks up anchors, which stays as long as what is returned; C{None} if that
+    cannot be had.
+    """
+    if not all(hasattr(_lib, name) for name in _SHARING):
+        return None
+    store = _lib.SSL_CTX_get_cert_store(context._context)
+    if _lib.X509_STORE_up_ref(store) != 1:
+        return None
+    held = crypto.X509Store.__new__(crypto.X509Store)
+    held._store = _ffi.gc(store, _lib.X509_STORE_free)
+    return held
+
+
+def shareStore(context: SSL.Context, held: crypto.X509Store) -> bool:
+    """
+    Let C{context} look up anchors in what L{heldStore} has given of another one.
+
+    @return: whether that can be done.
+    """
+    sharing = all(hasattr(_lib, name) for name in _SHARING)
+    if not (sharing and _lib.X509_STORE_up_ref(held._store) == 1):
+        return False
+    # That takes the reference over.
+    _lib.SSL_CTX_set_cert_store(context._context, held._store)
+    return True
+
+
+_SHARING = (
+    "SSL_CTX_get_cert_store",
+    "SSL_CTX_set_cert_store",
+    "X509_STORE_free",
+    "X509_STORE_up_ref",
+)
+
+
+def systemPlaces() -> tuple[str, ...]:
+    """
+    The files and directories where C{set_default_verify_paths} looks for the anchors of the system;
+    none where they are not known.
+    """
+    if not (hasattr(_lib, "X509_get_default_cert_file") and hasattr(SSL, _FILES)):
+        return ()
+    told = [os.environ.get(name, "") for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")]
+    built = _lib.X509_get_default_cert_file(), _lib.X509_get_default_cert_dir()
+    own = [_ffi.string(each).decode(errors="surrogateescape") for each in built]
+    # A directory may be several.
+    several = [each for text in (*told, *own) for each in text.split(":") if each]
+    return tuple(several) + tuple(getattr(SSL, _FILES)) + tuple(getattr(SSL, _FOLDERS))
+
+
+_FILES, _FOLDERS = "_CERTIFICATE_FILE_LOCATIONS", "_CERTIFICATE_PATH_LOCATIONS"
 
 
 def setServerName(context: SSL.Context, choose: Callable[[SSL.Connection], int | None]) -> None:
