@@ -337,7 +337,7 @@ def ofPool(seconds: float, rounds: int | None) -> int:
     return _statusOf(run, "client", MOST_HANDED)
 
 
-def _statusOf(run: report.Run, side: str, most: float) -> int:
+def _statusOf(run: report.Run, side: Mode, most: float) -> int:
     """The exit status: whether a connection costs C{most} times as much, at most."""
     ratio = run.results.ratio(side, "connection", NOW, BEFORE)
     return 0 if ratio is not None and ratio.median <= most else 1
