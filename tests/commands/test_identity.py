@@ -659,9 +659,9 @@ class CheckTests(CommandTestCase):
         self.problems('"CN=Root" is not among the anchors of this machine')
         bundle = self.base / "bundle.pem"
         bundle.write_bytes(root().certificate.public_bytes(Encoding.PEM))
-        # OpenSSL reads it from its own environment (X509_STORE_set_default_paths(3)).
-        os.putenv("SSL_CERT_FILE", str(bundle))
-        self.addCleanup(os.unsetenv, "SSL_CERT_FILE")
+        # Also in the environment that OpenSSL reads (X509_STORE_set_default_paths(3)).
+        os.environ["SSL_CERT_FILE"] = str(bundle)
+        self.addCleanup(os.environ.pop, "SSL_CERT_FILE")
         self.succeed("check", "example.org")
         self.put("x@example.org", make(Recipe(san=alternative(mail("x@example.org"))), root()))
         self.problems("not among the anchors of this machine", identity="x@example.org")
