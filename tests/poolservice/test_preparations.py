@@ -98,6 +98,17 @@ class PreparationsTests(SynchronousTestCase):
             createIdentity(other, SERVER)
         return other.path / "ca" / "cert.pem"
 
+    def test_setsShareTheirAnchors(self) -> None:
+        """Those of the system take a megabyte, and each user may have many sets."""
+        stores = []
+        for number in range(20):
+            prepared = self.client(number % 3, alpn=(b"%d" % number,))
+            for context in prepared._creators._contexts.values():
+                store: Any = context.get_cert_store()
+                stores.append(store._store)
+        self.assertEqual(len(stores), 20)
+        self.assertTrue(all(each == stores[0] for each in stores))
+
     def test_whatComesToNothingCountsToo(self) -> None:
         """Nobody fills the memory with what cannot be made."""
         self.patch(preparations, "KEPT", 3)
