@@ -54,6 +54,7 @@ from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pins import keyOf
 from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.verify import verifyIdentity
+from tlstunnel.tls import stores
 
 DAY = timedelta(days=1)
 
@@ -659,9 +660,11 @@ class CheckTests(CommandTestCase):
         self.problems('"CN=Root" is not among the anchors of this machine')
         bundle = self.base / "bundle.pem"
         bundle.write_bytes(root().certificate.public_bytes(Encoding.PEM))
-        # OpenSSL reads it from its own environment (X509_STORE_set_default_paths(3)).
+        # OpenSSL reads it from its own environment (X509_STORE_set_default_paths(3)), of which who
+        # shares stores knows nothing.
         os.putenv("SSL_CERT_FILE", str(bundle))
         self.addCleanup(os.unsetenv, "SSL_CERT_FILE")
+        stores._known.clear()
         self.succeed("check", "example.org")
         self.put("x@example.org", make(Recipe(san=alternative(mail("x@example.org"))), root()))
         self.problems("not among the anchors of this machine", identity="x@example.org")

@@ -262,6 +262,13 @@ class Prepared:
             return self.names.credentials
         return self._showing.known
 
+    @property
+    def contexts(self) -> int:
+        """
+        How many contexts of OpenSSL it has for servers.
+        """
+        return self._creators.contexts
+
     def warnings(self, now: datetime, since: datetime | None = None) -> list[str]:
         """
         What should be said of our certificate and of the anchors.
