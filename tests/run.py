@@ -2,7 +2,7 @@
 Runs the tests with trial, and ends with one line for programs: C{N passed, N failed, N skipped}.
 
 Without arguments: everything beside this file in two processes, then the modules of
-C{tests.interop}, each in a process of its own, two at a time.  Else: the modules named.  Anything
+C{tests.interop}, each in a process of its own, three at a time.  Else: the modules named.  Anything
 that fails, or no test at all, is exit code 1.  A run of all of C{tests.interop} as root writes
 docs/interop.md.
 """
@@ -22,10 +22,11 @@ from threading import Timer
 from tests.interop import matrix
 
 #: Seconds that one run of trial may take; a test that never ends must not hold up everything.
-LIMIT = 1500.0
+LIMIT = 900.0
 
-#: Processes that run tests at the same time.
+#: Processes that run tests at the same time; more of them where tests wait for programs to start.
 PROCESSES = 2
+WAITING = 3
 
 #: Modules of C{tests.interop} that take longest, to begin with.
 LONGEST = ("pool_clients", "stdio_life")
@@ -121,7 +122,7 @@ def together(names: list[str]) -> Counter[str]:
         shown("".join(lines))
         return total
 
-    with ThreadPoolExecutor(PROCESSES) as pool:
+    with ThreadPoolExecutor(WAITING) as pool:
         return sum(pool.map(one, names), Counter())
 
 
