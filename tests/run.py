@@ -28,7 +28,7 @@ LIMIT = 900.0
 PROCESSES = 2
 WAITING = 3
 
-#: The modules of C{tests.interop} that take longest; they begin, as one alone at the end wastes time.
+#: The modules of C{tests.interop} that take longest; they begin, as one alone at the end is slow.
 LONGEST = ("scanners", "probe", "reveal_sql", "negotiate", "stdio_life", "pull")
 
 #: What containers set, so that no image has the bytecode of what was run in it.
