@@ -287,11 +287,11 @@ class BrokenTests(DisclosureTestCase):
             self.rule(f"host{number}.test", ALICE)
         self.rule(".", BOB)
         deep = ".".join(["a"] * 120) + ".b.test"
-        begun = time.monotonic()
+        begun = time.process_time()
         for _ in range(20):
             self.assertEqual(self.shown(U1000, deep), BOB)
             self.assertEqual(self.shown(U1000, "host7.test"), ALICE)
-        self.assertLess(time.monotonic() - begun, 2)
+        self.assertLess(time.process_time() - begun, 2)
 
     def test_aKeyIsNobodysName(self) -> None:
         """No rule can be about it."""
