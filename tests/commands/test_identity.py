@@ -426,7 +426,7 @@ class ImportTests(CommandTestCase):
             )
             found = self.pool.credentials(Identity.parse("example.org"))
             self.assertEqual(found.certificates, (*issued.chain, root().certificate))
-            self.assertEqual(found.key.public_key(), issued.key.public_key())
+            self.assertEqual(found.key.public_key(), issued.key.public_key())  # type: ignore[union-attr]  # it is in the file
 
     def test_PKCS12OnATerminal(self) -> None:
         """There the pass phrase is not shown."""
@@ -564,12 +564,9 @@ class RenewTests(CommandTestCase):
         authority = issuer.authorityOf(self.pool)
         then = datetime.now(UTC) + days * DAY - issuer.LIFETIME
         file = self.path / name / "fullchain.pem"
-        key = self.pool.credentials(Identity.parse(name)).key
-        file.write_bytes(
-            authority.issue(Identity.parse(name), then, key)
-            .certificates[0]
-            .public_bytes(Encoding.PEM)
-        )
+        public = self.pool.credentials(Identity.parse(name)).certificates[0].public_key()
+        leaf = authority.certify(Identity.parse(name), then, public)
+        file.write_bytes(leaf.public_bytes(Encoding.PEM))
         return file
 
     def test_whatIsDue(self) -> None:

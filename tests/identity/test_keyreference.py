@@ -18,7 +18,6 @@ from tlstunnel.identity.keyreference import (
     checkURI,
     readReference,
     withoutPIN,
-    withPINSource,
     writeReference,
 )
 
@@ -110,7 +109,7 @@ class FormTests(SynchronousTestCase):
         Each with its reason.
         """
         version = b"\x1a\x19PKCS#11 Provider URI v1.0"
-        uri = b"\x0c\x0epkcs11:token=a"
+        uri = b"\x0c\x13pkcs11:token=a;id=b"
 
         def sequence(content: bytes) -> bytes:
             return pem(b"\x30" + bytes([len(content)]) + content)
@@ -132,7 +131,7 @@ class FormTests(SynchronousTestCase):
             (sequence(version + uri + uri), "not that of an address"),
             (sequence(version.replace(b"1.0", b"2.0") + uri), "a version that we do not know"),
             (sequence(version + uri[:-1]), "cut or none"),
-            (sequence(version + b"\x0c\x81\x0epkcs11:token=a"), "cut or none"),
+            (sequence(version + b"\x0c\x81\x13pkcs11:token=a;id=b"), "cut or none"),
             (sequence(version + b"\x0c\x0epkcs11:token=\xff"), "no ASCII"),
             (sequence(version + b"\x0c\x06file:a"), "does not begin with pkcs11:"),
             (pem(b"\x30\x00\x30\x00", "TSS2 PRIVATE KEY"), "no SEQUENCE"),
@@ -174,9 +173,9 @@ class AddressTests(SynchronousTestCase):
         for uri, words in (
             ("", "does not begin"),
             ("PKCS11:token=a", "does not begin"),
-            ("pkcs11:", "names no key"),
-            ("pkcs11:?pin-value=1", "names no key"),
-            ("pkcs11:type=private", "names no key"),
+            ("pkcs11:", "names no token"),
+            ("pkcs11:object=a?pin-value=1", "names no token"),
+            ("pkcs11:token=a;type=private", "names no key"),
             ("pkcs11:token", "token is wrong"),
             ("pkcs11:token=a;;object=b", "an attribute is wrong"),
             ("pkcs11:token=a b", "token is wrong"),
@@ -187,7 +186,7 @@ class AddressTests(SynchronousTestCase):
             ("pkcs11:token=a;pin-value=1", "pin-value on the wrong side"),
             ("pkcs11:object=a?token=1", "token on the wrong side"),
             ("pkcs11:token=a?pin-value=geheim 4711", "pin-value is wrong"),
-            ("pkcs11:token=a?pin-value=1&pin-source=file:a", "both"),
+            ("pkcs11:token=a;id=b?pin-value=1&pin-source=file:a", "both"),
             ("pkcs11:token=" + "a" * LONGEST_URI, "characters"),
         ):
             error = self.assertRaises(ValueError, checkURI, uri)
@@ -201,21 +200,36 @@ class AddressTests(SynchronousTestCase):
         uri = "pkcs11:token=a;object=b?pin-value=4711"
         found = readReference(uri.encode())
         assert found is not None
-        self.assertTrue(found.holdsPIN)
+        self.assertEqual(found.pinValue, "4711")
         self.assertNotIn("4711", f"{found} {found!r} {withoutPIN(uri)}")
         self.assertEqual(str(found), "a key in a token, pkcs11:token=a;object=b")
 
     def test_theSourceOfThePINIsKnown(self) -> None:
         """
-        And can be another one.
+        Without its escapes.
         """
-        found = readReference(URI.replace("/run/pin", "a%20b").encode())
+        for uri, source in (
+            (URI.replace("/run/pin", "a%20b"), "file:a b"),
+            (URI, "file:/run/pin"),
+            ("pkcs11:token=a;id=b", None),
+        ):
+            found = readReference(uri.encode())
+            assert found is not None
+            self.assertEqual((found.pinSource, found.pinValue), (source, None))
+
+    def test_thePINIsNotForTheProvider(self) -> None:
+        """
+        It asks for that; and takes the private key of a pair.
+        """
+        for uri, bare in (
+            (URI, "pkcs11:token=mail;object=mail.example.org;type=private"),
+            ("pkcs11:token=a;type=private;id=b?pin-value=1", "pkcs11:token=a;type=private;id=b"),
+            ("pkcs11:type=private;id=%01;serial=1", "pkcs11:type=private;id=%01;serial=1"),
+            ("pkcs11:token=t;id=a?pin-value=1&x-a=b", "pkcs11:token=t;id=a;type=private?x-a=b"),
+        ):
+            found = readReference(uri.encode())
+            assert found is not None
+            self.assertEqual(found.bare, writeReference(bare))
+        found = readReference(TPM)
         assert found is not None
-        self.assertEqual((found.pinSource, found.holdsPIN), ("file:a b", False))
-        self.assertEqual(
-            withPINSource(found.uri, "/run/c d&e"),
-            "pkcs11:token=mail;object=mail.example.org?pin-source=file:/run/c%20d%26e",
-        )
-        without = readReference(b"pkcs11:token=a")
-        assert without is not None
-        self.assertIsNone(without.pinSource)
+        self.assertEqual(found.bare, TPM)

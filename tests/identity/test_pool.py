@@ -75,7 +75,7 @@ class CredentialsTests(PoolTestCase):
         self.assertEqual(
             found, Credentials(HOST, (issued.certificate, intermediate().certificate), found.key)
         )
-        self.assertEqual(found.key.public_key(), issued.key.public_key())
+        self.assertEqual(found.key.public_key(), issued.key.public_key())  # type: ignore[union-attr]  # it is in the file
 
     def test_aWorkloadHasCommasForSlashes(self) -> None:
         """Its directory is in the pool like any other, and found again."""
@@ -121,13 +121,14 @@ class CredentialsTests(PoolTestCase):
             with self.subTest(kind):
                 issued = self.add(HOST, make(Recipe(key=kind)))
                 self.assertEqual(
-                    self.pool.credentials(HOST).key.public_key(), issued.key.public_key()
+                    self.pool.credentials(HOST).key.public_key(),  # type: ignore[union-attr]  # it is in the file
+                    issued.key.public_key(),
                 )
         old = issued.key.private_bytes(
             Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
         )
         self.write("example.org/privkey.pem", old)
-        self.assertEqual(self.pool.credentials(HOST).key.public_key(), issued.key.public_key())
+        self.assertEqual(self.pool.credentials(HOST).key.public_key(), issued.key.public_key())  # type: ignore[union-attr]  # it is in the file
 
     def test_missingPool(self) -> None:
         """A pool that is not there is an error where the user named it."""

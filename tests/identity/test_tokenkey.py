@@ -66,6 +66,6 @@ class TokenKeyTests(SynchronousTestCase):
             lambda: other.sign(b"", padding.PKCS1v15(), SHA384()),
             lambda: other.decrypt(b"", padding.PKCS1v15()),
             *(key.private_numbers for key in (curve, other)),
-            *((lambda key=key: copy.copy(key)) for key in (curve, other)),  # type: ignore[misc]
+            *((lambda key=key: copy.copy(key)) for key in (curve, other)),
         ):
             self.assertRaises(UnsupportedAlgorithm, each)

@@ -39,6 +39,7 @@ from tlstunnel.identity.pins import keyOf
 from tlstunnel.identity.pkcs12 import loadPKCS12
 from tlstunnel.identity.pool import PSK_FILE, Credentials, loadCredentials
 from tlstunnel.identity.verify import coversName, verifyIdentity
+from tlstunnel.program.keyproviders import loadProviderOf
 from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.tls.checkup import checkUsable, problemsOf
 from tlstunnel.tls.pskcheckup import problemsOfPSK
@@ -219,6 +220,7 @@ class Check(OneIdentityOptions):
     def run(self) -> int:
         """Print the problems."""
         pool, identity = self.pool, self.identity
+        loadProviderOf(pool)
         isShared = present(pool.existingDirectoryOf(identity) / PSK_FILE)
         isAlone = isShared and identity not in pool.identities()
         problems = problemsOfPSK(pool, identity) if isShared else []

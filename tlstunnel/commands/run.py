@@ -16,9 +16,11 @@ from twisted.python import usage
 
 from tlstunnel.commands import COMMANDS
 from tlstunnel.errors import ConfigurationError, nearest
+from tlstunnel.identity.keyprovider import PROVIDER
 from tlstunnel.program.check import check
 from tlstunnel.program.commandline import TunnelOptions
 from tlstunnel.program.jsonlines import jsonLine
+from tlstunnel.program.keyproviders import loadProvider
 from tlstunnel.program.log import lines, textLine
 from tlstunnel.program.makeprocess import makeProcess, sourceOf
 from tlstunnel.program.options import LOG_OPTIONS, VIEW_OPTIONS
@@ -111,6 +113,10 @@ def checking(options: RunOptions) -> int:
     except Problems as error:
         print(error)
         return 1
+    try:
+        loadProvider(configuration)
+    except ConfigurationError as error:
+        problems.append(configuration.problemOf("process", error, PROVIDER))
     # Also beside tunnels that are wrong, the others are looked at.
     found = configuration.inOrder([*problems, *check(configuration, datetime.now(UTC))])
     for each in found:

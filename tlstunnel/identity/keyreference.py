@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 _SCHEME = "pkcs11:"
 _VERSION = b"PKCS#11 Provider URI v1.0"
@@ -43,8 +43,9 @@ LONGEST_URI = 4096
 # What stands in an address as it is (RFC 7512, section 2.3), and an attribute of it.
 _ATTRIBUTE = re.compile(r"[A-Za-z0-9_-]+=(?:[A-Za-z0-9\-._~:\[\]@!$'()*+,=/?|&]|%[0-9A-Fa-f]{2})*")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+_IN_PATH = frozenset({"token", "object", "id", "type", "serial"})
 _IN_QUERY = frozenset({"pin-source", "pin-value", "module-name", "module-path"})
-_OF_A_KEY = frozenset({"token", "object", "id", "serial"})
+_OF_PIN = frozenset({"pin-source", "pin-value"})
 
 
 class ReferenceKind(Enum):
@@ -73,15 +74,29 @@ class KeyReference:
         return f"a key in a token, {withoutPIN(self.uri)}"
 
     @property
-    def holdsPIN(self) -> bool:
-        """Whether it is a secret by itself, as the PIN of the token stands in it."""
-        return "pin-value" in _query(self.uri)
+    def pinValue(self) -> str | None:
+        """The PIN of the token, with its escapes, where it stands in the address: a secret."""
+        return _query(self.uri).get("pin-value")
 
     @property
     def pinSource(self) -> str | None:
-        """Where the PIN of the token is read from, as it stands there, if anything says so."""
+        """Where the PIN of the token is read from, if anything says so."""
         found = _query(self.uri).get("pin-source")
         return None if found is None else unquote_to_bytes(found).decode("utf-8", "replace")
+
+    @property
+    def bare(self) -> bytes:
+        """
+        What OpenSSL is given, without the PIN: it asks for that.  Of a pair of keys it is the
+        private one that is meant; providers take what they find first.
+        """
+        if self.kind is ReferenceKind.TPM:
+            return self.content
+        path = self.uri.partition("?")[0]
+        if not re.search("[:;]type=", path):
+            path += ";type=private"
+        query = {name: value for name, value in _query(self.uri).items() if name not in _OF_PIN}
+        return writeReference(_withQuery(path, query))
 
 
 def readReference(content: bytes) -> KeyReference | None:
@@ -111,6 +126,15 @@ def readReference(content: bytes) -> KeyReference | None:
             raise ValueError("is broken (its DER is no SEQUENCE)")
         return KeyReference(ReferenceKind.TPM, _pem(_TPM_LABEL, inside))
     return _of(_uriIn(inside))
+
+
+def isSecret(content: bytes) -> bool:
+    """Whether what a key file has in it is for nobody else: all but an address without a PIN."""
+    try:
+        found = readReference(content)
+    except ValueError:
+        return True
+    return found is None or found.kind is ReferenceKind.TPM or found.pinValue is not None
 
 
 def writeReference(uri: str) -> bytes:
@@ -147,33 +171,27 @@ def checkURI(uri: str) -> None:
             raise ValueError(f"is no address of RFC 7512 ({shown} is wrong)")
         if name in seen:
             raise ValueError(f"has {name} twice")
-        if (name in _IN_QUERY) != (attribute in query.split("&")):
+        misplaced = _IN_PATH if attribute in query.split("&") else _IN_QUERY
+        if name in misplaced:
             raise ValueError(f"has {name} on the wrong side of its question mark")
         seen.add(name)
-    if not seen & _OF_A_KEY:
-        raise ValueError("names no key: give token= and object= or id=")
+    if not seen & {"token", "serial"}:
+        # A PIN would be tried at each.
+        raise ValueError("names no token: give token=, or serial=")
+    if not seen & {"object", "id"}:
+        raise ValueError("names no key: give object=, or id=")
     if {"pin-value", "pin-source"} <= seen:
         raise ValueError("has both pin-value and pin-source")
 
 
 def withoutPIN(uri: str) -> str:
     """An address for messages: all of it but the PIN."""
-    return withQuery(
-        uri, {name: value for name, value in _query(uri).items() if name != "pin-value"}
-    )
+    shown = {name: value for name, value in _query(uri).items() if name != "pin-value"}
+    return _withQuery(uri, shown)
 
 
-def withPINSource(uri: str, path: str) -> str:
-    """
-    The same address with the PIN in another file.
-
-    @param path: an absolute one.
-    """
-    return withQuery(uri, {**_query(uri), "pin-source": "file:" + quote(path, safe="/")})
-
-
-def withQuery(uri: str, query: dict[str, str]) -> str:
-    """An address with other attributes behind its question mark, which are escaped already."""
+def _withQuery(uri: str, query: dict[str, str]) -> str:
+    """An address with other attributes behind its question mark."""
     written = "&".join(f"{name}={value}" for name, value in query.items())
     return uri.partition("?")[0] + (f"?{written}" if written else "")
 

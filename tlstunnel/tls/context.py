@@ -15,7 +15,7 @@ from OpenSSL import SSL
 from tlstunnel.errors import TLSFailed
 from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.trust import Trust
-from tlstunnel.tls import binding
+from tlstunnel.tls import binding, separation
 from tlstunnel.tls.credentials import present
 from tlstunnel.tls.faces import VERSIONS, chooseFace
 from tlstunnel.tls.resumption import LONGEST
@@ -56,6 +56,8 @@ def _context(
     """
     What contexts of both roles have in common where there are certificates.
     """
+    if trust is not None:
+        separation.process.verifies("the handshake")
     context = bareContext(minimum, isClient, tickets)
     if credentials is not None:
         present(context, credentials)

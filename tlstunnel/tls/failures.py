@@ -20,6 +20,9 @@ _CAUSES = {
     "unsupported protocol": "old version",
 }
 
+# What it says where a provider has failed that keeps a key of ours.
+_OF_PROVIDERS = frozenset({"provider signature failure", "provider signature not supported"})
+
 #: The alerts of TLS, by their numbers (RFC 8446, section 6, and IANA's registry).
 ALERTS = {
     0: "close_notify",
@@ -78,6 +81,8 @@ def recordFailure(error: SSL.Error, session: Session | None, first: bool = False
         # What OpenSSL says of a connection after the error that ended it.
         return Truncated("the connection had failed")
     reason = next((entry[2] for entry in queue if entry[2]), "")
+    if reason in _OF_PROVIDERS:
+        return TLSFailed(f"our key did not sign, which is in a token ({reason})", cause="token")
     number = alertReasons().get(reason)
     if number is None:
         said = reason or "OpenSSL has no word for what the peer sent"

@@ -23,6 +23,7 @@ from tlstunnel.identity.tlsa import TLSARecords
 from tlstunnel.identity.trust import Trust
 from tlstunnel.net.via import Login, readLogin
 from tlstunnel.protocols.setting import Setting
+from tlstunnel.tls import separation
 from tlstunnel.tls.creators import Creator, ServerCreator
 from tlstunnel.tls.keylog import KeyLog
 from tlstunnel.tls.openssl import givesTickets
@@ -51,6 +52,7 @@ from tlstunnel.tunnel.servernames import ServerNames
 from tlstunnel.tunnel.settings import settingOf
 from tlstunnel.tunnel.showing import Showing, checkShowing, showingOf
 from tlstunnel.tunnel.trace import Trace
+from tlstunnel.tunnel.verifying import verifying
 
 #: Where servers with TLS from the first byte greet: those of smtp, nntp, ftp, imap, and pop3.
 SERVER_FIRST = frozenset((465, 563, 990, 993, 995))
@@ -143,6 +145,8 @@ class Prepared:
             # Certificates are for those who speak TLS.
             self.setting = settingOf(tunnel, self.expected, lambda domain: False)
             return
+        for subject in verifying(tunnel):
+            separation.process.verifies(subject)
         if self.onward is not None:
             with about(OF_CONNECTED):
                 yield from self.onward.steps()
