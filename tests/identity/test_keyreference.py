@@ -217,9 +217,9 @@ class AddressTests(SynchronousTestCase):
             assert found is not None
             self.assertEqual((found.pinSource, found.pinValue), (source, None))
 
-    def test_thePINIsNotForTheProvider(self) -> None:
+    def test_theProviderIsGivenThePINItself(self) -> None:
         """
-        It asks for that; and takes the private key of a pair.
+        And the private key of a pair.
         """
         for uri, bare in (
             (URI, "pkcs11:token=mail;object=mail.example.org;type=private"),
@@ -229,7 +229,10 @@ class AddressTests(SynchronousTestCase):
         ):
             found = readReference(uri.encode())
             assert found is not None
-            self.assertEqual(found.bare, writeReference(bare))
+            self.assertEqual(found.withPIN(None), writeReference(bare))
+            sign = "&" if "?" in bare else "?"
+            written = f"{bare}{sign}pin-value=%261%FF"
+            self.assertEqual(found.withPIN(b"&1\xff"), writeReference(written))
         found = readReference(TPM)
         assert found is not None
-        self.assertEqual(found.bare, TPM)
+        self.assertEqual(found.withPIN(b"1"), TPM)

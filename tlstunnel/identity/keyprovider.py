@@ -93,7 +93,7 @@ def providerIn(pool: Path) -> KeyProvider | None:
                 raise ConfigurationError(
                     str(link), "is no symbolic link", "make a link to the module of that name"
                 )
-            named[name] = pool / link.readlink()
+            named[name] = (pool / link.readlink()).absolute()
     return providerOf(named.get(PROVIDER), named.get(MODULE), str(pool / MODULE))
 
 

@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 _SCHEME = "pkcs11:"
 _VERSION = b"PKCS#11 Provider URI v1.0"
@@ -84,11 +84,12 @@ class KeyReference:
         found = _query(self.uri).get("pin-source")
         return None if found is None else unquote_to_bytes(found).decode("utf-8", "replace")
 
-    @property
-    def bare(self) -> bytes:
+    def withPIN(self, pin: bytes | None) -> bytes:
         """
-        What OpenSSL is given, without the PIN: it asks for that.  Of a pair of keys it is the
-        private one that is meant; providers take what they find first.
+        What OpenSSL is given.  Of a pair of keys it is the private one that is meant; providers
+        take what they find first.
+
+        @param pin: that of the token, if there is one.
         """
         if self.kind is ReferenceKind.TPM:
             return self.content
@@ -96,6 +97,8 @@ class KeyReference:
         if not re.search("[:;]type=", path):
             path += ";type=private"
         query = {name: value for name, value in _query(self.uri).items() if name not in _OF_PIN}
+        if pin is not None:
+            query["pin-value"] = quote(pin, safe="")
         return writeReference(_withQuery(path, query))
 
 

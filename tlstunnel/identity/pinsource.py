@@ -47,7 +47,8 @@ def _pathOf(where: str, source: str, environment: Mapping[str, str]) -> Path:
     name = where.removeprefix("file:")
     if name.startswith("///"):
         name = name[2:]
-    if not name or "\0" in name or where.startswith("|") or (":" in name and name[0] != "/"):
+    isNone = not name or "\0" in name or name.startswith(("|", "//"))
+    if isNone or (":" in name and not name.startswith("/")):
         raise ConfigurationError(
             source,
             "has a pin-source that is no file",

@@ -54,11 +54,11 @@ class Attempts:
         return self._descriptor
 
     @property
-    def isKept(self) -> bool:
+    def areAny(self) -> bool:
         """
-        Whether there is anything to remember, and so for others to be told.
+        Whether anything was refused.
         """
-        return self._descriptor is not None or VARIABLE in os.environ
+        return self._descriptor is not None and os.fstat(self._descriptor).st_size > 0
 
     def once(
         self, digest: bytes, attempt: Callable[[], _Result], isRefusal: Callable[[], bool]

@@ -47,13 +47,17 @@ def present(context: SSL.Context, credentials: Credentials) -> None:
         raise refusal(credentials, error) from None
 
 
+# What OpenSSL says of keys that do not fit; those of another kind push the certificate out.
+_MISMATCHES = ("key values mismatch", "key type mismatch", "no certificate assigned")
+
+
 def refusal(credentials: Credentials, error: Exception) -> ConfigurationError:
     """
     Say what OpenSSL has against credentials.
     """
     queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
     reason = ", ".join(entry[2] for entry in queue if entry[2]) or str(error)
-    if credentials.isReferred and "key values mismatch" in reason:
+    if credentials.isReferred and any(each in reason for each in _MISMATCHES):
         return ConfigurationError(
             credentials.keySource,
             f"refers to a key that does not fit the first certificate in {credentials.source}",

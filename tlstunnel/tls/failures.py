@@ -9,6 +9,7 @@ from OpenSSL import SSL
 from tlstunnel.errors import ForeignProtocol, Reset, TLSFailed, Truncated, TunnelError
 from tlstunnel.tls.binding import alertReasons
 from tlstunnel.tls.keyverifier import KeyVerifier
+from tlstunnel.tls.openssl import PROVIDER_NAME
 from tlstunnel.tls.session import Session
 
 # What a peer that speaks no TLS looks like to OpenSSL.
@@ -81,8 +82,8 @@ def recordFailure(error: SSL.Error, session: Session | None, first: bool = False
         # What OpenSSL says of a connection after the error that ended it.
         return Truncated("the connection had failed")
     reason = next((entry[2] for entry in queue if entry[2]), "")
-    if reason in _OF_PROVIDERS:
-        return TLSFailed(f"our key did not sign, which is in a token ({reason})", cause="token")
+    if any(entry[0] == PROVIDER_NAME or entry[2] in _OF_PROVIDERS for entry in queue):
+        return TLSFailed(f"our key in a token did not sign ({reason})", cause="token")
     number = alertReasons().get(reason)
     if number is None:
         said = reason or "OpenSSL has no word for what the peer sent"

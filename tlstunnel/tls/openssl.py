@@ -37,6 +37,9 @@ _PROVIDER = "TLSTUNNEL_KEY_PROVIDER"
 # and that of property queries: property(7)).
 _OF_TPM = "?provider=tpm2,tpm2.digest!=yes,tpm2.cipher!=yes"
 
+#: What the provider is called in errors.
+PROVIDER_NAME = "tlstunnel-keys"
+
 _isOurs = False
 _provider: KeyProvider | None = None
 
@@ -97,7 +100,7 @@ def configurationOf(provider: KeyProvider) -> str:
     if provider.kind is ReferenceKind.TPM:
         lines.append("alg_section = algorithms")
     # Where one is named, that of OpenSSL itself is no more loaded by itself.
-    lines += ["", "[providers]", "default = usual", "keys = keys"]
+    lines += ["", "[providers]", "default = usual", f"{PROVIDER_NAME} = keys"]
     lines += ["", "[usual]", "activate = 1"]
     lines += ["", "[keys]", f"module = {provider.module}"]
     if provider.pkcs11 is not None:
@@ -179,7 +182,7 @@ def beginAnew(provider: KeyProvider | None) -> None:
             raise ConfigurationError(
                 f"`key-provider` {provider.module}",
                 f"cannot be loaded, as OpenSSL was: {_why()}",
-                f"{_whatToDo()}",
+                _whatToDo(),
             )
         provider.check()
         os.environ[_PROVIDER] = _written(provider)

@@ -22,24 +22,25 @@ from tlstunnel.tls.attempts import RefusedBefore, attempts
 _DEBUG = "PKCS11_PROVIDER_DEBUG=file:/PATH in the environment lets it say more"
 
 
-class _PIN:
+class _Question:
     """
-    What OpenSSL asks for on behalf of the provider.
+    What OpenSSL asks on behalf of the provider, where that has no PIN, or none that is any good.
 
-    @ivar isAsked: whether it has.
+    It is never answered: of what it is told OpenSSL makes several attempts, and tokens lock
+    themselves after three.  A PIN that stands in the address is tried once.
+
+    @ivar isAsked: whether it was asked.
     """
 
-    def __init__(self, value: bytes | None) -> None:
+    def __init__(self) -> None:
         self.isAsked = False
-        self._value = value or b""
 
     def __call__(self, isForWriting: object) -> bytes:
         """
-        Give the PIN, once: who asks again has not liked it.
+        Say nothing.
         """
-        value = b"" if self.isAsked else self._value
         self.isAsked = True
-        return value
+        return b""
 
 
 def loadReferred(reference: KeyReference, source: str) -> crypto.PKey:
@@ -53,15 +54,16 @@ def loadReferred(reference: KeyReference, source: str) -> crypto.PKey:
     if openssl.isConfigured():
         _check(provider, reference, source)
     value = pinOf(reference, source)
-    pin = _PIN(value)
-    digest = sha256(repr((provider, reference.bare, value)).encode()).digest()
+    question = _Question()
+    content = reference.withPIN(value)
+    digest = sha256(repr((provider, content)).encode()).digest()
 
     def load() -> crypto.PKey:
         with quietly():  # which discourages passing what only OpenSSL can understand
-            return crypto.load_privatekey(crypto.FILETYPE_PEM, reference.bare, pin)
+            return crypto.load_privatekey(crypto.FILETYPE_PEM, content, question)
 
     try:
-        return attempts.once(digest, load, lambda: pin.isAsked)
+        return attempts.once(digest, load, lambda: question.isAsked)
     except RefusedBefore:
         raise ConfigurationError(
             source,
@@ -69,7 +71,7 @@ def loadReferred(reference: KeyReference, source: str) -> crypto.PKey:
             "correct the PIN, or the address, or start anew",
         ) from None
     except (SSL.Error, crypto.Error, ValueError) as error:
-        raise _refusal(reference, provider, pin.isAsked, value, source, error) from None
+        raise _refusal(reference, provider, question.isAsked, value, source, error) from None
 
 
 def _check(provider: KeyProvider | None, reference: KeyReference, source: str) -> None:
@@ -115,8 +117,8 @@ def _refusal(
         problem = "refers to a key in a token that asks for a PIN, and says none"
         remedy = "write ?pin-source=file:/PATH behind the address"
     elif isAsked:
-        problem = f"refers to {_address(reference)}: the token refuses the PIN, or has no such key"
-        remedy = f"look, as the PIN is not tried again and tokens lock themselves; {_DEBUG}"
+        problem = f"refers to {_address(reference)}: the token refuses the PIN"
+        remedy = f"correct it; the same is not tried again, as tokens lock themselves; {_DEBUG}"
     elif provider is None:
         problem = f"refers to {_address(reference)}, which OpenSSL does not know"
         remedy = f"see whether the configuration that it reads has a provider for it; {_DEBUG}"
