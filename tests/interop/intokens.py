@@ -19,6 +19,7 @@ from tests.interop.harness import (
     Stage,
     TunnelProcess,
     curl,
+    freePort,
     openssl,
     run,
     until,
@@ -144,46 +145,47 @@ class ServingTestCase(TokenTestCase):
         """
         return ("env", *(f"{name}={value}" for name, value in self.softhsm.environment.items()))
 
-    def prepared(
+    def serving(
         self, *options: str, pool: Path | None = None, within: tuple[str, ...] | None = None
     ) -> TokenTunnel:
         """
-        A tunnel before the web server, not started yet.
+        A tunnel before the web server, for this one test.
         """
-        tunnel = TokenTunnel(
-            self.stage.directory("tunnel"),
-            within or self.within,
-            *("--pool", str(pool or self.pool), "-s", "-r", f"127.0.0.1:{self.web.port}", *options),
-        )
+        words = self.words(*options, pool=pool)
+        tunnel = TokenTunnel(self.stage.directory("tunnel"), within or self.within, *words)
         self._tunnels.append(tunnel)
-        return tunnel
-
-    def serving(self, *options: str, pool: Path | None = None) -> TokenTunnel:
-        """
-        The same, for this one test.
-        """
-        tunnel = self.prepared(*options, pool=pool)
         tunnel.start()
         self.addCleanup(tunnel.stop)
+        # It listens before it has its key.
+        until(lambda: "tunnel up" in tunnel.log, "the tunnel")
         return tunnel
 
     def refusal(
         self, *options: str, pool: Path | None = None, within: tuple[str, ...] | None = None
     ) -> str:
         """
-        What a tunnel says that does not start.
+        The one line that such a tunnel says if it does not start.
         """
-        tunnel = self.prepared(*options, pool=pool, within=within)
-        self.assertRaises(AssertionError, tunnel.start)
-        self.assertIn("tlstunnel: ", tunnel.log)
-        self.assertNotIn("Traceback", tunnel.log)
-        return tunnel.log
+        program = (*(within or self.within), sys.executable, "-m", "tlstunnel")
+        words = ("-l", f"127.0.0.1:{freePort()}", *self.words(*options, pool=pool))
+        said = run([*program, *words], environment=ENVIRONMENT).expectFailure("tlstunnel: ")
+        self.assertEqual(said.count("\n"), 1, said)
+        return said
+
+    def words(self, *options: str, pool: Path | None) -> tuple[str, ...]:
+        """
+        The options of a tunnel before the web server.
+        """
+        return (
+            *("--pool", str(pool or self.pool), "-s", "-r", f"127.0.0.1:{self.web.port}"),
+            *options,
+        )
 
     def fetch(self, tunnel: TunnelProcess, version: str, name: str = NAME) -> Outcome:
         """
         Fetch the page with C{openssl s_client}, which insists on the certificate.
         """
-        anchors = (self.stage.base / tunnel.arguments[1]) / "ca" / "cert.pem"
+        anchors = Path(tunnel.arguments[1]) / "ca" / "cert.pem"
         only = f"-tls{version.replace('.', '_')}"
         return openssl(tunnel.port, name, anchors, only, say=REQUEST)
 
