@@ -16,7 +16,7 @@ from tlstunnel.identity.tokenaddress import TokenAddress
 _texts = st.none() | st.text(max_size=20)
 _addresses = st.builds(
     TokenAddress,
-    token=_texts,
+    token=st.text(max_size=20),
     serial=_texts,
     manufacturer=_texts,
     model=_texts,
@@ -40,7 +40,8 @@ class TokenAddressTests(SynchronousTestCase):
         self.assertEqual(TokenAddress.parse(str(address)), address)
 
     @given(
-        st.text(max_size=40), st.sampled_from(["", "pkcs11:", "pkcs11:object=a;", "pkcs11:id=%"])
+        st.text(max_size=40),
+        st.sampled_from(["", "pkcs11:", "pkcs11:token=t;object=a;", "pkcs11:token=t;id=%"]),
     )
     def test_anythingElseIsAnErrorInWords(self, text: str, before: str) -> None:
         """
@@ -66,7 +67,7 @@ class TokenAddressTests(SynchronousTestCase):
         """
         It would be seen by everybody who sees our arguments.
         """
-        uri = f"pkcs11:object=a?pin-value={quote(pin)}"
+        uri = f"pkcs11:token=t;object=a?pin-value={quote(pin)}"
         error = self.assertRaises(ValueError, TokenAddress.parse, uri)
         self.assertIn("pin-source=file:/FILE", str(error))
         self.assertNotIn(pin, str(error))
@@ -76,11 +77,11 @@ class TokenAddressTests(SynchronousTestCase):
         Rather than passed over.
         """
         for uri, word in (
-            ("pkcs11:object=a;type=public", "private key"),
-            ("pkcs11:object=a;slot-id=1", "slot-id"),
-            ("pkcs11:object=a?module-path=/lib/a.so", "module-path"),
-            ("pkcs11:object=%ff", "UTF-8"),
-            ("pkcs11:object=a;object=b", "twice"),
+            ("pkcs11:token=t;object=a;type=public", "private key"),
+            ("pkcs11:token=t;object=a;slot-id=1", "slot-id"),
+            ("pkcs11:token=t;object=a?module-path=/lib/a.so", "module-path"),
+            ("pkcs11:token=t;object=%ff", "UTF-8"),
+            ("pkcs11:token=t;object=a;object=b", "twice"),
             ("object=a", "pkcs11:"),
         ):
             self.assertIn(word, str(self.assertRaises(ValueError, TokenAddress.parse, uri)))

@@ -5,13 +5,17 @@ it, and tunnels that use them.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import ClassVar
+
+import pkcs11
 
 from tests.interop.harness import (
     InteropTestCase,
@@ -27,6 +31,7 @@ from tests.interop.harness import (
 from tests.interop.servers.tokens import PIN, SoftHSM, provider
 from tests.interop.servers.web import PAGE, PlainWeb
 from tests.interop.tunnel import ENVIRONMENT
+from tlstunnel.commands.identity import IdentityOptions, main
 
 #: Whose key is on a curve, and whose is for RSA.
 NAME = "www.test.example"
@@ -62,19 +67,41 @@ class TokenTestCase(InteropTestCase):
 
     @classmethod
     def identity(
-        cls,
-        *words: str,
-        pool: Path,
-        module: Path | None = None,
-        environment: Mapping[str, str] = {},
-        typed: str = "",
+        cls, *words: str, pool: Path, module: Path | None = None, typed: str = ""
     ) -> Outcome:
         """
-        C{tlstunnel identity WORDS}, as the user of the tokens.
+        C{tlstunnel identity WORDS}, as the user of the tokens, in this process: it takes a tenth of
+        the time of another one.
         """
         command, *rest = words
+        used = module or cls.softhsm.module
         if "--token" in words:
-            rest = ["--pkcs11-module", str(module or cls.softhsm.module), *rest]
+            rest = ["--pkcs11-module", str(used), *rest]
+        options = IdentityOptions()
+        options.parseOptions([command, "--pool", str(pool), *rest])
+        said = io.StringIO()
+        before = dict(os.environ), sys.stdin
+        try:
+            os.environ.update(cls.softhsm.environment)
+            sys.stdin = io.StringIO(typed)
+            with redirect_stdout(said), redirect_stderr(said):
+                code = main(options)
+        finally:
+            environment, sys.stdin = before
+            os.environ.clear()
+            os.environ.update(environment)
+            # It knows the tokens that were there when it was loaded.
+            pkcs11.unload(str(used))
+        return Outcome(("tlstunnel", "identity", *words), code, said.getvalue())
+
+    @classmethod
+    def command(
+        cls, *words: str, pool: Path, environment: Mapping[str, str] = {}, typed: str = ""
+    ) -> Outcome:
+        """
+        The same in a process of its own.
+        """
+        command, *rest = words
         return run(
             [sys.executable, "-m", "tlstunnel", "identity", command, "--pool", str(pool), *rest],
             typed,

@@ -2,24 +2,27 @@
 What somebody tries who has taken over the process of a tunnel whose key is in a token: to get the
 key.  A program, to be run as the user of that process::
 
-    python intruder.py MODULE PIN LABEL DIRECTORY PID...
+    python intruder.py USER GROUP MODULE PIN LABEL DIRECTORY PID...
 
-MODULE is what the tunnel uses, LABEL the name of the key; DIRECTORY is where the token is kept, and
-each PID a process that has the key.  It prints a JSON object: for each try what stood against it,
-or else what it has got.
+After it has been loaded it becomes USER in GROUP alone.  MODULE is what the tunnel uses, LABEL the
+name of the key; DIRECTORY is where the token is kept, and each PID a process that has the key.  It
+prints a JSON object: for each try what stood against it, or else what it has got.
 """
 
 from __future__ import annotations
 
 import ctypes
+import grp
 import json
+import os
+import pwd
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pkcs11
+import pkcs11._pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 
 _PTRACE_ATTACH, _PTRACE_DETACH = 16, 17
@@ -38,10 +41,15 @@ _SECRETS = {
 }
 
 
-def main(module: str, pin: str, label: str, directory: str, *processes: str) -> None:
+def main(
+    user: str, group: str, module: str, pin: str, label: str, directory: str, *processes: str
+) -> None:
     """
     Try all.
     """
+    os.setgroups([])
+    os.setgid(grp.getgrnam(group).gr_gid)
+    os.setuid(pwd.getpwnam(user).pw_uid)
     found: dict[str, str] = {}
     for name, attempt in _attempts(module, pin, label, Path(directory), processes):
         try:

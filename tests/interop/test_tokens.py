@@ -9,7 +9,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from tests.interop.harness import run, tlstunnel
+from tests.interop.harness import run
 from tests.interop.intokens import NAME, TOKEN, TokenTestCase
 from tests.interop.servers.tokens import PIN
 from tlstunnel.identity.keyreference import readReference
@@ -158,10 +158,9 @@ class CreateTests(TokenTestCase):
         log = self.stage.base / "spied.txt"
         module, told = self.softhsm.spied(log)
         wrong = self.uri("key", "counting").partition("?")[0]
-        found = self.identity(
-            *("create", "--token", wrong, NAME),
+        found = self.command(
+            *("create", "--pkcs11-module", str(module), "--token", wrong, NAME),
             pool=self.pool,
-            module=module,
             environment=told,
             typed="9999-abc\n" * 5,
         )
@@ -187,5 +186,5 @@ class CreateTests(TokenTestCase):
             found.expectFailure(words)
             self.assertNotIn(PIN, found.text)
             self.assertEqual(found.text.count("\n"), 1)
-        found = tlstunnel("identity", "create", "--pool", str(self.pool), "--token", good, NAME)
+        found = self.command("create", "--token", good, NAME, pool=self.pool)
         found.expectFailure(f"let {self.pool}/pkcs11-module be a link to it")

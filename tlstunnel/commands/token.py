@@ -40,7 +40,7 @@ def keysInToken(pool: Pool, uri: str, module: str | None, isRSA: bool) -> Iterat
 
         def make() -> NewKey:
             asked = _referenceTo(address)
-            token = openToken(library, address, lambda label: _pin(asked, label))
+            token = openToken(library, address, lambda label: pinOfToken(asked, label))
             key = opened.enter_context(token).keyPair(isRSA or None)
             _say(key)
             return NewKey(key.signer, _referenceTo(key.address))
@@ -66,7 +66,7 @@ def _moduleOf(pool: Pool, given: str | None) -> Path:
     return link
 
 
-def _pin(reference: KeyReference, label: str) -> str:
+def pinOfToken(reference: KeyReference, label: str) -> str:
     """
     The PIN of a token, from where its tunnels will have it; or else from the user, as the
     credentials that systemd gives to a tunnel are not there for commands.
@@ -76,7 +76,7 @@ def _pin(reference: KeyReference, label: str) -> str:
     """
     source = reference.pinSource
     if source is not None and ("/" in source or CREDENTIALS in os.environ):
-        pin = (pinOf(reference, "--token") or b"").decode("utf-8", "replace")
+        pin = (pinOf(reference, "--token", os.environ) or b"").decode("utf-8", "replace")
     else:
         pin = secretOf(f"PIN of {printable(label)}")
     if not pin:

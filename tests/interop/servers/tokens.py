@@ -6,9 +6,10 @@ unpacked.
 
 from __future__ import annotations
 
-import os
+import json
 import re
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +23,20 @@ KEY_USER, NETWORK_USER, GROUP = "games", "nobody", "nogroup"
 
 #: Of all tokens.
 PIN, SO_PIN = "4711-abc", "0815-abc"
+
+# As a user without a home; what follows is the interpreter, and what it was to run.
+_BECOME = f"""
+import encodings.idna, os, pwd, grp, sys
+from tlstunnel.tls import openssl
+openssl.configure()
+import tlstunnel.commands.identity, tlstunnel.commands.run
+from tlstunnel.__main__ import main
+tlstunnel.program.commandline.listProtocols()
+os.setgroups([])
+os.setgid(grp.getgrnam("{GROUP}").gr_gid)
+os.setuid(pwd.getpwnam("{NETWORK_USER}").pw_uid)
+sys.exit(main(sys.argv[4:]))
+"""
 
 _MODULE = "/usr/lib/softhsm/libsofthsm2.so"
 _CLIENT = "/usr/lib/*/pkcs11/p11-kit-client.so"
@@ -154,12 +169,17 @@ class KeyServer(Daemon):
         self.socket.chmod(0o660)
 
 
-def asNetworkUser(environment: Mapping[str, str] = {}) -> tuple[str, ...]:
+def asNetworkUser(module: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
     """
-    What lets a command run as the user who has the tunnel, without our own secrets.
+    What stands before a command of C{python -m tlstunnel} to let it run as the user who has the
+    tunnel.  He may not be able to read where Python is, so that everything is loaded before, also
+    the provider with C{module}.
     """
-    told = [f"{name}={value}" for name, value in environment.items()]
-    if os.geteuid() != 0:
-        return ("env", *told)
-    ids = ("--reuid", NETWORK_USER, "--regid", GROUP, "--clear-groups")
-    return ("setpriv", *ids, "env", *told)
+    told = {**environment, "TLSTUNNEL_KEY_PROVIDER": json.dumps([provider(), str(module)])}
+    return (
+        "env",
+        *(f"{name}={value}" for name, value in told.items()),
+        sys.executable,
+        "-c",
+        _BECOME,
+    )
