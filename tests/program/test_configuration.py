@@ -380,6 +380,8 @@ class ReadTests(ConfigurationTests):
                 "workers": 1,
                 "log-json": False,
                 "verbose": False,
+                "key-provider": None,
+                "pkcs11-module": None,
                 "drain-timeout": 3600.0,
                 "reload-on-change": True,
             },

@@ -22,6 +22,7 @@ from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.keyprovider import KeyProvider
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
+from tlstunnel.tls import openssl
 from tlstunnel.tls.openssl import configurationOf
 
 TOP = Path(__file__).resolve().parents[2]
@@ -97,6 +98,20 @@ class ConfigurationTests(SynchronousTestCase):
         tpm = configurationOf(KeyProvider(Path("/a/tpm2.so")))
         self.assertIn("?provider=tpm2,tpm2.digest!=yes,tpm2.cipher!=yes\n", tpm)
         self.assertNotIn("pkcs11-module", tpm)
+
+    def test_itIsAFileOnlyWhereMemoryIsNone(self) -> None:
+        """
+        For as long as the library reads it, and for nobody else.
+        """
+        self.patch(openssl, "_provider", KeyProvider(Path("/a/pkcs11.so")))
+        with openssl._file() as path:
+            self.assertIn(b"module = /a/pkcs11.so", Path(path).read_bytes())
+            self.assertIn("/fd/", path)
+        self.patch(os, "memfd_create", lambda name: os.close(-1))
+        with openssl._file() as path:
+            self.assertIn(b"module = /a/pkcs11.so", Path(path).read_bytes())
+            self.assertEqual(Path(path).stat().st_mode & 0o077, 0)
+        self.assertFalse(Path(path).exists())
 
 
 class ProgramTests(SynchronousTestCase):

@@ -39,7 +39,7 @@ from tlstunnel.identity.pins import keyOf
 from tlstunnel.identity.pkcs12 import loadPKCS12
 from tlstunnel.identity.pool import PSK_FILE, Credentials, loadCredentials
 from tlstunnel.identity.verify import coversName, verifyIdentity
-from tlstunnel.program.keyproviders import loadProviderOf
+from tlstunnel.program.keyproviders import loadProviderFor, loadProviderOf
 from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.tls.checkup import checkUsable, problemsOf
 from tlstunnel.tls.pskcheckup import problemsOfPSK
@@ -103,6 +103,7 @@ class Import(OneIdentityOptions):
             identity = None if self["id"] is None else self.identity
             return importKeys(self.pool, identity, Path(self["psk"]), bool(self["force"]))
         credentials = self._credentials()
+        loadProviderFor(self.pool, credentials)
         checkUsable(credentials)
         leaf = credentials.certificates[0]
         try:

@@ -15,7 +15,7 @@ from tlstunnel.identity.keyprovider import MODULE, PROVIDER, KeyProvider, provid
 from tlstunnel.identity.keyreference import readReference
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pem import readFile
-from tlstunnel.identity.pool import Pool
+from tlstunnel.identity.pool import Credentials, Pool
 from tlstunnel.program.configuration import Configuration
 from tlstunnel.tls import openssl
 from tlstunnel.tunnel.description import Tunnel
@@ -40,6 +40,16 @@ def loadProviderOf(pool: Pool) -> None:
     provider = providerIn(pool.path)
     if provider is not None and any(_refers(pool, each) for each in pool.identities()):
         _load(provider)
+
+
+def loadProviderFor(pool: Pool, credentials: Credentials) -> None:
+    """
+    The same for credentials that are to be put into a pool.
+
+    @raise ConfigurationError: it cannot have it.
+    """
+    if credentials.isReferred:
+        _load(providerIn(pool.path))
 
 
 def _load(provider: KeyProvider | None) -> None:

@@ -49,8 +49,7 @@ class Attempts:
                 self._descriptor = int(handed)
                 os.set_inheritable(self._descriptor, False)
             else:
-                with tempfile.TemporaryFile() as file:
-                    self._descriptor = os.dup(file.fileno())
+                self._descriptor = _nameless()
         return self._descriptor
 
     @property
@@ -92,6 +91,16 @@ class Attempts:
         finally:
             with suppress(OSError):
                 fcntl.lockf(descriptor, fcntl.LOCK_UN)
+
+
+def _nameless() -> int:
+    """
+    A file without a name, in memory where the system has that.
+    """
+    with suppress(AttributeError, OSError):  # as there are systems without
+        return os.memfd_create("refused-pins")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 #: Those of this process, and of its workers.

@@ -70,6 +70,13 @@ def loadReferred(reference: KeyReference, source: str) -> crypto.PKey:
             "was refused by its token with this PIN before, which is not tried again",
             "correct the PIN, or the address, or start anew",
         ) from None
+    except OSError as error:
+        raise ConfigurationError(
+            source,
+            "refers to a key in a token, whose PIN is not tried where it could not be remembered "
+            f"if it was refused: {error.strerror or error}",
+            "raise the limit of open files (LimitNOFILE in a unit), or make room in /tmp",
+        ) from None
     except (SSL.Error, crypto.Error, ValueError) as error:
         raise _refusal(reference, provider, question.isAsked, value, source, error) from None
 
