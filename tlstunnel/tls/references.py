@@ -63,7 +63,7 @@ def loadReferred(reference: KeyReference, source: str) -> crypto.PKey:
             return crypto.load_privatekey(crypto.FILETYPE_PEM, content, question)
 
     try:
-        return attempts.once(digest, load, lambda: question.isAsked)
+        return attempts.once(digest, load, lambda: question.isAsked and value is not None)
     except RefusedBefore:
         raise ConfigurationError(
             source,
