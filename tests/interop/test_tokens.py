@@ -186,5 +186,8 @@ class CreateTests(TokenTestCase):
             found.expectFailure(words)
             self.assertNotIn(PIN, found.text)
             self.assertEqual(found.text.count("\n"), 1)
-        found = self.command("create", "--token", good, NAME, pool=self.pool)
-        found.expectFailure(f"let {self.pool}/pkcs11-module be a link to it")
+        self.pool.mkdir(exist_ok=True)
+        (self.pool / "pkcs11-module").symlink_to(self.softhsm.module)
+        nowhere = {"SOFTHSM2_CONF": "/nonexistent"}
+        found = self.command("create", "--token", good, NAME, pool=self.pool, environment=nowhere)
+        found.expectFailure(f"{self.pool}/pkcs11-module: was loaded, and does not start")

@@ -110,8 +110,15 @@ def _load(module: Path) -> Library:
     try:
         return pkcs11.lib(str(module))
     except pkcs11.PKCS11Error as error:
+        if type(error) is not pkcs11.PKCS11Error:
+            raise ConfigurationError(
+                subject,
+                f"was loaded, and does not start ({type(error).__name__})",
+                "see whether it finds its configuration, or for p11-kit-client.so whether the "
+                "server lets in who has our primary group",
+            ) from None
         said = printable(str(error).removeprefix(f"OS exception while loading {module}: "))
-        problem = f"is no PKCS#11 module that can be loaded ({said or type(error).__name__})"
+        problem = f"is no PKCS#11 module that can be loaded ({said})"
         raise ConfigurationError(subject, problem, "see where its package has put it") from None
 
 
