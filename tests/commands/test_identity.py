@@ -565,12 +565,9 @@ class RenewTests(CommandTestCase):
         authority = issuer.authorityOf(self.pool)
         then = datetime.now(UTC) + days * DAY - issuer.LIFETIME
         file = self.path / name / "fullchain.pem"
-        key = self.pool.credentials(Identity.parse(name)).key
-        file.write_bytes(
-            authority.issue(Identity.parse(name), then, key)
-            .certificates[0]
-            .public_bytes(Encoding.PEM)
-        )
+        public = self.pool.credentials(Identity.parse(name)).certificates[0].public_key()
+        leaf = authority.certify(Identity.parse(name), then, public)
+        file.write_bytes(leaf.public_bytes(Encoding.PEM))
         return file
 
     def test_whatIsDue(self) -> None:
