@@ -277,7 +277,7 @@ class ManualTests(SynchronousTestCase):
         known = {name.rstrip("=") for each in self.options for name in each.longOpt}
         known |= {"pool", "force", "cert", "key", "once", "status", "json", "watch", "output"}
         known |= {"all", "pem", "timeout", "from", "fingerprint", "request", "psk", "allow-removal"}
-        known |= {"remove", "user"}
+        known |= {"remove", "user", "token", "rsa"}
         known |= {each.name for each in (*POOL_SERVICE_KEYS, *AGENT_OPTIONS)} | {"permit", "days"}
         explained = set(re.findall(r"Fl -([a-z0-9-]+)", self.text))
         self.assertEqual(explained - known, set())

@@ -96,7 +96,7 @@ class ConfigurationTests(SynchronousTestCase):
         self.assertNotIn("default_properties", token)
         self.assertIn("default = usual", token)
         tpm = configurationOf(KeyProvider(Path("/a/tpm2.so")))
-        self.assertIn("?provider=tpm2,tpm2.digest!=yes,tpm2.cipher!=yes\n", tpm)
+        self.assertIn("\ndefault_properties = ?tpm2.signature=yes\n", tpm)
         self.assertNotIn("pkcs11-module", tpm)
 
     def test_itIsAFileOnlyWhereMemoryIsNone(self) -> None:

@@ -156,5 +156,5 @@ class DeathTests(SynchronousTestCase):
             [("", "", ""), ("SSL routines", "", "provider signature failure")],
         ):
             failure = handshakeFailure(SSL.Error(queue), None)
-            self.assertIn("our key in a token did not sign", failure.detail)
+            self.assertIn("our key in a token or TPM did not sign", failure.detail)
             self.assertEqual(failure.cause, "token")
