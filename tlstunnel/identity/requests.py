@@ -32,6 +32,7 @@ from tlstunnel.identity.files import (
 from tlstunnel.identity.issuer import alternativeName, commonName, writeKey
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
+from tlstunnel.identity.withdrawal import isWithdrawn, markWithdrawn
 
 #: Where the keys are, in a pool: no identity has such a name.
 KEYS = ".keys"
@@ -91,7 +92,7 @@ def link(place: Path, target: Path) -> None:
 def requestFor(pool: Pool, identity: Identity, again: bool = False) -> Path:
     """
     Make a key for an identity, and a request for a certificate: beside the one that is used, if
-    there is one.
+    there is one.  One that is withdrawn stays so until there is a certificate.
 
     @param again: also where a request waits already for its certificate; its key is lost.
     @return: the file of the request.
@@ -119,6 +120,8 @@ def requestFor(pool: Pool, identity: Identity, again: bool = False) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     writeKey(directory / "privkey.pem", key, replace=False)
     writeFile(directory / "request.pem", _request(identity, key), 0o644, replace=True)
+    if isWithdrawn(place):
+        markWithdrawn(directory)
     isServing = inUse is not None and inUse not in waiting
     if not isServing:
         use(pool, identity, directory)

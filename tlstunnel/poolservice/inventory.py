@@ -22,6 +22,7 @@ from tlstunnel.identity.disclosure import doubts
 from tlstunnel.identity.expiry import warningsAbout
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
+from tlstunnel.identity.withdrawal import withdrawnWarning
 from tlstunnel.poolservice.description import PoolDescription
 
 
@@ -38,6 +39,7 @@ class Inventory:
         self.description = description
         self.certificates: dict[Identity, x509.Certificate] = {}
         self.notices: list[str] = []
+        self._withdrawn: list[Identity] = []
         self._sources: dict[Identity, str] = {}
 
     def steps(self) -> Iterator[None]:
@@ -58,6 +60,7 @@ class Inventory:
             self.certificates[identity] = credentials.certificates[0]
             self._sources[identity] = credentials.source
         yield
+        self._withdrawn = list(pool.withdrawn())
         self.notices += doubts(pool)
         self.notices += self._exposed()
 
@@ -94,7 +97,8 @@ class Inventory:
 
         @param since: given, what was said then is not repeated.
         """
-        return [
+        gone = [] if since is not None else [withdrawnWarning(each) for each in self._withdrawn]
+        return gone + [
             sentence
             for identity, leaf in self.certificates.items()
             for sentence in warningsAbout(leaf, self._sources[identity], now, since)

@@ -101,6 +101,13 @@ IDENTITIES = (
         place=inFolder,
     ),
     Option(
+        "close-withdrawn",
+        Section.IDENTITIES,
+        "when a certificate of ours is withdrawn, also end the connections that were made with it",
+        "New ones are refused in any case. What is withdrawn is for the pool to say, as 'tlstunnel "
+        "pool pull' does where a directory has no certificate any more.",
+    ),
+    Option(
         "trust",
         Section.IDENTITIES,
         "whom to believe about remote identities, instead of the pool's word: a file of "

@@ -18,6 +18,7 @@ from tlstunnel.identity.names import Identity, Selector, selectorsFor
 from tlstunnel.identity.pem import readFile
 from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.requests import KEYS, link
+from tlstunnel.identity.withdrawal import WITHDRAWN_FILE, markWithdrawn
 from tlstunnel.provisioning.layout import ANCHORS, CHAIN, Layout
 
 #: Bytes of the list of our files at most.
@@ -34,14 +35,23 @@ class Outcome:
 
     @ivar written: paths in the pool, also of links.
     @ivar removed: likewise.
+    @ivar withdrawn: directories of keys, in the pool, that have no certificate on purpose now.
     @ivar notes: what should be said.
     @ivar problems: what could not be done.
     """
 
     written: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    withdrawn: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     problems: list[ConfigurationError] = field(default_factory=list)
+
+    @property
+    def isNews(self) -> bool:
+        """
+        Whether anything has changed.
+        """
+        return bool(self.written or self.removed or self.withdrawn)
 
     @contextmanager
     def trying(self) -> Iterator[None]:
@@ -71,6 +81,7 @@ class Files:
         self._ours: dict[str, list[str]] = {}
         self._wanted: dict[str, str] = {}
         self._linked: dict[Identity, str] = {}
+        self._vacant: set[str] = set()
 
     def open(self) -> None:
         """
@@ -125,16 +136,36 @@ class Files:
         links = layout.links.items()
         self._link(links if isThorough else links - self._linked.items(), outcome)
         self._linked = layout.links
+        # Before they go: nobody is to take that for a mishap.
+        gone = {path.removesuffix(f"/{CHAIN}") for path in leaving} & layout.vacant
+        self.mark(gone | (layout.vacant if isThorough else layout.vacant - self._vacant), outcome)
+        self._vacant = layout.vacant
         for path in leaving:
             if self.isOurs(path):
                 with outcome.trying():
                     removeFile(self._pool.path / path)
                     outcome.removed.append(path)
                     outcome.notes += self._successor(path)
+        for path in layout.files if isThorough else writing:
+            if path.endswith(f"/{CHAIN}"):
+                with outcome.trying():
+                    removeFile((self._pool.path / path).with_name(WITHDRAWN_FILE))
         self._settle((*writing, *leaving))
         failed = {path for path in writing if path not in outcome.written}
         self._wanted = {path: each for path, each in wanted.items() if path not in failed}
         return outcome
+
+    def mark(self, vacant: Iterable[str], outcome: Outcome) -> None:
+        """
+        Say of keys that they have no certificate on purpose, unless they have one of somebody else.
+        """
+        for place in vacant:
+            directory = self._pool.path / place
+            with outcome.trying():
+                isFree = self.isOurs(f"{place}/{CHAIN}") or not present(directory / CHAIN)
+                if isFree and present(directory) and not present(directory / WITHDRAWN_FILE):
+                    markWithdrawn(directory, self._workshop)
+                    outcome.withdrawn.append(place)
 
     def _settle(self, touched: Collection[str]) -> None:
         """

@@ -78,11 +78,13 @@ class Layout:
 
     @ivar files: contents by their paths in the pool.
     @ivar links: for an identity with several keys the directory of the one to be used.
+    @ivar vacant: the directories of those keys of ours for which there is no certificate.
     @ivar notes: what should be said of entries of which nothing, or not all, was made.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
     links: dict[Identity, str] = field(default_factory=dict)
+    vacant: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
 
@@ -102,6 +104,8 @@ def layOut(
             _trust(layout, pool, name, entry, server)
         else:
             _disclose(layout, name, entry, server)
+    places = {each.place for ours in keys.values() for each in ours}
+    layout.vacant = {each for each in places if f"{each}/{CHAIN}" not in layout.files}
     return layout
 
 

@@ -17,7 +17,8 @@ from cryptography.x509 import Certificate
 from OpenSSL import SSL
 
 from tlstunnel.address import TCPAddress
-from tlstunnel.errors import TLSFailed, quote
+from tlstunnel.errors import TLSFailed, Withdrawn, quote
+from tlstunnel.identity.names import Identity
 from tlstunnel.tls import binding
 from tlstunnel.tls.verification import Verifier, verifyPeer
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tlstunnel.tls.session import Session
 
 # Alerts (RFC 8446, section 6).
+_HANDSHAKE_FAILURE = 40
 _PROTOCOL_VERSION = 70
 _INTERNAL_ERROR = 80
 _MISSING_EXTENSION = 109
@@ -43,9 +45,20 @@ class Face:
     @ivar verifier: what judges the clients.
     @ivar alpn: what is selected from what a client offers; empty: an offer is ignored.
     @ivar certificate: the certificate that is shown, where anybody has to know.
+    @ivar ours: whose certificate that is.
+    @ivar isWithdrawn: whether nobody is served under it any more.
     """
 
-    __slots__ = ("_minimum", "alpn", "certificate", "context", "name", "verifier")
+    __slots__ = (
+        "_minimum",
+        "alpn",
+        "certificate",
+        "context",
+        "isWithdrawn",
+        "name",
+        "ours",
+        "verifier",
+    )
 
     def __init__(
         self,
@@ -55,6 +68,8 @@ class Face:
         minimum: str = "1.2",
         name: str = "",
         certificate: Certificate | None = None,
+        ours: Identity | None = None,
+        isWithdrawn: bool = False,
     ) -> None:
         """
         @param minimum: the lowest version of TLS, C{"1.2"} or C{"1.3"}.
@@ -65,6 +80,8 @@ class Face:
         self._minimum = VERSIONS[minimum]
         self.name = name
         self.certificate = certificate
+        self.ours = ours
+        self.isWithdrawn = isWithdrawn
 
     def takes(self, version: int) -> bool:
         """
@@ -169,6 +186,9 @@ class Faces:
                 cause="other name",
             )
             return _UNRECOGNIZED_NAME
+        if face.isWithdrawn:
+            session.refusal = Withdrawn(f"{face.ours} has no certificate any more, or not yet")
+            return _UNRECOGNIZED_NAME if name else _HANDSHAKE_FAILURE
         if not face.takes(connection.get_protocol_version()):
             session.refusal = TLSFailed(
                 f"the client comes with a version of TLS that is too old for {face.name}",

@@ -129,6 +129,8 @@ class Tunnel:
     @ivar proxyFrom: from where headers of the PROXY protocol come.
     @ivar proxyFromUNIX: whether they come by UNIX sockets, too.
     @ivar onward: the connected side, in bridge mode.
+    @ivar closesWithdrawn: end the connections that were made with a certificate of ours that is
+        withdrawn.
     """
 
     mode: Mode
@@ -176,6 +178,7 @@ class Tunnel:
     proxyFromUNIX: bool = False
     onward: Tunnel | None = None
     byRules: bool = False
+    closesWithdrawn: bool = False
 
     @property
     def sides(self) -> tuple[Tunnel, ...]:

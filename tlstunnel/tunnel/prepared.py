@@ -6,7 +6,8 @@ Here keys and trust are read, and no name is looked up.  What is wrong is a L{Co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from itertools import chain
@@ -21,6 +22,7 @@ from tlstunnel.identity.ocsp import demandsStaple
 from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.tlsa import TLSARecords
 from tlstunnel.identity.trust import Trust
+from tlstunnel.identity.withdrawal import WithdrawnIdentity, withdrawnWarning
 from tlstunnel.net.via import Login, readLogin
 from tlstunnel.protocols.setting import Setting
 from tlstunnel.tls.creators import Creator, ServerCreator
@@ -162,7 +164,8 @@ class Prepared:
         self.setting = settingOf(tunnel, self.expected, covers)
         isClient = tunnel.mode is Mode.CLIENT
         if isClient and self.expected is not None and self._judges.hasAnchors:
-            self.creatorFor(self.expected)
+            with suppress(WithdrawnIdentity):
+                self.creatorFor(self.expected)
 
     def open(self) -> None:
         """
@@ -225,6 +228,28 @@ class Prepared:
             return self.names.credentials
         return self._showing.known
 
+    @property
+    def withdrawn(self) -> list[Identity]:
+        """
+        Those of our identities that should be used, and are withdrawn.
+        """
+        sides = [self] if self.onward is None else [self, self.onward]
+        return list(
+            dict.fromkeys(
+                identity
+                for each in sides
+                for identity in (each._showing if each.names is None else each.names).withdrawn
+            )
+        )
+
+    def withdraw(self, several: Mapping[Identity, WithdrawnIdentity]) -> None:
+        """
+        Use none of C{several} any more.
+        """
+        (self._showing if self.names is None else self.names).withdraw(several)
+        if self.onward is not None:
+            self.onward.withdraw(several)
+
     def warnings(self, now: datetime, since: datetime | None = None) -> list[str]:
         """
         What should be said of our certificate and of the anchors.
@@ -246,6 +271,8 @@ class Prepared:
         found += self.revocations.warnings(now, since)
         if since is None:
             found += self._missingStaples()
+            ours = (self._showing if self.names is None else self.names).withdrawn
+            found += map(withdrawnWarning, ours)
         if self.onward is None:
             return found
         found = [ofSide(each, OF_ACCEPTED) for each in found]
