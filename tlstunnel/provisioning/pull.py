@@ -5,6 +5,7 @@ Keeps a pool up with a directory, whatever becomes of that.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 from twisted.application.service import Service
@@ -81,6 +82,10 @@ class Pull(Service):
         self._later: IDelayedCall | None = None
         self._nextTake = 0.0
         self._said: set[str] = set()
+        self._trouble = ""
+        # Whether what should be in the pool is known: not where another directory was followed
+        # before, or something of what is remembered was lost.
+        self._isKnown = False
         self._failure, self._failures, self._stale = "", 0, 0
         self._pause = FIRST_PAUSE
         self.isFresh = False
@@ -97,14 +102,14 @@ class Pull(Service):
         self._files.open()
         self._keys = self._ring.look()
         self._content = Content(self._state.entries, self._state.cookie, self._mayRemove)
+        self._isKnown = self._state.isWhole
 
     def startService(self) -> None:
         """
         Follow it from now on.
         """
         super().startService()
-        self._arrange(isThorough=True)
-        self._look()
+        self.lookAround()
         self._running = Deferred.fromCoroutine(self._run())
         self._running.addErrback(lambda failure: failure.trap(CancelledError) and None)
         self._running.addErrback(lambda failure: self._log.failure("pulling failed", failure))
@@ -125,6 +130,7 @@ class Pull(Service):
 
     async def _run(self) -> None:
         while True:
+            began = self._reactor.seconds()
             self._attempt = Deferred.fromCoroutine(self._follow())
             try:
                 await self._attempt
@@ -137,6 +143,9 @@ class Pull(Service):
                 self._log.failure("pulling failed")
             finally:
                 self.isFresh = False
+            if self._reactor.seconds() - began >= LONGEST_PAUSE:
+                # A server that takes its leave again and again is not asked all the time.
+                self._pause = FIRST_PAUSE
             await self._wait(self._pause)
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
@@ -194,7 +203,8 @@ class Pull(Service):
         began = self._reactor.seconds()
         self._state.keep(self._content.entries)
         isFirst = not self.isFresh
-        self._arrange(isThorough=isFirst)
+        self._isKnown = True
+        self._arrange(self._keys, isThorough=isFirst)
         self._state.keepCookie(self._content.cookie)
         if isFirst:
             self._begun()
@@ -204,7 +214,6 @@ class Pull(Service):
     def _begun(self) -> None:
         self.isFresh = True
         self._failure, self._failures, self._stale = "", 0, 0
-        self._pause = FIRST_PAUSE
         self._log.info(
             "{place}: up to date with {count} entries",
             event="provisioned",
@@ -212,6 +221,15 @@ class Pull(Service):
             change="refreshed",
             count=len(self._content.entries),
         )
+
+    def lookAround(self) -> None:
+        """
+        See now whether everything is as it should be in the pool.
+        """
+        if self._looking is not None and self._looking.active():
+            self._looking.cancel()
+        self._looks = -1
+        self._look()
 
     def _look(self) -> None:
         """
@@ -222,20 +240,26 @@ class Pull(Service):
         try:
             keys = self._ring.look()
             if keys != self._keys or not self._looks:
-                self._keys = keys
-                self._arrange(isThorough=not self._looks)
+                self._arrange(keys, isThorough=not self._looks)
+            self._trouble = ""
         except ConfigurationError as error:
-            self._tell([str(error)], LogLevel.error)
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                self._tell([self._trouble], LogLevel.error)
 
-    def _arrange(self, isThorough: bool) -> None:
+    def _arrange(self, keys: Keys, isThorough: bool) -> None:
         """
-        Let the pool have what it should.
+        Let the pool have what it should with C{keys}, once that is known.
         """
+        if not self._isKnown:
+            return
         place = self._place
+        now = datetime.fromtimestamp(self._reactor.seconds(), UTC)
         layout = layOut(
-            place.pool, place.url.base, self._content.entries, self._keys, self._server()
+            place.pool, place.url.base, self._content.entries, keys, self._server(), now
         )
         outcome = self._files.apply(layout, isThorough)
+        self._keys = keys
         problems = [str(each) for each in outcome.problems]
         notes = [*layout.notes, *outcome.notes]
         self._say(outcome)
