@@ -5,21 +5,39 @@ Layouts become files, and nobody else's are touched.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from twisted.python.monkey import MonkeyPatcher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.files import makeDirectory
+from tlstunnel.identity.files import entries, makeDirectory
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.requests import requestFor
+from tlstunnel.provisioning import files as module
+from tlstunnel.provisioning import keys
 from tlstunnel.provisioning.files import Files, Outcome
 from tlstunnel.provisioning.keys import KeyRing
 from tlstunnel.provisioning.layout import Layout
 
 WWW = Identity.parse("www.example.test")
+
+
+@contextmanager
+def monkey(where: object, name: str, what: object) -> Iterator[None]:
+    """
+    Let something be something else for a moment.
+    """
+    patcher = MonkeyPatcher((where, name, what))
+    patcher.patch()
+    try:
+        yield
+    finally:
+        patcher.restore()
 
 
 class FilesTests(SynchronousTestCase):
@@ -169,11 +187,102 @@ class FilesTests(SynchronousTestCase):
         self.apply(trust__b_pem="1")
         self.assertEqual(list(json.loads(self.read(".ldap/files"))), ["trust/b.pem"])
 
+    def test_whatCannotBeReadForAMomentIsStillOurs(self) -> None:
+        """
+        Neither does it go unnoticed where it should go, nor is it taken for that of somebody else.
+        """
+        self.apply(trust__a_pem="1", trust__b_pem="1", trust__c_pem="1")
+        with monkey(module, "readFile", self.refuse):
+            outcome = self.apply(trust__a_pem="2", trust__c_pem="1")
+        self.assertEqual((outcome.written, outcome.removed, outcome.notes), ([], [], []))
+        self.assertEqual(len(outcome.problems), 3)
+        outcome = self.apply(isThorough=False, trust__a_pem="2", trust__c_pem="1")
+        self.assertEqual((outcome.written, outcome.removed), (["trust/a.pem"], ["trust/b.pem"]))
+
+    def refuse(self, path: Path, *args: object, **options: object) -> bytes:
+        """
+        No descriptor is left.
+        """
+        raise ConfigurationError(str(path), "cannot be read", "raise the limit")
+
+    def test_aPoolThatIsMovedAwayHasLostNothing(self) -> None:
+        """
+        Once it is back, all is ours as before.
+        """
+        self.apply(trust__a_pem="1", trust__b_pem="1")
+        away = self.path.rename(f"{self.path}.away")
+        self.assertRaises(ConfigurationError, self.apply, trust__a_pem="1")
+        away.rename(self.path)
+        self.assertEqual(self.apply(trust__a_pem="1").removed, ["trust/b.pem"])
+
+    def test_aKeyThatIsGoneGetsNoCertificate(self) -> None:
+        """
+        A directory without a key would be made for it.
+        """
+        target = f".keys/{WWW}/1"
+        layout = Layout({f"{target}/fullchain.pem": b"x"}, {WWW: target})
+        outcome = self.files.apply(layout, True)
+        self.assertEqual((outcome.written, len(outcome.problems)), ([], 1))
+        self.assertEqual([each.name for each in self.path.iterdir()], [".ldap"])
+        makeDirectory(self.path / target)
+        outcome = self.files.apply(layout, False)
+        self.assertEqual(outcome.written, [f"{target}/fullchain.pem", str(WWW)])
+
 
 class KeyTests(SynchronousTestCase):
     """
     Which keys are ours.
     """
+
+    def test_whatCouldNotBeListedIsListedTheNextTime(self) -> None:
+        """
+        Although nothing has changed meanwhile.
+        """
+        pool = Pool(Path(self.mktemp()))
+        makeDirectory(pool.path)
+        ring = KeyRing(pool)
+        self.assertEqual(ring.look(), {})
+        requestFor(pool, WWW)
+
+        def refuse(directory: Path) -> list[Path]:
+            if directory.name == str(WWW):
+                raise ConfigurationError(str(directory), "cannot be read", "raise the limit")
+            return entries(directory)
+
+        with monkey(keys, "entries", refuse):
+            self.assertRaises(ConfigurationError, ring.look)
+        self.assertEqual(list(ring.look()), [WWW])
+
+    def test_aPoolThatIsGoneIsNotOneWithoutKeys(self) -> None:
+        """
+        Their certificates are not to be removed.
+        """
+        pool = Pool(Path(self.mktemp()))
+        createIdentity(pool, WWW)
+        ring = KeyRing(pool)
+        found = ring.look()
+        away = pool.path.rename(f"{pool.path}.away")
+        self.assertRaises(ConfigurationError, ring.look)
+        away.rename(pool.path)
+        self.assertEqual(ring.look(), found)
+
+    def test_aLinkThatWeMayNotFollowHasNoKeyAndHidesNoOther(self) -> None:
+        """
+        Be it one that leads to itself.
+        """
+        pool = Pool(Path(self.mktemp()))
+        createIdentity(pool, WWW)
+        place = pool.path / "other.example.test"
+        place.symlink_to(place.name)
+        self.assertEqual(list(KeyRing(pool).look()), [WWW])
+
+        def refuse(path: Path) -> bool:
+            if path.name == place.name:
+                raise PermissionError(13, "Permission denied", str(path))
+            return path.exists()
+
+        with monkey(Path, "is_dir", refuse):
+            self.assertEqual(list(KeyRing(pool).look()), [WWW])
 
     def test_aKeyThatCannotBeReadForAMomentIsWhatItWas(self) -> None:
         """

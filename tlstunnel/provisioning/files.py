@@ -13,7 +13,14 @@ from hashlib import sha256
 from pathlib import Path
 
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.files import makeDirectory, present, removeFile, writeFile
+from tlstunnel.identity.files import (
+    isDirectory,
+    makeDirectory,
+    present,
+    reading,
+    removeFile,
+    writeFile,
+)
 from tlstunnel.identity.names import Identity, Selector, selectorsFor
 from tlstunnel.identity.pem import readFile
 from tlstunnel.identity.pool import Pool
@@ -24,8 +31,8 @@ from tlstunnel.provisioning.layout import ANCHORS, CHAIN, Layout
 #: Bytes of the list of our files at most.
 MAX_LIST = 64 << 20
 
-#: What is known of nothing.
-_ABSENT = ""
+#: What is known of nothing, and of what cannot be read.
+_ABSENT, _UNREADABLE = "", "?"
 
 
 @dataclass
@@ -62,6 +69,14 @@ class Outcome:
             yield
         except ConfigurationError as error:
             self.problems.append(error)
+
+    @contextmanager
+    def tryingAt(self, path: Path) -> Iterator[None]:
+        """
+        Likewise, where the system is asked about C{path} directly.
+        """
+        with self.trying(), reading(path):
+            yield
 
 
 class Files:
@@ -116,6 +131,13 @@ class Files:
         @param isThorough: look at all files, and not only at those that should change.
         @raise ConfigurationError: it cannot be remembered what is ours, so that nothing is done.
         """
+        if not isDirectory(self._workshop):
+            # Whoever moved the pool has not taken our files away.
+            raise ConfigurationError(
+                str(self._workshop),
+                "is gone, and so may be the pool",
+                "start again once it is back",
+            )
         outcome = Outcome()
         wanted = {path: sha256(content).hexdigest() for path, content in layout.files.items()}
         news = {
@@ -123,7 +145,8 @@ class Files:
             for path, digest in wanted.items()
             if isThorough or self._wanted.get(path) != digest
         }
-        writing = list(self._toWrite(news, outcome))
+        failed: set[str] = set()
+        writing = list(self._toWrite(news, outcome, failed))
         leaving = [path for path in self._ours if path not in wanted]
         if writing:
             for path in writing:
@@ -135,13 +158,16 @@ class Files:
                 outcome.written.append(path)
         links = layout.links.items()
         self._link(links if isThorough else links - self._linked.items(), outcome)
-        self._linked = layout.links
+        self._linked = dict(links & self._linked.items())
         # Before they go: nobody is to take that for a mishap.
         gone = {path.removesuffix(f"/{CHAIN}") for path in leaving} & layout.vacant
         self.mark(gone | (layout.vacant if isThorough else layout.vacant - self._vacant), outcome)
         self._vacant = layout.vacant
         for path in leaving:
-            if self.isOurs(path):
+            there = self._digest(path)
+            if there == _UNREADABLE:
+                outcome.problems.append(self._unreadable(path, "has to go, and cannot be read"))
+            elif there in self._ours[path]:
                 with outcome.trying():
                     removeFile(self._pool.path / path)
                     outcome.removed.append(path)
@@ -151,7 +177,7 @@ class Files:
                 with outcome.trying():
                     removeFile((self._pool.path / path).with_name(WITHDRAWN_FILE))
         self._settle((*writing, *leaving))
-        failed = {path for path in writing if path not in outcome.written}
+        failed.update(path for path in writing if path not in outcome.written)
         self._wanted = {path: each for path, each in wanted.items() if path not in failed}
         return outcome
 
@@ -169,23 +195,31 @@ class Files:
 
     def _settle(self, touched: Collection[str]) -> None:
         """
-        Remember of some what they are now.
+        Remember of some what they are now; what cannot be read at the moment may be ours as before.
         """
         for path in touched:
             digest = self._digest(path)
             if digest in self._ours[path]:
                 self._ours[path] = [digest]
-            else:
+            elif digest != _UNREADABLE:
                 del self._ours[path]
         if touched:
             self._remember()
 
-    def _toWrite(self, news: Mapping[str, str], outcome: Outcome) -> Iterator[str]:
+    def _toWrite(
+        self, news: Mapping[str, str], outcome: Outcome, failed: set[str]
+    ) -> Iterator[str]:
+        """
+        What has to be written, and may be; what cannot be seen now is one of C{failed}.
+        """
         for path, digest in news.items():
             there = self._digest(path)
             if there == _ABSENT or there in self._ours.get(path, ()):
                 if there != digest:
                     yield path
+            elif there == _UNREADABLE:
+                failed.add(path)
+                outcome.problems.append(self._unreadable(path, "cannot be read"))
             elif there != digest:
                 outcome.notes.append(f"{path}: is not from the directory, and stays as it is")
 
@@ -195,13 +229,21 @@ class Files:
         """
         file = self._pool.path / path
         try:
-            return sha256(readFile(file)).hexdigest() if present(file) else _ABSENT
+            content = readFile(file) if present(file) else None
         except ConfigurationError:
-            return "?"
+            return _UNREADABLE
+        return _ABSENT if content is None else sha256(content).hexdigest()
+
+    def _unreadable(self, path: str, problem: str) -> ConfigurationError:
+        return ConfigurationError(
+            str(self._pool.path / path), f"{problem}, so that it stays", "see who may read it"
+        )
 
     def _write(self, path: str, content: bytes) -> None:
         file = self._pool.path / path
-        makeDirectory(file.parent)
+        if file.name != CHAIN:
+            # A key that was removed meanwhile has no use for a certificate.
+            makeDirectory(file.parent)
         writeFile(file, content, 0o644, replace=True, workshop=self._workshop)
 
     def _remember(self) -> None:
@@ -214,13 +256,16 @@ class Files:
         """
         for identity, target in links:
             place = self._pool.path / identity.fileName
-            isLink = place.is_symlink()
-            before = str(place.readlink()) if isLink else ""
-            isFree = before.startswith(f"{KEYS}/") or not (isLink or place.exists())
-            if isFree and before != target and self.isOurs(f"{target}/{CHAIN}"):
-                with outcome.trying():
+            with outcome.tryingAt(place):
+                isLink = place.is_symlink()
+                before = str(place.readlink()) if isLink else ""
+                isFree = before.startswith(f"{KEYS}/") or not (isLink or place.exists())
+                if isFree and before != target and self.isOurs(f"{target}/{CHAIN}"):
                     link(place, Path(target))
                     outcome.written.append(identity.fileName)
+                    before = target
+                if before == target:
+                    self._linked[identity] = target
 
     def _successor(self, path: str) -> list[str]:
         """
@@ -237,6 +282,6 @@ class Files:
                 selector = Selector.parse(name.replace("spiffe:", "spiffe://", 1))
                 others = [each.fileName for each in selectorsFor(selector) if each != selector]
         for other in (*others, ANCHORS):
-            if other != name and (files / f"{other}.pem").exists():
+            if other != name and present(files / f"{other}.pem"):
                 return [f"{path}: is gone, and trust/{other}.pem decides in its place"]
         return [f"{path}: is gone, and the pool's own authority or the system's store decides"]

@@ -52,9 +52,8 @@ async def follow(
             _hear(await connection.receive(), number, content)
     take()
     while True:
-        message = await connection.receive()
         try:
-            _hear(message, number, content)
+            _hear(await connection.receive(), number, content)
         except TunnelError:
             # What was said before that counts.
             take()

@@ -26,8 +26,8 @@ from tlstunnel.identity.files import (
 from tlstunnel.identity.pem import readFile
 from tlstunnel.identity.pool import Pool
 from tlstunnel.provisioning.content import MAX_ENTRIES
+from tlstunnel.provisioning.cookies import MAX_COOKIE
 from tlstunnel.provisioning.messages import MAX_MESSAGE, Entry
-from tlstunnel.provisioning.sync import MAX_COOKIE
 
 
 class State:
@@ -36,6 +36,7 @@ class State:
 
     @ivar entries: by their entryUUID.
     @ivar cookie: empty if there is none that is of use.
+    @ivar isWhole: whether the entries are all that this directory had.
     @ivar workshop: where files are made.
     """
 
@@ -47,7 +48,9 @@ class State:
         self.workshop = self.path / "new"
         self.entries: dict[bytes, Entry] = {}
         self.cookie = b""
+        self.isWhole = False
         self._entries = self.path / "entries"
+        self._file = self.path / "cookie"
         self._source = source.encode()
         self._lock: int | None = None
 
@@ -62,12 +65,12 @@ class State:
         self._claim()
         for each in entries(self.workshop):
             removeFile(each)
-        isWhole = self._readEntries()
-        file = self.path / "cookie"
-        if isWhole and present(file):
-            content = readFile(file, largest=MAX_COOKIE + len(self._source) + 1)
-            source, _, cookie = content.partition(b"\n")
-            self.cookie = cookie if source == self._source else b""
+        if not self._readEntries():
+            removeFile(self._file)
+        if present(self._file):
+            source, _, cookie = readFile(self._file).partition(b"\n")
+            self.isWhole = source == self._source
+            self.cookie = cookie if self.isWhole and len(cookie) <= MAX_COOKIE else b""
 
     def close(self) -> None:
         """
@@ -117,6 +120,9 @@ class State:
 
         @raise ConfigurationError: the system does not let us.
         """
+        if not self.isWhole:
+            # What is from elsewhere is not to be taken for what was here.
+            removeFile(self._file)
         before = self.entries
         changed = [each for each in now if each not in before or before[each].raw != now[each].raw]
         gone = before.keys() - now.keys()
@@ -135,8 +141,7 @@ class State:
 
         @raise ConfigurationError: the system does not let us.
         """
-        if cookie != self.cookie:
+        if cookie != self.cookie or not self.isWhole:
             content = self._source + b"\n" + cookie
-            path = self.path / "cookie"
-            writeFile(path, content, 0o600, replace=True, workshop=self.workshop)
-            self.cookie = cookie
+            writeFile(self._file, content, 0o600, replace=True, workshop=self.workshop)
+            self.cookie, self.isWhole = cookie, True

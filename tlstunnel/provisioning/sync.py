@@ -20,6 +20,7 @@ from tlstunnel.protocols.ber import (
     elements,
     integer,
 )
+from tlstunnel.provisioning.cookies import MAX_COOKIE
 from tlstunnel.provisioning.messages import readNumber
 from tlstunnel.reveal.ldapmessages import Control
 
@@ -28,9 +29,6 @@ REQUEST, STATE, INFO = (_ARC + each for each in (b"1", b"2", b"4"))
 
 #: The result that says: ask without a cookie.
 REFRESH_REQUIRED = 4096
-
-#: Bytes of a cookie at most.
-MAX_COOKIE = 4096
 
 _REFRESH_AND_PERSIST = 3
 _NEW_COOKIE, _REFRESH_DELETE, _REFRESH_PRESENT, _ID_SET = 0x80, 0xA1, 0xA2, 0xA3
