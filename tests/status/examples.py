@@ -62,6 +62,7 @@ def tunnel(**facts: Any) -> TunnelFacts:
         "remote": ["127.0.0.1:80"],
         "expected": None,
         "identities": [identity()],
+        "withdrawn": [],
         "revocation_lists": [{"issuer": '"CN=Private"', "next_update": NOW + DAY}],
         "connections": 10,
         "refused": {"denied": 4, "per-address": 0, "rate": 1},
@@ -147,6 +148,7 @@ def snapshot(worker: int | None = None, **facts: Any) -> Snapshot:
         "tunnels": [tunnel()],
         "connections": [connection(worker=worker)],
         "failures": [failure(worker=worker)],
+        "pool_pull": None,
         "reloads": [],
         "results": {"applied": 0, "failed": 0},
     }

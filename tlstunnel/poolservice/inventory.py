@@ -32,6 +32,7 @@ class Inventory:
 
     @ivar description: the service.
     @ivar certificates: those of the identities that can be used.
+    @ivar withdrawn: those that have none, as they are withdrawn.
     @ivar notices: what is wrong, in sentences.
     """
 
@@ -39,7 +40,7 @@ class Inventory:
         self.description = description
         self.certificates: dict[Identity, x509.Certificate] = {}
         self.notices: list[str] = []
-        self._withdrawn: list[Identity] = []
+        self.withdrawn: list[Identity] = []
         self._sources: dict[Identity, str] = {}
 
     def steps(self) -> Iterator[None]:
@@ -60,7 +61,7 @@ class Inventory:
             self.certificates[identity] = credentials.certificates[0]
             self._sources[identity] = credentials.source
         yield
-        self._withdrawn = list(pool.withdrawn())
+        self.withdrawn = list(pool.withdrawn())
         self.notices += doubts(pool)
         self.notices += self._exposed()
 
@@ -97,7 +98,7 @@ class Inventory:
 
         @param since: given, what was said then is not repeated.
         """
-        gone = [] if since is not None else [withdrawnWarning(each) for each in self._withdrawn]
+        gone = [] if since is not None else [withdrawnWarning(each) for each in self.withdrawn]
         return gone + [
             sentence
             for identity, leaf in self.certificates.items()

@@ -86,6 +86,7 @@ class TunnelFacts(Totals):
     remote: list[str]
     expected: str | None
     identities: list[IdentityFacts]
+    withdrawn: list[str]
     revocation_lists: list[ListFacts]
     open: int
     rates: dict[str, list[int]]
@@ -142,6 +143,23 @@ class ReloadFacts(TypedDict):
     problems: list[str]
 
 
+class PullFacts(TypedDict):
+    """
+    A directory that the pool follows.
+
+    @ivar fresh: whether the pool is as the directory has it now.
+    @ivar entries: how many there are below its base.
+    @ivar changed: when the pool was changed last, in seconds since 1970; C{None} if it was not.
+    @ivar failure: why the directory cannot be followed now.
+    """
+
+    url: str
+    fresh: bool
+    entries: int
+    changed: float | None
+    failure: str | None
+
+
 class ProcessFacts(TypedDict):
     """
     What the system knows of the process; C{None} where it does not tell.
@@ -170,6 +188,7 @@ class Snapshot(TypedDict):
     failures: list[FailureFacts]
     reloads: list[ReloadFacts]
     results: dict[str, int]
+    pool_pull: PullFacts | None
 
 
 @dataclass(frozen=True)
