@@ -18,6 +18,7 @@ from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.requests import requestFor
+from tlstunnel.identity.withdrawal import WithdrawnIdentity
 from tlstunnel.provisioning import files as module
 from tlstunnel.provisioning import keys
 from tlstunnel.provisioning.files import Files, Outcome
@@ -25,6 +26,7 @@ from tlstunnel.provisioning.keys import KeyRing
 from tlstunnel.provisioning.layout import Layout
 
 WWW = Identity.parse("www.example.test")
+WWW_CHAIN = "www.example.test/fullchain.pem"
 
 
 @contextmanager
@@ -227,6 +229,74 @@ class FilesTests(SynchronousTestCase):
         makeDirectory(self.path / target)
         outcome = self.files.apply(layout, False)
         self.assertEqual(outcome.written, [f"{target}/fullchain.pem", str(WWW)])
+
+
+class WithdrawalTests(SynchronousTestCase):
+    """
+    A certificate that the directory has no more is not one that is missing.
+    """
+
+    def setUp(self) -> None:
+        self.pool = Pool(Path(self.mktemp()))
+        state = self.pool.path / ".ldap"
+        makeDirectory(state / "new")
+        self.files = Files(self.pool, state / "files", state / "new")
+        self.place = "www.example.test"
+        requestFor(self.pool, WWW)
+        self.chain = self.pool.path / self.place / "fullchain.pem"
+
+    def apply(self, *vacant: str, isThorough: bool = False, **files: str) -> Outcome:
+        """
+        Let that be there, and nothing for the keys at C{vacant}.
+        """
+        named = {f"{self.place}/fullchain.pem": each.encode() for each in files.values()}
+        return self.files.apply(Layout(named, vacant=set(vacant)), isThorough)
+
+    def test_itIsSaidBeforeTheFileGoesAndUnsaidBehindTheNext(self) -> None:
+        """
+        So that at no moment it looks like a mishap; what is there counts.
+        """
+        self.apply(chain="1")
+        self.assertEqual(list(self.pool.withdrawn()), [])
+        outcome = self.apply(self.place)
+        self.assertEqual((outcome.withdrawn, outcome.removed), ([self.place], [WWW_CHAIN]))
+        self.assertEqual(list(self.pool.withdrawn()), [WWW])
+        error = self.assertRaises(WithdrawnIdentity, self.pool.credentials, WWW)
+        self.assertIn("www.example.test is withdrawn", str(error))
+        self.assertFalse(self.apply(self.place).isNews)
+        self.chain.write_text("by hand")
+        self.assertEqual(list(self.pool.withdrawn()), [])
+        self.chain.unlink()
+        self.apply(chain="2")
+        self.assertFalse(self.chain.with_name("withdrawn").exists())
+
+    def test_aKeyThatWaitsIsNoMishap(self) -> None:
+        """
+        Nor is it one where the system did not let us say so the first time.
+        """
+        mark = self.chain.with_name("withdrawn")
+        mark.mkdir()
+        self.assertEqual(self.apply(self.place).withdrawn, [])
+        mark.rmdir()
+        self.assertEqual(self.apply(self.place, isThorough=True).withdrawn, [self.place])
+
+    def test_nothingIsSaidOfWhatIsNotOurs(self) -> None:
+        """
+        Neither of the certificate of somebody else, nor of a key that is gone.
+        """
+        self.chain.write_text("theirs")
+        self.assertEqual(self.apply(self.place).withdrawn, [])
+        self.assertEqual(self.apply("gone.example.test").withdrawn, [])
+        self.chain.unlink()
+        self.assertEqual(list(self.pool.withdrawn()), [])
+
+    def test_anotherRequestChangesNothing(self) -> None:
+        """
+        Until there is a certificate for it.
+        """
+        self.apply(self.place)
+        requestFor(self.pool, WWW, again=True)
+        self.assertEqual(list(self.pool.withdrawn()), [WWW])
 
 
 class KeyTests(SynchronousTestCase):

@@ -66,6 +66,8 @@ def _remedy(path: Path, error: OSError) -> str:
             return "see who has made it meanwhile"
         case errno.EMFILE | errno.ENFILE:
             return "raise the limit of open files (LimitNOFILE in a unit)"
+        case errno.EROFS:
+            return "let us write there (ReadWritePaths in a unit)"
         case errno.ENOSPC | errno.EDQUOT:
             return "make room"
         case _:

@@ -31,7 +31,7 @@ from tlstunnel.net.via import readLogin
 from tlstunnel.program.configuration import Configuration
 from tlstunnel.program.mistakes import mistakes
 from tlstunnel.program.nametables import tableOfName
-from tlstunnel.program.poolcheck import checkPoolService
+from tlstunnel.program.poolcheck import checkPoolPull, checkPoolService
 from tlstunnel.program.problems import Problem
 from tlstunnel.program.reflections import reflected
 from tlstunnel.program.risks import (
@@ -75,6 +75,7 @@ def check(configuration: Configuration, now: datetime) -> list[Problem]:
     return configuration.inOrder(
         chain(
             checkPoolService(configuration, now),
+            checkPoolPull(configuration),
             *(
                 _TunnelCheck(configuration, tunnel, now, elsewhere).all()
                 for tunnel in configuration.tunnels
