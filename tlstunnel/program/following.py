@@ -46,9 +46,8 @@ class Following(Service):
         self._next: Place | None = None
         self._pull: Pull | None = None
         self._failure = ""
-        self._isDue = self._isBusy = False
+        self._isDue = self._isBusy = self._isChanging = False
         self._resting: Deferred[None] | None = None
-        self._leaving: Deferred[None] | None = None
 
     def begin(self, configuration: Configuration) -> None:
         """
@@ -99,11 +98,13 @@ class Following(Service):
         Follow that from now on.  This cannot fail: what is wrong later is told.
         """
         self._wanted = self._next
-        if self._wanted != self._place and self.running and self._leaving is None:
-            self._leaving = Deferred.fromCoroutine(self._change())
-            self._leaving.addErrback(lambda failure: self._log.failure("it failed", failure))
+        if self._wanted != self._place and self.running and not self._isChanging:
+            Deferred.fromCoroutine(self._change()).addErrback(
+                lambda failure: self._log.failure("following a directory failed", failure)
+            )
 
     async def _change(self) -> None:
+        self._isChanging = True
         try:
             while self.running and self._wanted != self._place:
                 pull, self._pull = self._pull, None
@@ -122,7 +123,7 @@ class Following(Service):
                     return
                 self._pull.startService()
         finally:
-            self._leaving = None
+            self._isChanging = False
 
     def _changed(self) -> None:
         """
