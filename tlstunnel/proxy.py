@@ -175,7 +175,8 @@ class ProxyFactory(Factory):
             if Sources.areLimited(tunnel)
             else None
         )
-        withdraw(tunnel.pool, prepared.withdrawn, {each.prepared for each in self.pairs})
+        if prepared.withdrawn:
+            withdraw(tunnel.pool, prepared.withdrawn, {each.prepared for each in self.pairs})
         if tunnel.closesWithdrawn:
             self._closing.look(tunnel.pool, self.deadlines)
 

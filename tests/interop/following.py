@@ -104,14 +104,21 @@ remote-id = "{NAME}"
         """
         A connection that is up.
         """
-        context = ssl.create_default_context()
-        context.load_verify_locations(anchors)
         sock = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
         try:
-            return context.wrap_socket(sock, server_hostname=name)
+            return self.context(anchors).wrap_socket(sock, server_hostname=name)
         except BaseException:
             sock.close()
             raise
+
+    @staticmethod
+    def context(anchors: Path) -> ssl.SSLContext:
+        """
+        What clients speak TLS with.
+        """
+        context = ssl.create_default_context()
+        context.load_verify_locations(anchors)
+        return context
 
     def document(self) -> dict[str, object]:
         """

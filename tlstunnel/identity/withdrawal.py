@@ -11,6 +11,8 @@ counts in any case, whoever has put it there, so that it comes and goes in one s
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from itertools import islice
 from pathlib import Path
 
 from tlstunnel.errors import ConfigurationError
@@ -19,6 +21,9 @@ from tlstunnel.identity.names import Identity
 
 #: What the file is called.
 WITHDRAWN_FILE = "withdrawn"
+
+#: So many are named at most.
+MOST_SAID = 10
 
 _MARK = b"# There is no certificate of this identity, and nobody is served by it.\n"
 
@@ -59,8 +64,13 @@ def markWithdrawn(directory: Path, workshop: Path | None = None) -> None:
     writeFile(file, _MARK, 0o644, replace=True, workshop=workshop)
 
 
-def withdrawnWarning(identity: Identity) -> str:
+def withdrawnWarnings(identities: Collection[Identity]) -> list[str]:
     """
-    What should be said of one that is withdrawn, at a start and at a reload.
+    What should be said of those that are withdrawn, at a start and at a reload.
     """
-    return f"{identity} is withdrawn, and not used until there is a certificate of it again"
+    said = [
+        f"{each} is withdrawn, and not used until there is a certificate of it again"
+        for each in islice(identities, MOST_SAID)
+    ]
+    more = len(identities) - len(said)
+    return [*said, f"and {more} more are withdrawn"] if more else said

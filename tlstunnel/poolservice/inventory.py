@@ -22,7 +22,7 @@ from tlstunnel.identity.disclosure import doubts
 from tlstunnel.identity.expiry import warningsAbout
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
-from tlstunnel.identity.withdrawal import withdrawnWarning
+from tlstunnel.identity.withdrawal import withdrawnWarnings
 from tlstunnel.poolservice.description import PoolDescription
 
 
@@ -98,7 +98,7 @@ class Inventory:
 
         @param since: given, what was said then is not repeated.
         """
-        gone = [] if since is not None else [withdrawnWarning(each) for each in self.withdrawn]
+        gone = [] if since is not None else withdrawnWarnings(self.withdrawn)
         return gone + [
             sentence
             for identity, leaf in self.certificates.items()

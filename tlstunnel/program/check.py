@@ -26,7 +26,7 @@ from tlstunnel.identity.pool import Credentials, certifiedAs
 from tlstunnel.identity.psk import loadPSK
 from tlstunnel.identity.trust import loadAnchors
 from tlstunnel.identity.verify import coversName, verifyIdentity
-from tlstunnel.identity.withdrawal import WithdrawnIdentity, withdrawnWarning
+from tlstunnel.identity.withdrawal import WithdrawnIdentity, withdrawnWarnings
 from tlstunnel.net.via import readLogin
 from tlstunnel.program.configuration import Configuration
 from tlstunnel.program.mistakes import mistakes
@@ -271,10 +271,9 @@ class _TunnelCheck:
         for mistake in mistakes(tunnel):
             yield replace(self._problem(mistake), isWarning=True)
         yield from self._risks()
-        problems: list[str] = []
+        problems = withdrawnWarnings(prepared.withdrawn)
         for each in prepared.withdrawn:
-            problems.append(withdrawnWarning(each))
-            yield self._warning(problems[-1], *self._placeOf(each))
+            yield self._warning(*withdrawnWarnings([each]), *self._placeOf(each))
         for ours in prepared.certificates:
             found = problemsOf(tunnel.pool, ours, self._now)
             problems += found

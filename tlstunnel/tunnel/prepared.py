@@ -6,7 +6,7 @@ Here keys and trust are read, and no name is looked up.  What is wrong is a L{Co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -22,7 +22,7 @@ from tlstunnel.identity.ocsp import demandsStaple
 from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.tlsa import TLSARecords
 from tlstunnel.identity.trust import Trust
-from tlstunnel.identity.withdrawal import WithdrawnIdentity, withdrawnWarning
+from tlstunnel.identity.withdrawal import WithdrawnIdentity, withdrawnWarnings
 from tlstunnel.net.via import Login, readLogin
 from tlstunnel.protocols.setting import Setting
 from tlstunnel.tls.creators import Creator, ServerCreator
@@ -234,13 +234,11 @@ class Prepared:
         Those of our identities that should be used, and are withdrawn.
         """
         sides = [self] if self.onward is None else [self, self.onward]
-        return list(
-            dict.fromkeys(
-                identity
-                for each in sides
-                for identity in (each._showing if each.names is None else each.names).withdrawn
-            )
-        )
+        return list(dict.fromkeys(identity for each in sides for identity in each._withdrawn))
+
+    @property
+    def _withdrawn(self) -> Collection[Identity]:
+        return (self._showing if self.names is None else self.names).withdrawn
 
     def withdraw(self, several: Mapping[Identity, WithdrawnIdentity]) -> None:
         """
@@ -271,8 +269,7 @@ class Prepared:
         found += self.revocations.warnings(now, since)
         if since is None:
             found += self._missingStaples()
-            ours = (self._showing if self.names is None else self.names).withdrawn
-            found += map(withdrawnWarning, ours)
+            found += withdrawnWarnings(self._withdrawn)
         if self.onward is None:
             return found
         found = [ofSide(each, OF_ACCEPTED) for each in found]

@@ -8,7 +8,7 @@ as each takes its time and memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -115,7 +115,10 @@ class ServerNames:
         judged = self._judgeOf(_LIKE_THE_TUNNEL)
         if judged is not None and tunnel.believesAnchors:
             self.believed = judged[0]
-        faces = [self._face(partial(self._own.of, each)) for each in tunnel.localIDs]
+        faces = []
+        for identity in tunnel.localIDs:
+            faces.append(self._face(partial(self._own.of, identity)))
+            yield
         first = tunnel.localIDs[0]
         default = given.get(first.domain) if first.isHost else None
         for identity, face in zip(tunnel.localIDs, faces, strict=True):
@@ -177,7 +180,7 @@ class ServerNames:
         return () if backends is None else backends.of(session.alpn)
 
     @property
-    def withdrawn(self) -> Iterable[Identity]:
+    def withdrawn(self) -> Collection[Identity]:
         """
         Those of our identities that should be served, and are withdrawn.
         """

@@ -6,7 +6,7 @@ whom the rules of the pool show to the one that is expected.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from tlstunnel.errors import ConfigurationError
@@ -67,7 +67,7 @@ class Showing:
         self._why = why
 
     @property
-    def withdrawn(self) -> Iterable[Identity]:
+    def withdrawn(self) -> Collection[Identity]:
         """
         Whom it should be, and is not, as that one is withdrawn.
         """
