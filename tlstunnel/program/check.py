@@ -273,7 +273,8 @@ class _TunnelCheck:
         yield from self._risks()
         problems = withdrawnWarnings(prepared.withdrawn)
         for each in prepared.withdrawn:
-            yield self._warning(*withdrawnWarnings([each]), *self._placeOf(each))
+            (sentence,) = withdrawnWarnings([each])
+            yield self._warning(sentence, *self._placeOf(each))
         for ours in prepared.certificates:
             found = problemsOf(tunnel.pool, ours, self._now)
             problems += found
