@@ -15,10 +15,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.pool import Pool
-from tlstunnel.program import following
 from tlstunnel.program.configuration import Configuration, Status
 from tlstunnel.program.following import REST_SECONDS, RESTS, Following
 from tlstunnel.program.problems import Problems
+from tlstunnel.provisioning import pull
 from tlstunnel.provisioning.connection import Place
 from tlstunnel.provisioning.url import LDAPURL
 
@@ -84,7 +84,7 @@ class FollowingTests(SynchronousTestCase):
         self.mistakes: list[ConfigurationError] = []
         self.patch(FakePull, "made", self.made)
         self.patch(FakePull, "mistakes", self.mistakes)
-        self.patch(following, "Pull", FakePull)
+        self.patch(pull, "Pull", FakePull)
         self.taking: list[Deferred[None]] = []
         self.following = Following(self.clock, self.takeUp)
         self.said: list[str] = []

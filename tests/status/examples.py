@@ -12,6 +12,7 @@ from tlstunnel.status.facts import (
     ConnectionFacts,
     FailureFacts,
     IdentityFacts,
+    PullFacts,
     Snapshot,
     TunnelFacts,
 )
@@ -80,6 +81,20 @@ def tunnel(**facts: Any) -> TunnelFacts:
             "to_network": [100, 200],
             "to_plain": [10, 20],
         },
+    }
+    return known | facts  # type: ignore[return-value]
+
+
+def following(**facts: Any) -> PullFacts:
+    """
+    A directory that the pool follows.
+    """
+    known: PullFacts = {
+        "url": "ldap://ldap.example.org/ou=pool,dc=example",
+        "fresh": True,
+        "entries": 7,
+        "changed": NOW - 60,
+        "failure": None,
     }
     return known | facts  # type: ignore[return-value]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tlstunnel.address import Listening, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
@@ -24,8 +24,10 @@ from tlstunnel.program.problems import Place, Problem, Problems
 from tlstunnel.program.pullsettings import POOL_PULL, POOL_PULL_KEYS, describePull
 from tlstunnel.program.tables import Given, Tell, given, refuseKey, tableGiving, tableOf, valuesOf
 from tlstunnel.program.tunneltables import TunnelTables
-from tlstunnel.provisioning.connection import Place as DirectoryPlace
 from tlstunnel.tunnel.description import Tunnel
+
+if TYPE_CHECKING:
+    from tlstunnel.provisioning.connection import Place as DirectoryPlace
 
 #: Where a value stands that no file has.
 COMMAND_LINE = Place(Path("command line"), 0)

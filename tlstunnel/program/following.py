@@ -6,7 +6,7 @@ taken up by them at once, and of many changes many are taken up together.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
@@ -17,9 +17,11 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.configuration import Configuration
 from tlstunnel.program.problems import Problems
 from tlstunnel.program.pullsettings import POOL_PULL
-from tlstunnel.provisioning.connection import Place
-from tlstunnel.provisioning.pull import Pull
 from tlstunnel.status.facts import PullFacts
+
+if TYPE_CHECKING:
+    from tlstunnel.provisioning.connection import Place
+    from tlstunnel.provisioning.pull import Pull
 
 #: Seconds between two times that changes are taken up, and how many times as long as it took.
 REST_SECONDS, RESTS = 0.4, 2.0
@@ -60,9 +62,12 @@ class Following(Service):
             try:
                 self._pull = self._opened(place)
             except ConfigurationError as error:
-                raise Problems([configuration.problemOf(POOL_PULL, error, "url")]) from None
+                raise Problems([configuration.problemOf(POOL_PULL, error)]) from None
 
     def _opened(self, place: Place) -> Pull:
+        # Few need it.
+        from tlstunnel.provisioning.pull import Pull
+
         pull = Pull(place, self._reactor, whenChanged=self._changed)
         pull.privilegedStartService()
         return pull
@@ -86,7 +91,7 @@ class Following(Service):
             try:
                 place.prepare()
             except ConfigurationError as error:
-                raise Problems([configuration.problemOf(POOL_PULL, error, "url")]) from None
+                raise Problems([configuration.problemOf(POOL_PULL, error)]) from None
         self._next = place
 
     @property

@@ -54,4 +54,4 @@ def checkPoolPull(configuration: Configuration) -> Iterator[Problem]:
         try:
             place.prepare()
         except ConfigurationError as error:
-            yield configuration.problemOf(POOL_PULL, error, "local-id" if place.localID else "url")
+            yield configuration.problemOf(POOL_PULL, error)

@@ -6,15 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool, defaultPool
 from tlstunnel.program.option import Option, Scope, Section
 from tlstunnel.program.values import inFolder, text
-from tlstunnel.provisioning.connection import Place
 from tlstunnel.provisioning.url import LDAPURL
+
+if TYPE_CHECKING:
+    from tlstunnel.provisioning.connection import Place
 
 #: What the table is called, and whoever follows the directory.
 POOL_PULL = "pool-pull"
@@ -84,5 +86,8 @@ def describePull(values: Mapping[str, Any]) -> Place:
         raise ConfigurationError(
             "`url`", "is missing", "give one such as ldap://ldap.example.org/ou=pool,dc=example"
         )
+    # Few need it.
+    from tlstunnel.provisioning.connection import Place
+
     pool = defaultPool().path if values["pool"] is None else Path(values["pool"])
     return Place(values["url"], Pool(pool), values["local-id"], values["remote-id"])
