@@ -4,10 +4,10 @@ Following a directory that plays all kinds of messages, and all kinds of mishaps
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -192,7 +192,7 @@ class PullTestCase(TestCase):
         """
         files = (self.pool.path / "disclose").glob("*.txt")
         # One may go while we look.
-        with suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError):
             return {file.stem: file.read_text().splitlines()[-1] for file in files}
         return {}
 
