@@ -354,6 +354,17 @@ class PullTests(PullTestCase):
         await self.until(lambda: len(directory.cookies) == 5)
         self.assertGreaterEqual(following._pause, 0.16)
 
+    async def test_aClockThatIsSetBackDelaysNothing(self) -> None:
+        """
+        Such as a withdrawal.
+        """
+        directory = self.serve(TEN)
+        following = self.pull()
+        await self.until(lambda: len(self.rules()) == 10)
+        following._nextTake = reactor.seconds() + 3600
+        directory.say(rule(1, 3))
+        await self.until(lambda: len(self.rules()) == 9)
+
     async def test_whatWasSaidBeforeSomethingBrokenCounts(self) -> None:
         """
         Also where both have come at once.

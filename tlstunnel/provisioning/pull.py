@@ -26,8 +26,8 @@ from tlstunnel.provisioning.session import follow
 from tlstunnel.provisioning.state import State
 from tlstunnel.provisioning.sync import REFRESH_REQUIRED
 
-#: Seconds until it is tried again: twice as many each time.
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+#: Seconds until it is tried again: twice as many each time, until it has gone well for so long.
+FIRST_PAUSE, LONGEST_PAUSE, STEADY = 0.5, 30.0, 5.0
 
 #: Seconds between two looks at our keys, and such looks between two at all our files.
 LOOK_SECONDS, LOOKS = 1.0, 60
@@ -87,7 +87,7 @@ class Pull(Service):
         # before, or something of what is remembered was lost.
         self._isKnown = False
         self._failure, self._failures, self._stale = "", 0, 0
-        self._pause = FIRST_PAUSE
+        self._pause, self._began = FIRST_PAUSE, 0.0
         self.isFresh = False
 
     def privilegedStartService(self) -> None:
@@ -130,7 +130,6 @@ class Pull(Service):
 
     async def _run(self) -> None:
         while True:
-            began = self._reactor.seconds()
             self._attempt = Deferred.fromCoroutine(self._follow())
             try:
                 await self._attempt
@@ -142,9 +141,9 @@ class Pull(Service):
             except Exception:  # noqa: BLE001 - whatever a directory says, the next try may be better
                 self._log.failure("pulling failed")
             finally:
-                self.isFresh = False
-            if self._reactor.seconds() - began >= LONGEST_PAUSE:
-                # A server that takes its leave again and again is not asked all the time.
+                wasFresh, self.isFresh = self.isFresh, False
+            if wasFresh and self._reactor.seconds() - self._began >= STEADY:
+                # A server that takes its leave again and again would be asked all the time.
                 self._pause = FIRST_PAUSE
             await self._wait(self._pause)
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
@@ -184,7 +183,8 @@ class Pull(Service):
             if wait <= 0:
                 self._take()
             else:
-                self._later = self._reactor.callLater(wait, self._takeNow)
+                # The clock may have been set back.
+                self._later = self._reactor.callLater(min(wait, LONGEST_WAIT), self._takeNow)
 
     def _takeNow(self) -> None:
         later, self._later = self._later, None
@@ -213,6 +213,7 @@ class Pull(Service):
 
     def _begun(self) -> None:
         self.isFresh = True
+        self._began = self._reactor.seconds()
         self._failure, self._failures, self._stale = "", 0, 0
         self._log.info(
             "{place}: up to date with {count} entries",
@@ -254,9 +255,13 @@ class Pull(Service):
         if not self._isKnown:
             return
         place = self._place
-        now = datetime.fromtimestamp(self._reactor.seconds(), UTC)
         layout = layOut(
-            place.pool, place.url.base, self._content.entries, keys, self._server(), now
+            place.pool,
+            place.url.base,
+            self._content.entries,
+            keys,
+            self._server(),
+            datetime.now(UTC),
         )
         outcome = self._files.apply(layout, isThorough)
         self._keys = keys
