@@ -82,6 +82,7 @@ MISHAPS: dict[str, tuple[Sequence[Line], str]] = {
     "size limit": ([rule(1, text="2 x@y.test"), ended(4)], "size=unlimited"),
     "no such object": ([ended(32)], "nothing changes"),
     "busy": ([ended(51)], "busy (51)"),
+    "no synchronization": ([ended(12)], "overlay syncprov"),
     "unwilling": ([ended(53)], "restored from an old copy"),
     "refresh required": ([ended(4096)], "does not know any more"),
     "everything is gone": ([done()], "would be removed"),

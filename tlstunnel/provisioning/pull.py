@@ -42,11 +42,14 @@ MOST_STALE = 3
 #: Sentences about one change that are logged at most; and a failure is told again after so many.
 MOST_NOTES, REPEATS = 20, 20
 
-_SIZE_LIMIT, _NO_SUCH_OBJECT, _UNWILLING = 4, 32, 53
+_SIZE_LIMIT, _METHOD_UNKNOWN, _CONTROL_UNKNOWN, _NO_SUCH_OBJECT, _UNWILLING = 4, 7, 12, 32, 53
 
 _ADVICE = {
     _SIZE_LIMIT: "nothing is applied: it has a limit for us, which has to go, in slapd as "
     "'limits dn.base=\"WHO WE ARE\" size=unlimited'",
+    _METHOD_UNKNOWN: "it has asked for no certificate, or cannot verify ours; in slapd see "
+    "TLSVerifyClient and TLSCACertificateFile",
+    _CONTROL_UNKNOWN: "it has no content synchronization, in slapd 'overlay syncprov', there",
     _NO_SUCH_OBJECT: "nothing changes: the base is not there, or we may not read it",
     _UNWILLING: "it may have been restored from an old copy",
     REFRESH_REQUIRED: "it does not know any more where we were",
