@@ -214,7 +214,7 @@ class FilesTests(SynchronousTestCase):
         """
         self.apply(trust__a_pem="1", trust__b_pem="1")
         away = self.path.rename(f"{self.path}.away")
-        self.assertRaises(ConfigurationError, self.apply, trust__a_pem="1")
+        self.assertRaises(ConfigurationError, self.apply, False, trust__a_pem="1")
         away.rename(self.path)
         self.assertEqual(self.apply(trust__a_pem="1").removed, ["trust/b.pem"])
 
