@@ -5,6 +5,7 @@ Layouts become files, and nobody else's are touched.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from twisted.python.monkey import MonkeyPatcher
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.provisioning.examples import entry, uuid
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.files import entries, makeDirectory
 from tlstunnel.identity.issuer import createIdentity
@@ -24,6 +26,7 @@ from tlstunnel.provisioning import keys
 from tlstunnel.provisioning.files import Files, Outcome
 from tlstunnel.provisioning.keys import KeyRing
 from tlstunnel.provisioning.layout import Layout
+from tlstunnel.provisioning.state import MANY, State
 
 WWW = Identity.parse("www.example.test")
 WWW_CHAIN = "www.example.test/fullchain.pem"
@@ -213,9 +216,31 @@ class FilesTests(SynchronousTestCase):
         """
         self.apply(trust__a_pem="1", trust__b_pem="1")
         away = self.path.rename(f"{self.path}.away")
-        self.assertRaises(ConfigurationError, self.apply, trust__a_pem="1")
+        self.assertRaises(ConfigurationError, self.apply, False, trust__a_pem="1")
         away.rename(self.path)
         self.assertEqual(self.apply(trust__a_pem="1").removed, ["trust/b.pem"])
+
+    def test_theDiskHasManyFilesAtOnceBeforeAnyIsInItsPlace(self) -> None:
+        """
+        As it would take its time for each, during which nothing else is done; and so of entries.
+        """
+        there: list[int] = []
+        several = {f"trust__a{number}_pem": "1" for number in range(MANY + 1)}
+        entries_ = {uuid(number): entry("trust", f"a{number}") for number in range(MANY + 1)}
+        state = State(Pool(self.path), "ldap://x/dc=y")
+        state.open()
+
+        def sync() -> None:
+            there.append(len(list(self.path.glob("trust/*"))))
+
+        with monkey(os, "sync", sync), monkey(os, "fsync", lambda _: there.append(-1)):
+            state.keep(entries_)
+            self.assertEqual(there, [0])
+            self.assertEqual(len(self.apply(True, **several).written), MANY + 1)
+        # The list of what is ours is written before and after.
+        self.assertEqual(there, [0, -1, 0, -1])
+        self.assertEqual(list((self.path / ".ldap" / "new").iterdir()), [])
+        self.assertEqual(len(list((self.path / ".ldap" / "entries").iterdir())), MANY + 1)
 
     def test_aKeyThatIsGoneGetsNoCertificate(self) -> None:
         """

@@ -95,6 +95,26 @@ class MessageTests(SynchronousTestCase):
         for several in attributes:
             self.assertRaises(Oversize, Entry.read, entryContent("cn=x", several))
 
+    def test_aMessageOfAMillionElementsIsRefusedUnread(self) -> None:
+        """
+        What has only a few of them is looked at no further.
+        """
+        many = b"\x05\x00" * 100000
+        for content in (
+            b"\x02\x01\x01\x64\x00" + many,
+            b"\x02\x01\x01\x64\x00" + element(0xA0, many),
+            b"\x02\x01\x01\x64\x00" + element(0xA0, element(SEQUENCE, many)),
+        ):
+            error = self.assertRaises(Malformed, readMessage, content)
+            self.assertIn("more than", str(error))
+        for read, value in (
+            (sync.readInfo, many),
+            (sync.readInfo, element(0xA1, many)),
+            (sync.readState, element(SEQUENCE, many)),
+        ):
+            error = self.assertRaises(Malformed, read, value)
+            self.assertIn("more than", str(error))
+
     def test_anEntryWeighsWhatItTakesToKeepIt(self) -> None:
         """
         A thousand values of nothing are a thousand objects.

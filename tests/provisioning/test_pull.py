@@ -84,6 +84,7 @@ MISHAPS: dict[str, tuple[Sequence[Line], str]] = {
     "size limit": ([rule(1, text="2 x@y.test"), ended(4)], "size=unlimited"),
     "no such object": ([ended(32)], "nothing changes"),
     "busy": ([ended(51)], "busy (51)"),
+    "no synchronization": ([ended(12)], "overlay syncprov"),
     "unwilling": ([ended(53)], "restored from an old copy"),
     "refresh required": ([ended(4096)], "does not know any more"),
     "everything is gone": ([done()], "would be removed"),
@@ -358,6 +359,17 @@ class PullTests(PullTestCase):
         following = self.pull()
         await self.until(lambda: len(directory.cookies) == 5)
         self.assertGreaterEqual(following._pause, 0.16)
+
+    async def test_aClockThatIsSetBackDelaysNothing(self) -> None:
+        """
+        Such as a withdrawal.
+        """
+        directory = self.serve(TEN)
+        following = self.pull()
+        await self.until(lambda: len(self.rules()) == 10)
+        following._nextTake = reactor.seconds() + 3600
+        directory.say(rule(1, 3))
+        await self.until(lambda: len(self.rules()) == 9)
 
     async def test_whatWasSaidBeforeSomethingBrokenCounts(self) -> None:
         """

@@ -147,9 +147,10 @@ def makeDirectory(path: Path) -> None:
 
 def isUnfinished(name: str) -> bool:
     """
-    Whether a file of that name is what L{writeFile} has not finished, or never will.
+    Whether a file of that name is what L{writeFile} has not finished, or never will; it has no
+    extension, as a file about the domains below C{new-york.example} has.
     """
-    return name.startswith(UNFINISHED)
+    return name.startswith(UNFINISHED) and "." not in name[1:]
 
 
 @contextmanager
@@ -218,6 +219,16 @@ def writeFile(
                 temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def moveFile(path: Path, target: Path) -> None:
+    """
+    Give a file its place, from one moment to the next; another one that is there goes.
+
+    @raise ConfigurationError: the system does not let us.
+    """
+    with _naming(target, "written"):
+        path.replace(target)
 
 
 def removeFile(path: Path) -> None:

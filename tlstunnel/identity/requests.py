@@ -107,7 +107,12 @@ def requestFor(pool: Pool, identity: Identity, again: bool = False) -> Path:
             f"move it away, or to {pool.path / KEYS / identity.fileName / '1'} and link to that",
         )
     before = numbered(pool, identity)
-    waiting = [each for each in before if not present(each / "fullchain.pem")]
+    # Without a request, somebody was ended before there was one.
+    waiting = [
+        each
+        for each in before
+        if present(each / "request.pem") and not present(each / "fullchain.pem")
+    ]
     if waiting and not again:
         raise ConfigurationError(
             str(waiting[-1] / "request.pem"),

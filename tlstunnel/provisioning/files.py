@@ -6,6 +6,7 @@ written; a file of somebody else wins.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.files import (
     isDirectory,
     makeDirectory,
+    moveFile,
     present,
     reading,
     removeFile,
@@ -27,6 +29,7 @@ from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.requests import KEYS, link
 from tlstunnel.identity.withdrawal import WITHDRAWN_FILE, markWithdrawn
 from tlstunnel.provisioning.layout import ANCHORS, CHAIN, Layout
+from tlstunnel.provisioning.state import MANY
 
 #: Bytes of the list of our files at most.
 MAX_LIST = 64 << 20
@@ -152,10 +155,7 @@ class Files:
             for path in writing:
                 self._ours[path] = [*self._ours.get(path, ()), wanted[path]]
             self._remember()
-        for path in writing:
-            with outcome.trying():
-                self._write(path, layout.files[path])
-                outcome.written.append(path)
+        self._write({path: layout.files[path] for path in writing}, outcome)
         links = layout.links.items()
         self._link(links if isThorough else links - self._linked.items(), outcome)
         self._linked = dict(links & self._linked.items())
@@ -239,12 +239,28 @@ class Files:
             str(self._pool.path / path), f"{problem}, so that it stays", "see who may read it"
         )
 
-    def _write(self, path: str, content: bytes) -> None:
-        file = self._pool.path / path
-        if file.name != CHAIN:
-            # A key that was removed meanwhile has no use for a certificate.
-            makeDirectory(file.parent)
-        writeFile(file, content, 0o644, replace=True, workshop=self._workshop)
+    def _write(self, contents: Mapping[str, bytes], outcome: Outcome) -> None:
+        """
+        Write files, each as a whole.  The disk has many of them at once, before any is in its
+        place, as it takes a while to have each for itself.
+        """
+        areMany = len(contents) > MANY
+        made = {}
+        for number, (path, content) in enumerate(contents.items()):
+            with outcome.trying():
+                file = self._workshop / str(number)
+                writeFile(file, content, 0o644, replace=True, isLasting=not areMany)
+                made[path] = file
+        if areMany:
+            os.sync()
+        for path, file in made.items():
+            with outcome.trying():
+                place = self._pool.path / path
+                if place.name != CHAIN:
+                    # A key that was removed meanwhile has no use for a certificate.
+                    makeDirectory(place.parent)
+                moveFile(file, place)
+                outcome.written.append(path)
 
     def _remember(self) -> None:
         content = json.dumps(self._ours).encode()

@@ -15,6 +15,7 @@ from tlstunnel.protocols.ber import (
     OCTETS,
     SEQUENCE,
     SET,
+    Element,
     element,
     elements,
     integer,
@@ -29,8 +30,9 @@ _T = TypeVar("_T")
 #: Bytes of one message at most.
 MAX_MESSAGE = 1 << 20
 
-#: Values and attributes of one entry, and controls of one message, at most.
-MAX_VALUES, MAX_CONTROLS = 1000, 16
+#: Values and attributes of one entry at most, and elements of what has only a few of them, such as
+#: controls of a message.
+MAX_VALUES, MAX_ELEMENTS = 1000, 16
 
 #: Bytes that it takes to keep an entry or a value of it, besides those of what it says.
 OVERHEAD = 100
@@ -70,6 +72,18 @@ class Message:
         return None
 
 
+def few(content: bytes) -> list[Element]:
+    """
+    The elements of something that has no more than a few, of whatever size.
+
+    @raise Malformed: if it has more, of which not all are looked at.
+    """
+    found = list(islice(elements(content), MAX_ELEMENTS + 1))
+    if len(found) > MAX_ELEMENTS:
+        raise Malformed(f"more than {MAX_ELEMENTS} elements", content)
+    return found
+
+
 def readMessage(content: bytes) -> Message:
     """
     Take a message apart.
@@ -77,14 +91,15 @@ def readMessage(content: bytes) -> Message:
     @param content: that of the SEQUENCE.
     @raise Malformed: if it is none.
     """
+    parts = few(content)
     number, operation, rest = message(content)
     controls: tuple[Control, ...] = ()
-    for tag, more in list(elements(content))[2:]:
+    for tag, more in parts[2:]:
         if tag == CONTROLS:
-            found = list(elements(more))
-            if len(found) > MAX_CONTROLS or any(tag != SEQUENCE for tag, _ in found):
+            found = few(more)
+            if any(tag != SEQUENCE for tag, _ in found):
                 raise Malformed("controls that are none", more)
-            controls = tuple(readControl(list(elements(each))) for _, each in found)
+            controls = tuple(readControl(few(each)) for _, each in found)
     return Message(int.from_bytes(number, "big"), operation, rest, controls)
 
 

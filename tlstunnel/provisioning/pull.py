@@ -23,8 +23,8 @@ from tlstunnel.provisioning.session import follow
 from tlstunnel.provisioning.sync import REFRESH_REQUIRED
 from tlstunnel.provisioning.upkeep import Report, Upkeep
 
-#: Seconds until it is tried again: twice as many each time.
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+#: Seconds until it is tried again: twice as many each time, until it has gone well for so long.
+FIRST_PAUSE, LONGEST_PAUSE, STEADY = 0.5, 30.0, 5.0
 
 #: Seconds between two looks at our keys, and such looks between two at all our files.
 LOOK_SECONDS, LOOKS = 1.0, 60
@@ -42,11 +42,14 @@ MOST_STALE = 3
 #: Sentences about one change that are logged at most; and a failure is told again after so many.
 MOST_NOTES, REPEATS = 20, 20
 
-_SIZE_LIMIT, _NO_SUCH_OBJECT, _UNWILLING = 4, 32, 53
+_SIZE_LIMIT, _METHOD_UNKNOWN, _CONTROL_UNKNOWN, _NO_SUCH_OBJECT, _UNWILLING = 4, 7, 12, 32, 53
 
 _ADVICE = {
     _SIZE_LIMIT: "nothing is applied: it has a limit for us, which has to go, in slapd as "
     "'limits dn.base=\"WHO WE ARE\" size=unlimited'",
+    _METHOD_UNKNOWN: "it has asked for no certificate, or cannot verify ours; in slapd see "
+    "TLSVerifyClient and TLSCACertificateFile",
+    _CONTROL_UNKNOWN: "it has no content synchronization, in slapd 'overlay syncprov', there",
     _NO_SUCH_OBJECT: "nothing changes: the base is not there, or we may not read it",
     _UNWILLING: "it may have been restored from an old copy",
     REFRESH_REQUIRED: "it does not know any more where we were",
@@ -98,7 +101,7 @@ class Pull(Service):
         self._said: set[str] = set()
         self._trouble = ""
         self._failures, self._stale = 0, 0
-        self._pause = FIRST_PAUSE
+        self._pause, self._began = FIRST_PAUSE, 0.0
 
     @property
     def entries(self) -> int:
@@ -163,7 +166,6 @@ class Pull(Service):
 
     async def _run(self) -> None:
         while True:
-            began = self._reactor.seconds()
             self._attempt = Deferred.fromCoroutine(self._follow())
             try:
                 await self._attempt
@@ -175,9 +177,9 @@ class Pull(Service):
             except Exception:  # noqa: BLE001 - whatever a directory says, the next try may be better
                 self._log.failure("pulling failed")
             finally:
-                self.isFresh = False
-            if self._reactor.seconds() - began >= LONGEST_PAUSE:
-                # A server that takes its leave again and again is not asked all the time.
+                wasFresh, self.isFresh = self.isFresh, False
+            if wasFresh and self._reactor.seconds() - self._began >= STEADY:
+                # A server that takes its leave again and again would be asked all the time.
                 self._pause = FIRST_PAUSE
             await self._wait(self._pause)
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
@@ -246,7 +248,8 @@ class Pull(Service):
             while self.running and (self._isTold or self._isDue):
                 wait = self._nextTake - self._reactor.seconds()
                 if self._isTold and wait > 0:
-                    self._resting = self._wait(wait)
+                    # The clock may have been set back.
+                    self._resting = self._wait(min(wait, LONGEST_WAIT))
                     await self._resting
                     self._resting = None
                 began = self._reactor.seconds()
@@ -304,12 +307,13 @@ class Pull(Service):
         return deferToThreadPool(self._reactor, pool, call, *arguments)
 
     def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._reactor.seconds(), UTC)
+        return datetime.now(UTC)
 
     # What is said
 
     def _begun(self) -> None:
         self.isFresh = True
+        self._began = self._reactor.seconds()
         self.failure, self._failures, self._stale = "", 0, 0
         self._log.info(
             "{place}: up to date with {count} entries",

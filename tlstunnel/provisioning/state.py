@@ -29,6 +29,9 @@ from tlstunnel.provisioning.content import MAX_ENTRIES
 from tlstunnel.provisioning.cookies import MAX_COOKIE
 from tlstunnel.provisioning.messages import MAX_MESSAGE, Entry
 
+#: Of more entries the disk has all at once, as it takes a while to have each for itself.
+MANY = 32
+
 
 class State:
     """
@@ -126,12 +129,17 @@ class State:
         before = self.entries
         changed = [each for each in now if each not in before or before[each].raw != now[each].raw]
         gone = before.keys() - now.keys()
+        areMany = len(changed) > MANY
         for uuid in changed:
             path = self._entries / uuid.hex()
-            writeFile(path, now[uuid].raw, 0o600, replace=True, workshop=self.workshop)
+            content = now[uuid].raw
+            writeFile(path, content, 0o600, True, self.workshop, isLasting=not areMany)
         for uuid in gone:
             removeFile(self._entries / uuid.hex())
-        if changed or gone:
+        if areMany:
+            # One that a crash of the system leaves half is noticed when it is read.
+            os.sync()
+        elif changed or gone:
             settle(self._entries)
         self.entries = dict(now)
 

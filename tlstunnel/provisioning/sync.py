@@ -21,7 +21,7 @@ from tlstunnel.protocols.ber import (
     integer,
 )
 from tlstunnel.provisioning.cookies import MAX_COOKIE
-from tlstunnel.provisioning.messages import readNumber
+from tlstunnel.provisioning.messages import few, readNumber
 from tlstunnel.reveal.ldapmessages import Control
 
 _ARC = b"1.3.6.1.4.1.4203.1.9.1."
@@ -110,13 +110,13 @@ def readInfo(value: bytes) -> Info:
 
     @raise Malformed: if it is none.
     """
-    parts = list(elements(value))
+    parts = few(value)
     if len(parts) != 1:
         raise Malformed("no sync info", value)
     ((tag, content),) = parts
     if tag == _NEW_COOKIE:
         return Info(_checked(content))
-    fields = list(elements(content))[::-1]
+    fields = few(content)[::-1]
     cookie = _cookie(fields)
     if tag == _ID_SET:
         areGone = _truth(fields, False)
@@ -138,10 +138,10 @@ def readInfo(value: bytes) -> Info:
 
 def _fields(value: bytes) -> list[Element]:
     """The elements of the SEQUENCE that C{value} is, the last one first."""
-    parts = list(elements(value))
+    parts = few(value)
     if [tag for tag, _ in parts] != [SEQUENCE]:
         raise Malformed("a control of content synchronization that is none", value)
-    return list(elements(parts[0][1]))[::-1]
+    return few(parts[0][1])[::-1]
 
 
 def _take(fields: list[Element]) -> Element:
