@@ -63,6 +63,8 @@ def memory(pid: int) -> dict[str, int]:
             lines = Path(f"/proc/{member}/smaps_rollup").read_text().splitlines()[1:]
         except (FileNotFoundError, ProcessLookupError):
             continue
+        except PermissionError:
+            raise SystemExit("only root may ask for the memory of a tunnel") from None
         for line in lines:
             name, _, rest = line.partition(":")
             if name in names:

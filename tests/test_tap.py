@@ -10,6 +10,7 @@ import sys
 import tempfile
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.logger import ILogObserver, Logger
@@ -18,7 +19,9 @@ from twisted.scripts._twistd_unix import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel import tap
+from tlstunnel.program import signals
 from tlstunnel.program.options import FILE_OPTIONS, LOG_OPTIONS, TUNNEL_OPTIONS, VIEW_OPTIONS
+from tlstunnel.tls import separation
 
 
 class TapTests(SynchronousTestCase):
@@ -46,6 +49,22 @@ class TapTests(SynchronousTestCase):
         for option in (*LOG_OPTIONS, *VIEW_OPTIONS):
             with self.assertRaises(usage.UsageError):
                 tap.Options().parseOptions([f"--{option.name}"])
+
+    def test_aTokenDoesNotFollowToTheBackground(self) -> None:
+        """
+        What its module has opened does not survive a fork; in the foreground there is none.
+        """
+        made: Any = SimpleNamespace(privilegedStartService=lambda: None)
+        self.patch(tap, "makeProcess", lambda *arguments, **more: (made, {}))
+        self.patch(tap, "sourceOf", lambda options: None)
+        self.patch(signals, "hold", lambda: None)
+        self.patch(separation.process, "token", "POOL/ID/privkey.pem")
+        options = tap.Options()
+        options.parent = {"nodaemon": False}
+        ended = self.assertRaises(SystemExit, tap.makeService, options)
+        self.assertIn("give twistd --nodaemon", str(ended))
+        options.parent = {"nodaemon": True}
+        self.assertIs(tap.makeService(options), made)
 
     def test_aMistakeIsSaidInTwoLines(self) -> None:
         """

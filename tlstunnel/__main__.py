@@ -12,11 +12,12 @@ from importlib import import_module
 from tlstunnel.commands import COMMANDS, INTERRUPTED
 from tlstunnel.program import signals
 from tlstunnel.program.output import isConnection, openStandard, outliveReaders
+from tlstunnel.program.unreadable import beUnreadable
 
 _TUNNEL = ("run", "RunOptions", "")
 
 # The commands that serve until a signal ends them, as a tunnel does.
-_SERVING = ["pool", "serve"], ["pool", "pull"]
+_SERVING = ["pool", "serve"], ["pool", "pull"], ["identity", "agent"]
 
 # What says that there is a connection already, in whatever way it is attached to its option.
 _ONE_CONNECTION = re.compile(r"\A(?:-[a-zA-Z]*l|--l[a-z]*=)?(?:stdio|fd:[0-9]+)\Z")
@@ -30,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         where Ctrl-C has ended it.
     """
     openStandard()
+    beUnreadable()
     if isConnection():
         # Only now: it takes its time, and hardly anybody needs it.
         from tlstunnel.program.inetd import partFromConnection

@@ -22,6 +22,7 @@ from tlstunnel.program.log import lines, textLine
 from tlstunnel.program.makeprocess import makeProcess, sourceOf
 from tlstunnel.program.output import LineOutput
 from tlstunnel.program.syslog import PATHS, SyslogOutput, syslogLines
+from tlstunnel.tls import separation
 
 _STANDARD_OUTPUT = 1
 
@@ -124,6 +125,13 @@ def makeService(options: Options) -> IService:
         signals.hold()
         process, _ = makeProcess(sourceOf(options), reactor, ownLog=False)
         process.privilegedStartService()
+        if separation.process.token and options.parent and not options.parent["nodaemon"]:
+            # What a provider has opened is of no use to the child.
+            raise ConfigurationError(
+                separation.process.token,
+                "refers to a key in a token, which does not follow twistd to the background",
+                "give twistd --nodaemon, or run 'tlstunnel'",
+            )
     except ConfigurationError as error:
         raise SystemExit(f"tlstunnel: {error}") from None
     except OSError as error:

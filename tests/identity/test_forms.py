@@ -87,7 +87,7 @@ class FormsTests(SynchronousTestCase):
         for form in (PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL):
             content = ISSUED.key.private_bytes(Encoding.DER, form, NoEncryption())
             path = self.converted(content, isKey=True)
-            self.assertEqual(loadKey(path).public_key(), ISSUED.key.public_key())
+            self.assertEqual(loadKey(path).public_key(), ISSUED.key.public_key())  # type: ignore[union-attr]  # it is in the file
 
     def test_certificatesInPKCS12(self) -> None:
         """

@@ -126,7 +126,7 @@ class PseudonymTests(PoolTestCase):
         """With another key; the name stays."""
         before = self.pool.credentials(self.issued())
         after = self.pool.credentials(self.issued(NOW + LIFETIME - timedelta(days=20)))
-        self.assertNotEqual(before.key.public_key(), after.key.public_key())
+        self.assertNotEqual(before.key.public_key(), after.key.public_key())  # type: ignore[union-attr]  # it is in the file
         self.assertEqual(before.identity, after.identity)
 
     def test_itIsReplacedIfItCannotBeUsed(self) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.interop.clients import Outcome, run
@@ -33,10 +34,14 @@ class TunnelProcess(Process):
     C{tlstunnel ARGUMENTS -l 127.0.0.1:PORT}, or C{-l SOCKET}.
 
     @ivar port: where it listens; a free one of its own.
+    @ivar workers: in how many processes it serves.
     @ivar within: what starts it, if anything does.
+    @ivar environment: what is in its environment besides.
     """
 
+    workers = WORKERS
     within: tuple[str, ...] = ()
+    environment: Mapping[str, str] = {}
 
     def __init__(self, directory: Path, *arguments: str, socket: Path | None = None) -> None:
         """
@@ -55,15 +60,16 @@ class TunnelProcess(Process):
         """
         address: int | Path = self.socket or self.port
         local = str(self.socket or f"127.0.0.1:{self.port}")
+        workers = () if "--workers" in self.arguments else ("--workers", self.workers)
         # Options come first: what follows a bare "--" belongs to a chat script.
         self.spawn(
             [
                 *self.within,
-                *(sys.executable, "-m", "tlstunnel", "-l", local, "--workers", WORKERS),
+                *(sys.executable, "-m", "tlstunnel", "-l", local, *workers),
                 *self.arguments,
             ],
             [address],
-            environment=ENVIRONMENT,
+            environment={**ENVIRONMENT, **self.environment},
         )
 
     def stop(self) -> int:

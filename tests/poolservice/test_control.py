@@ -41,6 +41,7 @@ class Answering:
         self.descriptors: list[int] = []
         self.what: Callable[[Message, list[int]], object] = lambda message, descriptors: None
         self.ends: list[str] = []
+        self.errors: list[str] = []
 
     def received(self, message: Message, descriptors: list[int]) -> None:
         """
@@ -51,6 +52,12 @@ class Answering:
         self.what(message, descriptors)
         if message.verb != "wait":
             self.control.send(Message("ok", message.fields))
+
+    def refused(self, error: TunnelError) -> None:
+        """
+        An error was the answer.
+        """
+        self.errors.append(error.reason)
 
     def gone(self) -> None:
         """
@@ -159,7 +166,7 @@ class ControlTests(TestCase):
         """
         It stays where the program has to wait.
         """
-        self.answering.what = lambda message, _: self.control.pause()
+        self.answering.what = lambda message, _: self.control.expect(isPaused=True, isLimited=True)
         self.program.send(b"wait\n")
         self.program.send(b"hello\na=2\n")
         await until(lambda: self.answering.came)
@@ -167,7 +174,7 @@ class ControlTests(TestCase):
         self.assertEqual([each.verb for each in self.answering.came], ["wait"])
         self.answering.what = lambda message, _: None
         self.control.send(Message("ok", {"a": "1"}))
-        self.control.resume()
+        self.control.expect(isPaused=False, isLimited=True)
         self.assertEqual(await self.answer(), b"ok\na=1\n")
         self.assertEqual(await self.answer(), b"ok\na=2\n")
 
@@ -175,7 +182,7 @@ class ControlTests(TestCase):
         """
         Whoever answers need not go on.
         """
-        self.answering.what = lambda message, _: self.control.pause()
+        self.answering.what = lambda message, _: self.control.expect(isPaused=True, isLimited=True)
         self.program.send(b"wait\n")
         await until(lambda: self.answering.came)
         self.program.close()
@@ -318,7 +325,7 @@ class ControlTests(TestCase):
         The system closes them with the connection.
         """
         sock, peer = evil()
-        self.answering.what = lambda message, _: self.control.pause()
+        self.answering.what = lambda message, _: self.control.expect(isPaused=True, isLimited=True)
         self.program.send(b"wait\n")
         socket.send_fds(self.program, [b"hello\n"], [sock.fileno()])
         sock.close()
@@ -351,13 +358,12 @@ class ControlTests(TestCase):
         """
         While an answer takes its time, and where there is no limit.
         """
-        self.control.pause()
+        self.control.expect(isPaused=True, isLimited=True)
         self.clock.advance(SILENT_SECONDS * 2)
-        self.control.setLimit(False)
-        self.control.resume()
+        self.control.expect(isPaused=False, isLimited=False)
         self.clock.advance(SILENT_SECONDS * 2)
         self.assertEqual(self.answering.ends, [])
-        self.control.setLimit(True)
+        self.control.expect(isPaused=False, isLimited=True)
         self.clock.advance(SILENT_SECONDS)
         self.assertEqual(self.answering.ends, ["gone"])
 
@@ -441,7 +447,7 @@ class ControlTests(TestCase):
         """
         Although more was asked.
         """
-        self.answering.what = lambda message, _: self.control.pause()
+        self.answering.what = lambda message, _: self.control.expect(isPaused=True, isLimited=True)
         self.program.send(b"wait\n")
         self.program.send(b"hello\n")
         await until(lambda: self.answering.came)

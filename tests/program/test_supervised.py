@@ -268,7 +268,8 @@ class MessagesTests(SupervisedTestCase):
         It is for their parent alone.
         """
         words = self.words("--workers", "2")
-        parent = self.start(*TLSTUNNEL, *words, WATCHDOG_USEC="9000000")
+        # Else only root may see it.
+        parent = self.start(*TLSTUNNEL, *words, WATCHDOG_USEC="9000000", PYTHONDEVMODE="1")
         self.supervisor.await_("READY")
         children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
         self.assertEqual(len(children), 2)

@@ -160,7 +160,7 @@ class PSSTests(TunnelTests):
         file = Path(self.mktemp())
         file.write_bytes(content)
         loaded = loadKey(file, private=False)
-        self.assertEqual(loaded.public_key(), issued.key.public_key())
+        self.assertEqual(loaded.public_key(), issued.key.public_key())  # type: ignore[union-attr]  # it is in the file
         checkUsable(Credentials(NAME, issued.chain, loaded))
 
     async def test_throughATunnel(self) -> None:

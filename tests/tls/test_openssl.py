@@ -16,10 +16,14 @@ from pathlib import Path
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.keyfiles import PROVIDER_ENTRY, fakeModule, refer
 from tests.loopback import PATIENCE, Encrypted, Plain
 from tlstunnel.identity.issuer import createIdentity
+from tlstunnel.identity.keyprovider import KeyProvider
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
+from tlstunnel.tls import openssl
+from tlstunnel.tls.openssl import configurationOf
 
 TOP = Path(__file__).resolve().parents[2]
 NAME = "server.example.org"
@@ -76,6 +80,40 @@ def extensions(hello: bytes) -> dict[int, Reader]:
     return found
 
 
+class ConfigurationTests(SynchronousTestCase):
+    """
+    What is in our configuration where there is a provider.
+    """
+
+    def test_thatOfATPMIsAskedForKeysAlone(self) -> None:
+        """
+        And one for tokens has its module.
+        """
+        token = configurationOf(KeyProvider(Path("/a/pkcs11.so"), Path("/b/token.so")))
+        self.assertIn("\nmodule = /a/pkcs11.so\n", token)
+        self.assertIn("\npkcs11-module-path = /b/token.so\n", token)
+        self.assertIn("\npkcs11-module-cache-keys = false\n", token)
+        self.assertNotIn("default_properties", token)
+        self.assertIn("default = usual", token)
+        tpm = configurationOf(KeyProvider(Path("/a/tpm2.so")))
+        self.assertIn("\ndefault_properties = ?tpm2.signature=yes\n", tpm)
+        self.assertNotIn("pkcs11-module", tpm)
+
+    def test_itIsAFileOnlyWhereMemoryIsNone(self) -> None:
+        """
+        For as long as the library reads it, and for nobody else.
+        """
+        self.patch(openssl, "_provider", KeyProvider(Path("/a/pkcs11.so")))
+        with openssl._file() as path:
+            self.assertIn(b"module = /a/pkcs11.so", Path(path).read_bytes())
+            self.assertIn("/fd/", path)
+        self.patch(os, "memfd_create", lambda name: os.close(-1))
+        with openssl._file() as path:
+            self.assertIn(b"module = /a/pkcs11.so", Path(path).read_bytes())
+            self.assertEqual(Path(path).stat().st_mode & 0o077, 0)
+        self.assertFalse(Path(path).exists())
+
+
 class ProgramTests(SynchronousTestCase):
     """
     The program, as both ends of TLS.
@@ -91,11 +129,11 @@ class ProgramTests(SynchronousTestCase):
         self.remote.settimeout(PATIENCE)
         self.addCleanup(self.remote.close)
 
-    def start(self, *words: str) -> socket.socket:
+    def launch(self, *words: str, **more: str) -> subprocess.Popen[str]:
         """
-        Start a tunnel.
+        Start the program.
 
-        @return: a connection to it.
+        @param more: of its environment.
         """
         environment = {**os.environ, "PYTHONPATH": str(TOP), "PYTHONDONTWRITEBYTECODE": "1"}
         # It would be used in place of ours.
@@ -106,7 +144,7 @@ class ProgramTests(SynchronousTestCase):
                 *(sys.executable, "-m", "tlstunnel", *words, "--pool", str(self.pool)),
                 *("-l", "127.0.0.1:0", "-r", address),
             ],
-            env=environment,
+            env={**environment, **more},
             stderr=subprocess.STDOUT,
             stdout=subprocess.PIPE,
             text=True,
@@ -115,12 +153,29 @@ class ProgramTests(SynchronousTestCase):
         self.addCleanup(process.kill)
         assert process.stdout is not None
         self.addCleanup(process.stdout.close)
+        return process
+
+    def start(self, *words: str) -> socket.socket:
+        """
+        Start a tunnel.
+
+        @return: a connection to it.
+        """
+        process = self.launch(*words)
+        assert process.stdout is not None
         for line in process.stdout:
             if found := re.search(r"tunnel up: 127\.0\.0\.1:(\d+) ", line):
-                sock = socket.create_connection(("127.0.0.1", int(found[1])), PATIENCE)
-                self.addCleanup(sock.close)
-                return sock
+                self.port = int(found[1])
+                return self.connect()
         raise self.failureException("the tunnel did not come up")
+
+    def connect(self) -> socket.socket:
+        """
+        Another connection to the tunnel.
+        """
+        sock = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        self.addCleanup(sock.close)
+        return sock
 
     def test_theGroupIsPostQuantum(self) -> None:
         """
@@ -168,6 +223,46 @@ class ProgramTests(SynchronousTestCase):
             assert client.session is not None
             self.assertEqual(client.version(), "TLSv1.3")
             self.assertTrue(client.session.has_ticket)
+
+    def test_aProviderComesBesideAllThat(self) -> None:
+        """
+        The program begins once more, with tickets, groups and the provider in one configuration;
+        one that cannot be loaded does no harm to keys in files.
+        """
+        context = ssl.create_default_context(cafile=str(self.pool / "ca" / "cert.pem"))
+        module = fakeModule(self.pool / "pkcs11.so", PROVIDER_ENTRY)
+        words = ("-s", "-L", NAME, "--resumption", "on", "--key-provider", str(module))
+        with context.wrap_socket(self.start(*words), server_hostname=NAME) as client:
+            with self.remote.accept()[0] as backend:
+                backend.sendall(b"what comes behind a ticket")
+                self.assertEqual(client.recv(4), b"what")
+            assert client.session is not None
+            self.assertTrue(client.session.has_ticket)
+        context.set_ecdh_curve("secp521r1")
+        with self.assertRaisesRegex(ssl.SSLError, "(?i)handshake.failure"):
+            context.wrap_socket(self.connect(), server_hostname=NAME)
+
+    def test_keysElsewhereNeedWhatThePoolNames(self) -> None:
+        """
+        That is loaded where a key says so, and looked at first; one line says what is wrong.
+        """
+        file = refer(Pool(self.pool, asked=False), Identity.parse(NAME))
+        module = fakeModule(self.pool / "pkcs11.so", PROVIDER_ENTRY)
+        link = self.pool / "key-provider"
+        for isLinked, mode, expected, environment in (
+            (False, 0o755, f"{file}: refers to a key in a token, and this process has loaded", {}),
+            (True, 0o755, f"--key-provider {module}: was not taken by OpenSSL", {}),
+            (True, 0o777, f"--key-provider {module}: can be changed by others", {}),
+            (True, 0o755, "/nonexistent/pin: cannot be read", {"OPENSSL_CONF": "/dev/null"}),
+        ):
+            link.unlink(missing_ok=True)
+            module.chmod(mode)
+            if isLinked:
+                link.symlink_to(module)
+            process = self.launch("-s", "-L", NAME, **environment)
+            said, _ = process.communicate()
+            self.assertIn(expected, said)
+            self.assertEqual((said.count("\n"), process.returncode), (1, 1), said)
 
     def test_aClientOffersWhatIsRecommended(self) -> None:
         """

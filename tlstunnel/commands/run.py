@@ -16,9 +16,11 @@ from twisted.python import usage
 
 from tlstunnel.commands import COMMANDS
 from tlstunnel.errors import ConfigurationError, nearest
+from tlstunnel.identity.keyprovider import PROVIDER
 from tlstunnel.program.check import check
 from tlstunnel.program.commandline import TunnelOptions
 from tlstunnel.program.jsonlines import jsonLine
+from tlstunnel.program.keyproviders import loadProvider
 from tlstunnel.program.log import lines, textLine
 from tlstunnel.program.makeprocess import makeProcess, sourceOf
 from tlstunnel.program.options import LOG_OPTIONS, VIEW_OPTIONS
@@ -29,6 +31,11 @@ from tlstunnel.program.show import show
 from tlstunnel.program.single import Single, descriptorOf
 from tlstunnel.program.sources import ISource
 from tlstunnel.program.tableoptions import accepting
+from tlstunnel.tls.attempts import attempts
+
+#: What the process ends with where a token has refused a PIN (EX_NOPERM of sysexits.h): whoever
+#: starts it again and again must not do so then, as tokens lock themselves.
+PIN_REFUSED = 77
 
 
 def _installReactor() -> Any:
@@ -111,6 +118,10 @@ def checking(options: RunOptions) -> int:
     except Problems as error:
         print(error)
         return 1
+    try:
+        loadProvider(configuration)
+    except ConfigurationError as error:
+        problems.append(configuration.problemOf("process", error, PROVIDER))
     # Also beside tunnels that are wrong, the others are looked at.
     found = configuration.inOrder([*problems, *check(configuration, datetime.now(UTC))])
     for each in found:
@@ -166,14 +177,14 @@ def serving(source: ISource) -> int:
     """
     Serve what C{source} describes until a signal ends it.
 
-    @return: 0 after an orderly stop, 1 if it could not start.
+    @return: 0 after an orderly stop, 1 if it could not start, or L{PIN_REFUSED}.
     """
     try:
         process, settings = makeProcess(source, reactor, ownLog=True)
         process.privilegedStartService()
     except ConfigurationError as error:
         print(f"tlstunnel: {error}", file=sys.stderr)
-        return 1
+        return PIN_REFUSED if attempts.areAny else 1
     startLogging(settings["verbose"], settings["log-json"])
     serve(process)
     return 0

@@ -12,8 +12,9 @@ import re
 import shlex
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography import x509
@@ -28,9 +29,13 @@ from cryptography.hazmat.primitives.serialization import (
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.files import reading
 from tlstunnel.identity.forms import TRUSTED, withoutCertificates, withoutKey
+from tlstunnel.identity.keyreference import KeyReference, isSecret, readReference
 
 #: More than any file of certificates has; the system's bundles are a quarter of this.
 LARGEST_FILE = 1 << 20
+
+#: Anchors that are known by what stands in their files, in all; those of a system are 150.
+KEPT = 1000
 
 # How a file is opened: nobody is waited for at the other end of a pipe.
 _AT_ONCE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -40,22 +45,29 @@ _BEGUN = re.compile(rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----")
 _BLOCK = re.compile(rb"-----BEGIN ((?:X509 )?CERTIFICATE)-----.*?-----END \1-----", re.DOTALL)
 
 
-def readFile(path: Path, private: bool = False, largest: int = LARGEST_FILE) -> bytes:
+def readFile(
+    path: Path,
+    private: bool | Callable[[bytes], bool] = False,
+    largest: int = LARGEST_FILE,
+) -> bytes:
     """
     Read a file; a private one only if nobody else can.
 
+    @param private: whether it is, or what tells by its content.
     @param largest: the most bytes that it may have.
     @raise ConfigurationError: it cannot be read, or it can by too many.
     """
     with reading(path), os.fdopen(os.open(path, _AT_ONCE), "rb") as file:
         status = os.fstat(file.fileno())
-        if private:
+        if private is True or (private and stat.S_ISCHR(status.st_mode)):
             _checkPrivate(path, status)
         isPipe = stat.S_ISFIFO(status.st_mode)
         if isPipe:
             _checkPipe(path)
         os.set_blocking(file.fileno(), True)
         content = file.read(largest + 1)
+        if callable(private) and private(content):
+            _checkPrivate(path, status)
     if isPipe and not content:
         raise ConfigurationError(
             str(path), "is a pipe, and nothing is in it any more", "give a file instead"
@@ -155,6 +167,10 @@ def _load(block: bytes) -> x509.Certificate:
         raise ValueError(" ".join(str(error).split())) from None
 
 
+# Anchors are read again and again, for everybody who may be at the other end, and are the same.
+_loadAgain = lru_cache(maxsize=KEPT)(_load)
+
+
 def loadCertificates(path: Path) -> tuple[x509.Certificate, ...]:
     """
     Read all certificates of a PEM file.
@@ -188,7 +204,7 @@ def loadReadable(path: Path) -> tuple[tuple[x509.Certificate, ...], tuple[str, .
     reason = ""
     for number, block in enumerate(_blocks(path), 1):
         try:
-            found.append(_load(block))
+            found.append(_loadAgain(block))
         except ValueError as error:
             reason = str(error)
             skipped.append(f"{path}: certificate {number} is passed over: it is broken ({reason})")
@@ -199,14 +215,21 @@ def loadReadable(path: Path) -> tuple[tuple[x509.Certificate, ...], tuple[str, .
     return tuple(found), tuple(skipped)
 
 
-def loadKey(path: Path, private: bool = True) -> PrivateKeyTypes:
+def loadKey(path: Path, private: bool = True) -> PrivateKeyTypes | KeyReference:
     """
-    Read a private key from a PEM file.
+    Read a private key from a PEM file, or where it is, if that is said there.
 
-    @param private: whether to insist on a file that others cannot read.
+    @param private: whether to insist on a file that others cannot read; what says where a key is
+        may be read by everybody, unless it has the PIN in it.
     @raise ConfigurationError: there is none, or it is not private, or it needs a pass phrase.
     """
-    content = readFile(path, private)
+    content = readFile(path, private and isSecret)
+    try:
+        reference = readReference(content)
+    except ValueError as error:
+        raise ConfigurationError(str(path), str(error), "write it again") from None
+    if reference is not None:
+        return reference
     try:
         return load_pem_private_key(content, None)
     except TypeError:
@@ -219,7 +242,12 @@ def loadKey(path: Path, private: bool = True) -> PrivateKeyTypes:
         raise ConfigurationError(str(path), *withoutKey(path, content)) from None
 
 
-def fits(key: PrivateKeyTypes, certificate: x509.Certificate) -> bool:
-    """Whether C{key} is the private half of what C{certificate} certifies."""
+def fits(key: PrivateKeyTypes | KeyReference, certificate: x509.Certificate) -> bool:
+    """
+    Whether C{key} is the private half of what C{certificate} certifies, as far as it can be told
+    here: of a reference OpenSSL tells, when it is used.
+    """
+    if isinstance(key, KeyReference):
+        return True
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     return key.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)

@@ -15,6 +15,8 @@ The layout is that of certbot's C{live/} directory, which therefore is a pool as
     POOL/ID/users                          who may use an identity
     POOL/disclose/SELECTOR.txt             who we are to the remote identities that SELECTOR matches
     POOL/pseudonyms/USER@DOMAIN.pem        somebody without a name, whom such a rule has made up
+    POOL/key-provider, pkcs11-module       links to what keys need that C{privkey.pem} refers to,
+                                           see L{tlstunnel.identity.keyprovider}
 
 This module reads; L{tlstunnel.identity.issuer}, L{tlstunnel.identity.pseudonyms} and the
 C{identity} command write.
@@ -36,6 +38,8 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity import spiffe
 from tlstunnel.identity.files import entries, isDirectory, present
+from tlstunnel.identity.keyprovider import MODULE, PROVIDER
+from tlstunnel.identity.keyreference import KeyReference
 from tlstunnel.identity.names import Identity, Kind, Selector
 from tlstunnel.identity.pem import fits, loadCertificates, loadKey
 from tlstunnel.identity.pooltrust import PoolTrust
@@ -43,7 +47,7 @@ from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.withdrawal import WITHDRAWN_FILE, WithdrawnIdentity, isWithdrawn
 
 #: What can be in a pool beside the directories of identities.
-RESERVED = frozenset({"trust", "ca", "disclose", "pseudonyms"})
+RESERVED = frozenset({"trust", "ca", "disclose", "pseudonyms", PROVIDER, MODULE})
 
 #: What the file of a pre-shared key is called.
 PSK_FILE = "psk"
@@ -73,14 +77,23 @@ class Credentials:
     What one of our identities shows, and proves itself with.
 
     @ivar certificates: the certificate of the identity first, then those that lead to an anchor.
-    @ivar key: the private key that fits the first of them.
+    @ivar key: the private key that fits the first of them, or where it is.
     @ivar source: where the certificates come from, for messages.
+    @ivar keySource: where the key comes from, or a reference to it.
     """
 
     identity: Identity
     certificates: tuple[x509.Certificate, ...]
-    key: PrivateKeyTypes
+    key: PrivateKeyTypes | KeyReference
     source: str = field(default="", compare=False)
+    keySource: str = field(default="", compare=False)
+
+    @property
+    def isReferred(self) -> bool:
+        """
+        Whether we do not have the key ourselves.
+        """
+        return isinstance(self.key, KeyReference)
 
 
 def loadCredentials(
@@ -109,7 +122,7 @@ def loadCredentials(
             f"does not fit the first certificate in {certificateFile}",
             "put a pair there that belongs together, as 'tlstunnel identity import --force' does",
         )
-    return Credentials(identity, certificates, key, str(certificateFile))
+    return Credentials(identity, certificates, key, str(certificateFile), str(keyFile))
 
 
 @dataclass(frozen=True)

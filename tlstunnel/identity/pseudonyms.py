@@ -23,6 +23,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.expiry import isDue
 from tlstunnel.identity.files import isUnfinished, makeDirectory, present, writeFile
 from tlstunnel.identity.issuer import authorityOf
+from tlstunnel.identity.keyreference import KeyReference
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pem import loadCertificates, readFile
 from tlstunnel.identity.pool import Pool
@@ -94,7 +95,9 @@ def issue(pool: Pool, pseudonym: Identity, now: datetime | None = None) -> None:
         return
     authority = authorityOf(pool)
     credentials = authority.issue(pseudonym, now, lifetime=LIFETIME)
-    content = credentials.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    key = credentials.key
+    assert not isinstance(key, KeyReference)
+    content = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     content += credentials.certificates[0].public_bytes(Encoding.PEM)
     makeDirectory(file.parent)
     # Nobody waits for the disk: what it has lost is made again.

@@ -25,6 +25,10 @@ _TCP_CLOSE = 7
 _ENDED = {5, 6, _TCP_CLOSE}
 
 _INT = struct.Struct("i")
+
+_family = socket.SocketType.family.__get__
+_type = socket.SocketType.type.__get__
+
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -78,6 +82,20 @@ def _tuning(keepAlive: float) -> tuple[tuple[int, int, int], ...]:
             if name is not None:
                 options.append((socket.IPPROTO_TCP, name, value))
     return tuple(options)
+
+
+def familyOf(sock: socket.socket) -> int:
+    """
+    Of which family C{sock} is, as a plain number: C{socket} makes an Enum of it, which costs.
+    """
+    return int(_family(sock))
+
+
+def typeOf(sock: socket.socket) -> int:
+    """
+    Likewise of which type.
+    """
+    return int(_type(sock))
 
 
 def descriptorLimit() -> int:

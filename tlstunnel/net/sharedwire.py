@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from errno import errorcode
+from struct import Struct
 from typing import Any
 
 from tlstunnel.errors import Reset, TLSFailed, TunnelError
@@ -42,7 +43,12 @@ from tlstunnel.tls.records import RECORD_BYTES, CleanEnd, SSLError, SysCallError
 
 # Of a record: its header, and the most that it may have behind that (RFC 5246, section 6.2.3).
 _HEADER = 5
-_MOST_RECORD = _HEADER + 16384 + 2048
+_MOST_BEHIND = 16384 + 2048
+_MOST_RECORD = _HEADER + _MOST_BEHIND
+_readHeader = Struct(">HxH").unpack_from
+
+# How one begins: its type, and the first number of its version.
+_BEGINNINGS = frozenset((kind << 8) + 3 for kind in range(20, 25))
 
 #: The most bytes that are read at once; with a part of a record before them they fit into the
 #: buffer that all share.
@@ -74,24 +80,16 @@ def _wholeIn(end: int) -> int:
 
     @param end: the number of bytes that have arrived.
     """
-    at = 0
-    last = end - _HEADER
-    while at <= last:
-        after = at + _sizeAt(at)
-        if after > end:
-            break
-        at = after
+    at, behind = 0, _HEADER
+    while behind <= end:
+        beginning, size = _readHeader(_ARRIVED, at)
+        # What is no record of TLS is as long as its header: OpenSSL refuses it by that.
+        if beginning in _BEGINNINGS and size <= _MOST_BEHIND:
+            behind += size
+            if behind > end:
+                break
+        at, behind = behind, behind + _HEADER
     return at
-
-
-def _sizeAt(at: int) -> int:
-    """
-    The size of the record of which the header is there.  What is no record of TLS is as long as
-    its header: OpenSSL refuses it by that.
-    """
-    kind, major, _, high, low = _ARRIVED[at : at + _HEADER]
-    size = _HEADER + (high << 8) + low
-    return size if 20 <= kind <= 24 and major == 3 and size <= _MOST_RECORD else _HEADER
 
 
 class SharedTLS(TLS):
@@ -99,7 +97,16 @@ class SharedTLS(TLS):
     TLS of OpenSSL in memory.
     """
 
-    __slots__ = ("_encrypted", "_hasEnded", "_isBehind", "_late", "_part", "_unsent", "isLate")
+    __slots__ = (
+        "_encrypted",
+        "_hasEnded",
+        "_hasSpoken",
+        "_isBehind",
+        "_late",
+        "_part",
+        "_unsent",
+        "isLate",
+    )
 
     def _connect(self) -> Any:
         # The beginning of a record that has arrived.
@@ -108,6 +115,8 @@ class SharedTLS(TLS):
         self._unsent = NOTHING
         self._encrypted = 0
         self._hasEnded = False
+        # Whether there was anything to send since that was asked for last.
+        self._hasSpoken = False
         # What came behind the bytes that were read last, if that is the end or a failure.
         self._late: Event | TunnelError | None = None
         # Whether OpenSSL has something that it was not asked for.
@@ -139,13 +148,16 @@ class SharedTLS(TLS):
         @return: whether there is anything for it; C{None} if nothing has arrived.
         @raise SSLError: the connection is over.
         """
-        have = len(self._part)
-        _arrived[:have] = self._part
+        part, have = self._part, 0
+        if part:
+            have = len(part)
+            _arrived[:have] = part
         got = self._receive(have, most)
         if got is None:
             return None
-        whole = _wholeIn(have + got) if got else have
-        self._part = bytes(_arrived[whole : have + got])
+        end = have + got
+        whole = _wholeIn(end) if got else have
+        self._part = bytes(_arrived[whole:end]) if whole < end else b""
         if self._isUp:
             _lay(self._connection, whole, not got)
         else:
@@ -172,6 +184,7 @@ class SharedTLS(TLS):
             count = _drain(self._connection)
             if not count:
                 return True
+            self._hasSpoken = True
             sent = self._send(_leaving[:count])
             if sent < count:
                 self._unsent = memoryview(bytes(_leaving[sent:count]))
@@ -198,9 +211,13 @@ class SharedTLS(TLS):
                     self._complete()
                     # What came with the peer's last message, if anything did.
                     self._isBehind = self.isLate = _left(self._connection) != 0
+                self._hasSpoken = False
                 if not self._flush():
                     return WANTS_WRITE
-                if not (isDone or self._take()):
+                if isDone:
+                    break
+                # An answer to what was just sent has not come yet.
+                if self._hasSpoken or not self._take():
                     return WANTS_READ
         except PeerGone as error:
             raise Reset(f"during the TLS handshake: {error.detail}") from None

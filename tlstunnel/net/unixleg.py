@@ -77,15 +77,17 @@ class UNIXLegs:
         peer: TCPAddress | UNIXAddress,
         below: Any = None,
         isTold: Callable[[], bool] = bool,
+        isFresh: bool = False,
     ) -> Leg:
         """
         A leg; see L{Leg} for what it is made of.
 
         @param isTold: whether its peer learns in another way that something was cut, so that its
             socket need not be held.
+        @param isFresh: whether its peer has not had its socket yet.
         """
         if below is None:
-            sock = UNIXSocket.of(sock)
+            sock = UNIXSocket.of(sock, isFresh)
         if not AVAILABLE:
             return Leg(self.reactor, self.linger, sock, peer, below)
         return UNIXLeg(self, sock, peer, below, isTold)

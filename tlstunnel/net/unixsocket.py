@@ -20,7 +20,7 @@ from contextlib import suppress
 from threading import Thread
 from typing import Any
 
-from tlstunnel.net.kernel import unread
+from tlstunnel.net.kernel import typeOf, unread
 
 # As Python has no name for it (asm-generic/socket.h).
 _SO_PASSRIGHTS = 83
@@ -33,8 +33,9 @@ _KINDS = {int(socket.SCM_RIGHTS), 4}
 #: Linux takes (SCM_MAX_FD).
 ROOM = socket.CMSG_SPACE(12) + socket.CMSG_SPACE(4) + socket.CMSG_SPACE(253 * 4)
 
-# As a plain number: an Enum costs each time that it is looked at.
-_PEEK = int(socket.MSG_PEEK)
+# As plain numbers: an Enum costs each time that it is looked at.
+_PEEK, _STREAM = int(socket.MSG_PEEK), int(socket.SOCK_STREAM)
+_SOCKET = socket.SOL_SOCKET
 
 _NO_LINGER = struct.pack("ii", 0, 0)
 
@@ -73,11 +74,13 @@ def descriptorsIn(along: Iterable[tuple[int, int, bytes]]) -> list[int]:
     """
     The descriptors among what came along with bytes.
     """
-    found = array("i")
-    for level, kind, numbers in along:
-        if level == socket.SOL_SOCKET and kind in _KINDS:
-            found.frombytes(numbers[: len(numbers) - len(numbers) % found.itemsize])
-    return found.tolist()
+    found: list[int] = []
+    for level, kind, packed in along:
+        if kind in _KINDS and level == _SOCKET:
+            numbers = array("i")
+            numbers.frombytes(packed[: len(packed) - len(packed) % numbers.itemsize])
+            found += numbers
+    return found
 
 
 class UNIXSocket(socket.socket):
@@ -86,18 +89,23 @@ class UNIXSocket(socket.socket):
     """
 
     @classmethod
-    def of(cls, sock: socket.socket) -> socket.socket:
+    def of(cls, sock: socket.socket, isFresh: bool = False) -> socket.socket:
         """
         The same socket as one of these, where C{sock} is not used any more; or C{sock} itself,
         where the system lets nobody send descriptors, and none can have come before.
+
+        @param isFresh: whether nobody can have sent anything yet.
         """
         if isinstance(sock, cls):
             return sock
-        with suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
+        try:
+            sock.setsockopt(_SOCKET, _SO_PASSRIGHTS, 0)
             # In a stream descriptors come with bytes alone.
-            if sock.type == socket.SOCK_STREAM and not unread(sock):
+            if isFresh or (typeOf(sock) == _STREAM and not unread(sock)):
                 return sock
+        except OSError:
+            # The system knows nothing of that.
+            pass
         timeout = sock.gettimeout()
         found = cls(sock.family, sock.type, sock.proto, sock.detach())
         found.settimeout(timeout)

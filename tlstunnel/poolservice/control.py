@@ -10,10 +10,10 @@ How it works
 One message is taken in one turn of the reactor, and the next only when that is answered: until
 then what a program sends stays in the kernel, which makes it wait.  So answers come in the order of
 the questions, a program that does not read its answers gets no more of them, and nobody's memory
-grows.  While an answer takes its time (C{pause}), it is looked whether the program is still there:
+grows.  While an answer takes its time (C{expect}), it is looked whether the program is still there:
 as long as it has said nothing more, for then that lies before its end.
 
-Time is limited: to take an answer always, and to ask until the owner says otherwise (C{setLimit}).
+Time is limited: to take an answer always, and to ask until the owner says otherwise.
 
 What must never happen:
 
@@ -39,7 +39,7 @@ from tlstunnel.net.descriptor import Descriptor
 from tlstunnel.net.unixsocket import aside
 from tlstunnel.poolservice.closing import Closings, drop
 from tlstunnel.poolservice.descriptors import receive
-from tlstunnel.poolservice.messages import MESSAGE_BYTES, Message, prose, read, write
+from tlstunnel.poolservice.messages import MESSAGE_BYTES, Message, prose, read
 from tlstunnel.poolservice.refusals import BadRequest, TooMany
 
 #: Seconds that a program has to ask for something, before it has handed anything over.
@@ -68,6 +68,11 @@ class Owner(Protocol):
         @raise TunnelError: that is the answer.
         """
 
+    def refused(self, error: TunnelError) -> None:
+        """
+        A message had C{error} for an answer.
+        """
+
     def gone(self) -> None:
         """
         Nothing more comes, and nothing that is sent arrives.
@@ -79,19 +84,22 @@ class Owner(Protocol):
         """
 
 
-def errorMessage(error: TunnelError) -> Message:
+def errorMessage(error: TunnelError, hint: str = "") -> Message:
     """
     What a program is told of C{error}.
+
+    @param hint: what can be done about it, if anything.
     """
-    return Message("error", {"reason": error.reason, "detail": detailOf(error)})
+    return Message("error", {"reason": error.reason, "detail": detailOf(error, hint)})
 
 
-def detailOf(error: TunnelError) -> str:
+def detailOf(error: TunnelError, hint: str = "") -> str:
     """
     What there is to be said of C{error} besides its reason, as it may stand in a message.
     """
     text = str(error)
-    return prose("" if text == error.reason else text.removeprefix(f"{error.reason}: "))
+    detail = "" if text == error.reason else text.removeprefix(f"{error.reason}: ")
+    return prose("; ".join(filter(None, (detail, hint))))
 
 
 class Control(Descriptor):
@@ -131,37 +139,31 @@ class Control(Descriptor):
 
     def start(self) -> None:
         """
-        Take what is asked.
+        Take what is asked, which most programs have done by now.
         """
-        self._limitAsking()
         self.startReading()
+        self.doRead()
+        if self._asking is None:
+            self._limitAsking()
 
-    def pause(self) -> None:
+    def expect(self, isPaused: bool, isLimited: bool) -> None:
         """
-        Take no more: the answer to the last message takes its time.
-        """
-        self._isPaused = True
-        self._limitAsking()
+        Say what is to come.
 
-    def resume(self) -> None:
+        @param isPaused: take no more, as the answer to the last message takes its time.
+        @param isLimited: the program has to ask for something within L{SILENT_SECONDS}.
         """
-        Go on, as it is answered.
-        """
-        self._isPaused = False
-        self._goOn()
-
-    def setLimit(self, isLimited: bool) -> None:
-        """
-        Say whether the program has to ask for something within L{SILENT_SECONDS}.
-        """
-        self._isLimited = isLimited
-        self._limitAsking()
+        self._isPaused, self._isLimited = isPaused, isLimited
+        if isPaused:
+            self._limitAsking()
+        else:
+            self._goOn()
 
     def _limitAsking(self) -> None:
         if self._asking is not None:
             self._asking.cancel()
             self._asking = None
-        if self.isOpen and self._isLimited and not self._isPaused:
+        if self._isLimited and not self._isPaused and self.isOpen:
             self._asking = self._deadlines.after(SILENT_SECONDS, self.close)
 
     def _goOn(self) -> None:
@@ -183,9 +185,13 @@ class Control(Descriptor):
             self._closings.wait(self._goOn)
             return
         try:
-            got = receive(self.sock, MESSAGE_BYTES)
-        except (BlockingIOError, ConnectionResetError):
-            # The program has closed, and not read all answers; what it said before is still there.
+            try:
+                got = receive(self.sock, MESSAGE_BYTES)
+            except ConnectionResetError:
+                # The program has closed, and not read all answers; this is said once, and what it
+                # said before is still there.
+                got = receive(self.sock, MESSAGE_BYTES)
+        except BlockingIOError:
             return
         except OSError:
             self._lose()
@@ -202,6 +208,7 @@ class Control(Descriptor):
             self._owner.received(read(got.data), descriptors)
         except TunnelError as error:
             self.send(errorMessage(error.bare()))
+            self._owner.refused(error)
         except Exception:  # noqa: BLE001 - a bug of ours must not spread
             self._log.failure("a message to the pool service failed")
             self.send(errorMessage(TunnelError("see the log of the pool service")))
@@ -262,7 +269,7 @@ class Control(Descriptor):
             if sock is not None:
                 sock.close()
             return
-        self._tail.append((write(message), sock))
+        self._tail.append((message.data, sock))
         if len(self._tail) == 1:
             self._flush()
 

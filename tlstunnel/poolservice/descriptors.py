@@ -17,9 +17,10 @@ import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tlstunnel.address import Address, UNIXAddress, addressOf
+from tlstunnel.net.kernel import familyOf, typeOf
 from tlstunnel.net.unixsocket import ROOM, UNIXSocket, closeEach, descriptorsIn
 from tlstunnel.poolservice.closing import drop
 from tlstunnel.poolservice.refusals import NotConnected
@@ -44,8 +45,7 @@ _PIECE_BYTES = 1 << 16
 _HAND_OVER = "hand over a connected socket"
 
 
-@dataclass
-class Received:
+class Received(NamedTuple):
     """
     What came with one look at a UNIX socket.
 
@@ -58,10 +58,10 @@ class Received:
     """
 
     data: bytes
-    descriptors: list[int] = field(default_factory=list)
-    isCut: bool = False
-    isShort: bool = False
-    isEnd: bool = False
+    descriptors: list[int]
+    isCut: bool
+    isShort: bool
+    isEnd: bool
 
 
 def receive(sock: socket.socket, most: int) -> Received:
@@ -74,8 +74,8 @@ def receive(sock: socket.socket, most: int) -> Received:
     return Received(
         data,
         descriptorsIn(along),
-        bool(flags & _TRUNCATED),
-        bool(flags & _DROPPED),
+        flags & _TRUNCATED != 0,
+        flags & _DROPPED != 0,
         not (data or along),
     )
 
@@ -132,19 +132,19 @@ def _peerOf(sock: socket.socket) -> Address:
 
     @raise NotConnected: nobody, or it is no such socket.
     """
-    family = int(sock.family)
+    family = familyOf(sock)
     if family not in _FAMILIES:
         raise NotConnected(f"the socket is neither of TCP nor a UNIX socket; {_HAND_OVER}")
-    isStream = int(sock.type) == _STREAM
+    isStream = typeOf(sock) == _STREAM
     if not isStream or (family != _UNIX and sock.proto not in _PROTOCOLS):
         raise NotConnected(
             "the socket is not one of streams, and there is no DTLS; hand over one of TCP"
         )
     try:
-        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            raise NotConnected("the socket listens; hand over what it has accepted")
         peer = sock.getpeername()
     except OSError:
+        if _listens(sock):
+            raise NotConnected("the socket listens; hand over what it has accepted") from None
         raise NotConnected("the socket is not connected, or not any more") from None
     try:
         sock.setblocking(False)
@@ -152,3 +152,10 @@ def _peerOf(sock: socket.socket) -> Address:
     except OSError as error:
         raise NotConnected(f"the socket cannot be used: {error.strerror}; {_HAND_OVER}") from None
     return addressOf(peer)
+
+
+def _listens(sock: socket.socket) -> bool:
+    try:
+        return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except OSError:
+        return False

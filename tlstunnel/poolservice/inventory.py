@@ -24,6 +24,7 @@ from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.withdrawal import withdrawnWarnings
 from tlstunnel.poolservice.description import PoolDescription
+from tlstunnel.tls import separation
 
 
 class Inventory:
@@ -51,12 +52,21 @@ class Inventory:
         """
         pool = self.description.pool
         self._checkDirectory(pool)
+        # Its programs may be clients, or want to know who theirs are.
+        separation.process.verifies("the pool service")
         for identity in pool.identities():
             yield
             try:
                 credentials = pool.credentials(identity)
             except ConfigurationError as error:
                 self.notices.append(f"{identity} cannot be used: {error}")
+                continue
+            if credentials.isReferred:
+                self.notices.append(
+                    f"{identity} cannot be used: {credentials.keySource} refers to a key in a "
+                    "token, which cannot be used where others are verified; let a server tunnel "
+                    "in a process of its own have it"
+                )
                 continue
             self.certificates[identity] = credentials.certificates[0]
             self._sources[identity] = credentials.source

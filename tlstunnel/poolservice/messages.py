@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 
 from tlstunnel.poolservice.refusals import BadRequest
@@ -55,6 +55,24 @@ class Message:
     verb: str
     fields: Mapping[str, str] = field(default_factory=dict)
     text: str = ""
+
+    @cached_property
+    def data(self) -> bytes:
+        """
+        What travels.  What has no place in a line is written as an escape of Python's.
+
+        @raise ValueError: it is longer than a message can be.
+        """
+        said = self.fields.items()
+        written = (
+            "\n".join([self.verb, *(f"{key}={_escaped(value)}" for key, value in said)]) + "\n"
+        )
+        if self.text:
+            written += "\n" + self.text
+        data = written.encode()
+        if len(data) > MESSAGE_BYTES:
+            raise ValueError(f"a message has {MESSAGE_BYTES} bytes at most, and not {len(data)}")
+        return data
 
 
 def read(data: bytes) -> Message:
@@ -94,22 +112,6 @@ def _read(data: bytes) -> Message:
 
 
 _readAgain = lru_cache(maxsize=256)(_read)
-
-
-def write(message: Message) -> bytes:
-    """
-    Write a message.  What has no place in a line is written as an escape of Python's.
-
-    @raise ValueError: it is longer than a message can be.
-    """
-    lines = [message.verb, *(f"{key}={_escaped(said)}" for key, said in message.fields.items())]
-    written = "\n".join(lines) + "\n"
-    if message.text:
-        written += "\n" + message.text
-    data = written.encode()
-    if len(data) > MESSAGE_BYTES:
-        raise ValueError(f"a message has {MESSAGE_BYTES} bytes at most, and not {len(data)}")
-    return data
 
 
 def prose(said: str) -> str:

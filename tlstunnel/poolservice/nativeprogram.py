@@ -10,6 +10,7 @@ import enum
 import re
 import socket
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Protocol
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -20,6 +21,7 @@ from tlstunnel import __version__
 from tlstunnel.address import UNIXAddress, addressOf
 from tlstunnel.errors import TunnelError, likely, printable
 from tlstunnel.identity.caller import Caller
+from tlstunnel.identity.names import Identity
 from tlstunnel.interfaces import ILeg
 from tlstunnel.net.leg import Leg
 from tlstunnel.poolservice.closing import closeHanded
@@ -33,6 +35,7 @@ from tlstunnel.poolservice.plain import pairOf
 from tlstunnel.poolservice.quotas import Quotas
 from tlstunnel.poolservice.refusals import BadRequest, Gone, Refusal
 from tlstunnel.poolservice.request import FIELDS, Plain, requestOf
+from tlstunnel.tunnel.hints.choosing import hintFor
 
 #: What a program may ask, and the fields of each.
 VERBS: dict[str, tuple[str, ...]] = {
@@ -59,22 +62,36 @@ _BESIDE = len("ok\n\n")
 class Stage(enum.Enum):
     """
     How far a control connection has come.
+
+    @ivar isIdle: whether it is there for nothing.
+    @ivar isPaused: whether an answer is outstanding.
     """
 
     #: Nothing was handed over, or what was is refused.
-    FRESH = "fresh"
+    FRESH = "fresh", True, False
 
     #: Something was, and nothing is known yet.
-    BEGUN = "begun"
+    BEGUN = "begun", False, True
 
     #: Likewise, but the program has its plaintext socket.
-    MET = "met"
+    MET = "met", False, True
 
     #: The peer is verified, and the program knows that.
-    UP = "up"
+    UP = "up", False, False
 
     #: It was, and is over.
-    OVER = "over"
+    OVER = "over", True, False
+
+    isIdle: bool
+    isPaused: bool
+
+    def __new__(cls, word: str, isIdle: bool, isPaused: bool) -> Stage:
+        """
+        A member.
+        """
+        stage = object.__new__(cls)
+        stage._value_, stage.isIdle, stage.isPaused = word, isIdle, isPaused
+        return stage
 
 
 class Programs(Protocol):
@@ -153,6 +170,12 @@ class NativeProgram:
             "certificate": self._certificate,
         }
         self._control.send(answers[verb](fields))
+
+    def refused(self, error: TunnelError) -> None:
+        """
+        It has not got what it asked for.
+        """
+        self._handOvers.refusals.add(self.caller, error)
 
     def _begin(self, fields: Mapping[str, str], descriptors: list[int]) -> None:
         sock, peer = connected(descriptors, self._control.drop)
@@ -254,12 +277,9 @@ class NativeProgram:
         the end of a connection may be silent.
         """
         self._stage = stage
-        self._control.setLimit(stage in (Stage.FRESH, Stage.OVER))
-        if stage in (Stage.BEGUN, Stage.MET):
-            self._control.pause()
-        else:
-            self._control.resume()
-        self._leave()
+        self._control.expect(stage.isPaused, stage.isIdle)
+        if stage.isIdle:
+            self._leave()
 
     # What it is told; see tlstunnel.poolservice.interfaces.IProgram
 
@@ -286,10 +306,10 @@ class NativeProgram:
 
     def _legOf(self, sock: socket.socket) -> Leg:
         handOvers = self._handOvers
-        if sock.family == socket.AF_UNIX:
+        if self._plain is Plain.UNIX:
             # No path, but what the log says of who is there.
             peer = UNIXAddress(f"uid={self.caller.uid}")
-            return handOvers.unixLegs.leg(sock, peer, isTold=self._willBeTold)
+            return handOvers.unixLegs.leg(sock, peer, isTold=self._willBeTold, isFresh=True)
         return Leg(handOvers.reactor, handOvers.linger, sock, addressOf(sock.getpeername()))
 
     def _willBeTold(self) -> bool:
@@ -308,11 +328,7 @@ class NativeProgram:
         """
         if self._stage is Stage.UP and not self._isTold:
             self._isTold = True
-            fields = {"reason": CLOSED if error is None else error.reason}
-            detail = "" if error is None else detailOf(error)
-            if detail:
-                fields["detail"] = detail
-            self._control.send(Message("end", fields))
+            self._control.send(_CLEAN_END if error is None else _endBy(error))
 
     def ended(self, handOver: HandOver, error: TunnelError | None) -> None:
         """
@@ -323,8 +339,20 @@ class NativeProgram:
             self.heardAll(error)
             self._go(Stage.OVER)
         else:
-            self._control.send(errorMessage(error or Gone("the connection has ended")))
+            hint = hintFor(handOver.record)
+            self._control.send(errorMessage(error or Gone("the connection has ended"), hint))
             self._go(Stage.OVER if self._stage is Stage.MET else Stage.FRESH)
+
+
+_CLEAN_END = Message("end", {"reason": CLOSED})
+
+
+def _endBy(error: TunnelError) -> Message:
+    fields = {"reason": error.reason}
+    detail = detailOf(error)
+    if detail:
+        fields["detail"] = detail
+    return Message("end", fields)
 
 
 def _answerTo(handOver: HandOver) -> Message:
@@ -332,16 +360,38 @@ def _answerTo(handOver: HandOver) -> Message:
     What a program is told once its peer is verified.
     """
     record = handOver.record
-    identities = handOver.local, record.identity
-    local, remote = ("" if each is None else str(each) for each in identities)
+    return _answer(
+        handOver.local,
+        record.identity,
+        handOver.name,
+        record.version,
+        record.suite,
+        record.group,
+        record.alpn,
+        handOver.serverName,
+    )
+
+
+# Most programs hear the same again and again.
+@lru_cache(maxsize=256)
+def _answer(
+    local: Identity | None,
+    remote: Identity | None,
+    name: str,
+    version: str,
+    suite: str,
+    group: str,
+    alpn: bytes,
+    serverName: str,
+) -> Message:
     fields = {
-        "local": local,
-        "remote": remote,
-        "name": handOver.name,
-        "version": record.version,
-        "suite": record.suite,
-        "group": record.group,
-        "alpn": printable(record.alpn.decode("latin-1")),
-        "sni": printable(handOver.serverName),
+        "local": "" if local is None else str(local),
+        "remote": "" if remote is None else str(remote),
+        "name": name,
+        "version": version,
+        "suite": suite,
+        "group": group,
+        "alpn": printable(alpn.decode("latin-1")),
+        "sni": printable(serverName),
     }
     return Message("ok", fields)

@@ -59,7 +59,6 @@ async def pairOf(
         what = f"there can be no plaintext socket: {error.strerror or error}"
         raise refused(what) from None
     ours.setblocking(False)
-    theirs.setblocking(True)
     return ours, theirs
 
 
@@ -89,6 +88,8 @@ async def _overTCP(reactor: Any, deadlines: Deadlines) -> tuple[socket.socket, s
         opened.append(theirs)
         for each in (ours, theirs):
             tune(each)
+        # Where it has that from the socket that listens, as on BSD.
+        theirs.setblocking(True)
     except BaseException:
         for each in opened:
             each.close()

@@ -73,4 +73,7 @@ class Quotas:
         """
         What is being closed for that user.
         """
-        return self._closings.setdefault(uid, Closings())
+        found = self._closings.get(uid)
+        if found is None:
+            found = self._closings[uid] = Closings()
+        return found

@@ -275,7 +275,7 @@ class _TunnelCheck:
         for each in prepared.withdrawn:
             (sentence,) = withdrawnWarnings([each])
             yield self._warning(sentence, *self._placeOf(each))
-        for ours in prepared.certificates:
+        for ours in prepared.certificates if tunnel.agent is None else ():
             found = problemsOf(tunnel.pool, ours, self._now)
             problems += found
             for sentence in found:

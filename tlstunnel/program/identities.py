@@ -5,9 +5,36 @@ L{tlstunnel.program.options}.
 
 from __future__ import annotations
 
-from tlstunnel.program.option import Option, Section
+from tlstunnel.program.option import Option, Scope, Section
 from tlstunnel.program.values import inFolder, pin, resolver, text, trustInFolder
 from tlstunnel.tunnel.description import Mode
+
+#: What OpenSSL needs where keys are somewhere else.
+KEY_PROVIDERS = (
+    Option(
+        "key-provider",
+        Section.IDENTITIES,
+        "the provider of OpenSSL for keys that are in a token or a TPM, such as pkcs11.so",
+        "The file privkey.pem then says where the key is. Without this the link key-provider in "
+        "the pool counts. It is for server tunnels without `remote-id`.",
+        argument="FILE",
+        parse=text,
+        default=None,
+        scope=Scope.PROCESS,
+        place=inFolder,
+    ),
+    Option(
+        "pkcs11-module",
+        Section.IDENTITIES,
+        "the PKCS#11 module that this provider is to load; by default whatever it finds",
+        "Without `key-provider` the link pkcs11-module in the pool counts.",
+        argument="FILE",
+        parse=text,
+        default=None,
+        scope=Scope.PROCESS,
+        place=inFolder,
+    ),
+)
 
 IDENTITIES = (
     Option(
@@ -106,6 +133,18 @@ IDENTITIES = (
         "when a certificate of ours is withdrawn, also end the connections that were made with it",
         "New ones are refused in any case. What is withdrawn is for the pool to say, as 'tlstunnel "
         "pool pull' does where a directory has no certificate any more.",
+    ),
+    Option(
+        "agent",
+        Section.IDENTITIES,
+        "the UNIX socket of 'tlstunnel identity agent', which gives certificates for `local-id` "
+        "that are good for minutes, instead of those in `pool`",
+        "The tunnel makes a key for each, which nobody else ever has, and asks for the next "
+        "certificate at about half of its time. For private authorities.",
+        argument="SOCKET",
+        parse=text,
+        default=None,
+        place=inFolder,
     ),
     Option(
         "trust",

@@ -12,6 +12,7 @@ from tlstunnel.net import inherit
 from tlstunnel.program.commandline import TunnelOptions
 from tlstunnel.program.configuration import Configuration
 from tlstunnel.program.fleet import Fleet
+from tlstunnel.program.keyproviders import loadProvider
 from tlstunnel.program.keys import PROCESS_KEYS
 from tlstunnel.program.lookups import abandonAtEnd
 from tlstunnel.program.process import Process
@@ -40,6 +41,7 @@ def makeProcess(source: ISource, reactor: Any, ownLog: bool) -> tuple[Process, M
     abandonAtEnd(reactor)
     configuration = source.read()
     settings = configuration.process
+    loadProvider(configuration)
     if ownLog:
         _giveTickets(configuration)
     isVerbose = settings["verbose"]
@@ -67,10 +69,9 @@ def _giveTickets(configuration: Configuration) -> None:
     each = configuration.tunnels
     if openssl.givesTickets() or not any(_isServerThatResumes(one) for one in each):
         return
-    if configuration.process["workers"] > 1:
-        openssl.beginWithTickets()
-    else:
-        openssl.beginAnewWithTickets()
+    openssl.beginWithTickets()
+    if configuration.process["workers"] == 1:
+        openssl.beginAnew(openssl.keyProvider())
 
 
 def _isServerThatResumes(tunnel: Tunnel) -> bool:

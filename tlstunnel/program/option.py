@@ -26,6 +26,7 @@ class Scope(enum.Enum):
     STATUS = "what the process tells of itself"
     POOL_SERVICE = "the pool service"
     POOL_PULL = "the pool that follows a directory"
+    AGENT = "the agent that gives certificates"
     FILE = "the configuration file, wherever it is served"
     VIEW = "nothing: it tells what is in the configuration file"
     ACTION = "nothing: it shows something, and that is all"
@@ -51,6 +52,7 @@ class Section(enum.Enum):
     STATUS = "Status"
     POOL_SERVICE = "The pool service"
     POOL_PULL = "The pool of a directory"
+    AGENT = "The agent"
     LOG = "Log (to standard error; under twistd its own options decide)"
     HELP = "Help"
 

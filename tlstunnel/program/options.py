@@ -13,7 +13,7 @@ from tlstunnel.net.remotes import FIRST, POLICIES
 from tlstunnel.program.bridging import BRIDGING
 from tlstunnel.program.disclosures import DISCLOSURES
 from tlstunnel.program.executions import EXECUTIONS
-from tlstunnel.program.identities import IDENTITIES
+from tlstunnel.program.identities import IDENTITIES, KEY_PROVIDERS
 from tlstunnel.program.limits import LIMITS
 from tlstunnel.program.option import Option, Scope, Section
 from tlstunnel.program.tracing import TRACING
@@ -161,6 +161,7 @@ OPTIONS = (
         "start even if a host in `remote` or `via` does not resolve now",
     ),
     *IDENTITIES,
+    *KEY_PROVIDERS,
     *BRIDGING,
     Option(
         "starttls",

@@ -23,6 +23,7 @@ from zope.interface import Interface
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program import signals
+from tlstunnel.program.unreadable import beUnreadable
 
 #: New objects that the garbage collector lets come together before it looks for circles among
 #: them, and rounds between looks at older ones: what connections leave is looked at in large lots.
@@ -76,6 +77,7 @@ class Process(MultiService):
 
         @raise ConfigurationError: if either fails.
         """
+        beUnreadable()
         raiseDescriptorLimit()
         super().privilegedStartService()
         try:
@@ -88,6 +90,8 @@ class Process(MultiService):
         """
         Serve, once the reactor runs.
         """
+        # Once more, as twistd may have become somebody else meanwhile.
+        beUnreadable()
         for observer in self.observers:
             observer.starting()
         # Before there is anything that a signal could leave behind, such as workers.

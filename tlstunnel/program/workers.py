@@ -35,12 +35,17 @@ from tlstunnel.status.facts import Gathered, Snapshot
 from tlstunnel.status.ledger import Ledger
 from tlstunnel.status.snapshot import take
 from tlstunnel.status.source import Served
+from tlstunnel.tls import openssl
+from tlstunnel.tls.attempts import VARIABLE, attempts
 from tlstunnel.tunnel.description import Tunnel
 from tlstunnel.tunnel.prepared import Prepared
 
 #: The module that a worker runs.
 MODULE = "tlstunnel.commands.worker"
 
+
+# The descriptor of what tokens have refused, in a worker.
+_REFUSED = 3
 
 # What a reload can have come to.
 _FOR_ONE_PROCESS = ConfigurationError(
@@ -192,12 +197,17 @@ class Workers(Service):
         path = os.environ.get("PYTHONPATH")
         places = os.pathsep.join([here, path] if path else [here])
         output: Any = {1: 1, 2: 2} if self._ownLog else {1: "r", 2: "r"}
+        shared: dict[str, str] = {}
+        descriptors: dict[int, int] = {}
+        if openssl.keyProvider() is not None:
+            # What a token has refused to one of us is not tried by the others.
+            shared, descriptors = {VARIABLE: str(_REFUSED)}, {_REFUSED: attempts.descriptor}
         self.reactor.spawnProcess(
             child,
             sys.executable,
             [sys.executable, "-P", "-m", MODULE, str(child.number), *self._words],
-            env={**os.environ, "PYTHONPATH": places},
-            childFDs={0: sock.fileno(), **output},
+            env={**os.environ, "PYTHONPATH": places, **openssl.environmentOfWorkers(), **shared},
+            childFDs={0: sock.fileno(), **output, **descriptors},
         )
 
     def isUp(self, child: Child) -> None:

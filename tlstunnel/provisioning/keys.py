@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.files import entries, isDirectory, reading
+from tlstunnel.identity.keyreference import KeyReference
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pem import loadKey, readFile
 from tlstunnel.identity.pool import RESERVED, Pool
@@ -163,7 +164,9 @@ def _publicIn(directory: Path) -> bytes | None:
     """
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     with suppress(ConfigurationError):
-        return loadKey(directory / "privkey.pem", private=False).public_key().public_bytes(*form)
+        key = loadKey(directory / "privkey.pem", private=False)
+        if not isinstance(key, KeyReference):
+            return key.public_key().public_bytes(*form)
     with suppress(ConfigurationError, ValueError):
         request = x509.load_pem_x509_csr(readFile(directory / "request.pem"))
         return request.public_key().public_bytes(*form)

@@ -334,6 +334,7 @@ def _withdrawn(name: str) -> Identity:
         "not_before": 0.0,
         "not_after": 0.0,
         "is_due": False,
+        "is_leased": False,
         "days_left": 0.0,
         "state": WITHDRAWN,
     }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from cryptography import x509
 
 from tlstunnel.identity.crl import RevocationList
+from tlstunnel.identity.lease import Lease
 from tlstunnel.identity.names import Identity
 from tlstunnel.net.remotes import Backend
 from tlstunnel.poolservice.description import PoolDescription
@@ -90,6 +91,7 @@ class Shown:
     @ivar expected: who must be at the other end; empty if that is for others to say.
     @ivar certificates: those of our identities.
     @ivar withdrawn: those of our identities that have none, as they are withdrawn.
+    @ivar leases: those of them that an agent gave.
     """
 
     name: str
@@ -103,6 +105,7 @@ class Shown:
     revocations: Sequence[RevocationList] = ()
     backends: Sequence[Backend] = ()
     withdrawn: Sequence[Identity] = ()
+    leases: Mapping[Identity, Lease] = field(default_factory=dict)
 
 
 def shown(served: Served) -> Shown:
@@ -131,6 +134,7 @@ def _tunnel(served: ServedTunnel) -> Shown:
         () if prepared is None else _newest(prepared),
         () if factory is None else factory.backends,
         () if prepared is None else prepared.withdrawn,
+        {} if prepared is None else {each.identity: each for each in prepared.leases},
     )
 
 

@@ -28,6 +28,7 @@ from tlstunnel.identity.revocation import Revocations, loadRevocations
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import coversName
 from tlstunnel.identity.withdrawal import WithdrawnIdentity, isWithdrawn
+from tlstunnel.tls import separation
 from tlstunnel.tls.binding import CLIENTS, SERVERS
 from tlstunnel.tls.context import clientContext, serverContext
 from tlstunnel.tls.creators import ClientCreator, Creator
@@ -71,6 +72,25 @@ def handshake(server: SSL.Connection, client: SSL.Connection) -> list[SSL.Error 
     return errors
 
 
+def _answer(server: SSL.Connection) -> SSL.Error | None:
+    """
+    Let a server answer a client, which takes its key, and no further.
+
+    @return: what OpenSSL said of the failure, if it is one.
+    """
+    client = _stranger()
+    with suppress(SSL.WantReadError):
+        client.do_handshake()
+    server.bio_write(client.bio_read(1 << 16))
+    try:
+        server.do_handshake()
+    except SSL.WantReadError:
+        pass
+    except SSL.Error as error:
+        return error
+    return None
+
+
 def checkUsable(credentials: Credentials, minimum: str = "1.2") -> None:
     """
     Find out whether handshakes succeed with our certificate and key; whether anybody would believe
@@ -84,7 +104,10 @@ def checkUsable(credentials: Credentials, minimum: str = "1.2") -> None:
     if shown in _usable:
         return
     creator = Creator(serverContext(credentials, minimum=minimum))
-    for error in handshake(_connected(creator)[0], _stranger()):
+    server = _connected(creator)[0]
+    # Who verifies what a provider has signed may ask the provider, see tlstunnel.tls.separation.
+    tried = [_answer(server)] if credentials.isReferred else handshake(server, _stranger())
+    for error in tried:
         if error is not None:
             raise refusal(credentials, error)
     if len(_usable) >= _MOST_USABLE:
@@ -102,6 +125,16 @@ def refusalOf(
     @return: why a client would not believe the server that shows them, unless a server believes
         the client.
     """
+    if separation.process.token:
+        # Its provider may take part in it.
+        return None
+    with separation.process.trying():
+        return _refusalOf(credentials, trust, revocations)
+
+
+def _refusalOf(
+    credentials: Credentials, trust: Trust, revocations: Revocations | None
+) -> TunnelError | None:
     refused = _asServer(credentials, trust, revocations)
     if refused is None or _asClient(credentials, trust, revocations) is None:
         return None
@@ -170,7 +203,8 @@ def problemsOf(pool: Pool, identity: Identity, now: datetime) -> list[str]:
     try:
         credentials = loadCredentials(identity, certificateFile, keyFile, private=False)
         problems |= dict.fromkeys(warningsOf(credentials, now))
-        checkUsable(credentials)
+        with separation.process.trying():
+            checkUsable(credentials)
         leaf = credentials.certificates[0]
         named = certifiedAs(identity)
         if identity.kind is Kind.DOMAIN and not coversName(leaf, identity.domain):

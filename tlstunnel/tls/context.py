@@ -15,7 +15,7 @@ from OpenSSL import SSL
 from tlstunnel.errors import TLSFailed
 from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.trust import Trust
-from tlstunnel.tls import binding
+from tlstunnel.tls import binding, separation
 from tlstunnel.tls.credentials import present
 from tlstunnel.tls.faces import VERSIONS, chooseFace
 from tlstunnel.tls.resumption import LONGEST
@@ -56,6 +56,8 @@ def _context(
     """
     What contexts of both roles have in common where there are certificates.
     """
+    if trust is not None:
+        separation.process.verifies("the handshake")
     context = bareContext(minimum, isClient, tickets)
     if credentials is not None:
         present(context, credentials)
@@ -107,9 +109,16 @@ def clientContext(
     @raise ConfigurationError: OpenSSL does not take our credentials.
     """
     context = _context(credentials, trust, minimum, isClient=True, tickets=tickets)
+    if credentials is not None:
+        binding.setAsked(context, _asked)
     if alpn:
         context.set_alpn_protos(list(alpn))
     return context
+
+
+def _asked(connection: SSL.Connection) -> None:
+    session: Session = connection.get_app_data()
+    session.isAsked = True
 
 
 def serverContext(

@@ -10,29 +10,45 @@ from cryptography.x509.oid import PublicKeyAlgorithmOID
 from OpenSSL import SSL, crypto
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.keyreference import KeyReference
 from tlstunnel.identity.pem import quietly
 from tlstunnel.identity.pool import Credentials
+from tlstunnel.tls import separation
+from tlstunnel.tls.references import loadReferred
 
 
 def present(context: SSL.Context, credentials: Credentials) -> None:
     """
     Let a context show our certificate, with those above it.
 
-    @raise ConfigurationError: OpenSSL does not want to.
+    @raise ConfigurationError: OpenSSL does not want to; or it does not go with what this process
+        does besides.
     """
+    separation.process.signs(credentials)
     leaf, *chain = credentials.certificates
+    key = credentials.key
+    referred = None
+    if isinstance(key, KeyReference):
+        referred = loadReferred(key, credentials.keySource)
     try:
         context.use_certificate(leaf)
-        if leaf.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
+        if referred is not None:
+            with quietly():  # which discourages passing what only OpenSSL can understand
+                context.use_privatekey(referred)
+        elif leaf.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
             with quietly():  # which discourages passing what only OpenSSL can tell apart
                 context.use_privatekey(_pssKey(credentials))
         else:
-            context.use_privatekey(credentials.key)  # type: ignore[arg-type]  # refuses others
+            context.use_privatekey(key)  # type: ignore[arg-type]  # refuses others
         context.check_privatekey()
         for certificate in chain:
             context.add_extra_chain_cert(certificate)
     except (SSL.Error, crypto.Error, TypeError, ValueError) as error:
         raise refusal(credentials, error) from None
+
+
+# What OpenSSL says of keys that do not fit; those of another kind push the certificate out.
+_MISMATCHES = ("key values mismatch", "key type mismatch", "no certificate assigned")
 
 
 def refusal(credentials: Credentials, error: Exception) -> ConfigurationError:
@@ -41,6 +57,12 @@ def refusal(credentials: Credentials, error: Exception) -> ConfigurationError:
     """
     queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
     reason = ", ".join(entry[2] for entry in queue if entry[2]) or str(error)
+    if credentials.isReferred and any(each in reason for each in _MISMATCHES):
+        return ConfigurationError(
+            credentials.keySource,
+            f"refers to a key that does not fit the first certificate in {credentials.source}",
+            "put a pair there that belongs together",
+        )
     return ConfigurationError(
         credentials.source or str(credentials.identity),
         f"OpenSSL does not take this certificate and its key ({reason})",

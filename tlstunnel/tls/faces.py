@@ -11,13 +11,16 @@ or the handshake fails.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
+from time import time
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from cryptography.x509 import Certificate
 from OpenSSL import SSL
 
 from tlstunnel.address import TCPAddress
-from tlstunnel.errors import TLSFailed, Withdrawn, quote
+from tlstunnel.errors import IdentityRefused, TLSFailed, Withdrawn, quote
 from tlstunnel.identity.names import Identity
 from tlstunnel.tls import binding
 from tlstunnel.tls.verification import Verifier, verifyPeer
@@ -47,9 +50,12 @@ class Face:
     @ivar certificate: the certificate that is shown, where anybody has to know.
     @ivar ours: whose certificate that is.
     @ivar isWithdrawn: whether nobody is served under it any more.
+    @ivar until: when it must not be shown any more, in seconds since 1970.
     """
 
     __slots__ = (
+        "__weakref__",
+        "_latest",
         "_minimum",
         "alpn",
         "certificate",
@@ -57,6 +63,7 @@ class Face:
         "isWithdrawn",
         "name",
         "ours",
+        "until",
         "verifier",
     )
 
@@ -68,6 +75,7 @@ class Face:
         minimum: str = "1.2",
         name: str = "",
         certificate: Certificate | None = None,
+        until: float = inf,
         ours: Identity | None = None,
         isWithdrawn: bool = False,
     ) -> None:
@@ -82,6 +90,23 @@ class Face:
         self.certificate = certificate
         self.ours = ours
         self.isWithdrawn = isWithdrawn
+        self.until = until
+        # Shared with those before and behind, and held by nobody but whoever uses the latest.
+        self._latest = [ref(self)]
+
+    def succeed(self, before: Face) -> None:
+        """
+        Be what C{before} was, with another certificate.
+        """
+        self._latest = before._latest
+        self._latest[0] = ref(self)
+
+    @property
+    def latest(self) -> Face:
+        """
+        What has succeeded it last, as long as that is used; else itself.
+        """
+        return self._latest[0]() or self
 
     def takes(self, version: int) -> bool:
         """
@@ -186,15 +211,18 @@ class Faces:
                 cause="other name",
             )
             return _UNRECOGNIZED_NAME
-        if face.isWithdrawn:
-            session.refusal = Withdrawn(f"{face.ours} has no certificate any more, or not yet")
-            return _UNRECOGNIZED_NAME if name else _HANDSHAKE_FAILURE
         if not face.takes(connection.get_protocol_version()):
             session.refusal = TLSFailed(
                 f"the client comes with a version of TLS that is too old for {face.name}",
                 cause="old version",
             )
             return _PROTOCOL_VERSION
+        if session.isBeside:
+            # What it belongs to may have begun long ago.
+            face = face.latest
+        gone = _goneOf(face, session)
+        if gone is not None:
+            return gone
         if connection.get_context() is not face.context:
             if self._demands:
                 binding.changeContext(connection, face.context, verifyPeer)
@@ -203,6 +231,23 @@ class Faces:
                 connection.set_context(face.context)
         session.turn(face)
         return None
+
+
+def _goneOf(face: Face, session: Session) -> int | None:
+    """
+    The alert that refuses whoever comes for C{face} where that has no certificate any more.
+    """
+    if face.isWithdrawn:
+        session.refusal = Withdrawn(f"{face.ours} has no certificate any more, or not yet")
+        return _UNRECOGNIZED_NAME if session.serverName else _HANDSHAKE_FAILURE
+    if face.until <= time():
+        session.refusal = IdentityRefused(
+            f"our own certificate for {face.name or 'this name'} has ended, and the agent gave "
+            "no other",
+            cause="ended lease",
+        )
+        return _INTERNAL_ERROR
+    return None
 
 
 def _refuseNameless(connection: SSL.Connection, session: Session) -> int:

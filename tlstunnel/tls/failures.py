@@ -9,16 +9,20 @@ from OpenSSL import SSL
 from tlstunnel.errors import ForeignProtocol, Reset, TLSFailed, Truncated, TunnelError
 from tlstunnel.tls.binding import alertReasons
 from tlstunnel.tls.keyverifier import KeyVerifier
+from tlstunnel.tls.openssl import PROVIDER_NAME
 from tlstunnel.tls.session import Session
 
 # What a peer that speaks no TLS looks like to OpenSSL.
 _FOREIGN = ("http request", "https proxy request", "wrong version number", "packet length too long")
 
-# What OpenSSL says, and what a hint is given by.
+# What OpenSSL says, how we say it, and what a hint is given by.
 _CAUSES = {
-    "peer did not return a certificate": "no certificate",
-    "unsupported protocol": "old version",
+    "peer did not return a certificate": ("the peer has shown no certificate", "no certificate"),
+    "unsupported protocol": ("unsupported protocol", "old version"),
 }
+
+# What it says where a provider has failed that keeps a key of ours.
+_OF_PROVIDERS = frozenset({"provider signature failure", "provider signature not supported"})
 
 #: The alerts of TLS, by their numbers (RFC 8446, section 6, and IANA's registry).
 ALERTS = {
@@ -78,10 +82,13 @@ def recordFailure(error: SSL.Error, session: Session | None, first: bool = False
         # What OpenSSL says of a connection after the error that ended it.
         return Truncated("the connection had failed")
     reason = next((entry[2] for entry in queue if entry[2]), "")
+    if any(entry[0] == PROVIDER_NAME or entry[2] in _OF_PROVIDERS for entry in queue):
+        return TLSFailed(f"our key in a token or TPM did not sign ({reason})", cause="token")
     number = alertReasons().get(reason)
     if number is None:
         said = reason or "OpenSSL has no word for what the peer sent"
-        return TLSFailed(said, cause=_CAUSES.get(reason, ""))
+        words, cause = _CAUSES.get(reason, (said, ""))
+        return TLSFailed(words, cause=cause)
     alert = ALERTS.get(number, str(number))
     cause = f"alert {alert}"
     if (first or session is None or not session.version) and number in _CERTIFICATE_ALERTS:

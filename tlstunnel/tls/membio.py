@@ -62,7 +62,7 @@ def layer(buffer: bytearray) -> Callable[[SSL.Connection, int, bool], None]:
 
     def direct(connection: SSL.Connection, count: int, isEnd: bool) -> None:
         source = make(start, count)
-        if source == _ffi.NULL:
+        if not source:
             raise MemoryError("OpenSSL has no room for what arrived")
         setEnd(source, 0 if isEnd else -1)
         # OpenSSL frees the one before (SSL_set_bio(3)).

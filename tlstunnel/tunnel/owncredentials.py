@@ -2,7 +2,7 @@
 Which certificate a tunnel shows under which name.
 
 A name has that of its own directory in the pool, if there is one; else that of the first
-C{local-id} that is for it.
+C{local-id} that is for it.  Where an agent gives certificates, it gives one for each name.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from tlstunnel.identity.verify import coversName
 from tlstunnel.identity.withdrawal import WithdrawnIdentity
 from tlstunnel.tls.checkup import checkUsable
 from tlstunnel.tunnel.description import Tunnel
+from tlstunnel.tunnel.leased import credentialsOf
 from tlstunnel.tunnel.servedname import ServedName
 
 
@@ -50,7 +51,7 @@ class OwnCredentials:
 
     def _read(self, identity: Identity) -> Credentials:
         try:
-            return self._tunnel.pool.credentials(identity)
+            return credentialsOf(self._tunnel, identity)
         except WithdrawnIdentity as why:
             self.withdrawn[identity] = why
             raise
@@ -68,8 +69,10 @@ class OwnCredentials:
         @raise ConfigurationError: there is nothing for it, or as L{of}.
         """
         tunnel = self._tunnel
+        if tunnel.agent is not None and not served.isWild:
+            return self.of(served.identity)
         directory = tunnel.pool.directoryOf(served.identity)
-        isThere = present(directory)
+        isThere = tunnel.agent is None and present(directory)
         if isThere:
             known = self.known.get(served.identity)
             found = known or self._read(served.identity)
@@ -93,6 +96,12 @@ class OwnCredentials:
                 return found
         if withdrawn is not None:
             raise withdrawn
+        if tunnel.agent is not None:
+            raise ConfigurationError(
+                f"`agent` {tunnel.agent}",
+                f"gives no certificates for wildcards, and {served.name} is one",
+                "serve each name of it under a table of its own",
+            )
         ours = ", ".join(map(str, tunnel.localIDs))
         raise ConfigurationError(
             str(directory / "fullchain.pem"),

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
+from copy import copy
 from dataclasses import replace
 from datetime import datetime
 from itertools import chain
+from time import time
 
 from cryptography import x509
 
 from tlstunnel.address import SRVAddress, TCPAddress
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.expiry import warningsOf
+from tlstunnel.identity.lease import Lease, checkTime
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.ocsp import demandsStaple
 from tlstunnel.identity.pool import Credentials
@@ -25,6 +28,7 @@ from tlstunnel.identity.trust import Trust
 from tlstunnel.identity.withdrawal import WithdrawnIdentity, withdrawnWarnings
 from tlstunnel.net.via import Login, readLogin
 from tlstunnel.protocols.setting import Setting
+from tlstunnel.tls import separation
 from tlstunnel.tls.creators import Creator, ServerCreator
 from tlstunnel.tls.keylog import KeyLog
 from tlstunnel.tls.openssl import givesTickets
@@ -48,11 +52,13 @@ from tlstunnel.tunnel.disclosures import (
 )
 from tlstunnel.tunnel.judges import Judges
 from tlstunnel.tunnel.keyednames import namesOf
+from tlstunnel.tunnel.leased import checkAgent
 from tlstunnel.tunnel.programs import checkPrograms, launches
 from tlstunnel.tunnel.servernames import ServerNames
 from tlstunnel.tunnel.settings import settingOf
 from tlstunnel.tunnel.showing import Showing, checkShowing, showingOf
 from tlstunnel.tunnel.trace import Trace
+from tlstunnel.tunnel.verifying import verifying
 
 #: Where servers with TLS from the first byte greet: those of smtp, nntp, ftp, imap, and pop3.
 SERVER_FIRST = frozenset((465, 563, 990, 993, 995))
@@ -97,6 +103,7 @@ class Prepared:
         checkRisk(tunnel)
         checkVia(tunnel)
         checkShowing(tunnel)
+        checkAgent(tunnel)
         self.tunnel = tunnel
         self.login: Login | None = None
         if tunnel.via is not None and tunnel.viaAuthFile is not None:
@@ -145,11 +152,15 @@ class Prepared:
             # Certificates are for those who speak TLS.
             self.setting = settingOf(tunnel, self.expected, lambda domain: False)
             return
+        for subject in verifying(tunnel):
+            separation.process.verifies(subject)
         if self.onward is not None:
             with about(OF_CONNECTED):
                 yield from self.onward.steps()
         if tunnel.mode.acceptsTLS:
             names = namesOf(tunnel, self.alpn, self._judges, self.keyLog)
+            if self.names is not None:
+                names.judgeAs(self.names)
             with about(keysOf(tunnel.mode)):
                 yield from names.prepare()
             self.names, self._believed = names, names.believed
@@ -162,10 +173,19 @@ class Prepared:
             # Nothing here refers to what is prepared, which is gone at once when it is replaced.
             covers = self._showing.covers
         self.setting = settingOf(tunnel, self.expected, covers)
-        isClient = tunnel.mode is Mode.CLIENT
-        if isClient and self.expected is not None and self._judges.hasAnchors:
+        if tunnel.mode is Mode.CLIENT and self.expected is not None and self._judges.hasAnchors:
             with suppress(WithdrawnIdentity):
                 self.creatorFor(self.expected)
+
+    def renewed(self) -> Prepared:
+        """
+        The same, with whatever certificates of ours there are now; who is believed, and who may
+        come, stays as it is.  L{steps} makes it.
+        """
+        fresh = copy(self)
+        if self.onward is not None:
+            fresh.onward = self.onward.renewed()
+        return fresh
 
     def open(self) -> None:
         """
@@ -218,6 +238,22 @@ class Prepared:
         return {each.identity: each.certificates[0] for each in self._ours}
 
     @property
+    def leases(self) -> list[Lease]:
+        """
+        Those of them that an agent gave.
+        """
+        return [each for each in self._ours if isinstance(each, Lease)]
+
+    def checkTime(self) -> None:
+        """
+        See that what is shown to a server has not ended.
+
+        @raise IdentityRefused: it has.
+        """
+        for each in self._showing.known:
+            checkTime(each, time())
+
+    @property
     def _ours(self) -> Iterable[Credentials]:
         ours = self._ownCredentials
         return ours if self.onward is None else [*ours, *self.onward._ours]
@@ -248,6 +284,13 @@ class Prepared:
         if self.onward is not None:
             self.onward.withdraw(several)
 
+    @property
+    def contexts(self) -> int:
+        """
+        How many contexts of OpenSSL it has for servers.
+        """
+        return self._creators.contexts
+
     def warnings(self, now: datetime, since: datetime | None = None) -> list[str]:
         """
         What should be said of our certificate and of the anchors.
@@ -258,7 +301,8 @@ class Prepared:
         if since is None and self.tunnel.resumes and self.tunnel.mode.acceptsTLS:
             isSeveral = bool(self.tunnel.names or self.tunnel.otherIDs)
             found += [_SEVERAL] if isSeveral else [] if givesTickets() else [_NO_TICKETS]
-        for each in self._ownCredentials:
+        # Of what an agent gives, it is told when it does not.
+        for each in self._ownCredentials if self.tunnel.agent is None else ():
             found += warningsOf(each, now, since)
         if since is None:
             skipped = (each.all.skipped for each in self._trusts)

@@ -15,6 +15,7 @@ from functools import partial
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
+from tlstunnel.identity.lease import untilOf
 from tlstunnel.identity.names import Identity, Kind, Selector
 from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.trust import Anchors, Trust
@@ -91,8 +92,9 @@ class ServerNames:
         self._keyLog = keyLog
         self._judged: dict[_Policy, tuple[Trust, Verifier] | None] = {}
         self._contexts: dict[tuple[Identity, Anchors | None, bool], SSLContext] = {}
-        self._faces: list[Face] = []
         self._backends: dict[Face, Backends] = {}
+        self._made: dict[tuple[str, Identity], Face] = {}
+        self._earlier: Mapping[tuple[str, Identity], Face] = {}
         self._staples: dict[Identity, Staple] = {}
 
     def prepare(self) -> Iterator[None]:
@@ -126,6 +128,7 @@ class ServerNames:
                 given.setdefault(identity.domain, face)
             for host in () if face.certificate is None else hostsIn(face.certificate):
                 certified.setdefault(host, face)
+        self._earlier = {}
         self.faces = Faces(
             default or faces[0],
             given,
@@ -134,6 +137,14 @@ class ServerNames:
             tunnel.anyName or first.kind is not Kind.DOMAIN,
             tunnel.requireSNI,
         )
+
+    def judgeAs(self, before: ServerNames) -> None:
+        """
+        Judge clients as C{before} does, whatever has become of the files that say how; to those who
+        belong to a connection of that time, be what comes in its place.
+        """
+        self._judged = before._judged
+        self._earlier = before._made
 
     def _stapleOf(self, credentials: Credentials) -> Staple:
         found = self._staples.get(credentials.identity)
@@ -190,7 +201,7 @@ class ServerNames:
         """
         Serve nobody under C{several} any more.
         """
-        for each in self._faces:
+        for each in self._made.values():
             each.isWithdrawn = each.isWithdrawn or each.ours in several
 
     def _face(self, find: Callable[[], Credentials], served: ServedName = _LIKE_THE_TUNNEL) -> Face:
@@ -198,14 +209,11 @@ class ServerNames:
         @param find: finds what is shown.
         """
         try:
-            face = self._faceShowing(find(), served)
+            return self._faceShowing(find(), served)
         except WithdrawnIdentity as why:
             context = bareContext(self._own.minimum, isClient=False)
             answerClients(context, selects=False)
-            ours = why.identity
-            face = Face(context, name=served.name, ours=ours, isWithdrawn=True)
-        self._faces.append(face)
-        return face
+            return Face(context, name=served.name, ours=why.identity, isWithdrawn=True)
 
     def _faceShowing(self, credentials: Credentials, served: ServedName) -> Face:
         tunnel = self._tunnel
@@ -220,8 +228,13 @@ class ServerNames:
             minimum,
             served.name,
             credentials.certificates[0],
+            untilOf(credentials),
             credentials.identity,
         )
+        key = served.name, credentials.identity
+        self._made[key] = face
+        if key in self._earlier:
+            face.succeed(self._earlier[key])
         if served.remote or served.remotes:
             self._backends[face] = Backends(served.remote, served.remotes)
         return face

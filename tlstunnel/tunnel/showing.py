@@ -19,6 +19,7 @@ from tlstunnel.identity.verify import coversName
 from tlstunnel.identity.withdrawal import WithdrawnIdentity
 from tlstunnel.tls.checkup import checkUsable
 from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.leased import credentialsOf
 
 #: What C{local-id} is where the rules of the pool say who we are.
 AUTO = "auto"
@@ -187,7 +188,7 @@ def showingOf(tunnel: Tunnel) -> Showing:
     if tunnel.localID is None or tunnel.sharesKeys:
         return Showing()
     try:
-        credentials = tunnel.pool.credentials(tunnel.localID)
+        credentials = credentialsOf(tunnel, tunnel.localID)
     except WithdrawnIdentity as why:
         return Showing(why=why)
     checkUsable(credentials, tunnel.minimum)

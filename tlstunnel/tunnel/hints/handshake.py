@@ -18,6 +18,12 @@ HANDSHAKE_HINTS = (
         "proxy_protocol on), or leave the address out of --proxy-from",
         causes=(f"{NO_HEADER} ",),
     ),
+    Hint(
+        (TLSFailed,),
+        "see whether the token or TPM is there, and whoever serves it; then restart, as one that "
+        "was away does not come back by itself",
+        causes=("token ",),
+    ),
     # What we ask of clients.
     Hint(
         (TLSFailed,),

@@ -1,0 +1,107 @@
+"""
+Which PINs a token has refused: none is tried twice, as a token counts and locks itself.
+
+A process and its workers remember together, in a file without a name that all of them have open.
+Who tries one holds a lock, so that of several only the first one does.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeVar
+
+_Result = TypeVar("_Result")
+
+#: Which descriptor it is, for workers.
+VARIABLE = "TLSTUNNEL_REFUSED_PINS"
+
+_DIGEST_BYTES = 32
+
+
+class RefusedBefore(Exception):
+    """
+    The same was refused before, and nothing was tried.
+    """
+
+
+class Attempts:
+    """
+    What was refused.
+    """
+
+    def __init__(self) -> None:
+        self._descriptor: int | None = None
+
+    @property
+    def descriptor(self) -> int:
+        """
+        That of the file, which programs that we start do not get by themselves.
+
+        @raise OSError: the system has no room for one.
+        """
+        if self._descriptor is None:
+            handed = os.environ.pop(VARIABLE, None)
+            if handed is not None:
+                self._descriptor = int(handed)
+                os.set_inheritable(self._descriptor, False)
+            else:
+                self._descriptor = _nameless()
+        return self._descriptor
+
+    @property
+    def areAny(self) -> bool:
+        """
+        Whether anything was refused.
+        """
+        return self._descriptor is not None and os.fstat(self._descriptor).st_size > 0
+
+    def once(
+        self, digest: bytes, attempt: Callable[[], _Result], isRefusal: Callable[[], bool]
+    ) -> _Result:
+        """
+        Do what a PIN is needed for.
+
+        @param digest: stands for all that it depends on.
+        @param attempt: does it.
+        @param isRefusal: whether it was the PIN, where that has failed.
+        @raise RefusedBefore: that has failed with the same before.
+        """
+        with self._alone() as descriptor:
+            size = os.fstat(descriptor).st_size
+            known = os.pread(descriptor, size, 0)
+            if digest in (known[at : at + _DIGEST_BYTES] for at in range(0, size, _DIGEST_BYTES)):
+                raise RefusedBefore
+            try:
+                return attempt()
+            except BaseException:
+                if isRefusal():
+                    os.pwrite(descriptor, digest, size)
+                raise
+
+    @contextmanager
+    def _alone(self) -> Iterator[int]:
+        descriptor = self.descriptor
+        fcntl.lockf(descriptor, fcntl.LOCK_EX)
+        try:
+            yield descriptor
+        finally:
+            with suppress(OSError):
+                fcntl.lockf(descriptor, fcntl.LOCK_UN)
+
+
+def _nameless() -> int:
+    """
+    A file without a name, in memory where the system has that.
+    """
+    with suppress(AttributeError, OSError):  # as there are systems without
+        return os.memfd_create("refused-pins")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+#: Those of this process, and of its workers.
+attempts = Attempts()
