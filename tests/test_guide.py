@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests import test_example as example
+from tests.protocols import test_nut as example
 from tlstunnel.protocols import base
 from tlstunnel.protocols.base import Dialect
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
