@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from tests.interop.dialogue import Dialogue
+from tests.interop.dialogue import LFDialogue
 from tests.interop.harness import (
     InteropTestCase,
     Stage,
@@ -30,6 +30,7 @@ class ClientModeTests(InteropTestCase):
 
     @classmethod
     def prepare(cls, stage: Stage) -> None:
+        stage.authority.issue("bridge.test.example")
         certificate = stage.authority.issue(NODE)
         cls.node = stage.start(MuninNode(stage.directory("node"), certificate))
 
@@ -50,19 +51,29 @@ class ClientModeTests(InteropTestCase):
         A node takes a record of TLS for one command, and gets one in each.
         """
         tunnel = self.clientMode(self.remote, NODE, "munin")
-        with Dialogue("127.0.0.1", tunnel.port) as client:
+        with LFDialogue("127.0.0.1", tunnel.port) as client:
             client.expect(f"# munin node at {NODE}")
             client.send("config snarks\nfetch snarks")
             client.expect("snarks.label")
             client.expect("snarks.value 42")
             client.expect(".")
 
+    def test_aMasterWithTLSIsServedByABridge(self) -> None:
+        """
+        Both ends take a record for a line, each with TLS of its own.
+        """
+        words = ("-L", "bridge.test.example", "-R", NODE, "-r", self.remote)
+        ways = ("--starttls-in", "munin", "--starttls-out", "munin")
+        tunnel = self.tunnel("-b", *words, *ways)
+        master = self.stage.directory("master")
+        update(master, tunnel.port, self.stage.authority.anchors).expect(*MEASURED)
+
     def test_aNodeThatIsSomebodyElseIsNotBelieved(self) -> None:
         """
         The client is not greeted, and the log names both.
         """
         tunnel = self.clientMode(self.remote, "other.test.example", "munin")
-        with Dialogue("127.0.0.1", tunnel.port) as client:
+        with LFDialogue("127.0.0.1", tunnel.port) as client:
             self.assertRaises((EOFError, ConnectionError), client.line)
         until(lambda: "other.test.example" in tunnel.log and NODE in tunnel.log, "the reason")
 
@@ -106,7 +117,7 @@ class ServerModeTests(InteropTestCase):
         """
         The name is verified, too.
         """
-        with Dialogue("127.0.0.1", self.port) as client:
+        with LFDialogue("127.0.0.1", self.port) as client:
             client.expect(f"# munin node at {NODE}")
             client.ask("STARTTLS", "TLS OK")
             client.startTLS(verified(self.anchors), NODE)
@@ -119,7 +130,7 @@ class ServerModeTests(InteropTestCase):
         Nor is the node asked.
         """
         before = self.node.log.count("CONNECT TCP")
-        with Dialogue("127.0.0.1", self.port) as client:
+        with LFDialogue("127.0.0.1", self.port) as client:
             client.expect(f"# munin node at {NODE}")
             client.ask("cap multigraph", "# I require TLS")
             client.ask("fetch snarks", "# I require TLS")
@@ -130,7 +141,7 @@ class ServerModeTests(InteropTestCase):
         In client mode: it says C{TLS MAYBE}; the log has it in words, and what to do.
         """
         tunnel = self.clientMode(self.backend, NODE, "munin")
-        with Dialogue("127.0.0.1", tunnel.port) as client:
+        with LFDialogue("127.0.0.1", tunnel.port) as client:
             self.assertRaises((EOFError, ConnectionError), client.line)
         until(lambda: "the server has no key" in tunnel.log, "the reason")
         self.assertIn("tls_private_key", tunnel.log)

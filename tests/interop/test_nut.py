@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from tests.interop.dialogue import Dialogue
+from tests.interop.dialogue import LFDialogue
 from tests.interop.harness import (
     InteropTestCase,
     Stage,
@@ -60,7 +60,7 @@ class ClientModeTests(InteropTestCase):
         Of a program that knows no TLS.
         """
         tunnel = self.clientMode(self.remote, NAME, "nut")
-        with Dialogue("127.0.0.1", tunnel.port) as client:
+        with LFDialogue("127.0.0.1", tunnel.port) as client:
             client.ask(f"USERNAME {USER}", "OK")
             client.ask(f"PASSWORD {PASSWORD}", "OK")
             client.ask(f"LOGIN {UPS}", "OK")
@@ -72,18 +72,18 @@ class ClientModeTests(InteropTestCase):
         The client gets the end of its connection, and the log names both.
         """
         tunnel = self.clientMode(self.remote, "other.test.example", "nut")
-        with Dialogue("127.0.0.1", tunnel.port) as client:
+        with LFDialogue("127.0.0.1", tunnel.port) as client:
             client.send(f"USERNAME {USER}")
             self.assertRaises((EOFError, ConnectionError), client.line)
         until(lambda: "other.test.example" in tunnel.log and NAME in tunnel.log, "the reason")
 
     def test_theProbeLooksAtIt(self) -> None:
         """
-        And at what it is taken for otherwise.
+        Also where another protocol is said, whose servers would greet.
         """
         words = ("-R", NAME, "--pool", str(self.stage.authority.pool))
         tlstunnel("probe", self.remote, "--starttls", "nut", *words).expect(f"good: {NAME}")
-        other = tlstunnel("probe", self.remote, "--starttls", "munin", *words)
+        other = tlstunnel("probe", self.remote, "--starttls", "smtp", "--timeout", "2", *words)
         self.assertEqual(other.code, 3, other)
 
 
@@ -127,7 +127,7 @@ class ServerModeTests(InteropTestCase):
         """
         Line by line, with what upsd itself answers inside TLS.
         """
-        with Dialogue("127.0.0.1", self.port) as client:
+        with LFDialogue("127.0.0.1", self.port) as client:
             client.ask("STARTTLS", "OK STARTTLS")
             client.startTLS(verified(self.anchors), NAME)
             client.ask("STARTTLS", "ERR FEATURE-NOT-CONFIGURED")
@@ -138,7 +138,7 @@ class ServerModeTests(InteropTestCase):
         """
         The password is not forwarded, and a query is not taken for HTTP.
         """
-        with Dialogue("127.0.0.1", self.port) as client:
+        with LFDialogue("127.0.0.1", self.port) as client:
             client.ask(f"GET VAR {UPS} ups.status", "ERR ACCESS-DENIED")
             client.ask(f"USERNAME {USER}", "ERR ACCESS-DENIED")
             client.ask(f"PASSWORD {PASSWORD}", "ERR ACCESS-DENIED")
@@ -150,7 +150,7 @@ class ServerModeTests(InteropTestCase):
         In client mode; the log has it in words, and what to do.
         """
         tunnel = self.clientMode(self.backend, NAME, "nut")
-        with Dialogue("127.0.0.1", tunnel.port) as client:
+        with LFDialogue("127.0.0.1", tunnel.port) as client:
             self.assertRaises((EOFError, ConnectionError), client.line)
         until(lambda: "the server has no certificate for TLS" in tunnel.log, "the reason")
         self.assertIn("FEATURE-NOT-CONFIGURED", tunnel.log)

@@ -39,6 +39,8 @@ LOGINS = {
     "postgresql": b"\0\0\0\x29\0\x03\0\0user\0test\0database\0%(secret)s\0\0"
     b"p\0\0\0\x12%(secret)s\0",
     "mysql": b"\x54\0\0\x01\x85\xa6\xff\x01\0\0\0\x01\x21" + bytes(23) + b"test\0\x0d%(secret)s\0",
+    "nut": b"USERNAME %(secret)s\nPASSWORD %(secret)s\nSET VAR ups driver.x %(secret)s\n",
+    "munin": b"fetch %(secret)s\nlist %(secret)s\n",
     "telnet": b"\xff\xfd\x18test\r\n%(secret)s\r\n",
     "chat": b"test\r\n%(secret)s\r\n",
 }
