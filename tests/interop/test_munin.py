@@ -9,13 +9,16 @@ from typing import ClassVar
 from tests.interop.dialogue import LFDialogue
 from tests.interop.harness import (
     InteropTestCase,
+    ServerCertificate,
     Stage,
     record,
     tlstunnel,
     until,
     verified,
 )
-from tests.interop.servers.munin import NODE, MuninNode, update
+from tests.interop.servers.munin import MUNIN, NODE, MuninNode, update
+
+MASTER = "master.test.example"
 
 #: All that the plugin measures, as munin-update writes it down.
 MEASURED = "[FETCH from snarks] Storing 1 in boojums", "[FETCH from snarks] Storing 42 in snarks"
@@ -68,6 +71,16 @@ class ClientModeTests(InteropTestCase):
         master = self.stage.directory("master")
         update(master, tunnel.port, self.stage.authority.anchors).expect(*MEASURED)
 
+    def test_theVersionIsSaidPastTLS(self) -> None:
+        """
+        That is how munin-node answers this one command, and it is not taken for anything.
+        """
+        tunnel = self.clientMode(self.remote, NODE, "munin")
+        with LFDialogue("127.0.0.1", tunnel.port) as client:
+            client.expect(f"# munin node at {NODE}")
+            client.send("version")
+            self.assertRaises((EOFError, ConnectionError), client.line)
+
     def test_aNodeThatIsSomebodyElseIsNotBelieved(self) -> None:
         """
         The client is not greeted, and the log names both.
@@ -93,10 +106,12 @@ class ServerModeTests(InteropTestCase):
     """
 
     node: ClassVar[MuninNode]
+    master: ClassVar[ServerCertificate]
 
     @classmethod
     def prepare(cls, stage: Stage) -> None:
         stage.authority.issue(NODE, "127.0.0.1")
+        cls.master = stage.authority.issue(MASTER)
         cls.node = stage.start(MuninNode(stage.directory("node")))
 
     def setUp(self) -> None:
@@ -112,6 +127,18 @@ class ServerModeTests(InteropTestCase):
         master = self.stage.directory("master")
         update(master, self.port, self.anchors).expect("[TLS] Verified certificate", *MEASURED)
         record("munin", "server", "munin", "values fetched by munin-update")
+
+    def test_aMasterThatShowsWhoItIs(self) -> None:
+        """
+        By a certificate, without which it is not served.
+        """
+        port = self.serverMode(self.backend, NODE, "munin", "-R", MASTER).port
+        directory = self.stage.directory("master")
+        stranger = update(directory, port, self.anchors).text
+        self.assertNotIn(MEASURED[0], stranger)
+        us = self.master.copied(self.stage.directory("us"), MUNIN)
+        update(self.stage.directory("master"), port, self.anchors, us).expect(*MEASURED)
+        record("munin", "server", "munin", "master known by its certificate")
 
     def test_python(self) -> None:
         """

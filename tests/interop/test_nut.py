@@ -55,6 +55,18 @@ class ClientModeTests(InteropTestCase):
         upsc(tunnel.port)
         record("nut", "client", self.upsd, "status read by upsc")
 
+    def test_aPowerSupplyIsLookedAfter(self) -> None:
+        """
+        By upsmon, which asks for TLS inside TLS, too; it is not to insist on that.
+        """
+        tunnel = self.clientMode(self.remote, NAME, "nut")
+        upsmon = UPSMon(self.stage.directory("upsmon"), tunnel.port)
+        self.addCleanup(upsmon.stop)
+        upsmon.start()
+        until(lambda: f"User {USER}@127.0.0.1 logged into UPS" in self.upsd.log, "the login")
+        until(lambda: f"parse_status: [{STATUS}]" in upsmon.log, "the status")
+        record("nut", "client", self.upsd, "login by upsmon")
+
     def test_aLoginArrives(self) -> None:
         """
         Of a program that knows no TLS.

@@ -12,6 +12,7 @@ from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.legs import SocketCase
+from tests.poolservice.test_handed import AloneCase
 from tlstunnel.net.linewire import LineWire
 from tlstunnel.tls.records import RECORD_BYTES
 
@@ -84,12 +85,13 @@ class LineWireTests(SynchronousTestCase):
         self.assertEqual(LineWire(below).received, 7)
 
 
-class LegTests(SocketCase, SynchronousTestCase):
+class LineCase(SocketCase):
     """
     With TLS, on a socket.
     """
 
     inTLS = True
+    far: Any
 
     def test_thePeerReadsLineByLine(self) -> None:
         """
@@ -111,6 +113,26 @@ class LegTests(SocketCase, SynchronousTestCase):
                     return len(heard) >= len(lines)
 
         self.until(hear)
-        self.assertEqual(heard, lines)
-        self.assertEqual(self.leg.sent, sum(map(len, lines)))
-        self.assertTrue(self.leg.isTLS)
+        assert heard == lines
+        assert self.leg.sent == sum(map(len, lines))
+        assert self.leg.isTLS
+
+
+class TLS13Tests(LineCase, SynchronousTestCase):
+    """
+    TLS 1.3.
+    """
+
+
+class TLS12Tests(LineCase, SynchronousTestCase):
+    """
+    TLS 1.2.
+    """
+
+    version = SSL.TLS1_2_VERSION
+
+
+class HandedTests(LineCase, AloneCase, SynchronousTestCase):
+    """
+    A leg that a program has handed over.
+    """

@@ -132,6 +132,18 @@ class ShownTests(SynchronousTestCase):
             ['"EHLO [192.0.2.1]"', r'"STARTTLS\x0a"', '"AUTH TLS"', '"a1 starttls"'],
         )
 
+    def test_theEndOfALineIsThatOfTheProtocol(self) -> None:
+        """
+        LF alone in some.
+        """
+        for dialect in "nut", "munin":
+            shown = self.shown(b"STARTTLS\n", b"PROTVER\n", b"STARTTLS\r\n", dialect=dialect)
+            self.assertEqual(shown[0], '"STARTTLS"')
+            self.assertEqual(shown[2], r'"STARTTLS\x0d"')
+        self.assertEqual(
+            self.shown(b"PASSWORD x\n", dialect="nut"), ['"PASSWORD" and 3 more bytes']
+        )
+
     def test_verbs(self) -> None:
         """
         And how much follows.

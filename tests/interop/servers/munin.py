@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.interop.harness import Daemon, Outcome, find, requireRoot, run
+from tests.interop.harness import Daemon, Outcome, ServerCertificate, find, requireRoot, run
 
 #: What the node calls itself, and the master.
 NODE = "node.test.example"
@@ -102,25 +102,43 @@ tmpldir /etc/munin/templates
 """
 
 VERIFYING = """\
-tls enabled
+tls {mode}
 tls_verify_certificate yes
 tls_verify_depth 5
 tls_ca_certificate {anchors}
 """
 
 
-def update(directory: Path, port: int, anchors: Path | None = None) -> Outcome:
+#: Whoever is paranoid shows who he is.
+SHOWING = """\
+tls_private_key {key}
+tls_certificate {chain}
+"""
+
+
+def update(
+    directory: Path,
+    port: int,
+    anchors: Path | None = None,
+    certificates: ServerCertificate | None = None,
+) -> Outcome:
     """
     Ask the node at C{port} for all that it measures, once.
 
     @param directory: made; what has been measured is in its log.
     @param anchors: whom the node has to be certified by; without, there is no TLS.
+    @param certificates: what the master shows.
     @return: the log, and how it ended.
     """
     program = find("/usr/share/munin/munin-update", "munin")
     requireRoot("munin-update")
     directory.mkdir()
-    tls = "tls disabled" if anchors is None else VERIFYING.format(anchors=anchors)
+    tls = "tls disabled"
+    if anchors is not None:
+        mode = "enabled" if certificates is None else "paranoid"
+        tls = VERIFYING.format(mode=mode, anchors=anchors)
+    if certificates is not None:
+        tls += SHOWING.format(key=certificates.key, chain=certificates.chain)
     text = MASTER.format(directory=directory, tls=tls, node=NODE, port=port)
     configuration = directory / "munin.conf"
     configuration.write_text(text)

@@ -53,6 +53,9 @@ MINSUPPLIES 1
 SHUTDOWNCMD /bin/true
 POWERDOWNFLAG {directory}/killpower
 POLLFREQ 1
+"""
+
+VERIFYING = """\
 CERTPATH {directory}/nss
 CERTVERIFY 1
 FORCESSL 1
@@ -137,7 +140,7 @@ class UPSD(Daemon):
 
 class UPSMon(Daemon):
     """
-    Looks after the power supply of a server that has to prove its name.
+    Looks after the power supply of a server, which has to prove its name, if that is said.
     """
 
     packages = ("nut-client",)
@@ -146,24 +149,22 @@ class UPSMon(Daemon):
     services = ()
     user = NUT
 
-    def __init__(self, directory: Path, port: int, name: str, anchors: Path) -> None:
+    def __init__(self, directory: Path, port: int, name: str = "", anchors: Path = Path()) -> None:
         """
         @param port: of the server.
-        @param name: who that has to be.
+        @param name: who that has to be; anybody, also without TLS, if it is empty.
         """
         super().__init__(directory)
         self._server, self._name, self._anchors = port, name, anchors
 
     def configure(self) -> None:
-        database(self.directory / "nss", self._anchors)
+        directory = self.directory
         text = MONITOR.format(
-            ups=UPS,
-            port=self._server,
-            user=USER,
-            password=PASSWORD,
-            directory=self.directory,
-            name=self._name,
+            ups=UPS, port=self._server, user=USER, password=PASSWORD, directory=directory
         )
+        if self._name:
+            database(directory / "nss", self._anchors)
+            text += VERIFYING.format(directory=directory, name=self._name)
         self.write("upsmon.conf", text)
 
     def environment(self) -> Mapping[str, str]:
