@@ -103,6 +103,20 @@ class ClientTests(ClientConformance, SynchronousTestCase):
         self.assertEqual(driver.network.takeWritten(), b"lis")
 
     @settings(deadline=None)
+    @given(
+        st.one_of(st.binary(max_size=40), st.text("# muninodeat\n", max_size=30).map(str.encode))
+    )
+    def test_noGarbageIsMistakenForANode(self, garbage: bytes) -> None:
+        """
+        Nothing is said to whoever does not greet as one.
+        """
+        driver = client(munin)
+        driver.network.feed(garbage)
+        driver.network.end()
+        self.assertEqual(driver.network.written, b"")
+        self.assertIsInstance(driver.error, TunnelError)
+
+    @settings(deadline=None)
     @given(st.binary(max_size=40))
     def test_noGarbageIsMistakenForConsent(self, garbage: bytes) -> None:
         """
@@ -154,6 +168,17 @@ class ServerTests(ServerConformance, SynchronousTestCase):
         (3, b"220 mx\r\n", BackendRefused),
         (3, b"\n", BackendRefused),
     ]
+
+    @settings(deadline=None)
+    @given(st.binary(max_size=60).filter(lambda words: b"\n" not in words))
+    def test_noGarbageIsMistakenForARequest(self, garbage: bytes) -> None:
+        """
+        Whatever a master says in a line.
+        """
+        driver = server(munin)
+        driver.network.feed(garbage + b"\n")
+        if garbage.strip().lower() != b"starttls":
+            self.assertEqual(driver.stage, "clear")
 
     def test_eachLineHasARecordOfItsOwn(self) -> None:
         """

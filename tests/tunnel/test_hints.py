@@ -261,6 +261,8 @@ class ScenarioTests(TunnelTests):
             ("imap", b"220 mx ESMTP\r\n", "smtp or lmtp or ftp"),
             ("smtp", b"# munin node at node.example.org\n", "munin"),
             ("smtp", b"ERR UNKNOWN-COMMAND\n", "nut"),
+            ("irc", b"OK STARTTLS\n", "nut"),
+            ("irc", b"ERR FEATURE-NOT-CONFIGURED\n", "nut"),
             ("pop3", b"220 mx ESMTP\r\n", "smtp or lmtp or ftp"),
         ):
             hint = await self.toServer(saying(greeting), dialect)

@@ -25,6 +25,8 @@ _LANGUAGES = (
     (b"<stream:", "xmpp-client or xmpp-server"),
     (b"# munin node at ", "munin"),
     (b"# Unknown command. Try cap, list", "munin"),
+    (b"OK STARTTLS", "nut"),
+    (b"ERR FEATURE-NOT-", "nut"),
     (b"ERR UNKNOWN-COMMAND", "nut"),
     (b"ERR INVALID-ARGUMENT", "nut"),
     (b"\xff\xfb", "telnet"),
