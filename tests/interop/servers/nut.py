@@ -148,6 +148,8 @@ class UPSMon(Daemon):
     program = "/lib/nut/upsmon"
     services = ()
     user = NUT
+    # Its file below /run is where only that account may write.
+    needsRoot = True
 
     def __init__(self, directory: Path, port: int, name: str = "", anchors: Path = Path()) -> None:
         """
