@@ -34,12 +34,13 @@ from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.program.leasequestion import fetch
-from tlstunnel.program.renewal import MOST_RETRY_SECONDS, Renewal
+from tlstunnel.program.renewal import AT_ONCE, MOST_RETRY_SECONDS, Renewal
 from tlstunnel.protocols.registry import find
 from tlstunnel.tls import faces
 from tlstunnel.tls.checkup import handshake
+from tlstunnel.tls.context import serverContext
 from tlstunnel.tls.creators import Creator
-from tlstunnel.tunnel import leased
+from tlstunnel.tunnel import leased, servernames
 from tlstunnel.tunnel import prepared as preparing
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.prepared import Prepared
@@ -213,6 +214,47 @@ class RenewalTests(AgentInMemory):
             assert isinstance(shown, x509.Certificate)
             names_ = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
             self.assertEqual(names_.get_values_for_type(x509.DNSName), [str(served)])
+
+    def test_someAreAskedForAtTheSameTime(self) -> None:
+        """
+        And a stop ends all that.
+        """
+        waiting: list[Deferred[bytes]] = []
+        gone: list[Deferred[bytes]] = []
+
+        def ask(agent: Path, asked: bytes) -> Deferred[bytes]:
+            waiting.append(Deferred(gone.append))
+            return waiting[-1]
+
+        self.patch(self, "ask", ask)
+        names = tuple(ServedName(f"{n}.example.org") for n in range(20))
+        renewal = self.renew(Prepared(replace(self.tunnel, names=names)))
+        self.pass_(400)
+        self.assertEqual(len(waiting), AT_ONCE)
+        renewal.stop()
+        self.assertEqual(gone, waiting)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_noTurnIsLong(self) -> None:
+        """
+        However many names there are: contexts are made for some of them in each.
+        """
+        several = tuple(Identity.parse(f"{n}.example.org") for n in range(20))
+        made = 0
+        real = serverContext
+
+        def count(*arguments: Any) -> Any:
+            nonlocal made
+            made += 1
+            return real(*arguments)
+
+        self.patch(servernames, "serverContext", count)
+        before = 0
+        for _ in Prepared(replace(self.tunnel, otherIDs=several), read=False).steps():
+            self.assertLessEqual(made - before, 1)
+            before = made
+        self.assertEqual(before, 21)
 
     def test_whereTheAgentIsAwayTheLastOneIsShownUntilItsEnd(self) -> None:
         """

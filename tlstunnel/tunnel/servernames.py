@@ -119,18 +119,18 @@ class ServerNames:
             self.believed = judged[0]
         faces = []
         for identity in tunnel.localIDs:
-            faces.append(self._face(partial(self._own.of, identity)))
-            yield
-        first = tunnel.localIDs[0]
-        default = given.get(first.domain) if first.isHost else None
-        for identity, face in zip(tunnel.localIDs, faces, strict=True):
+            face = self._face(partial(self._own.of, identity))
+            faces.append(face)
             if identity.isHost:
                 given.setdefault(identity.domain, face)
             for host in () if face.certificate is None else hostsIn(face.certificate):
                 certified.setdefault(host, face)
+            yield
+        first = tunnel.localIDs[0]
+        default = given[first.domain] if first.isHost else faces[0]
         self._earlier = {}
         self.faces = Faces(
-            default or faces[0],
+            default,
             given,
             certified,
             # The certificate of a user, or a workload, covers no name that could be asked for.
