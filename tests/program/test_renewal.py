@@ -33,6 +33,7 @@ from tlstunnel.identity.lease import Leases, Refusal
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.net.access import SocketAccess
+from tlstunnel.program import renewal
 from tlstunnel.program.leasequestion import fetch
 from tlstunnel.program.renewal import AT_ONCE, MOST_RETRY_SECONDS, Renewal
 from tlstunnel.protocols.registry import find
@@ -118,11 +119,11 @@ class AgentInMemory(SynchronousTestCase):
         Keep its certificates fresh.
         """
         self.prepared = prepared
-        renewal = Renewal(self.clock, self.use, self.leases, self.ask)
-        renewal.follow(prepared)
-        renewal.start()
-        self.addCleanup(renewal.stop)
-        return renewal
+        renewing = Renewal(self.clock, self.use, self.leases, self.ask)
+        renewing.follow(prepared)
+        renewing.start()
+        self.addCleanup(renewing.stop)
+        return renewing
 
     def use(self, prepared: Prepared) -> None:
         """
@@ -228,13 +229,28 @@ class RenewalTests(AgentInMemory):
 
         self.patch(self, "ask", ask)
         names = tuple(ServedName(f"{n}.example.org") for n in range(20))
-        renewal = self.renew(Prepared(replace(self.tunnel, names=names)))
+        renewing = self.renew(Prepared(replace(self.tunnel, names=names)))
         self.pass_(400)
         self.assertEqual(len(waiting), AT_ONCE)
-        renewal.stop()
+        renewing.stop()
         self.assertEqual(gone, waiting)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_whatWasGivenIsUsedBeforeAllIsThere(self) -> None:
+        """
+        By parts of all that are due; one that is refused holds up none of the next part.
+        """
+        self.patch(renewal, "MOST_TOGETHER", 2)
+        self.patch(renewal, "TOGETHER", 1.0)
+        several = tuple(Identity.parse(f"{n}.example.org") for n in range(7))
+        self.renew(Prepared(replace(self.tunnel, otherIDs=several)))
+        allowed = [f"user:4711={n}.example.org" for n in range(1, 7)]
+        self.issuing = issuingBy(self.issuing.intermediate, "user:4711=www.example.org", *allowed)
+        while not self.used:
+            self.pass_(1)
+        self.assertEqual(len(self.used), 4)
+        self.assertEqual(len(self.notices), 1)
 
     def test_noTurnIsLong(self) -> None:
         """
@@ -320,13 +336,13 @@ class RenewalTests(AgentInMemory):
         """
         And nothing is left on the clock.
         """
-        renewal = self.renew(Prepared(self.tunnel))
-        renewal.stop()
+        renewing = self.renew(Prepared(self.tunnel))
+        renewing.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        renewal.follow(
+        renewing.follow(
             Prepared(replace(self.tunnel, agent=None, localID=None, mode=Mode.CLIENT, remoteID=WWW))
         )
-        renewal.start()
+        renewing.start()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_aClientTunnelShowsNothingThatHasEnded(self) -> None:
