@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.accounts import PATIENCE_SECONDS, Accounts, Unanswered
-from tlstunnel.identity.caller import Caller
+from tlstunnel.identity.caller import Caller, isAnybodys
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.users import Grant, ownsAll
 
@@ -90,10 +90,16 @@ class Allowances:
         # Those of former times may mean others by now.
         accounts = Accounts()
         until = time.monotonic() + patience
-        self._several = [
-            (each.grant.kind, each.number(accounts, until - time.monotonic()), each.selector)
-            for each in several
-        ]
+        self._several = []
+        for each in several:
+            kind, number = each.grant.kind, each.number(accounts, until - time.monotonic())
+            if isAnybodys(kind, number):
+                raise ConfigurationError(
+                    f"`allow` {each}",
+                    f"is everybody outside of this container, too, who is {number} here",
+                    "run the tunnels as another user, and allow that one",
+                )
+            self._several.append((kind, number, each.selector))
 
     def admits(self, caller: Caller) -> bool:
         """
