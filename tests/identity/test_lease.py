@@ -151,7 +151,9 @@ class LeasesTests(LeaseTestCase):
         lease = self.leases.find(AGENT, WWW)
         self.now -= 299
         self.assertIs(self.leases.find(AGENT, WWW), lease)
+        self.assertFalse(lease.isOverdue(self.now))
         self.now -= 3
+        self.assertTrue(lease.isOverdue(self.now))
         self.issuing = issuingBy(intermediateIn(self.base / "before"))
         self.patch(type(self.issuing.intermediate), "start", datetime.min.replace(tzinfo=UTC))
         again = self.leases.find(AGENT, WWW)

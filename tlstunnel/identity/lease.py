@@ -74,9 +74,10 @@ class Lease(Credentials):
 
     def isOverdue(self, now: float) -> bool:
         """
-        Whether others should have been there for a while.
+        Whether others should have been there for a while, or the clock was set back so far that
+        this one is to begin yet.
         """
-        return now - self.due > OVERDUE * (self.until - self.due)
+        return now < self.since or now - self.due > OVERDUE * (self.until - self.due)
 
 
 class Refusal(Exception):
