@@ -252,6 +252,23 @@ class RenewalTests(AgentInMemory):
         self.assertEqual(len(self.used), 4)
         self.assertEqual(len(self.notices), 1)
 
+    def test_contextsAreMadeOfWhatIsNew(self) -> None:
+        """
+        Others stay, with their certificates, and all names are served.
+        """
+        self.renew(Prepared(replace(self.tunnel, otherIDs=(MAIL,))))
+        allowed = "user:4711=mail.example.org"
+        self.issuing = issuingBy(self.issuing.intermediate, allowed)
+        before = self.prepared.serverCreator
+        self.pass_(400)
+        after = self.prepared.serverCreator
+        self.assertIsNot(before, after)
+        for name, isSame in ((b"www.example.org", True), (b"mail.example.org", False)):
+            shown = [self.meet(self.prepared, name, each) for each in (before, after)]
+            self.assertIs(shown[0] == shown[1], isSame)
+        contexts = [creator.context for creator in (before, after)]
+        self.assertIs(*contexts)
+
     def test_noTurnIsLong(self) -> None:
         """
         However many names there are: contexts are made for some of them in each.
