@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import tempfile
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,14 +26,18 @@ from zope.interface import implementer
 from tests.identity.test_leafrequest import requestOf
 from tests.issuers import CALLER, intermediateIn, issuingBy, rootOf, someKey, verdictOf
 from tlstunnel.address import UNIXAddress
+from tlstunnel.agent import allowance as allowing
 from tlstunnel.agent import service as serving
 from tlstunnel.agent import visit as visiting
 from tlstunnel.agent.allowance import Allowance, Allowances
 from tlstunnel.agent.service import AgentDescription, AgentService
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.caller import Caller
+from tlstunnel.identity import users
+from tlstunnel.identity.accounts import Accounts
+from tlstunnel.identity.caller import Caller, isAnybodys
 from tlstunnel.identity.leafrequest import Answer, Reading, Verdict, message, question
 from tlstunnel.identity.names import Identity
+from tlstunnel.identity.users import ownsAll
 from tlstunnel.net.access import SocketAccess
 
 reactor: Any = _reactor
@@ -84,6 +89,39 @@ class AllowanceTests(SynchronousTestCase):
         allowances = [Allowance.parse("user:no-such-user")]
         error = self.assertRaises(ConfigurationError, Allowances, allowances)
         self.assertIn("`allow` user:no-such-user", error.subject)
+
+    def test_theNumberOfStrangersIsNobodys(self) -> None:
+        """
+        Those outside of a container have it, whoever they are.
+        """
+        proc = Path(self.mktemp())
+        (proc / "self").mkdir(parents=True)
+        for mapped, isIt in (("0 0 4294967295", False), ("0 100000 65536", True), ("", True)):
+            for kind, own in (("user", "uid"), ("group", "gid")):
+                (proc / "self" / f"{own}_map").write_text(f"{mapped}\n" if mapped else "")
+                isAnybodys.cache_clear()
+                self.assertIs(isAnybodys(kind, 65534, proc), isIt)
+                self.assertFalse(isAnybodys(kind, 65533, proc))
+        isAnybodys.cache_clear()
+        self.assertFalse(isAnybodys("user", 65534, proc / "none"))
+        self.patch(allowing, "isAnybodys", lambda kind, number: (kind, number) == ("user", 7))
+        error = self.assertRaises(ConfigurationError, Allowances, [Allowance.parse("user:7")])
+        self.assertIn("everybody outside of this container", str(error))
+        Allowances([Allowance.parse("group:7")])
+        self.patch(users, "isAnybodys", lambda kind, number: True)
+        self.assertFalse(ownsAll(Caller(os.geteuid())))
+
+    def test_nobodyWaitsForTheDirectory(self) -> None:
+        """
+        In which the system looks names up, and which may be away.
+        """
+        over = threading.Event()
+        self.addCleanup(over.set)
+        silent = Accounts({"user": lambda name: int(over.wait(PATIENCE))})
+        self.patch(allowing, "Accounts", lambda: silent)
+        several = [Allowance.parse(f"user:name{number}") for number in range(3)]
+        error = self.assertRaises(ConfigurationError, Allowances, several, 0.01)
+        self.assertIn("has not said who that is; give the number", str(error))
 
 
 class IssuingTests(SynchronousTestCase):
@@ -143,6 +181,13 @@ class IssuingTests(SynchronousTestCase):
         """
         self.now = self.intermediate.end
         self.assertIn("the issuer has expired", self.ask(question(WWW, someKey())).words)
+
+    def test_anIssuerThatIsToBeginYetGivesNone(self) -> None:
+        """
+        As the clock was set back.
+        """
+        self.now = self.intermediate.start - timedelta(seconds=1)
+        self.assertIn("not valid yet", self.ask(question(WWW, someKey())).words)
 
 
 class AgentTestCase(TestCase):
@@ -290,7 +335,7 @@ class AgentTests(AgentTestCase):
 
     async def test_oneUserHasNoMoreThanHisPart(self) -> None:
         """
-        Of connections; those beyond are closed, and others are served.
+        Of connections; those beyond are told to come again, and others are served.
         """
         self.patch(serving, "PER_USER", 3)
         self.serve()
@@ -299,7 +344,7 @@ class AgentTests(AgentTestCase):
             self.addCleanup(each.close)
             each.connect(str(self.path))
             each.settimeout(PATIENCE)
-        self.assertEqual(await deferToThread(held[3].recv, 1), b"")
+        self.assertIn(b"~user", await deferToThread(held[3].recv, 100))
         self.patch(serving, "callerOf", lambda _: Caller(1))
         answer = await self.ask(message(question(WWW, someKey())))
         self.assertEqual(answer.verdict, Verdict.ISSUED)

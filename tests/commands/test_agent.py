@@ -139,6 +139,18 @@ class TunnelTests(SynchronousTestCase):
             assert bridge.onward is not None
             self.assertEqual((bridge.agent, bridge.onward.agent), (AGENT, agent))
 
+    def test_itIsAPath(self) -> None:
+        """
+        Also where it is written as for the agent itself; what no tunnel can connect to is none.
+        """
+        given = {"local_id": ["a.example"]}
+        self.assertEqual(self.tunnel("server", agent=[f"unix:{AGENT}"], **given).agent, AGENT)
+        for each in ("systemd:agent", "@agent", "unix:"):
+            error = self.assertRaises(
+                ConfigurationError, self.tunnel, "server", agent=[each], **given
+            )
+            self.assertIn("is no path; give that of the agent's socket", str(error))
+
     def test_whereItGivesNothingItIsRefused(self) -> None:
         """
         In words.

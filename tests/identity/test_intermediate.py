@@ -11,6 +11,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.oid import NameOID
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.issuers import chainFor, intermediateIn, rootOf, verdictOf
@@ -182,6 +183,72 @@ class MakingTests(IntermediateTestCase):
         # Not before what stands above them.
         self.assertLess(first.not_valid_before_utc, self.now)
         self.assertLessEqual(first.not_valid_after_utc, self.now + timedelta(seconds=610))
+
+
+class ChainTests(IntermediateTestCase):
+    """
+    An intermediate that stands below another one, with constraints of its own.
+    """
+
+    def below(
+        self, above: x509.NameConstraints, own: x509.NameConstraints
+    ) -> tuple[Intermediate, x509.Certificate]:
+        """
+        One, and its root.
+        """
+        keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(3)]
+        made: list[x509.Certificate] = []
+        for number, constraints in enumerate((None, above, own)):
+            issuer = max(number - 1, 0)
+            builder = builderOf(
+                commonName(f"authority {number}"),
+                commonName(f"authority {issuer}"),
+                keys[number].public_key(),
+                self.now - DAY,
+                self.now + DAY,
+            )
+            builder = certifying(builder, below=2 - number)
+            if constraints is not None:
+                builder = builder.add_extension(constraints, critical=True)
+            made.append(builder.sign(keys[issuer], SHA256()))
+        root, *chain = made
+        return Intermediate((chain[1], chain[0]), keys[2], self.now + DAY), root
+
+    def test_whatIsAboveItNeedNotMentionWhatItPermits(self) -> None:
+        """
+        But may forbid it; OpenSSL says the same.
+        """
+        own = x509.NameConstraints([x509.DNSName("example.org"), x509.RFC822Name("a.org")], None)
+        for above, name, isPermitted in (
+            (x509.NameConstraints([x509.DNSName("org")], None), "www.example.org", True),
+            (x509.NameConstraints([x509.DNSName("org")], None), "bob@a.org", True),
+            (x509.NameConstraints(None, [x509.DNSName("example.com")]), "example.org", True),
+            (x509.NameConstraints(None, [x509.DNSName("example.org")]), "example.org", False),
+            (x509.NameConstraints([x509.DNSName("example.com")], None), "example.org", False),
+            (x509.NameConstraints([x509.RFC822Name("b.org")], None), "bob@a.org", False),
+            (x509.NameConstraints([x509.DNSName("org")], None), "www.example.com", False),
+        ):
+            made, root = self.below(above, own)
+            self.assertIs(made.permits(Identity.parse(name)), isPermitted, (above, name))
+            verdict = verdictOf(chainFor(made, name), root)
+            self.assertIn(verdict, (0,) if isPermitted else VIOLATIONS, (above, name))
+
+    def test_whereSubjectsAreConstrainedNobodyHasOne(self) -> None:
+        """
+        As ours stands in no directory.
+        """
+        inOne = x509.DirectoryName(x509.Name([x509.NameAttribute(NameOID.COUNTRY_NAME, "DE")]))
+        everywhere = x509.NameConstraints([x509.DNSName("org")], None)
+        for own in (
+            x509.NameConstraints([x509.DNSName("example.org"), inOne], None),
+            x509.NameConstraints(
+                [x509.DNSName("example.org")], [x509.DirectoryName(commonName("example.org"))]
+            ),
+        ):
+            made, root = self.below(everywhere, own)
+            chain = chainFor(made, "example.org")
+            self.assertEqual(list(chain[0].subject), [])
+            self.assertEqual(verdictOf(chain, root), 0)
 
 
 class RefusalTests(IntermediateTestCase):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.issuers import CALLER, intermediateIn, issuingBy, someKey
+from tests.issuers import CALLER, chainFor, intermediateIn, issuingBy, rootOf, someKey
 from tlstunnel.errors import ConfigurationError, IdentityRefused
 from tlstunnel.identity import lease as module
 from tlstunnel.identity.leafrequest import Answer, Verdict, message
@@ -144,6 +144,22 @@ class LeasesTests(LeaseTestCase):
         self.assertEqual(self.asked, 0)
         self.leases.find(AGENT, WWW)
 
+    def test_whatIsToBeginYetIsAskedForAgain(self) -> None:
+        """
+        It was given when the clock was ahead, and peers do not believe it.
+        """
+        lease = self.leases.find(AGENT, WWW)
+        self.now -= 299
+        self.assertIs(self.leases.find(AGENT, WWW), lease)
+        self.assertFalse(lease.isOverdue(self.now))
+        self.now -= 3
+        self.assertTrue(lease.isOverdue(self.now))
+        self.issuing = issuingBy(intermediateIn(self.base / "before"))
+        self.patch(type(self.issuing.intermediate), "start", datetime.min.replace(tzinfo=UTC))
+        again = self.leases.find(AGENT, WWW)
+        self.assertIsNot(again, lease)
+        self.assertLess(again.until, lease.until)
+
 
 class WantedTests(LeaseTestCase):
     """
@@ -160,6 +176,7 @@ class WantedTests(LeaseTestCase):
         wanted = Wanted(AGENT, WWW, self.now)
         now = datetime.fromtimestamp(self.now, UTC)
         ours = wanted._key.public_key()
+        good = issue(WWW, ours, now, life)
         for answer, problem in (
             (b"", "is no agent of ours"),
             (b"+", "is no agent of ours"),
@@ -173,12 +190,16 @@ class WantedTests(LeaseTestCase):
             (Answer(Verdict.ISSUED, issue(mail, ours, now, life)), "for somebody else"),
             (Answer(Verdict.ISSUED, issue(WWW, ours, now - 2 * life, life)), "not valid now"),
             (Answer(Verdict.ISSUED, self.issuing.intermediate.chain), "for somebody else"),
+            (Answer(Verdict.ISSUED, (*good, rootOf(self.base), good[1])), "no chain"),
+            (
+                Answer(Verdict.ISSUED, (good[0], *chainFor(self.issuing.intermediate, "a.org"))),
+                "no chain",
+            ),
         ):
             content = answer if isinstance(answer, bytes) else answer.written()
             error = self.assertRaises(Refusal, wanted.take, content)
             self.assertIn(problem, str(error))
-        good = Answer(Verdict.ISSUED, issue(WWW, ours, now, life)).written()
-        self.assertEqual(wanted.take(good).identity, WWW)
+        self.assertEqual(wanted.take(Answer(Verdict.ISSUED, good).written()).identity, WWW)
 
 
 class AskNowTests(SynchronousTestCase):
@@ -239,6 +260,23 @@ class AskNowTests(SynchronousTestCase):
         error = self.assertRaises(Refusal, askNow, self.path, message(b"?"))
         self.assertIn("nobody answers there", str(error))
         self.assertIn("tlstunnel identity agent", error.remedy)
+        error = self.assertRaises(Refusal, askNow, self.base / ("x" * 108), message(b"?"))
+        self.assertIn("give a shorter one", error.remedy)
+
+    def test_whoIsSentAwayWithoutBeingHeardIsTold(self) -> None:
+        """
+        What was said to him counts, not that he could say nothing.
+        """
+        self.listen(lambda sock: sock.sendall(message(b"~later")))
+        real = module.connected
+
+        def connected(agent: Path) -> socket.socket:
+            sock = real(agent)
+            self._cleanups.pop()[0]()  # it has closed
+            return sock
+
+        self.patch(module, "connected", connected)
+        self.assertEqual(askNow(self.path, message(b"?" * 1000)), b"~later")
 
     def test_anAgentThatDoesNotAcceptIsBusy(self) -> None:
         """

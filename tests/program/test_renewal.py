@@ -33,13 +33,15 @@ from tlstunnel.identity.lease import Leases, Refusal
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.net.access import SocketAccess
+from tlstunnel.program import renewal
 from tlstunnel.program.leasequestion import fetch
-from tlstunnel.program.renewal import MOST_RETRY_SECONDS, Renewal
+from tlstunnel.program.renewal import AT_ONCE, MOST_RETRY_SECONDS, Renewal
 from tlstunnel.protocols.registry import find
 from tlstunnel.tls import faces
 from tlstunnel.tls.checkup import handshake
+from tlstunnel.tls.context import serverContext
 from tlstunnel.tls.creators import Creator
-from tlstunnel.tunnel import leased
+from tlstunnel.tunnel import leased, servernames
 from tlstunnel.tunnel import prepared as preparing
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.prepared import Prepared
@@ -117,11 +119,11 @@ class AgentInMemory(SynchronousTestCase):
         Keep its certificates fresh.
         """
         self.prepared = prepared
-        renewal = Renewal(self.clock, self.use, self.leases, self.ask)
-        renewal.follow(prepared)
-        renewal.start()
-        self.addCleanup(renewal.stop)
-        return renewal
+        renewing = Renewal(self.clock, self.use, self.leases, self.ask)
+        renewing.follow(prepared)
+        renewing.start()
+        self.addCleanup(renewing.stop)
+        return renewing
 
     def use(self, prepared: Prepared) -> None:
         """
@@ -214,6 +216,79 @@ class RenewalTests(AgentInMemory):
             names_ = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
             self.assertEqual(names_.get_values_for_type(x509.DNSName), [str(served)])
 
+    def test_someAreAskedForAtTheSameTime(self) -> None:
+        """
+        And a stop ends all that.
+        """
+        waiting: list[Deferred[bytes]] = []
+        gone: list[Deferred[bytes]] = []
+
+        def ask(agent: Path, asked: bytes) -> Deferred[bytes]:
+            waiting.append(Deferred(gone.append))
+            return waiting[-1]
+
+        self.patch(self, "ask", ask)
+        names = tuple(ServedName(f"{n}.example.org") for n in range(20))
+        renewing = self.renew(Prepared(replace(self.tunnel, names=names)))
+        self.pass_(400)
+        self.assertEqual(len(waiting), AT_ONCE)
+        renewing.stop()
+        self.assertEqual(gone, waiting)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_whatWasGivenIsUsedBeforeAllIsThere(self) -> None:
+        """
+        By parts of all that are due; one that is refused holds up none of the next part.
+        """
+        self.patch(renewal, "MOST_TOGETHER", 2)
+        self.patch(renewal, "TOGETHER", 1.0)
+        several = tuple(Identity.parse(f"{n}.example.org") for n in range(7))
+        self.renew(Prepared(replace(self.tunnel, otherIDs=several)))
+        allowed = [f"user:4711={n}.example.org" for n in range(1, 7)]
+        self.issuing = issuingBy(self.issuing.intermediate, "user:4711=www.example.org", *allowed)
+        while not self.used:
+            self.pass_(1)
+        self.assertEqual(len(self.used), 4)
+        self.assertEqual(len(self.notices), 1)
+
+    def test_contextsAreMadeOfWhatIsNew(self) -> None:
+        """
+        Others stay, with their certificates, and all names are served.
+        """
+        self.renew(Prepared(replace(self.tunnel, otherIDs=(MAIL,))))
+        allowed = "user:4711=mail.example.org"
+        self.issuing = issuingBy(self.issuing.intermediate, allowed)
+        before = self.prepared.serverCreator
+        self.pass_(400)
+        after = self.prepared.serverCreator
+        self.assertIsNot(before, after)
+        for name, isSame in ((b"www.example.org", True), (b"mail.example.org", False)):
+            shown = [self.meet(self.prepared, name, each) for each in (before, after)]
+            self.assertIs(shown[0] == shown[1], isSame)
+        contexts = [creator.context for creator in (before, after)]
+        self.assertIs(*contexts)
+
+    def test_noTurnIsLong(self) -> None:
+        """
+        However many names there are: contexts are made for some of them in each.
+        """
+        several = tuple(Identity.parse(f"{n}.example.org") for n in range(20))
+        made = 0
+        real = serverContext
+
+        def count(*arguments: Any) -> Any:
+            nonlocal made
+            made += 1
+            return real(*arguments)
+
+        self.patch(servernames, "serverContext", count)
+        before = 0
+        for _ in Prepared(replace(self.tunnel, otherIDs=several), read=False).steps():
+            self.assertLessEqual(made - before, 1)
+            before = made
+        self.assertEqual(before, 21)
+
     def test_whereTheAgentIsAwayTheLastOneIsShownUntilItsEnd(self) -> None:
         """
         And then nobody is served; the log says so, more and more seldom; and it recovers.
@@ -278,13 +353,13 @@ class RenewalTests(AgentInMemory):
         """
         And nothing is left on the clock.
         """
-        renewal = self.renew(Prepared(self.tunnel))
-        renewal.stop()
+        renewing = self.renew(Prepared(self.tunnel))
+        renewing.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        renewal.follow(
+        renewing.follow(
             Prepared(replace(self.tunnel, agent=None, localID=None, mode=Mode.CLIENT, remoteID=WWW))
         )
-        renewal.start()
+        renewing.start()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_aClientTunnelShowsNothingThatHasEnded(self) -> None:

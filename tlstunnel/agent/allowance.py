@@ -7,13 +7,13 @@ Names mean numbers when it starts, and when it reloads: nobody is looked up whil
 
 from __future__ import annotations
 
-import grp
-import pwd
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.caller import Caller
+from tlstunnel.identity.accounts import PATIENCE_SECONDS, Accounts, Unanswered
+from tlstunnel.identity.caller import Caller, isAnybodys
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.users import Grant, ownsAll
 
@@ -50,23 +50,30 @@ class Allowance:
         who = f"{self.grant.kind}:{self.grant.account}"
         return who if self.selector is None else f"{who}={self.selector}"
 
-    def number(self) -> int:
+    def number(self, accounts: Accounts, patience: float) -> int:
         """
         That of the user or the group.
 
-        @raise ConfigurationError: there is none of that name.
+        @param patience: seconds that it may take to find it out.
+        @raise ConfigurationError: there is none of that name, or nobody knows.
         """
         grant = self.grant
         if grant.number is not None:
             return grant.number
         try:
-            if grant.kind == "user":
-                return pwd.getpwnam(grant.account).pw_uid
-            return grp.getgrnam(grant.account).gr_gid
-        except KeyError:
+            number = accounts.numberOf(grant.kind, grant.account, patience)
+        except Unanswered:
+            raise ConfigurationError(
+                f"`allow` {self}",
+                "the system has not said who that is",
+                "give the number, for which nobody has to be asked; else see whether the directory "
+                "in /etc/nsswitch.conf answers",
+            ) from None
+        if number is None:
             raise ConfigurationError(
                 f"`allow` {self}", f"there is no {grant}", "see whether the name is right"
-            ) from None
+            )
+        return number
 
 
 class Allowances:
@@ -74,12 +81,25 @@ class Allowances:
     All of them, with the numbers that they mean.
     """
 
-    def __init__(self, several: Sequence[Allowance]) -> None:
+    def __init__(self, several: Sequence[Allowance], patience: float = PATIENCE_SECONDS) -> None:
         """
         @param several: given none, everybody may have everything who can connect.
+        @param patience: seconds that it may take to find out who they are.
         @raise ConfigurationError: one names nobody.
         """
-        self._several = [(each.grant.kind, each.number(), each.selector) for each in several]
+        # Those of former times may mean others by now.
+        accounts = Accounts()
+        until = time.monotonic() + patience
+        self._several = []
+        for each in several:
+            kind, number = each.grant.kind, each.number(accounts, until - time.monotonic())
+            if isAnybodys(kind, number):
+                raise ConfigurationError(
+                    f"`allow` {each}",
+                    f"is everybody outside of this container, too, who is {number} here",
+                    "run the tunnels as another user, and allow that one",
+                )
+            self._several.append((kind, number, each.selector))
 
     def admits(self, caller: Caller) -> bool:
         """

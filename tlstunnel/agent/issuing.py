@@ -55,6 +55,10 @@ class Issuing:
             return self.refuse(caller, f"the issuer's name constraints do not permit {identity}")
         if intermediate.end - now < _LEAST_LEFT:
             return self.refuse(caller, "the issuer has expired; its administrator has to renew it")
+        if now < intermediate.start:
+            return self.refuse(
+                caller, "the issuer is not valid yet; its administrator has to check the clock"
+            )
         chain = intermediate.issue(identity, question.key, now, self.lifetime)
         leaf = chain[0]
         self._log.info(

@@ -7,6 +7,7 @@ from __future__ import annotations
 import socket
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,9 +23,10 @@ from tlstunnel.agent.allowance import Allowance, Allowances
 from tlstunnel.agent.issuing import Issuing
 from tlstunnel.agent.visit import Visit
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.accounts import PATIENCE_SECONDS
 from tlstunnel.identity.caller import Caller
 from tlstunnel.identity.intermediate import Intermediate
-from tlstunnel.identity.leafrequest import Answer, Verdict
+from tlstunnel.identity.leafrequest import Answer, Verdict, message
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.net.claim import Claim
 from tlstunnel.net.deadlines import Deadlines
@@ -39,7 +41,7 @@ from tlstunnel.tunnel.buckets import Buckets
 PER_USER = 32
 
 #: Questions of one user in a second: hundreds of identities, in some processes.
-RATE_PER_USER = 200.0
+RATE_PER_USER = 500.0
 
 #: Lines of the log about refusals of one user in a second.
 LINES_PER_USER = 1.0
@@ -48,6 +50,9 @@ LINES_PER_USER = 1.0
 WARNED = timedelta(days=30)
 
 DAY_SECONDS = 86400.0
+
+#: Seconds in which the system has to say who may have something, where nobody is served yet.
+STARTING_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -106,17 +111,17 @@ class AgentService(Service):
         """
         if self._ports:
             return
-        self.issuing = self._read()
+        self.issuing = self._read(STARTING_SECONDS)
         self._ports = [
             ListeningPort(self._reactor, self._deadlines, each, self.accepted)
             for each in bindAll(self._description.claim)
         ]
 
-    def _read(self) -> Issuing:
+    def _read(self, patience: float = PATIENCE_SECONDS) -> Issuing:
         description = self._description
         return Issuing(
             Intermediate.load(description.issuer, self._now()),
-            Allowances(description.allowed),
+            Allowances(description.allowed, patience),
             timedelta(seconds=description.lifetime),
             self._lines.take,
         )
@@ -227,7 +232,7 @@ class AgentService(Service):
             try:
                 self._quotas.enter(caller.uid)
             except TooMany:
-                # Closed without a word: to say something takes a connection.
+                self._sendAway(sock, caller)
                 return
             visit = Visit(
                 self._reactor,
@@ -243,6 +248,13 @@ class AgentService(Service):
                 self._quotas.leave(caller.uid)
             else:
                 self._visits += 1
+
+    @staticmethod
+    def _sendAway(sock: socket.socket, caller: Caller) -> None:
+        words = f"user {caller.uid} has {PER_USER} connections here already"
+        # There is room for it, unless whoever it is has gone.
+        with suppress(OSError):
+            sock.send(message(Answer(Verdict.BUSY, words=words).written()))
 
     def _whyNot(self, caller: Caller) -> Answer | None:
         """

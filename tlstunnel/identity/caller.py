@@ -5,6 +5,16 @@ Who asks to use an identity: a process of this host, as the kernel knows it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+PROC = Path("/proc")
+
+#: What Linux has by default for those without a number here.
+_OVERFLOW = 65534
+
+# Each 32-bit number but the last one, which stands for none.
+_ALL_NUMBERS = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -20,3 +30,25 @@ class Caller:
     uid: int
     gids: frozenset[int] = frozenset()
     pid: int = field(default=0, compare=False)
+
+
+@cache
+def isAnybodys(kind: str, number: int, proc: Path = PROC) -> bool:
+    """
+    Whether a number is that of all users, or groups, who have none in our user namespace, beside
+    whose it is (user_namespaces(7)): nobody knows who of them it is.
+
+    @param kind: C{user} or C{group}.
+    """
+    own = {"user": "uid", "group": "gid"}[kind]
+    try:
+        ranges = (proc / "self" / f"{own}_map").read_text().splitlines()
+        if sum(int(each.split()[2]) for each in ranges) >= _ALL_NUMBERS:
+            return False
+    except (OSError, ValueError, IndexError):
+        # There is no such thing here.
+        return False
+    try:
+        return number == int((proc / "sys" / "kernel" / f"overflow{own}").read_text())
+    except (OSError, ValueError):
+        return number == _OVERFLOW

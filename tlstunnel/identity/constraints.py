@@ -63,18 +63,43 @@ def permitURI(authorities: Sequence[x509.Certificate], host: str) -> bool:
 
 def permitsExpressly(authorities: Sequence[x509.Certificate], identity: Identity) -> bool:
     """
-    Whether every authority says of certificates for C{identity} that there may be some: constraints
-    that are silent about all names of that kind permit them (RFC 5280), and that is not enough.
+    Whether the issuer of a certificate for C{identity} says that there may be some, and no other
+    authority forbids it.  Constraints that are silent about all names of that kind permit them
+    (RFC 5280), which is not enough for those of the issuer.
 
+    @param authorities: the issuer, and those above it.
     @raise Exception: an authority or its constraints cannot be read.
     """
-    return all(_allowsExpressly(each, identity) for each in _constraintsOf(authorities))
+    issuer, *above = authorities
+    return all(_allows(each, identity, True) for each in _constraintsOf([issuer])) and all(
+        _allows(each, identity, False) for each in _constraintsOf(above)
+    )
 
 
-def _allowsExpressly(constraints: x509.NameConstraints, identity: Identity) -> bool:
-    permitted, excluded = constraints.permitted_subtrees, constraints.excluded_subtrees
+def _allows(constraints: x509.NameConstraints, identity: Identity, isExpressly: bool) -> bool:
+    permitted = constraints.permitted_subtrees or ()
     isIn = partial(_isIn, identity)
-    return any(map(isIn, permitted or ())) and not any(map(isIn, excluded or ()))
+    isSilent = not any(isinstance(each, _kindOf(identity)) for each in permitted)
+    if not (isSilent and not isExpressly) and not any(map(isIn, permitted)):
+        return False
+    return not any(map(isIn, constraints.excluded_subtrees or ()))
+
+
+def constrainSubjects(authorities: Sequence[x509.Certificate]) -> bool:
+    """
+    Whether any authority says which subjects there may be below it (directoryName): then a
+    certificate that may be for an identity may not have any subject.
+
+    @raise Exception: an authority cannot be read.
+    """
+    return any(
+        isinstance(each, x509.DirectoryName)
+        for constraints in _constraintsOf(authorities)
+        for each in (
+            *(constraints.permitted_subtrees or ()),
+            *(constraints.excluded_subtrees or ()),
+        )
+    )
 
 
 def _isIn(identity: Identity, subtree: x509.GeneralName) -> bool:
@@ -83,10 +108,17 @@ def _isIn(identity: Identity, subtree: x509.GeneralName) -> bool:
     if identity.address is not None:
         network = subtree.value if isinstance(subtree, x509.IPAddress) else None
         return isinstance(network, IPv4Network | IPv6Network) and identity.address in network
-    kind: type[x509.DNSName | x509.UniformResourceIdentifier]
-    kind = x509.UniformResourceIdentifier if identity.kind is Kind.WORKLOAD else x509.DNSName
     isWithin = _isOfURI if identity.kind is Kind.WORKLOAD else _isWithin
+    kind = x509.UniformResourceIdentifier if identity.kind is Kind.WORKLOAD else x509.DNSName
     return any(isWithin(identity.domain, each) for each in _domains([subtree], kind))
+
+
+def _kindOf(identity: Identity) -> type[x509.GeneralName]:
+    if identity.user is not None:
+        return x509.RFC822Name
+    if identity.address is not None:
+        return x509.IPAddress
+    return x509.UniformResourceIdentifier if identity.kind is Kind.WORKLOAD else x509.DNSName
 
 
 def _isMailbox(identity: Identity, subtree: str) -> bool:

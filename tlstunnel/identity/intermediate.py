@@ -13,17 +13,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from itertools import pairwise
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.constraints import permitsExpressly
+from tlstunnel.identity.constraints import constrainSubjects, permitsExpressly
 from tlstunnel.identity.files import makeDirectory, present
 from tlstunnel.identity.issuer import (
     authorityOf,
@@ -36,7 +34,7 @@ from tlstunnel.identity.issuer import (
     writeKey,
 )
 from tlstunnel.identity.names import Identity
-from tlstunnel.identity.pem import fits, loadCertificates, loadKey
+from tlstunnel.identity.pem import areChained, fits, loadCertificates, loadKey
 from tlstunnel.identity.pool import Pool
 
 #: How far behind the clocks of peers may be.
@@ -65,6 +63,13 @@ class Intermediate:
     chain: tuple[x509.Certificate, ...]
     key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
     end: datetime
+
+    @property
+    def start(self) -> datetime:
+        """
+        When the last of them begins.
+        """
+        return max(each.not_valid_before_utc for each in self.chain)
 
     @classmethod
     def load(cls, directory: Path, now: datetime) -> Intermediate:
@@ -112,8 +117,9 @@ class Intermediate:
         @return: the certificate, and those above it but for the root.
         """
         end = min(now + lifetime, self.end)
-        start = max(now - CLOCK_SKEW, self.chain[0].not_valid_before_utc)
-        leaf = certify(self.chain[0], self.key, identity, public, min(start, now), end)
+        start = min(max(now - CLOCK_SKEW, self.start), now)
+        hasSubject = not constrainSubjects(self.chain)
+        leaf = certify(self.chain[0], self.key, identity, public, start, end, hasSubject)
         return (leaf, *self.chain)
 
 
@@ -135,11 +141,8 @@ def _problemOf(chain: Sequence[x509.Certificate], now: datetime) -> str:
         problem = _authorityProblemOf(each, below, now)
         if problem:
             return who + problem
-    for certificate, issuer in pairwise(chain):
-        try:
-            certificate.verify_directly_issued_by(issuer)
-        except (ValueError, TypeError, InvalidSignature):
-            return "is no chain: each certificate has to be issued by the next one"
+    if not areChained(chain):
+        return "is no chain: each certificate has to be issued by the next one"
     try:
         constraints = chain[0].extensions.get_extension_for_class(x509.NameConstraints)
     except x509.ExtensionNotFound:

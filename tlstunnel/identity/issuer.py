@@ -138,15 +138,17 @@ def certify(
     public: CertificatePublicKeyTypes,
     start: datetime,
     end: datetime,
+    hasSubject: bool = True,
 ) -> x509.Certificate:
     """
     Make a certificate for C{identity}, with which it can be server and client, and nothing else.
 
     @param public: the key to certify.
+    @param hasSubject: whether it stands in the subject, too, where it can.
     """
     # The upper bound of a common name is 64 (RFC 5280, appendix A); nobody looks at it anyway, but
     # for those who take an address there for a domain that name constraints are about.
-    isNamed = len(str(identity)) <= 64 and identity.address is None
+    isNamed = hasSubject and len(str(identity)) <= 64 and identity.address is None
     subject = commonName(str(identity)) if isNamed else x509.Name([])
     builder = builderOf(subject, issuer.subject, public, start, end)
     builder = builder.add_extension(x509.BasicConstraints(False, None), critical=True)

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tlstunnel.identity.issuer import commonName
 from tlstunnel.identity.names import Identity
+from tlstunnel.identity.pem import quietly
 
 #: Bytes of a question, at most.
 LARGEST_QUESTION = 8 << 10
@@ -189,7 +190,8 @@ class Answer:
                 verdict, words="".join(each if each.isprintable() else "?" for each in words)
             )
         try:
-            return cls(verdict, tuple(x509.load_pem_x509_certificates(content[1:])))
+            with quietly():
+                return cls(verdict, tuple(x509.load_pem_x509_certificates(content[1:])))
         except (ValueError, x509.InvalidVersion):
             raise Unreadable("the answer has certificates that cannot be read") from None
 

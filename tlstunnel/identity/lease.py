@@ -11,6 +11,7 @@ import random
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -32,7 +33,7 @@ from tlstunnel.identity.leafrequest import (
     question,
 )
 from tlstunnel.identity.names import Identity
-from tlstunnel.identity.pem import fits
+from tlstunnel.identity.pem import areChained, fits
 from tlstunnel.identity.pool import Credentials
 
 #: Seconds that an agent may take to answer.
@@ -61,19 +62,22 @@ class Lease(Credentials):
     Credentials that an agent gave.
 
     @ivar agent: its socket.
+    @ivar since: when they begin, in seconds since 1970; later than now, if the clock was set back.
     @ivar until: when they must not be shown any more, in seconds since 1970.
     @ivar due: when others should be asked for.
     """
 
     agent: Path = Path()
+    since: float = 0.0
     until: float = 0.0
     due: float = 0.0
 
     def isOverdue(self, now: float) -> bool:
         """
-        Whether others should have been there for a while.
+        Whether others should have been there for a while, or the clock was set back so far that
+        this one is to begin yet.
         """
-        return now - self.due > OVERDUE * (self.until - self.due)
+        return now < self.since or now - self.due > OVERDUE * (self.until - self.due)
 
 
 class Refusal(Exception):
@@ -105,7 +109,10 @@ def _unreachable(error: OSError) -> Refusal:
         return Refusal("it has too much to do", "see who asks it so much", isBusy=True)
     if isinstance(error, TimeoutError):
         return Refusal(f"it has not answered within {ANSWER_SECONDS:g} s", "see its log")
-    return Refusal(f"it cannot be asked: {error.strerror or error}", "see its log")
+    if error.errno is None:
+        # Of all that can be wrong, this Python finds by itself.
+        return Refusal("the path is longer than a UNIX socket's can be", "give a shorter one")
+    return Refusal(f"it cannot be asked: {error.strerror}", "see its log")
 
 
 class Wanted:
@@ -139,13 +146,14 @@ class Wanted:
         except Unreadable as error:
             raise Refusal(f"it is no agent of ours: {error}", "see what listens there") from None
         if answer.verdict is not Verdict.ISSUED:
-            remedy = "see its log, and what its issuer permits"
+            remedy = "see its log, whom its --allow names, and what its issuer permits"
             isBusy = answer.verdict is Verdict.BUSY
             raise Refusal(f"it says: {answer.words}", remedy, isBusy, isAnswer=not isBusy)
         leaf = answer.chain[0]
+        start = leaf.not_valid_before_utc.timestamp()
         end = leaf.not_valid_after_utc.timestamp() - MARGIN_SECONDS
         remedy = "see its log, and the clock"
-        if end <= self._now or self._now < leaf.not_valid_before_utc.timestamp():
+        if not start <= self._now < end:
             raise Refusal("it gave a certificate that is not valid now", remedy)
         try:
             isOurs = fits(self._key, leaf)
@@ -155,6 +163,8 @@ class Wanted:
             isOurs = False
         if not isOurs:
             raise Refusal("it gave a certificate for somebody else, or another key", remedy)
+        if not areChained(answer.chain):
+            raise Refusal("it gave certificates that are no chain", remedy)
         due = self._now + (end - self._now) * random.uniform(*RENEWED_AFTER)  # noqa: S311
         return Lease(
             self._identity,
@@ -162,6 +172,7 @@ class Wanted:
             self._key,
             f"`agent` {self._agent}",
             agent=self._agent,
+            since=start,
             until=end,
             due=due,
         )
@@ -194,7 +205,9 @@ def askNow(agent: Path, asked: bytes) -> bytes:
     try:
         with connected(agent) as sock:
             sock.settimeout(ANSWER_SECONDS)
-            sock.sendall(asked)
+            with suppress(BrokenPipeError):
+                # It may have answered already, without listening.
+                sock.sendall(asked)
             while reading.content is None:
                 sock.settimeout(max(until - time.monotonic(), 0.001))
                 data = sock.recv(_READ_BYTES)
@@ -227,9 +240,11 @@ class Leases:
 
     def known(self, agent: Path, identity: Identity) -> Lease | None:
         """
-        The latest one, whether it has ended or not.
+        The latest one, whether it has ended or not; none that is to begin yet, as the clock was
+        wrong when it was given.
         """
-        return self._known.get((agent, identity))
+        found = self._known.get((agent, identity))
+        return None if found is None or found.since > self._clock() else found
 
     def keep(self, lease: Lease) -> None:
         """

@@ -12,13 +12,14 @@ import re
 import shlex
 import stat
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -251,3 +252,15 @@ def fits(key: PrivateKeyTypes | KeyReference, certificate: x509.Certificate) -> 
         return True
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     return key.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)
+
+
+def areChained(certificates: Sequence[x509.Certificate]) -> bool:
+    """
+    Whether each of them was issued by the next one, the last by anybody.
+    """
+    for certificate, issuer in pairwise(certificates):
+        try:
+            certificate.verify_directly_issued_by(issuer)
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+            return False
+    return True

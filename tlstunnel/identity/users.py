@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from tlstunnel.errors import ConfigurationError, nearest
 from tlstunnel.identity.accounts import ACCOUNTS, PATIENCE_SECONDS, Accounts, Unanswered
-from tlstunnel.identity.caller import Caller
+from tlstunnel.identity.caller import Caller, isAnybodys
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.rules import readRules
@@ -93,7 +93,7 @@ def readUsers(pool: Pool, identity: Identity) -> tuple[Grant, ...]:
 
 def ownsAll(caller: Caller) -> bool:
     """Whether C{caller} may use everything: root, and whoever the pool's own process runs as."""
-    return caller.uid in {0, os.geteuid()}
+    return caller.uid in {0, os.geteuid()} and not isAnybodys("user", caller.uid)
 
 
 def mayUse(pool: Pool, identity: Identity, caller: Caller, accounts: Accounts = ACCOUNTS) -> bool:

@@ -6,8 +6,19 @@ L{tlstunnel.program.options}.
 from __future__ import annotations
 
 from tlstunnel.program.option import Option, Scope, Section
-from tlstunnel.program.values import inFolder, pin, resolver, text, trustInFolder
+from tlstunnel.program.values import inFolder, pin, resolver, shown, text, trustInFolder
 from tlstunnel.tunnel.description import Mode
+
+
+def _agent(value: object) -> str:
+    """
+    A socket of our host, by its path; as an agent may have it on its own command line.
+    """
+    words = text(value).removeprefix("unix:")
+    if not words or words.startswith(("systemd:", "@")):
+        raise ValueError(f"{shown(value)} is no path; give that of the agent's socket")
+    return words
+
 
 #: What OpenSSL needs where keys are somewhere else.
 KEY_PROVIDERS = (
@@ -142,7 +153,7 @@ IDENTITIES = (
         "The tunnel makes a key for each, which nobody else ever has, and asks for the next "
         "certificate at about half of its time. For private authorities.",
         argument="SOCKET",
-        parse=text,
+        parse=_agent,
         default=None,
         place=inFolder,
     ),

@@ -9,11 +9,12 @@ again and again.
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
@@ -30,6 +31,18 @@ MOST_RETRY_SECONDS = 30.0
 #: Certificates that end at about the same time are renewed together: within this part of the time
 #: that is left of them.
 TOGETHER = 0.2
+
+#: But no more of them than that, or than this part of all there are: what was given first is not to
+#: wait long until it is used.
+MOST_TOGETHER = 100
+MOST_OF_ALL = 0.25
+
+#: Questions to agents at the same time: each takes some turns of the reactor, which are long where
+#: there is much to do.
+AT_ONCE = 4
+
+#: Seconds of one turn in which contexts are made.
+TURN_SECONDS = 0.002
 
 
 class Renewal:
@@ -112,42 +125,66 @@ class Renewal:
         @return: whether there is nothing more to be asked for now.
         """
         now = self._reactor.seconds()
-        due = [each for each in prepared.leases if _isDue(each, now)]
-        given, missing = await self._given(due)
-        try:
-            if given:
-                fresh = prepared.renewed()
-                for _ in fresh.steps():
-                    await self._pause(0)
-                self._prepared = fresh
-                self._use(fresh)
-        except ConfigurationError as error:
-            self._say(error)
-            return False
-        if not missing and self._isFailing:
+        leases = prepared.leases
+        due = sorted((each for each in leases if _isDue(each, now)), key=lambda each: each.until)
+        most = max(MOST_TOGETHER, int(MOST_OF_ALL * len(leases)))
+        isDone = True
+        for first in range(0, len(due), most):
+            given, refusals = await self._given(due[first : first + most])
+            isDone = isDone and not refusals
+            try:
+                if given:
+                    prepared = await self._remade(prepared)
+                    self._prepared = prepared
+                    self._use(prepared)
+            except ConfigurationError as error:
+                self._say(error)
+                return False
+            if not all(each.isAnswer for each in refusals):
+                break
+        if isDone and self._isFailing:
             self._isFailing = False
             self._tell(self._log.info, "the agent gives certificates again")
-        return not missing
+        return isDone
 
-    async def _given(self, due: Sequence[Lease]) -> tuple[list[Lease], list[Lease]]:
+    async def _remade(self, prepared: Prepared) -> Prepared:
+        fresh = prepared.renewed()
+        began = self._reactor.seconds()
+        for _ in fresh.steps():
+            if not 0 <= self._reactor.seconds() - began < TURN_SECONDS:
+                await self._pause(0)
+                began = self._reactor.seconds()
+        return fresh
+
+    async def _given(self, due: Sequence[Lease]) -> tuple[list[Lease], list[Refusal]]:
         """
         Ask for others.
 
-        @return: what is there, by this or by another tunnel, and those that have no successor.
+        @return: what is there, by this or by another tunnel, and why some have no successor.
         """
         given: list[Lease] = []
-        missing: list[Lease] = []
+        refusals: list[Refusal] = []
+        waiting = deque(due)
         silent: Refusal | None = None
-        for lease in due:
-            try:
-                given.append(await self._next(lease, silent))
-            except Refusal as refusal:
-                missing.append(lease)
-                if refusal is not silent:
-                    self._warn(lease, refusal)
-                if not refusal.isAnswer:
-                    silent = refusal
-        return given, missing
+
+        async def askForEach() -> None:
+            nonlocal silent
+            while waiting:
+                lease = waiting.popleft()
+                try:
+                    given.append(await self._next(lease, silent))
+                except Refusal as refusal:
+                    refusals.append(refusal)
+                    if refusal.isAnswer or silent is None:
+                        self._warn(lease, refusal)
+                    if not refusal.isAnswer:
+                        silent = refusal
+
+        several = [Deferred.fromCoroutine(askForEach()) for _ in range(min(AT_ONCE, len(due)))]
+        for _, problem in await DeferredList(several, consumeErrors=True):
+            if problem is not None:
+                problem.raiseException()
+        return given, refusals
 
     async def _next(self, lease: Lease, silent: Refusal | None) -> Lease:
         known = self._leases.known(lease.agent, lease.identity)

@@ -21,6 +21,7 @@ from OpenSSL import SSL
 from tlstunnel.errors import ConfigurationError, TunnelError
 from tlstunnel.identity.expiry import warningsOf
 from tlstunnel.identity.files import entries, isDirectory
+from tlstunnel.identity.lease import Lease
 from tlstunnel.identity.names import Identity, Kind
 from tlstunnel.identity.pem import loadKey, loadReadable
 from tlstunnel.identity.pool import Credentials, Pool, certifiedAs, loadCredentials
@@ -46,7 +47,7 @@ _FLIGHTS = 8
 # What a handshake has succeeded with before: of thousands of certificates, hardly any is another
 # one after a reload.  The key fits the first of them.
 _MOST_USABLE = 4096
-_usable: set[tuple[str, bytes]] = set()
+_usable: set[tuple[str, bool, bytes]] = set()
 
 
 def handshake(server: SSL.Connection, client: SSL.Connection) -> list[SSL.Error | None]:
@@ -99,8 +100,10 @@ def checkUsable(credentials: Credentials, minimum: str = "1.2") -> None:
     @param minimum: the lowest version of TLS, C{"1.2"} or C{"1.3"}.
     @raise ConfigurationError: they do not.
     """
-    prints = (each.fingerprint(SHA256()) for each in credentials.certificates)
-    shown = minimum, b"".join(prints)
+    isLease = isinstance(credentials, Lease)
+    # Those of one agent are all of a kind, for keys that we make: one tells about all.
+    telling = credentials.certificates[1:] if isLease else credentials.certificates
+    shown = minimum, isLease, b"".join(each.fingerprint(SHA256()) for each in telling)
     if shown in _usable:
         return
     creator = Creator(serverContext(credentials, minimum=minimum))

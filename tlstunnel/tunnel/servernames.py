@@ -37,6 +37,9 @@ from tlstunnel.tunnel.servedname import Addresses, ServedName
 # What a name says of who may come.
 _Policy = tuple[Identity | Selector | AccessList | None, tuple[Selector, ...], bool]
 
+# What contexts differ in.
+_ContextKey = tuple[Identity, Anchors | None, bool]
+
 _LIKE_THE_TUNNEL = ServedName("")
 
 
@@ -91,10 +94,11 @@ class ServerNames:
         self._judges = judges
         self._keyLog = keyLog
         self._judged: dict[_Policy, tuple[Trust, Verifier] | None] = {}
-        self._contexts: dict[tuple[Identity, Anchors | None, bool], SSLContext] = {}
+        self._contexts: dict[_ContextKey, SSLContext] = {}
         self._backends: dict[Face, Backends] = {}
         self._made: dict[tuple[str, Identity], Face] = {}
-        self._earlier: Mapping[tuple[str, Identity], Face] = {}
+        # Those in whose place we come, until we are there.
+        self._before: ServerNames | None = None
         self._staples: dict[Identity, Staple] = {}
 
     def prepare(self) -> Iterator[None]:
@@ -119,18 +123,18 @@ class ServerNames:
             self.believed = judged[0]
         faces = []
         for identity in tunnel.localIDs:
-            faces.append(self._face(partial(self._own.of, identity)))
-            yield
-        first = tunnel.localIDs[0]
-        default = given.get(first.domain) if first.isHost else None
-        for identity, face in zip(tunnel.localIDs, faces, strict=True):
+            face = self._face(partial(self._own.of, identity))
+            faces.append(face)
             if identity.isHost:
                 given.setdefault(identity.domain, face)
             for host in () if face.certificate is None else hostsIn(face.certificate):
                 certified.setdefault(host, face)
-        self._earlier = {}
+            yield
+        first = tunnel.localIDs[0]
+        default = given[first.domain] if first.isHost else faces[0]
+        self._before = None
         self.faces = Faces(
-            default or faces[0],
+            default,
             given,
             certified,
             # The certificate of a user, or a workload, covers no name that could be asked for.
@@ -144,7 +148,7 @@ class ServerNames:
         belong to a connection of that time, be what comes in its place.
         """
         self._judged = before._judged
-        self._earlier = before._made
+        self._before = before
 
     def _stapleOf(self, credentials: Credentials) -> Staple:
         found = self._staples.get(credentials.identity)
@@ -233,8 +237,8 @@ class ServerNames:
         )
         key = served.name, credentials.identity
         self._made[key] = face
-        if key in self._earlier:
-            face.succeed(self._earlier[key])
+        if self._before is not None and key in self._before._made:
+            face.succeed(self._before._made[key])
         if served.remote or served.remotes:
             self._backends[face] = Backends(served.remote, served.remotes)
         return face
@@ -263,7 +267,7 @@ class ServerNames:
         self, credentials: Credentials, trust: Trust | None, selects: bool
     ) -> SSLContext:
         key = credentials.identity, None if trust is None else trust.all, selects
-        context = self._contexts.get(key)
+        context = self._contexts.get(key) or self._kept(key, credentials)
         if context is None:
             # A ticket is good for whatever the first context is changed into: with several names,
             # nothing is resumed.
@@ -283,8 +287,20 @@ class ServerNames:
                 self._keyLog.use(context)
             if self._tunnel.ocspStapling:
                 offer(context, self._stapleOf(credentials))
-            self._contexts[key] = context
+        self._contexts[key] = context
         return context
+
+    def _kept(self, key: _ContextKey, credentials: Credentials) -> SSLContext | None:
+        """
+        That of those before us, if they have shown the same: of hundreds, some are new.
+        """
+        before = self._before
+        if before is None or before._own.known.get(credentials.identity) is not credentials:
+            return None
+        staple = before._staples.get(credentials.identity)
+        if staple is not None:
+            self._staples[credentials.identity] = staple
+        return before._contexts.get(key)
 
 
 def checkNames(tunnel: Tunnel) -> None:
