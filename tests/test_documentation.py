@@ -382,8 +382,20 @@ class KeysTests(SynchronousTestCase):
 
 class RulesTests(SynchronousTestCase):
     """
-    The table of the rules in docs/security.md.
+    The tables of the rules in docs/security.md.
     """
+
+    def test_everyTestThatIsNamedExists(self) -> None:
+        """
+        In the module before it, in whichever table.
+        """
+        text = (CHECKOUT / "docs" / "security.md").read_text()
+        named = re.findall(r"`((?:\w+/)?test_\w+)`:\s+((?:`\w+`(?:,\s+)?)+)", text)
+        self.assertTrue(named)
+        for where, tests in named:
+            source = (CHECKOUT / "tests" / f"{where}.py").read_text()
+            for name in re.findall(r"`(\w+)`", tests):
+                self.assertIn(f"def test_{name}(", source, (where, name))
 
     def test_everyTestThatGuardsARuleExists(self) -> None:
         """
