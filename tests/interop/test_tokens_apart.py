@@ -149,7 +149,7 @@ class ApartTests(ServingTestCase):
         said = tunnel.log.removeprefix(before)
         self.assertIn("tls: our key in a token or TPM did not sign", said)
         self.assertIn(
-            "hint: see whether the token or TPM is there, and whoever serves it; then", said
+            "hint: see whether the token or TPM is there, and whoever serves it; then rest", said
         )
 
     def bystander(self) -> TunnelProcess:
