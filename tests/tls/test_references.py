@@ -85,15 +85,19 @@ class LoadingTests(SynchronousTestCase):
 
     def test_aRefusedPINIsNotTriedAgain(self) -> None:
         """
-        Another one is, and another address.
+        Not for another key of the same token either, however that is written; another one is, and
+        at another token.
         """
         self.asked = True
         self.assertIn("the token refuses the PIN", self.refused())
         for _ in range(2):
             self.assertIn("is not tried again", self.refused())
         self.assertEqual(len(self.given), 1)
+        for other in b"pkcs11:token=a;object=c", b"pkcs11:type=private;id=%01;token=%61":
+            self.assertIn("is not tried again", self.refused(other + b"?pin-value=4711"))
+        self.assertEqual(len(self.given), 1)
         self.refused(b"pkcs11:token=a;object=b?pin-value=0815")
-        self.refused(b"pkcs11:token=a;object=c?pin-value=4711")
+        self.refused(b"pkcs11:token=c;object=b?pin-value=4711")
         self.assertEqual(len(self.given), 3)
 
     def test_aTokenThatIsAwayIsLookedForAgain(self) -> None:
@@ -156,5 +160,5 @@ class DeathTests(SynchronousTestCase):
             [("", "", ""), ("SSL routines", "", "provider signature failure")],
         ):
             failure = handshakeFailure(SSL.Error(queue), None)
-            self.assertIn("our key in a token did not sign", failure.detail)
+            self.assertIn("our key in a token or TPM did not sign", failure.detail)
             self.assertEqual(failure.cause, "token")

@@ -19,7 +19,10 @@ from tlstunnel.identity.pinsource import pinOf
 from tlstunnel.tls import openssl
 from tlstunnel.tls.attempts import RefusedBefore, attempts
 
-_DEBUG = "PKCS11_PROVIDER_DEBUG=file:/PATH in the environment lets it say more"
+_DEBUG = (
+    "PKCS11_PROVIDER_DEBUG=file:/PATH in the environment lets it write more into that file, the "
+    "PIN too"
+)
 
 
 class _Question:
@@ -56,7 +59,9 @@ def loadReferred(reference: KeyReference, source: str) -> crypto.PKey:
     value = pinOf(reference, source)
     question = _Question()
     content = reference.withPIN(value)
-    digest = sha256(repr((provider, content)).encode()).digest()
+    # What one key's PIN was refused for is not tried for another one in the same token.
+    tried = provider, sorted(reference.token), value
+    digest = sha256(repr(tried).encode()).digest()
 
     def load() -> crypto.PKey:
         with quietly():  # which discourages passing what only OpenSSL can understand
