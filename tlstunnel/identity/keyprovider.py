@@ -127,10 +127,9 @@ def _check(path: Path, name: str) -> Path:
             f"has a character in its path that OpenSSL understands otherwise: {str(resolved)!r}",
             "install it where the path has letters, digits and ./_+-@=,:~ alone",
         )
-    with reading(path):
-        with resolved.open("rb") as file:
-            _checkOwner(subject, resolved, os.fstat(file.fileno()))
-            content = file.read(_LARGEST)
+    with reading(path), resolved.open("rb") as file:
+        _checkOwner(subject, resolved, os.fstat(file.fileno()))
+        content = file.read(_LARGEST)
     for folder in resolved.parents:
         with reading(folder):
             _checkFolder(subject, folder, folder.stat())
