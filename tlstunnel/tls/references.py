@@ -95,7 +95,8 @@ def _check(provider: KeyProvider | None, reference: KeyReference, source: str) -
             source,
             f"refers to a key in a {_place(reference)}, and this process has loaded no provider "
             "for such keys",
-            "name one as `key-provider`, or by the link key-provider in the pool, and restart",
+            "name one as `key-provider`, or by the link key-provider in the pool, and restart; for "
+            "the one connection of inetd, or of `local` stdio, none is loaded",
         )
     if not openssl.isLoaded(provider.module):
         if provider.kind is ReferenceKind.TPM:
