@@ -293,8 +293,7 @@ def ofResumption(seconds: float, rounds: int | None) -> int:
         f"{MOST_RESUMED:.2f} at most."
     )
     print(report.comparison(run, "What a resumed connection costs", both))
-    ratio = run.results.ratio("client", "connection", NOW, BEFORE)
-    return 0 if ratio is not None and ratio.median <= MOST_RESUMED else 1
+    return _statusOf(run, "client", MOST_RESUMED)
 
 
 def ofProxyOut(seconds: float, rounds: int | None) -> int:
@@ -318,8 +317,7 @@ def ofProxyOut(seconds: float, rounds: int | None) -> int:
         f"protocol; all clients show a certificate. The ratio must be {MOST_HEADED:.2f} at most."
     )
     print(report.comparison(run, "What the PROXY protocol costs", both))
-    ratio = run.results.ratio("server", "connection", NOW, BEFORE)
-    return 0 if ratio is not None and ratio.median <= MOST_HEADED else 1
+    return _statusOf(run, "server", MOST_HEADED)
 
 
 def ofPool(seconds: float, rounds: int | None) -> int:
@@ -336,8 +334,13 @@ def ofPool(seconds: float, rounds: int | None) -> int:
         f"their own. The ratio of a connection must be {MOST_HANDED:.2f} at most."
     )
     print(report.comparison(run, "What a connection costs that is handed over", both))
-    ratio = run.results.ratio("client", "connection", NOW, BEFORE)
-    return 0 if ratio is not None and ratio.median <= MOST_HANDED else 1
+    return _statusOf(run, "client", MOST_HANDED)
+
+
+def _statusOf(run: report.Run, side: Mode, most: float) -> int:
+    """The exit status: whether a connection costs C{most} times as much, at most."""
+    ratio = run.results.ratio(side, "connection", NOW, BEFORE)
+    return 0 if ratio is not None and ratio.median <= most else 1
 
 
 def _compare(

@@ -101,11 +101,13 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _isUp(where: int | str) -> bool:
-    """Does somebody listen at a port, or at the path of a socket?"""
-    if isinstance(where, str):
-        return Path(where).exists()
+    """Does somebody listen at a port, or for messages at the path of a socket?"""
     try:
-        socket.create_connection(("127.0.0.1", where), timeout=1).close()
+        if isinstance(where, str):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+                sock.connect(where)
+        else:
+            socket.create_connection(("127.0.0.1", where), timeout=1).close()
     except OSError:
         return False
     return True

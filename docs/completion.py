@@ -45,6 +45,7 @@ NAMES = {
 VALUES = {
     "pool": "DIR",
     "cert": "FILE",
+    "pkcs11-module": "FILE",
     "key": "FILE",
     "status": "ADDR",
     "config": "FILE",

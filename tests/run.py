@@ -1,9 +1,10 @@
 """
 Runs the tests with trial, and ends with one line for programs: C{N passed, N failed, N skipped}.
 
-Without arguments: everything beside this file in two processes, then C{tests.interop} alone, since
-its servers need the machine for themselves.  Else: the modules named.  Anything that fails, or no
-test at all, is exit code 1.  A run of all of C{tests.interop} as root writes docs/interop.md.
+Without arguments: everything beside this file in two processes, then the modules of
+C{tests.interop}, each in a process of its own, three at a time.  Else: the modules named.  Anything
+that fails, or no test at all, is exit code 1.  A run of all of C{tests.interop} as root writes
+docs/interop.md.
 """
 
 from __future__ import annotations
@@ -13,13 +14,25 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Timer
 
 from tests.interop import matrix
 
 #: Seconds that one run of trial may take; a test that never ends must not hold up everything.
-LIMIT = 1500.0
+LIMIT = 900.0
+
+#: Processes that run tests at the same time; more of them where tests wait for programs to start.
+PROCESSES = 2
+WAITING = 3
+
+#: The modules of C{tests.interop} that take longest; they begin, as one alone at the end is slow.
+LONGEST = ("scanners", "probe", "reveal_sql", "negotiate", "stdio_life", "pull")
+
+#: What containers set, so that no image has the bytecode of what was run in it.
+DONT_WRITE = "PYTHONDONTWRITEBYTECODE"
 
 SUMMARY = re.compile(r"(?:PASSED|FAILED)(?: \((.+)\))?")
 PASSES = ("successes", "expectedFailures")
@@ -37,16 +50,33 @@ def counts(line: str) -> Counter[str] | None:
     return Counter({name: int(number) for name, number in pairs})
 
 
-def trial(*arguments: str) -> Counter[str]:
+def environment() -> dict[str, str]:
     """
-    Run trial once, showing what it shows.
+    What trial and the programs that tests start get: with bytecode, each of them begins in half
+    the time.
+    """
+    inherited = {name: os.environ[name] for name in os.environ if name != DONT_WRITE}
+    return inherited | {"PYTHONUNBUFFERED": "1"}
 
+
+def shown(text: str) -> None:
+    """
+    Write at once.
+    """
+    print(text, end="", flush=True)
+
+
+def trial(*arguments: str, show: Callable[[str], object] = shown) -> Counter[str]:
+    """
+    Run trial once.
+
+    @param show: gets each line that it writes.
     @return: how many tests ended in which way.
     """
     total: Counter[str] | None = None
     with subprocess.Popen(
         [sys.executable, "-m", "twisted.trial", *arguments],
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -57,25 +87,43 @@ def trial(*arguments: str) -> Counter[str]:
         watchdog = Timer(LIMIT, process.kill)
         watchdog.start()
         for line in process.stdout:
-            print(line, end="", flush=True)
+            show(line)
             total = total if (found := counts(line)) is None else found
         watchdog.cancel()
     if total is None:
-        print(f"trial {' '.join(arguments)} ended without a result", flush=True)
+        show(f"trial {' '.join(arguments)} ended without a result\n")
         return Counter(errors=1)
     if process.returncode and not any(total[name] for name in FAILURES):
         total["errors"] += 1
     return total
 
 
-def unitTests() -> list[str]:
+def modules() -> tuple[list[str], list[str]]:
     """
-    Name every test module but those of C{tests.interop}.
+    Name every test module: those of C{tests.interop}, the longest first, and all others.
     """
     here = Path(__file__).parent
-    modules = (path.relative_to(here.parent) for path in sorted(here.rglob("test_*.py")))
-    names = (".".join(module.with_suffix("").parts) for module in modules)
-    return [name for name in names if not name.startswith("tests.interop.")]
+    paths = (path.relative_to(here.parent) for path in sorted(here.rglob("test_*.py")))
+    names = [".".join(path.with_suffix("").parts) for path in paths]
+    real = [name for name in names if name.startswith("tests.interop.")]
+    first = [f"tests.interop.test_{name}" for name in LONGEST]
+    real.sort(key=lambda name: first.index(name) if name in first else len(first))
+    return real, [name for name in names if name not in real]
+
+
+def together(names: list[str]) -> Counter[str]:
+    """
+    Run modules in processes of their own, and show what each of them has written when it ends.
+    """
+
+    def one(name: str) -> Counter[str]:
+        lines: list[str] = []
+        total = trial(name, show=lines.append)
+        shown("".join(lines))
+        return total
+
+    with ThreadPoolExecutor(WAITING) as pool:
+        return sum(pool.map(one, names), Counter())
 
 
 def interop() -> Counter[str]:
@@ -84,7 +132,7 @@ def interop() -> Counter[str]:
     did not, or was left out as this machine does not have it.
     """
     matrix.forget()
-    total = trial("tests.interop")
+    total = together(modules()[0])
     failed = any(total[name] for name in FAILURES)
     if os.geteuid() == 0 and not failed and not matrix.main(["--check"]):
         matrix.main([])
@@ -96,7 +144,7 @@ def main(names: list[str]) -> int:
     Run what is asked for, and give the exit code.
     """
     if not names:
-        total = trial("-j2", *unitTests()) + interop()
+        total = trial(f"-j{PROCESSES}", *modules()[1]) + interop()
     elif names == ["tests.interop"]:
         total = interop()
     else:

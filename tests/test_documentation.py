@@ -24,6 +24,7 @@ from tlstunnel.commands.probe import ProbeOptions
 from tlstunnel.commands.run import RunOptions
 from tlstunnel.errors import TunnelError
 from tlstunnel.identity import expiry
+from tlstunnel.program.agentsettings import AGENT_OPTIONS
 from tlstunnel.program.configuration import readConfiguration
 from tlstunnel.program.keys import INCLUDE, PROCESS_KEYS, STATUS_KEYS, TUNNEL_KEYS
 from tlstunnel.program.options import OPTIONS
@@ -276,8 +277,8 @@ class ManualTests(SynchronousTestCase):
         known = {name.rstrip("=") for each in self.options for name in each.longOpt}
         known |= {"pool", "force", "cert", "key", "once", "status", "json", "watch", "output"}
         known |= {"all", "pem", "timeout", "from", "fingerprint", "request", "psk", "allow-removal"}
-        known |= {"remove", "user"}
-        known |= {each.name for each in POOL_SERVICE_KEYS}
+        known |= {"remove", "user", "token", "rsa"}
+        known |= {each.name for each in (*POOL_SERVICE_KEYS, *AGENT_OPTIONS)} | {"permit", "days"}
         explained = set(re.findall(r"Fl -([a-z0-9-]+)", self.text))
         self.assertEqual(explained - known, set())
 

@@ -57,6 +57,15 @@ class PageTests(SynchronousTestCase):
             "| smtp | **Peer 1.0**: mail fetched; mail sent | **Peer 1.0**:", self.collect(LINES)
         )
 
+    def test_twoVersionsOfAPeerBothShow(self) -> None:
+        """
+        Whichever was tested with first.
+        """
+        old = LINES[0] | {"version": "0.9"}
+        for lines in ([old, LINES[0]], [LINES[0], old]):
+            page = self.collect(lines)
+            self.assertIn("| **Peer 0.9**: mail sent<br>**Peer 1.0**: mail sent |", page)
+
     def test_emptyCellIsAFailure(self) -> None:
         """
         A dialect and role that nothing was tested with does not go unnoticed.

@@ -16,8 +16,8 @@ from tlstunnel.program.unreadable import beUnreadable
 
 _TUNNEL = ("run", "RunOptions", "")
 
-# The command that serves until a signal ends it, as a tunnel does.
-_SERVING = ["pool", "serve"]
+# The commands that serve until a signal ends them, as a tunnel does.
+_SERVING = (["pool", "serve"], ["identity", "agent"])
 
 # What says that there is a connection already, in whatever way it is attached to its option.
 _ONE_CONNECTION = re.compile(r"\A(?:-[a-zA-Z]*l|--l[a-z]*=)?(?:stdio|fd:[0-9]+)\Z")
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     name = words[0] if words and words[0] in COMMANDS else ""
-    if not name or words[:2] == _SERVING:
+    if not name or words[:2] in _SERVING:
         # Who waits for the end of a connection must not take this for a good one.
         signals.hold(1 if any(map(_ONE_CONNECTION.search, words)) else 0)
     if not sys.warnoptions:

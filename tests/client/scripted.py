@@ -84,6 +84,21 @@ class Control:
         return ours
 
 
+def sends(text: str | bytes, count: int) -> Script:
+    """
+    A pool that says something, with so many sockets along, whatever it is asked.
+    """
+
+    def script(control: Control) -> None:
+        control.hears()
+        pairs = [socket.socketpair() for _ in range(count)]
+        for ours, _ in pairs:
+            ours.close()
+        control.says(text, *(theirs for _, theirs in pairs))
+
+    return script
+
+
 class ClientTests(SynchronousTestCase):
     """
     Base class: a pool, and no descriptor that is left.
@@ -96,6 +111,8 @@ class ClientTests(SynchronousTestCase):
         A pool that nobody has a script for.
         """
         gc.collect()
+        # What is there already is not looked at again: that is a hundred times as much.
+        gc.freeze()
         self.before = self.descriptors()
         # Trial's temporary names are too long for sun_path.
         directory = tempfile.mkdtemp()

@@ -26,7 +26,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.client.scripted import OK, PATIENCE, TOP, ClientTests, Control, Script
+from tests.client.scripted import OK, PATIENCE, TOP, ClientTests, Control, sends
 from tlstunnel import client
 from tlstunnel.client import Plaintext, PoolError, asClient, asServer, hello
 
@@ -218,16 +218,6 @@ class HandOverTests(ClientTests):
         """
         All descriptors that come with it are closed.
         """
-
-        def sends(text: str | bytes, count: int) -> Script:
-            def script(control: Control) -> None:
-                control.hears()
-                pairs = [socket.socketpair() for _ in range(count)]
-                for ours, _ in pairs:
-                    ours.close()
-                control.says(text, *(theirs for _, theirs in pairs))
-
-            return script
 
         def sendsAFile(control: Control) -> None:
             control.hears()

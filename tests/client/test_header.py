@@ -12,7 +12,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
-from tests.client.scripted import OK, PATIENCE, TOP, ClientTests, Control, Script
+from tests.client.scripted import OK, PATIENCE, TOP, ClientTests, Control, Script, sends
 from tlstunnel.client import VARIABLE
 
 STRICT = "-Wall -Wextra -Werror -pedantic -std=c99 -D_GNU_SOURCE -g".split()
@@ -146,16 +146,6 @@ class HeaderTests(ClientTests):
         """
         All descriptors that come with it are closed.
         """
-
-        def sends(text: str | bytes, count: int) -> Script:
-            def script(control: Control) -> None:
-                control.hears()
-                pairs = [socket.socketpair() for _ in range(count)]
-                for ours, _ in pairs:
-                    ours.close()
-                control.says(text, *(theirs for _, theirs in pairs))
-
-            return script
 
         for text, count in (
             (OK, 0),

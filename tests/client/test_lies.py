@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.client.scripted import OK, PATIENCE, TOP, ClientTests, Control, Script
+from tlstunnel import client
 from tlstunnel.client import VARIABLE, Plaintext, PoolError, asClient, asServer, hello
 
 #: Listens as a user that is not root, as long as standard input lasts.
@@ -59,6 +60,8 @@ class LieTests(ClientTests):
                 plain.shutdown(socket.SHUT_WR)
                 plain.recv(1)
 
+        # Nobody answers what is asked in between.
+        self.patch(client, "PATIENCE", 0.1)
         plain = self.handOver(script)
         self.assertRaises(PoolError, plain.certificate)
         self.assertRaises(PoolError, plain.recv, 9)

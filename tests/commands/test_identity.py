@@ -54,6 +54,7 @@ from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pins import keyOf
 from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.verify import verifyIdentity
+from tlstunnel.tls import stores
 
 DAY = timedelta(days=1)
 
@@ -182,7 +183,7 @@ class CreateTests(CommandTestCase):
         self.assertEqual((self.path / "ca" / "cert.pem").read_bytes(), before)
         authority = x509.load_pem_x509_certificate(before)
         get = authority.extensions.get_extension_for_class
-        self.assertEqual(get(x509.BasicConstraints).value, x509.BasicConstraints(True, 0))
+        self.assertEqual(get(x509.BasicConstraints).value, x509.BasicConstraints(True, 1))
         self.assertTrue(get(x509.KeyUsage).value.key_cert_sign)
 
     def test_permissionsWhateverTheUmask(self) -> None:
@@ -564,12 +565,9 @@ class RenewTests(CommandTestCase):
         authority = issuer.authorityOf(self.pool)
         then = datetime.now(UTC) + days * DAY - issuer.LIFETIME
         file = self.path / name / "fullchain.pem"
-        key = self.pool.credentials(Identity.parse(name)).key
-        file.write_bytes(
-            authority.issue(Identity.parse(name), then, key)
-            .certificates[0]
-            .public_bytes(Encoding.PEM)
-        )
+        public = self.pool.credentials(Identity.parse(name)).certificates[0].public_key()
+        leaf = authority.certify(Identity.parse(name), then, public)
+        file.write_bytes(leaf.public_bytes(Encoding.PEM))
         return file
 
     def test_whatIsDue(self) -> None:
@@ -659,9 +657,11 @@ class CheckTests(CommandTestCase):
         self.problems('"CN=Root" is not among the anchors of this machine')
         bundle = self.base / "bundle.pem"
         bundle.write_bytes(root().certificate.public_bytes(Encoding.PEM))
-        # OpenSSL reads it from its own environment (X509_STORE_set_default_paths(3)).
+        # OpenSSL reads it from its own environment (X509_STORE_set_default_paths(3)), of which who
+        # shares stores knows nothing.
         os.putenv("SSL_CERT_FILE", str(bundle))
         self.addCleanup(os.unsetenv, "SSL_CERT_FILE")
+        stores._known.clear()
         self.succeed("check", "example.org")
         self.put("x@example.org", make(Recipe(san=alternative(mail("x@example.org"))), root()))
         self.problems("not among the anchors of this machine", identity="x@example.org")

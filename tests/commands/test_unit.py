@@ -20,6 +20,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from tests.program.test_program import TOP, WAIT_SECONDS
 from tlstunnel.address import InheritedAddress
 from tlstunnel.commands import unit as command
+from tlstunnel.commands.agent import Agent
 from tlstunnel.commands.pool import Serve
 from tlstunnel.commands.run import RunOptions
 from tlstunnel.commands.unit import (
@@ -143,9 +144,9 @@ class UnitsTests(SynchronousTestCase):
 
     def test_stoppingMayTakeAsLongAsItMay(self) -> None:
         """
-        More than an hour, which is what connections have to end.
+        More than an hour, which is what connections have to end; an agent has none that last.
         """
-        for name in SERVICES:
+        for name in SERVICES[:3]:
             minutes = self.settings(name)["TimeoutStopSec"].removesuffix("min")
             self.assertGreater(int(minutes) * 60, 3600)
 
@@ -170,6 +171,21 @@ class UnitsTests(SynchronousTestCase):
         text = (self.directory / "tlstunnel-pool.socket").read_text()
         self.assertIn(f"\nListenSequentialPacket={SOCKET}\nFileDescriptorName=pool\n", text)
         self.assertIn("\nWantedBy=sockets.target\n", text)
+
+    def test_theAgentIsNotTheUserOfItsTunnels(self) -> None:
+        """
+        Who are let to its socket; and it has a directory that they may look into.
+        """
+        settings = self.settings("tlstunnel-agent.service")
+        words = shlex.split(settings["ExecStart"])
+        self.assertEqual(words[1:3], ["identity", "agent"])
+        options = Agent()
+        options.parseOptions([each for each in words[3:] if each != "$OPTIONS"])
+        tunnels = self.settings(UNITS[0])["User"]
+        self.assertNotEqual(settings["User"], tunnels)
+        self.assertEqual([str(each) for each in options["allow"]], [f"user:{tunnels}"])
+        self.assertEqual(options["socket"].path, f"/run/{settings['RuntimeDirectory']}/agent.sock")
+        self.assertEqual(settings["RuntimeDirectoryMode"], "0755")
 
     def test_reloadIsASignal(self) -> None:
         """
@@ -328,7 +344,8 @@ class CommandTests(SynchronousTestCase):
             ((), UNITS[0], "tlstunnel"),
             (UNITS[1:2], UNITS[1], "tlstunnel@NAME"),
             (UNITS[2:3], UNITS[2], "tlstunnel-pool"),
-            (UNITS[3:4], UNITS[3], "tlstunnel-pool.socket"),
+            (UNITS[3:4], UNITS[3], "tlstunnel-agent"),
+            (UNITS[4:5], UNITS[4], "tlstunnel-pool.socket"),
         ):
             done = self.run_("unit", *words)
             self.assertEqual(done.returncode, 0, done.stderr)

@@ -144,9 +144,11 @@ class TableTests(DisclosureTestCase):
 
     def test_aBrokenRuleFailsClosed(self) -> None:
         """It is refused, and no other rule takes its place."""
-        self.rule("bad.test", "non sense")
         self.rule(".", ALICE)
-        self.assertIn("line 1", self.problem(self.shown, U1000, "bad.test").subject)
+        # The latter asks a program in the original TLS Pool.
+        for line in "non sense", "?":
+            self.rule("bad.test", line)
+            self.assertIn("line 1", self.problem(self.shown, U1000, "bad.test").subject)
 
     def test_addressesMatchThemselvesOnly(self) -> None:
         """And no selector of names."""
@@ -285,11 +287,11 @@ class BrokenTests(DisclosureTestCase):
             self.rule(f"host{number}.test", ALICE)
         self.rule(".", BOB)
         deep = ".".join(["a"] * 120) + ".b.test"
-        begun = time.monotonic()
+        begun = time.process_time()
         for _ in range(20):
             self.assertEqual(self.shown(U1000, deep), BOB)
             self.assertEqual(self.shown(U1000, "host7.test"), ALICE)
-        self.assertLess(time.monotonic() - begun, 2)
+        self.assertLess(time.process_time() - begun, 2)
 
     def test_aKeyIsNobodysName(self) -> None:
         """No rule can be about it."""

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import Recipe, intermediate, make, numberedZero, root
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity import pem
 from tlstunnel.identity.pem import loadCertificates, loadReadable, readFile
 
 ISSUED = make(Recipe(), intermediate())
@@ -145,9 +146,12 @@ class LoadReadableTests(PEMTestCase):
             return real(block)
 
         path = self.file(odd.public_bytes(Encoding.PEM) + ISSUED.chainPEM())
+        pem._loadAgain.cache_clear()
         self.patch(x509, "load_pem_x509_certificate", now)
         self.assertEqual(loadReadable(path), ((odd, *ISSUED.chain), ()))
         self.assertEqual(self.flushWarnings(), [])
+        pem._loadAgain.cache_clear()
+        self.addCleanup(pem._loadAgain.cache_clear)
         self.patch(x509, "load_pem_x509_certificate", later)
         found, (sentence,) = loadReadable(path)
         self.assertEqual(found, ISSUED.chain)

@@ -8,6 +8,7 @@ import os
 import pwd
 import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import Issued, Recipe, alternative, der, dns, intermediate, make, root, uri
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity import trust
+from tlstunnel.identity import pooltrust, trust
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pem import loadKey, loadReadable
 from tlstunnel.identity.pool import Credentials, Pool, defaultPool
@@ -518,6 +519,40 @@ class TrustTests(AnchorsTestCase):
         for other in ("spiffe://a.example.org/x", "example.org", "x@example.org"):
             self.assertEqual(self.pool.trustFor(Identity.parse(other)).all.source, general)
         self.assertDecides(".", ["anchors"])
+
+    def test_thousandsOfFilesAreNotLookedAtForOneServer(self) -> None:
+        """
+        Only for those that could be about it; all are for whoever may be anybody.
+        """
+        self.anchor("ca/cert.pem")
+        self.anchor("trust/.example.org.pem")
+        self.patch(pooltrust, "entries", lambda directory: self.fail("all are looked at"))
+        found = self.pool.trustFor(Identity.parse("www.example.org"))
+        self.assertEqual(found.all.source, str(self.path / "trust" / ".example.org.pem"))
+        self.pool.trustFor(Selector.parse("alice@example.org"))
+        self.assertRaises(self.failureException, self.pool.trustFor, Selector.parse("@.org"))
+
+    def test_whatIsInThePlaceOfAllFilesIsNotPassedOver(self) -> None:
+        """
+        Others would decide, as the system's authorities do, if it were as if there were none.
+        """
+        trust = self.path / "trust"
+        self.anchor("ca/cert.pem")
+        for place in (
+            partial(trust.symlink_to, "nowhere"),
+            partial(trust.symlink_to, "trust"),
+            partial(trust.write_text, ""),
+        ):
+            place()
+            for remote in "www.example.org", "alice@example.org":
+                self.problem(self.pool.trustFor, Identity.parse(remote))
+            trust.unlink()
+        for link in "www.example.org.pem", ".org.pem", "..pem":
+            trust.mkdir()
+            (trust / link).symlink_to("nowhere")
+            self.problem(self.pool.trustFor, Identity.parse("www.example.org"))
+            (trust / link).unlink()
+            trust.rmdir()
 
     def test_thePublicKnowsNoWorkloads(self) -> None:
         """Where there is nothing else, nobody is believed about them."""

@@ -184,9 +184,9 @@ class UsersTests(PoolTestCase):
         """Of what each connection goes through, there is not much."""
         lines = b"user 64002\n" * ((LARGEST_RULES - 20) // 11) + b"user 64001\n"
         self.write(f"{ALICE}/users", lines, 0o644)
-        begun = time.monotonic()
+        begun = time.process_time()
         self.assertTrue(mayUse(self.pool, ALICE, CALLER))
-        self.assertLess(time.monotonic() - begun, 0.5)
+        self.assertLess(time.process_time() - begun, 0.5)
 
     def test_whatWeMayNotSeeIsAnError(self) -> None:
         """It is not as if it were not there."""

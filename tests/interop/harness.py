@@ -36,8 +36,9 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from tests.interop.certificates import Authority, ServerCertificate
 from tests.interop.clients import Outcome, curl, gnutls, openssl, run, verified
 from tests.interop.daemon import Daemon
-from tests.interop.processes import Process, find, listening, requireRoot, until
+from tests.interop.processes import Process, find, requireRoot, until
 from tests.interop.results import record, version
+from tests.interop.sockets import listening
 from tests.interop.tunnel import TunnelProcess, tlstunnel
 from tests.ports import freePort
 

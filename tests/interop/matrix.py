@@ -35,8 +35,8 @@ certificate. `none` is TLS from the first byte.
 |---|---|---|
 """
 
-#: By peer: its version, and what was done with it.
-Cell = dict[str, tuple[str, set[str]]]
+#: By peer and its version: what was done with it.
+Cell = dict[tuple[str, str], set[str]]
 
 
 def results() -> Path:
@@ -55,17 +55,14 @@ def forget() -> None:
 
 def collected(source: Path) -> dict[tuple[str, str], Cell]:
     """
-    What was done, by dialect and role, with the version of each peer that was last seen.
+    What was done, by dialect and role.
     """
-    cells: dict[tuple[str, str], Cell] = defaultdict(dict)
+    cells: dict[tuple[str, str], Cell] = defaultdict(lambda: defaultdict(set))
     if source.exists():
         for line in source.read_text().splitlines():
             entry = json.loads(line)
             cell = cells[entry["dialect"], entry["role"]]
-            version, done = cell.get(entry["peer"], ("", set()))
-            if version != entry["version"]:
-                done = set()
-            cell[entry["peer"]] = (entry["version"], done | {entry["what"]})
+            cell[entry["peer"], entry["version"]].add(entry["what"])
     return cells
 
 
@@ -76,10 +73,8 @@ def render(cells: dict[tuple[str, str], Cell]) -> str:
 
     def cell(dialect: str, role: str) -> str:
         tested = cells.get((dialect, role), {})
-        peers = [
-            f"**{peer} {version}**: {'; '.join(sorted(done))}"
-            for peer, (version, done) in sorted(tested.items(), key=lambda item: item[0].lower())
-        ]
+        order = sorted(tested, key=lambda which: (which[0].lower(), which))
+        peers = [f"**{' '.join(which)}**: {'; '.join(sorted(tested[which]))}" for which in order]
         reason = REASONS.get((dialect, role), "" if peers else "not tested")
         return "<br>".join([*peers, *([reason] if reason else [])])
 

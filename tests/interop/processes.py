@@ -20,6 +20,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
+from tests.interop import guard
+from tests.interop.sockets import listening
+
 #: Where programs are that a user's PATH does not name.
 SYSTEM_PATH = ":".join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
@@ -52,29 +55,6 @@ def requireRoot(what: str) -> None:
     """
     if os.geteuid() != 0:
         raise SkipTest(f"NOT TESTED: {what} can only be started by root")
-
-
-def listening(address: int | Path) -> bool:
-    """
-    Does a process listen there?  Looked up, not tried: a connection would be a first visitor.
-
-    @param address: a TCP port, or the path of a UNIX socket.
-    """
-    if isinstance(address, Path):
-        sockets = map(str.split, Path("/proc/net/unix").read_text().splitlines())
-        # One that is only bound has no flag yet.
-        return any(each[7:] == [str(address)] and each[3] == "00010000" for each in sockets)
-    suffix = f":{address:04X}"
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            entries = Path(table).read_text().splitlines()[1:]
-        except FileNotFoundError:
-            continue
-        for entry in entries:
-            fields = entry.split()
-            if fields[1].endswith(suffix) and fields[3] == "0A":
-                return True
-    return False
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
@@ -162,6 +142,7 @@ class Process:
                 **identity,  # type: ignore[call-overload]
             )
         process = self._process
+        guard.began(process.pid)
 
         def ready() -> bool:
             if process.poll() is not None:
@@ -182,6 +163,7 @@ class Process:
         assert process is not None
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        guard.ended(process.pid)
 
     def stop(self) -> int:
         """
@@ -200,4 +182,5 @@ class Process:
             process.wait()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        guard.ended(process.pid)
         return process.returncode

@@ -29,6 +29,7 @@ from tests.interop.servers.syncprov import (
 )
 from tests.interop.tunnel import ENVIRONMENT
 from tlstunnel.identity.issuer import Authority, keep
+from tlstunnel.identity.keyreference import KeyReference
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pem import loadCertificates, loadKey
 from tlstunnel.identity.pool import Pool
@@ -100,6 +101,7 @@ class Replica:
             directory = self.path / ".keys" / name / str(number)
         moment = datetime.now(UTC) + timedelta(minutes=after)
         key = loadKey(directory / "privkey.pem")
+        assert not isinstance(key, KeyReference)
         return self.authority.issue(Identity.parse(name), moment, key).certificates[0]
 
     def has(self, name: str) -> bool:

@@ -60,11 +60,12 @@ class TunnelProcess(Process):
         """
         address: int | Path = self.socket or self.port
         local = str(self.socket or f"127.0.0.1:{self.port}")
+        workers = () if "--workers" in self.arguments else ("--workers", self.workers)
         # Options come first: what follows a bare "--" belongs to a chat script.
         self.spawn(
             [
                 *self.within,
-                *(sys.executable, "-m", "tlstunnel", "-l", local, "--workers", self.workers),
+                *(sys.executable, "-m", "tlstunnel", "-l", local, *workers),
                 *self.arguments,
             ],
             [address],

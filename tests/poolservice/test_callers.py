@@ -40,6 +40,26 @@ sock.recv(1)
 """
 
 
+#: A service in a user namespace, which says whom it sees.
+_INSIDE = """
+import socket, sys
+from tlstunnel.poolservice.callers import callerOf
+from tlstunnel.poolservice.refusals import BadPool
+listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+listening.bind(sys.argv[1])
+listening.listen()
+print("listening", flush=True)
+for _ in range(3):
+    sock, _ = listening.accept()
+    try:
+        caller = callerOf(sock)
+        print(caller.uid, set(caller.gids), flush=True)
+    except BadPool:
+        print("refused", flush=True)
+    sock.close()
+"""
+
+
 def seen(uid: int, first: int, count: int, path: str) -> Caller:
     """
     How a process with that user and those groups is seen.
@@ -124,6 +144,60 @@ class CallerTests(SynchronousTestCase):
                 with patch.object(callers, "_many", side_effect=many):
                     refused = self.assertRaises(BadPool, callerOf, Sock())
                 self.assertIn(str(many.strerror), refused.detail)
+
+    def test_whoIsNotMappedIsNobodyKnown(self) -> None:
+        """
+        In a user namespace all of them look like one, who is another one there, or we ourselves.
+        """
+        one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        us = os.geteuid(), os.getegid()
+        with one, other:
+            for isWhole, strangers, found in (
+                ({"uid": True, "gid": True}, us, us),
+                ({"uid": False, "gid": False}, (65534, 65534), us),
+                ({"uid": False, "gid": True}, us, None),
+                ({"uid": True, "gid": False}, us, (us[0], None)),
+            ):
+                numbers = dict(zip(("uid", "gid"), strangers, strict=True))
+                self.patch(callers, "_everybodyHas", isWhole.__getitem__)
+                self.patch(callers, "_overflow", numbers.__getitem__)
+                if found is None:
+                    refused = self.assertRaises(BadPool, callerOf, one)
+                    self.assertIn("you may be anybody", refused.detail)
+                    continue
+                caller = callerOf(one)
+                self.assertEqual(caller.uid, found[0])
+                self.assertEqual(us[1] in caller.gids, found[1] is not None)
+
+    def test_whereNothingIsKnownOfTheNamespaceThereMayBeOne(self) -> None:
+        """
+        As without /proc; here there is none, and that is known.
+        """
+        self.assertTrue(callers._everybodyHas.__wrapped__("uid"))
+        self.assertFalse(callers._everybodyHas.__wrapped__("nonsense"))
+        self.assertEqual(callers._overflow.__wrapped__("nonsense"), 65534)
+
+    def test_aServiceInANamespaceKnowsOnlyWhoIsMapped(self) -> None:
+        """
+        A real one, in which root alone has a number: not even for itself is nobody a user.
+        """
+        if os.geteuid() or subprocess.run(["unshare", "-U", "-r", "true"], check=False).returncode:
+            raise SkipTest("needs root, and a user namespace")
+        path = self._file()
+        words = ["unshare", "-U", "-r", sys.executable, "-c", _INSIDE, path]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as inside:
+            assert inside.stdout is not None
+            self.assertEqual(inside.stdout.readline(), "listening\n")
+            Path(path).chmod(0o666)
+            for uid in 65534, 1000:
+                somebody = [sys.executable, "-c", _SOMEBODY, path, str(uid), "1", "1"]
+                subprocess.run(somebody, check=False, timeout=20)
+                self.assertEqual(inside.stdout.readline(), "refused\n")
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as us:
+                us.connect(path)
+                self.assertEqual(inside.stdout.readline(), "0 {0}\n")
+            self.assertEqual(inside.wait(20), 0)
 
     def test_whatIsNoUNIXSocketHasNoCaller(self) -> None:
         """

@@ -41,6 +41,7 @@ class Answering:
         self.descriptors: list[int] = []
         self.what: Callable[[Message, list[int]], object] = lambda message, descriptors: None
         self.ends: list[str] = []
+        self.errors: list[str] = []
 
     def received(self, message: Message, descriptors: list[int]) -> None:
         """
@@ -51,6 +52,12 @@ class Answering:
         self.what(message, descriptors)
         if message.verb != "wait":
             self.control.send(Message("ok", message.fields))
+
+    def refused(self, error: TunnelError) -> None:
+        """
+        An error was the answer.
+        """
+        self.errors.append(error.reason)
 
     def gone(self) -> None:
         """

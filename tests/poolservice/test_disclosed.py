@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet.threads import deferToThread
 
 from tests.loopback import CLIENT, SERVER, Encrypted
@@ -38,12 +39,14 @@ class DisclosedTests(HandOverTests):
         file.write_text("".join(f"{each}\n" for each in lines))
         file.chmod(0o644)
 
-    async def shown(self, caller: Caller = ME, **fields: Any) -> Identity | None:
-        """Who a program is to the server."""
+    async def shown(self, caller: Caller = ME, asks: bool = True, **fields: Any) -> Identity | None:
+        """Who a program is to the server, which asks for that or does not."""
         sock, theirs = self.pair()
         program = Program(self.handOvers, caller)
         handOver = self.handOvers.begin(program, self.wanted(True, **fields), sock)
-        network = Encrypted(theirs, self.context(False), False)
+        context = self.context(False)
+        context.set_verify(SSL.VERIFY_PEER if asks else SSL.VERIFY_NONE)
+        network = Encrypted(theirs, context, False)
         await deferToThread(network.handshake)
         await program.met
         found = handOver.local
@@ -67,6 +70,13 @@ class DisclosedTests(HandOverTests):
         self.assertEqual(await self.shown(STRANGER), CLIENT)
         self.assertIsNone(await self.shown(Caller(64002)))
         self.assertIsNone(await self.shown(STRANGER, isNobody=True))
+
+    async def test_whoIsNotAskedIsNobody(self) -> None:
+        """Whatever the rule, or the program, says."""
+        self.rule(str(SERVER), CLIENT)
+        for local in None, CLIENT:
+            self.assertIsNone(await self.shown(asks=False, local=local))
+            self.assertEqual(await self.shown(local=local), CLIENT)
 
     async def test_anotherRuleCountsAtOnce(self) -> None:
         """Nothing has to be reloaded."""

@@ -104,9 +104,10 @@ class CourseTests(NativeTests):
 
     async def test_aClientShowsWhomItAsksToBe(self) -> None:
         """
-        And only then.
+        And only then, if the server asks: it is told the same.
         """
-        for local in (CLIENT, "-", None):
+        cases = ((CLIENT, True), ("-", True), (None, True), (CLIENT, False))
+        for local, asks in cases:
             program = self.program()
             asked: Fields = {} if local is None else {"local": local}
 
@@ -114,7 +115,7 @@ class CourseTests(NativeTests):
                 ours, theirs = self.pair()
                 program.tls(ours, **AS_CLIENT, **asked)  # noqa: B023
                 context = self.context(False)
-                context.set_verify(SSL.VERIFY_PEER)
+                context.set_verify(SSL.VERIFY_PEER if asks else SSL.VERIFY_NONE)  # noqa: B023
                 network = Encrypted(theirs, context, False)
                 network.handshake()
                 fields, plain = program.taken()  # noqa: B023
@@ -123,7 +124,7 @@ class CourseTests(NativeTests):
                 shown = network.tls.get_peer_certificate()
                 return fields["local"], shown is not None
 
-            isShown = local is CLIENT
+            isShown = local is CLIENT and asks
             found = await self.inThread(run)
             self.assertEqual(found, (str(CLIENT) if isShown else "", isShown))
 
@@ -651,6 +652,29 @@ class RefusalTests(NativeTests):
             return program.refused()
 
         self.assertEqual((await self.inThread(again))[0], "timeout")
+
+    async def test_whatCanBeDoneIsTold(self) -> None:
+        """
+        By the fields that a program has.
+        """
+        program = self.program()
+
+        def run() -> Any:
+            ours, theirs = self.pair()
+            program.tls(ours, **AS_SERVER, client="require")
+            network = self.peer(theirs, True)
+            with contextlib.suppress(SSL.Error, OSError):
+                network.handshake()
+                network.read(1)
+            return program.refused()
+
+        reason, detail = await self.inThread(run)
+        self.assertEqual(reason, "tls")
+        self.assertEqual(
+            detail,
+            "the client has shown no certificate; let the client show a certificate, or the "
+            "program leave out remote= and say client=request",
+        )
 
     async def test_oneControlConnectionServesOne(self) -> None:
         """

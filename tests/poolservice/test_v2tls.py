@@ -144,10 +144,12 @@ class CourseTests(V2TLSTests):
         self.assertEqual((answer["localid"], answer["ctlkey"]), (b"", KEY))
 
     async def test_aClientShowsWhomItAsksFor(self) -> None:
-        def story() -> Any:
+        """If the server asks, too: else it is told that it is nobody."""
+
+        def story(mode: int) -> Any:
             sock, theirs = self.pair()
             context = self.context(False)
-            context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
+            context.set_verify(mode)
             peer = Encrypted(theirs, context, False)
             thread = threading.Thread(target=peer.handshake)
             thread.start()
@@ -159,7 +161,9 @@ class CourseTests(V2TLSTests):
             plain.close()
             return answer["localid"]
 
-        self.assertEqual(await self.run_(story), str(CLIENT).encode())
+        asking = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
+        self.assertEqual(await self.run_(lambda: story(asking)), str(CLIENT).encode())
+        self.assertEqual(await self.run_(lambda: story(SSL.VERIFY_NONE)), b"")
 
     async def test_aServerIsWhomItSays(self) -> None:
         def story() -> Any:

@@ -31,6 +31,7 @@ from tlstunnel.poolservice.closing import closeHanded
 from tlstunnel.poolservice.description import PoolDescription
 from tlstunnel.poolservice.interfaces import IProgram
 from tlstunnel.poolservice.quotas import Quotas
+from tlstunnel.poolservice.refusallog import ProgramRefusals
 from tlstunnel.poolservice.v2port import V2Port
 from tlstunnel.poolservice.wanted import Wanted
 
@@ -185,6 +186,7 @@ class HandOversDouble:
         self.deadlines = Deadlines(reactor)
         self.linger = Linger(reactor)
         self.unixLegs = UNIXLegs(reactor, self.linger, self.deadlines)
+        self.refusals = ProgramRefusals(self.deadlines, "pool-service")
         self.description = PoolDescription(Pool(Path("pool")))
         self.begun: list[HandOverDouble] = []
         self.refusal: TunnelError | None = None

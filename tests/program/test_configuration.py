@@ -461,6 +461,32 @@ class ReadTests(ConfigurationTests):
         self.assertEqual((pg.quiet, pg.limits.keepAlive, pg.limits.connections), (False, 1, 7))
         self.assertEqual((x.quiet, x.limits.keepAlive, x.limits.connections), (True, 3, 7))
 
+    def test_anAgentByDefaultIsForThoseWithCertificates(self) -> None:
+        """
+        Not for who shows none, or leaves them to rules, or to others.
+        """
+        tunnels = "".join(
+            f"[tunnel.t{number}]\nmode = '{mode}'\nlocal = ':{number}'\n"
+            f"remote = 'a.example:1'\n{more}\n"
+            for number, (mode, more) in enumerate(
+                (
+                    ("server", "local-id = 'a.example'"),
+                    ("client", "local-id = 'a.example'"),
+                    ("client", ""),
+                    ("client", "local-id = 'auto'"),
+                    ("client", "local-id = 'a@a.example'\ntrust = 'psk'"),
+                    (
+                        "server",
+                        "local-id = 'a.example'\nstarttls = 'postgresql'\nnegotiate-only = true",
+                    ),
+                ),
+                1,
+            )
+        )
+        found = self.read(f"[defaults]\nagent = 'agent.sock'\n{tunnels}")
+        agents = [each.agent for each in found.tunnels]
+        self.assertEqual(agents, [self.path.parent / "agent.sock"] * 2 + [None] * 4)
+
     def test_defaultsHoldWhereTheyMeanSomething(self) -> None:
         """
         For one mode, UNIX sockets, scripts, or the options of a dialect.

@@ -36,7 +36,10 @@ MISTAKES = [
     ("xyzzy", "'xyzzy' is neither an option nor a command; each option begins with a hyphen"),
     (
         "identity",
-        "say what to do: create, import, list, renew, check, trust, allow or disclose",
+        (
+            "say what to do: create, import, list, renew, check, trust, allow, disclose, "
+            "issuer or agent"
+        ),
     ),
     ("pool", "say what to do: serve"),
     ("identity craete x", "there is no command 'craete'; did you mean create?"),

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 #: Seconds between the pieces of one transfer.
-PACE_SECONDS = 0.25
+PACE_SECONDS = 1.0
 
 #: Seconds after which a step of a transfer has failed.
 PATIENCE_SECONDS = 30.0

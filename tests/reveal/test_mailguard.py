@@ -296,10 +296,10 @@ class GuardTests(SynchronousTestCase):
         for filling in (b"A" * 76 + b"\r\n", b"\r\n..", b"\n..", b".", b"\r\n"):
             guard = Course().toMail().guard
             piece = (filling * MAIL_PIECE_BYTES)[:MAIL_PIECE_BYTES]
-            began = time.perf_counter()
+            began = time.process_time()
             for _ in range(64):
                 guard.feed(piece)
-            self.assertLess(time.perf_counter() - began, 1.0, filling)
+            self.assertLess(time.process_time() - began, 1.0, filling)
 
 
 class AnswersTests(SynchronousTestCase):

@@ -31,6 +31,7 @@ def identity(**facts: Any) -> IdentityFacts:
         "not_before": NOW - DAY,
         "not_after": NOW + 90 * DAY,
         "is_due": False,
+        "is_leased": False,
     }
     return known | facts  # type: ignore[return-value]
 

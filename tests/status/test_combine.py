@@ -156,6 +156,18 @@ class CombineTests(SynchronousTestCase):
             (found,) = of(tunnels=[tunnel(identities=[facts])])["tunnels"][0]["identities"]
             self.assertEqual((found["state"], found["days_left"]), (state, left))
 
+    def test_whatAnAgentDoesNotRenewIsAProblem(self) -> None:
+        """
+        Once it has ended, as clients are refused then; one in a file is shown all the same.
+        """
+        for isLeased, left, isHealthy in ((True, 1, True), (True, -1, False), (False, -1, True)):
+            facts = identity(is_leased=isLeased, not_after=NOW + left)
+            found = of(tunnels=[tunnel(identities=[facts])])
+            self.assertEqual(found["healthy"], isHealthy)
+            if not isHealthy:
+                (problem,) = found["problems"]
+                self.assertIn("the certificate for www.example.org has ended", problem)
+
     def test_theCertificateThatExpiresFirstCounts(self) -> None:
         """
         Where one worker has not taken up the new one.

@@ -38,6 +38,7 @@ INTERFACE = {
     "tlstunnel_handshakes_resumed_total": {"tunnel"},
     "tlstunnel_bytes_total": {"tunnel", "direction"},
     "tlstunnel_identity_not_after_seconds": {"tunnel", "identity"},
+    "tlstunnel_lease_not_after_seconds": {"tunnel", "identity"},
     "tlstunnel_revocation_list_next_update_seconds": {"tunnel", "issuer"},
     "tlstunnel_backend_up": {"tunnel", "backend"},
     "tlstunnel_backend_connections_open": {"tunnel", "backend"},
@@ -84,7 +85,8 @@ class MetricsTests(SynchronousTestCase):
         No more and no less.
         """
         found: dict[str, set[str]] = {}
-        for name, labels in samples(snapshot()):
+        identities = [identity(), identity(identity="a.example", is_leased=True)]
+        for name, labels in samples(snapshot(tunnels=[tunnel(identities=identities)])):
             found.setdefault(name, set()).update(label for label, _ in labels)
         self.assertEqual(found, INTERFACE)
 
@@ -180,6 +182,16 @@ class MetricsTests(SynchronousTestCase):
         found = samples(snapshot(tunnels=[facts]))
         name = "tlstunnel_identity_not_after_seconds"
         self.assertEqual(value(found, name, tunnel="web", identity="www.example.org"), NOW + DAY)
+
+    def test_whatAnAgentGaveIsAMetricOfItsOwn(self) -> None:
+        """
+        As alerts about days would always fire.
+        """
+        facts = tunnel(identities=[identity(not_after=NOW + 300, is_leased=True)])
+        found = samples(snapshot(tunnels=[facts]))
+        labels = {"tunnel": "web", "identity": "www.example.org"}
+        self.assertEqual(value(found, "tlstunnel_lease_not_after_seconds", **labels), NOW + 300)
+        self.assertNotIn("tlstunnel_identity_not_after_seconds", {name for name, _ in found})
 
     def test_whatRunsIsInLabels(self) -> None:
         """

@@ -91,12 +91,14 @@ class ConfigurationTests(SynchronousTestCase):
         And one for tokens has its module.
         """
         token = configurationOf(KeyProvider(Path("/a/pkcs11.so"), Path("/b/token.so")))
-        self.assertIn("\nmodule = /a/pkcs11.so\npkcs11-module-path = /b/token.so\n", token)
+        self.assertIn("\nmodule = /a/pkcs11.so\n", token)
+        self.assertIn("\npkcs11-module-path = /b/token.so\n", token)
+        self.assertIn("\npkcs11-module-cache-keys = false\n", token)
         self.assertNotIn("default_properties", token)
         self.assertIn("default = usual", token)
         tpm = configurationOf(KeyProvider(Path("/a/tpm2.so")))
-        self.assertIn("default_properties = ?tpm2.signature=yes\n", tpm)
-        self.assertNotIn("pkcs11-module-path", tpm)
+        self.assertIn("\ndefault_properties = ?tpm2.signature=yes\n", tpm)
+        self.assertNotIn("pkcs11-module", tpm)
 
     def test_itIsAFileOnlyWhereMemoryIsNone(self) -> None:
         """

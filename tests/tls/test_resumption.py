@@ -334,6 +334,25 @@ class ClientTests(MemoryTests):
             self.assertEqual(known.identity, Identity.parse(HOST))
             self.assertTrue(known.version and known.group)
 
+    def test_itIsKnownWhetherTheServerHasAsked(self) -> None:
+        """
+        For our certificate; a session that is resumed is as it was when it began, as there the
+        server knows who we are without asking again.
+        """
+        alice = make(Recipe(san=alternative(mail(USER))), root())
+        ours = Credentials(Identity.parse(USER), alice.chain, alice.key)
+        self.context = clientContext(trusting(root()), ours, tickets=True)
+        for mode in SSL.VERIFY_NONE, SSL.VERIFY_PEER:
+            server = self.serverOf(BOTH)
+            server.set_session_id(b"tests")
+            server.set_verify(mode, lambda *_: True)
+            creator = self.expecting(HOST, Sessions())
+            for again in False, True, True:
+                failure, known = self.connect(creator, server)
+                self.assertIsNone(failure)
+                self.assertEqual(known.isResumed, again)
+                self.assertEqual(known.isAsked, mode == SSL.VERIFY_PEER)
+
     def test_eachIsOfferedOnce(self) -> None:
         """
         Connections at the same time need several.

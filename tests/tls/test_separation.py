@@ -127,6 +127,7 @@ class SeparationTests(SynchronousTestCase):
             (self.tunnel(trust=("psk",)), []),
             (self.tunnel(names=(name,)), ["`remote-id`"]),
             (self.tunnel(ocspStapling=True), ["`ocsp-stapling`"]),
+            (self.tunnel(agent=Path("/agent")), ["`agent` /agent"]),
         ):
             self.assertEqual(list(verifying(changed)), expected)
 

@@ -43,7 +43,7 @@ from tlstunnel.identity.pool import Credentials, Pool
 from tlstunnel.identity.revocation import Revocations
 from tlstunnel.identity.trust import Anchors, Trust, eitherTrust
 from tlstunnel.protocols.registry import find
-from tlstunnel.tls import binding, complaints, verification
+from tlstunnel.tls import binding, complaints, stores, verification
 from tlstunnel.tls.binding import CLIENTS, SERVERS
 from tlstunnel.tls.checkup import handshake
 from tlstunnel.tls.context import clientContext, serverContext
@@ -611,7 +611,7 @@ class VerifierTests(PeersTestCase):
 
         self.patch(crypto.X509, "from_cryptography", picky)
         logged: list[dict[str, Any]] = []
-        self.patch(verification._log, "observer", logged.append)
+        self.patch(stores._log, "observer", logged.append)
         creator = self.client(trust=Trust(anchors(root("Odd"), root())))
         self.assertIsNone(self.meet(creator, shown(alternative(dns(HOST))))[0])
         self.assertEqual([event["name"] for event in logged], ['"CN=Odd"'])

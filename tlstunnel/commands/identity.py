@@ -4,10 +4,8 @@ The C{identity} command: keeps a pool.
 
 from __future__ import annotations
 
-import getpass
 import os
 import sys
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,10 +14,18 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 from twisted.python import usage
 
+from tlstunnel.commands.agent import Agent, Issuer
 from tlstunnel.commands.allow import Allow, unknownIn
+from tlstunnel.commands.create import Create
 from tlstunnel.commands.disclose import Disclose
-from tlstunnel.commands.pools import OneIdentityOptions, PoolOptions, identityOf
-from tlstunnel.commands.psk import createKey, importKeys, keyRows
+from tlstunnel.commands.pools import (
+    OneIdentityOptions,
+    PoolOptions,
+    identityOf,
+    lastDayOf,
+    secretOf,
+)
+from tlstunnel.commands.psk import importKeys, keyRows
 from tlstunnel.commands.ruletables import rulesOf
 from tlstunnel.commands.trust import Trust
 from tlstunnel.errors import ConfigurationError, IdentityRefused
@@ -27,18 +33,12 @@ from tlstunnel.identity.disclosure import doubtsAbout, rules
 from tlstunnel.identity.expiry import inWords, isDue
 from tlstunnel.identity.files import present
 from tlstunnel.identity.forms import isPKCS12
-from tlstunnel.identity.issuer import (
-    createIdentity,
-    keep,
-    renew,
-    renewable,
-)
+from tlstunnel.identity.issuer import keep, renew, renewable
 from tlstunnel.identity.names import Identity, Kind
 from tlstunnel.identity.pem import loadCertificates, readFile
 from tlstunnel.identity.pins import keyOf
 from tlstunnel.identity.pkcs12 import loadPKCS12
 from tlstunnel.identity.pool import PSK_FILE, Credentials, loadCredentials
-from tlstunnel.identity.requests import requestFor
 from tlstunnel.identity.verify import coversName, verifyIdentity
 from tlstunnel.program.keyproviders import loadProviderFor, loadProviderOf
 from tlstunnel.program.syntax import ProgramOptions
@@ -46,43 +46,6 @@ from tlstunnel.tls.checkup import checkUsable, problemsOf
 from tlstunnel.tls.pskcheckup import problemsOfPSK
 
 _RED, _YELLOW, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[0m"
-
-
-class Create(OneIdentityOptions):
-    """C{create [--force] [--psk | --request] ID}"""
-
-    longdesc = (
-        "Makes a key and a certificate for ID, which is a domain, user@domain, an address or a "
-        "SPIFFE ID. It is "
-        "issued by the pool's own authority, which is made with the first identity; other pools "
-        "believe it after 'tlstunnel identity trust SELECTOR ca/cert.pem'. With --psk it makes a "
-        "key that both ends get, instead of certificates, for tunnels with --trust psk. With "
-        "--request it makes a key, and a request for a certificate that somebody else is to issue; "
-        "beside a key that was made in the same way another one, which is used once there is a "
-        "certificate for it."
-    )
-    optFlags = [
-        ["force", "f", "Replace a key that is there already, or a request that waits."],
-        ["psk", None, "Make a pre-shared key, and no certificate."],
-        ["request", None, "Make a key and a request, and no certificate."],
-    ]
-
-    def run(self) -> int:
-        """Make the credentials."""
-        pool, identity = self.pool, self.identity
-        if self["psk"] and self["request"]:
-            raise ConfigurationError(
-                "--request", "is for a certificate, and --psk for none", "give one of them"
-            )
-        if self["psk"]:
-            return createKey(pool, identity, bool(self["force"]))
-        if self["request"]:
-            file = requestFor(pool, identity, bool(self["force"]))
-            print(f"{identity}: the request is {file}; its key stays here")
-            return 0
-        leaf = createIdentity(pool, identity, bool(self["force"])).certificates[0]
-        print(f"{identity}: in {pool.directoryOf(identity)}, good until {_day(leaf)}")
-        return 0
 
 
 class Import(OneIdentityOptions):
@@ -150,7 +113,7 @@ class Import(OneIdentityOptions):
             remedy = "give the name that the certificate has"
             raise ConfigurationError(self["cert"], refused.detail, remedy) from None
         directory = keep(self.pool, credentials, bool(self["force"]))
-        print(f"{self._wild}{credentials.identity}: in {directory}, good until {_day(leaf)}")
+        print(f"{self._wild}{credentials.identity}: in {directory}, good until {lastDayOf(leaf)}")
         return 0
 
     def _verify(self, leaf: x509.Certificate, identity: Identity) -> None:
@@ -170,7 +133,7 @@ class Import(OneIdentityOptions):
                 raise ConfigurationError(
                     "--key", f"is for PEM, and {file} is PKCS#12 with a key in it", "leave it out"
                 )
-            return loadPKCS12(identity, file, lambda: _passPhrase(file))
+            return loadPKCS12(identity, file, lambda: secretOf(f"Pass phrase of {file}").encode())
         key = file if self["key"] is None else Path(self["key"])
         return loadCredentials(identity, file, key, private=False)
 
@@ -242,7 +205,7 @@ class Renew(PoolOptions):
             leaf = ours[identity].certificates[0]
             if self["force"] or isDue(leaf, now):
                 leaf = renew(pool, ours[identity], now).certificates[0]
-                print(f"{identity}: renewed, good until {_day(leaf)}")
+                print(f"{identity}: renewed, good until {lastDayOf(leaf)}")
         return 0
 
 
@@ -276,7 +239,7 @@ class Check(OneIdentityOptions):
         if isAlone:
             return 0
         leaf = pool.credentials(identity).certificates[0]
-        print(f"{identity}: all is well until {_day(leaf)}; its key is {keyOf(leaf)}")
+        print(f"{identity}: all is well until {lastDayOf(leaf)}; its key is {keyOf(leaf)}")
         return 0
 
 
@@ -297,13 +260,16 @@ class IdentityOptions(ProgramOptions):
         ["trust", None, Trust, "Believe in somebody about the identities of others."],
         ["allow", None, Allow, "Say which programs may use an identity through the pool."],
         ["disclose", None, Disclose, "Say who is shown to a remote identity."],
+        ["issuer", None, Issuer, "Make an intermediate for an agent."],
+        ["agent", None, Agent, "Give tunnels certificates for minutes."],
     ]
 
     def postOptions(self) -> None:
         """Insist on something to do."""
         if self.subCommand is None:
             raise usage.UsageError(
-                "say what to do: create, import, list, renew, check, trust, allow or disclose"
+                "say what to do: create, import, list, renew, check, trust, allow, disclose, "
+                "issuer or agent"
             )
 
 
@@ -314,21 +280,12 @@ def main(options: IdentityOptions) -> int:
     @return: the exit code: 1 with one line on standard error where it was not possible.
     """
     command = options.subOptions
-    assert isinstance(command, PoolOptions)
+    assert isinstance(command, PoolOptions | Agent)
     try:
         return command.run()
     except ConfigurationError as error:
         print(f"tlstunnel: {error}", file=sys.stderr)
     return 1
-
-
-def _passPhrase(file: Path) -> bytes:
-    """Ask the user, or whoever is in his place."""
-    if sys.stdin.isatty():
-        with suppress(EOFError):  # who wants to give none
-            return getpass.getpass(f"Pass phrase of {file}: ").encode()
-        return b""
-    return sys.stdin.readline().rstrip("\r\n").encode()
 
 
 def _kind(identity: Identity) -> str:
@@ -344,10 +301,6 @@ def _issuer(certificate: x509.Certificate) -> str:
             text = str(attribute.value)
             return "".join(each if each.isprintable() else "?" for each in text)
     return "somebody"
-
-
-def _day(certificate: x509.Certificate) -> str:
-    return f"{certificate.not_valid_after_utc:%Y-%m-%d}"
 
 
 def _left(certificate: x509.Certificate, now: datetime) -> str:

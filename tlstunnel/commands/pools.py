@@ -4,7 +4,12 @@ What commands have in common that work on a pool.
 
 from __future__ import annotations
 
+import getpass
+import sys
+from contextlib import suppress
 from pathlib import Path
+
+from cryptography import x509
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity
@@ -59,3 +64,21 @@ def identityOf(text: str) -> Identity:
         return Identity.parse(text)
     except ValueError as error:
         raise ConfigurationError.of("ID", error) from None
+
+
+def secretOf(what: str) -> str:
+    """
+    Ask the user for a secret; without a terminal it is the next line of standard input.
+
+    @param what: what it is of, in words.
+    """
+    if sys.stdin.isatty():
+        with suppress(EOFError):  # who wants to give none
+            return getpass.getpass(f"{what}: ")
+        return ""
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def lastDayOf(certificate: x509.Certificate) -> str:
+    """Until when a certificate is good, in words."""
+    return f"{certificate.not_valid_after_utc:%Y-%m-%d}"

@@ -18,8 +18,14 @@ from twisted.python import usage
 from tlstunnel.errors import ConfigurationError, nearest
 from tlstunnel.program.syntax import ProgramOptions
 
-#: The units that run us: for all tunnels of a file, for one tunnel each, and for the pool.
-SERVICES = ("tlstunnel.service", "tlstunnel@.service", "tlstunnel-pool.service")
+#: The units that run us: for all tunnels of a file, for one tunnel each, for the pool, and for an
+#: agent.
+SERVICES = (
+    "tlstunnel.service",
+    "tlstunnel@.service",
+    "tlstunnel-pool.service",
+    "tlstunnel-agent.service",
+)
 
 #: All units there are.
 UNITS = (*SERVICES, "tlstunnel-pool.socket", "tlstunnel-pool-v2.socket")

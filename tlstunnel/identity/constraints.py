@@ -11,8 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from ipaddress import IPv4Network, IPv6Network
 
 from cryptography import x509
+
+from tlstunnel.identity.names import Identity, Kind
 
 #: A dNSName that constrains others: a domain, or what follows a label; all names if it is empty.
 _SUBTREE = re.compile(r"(\.?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*)?", re.IGNORECASE)
@@ -55,6 +59,46 @@ def permitURI(authorities: Sequence[x509.Certificate], host: str) -> bool:
     @raise Exception: an authority or its constraints cannot be read.
     """
     return _permit(authorities, host, x509.UniformResourceIdentifier, _isOfURI)
+
+
+def permitsExpressly(authorities: Sequence[x509.Certificate], identity: Identity) -> bool:
+    """
+    Whether every authority says of certificates for C{identity} that there may be some: constraints
+    that are silent about all names of that kind permit them (RFC 5280), and that is not enough.
+
+    @raise Exception: an authority or its constraints cannot be read.
+    """
+    return all(_allowsExpressly(each, identity) for each in _constraintsOf(authorities))
+
+
+def _allowsExpressly(constraints: x509.NameConstraints, identity: Identity) -> bool:
+    permitted, excluded = constraints.permitted_subtrees, constraints.excluded_subtrees
+    isIn = partial(_isIn, identity)
+    return any(map(isIn, permitted or ())) and not any(map(isIn, excluded or ()))
+
+
+def _isIn(identity: Identity, subtree: x509.GeneralName) -> bool:
+    if identity.user is not None:
+        return isinstance(subtree, x509.RFC822Name) and _isMailbox(identity, subtree.value)
+    if identity.address is not None:
+        network = subtree.value if isinstance(subtree, x509.IPAddress) else None
+        return isinstance(network, IPv4Network | IPv6Network) and identity.address in network
+    kind: type[x509.DNSName | x509.UniformResourceIdentifier]
+    kind = x509.UniformResourceIdentifier if identity.kind is Kind.WORKLOAD else x509.DNSName
+    isWithin = _isOfURI if identity.kind is Kind.WORKLOAD else _isWithin
+    return any(isWithin(identity.domain, each) for each in _domains([subtree], kind))
+
+
+def _isMailbox(identity: Identity, subtree: str) -> bool:
+    """
+    Whether a mailbox is the one of a constraint, or at its host, or where that begins with a dot at
+    one below.
+    """
+    user, at, host = subtree.rpartition("@")
+    host = host.lower()
+    if at:
+        return identity.user == user and identity.domain == host
+    return identity.domain.endswith(host) if host.startswith(".") else identity.domain == host
 
 
 def _permit(

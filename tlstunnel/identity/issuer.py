@@ -9,16 +9,17 @@ others.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import (
+    CertificateIssuerPublicKeyTypes,
     CertificatePublicKeyTypes,
     PrivateKeyTypes,
 )
@@ -43,6 +44,34 @@ AUTHORITY_LIFETIME = timedelta(days=3650)
 CLOCK_SKEW = timedelta(hours=1)
 
 
+@dataclass(frozen=True)
+class NewKey:
+    """
+    A key for an identity.
+
+    @ivar signer: what signs with it now.
+    @ivar kept: what the pool keeps: the key itself, or where it is.
+    """
+
+    signer: PrivateKeyTypes
+    kept: PrivateKeyTypes | KeyReference
+
+
+#: Makes one.
+MakeKey = Callable[[], NewKey]
+
+
+def newKey() -> ec.EllipticCurvePrivateKey:
+    """Make a key of the kind that all our identities have."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def ownKey() -> NewKey:
+    """Make one that the pool keeps."""
+    key = newKey()
+    return NewKey(key, key)
+
+
 class Authority:
     """
     A certificate authority that issues certificates of identities, and of nothing else.
@@ -55,49 +84,95 @@ class Authority:
     @classmethod
     def make(cls, now: datetime) -> Authority:
         """Make a new one, under a name that no other has."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = newKey()
         name = commonName(f"tlstunnel pool CA {os.urandom(4).hex()}")
-        builder = _builder(name, name, key.public_key(), now, now + AUTHORITY_LIFETIME)
-        builder = builder.add_extension(x509.BasicConstraints(True, path_length=0), critical=True)
-        builder = builder.add_extension(_keyUsage(key_cert_sign=True, crl_sign=True), critical=True)
+        builder = builderOf(
+            name, name, key.public_key(), now - CLOCK_SKEW, now + AUTHORITY_LIFETIME
+        )
+        # One more may stand below it: that of an agent.
+        builder = certifying(builder, below=1)
         return cls(builder.sign(key, SHA256()), key)
 
     def issue(
         self,
         identity: Identity,
         now: datetime,
-        key: PrivateKeyTypes | KeyReference | None = None,
+        key: PrivateKeyTypes | None = None,
         lifetime: timedelta = LIFETIME,
-        before: x509.Certificate | None = None,
     ) -> Credentials:
         """
         Make a certificate for C{identity}, with which it can be server and client.
 
         @param key: the key to certify, instead of a new one.
         @param lifetime: for how long it is good, if the authority is.
-        @param before: a certificate that the key has, which says what is to be certified where the
-            key is not at hand.
         """
-        key = key or ec.generate_private_key(ec.SECP256R1())
-        half = before if isinstance(key, KeyReference) else key
-        assert half is not None
-        public = cast(CertificatePublicKeyTypes, half.public_key())  # else it refuses
-        # The upper bound of a common name is 64 (RFC 5280, appendix A); nobody looks at it anyway.
-        subject = commonName(str(identity)) if len(str(identity)) <= 64 else x509.Name([])
+        key = key or newKey()
+        public = cast(CertificatePublicKeyTypes, key.public_key())  # else it refuses
+        return Credentials(identity, (self.certify(identity, now, public, lifetime),), key)
+
+    def certify(
+        self,
+        identity: Identity,
+        now: datetime,
+        public: CertificatePublicKeyTypes,
+        lifetime: timedelta = LIFETIME,
+    ) -> x509.Certificate:
+        """
+        The same for the public half of a key that is elsewhere.
+        """
         end = min(now + lifetime, self.certificate.not_valid_after_utc)
-        builder = _builder(subject, self.certificate.subject, public, now, end)
-        builder = builder.add_extension(x509.BasicConstraints(False, None), critical=True)
-        builder = builder.add_extension(_keyUsage(digital_signature=True), critical=True)
-        purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-        builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
-        builder = builder.add_extension(
-            x509.SubjectAlternativeName([alternativeName(identity)]), critical=not list(subject)
-        )
-        builder = builder.add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
-            critical=False,
-        )
-        return Credentials(identity, (builder.sign(self.key, SHA256()),), key)
+        return certify(self.certificate, self.key, identity, public, now - CLOCK_SKEW, end)
+
+
+def certify(
+    issuer: x509.Certificate,
+    issuerKey: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
+    identity: Identity,
+    public: CertificatePublicKeyTypes,
+    start: datetime,
+    end: datetime,
+) -> x509.Certificate:
+    """
+    Make a certificate for C{identity}, with which it can be server and client, and nothing else.
+
+    @param public: the key to certify.
+    """
+    # The upper bound of a common name is 64 (RFC 5280, appendix A); nobody looks at it anyway, but
+    # for those who take an address there for a domain that name constraints are about.
+    isNamed = len(str(identity)) <= 64 and identity.address is None
+    subject = commonName(str(identity)) if isNamed else x509.Name([])
+    builder = builderOf(subject, issuer.subject, public, start, end)
+    builder = builder.add_extension(x509.BasicConstraints(False, None), critical=True)
+    builder = builder.add_extension(_keyUsage(digital_signature=True), critical=True)
+    purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+    builder = builder.add_extension(
+        x509.SubjectAlternativeName([alternativeName(identity)]), critical=not list(subject)
+    )
+    builder = builder.add_extension(identifying(issuer), critical=False)
+    return builder.sign(issuerKey, SHA256())
+
+
+def certifying(builder: x509.CertificateBuilder, below: int) -> x509.CertificateBuilder:
+    """
+    What makes a certificate that of an authority.
+
+    @param below: how many others may stand below it, on the way to a certificate.
+    """
+    builder = builder.add_extension(x509.BasicConstraints(True, path_length=below), critical=True)
+    return builder.add_extension(_keyUsage(key_cert_sign=True, crl_sign=True), critical=True)
+
+
+def identifying(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """
+    The key of an issuer, as its certificate calls it.
+    """
+    try:
+        known = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        public = cast(CertificateIssuerPublicKeyTypes, issuer.public_key())
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(public)
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(known)
 
 
 def commonName(name: str) -> x509.Name:
@@ -132,11 +207,11 @@ def _keyUsage(
     )
 
 
-def _builder(
+def builderOf(
     subject: x509.Name,
     issuer: x509.Name,
     key: CertificatePublicKeyTypes,
-    now: datetime,
+    start: datetime,
     end: datetime,
 ) -> x509.CertificateBuilder:
     """What all our certificates have in common."""
@@ -146,7 +221,7 @@ def _builder(
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key)
-        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_before(start)
         .not_valid_after(end)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
@@ -160,11 +235,10 @@ def writeCertificates(path: Path, certificates: Iterable[x509.Certificate]) -> N
 
 def writeKey(path: Path, key: PrivateKeyTypes | KeyReference, replace: bool) -> None:
     """Write a key, or where it is, for nobody else to read."""
-    content = (
-        key.content
-        if isinstance(key, KeyReference)
-        else key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    )
+    if isinstance(key, KeyReference):
+        content = key.content
+    else:
+        content = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     writeFile(path, content, 0o600, replace)
 
 
@@ -236,14 +310,21 @@ def keep(pool: Pool, credentials: Credentials, replace: bool = False) -> Path:
     return keyFile.parent
 
 
-def createIdentity(pool: Pool, identity: Identity, replace: bool = False) -> Credentials:
+def createIdentity(
+    pool: Pool, identity: Identity, replace: bool = False, makeKey: MakeKey = ownKey
+) -> Credentials:
     """
     Make credentials that the pool's own authority vouches for, and put them into the pool.
 
+    @param makeKey: makes the key, once there is nothing against the rest.
     @raise ConfigurationError: there are some already, or there cannot be.
     """
     _vacancy(pool, identity, replace)
-    credentials = authorityOf(pool).issue(identity, datetime.now(UTC))
+    authority = authorityOf(pool)
+    key = makeKey()
+    public = cast(CertificatePublicKeyTypes, key.signer.public_key())
+    certificate = authority.certify(identity, datetime.now(UTC), public)
+    credentials = Credentials(identity, (certificate,), key.kept)
     keep(pool, credentials, replace)
     return credentials
 
@@ -276,9 +357,9 @@ def renew(pool: Pool, credentials: Credentials, now: datetime) -> Credentials:
     @raise ConfigurationError: the authority ends as soon as the certificate does; or the file
         cannot be written.
     """
-    authority = authorityOf(pool)
-    leaf = credentials.certificates[0]
-    renewed = authority.issue(credentials.identity, now, credentials.key, before=leaf)
+    authority, leaf = authorityOf(pool), credentials.certificates[0]
+    certificate = authority.certify(credentials.identity, now, leaf.public_key())
+    renewed = replace(credentials, certificates=(certificate,))
     before, after = (each.certificates[0].not_valid_after_utc for each in (credentials, renewed))
     if after <= before and after == authority.certificate.not_valid_after_utc:
         raise ConfigurationError(

@@ -164,9 +164,7 @@ class Identity:
 
         @raise ValueError: it is the name of none.
         """
-        isWorkload = name.startswith(_FILES)
-        text = name.replace(_FILES, spiffe.SCHEME, 1).replace(",", "/") if isWorkload else name
-        identity = cls.parse(text)
+        identity = cls.parse(_textOf(name))
         if identity.fileName != name:
             raise ValueError(f"{name!r} is not the name of an identity; write {identity.fileName}")
         return identity
@@ -226,6 +224,15 @@ def _kindOf(user: str | None, path: str | None) -> Kind:
     if path is not None:
         return Kind.WORKLOAD
     return Kind.DOMAIN if user is None else Kind.USER
+
+
+def _textOf(name: str) -> str:
+    """
+    What is meant by the name of a file or a directory.
+    """
+    if not name.startswith(_FILES):
+        return name
+    return name.replace(_FILES, spiffe.SCHEME, 1).replace(",", "/")
 
 
 def _written(user: str | None, domain: str, path: str | None) -> str:
@@ -307,9 +314,7 @@ class Selector:
 
         @raise ValueError: it is the name of none.
         """
-        isWorkload = name.startswith(_FILES)
-        text = name.replace(_FILES, spiffe.SCHEME, 1).replace(",", "/") if isWorkload else name
-        selector = cls.parse(text)
+        selector = cls.parse(_textOf(name))
         if selector.fileName != name:
             raise ValueError(f"{name!r} is not the name of a selector; write {selector.fileName}")
         return selector

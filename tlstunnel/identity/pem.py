@@ -14,6 +14,7 @@ import stat
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography import x509
@@ -32,6 +33,9 @@ from tlstunnel.identity.keyreference import KeyReference, isSecret, readReferenc
 
 #: More than any file of certificates has; the system's bundles are a quarter of this.
 LARGEST_FILE = 1 << 20
+
+#: Anchors that are known by what stands in their files, in all; those of a system are 150.
+KEPT = 1000
 
 # How a file is opened: nobody is waited for at the other end of a pipe.
 _AT_ONCE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -163,6 +167,10 @@ def _load(block: bytes) -> x509.Certificate:
         raise ValueError(" ".join(str(error).split())) from None
 
 
+# Anchors are read again and again, for everybody who may be at the other end, and are the same.
+_loadAgain = lru_cache(maxsize=KEPT)(_load)
+
+
 def loadCertificates(path: Path) -> tuple[x509.Certificate, ...]:
     """
     Read all certificates of a PEM file.
@@ -196,7 +204,7 @@ def loadReadable(path: Path) -> tuple[tuple[x509.Certificate, ...], tuple[str, .
     reason = ""
     for number, block in enumerate(_blocks(path), 1):
         try:
-            found.append(_load(block))
+            found.append(_loadAgain(block))
         except ValueError as error:
             reason = str(error)
             skipped.append(f"{path}: certificate {number} is passed over: it is broken ({reason})")

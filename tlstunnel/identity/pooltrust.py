@@ -4,18 +4,22 @@ Whom a pool has us believe: which of its files of anchors decides about whom.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity import spiffe
-from tlstunnel.identity.files import entries, present
+from tlstunnel.identity.files import entries, isDirectory, present
 from tlstunnel.identity.names import Identity, Kind, Selector, selectorsFor
 from tlstunnel.identity.trust import Anchors, Trust
 
 if TYPE_CHECKING:
     from tlstunnel.identity.pool import Pool
+
+# What decides where no selector does; a host of that name has no file.
+_GENERAL = "anchors.pem"
 
 
 class PoolTrust:
@@ -29,26 +33,45 @@ class PoolTrust:
         @raise ConfigurationError: we are not let to see what is in it.
         """
         self._pool = pool
-        self._files = {each: pool.trustFile(each) for each in self._selectors()}
+        self._directory = directory = pool.path / "trust"
+        self._isThere = present(directory)
+        if self._isThere and not isDirectory(directory):
+            entries(directory)
+        self._found: dict[Selector, Path | None] = {}
         self._read: dict[tuple[Selector | None, bool], Anchors] = {}
         self._trusts: dict[tuple[Selector | None, bool], Trust] = {}
 
-    def _selectors(self) -> Iterator[Selector]:
+    @cached_property
+    def _selectors(self) -> list[Selector]:
         """All selectors with anchors, as far as a name of a file is one."""
-        directory = self._pool.path / "trust"
-        for file in entries(directory) if present(directory) else ():
+        found = []
+        for file in entries(self._directory) if self._isThere else ():
             name = file.name.removesuffix(".pem")
             if name.startswith("spiffe:"):
                 name = name.replace(":", "://", 1)
             with suppress(ValueError):
                 selector = Selector.parse(name)
-                if self._pool.trustFile(selector) == file and file.name != "anchors.pem":
-                    yield selector
+                if self._pool.trustFile(selector) == file and file.name != _GENERAL:
+                    found.append(selector)
+        return found
+
+    def _fileOf(self, selector: Selector) -> Path | None:
+        """The file with the anchors for one selector, if there is one."""
+        if selector not in self._found:
+            file = None
+            # Those for workloads are for a whole trust domain.
+            if selector.path in (None, "/"):
+                file = self._pool.trustFile(selector)
+                if file.name == _GENERAL or not present(file):
+                    file = None
+            self._found[selector] = file
+        return self._found[selector]
 
     def _covering(self, remote: Identity | Selector) -> Selector | None:
         """The most concrete selector with anchors that matches all of C{remote}."""
-        several = selectorsFor(remote) if self._files else ()
-        return next((each for each in several if each in self._files), None)
+        # Not among all of them: there may be thousands.
+        several = selectorsFor(remote) if self._isThere else ()
+        return next((each for each in several if self._fileOf(each) is not None), None)
 
     def anchorsFor(self, remote: Identity | Selector) -> Anchors:
         """
@@ -63,16 +86,17 @@ class PoolTrust:
     def _anchors(
         self, covering: Selector | None, isPublic: bool, remote: Identity | Selector
     ) -> Anchors:
-        if covering is not None:
-            return Anchors.read([self._files[covering]])
+        file = None if covering is None else self._fileOf(covering)
+        if file is not None:
+            return Anchors.read([file])
         pool = self._pool
-        anchors, own = pool.path / "trust" / "anchors.pem", pool.path / "ca" / "cert.pem"
+        anchors, own = self._directory / _GENERAL, pool.path / "ca" / "cert.pem"
         files = [file for file in (anchors, own) if present(file)]
         system = anchors not in files and isPublic
         if files or system:
             return Anchors.read(files, system, own)
         raise ConfigurationError(
-            str(pool.path / "trust"),
+            str(self._directory),
             f"has nobody to believe about {remote}",
             "give `trust` FILE"
             if pool.isOfCertbot
@@ -95,10 +119,10 @@ class PoolTrust:
 
     def _below(self, remote: Identity | Selector) -> list[Selector]:
         """The selectors with anchors that are about some of those whom C{remote} matches."""
-        if isinstance(remote, Identity) or remote.isExact or not self._files:
+        if isinstance(remote, Identity) or remote.isExact:
             return []
         above = set(selectorsFor(remote))
-        return [each for each in self._files if each.overlaps(remote) and each not in above]
+        return [each for each in self._selectors if each.overlaps(remote) and each not in above]
 
 
 def _named(remote: Identity | Selector) -> str:

@@ -14,9 +14,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from tempfile import mktemp
+from typing import cast
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import (
+    CertificateIssuerPrivateKeyTypes,
+    PrivateKeyTypes,
+)
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -29,7 +33,7 @@ from tlstunnel.identity.files import (
     present,
     writeFile,
 )
-from tlstunnel.identity.issuer import alternativeName, commonName, writeKey
+from tlstunnel.identity.issuer import MakeKey, alternativeName, commonName, ownKey, writeKey
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 
@@ -88,12 +92,15 @@ def link(place: Path, target: Path) -> None:
         ) from None
 
 
-def requestFor(pool: Pool, identity: Identity, again: bool = False) -> Path:
+def requestFor(
+    pool: Pool, identity: Identity, again: bool = False, makeKey: MakeKey = ownKey
+) -> Path:
     """
     Make a key for an identity, and a request for a certificate: beside the one that is used, if
     there is one.
 
     @param again: also where a request waits already for its certificate; its key is lost.
+    @param makeKey: makes the key, once there is nothing against the rest.
     @return: the file of the request.
     @raise ConfigurationError: a request waits already; or the identity is kept in another way.
     """
@@ -115,10 +122,11 @@ def requestFor(pool: Pool, identity: Identity, again: bool = False) -> Path:
         )
     number = int(before[-1].name) + 1 if before else 1
     directory = pool.path / KEYS / identity.fileName / str(number)
+    key = makeKey()
+    request = _request(identity, key.signer)
     makeDirectory(directory)
-    key = ec.generate_private_key(ec.SECP256R1())
-    writeKey(directory / "privkey.pem", key, replace=False)
-    writeFile(directory / "request.pem", _request(identity, key), 0o644, replace=True)
+    writeKey(directory / "privkey.pem", key.kept, replace=False)
+    writeFile(directory / "request.pem", request, 0o644, replace=True)
     isServing = inUse is not None and inUse not in waiting
     if not isServing:
         use(pool, identity, directory)
@@ -128,10 +136,11 @@ def requestFor(pool: Pool, identity: Identity, again: bool = False) -> Path:
     return directory / "request.pem"
 
 
-def _request(identity: Identity, key: ec.EllipticCurvePrivateKey) -> bytes:
+def _request(identity: Identity, key: PrivateKeyTypes) -> bytes:
     name = str(identity)
     subject = commonName(name) if len(name) <= 64 else x509.Name([])
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
     names = x509.SubjectAlternativeName([alternativeName(identity)])
     builder = builder.add_extension(names, critical=not list(subject))
-    return builder.sign(key, SHA256()).public_bytes(Encoding.PEM)
+    signer = cast(CertificateIssuerPrivateKeyTypes, key)  # else it refuses
+    return builder.sign(signer, SHA256()).public_bytes(Encoding.PEM)

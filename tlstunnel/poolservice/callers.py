@@ -14,6 +14,8 @@ import errno
 import os
 import socket
 import struct
+from functools import cache
+from pathlib import Path
 
 from tlstunnel.identity.caller import Caller
 from tlstunnel.poolservice.refusals import BadPool
@@ -26,6 +28,9 @@ _CREDENTIALS = struct.Struct("=iII")
 
 # Of a group; these numbers are unsigned.
 _NUMBER = struct.Struct("=I")
+
+# How many numbers there are.
+_ALL = 0xFFFFFFFF
 
 #: Stands for the user of a program, if the system does not say who that is.
 UNKNOWN = -1
@@ -46,7 +51,48 @@ def callerOf(sock: socket.socket) -> Caller:
         groups = _groups(sock)
     except OSError as error:
         raise BadPool(f"the system does not say who you are: {error.strerror}") from None
-    return Caller(uid, frozenset((gid, *groups)), pid)
+    caller = Caller(uid, frozenset((gid, *groups)), pid)
+    return caller if _everybodyHas("uid") and _everybodyHas("gid") else _mapped(caller)
+
+
+@cache
+def _everybodyHas(kind: str) -> bool:
+    """
+    Whether each user, or each group, of this host has a number in our user namespace, so that none
+    stands for several (user_namespaces(7)).
+    """
+    try:
+        ranges = Path(f"/proc/self/{kind}_map").read_text().split()
+        return sum(map(int, ranges[2::3])) >= _ALL
+    except (OSError, ValueError):
+        return False
+
+
+def _mapped(caller: Caller) -> Caller:
+    """
+    C{caller}, where there may be users and groups without a number: all of them look like one.
+
+    @raise BadPool: it may be any of those users.
+    """
+    if not _everybodyHas("uid") and caller.uid == _overflow("uid"):
+        raise BadPool(
+            f"you may be anybody: who has no number in the user namespace of the pool service is "
+            f"{caller.uid} there; run the service outside of it, or the program as a user that is "
+            "mapped and has another number"
+        )
+    gids = caller.gids if _everybodyHas("gid") else caller.gids - {_overflow("gid")}
+    return Caller(caller.uid, gids, caller.pid)
+
+
+@cache
+def _overflow(kind: str) -> int:
+    """
+    The number of all who have none.
+    """
+    try:
+        return int(Path(f"/proc/sys/kernel/overflow{kind}").read_text())
+    except (OSError, ValueError):
+        return 65534
 
 
 def _groups(sock: socket.socket) -> list[int]:

@@ -68,6 +68,11 @@ class Owner(Protocol):
         @raise TunnelError: that is the answer.
         """
 
+    def refused(self, error: TunnelError) -> None:
+        """
+        A message had C{error} for an answer.
+        """
+
     def gone(self) -> None:
         """
         Nothing more comes, and nothing that is sent arrives.
@@ -79,19 +84,22 @@ class Owner(Protocol):
         """
 
 
-def errorMessage(error: TunnelError) -> Message:
+def errorMessage(error: TunnelError, hint: str = "") -> Message:
     """
     What a program is told of C{error}.
+
+    @param hint: what can be done about it, if anything.
     """
-    return Message("error", {"reason": error.reason, "detail": detailOf(error)})
+    return Message("error", {"reason": error.reason, "detail": detailOf(error, hint)})
 
 
-def detailOf(error: TunnelError) -> str:
+def detailOf(error: TunnelError, hint: str = "") -> str:
     """
     What there is to be said of C{error} besides its reason, as it may stand in a message.
     """
     text = str(error)
-    return prose("" if text == error.reason else text.removeprefix(f"{error.reason}: "))
+    detail = "" if text == error.reason else text.removeprefix(f"{error.reason}: ")
+    return prose("; ".join(filter(None, (detail, hint))))
 
 
 class Control(Descriptor):
@@ -200,6 +208,7 @@ class Control(Descriptor):
             self._owner.received(read(got.data), descriptors)
         except TunnelError as error:
             self.send(errorMessage(error.bare()))
+            self._owner.refused(error)
         except Exception:  # noqa: BLE001 - a bug of ours must not spread
             self._log.failure("a message to the pool service failed")
             self.send(errorMessage(TunnelError("see the log of the pool service")))

@@ -236,6 +236,8 @@ class HandOver:
     def _whoWeAre(self) -> Identity | None:
         tunnel = self.prepared.tunnel
         session = self.network.session
+        if self.wanted.isClient and session is not None and not session.isAsked:
+            return None
         if session is None or session.face is None or not tunnel.otherIDs:
             return tunnel.localID
         shown = session.face.certificate

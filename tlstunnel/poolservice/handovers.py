@@ -31,6 +31,7 @@ from tlstunnel.poolservice.handed import HandedLeg
 from tlstunnel.poolservice.handover import HandOver
 from tlstunnel.poolservice.interfaces import IProgram
 from tlstunnel.poolservice.preparations import Preparations
+from tlstunnel.poolservice.refusallog import ProgramRefusals
 from tlstunnel.poolservice.refusals import (
     BadPool,
     Leaving,
@@ -63,6 +64,7 @@ class HandOvers:
     @ivar unixLegs: makes the plain legs that are UNIX sockets.
     @ivar admission: how many are let in.
     @ivar open: the connections there are.
+    @ivar refusals: where it is told what programs did not get.
     @ivar spellings: how certificates spell whom they are for, by their fingerprints.
     @ivar idle: called when the last of them has ended, if anything is to be.
     @ivar accepts: whether there may be new ones.
@@ -86,6 +88,7 @@ class HandOvers:
         self.unixLegs = UNIXLegs(reactor, self.linger, self.deadlines)
         self.open: set[HandOver] = set()
         self.spellings: dict[tuple[bytes, Identity], str] = {}
+        self.refusals = ProgramRefusals(self.deadlines, NAME)
         self.idle: Callable[[], None] | None = None
         self.accepts = True
         self._turns = Turns(reactor)

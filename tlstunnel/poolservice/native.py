@@ -40,6 +40,7 @@ from __future__ import annotations
 import socket
 
 from tlstunnel.address import Address
+from tlstunnel.errors import TunnelError
 from tlstunnel.poolservice.callers import UNKNOWN, callerOf
 from tlstunnel.poolservice.closing import Closings
 from tlstunnel.poolservice.control import Control, errorMessage
@@ -78,11 +79,13 @@ class NativePrograms:
         @param sock: of SOCK_SEQPACKET, non-blocking; ours from now on.
         """
         uid = UNKNOWN
+        caller = None
         try:
             caller = callerOf(sock)
             uid = caller.uid
             self.quotas.enter(uid)
         except Refusal as error:
+            self.handOvers.refusals.add(caller, error)
             if len(self._turnedAway) < min(TURNED_AWAY, share()):
                 closings = Closings() if uid == UNKNOWN else self.quotas.closingsOf(uid)
                 self._turnedAway.add(
@@ -136,6 +139,11 @@ class _TurnedAway:
         """
         self._control.send(errorMessage(self._error))
         self._control.close()
+
+    def refused(self, error: TunnelError) -> None:
+        """
+        What it has asked is wrong besides.
+        """
 
     def close(self) -> None:
         """

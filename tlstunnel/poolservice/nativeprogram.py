@@ -35,6 +35,7 @@ from tlstunnel.poolservice.plain import pairOf
 from tlstunnel.poolservice.quotas import Quotas
 from tlstunnel.poolservice.refusals import BadRequest, Gone, Refusal
 from tlstunnel.poolservice.request import FIELDS, Plain, requestOf
+from tlstunnel.tunnel.hints.choosing import hintFor
 
 #: What a program may ask, and the fields of each.
 VERBS: dict[str, tuple[str, ...]] = {
@@ -169,6 +170,12 @@ class NativeProgram:
             "certificate": self._certificate,
         }
         self._control.send(answers[verb](fields))
+
+    def refused(self, error: TunnelError) -> None:
+        """
+        It has not got what it asked for.
+        """
+        self._handOvers.refusals.add(self.caller, error)
 
     def _begin(self, fields: Mapping[str, str], descriptors: list[int]) -> None:
         sock, peer = connected(descriptors, self._control.drop)
@@ -332,7 +339,8 @@ class NativeProgram:
             self.heardAll(error)
             self._go(Stage.OVER)
         else:
-            self._control.send(errorMessage(error or Gone("the connection has ended")))
+            hint = hintFor(handOver.record)
+            self._control.send(errorMessage(error or Gone("the connection has ended"), hint))
             self._go(Stage.OVER if self._stage is Stage.MET else Stage.FRESH)
 
 

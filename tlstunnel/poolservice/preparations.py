@@ -2,18 +2,16 @@
 What handed connections are made with: read from the pool once for all that want the same of it, and
 again when its files have changed.
 
-Contexts of OpenSSL take milliseconds and up to a megabyte each, so that there are not many of them;
-those for servers are read an identity a turn, as there may be many.
+Contexts of OpenSSL take milliseconds and memory, so that there are not many of them; those for
+servers are read an identity a turn, as there may be many.
 """
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -24,6 +22,7 @@ from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pool import Pool
 from tlstunnel.poolservice.description import NAME
+from tlstunnel.poolservice.trustwatch import TrustWatch, stampOf
 from tlstunnel.poolservice.wanted import Demand, Wanted
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.limits import Limits
@@ -33,21 +32,15 @@ from tlstunnel.tunnel.settings import settingOf
 #: How many sets of contexts are kept, each for the same user, role, identities and protocol.
 KEPT = 128
 
+#: How many contexts they have together, unless one set alone has more: some 40 KiB each, beside the
+#: anchors, which are shared.
+CONTEXTS_KEPT = 1000
+
 #: Remote identities of clients that are kept with each.
 REMOTES_KEPT = 1000
 
-#: Seconds after which it is looked again whether trust has changed; certificates, keys, and rules
-#: about them are looked at each time.
-LOOK_SECONDS = 1.0
-
-#: Files of trust that are looked at one by one; where there are more, the directory alone.
-FILES_WATCHED = 200
-
 #: Who may come, where a client has to prove who it is, and nobody says whom it has to be.
 ANYBODY = AccessList((Selector(None, "."), Selector("", ".")))
-
-#: State of a file or a directory; nothing where there is none.
-_Stamp = tuple[int, int, int, int] | None
 
 
 class _Kept:
@@ -58,51 +51,29 @@ class _Kept:
         C{None}.
     @ivar waiting: who waits for that.
     @ivar remotes: the same for each server that a client connects to.
+    @ivar contexts: how many contexts that takes.
     """
 
-    def __init__(self, pool: Pool, ours: Iterable[Identity]) -> None:
+    def __init__(self, pool: Pool, ours: Iterable[Identity], trusted: int) -> None:
         """
         Look at the files, before they are read.
 
+        @param trusted: which edition of whom we believe it is.
         @raise ConfigurationError: one of our identities is not there.
         """
         self.prepared: Prepared
         self.waiting: list[Deferred[Prepared]] | None = []
         self.remotes: OrderedDict[Identity, Prepared] = OrderedDict()
+        self.contexts = 0
         self._own = [file for each in ours for file in pool.filesOf(each)]
-        trust = pool.path / "trust"
-        self._trust = [trust, *_within(trust), pool.path / "ca" / "cert.pem"]
-        self._stamps = [_stampOf(each) for each in self._own]
-        self._trusted = [_stampOf(each) for each in self._trust]
-        self._looked = 0.0
+        self._stamps = [stampOf(each) for each in self._own]
+        self._trusted = trusted
 
-    def isCurrent(self, now: float) -> bool:
+    def isCurrent(self, trusted: int) -> bool:
         """
         Whether the files are as they were.
         """
-        if [_stampOf(each) for each in self._own] != self._stamps:
-            return False
-        if now - self._looked < LOOK_SECONDS:
-            return True
-        self._looked = now
-        return [_stampOf(each) for each in self._trust] == self._trusted
-
-
-def _within(directory: Path) -> list[Path]:
-    try:
-        with os.scandir(directory) as found:
-            several = [Path(each.path) for each in found]
-    except OSError:
-        return []
-    return several if len(several) <= FILES_WATCHED else []
-
-
-def _stampOf(path: Path) -> _Stamp:
-    try:
-        found = os.stat(path)  # noqa: PTH116 - without objects: it is done for every connection
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size
+        return trusted == self._trusted and [stampOf(each) for each in self._own] == self._stamps
 
 
 class Preparations:
@@ -118,6 +89,8 @@ class Preparations:
         self._pool = pool
         self._limits = limits
         self._kept: OrderedDict[object, _Kept] = OrderedDict()
+        self._contexts = 0
+        self._trust = TrustWatch(pool.path, reactor.seconds)
 
     def forClient(self, wanted: Wanted, local: Identity | None, uid: int) -> Prepared:
         """
@@ -132,10 +105,11 @@ class Preparations:
         key = uid, local, wanted.dialect.name, wanted.alpn, wanted.minimum
         kept = self._find(key)
         if kept is None:
-            kept = _Kept(self._pool, () if local is None else (local,))
+            kept = _Kept(self._pool, () if local is None else (local,), self._trust.edition)
             kept.prepared = Prepared(self._tunnel(Mode.CLIENT, wanted, local, remote))
             kept.waiting = None
-            self._keep(key, kept)
+            self._kept[key] = kept
+            self._weigh(kept, 0)
         found = kept.remotes.get(remote)
         if found is None:
             found = _towards(kept.prepared, remote)
@@ -143,6 +117,7 @@ class Preparations:
             kept.remotes[remote] = found
             if len(kept.remotes) > REMOTES_KEPT:
                 kept.remotes.popitem(last=False)
+            self._weigh(kept, kept.prepared.contexts)
         return found
 
     def forServer(
@@ -166,10 +141,11 @@ class Preparations:
             assert kept.waiting is not None
             kept.waiting.append(ready)
             return ready
-        kept = _Kept(self._pool, ours)
+        kept = _Kept(self._pool, ours, self._trust.edition)
         kept.prepared = Prepared(self._serverTunnel(wanted, ours), read=False)
         kept.waiting = [ready]
-        self._keep(key, kept)
+        self._kept[key] = kept
+        self._weigh(kept, len(ours))
         # Whoever has asked first may go before it is read, and others still wait for it.
         Deferred.fromCoroutine(self._read(key, kept))
         return ready
@@ -186,7 +162,7 @@ class Preparations:
         except ConfigurationError:
             result = Failure()
             if self._kept.get(key) is kept:
-                del self._kept[key]
+                self._forget(key)
         waiting, kept.waiting = kept.waiting or (), None
         for each in waiting:
             if not each.called:
@@ -233,16 +209,24 @@ class Preparations:
         kept = self._kept.get(key)
         if kept is None:
             return None
-        if not kept.isCurrent(self._reactor.seconds()):
-            del self._kept[key]
+        if not kept.isCurrent(self._trust.edition):
+            self._forget(key)
             return None
         self._kept.move_to_end(key)
         return kept
 
-    def _keep(self, key: object, kept: _Kept) -> None:
-        self._kept[key] = kept
-        if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+    def _weigh(self, kept: _Kept, contexts: int) -> None:
+        """
+        C{kept}, which was used last, has so many contexts: forget those that were used longest ago,
+        where that is too much.
+        """
+        self._contexts += contexts - kept.contexts
+        kept.contexts = contexts
+        while len(self._kept) > 1 and (len(self._kept) > KEPT or self._contexts > CONTEXTS_KEPT):
+            self._forget(next(iter(self._kept)))
+
+    def _forget(self, key: object) -> None:
+        self._contexts -= self._kept.pop(key).contexts
 
 
 def _towards(prepared: Prepared, remote: Identity) -> Prepared:

@@ -128,6 +128,7 @@ class Exchange:
                 self.request = replace(self.request, localid=localid)
             self._hand(wantedOf(self.request))
         except TunnelError as error:
+            self._handOvers.refusals.add(self.caller, error)
             self._finish(error)
 
     def _hand(self, wanted: Wanted) -> None:

@@ -46,6 +46,7 @@ class V2Port:
         @param sock: non-blocking; ours from now on.
         """
         refusal: TunnelError | None = None
+        caller = None
         uid = UNKNOWN
         try:
             caller = callerOf(sock)
@@ -55,7 +56,9 @@ class V2Port:
             except TooMany as error:
                 self._turnedAway.enter(uid)
                 refusal = error
-        except TunnelError:
+                self.handOvers.refusals.add(caller, error)
+        except TunnelError as error:
+            self.handOvers.refusals.add(caller, error)
             self._unheard.close(sock, uid)
             return
         self.programs.add(V2Program(self, sock, caller, refusal))

@@ -114,7 +114,7 @@ class V2Program:
 
     def _received(self, frame: Frame, enclosed: Enclosed) -> None:
         if self._refusal is not None:
-            self._refuse(frame, self._refusal)
+            self._connection.send(errorFrame(frame.reqid, self._refusal))
             self._connection.end()
             return
         try:
@@ -130,6 +130,8 @@ class V2Program:
 
     def _refuse(self, frame: Frame, error: TunnelError) -> None:
         self._connection.send(errorFrame(frame.reqid, error))
+        if frame.cmd == Command.STARTTLS:
+            self.handOvers.refusals.add(self.caller, error)
 
     def _requested(self, frame: Frame, enclosed: Enclosed) -> None:
         handle = self._REQUESTS.get(frame.cmd)

@@ -34,7 +34,9 @@ def connectedSide(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     side = _side(values, Mode.CLIENT, OF_CONNECTED)
     ours = values["remote-as"]
-    return {**side, "local-id": () if ours is None else (ours,)}
+    if ours is None:
+        return {**side, "local-id": (), "agent": None}
+    return {**side, "local-id": (ours,)}
 
 
 def _side(values: Mapping[str, Any], mode: Mode, keys: Mapping[str, str]) -> dict[str, Any]:

@@ -278,7 +278,7 @@ class _TunnelCheck:
         for sentence in reflected(tunnel, self._configuration.tunnels):
             yield self._warning(sentence, "remote-as" if tunnel.onward else "local-id")
         problems = []
-        for ours in prepared.certificates:
+        for ours in prepared.certificates if tunnel.agent is None else ():
             found = problemsOf(tunnel.pool, ours, self._now)
             problems += found
             for sentence in found:

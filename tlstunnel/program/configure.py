@@ -40,6 +40,7 @@ from tlstunnel.tunnel.description import (
 )
 from tlstunnel.tunnel.disclosures import checkDisclosure
 from tlstunnel.tunnel.execution import Execution
+from tlstunnel.tunnel.leased import checkAgent
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.negotiation import checkNegotiation
 from tlstunnel.tunnel.programs import checkPrograms
@@ -154,6 +155,7 @@ def examine(
         negotiatesOnly=values["negotiate-only"],
         trace=_path(values["trace"]),
         keyLog=_path(values["key-log"]),
+        agent=_path(values["agent"]),
         via=values["via"],
         viaAuthFile=values["via-auth-file"] and Path(values["via-auth-file"]),
         allow=Networks.of(values["allow"]),
@@ -175,6 +177,7 @@ def examine(
         part(checkRemoteID, tunnel)
     part(checkDANE, tunnel)
     part(checkShowing, tunnel)
+    part(checkAgent, tunnel)
     part(checkPSK, tunnel)
     part(checkNames, tunnel)
     return None if mistakes else tunnel, mistakes

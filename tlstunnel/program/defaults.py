@@ -66,6 +66,8 @@ def _means(key: str, found: Mapping[str, Given]) -> bool:
         # A tunnel that asks nobody who he is can deny nobody anything.
         asking = _ASKING[2:] if mode == Mode.BRIDGE.value else _ASKING[:2]
         return any(each in found for each in asking)
+    if key == "agent":
+        return _isCertified(found)
     if key in _UPGRADES:
         return not any(each in found and not found[each].isDefault for each in _UPGRADES)
     if key in ("chat-strict", "chat-files"):
@@ -73,6 +75,15 @@ def _means(key: str, found: Mapping[str, Given]) -> bool:
     if key.startswith("socket-"):
         return any(map(_isPath, _words(found, "local")))
     return True
+
+
+def _isCertified(found: Mapping[str, Given]) -> bool:
+    """
+    Whether a tunnel needs certificates for identities that it names.
+    """
+    ours = _words(found, "local-id")
+    isShared = "psk" in _words(found, "trust") or True in _words(found, "negotiate-only")
+    return bool(ours) and ours != ["auto"] and not isShared
 
 
 def _words(found: Mapping[str, Given], key: str) -> list[object]:

@@ -128,6 +128,18 @@ IDENTITIES = (
         place=inFolder,
     ),
     Option(
+        "agent",
+        Section.IDENTITIES,
+        "the UNIX socket of 'tlstunnel identity agent', which gives certificates for `local-id` "
+        "that are good for minutes, instead of those in `pool`",
+        "The tunnel makes a key for each, which nobody else ever has, and asks for the next "
+        "certificate at about half of its time. For private authorities.",
+        argument="SOCKET",
+        parse=text,
+        default=None,
+        place=inFolder,
+    ),
+    Option(
         "trust",
         Section.IDENTITIES,
         "whom to believe about remote identities, instead of the pool's word: a file of "

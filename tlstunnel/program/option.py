@@ -25,6 +25,7 @@ class Scope(enum.Enum):
     LOG = "the log of the program in the foreground"
     STATUS = "what the process tells of itself"
     POOL_SERVICE = "the pool service"
+    AGENT = "the agent that gives certificates"
     FILE = "the configuration file, wherever it is served"
     VIEW = "nothing: it tells what is in the configuration file"
     ACTION = "nothing: it shows something, and that is all"
@@ -49,6 +50,7 @@ class Section(enum.Enum):
     PROCESSES = "Processes"
     STATUS = "Status"
     POOL_SERVICE = "The pool service"
+    AGENT = "The agent"
     LOG = "Log (to standard error; under twistd its own options decide)"
     HELP = "Help"
 

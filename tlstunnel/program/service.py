@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from weakref import proxy
 
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred, succeed
@@ -20,6 +21,7 @@ from tlstunnel.net.listen import Bound, bindAll
 from tlstunnel.net.port import ListeningPort
 from tlstunnel.net.resolve import Directory
 from tlstunnel.program.announcements import Announcements
+from tlstunnel.program.renewal import Renewal
 from tlstunnel.program.stapling import Stapling
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.accepting import AcceptingService
@@ -90,6 +92,13 @@ class TunnelService(AcceptingService[Tunnel, Prepared]):
         self.factory: ProxyFactory | None = None
         self._announcements: Announcements | None = None
         self._stapling = Stapling(reactor)
+        # Nobody waits for the garbage collector to let go of us.
+        me = proxy(self)
+
+        def use(prepared: Prepared) -> None:
+            me._renewed(prepared)
+
+        self._renewal = Renewal(reactor, use)
 
     def privilegedStartService(self) -> None:
         """
@@ -156,6 +165,7 @@ class TunnelService(AcceptingService[Tunnel, Prepared]):
         factory = self.factory
         factory.use(prepared, observers)
         self._stapling.use(prepared.staples, tunnel.name)
+        self._renewal.follow(prepared)
         self._ports = factory.ports = [
             ListeningPort(
                 self._reactor,
@@ -169,6 +179,14 @@ class TunnelService(AcceptingService[Tunnel, Prepared]):
         ]
         if self.running:
             factory.listen()
+
+    def _renewed(self, prepared: Prepared) -> None:
+        """
+        An agent gave other certificates.
+        """
+        assert self.factory is not None
+        self.factory.use(prepared)
+        self._stapling.use(prepared.staples, self.tunnel.name)
 
     @property
     def tunnel(self) -> Tunnel:
@@ -208,11 +226,13 @@ class TunnelService(AcceptingService[Tunnel, Prepared]):
         assert self.factory is not None
         self.factory.listen()
         self._stapling.start()
+        self._renewal.start()
         if self._announcements is None:
             self._announcements = Announcements(self.factory)
 
     def _closed(self) -> None:
         self._stapling.stop()
+        self._renewal.stop()
         announcements, self._announcements = self._announcements, None
         if announcements is not None:
             announcements.stop()
@@ -259,6 +279,7 @@ class TunnelService(AcceptingService[Tunnel, Prepared]):
             return succeed(str(error))
         name = self.tunnel.name or None
         self._stapling.use(self.factory.prepared.staples, self.tunnel.name)
+        self._renewal.follow(self.factory.prepared)
         self._log.info("reloaded identities and trust", event="reload", tunnel=name)
         if self._announcements is not None:
             self._announcements.notice(self._ports)

@@ -19,12 +19,14 @@ from zope.interface import implementer
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net.resolve import Directory
 from tlstunnel.poolservice.description import NAME, PoolDescription
+from tlstunnel.program.leasequestion import fetch
 from tlstunnel.program.log import losses
 from tlstunnel.program.plan import Changes, Described, IServing, Plan, Refusal, Refused
 from tlstunnel.program.service import TunnelService
 from tlstunnel.status.facts import Gathered, Snapshot
 from tlstunnel.status.ledger import Ledger
 from tlstunnel.status.snapshot import take
+from tlstunnel.tunnel.description import Tunnel
 from tlstunnel.tunnel.prepared import Prepared
 
 if TYPE_CHECKING:
@@ -89,7 +91,12 @@ class Tunnels(Service):
         return Deferred.fromCoroutine(self._prepare(self._preparation))
 
     async def _prepare(self, preparation: _Preparation) -> None:
+        described = (each.described for each in preparation.plan.services)
+        tunnels = [each for each in described if isinstance(each, Tunnel)]
+        # Held until it is used, as nobody else does so yet.
+        held = await fetch(self._reactor, tunnels)
         await self._oneByOne(preparation.steps())
+        held.clear()
         preparation.check()
 
     async def _oneByOne(self, steps: Iterator[None]) -> None:

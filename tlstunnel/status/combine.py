@@ -5,7 +5,7 @@ Makes one document of the facts of all processes.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 
 from tlstunnel import __version__
@@ -88,7 +88,23 @@ def _problems(tunnels: Sequence[TunnelStatus]) -> list[str]:
     down = [each["name"] for each in tunnels if each["state"] == DOWN]
     if not down and not any(each["state"] in (UP, FULL) for each in tunnels):
         return ["no tunnel accepts connections"]
-    return [f"tunnel {name} is down" if name else "the tunnel is down" for name in down]
+    return [
+        *(f"{_called(name)} is down" for name in down),
+        *(f"{_called(each['name'])}: {why}" for each in tunnels for why in _ended(each)),
+    ]
+
+
+def _called(name: str) -> str:
+    return f"tunnel {name}" if name else "the tunnel"
+
+
+def _ended(tunnel: TunnelStatus) -> Iterator[str]:
+    """
+    Why it refuses clients for one or another of its names.
+    """
+    for each in tunnel["identities"]:
+        if each["is_leased"] and each["state"] == "expired":
+            yield f"the certificate for {each['identity']} has ended, and the agent gave no other"
 
 
 def _tunnel(facts: Sequence[TunnelFacts], past: Totals | None, now: float) -> TunnelStatus:

@@ -23,13 +23,15 @@ class Durations(TypedDict):
 
 class IdentityFacts(TypedDict):
     """
-    One of our identities; the times are those of its certificate, in seconds since 1970.
+    One of our identities; the times are those of its certificate, in seconds since 1970.  One that
+    is leased is renewed by itself, and is due where that does not succeed.
     """
 
     identity: str
     not_before: float
     not_after: float
     is_due: bool
+    is_leased: bool
 
 
 class ListFacts(TypedDict):

@@ -116,6 +116,11 @@ def families(document: Document) -> Iterator[Metric]:
         "When the certificate of an identity expires, in seconds since 1970.",
         labels=["tunnel", "identity"],
     )
+    leases = GaugeMetricFamily(
+        "tlstunnel_lease_not_after_seconds",
+        "When the certificate expires that an agent gave for an identity, in seconds since 1970.",
+        labels=["tunnel", "identity"],
+    )
     lists = GaugeMetricFamily(
         "tlstunnel_revocation_list_next_update_seconds",
         "When the next revocation list of an issuer is due, in seconds since 1970.",
@@ -131,7 +136,8 @@ def families(document: Document) -> Iterator[Metric]:
         carried.add_metric([each["name"], "to_network"], each["to_network"])
         carried.add_metric([each["name"], "to_plain"], each["to_plain"])
         for identity in each["identities"]:
-            expiry.add_metric([each["name"], identity["identity"]], identity["not_after"])
+            family = leases if identity["is_leased"] else expiry
+            family.add_metric([each["name"], identity["identity"]], identity["not_after"])
         for one in each["revocation_lists"]:
             lists.add_metric([each["name"], one["issuer"]], one["next_update"])
     yield ended
@@ -156,6 +162,7 @@ def families(document: Document) -> Iterator[Metric]:
     )
     yield carried
     yield expiry
+    yield leases
     yield lists
     yield from _backends(tunnels)
     yield from _program(document)

@@ -138,11 +138,13 @@ def _backend(backend: Backend) -> tuple[str, BackendFacts]:
 def _identities(served: Shown, now: float) -> Iterator[IdentityFacts]:
     today = datetime.fromtimestamp(now, UTC)
     for identity, certificate in served.certificates.items():
+        lease = served.leases.get(identity)
         yield {
             "identity": str(identity),
             "not_before": certificate.not_valid_before_utc.timestamp(),
             "not_after": certificate.not_valid_after_utc.timestamp(),
-            "is_due": isDue(certificate, today),
+            "is_due": isDue(certificate, today) if lease is None else lease.isOverdue(now),
+            "is_leased": lease is not None,
         }
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from cryptography import x509
 
 from tlstunnel.identity.crl import RevocationList
+from tlstunnel.identity.lease import Lease
 from tlstunnel.identity.names import Identity
 from tlstunnel.net.remotes import Backend
 from tlstunnel.poolservice.description import PoolDescription
@@ -89,6 +90,7 @@ class Shown:
     @ivar remote: where it connects to; nothing, if that is for programs to say.
     @ivar expected: who must be at the other end; empty if that is for others to say.
     @ivar certificates: those of our identities.
+    @ivar leases: those of them that an agent gave.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Shown:
     certificates: Mapping[Identity, x509.Certificate] = field(default_factory=dict)
     revocations: Sequence[RevocationList] = ()
     backends: Sequence[Backend] = ()
+    leases: Mapping[Identity, Lease] = field(default_factory=dict)
 
 
 def shown(served: Served) -> Shown:
@@ -128,6 +131,7 @@ def _tunnel(served: ServedTunnel) -> Shown:
         {} if prepared is None else prepared.certificates,
         () if prepared is None else _newest(prepared),
         () if factory is None else factory.backends,
+        {} if prepared is None else {each.identity: each for each in prepared.leases},
     )
 
 

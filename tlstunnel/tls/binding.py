@@ -8,6 +8,7 @@ as well as that can be done, where the binding is not what we know it to be.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -26,6 +27,9 @@ CLIENTS, SERVERS = 1, 2
 
 #: Whether L{isResumed} knows.
 TELLS_RESUMPTION = hasattr(_lib, "SSL_session_reused")
+
+#: Whether L{setAsked} can do anything.
+TELLS_ASKED = hasattr(_lib, "SSL_CTX_set_cert_cb") and hasattr(SSL.Connection, "_reverse_mapping")
 
 # The number of the library that does TLS, and what its reasons for alerts begin at; see
 # ERR_PACK(3) and SSL_AD_REASON_OFFSET in OpenSSL's ssl.h.
@@ -159,6 +163,61 @@ def setPurpose(store: crypto.X509Store, purpose: int) -> None:
         raise ValueError("no such purpose")
 
 
+def heldStore(context: SSL.Context) -> crypto.X509Store | None:
+    """
+    Where C{context} looks up anchors, which stays as long as what is returned; C{None} if that
+    cannot be had.
+    """
+    if not all(hasattr(_lib, name) for name in _SHARING):
+        return None
+    store = _lib.SSL_CTX_get_cert_store(context._context)
+    if _lib.X509_STORE_up_ref(store) != 1:
+        return None
+    held = crypto.X509Store.__new__(crypto.X509Store)
+    held._store = _ffi.gc(store, _lib.X509_STORE_free)
+    return held
+
+
+def shareStore(context: SSL.Context, held: crypto.X509Store) -> bool:
+    """
+    Let C{context} look up anchors in what L{heldStore} has given of another one.
+
+    @return: whether that can be done.
+    """
+    sharing = all(hasattr(_lib, name) for name in _SHARING)
+    if not (sharing and _lib.X509_STORE_up_ref(held._store) == 1):
+        return False
+    # That takes the reference over.
+    _lib.SSL_CTX_set_cert_store(context._context, held._store)
+    return True
+
+
+_SHARING = (
+    "SSL_CTX_get_cert_store",
+    "SSL_CTX_set_cert_store",
+    "X509_STORE_free",
+    "X509_STORE_up_ref",
+)
+
+
+def systemPlaces() -> tuple[str, ...]:
+    """
+    The files and directories where C{set_default_verify_paths} looks for the anchors of the system;
+    none where they are not known.
+    """
+    if not (hasattr(_lib, "X509_get_default_cert_file") and hasattr(SSL, _FILES)):
+        return ()
+    told = [os.environ.get(name, "") for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")]
+    built = _lib.X509_get_default_cert_file(), _lib.X509_get_default_cert_dir()
+    own = [_ffi.string(each).decode(errors="surrogateescape") for each in built]
+    # A directory may be several.
+    several = [each for text in (*told, *own) for each in text.split(":") if each]
+    return tuple(several) + tuple(getattr(SSL, _FILES)) + tuple(getattr(SSL, _FOLDERS))
+
+
+_FILES, _FOLDERS = "_CERTIFICATE_FILE_LOCATIONS", "_CERTIFICATE_PATH_LOCATIONS"
+
+
 def setServerName(context: SSL.Context, choose: Callable[[SSL.Connection], int | None]) -> None:
     """
     Let C{choose} do what is due for the name that a client asks for, or for none.
@@ -201,6 +260,28 @@ def _serverName(choose: Callable[[SSL.Connection], int | None]) -> Any:
 
 _SERVER_NAMES = ("SSL_CTX_set_tlsext_servername_callback", "SSL_TLSEXT_ERR_ALERT_FATAL")
 _FATAL = 2
+
+
+def setAsked(context: SSL.Context, asked: Callable[[SSL.Connection], None]) -> None:
+    """
+    Tell C{asked} of each connection of a client's C{context} whose server wants a certificate;
+    nothing happens where it cannot be told (L{TELLS_ASKED}).
+
+    @param asked: the same for all contexts; raises nothing.
+    """
+    if TELLS_ASKED:
+        _lib.SSL_CTX_set_cert_cb(context._context, _asked(asked), _ffi.NULL)
+
+
+@cache
+def _asked(asked: Callable[[SSL.Connection], None]) -> Any:
+    connections = SSL.Connection._reverse_mapping
+
+    def tell(ssl: Any, _: Any) -> int:
+        asked(connections[ssl])
+        return 1
+
+    return _ffi.callback("int (*)(SSL *, void *)", tell, error=1)
 
 
 def changeContext(

@@ -109,9 +109,16 @@ def clientContext(
     @raise ConfigurationError: OpenSSL does not take our credentials.
     """
     context = _context(credentials, trust, minimum, isClient=True, tickets=tickets)
+    if credentials is not None:
+        binding.setAsked(context, _asked)
     if alpn:
         context.set_alpn_protos(list(alpn))
     return context
+
+
+def _asked(connection: SSL.Connection) -> None:
+    session: Session = connection.get_app_data()
+    session.isAsked = True
 
 
 def serverContext(

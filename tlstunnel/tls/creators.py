@@ -227,7 +227,7 @@ class ClientCreator(Creator):
             sessions.answered(server, session.isResumed)
         resumable = _resumable(connection)
         if resumable is not None:
-            sessions.keep(server, Offer(resumable, proof, session.until))
+            sessions.keep(server, Offer(resumable, proof, session.until, session.isAsked))
 
     def beside(self, connection: SSL.Connection, session: Session) -> Creator:
         """
@@ -238,7 +238,7 @@ class ClientCreator(Creator):
         if resumable is None or session.identity is None or session.proof is None:
             return self
         until = min(session.proof.until, session.goodUntil)
-        return _Resuming(self, Offer(resumable, session.proof, until))
+        return _Resuming(self, Offer(resumable, session.proof, until, session.isAsked))
 
 
 def _resumable(connection: SSL.Connection) -> SSL.Session | None:

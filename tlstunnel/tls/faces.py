@@ -11,13 +11,16 @@ or the handshake fails.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
+from time import time
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from cryptography.x509 import Certificate
 from OpenSSL import SSL
 
 from tlstunnel.address import TCPAddress
-from tlstunnel.errors import TLSFailed, quote
+from tlstunnel.errors import IdentityRefused, TLSFailed, quote
 from tlstunnel.tls import binding
 from tlstunnel.tls.verification import Verifier, verifyPeer
 
@@ -43,9 +46,20 @@ class Face:
     @ivar verifier: what judges the clients.
     @ivar alpn: what is selected from what a client offers; empty: an offer is ignored.
     @ivar certificate: the certificate that is shown, where anybody has to know.
+    @ivar until: when it must not be shown any more, in seconds since 1970.
     """
 
-    __slots__ = ("_minimum", "alpn", "certificate", "context", "name", "verifier")
+    __slots__ = (
+        "__weakref__",
+        "_latest",
+        "_minimum",
+        "alpn",
+        "certificate",
+        "context",
+        "name",
+        "until",
+        "verifier",
+    )
 
     def __init__(
         self,
@@ -55,6 +69,7 @@ class Face:
         minimum: str = "1.2",
         name: str = "",
         certificate: Certificate | None = None,
+        until: float = inf,
     ) -> None:
         """
         @param minimum: the lowest version of TLS, C{"1.2"} or C{"1.3"}.
@@ -65,6 +80,23 @@ class Face:
         self._minimum = VERSIONS[minimum]
         self.name = name
         self.certificate = certificate
+        self.until = until
+        # Shared with those before and behind, and held by nobody but whoever uses the latest.
+        self._latest = [ref(self)]
+
+    def succeed(self, before: Face) -> None:
+        """
+        Be what C{before} was, with another certificate.
+        """
+        self._latest = before._latest
+        self._latest[0] = ref(self)
+
+    @property
+    def latest(self) -> Face:
+        """
+        What has succeeded it last, as long as that is used; else itself.
+        """
+        return self._latest[0]() or self
 
     def takes(self, version: int) -> bool:
         """
@@ -175,6 +207,16 @@ class Faces:
                 cause="old version",
             )
             return _PROTOCOL_VERSION
+        if session.isBeside:
+            # What it belongs to may have begun long ago.
+            face = face.latest
+        if face.until <= time():
+            session.refusal = IdentityRefused(
+                f"our own certificate for {face.name or 'this name'} has ended, and the agent gave "
+                "no other",
+                cause="ended lease",
+            )
+            return _INTERNAL_ERROR
         if connection.get_context() is not face.context:
             if self._demands:
                 binding.changeContext(connection, face.context, verifyPeer)

@@ -15,10 +15,10 @@ from tlstunnel.tls.session import Session
 # What a peer that speaks no TLS looks like to OpenSSL.
 _FOREIGN = ("http request", "https proxy request", "wrong version number", "packet length too long")
 
-# What OpenSSL says, and what a hint is given by.
+# What OpenSSL says, how we say it, and what a hint is given by.
 _CAUSES = {
-    "peer did not return a certificate": "no certificate",
-    "unsupported protocol": "old version",
+    "peer did not return a certificate": ("the peer has shown no certificate", "no certificate"),
+    "unsupported protocol": ("unsupported protocol", "old version"),
 }
 
 # What it says where a provider has failed that keeps a key of ours.
@@ -87,7 +87,8 @@ def recordFailure(error: SSL.Error, session: Session | None, first: bool = False
     number = alertReasons().get(reason)
     if number is None:
         said = reason or "OpenSSL has no word for what the peer sent"
-        return TLSFailed(said, cause=_CAUSES.get(reason, ""))
+        words, cause = _CAUSES.get(reason, (said, ""))
+        return TLSFailed(words, cause=cause)
     alert = ALERTS.get(number, str(number))
     cause = f"alert {alert}"
     if (first or session is None or not session.version) and number in _CERTIFICATE_ALERTS:

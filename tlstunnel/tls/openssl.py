@@ -117,6 +117,10 @@ def configurationOf(provider: KeyProvider) -> str:
     lines += ["", "[providers]", "default = usual", f"{PROVIDER_NAME} = keys"]
     lines += ["", "[usual]", "activate = 1"]
     lines += ["", "[keys]", f"module = {provider.module}"]
+    if provider.kind is ReferenceKind.PKCS11:
+        # Releases up to 1.0 take their own copy for the key when that is loaded again, and lose it
+        # with the first one.
+        lines.append("pkcs11-module-cache-keys = false")
     if provider.pkcs11 is not None:
         lines.append(f"pkcs11-module-path = {provider.pkcs11}")
     lines.append("activate = 1")

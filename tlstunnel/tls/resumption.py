@@ -46,11 +46,13 @@ class Offer:
     @ivar session: it.
     @ivar proof: what was proved when it began.
     @ivar until: when it ends, in seconds since 1970.
+    @ivar isAsked: whether its server has asked then for our certificate.
     """
 
     session: SSL.Session
     proof: Proof
     until: float
+    isAsked: bool = False
 
 
 class Server:

@@ -14,7 +14,7 @@ from OpenSSL import SSL, crypto
 from tlstunnel.errors import IdentityRefused, TLSFailed, TunnelError
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.revocation import OLD
-from tlstunnel.tls.binding import isResumed, negotiated, peerFingerprint
+from tlstunnel.tls.binding import TELLS_ASKED, isResumed, negotiated, peerFingerprint
 from tlstunnel.tls.keyverifier import Claim, KeyVerifier
 from tlstunnel.tls.resumption import LONGEST, Offer, Server
 from tlstunnel.tls.verification import Proof, Verifier, notTheSame
@@ -34,6 +34,8 @@ class Session:
     @ivar server: where sessions with this server are kept; C{None} where none are.
     @ivar offers: the session of another, verified connection that is offered for resumption;
         C{None} for none.
+    @ivar isAsked: whether the server has asked for our certificate, now or when the session began
+        that is resumed; also where that cannot be known (client only).
     @ivar isResumed: whether the peer has agreed to one, so that nothing was verified anew.
     @ivar goodUntil: when the response of OCSP ends that its peer has stapled, if it has to, or the
         session that it resumes, in seconds since 1970: behind that its session is not resumed.
@@ -70,6 +72,7 @@ class Session:
         "group",
         "hear",
         "identity",
+        "isAsked",
         "isBeside",
         "isResumed",
         "offered",
@@ -103,6 +106,7 @@ class Session:
         self.requireALPN = requireALPN
         self.server: Server | None = None
         self.offers: Offer | None = None
+        self.isAsked = not TELLS_ASKED
         self.isResumed = False
         self.proof: Proof | None = None
         self.until = 0.0
@@ -178,6 +182,7 @@ class Session:
             proof = self.verifier.recall(leaf)
         elif leaf == offer.proof.leaf and time() < offer.until:
             proof, self.until = offer.proof, offer.until
+            self.isAsked = offer.isAsked
             # That of another one, which does not staple again what it has stapled.
             self.goodUntil = offer.until
         else:

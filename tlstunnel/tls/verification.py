@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
-from twisted.logger import Logger
 
-from tlstunnel.errors import IdentityRefused, quote
+from tlstunnel.errors import IdentityRefused
 from tlstunnel.identity import revocation
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, Selector
@@ -32,6 +31,7 @@ from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import verifyIdentity
 from tlstunnel.tls import binding
 from tlstunnel.tls.complaints import refusalOf
+from tlstunnel.tls.stores import believe
 
 if TYPE_CHECKING:
     from tlstunnel.tls.session import Session
@@ -267,38 +267,11 @@ class Verifier:
         context = self._contexts.get(anchors)
         if context is None:
             context = SSL.Context(SSL.TLS_METHOD)
-            believe(context, anchors)
+            believe(context, anchors, self._purpose)
+            self._contexts[anchors] = context
         store = context.get_cert_store()
         assert store is not None
-        binding.setPurpose(store, self._purpose)
-        self._contexts[anchors] = context
         return store
-
-
-def believe(context: SSL.Context, anchors: Anchors) -> None:
-    """
-    Make C{anchors} those of a context.
-    """
-    if anchors.system:
-        context.set_default_verify_paths()
-    store = context.get_cert_store()
-    assert store is not None
-    for certificate in anchors.certificates:
-        try:
-            store.add_cert(crypto.X509.from_cryptography(certificate))
-        except crypto.Error as error:
-            name = quote(certificate.subject.rfc4514_string().encode())
-            _log.warn(
-                "{source}: OpenSSL does not take {name}, which is passed over: {error}",
-                source=anchors.source,
-                name=name,
-                error=error,
-            )
-    # An anchor is an anchor, also where it is not a root.
-    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
-
-
-_log = Logger()
 
 
 def demandCertificate(context: SSL.Context, trust: Trust, isOptional: bool = False) -> None:

@@ -57,6 +57,13 @@ class ClientCreators:
         self._tlsaContexts: dict[_Shown, SSLContext] = {}
         self._sessions = Sessions() if tunnel.resumes else None
 
+    @property
+    def contexts(self) -> int:
+        """
+        How many contexts there are.
+        """
+        return len(self._contexts)
+
     def creatorFor(
         self, expected: Identity, offered: _Protocols, demanded: _Protocols | None
     ) -> tuple[Creator, Trust]:

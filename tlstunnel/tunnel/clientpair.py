@@ -136,6 +136,7 @@ class ClientPair(Pair):
         @return: who speaks to that server.
         """
         connecting = self.connecting
+        connecting.checkTime()
         dialect, resolver = connecting.tunnel.dialect, connecting.tunnel.daneResolver
         if resolver is None:
             creator = self.creatorFor(expected)

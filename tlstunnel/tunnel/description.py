@@ -98,6 +98,7 @@ class Tunnel:
     @ivar denyIDFiles: paths of files with more of them (server only).
     @ivar pins: the keys that the peer may have; any, where there are none.
     @ivar pool: where identities and trust are kept.
+    @ivar agent: the socket of whoever gives us certificates, instead of those in C{pool}.
     @ivar trust: where the anchors are that count instead of those of the pool: paths of files and
         directories, C{system}, or L{DANE} for the TLSA records of the server; or L{PINS} or
         L{PSK} alone.
@@ -176,6 +177,7 @@ class Tunnel:
     proxyFromUNIX: bool = False
     onward: Tunnel | None = None
     byRules: bool = False
+    agent: Path | None = None
 
     @property
     def sides(self) -> tuple[Tunnel, ...]:

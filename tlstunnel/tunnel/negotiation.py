@@ -184,5 +184,6 @@ def _relied(tunnel: Tunnel) -> list[str]:
         "proxy-tlv": tunnel.disclosure.proxyTLVs,
         "name": tunnel.names,
         "key-log": tunnel.keyLog,
+        "agent": tunnel.agent,
     }
     return [key for key, value in given.items() if value]

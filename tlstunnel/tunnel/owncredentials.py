@@ -2,7 +2,7 @@
 Which certificate a tunnel shows under which name.
 
 A name has that of its own directory in the pool, if there is one; else that of the first
-C{local-id} that is for it.
+C{local-id} that is for it.  Where an agent gives certificates, it gives one for each name.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.verify import coversName
 from tlstunnel.tls.checkup import checkUsable
 from tlstunnel.tunnel.description import Tunnel
+from tlstunnel.tunnel.leased import credentialsOf
 from tlstunnel.tunnel.servedname import ServedName
 
 
@@ -37,7 +38,7 @@ class OwnCredentials:
 
         @raise ConfigurationError: it is missing, or no handshake succeeds with it.
         """
-        return self.known.get(identity) or self._take(self._tunnel.pool.credentials(identity))
+        return self.known.get(identity) or self._take(credentialsOf(self._tunnel, identity))
 
     def _take(self, found: Credentials) -> Credentials:
         checkUsable(found, self.minimum)
@@ -51,8 +52,10 @@ class OwnCredentials:
         @raise ConfigurationError: there is nothing for it, or as L{of}.
         """
         tunnel = self._tunnel
+        if tunnel.agent is not None and not served.isWild:
+            return self.of(served.identity)
         directory = tunnel.pool.directoryOf(served.identity)
-        isThere = present(directory)
+        isThere = tunnel.agent is None and present(directory)
         if isThere:
             known = self.known.get(served.identity)
             found = known or tunnel.pool.credentials(served.identity)
@@ -68,6 +71,12 @@ class OwnCredentials:
             found = self.of(identity)
             if coversName(found.certificates[0], served.name):
                 return found
+        if tunnel.agent is not None:
+            raise ConfigurationError(
+                f"`agent` {tunnel.agent}",
+                f"gives no certificates for wildcards, and {served.name} is one",
+                "serve each name of it under a table of its own",
+            )
         ours = ", ".join(map(str, tunnel.localIDs))
         raise ConfigurationError(
             str(directory / "fullchain.pem"),

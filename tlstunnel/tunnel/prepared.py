@@ -7,15 +7,18 @@ Here keys and trust are read, and no name is looked up.  What is wrong is a L{Co
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import replace
 from datetime import datetime
 from itertools import chain
+from time import time
 
 from cryptography import x509
 
 from tlstunnel.address import SRVAddress, TCPAddress
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.expiry import warningsOf
+from tlstunnel.identity.lease import Lease, checkTime
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.ocsp import demandsStaple
 from tlstunnel.identity.pool import Credentials
@@ -47,6 +50,7 @@ from tlstunnel.tunnel.disclosures import (
 )
 from tlstunnel.tunnel.judges import Judges
 from tlstunnel.tunnel.keyednames import namesOf
+from tlstunnel.tunnel.leased import checkAgent
 from tlstunnel.tunnel.programs import checkPrograms, launches
 from tlstunnel.tunnel.servernames import ServerNames
 from tlstunnel.tunnel.settings import settingOf
@@ -97,6 +101,7 @@ class Prepared:
         checkRisk(tunnel)
         checkVia(tunnel)
         checkShowing(tunnel)
+        checkAgent(tunnel)
         self.tunnel = tunnel
         self.login: Login | None = None
         if tunnel.via is not None and tunnel.viaAuthFile is not None:
@@ -152,6 +157,8 @@ class Prepared:
                 yield from self.onward.steps()
         if tunnel.mode.acceptsTLS:
             names = namesOf(tunnel, self.alpn, self._judges, self.keyLog)
+            if self.names is not None:
+                names.judgeAs(self.names)
             with about(keysOf(tunnel.mode)):
                 yield from names.prepare()
             self.names, self._believed = names, names.believed
@@ -167,6 +174,16 @@ class Prepared:
         isClient = tunnel.mode is Mode.CLIENT
         if isClient and self.expected is not None and self._judges.hasAnchors:
             self.creatorFor(self.expected)
+
+    def renewed(self) -> Prepared:
+        """
+        The same, with whatever certificates of ours there are now; who is believed, and who may
+        come, stays as it is.  L{steps} makes it.
+        """
+        fresh = copy(self)
+        if self.onward is not None:
+            fresh.onward = self.onward.renewed()
+        return fresh
 
     def open(self) -> None:
         """
@@ -219,6 +236,22 @@ class Prepared:
         return {each.identity: each.certificates[0] for each in self._ours}
 
     @property
+    def leases(self) -> list[Lease]:
+        """
+        Those of them that an agent gave.
+        """
+        return [each for each in self._ours if isinstance(each, Lease)]
+
+    def checkTime(self) -> None:
+        """
+        See that what is shown to a server has not ended.
+
+        @raise IdentityRefused: it has.
+        """
+        for each in self._showing.known:
+            checkTime(each, time())
+
+    @property
     def _ours(self) -> Iterable[Credentials]:
         ours = self._ownCredentials
         return ours if self.onward is None else [*ours, *self.onward._ours]
@@ -228,6 +261,13 @@ class Prepared:
         if self.names is not None:
             return self.names.credentials
         return self._showing.known
+
+    @property
+    def contexts(self) -> int:
+        """
+        How many contexts of OpenSSL it has for servers.
+        """
+        return self._creators.contexts
 
     def warnings(self, now: datetime, since: datetime | None = None) -> list[str]:
         """
@@ -239,7 +279,8 @@ class Prepared:
         if since is None and self.tunnel.resumes and self.tunnel.mode.acceptsTLS:
             isSeveral = bool(self.tunnel.names or self.tunnel.otherIDs)
             found += [_SEVERAL] if isSeveral else [] if givesTickets() else [_NO_TICKETS]
-        for each in self._ownCredentials:
+        # Of what an agent gives, it is told when it does not.
+        for each in self._ownCredentials if self.tunnel.agent is None else ():
             found += warningsOf(each, now, since)
         if since is None:
             skipped = (each.all.skipped for each in self._trusts)

@@ -8,11 +8,12 @@ as each takes its time and memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
+from tlstunnel.identity.lease import untilOf
 from tlstunnel.identity.names import Identity, Kind, Selector
 from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.trust import Anchors, Trust
@@ -89,6 +90,8 @@ class ServerNames:
         self._judged: dict[_Policy, tuple[Trust, Verifier] | None] = {}
         self._contexts: dict[tuple[Identity, Anchors | None, bool], SSLContext] = {}
         self._backends: dict[Face, Backends] = {}
+        self._made: dict[tuple[str, Identity], Face] = {}
+        self._earlier: Mapping[tuple[str, Identity], Face] = {}
         self._staples: dict[Identity, Staple] = {}
 
     def prepare(self) -> Iterator[None]:
@@ -118,6 +121,7 @@ class ServerNames:
                 given.setdefault(identity.domain, face)
             for host in hostsIn(self._own.of(identity).certificates[0]):
                 certified.setdefault(host, face)
+        self._earlier = {}
         self.faces = Faces(
             default or faces[0],
             given,
@@ -126,6 +130,14 @@ class ServerNames:
             tunnel.anyName or first.kind is not Kind.DOMAIN,
             tunnel.requireSNI,
         )
+
+    def judgeAs(self, before: ServerNames) -> None:
+        """
+        Judge clients as C{before} does, whatever has become of the files that say how; to those who
+        belong to a connection of that time, be what comes in its place.
+        """
+        self._judged = before._judged
+        self._earlier = before._made
 
     def _stapleOf(self, credentials: Credentials) -> Staple:
         found = self._staples.get(credentials.identity)
@@ -178,8 +190,18 @@ class ServerNames:
         context = self._contextOf(credentials, trust, bool(alpn))
         minimum = served.minimum or tunnel.minimum
         face = Face(
-            context, verifier, alpn, minimum, served.name, certificate=credentials.certificates[0]
+            context,
+            verifier,
+            alpn,
+            minimum,
+            served.name,
+            credentials.certificates[0],
+            untilOf(credentials),
         )
+        key = served.name, credentials.identity
+        self._made[key] = face
+        if key in self._earlier:
+            face.succeed(self._earlier[key])
         if served.remote or served.remotes:
             self._backends[face] = Backends(served.remote, served.remotes)
         return face

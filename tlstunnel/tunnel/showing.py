@@ -18,6 +18,7 @@ from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.verify import coversName
 from tlstunnel.tls.checkup import checkUsable
 from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.leased import credentialsOf
 
 #: What C{local-id} is where the rules of the pool say who we are.
 AUTO = "auto"
@@ -157,6 +158,6 @@ def showingOf(tunnel: Tunnel) -> Showing:
         return _ByRules(tunnel)
     if tunnel.localID is None or tunnel.sharesKeys:
         return Showing()
-    credentials = tunnel.pool.credentials(tunnel.localID)
+    credentials = credentialsOf(tunnel, tunnel.localID)
     checkUsable(credentials, tunnel.minimum)
     return Showing(credentials)

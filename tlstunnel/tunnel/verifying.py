@@ -11,11 +11,14 @@ from tlstunnel.tunnel.description import Tunnel
 
 def verifying(tunnel: Tunnel) -> Iterator[str]:
     """
-    The settings that ask for it, as they stand in messages; nothing where nobody is verified, or
-    those who share a key with us.
+    The settings that ask for it, or for new keys, as they stand in messages; nothing where nobody
+    is verified, or those who share a key with us.
     """
     if tunnel.negotiatesOnly or tunnel.sharesKeys:
         return
+    if tunnel.agent is not None:
+        # Keys are made for it, which nobody but ourselves is to do.
+        yield f"`agent` {tunnel.agent}"
     if tunnel.mode.connectsTLS:
         yield f"`{tunnel.mode.value}`"
     if not tunnel.mode.acceptsTLS:

@@ -29,6 +29,11 @@ IDENTITY_HINTS = (
     ),
     Hint(
         (IdentityRefused,),
+        "see whether the agent of --agent runs, and what its log and the lines above say",
+        causes=("ended lease ",),
+    ),
+    Hint(
+        (IdentityRefused,),
         "if the server has a new key, give that with --pin",
         Mode.CLIENT,
         causes=("other key ",),

@@ -1,0 +1,3 @@
+"""
+A small authority that gives certificates for minutes to tunnels that make their own keys.
+"""

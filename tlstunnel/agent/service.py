@@ -1,0 +1,259 @@
+"""
+The agent as a service: listening for tunnels, and no more of them than it can serve.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from tlstunnel.address import Address, Listening
+from tlstunnel.agent.allowance import Allowance, Allowances
+from tlstunnel.agent.issuing import Issuing
+from tlstunnel.agent.visit import Visit
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.caller import Caller
+from tlstunnel.identity.intermediate import Intermediate
+from tlstunnel.identity.leafrequest import Answer, Verdict
+from tlstunnel.net.access import SocketAccess
+from tlstunnel.net.claim import Claim
+from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.net.listen import bindAll
+from tlstunnel.net.port import ListeningPort
+from tlstunnel.poolservice.callers import callerOf
+from tlstunnel.poolservice.quotas import Quotas
+from tlstunnel.poolservice.refusals import BadPool, TooMany
+from tlstunnel.tunnel.buckets import Buckets
+
+#: Connections of one user at the same time.
+PER_USER = 32
+
+#: Questions of one user in a second: hundreds of identities, in some processes.
+RATE_PER_USER = 200.0
+
+#: Lines of the log about refusals of one user in a second.
+LINES_PER_USER = 1.0
+
+#: What an intermediate has left, at least, or the log warns of it.
+WARNED = timedelta(days=30)
+
+DAY_SECONDS = 86400.0
+
+
+@dataclass(frozen=True)
+class AgentDescription:
+    """
+    What an administrator said.
+
+    @ivar issuer: the directory of the intermediate.
+    @ivar local: where tunnels connect.
+    @ivar access: who may do so.
+    @ivar lifetime: seconds for which certificates are good.
+    @ivar allowed: who gets some; everybody who may connect, where there are none.
+    """
+
+    issuer: Path
+    local: Listening
+    access: SocketAccess = field(default_factory=SocketAccess)
+    lifetime: float = 600.0
+    allowed: tuple[Allowance, ...] = ()
+
+    @property
+    def claim(self) -> Claim:
+        """
+        What is to be listened at.
+        """
+        return Claim((self.local,), self.access, isLocal=True, key="socket")
+
+
+class AgentService(Service):
+    """
+    Does it.
+
+    @ivar issuing: gives the certificates, from C{privilegedStartService} on.
+    """
+
+    _log = Logger()
+
+    issuing: Issuing
+
+    def __init__(self, description: AgentDescription, reactor: Any) -> None:
+        self._description = description
+        self._reactor = reactor
+        self._deadlines = Deadlines(reactor)
+        self._ports: list[ListeningPort] = []
+        self._quotas = Quotas(PER_USER)
+        self._rates = Buckets(reactor, RATE_PER_USER)
+        self._lines = Buckets(reactor, LINES_PER_USER)
+        self._visits = 0
+        self._up: Deferred[None] = Deferred()
+
+    def privilegedStartService(self) -> None:
+        """
+        Read the issuer and bind, while we may.
+
+        @raise ConfigurationError: if either fails.
+        """
+        if self._ports:
+            return
+        self.issuing = self._read()
+        self._ports = [
+            ListeningPort(self._reactor, self._deadlines, each, self.accepted)
+            for each in bindAll(self._description.claim)
+        ]
+
+    def _read(self) -> Issuing:
+        description = self._description
+        return Issuing(
+            Intermediate.load(description.issuer, self._now()),
+            Allowances(description.allowed),
+            timedelta(seconds=description.lifetime),
+            self._lines.take,
+        )
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._reactor.seconds(), UTC)
+
+    def startService(self) -> None:
+        """
+        Answer from now on.
+        """
+        self.privilegedStartService()
+        super().startService()
+        for port in self._ports:
+            port.startListening()
+        self._log.info(
+            "agent up: {local}, issuer {issuer} until {end}, certificates for {lifetime:g} s, "
+            "for {whom}",
+            event="start",
+            local=", ".join(self.addresses),
+            issuer=str(self._description.issuer),
+            end=f"{self.issuing.intermediate.end:%Y-%m-%d %H:%M} UTC",
+            lifetime=self._description.lifetime,
+            whom=", ".join(map(str, self._description.allowed)) or "all who may connect",
+        )
+        self._lookDaily()
+        self._up.callback(None)
+
+    @property
+    def addresses(self) -> list[str]:
+        """
+        Where it listens.
+        """
+        return [port.name for port in self._ports]
+
+    def _lookDaily(self) -> None:
+        left = self.issuing.intermediate.end - self._now()
+        if left < WARNED:
+            self._log.warn(
+                "{notice}",
+                event="notice",
+                notice=f"{self._description.issuer}: the issuer expires on "
+                f"{self.issuing.intermediate.end:%Y-%m-%d %H:%M} UTC, and so do all certificates; "
+                "make another one with 'tlstunnel identity issuer --force', and reload",
+            )
+        self._deadlines.after(DAY_SECONDS, self._lookDaily)
+
+    def whenUp(self) -> Deferred[None]:
+        """
+        See L{tlstunnel.program.service.ITunnelService.whenUp}.
+        """
+        return self._up
+
+    def reload(self) -> Deferred[str]:
+        """
+        Take up another issuer, and what names of users mean now; if that fails the old ones stay.
+
+        @return: has fired, with what is wrong; empty if nothing is.
+        """
+        try:
+            self.issuing = self._read()
+        except ConfigurationError as error:
+            self._log.error(
+                "not reloaded, the old issuer stays: {detail}", event="reload", detail=str(error)
+            )
+            return succeed(str(error))
+        self._log.info(
+            "reloaded: issuer {issuer} until {end}",
+            event="reload",
+            issuer=str(self._description.issuer),
+            end=f"{self.issuing.intermediate.end:%Y-%m-%d %H:%M} UTC",
+        )
+        return succeed("")
+
+    def tally(self) -> Mapping[str, int]:
+        """
+        How many there are.
+        """
+        return Counter(connection=self._visits)
+
+    def hurry(self) -> None:
+        """
+        Nothing here takes long.
+        """
+
+    def stopService(self) -> None:
+        """
+        Answer no more.
+        """
+        super().stopService()
+        for port in self._ports:
+            port.stopListening()
+        self._ports = []
+        self._deadlines.clear()
+
+    def accepted(self, sock: socket.socket, peer: Address) -> None:
+        """
+        Somebody has connected.
+
+        @param sock: non-blocking, and ours from now on.
+        """
+        with sock:
+            try:
+                caller = callerOf(sock)
+            except BadPool:
+                return
+            why = self._whyNot(caller)
+            try:
+                self._quotas.enter(caller.uid)
+            except TooMany:
+                # Closed without a word: to say something takes a connection.
+                return
+            visit = Visit(
+                self._reactor,
+                lambda content: why or self.issuing.answer(content, caller, self._now()),
+                lambda: self._left(caller),
+            )
+            try:
+                self._reactor.adoptStreamConnection(
+                    sock.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: visit)
+                )
+            except OSError:
+                # There is no descriptor left for it.
+                self._quotas.leave(caller.uid)
+            else:
+                self._visits += 1
+
+    def _whyNot(self, caller: Caller) -> Answer | None:
+        """
+        Why a process gets nothing, whatever it asks for.
+        """
+        if not self._rates.take(caller.uid):
+            return Answer(Verdict.BUSY, words=f"user {caller.uid} asks too often")
+        if not self.issuing.allowances.admits(caller):
+            return self.issuing.refuse(caller, f"user {caller.uid} gets nothing here")
+        return None
+
+    def _left(self, caller: Caller) -> None:
+        self._visits -= 1
+        self._quotas.leave(caller.uid)
