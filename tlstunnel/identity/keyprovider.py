@@ -79,6 +79,16 @@ class KeyProvider:
         return KeyProvider(module, _check(self.pkcs11, MODULE))
 
 
+def checkModule(path: Path) -> Path:
+    """
+    Make sure that a file can be a PKCS#11 module, and is nobody else's.
+
+    @return: the same, by a path in which no link can be changed any more.
+    @raise ConfigurationError: it cannot, or may be.
+    """
+    return _check(path.absolute(), MODULE)
+
+
 def providerIn(pool: Path) -> KeyProvider | None:
     """
     What the links in a pool name.

@@ -184,9 +184,9 @@ def checkURI(uri: str) -> None:
     # An attribute without a value says nothing.
     seen = {name for name, value in _parts(path, ";", _IN_PATH, _IN_QUERY) if value}
     seen |= {name for name, value in _parts(query, "&", _IN_QUERY, _IN_PATH) if value}
-    if seen & _OF_MODULE:
+    for name in sorted(seen & _OF_MODULE):
         # Whoever writes the file would choose what is loaded.
-        raise ValueError("names a module, which nothing is loaded for: leave that out")
+        raise ValueError(f"names a module, by {name}, and none is loaded for that: leave it out")
     if not seen & {"token", "serial"}:
         # A PIN would be tried at each.
         raise ValueError("names no token: give token=, or serial=")
