@@ -104,9 +104,16 @@ class LoadingTests(SynchronousTestCase):
         """
         As no PIN was refused.
         """
-        for _ in range(2):
-            self.assertIn("there is no such token", self.refused())
-        self.assertEqual(len(self.given), 2)
+        for module, words in (
+            (None, "'p11tool --list-tokens'"),
+            (Path("/a/token.so"), "'p11tool --provider /a/token.so --list-tokens'"),
+            (Path("/a/p11-kit-client.so"), "P11_KIT_SERVER_ADDRESS"),
+        ):
+            self.patch(openssl, "_provider", KeyProvider(self.module, module))
+            found = self.refused()
+            self.assertIn("there is no such token", found)
+            self.assertIn(words, found)
+        self.assertEqual(len(self.given), 3)
 
     def test_whatIsWrongIsSaid(self) -> None:
         """
