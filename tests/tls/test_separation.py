@@ -105,6 +105,15 @@ class SeparationTests(SynchronousTestCase):
             self.separation.signs(self.own)
         self.assertEqual(self.separation.token, str(self.file))
 
+    def test_aKeyThatIsNotThereIsNotUsed(self) -> None:
+        """
+        What a reload has tried in vain stands in nobody's way.
+        """
+        self.assertRaises(ConfigurationError, Prepared, self.tunnel())
+        self.assertEqual(self.separation.token, "")
+        self.separation.signs(self.own)
+        self.separation.verifies("`remote-id`")
+
     def test_everythingThatVerifiesSaysSo(self) -> None:
         """
         By the settings that ask for it.
