@@ -19,6 +19,7 @@ from tlstunnel.program.keys import INCLUDE, PROCESS_KEYS, STATUS_KEYS, TUNNEL_KE
 from tlstunnel.program.option import Option, Section
 from tlstunnel.program.options import OPTIONS
 from tlstunnel.program.poolsettings import POOL_SERVICE_OPTIONS
+from tlstunnel.program.pullsettings import POOL_PULL_KEYS
 
 _PLACE = re.compile(r'(?ms)^(\.\\" (options|keys): (\w+)\n).*?^(\.\\" end of \2\n)')
 
@@ -28,6 +29,7 @@ TABLES = {
     "process": PROCESS_KEYS,
     "status": STATUS_KEYS,
     "POOL_SERVICE": POOL_SERVICE_OPTIONS,
+    "POOL_PULL": POOL_PULL_KEYS,
 }
 
 # What has a macro of its own: options, and pages of the manual; with the punctuation behind it.

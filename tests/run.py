@@ -22,7 +22,7 @@ from threading import Timer
 from tests.interop import matrix
 
 #: Seconds that one run of trial may take; a test that never ends must not hold up everything.
-LIMIT = 900.0
+LIMIT = 1200.0
 
 #: Processes that run tests at the same time; more of them where tests wait for programs to start.
 PROCESSES = 2

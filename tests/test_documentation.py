@@ -29,6 +29,7 @@ from tlstunnel.program.configuration import readConfiguration
 from tlstunnel.program.keys import INCLUDE, PROCESS_KEYS, STATUS_KEYS, TUNNEL_KEYS
 from tlstunnel.program.options import OPTIONS
 from tlstunnel.program.poolsettings import POOL_SERVICE_KEYS, POOL_SERVICE_OPTIONS
+from tlstunnel.program.pullsettings import POOL_PULL_KEYS
 from tlstunnel.protocols import base, registry
 from tlstunnel.protocols.base import ClientRole
 
@@ -338,6 +339,7 @@ class KeysTests(SynchronousTestCase):
         Each that a file can have is explained, and no other.
         """
         keys = [INCLUDE, *PROCESS_KEYS, *STATUS_KEYS, *POOL_SERVICE_OPTIONS, *TUNNEL_KEYS]
+        keys += POOL_PULL_KEYS
         explained = re.findall(r"(?m)^\.It Cm ([a-z0-9-]+) No =", self.text)
         self.assertEqual(sorted(explained), sorted(each.name for each in keys))
 

@@ -17,7 +17,7 @@ from tlstunnel.program.unreadable import beUnreadable
 _TUNNEL = ("run", "RunOptions", "")
 
 # The commands that serve until a signal ends them, as a tunnel does.
-_SERVING = (["pool", "serve"], ["identity", "agent"])
+_SERVING = ["pool", "serve"], ["pool", "pull"], ["identity", "agent"]
 
 # What says that there is a connection already, in whatever way it is attached to its option.
 _ONE_CONNECTION = re.compile(r"\A(?:-[a-zA-Z]*l|--l[a-z]*=)?(?:stdio|fd:[0-9]+)\Z")

@@ -269,6 +269,12 @@ class IdentityRefused(TunnelError):
     reason = "identity"
 
 
+class Withdrawn(TunnelError):
+    """The identity of ours that it needs, or has needed, is withdrawn."""
+
+    reason = "withdrawn"
+
+
 class ForeignProtocol(TunnelError):
     """The peer speaks another protocol altogether (rule 13)."""
 

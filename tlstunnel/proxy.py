@@ -18,17 +18,17 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
-from tlstunnel.address import Address, SRVAddress, TCPAddress, UNIXAddress, addressOf
+from tlstunnel.address import Address, SRVAddress, TCPAddress, UNIXAddress
 from tlstunnel.errors import LimitReached, Stopped, TunnelError
 from tlstunnel.interfaces import ILeg, IObserver
 from tlstunnel.net.deadlines import Deadlines
-from tlstunnel.net.kernel import resetOnClose, tune
+from tlstunnel.net.kernel import resetOnClose
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
 from tlstunnel.net.port import ListeningPort
 from tlstunnel.net.remotes import Backend
 from tlstunnel.net.resolve import Directory
-from tlstunnel.net.stock import REFUSED, Adopted, isPlain
+from tlstunnel.net.stock import REFUSED, Adopted, isPlain, takeOver
 from tlstunnel.net.unixleg import UNIXLegs
 from tlstunnel.tunnel.admission import Admission
 from tlstunnel.tunnel.bridgepair import BridgePair
@@ -48,6 +48,7 @@ from tlstunnel.tunnel.refusals import RefusalLog
 from tlstunnel.tunnel.servedname import Addresses
 from tlstunnel.tunnel.serverpair import ServerPair
 from tlstunnel.tunnel.sources import Sources
+from tlstunnel.tunnel.withdrawal import Closing, withdraw
 
 if TYPE_CHECKING:
     from tlstunnel.tunnel.dane import TLSALookup
@@ -127,6 +128,7 @@ class ProxyFactory(Factory):
         self.admission = Admission(described.limits, lambda _: me.listen(), described.name)
         self._sources: Sources | None = None
         self._refusals = RefusalLog(self.deadlines, described.name)
+        self._closing = Closing(lambda: me.pairs)
         self.open(prepared)
         self.use(prepared, observers)
 
@@ -173,6 +175,10 @@ class ProxyFactory(Factory):
             if Sources.areLimited(tunnel)
             else None
         )
+        if prepared.withdrawn:
+            withdraw(tunnel.pool, prepared.withdrawn, {each.prepared for each in self.pairs})
+        if tunnel.closesWithdrawn:
+            self._closing.look(tunnel.pool, self.deadlines)
 
     def stop(self) -> Deferred[None]:
         """
@@ -387,14 +393,6 @@ class ProxyFactory(Factory):
                 self._warned = True
                 self._log.error(REFUSED, transport=type(transport).__name__)
             return
-        transport.pauseProducing()
-        sock = transport.getHandle()
-        try:
-            peer = addressOf(sock.getpeername())
-            if sock.family != socket.AF_UNIX:
-                tune(sock, self.tunnel.limits.keepAlive)
-        except OSError:
-            # It is gone already.
-            transport.abortConnection()
-            return
-        self.accepted(sock, peer, transport)
+        taken = takeOver(transport, self.tunnel.limits.keepAlive)
+        if taken is not None:
+            self.accepted(*taken, transport)

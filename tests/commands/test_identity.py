@@ -54,6 +54,7 @@ from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pins import keyOf
 from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.verify import verifyIdentity
+from tlstunnel.identity.withdrawal import markWithdrawn
 from tlstunnel.tls import stores
 
 DAY = timedelta(days=1)
@@ -535,6 +536,20 @@ class ListTests(CommandTestCase):
                 ["soon@example.org", "user", "Some?CA", "10 days"],
             ],
         )
+
+    def test_whoIsWithdrawn(self) -> None:
+        """It is listed, and checked, as what it is, until there is a certificate again."""
+        self.succeed("create", "www.example.org")
+        directory = self.path / "www.example.org"
+        (directory / "fullchain.pem").unlink()
+        markWithdrawn(directory)
+        self.assertRegex(self.succeed("list"), r"www\.example\.org +domain +withdrawn +-\n")
+        code, out, _ = self.call("check", "www.example.org")
+        self.assertEqual(code, 1)
+        self.assertIn("www.example.org is withdrawn", out)
+        self.succeed("create", "--force", "www.example.org")
+        self.assertNotIn("withdrawn", self.succeed("list"))
+        self.assertFalse((directory / "withdrawn").exists())
 
     def test_colours(self) -> None:
         """On a terminal, what needs attention has a colour; nowhere else, and not if unwanted."""

@@ -4,15 +4,17 @@ The command lines of C{pool pull} and C{pool push}: what is said of mistakes in 
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.commands.poolpull import DirectoryOptions, Pull
 from tlstunnel.commands.poolpush import Push
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.issuer import createIdentity
+from tlstunnel.identity.issuer import Authority, createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 
@@ -62,10 +64,21 @@ class MistakesTests(SynchronousTestCase):
             (Push, (URL, "a b", self.chain), "ID"),
             (Push, (URL, "other.test", self.chain), self.chain),
             (Push, (URL, str(WWW), "/nonexistent"), "/nonexistent"),
+            (Push, (URL, str(WWW), self.expired()), self.expired()),
         ):
             options = self.options(kind, *words)
             error = self.assertRaises(ConfigurationError, options.run)
             self.assertEqual(error.subject, subject)
+
+    def expired(self) -> str:
+        """
+        A certificate that nobody has any use for.
+        """
+        past = datetime.now(UTC) - timedelta(days=3000)
+        path = self.pool.path / "expired.pem"
+        leaf = Authority.make(past).issue(WWW, past).certificates[0]
+        path.write_bytes(leaf.public_bytes(Encoding.PEM))
+        return str(path)
 
     def test_argumentsThatAreMissing(self) -> None:
         """

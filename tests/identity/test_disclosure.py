@@ -329,6 +329,11 @@ class BrokenTests(DisclosureTestCase):
         ):
             self.assertIn(part, found)
 
+    def test_aNameThatBeginsLikeAFileThatIsNotFinishedIsOne(self) -> None:
+        """There is a New York, with domains below it."""
+        self.rule(".new-york.test", CAROL)
+        self.assertIn("carol@example.test is not in the pool", "\n".join(doubts(self.pool)))
+
     def test_aPoolWithoutRulesHasNoDoubts(self) -> None:
         """Nor has one that is not there."""
         self.assertEqual(list(doubts(self.pool)), [])

@@ -72,6 +72,17 @@ class RequestTests(SynchronousTestCase):
         self.assertFalse(first.exists())
         self.assertEqual(used(self.pool, WWW), second.parent)
 
+    def test_whoWasKilledBeforeTheRequestWasMadeKeepsNobodyWaiting(self) -> None:
+        """
+        There is nothing to be used; what is left goes.
+        """
+        first = requestFor(self.pool, WWW)
+        first.unlink()
+        self.pool.directoryOf(WWW).unlink()
+        second = requestFor(self.pool, WWW)
+        self.assertEqual(numbered(self.pool, WWW), [second.parent])
+        self.assertEqual(used(self.pool, WWW), second.parent)
+
     def test_anotherKeyIsMadeBesideTheOneInUse(self) -> None:
         """
         Which changes by one rename; the one before stays until the next is asked for.

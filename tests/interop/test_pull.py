@@ -5,7 +5,6 @@ C{pool pull} and C{pool push} with OpenLDAP slapd: identities that come, change 
 from __future__ import annotations
 
 import time
-from functools import partial
 from statistics import median
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -15,9 +14,6 @@ from tests.interop.replicas import COMMAND, NAME, PullTestCase, entry, removed, 
 from tests.interop.servers.syncprov import BASE, OPERATOR
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.requests import requestFor
-
-#: Identities of a fleet.
-MANY = 500
 
 WWW = "www.example.test"
 
@@ -74,39 +70,6 @@ class PullTests(PullTestCase):
             times.append((time.monotonic() - written, written - began))
         after, writing = (1000 * median(each) for each in zip(*times, strict=True))
         print(f"ldapmodify took {writing:.1f} ms; the file was there {after:.1f} ms after its end")
-
-    def test_aFleetComesChangesAndGoes(self) -> None:
-        """
-        Two replicas with keys of their own, of which each takes the newest for its own.
-        """
-        self.slapd.start()
-        replicas = [self.replica(), self.replica()]
-        names = [f"host{number}.example.test" for number in range(MANY)]
-        for replica in replicas:
-            for name in names:
-                replica.request(name)
-            replica.start()
-        for replica in replicas:
-            until(partial(replica.says, "up to date"), "it is up to date")
-        for age in 0, 10:
-            issued = {
-                name: [replica.certificate(name, after=age) for replica in replicas]
-                for name in names
-            }
-            began = time.monotonic()
-            how = replaced if age else entry
-            self.slapd.change("".join(how(name, several) for name, several in issued.items()))
-            written = time.monotonic()
-            for number, replica in enumerate(replicas):
-                for name, several in issued.items():
-                    shown = partial(replica.shows, name, several[number])
-                    until(shown, "all are there", 60)
-            taken = time.monotonic() - written
-            print(f"{MANY} written in {written - began:.2f} s, there {taken:.2f} s after that")
-        self.slapd.change("".join(map(removed, names)))
-        for replica in replicas:
-            for name in names:
-                until(lambda: not replica.has(name), "all are gone", 60)  # noqa: B023
 
     def test_aKeyThatIsMadeLaterMeetsItsCertificate(self) -> None:
         """

@@ -40,6 +40,8 @@ class FakeDirectory(ServerFactory):
     @ivar scripts: what is said to the search of each connection; the last one to all others.
     @ivar cookies: what each search had.
     @ivar numbers: that of each search.
+    @ivar results: of changes, in their order.
+    @ivar changes: the operations that were asked for.
     """
 
     protocol = _Speaker  # type: ignore[assignment]
@@ -51,6 +53,8 @@ class FakeDirectory(ServerFactory):
         self.cookies: list[bytes] = []
         self.numbers: list[int] = []
         self.bound = 0
+        self.results: list[int] = []
+        self.changes: list[int] = []
         self.bindResult = 0
 
     def asked(self, speaker: _Speaker, message: Message) -> None:
@@ -60,6 +64,10 @@ class FakeDirectory(ServerFactory):
         if message.operation == 0x60:
             self.bound += 1
             speaker.transport.write(result(message.number, 0x61, self.bindResult))
+        elif message.operation in (0x66, 0x68):
+            self.changes.append(message.operation)
+            code = self.results.pop(0)
+            speaker.transport.write(result(message.number, message.operation + 1, code))
         elif message.operation == 0x63:
             control = message.control(sync.REQUEST) or b""
             ((_, fields),) = elements(control)

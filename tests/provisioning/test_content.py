@@ -191,7 +191,7 @@ class ContentTests(SynchronousTestCase):
             self.add(content, number)
         self.assertRaises(Oversize, self.add, content, 5)
         content.begin()
-        self.patch(module, "MAX_BYTES", 100)
+        self.patch(module, "MAX_BYTES", sum(each.weight for each in some(1).values()))
         self.add(content, 1)
         self.assertRaises(Oversize, self.add, content, 2)
 
@@ -222,5 +222,5 @@ class ContentTests(SynchronousTestCase):
             if not content.isFresh:
                 self.assertEqual(content.entries, before)
         if content.isFresh:
-            size = sum(len(each.raw) for each in content.entries.values())
+            size = sum(each.weight for each in content.entries.values())
             self.assertEqual(content._bytes, size)

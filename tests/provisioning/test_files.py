@@ -5,21 +5,44 @@ Layouts become files, and nobody else's are touched.
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from twisted.python.monkey import MonkeyPatcher
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.provisioning.examples import entry, uuid
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.files import makeDirectory
+from tlstunnel.identity.files import entries, makeDirectory
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.requests import requestFor
+from tlstunnel.identity.withdrawal import WithdrawnIdentity
+from tlstunnel.provisioning import files as module
+from tlstunnel.provisioning import keys
 from tlstunnel.provisioning.files import Files, Outcome
 from tlstunnel.provisioning.keys import KeyRing
 from tlstunnel.provisioning.layout import Layout
+from tlstunnel.provisioning.state import MANY, State
 
 WWW = Identity.parse("www.example.test")
+WWW_CHAIN = "www.example.test/fullchain.pem"
+
+
+@contextmanager
+def monkey(where: object, name: str, what: object) -> Iterator[None]:
+    """
+    Let something be something else for a moment.
+    """
+    patcher = MonkeyPatcher((where, name, what))
+    patcher.patch()
+    try:
+        yield
+    finally:
+        patcher.restore()
 
 
 class FilesTests(SynchronousTestCase):
@@ -169,11 +192,192 @@ class FilesTests(SynchronousTestCase):
         self.apply(trust__b_pem="1")
         self.assertEqual(list(json.loads(self.read(".ldap/files"))), ["trust/b.pem"])
 
+    def test_whatCannotBeReadForAMomentIsStillOurs(self) -> None:
+        """
+        Neither does it go unnoticed where it should go, nor is it taken for that of somebody else.
+        """
+        self.apply(trust__a_pem="1", trust__b_pem="1", trust__c_pem="1")
+        with monkey(module, "readFile", self.refuse):
+            outcome = self.apply(trust__a_pem="2", trust__c_pem="1")
+        self.assertEqual((outcome.written, outcome.removed, outcome.notes), ([], [], []))
+        self.assertEqual(len(outcome.problems), 3)
+        outcome = self.apply(isThorough=False, trust__a_pem="2", trust__c_pem="1")
+        self.assertEqual((outcome.written, outcome.removed), (["trust/a.pem"], ["trust/b.pem"]))
+
+    def refuse(self, path: Path, *args: object, **options: object) -> bytes:
+        """
+        No descriptor is left.
+        """
+        raise ConfigurationError(str(path), "cannot be read", "raise the limit")
+
+    def test_aPoolThatIsMovedAwayHasLostNothing(self) -> None:
+        """
+        Once it is back, all is ours as before.
+        """
+        self.apply(trust__a_pem="1", trust__b_pem="1")
+        away = self.path.rename(f"{self.path}.away")
+        self.assertRaises(ConfigurationError, self.apply, False, trust__a_pem="1")
+        away.rename(self.path)
+        self.assertEqual(self.apply(trust__a_pem="1").removed, ["trust/b.pem"])
+
+    def test_theDiskHasManyFilesAtOnceBeforeAnyIsInItsPlace(self) -> None:
+        """
+        As it would take its time for each, during which nothing else is done; and so of entries.
+        """
+        there: list[int] = []
+        several = {f"trust__a{number}_pem": "1" for number in range(MANY + 1)}
+        entries_ = {uuid(number): entry("trust", f"a{number}") for number in range(MANY + 1)}
+        state = State(Pool(self.path), "ldap://x/dc=y")
+        state.open()
+
+        def sync() -> None:
+            there.append(len(list(self.path.glob("trust/*"))))
+
+        with monkey(os, "sync", sync), monkey(os, "fsync", lambda _: there.append(-1)):
+            state.keep(entries_)
+            self.assertEqual(there, [0])
+            self.assertEqual(len(self.apply(True, **several).written), MANY + 1)
+        # The list of what is ours is written before and after.
+        self.assertEqual(there, [0, -1, 0, -1])
+        self.assertEqual(list((self.path / ".ldap" / "new").iterdir()), [])
+        self.assertEqual(len(list((self.path / ".ldap" / "entries").iterdir())), MANY + 1)
+
+    def test_aKeyThatIsGoneGetsNoCertificate(self) -> None:
+        """
+        A directory without a key would be made for it.
+        """
+        target = f".keys/{WWW}/1"
+        layout = Layout({f"{target}/fullchain.pem": b"x"}, {WWW: target})
+        outcome = self.files.apply(layout, True)
+        self.assertEqual((outcome.written, len(outcome.problems)), ([], 1))
+        self.assertEqual([each.name for each in self.path.iterdir()], [".ldap"])
+        makeDirectory(self.path / target)
+        outcome = self.files.apply(layout, False)
+        self.assertEqual(outcome.written, [f"{target}/fullchain.pem", str(WWW)])
+
+
+class WithdrawalTests(SynchronousTestCase):
+    """
+    A certificate that the directory has no more is not one that is missing.
+    """
+
+    def setUp(self) -> None:
+        self.pool = Pool(Path(self.mktemp()))
+        state = self.pool.path / ".ldap"
+        makeDirectory(state / "new")
+        self.files = Files(self.pool, state / "files", state / "new")
+        self.place = "www.example.test"
+        requestFor(self.pool, WWW)
+        self.chain = self.pool.path / self.place / "fullchain.pem"
+
+    def apply(self, *vacant: str, isThorough: bool = False, **files: str) -> Outcome:
+        """
+        Let that be there, and nothing for the keys at C{vacant}.
+        """
+        named = {f"{self.place}/fullchain.pem": each.encode() for each in files.values()}
+        return self.files.apply(Layout(named, vacant=set(vacant)), isThorough)
+
+    def test_itIsSaidBeforeTheFileGoesAndUnsaidBehindTheNext(self) -> None:
+        """
+        So that at no moment it looks like a mishap; what is there counts.
+        """
+        self.apply(chain="1")
+        self.assertEqual(list(self.pool.withdrawn()), [])
+        outcome = self.apply(self.place)
+        self.assertEqual((outcome.withdrawn, outcome.removed), ([self.place], [WWW_CHAIN]))
+        self.assertEqual(list(self.pool.withdrawn()), [WWW])
+        error = self.assertRaises(WithdrawnIdentity, self.pool.credentials, WWW)
+        self.assertIn("www.example.test is withdrawn", str(error))
+        self.assertFalse(self.apply(self.place).isNews)
+        self.chain.write_text("by hand")
+        self.assertEqual(list(self.pool.withdrawn()), [])
+        self.chain.unlink()
+        self.apply(chain="2")
+        self.assertFalse(self.chain.with_name("withdrawn").exists())
+
+    def test_aKeyThatWaitsIsNoMishap(self) -> None:
+        """
+        Nor is it one where the system did not let us say so the first time.
+        """
+        mark = self.chain.with_name("withdrawn")
+        mark.mkdir()
+        self.assertEqual(self.apply(self.place).withdrawn, [])
+        mark.rmdir()
+        self.assertEqual(self.apply(self.place, isThorough=True).withdrawn, [self.place])
+
+    def test_nothingIsSaidOfWhatIsNotOurs(self) -> None:
+        """
+        Neither of the certificate of somebody else, nor of a key that is gone.
+        """
+        self.chain.write_text("theirs")
+        self.assertEqual(self.apply(self.place).withdrawn, [])
+        self.assertEqual(self.apply("gone.example.test").withdrawn, [])
+        self.chain.unlink()
+        self.assertEqual(list(self.pool.withdrawn()), [])
+
+    def test_anotherRequestChangesNothing(self) -> None:
+        """
+        Until there is a certificate for it.
+        """
+        self.apply(self.place)
+        requestFor(self.pool, WWW, again=True)
+        self.assertEqual(list(self.pool.withdrawn()), [WWW])
+
 
 class KeyTests(SynchronousTestCase):
     """
     Which keys are ours.
     """
+
+    def test_whatCouldNotBeListedIsListedTheNextTime(self) -> None:
+        """
+        Although nothing has changed meanwhile.
+        """
+        pool = Pool(Path(self.mktemp()))
+        makeDirectory(pool.path)
+        ring = KeyRing(pool)
+        self.assertEqual(ring.look(), {})
+        requestFor(pool, WWW)
+
+        def refuse(directory: Path) -> list[Path]:
+            if directory.name == str(WWW):
+                raise ConfigurationError(str(directory), "cannot be read", "raise the limit")
+            return entries(directory)
+
+        with monkey(keys, "entries", refuse):
+            self.assertRaises(ConfigurationError, ring.look)
+        self.assertEqual(list(ring.look()), [WWW])
+
+    def test_aPoolThatIsGoneIsNotOneWithoutKeys(self) -> None:
+        """
+        Their certificates are not to be removed.
+        """
+        pool = Pool(Path(self.mktemp()))
+        createIdentity(pool, WWW)
+        ring = KeyRing(pool)
+        found = ring.look()
+        away = pool.path.rename(f"{pool.path}.away")
+        self.assertRaises(ConfigurationError, ring.look)
+        away.rename(pool.path)
+        self.assertEqual(ring.look(), found)
+
+    def test_aLinkThatWeMayNotFollowHasNoKeyAndHidesNoOther(self) -> None:
+        """
+        Be it one that leads to itself.
+        """
+        pool = Pool(Path(self.mktemp()))
+        createIdentity(pool, WWW)
+        place = pool.path / "other.example.test"
+        place.symlink_to(place.name)
+        self.assertEqual(list(KeyRing(pool).look()), [WWW])
+
+        def refuse(path: Path) -> bool:
+            if path.name == place.name:
+                raise PermissionError(13, "Permission denied", str(path))
+            return path.exists()
+
+        with monkey(Path, "is_dir", refuse):
+            self.assertEqual(list(KeyRing(pool).look()), [WWW])
 
     def test_aKeyThatCannotBeReadForAMomentIsWhatItWas(self) -> None:
         """

@@ -4,6 +4,7 @@ What the entries of a directory make of a pool.
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,9 +20,11 @@ from tests.provisioning.examples import BASE, entry, entryContent, uuid
 from tlstunnel.identity.issuer import Authority
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
-from tlstunnel.provisioning.certificates import publicKeyOf
+from tlstunnel.provisioning import certificates
+from tlstunnel.provisioning import layout as module
+from tlstunnel.provisioning.certificates import MOST_TWINS, publicKeyOf
 from tlstunnel.provisioning.keys import Keys, OwnKey
-from tlstunnel.provisioning.layout import Layout, Server, layOut
+from tlstunnel.provisioning.layout import LONGEST_CN, LONGEST_DN, Layout, Server, layOut
 from tlstunnel.provisioning.messages import Entry
 from tlstunnel.provisioning.names import escaped, normal
 from tlstunnel.provisioning.url import LDAPURL
@@ -31,6 +34,8 @@ WWW = Identity.parse("www.example.test")
 LDAP = Identity.parse("ldap.example.test")
 
 AUTHORITY = Authority.make(NOW)
+POOL = Pool(Path("/pool"))
+HAS_ISSUED = certificates._hasIssued
 
 
 def issue(identity: Identity, minutes: int = 0) -> tuple[x509.Certificate, OwnKey]:
@@ -61,7 +66,7 @@ class LayoutTests(SynchronousTestCase):
         self, *entries: Entry, keys: Keys | None = None, server: Server | None = None
     ) -> Layout:
         numbered = {uuid(number): each for number, each in enumerate(entries)}
-        return layOut(Pool(Path("/pool")), BASE, numbered, keys or {}, server or Server())
+        return layOut(POOL, BASE, numbered, keys or {}, server or Server())
 
     def test_theNewestCertificateForOurKeyIsTaken(self) -> None:
         """
@@ -93,6 +98,88 @@ class LayoutTests(SynchronousTestCase):
         )
         self.assertEqual(layout.files, {f".keys/{WWW}/2/fullchain.pem": pem(second)})
         self.assertEqual(layout.links, {WWW: f".keys/{WWW}/2"})
+
+    def test_oneThatIsValidIsUsedRatherThanANewerOne(self) -> None:
+        """
+        That begins tomorrow, or has ended; where none is valid, the newest is as good as any.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        early, late = (
+            AUTHORITY.issue(WWW, NOW + timedelta(days=each), key).certificates[0] for each in (0, 5)
+        )
+        ours = (OwnKey(str(WWW), publicKeyOf(early), False),)
+        several = entry("identities", str(WWW), userCertificate=(der(early), der(late)))
+        for days, used in (1, early), (6, late), (-30, late), (9999, late):
+            now = NOW + timedelta(days=days)
+            layout = layOut(POOL, BASE, {uuid(1): several}, {WWW: ours}, Server(), now)
+            self.assertEqual(layout.files, {f"{WWW}/fullchain.pem": pem(used)})
+
+    def test_aThousandAuthoritiesOfOneNameAreNotAllTried(self) -> None:
+        """
+        Nor those with keys that take their time.
+        """
+        leaf, ours = issue(WWW)
+        subject = tuple((each.oid, str(each.value)) for each in leaf.issuer)
+        twin = Recipe(subject=subject, isAuthority=True)
+        twins = [der(make(twin).certificate) for _ in range(MOST_TWINS + 5)]
+        tried = []
+
+        def hasIssued(issuer: x509.Certificate, issued: x509.Certificate) -> bool:
+            tried.append(issuer)
+            return False
+
+        self.patch(certificates, "_hasIssued", hasIssued)
+        self.layOut(
+            entry("identities", str(WWW), userCertificate=[der(leaf)], cACertificate=twins),
+            keys={WWW: (ours,)},
+        )
+        self.assertEqual(len(tried), MOST_TWINS)
+        self.patch(certificates, "LARGEST_RSA", 1024)
+        huge = make(Recipe(key="rsa2048", isAuthority=True))
+        self.assertFalse(HAS_ISSUED(huge.certificate, huge.certificate))
+
+    def test_whatDoesNotFitIntoAFileIsNoFile(self) -> None:
+        """
+        Whoever reads it would refuse it; of anchors, nobody is believed.
+        """
+        self.patch(module, "LARGEST_FILE", 100)
+        leaf, ours = issue(WWW)
+        layout = self.layOut(
+            entry("identities", str(WWW), userCertificate=[der(leaf)]),
+            entry("trust", "a.test", cACertificate=[der(leaf)]),
+            keys={WWW: (ours,)},
+        )
+        self.assertEqual(list(layout.files), ["trust/a.test.pem"])
+        self.assertNotIn(b"CERTIFICATE", layout.files["trust/a.test.pem"])
+        self.assertEqual(len(layout.notes), 2)
+
+    def test_nothingIsKeptOfAnEntryThatIsGone(self) -> None:
+        """
+        However often it changes.
+        """
+        leaf, ours = issue(WWW)
+        several = [der(leaf), b"broken" * 9]
+        before = [sys.getrefcount(each) for each in several]
+        for place, name in ("identities", str(WWW)), ("trust", "a.test"), ("disclose", "b.test"):
+            values = {"userCertificate": several, "cACertificate": several}
+            found = Entry(
+                f"cn={name},ou={place},{BASE}",
+                {"cn": (name.encode(),), **{k.lower(): tuple(v) for k, v in values.items()}},
+                b"",
+            )
+            self.layOut(found, keys={WWW: (ours,)})
+            del found, values
+        self.assertEqual([sys.getrefcount(each) for each in several], before)
+
+    def test_namesOfAnyLengthAreIgnored(self) -> None:
+        """
+        Without reading all of them.
+        """
+        layout = self.layOut(
+            entry("identities", "a" * (LONGEST_CN + 1)),
+            Entry(f"cn=x,{'ou=y,' * LONGEST_DN}{BASE}", {}, b""),
+        )
+        self.assertEqual((len(layout.notes), layout.files), (2, {}))
 
     def test_aCertificateForSomebodyElseIsRefused(self) -> None:
         """
@@ -317,5 +404,10 @@ class NameTests(SynchronousTestCase):
             "ldap://h/dc=x?cn",
             "ldap://h/x",
             "ldapi://run/dc=x",
+            f"ldapi://%2F{'a' * 200}/dc=x",
+            "ldapi://%2Fa%00b/dc=x",
+            "ldap://:389/dc=x",
+            "ldap://h/dc=a%0Ab",
+            "ldap://h/dc=\udcff",
         ):
             self.assertRaises(ValueError, LDAPURL.parse, text)

@@ -22,7 +22,7 @@ from tests.provisioning.examples import (
 from tlstunnel.errors import Malformed, Oversize
 from tlstunnel.protocols.ber import OCTETS, SEQUENCE, SET, element, elements
 from tlstunnel.provisioning import sync
-from tlstunnel.provisioning.cookies import merged, toSend
+from tlstunnel.provisioning.cookies import MAX_COOKIE, merged, toSend
 from tlstunnel.provisioning.messages import (
     MAX_VALUES,
     Entry,
@@ -87,8 +87,40 @@ class MessageTests(SynchronousTestCase):
         """
         However they are spread.
         """
-        content = entryContent("cn=x", {f"a{n}": [b""] * 101 for n in range(MAX_VALUES // 100)})
-        self.assertRaises(Oversize, Entry.read, content)
+        attributes: tuple[dict[str, list[bytes]], ...] = (
+            {f"a{n}": [b""] * 101 for n in range(MAX_VALUES // 100)},
+            {f"a{n}": [] for n in range(MAX_VALUES + 1)},
+            {"a": [b""] * MAX_VALUES},
+        )
+        for several in attributes:
+            self.assertRaises(Oversize, Entry.read, entryContent("cn=x", several))
+
+    def test_aMessageOfAMillionElementsIsRefusedUnread(self) -> None:
+        """
+        What has only a few of them is looked at no further.
+        """
+        many = b"\x05\x00" * 100000
+        for content in (
+            b"\x02\x01\x01\x64\x00" + many,
+            b"\x02\x01\x01\x64\x00" + element(0xA0, many),
+            b"\x02\x01\x01\x64\x00" + element(0xA0, element(SEQUENCE, many)),
+        ):
+            error = self.assertRaises(Malformed, readMessage, content)
+            self.assertIn("more than", str(error))
+        for read, value in (
+            (sync.readInfo, many),
+            (sync.readInfo, element(0xA1, many)),
+            (sync.readState, element(SEQUENCE, many)),
+        ):
+            error = self.assertRaises(Malformed, read, value)
+            self.assertIn("more than", str(error))
+
+    def test_anEntryWeighsWhatItTakesToKeepIt(self) -> None:
+        """
+        A thousand values of nothing are a thousand objects.
+        """
+        entry = Entry.read(entryContent("cn=x", {"a": [b""] * (MAX_VALUES - 1)}))
+        self.assertGreater(entry.weight, MAX_VALUES * 90)
 
     @given(st.binary(max_size=120))
     def test_whateverComesIsReadOrRefused(self, data: bytes) -> None:
@@ -170,7 +202,7 @@ class SyncTests(SynchronousTestCase):
             "two of them": b"\x80\x01c\x80\x01c",
             "a short UUID": element(0xA3, element(SET, element(OCTETS, b"x"))),
             "no set": element(0xA3, element(OCTETS, b"x")),
-            "a long cookie": element(0x80, bytes(sync.MAX_COOKIE + 1)),
+            "a long cookie": element(0x80, bytes(MAX_COOKIE + 1)),
         }.items():
             with self.subTest(what):
                 self.assertRaises(Malformed, sync.readInfo, value)
@@ -206,6 +238,19 @@ class CookieTests(SynchronousTestCase):
         self.assertEqual(merged(after, b"rid=000,csn=" + ONE), after)
         self.assertEqual(merged(b"rid=000", b"rid=000,csn=" + ONE), b"rid=000,csn=" + ONE)
         self.assertEqual(merged(before, b"opaque"), b"opaque")
+
+    def test_ofMoreServersThanACookieCanNameAllIsAskedForAgain(self) -> None:
+        """
+        A cookie that grows without end could be neither sent nor read again.
+        """
+        cookie = b"rid=000"
+        for number in range(200):
+            csn = b"20261129120000.000000Z#000000#%x#000000" % number
+            cookie = merged(cookie, b"rid=000,csn=" + csn)
+            self.assertLessEqual(len(cookie), MAX_COOKIE)
+            if not cookie:
+                break
+        self.assertEqual(cookie, b"")
 
     @given(st.binary(max_size=60), st.binary(max_size=60))
     def test_whateverItIsACookieComesOfIt(self, before: bytes, after: bytes) -> None:

@@ -4,13 +4,16 @@ Following a directory that plays all kinds of messages, and all kinds of mishaps
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
@@ -27,11 +30,15 @@ from tests.provisioning.examples import (
 )
 from tests.provisioning.server import FakeDirectory, Line, Say
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.issuer import Authority
+from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.protocols.ber import OCTETS, SEQUENCE, beginning, element
-from tlstunnel.provisioning import connection, messages, pull, session
+from tlstunnel.provisioning import connection, files, messages, pull, session
 from tlstunnel.provisioning.connection import Place
+from tlstunnel.provisioning.errors import ResultRefused
 from tlstunnel.provisioning.pull import Pull
+from tlstunnel.provisioning.push import push
 from tlstunnel.provisioning.url import LDAPURL
 
 reactor: Any = _reactor
@@ -77,6 +84,7 @@ MISHAPS: dict[str, tuple[Sequence[Line], str]] = {
     "size limit": ([rule(1, text="2 x@y.test"), ended(4)], "size=unlimited"),
     "no such object": ([ended(32)], "nothing changes"),
     "busy": ([ended(51)], "busy (51)"),
+    "no synchronization": ([ended(12)], "overlay syncprov"),
     "unwilling": ([ended(53)], "restored from an old copy"),
     "refresh required": ([ended(4096)], "does not know any more"),
     "everything is gone": ([done()], "would be removed"),
@@ -143,7 +151,8 @@ class PullTestCase(TestCase):
         self.patch(session, "REFRESH_SECONDS", 0.6)
 
     def _observe(self, event: LogEvent) -> None:
-        self.said += event.get("notice", "") + "\n"
+        level = event.get("log_level")
+        self.said += f"{level and level.name}: {event.get('notice', '')}\n"
 
     def serve(self, *scripts: Sequence[Line]) -> FakeDirectory:
         """
@@ -154,30 +163,39 @@ class PullTestCase(TestCase):
         self.addCleanup(port.stopListening)
         return self.directory
 
-    def pull(self, mayRemove: bool = False) -> Pull:
+    def place(self, base: str = BASE) -> Place:
+        """
+        Where the directory is.
+        """
+        socket = str(self.path / "ldapi").replace("/", "%2F")
+        return Place(LDAPURL.parse(f"ldapi://{socket}/{base}"), self.pool)
+
+    def pull(self, mayRemove: bool = False, base: str = BASE) -> Pull:
         """
         Follow it.
         """
-        url = LDAPURL.parse(f"ldapi://{str(self.path / 'ldapi').replace('/', '%2F')}/{BASE}")
-        following = Pull(Place(url, self.pool), reactor, mayRemove)
+        following = Pull(self.place(base), reactor, mayRemove)
         following.privilegedStartService()
         following.startService()
-        self.addCleanup(self.stop, following)
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.stop(following)))
         return following
 
-    def stop(self, following: Pull) -> None:
+    async def stop(self, following: Pull) -> None:
         """
         Follow it no more; to be called once or more.
         """
         if following.running:
-            following.stopService()
+            await following.stopService()
 
     def rules(self) -> dict[str, str]:
         """
         What has come of it.
         """
         files = (self.pool.path / "disclose").glob("*.txt")
-        return {file.stem: file.read_text().splitlines()[-1] for file in files}
+        # One may go while we look.
+        with contextlib.suppress(FileNotFoundError):
+            return {file.stem: file.read_text().splitlines()[-1] for file in files}
+        return {}
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """
@@ -206,7 +224,7 @@ class PullTests(PullTestCase):
         directory.say(lambda asked: info(asked, b"\x80\x04four"))
         cookie = self.pool.path / ".ldap" / "cookie"
         await self.until(lambda: cookie.read_bytes().endswith(b"\nfour"))
-        self.stop(following)
+        await self.stop(following)
         self.pull()
         await self.until(lambda: len(directory.cookies) == 2)
         self.assertEqual(directory.cookies[1], b"four")
@@ -227,7 +245,7 @@ class PullTests(PullTestCase):
         self.serve(TEN)
         following = self.pull()
         await self.until(lambda: len(self.rules()) == 10)
-        self.stop(following)
+        await self.stop(following)
         self.assertEqual(len(self.rules()), 10)
         shutil.rmtree(self.pool.path / "disclose")
         self.directory.scripts = [[]]
@@ -241,7 +259,7 @@ class PullTests(PullTestCase):
         self.serve(TEN)
         following = self.pull()
         await self.until(lambda: len(self.rules()) == 10)
-        self.stop(following)
+        await self.stop(following)
         cookie = self.pool.path / ".ldap" / "cookie"
         cookie.write_bytes(b"ldap://elsewhere/dc=x\nfar")
         self.directory.scripts = [[rule(99), done()]]
@@ -249,9 +267,119 @@ class PullTests(PullTestCase):
         await self.until(lambda: "would be removed" in self.said)
         self.assertEqual(self.directory.cookies[1], b"")
         self.assertEqual(len(self.rules()), 10)
-        self.stop(following)
+        await self.stop(following)
         self.pull(mayRemove=True)
         await self.until(lambda: list(self.rules()) == ["a99.test"])
+
+    async def test_anotherBaseRemovesNothingUntilItHasBeenSeen(self) -> None:
+        """
+        It may be a mistake; once all of it was told, it counts, under the same guard.
+        """
+        directory = self.serve(TEN)
+        following = self.pull()
+        await self.until(lambda: len(self.rules()) == 10)
+        await self.stop(following)
+        directory.scripts = [[ended(32)]]
+        following = self.pull(base=f"ou=typo,{BASE}")
+        await self.until(lambda: "nothing changes" in self.said)
+        following.lookAround()
+        self.assertEqual(len(self.rules()), 10)
+        await self.stop(following)
+        directory.scripts = [[done()]]
+        following = self.pull(base=f"ou=typo,{BASE}")
+        await self.until(lambda: "would be removed" in self.said)
+        self.assertEqual(len(self.rules()), 10)
+        await self.stop(following)
+        self.pull(base=f"ou=typo,{BASE}", mayRemove=True)
+        await self.until(lambda: not self.rules())
+
+    async def test_whatIsRememberedAndBrokenRemovesNothing(self) -> None:
+        """
+        It is asked for again, however often that has to be tried.
+        """
+        directory = self.serve(TEN)
+        following = self.pull()
+        await self.until(lambda: len(self.rules()) == 10)
+        await self.stop(following)
+        (self.pool.path / ".ldap" / "entries" / uuid(3).hex()).write_bytes(b"broken")
+        directory.scripts = [[]]
+        for _ in range(2):
+            following = self.pull()
+            await self.until(lambda: directory.cookies[1:] != [])
+            self.assertEqual((len(self.rules()), directory.cookies.pop()), (10, b""))
+            await self.stop(following)
+        directory.scripts = [TEN]
+        self.pull()
+        file = self.pool.path / ".ldap" / "cookie"
+        await self.until(file.exists)
+        self.assertEqual(len(self.rules()), 10)
+
+    async def test_aCookieThatIsTooLongIsForgotten(self) -> None:
+        """
+        It would keep us from starting for ever.
+        """
+        directory = self.serve(TEN)
+        following = self.pull()
+        await self.until(lambda: len(self.rules()) == 10)
+        await self.stop(following)
+        file = self.pool.path / ".ldap" / "cookie"
+        file.write_bytes(file.read_bytes() + b"x" * 5000)
+        self.pull()
+        await self.until(lambda: len(directory.cookies) == 2)
+        self.assertEqual(directory.cookies[1], b"")
+
+    async def test_aDiskThatIsFullAtTheStartIsMissedAndFoundAgain(self) -> None:
+        """
+        It is followed all the same, and is not said again at each look.
+        """
+        self.serve(TEN)
+        following = self.pull()
+        await self.until(lambda: len(self.rules()) == 10)
+        await self.stop(following)
+        (self.pool.path / "disclose" / "a1.test.txt").unlink()
+
+        def refuse(*args: object, **options: object) -> None:
+            raise ConfigurationError("a file", "cannot be written", "make room")
+
+        full = self.patch(files, "writeFile", refuse)
+        following = self.pull()
+        await self.until(lambda: self.said.count("cannot be written") >= 2)
+        for _ in range(5):
+            following.lookAround()
+        self.assertEqual(self.said.count("error: a file: cannot be written"), 1)
+        full.restore()
+        await self.until(lambda: len(self.rules()) == 10)
+
+    async def test_aServerThatTakesItsLeaveAgainAndAgainIsAskedLessAndLess(self) -> None:
+        """
+        Although each time everything is told before.
+        """
+        self.patch(pull, "LONGEST_PAUSE", 60.0)
+        directory = self.serve([*TEN, None])
+        following = self.pull()
+        await self.until(lambda: len(directory.cookies) == 5)
+        self.assertGreaterEqual(following._pause, 0.16)
+
+    async def test_aClockThatIsSetBackDelaysNothing(self) -> None:
+        """
+        Such as a withdrawal.
+        """
+        directory = self.serve(TEN)
+        following = self.pull()
+        await self.until(lambda: len(self.rules()) == 10)
+        following._nextTake = reactor.seconds() + 3600
+        directory.say(rule(1, 3))
+        await self.until(lambda: len(self.rules()) == 9)
+
+    async def test_whatWasSaidBeforeSomethingBrokenCounts(self) -> None:
+        """
+        Also where both have come at once.
+        """
+        directory = self.serve(TEN, [])
+        self.pull()
+        await self.until(lambda: len(self.rules()) == 10)
+        directory.say(lambda asked: rule(1, 3)(asked) + b"GET / HTTP/1.0")
+        await self.until(lambda: len(self.rules()) == 9)
 
     async def test_aCookieThatIsOfNoUseIsForgotten(self) -> None:
         """
@@ -272,7 +400,7 @@ class PullTests(PullTestCase):
         directory = self.serve(TEN)
         following = self.pull()
         await self.until(lambda: len(self.rules()) == 10)
-        self.stop(following)
+        await self.stop(following)
         directory.scripts = [[ended(code)]] * 4 + [[*map(rule, range(8)), done()]]
         self.pull()
         await self.until(lambda: len(self.rules()) == 8)
@@ -317,7 +445,7 @@ def _mishap(what: str) -> Callable[[MishapTests], Any]:
         following = self.pull()
         await self.until(lambda: len(self.rules()) == 10)
         before = self.rules()
-        self.stop(following)
+        await self.stop(following)
         directory.scripts = [script]
         self.pull()
         await self.until(lambda: word in self.said and len(directory.cookies) >= 3)
@@ -335,3 +463,42 @@ def _mishap(what: str) -> Callable[[MishapTests], Any]:
 
 for _what in MISHAPS:
     setattr(MishapTests, f"test_{_what.title().replace(' ', '').replace(',', '')}", _mishap(_what))
+
+
+class PushTests(PullTestCase):
+    """
+    A certificate for an entry.
+    """
+
+    async def push(self, *results: int) -> tuple[list[int], str]:
+        """
+        @return: what is asked for of a directory that answers so, and what is said at the end.
+        """
+        directory = self.serve()
+        directory.results = list(results)
+        identity = Identity.parse("www.example.test")
+        leaf = Authority.make(datetime.now(UTC)).issue(identity, datetime.now(UTC)).certificates[0]
+        connector = connection.Connector(reactor)
+        try:
+            said = await push(connector, self.place(), identity, leaf, lambda: None)
+        except ResultRefused as refused:
+            said = str(refused)
+        finally:
+            connector.leave()
+        return directory.changes, said
+
+    async def test_anEntryThatAnotherOperatorMakesAtTheSameTimeIsAddedTo(self) -> None:
+        """
+        It was not there, and then it was.
+        """
+        changes, said = await self.push(32, 68, 0)
+        self.assertEqual(changes, [0x66, 0x68, 0x66])
+        self.assertIn("one certificate added", said)
+
+    async def test_whereThereIsNoPlaceForItThatIsSaid(self) -> None:
+        """
+        Its place is missing, or the classes of the entry are others.
+        """
+        _, said = await self.push(32, 32)
+        self.assertIn("ou=identities", said)
+        self.assertIn("noSuchObject (32)", said)

@@ -12,6 +12,7 @@ from tlstunnel.status.facts import (
     ConnectionFacts,
     FailureFacts,
     IdentityFacts,
+    PullFacts,
     Snapshot,
     TunnelFacts,
 )
@@ -63,6 +64,7 @@ def tunnel(**facts: Any) -> TunnelFacts:
         "remote": ["127.0.0.1:80"],
         "expected": None,
         "identities": [identity()],
+        "withdrawn": [],
         "revocation_lists": [{"issuer": '"CN=Private"', "next_update": NOW + DAY}],
         "connections": 10,
         "refused": {"denied": 4, "per-address": 0, "rate": 1},
@@ -80,6 +82,20 @@ def tunnel(**facts: Any) -> TunnelFacts:
             "to_network": [100, 200],
             "to_plain": [10, 20],
         },
+    }
+    return known | facts  # type: ignore[return-value]
+
+
+def following(**facts: Any) -> PullFacts:
+    """
+    A directory that the pool follows.
+    """
+    known: PullFacts = {
+        "url": "ldap://ldap.example.org/ou=pool,dc=example",
+        "fresh": True,
+        "entries": 7,
+        "changed": NOW - 60,
+        "failure": None,
     }
     return known | facts  # type: ignore[return-value]
 
@@ -148,6 +164,7 @@ def snapshot(worker: int | None = None, **facts: Any) -> Snapshot:
         "tunnels": [tunnel()],
         "connections": [connection(worker=worker)],
         "failures": [failure(worker=worker)],
+        "pool_pull": None,
         "reloads": [],
         "results": {"applied": 0, "failed": 0},
     }

@@ -14,7 +14,7 @@ from unittest.mock import patch
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.status.examples import DAY, NOW, identity, snapshot, tunnel
+from tests.status.examples import DAY, NOW, following, identity, snapshot, tunnel
 from tlstunnel import __version__
 from tlstunnel.errors import reasons
 from tlstunnel.status.combine import combine
@@ -38,6 +38,10 @@ INTERFACE = {
     "tlstunnel_handshakes_resumed_total": {"tunnel"},
     "tlstunnel_bytes_total": {"tunnel", "direction"},
     "tlstunnel_identity_not_after_seconds": {"tunnel", "identity"},
+    "tlstunnel_identities_withdrawn": {"tunnel"},
+    "tlstunnel_pool_pull_fresh": set(),
+    "tlstunnel_pool_pull_entries": set(),
+    "tlstunnel_pool_pull_changed_seconds": set(),
     "tlstunnel_lease_not_after_seconds": {"tunnel", "identity"},
     "tlstunnel_revocation_list_next_update_seconds": {"tunnel", "issuer"},
     "tlstunnel_backend_up": {"tunnel", "backend"},
@@ -86,9 +90,27 @@ class MetricsTests(SynchronousTestCase):
         """
         found: dict[str, set[str]] = {}
         identities = [identity(), identity(identity="a.example", is_leased=True)]
-        for name, labels in samples(snapshot(tunnels=[tunnel(identities=identities)])):
+        for name, labels in samples(
+            snapshot(tunnels=[tunnel(identities=identities)], pool_pull=following())
+        ):
             found.setdefault(name, set()).update(label for label, _ in labels)
         self.assertEqual(found, INTERFACE)
+
+    def test_theDirectoryIsThereWhereOneIsFollowed(self) -> None:
+        """
+        As it is; nothing is said of none.
+        """
+        found = samples(snapshot(pool_pull=following(fresh=False, changed=None)))
+        for name, expected in (("fresh", 0), ("entries", 7), ("changed_seconds", 0)):
+            self.assertEqual(value(found, f"tlstunnel_pool_pull_{name}"), expected)
+        self.assertFalse([name for name, _ in samples(snapshot()) if "pool_pull" in name])
+
+    def test_theWithdrawnAreCounted(self) -> None:
+        """
+        Of each tunnel.
+        """
+        found = samples(snapshot(tunnels=[tunnel(withdrawn=["a.example", "b.example"])]))
+        self.assertEqual(value(found, "tlstunnel_identities_withdrawn", tunnel="web"), 2)
 
     def test_refusalsHaveTheirReasons(self) -> None:
         """

@@ -145,6 +145,14 @@ class PageTests(SynchronousTestCase):
         ):
             self.assertIn(each, text)
 
+    def test_whoIsWithdrawnIsShown(self) -> None:
+        """
+        As our other identities are.
+        """
+        text = self.parts(tunnels=[tunnel(identities=[], withdrawn=["gone.example"])]).text
+        self.assertIn("gone.example", text)
+        self.assertIn("nobody is served by it", text)
+
     @given(
         st.text(min_size=1, max_size=60) | st.sampled_from(["<script>", '"><b x="', "]]>", "<!--"])
     )
@@ -153,7 +161,7 @@ class PageTests(SynchronousTestCase):
         """
         No element, no address and no style comes from it.
         """
-        usual = self.parts()
+        usual = self.parts(tunnels=[tunnel(withdrawn=["other"])])
         parts = self.parts(
             tunnels=[
                 tunnel(
@@ -162,6 +170,7 @@ class PageTests(SynchronousTestCase):
                     local=[said],
                     remote=[said],
                     identities=[identity(identity=said)],
+                    withdrawn=[f"other {said}"],
                 )
             ],
             connections=[

@@ -65,6 +65,15 @@ class TableTests(SynchronousTestCase):
             shown = list(lines(combine(Gathered((found,)), NOW)))
             self.assertEqual([each for each in shown if each.startswith("192.0.2")], rows)
 
+    def test_whoIsWithdrawnIsShownFirst(self) -> None:
+        """
+        Among our identities.
+        """
+        found = snapshot(tunnels=[tunnel(withdrawn=["gone.example"])], connections=[])
+        shown = list(lines(combine(Gathered((found,)), NOW)))
+        (row,) = (each for each in shown if each.startswith("gone.example"))
+        self.assertEqual(row.split(), ["gone.example", "withdrawn", "-", "web"])
+
     def test_whereThereIsRoomNothingIsCut(self) -> None:
         """
         As in a file.

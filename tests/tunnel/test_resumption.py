@@ -24,6 +24,7 @@ from tests.loopback import (
     smtpServer,
     wait,
 )
+from tests.tunnel.test_withdrawal import takeAway
 from tlstunnel.identity.names import Selector
 from tlstunnel.identity.pins import keyOf
 from tlstunnel.program.service import TunnelService
@@ -369,6 +370,19 @@ class ServerModeTests(TunnelTests):
         assert tunnel.factory is not None
         tunnel.factory.prepared = Prepared(tunnel.tunnel)
         self.assertEqual([await self.connect(tunnel) for _ in range(2)], [False, True])
+
+    async def test_nobodyComesBackWhoIsWithdrawn(self) -> None:
+        """
+        Whoever has a ticket of his is refused as all others are.
+        """
+        tunnel = self.behind(resumption=True)
+        self.assertEqual([await self.connect(tunnel) for _ in range(2)], [False, True])
+        takeAway(self.pool, SERVER)
+        tunnel.reload()
+        with self.assertRaises(SSL.Error):
+            await self.connect(tunnel)
+        await wait(lambda: len(self.ends) == 3)
+        self.assertEqual(self.ends[-1]["outcome"], "withdrawn")
 
     async def test_soItIsWhereKeysDecide(self) -> None:
         """

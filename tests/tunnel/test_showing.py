@@ -92,8 +92,8 @@ class PreparedTests(SynchronousTestCase):
         nobody = prepared.creatorFor(SHOP)
         rule(self.pool, "shop.test", ALICE)
         alice = prepared.creatorFor(SHOP)
-        self.assertEqual((nobody._showsCertificate, alice._showsCertificate), (False, True))
-        self.assertFalse(prepared.creatorFor(FORUM)._showsCertificate)
+        self.assertEqual((nobody._shows, alice._shows), (None, ALICE))
+        self.assertIsNone(prepared.creatorFor(FORUM)._shows)
         self.assertIs(prepared.creatorFor(SHOP), alice)
         rule(self.pool, "shop.test", "-")
         self.assertIs(prepared.creatorFor(SHOP), nobody)
@@ -121,7 +121,7 @@ class PreparedTests(SynchronousTestCase):
         """It does not count as one of our identities, of which all may know."""
         rule(self.pool, "shop.test", "@example.test")
         prepared = self.prepared()
-        self.assertTrue(prepared.creatorFor(SHOP)._showsCertificate)
+        self.assertIsNotNone(prepared.creatorFor(SHOP)._shows)
         self.assertEqual(list(prepared.certificates), [])
 
     def test_onlySoMuchIsKept(self) -> None:
@@ -145,9 +145,9 @@ class PreparedTests(SynchronousTestCase):
         prepared = self.prepared("xmpp", remoteID=None, trust=("dane",), daneResolver=resolver)
         records = TLSARecords("_443._tcp.shop.test", (TLSA(3, 1, 1, bytes(32)),))
         alice = prepared.creatorByTLSA(SHOP, records)
-        self.assertTrue(alice._showsCertificate)
+        self.assertIsNotNone(alice._shows)
         self.assertIs(prepared.creatorByTLSA(SHOP, records), alice)
-        self.assertFalse(prepared.creatorByTLSA(FORUM, records)._showsCertificate)
+        self.assertIsNone(prepared.creatorByTLSA(FORUM, records)._shows)
         self.patch(clientcreators, "CONTEXTS_KEPT", 2)
         rule(self.pool, "shop.test", "@example.test")
         self.assertIsNot(prepared.creatorByTLSA(SHOP, records), alice)

@@ -159,6 +159,8 @@ class List(PoolOptions):
                 if not colour and isDue(leaf, now):
                     colour = _YELLOW
                 rows.append((str(identity), _kind(identity), issuer, left, colour))
+        for identity in pool.withdrawn():
+            rows.append((str(identity), _kind(identity), "withdrawn", "-", _RED))
         for name, what, isGood in keyRows(pool):
             rows.append((name, "psk", what, "-", "" if isGood else _RED))
         if len(rows) == 1:

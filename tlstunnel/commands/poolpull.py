@@ -4,7 +4,10 @@ C{tlstunnel pool pull LDAP-URL}: keeps a pool up with a directory.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
+
+from twisted.internet.error import ReactorNotRunning
 
 from tlstunnel.commands.pools import PoolOptions
 from tlstunnel.errors import ConfigurationError
@@ -79,6 +82,7 @@ class Pull(DirectoryOptions):
     def run(self) -> int:
         """Go on until a signal comes."""
         from tlstunnel.commands.run import reactor, startLogging
+        from tlstunnel.program import signals
         from tlstunnel.program.lookups import abandonAtEnd
         from tlstunnel.provisioning.pull import Pull as Following
 
@@ -86,7 +90,16 @@ class Pull(DirectoryOptions):
         following.privilegedStartService()
         startLogging(bool(self["verbose"]), bool(self["log-json"]))
         abandonAtEnd(reactor)
+
+        def stop() -> None:
+            with suppress(ReactorNotRunning):
+                reactor.stop()
+
+        soon = reactor.callFromThread
         reactor.callWhenRunning(following.startService)
+        reactor.callWhenRunning(
+            signals.take, lambda: soon(stop), lambda: soon(following.lookAround)
+        )
         reactor.addSystemEventTrigger("before", "shutdown", following.stopService)
         reactor.run()
         return 0

@@ -5,6 +5,7 @@ C{tlstunnel pool push LDAP-URL ID FILE}: puts a certificate into a directory.
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,20 @@ class Push(DirectoryOptions):
             identity = Identity.parse(self["id"])
         except ValueError as error:
             raise ConfigurationError.of("ID", error) from None
-        leaf = loadCertificates(Path(self["file"]))[0]
+        leaf, *others = loadCertificates(Path(self["file"]))
         try:
             verifyIdentity(leaf, identity)
         except IdentityRefused as refused:
             raise ConfigurationError(
                 self["file"], refused.detail, "give the name that the certificate has"
             ) from None
+
+        if leaf.not_valid_after_utc < datetime.now(UTC):
+            raise ConfigurationError(
+                self["file"],
+                f"expired at {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC",
+                "let the authority make another one",
+            )
 
         # Only now: it takes its time to have all that goes to servers.
         from tlstunnel.commands.asking import ask
@@ -72,5 +80,10 @@ class Push(DirectoryOptions):
         if done is None:
             print("tlstunnel: interrupted", file=sys.stderr)
             return INTERRUPTED
+        if others:
+            done += (
+                "; what else is in the file is not: intermediates belong into its "
+                "cACertificate;binary"
+            )
         print(done)
         return 0

@@ -66,6 +66,8 @@ def _remedy(path: Path, error: OSError) -> str:
             return "see who has made it meanwhile"
         case errno.EMFILE | errno.ENFILE:
             return "raise the limit of open files (LimitNOFILE in a unit)"
+        case errno.EROFS:
+            return "let us write there (ReadWritePaths in a unit)"
         case errno.ENOSPC | errno.EDQUOT:
             return "make room"
         case _:
@@ -146,9 +148,10 @@ def makeDirectory(path: Path) -> None:
 
 def isUnfinished(name: str) -> bool:
     """
-    Whether a file of that name is what L{writeFile} has not finished, or never will.
+    Whether a file of that name is what L{writeFile} has not finished, or never will; it has no
+    extension, as a file about the domains below C{new-york.example} has.
     """
-    return name.startswith(UNFINISHED)
+    return name.startswith(UNFINISHED) and "." not in name[1:]
 
 
 @contextmanager
@@ -217,6 +220,16 @@ def writeFile(
                 temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def moveFile(path: Path, target: Path) -> None:
+    """
+    Give a file its place, from one moment to the next; another one that is there goes.
+
+    @raise ConfigurationError: the system does not let us.
+    """
+    with _naming(target, "written"):
+        path.replace(target)
 
 
 def removeFile(path: Path) -> None:

@@ -28,11 +28,18 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.files import makeDirectory, newDirectory, present, writeFile
+from tlstunnel.identity.files import (
+    makeDirectory,
+    newDirectory,
+    present,
+    removeFile,
+    writeFile,
+)
 from tlstunnel.identity.keyreference import KeyReference
 from tlstunnel.identity.names import Identity, Kind
 from tlstunnel.identity.pem import fits, loadCertificates, loadKey
 from tlstunnel.identity.pool import Credentials, Pool
+from tlstunnel.identity.withdrawal import WITHDRAWN_FILE
 
 #: For how long a certificate is good.  Browsers and the Mozilla recommendation allow 366 days.
 LIFETIME = timedelta(days=365)
@@ -307,6 +314,7 @@ def keep(pool: Pool, credentials: Credentials, replace: bool = False) -> Path:
     makeDirectory(keyFile.parent)
     writeKey(keyFile, credentials.key, replace)
     writeCertificates(certificateFile, credentials.certificates)
+    removeFile(keyFile.parent / WITHDRAWN_FILE)
     return keyFile.parent
 
 

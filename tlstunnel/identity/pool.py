@@ -6,6 +6,7 @@ The layout is that of certbot's C{live/} directory, which therefore is a pool as
 
     POOL/ID/fullchain.pem, privkey.pem     one directory for each identity; that of a workload is
                                            called C{spiffe:DOMAIN,PATH}, with commas for slashes
+    POOL/ID/withdrawn                      see L{tlstunnel.identity.withdrawal}
     POOL/ID/psk                            a pre-shared key, see L{tlstunnel.identity.psk}
     POOL/trust/SELECTOR.pem                anchors for the remote identities that SELECTOR matches
     POOL/trust/spiffe:DOMAIN.pem           anchors for the workloads of a trust domain
@@ -43,6 +44,7 @@ from tlstunnel.identity.names import Identity, Kind, Selector
 from tlstunnel.identity.pem import fits, loadCertificates, loadKey
 from tlstunnel.identity.pooltrust import PoolTrust
 from tlstunnel.identity.trust import Anchors, Trust
+from tlstunnel.identity.withdrawal import WITHDRAWN_FILE, WithdrawnIdentity, isWithdrawn
 
 #: What can be in a pool beside the directories of identities.
 RESERVED = frozenset({"trust", "ca", "disclose", "pseudonyms", PROVIDER, MODULE})
@@ -244,23 +246,37 @@ class Pool:
             # That of a pseudonym may have been replaced between the one look and the other.
             return loadCredentials(identity, *files)
 
+    def withdrawn(self) -> Iterator[Identity]:
+        """
+        Find all identities that have no certificate on purpose, in the order of their names.
+
+        @raise ConfigurationError: there is no pool.
+        """
+        for identity in self.identities(having=WITHDRAWN_FILE):
+            if isWithdrawn(self.directoryOf(identity)):
+                yield identity
+
     def filesOf(self, identity: Identity) -> tuple[Path, Path]:
         """
         The file of the certificates and that of the key which L{credentials} reads; both are the
         same for a pseudonym.
 
-        @raise ConfigurationError: there is no place with credentials of that name.
+        @raise ConfigurationError: there is no place with credentials of that name, or they are
+            withdrawn.
         """
         if self.isPseudonym(identity):
             return self.pseudonymFile(identity), self.pseudonymFile(identity)
         directory = self.existingDirectoryOf(identity)
         certificates = directory / "fullchain.pem"
-        if not present(certificates) and present(directory / PSK_FILE):
-            raise ConfigurationError(
-                str(directory),
-                "has a pre-shared key and no certificate",
-                f"give `trust` psk, or {self.remedyFor(identity)}",
-            )
+        if not present(certificates):
+            if isWithdrawn(directory):
+                raise WithdrawnIdentity(identity, directory)
+            if present(directory / PSK_FILE):
+                raise ConfigurationError(
+                    str(directory),
+                    "has a pre-shared key and no certificate",
+                    f"give `trust` psk, or {self.remedyFor(identity)}",
+                )
         return certificates, directory / "privkey.pem"
 
     def isPseudonym(self, identity: Identity) -> bool:

@@ -36,6 +36,7 @@ from tlstunnel.identity.files import (
 from tlstunnel.identity.issuer import MakeKey, alternativeName, commonName, ownKey, writeKey
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
+from tlstunnel.identity.withdrawal import isWithdrawn, markWithdrawn
 
 #: Where the keys are, in a pool: no identity has such a name.
 KEYS = ".keys"
@@ -97,7 +98,7 @@ def requestFor(
 ) -> Path:
     """
     Make a key for an identity, and a request for a certificate: beside the one that is used, if
-    there is one.
+    there is one.  One that is withdrawn stays so until there is a certificate.
 
     @param again: also where a request waits already for its certificate; its key is lost.
     @param makeKey: makes the key, once there is nothing against the rest.
@@ -113,7 +114,12 @@ def requestFor(
             f"move it away, or to {pool.path / KEYS / identity.fileName / '1'} and link to that",
         )
     before = numbered(pool, identity)
-    waiting = [each for each in before if not present(each / "fullchain.pem")]
+    # Without a request, somebody was ended before there was one.
+    waiting = [
+        each
+        for each in before
+        if present(each / "request.pem") and not present(each / "fullchain.pem")
+    ]
     if waiting and not again:
         raise ConfigurationError(
             str(waiting[-1] / "request.pem"),
@@ -127,6 +133,8 @@ def requestFor(
     makeDirectory(directory)
     writeKey(directory / "privkey.pem", key.kept, replace=False)
     writeFile(directory / "request.pem", request, 0o644, replace=True)
+    if isWithdrawn(place):
+        markWithdrawn(directory)
     isServing = inUse is not None and inUse not in waiting
     if not isServing:
         use(pool, identity, directory)

@@ -4,11 +4,15 @@ Connections that a stock transport of Twisted owns, and whose socket somebody el
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Connection
+
+from tlstunnel.address import Address, addressOf
+from tlstunnel.net.kernel import tune
 
 #: What the log says of connections that cannot be taken over.
 REFUSED = (
@@ -23,6 +27,25 @@ def isPlain(transport: Any) -> bool:
     Whether a transport does nothing to the bytes: what a wrapper does would be passed by.
     """
     return isinstance(transport, Connection) and not transport.TLS
+
+
+def takeOver(transport: Any, keepAlive: float) -> tuple[socket.socket, Address] | None:
+    """
+    Take the socket of a plain transport, which keeps it, to close it when it is told to, and does
+    nothing else with it.
+
+    @return: the socket, and who is at its other end; C{None} if the connection is over already.
+    """
+    transport.pauseProducing()
+    sock: socket.socket = transport.getHandle()
+    try:
+        peer = addressOf(sock.getpeername())
+        if sock.family != socket.AF_UNIX:
+            tune(sock, keepAlive)
+    except OSError:
+        transport.abortConnection()
+        return None
+    return sock, peer
 
 
 class Adopted(Protocol):

@@ -30,6 +30,7 @@ class PoolDescription:
     @ivar perUser: connections that each user may have at the same time; 0 for no limit.
     @ivar limits: what connections may take that were handed over.
     @ivar quiet: log no line for each of them.
+    @ivar closesWithdrawn: end those that were made with a certificate that is withdrawn.
     """
 
     pool: Pool
@@ -39,6 +40,7 @@ class PoolDescription:
     perUser: int = 100
     limits: Limits = field(default_factory=Limits)
     quiet: bool = False
+    closesWithdrawn: bool = False
 
     @property
     def name(self) -> str:

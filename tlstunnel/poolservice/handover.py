@@ -189,6 +189,13 @@ class HandOver:
             self._isHeard = True
             self.program.heardAll(error)
 
+    @property
+    def ours(self) -> tuple[Identity, ...]:
+        """
+        Who we are to its peer, where that is known and somebody.
+        """
+        return () if self.local is None else (self.local,)
+
     # What is looked at while the service stops
 
     @property

@@ -21,7 +21,7 @@ from tlstunnel.identity.disclosure import NotDisclosed, NotYours, whomToShow
 from tlstunnel.identity.names import Identity, Kind
 from tlstunnel.identity.users import mayUse, usable, whyNot
 from tlstunnel.interfaces import ILeg, IObserver
-from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.net.kernel import tune
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
@@ -50,6 +50,10 @@ from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.observers import Observers
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import Record
+from tlstunnel.tunnel.withdrawal import Closing
+
+#: Seconds between looks at who is withdrawn, where connections end by that.
+LOOK_SECONDS = 1.0
 
 #: Identities among which a client may choose by SNI where the program names none.
 CHOICE = 1000
@@ -91,6 +95,8 @@ class HandOvers:
         self.refusals = ProgramRefusals(self.deadlines, NAME)
         self.idle: Callable[[], None] | None = None
         self.accepts = True
+        self._closing = Closing(lambda: self.open)
+        self._look: Deadline | None = None
         self._turns = Turns(reactor)
         self.admission = Admission(description.limits, lambda isFull: None, NAME)
         if observers is None:
@@ -125,6 +131,18 @@ class HandOvers:
         self.admission.renew(limits)
         if observers is not None:
             self._observers = Observers(tuple(observers))
+        if self._look is not None:
+            self._look.cancel()
+        self._lookAtWithdrawn()
+
+    def _lookAtWithdrawn(self) -> None:
+        """
+        End from time to time, where that is wanted, what was made as somebody who is withdrawn.
+        """
+        self._look = None
+        if self.description.closesWithdrawn:
+            self._closing.look(self.description.pool, self.deadlines)
+            self._look = self.deadlines.after(LOOK_SECONDS, self._lookAtWithdrawn)
 
     @property
     def isBusy(self) -> bool:

@@ -22,6 +22,7 @@ from tlstunnel.identity.disclosure import doubts
 from tlstunnel.identity.expiry import warningsAbout
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
+from tlstunnel.identity.withdrawal import withdrawnWarnings
 from tlstunnel.poolservice.description import PoolDescription
 from tlstunnel.tls import separation
 
@@ -32,6 +33,7 @@ class Inventory:
 
     @ivar description: the service.
     @ivar certificates: those of the identities that can be used.
+    @ivar withdrawn: those that have none, as they are withdrawn.
     @ivar notices: what is wrong, in sentences.
     """
 
@@ -39,6 +41,7 @@ class Inventory:
         self.description = description
         self.certificates: dict[Identity, x509.Certificate] = {}
         self.notices: list[str] = []
+        self.withdrawn: list[Identity] = []
         self._sources: dict[Identity, str] = {}
 
     def steps(self) -> Iterator[None]:
@@ -68,6 +71,7 @@ class Inventory:
             self.certificates[identity] = credentials.certificates[0]
             self._sources[identity] = credentials.source
         yield
+        self.withdrawn = list(pool.withdrawn())
         self.notices += doubts(pool)
         self.notices += self._exposed()
 
@@ -104,7 +108,8 @@ class Inventory:
 
         @param since: given, what was said then is not repeated.
         """
-        return [
+        gone = [] if since is not None else withdrawnWarnings(self.withdrawn)
+        return gone + [
             sentence
             for identity, leaf in self.certificates.items()
             for sentence in warningsAbout(leaf, self._sources[identity], now, since)

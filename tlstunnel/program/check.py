@@ -26,11 +26,12 @@ from tlstunnel.identity.pool import Credentials, certifiedAs
 from tlstunnel.identity.psk import loadPSK
 from tlstunnel.identity.trust import loadAnchors
 from tlstunnel.identity.verify import coversName, verifyIdentity
+from tlstunnel.identity.withdrawal import WithdrawnIdentity, withdrawnWarnings
 from tlstunnel.net.via import readLogin
 from tlstunnel.program.configuration import Configuration
 from tlstunnel.program.mistakes import mistakes
 from tlstunnel.program.nametables import tableOfName
-from tlstunnel.program.poolcheck import checkPoolService
+from tlstunnel.program.poolcheck import checkPoolPull, checkPoolService
 from tlstunnel.program.problems import Problem
 from tlstunnel.program.reflections import reflected
 from tlstunnel.program.risks import (
@@ -74,6 +75,7 @@ def check(configuration: Configuration, now: datetime) -> list[Problem]:
     return configuration.inOrder(
         chain(
             checkPoolService(configuration, now),
+            checkPoolPull(configuration),
             *(
                 _TunnelCheck(configuration, tunnel, now, elsewhere).all()
                 for tunnel in configuration.tunnels
@@ -199,6 +201,9 @@ class _TunnelCheck:
         """
         try:
             look()
+        except WithdrawnIdentity:
+            # It is not used, and the rest is served.
+            return
         except ConfigurationError as error:
             yield self._problem(errorOf(error, self._keys), self._keys.get(key, key), index, name)
 
@@ -265,6 +270,25 @@ class _TunnelCheck:
             return
         for mistake in mistakes(tunnel):
             yield replace(self._problem(mistake), isWarning=True)
+        yield from self._risks()
+        problems = withdrawnWarnings(prepared.withdrawn)
+        for each in prepared.withdrawn:
+            (sentence,) = withdrawnWarnings([each])
+            yield self._warning(sentence, *self._placeOf(each))
+        for ours in prepared.certificates if tunnel.agent is None else ():
+            found = problemsOf(tunnel.pool, ours, self._now)
+            problems += found
+            for sentence in found:
+                yield self._warning(sentence, *self._placeOf(ours))
+        for sentence in prepared.warnings(self._now):
+            if sentence not in problems:
+                yield self._warning(sentence, self._about(sentence))
+
+    def _risks(self) -> Iterator[Problem]:
+        """
+        What is dangerous about its settings.
+        """
+        tunnel = self._tunnel
         local = [each for each in tunnel.local if isinstance(each, TCPAddress | UNIXAddress)]
         for sentence in ofKeyLog(tunnel):
             yield self._warning(sentence, "key-log")
@@ -277,15 +301,6 @@ class _TunnelCheck:
             yield self._warning(sentence, "local")
         for sentence in reflected(tunnel, self._configuration.tunnels):
             yield self._warning(sentence, "remote-as" if tunnel.onward else "local-id")
-        problems = []
-        for ours in prepared.certificates if tunnel.agent is None else ():
-            found = problemsOf(tunnel.pool, ours, self._now)
-            problems += found
-            for sentence in found:
-                yield self._warning(sentence, *self._placeOf(ours))
-        for sentence in prepared.warnings(self._now):
-            if sentence not in problems:
-                yield self._warning(sentence, self._about(sentence))
 
     def _placeOf(self, ours: Identity) -> tuple[str, str]:
         """

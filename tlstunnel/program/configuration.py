@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tlstunnel.address import Listening, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
@@ -21,15 +21,19 @@ from tlstunnel.program.keys import INCLUDE, PROCESS_KEYS, STATUS_KEYS
 from tlstunnel.program.option import Option
 from tlstunnel.program.poolsettings import ONE_PROCESS, POOL_SERVICE_KEYS, describePool
 from tlstunnel.program.problems import Place, Problem, Problems
+from tlstunnel.program.pullsettings import POOL_PULL, POOL_PULL_KEYS, describePull
 from tlstunnel.program.tables import Given, Tell, given, refuseKey, tableGiving, tableOf, valuesOf
 from tlstunnel.program.tunneltables import TunnelTables
 from tlstunnel.tunnel.description import Tunnel
+
+if TYPE_CHECKING:
+    from tlstunnel.provisioning.connection import Place as DirectoryPlace
 
 #: Where a value stands that no file has.
 COMMAND_LINE = Place(Path("command line"), 0)
 
 # Tables that only the main file has.
-_TABLES = ("process", "status", POOL_SERVICE)
+_TABLES = ("process", "status", POOL_SERVICE, POOL_PULL)
 
 #: What an included file may have, and what the main one has besides.
 INCLUDED = frozenset(("defaults", "tunnel"))
@@ -59,6 +63,7 @@ class Configuration:
     @ivar status: where the process tells how it is.
     @ivar tunnels: in the order of the files, each with its name.
     @ivar poolService: the pool service, if there is one.
+    @ivar poolPull: the directory that a pool follows, if one does.
     @ivar files: every file that it was read from, and the folders that C{include} looked into.
     @ivar given: what was given, by table (as in L{problemOf}) and key.
     @ivar places: where these tables begin.
@@ -72,6 +77,7 @@ class Configuration:
     given: Mapping[str, Mapping[str, Given]] = field(default_factory=dict, compare=False)
     places: Mapping[str, Place] = field(default_factory=dict, compare=False)
     poolService: PoolDescription | None = None
+    poolPull: DirectoryPlace | None = None
 
     @property
     def services(self) -> tuple[Tunnel | PoolDescription, ...]:
@@ -162,9 +168,13 @@ def examineConfiguration(
     status = _keysOf("status", main, STATUS_KEYS, tell)
     pool = _keysOf(POOL_SERVICE, main, POOL_SERVICE_KEYS, tell)
     tables = TunnelTables(includes.files, tell)
+    pull = _keysOf(POOL_PULL, main, POOL_PULL_KEYS, tell)
+    # Not to serve another pool than the tunnels do, unless it is meant.
+    usual = {key: each for key, each in tables.defaults.items() if key == "pool"}
     if POOL_SERVICE in main.content:
-        # Not to serve another pool than the tunnels do, unless it is meant.
-        pool = {key: each for key, each in tables.defaults.items() if key == "pool"} | pool
+        pool = usual | pool
+    if POOL_PULL in main.content:
+        pull = usual | pull
     if not (tables.places or problems or POOL_SERVICE in main.content):
         tell(Problem(path, 1, "", "has no tunnel", "add a table [tunnel.NAME]"))
     configuration = Configuration(
@@ -173,11 +183,19 @@ def examineConfiguration(
         status=Status(**valuesOf("status", status, STATUS_KEYS, tell)),
         tunnels=tuple(tables.tunnels),
         files=includes.paths,
-        given={"process": process | over, "status": status, POOL_SERVICE: pool, **tables.given},
+        given={
+            "process": process | over,
+            "status": status,
+            POOL_SERVICE: pool,
+            POOL_PULL: pull,
+            **tables.given,
+        },
         places=tables.places | {key: main.place(key) for key in _TABLES if key in main.content},
     )
     if POOL_SERVICE in main.content:
         configuration = _withPoolService(configuration, pool, tell)
+    if POOL_PULL in main.content:
+        configuration = _withPoolPull(configuration, pull, tell)
     problems += _exposures(configuration)
     problems += _clashes(configuration, tables.local)
     return configuration, configuration.inOrder(problems)
@@ -246,6 +264,24 @@ def _withPoolService(
         return replace(configuration, poolService=describePool(values))
     except ConfigurationError as error:
         tell(configuration.problemOf(POOL_SERVICE, error))
+        return configuration
+
+
+def _withPoolPull(
+    configuration: Configuration, found: Mapping[str, Given], tell: Tell
+) -> Configuration:
+    """
+    The same with the directory that a pool follows, if that is right.
+
+    @param found: what its table gives.
+    """
+    values = valuesOf(POOL_PULL, found, POOL_PULL_KEYS, tell)
+    if len(values) < len(POOL_PULL_KEYS):
+        return configuration
+    try:
+        return replace(configuration, poolPull=describePull(values))
+    except ConfigurationError as error:
+        tell(configuration.problemOf(POOL_PULL, error))
         return configuration
 
 

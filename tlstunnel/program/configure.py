@@ -152,6 +152,7 @@ def examine(
         balance=values["balance"],
         skipResolve=values["skip-resolve"],
         quiet=values["quiet"],
+        closesWithdrawn=values["close-withdrawn"],
         negotiatesOnly=values["negotiate-only"],
         trace=_path(values["trace"]),
         keyLog=_path(values["key-log"]),

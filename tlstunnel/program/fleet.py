@@ -23,6 +23,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.net.claim import Claim
 from tlstunnel.program.configuration import Configuration
 from tlstunnel.program.display import Display
+from tlstunnel.program.following import Following
 from tlstunnel.program.lookups import HostNames, checkRemotes
 from tlstunnel.program.plan import Changes, Plan, Planned, Refused
 from tlstunnel.program.reloads import ReloadLedger, Reloads
@@ -53,7 +54,7 @@ class Fleet(MultiService):
         """
         super().__init__()
         self.configuration = configuration
-        self.reloads = Reloads(reactor, self._renew, source.success)
+        self.reloads = Reloads(reactor, self._renew, source.success, self._renewPool)
         self._source = source
         self._reactor = reactor
         self._serving = serving
@@ -62,6 +63,8 @@ class Fleet(MultiService):
         self._isBound = False
         self._watch = Watch(reactor, self._files, self._takeUp)
         self._display = Display(reactor, serving)
+        self._following = Following(reactor, lambda: self.reloads.ask(isOfPool=True))
+        serving.ledger.following = self._following.facts
         self.reloads.observers.append(ReloadLedger(serving.ledger))
         serving.setServiceParent(self)
 
@@ -76,6 +79,17 @@ class Fleet(MultiService):
         """
         if self._isBound:
             return
+        self._following.begin(self.configuration)
+        try:
+            self._prepareNow()
+        except ConfigurationError:
+            self._following.giveUp()
+            raise
+
+    def _prepareNow(self) -> None:
+        """
+        The same, in a pool as it should be.
+        """
         self._watch.lookNow()
         refusals = checkRemotes(self.configuration.tunnels)
         configuration = self._named(self.configuration)
@@ -105,6 +119,7 @@ class Fleet(MultiService):
         """
         super().startService()
         self._display.startService()
+        self._following.startService()
         self._reactor.callWhenRunning(self._begun)
 
     def _begun(self) -> None:
@@ -140,6 +155,7 @@ class Fleet(MultiService):
         binding.listen()
         served: Deferred[Any] = self._serving.commit()
         self._display.commit()
+        self._following.commit()
         binding.keep()
         self.configuration = configuration
         return served
@@ -177,6 +193,24 @@ class Fleet(MultiService):
         self._watch.served = seen
         return changes
 
+    async def _renewPool(self) -> Changes:
+        """
+        Take up what is in the pool now, and nothing else.
+
+        @raise ConfigurationError: it cannot be served; all is as before.
+        """
+        configuration = self.configuration
+        seen = await self._watch.look()
+        try:
+            changes = await self._renewAs(configuration)
+        except Refused as refused:
+            raise self._source.refusal(configuration, refused) from None
+        pool = configuration.poolPull and configuration.poolPull.pool.path
+        self._watch.served |= {
+            path: state for path, state in seen.items() if pool and path.is_relative_to(pool)
+        }
+        return changes
+
     def _files(self) -> Iterable[Path]:
         """
         What is taken up by itself when it changes.
@@ -197,6 +231,7 @@ class Fleet(MultiService):
         binding = await self._bind(configuration.claims)
         try:
             await self._display.bindWhileServing(configuration)
+            self._following.prepare(configuration)
             await self._serving.prepare(self._plan(configuration, binding))
         except BaseException:
             self._serving.abort()
@@ -252,7 +287,9 @@ class Fleet(MultiService):
         """
         self._watch.stop()
         self.reloads.stop()
+        followed = self._following.stopService()
         stopped: Deferred[Any] = super().stopService()
         self._sockets.close()
         # As long as connections go on there is something to be seen.
-        return stopped.addCallback(lambda _: self._display.stopService())
+        stopped.addCallback(lambda _: self._display.stopService())
+        return stopped.addCallback(lambda _: followed)

@@ -128,6 +128,13 @@ IDENTITIES = (
         place=inFolder,
     ),
     Option(
+        "close-withdrawn",
+        Section.IDENTITIES,
+        "when a certificate of ours is withdrawn, also end the connections that were made with it",
+        "New ones are refused in any case. What is withdrawn is for the pool to say, as 'tlstunnel "
+        "pool pull' does where a directory has no certificate any more.",
+    ),
+    Option(
         "agent",
         Section.IDENTITIES,
         "the UNIX socket of 'tlstunnel identity agent', which gives certificates for `local-id` "

@@ -1,6 +1,6 @@
 """
-What is wrong with a pool service beyond the words of its table: with the pool, and with the users
-and groups that it names.
+What is wrong with a pool service, and with a directory that a pool follows, beyond the words of
+their tables: with the pool, and with the users and groups that they name.
 
 All is read as it will be when it starts; nothing is listened at.
 """
@@ -16,6 +16,7 @@ from tlstunnel.poolservice.description import NAME
 from tlstunnel.poolservice.inventory import Inventory
 from tlstunnel.program.configuration import Configuration
 from tlstunnel.program.problems import Problem
+from tlstunnel.program.pullsettings import POOL_PULL
 
 
 def checkPoolService(configuration: Configuration, now: datetime) -> Iterator[Problem]:
@@ -41,3 +42,16 @@ def checkPoolService(configuration: Configuration, now: datetime) -> Iterator[Pr
     for sentence in (*inventory.notices, *inventory.warnings(now)):
         doubt = ConfigurationError.of("", ValueError(sentence))
         yield replace(configuration.problemOf(NAME, doubt, "pool"), isWarning=True)
+
+
+def checkPoolPull(configuration: Configuration) -> Iterator[Problem]:
+    """
+    Find what is wrong with the directory that a pool follows, if one does: with who we are there,
+    and with whom to believe about it.
+    """
+    place = configuration.poolPull
+    if place is not None and not place.isLocal:
+        try:
+            place.prepare()
+        except ConfigurationError as error:
+            yield configuration.problemOf(POOL_PULL, error)

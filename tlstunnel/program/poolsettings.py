@@ -129,7 +129,13 @@ def _shared(name: str) -> Option:
 POOL_SERVICE_OPTIONS = (*_SOCKETS, _PER_USER)
 
 #: Of the table C{pool-service}.
-POOL_SERVICE_KEYS = (*_SOCKETS, *map(_shared, _SHARED), _PER_USER, _shared("quiet"))
+POOL_SERVICE_KEYS = (
+    *_SOCKETS,
+    *map(_shared, _SHARED),
+    _PER_USER,
+    _shared("close-withdrawn"),
+    _shared("quiet"),
+)
 
 
 def describePool(values: Mapping[str, Any]) -> PoolDescription:
@@ -157,4 +163,5 @@ def describePool(values: Mapping[str, Any]) -> PoolDescription:
         values["max-per-user"],
         Limits(**limits),
         values["quiet"],
+        values["close-withdrawn"],
     )

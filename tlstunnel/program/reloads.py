@@ -17,6 +17,9 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.plan import Changes
 from tlstunnel.status.ledger import Ledger
 
+#: What the log says of one that has taken up the pool alone.
+OF_POOL = "took up what has changed in the pool"
+
 
 @dataclass(frozen=True)
 class Reload:
@@ -86,17 +89,24 @@ class Reloads:
     _log = Logger()
 
     def __init__(
-        self, clock: Any, renew: Callable[[], Coroutine[Any, Any, Changes]], success: str
+        self,
+        clock: Any,
+        renew: Callable[[], Coroutine[Any, Any, Changes]],
+        success: str,
+        renewPool: Callable[[], Coroutine[Any, Any, Changes]] | None = None,
     ) -> None:
         """
         @param renew: takes a new state up; raises L{ConfigurationError} if all stays as it was.
         @param success: what the log says then, with a place for the changes.
+        @param renewPool: the same, with what is in the pool alone.
         """
         self.observers: list[Any] = []
         self.last: Reload | None = None
         self._clock = clock
         self._renew = renew
         self._success = success
+        self._renewPool = renewPool or renew
+        self._isWhole = False
         self._running: Deferred[None] | None = None
         self._asked: list[Deferred[None]] = []
         self._isStopped = False
@@ -108,16 +118,18 @@ class Reloads:
         """
         return self._running is not None
 
-    def ask(self) -> Deferred[None]:
+    def ask(self, isOfPool: bool = False) -> Deferred[None]:
         """
         Reload, as soon as possible.
 
+        @param isOfPool: whether what is in the pool is enough.
         @return: fires when that is done; fails with L{ConfigurationError} if all stays as it was.
         """
         asked: Deferred[None] = Deferred()
         self._asked.append(asked)
+        self._isWhole = self._isWhole or not isOfPool
         if self._running is None and not self._isStopped:
-            self._begin(isOfFiles=False)
+            self._begin(isOfFiles=isOfPool)
         return asked
 
     def tryQuietly(self, isPatient: bool) -> Deferred[None]:
@@ -129,6 +141,7 @@ class Reloads:
         """
         asked: Deferred[None] = Deferred()
         self._asked.append(asked)
+        self._isWhole = True
         self._begin(isOfFiles=True, isPatient=isPatient)
         return asked
 
@@ -142,21 +155,22 @@ class Reloads:
 
     def _begin(self, isOfFiles: bool, isPatient: bool = False) -> None:
         asked, self._asked = self._asked, []
-        self._running = running = Deferred.fromCoroutine(self._run(isOfFiles, isPatient))
+        isWhole, self._isWhole = self._isWhole, False
+        self._running = running = Deferred.fromCoroutine(self._run(isOfFiles, isPatient, isWhole))
         running.addBoth(self._over, asked)
 
-    async def _run(self, isOfFiles: bool, isPatient: bool) -> None:
+    async def _run(self, isOfFiles: bool, isPatient: bool, isWhole: bool) -> None:
         if not isPatient:
             self._tell("reloading")
         try:
-            changes = await self._renew()
+            changes = await (self._renew() if isWhole else self._renewPool())
         except ConfigurationError as error:
             if not isPatient:
                 self._refused(error, isOfFiles)
             raise
         self.last = Reload(self._clock.seconds(), changes, isOfFiles=isOfFiles)
         self._log.info(
-            self._success,
+            self._success if isWhole else OF_POOL,
             event="reload",
             added=list(changes.added),
             changed=list(changes.changed),
@@ -192,7 +206,7 @@ class Reloads:
         if isinstance(result, Failure) and not result.check(ConfigurationError):
             self._log.failure("reloading failed", result)
         if self._asked:
-            self._begin(isOfFiles=False)
+            self._begin(isOfFiles=not self._isWhole)
         for each in asked:
             if isinstance(result, Failure):
                 each.errback(result)

@@ -23,6 +23,7 @@ from tlstunnel.program.nametables import tableOfName
 from tlstunnel.program.option import Option
 from tlstunnel.program.poolsettings import POOL_SERVICE_KEYS
 from tlstunnel.program.problems import Place, printable
+from tlstunnel.program.pullsettings import POOL_PULL, POOL_PULL_KEYS
 from tlstunnel.program.tables import Given
 from tlstunnel.program.tunneltables import tableName
 from tlstunnel.tunnel.description import Tunnel
@@ -39,6 +40,8 @@ def show(configuration: Configuration) -> str:
     if configuration.poolService is not None:
         keys = _withPool(POOL_SERVICE_KEYS, configuration.poolService.pool)
         tables.append((configuration.poolService.name, keys))
+    if configuration.poolPull is not None:
+        tables.append((POOL_PULL, _withPool(POOL_PULL_KEYS, configuration.poolPull.pool)))
     for tunnel in configuration.tunnels:
         tables.append((tableName(tunnel.name), _keysOf(tunnel)))
         tables += _tablesOfNames(tunnel)

@@ -21,18 +21,20 @@ from tlstunnel.program.keys import (
 from tlstunnel.program.option import Option
 from tlstunnel.program.poolsettings import POOL_SERVICE_KEYS
 from tlstunnel.program.problems import Place, Problem
+from tlstunnel.program.pullsettings import POOL_PULL_KEYS
 
 #: What is said of each problem; nothing ends because of it.
 Tell = Callable[[Problem], None]
 
 # Where keys belong that stand somewhere else.
 _TABLES = {
+    **dict.fromkeys((each.name for each in POOL_PULL_KEYS), "[pool-pull]"),
     **dict.fromkeys((each.name for each in POOL_SERVICE_KEYS), "[pool-service]"),
     **dict.fromkeys((each.name for each in STATUS_KEYS), "[status]"),
     **dict.fromkeys((each.name for each in TUNNEL_KEYS), "[defaults], or a tunnel"),
     **dict.fromkeys((each.name for each in PROCESS_KEYS), "[process]"),
     "include": "the beginning of the main file",
-    **dict.fromkeys(("process", "status", "pool-service"), "the main file"),
+    **dict.fromkeys(("process", "status", "pool-service", "pool-pull"), "the main file"),
 }
 
 # The options for the mode.

@@ -5,10 +5,11 @@ Certificates as attributes have them: in a set without order, some of them for o
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
+from itertools import islice
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tlstunnel.errors import IdentityRefused
@@ -16,11 +17,11 @@ from tlstunnel.identity.names import Identity, Kind
 from tlstunnel.identity.pem import quietly
 from tlstunnel.identity.verify import coversName, verifyIdentity
 
-#: Certificates between one of ours and its root that are looked for.
-LONGEST_CHAIN = 10
+#: Certificates between one of ours and its root that are looked for, those of one name that are
+#: tried, and bits of a key of RSA: what is beyond serves nobody, and takes its time.
+LONGEST_CHAIN, MOST_TWINS, LARGEST_RSA = 10, 8, 8192
 
 
-@lru_cache(maxsize=8192)
 def load(der: bytes) -> x509.Certificate | None:
     """
     Read a certificate; C{None} if it is broken.
@@ -39,7 +40,6 @@ def load(der: bytes) -> x509.Certificate | None:
     return certificate
 
 
-@lru_cache(maxsize=8192)
 def publicKeyOf(certificate: x509.Certificate) -> bytes:
     """
     The SubjectPublicKeyInfo of a certificate; empty if it has a key of a kind that nobody knows.
@@ -51,7 +51,6 @@ def publicKeyOf(certificate: x509.Certificate) -> bytes:
         return b""
 
 
-@lru_cache(maxsize=8192)
 def isFor(certificate: x509.Certificate, identity: Identity) -> bool:
     """
     Whether a certificate has the name of C{identity}, or the wildcard below it.
@@ -64,16 +63,19 @@ def isFor(certificate: x509.Certificate, identity: Identity) -> bool:
     return True
 
 
-@lru_cache(maxsize=8192)
-def chainOf(leaf: x509.Certificate, authorities: tuple[x509.Certificate, ...]) -> bytes:
+def chainOf(leaf: x509.Certificate, authorities: Iterable[x509.Certificate]) -> bytes:
     """
     A certificate and those of C{authorities} that lead from it to its root, which is left out, as
     files have them.
     """
+    named: dict[x509.Name, list[x509.Certificate]] = {}
+    for each in authorities:
+        named.setdefault(each.subject, []).append(each)
     found = [leaf]
     while len(found) <= LONGEST_CHAIN:
         last = found[-1]
-        above = (each for each in authorities if each not in found and _hasIssued(each, last))
+        twins = (each for each in named.get(last.issuer, ()) if each not in found)
+        above = (each for each in islice(twins, MOST_TWINS) if _hasIssued(each, last))
         issuer = next(above, None)
         if issuer is None or issuer.subject == issuer.issuer:
             break
@@ -83,6 +85,9 @@ def chainOf(leaf: x509.Certificate, authorities: tuple[x509.Certificate, ...]) -
 
 def _hasIssued(issuer: x509.Certificate, issued: x509.Certificate) -> bool:
     try:
+        key = issuer.public_key()
+        if isinstance(key, rsa.RSAPublicKey) and key.key_size > LARGEST_RSA:
+            return False
         issued.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False

@@ -53,7 +53,7 @@ class Content:
         self.isFresh = False
         self._coming = dict(self.entries)
         self._named = set()
-        self._bytes = sum(len(each.raw) for each in self.entries.values())
+        self._bytes = sum(each.weight for each in self.entries.values())
         # Who is asked without a cookie tells all there is.
         self._isWhole = not self.cookie
         self._comingCookie = b""
@@ -110,7 +110,7 @@ class Content:
     def _put(self, uuid: bytes, entry: Entry) -> None:
         entries = self.entries if self.isFresh else self._coming
         before = entries.get(uuid)
-        self._bytes += len(entry.raw) - (0 if before is None else len(before.raw))
+        self._bytes += entry.weight - (0 if before is None else before.weight)
         self._name((uuid,))
         if self._bytes > MAX_BYTES or len(entries) + (before is None) > MAX_ENTRIES:
             raise Oversize(f"more than {MAX_ENTRIES} entries, or {MAX_BYTES} bytes of them")
@@ -122,7 +122,7 @@ class Content:
         entries = self.entries if self.isFresh else self._coming
         for each in gone:
             before = entries.pop(each, None)
-            self._bytes -= 0 if before is None else len(before.raw)
+            self._bytes -= 0 if before is None else before.weight
             self._named.discard(each)
 
     def _guard(self, gone: Iterable[bytes]) -> None:
@@ -158,5 +158,5 @@ class Content:
         self._named = set()
         # Where none has come, nothing was changed.
         self.cookie = self._comingCookie or self.cookie
-        self._bytes = sum(len(each.raw) for each in self.entries.values())
+        self._bytes = sum(each.weight for each in self.entries.values())
         self.isFresh = True

@@ -13,6 +13,9 @@ from __future__ import annotations
 
 import re
 
+#: Bytes of a cookie at most.
+MAX_COOKIE = 4096
+
 _COOKIE = re.compile(rb"(rid=[0-9]+)((?:,sid=[0-9a-fA-F]+)?)(?:,csn=([^,]*))?(?:,delcsn=[^,]*)?")
 _CSN = re.compile(rb"[0-9]{14}\.[0-9]+Z#[0-9a-fA-F]+#([0-9a-fA-F]+)#[0-9a-fA-F]+")
 
@@ -48,7 +51,8 @@ def toSend(cookie: bytes) -> bytes:
 
 def merged(before: bytes, after: bytes) -> bytes:
     """
-    The cookie to keep when C{after} has come with a change: of each server the latest.
+    The cookie to keep when C{after} has come with a change: of each server the latest; empty, so
+    that everything is asked for again, if there are more servers than a cookie can name.
     """
     old, new = _parts(before), _parts(after)
     if old is None or new is None:
@@ -57,4 +61,5 @@ def merged(before: bytes, after: bytes) -> bytes:
     for server, csn in new[1].items():
         # They are of one form, so that the later one is the greater.
         numbers[server] = max(csn, numbers.get(server, b""))
-    return _written(new[0], numbers)
+    cookie = _written(new[0], numbers)
+    return cookie if len(cookie) <= MAX_COOKIE else b""

@@ -6,6 +6,7 @@ written; a file of somebody else wins.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,18 +14,28 @@ from hashlib import sha256
 from pathlib import Path
 
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.files import makeDirectory, present, removeFile, writeFile
+from tlstunnel.identity.files import (
+    isDirectory,
+    makeDirectory,
+    moveFile,
+    present,
+    reading,
+    removeFile,
+    writeFile,
+)
 from tlstunnel.identity.names import Identity, Selector, selectorsFor
 from tlstunnel.identity.pem import readFile
 from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.requests import KEYS, link
+from tlstunnel.identity.withdrawal import WITHDRAWN_FILE, markWithdrawn
 from tlstunnel.provisioning.layout import ANCHORS, CHAIN, Layout
+from tlstunnel.provisioning.state import MANY
 
 #: Bytes of the list of our files at most.
 MAX_LIST = 64 << 20
 
-#: What is known of nothing.
-_ABSENT = ""
+#: What is known of nothing, and of what cannot be read.
+_ABSENT, _UNREADABLE = "", "?"
 
 
 @dataclass
@@ -34,14 +45,23 @@ class Outcome:
 
     @ivar written: paths in the pool, also of links.
     @ivar removed: likewise.
+    @ivar withdrawn: directories of keys, in the pool, that have no certificate on purpose now.
     @ivar notes: what should be said.
     @ivar problems: what could not be done.
     """
 
     written: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    withdrawn: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     problems: list[ConfigurationError] = field(default_factory=list)
+
+    @property
+    def isNews(self) -> bool:
+        """
+        Whether anything has changed.
+        """
+        return bool(self.written or self.removed or self.withdrawn)
 
     @contextmanager
     def trying(self) -> Iterator[None]:
@@ -52,6 +72,14 @@ class Outcome:
             yield
         except ConfigurationError as error:
             self.problems.append(error)
+
+    @contextmanager
+    def tryingAt(self, path: Path) -> Iterator[None]:
+        """
+        Likewise, where the system is asked about C{path} directly.
+        """
+        with self.trying(), reading(path):
+            yield
 
 
 class Files:
@@ -71,6 +99,7 @@ class Files:
         self._ours: dict[str, list[str]] = {}
         self._wanted: dict[str, str] = {}
         self._linked: dict[Identity, str] = {}
+        self._vacant: set[str] = set()
 
     def open(self) -> None:
         """
@@ -105,6 +134,13 @@ class Files:
         @param isThorough: look at all files, and not only at those that should change.
         @raise ConfigurationError: it cannot be remembered what is ours, so that nothing is done.
         """
+        if not isDirectory(self._workshop):
+            # Whoever moved the pool has not taken our files away.
+            raise ConfigurationError(
+                str(self._workshop),
+                "is gone, and so may be the pool",
+                "start again once it is back",
+            )
         outcome = Outcome()
         wanted = {path: sha256(content).hexdigest() for path, content in layout.files.items()}
         news = {
@@ -112,49 +148,78 @@ class Files:
             for path, digest in wanted.items()
             if isThorough or self._wanted.get(path) != digest
         }
-        writing = list(self._toWrite(news, outcome))
+        failed: set[str] = set()
+        writing = list(self._toWrite(news, outcome, failed))
         leaving = [path for path in self._ours if path not in wanted]
         if writing:
             for path in writing:
                 self._ours[path] = [*self._ours.get(path, ()), wanted[path]]
             self._remember()
-        for path in writing:
-            with outcome.trying():
-                self._write(path, layout.files[path])
-                outcome.written.append(path)
+        self._write({path: layout.files[path] for path in writing}, outcome)
         links = layout.links.items()
         self._link(links if isThorough else links - self._linked.items(), outcome)
-        self._linked = layout.links
+        self._linked = dict(links & self._linked.items())
+        # Before they go: nobody is to take that for a mishap.
+        gone = {path.removesuffix(f"/{CHAIN}") for path in leaving} & layout.vacant
+        self.mark(gone | (layout.vacant if isThorough else layout.vacant - self._vacant), outcome)
+        self._vacant = layout.vacant
         for path in leaving:
-            if self.isOurs(path):
+            there = self._digest(path)
+            if there == _UNREADABLE:
+                outcome.problems.append(self._unreadable(path, "has to go, and cannot be read"))
+            elif there in self._ours[path]:
                 with outcome.trying():
                     removeFile(self._pool.path / path)
                     outcome.removed.append(path)
                     outcome.notes += self._successor(path)
+        for path in layout.files if isThorough else writing:
+            if path.endswith(f"/{CHAIN}"):
+                with outcome.trying():
+                    removeFile((self._pool.path / path).with_name(WITHDRAWN_FILE))
         self._settle((*writing, *leaving))
-        failed = {path for path in writing if path not in outcome.written}
+        failed.update(path for path in writing if path not in outcome.written)
         self._wanted = {path: each for path, each in wanted.items() if path not in failed}
         return outcome
 
+    def mark(self, vacant: Iterable[str], outcome: Outcome) -> None:
+        """
+        Say of keys that they have no certificate on purpose, unless they have one of somebody else.
+        """
+        for place in vacant:
+            directory = self._pool.path / place
+            with outcome.trying():
+                isFree = self.isOurs(f"{place}/{CHAIN}") or not present(directory / CHAIN)
+                if isFree and present(directory) and not present(directory / WITHDRAWN_FILE):
+                    markWithdrawn(directory, self._workshop)
+                    outcome.withdrawn.append(place)
+
     def _settle(self, touched: Collection[str]) -> None:
         """
-        Remember of some what they are now.
+        Remember of some what they are now; what cannot be read at the moment may be ours as before.
         """
         for path in touched:
             digest = self._digest(path)
             if digest in self._ours[path]:
                 self._ours[path] = [digest]
-            else:
+            elif digest != _UNREADABLE:
                 del self._ours[path]
         if touched:
             self._remember()
 
-    def _toWrite(self, news: Mapping[str, str], outcome: Outcome) -> Iterator[str]:
+    def _toWrite(
+        self, news: Mapping[str, str], outcome: Outcome, failed: set[str]
+    ) -> Iterator[str]:
+        """
+        What has to be written, and may be; what cannot be seen now is one of C{failed}.
+        """
         for path, digest in news.items():
             there = self._digest(path)
             if there == _ABSENT or there in self._ours.get(path, ()):
                 if there != digest:
                     yield path
+            elif there == _UNREADABLE:
+                failed.add(path)
+                outcome.problems.append(self._unreadable(path, "cannot be read"))
             elif there != digest:
                 outcome.notes.append(f"{path}: is not from the directory, and stays as it is")
 
@@ -164,14 +229,38 @@ class Files:
         """
         file = self._pool.path / path
         try:
-            return sha256(readFile(file)).hexdigest() if present(file) else _ABSENT
+            content = readFile(file) if present(file) else None
         except ConfigurationError:
-            return "?"
+            return _UNREADABLE
+        return _ABSENT if content is None else sha256(content).hexdigest()
 
-    def _write(self, path: str, content: bytes) -> None:
-        file = self._pool.path / path
-        makeDirectory(file.parent)
-        writeFile(file, content, 0o644, replace=True, workshop=self._workshop)
+    def _unreadable(self, path: str, problem: str) -> ConfigurationError:
+        return ConfigurationError(
+            str(self._pool.path / path), f"{problem}, so that it stays", "see who may read it"
+        )
+
+    def _write(self, contents: Mapping[str, bytes], outcome: Outcome) -> None:
+        """
+        Write files, each as a whole.  The disk has many of them at once, before any is in its
+        place, as it takes a while to have each for itself.
+        """
+        areMany = len(contents) > MANY
+        made = {}
+        for number, (path, content) in enumerate(contents.items()):
+            with outcome.trying():
+                file = self._workshop / str(number)
+                writeFile(file, content, 0o644, replace=True, isLasting=not areMany)
+                made[path] = file
+        if areMany:
+            os.sync()
+        for path, file in made.items():
+            with outcome.trying():
+                place = self._pool.path / path
+                if place.name != CHAIN:
+                    # A key that was removed meanwhile has no use for a certificate.
+                    makeDirectory(place.parent)
+                moveFile(file, place)
+                outcome.written.append(path)
 
     def _remember(self) -> None:
         content = json.dumps(self._ours).encode()
@@ -183,13 +272,16 @@ class Files:
         """
         for identity, target in links:
             place = self._pool.path / identity.fileName
-            isLink = place.is_symlink()
-            before = str(place.readlink()) if isLink else ""
-            isFree = before.startswith(f"{KEYS}/") or not (isLink or place.exists())
-            if isFree and before != target and self.isOurs(f"{target}/{CHAIN}"):
-                with outcome.trying():
+            with outcome.tryingAt(place):
+                isLink = place.is_symlink()
+                before = str(place.readlink()) if isLink else ""
+                isFree = before.startswith(f"{KEYS}/") or not (isLink or place.exists())
+                if isFree and before != target and self.isOurs(f"{target}/{CHAIN}"):
                     link(place, Path(target))
                     outcome.written.append(identity.fileName)
+                    before = target
+                if before == target:
+                    self._linked[identity] = target
 
     def _successor(self, path: str) -> list[str]:
         """
@@ -206,6 +298,6 @@ class Files:
                 selector = Selector.parse(name.replace("spiffe:", "spiffe://", 1))
                 others = [each.fileName for each in selectorsFor(selector) if each != selector]
         for other in (*others, ANCHORS):
-            if other != name and (files / f"{other}.pem").exists():
+            if other != name and present(files / f"{other}.pem"):
                 return [f"{path}: is gone, and trust/{other}.pem decides in its place"]
         return [f"{path}: is gone, and the pool's own authority or the system's store decides"]

@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity.files import entries, isDirectory
+from tlstunnel.identity.files import entries, isDirectory, reading
 from tlstunnel.identity.keyreference import KeyReference
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pem import loadKey, readFile
@@ -78,8 +78,14 @@ class KeyRing:
         @raise ConfigurationError: we are not let to see what there is.
         """
         if not self._seen or any(_stateOf(path) != was for path, was in self._seen.items()):
+            # What was seen in part is looked at again.
             self._seen = {}
-            self._found = list(self._places())
+            try:
+                with reading(self._pool.path):
+                    self._found = list(self._places())
+            except ConfigurationError:
+                self._seen = {}
+                raise
         several: dict[Identity, list[OwnKey]] = {}
         known = {}
         for place in self._found:
@@ -103,9 +109,11 @@ class KeyRing:
 
     def _places(self) -> Iterator[_Place]:
         path = self._pool.path
+        if not isDirectory(path):
+            raise ConfigurationError(str(path), "is gone", "see who has moved it")
         for directory in self._entries(path):
             identity = _identityOf(directory.name)
-            if identity is not None and directory.is_dir() and not _isOurs(directory):
+            if identity is not None and _isDirectory(directory) and not _isOurs(directory):
                 yield _Place(identity, directory.name, False)
         for directory in self._entries(path / KEYS):
             identity = _identityOf(directory.name)
@@ -124,6 +132,13 @@ def _identityOf(name: str) -> Identity | None:
         identity = Identity.ofFileName(name)
         return identity if identity.fileName == name else None
     return None
+
+
+def _isDirectory(path: Path) -> bool:
+    """Whether it is one that we may look at: others have no keys for us."""
+    with suppress(OSError):
+        return path.is_dir()
+    return False
 
 
 def _isThere(path: Path) -> bool:

@@ -16,19 +16,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from datetime import datetime
+from functools import partial
 
 from cryptography import x509
 
 from tlstunnel.errors import ConfigurationError, quote
 from tlstunnel.identity.disclosure import Shown
 from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.pem import LARGEST_FILE
 from tlstunnel.identity.pool import RESERVED, Pool
 from tlstunnel.identity.trust import NOBODY_LINE
 from tlstunnel.provisioning import certificates
 from tlstunnel.provisioning.keys import Keys, OwnKey
 from tlstunnel.provisioning.messages import Entry
-from tlstunnel.provisioning.names import Relative, normal
+from tlstunnel.provisioning.names import Relative, normal, parts
 
 PLACES = ("identities", "trust", "disclose")
 
@@ -36,6 +38,9 @@ CHAIN = "fullchain.pem"
 
 #: Bytes of a name of a file at most, without what stands behind its dot.
 LONGEST_NAME = 240
+
+#: Characters of a distinguished name at most, and of a C{cn}.
+LONGEST_DN, LONGEST_CN = 8192, 2500
 
 #: What C{cn} is, among selectors, for all whom none of them matches.
 ANCHORS = "anchors"
@@ -78,30 +83,40 @@ class Layout:
 
     @ivar files: contents by their paths in the pool.
     @ivar links: for an identity with several keys the directory of the one to be used.
+    @ivar vacant: the directories of those keys of ours for which there is no certificate.
     @ivar notes: what should be said of entries of which nothing, or not all, was made.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
     links: dict[Identity, str] = field(default_factory=dict)
+    vacant: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
 
 def layOut(
-    pool: Pool, base: str, entries: Mapping[bytes, Entry], keys: Keys, server: Server
+    pool: Pool,
+    base: str,
+    entries: Mapping[bytes, Entry],
+    keys: Keys,
+    server: Server,
+    now: datetime | None = None,
 ) -> Layout:
     """
     Find out what should be in C{pool}.
 
     @param base: the name of the entry below which all of it is.
+    @param now: a certificate that is valid then is used rather than one that is not.
     """
     layout, above = Layout(), normal(base)
     for place, name, entry in _named(above, entries, layout):
         if place == "identities":
-            _identity(layout, pool, name, entry, keys)
+            _identity(layout, pool, name, entry, keys, now)
         elif place == "trust":
             _trust(layout, pool, name, entry, server)
         else:
             _disclose(layout, name, entry, server)
+    places = {each.place for ours in keys.values() for each in ours}
+    layout.vacant = {each for each in places if f"{each}/{CHAIN}" not in layout.files}
     return layout
 
 
@@ -116,17 +131,17 @@ def _named(
     seen: set[tuple[str, str]] = set()
     for uuid in sorted(entries):
         entry = entries[uuid]
-        try:
-            name = normal(entry.name)
-        except ValueError:
+        name = entry.once("name", partial(_partsOf, entry.name, len(base) + 2))
+        if name is None:
             layout.notes.append(f"{_shown(entry)}: has a name that cannot be read")
             continue
-        place = places.get(name[1]) if len(name) == len(base) + 2 else None
+        place = places.get(name[1]) if name else None
         if place is None or name[2:] != base:
             continue
         values = entry.attributes.get("cn", ())
         try:
             (text,) = (each.decode() for each in values)
+            text = text if len(text) <= LONGEST_CN else ""
         except ValueError:
             layout.notes.append(f"{_shown(entry)}: has not one cn, which would be its name")
             continue
@@ -137,12 +152,26 @@ def _named(
         yield place, text, entry
 
 
+def _partsOf(name: str, count: int) -> tuple[Relative, ...] | None:
+    """
+    A name in parts; none of them if there are not so many, C{None} if it cannot be read.
+    """
+    if len(name) > LONGEST_DN:
+        return None
+    try:
+        return normal(name) if len(parts(name)) == count else ()
+    except ValueError:
+        return None
+
+
 def _shown(entry: Entry) -> str:
     return quote(entry.name.encode())
 
 
-def _identity(layout: Layout, pool: Pool, name: str, entry: Entry, keys: Keys) -> None:
-    identity = _identityOf(pool, name)
+def _identity(
+    layout: Layout, pool: Pool, name: str, entry: Entry, keys: Keys, now: datetime | None
+) -> None:
+    identity = entry.once("identity", partial(_identityOf, pool, name))
     if identity is None:
         layout.notes.append(f"{_shown(entry)}: is not the canonical name of an identity")
         return
@@ -152,14 +181,17 @@ def _identity(layout: Layout, pool: Pool, name: str, entry: Entry, keys: Keys) -
     found = list(_suitable(layout, entry, identity, ours))
     if not found:
         return
-    key, leaf = max(found, key=_age)
+    key, leaf = max(found, key=partial(_rank, now))
     authorities = _loaded(layout, entry, "cacertificate")
-    layout.files[f"{key.place}/{CHAIN}"] = certificates.chainOf(leaf, tuple(authorities))
+    chain = entry.once(leaf, partial(certificates.chainOf, leaf, authorities))
+    if len(chain) > LARGEST_FILE:
+        layout.notes.append(f"{_shown(entry)}: has a chain that is too long for a file")
+        return
+    layout.files[f"{key.place}/{CHAIN}"] = chain
     if key.isNumbered:
         layout.links[identity] = key.place
 
 
-@lru_cache(maxsize=32768)
 def _identityOf(pool: Pool, name: str) -> Identity | None:
     """
     The identity of that name, if that is its canonical one, and it can be in a pool.
@@ -178,34 +210,33 @@ def _suitable(
     """The certificates for our keys, each with the key."""
     byKey = {each.public: each for each in ours}
     for certificate in _loaded(layout, entry, "usercertificate"):
-        key = byKey.get(certificates.publicKeyOf(certificate))
+        public = partial(certificates.publicKeyOf, certificate)
+        key = byKey.get(entry.once(("key", certificate), public))
         if key is None:
             continue
-        if certificates.isFor(certificate, identity):
+        isFor = partial(certificates.isFor, certificate, identity)
+        if entry.once(("for", certificate), isFor):
             yield key, certificate
         else:
             layout.notes.append(f"{_shown(entry)}: a certificate for our key is not for {identity}")
 
 
-def _age(found: tuple[OwnKey, x509.Certificate]) -> tuple[object, ...]:
-    """By which the newest certificate is the greatest."""
+def _rank(now: datetime | None, found: tuple[OwnKey, x509.Certificate]) -> tuple[object, ...]:
+    """By which the newest certificate is the greatest, of those that are valid if any is."""
     _, leaf = found
-    return leaf.not_valid_before_utc, leaf.not_valid_after_utc, leaf.serial_number
+    began, ends = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    return now is None or began <= now <= ends, began, ends, leaf.serial_number
 
 
 def _loaded(layout: Layout, entry: Entry, attribute: str) -> list[x509.Certificate]:
     """The certificates of an attribute, in an order that does not change."""
-    found = []
-    for value in sorted(entry.attributes.get(attribute, ())):
-        certificate = certificates.load(value)
-        if certificate is None:
-            layout.notes.append(f"{_shown(entry)}: a value of {attribute} is broken, and ignored")
-        else:
-            found.append(certificate)
-    return found
+    values = entry.attributes.get(attribute, ())
+    found = entry.once(attribute, lambda: [*map(certificates.load, sorted(values))])
+    if None in found:
+        layout.notes.append(f"{_shown(entry)}: a value of {attribute} is broken, and ignored")
+    return [each for each in found if each is not None]
 
 
-@lru_cache(maxsize=32768)
 def _selector(name: str) -> Selector | None:
     """
     The selector of that name, if that is its canonical one, and can be that of a file.
@@ -220,11 +251,9 @@ def _selector(name: str) -> Selector | None:
 
 
 def _trust(layout: Layout, pool: Pool, name: str, entry: Entry, server: Server) -> None:
-    selector = None if name == ANCHORS else _selector(name)
+    selector = None if name == ANCHORS else entry.once("selector", partial(_selector, name))
     if selector is None and name != ANCHORS:
-        layout.notes.append(
-            f"{_shown(entry)}: is not the canonical text of a selector that can have a file"
-        )
+        layout.notes.append(f"{_shown(entry)}: {_NO_SELECTOR}")
         return
     if server.mayDecide(selector):
         layout.notes.append(
@@ -240,18 +269,18 @@ def _trust(layout: Layout, pool: Pool, name: str, entry: Entry, server: Server) 
         layout.notes.append(f"{_shown(entry)}: {error}")
         return
     anchors = _loaded(layout, entry, "cacertificate")
+    content = entry.once("anchors", partial(certificates.inPEM, anchors))
     said = f"# From the directory: {name}\n".encode()
-    if not anchors:
-        said += f"{NOBODY_LINE}\n".encode()
-    layout.files[path] = said + certificates.inPEM(anchors)
+    if len(said) + len(content) > LARGEST_FILE:
+        layout.notes.append(f"{_shown(entry)}: has too much for a file: nobody is believed")
+        content = b""
+    layout.files[path] = said + (content or f"{NOBODY_LINE}\n".encode())
 
 
 def _disclose(layout: Layout, name: str, entry: Entry, server: Server) -> None:
-    selector = _selector(name)
+    selector = entry.once("selector", partial(_selector, name))
     if selector is None:
-        layout.notes.append(
-            f"{_shown(entry)}: is not the canonical text of a selector that can have a file"
-        )
+        layout.notes.append(f"{_shown(entry)}: {_NO_SELECTOR}")
         return
     if server.mayDecide(selector):
         layout.notes.append(f"{_shown(entry)}: is ignored, as it is about the directory itself")

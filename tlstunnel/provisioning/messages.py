@@ -4,8 +4,10 @@ The messages of LDAP that provisioning needs (RFC 4511): what is asked, and what
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, TypeVar
 
 from tlstunnel.errors import Malformed, Oversize
 from tlstunnel.protocols.ber import (
@@ -13,6 +15,7 @@ from tlstunnel.protocols.ber import (
     OCTETS,
     SEQUENCE,
     SET,
+    Element,
     element,
     elements,
     integer,
@@ -22,11 +25,17 @@ from tlstunnel.protocols.ldap import BIND_REQUEST, UNBIND_REQUEST, message
 from tlstunnel.reveal.ldapgrammar import CONTROLS
 from tlstunnel.reveal.ldapmessages import Control, readControl
 
+_T = TypeVar("_T")
+
 #: Bytes of one message at most.
 MAX_MESSAGE = 1 << 20
 
-#: Values of one entry, and controls of one message, at most.
-MAX_VALUES, MAX_CONTROLS = 1000, 16
+#: Values and attributes of one entry at most, and elements of what has only a few of them, such as
+#: controls of a message.
+MAX_VALUES, MAX_ELEMENTS = 1000, 16
+
+#: Bytes that it takes to keep an entry or a value of it, besides those of what it says.
+OVERHEAD = 100
 
 SEARCH_REQUEST, MODIFY_REQUEST, ADD_REQUEST = 0x63, 0x66, 0x68
 SEARCH_ENTRY, SEARCH_DONE, SEARCH_REFERENCE = 0x64, 0x65, 0x73
@@ -63,6 +72,18 @@ class Message:
         return None
 
 
+def few(content: bytes) -> list[Element]:
+    """
+    The elements of something that has no more than a few, of whatever size.
+
+    @raise Malformed: if it has more, of which not all are looked at.
+    """
+    found = list(islice(elements(content), MAX_ELEMENTS + 1))
+    if len(found) > MAX_ELEMENTS:
+        raise Malformed(f"more than {MAX_ELEMENTS} elements", content)
+    return found
+
+
 def readMessage(content: bytes) -> Message:
     """
     Take a message apart.
@@ -70,14 +91,15 @@ def readMessage(content: bytes) -> Message:
     @param content: that of the SEQUENCE.
     @raise Malformed: if it is none.
     """
+    parts = few(content)
     number, operation, rest = message(content)
     controls: tuple[Control, ...] = ()
-    for tag, more in list(elements(content))[2:]:
+    for tag, more in parts[2:]:
         if tag == CONTROLS:
-            found = list(elements(more))
-            if len(found) > MAX_CONTROLS or any(tag != SEQUENCE for tag, _ in found):
+            found = few(more)
+            if any(tag != SEQUENCE for tag, _ in found):
                 raise Malformed("controls that are none", more)
-            controls = tuple(readControl(list(elements(each))) for _, each in found)
+            controls = tuple(readControl(few(each)) for _, each in found)
     return Message(int.from_bytes(number, "big"), operation, rest, controls)
 
 
@@ -160,11 +182,23 @@ class Entry:
     @ivar name: its distinguished name.
     @ivar attributes: values by the names of attributes, in lower case and without options.
     @ivar raw: what it was read from.
+    @ivar weight: the bytes that it takes to keep it, roughly.
     """
 
     name: str
     attributes: Mapping[str, tuple[bytes, ...]] = field(hash=False)
     raw: bytes = field(repr=False)
+    weight: int = field(default=0, compare=False, repr=False)
+    _found: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def once(self, what: Hashable, find: Callable[[], _T]) -> _T:
+        """
+        What C{find} finds out about this entry: done once, and forgotten with it.
+        """
+        if what not in self._found:
+            self._found[what] = find()
+        found: _T = self._found[what]
+        return found
 
     @classmethod
     def read(cls, content: bytes) -> Entry:
@@ -182,20 +216,22 @@ class Entry:
         count = 0
         for tag, each in elements(parts[1][1]):
             pair = list(elements(each))
+            count += 1
             if tag != SEQUENCE or [kind for kind, _ in pair] != [OCTETS, SET]:
                 raise Malformed("an entry with an attribute that is none", content)
-            values = list(elements(pair[1][1]))
+            values = list(islice(elements(pair[1][1]), MAX_VALUES + 1))
             if any(kind != OCTETS for kind, _ in values):
                 raise Malformed("an attribute with a value that is none", content)
             count += len(values)
             if count > MAX_VALUES:
-                raise Oversize(f"an entry with more than {MAX_VALUES} values")
+                raise Oversize(f"an entry with more than {MAX_VALUES} values and attributes")
             name = pair[0][1].partition(b";")[0].decode("ascii", "replace").lower()
             found[name] = found.get(name, ()) + tuple(value for _, value in values)
         try:
-            return cls(parts[0][1].decode(), found, content)
+            name = parts[0][1].decode()
         except UnicodeDecodeError:
             raise Malformed("an entry with a name that is no text", parts[0][1]) from None
+        return cls(name, found, content, len(content) + OVERHEAD * (count + 1))
 
 
 def readNumber(content: bytes) -> int:

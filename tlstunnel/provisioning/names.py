@@ -5,7 +5,6 @@ Distinguished names as strings (RFC 4514): compared, taken apart and put togethe
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 #: One relative name: the attributes and values that it has, in order.
 Relative = tuple[tuple[str, str], ...]
@@ -18,19 +17,22 @@ _VALUES = re.compile(r"(?:[^\\+]|\\.)*", re.DOTALL)
 _SPECIAL = re.compile(r'([\\",+;<>=])')
 
 
-@lru_cache(maxsize=32768)
 def normal(name: str) -> tuple[Relative, ...]:
     """
     Take a name apart, in a form in which equal names are equal: case and spaces do not matter.
 
     @raise ValueError: it is none; the message is a sentence for the user.
     """
-    if not name.strip():
-        return ()
     return tuple(
-        tuple(sorted(_pair(name, each) for each in _split(_VALUES, part)))
-        for part in _split(_PARTS, name)
+        tuple(sorted(_pair(name, each) for each in _split(_VALUES, part))) for part in parts(name)
     )
+
+
+def parts(name: str) -> list[str]:
+    """
+    The relative names that a name has, as they are written.
+    """
+    return _split(_PARTS, name) if name.strip() else []
 
 
 def _split(form: re.Pattern[str], text: str) -> list[str]:

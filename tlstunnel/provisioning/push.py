@@ -21,7 +21,7 @@ from tlstunnel.provisioning.messages import (
 )
 from tlstunnel.provisioning.names import escaped
 
-_NO_SUCH_OBJECT, _IS_THERE = 32, 20
+_NO_SUCH_OBJECT, _IS_THERE, _WAS_MADE = 32, 20, 68
 
 _CERTIFICATE = b"userCertificate;binary"
 _CLASSES = (b"applicationProcess", b"pkiUser")
@@ -53,7 +53,33 @@ async def push(
 async def _put(
     connection: Connection, name: str, identity: Identity, certificate: x509.Certificate
 ) -> str:
+    """
+    Add it to the entry, or make that; who makes it at the same time may be faster.
+    """
     value = certificate.public_bytes(Encoding.DER)
+    try:
+        return await _add(connection, name, value)
+    except ResultRefused as refused:
+        if refused.code != _NO_SUCH_OBJECT:
+            raise
+    number = connection.next()
+    attributes: dict[bytes, Iterable[bytes]] = {
+        b"objectClass": _CLASSES,
+        b"cn": (str(identity).encode(),),
+        _CERTIFICATE: (value,),
+    }
+    try:
+        await connection.ask(
+            addEntry(number, name, attributes), number, ADD_RESPONSE, f"to make {name}"
+        )
+    except ResultRefused as refused:
+        if refused.code != _WAS_MADE:
+            raise
+        return await _add(connection, name, value)
+    return "made, with one certificate"
+
+
+async def _add(connection: Connection, name: str, value: bytes) -> str:
     number = connection.next()
     try:
         await connection.ask(
@@ -65,17 +91,5 @@ async def _put(
     except ResultRefused as refused:
         if refused.code == _IS_THERE:
             return "has that certificate already"
-        if refused.code != _NO_SUCH_OBJECT:
-            raise
-    else:
-        return "one certificate added"
-    number = connection.next()
-    attributes: dict[bytes, Iterable[bytes]] = {
-        b"objectClass": _CLASSES,
-        b"cn": (str(identity).encode(),),
-        _CERTIFICATE: (value,),
-    }
-    await connection.ask(
-        addEntry(number, name, attributes), number, ADD_RESPONSE, f"to make {name}"
-    )
-    return "made, with one certificate"
+        raise
+    return "one certificate added"

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tlstunnel.errors import Closed, Malformed, TunnelError
-from tlstunnel.protocols.ber import elements
 from tlstunnel.protocols.ldap import SUCCESS, readResult
 from tlstunnel.provisioning import sync
 from tlstunnel.provisioning.connection import Connection
@@ -23,6 +22,7 @@ from tlstunnel.provisioning.messages import (
     SEARCH_REFERENCE,
     Entry,
     Message,
+    few,
     search,
 )
 
@@ -52,9 +52,8 @@ async def follow(
             _hear(await connection.receive(), number, content)
     take()
     while True:
-        message = await connection.receive()
         try:
-            _hear(message, number, content)
+            _hear(await connection.receive(), number, content)
         except TunnelError:
             # What was said before that counts.
             take()
@@ -74,7 +73,7 @@ def _hear(message: Message, number: int, content: Content) -> None:
         isThere = state.state in (sync.State.ADD, sync.State.MODIFY)
         content.changed(state, Entry.read(message.content) if isThere else None)
     elif message.operation == INTERMEDIATE:
-        parts = dict(elements(message.content))
+        parts = dict(few(message.content))
         if parts.get(INTERMEDIATE_NAME) == sync.INFO:
             content.told(sync.readInfo(parts.get(INTERMEDIATE_VALUE, b"")))
     elif message.operation == SEARCH_DONE:

@@ -26,8 +26,11 @@ from tlstunnel.identity.files import (
 from tlstunnel.identity.pem import readFile
 from tlstunnel.identity.pool import Pool
 from tlstunnel.provisioning.content import MAX_ENTRIES
+from tlstunnel.provisioning.cookies import MAX_COOKIE
 from tlstunnel.provisioning.messages import MAX_MESSAGE, Entry
-from tlstunnel.provisioning.sync import MAX_COOKIE
+
+#: Of more entries the disk has all at once, as it takes a while to have each for itself.
+MANY = 32
 
 
 class State:
@@ -36,6 +39,7 @@ class State:
 
     @ivar entries: by their entryUUID.
     @ivar cookie: empty if there is none that is of use.
+    @ivar isWhole: whether the entries are all that this directory had.
     @ivar workshop: where files are made.
     """
 
@@ -47,7 +51,9 @@ class State:
         self.workshop = self.path / "new"
         self.entries: dict[bytes, Entry] = {}
         self.cookie = b""
+        self.isWhole = False
         self._entries = self.path / "entries"
+        self._file = self.path / "cookie"
         self._source = source.encode()
         self._lock: int | None = None
 
@@ -62,12 +68,12 @@ class State:
         self._claim()
         for each in entries(self.workshop):
             removeFile(each)
-        isWhole = self._readEntries()
-        file = self.path / "cookie"
-        if isWhole and present(file):
-            content = readFile(file, largest=MAX_COOKIE + len(self._source) + 1)
-            source, _, cookie = content.partition(b"\n")
-            self.cookie = cookie if source == self._source else b""
+        if not self._readEntries():
+            removeFile(self._file)
+        if present(self._file):
+            source, _, cookie = readFile(self._file).partition(b"\n")
+            self.isWhole = source == self._source
+            self.cookie = cookie if self.isWhole and len(cookie) <= MAX_COOKIE else b""
 
     def close(self) -> None:
         """
@@ -117,15 +123,23 @@ class State:
 
         @raise ConfigurationError: the system does not let us.
         """
+        if not self.isWhole:
+            # What is from elsewhere is not to be taken for what was here.
+            removeFile(self._file)
         before = self.entries
         changed = [each for each in now if each not in before or before[each].raw != now[each].raw]
         gone = before.keys() - now.keys()
+        areMany = len(changed) > MANY
         for uuid in changed:
             path = self._entries / uuid.hex()
-            writeFile(path, now[uuid].raw, 0o600, replace=True, workshop=self.workshop)
+            content = now[uuid].raw
+            writeFile(path, content, 0o600, True, self.workshop, isLasting=not areMany)
         for uuid in gone:
             removeFile(self._entries / uuid.hex())
-        if changed or gone:
+        if areMany:
+            # One that a crash of the system leaves half is noticed when it is read.
+            os.sync()
+        elif changed or gone:
             settle(self._entries)
         self.entries = dict(now)
 
@@ -135,8 +149,7 @@ class State:
 
         @raise ConfigurationError: the system does not let us.
         """
-        if cookie != self.cookie:
+        if cookie != self.cookie or not self.isWhole:
             content = self._source + b"\n" + cookie
-            path = self.path / "cookie"
-            writeFile(path, content, 0o600, replace=True, workshop=self.workshop)
-            self.cookie = cookie
+            writeFile(self._file, content, 0o600, replace=True, workshop=self.workshop)
+            self.cookie, self.isWhole = cookie, True

@@ -20,7 +20,8 @@ from tlstunnel.protocols.ber import (
     elements,
     integer,
 )
-from tlstunnel.provisioning.messages import readNumber
+from tlstunnel.provisioning.cookies import MAX_COOKIE
+from tlstunnel.provisioning.messages import few, readNumber
 from tlstunnel.reveal.ldapmessages import Control
 
 _ARC = b"1.3.6.1.4.1.4203.1.9.1."
@@ -28,9 +29,6 @@ REQUEST, STATE, INFO = (_ARC + each for each in (b"1", b"2", b"4"))
 
 #: The result that says: ask without a cookie.
 REFRESH_REQUIRED = 4096
-
-#: Bytes of a cookie at most.
-MAX_COOKIE = 4096
 
 _REFRESH_AND_PERSIST = 3
 _NEW_COOKIE, _REFRESH_DELETE, _REFRESH_PRESENT, _ID_SET = 0x80, 0xA1, 0xA2, 0xA3
@@ -112,13 +110,13 @@ def readInfo(value: bytes) -> Info:
 
     @raise Malformed: if it is none.
     """
-    parts = list(elements(value))
+    parts = few(value)
     if len(parts) != 1:
         raise Malformed("no sync info", value)
     ((tag, content),) = parts
     if tag == _NEW_COOKIE:
         return Info(_checked(content))
-    fields = list(elements(content))[::-1]
+    fields = few(content)[::-1]
     cookie = _cookie(fields)
     if tag == _ID_SET:
         areGone = _truth(fields, False)
@@ -140,10 +138,10 @@ def readInfo(value: bytes) -> Info:
 
 def _fields(value: bytes) -> list[Element]:
     """The elements of the SEQUENCE that C{value} is, the last one first."""
-    parts = list(elements(value))
+    parts = few(value)
     if [tag for tag, _ in parts] != [SEQUENCE]:
         raise Malformed("a control of content synchronization that is none", value)
-    return list(elements(parts[0][1]))[::-1]
+    return few(parts[0][1])[::-1]
 
 
 def _take(fields: list[Element]) -> Element:

@@ -41,6 +41,8 @@ class LDAPURL:
         if found is None:
             raise ValueError(f"{text!r} is no LDAP URL of a base; {_EXAMPLE}")
         scheme, place, base = found[1].lower(), found[2], unquote(found[3])
+        if not (unquote(place) + base).isprintable():
+            raise ValueError(f"{text!r} has characters that cannot be printed; {_EXAMPLE}")
         if not normal(base):
             raise ValueError(f"{text!r} names no base; {_EXAMPLE}")
         if scheme == "ldapi":
@@ -49,8 +51,8 @@ class LDAPURL:
                 raise ValueError(
                     f"{text!r} names no socket; write ldapi://%2Frun%2Fslapd%2Fldapi/{base}"
                 )
-            return cls(UNIXAddress(path), base)
-        if "@" in place or not place:
+            return cls(parseAddress(path), base)
+        if "@" in place or place.startswith(":") or not place:
             raise ValueError(f"{text!r} names no host; {_EXAMPLE}")
         address = parseAddress(place, _PORTS[scheme])
         assert isinstance(address, TCPAddress)

@@ -75,6 +75,7 @@ def combine(gathered: Gathered, now: float) -> Document:
         },
         "failures": _grouped(each for snapshot in snapshots for each in snapshot["failures"]),
         "reloads": _reloads(snapshots),
+        "pool_pull": next((each["pool_pull"] for each in snapshots if each["pool_pull"]), None),
         "log_lines_dropped": gathered.past.log_lines_dropped
         + sum(each["process"]["log_lines_dropped"] for each in snapshots),
     }
@@ -133,6 +134,7 @@ def _tunnel(facts: Sequence[TunnelFacts], past: Totals | None, now: float) -> Tu
         "remote": first["remote"],
         "expected": first["expected"],
         "identities": [_identity(each, now) for each in identities.values()],
+        "withdrawn": list(dict.fromkeys(name for fact in facts for name in fact["withdrawn"])),
         "revocation_lists": [
             {"issuer": issuer, "next_update": end} for issuer, end in lists.items()
         ],

@@ -17,6 +17,7 @@ from tlstunnel.status.facts import (
     IdentityFacts,
     ListFacts,
     ProcessFacts,
+    PullFacts,
     ReloadFacts,
 )
 
@@ -64,6 +65,7 @@ class TunnelStatus(TypedDict):
     """
     One tunnel, in all processes together.
 
+    @ivar withdrawn: those of our identities that are, so that nobody is served by them.
     @ivar backends: where it connects to, as far as names have been resolved.
     """
 
@@ -75,6 +77,7 @@ class TunnelStatus(TypedDict):
     remote: list[str]
     expected: str | None
     identities: list[Identity]
+    withdrawn: list[str]
     revocation_lists: list[ListFacts]
     backends: list[BackendStatus]
     connections: int
@@ -129,6 +132,7 @@ class Document(TypedDict):
     @ivar host: what this host calls itself.
     @ivar healthy: whether all processes answer, and all tunnels accept connections.
     @ivar problems: why not, a line each.
+    @ivar pool_pull: the directory that the pool follows; C{None} if it follows none.
     @ivar silent: the numbers of the workers that did not answer in time.
     """
 
@@ -146,4 +150,5 @@ class Document(TypedDict):
     connections: Connections
     failures: list[FailureGroup]
     reloads: Reloads
+    pool_pull: PullFacts | None
     log_lines_dropped: int

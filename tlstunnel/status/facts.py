@@ -88,6 +88,7 @@ class TunnelFacts(Totals):
     remote: list[str]
     expected: str | None
     identities: list[IdentityFacts]
+    withdrawn: list[str]
     revocation_lists: list[ListFacts]
     open: int
     rates: dict[str, list[int]]
@@ -144,6 +145,23 @@ class ReloadFacts(TypedDict):
     problems: list[str]
 
 
+class PullFacts(TypedDict):
+    """
+    A directory that the pool follows.
+
+    @ivar fresh: whether the pool is as the directory has it now.
+    @ivar entries: how many there are below its base.
+    @ivar changed: when the pool was changed last, in seconds since 1970; C{None} if it was not.
+    @ivar failure: why the directory cannot be followed now.
+    """
+
+    url: str
+    fresh: bool
+    entries: int
+    changed: float | None
+    failure: str | None
+
+
 class ProcessFacts(TypedDict):
     """
     What the system knows of the process; C{None} where it does not tell.
@@ -172,6 +190,7 @@ class Snapshot(TypedDict):
     failures: list[FailureFacts]
     reloads: list[ReloadFacts]
     results: dict[str, int]
+    pool_pull: PullFacts | None
 
 
 @dataclass(frozen=True)

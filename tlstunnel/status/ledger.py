@@ -9,13 +9,14 @@ by L{tlstunnel.status.snapshot}.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from tlstunnel.status.counts import Counts
+from tlstunnel.status.facts import PullFacts
 from tlstunnel.status.rates import INTERVAL_SECONDS, Rates
 from tlstunnel.tunnel.record import Record
 
@@ -75,6 +76,7 @@ class Ledger:
     @ivar failures: the records of the last connections that did not end cleanly.
     @ivar reloads: the last of them.
     @ivar results: how many reloads came to what.
+    @ivar following: tells how the directory is that the pool follows, if it follows one.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -84,6 +86,7 @@ class Ledger:
         self.failures: deque[Record] = deque(maxlen=FAILURES)
         self.reloads: deque[Reload] = deque(maxlen=RELOADS)
         self.results: Counter[str] = Counter(applied=0, failed=0)
+        self.following: Callable[[], PullFacts | None] = lambda: None
         self._next: IDelayedCall | None = None
 
     def observer(self, tunnel: str) -> Counts:

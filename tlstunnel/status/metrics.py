@@ -14,7 +14,7 @@ from typing import Any
 from tlstunnel.errors import reasons
 from tlstunnel.status.counts import BOUNDS
 from tlstunnel.status.document import Document, TunnelStatus
-from tlstunnel.status.facts import Durations, ProcessFacts
+from tlstunnel.status.facts import Durations, ProcessFacts, PullFacts
 from tlstunnel.status.source import UP
 from tlstunnel.tunnel.record import CLEAN
 
@@ -153,6 +153,14 @@ def families(document: Document) -> Iterator[Metric]:
         [(each["name"], each["handshake"]) for each in tunnels],
     )
     yield perTunnel(
+        GaugeMetricFamily(
+            "tlstunnel_identities_withdrawn",
+            "Identities of a tunnel that are withdrawn.",
+            labels=["tunnel"],
+        ),
+        lambda each: len(each["withdrawn"]),
+    )
+    yield perTunnel(
         CounterMetricFamily(
             "tlstunnel_handshakes_resumed",
             "Handshakes that resumed a session.",
@@ -228,12 +236,31 @@ def _program(document: Document) -> Iterator[Metric]:
         "Lines of the log for which there was no room.",
         value=document["log_lines_dropped"],
     )
+    yield from _poolPull(document["pool_pull"])
     software = document["software"]
     build = GaugeMetricFamily(
         "tlstunnel_build_info", "What runs.", labels=["version", "openssl", "python"]
     )
     build.add_metric([software["version"], software["openssl"], software["python"]], 1)
     yield build
+
+
+def _poolPull(facts: PullFacts | None) -> Iterator[Metric]:
+    """
+    How the directory is that the pool follows.
+    """
+    if facts is None:
+        return
+    for name, about, value in (
+        ("fresh", "Whether the pool is as the directory has it now.", facts["fresh"]),
+        ("entries", "Entries that the directory has for the pool.", facts["entries"]),
+        (
+            "changed_seconds",
+            "When the pool was changed last, in seconds since 1970; 0 if it was not.",
+            facts["changed"] or 0,
+        ),
+    ):
+        yield GaugeMetricFamily(f"tlstunnel_pool_pull_{name}", about, value=value)
 
 
 def _processes(processes: list[ProcessFacts]) -> Iterator[Metric]:

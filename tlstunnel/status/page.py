@@ -33,7 +33,15 @@ from tlstunnel.status.rows import (
 )
 from tlstunnel.status.sparkline import sparkline
 from tlstunnel.status.tiles import tilesOf
-from tlstunnel.status.words import inBytes, inNumbers, inTime, moment, protocolOf, summary
+from tlstunnel.status.words import (
+    WITHDRAWN,
+    inBytes,
+    inNumbers,
+    inTime,
+    moment,
+    protocolOf,
+    summary,
+)
 
 #: Where the template is, and what else the page consists of.
 SITE = Path(__file__).with_name("site")
@@ -189,6 +197,9 @@ class Page(Element):
         """
         found: dict[tuple[str, float], tuple[Identity, list[str]]] = {}
         for tunnel in self._document["tunnels"]:
+            for name in tunnel["withdrawn"]:
+                known = found.setdefault((name, 0.0), (_withdrawn(name), []))
+                known[1].append(tunnel["name"])
             for each in tunnel["identities"]:
                 key = each["identity"], each["not_after"]
                 found.setdefault(key, (each, []))[1].append(tunnel["name"])
@@ -312,3 +323,18 @@ class Page(Element):
             f"tlstunnel {software['version']}, OpenSSL {software['openssl']}, "
             f"Python {software['python']}"
         )
+
+
+def _withdrawn(name: str) -> Identity:
+    """
+    One of which there is no certificate.
+    """
+    return {
+        "identity": name,
+        "not_before": 0.0,
+        "not_after": 0.0,
+        "is_due": False,
+        "is_leased": False,
+        "days_left": 0.0,
+        "state": WITHDRAWN,
+    }

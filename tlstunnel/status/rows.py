@@ -10,7 +10,7 @@ from twisted.web.template import Flattenable, tags
 
 from tlstunnel.status.document import BackendStatus, Identity
 from tlstunnel.status.facts import ConnectionFacts, FailureFacts, ReloadFacts
-from tlstunnel.status.words import inBytes, inDays, inNumbers, inTime, moment, protocolOf
+from tlstunnel.status.words import WITHDRAWN, inBytes, inDays, inNumbers, inTime, moment, protocolOf
 
 #: By the name of each slot, what stands there.
 Slots = Mapping[str, Flattenable]
@@ -47,7 +47,9 @@ def identityCard(shown: tuple[Identity, list[str]]) -> Slots:
     """
     identity, tunnels = shown
     names = ", ".join(filter(None, tunnels))
-    if identity["state"] == "early":
+    if identity["state"] == WITHDRAWN:
+        left, when = WITHDRAWN, "nobody is served by it"
+    elif identity["state"] == "early":
         left, when = "not valid yet", f"from {moment(identity['not_before'])}"
     else:
         days = identity["days_left"]
@@ -56,7 +58,7 @@ def identityCard(shown: tuple[Identity, list[str]]) -> Slots:
             ("until " if days >= 0 else "on ") + moment(identity["not_after"]),
         )
     return {
-        "class": f"card {identity['state']}",
+        "class": f"card {'expired' if left == WITHDRAWN else identity['state']}",
         "identity": identity["identity"],
         "left": left,
         "about": f"{when}; {names}" if names else when,

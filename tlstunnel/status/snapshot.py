@@ -71,6 +71,7 @@ def take(ledger: Ledger, source: Source, worker: int | None = None) -> Snapshot:
             for each in ledger.reloads
         ],
         "results": dict(ledger.results),
+        "pool_pull": ledger.following(),
     }
 
 
@@ -107,6 +108,7 @@ def _tunnel(served: Shown, entry: Entry, now: float) -> TunnelFacts:
         "remote": list(served.remote),
         "expected": served.expected[:_MAX_DETAIL] or None,
         "identities": list(_identities(served, now)),
+        "withdrawn": [str(each) for each in served.withdrawn],
         "revocation_lists": [
             {"issuer": nameOf(each)[:_MAX_DETAIL], "next_update": each.end}
             for each in served.revocations

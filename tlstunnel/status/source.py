@@ -90,6 +90,7 @@ class Shown:
     @ivar remote: where it connects to; nothing, if that is for programs to say.
     @ivar expected: who must be at the other end; empty if that is for others to say.
     @ivar certificates: those of our identities.
+    @ivar withdrawn: those of our identities that have none, as they are withdrawn.
     @ivar leases: those of them that an agent gave.
     """
 
@@ -103,6 +104,7 @@ class Shown:
     certificates: Mapping[Identity, x509.Certificate] = field(default_factory=dict)
     revocations: Sequence[RevocationList] = ()
     backends: Sequence[Backend] = ()
+    withdrawn: Sequence[Identity] = ()
     leases: Mapping[Identity, Lease] = field(default_factory=dict)
 
 
@@ -131,6 +133,7 @@ def _tunnel(served: ServedTunnel) -> Shown:
         {} if prepared is None else prepared.certificates,
         () if prepared is None else _newest(prepared),
         () if factory is None else factory.backends,
+        () if prepared is None else prepared.withdrawn,
         {} if prepared is None else {each.identity: each for each in prepared.leases},
     )
 
@@ -154,6 +157,7 @@ def _poolService(served: PoolService) -> Shown:
         served.addresses or local,
         expected="whom each program names",
         certificates=served.inventory.certificates,
+        withdrawn=served.inventory.withdrawn,
     )
 
 

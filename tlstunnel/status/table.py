@@ -11,6 +11,7 @@ from functools import partial
 from tlstunnel.status.document import Document
 from tlstunnel.status.tiles import tilesOf
 from tlstunnel.status.words import (
+    WITHDRAWN,
     clean,
     inBytes,
     inDays,
@@ -97,14 +98,22 @@ def lines(document: Document, columns: int = sys.maxsize) -> Iterator[str]:
     yield from table(
         "IDENTITY,LEFT,UNTIL,TUNNEL",
         (
-            (
-                identity["identity"],
-                "not valid yet" if identity["state"] == "early" else inDays(identity["days_left"]),
-                moment(identity["not_after"]),
-                each["name"] or "-",
-            )
+            row
             for each in document["tunnels"]
-            for identity in each["identities"]
+            for row in (
+                *((name, WITHDRAWN, "-", each["name"] or "-") for name in each["withdrawn"]),
+                *(
+                    (
+                        identity["identity"],
+                        "not valid yet"
+                        if identity["state"] == "early"
+                        else inDays(identity["days_left"]),
+                        moment(identity["not_after"]),
+                        each["name"] or "-",
+                    )
+                    for identity in each["identities"]
+                ),
+            )
         ),
     )
     yield from _failures(document)

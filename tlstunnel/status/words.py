@@ -15,6 +15,9 @@ _UNITS = ("KiB", "MiB", "GiB", "TiB")
 
 _SPANS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
+#: What an identity is of which there is no certificate on purpose.
+WITHDRAWN = "withdrawn"
+
 
 def inBytes(count: float) -> str:
     """

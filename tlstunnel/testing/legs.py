@@ -30,7 +30,7 @@ class MemorySession:
     version, suite, group = "TLSv1.3", "", ""
     alpn, serverName, identity, provenBy = b"", "", None, ""
     isResumed = False
-    proof = face = None
+    proof = face = ours = None
 
 
 @implementer(ILeg)

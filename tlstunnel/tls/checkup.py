@@ -27,6 +27,7 @@ from tlstunnel.identity.pool import Credentials, Pool, certifiedAs, loadCredenti
 from tlstunnel.identity.revocation import Revocations, loadRevocations
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import coversName
+from tlstunnel.identity.withdrawal import WithdrawnIdentity, isWithdrawn
 from tlstunnel.tls import separation
 from tlstunnel.tls.binding import CLIENTS, SERVERS
 from tlstunnel.tls.context import clientContext, serverContext
@@ -193,6 +194,8 @@ def problemsOf(pool: Pool, identity: Identity, now: datetime) -> list[str]:
     directory = pool.existingDirectoryOf(identity)
     certificateFile, keyFile = directory / "fullchain.pem", directory / "privkey.pem"
     problems: dict[str, None] = {}
+    if isWithdrawn(directory):
+        return [str(WithdrawnIdentity(identity, directory))]
     try:
         loadKey(keyFile)
     except ConfigurationError as error:

@@ -34,18 +34,19 @@ class Creator:
         context: SSL.Context,
         verifier: Verifier | None = None,
         alpn: Sequence[bytes] = (),
-        showsCertificate: bool = False,
+        shows: Identity | None = None,
         requireALPN: bool = False,
     ) -> None:
         """
         @param verifier: what judges the peer, where the context demands a certificate.
         @param alpn: the protocols that may be agreed on; any, where it is empty.
+        @param shows: whose certificate the context has, where that is the same for all.
         @param requireALPN: refuse a peer that agrees on none.
         """
         self.context = context
         self._verifier = verifier
         self._alpn = alpn
-        self._showsCertificate = showsCertificate
+        self._shows = shows
         self._requireALPN = requireALPN
 
     def session(self, peer: TCPAddress | UNIXAddress | None = None) -> Session:
@@ -54,7 +55,9 @@ class Creator:
 
         @param peer: the address that is at the other end.
         """
-        return Session(self._verifier, self._alpn, self._showsCertificate, self._requireALPN)
+        session = Session(self._verifier, self._alpn, self._shows is not None, self._requireALPN)
+        session.ours = self._shows
+        return session
 
     def connection(self, sock: socket.socket | None, session: Session) -> SSL.Connection:
         """
@@ -168,7 +171,7 @@ class ClientCreator(Creator):
         context: SSL.Context,
         verifier: Verifier,
         alpn: Sequence[bytes] = (),
-        showsCertificate: bool = False,
+        shows: Identity | None = None,
         host: str | None = None,
         requireStaple: bool = False,
         sessions: Sessions | None = None,
@@ -180,7 +183,7 @@ class ClientCreator(Creator):
         @param sessions: where they are kept, for this and other contexts.  Given none, none is
             resumed.
         """
-        super().__init__(context, verifier, alpn, showsCertificate, requireALPN)
+        super().__init__(context, verifier, alpn, shows, requireALPN)
         self._requireStaple = requireStaple
         self._sessions = sessions if TELLS_RESUMPTION else None
         self._expected = expected = verifier.expected
@@ -261,7 +264,7 @@ class _Resuming(ClientCreator):
             creator.context,
             creator._verifier,
             creator._alpn,
-            creator._showsCertificate,
+            creator._shows,
             creator._host,
             creator._requireStaple,
         )

@@ -20,7 +20,8 @@ from cryptography.x509 import Certificate
 from OpenSSL import SSL
 
 from tlstunnel.address import TCPAddress
-from tlstunnel.errors import IdentityRefused, TLSFailed, quote
+from tlstunnel.errors import IdentityRefused, TLSFailed, Withdrawn, quote
+from tlstunnel.identity.names import Identity
 from tlstunnel.tls import binding
 from tlstunnel.tls.verification import Verifier, verifyPeer
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tlstunnel.tls.session import Session
 
 # Alerts (RFC 8446, section 6).
+_HANDSHAKE_FAILURE = 40
 _PROTOCOL_VERSION = 70
 _INTERNAL_ERROR = 80
 _MISSING_EXTENSION = 109
@@ -46,6 +48,8 @@ class Face:
     @ivar verifier: what judges the clients.
     @ivar alpn: what is selected from what a client offers; empty: an offer is ignored.
     @ivar certificate: the certificate that is shown, where anybody has to know.
+    @ivar ours: whose certificate that is.
+    @ivar isWithdrawn: whether nobody is served under it any more.
     @ivar until: when it must not be shown any more, in seconds since 1970.
     """
 
@@ -56,7 +60,9 @@ class Face:
         "alpn",
         "certificate",
         "context",
+        "isWithdrawn",
         "name",
+        "ours",
         "until",
         "verifier",
     )
@@ -70,6 +76,8 @@ class Face:
         name: str = "",
         certificate: Certificate | None = None,
         until: float = inf,
+        ours: Identity | None = None,
+        isWithdrawn: bool = False,
     ) -> None:
         """
         @param minimum: the lowest version of TLS, C{"1.2"} or C{"1.3"}.
@@ -80,6 +88,8 @@ class Face:
         self._minimum = VERSIONS[minimum]
         self.name = name
         self.certificate = certificate
+        self.ours = ours
+        self.isWithdrawn = isWithdrawn
         self.until = until
         # Shared with those before and behind, and held by nobody but whoever uses the latest.
         self._latest = [ref(self)]
@@ -210,13 +220,9 @@ class Faces:
         if session.isBeside:
             # What it belongs to may have begun long ago.
             face = face.latest
-        if face.until <= time():
-            session.refusal = IdentityRefused(
-                f"our own certificate for {face.name or 'this name'} has ended, and the agent gave "
-                "no other",
-                cause="ended lease",
-            )
-            return _INTERNAL_ERROR
+        gone = _goneOf(face, session)
+        if gone is not None:
+            return gone
         if connection.get_context() is not face.context:
             if self._demands:
                 binding.changeContext(connection, face.context, verifyPeer)
@@ -225,6 +231,23 @@ class Faces:
                 connection.set_context(face.context)
         session.turn(face)
         return None
+
+
+def _goneOf(face: Face, session: Session) -> int | None:
+    """
+    The alert that refuses whoever comes for C{face} where that has no certificate any more.
+    """
+    if face.isWithdrawn:
+        session.refusal = Withdrawn(f"{face.ours} has no certificate any more, or not yet")
+        return _UNRECOGNIZED_NAME if session.serverName else _HANDSHAKE_FAILURE
+    if face.until <= time():
+        session.refusal = IdentityRefused(
+            f"our own certificate for {face.name or 'this name'} has ended, and the agent gave "
+            "no other",
+            cause="ended lease",
+        )
+        return _INTERNAL_ERROR
+    return None
 
 
 def _refuseNameless(connection: SSL.Connection, session: Session) -> int:

@@ -41,6 +41,7 @@ class Session:
         session that it resumes, in seconds since 1970: behind that its session is not resumed.
     @ivar faces: who we may be to a client; C{None} where nothing of it is asked.
     @ivar face: who we are, once that is chosen (server only).
+    @ivar ours: who we show to be, where that is known to be an identity of ours.
     @ivar bound: who we must be, where the client has said before with whom it wants to speak.
     @ivar isBeside: whether this belongs to another connection, which the client has begun with the
         name that it wants.
@@ -77,6 +78,7 @@ class Session:
         "isResumed",
         "offered",
         "offers",
+        "ours",
         "proof",
         "provenBy",
         "refusal",
@@ -112,6 +114,7 @@ class Session:
         self.until = 0.0
         self.faces: Faces | None = None
         self.face: Face | None = None
+        self.ours: Identity | None = None
         self.bound: Face | None = None
         self.isBeside = False
         self.goodUntil = inf
@@ -133,6 +136,7 @@ class Session:
         We are C{face} to the client, which is judged by that alone.
         """
         self.face = face
+        self.ours = face.ours
         self.verifier = face.verifier
         self.chain = None if face.verifier is None else {}
         self.shown = None

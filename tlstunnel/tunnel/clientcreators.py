@@ -100,7 +100,7 @@ class ClientCreators:
             self._context(trust, offered, shown),
             self._judges.judge(expected, trust, SERVERS, tunnel.isNamed),
             offered,
-            shown is not None,
+            _identityOf(shown),
             hostOfRemote(tunnel.remote) if isElsewhere else None,
             tunnel.requireStaple,
             self._sessions,
@@ -153,7 +153,7 @@ class ClientCreators:
                 self._judges.revocations,
             )
             creator = self._byTLSA[key] = ClientCreator(
-                context, verifier, offered, shown is not None
+                context, verifier, offered, _identityOf(shown)
             )
         return creator
 
@@ -177,3 +177,7 @@ class ClientCreators:
 
 def _certificatesOf(shown: Credentials | None) -> _Shown:
     return () if shown is None else shown.certificates
+
+
+def _identityOf(shown: Credentials | None) -> Identity | None:
+    return None if shown is None else shown.identity

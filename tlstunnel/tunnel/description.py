@@ -130,6 +130,8 @@ class Tunnel:
     @ivar proxyFrom: from where headers of the PROXY protocol come.
     @ivar proxyFromUNIX: whether they come by UNIX sockets, too.
     @ivar onward: the connected side, in bridge mode.
+    @ivar closesWithdrawn: end the connections that were made with a certificate of ours that is
+        withdrawn.
     """
 
     mode: Mode
@@ -177,6 +179,7 @@ class Tunnel:
     proxyFromUNIX: bool = False
     onward: Tunnel | None = None
     byRules: bool = False
+    closesWithdrawn: bool = False
     agent: Path | None = None
 
     @property

@@ -12,6 +12,7 @@ from tlstunnel.identity.files import present
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.verify import coversName
+from tlstunnel.identity.withdrawal import WithdrawnIdentity
 from tlstunnel.tls.checkup import checkUsable
 from tlstunnel.tunnel.description import Tunnel
 from tlstunnel.tunnel.leased import credentialsOf
@@ -23,11 +24,13 @@ class OwnCredentials:
     Those of one tunnel, each read when it is wanted first.
 
     @ivar known: what was read, by our identities.
+    @ivar withdrawn: those of our identities that turned out to be withdrawn.
     @ivar minimum: the lowest version of TLS under any name.
     """
 
     def __init__(self, tunnel: Tunnel) -> None:
         self.known: dict[Identity, Credentials] = {}
+        self.withdrawn: dict[Identity, WithdrawnIdentity] = {}
         own = (each.minimum for each in tunnel.names if each.minimum is not None)
         self.minimum = min([tunnel.minimum, *own])
         self._tunnel = tunnel
@@ -36,9 +39,22 @@ class OwnCredentials:
         """
         What we show as C{identity}.
 
+        @raise WithdrawnIdentity: it is withdrawn.
         @raise ConfigurationError: it is missing, or no handshake succeeds with it.
         """
-        return self.known.get(identity) or self._take(credentialsOf(self._tunnel, identity))
+        known = self.known.get(identity)
+        if known is not None:
+            return known
+        if identity in self.withdrawn:
+            raise self.withdrawn[identity]
+        return self._take(self._read(identity))
+
+    def _read(self, identity: Identity) -> Credentials:
+        try:
+            return credentialsOf(self._tunnel, identity)
+        except WithdrawnIdentity as why:
+            self.withdrawn[identity] = why
+            raise
 
     def _take(self, found: Credentials) -> Credentials:
         checkUsable(found, self.minimum)
@@ -49,6 +65,7 @@ class OwnCredentials:
         """
         What we show under a name.
 
+        @raise WithdrawnIdentity: what there would be for it is withdrawn.
         @raise ConfigurationError: there is nothing for it, or as L{of}.
         """
         tunnel = self._tunnel
@@ -58,7 +75,7 @@ class OwnCredentials:
         isThere = tunnel.agent is None and present(directory)
         if isThere:
             known = self.known.get(served.identity)
-            found = known or tunnel.pool.credentials(served.identity)
+            found = known or self._read(served.identity)
             if coversName(found.certificates[0], served.name):
                 return known or self._take(found)
             if not served.isWild:
@@ -67,10 +84,18 @@ class OwnCredentials:
                     f"is not for {served.name}, which is to be served with it",
                     "get a certificate that is, or remove the directory",
                 )
+        withdrawn = None
         for identity in tunnel.localIDs:
-            found = self.of(identity)
+            try:
+                found = self.of(identity)
+            except WithdrawnIdentity as why:
+                # It may have been the one, and nobody knows any more.
+                withdrawn = withdrawn or why
+                continue
             if coversName(found.certificates[0], served.name):
                 return found
+        if withdrawn is not None:
+            raise withdrawn
         if tunnel.agent is not None:
             raise ConfigurationError(
                 f"`agent` {tunnel.agent}",

@@ -22,7 +22,10 @@ from tlstunnel.errors import (
     ServerSpokeFirst,
     Stopped,
     TunnelError,
+    Withdrawn,
 )
+from tlstunnel.identity.names import Identity
+from tlstunnel.identity.withdrawal import WithdrawnIdentity
 from tlstunnel.interfaces import ILeg
 from tlstunnel.net.deadlines import Deadline
 from tlstunnel.net.destination import ISearch
@@ -199,6 +202,8 @@ class Pair:
         except CancelledError:
             error = self._why
             assert error is not None
+        except WithdrawnIdentity as why:
+            error = Withdrawn(str(why))
         except ConfigurationError as problem:
             error = IdentityRefused(str(problem))
         except Exception:  # noqa: BLE001 - a bug of ours must not spread
@@ -359,6 +364,14 @@ class Pair:
     @property
     def _movedBeside(self) -> int:
         return self.channels.moved if self.channels is not None else 0
+
+    @property
+    def ours(self) -> list[Identity]:
+        """
+        Who we are on them, where that is an identity of ours.
+        """
+        sessions = [each.session for each in (self.accepted, self.dialled) if each is not None]
+        return [each.ours for each in sessions if each is not None and each.ours is not None]
 
     @property
     def moved(self) -> int:

@@ -6,7 +6,8 @@ Here keys and trust are read, and no name is looked up.  What is wrong is a L{Co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from copy import copy
 from dataclasses import replace
 from datetime import datetime
@@ -24,6 +25,7 @@ from tlstunnel.identity.ocsp import demandsStaple
 from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.tlsa import TLSARecords
 from tlstunnel.identity.trust import Trust
+from tlstunnel.identity.withdrawal import WithdrawnIdentity, withdrawnWarnings
 from tlstunnel.net.via import Login, readLogin
 from tlstunnel.protocols.setting import Setting
 from tlstunnel.tls import separation
@@ -171,9 +173,9 @@ class Prepared:
             # Nothing here refers to what is prepared, which is gone at once when it is replaced.
             covers = self._showing.covers
         self.setting = settingOf(tunnel, self.expected, covers)
-        isClient = tunnel.mode is Mode.CLIENT
-        if isClient and self.expected is not None and self._judges.hasAnchors:
-            self.creatorFor(self.expected)
+        if tunnel.mode is Mode.CLIENT and self.expected is not None and self._judges.hasAnchors:
+            with suppress(WithdrawnIdentity):
+                self.creatorFor(self.expected)
 
     def renewed(self) -> Prepared:
         """
@@ -263,6 +265,26 @@ class Prepared:
         return self._showing.known
 
     @property
+    def withdrawn(self) -> list[Identity]:
+        """
+        Those of our identities that should be used, and are withdrawn.
+        """
+        sides = [self] if self.onward is None else [self, self.onward]
+        return list(dict.fromkeys(identity for each in sides for identity in each._withdrawn))
+
+    @property
+    def _withdrawn(self) -> Collection[Identity]:
+        return (self._showing if self.names is None else self.names).withdrawn
+
+    def withdraw(self, several: Mapping[Identity, WithdrawnIdentity]) -> None:
+        """
+        Use none of C{several} any more.
+        """
+        (self._showing if self.names is None else self.names).withdraw(several)
+        if self.onward is not None:
+            self.onward.withdraw(several)
+
+    @property
     def contexts(self) -> int:
         """
         How many contexts of OpenSSL it has for servers.
@@ -291,6 +313,7 @@ class Prepared:
         found += self.revocations.warnings(now, since)
         if since is None:
             found += self._missingStaples()
+            found += withdrawnWarnings(self._withdrawn)
         if self.onward is None:
             return found
         found = [ofSide(each, OF_ACCEPTED) for each in found]

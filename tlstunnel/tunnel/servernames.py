@@ -8,8 +8,10 @@ as each takes its time and memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
@@ -18,8 +20,9 @@ from tlstunnel.identity.names import Identity, Kind, Selector
 from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import hostsIn
+from tlstunnel.identity.withdrawal import WithdrawnIdentity
 from tlstunnel.tls.binding import CLIENTS
-from tlstunnel.tls.context import SSLContext, serverContext
+from tlstunnel.tls.context import SSLContext, answerClients, bareContext, serverContext
 from tlstunnel.tls.faces import Face, Faces
 from tlstunnel.tls.keylog import KeyLog
 from tlstunnel.tls.session import Session
@@ -103,23 +106,27 @@ class ServerNames:
         tunnel = self._tunnel
         checkNames(tunnel)
         for identity in tunnel.localIDs:
-            self._own.of(identity)
+            with suppress(WithdrawnIdentity):
+                self._own.of(identity)
             yield
         given: dict[str, Face] = {}
         certified: dict[str, Face] = {}
         for name in tunnel.names:
-            given[name.name] = self._face(self._own.under(name), name)
+            given[name.name] = self._face(partial(self._own.under, name), name)
             yield
         judged = self._judgeOf(_LIKE_THE_TUNNEL)
         if judged is not None and tunnel.believesAnchors:
             self.believed = judged[0]
-        faces = [self._face(self._own.of(each)) for each in tunnel.localIDs]
+        faces = []
+        for identity in tunnel.localIDs:
+            faces.append(self._face(partial(self._own.of, identity)))
+            yield
         first = tunnel.localIDs[0]
         default = given.get(first.domain) if first.isHost else None
         for identity, face in zip(tunnel.localIDs, faces, strict=True):
             if identity.isHost:
                 given.setdefault(identity.domain, face)
-            for host in hostsIn(self._own.of(identity).certificates[0]):
+            for host in () if face.certificate is None else hostsIn(face.certificate):
                 certified.setdefault(host, face)
         self._earlier = {}
         self.faces = Faces(
@@ -183,7 +190,32 @@ class ServerNames:
         backends = self._backends.get(session.face) if session.face is not None else None
         return () if backends is None else backends.of(session.alpn)
 
-    def _face(self, credentials: Credentials, served: ServedName = _LIKE_THE_TUNNEL) -> Face:
+    @property
+    def withdrawn(self) -> Collection[Identity]:
+        """
+        Those of our identities that should be served, and are withdrawn.
+        """
+        return self._own.withdrawn
+
+    def withdraw(self, several: Mapping[Identity, WithdrawnIdentity]) -> None:
+        """
+        Serve nobody under C{several} any more.
+        """
+        for each in self._made.values():
+            each.isWithdrawn = each.isWithdrawn or each.ours in several
+
+    def _face(self, find: Callable[[], Credentials], served: ServedName = _LIKE_THE_TUNNEL) -> Face:
+        """
+        @param find: finds what is shown.
+        """
+        try:
+            return self._faceShowing(find(), served)
+        except WithdrawnIdentity as why:
+            context = bareContext(self._own.minimum, isClient=False)
+            answerClients(context, selects=False)
+            return Face(context, name=served.name, ours=why.identity, isWithdrawn=True)
+
+    def _faceShowing(self, credentials: Credentials, served: ServedName) -> Face:
         tunnel = self._tunnel
         trust, verifier = self._judgeOf(served) or (None, None)
         alpn = self._alpn if served.alpn is None else served.alpn
@@ -197,6 +229,7 @@ class ServerNames:
             served.name,
             credentials.certificates[0],
             untilOf(credentials),
+            credentials.identity,
         )
         key = served.name, credentials.identity
         self._made[key] = face

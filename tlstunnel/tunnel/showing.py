@@ -6,7 +6,7 @@ whom the rules of the pool show to the one that is expected.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from tlstunnel.errors import ConfigurationError
@@ -16,6 +16,7 @@ from tlstunnel.identity.files import reading
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.verify import coversName
+from tlstunnel.identity.withdrawal import WithdrawnIdentity
 from tlstunnel.tls.checkup import checkUsable
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.leased import credentialsOf
@@ -54,10 +55,31 @@ def checkShowing(tunnel: Tunnel) -> None:
 class Showing:
     """
     Who one tunnel always is, or that it is nobody.
+
     """
 
-    def __init__(self, credentials: Credentials | None = None) -> None:
+    def __init__(
+        self, credentials: Credentials | None = None, why: WithdrawnIdentity | None = None
+    ) -> None:
+        """
+        @param why: the one that it should be is withdrawn.
+        """
         self._credentials = credentials
+        self._why = why
+
+    @property
+    def withdrawn(self) -> Collection[Identity]:
+        """
+        Whom it should be, and is not, as that one is withdrawn.
+        """
+        return () if self._why is None else (self._why.identity,)
+
+    def withdraw(self, several: Mapping[Identity, WithdrawnIdentity]) -> None:
+        """
+        Be none of C{several} any more.
+        """
+        for each in self.known:
+            self._why = several.get(each.identity, self._why)
 
     def to(self, expected: Identity) -> Credentials | None:
         """
@@ -65,6 +87,8 @@ class Showing:
 
         @raise ConfigurationError: that cannot be found out, or is not as it should be.
         """
+        if self._why is not None:
+            raise self._why
         return self._credentials
 
     @property
@@ -118,6 +142,11 @@ class _ByRules(Showing):
             known = self._known[identity] = state, credentials
         return known[1]
 
+    def withdraw(self, several: Mapping[Identity, WithdrawnIdentity]) -> None:
+        """
+        The pool is asked each time.
+        """
+
     @property
     def known(self) -> Iterable[Credentials]:
         """
@@ -158,6 +187,9 @@ def showingOf(tunnel: Tunnel) -> Showing:
         return _ByRules(tunnel)
     if tunnel.localID is None or tunnel.sharesKeys:
         return Showing()
-    credentials = credentialsOf(tunnel, tunnel.localID)
+    try:
+        credentials = credentialsOf(tunnel, tunnel.localID)
+    except WithdrawnIdentity as why:
+        return Showing(why=why)
     checkUsable(credentials, tunnel.minimum)
     return Showing(credentials)

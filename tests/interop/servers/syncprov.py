@@ -51,10 +51,18 @@ index entryCSN,entryUUID eq
 
 {access}
 access to * by * none
+{peer}
 
 overlay syncprov
 syncprov-checkpoint 100 1
 {log}
+"""
+
+# The other one of two providers, which writes too (slapd.conf(5)).
+_PEER = f"""\
+syncrepl rid=001 provider={{url}} type=refreshAndPersist retry="1 +" interval=00:00:00:01
+    bindmethod=simple binddn="{ROOT}" credentials="{PASSWORD}" searchbase="{SUFFIX}"
+multiprovider on
 """
 
 #: The replica reads the pool; nobody else does, but the operator, who writes it.
@@ -108,6 +116,8 @@ class SyncProvider(Daemon):
 
     @ivar access, limits, hasSessionLog, serverID: what its configuration says from the next start
         on.
+    @ivar peer: another provider, which it follows, as that one follows it.
+    @ivar isFirst: whether it begins with a pool, and does not get it from its peer.
     """
 
     packages = ("slapd",)
@@ -121,6 +131,8 @@ class SyncProvider(Daemon):
         self.limits = "sizelimit unlimited"
         self.hasSessionLog = True
         self.serverID = 0
+        self.peer: SyncProvider | None = None
+        self.isFirst = True
         self.sockets = [directory / "ldapi"]
 
     @property
@@ -140,10 +152,11 @@ class SyncProvider(Daemon):
     @property
     def local(self) -> str:
         """The same at a UNIX socket, without TLS."""
-        return f"{self._socket}/{BASE}"
+        return f"{self.socket}/{BASE}"
 
     @property
-    def _socket(self) -> str:
+    def socket(self) -> str:
+        """That socket."""
         return f"ldapi://{quote(str(self.sockets[0]), safe='')}"
 
     def configure(self) -> None:
@@ -159,12 +172,15 @@ class SyncProvider(Daemon):
             directory=self.database,
             limits=self.limits,
             access=self.access,
+            peer="" if self.peer is None else _PEER.format(url=self.peer.socket),
             log="syncprov-sessionlog 1000" if self.hasSessionLog else "",
         )
         configuration = self.write("slapd.conf", text)
         if self.database.exists():
             return
         self.database.mkdir()
+        if not self.isFirst:
+            return
         tree = self.write("tree.ldif", TREE)
         add = [self.executable, "-T", "add", "-w", "-q", "-f", str(configuration), "-l", str(tree)]
         if self.serverID:
@@ -173,7 +189,7 @@ class SyncProvider(Daemon):
 
     def command(self) -> Sequence[str]:
         urls = f"ldap://127.0.0.1:{self.port} ldaps://127.0.0.1:{self.ports['ldaps']}"
-        urls += f" {self._socket}"
+        urls += f" {self.socket}"
         configuration = str(self.directory / "slapd.conf")
         return [self.executable, "-h", urls, "-f", configuration, "-d", "stats"]
 
@@ -181,10 +197,19 @@ class SyncProvider(Daemon):
         """
         Do what C{ldif} says, as the directory's own administrator.
         """
-        words = ["ldapmodify", "-x", "-D", ROOT, "-w", PASSWORD, "-H", self._socket]
+        words = ["ldapmodify", "-x", "-D", ROOT, "-w", PASSWORD, "-H", self.socket]
         done = subprocess.run(words, input=ldif, text=True, capture_output=True, check=False)
         if done.returncode:
             raise AssertionError(f"ldapmodify: {done.stderr}\n{ldif[:2000]}")
+
+    def dump(self) -> str:
+        """
+        All entries as LDIF; nothing as long as there are none.
+        """
+        words = ["ldapsearch", "-LLL", "-x", "-D", ROOT, "-w", PASSWORD, "-H", self.socket]
+        return subprocess.run(
+            [*words, "-b", SUFFIX, "dn"], text=True, capture_output=True, check=False
+        ).stdout
 
     def copy(self, name: str) -> Path:
         """

@@ -4,7 +4,7 @@ What to do where somebody is refused for the names, the key or the issuer of a c
 
 from __future__ import annotations
 
-from tlstunnel.errors import IdentityRefused
+from tlstunnel.errors import IdentityRefused, Withdrawn
 from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.hints.hint import Hint
 
@@ -15,6 +15,11 @@ _UNKNOWN_CA = (
 
 #: Of certificates that we were shown.
 IDENTITY_HINTS = (
+    Hint(
+        (Withdrawn,),
+        "if it is still to be used, put a certificate for its key into the directory that the pool "
+        "follows, or into the pool",
+    ),
     Hint(
         (IdentityRefused,),
         "if this is the right server, give one of these names with --remote-id",

@@ -1,0 +1,86 @@
+"""
+What becomes of connections when identities of ours are withdrawn: those that have not come to TLS
+yet do not get there, and the others end, where that is wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from typing import Protocol
+
+from tlstunnel.errors import ConfigurationError, TunnelError, Withdrawn
+from tlstunnel.identity.names import Identity
+from tlstunnel.identity.pool import Pool
+from tlstunnel.identity.withdrawal import WithdrawnIdentity, isWithdrawn
+from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.tunnel.prepared import Prepared
+
+#: Connections that end in one turn of the reactor.
+ENDS_PER_TURN = 50
+
+
+class Connection(Protocol):
+    """
+    A connection, as far as it matters here.
+    """
+
+    @property
+    def ours(self) -> Collection[Identity]:
+        """
+        Who we are on it.
+        """
+
+    def end(self, why: TunnelError) -> None:
+        """
+        End it, whatever is going on; nothing happens where that is over.
+        """
+
+
+def withdraw(pool: Pool, identities: Iterable[Identity], before: Iterable[Prepared]) -> None:
+    """
+    Let nobody come to TLS with C{identities} any more, which are withdrawn.
+
+    @param before: what connections that there are have begun with.
+    """
+    several = {each: WithdrawnIdentity(each, pool.directoryOf(each)) for each in identities}
+    for each in before if several else ():
+        each.withdraw(several)
+
+
+class Closing:
+    """
+    Ends the connections of one tunnel, or of the pool service, that were made as somebody who is
+    withdrawn.
+    """
+
+    def __init__(self, connections: Callable[[], Iterable[Connection]]) -> None:
+        """
+        @param connections: gives those that there are.
+        """
+        self._connections = connections
+
+    def look(self, pool: Pool, deadlines: Deadlines) -> None:
+        """
+        See who is withdrawn, and end what there is of them.
+        """
+        found = [(each, each.ours) for each in self._connections()]
+        known = dict.fromkeys(identity for _, ours in found for identity in ours)
+        gone = {each for each in known if _isGone(pool, each)}
+        if gone:
+            ending = [each for each, ours in found if not gone.isdisjoint(ours)]
+            _endSome(ending, ", ".join(map(str, sorted(gone, key=str))), deadlines)
+
+
+def _isGone(pool: Pool, identity: Identity) -> bool:
+    with suppress(ConfigurationError):
+        return isWithdrawn(pool.directoryOf(identity))
+    return False
+
+
+def _endSome(ending: list[Connection], gone: str, deadlines: Deadlines) -> None:
+    for each in ending[:ENDS_PER_TURN]:
+        each.end(Withdrawn(f"it was made with a certificate that is withdrawn ({gone})"))
+    del ending[:ENDS_PER_TURN]
+    if ending:
+        deadlines.after(0, lambda: _endSome(ending, gone, deadlines))
