@@ -242,6 +242,9 @@ class AddressTests(SynchronousTestCase):
             self.assertEqual(found.withPIN(None), writeReference(bare))
             written = f"{bare}?pin-value=%261%FF"
             self.assertEqual(found.withPIN(b"&1\xff"), writeReference(written))
+        longest = readReference(f"pkcs11:token=a;id={'b' * LONGEST_URI}"[:LONGEST_URI].encode())
+        assert longest is not None
+        self.assertIn(b"URI", longest.withPIN(b"\xff" * 255))
         found = readReference(TPM)
         assert found is not None
         self.assertEqual(found.withPIN(b"1"), TPM)

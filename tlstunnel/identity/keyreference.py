@@ -117,7 +117,7 @@ class KeyReference:
         if not re.search("[:;]type=", path):
             path += ";type=private"
         query = "" if pin is None else f"?pin-value={quote(pin, safe='')}"
-        return writeReference(path + query)
+        return _written(path + query)
 
 
 def readReference(content: bytes) -> KeyReference | None:
@@ -166,6 +166,10 @@ def writeReference(uri: str) -> bytes:
     @raise ValueError: that is none.
     """
     checkURI(uri)
+    return _written(uri)
+
+
+def _written(uri: str) -> bytes:
     inside = _element(_VISIBLE_STRING, _VERSION) + _element(_UTF8_STRING, uri.encode())
     return _pem(_URI_LABEL, _element(_SEQUENCE, inside))
 
