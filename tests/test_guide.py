@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests import test_example as example
+from tests.protocols import test_nut as example
 from tlstunnel.protocols import base
 from tlstunnel.protocols.base import Dialect
+from tlstunnel.protocols.nut import nut
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.memory import Driver
 from tlstunnel.testing.rules import Rules
@@ -60,7 +61,7 @@ class GuideTests(SynchronousTestCase):
         """
         The methods that a role is asked for, from its first byte to the relay.
         """
-        mode, dialect = case.mode, example.nut
+        mode, dialect = case.mode, nut
         role: Any = type("Role", (Recording, getattr(dialect, mode)), {"called": []})
         driver = Driver(replace(dialect, **{mode: role}), mode)
         driver.play(case.dialogue)

@@ -129,6 +129,12 @@ class ILeg(IPushProducer):
         @raise RuntimeError: if this leg speaks TLS already: one TLS per connection (rule 14).
         """
 
+    def separateLines() -> None:
+        """
+        Inside TLS: from here on have no more than one line in each record that is written, for
+        peers that take a record for a line.
+        """
+
     def creatorBeside() -> Creator:
         """
         What makes more TLS with the peer of this leg, and with nobody else.

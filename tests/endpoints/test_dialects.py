@@ -58,6 +58,8 @@ TALKS: dict[str, tuple[bytes, bytes, bytes]] = {
     "mysql": (packet(0, Greeting.substitute().payload()), packet(0, b"\x0a")[3:5], _LOGIN),
     "http": (b"", b"", b"GET / HTTP/1.1\r\nHost: server.example.org\r\n\r\n"),
     "telnet": (b"", b"", b"hello\r\n"),
+    "nut": (b"", b"", b"LIST UPS\n"),
+    "munin": (b"# munin node at a.example.org\n", b"# munin node at ", b"cap multigraph\n"),
 }
 
 

@@ -13,9 +13,12 @@ class Dialogue:
     """
     One connection; every wait is bounded.
 
+    @cvar lineEnd: what ends a line, each way.
     @ivar port: our own.
     @ivar said: all lines that the server sent, without their ends.
     """
+
+    lineEnd = b"\r\n"
 
     def __init__(self, host: str, port: int, seconds: float = 20.0, source: str = "") -> None:
         """
@@ -42,7 +45,7 @@ class Dialogue:
         """
         Send a line, whose end is added.
         """
-        self._socket.sendall(line.encode() + b"\r\n")
+        self._socket.sendall(line.encode() + self.lineEnd)
 
     def line(self) -> str:
         """
@@ -50,12 +53,12 @@ class Dialogue:
 
         @raise EOFError: the server closed.
         """
-        while b"\r\n" not in self._buffer:
+        while self.lineEnd not in self._buffer:
             received = self._socket.recv(65536)
             if not received:
                 raise EOFError(f"closed after {self.said[-3:]}")
             self._buffer += received
-        line, _, self._buffer = self._buffer.partition(b"\r\n")
+        line, _, self._buffer = self._buffer.partition(self.lineEnd)
         self.said.append(line.decode(errors="backslashreplace"))
         return self.said[-1]
 
@@ -87,3 +90,11 @@ class Dialogue:
         if self._buffer:
             raise AssertionError(f"before the switch: {self._buffer!r}")
         self._socket = context.wrap_socket(self._socket, server_hostname=name)
+
+
+class LFDialogue(Dialogue):
+    """
+    One of lines that end in LF alone.
+    """
+
+    lineEnd = b"\n"

@@ -16,6 +16,7 @@ from tlstunnel.errors import Oversize, TooManyErrors, TunnelError
 from tlstunnel.protocols.filters import PIECE_BYTES
 from tlstunnel.protocols.ftp import ftp
 from tlstunnel.protocols.imap import imap
+from tlstunnel.protocols.munin import munin
 from tlstunnel.protocols.mysql import mysql
 from tlstunnel.protocols.mysqlpackets import packet
 from tlstunnel.protocols.nntp import nntp
@@ -175,6 +176,18 @@ class FloodTests(SynchronousTestCase):
             driver.plain.feed(command)
             driver.network.feed(b"227-\r\n" if ends else b"214-\r\n")
             self.flood(driver, driver.network, b"\r\n", ends)
+
+    def test_munin(self) -> None:
+        """
+        Lines without words, of which each gets a record of its own: of a node, and of an app.
+        """
+        driver = self.meet(server(munin), b"STARTTLS\n", b"# munin node at x\n")
+        self.flood(driver, driver.plain, b"\n")
+        driver = client(munin)
+        driver.network.feed(b"# munin node at x\n")
+        driver.network.feed(b"TLS OK\n")
+        driver.handshake()
+        self.flood(driver, driver.plain, b"\n")
 
     def test_mysql(self) -> None:
         """

@@ -14,7 +14,9 @@ from tlstunnel.protocols.http import ALLOW_UPGRADE_DESYNC, http
 from tlstunnel.protocols.imap import imap
 from tlstunnel.protocols.irc import irc
 from tlstunnel.protocols.ldap import ldap
+from tlstunnel.protocols.munin import munin
 from tlstunnel.protocols.nntp import nntp
+from tlstunnel.protocols.nut import nut
 from tlstunnel.protocols.pop3 import pop3
 from tlstunnel.protocols.sieve import sieve
 from tlstunnel.protocols.smtp import lmtp, smtp
@@ -23,7 +25,10 @@ from tlstunnel.testing.dialogues import CLIENT_HELLO, SSL2_HELLO, server, split
 from tlstunnel.testing.memory import Driver
 
 #: Dialects in which a client speaks in lines.
-LINES: tuple[Dialect, ...] = (ftp, http, imap, irc, lmtp, nntp, pop3, sieve, smtp)
+LINES: tuple[Dialect, ...] = (
+    *(ftp, http, imap, irc, lmtp, munin, nntp, nut, pop3, sieve),
+    smtp,
+)
 
 #: Binary protocols, as their clients begin; there is no line end in any of them.
 BINARY = {

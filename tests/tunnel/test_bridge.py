@@ -993,7 +993,8 @@ class CheckTests(SynchronousTestCase):
         """
         Every other dialect, on one side and on both.
         """
-        for name in ("smtp", "lmtp", "imap", "pop3", "nntp", "sieve", "ldap", "xmpp-client", "irc"):
+        others = "lmtp", "imap", "pop3", "nntp", "sieve", "ldap", "xmpp-client", "irc"
+        for name in ("smtp", *others, "nut", "munin"):
             for ways in ((name, name), (name, "none"), ("none", name)):
                 checkBridge(self.bridge(*ways))
 

@@ -39,6 +39,8 @@ LOGINS = {
     "postgresql": b"\0\0\0\x29\0\x03\0\0user\0test\0database\0%(secret)s\0\0"
     b"p\0\0\0\x12%(secret)s\0",
     "mysql": b"\x54\0\0\x01\x85\xa6\xff\x01\0\0\0\x01\x21" + bytes(23) + b"test\0\x0d%(secret)s\0",
+    "nut": b"USERNAME %(secret)s\nPASSWORD %(secret)s\nSET VAR ups driver.x %(secret)s\n",
+    "munin": b"fetch %(secret)s\nlist %(secret)s\n",
     "telnet": b"\xff\xfd\x18test\r\n%(secret)s\r\n",
     "chat": b"test\r\n%(secret)s\r\n",
 }
@@ -128,6 +130,18 @@ class ShownTests(SynchronousTestCase):
         self.assertEqual(
             self.shown(b"EHLO [192.0.2.1]\r\n", b"STARTTLS\n", b"AUTH TLS\r\n", b"a1 starttls\r\n"),
             ['"EHLO [192.0.2.1]"', r'"STARTTLS\x0a"', '"AUTH TLS"', '"a1 starttls"'],
+        )
+
+    def test_theEndOfALineIsThatOfTheProtocol(self) -> None:
+        """
+        LF alone in some.
+        """
+        for dialect in "nut", "munin":
+            shown = self.shown(b"STARTTLS\n", b"PROTVER\n", b"STARTTLS\r\n", dialect=dialect)
+            self.assertEqual(shown[0], '"STARTTLS"')
+            self.assertEqual(shown[2], r'"STARTTLS\x0d"')
+        self.assertEqual(
+            self.shown(b"PASSWORD x\n", dialect="nut"), ['"PASSWORD" and 3 more bytes']
         )
 
     def test_verbs(self) -> None:

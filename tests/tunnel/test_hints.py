@@ -213,6 +213,23 @@ class ScenarioTests(TunnelTests):
             hint = await self.toServer(alert, dialect)
             self.assertIn("speaks TLS from the first byte there: leave out", hint)
 
+    async def test_aMonitorWithoutTLSIsToldOf(self) -> None:
+        """
+        By what upsd and munin-node say there.
+        """
+        node = b"# munin node at x\n"
+        for dialect, said, hint in (
+            ("nut", (b"ERR FEATURE-NOT-CONFIGURED\n",), "CERTIDENT"),
+            ("nut", (b"ERR FEATURE-NOT-SUPPORTED\n",), "an upsd with TLS"),
+            ("nut", (b"ERR UNKNOWN-COMMAND\n",), "an upsd with TLS"),
+            ("nut", (b"ERR ALREADY-SSL-MODE\n",), "connect to upsd itself"),
+            ("nut", (b"ERR ACCESS-DENIED\n",), "switch TLS on"),
+            ("munin", (node, b"TLS MAYBE\n"), "tls_private_key"),
+            ("munin", (node, b"# Unknown command.\n"), "switch TLS on"),
+        ):
+            self.assertIn(hint, await self.toServer(saying(*said), dialect), said)
+        self.assertIn("allow", await self.toServer(lambda sock: None, "munin"))
+
     async def test_aServerGreetsWhereItShouldSpeakTLS(self) -> None:
         """
         The reverse.
@@ -242,6 +259,10 @@ class ScenarioTests(TunnelTests):
             ("smtp", b"SSH-2.0-OpenSSH_9.6\r\n", "SSH"),
             ("imap", b"+OK ready\r\n", "pop3"),
             ("imap", b"220 mx ESMTP\r\n", "smtp or lmtp or ftp"),
+            ("smtp", b"# munin node at node.example.org\n", "munin"),
+            ("smtp", b"ERR UNKNOWN-COMMAND\n", "nut"),
+            ("irc", b"OK STARTTLS\n", "nut"),
+            ("irc", b"ERR FEATURE-NOT-CONFIGURED\n", "nut"),
             ("pop3", b"220 mx ESMTP\r\n", "smtp or lmtp or ftp"),
         ):
             hint = await self.toServer(saying(greeting), dialect)

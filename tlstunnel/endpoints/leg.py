@@ -161,6 +161,12 @@ class InnerLeg:
         """
         raise RuntimeError("a leg within a process speaks no TLS")
 
+    def separateLines(self) -> None:
+        """
+        There are no records either.
+        """
+        raise RuntimeError("a leg within a process speaks no TLS")
+
     def creatorBeside(self) -> Creator:
         """
         There is none.

@@ -11,6 +11,7 @@ from typing import Any
 from cryptography.x509 import Certificate
 
 from tlstunnel.net.descriptor import Descriptor
+from tlstunnel.net.linewire import LineWire
 from tlstunnel.net.wire import Clear, IWire
 from tlstunnel.tls.channelbinding import ChannelBinding
 from tlstunnel.tls.creators import Creator
@@ -62,6 +63,12 @@ class Wired(Descriptor):
     def channelBinding(self) -> ChannelBinding | None:
         """What both ends of its TLS know alone, while it is up."""
         return self._wire.channelBinding()
+
+    def separateLines(self) -> None:
+        """
+        Have no more than one line in each record of TLS that is written.
+        """
+        self._wire = LineWire(self._wire)
 
     def creatorBeside(self) -> Creator:
         """

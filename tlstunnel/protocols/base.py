@@ -319,7 +319,7 @@ class ServerRole(Role):
         """
         Tell the client, in a line, to start TLS, if nothing follows its request (rule 3).
         """
-        self.goAheadExactly(reply + b"\r\n")
+        self.goAheadExactly(reply + self.lineEnd)
 
     def goAheadExactly(self, message: bytes) -> None:
         """

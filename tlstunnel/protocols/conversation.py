@@ -81,6 +81,7 @@ class Conversation(Protocol):
     """
     Reading and writing on one leg, one awaited piece after the other.
 
+    @cvar lineEnd: what ends the lines that are sent; those that are read end in LF or CRLF.
     @cvar maxLine: bytes of one line at most, its end included.
     @cvar maxLines: lines in all at most.
     @cvar maxBytes: bytes in all at most.
@@ -93,6 +94,7 @@ class Conversation(Protocol):
     @ivar inputEnded: whether the peer has ended its direction.
     """
 
+    lineEnd = b"\r\n"
     maxLine = 2048
     maxLines = 128
     maxBytes = 65536
@@ -373,6 +375,6 @@ class Conversation(Protocol):
 
     def sendLine(self, line: bytes) -> None:
         """
-        Send C{line} and CRLF.
+        Send C{line} and its end.
         """
-        self.write(line + b"\r\n")
+        self.write(line + self.lineEnd)

@@ -30,6 +30,8 @@ BUILT_IN = {
     "ftp": ("ftp", "ftp"),
     "irc": ("irc", "irc"),
     "telnet": ("telnet", "telnet"),
+    "nut": ("nut", "nut"),
+    "munin": ("munin", "munin"),
 }
 
 #: Their other names.
@@ -46,6 +48,7 @@ ALIASES = {
     "pop": "pop3",
     "managesieve": "sieve",
     "ftpes": "ftp",
+    "upsd": "nut",
 }
 
 #: Where servers listen that upgrade, and the built-in dialect that they speak.
@@ -63,7 +66,9 @@ STARTTLS_PORTS = {
     587: "smtp",
     631: "http",
     3306: "mysql",
+    3493: "nut",
     4190: "sieve",
+    4949: "munin",
     5222: "xmpp-client",
     5269: "xmpp-server",
     5432: "postgresql",

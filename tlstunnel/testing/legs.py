@@ -44,6 +44,7 @@ class MemoryLeg:
     @ivar ended: whether our direction was ended.
     @ivar paused: whether nothing is delivered.
     @ivar skippable: as in any leg; only kept, since there is no TLS behind it.
+    @ivar separates: whether lines are to have records of their own.
     @ivar ending: C{"closed"}, C{"aborted"} or C{"lost"}, once it is.
     @ivar capacity: bytes that may stay in C{written} before the peer counts as slow; any number, if
         it is C{None}.
@@ -77,6 +78,7 @@ class MemoryLeg:
         self.readSize = RECORD_BYTES
         self.isPeeking = False
         self.skippable = b""
+        self.separates = False
         self.received = 0
         self.sent = 0
         self._creator: Any = None
@@ -190,6 +192,12 @@ class MemoryLeg:
         self.writtenInClear = len(self.written) + len(self._before)
         self.readSize = RECORD_BYTES
         self.received = self.sent = 0
+
+    def separateLines(self) -> None:
+        """
+        Note that; there are no records.
+        """
+        self.separates = True
 
     def creatorBeside(self) -> Any:
         """

@@ -19,6 +19,7 @@ _HARMLESS = re.compile(
     rb"(?:EHLO|HELO|LHLO)(?: [!-~]{1,255})?"
     rb"|STARTTLS|STLS|CAPA|CAPABILITIES|CAPABILITY|NOOP|QUIT|RSET|FEAT|HELP|SYST|LOGOUT|MODE READER"
     rb"|AUTH (?:TLS|SSL)(?:-[CP])?|PBSZ [0-9]{1,10}|PROT [CSEP]"
+    rb"|VER|PROTVER|NETVER|DETACH"
     rb"|CAP (?:LS|LIST|REQ|END|ACK)(?: [ -~]{0,100})?"
     # IMAP has a tag before them.
     rb"|[A-Z0-9.]{1,16} (?:CAPABILITY|STARTTLS|NOOP|LOGOUT)"
@@ -32,8 +33,8 @@ _HARMLESS = re.compile(
 # What may begin with a secret behind it: the verb is shown.
 _VERB = re.compile(
     rb"(?:[A-Z0-9.]{1,16} (?=(?:LOGIN|AUTHENTICATE|ID|SELECT|LIST|ENABLE)\b))?"
-    rb"(?:AUTHINFO (?:USER|PASS|SASL)|AUTHENTICATE|AUTHINFO|AUTH|LOGIN|PASS|USER|APOP|ACCT|OPER"
-    rb"|NICK|WEBIRC|SERVICE|SERVER|JOIN|PRIVMSG|NOTICE|PING|PONG|XCLIENT|XFORWARD|MAIL|RCPT|DATA|BDAT"
+    rb"(?:AUTHINFO (?:USER|PASS|SASL)|AUTHENTICATE|AUTHINFO|AUTH|LOGIN|PASS(?:WORD)?|USER(?:NAME)?"
+    rb"|APOP|ACCT|OPER|NICK|WEBIRC|SERVICE|SERVER|JOIN|PRIVMSG|NOTICE|PING|PONG|XCLIENT|XFORWARD|MAIL|RCPT|DATA|BDAT"
     rb"|VRFY|EXPN|ETRN|ID|SELECT|LIST|ENABLE|STAT|RETR|GROUP|ARTICLE|HOST|OPTS|CLNT|REIN"
     rb"|GET|HEAD|POST|PUT|DELETE|CONNECT|PATCH|TRACE|OPTIONS|PRI|AUTHORIZATION|PROXY-AUTHORIZATION"
     rb"|COOKIE|USER-AGENT|ACCEPT)(?=[\s:]|$)",
@@ -55,6 +56,9 @@ _REQUESTS = re.compile(
     re.DOTALL,
 )
 
+# Protocols whose lines end in LF alone.
+_BARE = frozenset(("nut", "munin"))
+
 # What a server's answer begins with, in protocols of lines.
 _ANSWER = re.compile(rb"[0-9]{3}(?=[ -])|[+]OK\b|-ERR\b|\* (?:OK|NO|BAD|BYE)\b", re.IGNORECASE)
 
@@ -72,6 +76,7 @@ class Discretion:
         # Of a script of somebody nothing is known, and what we send may be echoed.
         self._isUnknown = dialect == "chat"
         self._isServer = isServer
+        self._lineEnd = b"\n" if dialect in _BARE else b"\r\n"
         # Whether the line is still to end that was said last, by whether it is ours.
         self._goesOn = {True: False, False: False}
 
@@ -86,7 +91,7 @@ class Discretion:
         if words == HIDDEN and isOurs:
             return "something that is secret"
         if not isClients and not self._isUnknown:
-            return _quoted(words)
+            return self._quoted(words)
         if goesOn:
             return _sized(words, " more")
         return self._cut(words, isClients)
@@ -97,15 +102,14 @@ class Discretion:
         if self._isXML:
             return _begun(words, _STREAM.match(words))
         if _HARMLESS.fullmatch(words) or _REQUESTS.fullmatch(words):
-            return _quoted(words)
+            return self._quoted(words)
         return _begun(words, _VERB.match(words))
 
-
-def _quoted(words: bytes) -> str:
-    """
-    Words without the end of a line, where that is the usual one.
-    """
-    return quote(words.removesuffix(b"\r\n"))
+    def _quoted(self, words: bytes) -> str:
+        """
+        Words without the end of a line, where that is the usual one.
+        """
+        return quote(words.removesuffix(self._lineEnd))
 
 
 def _begun(words: bytes, found: re.Match[bytes] | None) -> str:

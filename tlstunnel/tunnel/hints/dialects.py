@@ -25,6 +25,38 @@ _SPOKEN = (Malformed, Closed, Refused, TimedOut, Oversize, Reset)
 
 #: Of what is said before TLS, or instead of it.
 DIALECT_HINTS = (
+    # Of monitoring.
+    Hint(
+        (Refused,),
+        "give upsd a certificate in upsd.conf: CERTPATH and CERTIDENT with the TLS of NSS, as "
+        "Debian's has it, CERTFILE with that of OpenSSL",
+        Mode.CLIENT,
+        causes=("no certificate of upsd ",),
+    ),
+    Hint(
+        (Refused,),
+        "replace it by an upsd with TLS, or let a tunnel in server mode stand before it",
+        Mode.CLIENT,
+        causes=("no TLS in upsd ",),
+    ),
+    Hint(
+        (Refused,),
+        "connect to upsd itself: what answers there has no TLS with us",
+        Mode.CLIENT,
+        causes=("TLS before upsd ",),
+    ),
+    Hint(
+        (Closed,),
+        "let the node allow the tunnel's address: allow or cidr_allow in munin-node.conf",
+        Mode.CLIENT,
+        causes=("no greeting of a node ",),
+    ),
+    Hint(
+        (Refused,),
+        "give the node a key: tls_private_key and tls_certificate in munin-node.conf",
+        Mode.CLIENT,
+        causes=("no node key ",),
+    ),
     # Where the certificate is the login.
     Hint(
         (BackendRefused,),

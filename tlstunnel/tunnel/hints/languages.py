@@ -23,6 +23,12 @@ _LANGUAGES = (
     (b'"IMPLEMENTATION"', "sieve"),
     (b"<?xml", "xmpp-client or xmpp-server"),
     (b"<stream:", "xmpp-client or xmpp-server"),
+    (b"# munin node at ", "munin"),
+    (b"# Unknown command. Try cap, list", "munin"),
+    (b"OK STARTTLS", "nut"),
+    (b"ERR FEATURE-NOT-", "nut"),
+    (b"ERR UNKNOWN-COMMAND", "nut"),
+    (b"ERR INVALID-ARGUMENT", "nut"),
     (b"\xff\xfb", "telnet"),
     (b"\xff\xfd", "telnet"),
 )
