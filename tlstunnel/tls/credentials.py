@@ -24,12 +24,13 @@ def present(context: SSL.Context, credentials: Credentials) -> None:
     @raise ConfigurationError: OpenSSL does not want to; or it does not go with what this process
         does besides.
     """
-    separation.process.signs(credentials)
+    separation.process.check(credentials)
     leaf, *chain = credentials.certificates
     key = credentials.key
     referred = None
     if isinstance(key, KeyReference):
         referred = loadReferred(key, credentials.keySource)
+    separation.process.signs(credentials)
     try:
         context.use_certificate(leaf)
         if referred is not None:
