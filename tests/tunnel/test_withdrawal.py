@@ -6,6 +6,7 @@ there are end where that is wanted.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,8 +26,9 @@ from tests.loopback import (
     readLine,
     wait,
 )
+from tests.tunnel.test_programs import OURSELVES
 from tests.tunnel.test_servernames import MEMORY, NamesTestCase
-from tlstunnel.address import parseAddress
+from tlstunnel.address import ExecAddress, parseAddress
 from tlstunnel.errors import ConfigurationError, Withdrawn
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
@@ -34,6 +36,7 @@ from tlstunnel.identity.withdrawal import markWithdrawn
 from tlstunnel.tls.checkup import handshake
 from tlstunnel.tunnel import withdrawal
 from tlstunnel.tunnel.description import Mode
+from tlstunnel.tunnel.execution import Execution
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.servedname import ServedName
 
@@ -253,6 +256,41 @@ class ServerTests(TunnelTests):
             plain.end()
         await wait(lambda: len(self.ends) == 3)
         self.assertEqual({each["outcome"] for each in self.ends}, {"withdrawn"})
+
+    async def test_aProgramThatIsStillAtItIsLeftAlone(self) -> None:
+        """
+        Both ends of its connection are closed, whoever they belonged to.
+        """
+        gate, done = Path(self.mktemp()).absolute(), Path(self.mktemp()).absolute()
+        os.mkfifo(gate)
+        script = f"cat; exec <&- >&-; read line <{gate}; echo >{done}"
+        tunnel = self.tunnel(
+            "127.0.0.1:1",
+            remote=(ExecAddress(("/bin/sh", "-c", script)),),
+            execution=Execution(OURSELVES),
+            closesWithdrawn=True,
+        )
+        factory = tunnel.factory
+        assert factory is not None
+        host, port = tunnel.addresses[0].rsplit(":", 1)
+
+        def run() -> None:
+            dialled = socket.create_connection((host, int(port)), PATIENCE)
+            client = Encrypted(dialled, self.context(True), True, SERVER.domain.encode())
+            client.handshake()
+            client.end()
+            self.assertTrue(client.atEnd())
+            client.close()
+
+        await deferToThread(run)
+        await wait(lambda: any(each._isLeaving for each in factory.pairs))
+        takeAway(self.pool, SERVER)
+        for _ in range(2):
+            self.assertEqual(self.reload(tunnel), "")
+        await deferToThread(gate.write_text, "go\n")
+        await wait(lambda: not tunnel.connections)
+        self.assertTrue(done.exists())
+        self.assertEnded("clean")
 
     async def test_whoHasNotComeToTLSYetDoesNotGetThere(self) -> None:
         """
