@@ -7,6 +7,8 @@ C{local-id} that is for it.  Where an agent gives certificates, it gives one for
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.files import present
 from tlstunnel.identity.names import Identity
@@ -60,6 +62,14 @@ class OwnCredentials:
         checkUsable(found, self.minimum)
         self.known[found.identity] = found
         return found
+
+    def withdraw(self, several: Mapping[Identity, WithdrawnIdentity]) -> None:
+        """
+        Have nothing of C{several} any more.
+        """
+        for identity, why in several.items():
+            if self.known.pop(identity, None) is not None:
+                self.withdrawn[identity] = why
 
     def under(self, served: ServedName) -> Credentials:
         """
