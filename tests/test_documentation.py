@@ -17,21 +17,26 @@ from twisted.python import usage
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tlstunnel import errors, tap
+from tlstunnel.agent import service as agent
 from tlstunnel.commands import COMMANDS
 from tlstunnel.commands.identity import IdentityOptions
 from tlstunnel.commands.pool import PoolCommandOptions
 from tlstunnel.commands.probe import ProbeOptions
-from tlstunnel.commands.run import RunOptions
+from tlstunnel.commands.run import PIN_REFUSED, RunOptions
 from tlstunnel.errors import TunnelError
 from tlstunnel.identity import expiry
-from tlstunnel.program.agentsettings import AGENT_OPTIONS
+from tlstunnel.identity.token import RSA_BITS
+from tlstunnel.program.agentsettings import AGENT_OPTIONS, LEAST_SECONDS, MOST_SECONDS
 from tlstunnel.program.configuration import readConfiguration
+from tlstunnel.program.following import REST_SECONDS
 from tlstunnel.program.keys import INCLUDE, PROCESS_KEYS, STATUS_KEYS, TUNNEL_KEYS
 from tlstunnel.program.options import OPTIONS
 from tlstunnel.program.poolsettings import POOL_SERVICE_KEYS, POOL_SERVICE_OPTIONS
 from tlstunnel.program.pullsettings import POOL_PULL_KEYS
 from tlstunnel.protocols import base, registry
 from tlstunnel.protocols.base import ClientRole
+from tlstunnel.provisioning.content import MAX_BYTES, MAX_ENTRIES
+from tlstunnel.provisioning.messages import MAX_VALUES
 
 CHECKOUT = Path(__file__).parent.parent
 MANUAL = CHECKOUT / "docs" / "tlstunnel.8"
@@ -182,8 +187,10 @@ class PagesTests(SynchronousTestCase):
         """
         Of what is limited, and no option changes.
         """
-        days = [str(each.days) for each in expiry.WARNINGS]
-        warned = f"{', '.join(days[:-1])} and {days[-1]} days"
+        before = [str(each.days) for each in expiry.WARNINGS]
+        warned = f"{', '.join(before[:-1])} and {before[-1]} days"
+        (lifetime,) = (each.default for each in AGENT_OPTIONS if each.name == "lifetime")
+        days = MOST_SECONDS / agent.DAY_SECONDS
         kept = f"{ClientRole.maxBytes // 1024} KiB, {ClientRole.maxLines} lines"
         for page, words in (
             ("docs/tlstunnel.8", f"{warned} before"),
@@ -193,6 +200,15 @@ class PagesTests(SynchronousTestCase):
             ("docs/security.md", f"cut at {errors.QUOTED} bytes"),
             ("docs/tlstunnel.8", f"{kept}, and lines of {ClientRole.maxLine} or "),
             ("docs/tlstunnel.8", "ten refused commands or three syntax errors"),
+            ("docs/tokens.md", f"exit code {PIN_REFUSED}"),
+            ("docs/tokens.md", f"{RSA_BITS} bits"),
+            ("docs/agent.md", f"{agent.PER_USER} connections at the same time"),
+            ("docs/agent.md", f"{agent.RATE_PER_USER:g} requests in a second"),
+            ("docs/agent.md", f"{lifetime:g} seconds by default"),
+            ("docs/agent.md", f"{LEAST_SECONDS:g} seconds at least and {days:g} days at most"),
+            ("docs/provisioning.md", f"{MAX_VALUES} values"),
+            ("docs/provisioning.md", f"{MAX_ENTRIES} entries and {MAX_BYTES >> 20} MiB"),
+            ("docs/provisioning.md", f"every {REST_SECONDS:g} seconds at most"),
         ):
             self.assertIn(words, " ".join((CHECKOUT / page).read_text().split()), page)
         self.assertEqual((base.MAX_REFUSED_COMMANDS, base.MAX_SYNTAX_ERRORS), (10, 3))
@@ -382,8 +398,20 @@ class KeysTests(SynchronousTestCase):
 
 class RulesTests(SynchronousTestCase):
     """
-    The table of the rules in docs/security.md.
+    The tables of the rules in docs/security.md.
     """
+
+    def test_everyTestThatIsNamedExists(self) -> None:
+        """
+        In the module before it, in whichever table.
+        """
+        text = (CHECKOUT / "docs" / "security.md").read_text()
+        named = re.findall(r"`((?:\w+/)?test_\w+)`:\s+((?:`\w+`(?:,\s+)?)+)", text)
+        self.assertTrue(named)
+        for where, tests in named:
+            source = (CHECKOUT / "tests" / f"{where}.py").read_text()
+            for name in re.findall(r"`(\w+)`", tests):
+                self.assertIn(f"def test_{name}(", source, (where, name))
 
     def test_everyTestThatGuardsARuleExists(self) -> None:
         """

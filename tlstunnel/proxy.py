@@ -48,7 +48,7 @@ from tlstunnel.tunnel.refusals import RefusalLog
 from tlstunnel.tunnel.servedname import Addresses
 from tlstunnel.tunnel.serverpair import ServerPair
 from tlstunnel.tunnel.sources import Sources
-from tlstunnel.tunnel.withdrawal import Closing, withdraw
+from tlstunnel.tunnel.withdrawal import Heeding
 
 if TYPE_CHECKING:
     from tlstunnel.tunnel.dane import TLSALookup
@@ -81,6 +81,7 @@ class ProxyFactory(Factory):
     @ivar unixLegs: makes the plain legs that are UNIX sockets.
     @ivar pairs: the connections there are; C{admission} says how many are let in.
     @ivar receptions: those of which it is not known yet on whose behalf they come.
+    @ivar heeding: sees to it that nobody is served as somebody who is withdrawn.
     @ivar ports: who accepts for us; paused while there are as many connections as the limits allow.
     @ivar idle: called when the last of the connections has ended, if anything is to be.
     """
@@ -128,7 +129,7 @@ class ProxyFactory(Factory):
         self.admission = Admission(described.limits, lambda _: me.listen(), described.name)
         self._sources: Sources | None = None
         self._refusals = RefusalLog(self.deadlines, described.name)
-        self._closing = Closing(lambda: me.pairs)
+        self.heeding = Heeding(lambda: me.pairs)
         self.open(prepared)
         self.use(prepared, observers)
 
@@ -175,10 +176,7 @@ class ProxyFactory(Factory):
             if Sources.areLimited(tunnel)
             else None
         )
-        if prepared.withdrawn:
-            withdraw(tunnel.pool, prepared.withdrawn, {each.prepared for each in self.pairs})
-        if tunnel.closesWithdrawn:
-            self._closing.look(tunnel.pool, self.deadlines)
+        self.heeding.use(prepared, self.deadlines)
 
     def stop(self) -> Deferred[None]:
         """

@@ -620,6 +620,10 @@ class RenewTests(CommandTestCase):
         self.assertEqual(self.succeed("renew").count("renewed"), 1)
         self.assertIn("renew it where it comes from", self.fail_("renew", "a.example"))
         self.assertIn("is not there", self.fail_("renew", "b.example"))
+        (self.pool.path / "a.example" / "fullchain.pem").rename(
+            self.pool.path / "a.example" / "withdrawn"
+        )
+        self.assertIn("a.example is withdrawn", self.fail_("renew", "a.example"))
         self.assertIn("ID: ", self.fail_("renew", "@."))
 
     def test_withoutAnAuthority(self) -> None:

@@ -353,6 +353,18 @@ class RefusalTests(IntermediateTestCase):
         writeKey(directory / "privkey.pem", above.key, replace=True)
         self.refuses("is a root")
 
+    def test_theKeyIsNotInAToken(self) -> None:
+        """
+        Nor is that of a pool's own authority: neither is used through a provider.
+        """
+        reference = b"pkcs11:token=a;object=b"
+        (self.write(constraints=self.GOOD) / "privkey.pem").write_bytes(reference)
+        self.refuses("refers to a key in a token, pkcs11:token=a;object=b")
+        authorityOf(self.pool)
+        (self.pool.path / "ca" / "key.pem").write_bytes(reference)
+        error = self.assertRaises(ConfigurationError, authorityOf, self.pool)
+        self.assertIn("refers to a key in a token", str(error))
+
     def test_theKeyFitsAndIsPrivate(self) -> None:
         """
         And of a kind that certificates are signed with here.

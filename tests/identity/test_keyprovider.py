@@ -39,12 +39,13 @@ class FileTests(SynchronousTestCase):
 
     def test_whatIsOursAloneIsGood(self) -> None:
         """
-        Also by a link.
+        Also by a link, which is not followed once more.
         """
-        KeyProvider(self.provider, self.module).check()
-        link = self.folder / "link"
+        both = KeyProvider(self.provider, self.module)
+        self.assertEqual(both.check(), both)
+        link = self.folder / "a link"
         link.symlink_to(self.provider)
-        KeyProvider(link).check()
+        self.assertEqual(KeyProvider(link).check(), KeyProvider(self.provider))
 
     def test_whatOthersCanChangeIsRefused(self) -> None:
         """
@@ -63,8 +64,9 @@ class FileTests(SynchronousTestCase):
         """
         Unless their directory lets nobody replace what is another's.
         """
-        self.folder.chmod(0o777)
-        self.assertIn("another one in its place", self.refused(KeyProvider(self.provider)))
+        for mode in 0o777, 0o775:
+            self.folder.chmod(mode)
+            self.assertIn("another one in its place", self.refused(KeyProvider(self.provider)))
         self.folder.chmod(0o1777)
         KeyProvider(self.provider).check()
 
@@ -73,12 +75,15 @@ class FileTests(SynchronousTestCase):
         Each with its reason.
         """
         odd = fakeModule(self.folder / "a$b.so", PROVIDER_ENTRY)
+        hidden = self.folder / "link.so"
+        hidden.symlink_to(fakeModule(self.folder / "a\nmodule = b.so", PROVIDER_ENTRY))
         foreign = self.folder / "foreign.so"
         foreign.write_bytes(b"\x7fELF\x01\x02" + bytes(12) + b"\x99\x99" + PROVIDER_ENTRY)
         for path, words in (
             (self.module, "is no provider of OpenSSL"),
             (foreign, "is no provider of OpenSSL"),
             (odd, "a character in its path"),
+            (hidden, "a character in its path"),
             (self.folder, "cannot be read"),
             (self.folder / "absent.so", "cannot be read"),
             (Path("pkcs11.so"), "is no absolute path"),

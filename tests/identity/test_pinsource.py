@@ -75,6 +75,9 @@ class PINTests(SynchronousTestCase):
             ("file:../pin", "neither an absolute path nor a name"),
             ("file:..", "neither an absolute path nor a name"),
             ("file:/a%00b", "no file"),
+            ("file:/a%0Ab", "no file"),
+            ("file:a%0Ab", "no file"),
+            ("file:/a%E2%80%A8b", "no file"),
             ("file:absent", "cannot be read"),
         ):
             error = self.assertRaises(ConfigurationError, self.pin, f"?pin-source={source}")
@@ -86,6 +89,8 @@ class PINTests(SynchronousTestCase):
         """
         error = self.assertRaises(ConfigurationError, self.pin, "?pin-source=file:pin", {})
         self.assertIn("LoadCredential=pin:", str(error))
+        error = self.assertRaises(ConfigurationError, self.pin, "?pin-source=file:../pin", {})
+        self.assertNotIn("LoadCredential", str(error))
 
     def test_othersCannotReadIt(self) -> None:
         """

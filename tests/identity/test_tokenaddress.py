@@ -13,15 +13,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from tlstunnel.identity.keyreference import checkURI
 from tlstunnel.identity.tokenaddress import TokenAddress
 
-_texts = st.none() | st.text(max_size=20)
+_words = st.text(min_size=1, max_size=20)
+_texts = st.none() | _words
 _addresses = st.builds(
     TokenAddress,
-    token=st.text(max_size=20),
+    token=_words,
     serial=_texts,
     manufacturer=_texts,
     model=_texts,
-    label=st.text(max_size=20),
-    identifier=st.none() | st.binary(max_size=20),
+    label=_words,
+    identifier=st.none() | st.binary(min_size=1, max_size=20),
     pinSource=_texts,
 )
 

@@ -1,32 +1,61 @@
 """
 C{tlstunnel} as another user, who cannot read where Python and this checkout are: all that it may
-need is loaded before it becomes that user; to be run by C{python -m tests.interop.asuser UID
-ARGUMENTS}.
+need, also a provider of OpenSSL, is loaded before it becomes that user.
 """
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401
 import os
 import sys
+from importlib import import_module
 
-import tlstunnel.agent.service
-import tlstunnel.commands.identity
-import tlstunnel.commands.run  # noqa: F401
-from tlstunnel.__main__ import main
-from tlstunnel.program.commandline import listProtocols
+from tlstunnel.tls import openssl
+
+# What commands import when they run, and Python for names of hosts.
+_LATER = (
+    "encodings.idna",
+    "tlstunnel.agent.service",
+    "tlstunnel.commands.identity",
+    "tlstunnel.commands.run",
+)
 
 
-def become(uid: int) -> None:
+def asUser(uid: int, gid: int | None = None) -> tuple[str, ...]:
     """
-    Be that user, in no group of anybody else's.
+    What stands before a command of C{python -m tlstunnel} to let it run as that user.
+
+    @param gid: the primary group; of the same number, if there is none.
+    """
+    who = f"{uid}:{uid if gid is None else gid}"
+    return (sys.executable, "-m", "tests.interop.asuser", who)
+
+
+def become(uid: int, gid: int | None = None) -> None:
+    """
+    Be that user, in no group but that one, or that of the same number.
     """
     os.setgroups([])
-    os.setgid(uid)
+    os.setgid(uid if gid is None else gid)
     os.setuid(uid)
 
 
-if __name__ == "__main__":
+def main(who: str, *command: str) -> int:
+    """
+    Run C{command}, which is C{python -m tlstunnel ARGUMENTS}.
+
+    @param who: the numbers of the user and the group.
+    @return: its exit code.
+    """
+    openssl.configure()
+    for name in _LATER:
+        import_module(name)
+    from tlstunnel.__main__ import main as run
+    from tlstunnel.program.commandline import listProtocols
+
     listProtocols()
-    become(int(sys.argv[1]))
-    sys.exit(main(sys.argv[2:]))
+    become(*map(int, who.split(":")))
+    return run(list(command[3:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

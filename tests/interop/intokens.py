@@ -91,7 +91,7 @@ class TokenTestCase(InteropTestCase):
             os.environ.clear()
             os.environ.update(environment)
             # It knows the tokens that were there when it was loaded.
-            pkcs11.unload(str(used))
+            pkcs11.unload(str(used.resolve()))
         return Outcome(("tlstunnel", "identity", *words), code, said.getvalue())
 
     @classmethod

@@ -20,6 +20,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from tests.interop.asuser import asUser
 from tests.interop.harness import (
     InteropTestCase,
     Process,
@@ -100,7 +101,7 @@ class AsUser(Process):
         @raise AssertionError: it ended, or does not listen in time; carries its log.
         """
         self.spawn(
-            [sys.executable, "-m", "tests.interop.asuser", str(self.uid), *self.arguments],
+            [*asUser(self.uid), sys.executable, "-m", "tlstunnel", *self.arguments],
             [self.address],
             environment={**ENVIRONMENT, "HOME": "/nonexistent"},
         )
@@ -295,7 +296,7 @@ class AgentTests(InteropTestCase):
         """
         words = [*"-s -l 127.0.0.1:0 -r 127.0.0.1:1 -L".split(), name, "--agent", str(self.socket)]
         return subprocess.run(
-            [sys.executable, "-m", "tests.interop.asuser", str(uid), *words],
+            [*asUser(uid), sys.executable, "-m", "tlstunnel", *words],
             capture_output=True,
             text=True,
             timeout=30,

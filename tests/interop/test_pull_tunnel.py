@@ -95,6 +95,8 @@ class TunnelTests(PullTestCase):
                 ),
                 "all show it",
             )
+        # Where nothing else can be taken up, nobody is kept who is withdrawn.
+        (self.host.path / MAIL / "fullchain.pem").write_text("broken")
         self.slapd.change(removed(WWW))
         until(
             lambda: not any(self.isServed(tunnel, WWW) for _ in range(8)),

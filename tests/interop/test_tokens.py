@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from tests.interop.harness import run
 from tests.interop.intokens import NAME, TOKEN, TokenTestCase
 from tests.interop.servers.tokens import PIN
+from tests.keyfiles import fakeModule
 from tlstunnel.identity.keyreference import readReference
 
 
@@ -174,10 +175,13 @@ class CreateTests(TokenTestCase):
         The token, the module, the link to it, and the file of the PIN.
         """
         good = self.uri("any")
+        foreign = fakeModule(self.stage.base / "foreign.so", b"C_GetFunctionList")
+        foreign.chmod(0o777)
         for uri, module, words in (
+            (good, foreign, f"--pkcs11-module {foreign}: can be changed by others"),
             (good.replace(TOKEN, "other"), None, "is in no token that is there; there are"),
             (good, Path("/nonexistent.so"), "/nonexistent.so: is not there"),
-            (good, Path("/etc/hostname"), "/etc/hostname: is no PKCS#11 module that can be loaded"),
+            (good, Path("/etc/hostname"), "/etc/hostname: is no PKCS#11 module for this system"),
             (good + "x", None, f"{self.pinFile}x: cannot be read"),
             (good.replace("object=any", "id=%99"), None, "is not there; give object=NAME"),
             (f"{good.partition('?')[0]}?pin-value={PIN}", None, "has a PIN in it"),

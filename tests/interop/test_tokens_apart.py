@@ -147,9 +147,9 @@ class ApartTests(ServingTestCase):
         self.fetch(tunnel, version).expectFailure("alert internal error")
         until(lambda: len(tunnel.log) > len(before), "the line of the connection")
         said = tunnel.log.removeprefix(before)
-        self.assertIn("tls: our key in a token did not sign", said)
+        self.assertIn("tls: our key in a token or TPM did not sign", said)
         self.assertIn(
-            "hint: see whether the token is there, and whoever serves it; then rest", said
+            "hint: see whether the token or TPM is there, and whoever serves it; then rest", said
         )
 
     def bystander(self) -> TunnelProcess:

@@ -334,7 +334,7 @@ class PoolServeTests(SupervisedTestCase):
         for pause in (0.03, 0.06, 0.1, 0.2):
             process = self.start("-X", "importtime", *self.serving())
             # Before that it is Python that is asked to end.
-            self.until("tlstunnel.program.signals")
+            self.until("tlstunnel.program.unreadable")
             time.sleep(pause)
             process.send_signal(signal.SIGHUP)
             process.terminate()
@@ -342,7 +342,7 @@ class PoolServeTests(SupervisedTestCase):
             self.assertFalse(Path(self.path).exists())
             self.lines.clear()
         process = self.start("-X", "importtime", *self.serving())
-        self.until("tlstunnel.program.signals")
+        self.until("tlstunnel.program.unreadable")
         time.sleep(0.03)
         process.send_signal(signal.SIGHUP)
         self.until("reloaded the pool service")

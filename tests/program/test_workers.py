@@ -430,6 +430,16 @@ class WorkersServiceTests(SynchronousTestCase):
             self.successResultOf(served)
         self.assertEqual(self.reactor.told.count("KILL"), 1)
 
+    def test_aWorkerIsToldToHeedWhoIsWithdrawn(self) -> None:
+        """
+        Whether it prepares anything or not.
+        """
+        self.service.startService()
+        self.answer("serve")
+        self.service.heed()
+        self.reactor.hear()
+        self.assertEqual(self.reactor.told, ["serve", "heed"])
+
     def test_whatAWorkerRefusesIsRefused(self) -> None:
         """
         Once, whoever else refuses it; and the worker forgets it.

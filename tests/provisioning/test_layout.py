@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,6 +114,34 @@ class LayoutTests(SynchronousTestCase):
             now = NOW + timedelta(days=days)
             layout = layOut(POOL, BASE, {uuid(1): several}, {WWW: ours}, Server(), now)
             self.assertEqual(layout.files, {f"{WWW}/fullchain.pem": pem(used)})
+
+    def test_whatOpenSSLRefusesIsIgnored(self) -> None:
+        """
+        Whoever took it up could take up nothing else: short keys, of the host itself, or of an
+        authority above.
+        """
+        good, ours = issue(WWW)
+        signer = rsa.generate_private_key(65537, 2048)
+        late = NOW + timedelta(minutes=5)
+        short = rsa.generate_private_key(65537, 1024)
+        long = AUTHORITY.issue(WWW, late, short).certificates[0]
+        keys = ours, OwnKey(f".keys/{WWW}/2", publicKeyOf(long), True)
+        above = x509.CertificateBuilder(
+            good.subject, good.issuer, short.public_key(), 6, NOW, late
+        ).sign(signer, SHA256())
+        for others, authorities in (([long], []), ([], [above])):
+            layout = self.layOut(
+                entry(
+                    "identities",
+                    str(WWW),
+                    userCertificate=tuple(map(der, [good, *others])),
+                    cACertificate=tuple(map(der, authorities)),
+                ),
+                keys={WWW: keys},
+            )
+            self.assertEqual(layout.files, {f"{WWW}/fullchain.pem": pem(good)})
+            (note,) = layout.notes
+            self.assertIn("OpenSSL refuses it (ee key too small)", note)
 
     def test_aThousandAuthoritiesOfOneNameAreNotAllTried(self) -> None:
         """

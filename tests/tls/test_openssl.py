@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.keyfiles import PROVIDER_ENTRY, fakeModule, refer
 from tests.loopback import PATIENCE, Encrypted, Plain
+from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.keyprovider import KeyProvider
 from tlstunnel.identity.names import Identity
@@ -103,15 +104,32 @@ class ConfigurationTests(SynchronousTestCase):
         """
         For as long as the library reads it, and for nobody else.
         """
-        self.patch(openssl, "_provider", KeyProvider(Path("/a/pkcs11.so")))
-        with openssl._file() as path:
+        provider = KeyProvider(Path("/a/pkcs11.so"))
+        with openssl._file(provider) as path:
             self.assertIn(b"module = /a/pkcs11.so", Path(path).read_bytes())
             self.assertIn("/fd/", path)
         self.patch(os, "memfd_create", lambda name: os.close(-1))
-        with openssl._file() as path:
+        with openssl._file(provider) as path:
             self.assertIn(b"module = /a/pkcs11.so", Path(path).read_bytes())
             self.assertEqual(Path(path).stat().st_mode & 0o077, 0)
         self.assertFalse(Path(path).exists())
+
+    def test_onlyWhatWeHaveAskedForIsTaken(self) -> None:
+        """
+        The variable is ours alone, and what it names is looked at again: without the links by which
+        it was named, so that nobody changes them meanwhile.
+        """
+        folder = Path(self.mktemp()).resolve()
+        folder.mkdir()
+        module = fakeModule(folder / "pkcs11.so", PROVIDER_ENTRY)
+        link = folder / "link"
+        link.symlink_to(module)
+        asked = KeyProvider(link)
+        self.assertEqual(openssl._asked(openssl._written(asked)), (asked, KeyProvider(module)))
+        for wanted in ("", "x", "[]", "{}", "null", '["/a"]', "[1, 2]", '["/a", "/b", "/c"]'):
+            self.assertRaises((TypeError, ValueError), openssl._asked, wanted)
+        module.chmod(0o777)
+        self.assertRaises(ConfigurationError, openssl._asked, openssl._written(asked))
 
 
 class ProgramTests(SynchronousTestCase):
@@ -254,6 +272,7 @@ class ProgramTests(SynchronousTestCase):
             (True, 0o755, f"--key-provider {module}: was not taken by OpenSSL", {}),
             (True, 0o777, f"--key-provider {module}: can be changed by others", {}),
             (True, 0o755, "/nonexistent/pin: cannot be read", {"OPENSSL_CONF": "/dev/null"}),
+            (True, 0o777, "can be changed by others", {"TLSTUNNEL_KEY_PROVIDER": "nonsense"}),
         ):
             link.unlink(missing_ok=True)
             module.chmod(mode)

@@ -85,24 +85,35 @@ class LoadingTests(SynchronousTestCase):
 
     def test_aRefusedPINIsNotTriedAgain(self) -> None:
         """
-        Another one is, and another address.
+        Not for another key of the same token either, however that is written; another one is, and
+        at another token.
         """
         self.asked = True
         self.assertIn("the token refuses the PIN", self.refused())
         for _ in range(2):
             self.assertIn("is not tried again", self.refused())
         self.assertEqual(len(self.given), 1)
+        for other in b"pkcs11:token=a;object=c", b"pkcs11:type=private;id=%01;token=%61":
+            self.assertIn("is not tried again", self.refused(other + b"?pin-value=4711"))
+        self.assertEqual(len(self.given), 1)
         self.refused(b"pkcs11:token=a;object=b?pin-value=0815")
-        self.refused(b"pkcs11:token=a;object=c?pin-value=4711")
+        self.refused(b"pkcs11:token=c;object=b?pin-value=4711")
         self.assertEqual(len(self.given), 3)
 
     def test_aTokenThatIsAwayIsLookedForAgain(self) -> None:
         """
         As no PIN was refused.
         """
-        for _ in range(2):
-            self.assertIn("there is no such token", self.refused())
-        self.assertEqual(len(self.given), 2)
+        for module, words in (
+            (None, "'p11tool --list-tokens'"),
+            (Path("/a/token.so"), "'p11tool --provider /a/token.so --list-tokens'"),
+            (Path("/a/p11-kit-client.so"), "P11_KIT_SERVER_ADDRESS"),
+        ):
+            self.patch(openssl, "_provider", KeyProvider(self.module, module))
+            found = self.refused()
+            self.assertIn("there is no such token", found)
+            self.assertIn(words, found)
+        self.assertEqual(len(self.given), 3)
 
     def test_whatIsWrongIsSaid(self) -> None:
         """

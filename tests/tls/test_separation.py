@@ -21,6 +21,8 @@ from tlstunnel.identity.pool import Credentials, Pool
 from tlstunnel.poolservice.description import PoolDescription
 from tlstunnel.poolservice.inventory import Inventory
 from tlstunnel.protocols import registry
+from tlstunnel.provisioning.connection import Place
+from tlstunnel.provisioning.url import LDAPURL
 from tlstunnel.tls import openssl, separation
 from tlstunnel.tls.context import clientContext
 from tlstunnel.tls.separation import Separation
@@ -105,6 +107,15 @@ class SeparationTests(SynchronousTestCase):
             self.separation.signs(self.own)
         self.assertEqual(self.separation.token, str(self.file))
 
+    def test_aKeyThatIsNotThereIsNotUsed(self) -> None:
+        """
+        What a reload has tried in vain stands in nobody's way.
+        """
+        self.assertRaises(ConfigurationError, Prepared, self.tunnel())
+        self.assertEqual(self.separation.token, "")
+        self.separation.signs(self.own)
+        self.separation.verifies("`remote-id`")
+
     def test_everythingThatVerifiesSaysSo(self) -> None:
         """
         By the settings that ask for it.
@@ -143,6 +154,19 @@ class SeparationTests(SynchronousTestCase):
             self.patch(separation, "process", Separation())
             error = self.assertRaises(ConfigurationError, Prepared, tunnel)
             self.assertIn("cannot be used in a process that verifies", str(error))
+
+    def test_aDirectoryIsNotFollowedBesideAToken(self) -> None:
+        """
+        As it has a certificate; and it is named, whichever came first.
+        """
+        place = Place(LDAPURL.parse("ldap://ldap.example.org/dc=example"), self.pool)
+        self.separation.signs(self.referred)
+        error = self.assertRaises(ConfigurationError, place.prepare)
+        self.assertIn("the directory ldap://ldap.example.org", error.subject)
+        self.patch(separation, "process", Separation())
+        place.prepare()
+        error = self.assertRaises(ConfigurationError, separation.process.signs, self.referred)
+        self.assertIn("(the directory ldap://ldap.example.org", str(error))
 
     def test_thePoolServiceLeavesTokensAlone(self) -> None:
         """

@@ -5,6 +5,8 @@ there are end where that is wanted.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,14 +16,27 @@ from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from tests.loopback import CLIENT, PATIENCE, SERVER, Encrypted, Plain, TunnelTests, wait
-from tests.tunnel.test_servernames import NamesTestCase
+from tests.loopback import (
+    CLIENT,
+    PATIENCE,
+    SERVER,
+    Encrypted,
+    Plain,
+    TunnelTests,
+    readLine,
+    wait,
+)
+from tests.tunnel.test_programs import OURSELVES
+from tests.tunnel.test_servernames import MEMORY, NamesTestCase
+from tlstunnel.address import ExecAddress, parseAddress
 from tlstunnel.errors import ConfigurationError, Withdrawn
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.withdrawal import markWithdrawn
+from tlstunnel.tls.checkup import handshake
 from tlstunnel.tunnel import withdrawal
 from tlstunnel.tunnel.description import Mode
+from tlstunnel.tunnel.execution import Execution
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.servedname import ServedName
 
@@ -127,6 +142,33 @@ class NamesTests(NamesTestCase):
         self.assertRefused(prepared, "open.example", "unrecognized name")
         self.assertServed(prepared, "front.example")
 
+    def test_noTicketBringsOneBackWhoIsAlone(self) -> None:
+        """
+        Where the tunnel has one identity, which sessions may be resumed with.
+        """
+        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
+            prepared = self.prepared(resumption=True)
+            context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+            context.set_max_proto_version(version)
+            kept = None
+            for isGone in (False, False, True):
+                if isGone:
+                    withdrawal.withdraw(self.pool, [FRONT], [prepared])
+                session = prepared.serverCreator.session()
+                server = prepared.serverCreator.connection(MEMORY, session)
+                client = SSL.Connection(context, MEMORY)
+                client.set_connect_state()
+                if kept is not None:
+                    client.set_session(kept)
+                error = handshake(server, client)[0]
+                self.assertEqual(isinstance(session.refusal, Withdrawn), isGone)
+                self.assertEqual(error is not None, isGone)
+                with contextlib.suppress(SSL.Error):
+                    client.recv(1)
+                kept = client.get_session()
+            self.assertEqual(prepared.withdrawn, [FRONT])
+            self.assertEqual(prepared.certificates, {})
+
     def test_aMissingFileIsAMishap(self) -> None:
         """
         Nobody has said that it should be so.
@@ -215,6 +257,41 @@ class ServerTests(TunnelTests):
         await wait(lambda: len(self.ends) == 3)
         self.assertEqual({each["outcome"] for each in self.ends}, {"withdrawn"})
 
+    async def test_aProgramThatIsStillAtItIsLeftAlone(self) -> None:
+        """
+        Both ends of its connection are closed, whoever they belonged to.
+        """
+        gate, done = Path(self.mktemp()).absolute(), Path(self.mktemp()).absolute()
+        os.mkfifo(gate)
+        script = f"cat; exec <&- >&-; read line <{gate}; echo >{done}"
+        tunnel = self.tunnel(
+            "127.0.0.1:1",
+            remote=(ExecAddress(("/bin/sh", "-c", script)),),
+            execution=Execution(OURSELVES),
+            closesWithdrawn=True,
+        )
+        factory = tunnel.factory
+        assert factory is not None
+        host, port = tunnel.addresses[0].rsplit(":", 1)
+
+        def run() -> None:
+            dialled = socket.create_connection((host, int(port)), PATIENCE)
+            client = Encrypted(dialled, self.context(True), True, SERVER.domain.encode())
+            client.handshake()
+            client.end()
+            self.assertTrue(client.atEnd())
+            client.close()
+
+        await deferToThread(run)
+        await wait(lambda: any(each._isLeaving for each in factory.pairs))
+        takeAway(self.pool, SERVER)
+        for _ in range(2):
+            self.assertEqual(self.reload(tunnel), "")
+        await deferToThread(gate.write_text, "go\n")
+        await wait(lambda: not tunnel.connections)
+        self.assertTrue(done.exists())
+        self.assertEnded("clean")
+
     async def test_whoHasNotComeToTLSYetDoesNotGetThere(self) -> None:
         """
         The connection was accepted before.
@@ -301,3 +378,34 @@ class ClientTests(TunnelTests):
         tunnel.reload()
         for each in await deferToThread(run):
             each.close()
+
+    async def test_whoIsAboutToBeShownIsNot(self) -> None:
+        """
+        The server was connected to before, and takes its time until TLS; nor is another one tried.
+        """
+        backend = socket.create_server(("127.0.0.1", 0))
+        backend.settimeout(PATIENCE)
+        self.addCleanup(backend.close)
+        where = f"127.0.0.1:{backend.getsockname()[1]}"
+        tunnel = self.tunnel(
+            where, remote=2 * (parseAddress(where),), localID=CLIENT, dialect="smtp"
+        )
+        host, port = tunnel.addresses[0].rsplit(":", 1)
+        app = socket.create_connection((host, int(port)), PATIENCE)
+        self.addCleanup(app.close)
+        server, _ = await deferToThread(backend.accept)
+        self.addCleanup(server.close)
+        server.settimeout(PATIENCE)
+        server.sendall(b"220 mx\r\n")
+        await deferToThread(readLine, server)
+        takeAway(self.pool, CLIENT)
+        tunnel.reload()
+        server.sendall(b"250 STARTTLS\r\n")
+        await deferToThread(readLine, server)
+        server.sendall(b"220 go\r\n")
+        self.assertEqual(await deferToThread(server.recv, 1), b"")
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("withdrawn")
+        backend.setblocking(False)
+        with self.assertRaises(BlockingIOError):
+            backend.accept()

@@ -83,7 +83,7 @@ class AgentDescription:
 
 class AgentService(Service):
     """
-    Does it.
+    Answers tunnels that ask for certificates.
 
     @ivar issuing: gives the certificates, from C{privilegedStartService} on.
     """

@@ -26,7 +26,7 @@ VISIT_SECONDS = 5.0
 
 class Visit(Protocol):
     """
-    It.
+    A connection of a tunnel.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Visit(Protocol):
 
     def say(self, answer: Answer) -> None:
         """
-        Say that, and take leave.
+        Say that, and close.
         """
         self._isAnswered = True
         transport = cast(Any, self.transport)

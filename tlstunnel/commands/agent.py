@@ -8,15 +8,13 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-from twisted.python import usage
-
 from tlstunnel.commands.pools import PoolOptions
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.intermediate import LIFETIME, Subtree, makeIntermediate, subtreeOf
 from tlstunnel.program.agentsettings import AGENT_OPTIONS, describeAgent
-from tlstunnel.program.option import Section, read
+from tlstunnel.program.option import Section
 from tlstunnel.program.options import LOG_OPTIONS
-from tlstunnel.program.tableoptions import TableOptions, accepting, sectionHelp
+from tlstunnel.program.tableoptions import ServingOptions, accepting
 
 _USAGE = """
 Give certificates that are good for minutes to tunnels of this host, which make their own keys.
@@ -28,18 +26,11 @@ Give certificates that are good for minutes to tunnels of this host, which make 
 
 
 @accepting((*AGENT_OPTIONS, *LOG_OPTIONS))
-class Agent(TableOptions):
+class Agent(ServingOptions):
     """C{agent --socket PATH --issuer DIR}"""
 
-    def getUsage(self, width: int | None = None) -> str:
-        """
-        The help text, for people.
-        """
-        sections = (Section.AGENT, Section.LOG)
-        return _USAGE + "".join(
-            sectionHelp(section, [each for each in self.settings if each.section is section])
-            for section in sections
-        )
+    sections = (Section.AGENT, Section.LOG)
+    introduction = _USAGE
 
     def getSynopsis(self) -> str:
         """
@@ -47,17 +38,11 @@ class Agent(TableOptions):
         """
         return "Usage: tlstunnel identity agent --socket PATH --issuer DIR [options]"
 
-    def postOptions(self) -> None:
+    def describe(self) -> object:
         """
-        Check the options.
-
-        @raise usage.UsageError: they make no agent; the message names the option.
+        The agent that they make.
         """
-        try:
-            self.update(read(self.given, self.settings))
-            describeAgent(self)
-        except ConfigurationError as error:
-            raise usage.UsageError(str(error)) from None
+        return describeAgent(self)
 
     def run(self) -> int:
         """

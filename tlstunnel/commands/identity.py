@@ -40,6 +40,7 @@ from tlstunnel.identity.pins import keyOf
 from tlstunnel.identity.pkcs12 import loadPKCS12
 from tlstunnel.identity.pool import PSK_FILE, Credentials, loadCredentials
 from tlstunnel.identity.verify import coversName, verifyIdentity
+from tlstunnel.identity.withdrawal import WithdrawnIdentity, isWithdrawn
 from tlstunnel.program.keyproviders import loadProviderFor, loadProviderOf
 from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.tls.checkup import checkUsable, problemsOf
@@ -198,8 +199,11 @@ class Renew(PoolOptions):
         wanted = [identityOf(text) for text in self["identities"]]
         for identity in wanted:
             if identity not in ours:
+                directory = pool.existingDirectoryOf(identity)
+                if isWithdrawn(directory):
+                    raise WithdrawnIdentity(identity, directory)
                 raise ConfigurationError(
-                    str(pool.existingDirectoryOf(identity)),
+                    str(directory),
                     "was not issued by the pool's own authority",
                     "renew it where it comes from",
                 )

@@ -16,12 +16,12 @@ from tlstunnel.commands.pools import PoolOptions
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.configuration import Status
 from tlstunnel.program.makeprocess import processSettings
-from tlstunnel.program.option import Option, Scope, Section, read
+from tlstunnel.program.option import Option, Scope, Section
 from tlstunnel.program.options import LOG_OPTIONS
 from tlstunnel.program.poolsettings import POOL_SERVICE_KEYS, describePool
 from tlstunnel.program.sources import PoolServiceSource
 from tlstunnel.program.syntax import ProgramOptions
-from tlstunnel.program.tableoptions import TableOptions, accepting, sectionHelp
+from tlstunnel.program.tableoptions import ServingOptions, accepting
 from tlstunnel.program.values import address, shown
 
 _USAGE = """
@@ -58,18 +58,11 @@ _STATUS = Option(
 
 
 @accepting((*POOL_SERVICE_KEYS, _STATUS, *LOG_OPTIONS))
-class Serve(TableOptions):
+class Serve(ServingOptions):
     """C{serve}"""
 
-    def getUsage(self, width: int | None = None) -> str:
-        """
-        The help text, for people.
-        """
-        sections = (Section.POOL_SERVICE, Section.STATUS, Section.LOG)
-        return _USAGE + "".join(
-            sectionHelp(section, [each for each in self.settings if each.section is section])
-            for section in sections
-        )
+    sections = (Section.POOL_SERVICE, Section.STATUS, Section.LOG)
+    introduction = _USAGE
 
     def getSynopsis(self) -> str:
         """
@@ -77,17 +70,11 @@ class Serve(TableOptions):
         """
         return "Usage: tlstunnel pool serve [options]"
 
-    def postOptions(self) -> None:
+    def describe(self) -> object:
         """
-        Check the options.
-
-        @raise usage.UsageError: they make no service; the message names the option.
+        The service that they make.
         """
-        try:
-            self.update(read(self.given, self.settings))
-            describePool(self)
-        except ConfigurationError as error:
-            raise usage.UsageError(str(error)) from None
+        return describePool(self)
 
     def run(self) -> int:
         """

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cryptography.x509 import Certificate
 from twisted.internet.defer import Deferred
 
 from tlstunnel.commands import INTERRUPTED
@@ -38,19 +39,7 @@ class Push(DirectoryOptions):
         except ValueError as error:
             raise ConfigurationError.of("ID", error) from None
         leaf, *others = loadCertificates(Path(self["file"]))
-        try:
-            verifyIdentity(leaf, identity)
-        except IdentityRefused as refused:
-            raise ConfigurationError(
-                self["file"], refused.detail, "give the name that the certificate has"
-            ) from None
-
-        if leaf.not_valid_after_utc < datetime.now(UTC):
-            raise ConfigurationError(
-                self["file"],
-                f"expired at {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC",
-                "let the authority make another one",
-            )
+        self._check(leaf, identity)
 
         # Only now: it takes its time to have all that goes to servers.
         from tlstunnel.commands.asking import ask
@@ -87,3 +76,20 @@ class Push(DirectoryOptions):
             )
         print(done)
         return 0
+
+    def _check(self, leaf: Certificate, identity: Identity) -> None:
+        """
+        @raise ConfigurationError: a certificate is of no use to C{identity}.
+        """
+        try:
+            verifyIdentity(leaf, identity)
+        except IdentityRefused as refused:
+            raise ConfigurationError(
+                self["file"], refused.detail, "give the name that the certificate has"
+            ) from None
+        if leaf.not_valid_after_utc < datetime.now(UTC):
+            raise ConfigurationError(
+                self["file"],
+                f"expired at {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC",
+                "let the authority make another one",
+            )

@@ -34,7 +34,7 @@ from tlstunnel.identity.issuer import (
     writeKey,
 )
 from tlstunnel.identity.names import Identity
-from tlstunnel.identity.pem import areChained, fits, loadCertificates, loadKey
+from tlstunnel.identity.pem import areChained, fits, loadCertificates, loadSigningKey
 from tlstunnel.identity.pool import Pool
 
 #: How far behind the clocks of peers may be.
@@ -80,7 +80,7 @@ class Intermediate:
         """
         certificateFile, keyFile = directory / "fullchain.pem", directory / "privkey.pem"
         chain = loadCertificates(certificateFile)
-        key = loadKey(keyFile)
+        key = loadSigningKey(keyFile)
         if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
             raise ConfigurationError(str(keyFile), "is neither for ECDSA nor for RSA", _MAKE)
         if not fits(key, chain[0]):

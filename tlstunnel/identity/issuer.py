@@ -37,7 +37,7 @@ from tlstunnel.identity.files import (
 )
 from tlstunnel.identity.keyreference import KeyReference
 from tlstunnel.identity.names import Identity, Kind
-from tlstunnel.identity.pem import fits, loadCertificates, loadKey
+from tlstunnel.identity.pem import fits, loadCertificates, loadSigningKey
 from tlstunnel.identity.pool import Credentials, Pool
 from tlstunnel.identity.withdrawal import WITHDRAWN_FILE
 
@@ -274,7 +274,7 @@ def authorityOf(pool: Pool) -> Authority:
     elif not present(keyFile) and not present(certificateFile):
         _keepAuthority(directory)
     certificate = loadCertificates(certificateFile)[0]
-    key = loadKey(keyFile)
+    key = loadSigningKey(keyFile)
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not fits(key, certificate):
         raise ConfigurationError(
             str(keyFile),

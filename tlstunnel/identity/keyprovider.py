@@ -60,21 +60,33 @@ class KeyProvider:
         isForTPM = self.module.resolve().name.startswith("tpm2")
         return ReferenceKind.TPM if isForTPM else ReferenceKind.PKCS11
 
-    def check(self) -> None:
+    def check(self) -> KeyProvider:
         """
         Make sure that the files can be what they should be, and are nobody else's.
 
+        @return: the same files, by paths in which no link can be changed any more.
         @raise ConfigurationError: they cannot, or may be.
         """
-        _check(self.module, PROVIDER)
-        if self.pkcs11 is not None:
-            if self.kind is ReferenceKind.TPM:
-                raise ConfigurationError(
-                    f"`{MODULE}` {self.pkcs11}",
-                    f"is for tokens, and {self.module} is for a TPM",
-                    "leave it out",
-                )
-            _check(self.pkcs11, MODULE)
+        module = _check(self.module, PROVIDER)
+        if self.pkcs11 is None:
+            return KeyProvider(module)
+        if self.kind is ReferenceKind.TPM:
+            raise ConfigurationError(
+                f"`{MODULE}` {self.pkcs11}",
+                f"is for tokens, and {self.module} is for a TPM",
+                "leave it out",
+            )
+        return KeyProvider(module, _check(self.pkcs11, MODULE))
+
+
+def checkModule(path: Path) -> Path:
+    """
+    Make sure that a file can be a PKCS#11 module, and is nobody else's.
+
+    @return: the same, by a path in which no link can be changed any more.
+    @raise ConfigurationError: it cannot, or may be.
+    """
+    return _check(path.absolute(), MODULE)
 
 
 def providerIn(pool: Path) -> KeyProvider | None:
@@ -113,21 +125,21 @@ def providerOf(module: Path | None, pkcs11: Path | None, subject: str) -> KeyPro
     return None
 
 
-def _check(path: Path, name: str) -> None:
+def _check(path: Path, name: str) -> Path:
     subject = f"`{name}` {path}"
-    if not _PLAIN.fullmatch(str(path)):
-        raise ConfigurationError(
-            subject,
-            "has a character in its path that OpenSSL understands otherwise",
-            "make a link to it that is called with letters, digits and ./_+-@=,:~ alone",
-        )
     if not path.is_absolute():
         raise ConfigurationError(subject, "is no absolute path", "give one")
     with reading(path):
         resolved = path.resolve(strict=True)
-        with resolved.open("rb") as file:
-            _checkOwner(subject, resolved, os.fstat(file.fileno()))
-            content = file.read(_LARGEST)
+    if not _PLAIN.fullmatch(str(resolved)):
+        raise ConfigurationError(
+            subject,
+            f"has a character in its path that OpenSSL understands otherwise: {str(resolved)!r}",
+            "install it where the path has letters, digits and ./_+-@=,:~ alone",
+        )
+    with reading(path), resolved.open("rb") as file:
+        _checkOwner(subject, resolved, os.fstat(file.fileno()))
+        content = file.read(_LARGEST)
     for folder in resolved.parents:
         with reading(folder):
             _checkFolder(subject, folder, folder.stat())
@@ -137,6 +149,7 @@ def _check(path: Path, name: str) -> None:
             f"is no {_KINDS[name]} for this system",
             f"see what 'file {shlex.quote(str(path))}' says",
         )
+    return resolved
 
 
 def _checkOwner(subject: str, path: Path, status: os.stat_result) -> None:
@@ -160,7 +173,7 @@ def _checkOwner(subject: str, path: Path, status: os.stat_result) -> None:
 
 def _checkFolder(subject: str, folder: Path, status: os.stat_result) -> None:
     isOurs = status.st_uid in {0, os.geteuid()}
-    isFree = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
+    isFree = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
     if not isOurs or isFree:
         raise ConfigurationError(
             subject,

@@ -16,7 +16,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import ItemsView, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from urllib.parse import quote, unquote_to_bytes
@@ -37,15 +37,26 @@ _BLOCK = re.compile(
 )
 _ANY_KEY = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----")
 
+_Parts = ItemsView[str, str]
+
 #: More than any address has; that of a key with all its attributes is a fifth of this.
 LONGEST_URI = 4096
 
 # What stands in an address as it is (RFC 7512, section 2.3), and an attribute of it.
 _ATTRIBUTE = re.compile(r"[A-Za-z0-9_-]+=(?:[A-Za-z0-9\-._~:\[\]@!$'()*+,=/?|&]|%[0-9A-Fa-f]{2})*")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
-_IN_PATH = frozenset({"token", "object", "id", "type", "serial"})
-_IN_QUERY = frozenset({"pin-source", "pin-value", "module-name", "module-path"})
+_OF_KEY = frozenset({"object", "id", "type"})
+_OF_TOKEN = frozenset(
+    {
+        *("token", "serial", "manufacturer", "model"),
+        *("slot-id", "slot-description", "slot-manufacturer"),
+        *("library-description", "library-manufacturer", "library-version"),
+    }
+)
+_IN_PATH = _OF_KEY | _OF_TOKEN
 _OF_PIN = frozenset({"pin-source", "pin-value"})
+_OF_MODULE = frozenset({"module-name", "module-path"})
+_IN_QUERY = _OF_PIN | _OF_MODULE
 
 
 class ReferenceKind(Enum):
@@ -74,6 +85,15 @@ class KeyReference:
         return f"a key in a token, {withoutPIN(self.uri)}"
 
     @property
+    def token(self) -> frozenset[tuple[str, bytes]]:
+        """What the address says of the token."""
+        path = self.uri.removeprefix(_SCHEME).partition("?")[0]
+        parts = (part.partition("=") for part in path.split(";"))
+        return frozenset(
+            (name, unquote_to_bytes(value)) for name, _, value in parts if name in _OF_TOKEN
+        )
+
+    @property
     def pinValue(self) -> str | None:
         """The PIN of the token, with its escapes, where it stands in the address: a secret."""
         return _query(self.uri).get("pin-value")
@@ -96,10 +116,8 @@ class KeyReference:
         path = self.uri.partition("?")[0]
         if not re.search("[:;]type=", path):
             path += ";type=private"
-        query = {name: value for name, value in _query(self.uri).items() if name not in _OF_PIN}
-        if pin is not None:
-            query["pin-value"] = quote(pin, safe="")
-        return writeReference(_withQuery(path, query))
+        query = "" if pin is None else f"?pin-value={quote(pin, safe='')}"
+        return _written(path + query)
 
 
 def readReference(content: bytes) -> KeyReference | None:
@@ -148,6 +166,10 @@ def writeReference(uri: str) -> bytes:
     @raise ValueError: that is none.
     """
     checkURI(uri)
+    return _written(uri)
+
+
+def _written(uri: str) -> bytes:
     inside = _element(_VISIBLE_STRING, _VERSION) + _element(_UTF8_STRING, uri.encode())
     return _pem(_URI_LABEL, _element(_SEQUENCE, inside))
 
@@ -163,40 +185,52 @@ def checkURI(uri: str) -> None:
     if not uri.startswith(_SCHEME):
         raise ValueError(f"does not begin with {_SCHEME}")
     path, _, query = uri.removeprefix(_SCHEME).partition("?")
-    attributes = path.split(";") if path else []
-    attributes += query.split("&") if query else []
-    seen: set[str] = set()
-    for attribute in attributes:
-        name = attribute.partition("=")[0]
-        if not _ATTRIBUTE.fullmatch(attribute):
-            # What follows may be a PIN.
-            shown = name if _NAME.fullmatch(name) else "an attribute"
-            raise ValueError(f"is no address of RFC 7512 ({shown} is wrong)")
-        if name in seen:
-            raise ValueError(f"has {name} twice")
-        misplaced = _IN_PATH if attribute in query.split("&") else _IN_QUERY
-        if name in misplaced:
-            raise ValueError(f"has {name} on the wrong side of its question mark")
-        seen.add(name)
+    # An attribute without a value says nothing.
+    seen = {name for name, value in _parts(path, ";", _IN_PATH, _IN_QUERY) if value}
+    seen |= {name for name, value in _parts(query, "&", _IN_QUERY, _IN_PATH) if value}
+    for name in sorted(seen & _OF_MODULE):
+        # Whoever writes the file would choose what is loaded.
+        raise ValueError(f"names a module, by {name}, and none is loaded for that: leave it out")
     if not seen & {"token", "serial"}:
         # A PIN would be tried at each.
         raise ValueError("names no token: give token=, or serial=")
     if not seen & {"object", "id"}:
         raise ValueError("names no key: give object=, or id=")
-    if {"pin-value", "pin-source"} <= seen:
+    if seen >= _OF_PIN:
         raise ValueError("has both pin-value and pin-source")
+
+
+def _parts(text: str, mark: str, known: frozenset[str], others: frozenset[str]) -> _Parts:
+    """
+    The attributes on one side of the question mark of an address.
+
+    @param known: which there are.
+    @param others: which there are on the other side.
+    @raise ValueError: they are not, or twice, or written wrongly; see L{checkURI}.
+    """
+    found: dict[str, str] = {}
+    for attribute in text.split(mark) if text else ():
+        name, _, value = attribute.partition("=")
+        if not _ATTRIBUTE.fullmatch(attribute):
+            # What follows may be a PIN.
+            shown = name if _NAME.fullmatch(name) else "an attribute"
+            raise ValueError(f"is no address of RFC 7512 ({shown} is wrong)")
+        if name in found:
+            raise ValueError(f"has {name} twice")
+        if name in others:
+            raise ValueError(f"has {name} on the wrong side of its question mark")
+        if name not in known:
+            raise ValueError(f"has {name} in it, which we do not know")
+        if name == "type" and value != "private":
+            raise ValueError("is of no private key: leave type= out")
+        found[name] = value
+    return found.items()
 
 
 def withoutPIN(uri: str) -> str:
     """An address for messages: all of it but the PIN."""
-    shown = {name: value for name, value in _query(uri).items() if name != "pin-value"}
-    return _withQuery(uri, shown)
-
-
-def _withQuery(uri: str, query: dict[str, str]) -> str:
-    """An address with other attributes behind its question mark."""
-    written = "&".join(f"{name}={value}" for name, value in query.items())
-    return uri.partition("?")[0] + (f"?{written}" if written else "")
+    path, sign, query = uri.partition("?")
+    return path if "pin-value" in _query(uri) else path + sign + query
 
 
 def _query(uri: str) -> dict[str, str]:

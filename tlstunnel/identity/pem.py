@@ -243,6 +243,22 @@ def loadKey(path: Path, private: bool = True) -> PrivateKeyTypes | KeyReference:
         raise ConfigurationError(str(path), *withoutKey(path, content)) from None
 
 
+def loadSigningKey(path: Path) -> PrivateKeyTypes:
+    """
+    Read the private key of an authority, which signs certificates without OpenSSL's providers.
+
+    @raise ConfigurationError: as for L{loadKey}, or it is somewhere else.
+    """
+    key = loadKey(path)
+    if isinstance(key, KeyReference):
+        raise ConfigurationError(
+            str(path),
+            f"refers to {key}, and we sign certificates only with keys that are in files",
+            "put the key itself there",
+        )
+    return key
+
+
 def fits(key: PrivateKeyTypes | KeyReference, certificate: x509.Certificate) -> bool:
     """
     Whether C{key} is the private half of what C{certificate} certifies, as far as it can be told

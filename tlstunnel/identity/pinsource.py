@@ -22,6 +22,8 @@ LONGEST_PIN = 255
 #: Where systemd says where they are.
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 
+_REMEDY = "write pin-source=file:/PATH, or the name of a credential of systemd"
+
 
 def pinOf(
     reference: KeyReference, source: str, environment: Mapping[str, str] = os.environ
@@ -47,23 +49,24 @@ def _pathOf(where: str, source: str, environment: Mapping[str, str]) -> Path:
     name = where.removeprefix("file:")
     if name.startswith("///"):
         name = name[2:]
-    isNone = not name or "\0" in name or name.startswith(("|", "//"))
-    if isNone or (":" in name and not name.startswith("/")):
-        raise ConfigurationError(
-            source,
-            "has a pin-source that is no file",
-            "write pin-source=file:/PATH, or the name of a credential of systemd",
-        )
+    # What is not printable would be one in two lines of a message.
+    isNone = not name.isprintable() or name.startswith(("|", "//"))
+    if not name or isNone or (":" in name and not name.startswith("/")):
+        raise ConfigurationError(source, "has a pin-source that is no file", _REMEDY)
     if name.startswith("/"):
         return Path(name)
+    if "/" in name or name in {".", ".."}:
+        raise ConfigurationError(
+            source,
+            f"has the pin-source {name!r}, which is neither an absolute path nor a name",
+            _REMEDY,
+        )
     folder = environment.get(CREDENTIALS)
-    if "/" in name or name in {".", ".."} or not folder:
+    if not folder:
         raise ConfigurationError(
             source,
             f"has the pin-source {name!r}, which is the name of a credential of systemd, and there "
-            f"are none (${CREDENTIALS})"
-            if not folder
-            else f"has the pin-source {name!r}, which is neither an absolute path nor a name",
+            f"are none (${CREDENTIALS})",
             f"write LoadCredential={name}:/PATH into the unit, or pin-source=file:/PATH",
         )
     return Path(folder, name)

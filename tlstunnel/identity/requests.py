@@ -114,12 +114,7 @@ def requestFor(
             f"move it away, or to {pool.path / KEYS / identity.fileName / '1'} and link to that",
         )
     before = numbered(pool, identity)
-    # Without a request, somebody was ended before there was one.
-    waiting = [
-        each
-        for each in before
-        if present(each / "request.pem") and not present(each / "fullchain.pem")
-    ]
+    waiting = [each for each in before if _isWaiting(each)]
     if waiting and not again:
         raise ConfigurationError(
             str(waiting[-1] / "request.pem"),
@@ -142,6 +137,13 @@ def requestFor(
         if not (isServing and each == inUse):
             shutil.rmtree(each, ignore_errors=True)
     return directory / "request.pem"
+
+
+def _isWaiting(directory: Path) -> bool:
+    """
+    Whether a request waits for its certificate; without one, somebody was ended before there was.
+    """
+    return present(directory / "request.pem") and not present(directory / "fullchain.pem")
 
 
 def _request(identity: Identity, key: PrivateKeyTypes) -> bytes:

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from tlstunnel.errors import ConfigurationError, printable
+from tlstunnel.identity.keyprovider import checkModule
 from tlstunnel.identity.tokenaddress import TokenAddress
 from tlstunnel.identity.tokenkey import TokenECKey, TokenRSAKey
 
@@ -107,8 +108,9 @@ def _load(module: Path) -> Library:
     subject = str(module)
     if not module.is_file():
         raise ConfigurationError(subject, "is not there", "see where its package has put it")
+    checked = checkModule(module)
     try:
-        return pkcs11.lib(str(module))
+        return pkcs11.lib(str(checked))
     except pkcs11.PKCS11Error as error:
         if type(error) is not pkcs11.PKCS11Error:
             raise ConfigurationError(
@@ -117,7 +119,7 @@ def _load(module: Path) -> Library:
                 "see whether it finds its configuration, or for p11-kit-client.so whether the "
                 "server lets in who has our primary group",
             ) from None
-        said = printable(str(error).removeprefix(f"OS exception while loading {module}: "))
+        said = printable(str(error).removeprefix(f"OS exception while loading {checked}: "))
         problem = f"is no PKCS#11 module that can be loaded ({said})"
         raise ConfigurationError(subject, problem, "see where its package has put it") from None
 

@@ -14,7 +14,7 @@ from tlstunnel.identity.keyreference import checkURI
 
 # What can say which token it is, and which key; all else would be passed over.
 _OF_TOKENS = ("token", "serial", "manufacturer", "model")
-_OF_KEYS = ("object", "id", "type")
+_KNOWN = frozenset({*_OF_TOKENS, "object", "id"})
 _PIN_SOURCE = "pin-source"
 
 
@@ -53,14 +53,13 @@ class TokenAddress:
                 "has a PIN in it, which others can read there; "
                 "write that into a file of yours, and give pin-source=file:/FILE"
             )
-        unknown = [*(set(given) - {*_OF_TOKENS, *_OF_KEYS}), *(set(asked) - {_PIN_SOURCE})]
+        given = {name: value for name, value in given.items() if name != "type" and value}
+        unknown = set(given) - _KNOWN
         if unknown:
             raise ValueError(f"has {min(unknown)}, which decides nothing here; leave it out")
-        if given.pop("type", b"private") != b"private":
-            raise ValueError("is not that of a private key; leave out its type")
         identifier = given.pop("id", None)
         try:
-            words = {name: value.decode() for name, value in (given | asked).items()}
+            words = {name: value.decode() for name, value in (given | asked).items() if value}
         except UnicodeDecodeError:
             raise ValueError("has text in it that is no UTF-8; see what the token says") from None
         return cls(

@@ -78,8 +78,8 @@ AGENT_OPTIONS = (
         "allow",
         Section.AGENT,
         "who gets certificates: user:NAME or group:NAME, or with =ID behind it for those "
-        "identities alone; repeatable. Without it all may have all who can connect, and by "
-        "default only our own user can",
+        "identities alone; repeatable. Without it whoever can connect gets all, and by default "
+        "only our own user can connect",
         argument="WHO",
         parse=_allowance,
         default=(),

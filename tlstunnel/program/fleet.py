@@ -63,7 +63,7 @@ class Fleet(MultiService):
         self._isBound = False
         self._watch = Watch(reactor, self._files, self._takeUp)
         self._display = Display(reactor, serving)
-        self._following = Following(reactor, lambda: self.reloads.ask(isOfPool=True))
+        self._following = Following(reactor, lambda: self._ask(isOfPool=True))
         serving.ledger.following = self._following.facts
         self.reloads.observers.append(ReloadLedger(serving.ledger))
         serving.setServiceParent(self)
@@ -175,7 +175,13 @@ class Fleet(MultiService):
 
         @return: fires when that is over, with what is wrong; empty if nothing is.
         """
-        return self.reloads.ask().addCallbacks(lambda _: "", Failure.getErrorMessage)
+        return self._ask().addCallbacks(lambda _: "", Failure.getErrorMessage)
+
+    def _ask(self, isOfPool: bool = False) -> Deferred[None]:
+        if self.reloads.isRunning:
+            # Which may take its time, and has read the pool already.
+            self._serving.heed()
+        return self.reloads.ask(isOfPool)
 
     async def _renew(self) -> Changes:
         """
@@ -183,6 +189,8 @@ class Fleet(MultiService):
 
         @raise ConfigurationError: it cannot be served; all is as before.
         """
+        # Whatever becomes of all else.
+        self._serving.heed()
         # Before they are read: what changes meanwhile is taken up later.
         seen = await self._watch.look()
         configuration = self._source.read()
@@ -199,6 +207,7 @@ class Fleet(MultiService):
 
         @raise ConfigurationError: it cannot be served; all is as before.
         """
+        self._serving.heed()
         configuration = self.configuration
         seen = await self._watch.look()
         try:

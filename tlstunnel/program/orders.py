@@ -33,6 +33,8 @@ class Order(enum.Enum):
     COMMIT = "commit"
     #: Forget what was prepared.
     ABORT = "abort"
+    #: Serve nobody any more as somebody who is withdrawn by now.
+    HEED = "heed"
     #: Tell how many connections there are.
     TALLY = "tally"
     #: Tell how this process is.

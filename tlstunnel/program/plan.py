@@ -164,6 +164,11 @@ class IServing(Interface):
         Forget what was prepared, if anything was.
         """
 
+    def heed() -> None:
+        """
+        Serve nobody any more as somebody who is withdrawn by now, whatever else has changed.
+        """
+
     def whenUp() -> Deferred[None]:
         """
         Fires once connections are accepted; for one caller.

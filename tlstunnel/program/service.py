@@ -4,7 +4,7 @@ The service of one tunnel: listening, and stopping in order.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from weakref import proxy
@@ -140,6 +140,14 @@ class TunnelService(AcceptingService[Tunnel, Prepared]):
         else:
             self.factory.open(prepared)
 
+    def heed(self) -> Iterator[None]:
+        """
+        See L{AcceptingService.heed}.
+        """
+        factory = self.factory
+        if factory is not None:
+            yield from factory.heeding.heed(factory.prepared, factory.deadlines)
+
     def abandon(self) -> None:
         """
         See L{AcceptingService.abandon}.
@@ -267,6 +275,8 @@ class TunnelService(AcceptingService[Tunnel, Prepared]):
         """
         if self.factory is None:
             return succeed("")
+        for _ in self.heed():
+            pass
         try:
             self.factory.renew(replace(self.tunnel, dialect=self.tunnel.dialect.renewed()))
         except ConfigurationError as error:

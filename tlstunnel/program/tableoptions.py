@@ -10,7 +10,10 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from tlstunnel.program.option import Option, Section
+from twisted.python import usage
+
+from tlstunnel.errors import ConfigurationError
+from tlstunnel.program.option import Option, Section, read
 from tlstunnel.program.options import OPTIONS
 from tlstunnel.program.syntax import ProgramOptions
 
@@ -74,6 +77,47 @@ class TableOptions(ProgramOptions):
         What the help calls the value of an option.
         """
         return next(each.argument for each in self.settings if option in (each.name, each.short))
+
+
+class ServingOptions(TableOptions):
+    """
+    Options of a command that serves until a signal ends it.
+
+    @cvar sections: those of its help.
+    @cvar introduction: what its help says before them.
+    """
+
+    sections: tuple[Section, ...] = ()
+    introduction = ""
+
+    def describe(self) -> object:
+        """
+        What they make of the command.
+
+        @raise ConfigurationError: they make nothing that could serve.
+        """
+        raise NotImplementedError
+
+    def getUsage(self, width: int | None = None) -> str:
+        """
+        The help text, for people.
+        """
+        return self.introduction + "".join(
+            sectionHelp(section, [each for each in self.settings if each.section is section])
+            for section in self.sections
+        )
+
+    def postOptions(self) -> None:
+        """
+        Check the options.
+
+        @raise usage.UsageError: nothing can serve by them; the message names the option.
+        """
+        try:
+            self.update(read(self.given, self.settings))
+            self.describe()
+        except ConfigurationError as error:
+            raise usage.UsageError(str(error)) from None
 
 
 def sectionHelp(section: Section, options: Sequence[Option], more: str = "") -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -69,6 +69,8 @@ class Tunnels(Service):
         # Whom nothing has been said of yet, and whether it is new.
         self._untold: dict[AnyService, bool] = {}
         self._telling: Deferred[None] | None = None
+        self._isToHeed = False
+        self._heeding: Deferred[None] | None = None
 
     # A new state
 
@@ -214,6 +216,28 @@ class Tunnels(Service):
         if isinstance(result, Failure):
             self._log.failure("announcing the tunnels failed", result)
 
+    # Whoever is withdrawn
+
+    def heed(self) -> None:
+        """
+        See L{IServing.heed}.
+        """
+        self._isToHeed = True
+        if self._heeding is None:
+            self._heeding = Deferred.fromCoroutine(self._oneByOne(self._heedAll()))
+            self._heeding.addBoth(self._heeded)
+
+    def _heedAll(self) -> Iterator[None]:
+        while self._isToHeed:
+            self._isToHeed = False
+            for service in self._all():
+                yield from service.heed()
+
+    def _heeded(self, result: Failure | None) -> None:
+        self._heeding = None
+        if isinstance(result, Failure) and not result.check(CancelledError):
+            self._log.failure("looking for those who are withdrawn failed", result)
+
     # Serving
 
     def startService(self) -> None:
@@ -284,6 +308,8 @@ class Tunnels(Service):
         self.ledger.stop()
         self.abort()
         self._untold.clear()
+        if self._heeding is not None:
+            self._heeding.cancel()
         stopped = DeferredList([each.stopService() for each in self._all()])
         if stopped.called:
             return stopped

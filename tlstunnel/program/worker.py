@@ -82,6 +82,7 @@ class Obedience:
             Order.PREPARE: self._prepare,
             Order.COMMIT: lambda _: self._commit(),
             Order.ABORT: lambda _: self._abort(),
+            Order.HEED: lambda _: tunnels.heed(),
             Order.TALLY: lambda _: dict(tunnels.tally()),
             Order.LOOK: lambda _: {FACTS: tunnels.look()},
             Order.STOP: lambda _: process.stop(),

@@ -147,6 +147,13 @@ class Workers(Service):
         for worker in preparing:
             worker.abort()
 
+    def heed(self) -> None:
+        """
+        See L{IServing.heed}.
+        """
+        for worker in self.workers:
+            worker.tell(Order.HEED)
+
     def isGone(self, child: Child) -> None:
         """
         The process of C{child} has ended.

@@ -33,6 +33,7 @@ from tlstunnel.provisioning.messages import (
     unbind,
 )
 from tlstunnel.provisioning.url import LDAPURL
+from tlstunnel.tls import separation
 from tlstunnel.tunnel.description import Mode, Tunnel, identityOfRemote
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.observers import Observers
@@ -75,6 +76,7 @@ class Place:
 
         @raise ConfigurationError: something is missing or wrong.
         """
+        separation.process.verifies(f"the directory {self.url}")
         dialect = "none" if self.url.isImplicit else "ldap"
         return Prepared(
             Tunnel(

@@ -31,6 +31,7 @@ from tlstunnel.provisioning import certificates
 from tlstunnel.provisioning.keys import Keys, OwnKey
 from tlstunnel.provisioning.messages import Entry
 from tlstunnel.provisioning.names import Relative, normal, parts
+from tlstunnel.tls.credentials import whyNotShown
 
 PLACES = ("identities", "trust", "disclose")
 
@@ -182,7 +183,11 @@ def _identity(
     if not found:
         return
     key, leaf = max(found, key=partial(_rank, now))
-    authorities = _loaded(layout, entry, "cacertificate")
+    authorities = [
+        each
+        for each in _loaded(layout, entry, "cacertificate")
+        if _isShown(layout, entry, each, "a value of cacertificate")
+    ]
     chain = entry.once(leaf, partial(certificates.chainOf, leaf, authorities))
     if len(chain) > LARGEST_FILE:
         layout.notes.append(f"{_shown(entry)}: has a chain that is too long for a file")
@@ -215,10 +220,21 @@ def _suitable(
         if key is None:
             continue
         isFor = partial(certificates.isFor, certificate, identity)
-        if entry.once(("for", certificate), isFor):
-            yield key, certificate
-        else:
+        if not entry.once(("for", certificate), isFor):
             layout.notes.append(f"{_shown(entry)}: a certificate for our key is not for {identity}")
+        elif _isShown(layout, entry, certificate, "a certificate for our key"):
+            yield key, certificate
+
+
+def _isShown(layout: Layout, entry: Entry, certificate: x509.Certificate, what: str) -> bool:
+    """
+    Whether OpenSSL is ready to show a certificate: whoever has the file could take up nothing else
+    that has changed.
+    """
+    why = entry.once(("shown", certificate), partial(whyNotShown, certificate))
+    if why:
+        layout.notes.append(f"{_shown(entry)}: {what} is ignored, as OpenSSL refuses it ({why})")
+    return not why
 
 
 def _rank(now: datetime | None, found: tuple[OwnKey, x509.Certificate]) -> tuple[object, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from OpenSSL import SSL
 
@@ -70,6 +70,13 @@ class Creator:
         connection.set_app_data(session)
         connection.set_accept_state()
         return connection
+
+    def check(self) -> None:
+        """
+        See whether there may be one more connection.
+
+        @raise TunnelError: what it would show must not be shown any more.
+        """
 
     def keep(self, connection: SSL.Connection, session: Session) -> None:
         """
@@ -176,15 +183,18 @@ class ClientCreator(Creator):
         requireStaple: bool = False,
         sessions: Sessions | None = None,
         requireALPN: bool = False,
+        checks: Callable[[Identity | None], None] = lambda shown: None,
     ) -> None:
         """
         @param host: the name to ask for where no domain is expected; L{None} for none.
         @param requireStaple: ask for a response of OCSP, which the context demands.
         @param sessions: where they are kept, for this and other contexts.  Given none, none is
             resumed.
+        @param checks: sees whether somebody may still be shown; raises L{TunnelError} if not.
         """
         super().__init__(context, verifier, alpn, shows, requireALPN)
         self._requireStaple = requireStaple
+        self._checks = checks
         self._sessions = sessions if TELLS_RESUMPTION else None
         self._expected = expected = verifier.expected
         assert isinstance(expected, Identity)
@@ -218,6 +228,12 @@ class ClientCreator(Creator):
         if session.offers is not None:
             connection.set_session(session.offers.session)
         return connection
+
+    def check(self) -> None:
+        """
+        Whether that is still the one to be shown.
+        """
+        self._checks(self._shows)
 
     def keep(self, connection: SSL.Connection, session: Session) -> None:
         """
@@ -267,6 +283,7 @@ class _Resuming(ClientCreator):
             creator._shows,
             creator._host,
             creator._requireStaple,
+            checks=creator._checks,
         )
         self._offer = offer
 

@@ -4,6 +4,7 @@ Our own certificates and keys, as OpenSSL takes them.
 
 from __future__ import annotations
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import PublicKeyAlgorithmOID
@@ -24,12 +25,13 @@ def present(context: SSL.Context, credentials: Credentials) -> None:
     @raise ConfigurationError: OpenSSL does not want to; or it does not go with what this process
         does besides.
     """
-    separation.process.signs(credentials)
+    separation.process.check(credentials)
     leaf, *chain = credentials.certificates
     key = credentials.key
     referred = None
     if isinstance(key, KeyReference):
         referred = loadReferred(key, credentials.keySource)
+    separation.process.signs(credentials)
     try:
         context.use_certificate(leaf)
         if referred is not None:
@@ -47,6 +49,19 @@ def present(context: SSL.Context, credentials: Credentials) -> None:
         raise refusal(credentials, error) from None
 
 
+def whyNotShown(certificate: x509.Certificate) -> str:
+    """
+    What OpenSSL has against showing a certificate of ours, or one above it, whatever its key; empty
+    if nothing.
+    """
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    try:
+        context.use_certificate(certificate)
+    except (SSL.Error, crypto.Error, TypeError, ValueError) as error:
+        return _reasonOf(error)
+    return ""
+
+
 # What OpenSSL says of keys that do not fit; those of another kind push the certificate out.
 _MISMATCHES = ("key values mismatch", "key type mismatch", "no certificate assigned")
 
@@ -55,8 +70,7 @@ def refusal(credentials: Credentials, error: Exception) -> ConfigurationError:
     """
     Say what OpenSSL has against credentials.
     """
-    queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
-    reason = ", ".join(entry[2] for entry in queue if entry[2]) or str(error)
+    reason = _reasonOf(error)
     if credentials.isReferred and any(each in reason for each in _MISMATCHES):
         return ConfigurationError(
             credentials.keySource,
@@ -68,6 +82,11 @@ def refusal(credentials: Credentials, error: Exception) -> ConfigurationError:
         f"OpenSSL does not take this certificate and its key ({reason})",
         "use a key of a common kind: ECDSA with P-256, or RSA with 2048 bits or more",
     )
+
+
+def _reasonOf(error: Exception) -> str:
+    queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    return ", ".join(entry[2] for entry in queue if entry[2]) or str(error)
 
 
 def _pssKey(credentials: Credentials) -> crypto.PKey:

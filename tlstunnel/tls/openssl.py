@@ -53,10 +53,12 @@ def configure() -> None:
     if _VARIABLE in os.environ or _BINDING in sys.modules:
         return
     _isOurs = True
+    loaded = None
     if wanted is not None:
-        module, pkcs11 = json.loads(wanted)
-        _provider = KeyProvider(Path(module), None if pkcs11 is None else Path(pkcs11))
-    with _file() as path:
+        # Where it cannot be had, whoever needs it begins anew, and hears why.
+        with suppress(ConfigurationError, TypeError, ValueError):
+            _provider, loaded = _asked(wanted)
+    with _file(loaded) as path:
         os.environ[_VARIABLE] = path
         try:
             __import__(_BINDING)
@@ -65,17 +67,29 @@ def configure() -> None:
             del os.environ[_VARIABLE]
 
 
+def _asked(wanted: str) -> tuple[KeyProvider, KeyProvider]:
+    """
+    The provider that an earlier start of ours asks for, and what of it is loaded.
+
+    @raise ConfigurationError: it cannot be loaded any more.
+    @raise ValueError: it was somebody else; as is a C{TypeError}.
+    """
+    module, pkcs11 = json.loads(wanted)
+    provider = KeyProvider(Path(module), None if pkcs11 is None else Path(pkcs11))
+    return provider, provider.check()
+
+
 @contextmanager
-def _file() -> Iterator[str]:
+def _file(provider: KeyProvider | None) -> Iterator[str]:
     """
     The file that the library reads: one of ours as it is, or with a provider, in memory where the
     system has that.
     """
     path = Path(__file__).with_suffix(".cnf")
-    if _provider is None:
+    if provider is None:
         yield str(path)
         return
-    content = path.read_bytes() + configurationOf(_provider).encode()
+    content = path.read_bytes() + configurationOf(provider).encode()
     with suppress(AttributeError, OSError):  # as there are systems without
         descriptor = os.memfd_create("openssl.cnf")
         try:

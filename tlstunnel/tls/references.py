@@ -8,6 +8,7 @@ other means is.
 from __future__ import annotations
 
 from hashlib import sha256
+from pathlib import Path
 
 from OpenSSL import SSL, crypto
 
@@ -19,7 +20,13 @@ from tlstunnel.identity.pinsource import pinOf
 from tlstunnel.tls import openssl
 from tlstunnel.tls.attempts import RefusedBefore, attempts
 
-_DEBUG = "PKCS11_PROVIDER_DEBUG=file:/PATH in the environment lets it say more"
+# The module that asks another process.
+_CLIENT = "p11-kit-client"
+
+_DEBUG = (
+    "PKCS11_PROVIDER_DEBUG=file:/PATH in the environment lets it write more into that file, the "
+    "PIN too"
+)
 
 
 class _Question:
@@ -56,7 +63,9 @@ def loadReferred(reference: KeyReference, source: str) -> crypto.PKey:
     value = pinOf(reference, source)
     question = _Question()
     content = reference.withPIN(value)
-    digest = sha256(repr((provider, content)).encode()).digest()
+    # What one key's PIN was refused for is not tried for another one in the same token.
+    tried = provider, sorted(reference.token), value
+    digest = sha256(repr(tried).encode()).digest()
 
     def load() -> crypto.PKey:
         with quietly():  # which discourages passing what only OpenSSL can understand
@@ -90,7 +99,8 @@ def _check(provider: KeyProvider | None, reference: KeyReference, source: str) -
             source,
             f"refers to a key in a {_place(reference)}, and this process has loaded no provider "
             "for such keys",
-            "name one as `key-provider`, or by the link key-provider in the pool, and restart",
+            "name one as `key-provider`, or by the link key-provider in the pool, and restart; for "
+            "the one connection of inetd, or of `local` stdio, none is loaded",
         )
     if not openssl.isLoaded(provider.module):
         if provider.kind is ReferenceKind.TPM:
@@ -138,10 +148,21 @@ def _refusal(
         remedy = f"see whether the configuration that it reads has a provider for it; {_DEBUG}"
     else:
         problem = f"refers to {_address(reference)}: there is no such token, or no such key in it"
-        remedy = f"see what 'p11tool --list-tokens' says; {_DEBUG}"
+        remedy = f"{_whereToLook(provider.pkcs11)}; {_DEBUG}"
     said = error.args[0] if error.args and isinstance(error.args[0], list) else []
     words = ", ".join(dict.fromkeys(each[2] for each in said if each[2])) or str(error)
     return ConfigurationError(source, f"{problem} (OpenSSL: {words})", remedy)
+
+
+def _whereToLook(module: Path | None) -> str:
+    """
+    What tells which tokens there are.
+    """
+    if module is None:
+        return "see what 'p11tool --list-tokens' says"
+    if module.name.startswith(_CLIENT):
+        return "see whether 'p11-kit server' runs where P11_KIT_SERVER_ADDRESS says, and lets us in"
+    return f"see what 'p11tool --provider {module} --list-tokens' says"
 
 
 def _address(reference: KeyReference) -> str:

@@ -79,17 +79,23 @@ class Separation:
 
         @raise ConfigurationError: that does not go with what was done before.
         """
-        source = credentials.keySource or credentials.source or str(credentials.identity)
-        algorithm = credentials.certificates[0].public_key_algorithm_oid
-        algorithm = _SAME.get(algorithm, algorithm)
+        self.check(credentials)
+        algorithm, source = _traits(credentials)
         if not self._isTrying:
-            self._check(credentials, algorithm, source)
             known = self._referred if credentials.isReferred else self._own
             known.setdefault(algorithm, source)
         if credentials.isReferred:
             self.token = source
 
-    def _check(self, credentials: Credentials, algorithm: object, source: str) -> None:
+    def check(self, credentials: Credentials) -> None:
+        """
+        See whether signatures can be made with a key of ours; nothing has been done yet.
+
+        @raise ConfigurationError: that does not go with what was done before.
+        """
+        if self._isTrying:
+            return
+        algorithm, source = _traits(credentials)
         if not credentials.isReferred:
             if _tpm() and algorithm not in _EDWARDS:
                 raise ConfigurationError(
@@ -133,6 +139,15 @@ class Separation:
             yield
         finally:
             self._isTrying = before
+
+
+def _traits(credentials: Credentials) -> tuple[object, str]:
+    """
+    The algorithm of a key, and its file.
+    """
+    algorithm = credentials.certificates[0].public_key_algorithm_oid
+    source = credentials.keySource or credentials.source or str(credentials.identity)
+    return _SAME.get(algorithm, algorithm), source
 
 
 def _tpm() -> str:

@@ -7,7 +7,7 @@ What is done with a connection is not known here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -93,6 +93,13 @@ class AcceptingService(Service, Generic[_Described, _Prepared]):
         @raise ConfigurationError: something is missing or wrong; nothing has changed.
         """
         raise NotImplementedError
+
+    def heed(self) -> Iterator[None]:
+        """
+        Serve nobody any more as somebody who is withdrawn by now, an identity a step.
+        """
+        # Who reads the pool for each connection need not be told.
+        yield from ()
 
     def abandon(self) -> None:
         """

@@ -105,6 +105,7 @@ class ClientCreators:
             tunnel.requireStaple,
             self._sessions,
             requireALPN=bool(demanded),
+            checks=self._showing.check,
         )
         return creator, trust
 
@@ -153,7 +154,7 @@ class ClientCreators:
                 self._judges.revocations,
             )
             creator = self._byTLSA[key] = ClientCreator(
-                context, verifier, offered, _identityOf(shown)
+                context, verifier, offered, _identityOf(shown), checks=self._showing.check
             )
         return creator
 

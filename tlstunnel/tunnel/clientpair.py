@@ -10,7 +10,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 
 from tlstunnel.address import Address, TCPAddress
-from tlstunnel.errors import IdentityRefused, TimedOut, TunnelError
+from tlstunnel.errors import IdentityRefused, TimedOut, TunnelError, Withdrawn
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.protocols.base import ClientRole
 from tlstunnel.protocols.conversation import Conversation
@@ -166,7 +166,8 @@ class ClientPair(Pair):
                 isChosen = connecting.setting.remoteID is None
                 isItsFault = isUntouched and not (isChosen or isLookingUp)
                 goesOn = search.failed(error, isItsFault) and upgrade.mayDial
-                if not (goesOn and isUntouched) or isinstance(error, ATTACKS):
+                isFinal = isinstance(error, (*ATTACKS, Withdrawn))
+                if isFinal or not (goesOn and isUntouched):
                     raise
                 self.leave(error, role)
             else:

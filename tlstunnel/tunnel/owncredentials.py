@@ -7,6 +7,8 @@ C{local-id} that is for it.  Where an agent gives certificates, it gives one for
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.files import present
 from tlstunnel.identity.names import Identity
@@ -61,6 +63,14 @@ class OwnCredentials:
         self.known[found.identity] = found
         return found
 
+    def withdraw(self, several: Mapping[Identity, WithdrawnIdentity]) -> None:
+        """
+        Have nothing of C{several} any more.
+        """
+        for identity, why in several.items():
+            if self.known.pop(identity, None) is not None:
+                self.withdrawn[identity] = why
+
     def under(self, served: ServedName) -> Credentials:
         """
         What we show under a name.
@@ -73,29 +83,9 @@ class OwnCredentials:
             return self.of(served.identity)
         directory = tunnel.pool.directoryOf(served.identity)
         isThere = tunnel.agent is None and present(directory)
-        if isThere:
-            known = self.known.get(served.identity)
-            found = known or self._read(served.identity)
-            if coversName(found.certificates[0], served.name):
-                return known or self._take(found)
-            if not served.isWild:
-                raise ConfigurationError(
-                    found.source,
-                    f"is not for {served.name}, which is to be served with it",
-                    "get a certificate that is, or remove the directory",
-                )
-        withdrawn = None
-        for identity in tunnel.localIDs:
-            try:
-                found = self.of(identity)
-            except WithdrawnIdentity as why:
-                # It may have been the one, and nobody knows any more.
-                withdrawn = withdrawn or why
-                continue
-            if coversName(found.certificates[0], served.name):
-                return found
-        if withdrawn is not None:
-            raise withdrawn
+        found = (self._ofItsOwn(served) if isThere else None) or self._ofLocalIDs(served)
+        if found is not None:
+            return found
         if tunnel.agent is not None:
             raise ConfigurationError(
                 f"`agent` {tunnel.agent}",
@@ -109,3 +99,39 @@ class OwnCredentials:
             f"{served.name}, and `local-id` ({ours}) has none for it either",
             tunnel.pool.remedyFor(served.identity),
         )
+
+    def _ofItsOwn(self, served: ServedName) -> Credentials | None:
+        """
+        What is in the directory of a name; nothing, where that is for others below a wildcard.
+        """
+        known = self.known.get(served.identity)
+        found = known or self._read(served.identity)
+        if coversName(found.certificates[0], served.name):
+            return known or self._take(found)
+        if served.isWild:
+            return None
+        raise ConfigurationError(
+            found.source,
+            f"is not for {served.name}, which is to be served with it",
+            "get a certificate that is, or remove the directory",
+        )
+
+    def _ofLocalIDs(self, served: ServedName) -> Credentials | None:
+        """
+        What the first of them has that is for a name.
+
+        @raise WithdrawnIdentity: none is, and one is withdrawn.
+        """
+        withdrawn = None
+        for identity in self._tunnel.localIDs:
+            try:
+                found = self.of(identity)
+            except WithdrawnIdentity as why:
+                # It may have been the one, and nobody knows any more.
+                withdrawn = withdrawn or why
+                continue
+            if coversName(found.certificates[0], served.name):
+                return found
+        if withdrawn is not None:
+            raise withdrawn
+        return None

@@ -368,8 +368,10 @@ class Pair:
     @property
     def ours(self) -> list[Identity]:
         """
-        Who we are on them, where that is an identity of ours.
+        Who we are on them, where that is an identity of ours; nobody once both are closed.
         """
+        if self._isLeaving:
+            return []
         sessions = [each.session for each in (self.accepted, self.dialled) if each is not None]
         return [each.ours for each in sessions if each is not None and each.ours is not None]
 

@@ -207,6 +207,7 @@ class ServerNames:
         """
         for each in self._made.values():
             each.isWithdrawn = each.isWithdrawn or each.ours in several
+        self._own.withdraw(several)
 
     def _face(self, find: Callable[[], Credentials], served: ServedName = _LIKE_THE_TUNNEL) -> Face:
         """

@@ -9,7 +9,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from tlstunnel.errors import ConfigurationError
+from tlstunnel.errors import ConfigurationError, Withdrawn
 from tlstunnel.identity.caller import Caller
 from tlstunnel.identity.disclosure import ruleDoubts, ruleFor, whomToShow
 from tlstunnel.identity.files import reading
@@ -66,6 +66,8 @@ class Showing:
         """
         self._credentials = credentials
         self._why = why
+        # Those who were shown, and are not any more.
+        self._gone: dict[Identity, WithdrawnIdentity] = {}
 
     @property
     def withdrawn(self) -> Collection[Identity]:
@@ -80,6 +82,17 @@ class Showing:
         """
         for each in self.known:
             self._why = several.get(each.identity, self._why)
+        self._gone.update(several)
+
+    def check(self, shown: Identity | None) -> None:
+        """
+        See, before TLS begins, whether that may be shown which was chosen before.
+
+        @raise Withdrawn: it is withdrawn meanwhile.
+        """
+        why = None if shown is None else self._gone.get(shown)
+        if why is not None:
+            raise Withdrawn(str(why))
 
     def to(self, expected: Identity) -> Credentials | None:
         """
@@ -96,7 +109,9 @@ class Showing:
         """
         What is shown to anybody, as far as that is known; pseudonyms do not count.
         """
-        return () if self._credentials is None else (self._credentials,)
+        if self._credentials is None or self._why is not None:
+            return ()
+        return (self._credentials,)
 
     def covers(self, domain: str) -> bool:
         """
@@ -140,12 +155,16 @@ class _ByRules(Showing):
             if len(self._known) >= CREDENTIALS_KEPT:
                 self._known.clear()
             known = self._known[identity] = state, credentials
+        self._gone.pop(identity, None)
         return known[1]
 
     def withdraw(self, several: Mapping[Identity, WithdrawnIdentity]) -> None:
         """
-        The pool is asked each time.
+        Be none of C{several} any more, until the pool, which is asked each time, has them again.
         """
+        self._gone.update(several)
+        for each in several:
+            self._known.pop(each, None)
 
     @property
     def known(self) -> Iterable[Credentials]:

@@ -125,8 +125,10 @@ class Upgrade:
             which nothing was said.
         @param seconds: what it may take, if that is not the tunnel's limit for handshakes.
         @param note: where the record has whose identity it is, if not as that of the network.
+        @raise Withdrawn: what was to be shown is withdrawn meanwhile.
         """
         self.record.advance(HANDSHAKING)
+        creator.check()
         if self.record.isWatched:
             creator = Overheard(creator, self.record.exchange)
         with self.within(seconds or self._limits.handshake, "the TLS handshake"):

@@ -5,14 +5,16 @@ yet do not get there, and the others end, where that is wanted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import Protocol
+
+from twisted.logger import Logger
 
 from tlstunnel.errors import ConfigurationError, TunnelError, Withdrawn
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
-from tlstunnel.identity.withdrawal import WithdrawnIdentity, isWithdrawn
+from tlstunnel.identity.withdrawal import WithdrawnIdentity, isWithdrawn, withdrawnWarnings
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.tunnel.prepared import Prepared
 
@@ -37,6 +39,16 @@ class Connection(Protocol):
         """
 
 
+class Begun(Connection, Protocol):
+    """
+    A connection of a tunnel.
+
+    @ivar prepared: what it was begun with.
+    """
+
+    prepared: Prepared
+
+
 def withdraw(pool: Pool, identities: Iterable[Identity], before: Iterable[Prepared]) -> None:
     """
     Let nobody come to TLS with C{identities} any more, which are withdrawn.
@@ -46,6 +58,59 @@ def withdraw(pool: Pool, identities: Iterable[Identity], before: Iterable[Prepar
     several = {each: WithdrawnIdentity(each, pool.directoryOf(each)) for each in identities}
     for each in before if several else ():
         each.withdraw(several)
+
+
+class Heeding:
+    """
+    Sees to it in one tunnel that nobody comes to TLS as somebody who is withdrawn, whether a new
+    state can be taken up or not.
+    """
+
+    _log = Logger()
+
+    def __init__(self, connections: Callable[[], Iterable[Begun]]) -> None:
+        """
+        @param connections: gives those that there are.
+        """
+        self._connections = connections
+        self._closing = Closing(connections)
+
+    def use(self, prepared: Prepared, deadlines: Deadlines) -> None:
+        """
+        New connections are made with C{prepared} from now on.
+        """
+        tunnel = prepared.tunnel
+        if prepared.withdrawn:
+            withdraw(tunnel.pool, prepared.withdrawn, self._before())
+        if tunnel.closesWithdrawn:
+            self._closing.look(tunnel.pool, deadlines)
+
+    def heed(self, prepared: Prepared, deadlines: Deadlines) -> Iterator[None]:
+        """
+        See who is withdrawn by now, an identity a step.
+
+        @param prepared: what new connections are made with.
+        """
+        for each in {*self._before(), prepared}:
+            gone = set()
+            leased = {lease.identity for lease in each.leases}
+            for identity in each.certificates:
+                yield
+                if identity not in leased and _isGone(each.tunnel.pool, identity):
+                    gone.add(identity)
+            withdraw(each.tunnel.pool, gone, [each])
+            if each is prepared:
+                self._say(each.tunnel.name, gone)
+        if prepared.tunnel.closesWithdrawn:
+            self._closing.look(prepared.tunnel.pool, deadlines)
+
+    def _before(self) -> set[Prepared]:
+        return {each.prepared for each in self._connections()}
+
+    def _say(self, tunnel: str, gone: Collection[Identity]) -> None:
+        name = tunnel or None
+        for each in withdrawnWarnings(gone):
+            self._log.warn("{notice}", event="notice", tunnel=name, log_system=name, notice=each)
 
 
 class Closing:

@@ -6,13 +6,15 @@ unpacked.
 
 from __future__ import annotations
 
+import grp
 import json
+import pwd
 import re
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.interop.asuser import asUser
 from tests.interop.harness import Daemon, Outcome, find, run
 
 #: What OpenSSL loads.
@@ -23,20 +25,6 @@ KEY_USER, NETWORK_USER, GROUP = "games", "nobody", "nogroup"
 
 #: Of all tokens.
 PIN, SO_PIN = "4711-abc", "0815-abc"
-
-# As a user without a home; what follows is the interpreter, and what it was to run.
-_BECOME = f"""
-import encodings.idna, os, pwd, grp, sys
-from tlstunnel.tls import openssl
-openssl.configure()
-import tlstunnel.commands.identity, tlstunnel.commands.run
-from tlstunnel.__main__ import main
-tlstunnel.program.commandline.listProtocols()
-os.setgroups([])
-os.setgid(grp.getgrnam("{GROUP}").gr_gid)
-os.setuid(pwd.getpwnam("{NETWORK_USER}").pw_uid)
-sys.exit(main(sys.argv[4:]))
-"""
 
 _MODULE = "/usr/lib/softhsm/libsofthsm2.so"
 _CLIENT = "/usr/lib/*/pkcs11/p11-kit-client.so"
@@ -172,14 +160,8 @@ class KeyServer(Daemon):
 def asNetworkUser(module: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
     """
     What stands before a command of C{python -m tlstunnel} to let it run as the user who has the
-    tunnel.  He may not be able to read where Python is, so that everything is loaded before, also
-    the provider with C{module}.
+    tunnel, with C{module} for its tokens.
     """
     told = {**environment, "TLSTUNNEL_KEY_PROVIDER": json.dumps([provider(), str(module)])}
-    return (
-        "env",
-        *(f"{name}={value}" for name, value in told.items()),
-        sys.executable,
-        "-c",
-        _BECOME,
-    )
+    uid, gid = pwd.getpwnam(NETWORK_USER).pw_uid, grp.getgrnam(GROUP).gr_gid
+    return ("env", *(f"{name}={value}" for name, value in told.items()), *asUser(uid, gid))
