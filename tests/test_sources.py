@@ -31,8 +31,8 @@ from tests.loopback import (
     smtpClient,
     wait,
 )
-from tlstunnel import proxy
 from tlstunnel.address import Address, TCPAddress, UNIXAddress
+from tlstunnel.net import stock
 from tlstunnel.net.networks import Networks, parseNetwork
 from tlstunnel.program.service import TunnelService
 from tlstunnel.proxy import ProxyFactory
@@ -481,7 +481,7 @@ class EndpointTests(SourceTests):
         def tune(*_: object) -> None:
             raise OSError(errno.EINVAL, "it is gone")
 
-        self.patch(proxy, "tune", tune)
+        self.patch(stock, "tune", tune)
         factory, port = await self.listen(
             TCP4ServerEndpoint(reactor, 0), limits=Limits(perAddress=2)
         )
