@@ -63,6 +63,14 @@ def withdraw(pool: Pool, identities: Iterable[Identity], before: Iterable[Prepar
         each.withdraw(several)
 
 
+def heedNow(prepared: Prepared) -> None:
+    """
+    See who is withdrawn by now, of those few whom a connection is about to be made as.
+    """
+    pool = prepared.tunnel.pool
+    withdraw(pool, [each for each in prepared.certificates if _isGone(pool, each)], [prepared])
+
+
 class Heeding:
     """
     Sees to it in one tunnel that nobody comes to TLS as somebody who is withdrawn, whether a new
