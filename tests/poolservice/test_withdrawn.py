@@ -4,8 +4,12 @@ What becomes of connections that programs have handed over when an identity is w
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.threads import deferToThread
 
 from tests.loopback import CLIENT, SERVER, Encrypted
 from tests.poolservice.stage import HandOverTests, Program
@@ -15,6 +19,8 @@ from tlstunnel.errors import Withdrawn
 from tlstunnel.poolservice import handovers
 from tlstunnel.poolservice.inventory import Inventory
 from tlstunnel.poolservice.refusals import BadPool
+
+_SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 
 
 class WithdrawnTests(HandOverTests):
@@ -70,6 +76,35 @@ class WithdrawnTests(HandOverTests):
 
         program, _, _ = await self.handOver(self.wanted(False, local=SERVER), go)
         self.assertIsNone(await program.over)
+
+    async def test_whoHasNotComeToTLSYetDoesNotGetThere(self) -> None:
+        """
+        The pool was read before the peer took its time to ask for TLS, or to agree.
+        """
+
+        def ask(sock: socket.socket) -> None:
+            takeAway(self.pool, SERVER)
+            sock.sendall(_SSL_REQUEST)
+            sock.recv(1)
+
+        def agree(sock: socket.socket) -> None:
+            sock.recv(len(_SSL_REQUEST))
+            takeAway(self.pool, CLIENT)
+            sock.sendall(b"S")
+
+        for wanted, preamble in (
+            (self.wanted(True, "postgresql", local=CLIENT), agree),
+            (self.wanted(False, "postgresql", local=SERVER), ask),
+        ):
+            sock, theirs = self.pair()
+            program = Program(self.handOvers)
+            self.handOvers.begin(program, wanted, sock)
+            isClient = not wanted.isClient
+            network = Encrypted(theirs, self.context(isClient), isClient, str(SERVER).encode())
+            await deferToThread(preamble, theirs)
+            with self.assertRaises((SSL.Error, ConnectionError)):
+                await deferToThread(network.handshake)
+            self.assertIsInstance(await program.over, Withdrawn)
 
     def test_theNextRequestIsRefusedInWords(self) -> None:
         """

@@ -69,6 +69,27 @@ class ReloadsTests(SynchronousTestCase):
         self.running.append(Deferred())
         return await self.running[-1]
 
+    def test_whatIsInThePoolIsTakenUpAlsoWhereAllElseCannotBe(self) -> None:
+        """
+        Both were asked for while another one ran.
+        """
+        pools: list[Deferred[Changes]] = []
+
+        async def renewPool() -> Changes:
+            pools.append(Deferred())
+            return await pools[-1]
+
+        self.reloads = Reloads(self.clock, self.renew, "reloaded: {changes}", renewPool)
+        self.reloads.ask()
+        several = [self.reloads.ask(), self.reloads.ask(isOfPool=True)]
+        self.running[0].callback(Changes())
+        self.running[1].errback(WRONG)
+        for each in several:
+            self.failureResultOf(each, ConfigurationError)
+        pools[0].errback(WRONG)
+        self.assertEqual((len(self.running), len(pools)), (2, 1))
+        self.assertFalse(self.reloads.isRunning)
+
     def test_oneThatSucceeds(self) -> None:
         """
         Everybody hears of it, and what it has changed.

@@ -309,6 +309,28 @@ class ServerTests(TunnelTests):
         await wait(lambda: bool(self.ends))
         self.assertEnded("withdrawn")
 
+    async def test_whoIsOnTheWayToTLSDoesNotGetThere(self) -> None:
+        """
+        The client has the certificate already, and takes its time.
+        """
+        tunnel, _ = await self.before()
+        host, port = tunnel.addresses[0].rsplit(":", 1)
+        dialled = socket.create_connection((host, int(port)), PATIENCE)
+        self.addCleanup(dialled.close)
+        client = Encrypted(dialled, self.context(True), True, SERVER.domain.encode())
+
+        def begin() -> None:
+            with contextlib.suppress(SSL.WantReadError):
+                client.tls.do_handshake()
+            client.flush()
+            client.fill()
+
+        await deferToThread(begin)
+        takeAway(self.pool, SERVER)
+        self.assertEqual(self.reload(tunnel), "")
+        await wait(lambda: bool(self.ends))
+        self.assertEnded("withdrawn")
+
     async def test_aMissingFileChangesNothing(self) -> None:
         """
         The old state stays.

@@ -15,11 +15,13 @@ from tlstunnel.interfaces import ILeg
 from tlstunnel.poolservice.interfaces import IHanded
 from tlstunnel.protocols.base import ClientRole
 from tlstunnel.protocols.conversation import Conversation
+from tlstunnel.tls.creators import ServerCreator
 from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.record import GREETING
 from tlstunnel.tunnel.relay import Relay
 from tlstunnel.tunnel.serverpair import ServerPair
 from tlstunnel.tunnel.upgrade import Upgrade
+from tlstunnel.tunnel.withdrawal import heedNow
 
 
 class HandedServer(ServerPair):
@@ -32,6 +34,14 @@ class HandedServer(ServerPair):
     factory: IHanded
 
     dials = "the program"
+
+    def creator(self) -> ServerCreator:
+        """
+        The pool was read for the request, and that may be a while ago.
+        """
+        if self.prepared.tunnel.dialect.talks:
+            heedNow(self.prepared)
+        return super().creator()
 
     def joined(self, relay: Relay) -> None:
         """
@@ -71,6 +81,8 @@ class HandedClient(Pair):
             role.prepareAlone()
         upgrade.attach(role, network)
         await upgrade.negotiate(dialect, role)
+        if dialect.talks:
+            heedNow(prepared)
         await upgrade.secure(network, role.switch, prepared.creatorFor(expected))
         self.factory.verified(self)
         if not dialect.earlyDial:

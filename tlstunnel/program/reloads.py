@@ -106,7 +106,7 @@ class Reloads:
         self._renew = renew
         self._success = success
         self._renewPool = renewPool or renew
-        self._isWhole = False
+        self._isWhole = self._isOfPool = False
         self._running: Deferred[None] | None = None
         self._asked: list[Deferred[None]] = []
         self._isStopped = False
@@ -128,6 +128,7 @@ class Reloads:
         asked: Deferred[None] = Deferred()
         self._asked.append(asked)
         self._isWhole = self._isWhole or not isOfPool
+        self._isOfPool = self._isOfPool or isOfPool
         if self._running is None and not self._isStopped:
             self._begin(isOfFiles=isOfPool)
         return asked
@@ -156,8 +157,9 @@ class Reloads:
     def _begin(self, isOfFiles: bool, isPatient: bool = False) -> None:
         asked, self._asked = self._asked, []
         isWhole, self._isWhole = self._isWhole, False
+        isBoth, self._isOfPool = isWhole and self._isOfPool, False
         self._running = running = Deferred.fromCoroutine(self._run(isOfFiles, isPatient, isWhole))
-        running.addBoth(self._over, asked)
+        running.addBoth(self._over, asked, isBoth)
 
     async def _run(self, isOfFiles: bool, isPatient: bool, isWhole: bool) -> None:
         if not isPatient:
@@ -198,13 +200,19 @@ class Reloads:
             except Exception:  # noqa: BLE001 - who looks on must not harm the tunnels
                 self._log.failure("the observer {observer!r} failed", observer=observer)
 
-    def _over(self, result: Failure | None, asked: list[Deferred[None]]) -> None:
+    def _over(self, result: Failure | None, asked: list[Deferred[None]], isBoth: bool) -> None:
         self._running = None
         if self._isStopped:
             # Nobody wants to know any more.
             return
         if isinstance(result, Failure) and not result.check(ConfigurationError):
             self._log.failure("reloading failed", result)
+        if isinstance(result, Failure) and isBoth:
+            # Who asked for what is in the pool need not suffer from all else; it has been told.
+            again = Deferred[None]()
+            again.addErrback(lambda failure: None)
+            self._asked.append(again)
+            self._isOfPool = True
         if self._asked:
             self._begin(isOfFiles=not self._isWhole)
         for each in asked:

@@ -15,6 +15,7 @@ from tlstunnel.interfaces import ILeg
 from tlstunnel.protocols.base import ServerRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.reveal.word import Introduction, Word
+from tlstunnel.tls.creators import ServerCreator
 from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.record import GREETING
 from tlstunnel.tunnel.upgrade import Upgrade
@@ -55,7 +56,7 @@ class ServerPair(Pair):
         await upgrade.negotiate(dialect, role)
         if role.inClear:
             return await self._forward(role, upgrade)
-        await upgrade.secure(network, role.switch, prepared.serverCreator)
+        await upgrade.secure(network, role.switch, self.creator())
         self.factory.verified(self)
         if len(self.diallers) > 1:
             self._chooseBackend(network)
@@ -72,6 +73,12 @@ class ServerPair(Pair):
         if prepared.words:
             await self._converse(role, upgrade)
         return self.join(role, role.plain.takeRest(), role.plain.inputEnded)
+
+    def creator(self) -> ServerCreator:
+        """
+        What makes TLS, which is about to begin.
+        """
+        return self.prepared.serverCreator
 
     def _chooseBackend(self, network: ILeg) -> None:
         """

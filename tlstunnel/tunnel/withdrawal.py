@@ -17,6 +17,7 @@ from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.withdrawal import WithdrawnIdentity, isWithdrawn, withdrawnWarnings
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.tunnel.prepared import Prepared
+from tlstunnel.tunnel.record import HANDSHAKING, Record
 
 #: Connections that end in one turn of the reactor.
 ENDS_PER_TURN = 50
@@ -44,9 +45,11 @@ class Begun(Connection, Protocol):
     A connection of a tunnel.
 
     @ivar prepared: what it was begun with.
+    @ivar record: what is known of it.
     """
 
     prepared: Prepared
+    record: Record
 
 
 def withdraw(pool: Pool, identities: Iterable[Identity], before: Iterable[Prepared]) -> None:
@@ -58,6 +61,14 @@ def withdraw(pool: Pool, identities: Iterable[Identity], before: Iterable[Prepar
     several = {each: WithdrawnIdentity(each, pool.directoryOf(each)) for each in identities}
     for each in before if several else ():
         each.withdraw(several)
+
+
+def heedNow(prepared: Prepared) -> None:
+    """
+    See who is withdrawn by now, of those few whom a connection is about to be made as.
+    """
+    pool = prepared.tunnel.pool
+    withdraw(pool, [each for each in prepared.certificates if _isGone(pool, each)], [prepared])
 
 
 class Heeding:
@@ -82,6 +93,7 @@ class Heeding:
         tunnel = prepared.tunnel
         if prepared.withdrawn:
             withdraw(tunnel.pool, prepared.withdrawn, self._before())
+            self._endHandshakes(prepared.withdrawn, deadlines)
         if tunnel.closesWithdrawn:
             self._closing.look(tunnel.pool, deadlines)
 
@@ -99,10 +111,23 @@ class Heeding:
                 if identity not in leased and _isGone(each.tunnel.pool, identity):
                     gone.add(identity)
             withdraw(each.tunnel.pool, gone, [each])
+            self._endHandshakes(gone, deadlines)
             if each is prepared:
                 self._say(each.tunnel.name, gone)
         if prepared.tunnel.closesWithdrawn:
             self._closing.look(prepared.tunnel.pool, deadlines)
+
+    def _endHandshakes(self, gone: Collection[Identity], deadlines: Deadlines) -> None:
+        """
+        Who has seen the certificate, or is about to, has not come to TLS yet.
+        """
+        several = set(gone)
+        ending: list[Connection] = [
+            each
+            for each in (self._connections() if several else ())
+            if each.record.stage is HANDSHAKING and not several.isdisjoint(each.ours)
+        ]
+        _endSome(ending, gone, deadlines)
 
     def _before(self) -> set[Prepared]:
         return {each.prepared for each in self._connections()}
@@ -134,7 +159,7 @@ class Closing:
         gone = {each for each in known if _isGone(pool, each)}
         if gone:
             ending = [each for each, ours in found if not gone.isdisjoint(ours)]
-            _endSome(ending, ", ".join(map(str, sorted(gone, key=str))), deadlines)
+            _endSome(ending, gone, deadlines)
 
 
 def _isGone(pool: Pool, identity: Identity) -> bool:
@@ -143,9 +168,10 @@ def _isGone(pool: Pool, identity: Identity) -> bool:
     return False
 
 
-def _endSome(ending: list[Connection], gone: str, deadlines: Deadlines) -> None:
+def _endSome(ending: list[Connection], gone: Collection[Identity], deadlines: Deadlines) -> None:
     for each in ending[:ENDS_PER_TURN]:
-        each.end(Withdrawn(f"it was made with a certificate that is withdrawn ({gone})"))
+        whose = ", ".join(sorted({str(ours) for ours in each.ours if ours in gone}))
+        each.end(Withdrawn(f"it was made with a certificate that is withdrawn ({whose})"))
     del ending[:ENDS_PER_TURN]
     if ending:
         deadlines.after(0, lambda: _endSome(ending, gone, deadlines))
