@@ -24,6 +24,7 @@ from tests.endpoints.stage import SERVER, EndpointTests, Made, Talker, reactor
 from tests.loopback import wait
 from tlstunnel.errors import TimedOut
 from tlstunnel.protocols.mysqlpackets import Greeting, packet
+from tlstunnel.protocols.nbd import FLAGS, GREETING, option
 from tlstunnel.protocols.registry import BUILT_IN, find
 from tlstunnel.tunnel.limits import Limits
 
@@ -59,6 +60,7 @@ TALKS: dict[str, tuple[bytes, bytes, bytes]] = {
     "http": (b"", b"", b"GET / HTTP/1.1\r\nHost: server.example.org\r\n\r\n"),
     "telnet": (b"", b"", b"hello\r\n"),
     "nut": (b"", b"", b"LIST UPS\n"),
+    "nbd": (GREETING, GREETING, FLAGS + option(6)),
     "munin": (b"# munin node at a.example.org\n", b"# munin node at ", b"cap multigraph\n"),
 }
 

@@ -19,6 +19,7 @@ DIALECTS = (
     *("none", "smtp", "lmtp", "imap", "pop3", "nntp", "sieve", "ftp", "xmpp-client"),
     *("xmpp-server", "ldap", "postgresql", "mysql", "irc", "telnet", "http", "nut"),
     "munin",
+    "nbd",
 )
 
 #: Where no other program exists to test with, or none is installed: the reason, shown in its cell.

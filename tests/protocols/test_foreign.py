@@ -15,6 +15,7 @@ from tlstunnel.protocols.imap import imap
 from tlstunnel.protocols.irc import irc
 from tlstunnel.protocols.ldap import ldap
 from tlstunnel.protocols.munin import munin
+from tlstunnel.protocols.nbd import nbd
 from tlstunnel.protocols.nntp import nntp
 from tlstunnel.protocols.nut import nut
 from tlstunnel.protocols.pop3 import pop3
@@ -100,7 +101,7 @@ class ServerTests(SynchronousTestCase):
         """
         Without the end of a line, and without an answer.
         """
-        for dialect in (*LINES, ldap, xmppClient, xmppServer):
+        for dialect in (*LINES, ldap, nbd, xmppClient, xmppServer):
             for hello in (CLIENT_HELLO, SSL2_HELLO[:7]):
                 for pieces in ((hello,), *split(hello)):
                     driver = self.started(dialect)

@@ -37,6 +37,7 @@ REGISTERED: dict[str, tuple[tuple[int, ...], int | None, tuple[bytes, ...]]] = {
     "telnet": ((23,), 992, ()),
     "nut": ((3493,), None, ()),
     "munin": ((4949,), None, ()),
+    "nbd": ((10809,), None, ()),
     "http": ((80, 631), 443, (b"http/1.1",)),
 }
 

@@ -31,7 +31,7 @@ def subclasses(of: type[Rules]) -> Iterator[type[Rules]]:
 
 
 #: Those whose servers close without a word.
-WORDLESS = frozenset(("nut", "munin"))
+WORDLESS = frozenset(("nut", "munin", "nbd"))
 
 
 class CompletenessTests(SynchronousTestCase):

@@ -41,6 +41,7 @@ LOGINS = {
     "mysql": b"\x54\0\0\x01\x85\xa6\xff\x01\0\0\0\x01\x21" + bytes(23) + b"test\0\x0d%(secret)s\0",
     "nut": b"USERNAME %(secret)s\nPASSWORD %(secret)s\nSET VAR ups driver.x %(secret)s\n",
     "munin": b"fetch %(secret)s\nlist %(secret)s\n",
+    "nbd": b"\0\0\0\1IHAVEOPT\0\0\0\1\0\0\0\x0d%(secret)s",
     "telnet": b"\xff\xfd\x18test\r\n%(secret)s\r\n",
     "chat": b"test\r\n%(secret)s\r\n",
 }
@@ -143,6 +144,16 @@ class ShownTests(SynchronousTestCase):
         self.assertEqual(
             self.shown(b"PASSWORD x\n", dialect="nut"), ['"PASSWORD" and 3 more bytes']
         )
+
+    def test_aBinaryRequestForTLSIsShown(self) -> None:
+        """
+        With what precedes it in the same message; not what is asked for else.
+        """
+        request = b"IHAVEOPT\0\0\0\5\0\0\0\0"
+        for words in (request, b"\0\0\0\1" + request):
+            self.assertIn("IHAVEOPT", self.shown(words, dialect="nbd")[0])
+        for words in (request[:8] + b"\0\0\0\3" + request[12:], request + b"x"):
+            self.assertNotIn("IHAVEOPT", self.shown(words, dialect="nbd")[0])
 
     def test_verbs(self) -> None:
         """

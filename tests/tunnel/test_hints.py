@@ -230,6 +230,21 @@ class ScenarioTests(TunnelTests):
             self.assertIn(hint, await self.toServer(saying(*said), dialect), said)
         self.assertIn("allow", await self.toServer(lambda sock: None, "munin"))
 
+    async def test_aDiskWithoutTLS(self) -> None:
+        """
+        Its server says so, or begins as those did that knew no TLS.
+        """
+        greeting = b"NBDMAGICIHAVEOPT\0\3"
+        refusal = bytes.fromhex("0003e889045565a9 00000005 80000002 00000000")
+        oldstyle = b"NBDMAGIC" + bytes.fromhex("0000420281861253") + bytes(136)
+        for said, hint in (
+            ((greeting, refusal), "--tls-creds of qemu-nbd"),
+            ((greeting, refusal.replace(b"\x02", b"\x03")), "switch TLS on"),
+            ((oldstyle,), "leave out -o in nbdkit"),
+            ((b"NBDMAGICIHAVEOPT\0\2",), "leave out -o in nbdkit"),
+        ):
+            self.assertIn(hint, await self.toServer(saying(*said), "nbd"), said)
+
     async def test_aServerGreetsWhereItShouldSpeakTLS(self) -> None:
         """
         The reverse.
@@ -263,6 +278,8 @@ class ScenarioTests(TunnelTests):
             ("smtp", b"ERR UNKNOWN-COMMAND\n", "nut"),
             ("irc", b"OK STARTTLS\n", "nut"),
             ("irc", b"ERR FEATURE-NOT-CONFIGURED\n", "nut"),
+            ("smtp", b"NBDMAGICIHAVEOPT\0\3", "nbd"),
+            ("nbd", b"220 mx ESMTP\r\n", "smtp or lmtp or ftp"),
             ("pop3", b"220 mx ESMTP\r\n", "smtp or lmtp or ftp"),
         ):
             hint = await self.toServer(saying(greeting), dialect)

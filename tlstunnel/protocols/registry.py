@@ -32,6 +32,7 @@ BUILT_IN = {
     "telnet": ("telnet", "telnet"),
     "nut": ("nut", "nut"),
     "munin": ("munin", "munin"),
+    "nbd": ("nbd", "nbd"),
 }
 
 #: Their other names.
@@ -73,6 +74,7 @@ STARTTLS_PORTS = {
     5269: "xmpp-server",
     5432: "postgresql",
     6667: "irc",
+    10809: "nbd",
 }
 
 #: The same for servers with TLS from the first byte.

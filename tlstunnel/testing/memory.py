@@ -50,6 +50,11 @@ class _Creator:
         """
         return self
 
+    def check(self) -> None:
+        """
+        What nobody shows is not withdrawn.
+        """
+
 
 class MemoryPrepared:
     """
@@ -74,10 +79,11 @@ class MemoryPrepared:
         self.tunnel = Tunnel(mode, (anywhere,), (anywhere,), dialect)
         self.setting = setting
 
-    def creatorFor(self, expected: object, alpn: object = None) -> None:
+    def creatorFor(self, expected: object, alpn: object = None) -> _Creator:
         """
-        Nothing is needed for a handshake that does not happen.
+        Whoever is expected, the handshake does not happen.
         """
+        return self.serverCreator
 
     def checkTime(self) -> None:
         """

@@ -48,10 +48,11 @@ _STREAM = re.compile(
 )
 
 # Binary requests for TLS: those of PostgreSQL ("SSLRequest", "GSSENCRequest" in its manual), LDAP
-# (RFC 4511, section 4.14), and TELNET (commands, and START_TLS).
+# (RFC 4511, section 4.14), NBD (flags, and NBD_OPT_STARTTLS), and TELNET (commands, and START_TLS).
 _REQUESTS = re.compile(
     rb"\0\0\0\x08\x04\xd2\x16[\x2f\x30]"
     rb"|0.{1,5}\x02.{2,5}w.{1,5}\x80\x161\.3\.6\.1\.4\.1\.1466\.20037"
+    rb"|(?:\0\0\0[\0-\3])?IHAVEOPT\0\0\0\x05\0\0\0\0"
     rb"|(?:\xff[\xfb-\xfe].|\xff\xfa\x2e\x01\xff\xf0)+",
     re.DOTALL,
 )

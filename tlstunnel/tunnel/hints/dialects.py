@@ -66,6 +66,19 @@ DIALECT_HINTS = (
         Mode.SERVER,
         causes=("no login ",),
     ),
+    # Of block devices.
+    Hint(
+        (Refused,),
+        "switch TLS on in the server: certfile and keyfile in nbd-server's configuration, --tls of "
+        "nbdkit, --tls-creds of qemu-nbd",
+        Mode.CLIENT,
+        causes=("no TLS for disks ",),
+    ),
+    Hint(
+        (NotOffered, BackendRefused),
+        "a server of NBD since nbd 3.3 or QEMU 2.6 is needed; leave out -o in nbdkit",
+        causes=("old NBD ",),
+    ),
     # One side has TLS from the first byte, and the other has not.
     Hint(
         _SPOKEN,

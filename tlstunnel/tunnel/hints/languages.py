@@ -29,6 +29,7 @@ _LANGUAGES = (
     (b"ERR FEATURE-NOT-", "nut"),
     (b"ERR UNKNOWN-COMMAND", "nut"),
     (b"ERR INVALID-ARGUMENT", "nut"),
+    (b"NBDMAGIC", "nbd"),
     (b"\xff\xfb", "telnet"),
     (b"\xff\xfd", "telnet"),
 )
