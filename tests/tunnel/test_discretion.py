@@ -41,6 +41,7 @@ LOGINS = {
     "mysql": b"\x54\0\0\x01\x85\xa6\xff\x01\0\0\0\x01\x21" + bytes(23) + b"test\0\x0d%(secret)s\0",
     "nut": b"USERNAME %(secret)s\nPASSWORD %(secret)s\nSET VAR ups driver.x %(secret)s\n",
     "munin": b"fetch %(secret)s\nlist %(secret)s\n",
+    "nats": b'CONNECT {"user":"test","pass":"%(secret)s"}\r\nPUB %(secret)s 13\r\n%(secret)s\r\n',
     "telnet": b"\xff\xfd\x18test\r\n%(secret)s\r\n",
     "chat": b"test\r\n%(secret)s\r\n",
 }

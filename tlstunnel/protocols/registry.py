@@ -32,6 +32,7 @@ BUILT_IN = {
     "telnet": ("telnet", "telnet"),
     "nut": ("nut", "nut"),
     "munin": ("munin", "munin"),
+    "nats": ("nats", "nats"),
 }
 
 #: Their other names.
@@ -68,6 +69,7 @@ STARTTLS_PORTS = {
     3306: "mysql",
     3493: "nut",
     4190: "sieve",
+    4222: "nats",
     4949: "munin",
     5222: "xmpp-client",
     5269: "xmpp-server",
