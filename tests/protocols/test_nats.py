@@ -178,6 +178,7 @@ class InfoTests(SynchronousTestCase):
                         parseInfo(said)
                     self.assertLess(perf_counter() - began, 1.0, (start, piece))
 
+    @settings(deadline=None)
     @given(st.one_of(st.binary(max_size=80), st.binary(max_size=60).map(b'INFO {"'.__add__)))
     def test_errorsAreOurs(self, said: bytes) -> None:
         """
@@ -188,6 +189,7 @@ class InfoTests(SynchronousTestCase):
         except Malformed:
             return
 
+    @settings(deadline=None)
     @given(
         st.dictionaries(
             st.one_of(st.sampled_from((*REAL, *DROPPED)), st.text(max_size=5)),
