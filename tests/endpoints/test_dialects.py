@@ -57,6 +57,7 @@ TALKS: dict[str, tuple[bytes, bytes, bytes]] = {
     "irc": (b"", b"", b"NICK alice\r\n"),
     "xmpp-client": (b"", b"", _STREAM),
     "mysql": (packet(0, Greeting.substitute().payload()), packet(0, b"\x0a")[3:5], _LOGIN),
+    "nats": (b'INFO {"server_id":"x"}\r\n', b"INFO {", b"CONNECT {}\r\n"),
     "http": (b"", b"", b"GET / HTTP/1.1\r\nHost: server.example.org\r\n\r\n"),
     "telnet": (b"", b"", b"hello\r\n"),
     "nut": (b"", b"", b"LIST UPS\n"),

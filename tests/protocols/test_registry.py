@@ -35,6 +35,7 @@ REGISTERED: dict[str, tuple[tuple[int, ...], int | None, tuple[bytes, ...]]] = {
     "mysql": ((3306,), None, ()),
     "irc": ((6667,), 6697, (b"irc",)),
     "telnet": ((23,), 992, ()),
+    "nats": ((4222,), None, ()),
     "nut": ((3493,), None, ()),
     "munin": ((4949,), None, ()),
     "nbd": ((10809,), None, ()),

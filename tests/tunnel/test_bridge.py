@@ -958,9 +958,10 @@ class CheckTests(SynchronousTestCase):
 
     def test_whatShowsTheServerBeforeTLSIsRefused(self) -> None:
         """
-        That is MySQL.
+        Those are MySQL and NATS.
         """
-        for ways in (("mysql", "mysql"), ("mysql", "none"), ("none", "mysql")):
+        early = (("mysql", "mysql"), ("mysql", "none"), ("none", "mysql"), ("nats", "nats"))
+        for ways in early:
             self.assertIn("before TLS", self.refusal(*ways))
 
     def test_aChosenProtocolCannotBePassedOnWithDANE(self) -> None:

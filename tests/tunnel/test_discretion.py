@@ -42,6 +42,7 @@ LOGINS = {
     "nut": b"USERNAME %(secret)s\nPASSWORD %(secret)s\nSET VAR ups driver.x %(secret)s\n",
     "munin": b"fetch %(secret)s\nlist %(secret)s\n",
     "nbd": b"\0\0\0\1IHAVEOPT\0\0\0\1\0\0\0\x0d%(secret)s",
+    "nats": b'CONNECT {"user":"test","pass":"%(secret)s"}\r\nPUB %(secret)s 13\r\n%(secret)s\r\n',
     "telnet": b"\xff\xfd\x18test\r\n%(secret)s\r\n",
     "chat": b"test\r\n%(secret)s\r\n",
 }

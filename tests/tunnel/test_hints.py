@@ -28,6 +28,7 @@ from tlstunnel.errors import (
     Malformed,
     NotOffered,
     PlaintextAfterStartTLS,
+    Refused,
     TimedOut,
     TLSFailed,
     TunnelError,
@@ -431,6 +432,20 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(self.hint(None, RELAYING), "")
         self.assertEqual(self.hint(PlaintextAfterStartTLS("x", b"220 y")), "")
         self.assertEqual(self.hint(Closed(), dialect="ftp-data"), "")
+
+    def test_whoseTLSIsFirstInNATS(self) -> None:
+        """
+        That of a server, or of a client; and a backend has none.
+        """
+        option = "--dialect-option handshake-first"
+        closed = Closed(cause="no INFO").by("the server")
+        self.assertIn(option, self.hint(closed, dialect="nats"))
+        early = PlaintextAfterStartTLS("x", b"\x16", cause="TLS before INFO").by("the client")
+        self.assertIn(option, self.hint(early, dialect="nats", mode=Mode.SERVER))
+        demanding = BackendRefused(cause="TLS in the backend").by("the backend")
+        self.assertIn("allow_non_tls", self.hint(demanding, dialect="nats", mode=Mode.SERVER))
+        self.assertNotIn("pop3", self.hint(Refused("x", b"-ERR 'no'"), dialect="nats"))
+        self.assertIn("nats", self.hint(Malformed("x", b"INFO {}"), dialect="smtp"))
 
     def test_whoeverItWas(self) -> None:
         """

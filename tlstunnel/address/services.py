@@ -22,6 +22,7 @@ SERVICES = {
     "managesieve": 4190,
     "munin": 4949,
     "mysql": 3306,
+    "nats": 4222,
     "nbd": 10809,
     "nnsp": 433,
     "nntp": 119,

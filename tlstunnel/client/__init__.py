@@ -96,7 +96,7 @@ class Plaintext(socket.socket):
     def verify(self, timeout: float | None = None) -> Proven:
         """
         Wait until the peer is verified.  It is already, but for the protocols in which a server
-        speaks before TLS: with C{starttls="mysql"} L{asServer} returns at once.
+        speaks before TLS: with C{starttls="mysql"}, or "nats", L{asServer} returns at once.
 
         @raise PoolError: it is not who it has to be, or there is no TLS.
         """

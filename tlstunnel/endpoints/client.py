@@ -120,7 +120,7 @@ class InnerClientPair(ClientPair):
     """
     The story of a connection to a server, for a protocol of this process: it is made once the
     server is verified, and so says nothing before; or where its first words have to be part of the
-    negotiation (mysql), when the server has greeted it.
+    negotiation (mysql, nats), when the server has greeted it.
     """
 
     __slots__ = ()

@@ -15,10 +15,10 @@ A control connection serves one connection that is handed over::
 C{ok} has all its fields, which are empty for what there is not: C{local=} for nobody, C{remote=}
 for a client that has shown no certificate.
 
-With C{starttls=mysql}, the program is needed before TLS, as its first words are part of what leads
-up to that.  It gets its plaintext socket by a message C{plain} then, without any field, and C{ok}
-comes later, without a socket.  Whatever the program says or hears on that socket before C{ok} is
-with a peer of whom nothing is known, as it is for a backend of a tunnel.
+With C{starttls=mysql} or C{nats}, the program is needed before TLS, as its first words are part of
+what leads up to that.  It gets its plaintext socket by a message C{plain} then, without any field,
+and C{ok} comes later, without a socket.  Whatever the program says or hears on that socket before
+C{ok} is with a peer of whom nothing is known, as it is for a backend of a tunnel.
 
 Ends
 ====

@@ -29,6 +29,7 @@ _LISTS = {
     "pop3": (rb"(CAPA|USER|UIDL|TOP|STLS)\b", rb"STLS\s*\Z"),
     "nntp": (rb"(VERSION|READER|CAPABILITIES)\b", rb"STARTTLS\s*\Z"),
     "sieve": (rb'"', rb'"STARTTLS"'),
+    "nats": (rb"INFO\b", rb'INFO\b.*"tls_(required|available)"\s*:\s*true\b'),
     "ftp": (rb"( |211[ -])", rb" *AUTH\b.*TLS"),
     "xmpp-client": (rb".*<(\w+:)?features", rb".*<starttls"),
     "xmpp-server": (rb".*<(\w+:)?features", rb".*<starttls"),

@@ -33,6 +33,7 @@ BUILT_IN = {
     "nut": ("nut", "nut"),
     "munin": ("munin", "munin"),
     "nbd": ("nbd", "nbd"),
+    "nats": ("nats", "nats"),
 }
 
 #: Their other names.
@@ -69,6 +70,7 @@ STARTTLS_PORTS = {
     3306: "mysql",
     3493: "nut",
     4190: "sieve",
+    4222: "nats",
     4949: "munin",
     5222: "xmpp-client",
     5269: "xmpp-server",

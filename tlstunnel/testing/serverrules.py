@@ -91,7 +91,7 @@ class ServerConformance(Rules):
         who, goAhead = self.dialogue[place] if self.dialogue else ("", b"")
         if who != "S":
             return
-        last, request = self.lastWords() or (0, b"")
+        last, request = self.lastWords() or (place, b"")
         with _answering(goAhead):
             driver = self.start(last)
             driver.network.feed(request)
@@ -108,6 +108,7 @@ class ServerConformance(Rules):
             return
         for early in (b"x", CLIENT_HELLO):
             driver = self.start(0, early)
+            self.go(driver, 0, len(self.dialogue) - 1)
             self.assertFailed(driver, PlaintextAfterStartTLS, early)
             self.assertSilent(driver.network, "the client", early)
 

@@ -455,7 +455,7 @@ static inline long tlstunnel_owner(const struct tlstunnel *t)
 
 /*
  * Wait until the peer is verified. It is already, but in protocols whose servers speak before TLS: with
- * "starttls", "mysql" in the role of a server tlstunnel_start() returns at once.
+ * "starttls", "mysql" or "nats" in the role of a server tlstunnel_start() returns at once.
  *
  * returns 0, or -1: it is not who it has to be, or there is no TLS.
  */

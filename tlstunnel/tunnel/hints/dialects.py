@@ -11,6 +11,7 @@ from tlstunnel.errors import (
     Malformed,
     NotOffered,
     Oversize,
+    PlaintextAfterStartTLS,
     Refused,
     Reset,
     Temporary,
@@ -56,6 +57,27 @@ DIALECT_HINTS = (
         "give the node a key: tls_private_key and tls_certificate in munin-node.conf",
         Mode.CLIENT,
         causes=("no node key ",),
+    ),
+    # Of messaging.
+    Hint(
+        (PlaintextAfterStartTLS,),
+        "clients that begin with TLS need --dialect-option handshake-first here; those that wait "
+        "for INFO need a port of their own then",
+        Mode.SERVER,
+        causes=("TLS before INFO ",),
+    ),
+    Hint(
+        (BackendRefused,),
+        "leave tls out of its configuration, or let it have allow_non_tls there",
+        Mode.SERVER,
+        causes=("TLS in the backend ",),
+    ),
+    Hint(
+        (Closed,),
+        "a server with handshake_first needs --dialect-option handshake-first; else check that it "
+        "speaks nats",
+        Mode.CLIENT,
+        causes=("no INFO ",),
     ),
     # Where the certificate is the login.
     Hint(

@@ -15,6 +15,7 @@ _LANGUAGES = (
     (b"* BYE", "imap"),
     (b"* PREAUTH", "imap"),
     (b"+OK", "pop3"),
+    (b"-ERR '", "nats"),
     (b"-ERR", "pop3"),
     (b"220 ", "smtp or lmtp or ftp"),
     (b"220-", "smtp or lmtp or ftp"),
@@ -30,6 +31,7 @@ _LANGUAGES = (
     (b"ERR UNKNOWN-COMMAND", "nut"),
     (b"ERR INVALID-ARGUMENT", "nut"),
     (b"NBDMAGIC", "nbd"),
+    (b"INFO {", "nats"),
     (b"\xff\xfb", "telnet"),
     (b"\xff\xfd", "telnet"),
 )
