@@ -17,6 +17,7 @@ from tlstunnel import errors
 from tlstunnel.errors import ConfigurationError, Refused, Reset, TunnelError, quote
 from tlstunnel.program.options import OPTIONS
 from tlstunnel.program.poolsettings import POOL_SERVICE_KEYS
+from tlstunnel.program.pullsettings import POOL_PULL_KEYS
 
 #: What a file has and no command line: a word here has to be shown as a key, and not as an option.
 KEYS = {"name", "status"}
@@ -109,7 +110,7 @@ class ReasonTests(SynchronousTestCase):
         """
         Any other word in backquotes would be shown with hyphens before it.
         """
-        known = KEYS | {option.name for option in (*OPTIONS, *POOL_SERVICE_KEYS)}
+        known = KEYS | {option.name for option in (*OPTIONS, *POOL_SERVICE_KEYS, *POOL_PULL_KEYS)}
         for path in Path(errors.__file__).parent.rglob("*.py"):
             for text in textsOf(path):
                 mentioned = set(re.findall("`([a-z][a-z0-9-]*)`", text))

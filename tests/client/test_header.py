@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
@@ -19,6 +20,12 @@ STRICT = "-Wall -Wextra -Werror -pedantic -std=c99 -D_GNU_SOURCE -g".split()
 
 #: With what is wrong with its memory, a leak included, a program ends with an error.
 CHECKED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+# Starts a program with a descriptor at 3, where nothing else is.
+_AT_THREE = (
+    "import os, sys; handed = int(sys.argv[1]); handed == 3 or os.dup2(handed, 3); "
+    "handed == 3 or os.close(handed); os.set_inheritable(3, True); os.execv(sys.argv[2], sys.argv[2:])"
+)
 
 PROVEN = "remote=mail.example.org name=*.example.org alpn="
 
@@ -60,8 +67,7 @@ class HeaderTests(ClientTests):
         sock, self.peer = self.connection(None)
         handed = os.dup(sock.fileno())
         sock.close()
-        # At 3, where nothing else is.
-        start = ["sh", "-c", f'exec 3<&{handed} {handed}<&-; exec "$@"', "sh"]
+        start = [sys.executable, "-ISc", _AT_THREE, str(handed)]
         try:
             done = subprocess.run(
                 [*start, self.program, *words],

@@ -75,6 +75,7 @@ class MemoryPrepared:
     ) -> None:
         anywhere = TCPAddress("127.0.0.1", 1)
         self.words = words
+        self.certificates: dict[Identity, object] = {}
         self.proxyOut: ProxyOut | None = None
         self.tunnel = Tunnel(mode, (anywhere,), (anywhere,), dialect)
         self.setting = setting
