@@ -22,10 +22,14 @@ STRICT = "-Wall -Wextra -Werror -pedantic -std=c99 -D_GNU_SOURCE -g".split()
 CHECKED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 # Starts a program with a descriptor at 3, where nothing else is.
-_AT_THREE = (
-    "import os, sys; handed = int(sys.argv[1]); handed == 3 or os.dup2(handed, 3); "
-    "handed == 3 or os.close(handed); os.set_inheritable(3, True); os.execv(sys.argv[2], sys.argv[2:])"
-)
+_AT_THREE = """
+import os, sys
+handed = int(sys.argv[1])
+if handed != 3:
+    os.dup2(handed, 3)
+    os.close(handed)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 PROVEN = "remote=mail.example.org name=*.example.org alpn="
 
