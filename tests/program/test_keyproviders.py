@@ -81,6 +81,15 @@ class ProviderTests(SynchronousTestCase):
         loadProviderOf(self.pool, HOST)
         self.assertEqual(self.begun, [KeyProvider(self.module)])
 
+    def test_aLinkThatNobodyNeedsIsNotLookedAt(self) -> None:
+        """
+        As the pool may be closed to us, where certificates come from an agent.
+        """
+        self.link.unlink()
+        self.link.symlink_to("nothing.so")
+        self.assertEqual(self.load(OTHER), [])
+        self.assertRaises(ConfigurationError, self.load, HOST)
+
     def test_itIsLoadedOnce(self) -> None:
         """
         A process that has it goes on.

@@ -77,13 +77,11 @@ def _linked(tunnels: Iterable[Tunnel]) -> KeyProvider | None:
         # The administrator's configuration may have it.
         return None
     found: dict[KeyProvider, Pool] = {}
-    known: dict[Pool, KeyProvider | None] = {}
-    for pool, identity in _ours(tunnels):
-        if pool not in known:
-            known[pool] = providerIn(pool.path)
-        provider = known[pool]
-        if provider is not None and provider not in found and _refers(pool, identity):
-            found[provider] = pool
+    # A pool in which nothing refers to another place may be closed to us.
+    for pool in dict.fromkeys(pool for pool, identity in _ours(tunnels) if _refers(pool, identity)):
+        provider = providerIn(pool.path)
+        if provider is not None:
+            found.setdefault(provider, pool)
     if len(found) > 1:
         one, other = (str(each.path) for each in list(found.values())[:2])
         raise ConfigurationError(
