@@ -21,6 +21,7 @@ from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.keyprovider import KeyProvider
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
+from tlstunnel.program import keyproviders
 from tlstunnel.program.configuration import COMMAND_LINE, Configuration, Status
 from tlstunnel.program.keyproviders import loadProvider, loadProviderOf
 from tlstunnel.protocols import registry
@@ -85,8 +86,11 @@ class ProviderTests(SynchronousTestCase):
         """
         As the pool may be closed to us, where certificates come from an agent.
         """
-        self.link.unlink()
-        self.link.symlink_to("nothing.so")
+
+        def closed(pool: Path) -> None:
+            raise ConfigurationError(str(pool), "is closed", "open it")
+
+        self.patch(keyproviders, "providerIn", closed)
         self.assertEqual(self.load(OTHER), [])
         self.assertRaises(ConfigurationError, self.load, HOST)
 
