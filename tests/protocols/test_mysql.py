@@ -163,6 +163,10 @@ class GreetingTests(SynchronousTestCase):
         old = replace(head, capabilities=head.capabilities & ~PLUGIN_AUTH, plugin=b"").payload()
         self.assertTrue(old.endswith(b"\x1c\0"))
         self.assertEqual(Greeting.parse(old + b"<b>"), Greeting.parse(old))
+        # A length of the salt, which nobody reads there.
+        at = MYSQL.index(bytes(10)) - 1
+        longer = old[:at] + b"\xff" + old[at + 1 :] + bytes(300)
+        self.assertEqual(Greeting.parse(longer), Greeting.parse(old))
 
     def test_impossibleOnesAreRefused(self) -> None:
         """

@@ -194,7 +194,12 @@ def casesOfBoth() -> Iterator[type[Rules]]:
         if dialect.opensChannels or dialect.earlyDial or not dialect.talks:
             continue
         greeting = dialect.client(usual(), Deadlines(Clock())).appGreeting()
-        inside = [(who, text) for who, text in each.inside if (who, text) != ("T", greeting)]
+        # Nor does anybody answer a greeting.
+        inside = [
+            (who, text)
+            for who, text in each.inside
+            if who != "A" and (who, text) != ("T", greeting)
+        ]
         given = {"driver": BothDriver, "inside": inside, "__module__": __name__}
         given["__doc__"] = each.__doc__
         name = f"Both{each.__module__.rpartition('_')[2].title()}{each.__name__}"

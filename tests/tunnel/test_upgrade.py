@@ -48,8 +48,19 @@ TRUST = Trust(Anchors((), system=True, source="system"))
 #: All different, so that each is known by its length.
 LIMITS = Limits(connectTotal=11.0, greeting=12.0, negotiation=13.0, handshake=14.0)
 
-#: Nobody is asked to make TLS in memory.
-CREATOR: Any = None
+
+class Creator:
+    """
+    Nobody is asked to make TLS in memory.
+    """
+
+    def check(self) -> None:
+        """
+        Nobody is withdrawn.
+        """
+
+
+CREATOR: Any = Creator()
 
 
 @implementer(IDialler)

@@ -68,12 +68,14 @@ class Greeting:
             "<I8sxHBHHB10s", rest[:31]
         )
         capabilities = low | high << 16
-        # The salt's second part has 13 bytes at least, the last of which is NUL.
-        size = max(13, length - 8)
-        tail, plugin = rest[31 : 31 + size - 1], b""
+        # The salt's second part has 13 bytes at least, the last of which is NUL; how long it is else
+        # is said where a plugin is named.
+        size, plugin = 13, b""
         if capabilities & PLUGIN_AUTH:
+            size = max(size, length - 8)
             # Some versions forgot the NUL behind the plugin's name.
             plugin = rest[31 + size :].removesuffix(b"\0")
+        tail = rest[31 : 31 + size - 1]
         if len(tail) < size - 1 or not _PLUGIN.fullmatch(plugin):
             raise Malformed("a greeting with an impossible value", payload)
         extended = 0 if capabilities & CLIENT_MYSQL else int.from_bytes(reserved[6:], "little")
