@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 from hypothesis import given, settings
@@ -177,6 +177,28 @@ class InfoTests(SynchronousTestCase):
                     with contextlib.suppress(Malformed):
                         parseInfo(said)
                     self.assertLess(perf_counter() - began, 1.0, (start, piece))
+
+    def test_bracesCostLittle(self) -> None:
+        """
+        Though there is nothing but them: all connections wait meanwhile.
+        """
+        said = b"INFO {" + b"}" * (MAX_INFO_BYTES - 8)
+        seconds = []
+        for _ in range(3):
+            began = process_time()
+            self.assertRaises(Malformed, parseInfo, said)
+            seconds.append(process_time() - began)
+        self.assertLess(min(seconds), 0.01)
+
+    def test_depthIsTold(self) -> None:
+        """
+        To the level, in lists as in objects, and whatever else there is beside it.
+        """
+        for inner in (b"[" * 7 + b"]" * 7, b'{"a":[' * 3 + b"{}" + b"]}" * 3):
+            said = b'INFO {"x":[],"y":%b,"z":{}}'
+            self.assertEqual(parseInfo(said % inner).values, {})
+            with self.assertRaises(Malformed):
+                parseInfo(said % (b"[%b]" % inner))
 
     @settings(deadline=None)
     @given(st.one_of(st.binary(max_size=80), st.binary(max_size=60).map(b'INFO {"'.__add__)))

@@ -24,8 +24,12 @@ MAX_INFO_BYTES = 32768
 _LINE = re.compile(rb"INFO[ \t]+(\{.*\})[ \t]*", re.IGNORECASE | re.DOTALL)
 _ERROR = re.compile(rb"-ERR\b", re.IGNORECASE)
 
-# Strings, also one that does not end, and whatever opens or closes.
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.|\\\Z)*+(?:"|\Z)|[\[\]{}]', re.DOTALL)
+# A string, also one that does not end.
+_STRING = re.compile(rb'"(?:[^"\\]|\\.|\\\Z)*+(?:"|\Z)', re.DOTALL)
+
+# What leaves of anything that opens or closes a brace, and of all else nothing.
+_BRACES = bytes.maketrans(b"[]", b"{}")
+_OTHERS = bytes(set(range(256)).difference(b"[]{}"))
 
 # Nothing that is known is deeper than a list in the object.
 _MAX_DEPTH = 8
@@ -119,16 +123,13 @@ async def readInfo(conversation: Conversation, refusal: type[TunnelError]) -> In
 
 def _checkDepth(text: bytes) -> None:
     """
-    Before anything is built of it.
+    Before anything is built of it: each round takes away what has nothing in it any more.
     """
-    depth = 0
-    for token in _TOKEN.finditer(text):
-        if token[0] in b"[{":
-            depth += 1
-            if depth > _MAX_DEPTH:
-                raise ValueError("objects within objects")
-        elif token[0] in b"]}":
-            depth -= 1
+    left = _STRING.sub(b"", text).translate(_BRACES, _OTHERS)
+    for _ in range(_MAX_DEPTH):
+        left = left.replace(b"{}", b"")
+    if left:
+        raise ValueError("objects within objects, or without an end")
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
