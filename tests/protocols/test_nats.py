@@ -21,6 +21,7 @@ from tlstunnel.errors import (
     Oversize,
     PlaintextAfterStartTLS,
     Refused,
+    TimedOut,
     TLSFailed,
     TunnelError,
 )
@@ -112,6 +113,8 @@ IMPOSSIBLE = {
     "an end of line": b'INFO {"tls_required":true,"go":"a\\r\\nPING"}',
     "a tab in a text": b'INFO {"tls_required":true,"x":"\t"}',
     "half a character": b'INFO {"tls_required":true,"go":"\\ud800"}',
+    "a name within a text": b'INFO {"tls_required":true,"go":"\\",\\"connect_urls\\":[\\"x"}',
+    "a backslash in a text": b'INFO {"tls_required":true,"go":"\\\\u0022"}',
     "a flag that is a text": b'INFO {"tls_required":true,"headers":"yes"}',
     "no UTF-8": b'INFO {"tls_required":true,"x":"\xff"}',
     "a byte order mark": b'INFO {"tls_required":true,"x":\xef\xbb\xbf1}',
@@ -408,6 +411,24 @@ class ServerTests(SynchronousTestCase):
             assert driver.error is not None
             self.assertEqual(driver.error.who, "the backend")
             self.assertEqual(driver.network.written, b"")
+
+    def test_whoIsTooSlowIsBlamed(self) -> None:
+        """
+        The backend as long as it has not spoken, but for the handshake, which is the client's.
+        """
+        for options, backend, isInside, who in (
+            ((), b"", False, "the backend"),
+            ((), PLAIN, False, "the client"),
+            ((HANDSHAKE_FIRST,), b"", False, "the client"),
+            ((HANDSHAKE_FIRST,), b"", True, "the backend"),
+        ):
+            driver = server(nats, *options)
+            driver.plain.feed(backend)
+            if isInside:
+                driver.handshake()
+            driver.clock.advance(61)
+            assert isinstance(driver.error, TimedOut)
+            self.assertEqual(driver.error.who, who, (options, backend, isInside))
 
     def test_whatTheBackendSaysBehindItsGreetingComesInsideTLS(self) -> None:
         """
