@@ -38,6 +38,10 @@ _MAX_DEPTH = 8
 _MAX_DIGITS = 20
 _MAX_TEXT = 255
 
+# What servers write nowhere; programs that search the line, and read no JSON, might take what
+# stands behind it for another name.
+_QUOTES = frozenset('"\\')
+
 _TEXTS = frozenset(
     "server_id server_name version go git_commit client_ip nonce cluster domain xkey".split()
 )
@@ -156,7 +160,7 @@ def _isKnown(name: str, value: object) -> bool:
     @raise ValueError: if it is not what this name stands for.
     """
     if name in _TEXTS:
-        fits = isinstance(value, str) and len(value) <= _MAX_TEXT and value.isprintable()
+        fits = isinstance(value, str) and _isText(value)
     elif name in _NUMBERS:
         fits = type(value) is int and 0 <= value < _NUMBERS[name]
     elif name in _FLAGS:
@@ -166,6 +170,10 @@ def _isKnown(name: str, value: object) -> bool:
     if not fits:
         raise ValueError(f"{name} has a value that cannot be")
     return True
+
+
+def _isText(value: str) -> bool:
+    return len(value) <= _MAX_TEXT and value.isprintable() and _QUOTES.isdisjoint(value)
 
 
 def _isTrue(said: Mapping[str, object], name: str) -> bool:
