@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 from hypothesis import given, settings
@@ -21,6 +21,7 @@ from tlstunnel.errors import (
     Oversize,
     PlaintextAfterStartTLS,
     Refused,
+    TimedOut,
     TLSFailed,
     TunnelError,
 )
@@ -112,6 +113,8 @@ IMPOSSIBLE = {
     "an end of line": b'INFO {"tls_required":true,"go":"a\\r\\nPING"}',
     "a tab in a text": b'INFO {"tls_required":true,"x":"\t"}',
     "half a character": b'INFO {"tls_required":true,"go":"\\ud800"}',
+    "a name within a text": b'INFO {"tls_required":true,"go":"\\",\\"connect_urls\\":[\\"x"}',
+    "a backslash in a text": b'INFO {"tls_required":true,"go":"\\\\u0022"}',
     "a flag that is a text": b'INFO {"tls_required":true,"headers":"yes"}',
     "no UTF-8": b'INFO {"tls_required":true,"x":"\xff"}',
     "a byte order mark": b'INFO {"tls_required":true,"x":\xef\xbb\xbf1}',
@@ -177,6 +180,28 @@ class InfoTests(SynchronousTestCase):
                     with contextlib.suppress(Malformed):
                         parseInfo(said)
                     self.assertLess(perf_counter() - began, 1.0, (start, piece))
+
+    def test_bracesCostLittle(self) -> None:
+        """
+        Though there is nothing but them: all connections wait meanwhile.
+        """
+        said = b"INFO {" + b"}" * (MAX_INFO_BYTES - 8)
+        seconds = []
+        for _ in range(3):
+            began = process_time()
+            self.assertRaises(Malformed, parseInfo, said)
+            seconds.append(process_time() - began)
+        self.assertLess(min(seconds), 0.01)
+
+    def test_depthIsTold(self) -> None:
+        """
+        To the level, in lists as in objects, and whatever else there is beside it.
+        """
+        for inner in (b"[" * 7 + b"]" * 7, b'{"a":[' * 3 + b"{}" + b"]}" * 3):
+            said = b'INFO {"x":[],"y":%b,"z":{}}'
+            self.assertEqual(parseInfo(said % inner).values, {})
+            with self.assertRaises(Malformed):
+                parseInfo(said % (b"[%b]" % inner))
 
     @settings(deadline=None)
     @given(st.one_of(st.binary(max_size=80), st.binary(max_size=60).map(b'INFO {"'.__add__)))
@@ -386,6 +411,24 @@ class ServerTests(SynchronousTestCase):
             assert driver.error is not None
             self.assertEqual(driver.error.who, "the backend")
             self.assertEqual(driver.network.written, b"")
+
+    def test_whoIsTooSlowIsBlamed(self) -> None:
+        """
+        The backend as long as it has not spoken, but for the handshake, which is the client's.
+        """
+        for options, backend, isInside, who in (
+            ((), b"", False, "the backend"),
+            ((), PLAIN, False, "the client"),
+            ((HANDSHAKE_FIRST,), b"", False, "the client"),
+            ((HANDSHAKE_FIRST,), b"", True, "the backend"),
+        ):
+            driver = server(nats, *options)
+            driver.plain.feed(backend)
+            if isInside:
+                driver.handshake()
+            driver.clock.advance(61)
+            assert isinstance(driver.error, TimedOut)
+            self.assertEqual(driver.error.who, who, (options, backend, isInside))
 
     def test_whatTheBackendSaysBehindItsGreetingComesInsideTLS(self) -> None:
         """

@@ -24,8 +24,12 @@ MAX_INFO_BYTES = 32768
 _LINE = re.compile(rb"INFO[ \t]+(\{.*\})[ \t]*", re.IGNORECASE | re.DOTALL)
 _ERROR = re.compile(rb"-ERR\b", re.IGNORECASE)
 
-# Strings, also one that does not end, and whatever opens or closes.
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.|\\\Z)*+(?:"|\Z)|[\[\]{}]', re.DOTALL)
+# A string, also one that does not end.
+_STRING = re.compile(rb'"(?:[^"\\]|\\.|\\\Z)*+(?:"|\Z)', re.DOTALL)
+
+# What leaves of anything that opens or closes a brace, and of all else nothing.
+_BRACES = bytes.maketrans(b"[]", b"{}")
+_OTHERS = bytes(set(range(256)).difference(b"[]{}"))
 
 # Nothing that is known is deeper than a list in the object.
 _MAX_DEPTH = 8
@@ -33,6 +37,10 @@ _MAX_DEPTH = 8
 # Digits of an unsigned integer of 64 bits.
 _MAX_DIGITS = 20
 _MAX_TEXT = 255
+
+# What servers write nowhere; programs that search the line, and read no JSON, might take what
+# stands behind it for another name.
+_QUOTES = frozenset('"\\')
 
 _TEXTS = frozenset(
     "server_id server_name version go git_commit client_ip nonce cluster domain xkey".split()
@@ -119,16 +127,13 @@ async def readInfo(conversation: Conversation, refusal: type[TunnelError]) -> In
 
 def _checkDepth(text: bytes) -> None:
     """
-    Before anything is built of it.
+    Before anything is built of it: each round takes away what has nothing in it any more.
     """
-    depth = 0
-    for token in _TOKEN.finditer(text):
-        if token[0] in b"[{":
-            depth += 1
-            if depth > _MAX_DEPTH:
-                raise ValueError("objects within objects")
-        elif token[0] in b"]}":
-            depth -= 1
+    left = _STRING.sub(b"", text).translate(_BRACES, _OTHERS)
+    for _ in range(_MAX_DEPTH):
+        left = left.replace(b"{}", b"")
+    if left:
+        raise ValueError("objects within objects, or without an end")
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -155,7 +160,7 @@ def _isKnown(name: str, value: object) -> bool:
     @raise ValueError: if it is not what this name stands for.
     """
     if name in _TEXTS:
-        fits = isinstance(value, str) and len(value) <= _MAX_TEXT and value.isprintable()
+        fits = isinstance(value, str) and _isText(value)
     elif name in _NUMBERS:
         fits = type(value) is int and 0 <= value < _NUMBERS[name]
     elif name in _FLAGS:
@@ -165,6 +170,10 @@ def _isKnown(name: str, value: object) -> bool:
     if not fits:
         raise ValueError(f"{name} has a value that cannot be")
     return True
+
+
+def _isText(value: str) -> bool:
+    return len(value) <= _MAX_TEXT and value.isprintable() and _QUOTES.isdisjoint(value)
 
 
 def _isTrue(said: Mapping[str, object], name: str) -> bool:

@@ -17,7 +17,7 @@ from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.reveal.word import Introduction, Word
 from tlstunnel.tls.creators import ServerCreator
 from tlstunnel.tunnel.pair import Pair
-from tlstunnel.tunnel.record import GREETING
+from tlstunnel.tunnel.record import GREETING, HANDSHAKING
 from tlstunnel.tunnel.upgrade import Upgrade
 
 
@@ -35,9 +35,14 @@ class ServerPair(Pair):
     @property
     def speaker(self) -> str:
         """
-        Where the backend is dialled first, the client is heard behind it.
+        Where the backend is dialled first, the client is heard once that has spoken.
         """
-        return self.accepts if self.prepared.tunnel.dialect.earlyDial else super().speaker
+        dialled = self.dialled
+        hasSpoken = dialled is not None and dialled.received > 0
+        isClient = hasSpoken or self.record.stage is HANDSHAKING
+        if self.prepared.tunnel.dialect.earlyDial and isClient:
+            return self.accepts
+        return super().speaker
 
     async def serve(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
         """
