@@ -68,8 +68,8 @@ class Greeting:
             "<I8sxHBHHB10s", rest[:31]
         )
         capabilities = low | high << 16
-        # The salt's second part has 13 bytes at least, the last of which is NUL; how long it is else
-        # is said where a plugin is named.
+        # The salt's second part has 13 bytes at least, the last of which is NUL; whether it has
+        # more is said where a plugin is named.
         size, plugin = 13, b""
         if capabilities & PLUGIN_AUTH:
             size = max(size, length - 8)
