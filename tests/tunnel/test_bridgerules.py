@@ -200,7 +200,10 @@ def casesOfBoth() -> Iterator[type[Rules]]:
             for who, text in each.inside
             if who != "A" and (who, text) != ("T", greeting)
         ]
+        said = len(each.dialogue) + len(inside)
+        variants = [(place, words) for place, words in each.variants if place < said]
         given = {"driver": BothDriver, "inside": inside, "__module__": __name__}
+        given["variants"] = variants
         given["__doc__"] = each.__doc__
         name = f"Both{each.__module__.rpartition('_')[2].title()}{each.__name__}"
         yield type(name, (InBridge, each), given)
