@@ -109,7 +109,7 @@ class TPMTests(InteropTestCase):
         The program, run to its end.
         """
         more = self.tpm.environment if environment is None else environment
-        return run(["python3", "-m", "tlstunnel", *words], environment={**ENVIRONMENT, **more})
+        return run([sys.executable, "-m", "tlstunnel", *words], environment={**ENVIRONMENT, **more})
 
     # What works
 
