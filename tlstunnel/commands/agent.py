@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tlstunnel.commands.pools import PoolOptions
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.files import present
 from tlstunnel.identity.intermediate import LIFETIME, Subtree, makeIntermediate, subtreeOf
 from tlstunnel.program.agentsettings import AGENT_OPTIONS, describeAgent
 from tlstunnel.program.option import Section
@@ -100,13 +101,19 @@ class Issuer(PoolOptions):
         permitted = [_subtree(each) for each in self["permit"]]
         if not permitted:
             raise ConfigurationError("--permit", "is missing", "say what may be certified")
-        directory = Path(self["dir"])
+        directory, authority = Path(self["dir"]), self.pool.path / "ca"
+        isNew = not present(authority)
         made = makeIntermediate(
             self.pool, directory, permitted, self._lifetime(), bool(self["force"])
         )
         print(
             f"{directory}: may certify {', '.join(self['permit'])}, good until {made.end:%Y-%m-%d}"
         )
+        if isNew:
+            # As where the name of the pool is mistyped.
+            print(
+                f"{authority}: is a new authority; nobody believes it who is not given its cert.pem"
+            )
         return 0
 
     def _lifetime(self) -> timedelta:
