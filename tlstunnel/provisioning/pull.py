@@ -388,4 +388,5 @@ class Pull(Service):
         self._failures = 0 if isNews else self._failures + 1
         self.failure = text
         if self._failures % REPEATS == 0:
-            self._log.emit(level, "{notice}", event="notice", notice=f"{self.place.url}: {text}")
+            notice = f"{self.place.url}: {text}; the pool stays as it is, and it is tried again"
+            self._log.emit(level, "{notice}", event="notice", notice=notice)
