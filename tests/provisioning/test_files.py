@@ -409,7 +409,7 @@ class KeyTests(SynchronousTestCase):
             found = KeyRing(pool).look()[WWW]
             places = [f".keys/{WWW}/{each}" for each in range(1, number + 1)]
             self.assertEqual([each.place for each in found], places)
-            self.assertTrue(all(each.isNumbered for each in found))
+            self.assertNotIn(None, [each.number for each in found])
         self.assertEqual(len({each.public for each in found}), 2)
 
     def test_whatIsNoIdentityHasNoKey(self) -> None:

@@ -45,7 +45,7 @@ def issue(identity: Identity, minutes: int = 0) -> tuple[x509.Certificate, OwnKe
     """
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = AUTHORITY.issue(identity, NOW + timedelta(minutes=minutes), key).certificates[0]
-    return certificate, OwnKey(identity.fileName, publicKeyOf(certificate), False)
+    return certificate, OwnKey(identity.fileName, publicKeyOf(certificate), None)
 
 
 def der(certificate: x509.Certificate) -> bytes:
@@ -90,7 +90,7 @@ class LayoutTests(SynchronousTestCase):
         """
         (first, one), (second, two), (_, three) = (issue(WWW, each) for each in (0, 5, 9))
         numbered = [
-            OwnKey(f".keys/{WWW}/{number}", each.public, True)
+            OwnKey(f".keys/{WWW}/{number}", each.public, number)
             for number, each in enumerate((one, two, three), 1)
         ]
         values = (der(second), der(first))
@@ -100,6 +100,16 @@ class LayoutTests(SynchronousTestCase):
         self.assertEqual(layout.files, {f".keys/{WWW}/2/fullchain.pem": pem(second)})
         self.assertEqual(layout.links, {WWW: f".keys/{WWW}/2"})
 
+    def test_ofTwoCertificatesOfOneSecondThatOfTheNewerKeyIsUsed(self) -> None:
+        """
+        Whatever their serial numbers are, and whichever way round the directory has them.
+        """
+        issued = [issue(WWW) for _ in range(8)]
+        numbered = [OwnKey(f".keys/{WWW}/{n}", key.public, n) for n, (_, key) in enumerate(issued)]
+        several = entry("identities", str(WWW), userCertificate=[der(each) for each, _ in issued])
+        layout = self.layOut(several, keys={WWW: tuple(numbered)})
+        self.assertEqual(layout.links, {WWW: f".keys/{WWW}/7"})
+
     def test_oneThatIsValidIsUsedRatherThanANewerOne(self) -> None:
         """
         That begins tomorrow, or has ended; where none is valid, the newest is as good as any.
@@ -108,7 +118,7 @@ class LayoutTests(SynchronousTestCase):
         early, late = (
             AUTHORITY.issue(WWW, NOW + timedelta(days=each), key).certificates[0] for each in (0, 5)
         )
-        ours = (OwnKey(str(WWW), publicKeyOf(early), False),)
+        ours = (OwnKey(str(WWW), publicKeyOf(early), None),)
         several = entry("identities", str(WWW), userCertificate=(der(early), der(late)))
         for days, used in (1, early), (6, late), (-30, late), (9999, late):
             now = NOW + timedelta(days=days)
@@ -125,7 +135,7 @@ class LayoutTests(SynchronousTestCase):
         late = NOW + timedelta(minutes=5)
         short = rsa.generate_private_key(65537, 1024)
         long = AUTHORITY.issue(WWW, late, short).certificates[0]
-        keys = ours, OwnKey(f".keys/{WWW}/2", publicKeyOf(long), True)
+        keys = ours, OwnKey(f".keys/{WWW}/2", publicKeyOf(long), 2)
         above = x509.CertificateBuilder(
             good.subject, good.issuer, short.public_key(), 6, NOW, late
         ).sign(signer, SHA256())
@@ -216,7 +226,7 @@ class LayoutTests(SynchronousTestCase):
         """
         key = ec.generate_private_key(ec.SECP256R1())
         other = AUTHORITY.issue(Identity.parse("other.test"), NOW, key).certificates[0]
-        ours = OwnKey(str(WWW), publicKeyOf(other), False)
+        ours = OwnKey(str(WWW), publicKeyOf(other), None)
         layout = self.layOut(
             entry("identities", str(WWW), userCertificate=(der(other),)), keys={WWW: (ours,)}
         )
@@ -229,7 +239,7 @@ class LayoutTests(SynchronousTestCase):
         """
         top, middle = root(), intermediate()
         leaf = make(Recipe(alternative(dns(str(WWW)))), middle)
-        key = OwnKey(str(WWW), publicKeyOf(leaf.certificate), False)
+        key = OwnKey(str(WWW), publicKeyOf(leaf.certificate), None)
         stranger = AUTHORITY.certificate
         authorities = tuple(der(each) for each in (stranger, top.certificate, middle.certificate))
         layout = self.layOut(

@@ -33,12 +33,12 @@ class OwnKey:
 
     @ivar place: the directory in the pool that it is in, relative to that.
     @ivar public: its SubjectPublicKeyInfo.
-    @ivar isNumbered: whether the identity is a link that can lead there.
+    @ivar number: which of several it is, where the identity is a link that can lead there.
     """
 
     place: str
     public: bytes
-    isNumbered: bool
+    number: int | None
 
 
 #: The keys of each of our identities.
@@ -53,7 +53,7 @@ class _Place:
 
     identity: Identity
     path: str
-    isNumbered: bool
+    number: int | None
 
 
 class KeyRing:
@@ -97,7 +97,7 @@ class KeyRing:
                 public = _publicIn(Path(path)) or (public if any(state) else None)
             known[place.path] = state, public
             if public is not None:
-                key = OwnKey(place.path, public, place.isNumbered)
+                key = OwnKey(place.path, public, place.number)
                 several.setdefault(place.identity, []).append(key)
         self._known = known
         return {identity: tuple(each) for identity, each in several.items()}
@@ -114,7 +114,7 @@ class KeyRing:
         for directory in self._entries(path):
             identity = _identityOf(directory.name)
             if identity is not None and _isDirectory(directory) and not _isOurs(directory):
-                yield _Place(identity, directory.name, False)
+                yield _Place(identity, directory.name, None)
         for directory in self._entries(path / KEYS):
             identity = _identityOf(directory.name)
             link = path / directory.name
@@ -122,7 +122,8 @@ class KeyRing:
                 continue
             for each in self._entries(directory):
                 if each.name.isascii() and each.name.isdigit():
-                    yield _Place(identity, f"{KEYS}/{directory.name}/{each.name}", True)
+                    place = f"{KEYS}/{directory.name}/{each.name}"
+                    yield _Place(identity, place, int(each.name))
 
 
 def _identityOf(name: str) -> Identity | None:

@@ -193,7 +193,7 @@ def _identity(
         layout.notes.append(f"{_shown(entry)}: has a chain that is too long for a file")
         return
     layout.files[f"{key.place}/{CHAIN}"] = chain
-    if key.isNumbered:
+    if key.number is not None:
         layout.links[identity] = key.place
 
 
@@ -238,10 +238,14 @@ def _isShown(layout: Layout, entry: Entry, certificate: x509.Certificate, what: 
 
 
 def _rank(now: datetime | None, found: tuple[OwnKey, x509.Certificate]) -> tuple[object, ...]:
-    """By which the newest certificate is the greatest, of those that are valid if any is."""
-    _, leaf = found
+    """
+    By which the newest certificate is the greatest, of those that are valid if any is; of those of
+    the same second that of the newest key.
+    """
+    key, leaf = found
     began, ends = leaf.not_valid_before_utc, leaf.not_valid_after_utc
-    return now is None or began <= now <= ends, began, ends, leaf.serial_number
+    isValid = now is None or began <= now <= ends
+    return isValid, began, ends, key.number or 0, leaf.serial_number
 
 
 def _loaded(layout: Layout, entry: Entry, attribute: str) -> list[x509.Certificate]:
