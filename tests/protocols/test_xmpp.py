@@ -35,7 +35,8 @@ from tlstunnel.identity.names import Identity
 from tlstunnel.protocols.base import ClientRole, Dialect
 from tlstunnel.protocols.setting import Setting
 from tlstunnel.protocols.xmlstream import MAX_STREAM_BYTES, MAX_STREAM_DEPTH
-from tlstunnel.protocols.xmpp import WithoutStartTLS, xmppClient, xmppServer
+from tlstunnel.protocols.xmpp import xmppClient, xmppServer
+from tlstunnel.protocols.xmppfeatures import WithoutStartTLS
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.course import Assertions
 from tlstunnel.testing.dialogues import OURS, Dialogue, filtered, setting, split
