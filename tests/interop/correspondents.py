@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import slixmpp
 
 from tests.interop.harness import Stage, TunnelProcess, verified
+from tests.interop.servers.ejabberd import FederatedEjabberd
 from tests.interop.servers.prosody import PASSWORD, USER, Prosody
+from tests.interop.servers.srv import XMPPNames
 
 NAME = "test.example"
 TEXT = "the Snark was a Boojum"
@@ -22,6 +25,9 @@ BYE = "</stream:stream>"
 
 #: The domains of two servers, of which the first knows no TLS.
 NEAR, FAR = "near.test.example", "far.test.example"
+
+#: More of them, which stand in the same certificates.
+ALSO_NEAR, ALSO_FAR = "near.other.example", "far.other.example"
 
 
 class Correspondent(slixmpp.ClientXMPP):
@@ -126,3 +132,69 @@ def federated(stage: Stage, near: Prosody, service: str, *options: str) -> Proso
     far.peer = (NEAR, back.port)
     stage.start(near)
     return stage.start(far)
+
+
+Federated = Prosody | FederatedEjabberd
+Users = list[Correspondent]
+
+
+class Neighbours:
+    """
+    The tunnels of a server that knows no TLS, with two domains: to and from another with two, and
+    for the users of both.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        near: Federated,
+        far: Federated,
+        *options: str,
+    ) -> None:
+        """
+        Start the servers, and all tunnels.
+
+        @param options: more of the tunnel that C{near} calls the others through.
+        """
+        self._near, self._far = near, far
+        self._anchors = stage.authority.anchors
+        common = ("--pool", str(stage.authority.pool), "--starttls")
+
+        def start(name: str, *arguments: str) -> TunnelProcess:
+            return stage.start(TunnelProcess(stage.directory(name), *common, *arguments))
+
+        def of(server: Federated, service: str) -> tuple[str, str]:
+            return "-r", f"127.0.0.1:{server.ports[service]}"
+
+        self.there = start("there", "xmpp-server", "-c", *of(far, "s2s"), *options)
+        self.back = start("back", "xmpp-server", "-s", "-L", NEAR, *of(near, "s2s"))
+        self._farUsers = start("far users", "xmpp-client", "-c", *of(far, "c2s"))
+        self._nearUsers = start("near users", "xmpp-client", "-s", "-L", NEAR, *of(near, "c2s"))
+        ports = dict.fromkeys(far.domains, self.there.port)
+        ports |= dict.fromkeys(near.domains, self.back.port)
+        names = stage.start(XMPPNames(stage.directory("names"), ports))
+        near.dns = far.dns = names.port
+        stage.start(near)
+        stage.start(far)
+
+    async def everybody(self) -> list[tuple[str, str]]:
+        """
+        A message from a user of each domain to one of each of the other server's, and its answer;
+        users of the far server know no TLS, and the others insist on it.
+
+        @return: what came there, and what came back, of each.
+        """
+        async with AsyncExitStack() as online:
+
+            async def users(server: Federated, port: int, anchors: Path | None) -> Users:
+                return [
+                    await online.enter_async_context(Correspondent(each, "x", port, anchors))
+                    for each in server.domains
+                ]
+
+            here = await users(self._near, self._nearUsers.port, self._anchors)
+            there = await users(self._far, self._farUsers.port, None)
+            # Each server begins once with a domain of the other.
+            first, second = zip(here, there, strict=True)
+            pairs = (first, second[::-1], (here[0], there[1]), (there[0], here[1]))
+            return [await each.correspond(other) for each, other in pairs]

@@ -8,11 +8,16 @@ import asyncio
 from typing import ClassVar
 
 from tests.interop.correspondents import (
+    ALSO_FAR,
+    ALSO_NEAR,
     BYE,
+    FAR,
     NAME,
     NEAR,
     TEXT,
     Correspondent,
+    Federated,
+    Neighbours,
     betweenServers,
     exchange,
     federated,
@@ -25,7 +30,11 @@ from tests.interop.harness import (
     run,
     until,
 )
+from tests.interop.servers.ejabberd import FederatedEjabberd
 from tests.interop.servers.prosody import Prosody
+
+#: A host that has a certificate of its own.
+GATE = "gate.test.example"
 
 
 class ClientModeTests(InteropTestCase):
@@ -162,3 +171,53 @@ class FederationTests(InteropTestCase):
         self.assertEqual(answers, (TEXT, f"Re: {TEXT}"))
         record("xmpp-server", "client", self.far, "message to another server")
         record("xmpp-server", "server", self.far, "message from another server")
+
+
+class SeveralDomainsRules(InteropTestCase):
+    """
+    Two servers with two domains each, of which the near one knows no TLS, and the other speaks to
+    nobody without.  Either has one certificate for both.
+    """
+
+    neighbours: ClassVar[Neighbours]
+    far: ClassVar[Federated]
+
+    def test_everybodyIsAnswered(self) -> None:
+        """
+        Users of all domains log in and write to those of all others.
+        """
+        answers = asyncio.run(self.neighbours.everybody())
+        self.assertEqual(answers, [(TEXT, f"Re: {TEXT}")] * 4)
+        for dialect in "xmpp-client", "xmpp-server":
+            record(dialect, "client", self.far, "two domains with one certificate")
+        record("xmpp-server", "server", self.far, "two domains with one certificate")
+        record("xmpp-client", "server", "slixmpp", "two domains with one certificate")
+
+
+class EjabberdAbroadTests(SeveralDomainsRules):
+    """
+    The other is ejabberd.
+    """
+
+    @classmethod
+    def prepare(cls, stage: Stage) -> None:
+        stage.authority.issue(NEAR, ALSO_NEAR)
+        theirs = stage.authority.issue(FAR, ALSO_FAR)
+        near = Prosody(stage.directory("near"), None, NEAR, ALSO_NEAR)
+        cls.far = FederatedEjabberd(stage.directory("far"), theirs, FAR, ALSO_FAR)
+        cls.neighbours = Neighbours(stage, near, cls.far, "-L", NEAR)
+
+
+class EjabberdAtHomeTests(SeveralDomainsRules):
+    """
+    The near one is ejabberd, and shows a certificate that is for none of its domains.
+    """
+
+    @classmethod
+    def prepare(cls, stage: Stage) -> None:
+        stage.authority.issue(NEAR, ALSO_NEAR)
+        stage.authority.issue(GATE)
+        theirs = stage.authority.issue(FAR, ALSO_FAR)
+        near = FederatedEjabberd(stage.directory("near"), None, NEAR, ALSO_NEAR)
+        cls.far = Prosody(stage.directory("far"), theirs, FAR, ALSO_FAR)
+        cls.neighbours = Neighbours(stage, near, cls.far, "-L", GATE)

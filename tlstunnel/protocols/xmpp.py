@@ -255,16 +255,19 @@ class XMPPServerClient(XMPPClient):
     content = "jabber:server"
     sender = ""
 
+    def prepareAlone(self) -> None:
+        """
+        Many servers want to know who calls: the domain of -L.
+        """
+        super().prepareAlone()
+        self.sender = _domainOf(self.setting.localID)
+
     def hear(self, sender: str) -> None:
         """
-        Many servers want to know who calls: what the app says, which may serve many domains, unless
-        -L is for others; else the domain of that.
+        The app may speak for many domains, whomever the certificate of -L is for, and servers end a
+        second stream that is from another one than the first.
         """
-        ours = self.setting.localID
-        if _isDomain(sender) and (ours is None or self.setting.isOurs(normalDomain(sender))):
-            self.sender = sender
-        else:
-            self.sender = _domainOf(ours)
+        self.sender = sender if _isDomain(sender) else ""
 
     def header(self) -> bytes:
         """
