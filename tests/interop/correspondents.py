@@ -108,16 +108,19 @@ async def betweenServers(
         return await (there.correspond(here) if isFarFirst else here.correspond(there))
 
 
-def federated(stage: Stage, near: Prosody, service: str, *options: str) -> Prosody:
+def federated(
+    stage: Stage, near: Prosody, service: str, *options: str, other: type[Prosody] = Prosody
+) -> Prosody:
     """
     Start L{NEAR}, which knows no TLS, and another server, which speaks to nobody without: a tunnel
     in each mode stands between them.
 
     @param service: what of C{near} the tunnel in server mode connects to.
     @param options: more of that tunnel.
-    @return: the other server.
+    @param other: of which kind the other server is.
+    @return: that.
     """
-    far = Prosody(stage.directory("far"), stage.authority.issue(FAR), FAR)
+    far = other(stage.directory("far"), stage.authority.issue(FAR), FAR)
     common = ("--pool", str(stage.authority.pool), "--starttls", "xmpp-server", "-r")
     there = stage.start(
         TunnelProcess(*(stage.directory("there"), *common, f"127.0.0.1:{far.ports['s2s']}", "-c"))

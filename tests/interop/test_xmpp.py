@@ -31,7 +31,7 @@ from tests.interop.harness import (
     until,
 )
 from tests.interop.servers.ejabberd import FederatedEjabberd
-from tests.interop.servers.prosody import Prosody
+from tests.interop.servers.prosody import BidirectionalProsody, Prosody
 
 #: A host that has a certificate of its own.
 GATE = "gate.test.example"
@@ -160,17 +160,18 @@ class FederationTests(InteropTestCase):
     @classmethod
     def prepare(cls, stage: Stage) -> None:
         stage.authority.issue(NEAR)
-        cls.near = Prosody(stage.directory("near"), None, NEAR)
-        cls.far = federated(stage, cls.near, "s2s")
+        cls.near = BidirectionalProsody(stage.directory("near"), None, NEAR)
+        cls.far = federated(stage, cls.near, "s2s", other=BidirectionalProsody)
 
-    def test_aMessageIsAnsweredByAnotherServer(self) -> None:
+    def test_aMessageIsAnsweredOnTheSameStream(self) -> None:
         """
-        There through client mode, and back through server mode.
+        There and back through client mode; server mode is for the dialback alone.
         """
         answers = asyncio.run(betweenServers(self.near, self.far, self.stage.authority.anchors))
         self.assertEqual(answers, (TEXT, f"Re: {TEXT}"))
-        record("xmpp-server", "client", self.far, "message to another server")
-        record("xmpp-server", "server", self.far, "message from another server")
+        self.assertIn("Requested bidirectional stream", self.far.log)
+        self.assertNotIn("Requesting bidirectional stream", self.far.log)
+        record("xmpp-server", "client", self.far, "bidirectional stream (XEP-0288)")
 
 
 class SeveralDomainsRules(InteropTestCase):

@@ -36,7 +36,7 @@ from tlstunnel.protocols.base import ClientRole, Dialect
 from tlstunnel.protocols.setting import Setting
 from tlstunnel.protocols.xmlstream import MAX_STREAM_BYTES, MAX_STREAM_DEPTH
 from tlstunnel.protocols.xmpp import xmppClient, xmppServer
-from tlstunnel.protocols.xmppfeatures import WithoutStartTLS
+from tlstunnel.protocols.xmppfeatures import WithoutMultiplexing, WithoutStartTLS
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.course import Assertions
 from tlstunnel.testing.dialogues import OURS, Dialogue, filtered, setting, split
@@ -1012,6 +1012,42 @@ class HidingTests(SynchronousTestCase):
             OFFERING,
         ):
             self.assertEqual(filtered(WithoutStartTLS(), [stream]), stream)
+
+    def test_severalDomainsOnOneStreamAreNotOffered(self) -> None:
+        """
+        Of dialback itself only that its errors are harmless is taken out, and nothing of what
+        follows the features.
+        """
+        dialback = b"<dialback xmlns='urn:xmpp:features:dialback'>%b</dialback>"
+        bidi = b"<bidi xmlns='urn:xmpp:features:bidi'/>"
+        result = b"<db:result xmlns:db='jabber:server:dialback' type='valid'/>"
+        for before, after in (
+            (dialback % b"<errors/>", dialback % b""),
+            (dialback % b"<errors></errors>", dialback % b""),
+            (bidi + dialback % b" <errors/>" + bidi, bidi + dialback % b" " + bidi),
+            (dialback % b"<errors/>" + OFFER, dialback % b"" + OFFER),
+            (dialback % b"<x><errors/></x>", dialback % b"<x><errors/></x>"),
+            (b"<errors xmlns='urn:xmpp:features:dialback'/>",) * 2,
+            (dialback % b"<errors xmlns='urn:example'/>",) * 2,
+            (bidi, bidi),
+        ):
+            said = ANSWER + b"<stream:features>%b</stream:features>"
+            rest = result + FEATURES.replace(OFFER, dialback % b"<errors/>")
+            for pieces in ([said % before + rest], *split(said % before + rest)):
+                self.assertEqual(filtered(WithoutMultiplexing(), pieces), said % after + rest)
+
+    def test_aLocalServerSeesNoOfferOfSeveralDomains(self) -> None:
+        """
+        In client mode.
+        """
+        driver = client(app=FROM_SERVER, dialect=xmppServer)
+        driver.network.feed(ANSWER + FEATURES)
+        driver.network.feed(PROCEED)
+        driver.handshake()
+        dialback = b"<dialback xmlns='urn:xmpp:features:dialback'>%b</dialback>"
+        features = ANSWER + b"<stream:features>" + dialback + b"</stream:features>"
+        driver.network.feed(features % b"<errors/>")
+        self.assertEqual(driver.plain.written, features % b"")
 
     def test_itEndsWithTheLogin(self) -> None:
         """

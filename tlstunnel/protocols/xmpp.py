@@ -34,7 +34,14 @@ from tlstunnel.errors import (
 from tlstunnel.identity.names import Identity, Selector, normalDomain
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.xmlstream import MAX_STREAM_BYTES, SPACE, STREAM, Element, Tags, XMLStream
-from tlstunnel.protocols.xmppfeatures import FEATURES, STARTTLS, STREAMS, TLS, WithoutStartTLS
+from tlstunnel.protocols.xmppfeatures import (
+    FEATURES,
+    STARTTLS,
+    STREAMS,
+    TLS,
+    WithoutMultiplexing,
+    WithoutStartTLS,
+)
 
 _ERROR = f"{STREAMS} error"
 _PROCEED = f"{TLS} proceed"
@@ -274,6 +281,12 @@ class XMPPServerClient(XMPPClient):
         The header of our first stream.
         """
         return header(self.content, from_=self.sender, to=self.to)
+
+    async def greetApp(self) -> None:
+        """
+        The app waits for no words; a stream is for one domain.
+        """
+        self.toPlain.append(WithoutMultiplexing())
 
 
 class XMPPServerServer(XMPPServer):

@@ -1,9 +1,11 @@
 """
-The features that a stream of XMPP begins with (RFC 6120, section 4.3.2), and the one among them
-that makes no sense inside TLS.
+The features that a stream of XMPP begins with (RFC 6120, section 4.3.2), and those among them that
+make no sense with a tunnel in between.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 from tlstunnel.errors import TunnelError
 from tlstunnel.protocols.filters import Filter
@@ -18,6 +20,9 @@ _SASL = ("urn:ietf:params:xml:ns:xmpp-sasl", "urn:xmpp:sasl:2")
 FEATURES = f"{STREAMS} features"
 STARTTLS = f"{TLS} starttls"
 
+# XEP-0220, section 2.4.2.
+_DIALBACK_ERRORS = "urn:xmpp:features:dialback errors"
+
 _TAG_BEGINS = ord("<")
 
 # First-level elements of a server after which features may still offer TLS.
@@ -27,11 +32,17 @@ _BEFORE_LOGIN = frozenset(
 )
 
 
-class WithoutStartTLS(Filter):
+class WithoutFeature(Filter):
     """
-    Takes <starttls/> out of the features that a backend offers before the client is logged in.
-    Tags that are not whole are waited for.
+    Takes an element out of the features that a server offers before the client is logged in.  Tags
+    that are not whole are waited for.
+
+    @cvar hidden: its name.
+    @cvar level: how deep in the stream it is; a feature itself is at 3.
     """
+
+    hidden: ClassVar[str]
+    level: ClassVar[int] = 3
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,9 +92,9 @@ class WithoutStartTLS(Filter):
         self._read(tag)
         if self.done:
             return tag
-        offers = tags.opened == STARTTLS and tags.level == 3 and tags.path[1] == FEATURES
-        if self._hiding or offers:
-            self._hiding = len(tags.path) > 2
+        isIt = tags.opened == self.hidden and tags.level == self.level
+        if self._hiding or (isIt and FEATURES in tags.path[1:2]):
+            self._hiding = len(tags.path) >= self.level
             return b""
         begins = tags.opened and tags.level == 2 and tags.opened not in _BEFORE_LOGIN
         ends = tags.closed and not tags.path
@@ -99,3 +110,22 @@ class WithoutStartTLS(Filter):
             self._tags.feed(piece)
         except TunnelError:
             self.done = True
+
+
+class WithoutStartTLS(WithoutFeature):
+    """
+    TLS, of which a backend sees nothing.
+    """
+
+    hidden = STARTTLS
+
+
+class WithoutMultiplexing(WithoutFeature):
+    """
+    That errors of dialback do no harm, without which no server asks for a second domain on the same
+    stream (XEP-0220, section 2.6.2): that of the first alone is in the certificate that was
+    verified.
+    """
+
+    hidden = _DIALBACK_ERRORS
+    level = 4

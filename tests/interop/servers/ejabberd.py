@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from tests.interop.harness import Daemon, ServerCertificate
 from tests.interop.servers.prosody import PASSWORD, USER
@@ -68,7 +69,7 @@ class ErlangDaemon(Daemon):
     packages = ("ejabberd", "erlang-base")
     title = "ejabberd"
     program = "ejabberdctl"
-    services = ("c2s", "s2s")
+    services: ClassVar[tuple[str, ...]] = ("c2s", "s2s")
     user = "ejabberd"
 
     def __init__(self, directory: Path, certificates: ServerCertificate | None = None) -> None:

@@ -116,7 +116,7 @@ class Prosody(Daemon):
                 key=self.certificates.key,
                 anchors=self.certificates.anchors,
             )
-            modules = '"tls"'
+            modules = f'"tls", {modules}'
         peer, port = self.peer
         names = PEER.format(domain=peer, port=port)
         if self.dns is not None:
@@ -144,6 +144,14 @@ class Prosody(Daemon):
 
     def command(self) -> Sequence[str]:
         return [self.executable, "-F", "--config", str(self.directory / "prosody.cfg.lua")]
+
+
+class BidirectionalProsody(Prosody):
+    """
+    Uses a connection in both directions where the other one does so, too.
+    """
+
+    modules = '"s2s_bidi"'
 
 
 class TrustingProsody(Prosody):
