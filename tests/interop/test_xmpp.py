@@ -174,14 +174,22 @@ class FederationTests(InteropTestCase):
         record("xmpp-server", "client", self.far, "bidirectional stream (XEP-0288)")
 
 
-class SeveralDomainsRules(InteropTestCase):
+class EjabberdAbroadTests(InteropTestCase):
     """
     Two servers with two domains each, of which the near one knows no TLS, and the other speaks to
-    nobody without.  Either has one certificate for both.
+    nobody without.  Either has one certificate for both.  The other is ejabberd.
     """
 
     neighbours: ClassVar[Neighbours]
     far: ClassVar[Federated]
+
+    @classmethod
+    def prepare(cls, stage: Stage) -> None:
+        stage.authority.issue(NEAR, ALSO_NEAR)
+        theirs = stage.authority.issue(FAR, ALSO_FAR)
+        near = Prosody(stage.directory("near"), None, NEAR, ALSO_NEAR)
+        cls.far = FederatedEjabberd(stage.directory("far"), theirs, FAR, ALSO_FAR)
+        cls.neighbours = Neighbours(stage, near, cls.far, "-L", NEAR)
 
     def test_everybodyIsAnswered(self) -> None:
         """
@@ -195,21 +203,7 @@ class SeveralDomainsRules(InteropTestCase):
         record("xmpp-client", "server", "slixmpp", "two domains with one certificate")
 
 
-class EjabberdAbroadTests(SeveralDomainsRules):
-    """
-    The other is ejabberd.
-    """
-
-    @classmethod
-    def prepare(cls, stage: Stage) -> None:
-        stage.authority.issue(NEAR, ALSO_NEAR)
-        theirs = stage.authority.issue(FAR, ALSO_FAR)
-        near = Prosody(stage.directory("near"), None, NEAR, ALSO_NEAR)
-        cls.far = FederatedEjabberd(stage.directory("far"), theirs, FAR, ALSO_FAR)
-        cls.neighbours = Neighbours(stage, near, cls.far, "-L", NEAR)
-
-
-class EjabberdAtHomeTests(SeveralDomainsRules):
+class EjabberdAtHomeTests(EjabberdAbroadTests):
     """
     The near one is ejabberd, and shows a certificate that is for none of its domains.
     """
