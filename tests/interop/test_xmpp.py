@@ -163,15 +163,16 @@ class FederationTests(InteropTestCase):
         cls.near = BidirectionalProsody(stage.directory("near"), None, NEAR)
         cls.far = federated(stage, cls.near, "s2s", other=BidirectionalProsody)
 
-    def test_aMessageIsAnsweredOnTheSameStream(self) -> None:
+    def test_aMessageIsAnswered(self) -> None:
         """
-        There and back through client mode; server mode is for the dialback alone.
+        There through client mode, and back through server mode; on either stream both could write.
         """
         answers = asyncio.run(betweenServers(self.near, self.far, self.stage.authority.anchors))
         self.assertEqual(answers, (TEXT, f"Re: {TEXT}"))
-        self.assertIn("Requested bidirectional stream", self.far.log)
-        self.assertNotIn("Requesting bidirectional stream", self.far.log)
-        record("xmpp-server", "client", self.far, "bidirectional stream (XEP-0288)")
+        for server in (self.near, self.far):
+            self.assertIn("Requested bidirectional stream", server.log)
+        record("xmpp-server", "client", self.far, "message on a bidirectional stream (XEP-0288)")
+        record("xmpp-server", "server", self.far, "message on a bidirectional stream (XEP-0288)")
 
 
 class EjabberdAbroadTests(InteropTestCase):
@@ -201,6 +202,26 @@ class EjabberdAbroadTests(InteropTestCase):
             record(dialect, "client", self.far, "two domains with one certificate")
         record("xmpp-server", "server", self.far, "two domains with one certificate")
         record("xmpp-client", "server", "slixmpp", "two domains with one certificate")
+
+    def test_aDomainThatIsNotOursIsUnknown(self) -> None:
+        """
+        Before TLS; all in the certificate are served.
+        """
+        anchors = self.stage.authority.anchors
+        for domain in NEAR, ALSO_NEAR:
+            openssl(
+                self.neighbours.back.port,
+                *(domain, anchors, "-xmpphost", domain),
+                say=BYE,
+                starttls="xmpp-server",
+            ).expect(f"Verified peername: {domain}")
+        for domain in FAR, f"x.{NEAR}":
+            openssl(
+                self.neighbours.back.port,
+                *(NEAR, anchors, "-xmpphost", domain),
+                starttls="xmpp-server",
+            ).expectFailure()
+            self.assertIn(f'"{domain}"', self.neighbours.back.log)
 
 
 class EjabberdAtHomeTests(EjabberdAbroadTests):
