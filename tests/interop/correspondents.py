@@ -16,6 +16,7 @@ from tests.interop.harness import Stage, TunnelProcess, verified
 from tests.interop.servers.ejabberd import FederatedEjabberd
 from tests.interop.servers.prosody import PASSWORD, USER, Prosody
 from tests.interop.servers.srv import XMPPNames
+from tests.interop.tunnel import TunnelsProcess
 
 NAME = "test.example"
 TEXT = "the Snark was a Boojum"
@@ -143,7 +144,7 @@ Users = list[Correspondent]
 
 class Neighbours:
     """
-    The tunnels of a server that knows no TLS, with two domains: to and from another with two, and
+    All tunnels of a server that knows no TLS, with two domains: to and from another with two, and
     for the users of both.
     """
 
@@ -152,29 +153,32 @@ class Neighbours:
         stage: Stage,
         near: Federated,
         far: Federated,
-        *options: str,
+        shown: str,
     ) -> None:
         """
         Start the servers, and all tunnels.
 
-        @param options: more of the tunnel that C{near} calls the others through.
+        @param shown: who C{near} is to C{far}, by the certificate of its tunnel.
         """
         self._near, self._far = near, far
         self._anchors = stage.authority.anchors
-        common = ("--pool", str(stage.authority.pool), "--starttls")
 
-        def start(name: str, *arguments: str) -> TunnelProcess:
-            return stage.start(TunnelProcess(stage.directory(name), *common, *arguments))
+        def to(server: Federated, service: str) -> dict[str, str]:
+            language = "xmpp-client" if service == "c2s" else "xmpp-server"
+            return {"remote": f"127.0.0.1:{server.ports[service]}", "starttls": language}
 
-        def of(server: Federated, service: str) -> tuple[str, str]:
-            return "-r", f"127.0.0.1:{server.ports[service]}"
-
-        self.there = start("there", "xmpp-server", "-c", *of(far, "s2s"), *options)
-        self.back = start("back", "xmpp-server", "-s", "-L", NEAR, *of(near, "s2s"))
-        self._farUsers = start("far users", "xmpp-client", "-c", *of(far, "c2s"))
-        self._nearUsers = start("near users", "xmpp-client", "-s", "-L", NEAR, *of(near, "c2s"))
-        ports = dict.fromkeys(far.domains, self.there.port)
-        ports |= dict.fromkeys(near.domains, self.back.port)
+        calling, called = {"mode": "client"}, {"mode": "server", "local-id": NEAR}
+        tunnels = {
+            "there": {**calling, "local-id": shown, **to(far, "s2s")},
+            "back": {**called, **to(near, "s2s")},
+            "far-users": {**calling, **to(far, "c2s")},
+            "near-users": {**called, **to(near, "c2s")},
+        }
+        self.tunnels = stage.start(
+            TunnelsProcess(stage.directory("tunnels"), stage.authority.pool, tunnels)
+        )
+        ports = dict.fromkeys(far.domains, self.tunnels.ports["there"])
+        ports |= dict.fromkeys(near.domains, self.tunnels.ports["back"])
         names = stage.start(XMPPNames(stage.directory("names"), ports))
         near.dns = far.dns = names.port
         stage.start(near)
@@ -195,8 +199,8 @@ class Neighbours:
                     for each in server.domains
                 ]
 
-            here = await users(self._near, self._nearUsers.port, self._anchors)
-            there = await users(self._far, self._farUsers.port, None)
+            here = await users(self._near, self.tunnels.ports["near-users"], self._anchors)
+            there = await users(self._far, self.tunnels.ports["far-users"], None)
             # Each server begins once with a domain of the other.
             first, second = zip(here, there, strict=True)
             pairs = (first, second[::-1], (here[0], there[1]), (there[0], here[1]))

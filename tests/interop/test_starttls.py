@@ -6,13 +6,12 @@ cannot.
 from __future__ import annotations
 
 import socket
-import sys
 import threading
 from contextlib import closing
 from typing import ClassVar
 
-from tests.interop.harness import InteropTestCase, Process, Stage, freePort, openssl, record, run
-from tests.interop.tunnel import ENVIRONMENT
+from tests.interop.harness import InteropTestCase, Stage, openssl, record, run
+from tests.interop.tunnel import TunnelsProcess
 from tlstunnel.protocols.registry import find
 
 NAME = "all.test.example"
@@ -37,34 +36,6 @@ def known() -> list[str]:
     return names[: names.index("s_client:")] if "s_client:" in names else names
 
 
-class Tunnels(Process):
-    """
-    One program that serves each of them at a port of its own.
-
-    @ivar ports: by name.
-    """
-
-    def __init__(self, stage: Stage, names: list[str], backend: int) -> None:
-        directory = stage.directory("tunnels")
-        super().__init__(directory)
-        directory.mkdir(mode=0o755)
-        self.ports = {name: freePort() for name in names}
-        tables = [
-            f'[tunnel.{name}]\nmode = "server"\nlocal = "127.0.0.1:{port}"\nlocal-id = "{NAME}"\n'
-            f'remote = "127.0.0.1:{backend}"\nstarttls = "{name}"\npool = "{stage.authority.pool}"'
-            for name, port in self.ports.items()
-        ]
-        self.file = directory / "tlstunnel.toml"
-        self.file.write_text("\n".join(tables))
-
-    def start(self) -> None:
-        """
-        Start it.
-        """
-        command = [sys.executable, "-m", "tlstunnel", "--config", str(self.file)]
-        self.spawn(command, list(self.ports.values()), environment=ENVIRONMENT)
-
-
 class OpenSSLTests(InteropTestCase):
     """
     Behind all tunnels is a server that greets as one of MySQL's, which alone is asked before TLS,
@@ -72,7 +43,7 @@ class OpenSSLTests(InteropTestCase):
     """
 
     names: ClassVar[list[str]]
-    tunnels: ClassVar[Tunnels]
+    tunnels: ClassVar[TunnelsProcess]
 
     @classmethod
     def prepare(cls, stage: Stage) -> None:
@@ -88,7 +59,12 @@ class OpenSSLTests(InteropTestCase):
                         connection.sendall(packet)
 
         threading.Thread(target=greet, daemon=True).start()
-        cls.tunnels = stage.start(Tunnels(stage, cls.names, listener.getsockname()[1]))
+        common = {"mode": "server", "local-id": NAME}
+        common["remote"] = f"127.0.0.1:{listener.getsockname()[1]}"
+        tunnels = {name: {**common, "starttls": name} for name in cls.names}
+        cls.tunnels = stage.start(
+            TunnelsProcess(stage.directory("tunnels"), stage.authority.pool, tunnels)
+        )
 
     def test_eachHasADialect(self) -> None:
         """

@@ -190,7 +190,7 @@ class EjabberdAbroadTests(InteropTestCase):
         theirs = stage.authority.issue(FAR, ALSO_FAR)
         near = Prosody(stage.directory("near"), None, NEAR, ALSO_NEAR)
         cls.far = FederatedEjabberd(stage.directory("far"), theirs, FAR, ALSO_FAR)
-        cls.neighbours = Neighbours(stage, near, cls.far, "-L", NEAR)
+        cls.neighbours = Neighbours(stage, near, cls.far, NEAR)
 
     def test_everybodyIsAnswered(self) -> None:
         """
@@ -208,20 +208,21 @@ class EjabberdAbroadTests(InteropTestCase):
         Before TLS; all in the certificate are served.
         """
         anchors = self.stage.authority.anchors
+        tunnels = self.neighbours.tunnels
         for domain in NEAR, ALSO_NEAR:
             openssl(
-                self.neighbours.back.port,
+                tunnels.ports["back"],
                 *(domain, anchors, "-xmpphost", domain),
                 say=BYE,
                 starttls="xmpp-server",
             ).expect(f"Verified peername: {domain}")
         for domain in FAR, f"x.{NEAR}":
             openssl(
-                self.neighbours.back.port,
+                tunnels.ports["back"],
                 *(NEAR, anchors, "-xmpphost", domain),
                 starttls="xmpp-server",
             ).expectFailure()
-            self.assertIn(f'"{domain}"', self.neighbours.back.log)
+            self.assertIn(f'"{domain}"', tunnels.log)
 
 
 class EjabberdAtHomeTests(EjabberdAbroadTests):
@@ -236,4 +237,4 @@ class EjabberdAtHomeTests(EjabberdAbroadTests):
         theirs = stage.authority.issue(FAR, ALSO_FAR)
         near = FederatedEjabberd(stage.directory("near"), None, NEAR, ALSO_NEAR)
         cls.far = Prosody(stage.directory("far"), theirs, FAR, ALSO_FAR)
-        cls.neighbours = Neighbours(stage, near, cls.far, "-L", GATE)
+        cls.neighbours = Neighbours(stage, near, cls.far, GATE)
