@@ -60,7 +60,10 @@ def psql(port: int, *more: str, host: str = NAME, isNewer: bool = False) -> Outc
     @param isNewer: by that of a version which knows TLS without negotiation.
     """
     info = parameters(port, *more, host=host)
-    program = (find(NEWER_PSQL[-1], "postgresql-18"), NEWER_PSQL)[1] if isNewer else ("psql",)
+    program: tuple[str, ...] = ("psql",)
+    if isNewer:
+        find(NEWER_PSQL[-1], "postgresql-18")
+        program = NEWER_PSQL
     return run([*program, "-X", "-A", "-t", "-c", QUERY, info])
 
 
@@ -291,7 +294,7 @@ class ServerModeTests(InteropTestCase):
         """
         direct = (*self.verified, "sslnegotiation=direct", "require_auth=scram-sha-256")
         psql(self.port, *direct, isNewer=True).expect(TITLE)
-        record("postgresql", "server", "psql", "row selected, sslnegotiation=direct (18)")
+        record("postgresql", "server", "newer psql", "row selected, sslnegotiation=direct")
 
     def test_channelBindingIsNotPossible(self) -> None:
         """
