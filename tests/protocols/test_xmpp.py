@@ -971,6 +971,11 @@ class IdentityTests(TunnelTests):
 SASL = b"<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>X</mechanism></mechanisms>"
 FAILURE = b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>"
 SUCCESS = b"<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"
+#: Features of a server to which several domains may be asked for on one stream.
+ERRORS = (
+    b"<stream:features><dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>"
+    b"</stream:features>"
+)
 OFFERING = b"<stream:features>" + OFFER + SASL + b"</stream:features>"
 SILENT = OFFERING.replace(OFFER, b"")
 
@@ -1103,7 +1108,7 @@ class HidingTests(SynchronousTestCase):
     @given(
         st.lists(
             st.sampled_from(
-                [ANSWER, OFFERING, OFFER, FAILURE, SUCCESS, END, b"<", b">", b"\0", b" "]
+                [ANSWER, OFFERING, OFFER, ERRORS, FAILURE, SUCCESS, END, b"<", b">", b"\0", b" "]
             )
             | st.binary(max_size=9)
         )
@@ -1113,9 +1118,10 @@ class HidingTests(SynchronousTestCase):
         No exception, and the same bytes in the same order but for offers.
         """
         whole = b"".join(pieces)
-        passed = filtered(WithoutStartTLS(), pieces)
-        self.assertEqual(passed, filtered(WithoutStartTLS(), [whole]))
-        if OFFER not in whole:
-            self.assertEqual(passed, whole)
-        else:
-            self.assertEqual(passed.replace(OFFER, b""), whole.replace(OFFER, b""))
+        for hiding, offer in ((WithoutStartTLS, OFFER), (WithoutMultiplexing, b"<errors/>")):
+            passed = filtered(hiding(), pieces)
+            self.assertEqual(passed, filtered(hiding(), [whole]))
+            if offer not in whole:
+                self.assertEqual(passed, whole)
+            else:
+                self.assertEqual(passed.replace(offer, b""), whole.replace(offer, b""))
