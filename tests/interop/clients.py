@@ -26,6 +26,7 @@ PACKAGES = {
     "lftp": "lftp",
     "ldapsearch": "ldap-utils",
     "psql": "postgresql-client",
+    "newer psql": "postgresql-18",
     "mariadb": "mariadb-client",
     "ipptool": "cups-ipp-utils",
     "lp": "cups-client",

@@ -14,6 +14,7 @@ from tests.interop.harness import (
     InteropTestCase,
     Outcome,
     Stage,
+    find,
     gnutls,
     openssl,
     record,
@@ -22,6 +23,7 @@ from tests.interop.harness import (
 )
 from tests.interop.servers.postgresql import (
     DATABASE,
+    NEWER_PSQL,
     PASSWORD,
     TITLE,
     USER,
@@ -51,12 +53,18 @@ def parameters(port: int, *more: str, host: str = NAME) -> str:
     return " ".join([*where, *login, *more])
 
 
-def psql(port: int, *more: str, host: str = NAME) -> Outcome:
+def psql(port: int, *more: str, host: str = NAME, isNewer: bool = False) -> Outcome:
     """
     Ask for a row, and for more than fits into buffers, by C{psql}.
+
+    @param isNewer: by that of a version which knows TLS without negotiation.
     """
     info = parameters(port, *more, host=host)
-    return run(["psql", "-X", "-A", "-t", "-c", QUERY, info])
+    program: tuple[str, ...] = ("psql",)
+    if isNewer:
+        find(NEWER_PSQL[-1], "postgresql-18")
+        program = NEWER_PSQL
+    return run([*program, "-X", "-A", "-t", "-c", QUERY, info])
 
 
 def selected(connection: psycopg.Connection) -> str:
@@ -158,11 +166,17 @@ class ClientModeTests(InteropTestCase):
 
     def test_channelBindingIsNotPossible(self) -> None:
         """
-        It would bind to a TLS that the client does not have.
+        It would bind to a TLS that the client does not have; the server itself offers it.
         """
+        require = "channel_binding=require"
+        psql(self.server.port, "sslmode=require", require).expect(TITLE)
         tunnel = self.clientMode(self.remote, NAME, "postgresql")
-        psql(tunnel.port, "sslmode=disable", "channel_binding=require").expectFailure(
-            "channel binding"
+        for isNewer in (False, True):
+            psql(tunnel.port, "sslmode=disable", require, isNewer=isNewer).expectFailure(
+                "channel binding"
+            )
+        psql(tunnel.port, "sslmode=disable", "require_auth=scram-sha-256", isNewer=True).expect(
+            TITLE
         )
 
     def test_aServerThatIsSomebodyElseGetsNoName(self) -> None:
@@ -273,6 +287,23 @@ class ServerModeTests(InteropTestCase):
         with psycopg.connect(info) as connection:
             self.assertEqual(selected(connection), TITLE)
         record("postgresql", "server", "psycopg", "row selected, sslnegotiation=direct")
+
+    def test_psqlWithoutNegotiation(self) -> None:
+        """
+        The same by a newer psql, which has shown by SCRAM that it may.
+        """
+        direct = (*self.verified, "sslnegotiation=direct", "require_auth=scram-sha-256")
+        psql(self.port, *direct, isNewer=True).expect(TITLE)
+        record("postgresql", "server", "newer psql", "row selected, sslnegotiation=direct")
+
+    def test_channelBindingIsNotPossible(self) -> None:
+        """
+        The server has no TLS to bind to, and does not offer it.
+        """
+        for isNewer in (False, True):
+            psql(
+                self.port, *self.verified, "channel_binding=require", isNewer=isNewer
+            ).expectFailure("channel binding")
 
     def test_aQueryIsCancelled(self) -> None:
         """

@@ -8,11 +8,16 @@ import asyncio
 from typing import ClassVar
 
 from tests.interop.correspondents import (
+    ALSO_FAR,
+    ALSO_NEAR,
     BYE,
+    FAR,
     NAME,
     NEAR,
     TEXT,
     Correspondent,
+    Federated,
+    Neighbours,
     betweenServers,
     exchange,
     federated,
@@ -25,7 +30,11 @@ from tests.interop.harness import (
     run,
     until,
 )
-from tests.interop.servers.prosody import Prosody
+from tests.interop.servers.ejabberd import FederatedEjabberd
+from tests.interop.servers.prosody import BidirectionalProsody, Prosody
+
+#: A host that has a certificate of its own.
+GATE = "gate.test.example"
 
 
 class ClientModeTests(InteropTestCase):
@@ -151,14 +160,81 @@ class FederationTests(InteropTestCase):
     @classmethod
     def prepare(cls, stage: Stage) -> None:
         stage.authority.issue(NEAR)
-        cls.near = Prosody(stage.directory("near"), None, NEAR)
-        cls.far = federated(stage, cls.near, "s2s")
+        cls.near = BidirectionalProsody(stage.directory("near"), None, NEAR)
+        cls.far = federated(stage, cls.near, "s2s", other=BidirectionalProsody)
 
-    def test_aMessageIsAnsweredByAnotherServer(self) -> None:
+    def test_aMessageIsAnswered(self) -> None:
         """
-        There through client mode, and back through server mode.
+        There through client mode, and back through server mode; on either stream both could write.
         """
         answers = asyncio.run(betweenServers(self.near, self.far, self.stage.authority.anchors))
         self.assertEqual(answers, (TEXT, f"Re: {TEXT}"))
-        record("xmpp-server", "client", self.far, "message to another server")
-        record("xmpp-server", "server", self.far, "message from another server")
+        for server in (self.near, self.far):
+            self.assertIn("Requested bidirectional stream", server.log)
+        record("xmpp-server", "client", self.far, "message on a bidirectional stream (XEP-0288)")
+        record("xmpp-server", "server", self.far, "message on a bidirectional stream (XEP-0288)")
+
+
+class EjabberdAbroadTests(InteropTestCase):
+    """
+    Two servers with two domains each, of which the near one knows no TLS, and the other speaks to
+    nobody without.  Either has one certificate for both.  The other is ejabberd.
+    """
+
+    neighbours: ClassVar[Neighbours]
+    far: ClassVar[Federated]
+
+    @classmethod
+    def prepare(cls, stage: Stage) -> None:
+        stage.authority.issue(NEAR, ALSO_NEAR)
+        theirs = stage.authority.issue(FAR, ALSO_FAR)
+        near = Prosody(stage.directory("near"), None, NEAR, ALSO_NEAR)
+        cls.far = FederatedEjabberd(stage.directory("far"), theirs, FAR, ALSO_FAR)
+        cls.neighbours = Neighbours(stage, near, cls.far, NEAR)
+
+    def test_everybodyIsAnswered(self) -> None:
+        """
+        Users of all domains log in and write to those of all others.
+        """
+        answers = asyncio.run(self.neighbours.everybody())
+        self.assertEqual(answers, [(TEXT, f"Re: {TEXT}")] * 4)
+        for dialect in "xmpp-client", "xmpp-server":
+            record(dialect, "client", self.far, "two domains with one certificate")
+        record("xmpp-server", "server", self.far, "two domains with one certificate")
+        record("xmpp-client", "server", "slixmpp", "two domains with one certificate")
+
+    def test_aDomainThatIsNotOursIsUnknown(self) -> None:
+        """
+        Before TLS; all in the certificate are served.
+        """
+        anchors = self.stage.authority.anchors
+        tunnels = self.neighbours.tunnels
+        for domain in NEAR, ALSO_NEAR:
+            openssl(
+                tunnels.ports["back"],
+                *(domain, anchors, "-xmpphost", domain),
+                say=BYE,
+                starttls="xmpp-server",
+            ).expect(f"Verified peername: {domain}")
+        for domain in FAR, f"x.{NEAR}":
+            openssl(
+                tunnels.ports["back"],
+                *(NEAR, anchors, "-xmpphost", domain),
+                starttls="xmpp-server",
+            ).expectFailure()
+            self.assertIn(f'"{domain}"', tunnels.log)
+
+
+class EjabberdAtHomeTests(EjabberdAbroadTests):
+    """
+    The near one is ejabberd, and shows a certificate that is for none of its domains.
+    """
+
+    @classmethod
+    def prepare(cls, stage: Stage) -> None:
+        stage.authority.issue(NEAR, ALSO_NEAR)
+        stage.authority.issue(GATE)
+        theirs = stage.authority.issue(FAR, ALSO_FAR)
+        near = FederatedEjabberd(stage.directory("near"), None, NEAR, ALSO_NEAR)
+        cls.far = Prosody(stage.directory("far"), theirs, FAR, ALSO_FAR)
+        cls.neighbours = Neighbours(stage, near, cls.far, GATE)

@@ -82,3 +82,37 @@ class TunnelProcess(Process):
                 f"tlstunnel {' '.join(self.arguments)} ended with {code}:\n{self.log}"
             )
         return code
+
+
+class TunnelsProcess(Process):
+    """
+    Several tunnels in one program, of which a file tells.
+
+    @ivar ports: where they listen, by name.
+    """
+
+    def __init__(
+        self, directory: Path, pool: Path, tunnels: Mapping[str, Mapping[str, str]]
+    ) -> None:
+        """
+        @param tunnels: what else each says, by its name.
+        """
+        super().__init__(directory)
+        directory.mkdir(mode=0o755, parents=True)
+        self.ports = {name: freePort() for name in tunnels}
+        lines = [f'[defaults]\npool = "{pool}"']
+        for name, said in tunnels.items():
+            lines.append(f'[tunnel."{name}"]\nlocal = "127.0.0.1:{self.ports[name]}"')
+            lines += [f'{key} = "{value}"' for key, value in said.items()]
+        self.file = directory / "tlstunnel.toml"
+        self.file.write_text("\n".join(lines))
+
+    def start(self) -> None:
+        """
+        Start it.
+
+        @raise AssertionError: it ended, or does not listen in time; carries its log.
+        """
+        command = [sys.executable, "-m", "tlstunnel", "--config", str(self.file)]
+        ports = list(self.ports.values())
+        self.spawn([*command, "--workers", WORKERS], ports, environment=ENVIRONMENT)

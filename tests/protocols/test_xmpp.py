@@ -35,7 +35,8 @@ from tlstunnel.identity.names import Identity
 from tlstunnel.protocols.base import ClientRole, Dialect
 from tlstunnel.protocols.setting import Setting
 from tlstunnel.protocols.xmlstream import MAX_STREAM_BYTES, MAX_STREAM_DEPTH
-from tlstunnel.protocols.xmpp import WithoutStartTLS, xmppClient, xmppServer
+from tlstunnel.protocols.xmpp import xmppClient, xmppServer
+from tlstunnel.protocols.xmppfeatures import WithoutMultiplexing, WithoutStartTLS
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
 from tlstunnel.testing.course import Assertions
 from tlstunnel.testing.dialogues import OURS, Dialogue, filtered, setting, split
@@ -427,29 +428,25 @@ class ClientTests(ClientConformance, SynchronousTestCase):
 
     def test_betweenServersTheCallerSaysWhoItIs(self) -> None:
         """
-        Who the app says it is, if that can be: where we have a certificate, one of those for whom
-        it is; else who we are.
+        As in the stream inside TLS, which has to be from the same: whomever -L is for.
         """
         app = APP.replace(b"jabber:client", b"jabber:server")
-        for localID, sender, wanted in (
-            (None, b"alice.example", b" from='alice.example'"),
-            (Identity(None, "us.example"), b"alice.example", b" from='us.example'"),
-            (Identity(None, "us.example"), b"us.example", b" from='us.example'"),
-            (Identity(None, "us.example"), b"other.example", b" from='other.example'"),
-            (Identity(None, "us.example"), b"OTHER.example.", b" from='OTHER.example.'"),
-            (Identity(None, "us.example"), b"bob@other.example", b" from='us.example'"),
-            (Identity("bob", "us.example"), b"", b" from='us.example'"),
-            (None, b"", b""),
-            (None, b"alice@example.org", b""),
-            (None, b"&apos;>", b""),
+        for sender, wanted in (
+            (b"alice.example", b" from='alice.example'"),
+            (b"us.example", b" from='us.example'"),
+            (b"OTHER.example.", b" from='OTHER.example.'"),
+            (b"", b""),
+            (b"alice@example.org", b""),
+            (b"&apos;>", b""),
         ):
-            driver = client(
-                replace(ANY, localID=localID, covers=lambda domain: domain == "other.example"),
-                app.replace(b"alice@example.org", sender),
-                xmppServer,
-            )
-            wanted = OPEN.replace(b" to=", wanted + b" to=").replace(b":client", b":server")
-            self.assertEqual(driver.network.written, wanted)
+            for localID in (None, Identity(None, "us.example"), Identity("bob", "us.example")):
+                driver = client(
+                    replace(ANY, localID=localID),
+                    app.replace(b"alice@example.org", sender),
+                    xmppServer,
+                )
+                header = OPEN.replace(b" to=", wanted + b" to=").replace(b":client", b":server")
+                self.assertEqual(driver.network.written, header)
 
     @settings(deadline=None)
     @given(st.binary(max_size=60), st.sampled_from([b"", ANSWER, ANSWER + FEATURES]))
@@ -974,6 +971,11 @@ class IdentityTests(TunnelTests):
 SASL = b"<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>X</mechanism></mechanisms>"
 FAILURE = b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>"
 SUCCESS = b"<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"
+#: Features of a server to which several domains may be asked for on one stream.
+ERRORS = (
+    b"<stream:features><dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>"
+    b"</stream:features>"
+)
 OFFERING = b"<stream:features>" + OFFER + SASL + b"</stream:features>"
 SILENT = OFFERING.replace(OFFER, b"")
 
@@ -1015,6 +1017,42 @@ class HidingTests(SynchronousTestCase):
             OFFERING,
         ):
             self.assertEqual(filtered(WithoutStartTLS(), [stream]), stream)
+
+    def test_severalDomainsOnOneStreamAreNotOffered(self) -> None:
+        """
+        Of dialback itself only that its errors are harmless is taken out, and nothing of what
+        follows the features.
+        """
+        dialback = b"<dialback xmlns='urn:xmpp:features:dialback'>%b</dialback>"
+        bidi = b"<bidi xmlns='urn:xmpp:features:bidi'/>"
+        result = b"<db:result xmlns:db='jabber:server:dialback' type='valid'/>"
+        for before, after in (
+            (dialback % b"<errors/>", dialback % b""),
+            (dialback % b"<errors></errors>", dialback % b""),
+            (bidi + dialback % b" <errors/>" + bidi, bidi + dialback % b" " + bidi),
+            (dialback % b"<errors/>" + OFFER, dialback % b"" + OFFER),
+            (dialback % b"<x><errors/></x>", dialback % b"<x><errors/></x>"),
+            (b"<errors xmlns='urn:xmpp:features:dialback'/>",) * 2,
+            (dialback % b"<errors xmlns='urn:example'/>",) * 2,
+            (bidi, bidi),
+        ):
+            said = ANSWER + b"<stream:features>%b</stream:features>"
+            rest = result + FEATURES.replace(OFFER, dialback % b"<errors/>")
+            for pieces in ([said % before + rest], *split(said % before + rest)):
+                self.assertEqual(filtered(WithoutMultiplexing(), pieces), said % after + rest)
+
+    def test_aLocalServerSeesNoOfferOfSeveralDomains(self) -> None:
+        """
+        In client mode.
+        """
+        driver = client(app=FROM_SERVER, dialect=xmppServer)
+        driver.network.feed(ANSWER + FEATURES)
+        driver.network.feed(PROCEED)
+        driver.handshake()
+        dialback = b"<dialback xmlns='urn:xmpp:features:dialback'>%b</dialback>"
+        features = ANSWER + b"<stream:features>" + dialback + b"</stream:features>"
+        driver.network.feed(features % b"<errors/>")
+        self.assertEqual(driver.plain.written, features % b"")
 
     def test_itEndsWithTheLogin(self) -> None:
         """
@@ -1070,7 +1108,7 @@ class HidingTests(SynchronousTestCase):
     @given(
         st.lists(
             st.sampled_from(
-                [ANSWER, OFFERING, OFFER, FAILURE, SUCCESS, END, b"<", b">", b"\0", b" "]
+                [ANSWER, OFFERING, OFFER, ERRORS, FAILURE, SUCCESS, END, b"<", b">", b"\0", b" "]
             )
             | st.binary(max_size=9)
         )
@@ -1080,9 +1118,10 @@ class HidingTests(SynchronousTestCase):
         No exception, and the same bytes in the same order but for offers.
         """
         whole = b"".join(pieces)
-        passed = filtered(WithoutStartTLS(), pieces)
-        self.assertEqual(passed, filtered(WithoutStartTLS(), [whole]))
-        if OFFER not in whole:
-            self.assertEqual(passed, whole)
-        else:
-            self.assertEqual(passed.replace(OFFER, b""), whole.replace(OFFER, b""))
+        for hiding, offer in ((WithoutStartTLS, OFFER), (WithoutMultiplexing, b"<errors/>")):
+            passed = filtered(hiding(), pieces)
+            self.assertEqual(passed, filtered(hiding(), [whole]))
+            if offer not in whole:
+                self.assertEqual(passed, whole)
+            else:
+                self.assertEqual(passed.replace(offer, b""), whole.replace(offer, b""))

@@ -40,7 +40,6 @@ class Setting:
 
     def isOurs(self, domain: str) -> bool:
         """
-        Whether C{domain} is one of those that we stand for: a client asks for it before TLS, or an
-        app speaks for it.
+        Whether C{domain} is one of those that we stand for, and a client may ask for before TLS.
         """
         return (self.localID is not None and self.localID.domain == domain) or self.covers(domain)

@@ -33,19 +33,19 @@ from tlstunnel.errors import (
 )
 from tlstunnel.identity.names import Identity, Selector, normalDomain
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
-from tlstunnel.protocols.filters import Filter
-from tlstunnel.protocols.hiding import MAX_LINE_BYTES
 from tlstunnel.protocols.xmlstream import MAX_STREAM_BYTES, SPACE, STREAM, Element, Tags, XMLStream
+from tlstunnel.protocols.xmppfeatures import (
+    FEATURES,
+    STARTTLS,
+    STREAMS,
+    TLS,
+    WithoutMultiplexing,
+    WithoutStartTLS,
+)
 
-_STREAMS = "http://etherx.jabber.org/streams"
-_TLS = "urn:ietf:params:xml:ns:xmpp-tls"
-_SASL = ("urn:ietf:params:xml:ns:xmpp-sasl", "urn:xmpp:sasl:2")
-
-_FEATURES = f"{_STREAMS} features"
-_ERROR = f"{_STREAMS} error"
-_STARTTLS = f"{_TLS} starttls"
-_PROCEED = f"{_TLS} proceed"
-_FAILURE = f"{_TLS} failure"
+_ERROR = f"{STREAMS} error"
+_PROCEED = f"{TLS} proceed"
+_FAILURE = f"{TLS} failure"
 
 # What a stream consists of that ends before it has begun.
 _PARTING = [STREAM, _ERROR]
@@ -54,11 +54,9 @@ _PARTING = [STREAM, _ERROR]
 _VERSION = re.compile(r"0*[1-9][0-9]*\.[0-9]+")
 
 _OFFER = (
-    f"<stream:features><starttls xmlns='{_TLS}'><required/></starttls></stream:features>"
+    f"<stream:features><starttls xmlns='{TLS}'><required/></starttls></stream:features>"
 ).encode()
 _END = b"</stream:stream>"
-
-_TAG_BEGINS = ord("<")
 
 
 def header(content: str, **attributes: str) -> bytes:
@@ -73,7 +71,7 @@ def header(content: str, **attributes: str) -> bytes:
     )
     return (
         f"<?xml version='1.0'?><stream:stream{given} version='1.0'"
-        f" xmlns='{content}' xmlns:stream='{_STREAMS}'>"
+        f" xmlns='{content}' xmlns:stream='{STREAMS}'>"
     ).encode()
 
 
@@ -160,10 +158,10 @@ class XMPPClient(ClientRole):
         attributes = await stream.header()
         if not _VERSION.fullmatch(attributes.get("version", "")):
             raise NotOffered("a server without XMPP 1.0", stream.source)
-        features = await self._expect(stream, _FEATURES)
-        if _STARTTLS not in features.children:
+        features = await self._expect(stream, FEATURES)
+        if STARTTLS not in features.children:
             raise NotOffered("the server does not offer TLS", features.source)
-        self.write(f"<starttls xmlns='{_TLS}'/>".encode())
+        self.write(f"<starttls xmlns='{TLS}'/>".encode())
         proceed = await self._expect(stream, _PROCEED)
         if not proceed.isEmpty:
             raise Malformed("something inside of <proceed/>", proceed.source)
@@ -233,13 +231,13 @@ class XMPPServer(ServerRole):
         if element is None:
             self.write(_END)
             raise Quit()
-        if element.name != _STARTTLS or not element.isEmpty:
+        if element.name != STARTTLS or not element.isEmpty:
             raise self._refusal("policy-violation", "the client wants a session without TLS")
         # Clients do send white space here, perhaps late; nothing can hide in it.
         self.transport.skippable = SPACE
         while (residue := self.residue) and not residue.strip(SPACE):
             self.putBack((await self.readSome()).lstrip(SPACE))
-        self.goAheadExactly(f"<proceed xmlns='{_TLS}'/>".encode())
+        self.goAheadExactly(f"<proceed xmlns='{TLS}'/>".encode())
 
     def _refusal(self, condition: str, why: str, said: str = "") -> Refused:
         """
@@ -264,22 +262,31 @@ class XMPPServerClient(XMPPClient):
     content = "jabber:server"
     sender = ""
 
+    def prepareAlone(self) -> None:
+        """
+        Many servers want to know who calls: the domain of -L.
+        """
+        super().prepareAlone()
+        self.sender = _domainOf(self.setting.localID)
+
     def hear(self, sender: str) -> None:
         """
-        Many servers want to know who calls: what the app says, which may serve many domains, unless
-        -L is for others; else the domain of that.
+        The app may speak for many domains, whomever the certificate of -L is for, and servers end a
+        second stream that is from another one than the first.
         """
-        ours = self.setting.localID
-        if _isDomain(sender) and (ours is None or self.setting.isOurs(normalDomain(sender))):
-            self.sender = sender
-        else:
-            self.sender = _domainOf(ours)
+        self.sender = sender if _isDomain(sender) else ""
 
     def header(self) -> bytes:
         """
         The header of our first stream.
         """
         return header(self.content, from_=self.sender, to=self.to)
+
+    async def greetApp(self) -> None:
+        """
+        The app waits for no words; a stream is for one domain.
+        """
+        self.toPlain.append(WithoutMultiplexing())
 
 
 class XMPPServerServer(XMPPServer):
@@ -288,87 +295,6 @@ class XMPPServerServer(XMPPServer):
     """
 
     content = "jabber:server"
-
-
-# First-level elements of a server after which features may still offer TLS.
-_BEFORE_LOGIN = frozenset(
-    [_FEATURES]
-    + [f"{sasl} {name}" for sasl in _SASL for name in ("challenge", "failure", "continue")]
-)
-
-
-class WithoutStartTLS(Filter):
-    """
-    Takes <starttls/> out of the features that a backend offers before the client is logged in.
-    Tags that are not whole are waited for.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._tags = Tags()
-        self._seen = 0
-        self._hiding = False
-
-    def feed(self, data: bytes) -> bytes:
-        """
-        Pass all but that element.
-        """
-        kept = self._kept
-        # What is kept is the start of a tag, in which there is no end.
-        start, searched = 0, len(kept)
-        kept += data
-        passed: list[bytes] = []
-        while not self.done and start < len(kept):
-            if kept[start] != _TAG_BEGINS:
-                end = kept.find(b"<", start)
-                end = len(kept) if end < 0 else end
-                passed.append(self._text(bytes(kept[start:end])))
-            elif (end := kept.find(b">", max(start, searched)) + 1) > 0:
-                passed.append(self._tag(bytes(kept[start:end])))
-            else:
-                self.done = len(kept) - start > MAX_LINE_BYTES
-                break
-            self.messages += 1
-            start = end
-        del kept[:start]
-        if self.done:
-            passed.append(self.flush())
-        return b"".join(passed)
-
-    def _text(self, text: bytes) -> bytes:
-        """
-        What is to be passed on of C{text}; if a tag ends in it, it had a C{>} before its end.
-        """
-        self._read(text)
-        self.done = self.done or bool(self._tags.opened or self._tags.closed)
-        return b"" if self._hiding and not self.done else text
-
-    def _tag(self, tag: bytes) -> bytes:
-        """
-        What is to be passed on of C{tag}.
-        """
-        tags = self._tags
-        self._read(tag)
-        if self.done:
-            return tag
-        offers = tags.opened == _STARTTLS and tags.level == 3 and tags.path[1] == _FEATURES
-        if self._hiding or offers:
-            self._hiding = len(tags.path) > 2
-            return b""
-        begins = tags.opened and tags.level == 2 and tags.opened not in _BEFORE_LOGIN
-        ends = tags.closed and not tags.path
-        self.done = bool(begins or ends or self._seen > MAX_STREAM_BYTES)
-        return tag
-
-    def _read(self, piece: bytes) -> None:
-        """
-        Read on, or give up where this is no stream.
-        """
-        self._seen += len(piece)
-        try:
-            self._tags.feed(piece)
-        except TunnelError:
-            self.done = True
 
 
 xmppClient = Dialect(

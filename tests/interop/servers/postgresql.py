@@ -14,6 +14,9 @@ PASSWORD = "down the rabbit hole"
 DATABASE = "books"
 TITLE = "The Hunting of the Snark"
 
+#: Where tests/interop/unpack puts programs of Debian unstable.
+UNSTABLE = "/opt/tlstunnel-interop/unstable"
+
 CONFIGURATION = """\
 listen_addresses = '127.0.0.1'
 port = {port}
@@ -108,13 +111,21 @@ class PostgreSQL(Daemon):
         run(["psql", "-X", "-v", "ON_ERROR_STOP=1", local], CONTENTS).expect()
 
 
+#: The client of that version, started with the C library that it was built for.
+NEWER_PSQL = (
+    f"{UNSTABLE}/lib64/ld-linux-x86-64.so.2",
+    *("--library-path", f"{UNSTABLE}/usr/lib/x86_64-linux-gnu"),
+    f"{UNSTABLE}/usr/lib/postgresql/18/bin/psql",
+)
+
+
 class NewerPostgreSQL(PostgreSQL):
     """
     The same in a version that takes TLS without negotiation, which tests/interop/unpack puts aside.
     """
 
     packages = ("postgresql-18",)
-    program = "/opt/tlstunnel-interop/unstable/usr/lib/postgresql/18/bin/postgres"
+    program = f"{UNSTABLE}/usr/lib/postgresql/18/bin/postgres"
 
 
 class TrustingPostgreSQL(PostgreSQL):

@@ -34,10 +34,10 @@ s2s_secure_auth = false
 log = {{ debug = "*console" }}
 unbound = {{
   resolvconf = false;
-  options = {{ ["local-zone:"] = ". static"; ["local-data:"] = "{peer}" }};
+  {names}
 }}
 {tls}
-VirtualHost "{domain}"
+{hosts}
 """
 
 STARTTLS = """\
@@ -55,18 +55,30 @@ c2s_require_encryption = true
 s2s_require_encryption = true"""
 
 #: The only thing that it can learn from its resolver, which asks nobody.
-PEER = "_xmpp-server._tcp.{domain}. IN SRV 0 0 {port} localhost."
+PEER = """\
+options = {{
+    ["local-zone:"] = ". static";
+    ["local-data:"] = "_xmpp-server._tcp.{domain}. IN SRV 0 0 {port} localhost.";
+  }};"""
+
+#: Whom it asks instead.
+DNS = """\
+forward = "127.0.0.1@{port}";
+  options = {{ ["do-not-query-localhost:"] = "no" }};"""
 
 
 class Prosody(Daemon):
     """
     With certificates: STARTTLS, and nothing without.  Without: no TLS, login in clear.
 
-    One account, L{USER} with L{PASSWORD}.  Another server proves its domain by dialback.
+    One account at each domain, L{USER} with L{PASSWORD}.  Another server proves its domain by
+    dialback.
 
-    @ivar domain: what it serves.
+    @ivar domains: what it serves.
+    @ivar domain: the first of them.
     @ivar peer: the domain of another server, and the port on loopback where that is reached; to be
         set before the start.
+    @ivar dns: the port on loopback of a DNS server that knows more of them.
     """
 
     packages = ("prosody",)
@@ -81,10 +93,13 @@ class Prosody(Daemon):
         directory: Path,
         certificates: ServerCertificate | None = None,
         domain: str = "test.example",
+        *others: str,
     ) -> None:
         super().__init__(directory, certificates)
+        self.domains = (domain, *others)
         self.domain = domain
         self.peer = ("nobody.test.example", 9)
+        self.dns: int | None = None
 
     @property
     def settings(self) -> str:
@@ -101,21 +116,25 @@ class Prosody(Daemon):
                 key=self.certificates.key,
                 anchors=self.certificates.anchors,
             )
-            modules = '"tls"'
+            modules = f'"tls", {modules}'
         peer, port = self.peer
+        names = PEER.format(domain=peer, port=port)
+        if self.dns is not None:
+            names = DNS.format(port=self.dns)
         text = CONFIGURATION.format(
             directory=self.directory,
-            domain=self.domain,
+            hosts="\n".join(f'VirtualHost "{each}"' for each in self.domains),
             modules=modules,
-            peer=PEER.format(domain=peer, port=port),
+            names=names,
             tls=tls,
             c2s=self.portsOf("c2s"),
             s2s=self.portsOf("s2s"),
         )
         self.write("prosody.cfg.lua", text)
-        host = "".join(c if c.isalnum() else f"%{ord(c):02x}" for c in self.domain)
         account = f'return {{ ["password"] = "{PASSWORD}"; }};\n'
-        self.write(f"data/{host}/accounts/{USER}.dat", account)
+        for each in self.domains:
+            host = "".join(c if c.isalnum() else f"%{ord(c):02x}" for c in each)
+            self.write(f"data/{host}/accounts/{USER}.dat", account)
 
     def portsOf(self, service: str) -> str:
         """
@@ -125,6 +144,14 @@ class Prosody(Daemon):
 
     def command(self) -> Sequence[str]:
         return [self.executable, "-F", "--config", str(self.directory / "prosody.cfg.lua")]
+
+
+class BidirectionalProsody(Prosody):
+    """
+    Uses a connection in both directions where the other one does so, too.
+    """
+
+    modules = '"s2s_bidi"'
 
 
 class TrustingProsody(Prosody):
