@@ -27,14 +27,14 @@ from tlstunnel.identity.accounts import PATIENCE_SECONDS
 from tlstunnel.identity.caller import Caller
 from tlstunnel.identity.intermediate import Intermediate
 from tlstunnel.identity.leafrequest import Answer, Verdict, message
+from tlstunnel.local.callers import callerOf
+from tlstunnel.local.quotas import Quotas
+from tlstunnel.local.refusals import TooMany, Unidentified
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.net.claim import Claim
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.listen import bindAll
 from tlstunnel.net.port import ListeningPort
-from tlstunnel.poolservice.callers import callerOf
-from tlstunnel.poolservice.quotas import Quotas
-from tlstunnel.poolservice.refusals import BadPool, TooMany
 from tlstunnel.tunnel.buckets import Buckets
 
 #: Connections of one user at the same time.
@@ -226,7 +226,7 @@ class AgentService(Service):
         with sock:
             try:
                 caller = callerOf(sock)
-            except BadPool:
+            except Unidentified:
                 return
             why = self._whyNot(caller)
             try:
