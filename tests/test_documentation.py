@@ -17,6 +17,7 @@ from twisted.python import usage
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tlstunnel import errors, tap
+from tlstunnel.agent import admission
 from tlstunnel.agent import service as agent
 from tlstunnel.commands import COMMANDS
 from tlstunnel.commands.identity import IdentityOptions
@@ -202,8 +203,9 @@ class PagesTests(SynchronousTestCase):
             ("docs/tlstunnel.8", "ten refused commands or three syntax errors"),
             ("docs/tokens.md", f"exit code {PIN_REFUSED}"),
             ("docs/tokens.md", f"{RSA_BITS} bits"),
-            ("docs/agent.md", f"{agent.PER_USER} connections at the same time"),
-            ("docs/agent.md", f"{agent.RATE_PER_USER:g} requests in a second"),
+            ("docs/agent.md", f"{admission.PER_USER} connections at the same time"),
+            ("docs/agent.md", f"{admission.RATE_PER_USER:g} requests in a second"),
+            ("docs/agent.md", f"{admission.STAYING_PER_USER} connections of a user stay"),
             ("docs/agent.md", f"{lifetime:g} seconds by default"),
             ("docs/agent.md", f"{LEAST_SECONDS:g} seconds at least and {days:g} days at most"),
             ("docs/provisioning.md", f"{MAX_VALUES} values"),

@@ -22,6 +22,9 @@ _SERVING = ["pool", "serve"], ["pool", "pull"], ["identity", "agent"]
 # What says that there is a connection already, in whatever way it is attached to its option.
 _ONE_CONNECTION = re.compile(r"\A(?:-[a-zA-Z]*l|--l[a-z]*=)?(?:stdio|fd:[0-9]+)\Z")
 
+# What only looks at a file.
+_LOOKING = ("--chec", "--sho")
+
 
 def main(arguments: list[str] | None = None) -> int:
     """
@@ -56,8 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     name = words[0] if words and words[0] in COMMANDS else ""
     if not name or words[:2] in _SERVING:
-        # Who waits for the end of a connection must not take this for a good one.
-        signals.hold(1 if any(map(_ONE_CONNECTION.search, words)) else 0)
+        signals.hold(_codeOf(words))
     if not sys.warnoptions:
         # What libraries tell programmers is nothing for the screens of administrators.
         warnings.simplefilter("ignore")
@@ -78,6 +80,16 @@ def _run(words: list[str]) -> int:
         return 2
     code: int = command.main(parsed)
     return code
+
+
+def _codeOf(words: list[str]) -> int:
+    """
+    What the process ends with where a signal ends it before it serves.
+    """
+    if any(map(_ONE_CONNECTION.search, words)):
+        # Who waits for the end of a connection must not take this for a good one.
+        return 1
+    return INTERRUPTED if any(each.startswith(_LOOKING) for each in words) else 0
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ The interfaces between the parts of tlstunnel, and to those who extend it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IPushProducer
@@ -283,10 +284,17 @@ class IDialect(Interface):
         "L{bool}: server mode: whether the backend is dialled before the negotiation, because its "
         "first words are needed there (rule 2)."
     )
+    lateDial = Attribute("L{str}: the option with which it is not; empty if there is none.")
     demands = Attribute(
         "L{str}: server mode: the option without which it does not serve, as that is a risk; empty "
         "if there is none (rule 18)."
     )
+
+    def dialsEarly(options: Collection[str]) -> bool:
+        """
+        Server mode: whether the backend is dialled before the negotiation: C{earlyDial}, with these
+        options.
+        """
 
     def renewed() -> IDialect:
         """

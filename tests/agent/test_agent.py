@@ -5,6 +5,7 @@ connects raises anything, or holds up others.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -26,6 +27,7 @@ from zope.interface import implementer
 from tests.identity.test_leafrequest import requestOf
 from tests.issuers import CALLER, intermediateIn, issuingBy, rootOf, someKey, verdictOf
 from tlstunnel.address import UNIXAddress
+from tlstunnel.agent import admission
 from tlstunnel.agent import allowance as allowing
 from tlstunnel.agent import service as serving
 from tlstunnel.agent import visit as visiting
@@ -38,7 +40,10 @@ from tlstunnel.identity.caller import Caller, isAnybodys
 from tlstunnel.identity.leafrequest import Answer, Reading, Verdict, message, question
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.users import ownsAll
+from tlstunnel.local.refusals import TooMany
 from tlstunnel.net.access import SocketAccess
+from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.tunnel.refusals import REST_SECONDS
 
 reactor: Any = _reactor
 
@@ -245,27 +250,43 @@ class AgentTestCase(TestCase):
 
     def exchange(self, data: bytes, talk: Callable[[socket.socket], None] | None = None) -> bytes:
         """
-        Say C{data}, and hear all that is said; in a thread.
+        Say C{data}, and hear an answer; in a thread.
         """
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(PATIENCE)
             sock.connect(str(self.path))
-            try:
+            with contextlib.suppress(BrokenPipeError):
+                # It may have answered already.
                 sock.sendall(data)
+            try:
                 if talk is not None:
                     talk(sock)
-                heard = b""
-                while more := sock.recv(65536):
-                    heard += more
-            except (ConnectionResetError, BrokenPipeError):
+                return self.hear(sock)
+            except ConnectionResetError:
                 return b""
+
+    def hear(self, sock: socket.socket) -> bytes:
+        """
+        One answer, or what there is of it.
+        """
+        heard = b""
+        while len(heard) < 4 or len(heard) < 4 + int.from_bytes(heard[:4]):
+            more = sock.recv(65536)
+            if not more:
+                break
+            heard += more
         return heard
 
     async def ask(self, data: bytes) -> Answer:
         """
         The answer to C{data}.
         """
-        heard = await deferToThread(self.exchange, data)
+        return self.read(await deferToThread(self.exchange, data))
+
+    def read(self, heard: bytes) -> Answer:
+        """
+        What an answer says.
+        """
         reading = Reading(1 << 16)
         reading.take(heard)
         assert reading.content is not None, heard
@@ -337,7 +358,7 @@ class AgentTests(AgentTestCase):
         """
         Of connections; those beyond are told to come again, and others are served.
         """
-        self.patch(serving, "PER_USER", 3)
+        self.patch(admission, "PER_USER", 3)
         self.serve()
         held = [socket.socket(socket.AF_UNIX) for _ in range(4)]
         for each in held:
@@ -353,7 +374,7 @@ class AgentTests(AgentTestCase):
         """
         And the log has not a line for each.
         """
-        self.patch(serving, "RATE_PER_USER", 2.0)
+        self.patch(admission, "RATE_PER_USER", 2.0)
         self.serve()
         several = [self.ask(message(b"x")) for _ in range(8)]
         answers = await gatherResults([Deferred.fromCoroutine(each) for each in several])
@@ -361,7 +382,79 @@ class AgentTests(AgentTestCase):
         self.assertIn(Verdict.BUSY, verdicts)
         self.assertIn(Verdict.REFUSED, verdicts)
         refused = [each for each in self.events if each.get("event") == "refused"]
-        self.assertEqual(len(refused), 1)
+        words = [each.get("outcome") for each in refused]
+        self.assertEqual(sorted(map(str, words)), ["None", "rate"])
+
+    async def test_theLogTellsWhoHasTooMuchOnceAMinute(self) -> None:
+        """
+        With the process that was last, and how many there were since.
+        """
+        self.patch(admission, "PER_USER", 2)
+        clock = Clock()
+        guests = admission.Admission(clock, Deadlines(clock))
+        for _ in range(2):
+            guests.enter(CALLER)
+        for _ in range(3):
+            self.assertRaises(TooMany, guests.enter, CALLER)
+        guests.enter(Caller(1))
+        clock.advance(REST_SECONDS)
+        told = [
+            (each["log_level"].name, each["source"], each["outcome"], each["peer"], each["count"])
+            for each in self.events
+        ]
+        user = "user 4711", "limit", "unix:uid=4711"
+        self.assertEqual(told, [("warn", *user, 1), ("warn", *user, 2)])
+        self.assertIn("process 1", str(self.events[0]["name"]))
+
+    async def test_whoWasGivenOneMayStayAndIsServedWhateverOthersDo(self) -> None:
+        """
+        As are the other users; who is told to come again is that user's new connections.
+        """
+        self.patch(admission, "PER_USER", 1)
+        self.serve()
+        asked = message(question(WWW, someKey()))
+        with socket.socket(socket.AF_UNIX) as staying, socket.socket(socket.AF_UNIX) as silent:
+            for each in (staying, silent):
+                each.settimeout(PATIENCE)
+            staying.connect(str(self.path))
+
+            def askThere() -> bytes:
+                staying.sendall(asked)
+                return self.hear(staying)
+
+            first = self.read(await deferToThread(askThere))
+            silent.connect(str(self.path))
+            self.assertEqual((await self.ask(asked)).verdict, Verdict.BUSY)
+            second = self.read(await deferToThread(askThere))
+            self.assertEqual((first.verdict, second.verdict), (Verdict.ISSUED, Verdict.ISSUED))
+            self.assertNotEqual(first.chain, second.chain)
+            self.agent.stopService()
+            self.assertEqual(await deferToThread(staying.recv, 1), b"")
+
+    async def test_whoStaysHasBoundsToo(self) -> None:
+        """
+        In number, in time, and in how often it may ask.
+        """
+        self.patch(admission, "STAYING_PER_USER", 1)
+        self.patch(admission, "RATE_PER_USER", 2.0)
+        self.serve(lifetime=5.0)
+        asked = message(question(WWW, someKey()))
+        callers = iter([CALLER, Caller(4711, pid=2)])
+        self.patch(serving, "callerOf", lambda _: next(callers))
+        with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other:
+            for each in (one, other):
+                each.settimeout(PATIENCE)
+                each.connect(str(self.path))
+
+                def askThere(sock: socket.socket = each) -> bytes:
+                    sock.sendall(asked)
+                    return self.hear(sock)
+
+                self.assertEqual(self.read(await deferToThread(askThere)).verdict, Verdict.ISSUED)
+            self.assertEqual(await deferToThread(other.recv, 1), b"")
+            verdicts = [self.read(await deferToThread(askThere, one)).verdict for _ in range(3)]
+            self.assertEqual(verdicts.count(Verdict.BUSY), 1)
+            self.assertEqual(await deferToThread(one.recv, 1), b"")
 
     async def test_aNewIssuerIsTakenUp(self) -> None:
         """

@@ -130,7 +130,7 @@ class Options(SynchronousTestCase):
                 None,
             ),
             (
-                "/nowhere:1:1: cannot read the script: No such file or directory",
+                "/nowhere: cannot read the script: No such file or directory",
                 ("-f/nowhere",),
                 None,
             ),
@@ -141,13 +141,13 @@ class Options(SynchronousTestCase):
         """Nor is anything else that cannot be read."""
         path = self.mktemp()
         Path(path).mkdir()
-        self.assertError(f"{path}:1:1: cannot read the script: Is a directory", "-f", path)
+        self.assertError(f"{path}: cannot read the script: Is a directory", "-f", path)
 
     def test_nobodyIsWaitedForAtAPipe(self) -> None:
         """Neither for a script nor for a file that one names."""
         path = self.mktemp()
         os.mkfifo(path)
-        self.assertError(f"{path}:1:1: cannot read the script: is a pipe", "-f", path)
+        self.assertError(f"{path}: cannot read the script: is a pipe", "-f", path)
         self.assertRaises(OSError, readFile, path.encode())
 
     def test_longFileIsNotReadWhole(self) -> None:
@@ -202,7 +202,7 @@ class ReadyScripts(SynchronousTestCase):
     def test_unknownNameIsAFile(self) -> None:
         """The error lists the names that there are."""
         error = self.assertRaises(ScriptError, makeScript, "smpt", [], ScriptOptions())
-        self.assertIn("smpt:1:1: cannot read the script", str(error))
+        self.assertIn("smpt: cannot read the script", str(error))
         self.assertIn("imap, ldap, nntp, pop3, postgresql, sieve, smtp, xmpp", str(error))
 
     def test_pathIsAFile(self) -> None:

@@ -113,7 +113,7 @@ class CommandLines(SynchronousTestCase):
         """Each names its place."""
         self.assertMistake("-- argument 2: TIMEOUT needs", *CLIENT, "--", "TIMEOUT", "x")
         self.assertMistake("both were given", *CLIENT, "--starttls", "smtp", "--chat", "pop3")
-        self.assertMistake("nowhere:1:1: cannot read the script", *CLIENT, "--chat", "nowhere")
+        self.assertMistake("nowhere: cannot read the script", *CLIENT, "--chat", "nowhere")
 
     def test_scriptHasItsOwnTotal(self) -> None:
         """The tunnel's limit leaves it the time that it asks for."""

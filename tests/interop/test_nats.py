@@ -5,7 +5,9 @@ nats with nats-server and nats-py, in both modes, with INFO before TLS and insid
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
 from base64 import b32encode, urlsafe_b64encode
 from binascii import crc_hqx
 from typing import Any, ClassVar
@@ -280,6 +282,27 @@ class ServerModeTests(BackendTests):
         with Dialogue("127.0.0.1", tunnel.port) as client:
             client.send(login())
             self.assertRaises((EOFError, ConnectionError), client.line)
+
+    def test_whereTheHandshakeIsFirstScannersDoNotReachTheServer(self) -> None:
+        """
+        It counts its clients; those that say nothing, or no TLS, or do no handshake it never sees.
+        """
+        tunnel = self.serverMode(self.backend, NAME, "nats", *FIRST)
+
+        def number() -> int:
+            with Dialogue("127.0.0.1", self.server.port) as direct:
+                return int(info(direct.line())["client_id"])
+
+        before = number()
+        for said in (b"", b"", login().encode() + b"\r\n", b"\x16\x03\x01\x00\x05hello"):
+            with socket.create_connection(("127.0.0.1", tunnel.port), 10) as scanner:
+                scanner.sendall(said)
+                scanner.shutdown(socket.SHUT_WR)
+                with contextlib.suppress(ConnectionError):
+                    while scanner.recv(1000):
+                        pass
+        until(lambda: tunnel.log.count(" to nobody: ") == 4, "the end of all four")
+        self.assertEqual(number(), before + 1)
 
 
 class LaterServerModeTests(BackendTests):

@@ -14,10 +14,10 @@ from twisted.internet.threads import deferToThread
 
 from tests.loopback import PATIENCE, Encrypted
 from tests.poolservice.stage import HandOverTests, reactor
+from tlstunnel.local.quotas import Quotas
 from tlstunnel.net.listen import Bound
 from tlstunnel.net.port import ListeningPort
 from tlstunnel.poolservice.native import NativePrograms
-from tlstunnel.poolservice.quotas import Quotas
 
 
 def parse(data: bytes) -> tuple[str, dict[str, str]]:

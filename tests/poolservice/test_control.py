@@ -20,9 +20,9 @@ from twisted.trial.unittest import TestCase
 
 from tests.poolservice.test_descriptors import LINGER, SOON, descriptorsInUse, evil
 from tlstunnel.errors import IdentityRefused, TunnelError
+from tlstunnel.local.closing import Closings
 from tlstunnel.net import unixsocket
 from tlstunnel.net.deadlines import Deadlines
-from tlstunnel.poolservice.closing import Closings
 from tlstunnel.poolservice.control import ANSWER_SECONDS, SILENT_SECONDS, Control, errorMessage
 from tlstunnel.poolservice.messages import MESSAGE_BYTES, PROSE, Message
 from tlstunnel.poolservice.refusals import NotConnected

@@ -1,5 +1,5 @@
 """
-Tests for L{tlstunnel.poolservice.descriptors} and L{tlstunnel.poolservice.closing}: what may be
+Tests for L{tlstunnel.poolservice.descriptors} and L{tlstunnel.local.closing}: what may be
 handed over, and how the rest is closed.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.address import TCPAddress, UNIXAddress
-from tlstunnel.poolservice.closing import closeHanded, drop
+from tlstunnel.local.closing import closeHanded, drop
 from tlstunnel.poolservice.descriptors import connected
 from tlstunnel.poolservice.refusals import NotConnected
 

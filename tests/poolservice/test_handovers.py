@@ -20,8 +20,9 @@ from tests.poolservice.stage import ME, HandOverTests, Program, reactor
 from tlstunnel.errors import IdentityRefused, TimedOut, TLSFailed, Truncated
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.local.refusals import TooMany
 from tlstunnel.poolservice import turns
-from tlstunnel.poolservice.refusals import BadPool, NoRemote, NotForCaller, TooMany
+from tlstunnel.poolservice.refusals import BadPool, NoRemote, NotForCaller
 from tlstunnel.poolservice.wanted import Demand
 from tlstunnel.tunnel.limits import Limits
 

@@ -21,10 +21,10 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.poolservice.test_descriptors import descriptorsInUse, eventually
 from tlstunnel.errors import ConnectFailed, TimedOut
+from tlstunnel.local.refusals import TooMany
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.poolservice import plain
 from tlstunnel.poolservice.plain import PAIR_SECONDS, STRANGERS, pairOf
-from tlstunnel.poolservice.refusals import TooMany
 from tlstunnel.poolservice.request import Plain
 
 reactor: Any = _reactor

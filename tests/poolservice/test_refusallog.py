@@ -19,6 +19,7 @@ from tests.poolservice.v2stage import V2Tests
 from tests.program.test_jsonlines import documented
 from tlstunnel.errors import Stopped, TunnelError
 from tlstunnel.identity.caller import Caller
+from tlstunnel.local.refusals import TooMany
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.poolservice import v2port
 from tlstunnel.poolservice.messages import PROSE
@@ -30,7 +31,6 @@ from tlstunnel.poolservice.refusals import (
     Leaving,
     NotConnected,
     NotForCaller,
-    TooMany,
     Undisclosed,
 )
 from tlstunnel.program.jsonlines import jsonLine

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.local.refusals import Refusal
 from tlstunnel.poolservice.messages import read
-from tlstunnel.poolservice.refusals import BadRequest, Refusal
+from tlstunnel.poolservice.refusals import BadRequest
 from tlstunnel.poolservice.request import FIELDS, Plain, Request, requestOf
 from tlstunnel.poolservice.wanted import Demand, Wanted
 from tlstunnel.protocols.registry import find

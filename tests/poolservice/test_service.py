@@ -26,11 +26,11 @@ from tlstunnel.address import Address, InheritedAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import LIFETIME, createIdentity
 from tlstunnel.identity.pool import NOWHERE, Pool
+from tlstunnel.local.quotas import Quotas
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.poolservice.description import NAME, PoolDescription
 from tlstunnel.poolservice.handovers import HandOvers
 from tlstunnel.poolservice.inventory import Inventory
-from tlstunnel.poolservice.quotas import Quotas
 from tlstunnel.poolservice.refusals import Leaving
 from tlstunnel.poolservice.service import PoolService
 from tlstunnel.tunnel import quiet

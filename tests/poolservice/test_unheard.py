@@ -17,9 +17,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.poolservice.test_descriptors import eventually, evil
 from tests.poolservice.v2stage import V2Tests
 from tlstunnel.address import UNIXAddress
+from tlstunnel.local.quotas import Quotas
 from tlstunnel.poolservice import native, unheard, v2port
 from tlstunnel.poolservice.native import NativePrograms
-from tlstunnel.poolservice.quotas import Quotas
 from tlstunnel.poolservice.unheard import Unheard
 
 SOON = 2.0

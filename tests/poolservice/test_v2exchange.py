@@ -33,9 +33,9 @@ from tests.tls.test_clienthello import HELLO, hello, made, names, records
 from tlstunnel.address import UNIXAddress
 from tlstunnel.errors import Closed, IdentityRefused, TLSFailed
 from tlstunnel.identity.names import Identity
+from tlstunnel.local.closing import MOST_CLOSING
 from tlstunnel.net import unixsocket
 from tlstunnel.net.wire import MOST_READ_BYTES
-from tlstunnel.poolservice.closing import MOST_CLOSING
 from tlstunnel.poolservice.refusals import NotForCaller
 from tlstunnel.poolservice.v2errors import V2Error
 from tlstunnel.poolservice.v2exchange import Exchange

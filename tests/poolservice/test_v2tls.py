@@ -28,9 +28,9 @@ from tests.poolservice.tlspool import BASE, CONTROL, INFO, PRNG, STARTTLS, Libra
 from tlstunnel.address import UNIXAddress
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
+from tlstunnel.local.quotas import Quotas
 from tlstunnel.net.listen import Bound, bind
 from tlstunnel.net.port import ListeningPort
-from tlstunnel.poolservice.quotas import Quotas
 from tlstunnel.poolservice.v2port import V2Port
 
 IS_CLIENT, IS_SERVER = 0x1 | 0x8, 0x2 | 0x4

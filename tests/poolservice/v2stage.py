@@ -24,13 +24,13 @@ from tlstunnel.address import UNIXAddress
 from tlstunnel.errors import Closed, TunnelError
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
+from tlstunnel.local.closing import closeHanded
+from tlstunnel.local.quotas import Quotas
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.linger import Linger
 from tlstunnel.net.unixleg import UNIXLegs
-from tlstunnel.poolservice.closing import closeHanded
 from tlstunnel.poolservice.description import PoolDescription
 from tlstunnel.poolservice.interfaces import IProgram
-from tlstunnel.poolservice.quotas import Quotas
 from tlstunnel.poolservice.refusallog import ProgramRefusals
 from tlstunnel.poolservice.v2port import V2Port
 from tlstunnel.poolservice.wanted import Wanted

@@ -416,7 +416,7 @@ class CommandTests(ConfigurationTests):
         """
         code, lines = self.runProgram("--check")
         self.assertEqual((code, len(lines)), (1, 1))
-        self.assertIn("tlstunnel.toml:1: cannot be read", lines[0])
+        self.assertIn("tlstunnel.toml: cannot be read", lines[0])
 
     def test_aWrongLimitHidesNoIdentity(self) -> None:
         """

@@ -242,21 +242,24 @@ class FileTests(ConfigurationTests):
         self.path.write_bytes(b"#" * MAX_FILE_BYTES)
         readFile(self.path)
         self.path.write_bytes(b"#" * (MAX_FILE_BYTES + 1))
-        self.refused(1, "more than 1048576 bytes")
+        self.refused(0, "more than 1048576 bytes")
 
     def test_whatIsNoFile(self) -> None:
         """
         Nobody waits for what somebody writes into a pipe.
         """
-        self.refused(1, "No such file")
+        self.refused(0, "No such file")
+        error = self.assertRaises(Problems, readFile, self.path)
+        self.assertTrue(str(error).startswith(f"{self.path}: cannot be read: "), str(error))
+        self.assertEqual(error.subject, str(self.path))
         self.path.mkdir()
-        self.refused(1, "is a directory")
+        self.refused(0, "is a directory")
         self.path.rmdir()
         os.mkfifo(self.path)
-        self.refused(1, "is not a file")
+        self.refused(0, "is not a file")
         self.path.unlink()
         self.path.symlink_to(self.path)
-        self.refused(1, "symbolic links")
+        self.refused(0, "symbolic links")
         self.path = Path("a\0b")
         error = self.assertRaises(Problems, readFile, self.path)
         self.assertIn("null byte", str(error))
@@ -271,13 +274,13 @@ class FileTests(ConfigurationTests):
             mode = 0o755
             for other in (0o775, 0o757):
                 path.chmod(other)
-                self.refused(1, f"write to {path} (mode 0{other:o})", f"chmod go-w {path}")
+                self.refused(0, f"write to {path} (mode 0{other:o})", f"chmod go-w {path}")
             if isFolder:
                 path.chmod(0o1777)
                 readFile(self.path)
             path.chmod(mode)
             os.chown(path, STRANGER, -1)
-            self.refused(1, f"{path} belongs to user {STRANGER}", f"chown root {path}")
+            self.refused(0, f"{path} belongs to user {STRANGER}", f"chown root {path}")
             os.chown(path, 0, -1)
             readFile(self.path)
 
@@ -295,7 +298,7 @@ class FileTests(ConfigurationTests):
         os.seteuid(0)
         self.path.chmod(0o600)
         os.seteuid(STRANGER)
-        self.refused(1, "Permission denied", f"let user {STRANGER} read it")
+        self.refused(0, "Permission denied", f"let user {STRANGER} read it")
 
     def test_keysAsTOMLHasThem(self) -> None:
         """

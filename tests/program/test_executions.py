@@ -200,8 +200,11 @@ class CheckTests(ConfigurationTests):
             (f'remote = "exec:cat"\n{via}', "leave out"),
             ('remote = "exec:cat"\nstarttls = "ftp"\n', "not for ftp"),
             ('remote = "exec:cat"\nstarttls = "mysql"\n', "not for mysql"),
+            ('remote = "exec:cat"\nstarttls = "nats"\n', "not for nats"),
         ):
             self.assertIn(words, self.mistake(text))
+        later = 'remote = "exec:cat"\nstarttls = "nats"\ndialect-option = "handshake-first"\n'
+        self.assertEqual(self.mistake(later), "")
         client = TUNNEL.replace("server", "client").replace("@example.org", "example.org")
         with self.assertRaises(Exception) as caught:
             self.read(f'{client}remote = "exec:cat"\n')

@@ -8,11 +8,13 @@ import fcntl
 import os
 import pwd
 import re
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -362,6 +364,35 @@ class ProgramTests(SynchronousTestCase):
             process = self.start(*TLSTUNNEL, *self.server())
             process.send_signal(number)
             self.assertEqual(process.wait(WAIT_SECONDS), 0)
+
+    def test_aStartThatWaitsForAnAgentEndsInOrderToo(self) -> None:
+        """
+        As any start; a check that is interrupted has found nothing, and says so by its code.
+        """
+        silent = Path(tempfile.mkdtemp()) / "agent"
+        self.addCleanup(shutil.rmtree, silent.parent)
+        described = silent.parent / "c.toml"
+        described.write_text(
+            f'[tunnel.t]\nmode = "server"\nlocal = "127.0.0.1:0"\nremote = "127.0.0.1:1"\n'
+            f'local-id = "www.example.org"\nagent = "{silent}"\n'
+        )
+        with socket.socket(socket.AF_UNIX) as agent:
+            agent.bind(str(silent))
+            agent.listen()
+            agent.settimeout(WAIT_SECONDS)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                for words, code in (((), 0), (("--check",), 130)):
+                    process = subprocess.Popen(
+                        (sys.executable, *TLSTUNNEL, "--config", str(described), *words),
+                        env=self.environment,
+                    )
+                    self.addCleanup(process.kill)
+                    asking, _ = agent.accept()
+                    with asking:
+                        asking.settimeout(WAIT_SECONDS)
+                        self.assertTrue(asking.recv(100))
+                        process.send_signal(number)
+                        self.assertEqual(process.wait(WAIT_SECONDS), code, (number, words))
 
     def test_SIGHUPReloads(self) -> None:
         """

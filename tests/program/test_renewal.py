@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import shutil
+import socket
 import tempfile
 import weakref
 from collections.abc import Sequence
@@ -24,17 +25,18 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
-from tests.issuers import CALLER, intermediateIn, issuingBy, rootOf
+from tests.issuers import CALLER, intermediateIn, issuingBy, rootOf, someKey
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.agent.service import AgentDescription, AgentService
 from tlstunnel.errors import IdentityRefused
 from tlstunnel.identity.issuer import writeCertificates
+from tlstunnel.identity.leafrequest import Answer, Verdict, message, question
 from tlstunnel.identity.lease import Leases, Refusal
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.program import renewal
-from tlstunnel.program.leasequestion import fetch
+from tlstunnel.program.leasequestion import Asking, fetch
 from tlstunnel.program.renewal import AT_ONCE, MOST_RETRY_SECONDS, Renewal
 from tlstunnel.protocols.registry import find
 from tlstunnel.tls import faces
@@ -487,6 +489,26 @@ class FetchTests(TestCase):
         self.assertIs(self.leases.find(self.path, WWW), held[0])
         with self.assertRaisesRegex(Exception, "do not permit a.example"):
             self.leases.find(self.path, Identity.parse("a.example"))
+
+    async def test_aConnectionIsKeptForTheNextQuestion(self) -> None:
+        """
+        So that those who keep an agent busy do not come between; another agent gets another one.
+        """
+        self.patch(self.agent._admission._coming, "perUser", 1)
+        self.agent.startService()
+        asking = Asking(reactor)
+        self.addCleanup(asking.close)
+        asked = message(question(WWW, someKey()))
+        first = await asking(self.path, asked)
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.connect(str(self.path))
+            self.assertNotIn(await asking(self.path, asked), (first, b""))
+            self.assertEqual(self.agent.tally(), {"connection": 2})
+        self.agent.stopService()
+        again = AgentService(self.agent._description, reactor)
+        again.startService()
+        self.addCleanup(again.stopService)
+        self.assertEqual(Answer.parse(await asking(self.path, asked)).verdict, Verdict.ISSUED)
 
     async def test_anAgentThatIsAwayIsMissed(self) -> None:
         """

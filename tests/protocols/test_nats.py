@@ -442,17 +442,22 @@ class ServerTests(SynchronousTestCase):
         driver.handshake()
         self.assertEqual(driver.network.takeWritten(), ERROR)
 
-    def test_withTLSFirstNothingIsSaidInClear(self) -> None:
+    def test_withTLSFirstTheBackendIsDialledOnceTheClientIsVerified(self) -> None:
         """
-        Whatever the backend does; a backend that goes is an end.
+        Nothing is said in clear, and who does no handshake costs it nothing; it is dialled before
+        TLS where the client awaits its INFO.
         """
+        driver = server(nats)
+        self.assertTrue(driver.backendDialled)
         driver = server(nats, HANDSHAKE_FIRST)
-        driver.plain.feed(PLAIN)
-        self.assertEqual(driver.network.written, b"")
         driver.network.lose(TLSFailed("by the test"))
         self.assertIsInstance(driver.error, TLSFailed)
+        self.assertFalse(driver.backendDialled)
         driver = server(nats, HANDSHAKE_FIRST)
+        driver.clock.advance(1)
+        self.assertFalse(driver.backendDialled)
         driver.handshake()
+        self.assertTrue(driver.backendDialled)
         driver.plain.end()
         self.assertIsInstance(driver.error, Closed)
         self.assertEqual(driver.network.written, b"")

@@ -420,6 +420,8 @@ class UnitTests(SynchronousTestCase):
             said = self.check(Mode.SERVER, "mysql", disclosure=late)
             self.assertIn(f"--proxy-tlv {name}: is not known before TLS", said)
             self.assertIn("mysql", said)
+            first = {"options": frozenset({"handshake-first"})}
+            self.assertEqual(self.check(Mode.SERVER, "nats", disclosure=late, **first), "")
             late = Disclosure(proxyOut="v2", proxyTLVs=(name,), toNetwork=True)
             self.assertIn("before TLS", self.check(Mode.CLIENT, disclosure=late))
 

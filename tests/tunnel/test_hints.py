@@ -27,10 +27,12 @@ from tlstunnel.errors import (
     IdentityRefused,
     Malformed,
     NotOffered,
+    Oversize,
     PlaintextAfterStartTLS,
     Refused,
     TimedOut,
     TLSFailed,
+    TooManyErrors,
     TunnelError,
 )
 from tlstunnel.identity.issuer import createIdentity
@@ -415,22 +417,23 @@ class TableTests(SynchronousTestCase):
         port: int = 1,
         tunnel: str = "",
         peer: int = 4711,
+        isAnnounced: bool = False,
     ) -> str:
         """
         The hint where a connection ends with C{error} at C{stage}.
         """
         record = Record(Clock(), Observers([]), tunnel, mode, dialect, TCPAddress("::1", peer))
         record.backend = TCPAddress("::1", port)
+        record.isAnnounced = isAnnounced
         record.advance(stage)
         record.end(error)
         return hintFor(record)
 
     def test_nothingToDo(self) -> None:
         """
-        A clean end, an attack, and what befalls data connections need none.
+        A clean end, and what befalls data connections need none.
         """
         self.assertEqual(self.hint(None, RELAYING), "")
-        self.assertEqual(self.hint(PlaintextAfterStartTLS("x", b"220 y")), "")
         self.assertEqual(self.hint(Closed(), dialect="ftp-data"), "")
 
     def test_whoseTLSIsFirstInNATS(self) -> None:
@@ -519,8 +522,85 @@ class TableTests(SynchronousTestCase):
         for error in TimedOut(), BackendRefused("x", b"554 no"), Malformed("x", b"\x15\x03\x03"):
             hint = self.hint(error, GREETING, mode=Mode.SERVER)
             self.assertIn("the backend speaks smtp in clear", hint)
+        for said, whose in ((b"INFO {}", "nats"), (b"* OK IMAP4rev1", "imap")):
+            hint = self.hint(Malformed("x", said), GREETING, mode=Mode.SERVER)
+            self.assertIn(f"what {whose} sounds like: check --remote", hint)
         hint = self.hint(TimedOut(), GREETING, "none", Mode.SERVER)
         self.assertIn("the backend speaks the protocol of --reveal in clear", hint)
+
+    def test_aHeaderIsTheReasonOnlyWhereItMayBe(self) -> None:
+        """
+        Where one was sent, or where a backend that might await one says nothing: what says
+        something else is another server, in whatever protocol.
+        """
+        for dialect in "smtp", "nats", "mysql", "munin", "nbd", "none":
+            for stage in (NEGOTIATING, GREETING) if dialect in ("nats", "mysql") else (GREETING,):
+                for error, isSent, isNamed in (
+                    (Malformed("x", b"\0garbage"), False, False),
+                    (BackendRefused("x", b"-ERR 'no room'"), False, False),
+                    (Oversize("x"), False, False),
+                    (Malformed("x", b"\0garbage"), True, True),
+                    (BackendRefused("x", b"554 no"), True, True),
+                    (TimedOut(), False, True),
+                    (Closed(), False, True),
+                    (Closed(), True, True),
+                ):
+                    error.by("the backend")
+                    hint = self.hint(error, stage, dialect, Mode.SERVER, isAnnounced=isSent)
+                    self.assertEqual("--proxy-out" in hint, isNamed, (dialect, error, hint))
+                    self.assertIn("in clear there", hint)
+
+    def test_everyErrorHasAHintOrNothingCanBeDone(self) -> None:
+        """
+        In the mode and the stage in which it is met most: those that are ends like others, and
+        those that depend on who is there, are told from the rest.
+        """
+        none = {
+            "closed",  # while bytes pass
+            "farewell",  # the words are the server's
+            "quit",
+            "reset",
+            "stopped",
+            "truncated",  # many do so always
+        }
+        cases: dict[str, tuple[Stage, Mode]] = {
+            "backend": (GREETING, Mode.SERVER),
+            "forged": (RELAYING, Mode.SERVER),
+            "malformed": (NEGOTIATING, Mode.SERVER),
+            "too-many-errors": (NEGOTIATING, Mode.SERVER),
+        }
+        causes = {
+            "identity": "wrong name",
+            "program": "signal SIGSEGV",
+            "tls": "alert internal_error",
+        }
+        kinds: list[type[TunnelError]] = [TunnelError, *TunnelError.__subclasses__()]
+        seen = set()
+        for kind in kinds:
+            if not kind.__module__.endswith("errors"):
+                continue
+            reason = kind.reason
+            seen.add(reason)
+            stage, mode = cases.get(reason, (NEGOTIATING, Mode.CLIENT))
+            if reason in none:
+                stage = RELAYING
+            hint = self.hint(kind("x", cause=causes.get(reason, "")), stage, mode=mode)
+            self.assertEqual(not hint, reason in none, (reason, hint))
+            self.assertNotIn("{", hint)
+        self.assertLess(none, seen)
+
+    def test_whoGoesOnWithoutTLSIsToldFromWhoSpeaksSomethingElse(self) -> None:
+        """
+        And both from who logs in as somebody else.
+        """
+        for error, stage, words in (
+            (TooManyErrors("too many commands before STARTTLS"), NEGOTIATING, "use STARTTLS"),
+            (TooManyErrors("x", cause="syntax"), NEGOTIATING, "clients that speak smtp"),
+            (TooManyErrors("x"), GREETING, "--identity-map"),
+            (PlaintextAfterStartTLS("x", b"NOOP"), NEGOTIATING, "an attack by somebody on the way"),
+        ):
+            hint = self.hint(error.by("the client"), stage, mode=Mode.SERVER)
+            self.assertIn(words, hint)
 
     def test_theDirectory(self) -> None:
         """

@@ -433,6 +433,8 @@ class CertificatesTests(NamesTestCase):
         chosen = ServedName("open.example", remotes=((b"h2", OPEN),))
         self.assertIn("cannot be chosen", self.mistake(chosen, dialect=find("mysql")))
         self.prepared(ServedName("open.example", minimum="1.3"), dialect=find("mysql"))
+        self.assertIn("cannot be chosen", self.mistake(chosen, dialect=find("nats")))
+        self.prepared(chosen, dialect=find("nats"), options=frozenset({"handshake-first"}))
 
 
 class DemandsTests(NamesTestCase):

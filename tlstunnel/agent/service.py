@@ -19,29 +19,22 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from tlstunnel.address import Address, Listening
+from tlstunnel.agent.admission import Admission, Guest
 from tlstunnel.agent.allowance import Allowance, Allowances
 from tlstunnel.agent.issuing import Issuing
 from tlstunnel.agent.visit import Visit
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.accounts import PATIENCE_SECONDS
-from tlstunnel.identity.caller import Caller
 from tlstunnel.identity.intermediate import Intermediate
 from tlstunnel.identity.leafrequest import Answer, Verdict, message
+from tlstunnel.local.callers import callerOf
+from tlstunnel.local.refusals import TooMany, Unidentified
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.net.claim import Claim
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.listen import bindAll
 from tlstunnel.net.port import ListeningPort
-from tlstunnel.poolservice.callers import callerOf
-from tlstunnel.poolservice.quotas import Quotas
-from tlstunnel.poolservice.refusals import BadPool, TooMany
 from tlstunnel.tunnel.buckets import Buckets
-
-#: Connections of one user at the same time.
-PER_USER = 32
-
-#: Questions of one user in a second: hundreds of identities, in some processes.
-RATE_PER_USER = 500.0
 
 #: Lines of the log about refusals of one user in a second.
 LINES_PER_USER = 1.0
@@ -97,10 +90,9 @@ class AgentService(Service):
         self._reactor = reactor
         self._deadlines = Deadlines(reactor)
         self._ports: list[ListeningPort] = []
-        self._quotas = Quotas(PER_USER)
-        self._rates = Buckets(reactor, RATE_PER_USER)
+        self._admission = Admission(reactor, self._deadlines)
         self._lines = Buckets(reactor, LINES_PER_USER)
-        self._visits = 0
+        self._visits: set[Visit] = set()
         self._up: Deferred[None] = Deferred()
 
     def privilegedStartService(self) -> None:
@@ -200,7 +192,7 @@ class AgentService(Service):
         """
         How many there are.
         """
-        return Counter(connection=self._visits)
+        return Counter(connection=len(self._visits))
 
     def hurry(self) -> None:
         """
@@ -209,12 +201,15 @@ class AgentService(Service):
 
     def stopService(self) -> None:
         """
-        Answer no more.
+        Answer no more; who stays for the next question gets none.
         """
         super().stopService()
         for port in self._ports:
             port.stopListening()
         self._ports = []
+        for visit in [*self._visits]:
+            if visit.isStaying:
+                visit.leave()
         self._deadlines.clear()
 
     def accepted(self, sock: socket.socket, peer: Address) -> None:
@@ -225,47 +220,41 @@ class AgentService(Service):
         """
         with sock:
             try:
-                caller = callerOf(sock)
-            except BadPool:
+                guest = self._admission.enter(callerOf(sock))
+            except Unidentified:
                 return
-            why = self._whyNot(caller)
-            try:
-                self._quotas.enter(caller.uid)
-            except TooMany:
-                self._sendAway(sock, caller)
+            except TooMany as refusal:
+                self._sendAway(sock, refusal)
                 return
             visit = Visit(
                 self._reactor,
-                lambda content: why or self.issuing.answer(content, caller, self._now()),
-                lambda: self._left(caller),
+                lambda content: self._answer(guest, content),
+                lambda answer: self._description.lifetime if guest.maySayMore(answer) else 0,
+                lambda gone: self._left(gone, guest),
             )
+            self._visits.add(visit)
             try:
                 self._reactor.adoptStreamConnection(
                     sock.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: visit)
                 )
             except OSError:
                 # There is no descriptor left for it.
-                self._quotas.leave(caller.uid)
-            else:
-                self._visits += 1
+                self._left(visit, guest)
 
     @staticmethod
-    def _sendAway(sock: socket.socket, caller: Caller) -> None:
-        words = f"user {caller.uid} has {PER_USER} connections here already"
+    def _sendAway(sock: socket.socket, refusal: TooMany) -> None:
         # There is room for it, unless whoever it is has gone.
         with suppress(OSError):
-            sock.send(message(Answer(Verdict.BUSY, words=words).written()))
+            sock.send(message(Answer(Verdict.BUSY, words=refusal.detail).written()))
 
-    def _whyNot(self, caller: Caller) -> Answer | None:
-        """
-        Why a process gets nothing, whatever it asks for.
-        """
-        if not self._rates.take(caller.uid):
-            return Answer(Verdict.BUSY, words=f"user {caller.uid} asks too often")
-        if not self.issuing.allowances.admits(caller):
-            return self.issuing.refuse(caller, f"user {caller.uid} gets nothing here")
-        return None
+    def _answer(self, guest: Guest, content: bytes) -> Answer:
+        caller, issuing = guest.caller, self.issuing
+        if not guest.mayAsk():
+            return Answer(Verdict.BUSY, words=f"process {caller.pid} asks too often")
+        if not issuing.allowances.admits(caller):
+            return issuing.refuse(caller, f"user {caller.uid} gets nothing here")
+        return issuing.answer(content, caller, self._now())
 
-    def _left(self, caller: Caller) -> None:
-        self._visits -= 1
-        self._quotas.leave(caller.uid)
+    def _left(self, visit: Visit, guest: Guest) -> None:
+        self._visits.discard(visit)
+        guest.left()

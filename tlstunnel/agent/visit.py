@@ -1,5 +1,6 @@
 """
-One connection to an agent: a question, its answer, and the end, all within a time limit.
+One connection to an agent: a question and its answer within a time limit; and then the end, or the
+next question of somebody who may stay.
 """
 
 from __future__ import annotations
@@ -20,27 +21,36 @@ from tlstunnel.identity.leafrequest import (
     message,
 )
 
-#: Seconds that a connection may last.
+#: Seconds in which the first question has to be there.
 VISIT_SECONDS = 5.0
 
 
 class Visit(Protocol):
     """
     A connection of a tunnel.
+
+    @ivar isStaying: whether something was answered already.
     """
 
     def __init__(
-        self, clock: Any, answer: Callable[[bytes], Answer], ended: Callable[[], None]
+        self,
+        clock: Any,
+        answer: Callable[[bytes], Answer],
+        patience: Callable[[Answer], float],
+        ended: Callable[[Visit], None],
     ) -> None:
         """
         @param answer: answers a question.
-        @param ended: called when the connection is gone.
+        @param patience: gives the seconds that there are for the next question, once something was
+            answered; 0 if there may be none.
+        @param ended: called with this when the connection is gone.
         """
         self._clock = clock
         self._answer = answer
+        self._patience = patience
         self._ended = ended
         self._reading = Reading(LARGEST_QUESTION)
-        self._isAnswered = False
+        self._isOver = self.isStaying = False
         self._due: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
@@ -51,26 +61,36 @@ class Visit(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Read on; what comes behind the question is dropped.
+        Read on; nobody may ask before the last answer is there.
         """
-        if self._isAnswered:
+        if self._isOver:
             return
         try:
             self._reading.take(data)
         except Unreadable as error:
-            self.say(Answer(Verdict.REFUSED, words=str(error)))
+            self._say(Answer(Verdict.REFUSED, words=str(error)), 0)
             return
-        if self._reading.content is not None:
-            self.say(self._answer(self._reading.content))
+        content = self._reading.content
+        if content is not None:
+            answer = self._answer(content)
+            self._say(answer, self._patience(answer))
 
-    def say(self, answer: Answer) -> None:
+    def leave(self) -> None:
         """
-        Say that, and close.
+        End it, once all is sent.
         """
-        self._isAnswered = True
-        transport = cast(Any, self.transport)
-        transport.write(message(answer.written()))
-        transport.loseConnection()
+        self._isOver = True
+        cast(Any, self.transport).loseConnection()
+
+    def _say(self, answer: Answer, patience: float) -> None:
+        cast(Any, self.transport).write(message(answer.written()))
+        if not patience:
+            self.leave()
+            return
+        self.isStaying = True
+        self._reading = Reading(LARGEST_QUESTION)
+        assert self._due is not None
+        self._due.reset(patience)
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """
@@ -79,7 +99,7 @@ class Visit(Protocol):
         due, self._due = self._due, None
         if due is not None:
             due.cancel()
-        self._ended()
+        self._ended(self)
 
     def _tooLate(self) -> None:
         self._due = None

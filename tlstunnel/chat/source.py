@@ -55,7 +55,7 @@ def _readScriptFile(name: str, remedy: str = "see whether its name is right") ->
     except (OSError, ValueError) as error:
         problem = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ScriptError(
-            Position(name, 1, 1), f"cannot read the script: {problem}", remedy
+            Position(name, 0, 0), f"cannot read the script: {problem}", remedy
         ) from None
 
 

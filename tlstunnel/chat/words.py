@@ -29,7 +29,7 @@ class Position:
     Where a word stands.
 
     @ivar source: the script's name; empty for words after C{--}.
-    @ivar line: from 1; 0 for words after C{--}.
+    @ivar line: from 1; 0 for words after C{--}, and for a script as a whole.
     @ivar column: in characters, from 1; for words after C{--} the number of the argument.
     """
 
@@ -40,7 +40,7 @@ class Position:
     def __str__(self) -> str:
         if self.line:
             return f"{self.source}:{self.line}:{self.column}"
-        return f"-- argument {self.column}"
+        return self.source or f"-- argument {self.column}"
 
 
 class ScriptError(ConfigurationError):

@@ -18,7 +18,7 @@ Time is limited: to take an answer always, and to ask until the owner says other
 What must never happen:
 
     - A descriptor stays open that nobody has taken; or the reactor waits for one to be closed
-      (L{tlstunnel.poolservice.closing}).
+      (L{tlstunnel.local.closing}).
     - A message is taken for whole that was cut.
     - C{closed} of the owner is called before everything is closed, or twice.
 """
@@ -34,13 +34,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tlstunnel.errors import TunnelError
+from tlstunnel.local.closing import Closings, drop
+from tlstunnel.local.refusals import TooMany
 from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.net.descriptor import Descriptor
 from tlstunnel.net.unixsocket import aside
-from tlstunnel.poolservice.closing import Closings, drop
 from tlstunnel.poolservice.descriptors import receive
 from tlstunnel.poolservice.messages import MESSAGE_BYTES, Message, prose, read
-from tlstunnel.poolservice.refusals import BadRequest, TooMany
+from tlstunnel.poolservice.refusals import BadRequest
 
 #: Seconds that a program has to ask for something, before it has handed anything over.
 SILENT_SECONDS = 15.0

@@ -4,7 +4,7 @@ What may be handed over: one connection, and nothing that only looks like it.
 Programs send descriptors, of which nothing is known but their number here.  What is no connection
 would be found out later by errors of the system in places where nobody expects them, so it is
 looked at first.  It is asked what sort of socket it is, and never what sort of file: a file system
-that a program serves need not answer that (L{tlstunnel.poolservice.closing}).
+that a program serves need not answer that (L{tlstunnel.local.closing}).
 
 A handed socket is shared with the program, which may keep its own copy, by mistake or with intent.
 So it is made non-blocking for both, which does not keep the program from making it block again
@@ -20,9 +20,9 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from tlstunnel.address import Address, UNIXAddress, addressOf
+from tlstunnel.local.closing import drop
 from tlstunnel.net.kernel import familyOf, typeOf
 from tlstunnel.net.unixsocket import ROOM, UNIXSocket, closeEach, descriptorsIn
-from tlstunnel.poolservice.closing import drop
 from tlstunnel.poolservice.refusals import NotConnected
 
 # As plain numbers, as Python has no name for families that it does not know.

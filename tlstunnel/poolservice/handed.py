@@ -1,16 +1,16 @@
 """
 The socket of a program, which may keep a copy of it: then to close ours says nothing to the peer,
 whether it blocks is not for us to say, and nor is how long closing takes
-(L{tlstunnel.poolservice.closing}).
+(L{tlstunnel.local.closing}).
 """
 
 from __future__ import annotations
 
 from functools import partial
 
+from tlstunnel.local.closing import closeHanded
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.sharedwire import SharedTLS
-from tlstunnel.poolservice.closing import closeHanded
 
 
 class HandedLeg(Leg):

@@ -21,6 +21,7 @@ from tlstunnel.identity.disclosure import NotDisclosed, NotYours, whomToShow
 from tlstunnel.identity.names import Identity, Kind
 from tlstunnel.identity.users import mayUse, usable, whyNot
 from tlstunnel.interfaces import ILeg, IObserver
+from tlstunnel.local.refusals import TooMany
 from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.net.kernel import tune
 from tlstunnel.net.leg import Leg
@@ -38,7 +39,6 @@ from tlstunnel.poolservice.refusals import (
     NoRemote,
     NotConnected,
     NotForCaller,
-    TooMany,
     Undisclosed,
 )
 from tlstunnel.poolservice.turns import Turns

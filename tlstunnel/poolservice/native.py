@@ -41,14 +41,14 @@ import socket
 
 from tlstunnel.address import Address
 from tlstunnel.errors import TunnelError
-from tlstunnel.poolservice.callers import UNKNOWN, callerOf
-from tlstunnel.poolservice.closing import Closings
+from tlstunnel.local.callers import UNKNOWN, callerOf
+from tlstunnel.local.closing import Closings
+from tlstunnel.local.quotas import Quotas, share
+from tlstunnel.local.refusals import Refusal
 from tlstunnel.poolservice.control import Control, errorMessage
 from tlstunnel.poolservice.handovers import HandOvers
 from tlstunnel.poolservice.messages import Message
 from tlstunnel.poolservice.nativeprogram import NativeProgram
-from tlstunnel.poolservice.quotas import Quotas, share
-from tlstunnel.poolservice.refusals import Refusal
 from tlstunnel.poolservice.unheard import Unheard
 
 #: Who has too much already, and is told so; if there are more of them at the same time, they are

@@ -23,8 +23,10 @@ from tlstunnel.errors import TunnelError, likely, printable
 from tlstunnel.identity.caller import Caller
 from tlstunnel.identity.names import Identity
 from tlstunnel.interfaces import ILeg
+from tlstunnel.local.closing import closeHanded
+from tlstunnel.local.quotas import Quotas
+from tlstunnel.local.refusals import Refusal
 from tlstunnel.net.leg import Leg
-from tlstunnel.poolservice.closing import closeHanded
 from tlstunnel.poolservice.control import Control, detailOf, errorMessage
 from tlstunnel.poolservice.descriptors import connected
 from tlstunnel.poolservice.handover import HandOver
@@ -32,8 +34,7 @@ from tlstunnel.poolservice.handovers import HandOvers
 from tlstunnel.poolservice.interfaces import IProgram
 from tlstunnel.poolservice.messages import MESSAGE_BYTES, Message, prose
 from tlstunnel.poolservice.plain import pairOf
-from tlstunnel.poolservice.quotas import Quotas
-from tlstunnel.poolservice.refusals import BadRequest, Gone, Refusal
+from tlstunnel.poolservice.refusals import BadRequest, Gone
 from tlstunnel.poolservice.request import FIELDS, Plain, requestOf
 from tlstunnel.tunnel.hints.choosing import hintFor
 

@@ -17,10 +17,10 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from tlstunnel.errors import ConnectFailed
+from tlstunnel.local.refusals import TooMany
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.descriptor import Descriptor
 from tlstunnel.net.kernel import tune
-from tlstunnel.poolservice.refusals import TooMany
 from tlstunnel.poolservice.request import Plain
 
 #: Seconds to make a pair: it takes microseconds, but where somebody connects as fast as he can.

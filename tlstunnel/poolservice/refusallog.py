@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from tlstunnel.errors import TunnelError
 from tlstunnel.identity.caller import Caller
+from tlstunnel.local.refusals import TooMany
 from tlstunnel.poolservice.messages import prose
-from tlstunnel.poolservice.refusals import BadPool, Gone, Leaving, NotConnected, TooMany
+from tlstunnel.poolservice.refusals import BadPool, Gone, Leaving, NotConnected
 from tlstunnel.tunnel.refusals import RefusalLines
 
 # What happens to programs that do nothing wrong: the other end may leave at any time.

@@ -6,15 +6,7 @@ Each has a word for the program and the log, as every L{TunnelError} has.
 
 from __future__ import annotations
 
-from tlstunnel.errors import TunnelError
-
-
-class Refusal(TunnelError):
-    """
-    What a program asks for is not for it, or makes no sense.
-    """
-
-    reason = "refused"
+from tlstunnel.local.refusals import Refusal
 
 
 class BadRequest(Refusal):
@@ -71,14 +63,6 @@ class Gone(Refusal):
     """
 
     reason = "gone"
-
-
-class TooMany(Refusal):
-    """
-    There are as many connections as the limits allow.
-    """
-
-    reason = "limit"
 
 
 class Leaving(Refusal):

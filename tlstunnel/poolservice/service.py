@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from tlstunnel.address import Address
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.interfaces import IObserver
+from tlstunnel.local.quotas import Quotas
 from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.net.listen import Bound, bindAll
 from tlstunnel.net.port import ListeningPort
@@ -22,7 +23,6 @@ from tlstunnel.poolservice.handover import HandOver
 from tlstunnel.poolservice.handovers import HandOvers
 from tlstunnel.poolservice.inventory import Inventory
 from tlstunnel.poolservice.native import NativePrograms
-from tlstunnel.poolservice.quotas import Quotas
 from tlstunnel.poolservice.v2port import V2Port
 from tlstunnel.tunnel.accepting import AcceptingService
 from tlstunnel.tunnel.connectionlog import ConnectionLog

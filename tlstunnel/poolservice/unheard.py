@@ -2,7 +2,7 @@
 Closing the sockets of programs that are not heard at all, as they have too much already.
 
 What they have said by then may hold descriptors, and to close those can take as long as a program
-likes (L{tlstunnel.poolservice.closing}).  No quota limits how many such programs come.  If each got
+likes (L{tlstunnel.local.closing}).  No quota limits how many such programs come.  If each got
 a thread of its own, one user could take all the threads there may be, so that the next socket would
 have to be closed in the thread of the reactor, which would wait with it.  So it is looked whether
 there are descriptors; those sockets that have none are closed at once, and the others of one user

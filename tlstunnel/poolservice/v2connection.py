@@ -27,10 +27,10 @@ from typing import Any
 
 from twisted.python.failure import Failure
 
+from tlstunnel.local.closing import Closings, drop
 from tlstunnel.net.descriptor import Descriptor
 from tlstunnel.net.unixsocket import aside
 from tlstunnel.net.wire import RETRIED
-from tlstunnel.poolservice.closing import Closings, drop
 from tlstunnel.poolservice.descriptors import receive
 from tlstunnel.poolservice.v2frames import FRAME_BYTES, Frame
 

@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import ClassVar
 
 from tlstunnel.errors import TunnelError
-from tlstunnel.poolservice.refusals import Refusal
+from tlstunnel.local.refusals import Refusal
 from tlstunnel.poolservice.v2frames import Command, Failed, Frame, field
 
 #: Where the errors of the TLS Pool begin, among all those that com_err(3) knows.

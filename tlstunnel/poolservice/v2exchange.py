@@ -23,7 +23,7 @@ from tlstunnel.errors import Closed, TunnelError, quote
 from tlstunnel.identity.caller import Caller
 from tlstunnel.identity.names import Identity
 from tlstunnel.interfaces import ILeg
-from tlstunnel.poolservice.closing import closeHanded
+from tlstunnel.local.closing import closeHanded
 from tlstunnel.poolservice.handover import HandOver
 from tlstunnel.poolservice.handovers import HandOvers
 from tlstunnel.poolservice.interfaces import IProgram

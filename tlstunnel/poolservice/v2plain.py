@@ -18,10 +18,10 @@ from zope.interface import implementer
 from tlstunnel.address import addressOf
 from tlstunnel.errors import Closed, Reset, TunnelError
 from tlstunnel.interfaces import ILeg
+from tlstunnel.local.closing import closeHanded
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.unixsocket import ROOM, UNIXSocket, aside, closeEach, descriptorsIn
 from tlstunnel.net.wire import AT_ONCE, BUFFER, END, NOTHING, RETRIED, Clear, Event, IWire
-from tlstunnel.poolservice.closing import closeHanded
 from tlstunnel.poolservice.descriptors import connected
 from tlstunnel.poolservice.handed import HandedLeg
 from tlstunnel.poolservice.refusals import NotConnected

@@ -8,10 +8,10 @@ import socket
 
 from tlstunnel.address import Address
 from tlstunnel.errors import TunnelError
-from tlstunnel.poolservice.callers import UNKNOWN, callerOf
+from tlstunnel.local.callers import UNKNOWN, callerOf
+from tlstunnel.local.quotas import Quotas
+from tlstunnel.local.refusals import TooMany
 from tlstunnel.poolservice.handovers import HandOvers
-from tlstunnel.poolservice.quotas import Quotas
-from tlstunnel.poolservice.refusals import TooMany
 from tlstunnel.poolservice.unheard import Unheard
 from tlstunnel.poolservice.v2control import ControlKeys
 from tlstunnel.poolservice.v2program import V2Program

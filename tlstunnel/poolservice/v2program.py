@@ -19,11 +19,12 @@ from twisted.logger import Logger
 
 from tlstunnel.errors import Stopped, TimedOut, TunnelError
 from tlstunnel.identity.caller import Caller
+from tlstunnel.local.closing import closeHanded
+from tlstunnel.local.refusals import TooMany
 from tlstunnel.net.deadlines import Deadline
-from tlstunnel.poolservice.closing import closeHanded
 from tlstunnel.poolservice.descriptors import connected
 from tlstunnel.poolservice.handover import HandOver
-from tlstunnel.poolservice.refusals import Gone, TooMany
+from tlstunnel.poolservice.refusals import Gone
 from tlstunnel.poolservice.v2connection import Enclosed, V2Connection
 from tlstunnel.poolservice.v2control import Controlled
 from tlstunnel.poolservice.v2errors import Code, V2Error, errorFrame

@@ -101,7 +101,7 @@ def readFile(path: Path) -> ConfigurationFile:
     return ConfigurationFile(path, content, lines)
 
 
-def _problem(path: Path, problem: str, remedy: str, line: int = 1) -> Problems:
+def _problem(path: Path, problem: str, remedy: str, line: int = 0) -> Problems:
     return Problems([Problem(path, line, "", problem, remedy)])
 
 

@@ -176,7 +176,7 @@ def examineConfiguration(
     if POOL_PULL in main.content:
         pull = usual | pull
     if not (tables.places or problems or POOL_SERVICE in main.content):
-        tell(Problem(path, 1, "", "has no tunnel", "add a table [tunnel.NAME]"))
+        tell(Problem(path, 0, "", "has no tunnel", "add a table [tunnel.NAME]"))
     configuration = Configuration(
         path=path,
         process=values,

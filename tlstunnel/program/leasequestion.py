@@ -34,26 +34,38 @@ from tlstunnel.tunnel.leased import wantedOf
 Ask = Callable[[Path, bytes], Awaitable[bytes]]
 
 
-class _Exchange(Protocol):
+class _Gone(Refusal):
     """
-    One question.
-
-    @ivar answered: fires with the answer.
+    An agent has closed the connection.
     """
 
-    def __init__(self, reactor: Any, asked: bytes) -> None:
+
+class _Connection(Protocol):
+    """
+    One connection, for one question after the other.
+
+    @ivar isOpen: whether it is good for another one.
+    """
+
+    def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._asked = asked
         self._reading = Reading(LARGEST_ANSWER)
         self._due: IDelayedCall | None = None
-        self.answered: Deferred[bytes] = Deferred(lambda _: self._end())
+        self._answered: Deferred[bytes] | None = None
+        self.isOpen = True
 
-    def connectionMade(self) -> None:
+    def ask(self, asked: bytes) -> Deferred[bytes]:
         """
         Ask.
+
+        @return: fires with the answer.
         """
+        answered: Deferred[bytes] = Deferred(lambda _: self.close())
+        self._answered = answered
+        self._reading = Reading(LARGEST_ANSWER)
         self._due = self._reactor.callLater(ANSWER_SECONDS, self._tooLate)
-        cast(Any, self.transport).write(self._asked)
+        cast(Any, self.transport).write(asked)
+        return answered
 
     def dataReceived(self, data: bytes) -> None:
         """
@@ -71,44 +83,95 @@ class _Exchange(Protocol):
         """
         It has closed.
         """
-        self._fail(Refusal("it has closed the connection without an answer", "see its log"))
+        self._fail(_Gone("it has closed the connection without an answer", "see its log"))
+
+    def close(self) -> None:
+        """
+        Ask no more here.
+        """
+        self.isOpen = False
+        self._rest()
+        if self.transport is not None:
+            cast(Any, self.transport).abortConnection()
 
     def _tooLate(self) -> None:
         self._due = None
         self._fail(Refusal(f"it has not answered within {ANSWER_SECONDS:g} s", "see its log"))
 
     def _fail(self, refusal: Refusal) -> None:
-        self._tell(Failure(refusal))
+        answered = self._answered
+        self.close()
+        self._answered = None
+        if answered is not None and not answered.called:
+            answered.errback(Failure(refusal))
 
-    def _tell(self, result: bytes | Failure) -> None:
-        answered = self.answered
-        self._end()
-        if not answered.called:
-            answered.callback(result)
+    def _tell(self, content: bytes) -> None:
+        answered, self._answered = self._answered, None
+        self._rest()
+        if answered is not None and not answered.called:
+            answered.callback(content)
 
-    def _end(self) -> None:
+    def _rest(self) -> None:
         due, self._due = self._due, None
         if due is not None:
             due.cancel()
-        if self.transport is not None:
-            cast(Any, self.transport).abortConnection()
 
 
-def asking(reactor: Any) -> Ask:
+class Asking:
     """
-    What asks agents on C{reactor}.
+    Asks agents, over connections that are kept where an agent lets them stay: so nobody who keeps
+    it busy comes between.
     """
 
-    async def ask(agent: Path, asked: bytes) -> bytes:
-        exchange = _Exchange(reactor, asked)
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._idle: dict[Path, list[_Connection]] = {}
+
+    async def __call__(self, agent: Path, asked: bytes) -> bytes:
+        """
+        Ask one.
+
+        @raise Refusal: it has given no answer.
+        """
+        kept = self._kept(agent)
+        if kept is not None:
+            try:
+                return await self._over(kept, agent, asked)
+            except _Gone:
+                # It has closed at this moment, or was another one.
+                pass
+        return await self._over(self._connected(agent), agent, asked)
+
+    def close(self) -> None:
+        """
+        Keep no connection.
+        """
+        idle, self._idle = self._idle, {}
+        for several in idle.values():
+            for each in several:
+                each.close()
+
+    def _kept(self, agent: Path) -> _Connection | None:
+        idle = self._idle.get(agent, [])
+        while idle:
+            found = idle.pop()
+            if found.isOpen:
+                return found
+        return None
+
+    def _connected(self, agent: Path) -> _Connection:
+        connection = _Connection(self._reactor)
         with connected(agent) as sock:
             # It takes a descriptor of its own.
-            reactor.adoptStreamConnection(
-                sock.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: exchange)
+            self._reactor.adoptStreamConnection(
+                sock.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: connection)
             )
-        return await exchange.answered
+        return connection
 
-    return ask
+    async def _over(self, connection: _Connection, agent: Path, asked: bytes) -> bytes:
+        answer = await connection.ask(asked)
+        self._idle.setdefault(agent, []).append(connection)
+        return answer
 
 
 async def renewed(reactor: Any, ask: Ask, leases: Leases, agent: Path, identity: Identity) -> Lease:
@@ -138,7 +201,16 @@ async def fetch(reactor: Any, tunnels: Iterable[Tunnel], leases: Leases = LEASES
 
     @return: what was given, for somebody to hold until it is used.
     """
-    ask = asking(reactor)
+    ask = Asking(reactor)
+    try:
+        return await _fetched(reactor, tunnels, leases, ask)
+    finally:
+        ask.close()
+
+
+async def _fetched(
+    reactor: Any, tunnels: Iterable[Tunnel], leases: Leases, ask: Ask
+) -> list[Lease]:
     held: list[Lease] = []
     silent: dict[Path, Refusal] = {}
     for tunnel in (side for each in tunnels for side in each.sides):

@@ -42,7 +42,7 @@ class Problem:
     One thing that is wrong.
 
     @ivar path: the file.
-    @ivar line: where in it.
+    @ivar line: where in it; 0 if that is nowhere, or it is no file, but the command line.
     @ivar key: what it is about, such as C{tunnel.mail.remote}; empty for the file as a whole.
     @ivar problem: what is wrong.
     @ivar remedy: what to do about it.
@@ -77,14 +77,21 @@ class Problem:
         )
 
     def __str__(self) -> str:
-        place, key = f"{self.path}:{self.line}", self.key
-        if not self.line:
+        key = self.key
+        if key and not self.line:
             # The command line, which has options and no tables.
-            place, key = str(self.path), f"--{key.rpartition('.')[2]}"
+            key = f"--{key.rpartition('.')[2]}"
         about = f"{key}: " if key else ""
         about += "warning: " if self.isWarning else ""
         remedy = f"; {self.remedy}" if self.remedy else ""
-        return printable(f"{place}: {about}{self.problem}{remedy}")
+        return printable(f"{self.where}: {about}{self.problem}{remedy}")
+
+    @property
+    def where(self) -> str:
+        """
+        The file, and the line where it is one.
+        """
+        return f"{self.path}:{self.line}" if self.line else str(self.path)
 
 
 class Problems(ConfigurationError):
@@ -97,7 +104,7 @@ class Problems(ConfigurationError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         first = self.problems[0]
-        super().__init__(f"{first.path}:{first.line}", first.problem, first.remedy)
+        super().__init__(first.where, first.problem, first.remedy)
 
     def inWords(self, mention: Callable[[str], str]) -> str:
         """

@@ -20,7 +20,7 @@ from twisted.logger import Logger
 
 from tlstunnel.errors import ConfigurationError, asLongOption
 from tlstunnel.identity.lease import LEASES, Lease, Leases, Refusal, refused
-from tlstunnel.program.leasequestion import Ask, asking, renewed
+from tlstunnel.program.leasequestion import Ask, Asking, renewed
 from tlstunnel.program.problems import asKey
 from tlstunnel.tunnel.prepared import Prepared
 
@@ -67,7 +67,8 @@ class Renewal:
         self._reactor = reactor
         self._use = use
         self._leases = leases
-        self._ask = ask or asking(reactor)
+        self._asking = Asking(reactor)
+        self._ask = ask or self._asking
         self._prepared: Prepared | None = None
         self._running: Deferred[None] | None = None
         self._isRunning = False
@@ -79,7 +80,7 @@ class Renewal:
         """
         self._prepared = prepared
         if self._isRunning:
-            self.stop()
+            self._rest()
             self.start()
 
     def start(self) -> None:
@@ -98,6 +99,10 @@ class Renewal:
         """
         Ask no more.
         """
+        self._rest()
+        self._asking.close()
+
+    def _rest(self) -> None:
         self._isRunning = False
         running, self._running = self._running, None
         if running is not None:

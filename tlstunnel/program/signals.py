@@ -1,10 +1,10 @@
 """
 What signals do to this process, from its first moment on.
 
-Until it serves, SIGTERM and SIGINT end it at once, with status 0 unless it is to serve one
-connection, whatever it is waiting for: a look-up of a name does not return to Python for half a
-minute.  The other signals wait, and do then
-what they do later.  This is the first module that the program imports, and imports hardly anything.
+Until it serves, SIGTERM and SIGINT end it at once, whatever it is waiting for: a look-up of a name
+does not return to Python for half a minute.  That is with status 0, unless it is to serve one
+connection, or only to look at a file.  The other signals wait, and do then what they do later.
+This is the first module that the program imports, and imports hardly anything.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 Noticing that files have changed: those of the configuration, and the certificates, keys, anchors,
 scripts and logins of its tunnels.
 
-It looks at what the system says of each file every few seconds, which works on every file system.
+It looks at what the system says of each file every second, which works on every file system.
 What has changed is taken up once two looks agree, so that a file which is being written is left
 alone.  One that is only half there is waited for, without a word, for a while.
 """
@@ -27,7 +27,7 @@ from tlstunnel.program.configuration import Configuration
 from tlstunnel.tunnel.description import WORDS, Tunnel
 
 #: Seconds between two looks.
-LOOK_SECONDS = 3.0
+LOOK_SECONDS = 1.0
 
 #: Files that are looked at in a second, at most: a look at thousands of them is a rarer one.
 FILES_PER_SECOND = 200

@@ -359,7 +359,7 @@ class ServerRole(Role):
         if self._syntaxErrors >= MAX_SYNTAX_ERRORS:
             if last:
                 self.sendLine(last)
-            raise TooManyErrors("too many syntax errors")
+            raise TooManyErrors("too many syntax errors", cause="syntax")
         self.sendLine(reply)
 
     async def meetBackend(self) -> None:

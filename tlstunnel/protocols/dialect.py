@@ -7,7 +7,7 @@ is said in L{tlstunnel.interfaces.IDialect}.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,14 @@ class Dialect:
     marksEnd: bool = False
     silentServer: bool = True
     earlyDial: bool = False
+    lateDial: str = ""
     demands: str = ""
+
+    def dialsEarly(self, options: Collection[str]) -> bool:
+        """
+        Whether the backend is dialled before the negotiation, where these options are given.
+        """
+        return self.earlyDial and self.lateDial not in options
 
     def renewed(self) -> IDialect:
         """

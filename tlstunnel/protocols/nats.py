@@ -11,8 +11,8 @@ NATS, the messaging system (NATS client protocol)::
 
 What the app or the client needs to know of the server is in that one line, and is written anew for
 it (rule 1): without TLS for the app, which gets it once the server is verified; demanding TLS for
-the client, which gets it in clear, so that the backend is dialled before (rule 2).  Where other
-servers of the cluster are is told to neither: it would lead past the tunnel.
+the client, which gets it in clear, so that the backend is dialled before (rule 2), unless TLS is
+first.  Where other servers of the cluster are is told to neither: it would lead past the tunnel.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class NATSServer(ServerRole):
     Demands TLS of a NATS client, in the words of the backend.
     """
 
-    # Where TLS is first it may be there before the backend is, and OpenSSL has to read it.
+    # Where TLS is first OpenSSL has to read it all.
     exact = True
 
     @property
@@ -144,6 +144,7 @@ nats = Dialect(
     summary="messaging, NATS (INFO with tls_required)",
     ports=(4222,),
     earlyDial=True,
+    lateDial=HANDSHAKE_FIRST,
     options={
         HANDSHAKE_FIRST: "TLS at once, and INFO inside it only (nats-server 2.10 and later)",
     },

@@ -23,7 +23,8 @@ def dialsEarly(driver: Driver) -> bool:
     """
     Whether the backend is dialled before TLS.
     """
-    return driver.mode == "server" and driver.prepared.tunnel.dialect.earlyDial
+    tunnel = driver.prepared.tunnel
+    return driver.mode == "server" and tunnel.dialect.dialsEarly(tunnel.options)
 
 
 def became(driver: Driver) -> str:

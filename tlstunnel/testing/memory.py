@@ -77,7 +77,7 @@ class MemoryPrepared:
         self.words = words
         self.certificates: dict[Identity, object] = {}
         self.proxyOut: ProxyOut | None = None
-        self.tunnel = Tunnel(mode, (anywhere,), (anywhere,), dialect)
+        self.tunnel = Tunnel(mode, (anywhere,), (anywhere,), dialect, options=setting.options)
         self.setting = setting
 
     def creatorFor(self, expected: object, alpn: object = None) -> _Creator:

@@ -100,7 +100,7 @@ def _checkProxy(tunnel: Tunnel) -> None:
             "give `proxy-out` v2",
         )
     late = [each for each in told.proxyTLVs if each not in BEFORE_TLS]
-    if late and (isClient or tunnel.dialect.earlyDial):
+    if late and (isClient or tunnel.dialect.dialsEarly(tunnel.options)):
         when = f"`starttls` {tunnel.dialect.name} connects to the backend"
         if isClient:
             when = "the network is told"

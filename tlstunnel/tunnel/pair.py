@@ -310,6 +310,7 @@ class Pair:
         @raise TunnelError: it is not heard.
         """
         if self._header:
+            self.record.isAnnounced = True
             announce(self._header, leg)
 
     def openChannels(self, role: Role) -> None:

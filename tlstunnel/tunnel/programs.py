@@ -62,7 +62,7 @@ def checkPrograms(tunnel: Tunnel) -> None:
                 "is a program, which nothing can stand in for, and there are other remotes",
                 "give it alone",
             )
-    if tunnel.dialect.opensChannels or tunnel.dialect.earlyDial:
+    if tunnel.dialect.opensChannels or tunnel.dialect.dialsEarly(tunnel.options):
         why = (
             "its data connections go to the address of a server"
             if tunnel.dialect.opensChannels

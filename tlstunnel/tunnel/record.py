@@ -81,6 +81,7 @@ class Record:
     @ivar uniqueID: what whoever passes it on calls the connection (PROXY protocol); empty for
         nothing.
     @ivar backend: to whom we connected in turn, once we have.
+    @ivar isAnnounced: whether that was told on whose behalf, by a header of the PROXY protocol.
     @ivar stage: how far it has come.
     @ivar reached: the stage that it ended in, once it is over.
     @ivar client: what the client of a bridge has proved, once it has; all that follows is about
@@ -120,6 +121,7 @@ class Record:
         "handshaken",
         "header",
         "identity",
+        "isAnnounced",
         "isResumed",
         "local",
         "mode",
@@ -165,7 +167,7 @@ class Record:
         self.serverName = ""
         self.alpn = b""
         self.version = self.suite = self.group = ""
-        self.isResumed = False
+        self.isAnnounced = self.isResumed = False
         self.identity: Identity | None = None
         self.anchors = ""
         self.began = clock.seconds()
@@ -274,7 +276,7 @@ class Record:
         self.negotiated = self.handshaken = self._network = self.identity = None
         self.version = self.suite = self.group = self.anchors = ""
         self.alpn = b""
-        self.isResumed = False
+        self.isAnnounced = self.isResumed = False
 
     @property
     def isOverheard(self) -> bool:

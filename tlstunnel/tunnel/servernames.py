@@ -318,7 +318,7 @@ def checkNames(tunnel: Tunnel) -> None:
                 "denies nobody anything, as without `remote-id` clients are not asked who they are",
                 "say with `remote-id` who may come, as . for all domains and @. for all users",
             )
-    for each in tunnel.names if tunnel.dialect.earlyDial else ():
+    for each in tunnel.names if tunnel.dialect.dialsEarly(tunnel.options) else ():
         if each.remote or any(remote for _, remote in each.remotes):
             raise ConfigurationError(
                 f"`remote` of the name {each.name}",

@@ -33,6 +33,11 @@ class ServerPair(Pair):
     accepts, dials = "the client", "the backend"
 
     @property
+    def _dialsEarly(self) -> bool:
+        tunnel = self.prepared.tunnel
+        return tunnel.dialect.dialsEarly(tunnel.options)
+
+    @property
     def speaker(self) -> str:
         """
         Where the backend is dialled first, the client is heard once that has spoken.
@@ -40,7 +45,7 @@ class ServerPair(Pair):
         dialled = self.dialled
         hasSpoken = dialled is not None and dialled.received > 0
         isClient = hasSpoken or self.record.stage is HANDSHAKING
-        if self.prepared.tunnel.dialect.earlyDial and isClient:
+        if self._dialsEarly and isClient:
             return self.accepts
         return super().speaker
 
@@ -54,7 +59,7 @@ class ServerPair(Pair):
         self.role = role
         self.network = network = self.accepted
         upgrade.attach(role, network)
-        if dialect.earlyDial:
+        if self._dialsEarly:
             self.prepareHeader()
             await self._dialBackend(role, upgrade)
             self._found()
@@ -65,13 +70,13 @@ class ServerPair(Pair):
         self.factory.verified(self)
         if len(self.diallers) > 1:
             self._chooseBackend(network)
-        if not dialect.earlyDial:
+        if not self._dialsEarly:
             self.prepareHeader()
         if not (dialect.talks or prepared.words):
             await self._dial(upgrade)
             self._found()
             return self.join(role)
-        if dialect.earlyDial:
+        if self._dialsEarly:
             await self._meetBackend(role, upgrade)
         else:
             await self._reach(role, upgrade)

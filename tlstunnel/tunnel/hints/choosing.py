@@ -8,15 +8,17 @@ import re
 from functools import cache
 
 from tlstunnel.address import TCPAddress
-from tlstunnel.errors import TunnelError
+from tlstunnel.errors import Forged, LimitReached, TooManyErrors, TunnelError
 from tlstunnel.protocols.registry import STARTTLS_PORTS
 from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED
 from tlstunnel.tunnel.description import Mode
+from tlstunnel.tunnel.hints.backends import BACKEND_HINTS
 from tlstunnel.tunnel.hints.chats import CHAT_HINTS
 from tlstunnel.tunnel.hints.connecting import CONNECTING_HINTS
 from tlstunnel.tunnel.hints.dane import DANE_HINTS
 from tlstunnel.tunnel.hints.dialects import DIALECT_HINTS
 from tlstunnel.tunnel.hints.directories import DIRECTORY_HINTS
+from tlstunnel.tunnel.hints.endings import ENDING_HINTS, FAULT_HINT, isFault
 from tlstunnel.tunnel.hints.handed import HANDED_HINTS, inFields
 from tlstunnel.tunnel.hints.handshake import HANDSHAKE_HINTS
 from tlstunnel.tunnel.hints.hint import Hint
@@ -33,8 +35,12 @@ _OPTION = re.compile("--([a-z]+(?:-[a-z]+)*)")
 # Who is not the one that the hints of a stage are about.
 _OTHERS = {("the app", NEGOTIATING), ("the app", HANDSHAKING), ("the client", GREETING)}
 
+# What has hints about whoever it was.
+_OF_ANYBODY = (TooManyErrors, Forged, LimitReached)
+
 # What a backend should speak where TLS is there from the first byte.
 _OF_CLIENTS = "what the clients speak"
+_OF_REVEAL = "the protocol of --reveal"
 
 # The first row that fits counts, so that the more special ones stand first.
 _HINTS = (
@@ -48,6 +54,8 @@ _HINTS = (
     *IDENTITY_HINTS,
     *REVOCATION_HINTS,
     *HANDSHAKE_HINTS,
+    *BACKEND_HINTS,
+    *ENDING_HINTS,
 )
 
 
@@ -91,6 +99,8 @@ def hintFor(record: Record) -> str:
     if error is None or record.dialect.endswith("-data"):
         # Of data connections the control connection decides nearly everything.
         return ""
+    if isFault(error):
+        return FAULT_HINT
     if error.cause.startswith(PROXY):
         return hintOfProxy(error.cause)
     isHanded = record.tunnel == POOL_SERVICE
@@ -98,7 +108,7 @@ def hintFor(record: Record) -> str:
     if not hints:
         return ""
     stage = record.reached
-    if (error.who, stage) in _OTHERS:
+    if (error.who, stage) in _OTHERS and not isinstance(error, _OF_ANYBODY):
         return ""
     if (error.who, stage) == ("the backend", NEGOTIATING):
         # That of mysql greets before the client.
@@ -119,6 +129,7 @@ def hintFor(record: Record) -> str:
             text = _inWordsOf(record, text, error)
             return text.format(
                 dialect=_OF_CLIENTS if record.dialect == "none" else record.dialect,
+                spoken=_OF_REVEAL if record.dialect == "none" else record.dialect,
                 upgrade="--chat" if record.dialect == "chat" else "--starttls",
                 port=port,
                 usual=STARTTLS_PORTS.get(port, "NAME (see --list-protocols)"),

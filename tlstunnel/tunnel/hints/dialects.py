@@ -14,13 +14,12 @@ from tlstunnel.errors import (
     PlaintextAfterStartTLS,
     Refused,
     Reset,
-    Temporary,
     TimedOut,
     TLSFailed,
 )
 from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.hints.hint import Hint
-from tlstunnel.tunnel.record import GREETING, HANDSHAKING, NEGOTIATING
+from tlstunnel.tunnel.record import HANDSHAKING, NEGOTIATING
 
 _SPOKEN = (Malformed, Closed, Refused, TimedOut, Oversize, Reset)
 
@@ -178,7 +177,7 @@ DIALECT_HINTS = (
         (NEGOTIATING,),
     ),
     Hint(
-        (NotOffered, Refused, Temporary),
+        (NotOffered, Refused),
         "switch TLS on in the server; or if it has a port with TLS from the first byte, connect "
         "there without {upgrade}",
         Mode.CLIENT,
@@ -216,27 +215,5 @@ DIALECT_HINTS = (
         "Postfix",
         Mode.SERVER,
         causes=("no IPv6 ",),
-    ),
-    Hint(
-        (TimedOut, Closed, Malformed, BackendRefused),
-        "check that the backend speaks the protocol of --reveal in clear at this port, and that it "
-        "expects a header of the PROXY protocol just where --proxy-out sends one",
-        Mode.SERVER,
-        (GREETING,),
-        isImplicit=True,
-    ),
-    Hint(
-        (TimedOut, Closed, Malformed, BackendRefused),
-        "check that a server of {dialect} is behind TLS at this port",
-        Mode.BRIDGE,
-        (GREETING,),
-        isImplicit=True,
-    ),
-    Hint(
-        (TimedOut, Closed, Malformed, BackendRefused),
-        "check that the backend speaks {dialect} in clear at this port, and that it expects a "
-        "header of the PROXY protocol just where --proxy-out sends one",
-        Mode.SERVER,
-        (GREETING,),
     ),
 )

@@ -24,6 +24,7 @@ class Hint:
     @ivar causes: the cause is one of them, or says more behind one of them; where no more may
         follow, it ends in a space.
     @ivar isImplicit: whether the tunnel has TLS from the first byte.
+    @ivar isAnnounced: whether a header of the PROXY protocol was sent.
     """
 
     errors: tuple[type[TunnelError], ...]
@@ -32,6 +33,7 @@ class Hint:
     stages: tuple[Stage, ...] = ()
     causes: tuple[str, ...] = ()
     isImplicit: bool | None = None
+    isAnnounced: bool | None = None
 
     def fits(self, record: Record, stage: Stage, cause: str) -> bool:
         """
@@ -48,4 +50,5 @@ class Hint:
             and (not self.stages or stage in self.stages)
             and (not self.causes or f"{cause} ".startswith(self.causes))
             and self.isImplicit in (None, dialect == "none")
+            and self.isAnnounced in (None, record.isAnnounced)
         )

@@ -27,6 +27,11 @@ PROGRAM_HINTS = (
         causes=("exec EAGAIN ", "exec ENOMEM "),
     ),
     Hint(
+        (ConnectFailed,),
+        "see whether the program in --remote can be executed by hand, as the same user",
+        causes=("exec ",),
+    ),
+    Hint(
         (ProgramFailed,),
         "the line before says why; check that the user of --exec-user may execute the program, "
         "that a script begins with #! and an interpreter, and that --exec-limit leaves it enough",

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from tlstunnel.identity.caller import Caller
-from tlstunnel.poolservice.refusals import BadPool
+from tlstunnel.local.refusals import Unidentified
 
 # What Python has no name for (asm-generic/socket.h).
 _SO_PEERGROUPS = 59
@@ -43,14 +43,14 @@ def callerOf(sock: socket.socket) -> Caller:
     """
     Who has connected at the other end of C{sock}.
 
-    @raise BadPool: the system does not say it.
+    @raise Unidentified: the system does not say it.
     """
     try:
         packed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         pid, uid, gid = _CREDENTIALS.unpack(packed)
         groups = _groups(sock)
     except OSError as error:
-        raise BadPool(f"the system does not say who you are: {error.strerror}") from None
+        raise Unidentified(f"the system does not say who you are: {error.strerror}") from None
     caller = Caller(uid, frozenset((gid, *groups)), pid)
     return caller if _everybodyHas("uid") and _everybodyHas("gid") else _mapped(caller)
 
@@ -72,11 +72,11 @@ def _mapped(caller: Caller) -> Caller:
     """
     C{caller}, where there may be users and groups without a number: all of them look like one.
 
-    @raise BadPool: it may be any of those users.
+    @raise Unidentified: it may be any of those users.
     """
     if not _everybodyHas("uid") and caller.uid == _overflow("uid"):
-        raise BadPool(
-            f"you may be anybody: who has no number in the user namespace of the pool service is "
+        raise Unidentified(
+            f"you may be anybody: who has no number in the user namespace of the service is "
             f"{caller.uid} there; run the service outside of it, or the program as a user that is "
             "mapped and has another number"
         )

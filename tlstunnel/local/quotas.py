@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import Counter
 from weakref import WeakValueDictionary
 
+from tlstunnel.local.closing import Closings
+from tlstunnel.local.refusals import TooMany
 from tlstunnel.net.kernel import descriptorLimit
-from tlstunnel.poolservice.closing import Closings
-from tlstunnel.poolservice.refusals import TooMany
 
 #: Descriptors that go with a connection: of the control connection, the network, and the plaintext.
 DESCRIPTORS_EACH = 3

@@ -1,5 +1,5 @@
 """
-Tests for L{tlstunnel.poolservice.callers} and L{tlstunnel.poolservice.quotas}: who connects, and
+Tests for L{tlstunnel.local.callers} and L{tlstunnel.local.quotas}: who connects, and
 how much each may have.
 """
 
@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tlstunnel.identity.caller import Caller
-from tlstunnel.poolservice import callers
-from tlstunnel.poolservice.callers import callerOf
-from tlstunnel.poolservice.quotas import Quotas
-from tlstunnel.poolservice.refusals import BadPool, TooMany
+from tlstunnel.local import callers
+from tlstunnel.local.callers import callerOf
+from tlstunnel.local.quotas import Quotas
+from tlstunnel.local.refusals import TooMany, Unidentified
 
 #: A process that is somebody, connects, and is somebody else before it is looked at.
 _SOMEBODY = """
@@ -43,8 +43,8 @@ sock.recv(1)
 #: A service in a user namespace, which says whom it sees.
 _INSIDE = """
 import socket, sys
-from tlstunnel.poolservice.callers import callerOf
-from tlstunnel.poolservice.refusals import BadPool
+from tlstunnel.local.callers import callerOf
+from tlstunnel.local.refusals import Unidentified
 listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 listening.bind(sys.argv[1])
 listening.listen()
@@ -54,7 +54,7 @@ for _ in range(3):
     try:
         caller = callerOf(sock)
         print(caller.uid, set(caller.gids), flush=True)
-    except BadPool:
+    except Unidentified:
         print("refused", flush=True)
     sock.close()
 """
@@ -142,7 +142,7 @@ class CallerTests(SynchronousTestCase):
                         return one.getsockopt(level, option, size)
 
                 with patch.object(callers, "_many", side_effect=many):
-                    refused = self.assertRaises(BadPool, callerOf, Sock())
+                    refused = self.assertRaises(Unidentified, callerOf, Sock())
                 self.assertIn(str(many.strerror), refused.detail)
 
     def test_whoIsNotMappedIsNobodyKnown(self) -> None:
@@ -162,7 +162,7 @@ class CallerTests(SynchronousTestCase):
                 self.patch(callers, "_everybodyHas", isWhole.__getitem__)
                 self.patch(callers, "_overflow", numbers.__getitem__)
                 if found is None:
-                    refused = self.assertRaises(BadPool, callerOf, one)
+                    refused = self.assertRaises(Unidentified, callerOf, one)
                     self.assertIn("you may be anybody", refused.detail)
                     continue
                 caller = callerOf(one)
@@ -204,7 +204,7 @@ class CallerTests(SynchronousTestCase):
         Nothing but a refusal is raised.
         """
         with socket.socket() as sock:
-            self.assertRaises(BadPool, callerOf, sock)
+            self.assertRaises(Unidentified, callerOf, sock)
 
     def _file(self) -> str:
         """
@@ -259,7 +259,7 @@ class QuotaTests(SynchronousTestCase):
         """
         Whatever the limit for each user is, unless there is none.
         """
-        with patch("tlstunnel.poolservice.quotas.descriptorLimit", lambda: 64):
+        with patch("tlstunnel.local.quotas.descriptorLimit", lambda: 64):
             quotas, unlimited = Quotas(100), Quotas(0)
             for _ in range(5):
                 quotas.enter(1)
