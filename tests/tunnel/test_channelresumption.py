@@ -11,7 +11,7 @@ from typing import Any
 
 from OpenSSL import SSL
 
-from tests.loopback import CLIENT, PATIENCE, SERVER, Encrypted, Plain, Reset
+from tests.loopback import CLIENT, PATIENCE, SERVER, Encrypted, Plain, Reset, wait
 from tests.tunnel import test_channels
 from tests.tunnel.test_channels import (
     becomesRefused,
@@ -101,6 +101,7 @@ class ResumptionTests(test_channels.ServerMode):
             self.fetch(client, backend)
 
         await self.ftp(script, remoteID=Selector.parse("@example.org"))
+        await wait(lambda: len(self.ends) == 2)
         self.assertEqual({str(each["identity"]) for each in self.ends}, {str(CLIENT)})
 
     async def test_aStrangerAtTheSameAddressIsRefused(self) -> None:
@@ -122,6 +123,7 @@ class ResumptionTests(test_channels.ServerMode):
             self.fetch(client, backend)
 
         await self.ftp(script)
+        await wait(lambda: bool(self.refusals()))
         self.assertEqual(len(self.refusals()), 1)
         self.assertIn("the client has done so before", self.refusals()[0])
 
@@ -140,6 +142,7 @@ class ResumptionTests(test_channels.ServerMode):
             self.fetch(client, backend)
 
         await self.ftp(script, options=frozenset({REQUIRE_RESUMPTION}))
+        await wait(lambda: bool(self.refusals()))
         self.assertIn("that is demanded here", self.refusals()[0])
 
     def contested(self, network: Encrypted, plain: Plain) -> tuple[Any, Any, Plain]:
@@ -178,6 +181,7 @@ class ResumptionTests(test_channels.ServerMode):
             becomesRefused(port)
 
         await self.ftp(script)
+        await wait(lambda: bool(self.refusals()))
         self.assertIn("somebody else at the same address", self.refusals()[0])
 
     async def test_whoIsSlowerThanTheClientDisturbsNothing(self) -> None:
