@@ -279,6 +279,33 @@ class BelongingTests(MemoryTests):
             else:
                 self.assertIsInstance(failure, TunnelError)
 
+    def test_itIsResumedBehindARenewal(self) -> None:
+        """
+        Control connections stay, and show what is new on their data connections.
+        """
+        for isAsked in (False, True):
+            self.client = SSL.Context(SSL.TLS_CLIENT_METHOD)
+            self.client.set_max_proto_version(self.version)
+            shows(self.client, make(Recipe(san=alternative(mail(USER))), root()))
+            before, after = (
+                self.verifying() if isAsked else self.serving(Face(self.context())) for _ in "12"
+            )
+            client = Client(self, before)
+            latest = self.faceOf(after)
+            latest.succeed(self.faceOf(before))
+            failure, known = client.comes(client.session)
+            self.assertIsNone(failure)
+            self.assertTrue(known.isResumed)
+            self.assertIs(known.face, latest)
+            self.assertEqual(known.identity, Identity.parse(USER) if isAsked else None)
+
+    def faceOf(self, creator: Creator) -> Face:
+        """
+        The one that it has.
+        """
+        assert isinstance(creator, ServerCreator)
+        return creator.faces.default
+
     def verifying(self, isOptional: bool = False) -> Creator:
         """
         What makes connections of a server that asks clients who they are.

@@ -22,8 +22,8 @@ IDENTITY_HINTS = (
     ),
     Hint(
         (IdentityRefused,),
-        "somebody else has tried to take the place of a client; or a client cannot resume sessions, "
-        "or not of each control connection (docs/protocols/ftp.md)",
+        "somebody else has tried to take the place of a client; or this client does not resume the "
+        "session each time (docs/protocols/ftp.md)",
         Mode.SERVER,
         causes=("no resumption ",),
     ),
