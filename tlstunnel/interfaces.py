@@ -372,3 +372,12 @@ class IChannels(Interface):
         @return: the port at which we do.
         @raise tlstunnel.errors.TunnelError: if there cannot be one.
         """
+
+    def demandResumption() -> None:
+        """
+        Have each client resume the session of the control connection on data connections; by
+        default that is demanded only of one that has done so before.  A key that is shared takes
+        its place.
+
+        @raise tlstunnel.errors.TunnelError: that cannot be had.
+        """

@@ -70,7 +70,7 @@ MISTAKES = [
     ),
     (
         "-c -l :1 -r a.example:1 --starttls ftp --dialect-option x",
-        "ftp has no such option; it has: allow-truncated-uploads",
+        "ftp has no such option; it has: allow-truncated-uploads, require-resumption",
     ),
     (
         "-c -l :1 -r a.example:1 --dialect-option x",

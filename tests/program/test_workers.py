@@ -704,7 +704,7 @@ class WorkersTests(SynchronousTestCase):
 
     def test_theyAreWhereThatIsAskedFor(self) -> None:
         """
-        Workers know of it when they load OpenSSL.
+        Each worker has a key of its own for them.
         """
         self.start("--resumption", "on")
         with self.connect() as connection:

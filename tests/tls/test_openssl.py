@@ -229,8 +229,7 @@ class ProgramTests(SynchronousTestCase):
 
     def test_itDoesWhereThatIsAskedFor(self) -> None:
         """
-        Though OpenSSL was loaded before that was known: the program begins once more, as the same
-        process.
+        Whatever other tunnels of the process do.
         """
         context = ssl.create_default_context(cafile=str(self.pool / "ca" / "cert.pem"))
         sock = self.start("-s", "-L", NAME, "--resumption", "on")
@@ -244,8 +243,8 @@ class ProgramTests(SynchronousTestCase):
 
     def test_aProviderComesBesideAllThat(self) -> None:
         """
-        The program begins once more, with tickets, groups and the provider in one configuration;
-        one that cannot be loaded does no harm to keys in files.
+        The program begins once more, with groups and the provider in one configuration; one that
+        cannot be loaded does no harm to keys in files.
         """
         context = ssl.create_default_context(cafile=str(self.pool / "ca" / "cert.pem"))
         module = fakeModule(self.pool / "pkcs11.so", PROVIDER_ENTRY)

@@ -39,7 +39,8 @@ from tlstunnel.tls import resumption, session, verification
 from tlstunnel.tls.binding import CLIENTS, isResumed
 from tlstunnel.tls.checkup import handshake
 from tlstunnel.tls.context import clientContext, serverContext
-from tlstunnel.tls.creators import ClientCreator, Creator
+from tlstunnel.tls.creators import ClientCreator, Creator, ServerCreator
+from tlstunnel.tls.faces import Face, Faces
 from tlstunnel.tls.failures import handshakeFailure
 from tlstunnel.tls.resumption import (
     LONGEST,
@@ -67,6 +68,13 @@ def trusting(*authorities: Issued) -> Trust:
     Whoever believes these.
     """
     return Trust(Anchors(tuple(each.certificate for each in authorities), False, "tests"))
+
+
+def serving(face: Face, resumption: bool = True) -> Creator:
+    """
+    What makes connections of a server that has one face.
+    """
+    return ServerCreator(Faces(face, {}, {}, anyName=True), tickets=resumption)
 
 
 def shows(context: SSL.Context, issued: Issued) -> SSL.Context:
@@ -597,7 +605,8 @@ class ServerTests(MemoryTests):
             Selector.parse("@example.org"), trust, None, CLIENTS, remembers=resumption
         )
         credentials = Credentials(Identity.parse(HOST), BOTH.chain, BOTH.key)
-        return Creator(serverContext(credentials, trust, resumption=resumption), verifier)
+        context = serverContext(credentials, trust, resumption=resumption)
+        return serving(Face(context, verifier), resumption)
 
     def clientOf(self, issued: Issued) -> SSL.Context:
         """
@@ -705,7 +714,7 @@ class ServerTests(MemoryTests):
         Without a selector a session is resumed, and nobody is known.
         """
         credentials = Credentials(Identity.parse(HOST), BOTH.chain, BOTH.key)
-        creator = Creator(serverContext(credentials, resumption=True))
+        creator = serving(Face(serverContext(credentials, resumption=True)))
         for number in range(2):
             failure, known = self.connect(creator)
             self.assertIsNone(failure)

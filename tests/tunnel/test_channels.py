@@ -813,7 +813,7 @@ class ClientModeTLS12Tests(ClientModeTests):
         await self.ftp(script)
 
 
-class ServerModeTests(DataTests):
+class ServerMode(DataTests):
     """
     Mode -s: C{network} is an FTP client with TLS, C{plain} a server without.
     """
@@ -859,6 +859,12 @@ class ServerModeTests(DataTests):
         client.handshake()
         return client
 
+
+class ServerModeTests(ServerMode):
+    """
+    What data connections do there.
+    """
+
     async def test_aFileIsFetched(self) -> None:
         """
         By a client that resumes no session, as most.
@@ -875,44 +881,6 @@ class ServerModeTests(DataTests):
                 client.close()
 
         await self.ftp(script)
-
-    async def test_aFileIsFetchedByAClientThatWouldResume(self) -> None:
-        """
-        The session is not, and that is no failure.
-        """
-
-        await self.ftp(self.resuming(False))
-
-    def resuming(self, succeeds: bool) -> Callable[[Encrypted, Plain], None]:
-        """
-        What a client does that wants to resume the session of its control connection.
-        """
-
-        def script(network: Encrypted, plain: Plain) -> None:
-            sock, backend = self.data(network, plain)
-            session = network.tls.get_session()
-            assert session is not None
-            client = Encrypted(sock, network.tls.get_context(), True, SERVER.domain.encode())
-            client.tls.set_session(session)
-            client.handshake()
-            self.assertEqual(isResumed(client), succeeds)
-            backend.write(b"a file")
-            self.assertEqual(client.read(6), b"a file")
-
-        return script
-
-    async def test_itIsWhereThatIsAskedFor(self) -> None:
-        """
-        Also where the client must be the same.
-        """
-        await self.ftp(self.resuming(True), resumption=True)
-        context = self.context(True)
-        directory = self.pool.path / str(CLIENT)
-        context.use_certificate_chain_file(str(directory / "fullchain.pem"))
-        context.use_privatekey_file(str(directory / "privkey.pem"))
-        self.patch(self, "context", lambda _: context)
-        remote = Selector.parse("@example.org")
-        await self.ftp(self.resuming(True), resumption=True, remoteID=remote)
 
     async def test_aFileIsStored(self) -> None:
         """

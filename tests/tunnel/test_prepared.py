@@ -21,7 +21,6 @@ from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.protocols.registry import find
 from tlstunnel.tls.creators import Creator
-from tlstunnel.tunnel import prepared as prepared_
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.prepared import Prepared
 
@@ -149,17 +148,6 @@ class PreparedTests(SynchronousTestCase):
         """
         off = self.prepared(Mode.CLIENT, remoteID=SERVER, resumption=False)
         self.assertIsNone(off._creators._sessions)
-
-    def test_itIsSaidWhereTicketsCannotBeGivenYet(self) -> None:
-        """
-        OpenSSL was loaded without them, before a reload that wants them.
-        """
-        for gives, expected in ((True, False), (False, True)):
-            self.patch(prepared_, "givesTickets", lambda gives=gives: gives)
-            found = self.prepared(Mode.SERVER, localID=SERVER, resumption=True).warnings(NOW)
-            self.assertEqual(any("next start" in each for each in found), expected, gives)
-            found = self.prepared(Mode.SERVER, localID=SERVER).warnings(NOW)
-            self.assertFalse(any("next start" in each for each in found))
 
     def test_noNameIsLookedUp(self) -> None:
         """

@@ -665,9 +665,7 @@ class DemandsTests(NamesTestCase):
         """
         for names, isSaid in (((), False), ((self.opened,), True)):
             prepared = self.prepared(*names, resumption=True)
-            connection = SSL.Connection(prepared.serverCreator.context, MEMORY)
-            hasTickets = not connection.set_options(0) & SSL.OP_NO_TICKET
-            self.assertEqual(hasTickets, not isSaid)
+            self.assertEqual(prepared.serverCreator.session().givesTickets, not isSaid)
             said = prepared.warnings(datetime.now(UTC))
             self.assertEqual(any("several names" in each for each in said), isSaid)
 

@@ -341,7 +341,7 @@ class TLS:
         Let go of what OpenSSL keeps.
         """
         # Else OpenSSL would regard the session as spoilt, which others may want to resume.
-        self._connection.set_shutdown(SENT_SHUTDOWN)
+        self._connection.set_shutdown(0 if self.session.isOver else SENT_SHUTDOWN)
         if isGood:
             self._creator.keep(self._connection, self.session)
         self._connection = None

@@ -10,7 +10,6 @@ from typing import Any
 
 from tlstunnel.net import inherit
 from tlstunnel.program.commandline import TunnelOptions
-from tlstunnel.program.configuration import Configuration
 from tlstunnel.program.fleet import Fleet
 from tlstunnel.program.keyproviders import loadProvider
 from tlstunnel.program.keys import PROCESS_KEYS
@@ -22,8 +21,6 @@ from tlstunnel.program.tableoptions import TableOptions
 from tlstunnel.program.tunnels import Tunnels
 from tlstunnel.program.unused import UnusedSockets
 from tlstunnel.program.workers import Workers
-from tlstunnel.tls import openssl
-from tlstunnel.tunnel.description import Tunnel
 
 #: The settings of the log, which workers are told on their command line.
 _LOG_SETTINGS = ("verbose", "log-json")
@@ -42,8 +39,6 @@ def makeProcess(source: ISource, reactor: Any, ownLog: bool) -> tuple[Process, M
     configuration = source.read()
     settings = configuration.process
     loadProvider(configuration)
-    if ownLog:
-        _giveTickets(configuration)
     isVerbose = settings["verbose"]
     process = Process(reactor)
     supervision = Supervision(os.environ, reactor, process.tally)
@@ -60,22 +55,6 @@ def makeProcess(source: ISource, reactor: Any, ownLog: bool) -> tuple[Process, M
         process.observers.append(observer)
         fleet.reloads.observers.append(observer)
     return process, settings
-
-
-def _giveTickets(configuration: Configuration) -> None:
-    """
-    See to it that servers can give tickets, if one is to.
-    """
-    each = configuration.tunnels
-    if openssl.givesTickets() or not any(_isServerThatResumes(one) for one in each):
-        return
-    openssl.beginWithTickets()
-    if configuration.process["workers"] == 1:
-        openssl.beginAnew(openssl.keyProvider())
-
-
-def _isServerThatResumes(tunnel: Tunnel) -> bool:
-    return tunnel.mode.acceptsTLS and tunnel.resumes
 
 
 def sourceOf(options: TunnelOptions) -> ISource:

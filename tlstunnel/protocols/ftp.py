@@ -25,8 +25,9 @@ from tlstunnel.protocols.filters import Filter
 from tlstunnel.protocols.ftpcontrol import Control
 from tlstunnel.protocols.replies import Continuation, expectReply, isRefusal, readReply, refusal
 
-#: The option of the server role.
+#: The options of the server role.
 ALLOW_TRUNCATED_UPLOADS = "allow-truncated-uploads"
+REQUIRE_RESUMPTION = "require-resumption"
 
 # Known commands that need TLS first: RFC 959 and the registry of RFC 5797.
 _NEED_TLS = frozenset(
@@ -204,6 +205,8 @@ class FTPServer(ServerRole):
             if isRefusal(code):
                 await self.turnAway(self.refuseAll(line, bye=b"221 Bye"))
             raise BackendRefused("expected 220", line)
+        if REQUIRE_RESUMPTION in self.setting.options:
+            self.channels.demandResumption()
         control = Control(
             self.channels,
             self.transport,
@@ -262,5 +265,8 @@ ftp = Dialect(
     options={
         ALLOW_TRUNCATED_UPLOADS: "server mode: take uploads that end without the end of TLS, as "
         "some clients send them, although whoever cuts one then makes it look complete",
+        REQUIRE_RESUMPTION: "server mode: refuse each data connection that does not resume the "
+        "session of its control connection, also the first ones of a client that may not be able "
+        "to",
     },
 )

@@ -99,6 +99,7 @@ class MemoryChannels:
 
     @ivar opened: the ports that were to be dialled.
     @ivar acceptsCut: whether the last of them may be cut.
+    @ivar demandsResumption: whether they have to resume the session.
     @ivar refusal: raised instead, if there is one.
     """
 
@@ -108,7 +109,14 @@ class MemoryChannels:
         self.host = "192.0.2.1"
         self.opened: list[int] = []
         self.acceptsCut = False
+        self.demandsResumption = False
         self.refusal: TunnelError | None = None
+
+    def demandResumption(self) -> None:
+        """
+        Note it.
+        """
+        self.demandsResumption = True
 
     def open(self, port: int, acceptsCut: bool = False) -> int:
         """

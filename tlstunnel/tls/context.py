@@ -76,6 +76,7 @@ def bareContext(
     What all contexts have in common: nobody is anybody, and nobody is asked who he is.
 
     @param minimum: the lowest version of TLS, C{"1.2"} or C{"1.3"}.
+    @param tickets: whether a client accepts session tickets also in TLS 1.2.
     @param suites: those of TLS 1.2, and those of 1.3.
     """
     context = SSL.Context(SSL.TLS_CLIENT_METHOD if isClient else SSL.TLS_SERVER_METHOD)
@@ -83,7 +84,8 @@ def bareContext(
     context.set_cipher_list(suites[0])
     context.set_tls13_ciphersuites(suites[1])
     context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
-    if not tickets:
+    if isClient and not tickets:
+        # A server says it later, to each connection; see chooseFace.
         context.set_options(SSL.OP_NO_TICKET)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
@@ -136,13 +138,12 @@ def serverContext(
     @param trust: given, every client must show a certificate that it is about.
     @param minimum: the lowest version of TLS, C{"1.2"} or C{"1.3"}.
     @param selects: whether a session may have a protocol to select from what a client offers.
-    @param resumption: let clients resume sessions of this context, and of no other.
+    @param resumption: let clients resume sessions of this context, and of no other, where
+        connections give tickets (L{Session.givesTickets}).
     @param isOptional: let clients in that show no certificate, too.
     @raise ConfigurationError: OpenSSL does not take our credentials.
     """
-    context = _context(
-        credentials, trust, minimum, isClient=False, tickets=resumption, isOptional=isOptional
-    )
+    context = _context(credentials, trust, minimum, isClient=False, isOptional=isOptional)
     if resumption:
         # The keys of tickets are this context's own already; this is the same for all that is not
         # encrypted by them, and OpenSSL wants it where clients show certificates.

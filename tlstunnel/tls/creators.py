@@ -13,6 +13,8 @@ from OpenSSL import SSL
 
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.identity.names import Identity
+from tlstunnel.tls import belonging
+from tlstunnel.tls.belonging import Belonging
 from tlstunnel.tls.binding import TELLS_RESUMPTION, returnAfterEachRecord, sizeOfSession
 from tlstunnel.tls.faces import Face, Faces
 from tlstunnel.tls.resumption import LARGEST, Offer, Sessions
@@ -112,14 +114,21 @@ class ServerCreator(Creator):
         faces: Faces,
         requireALPN: bool = False,
         bound: Face | None = None,
+        tickets: bool = False,
+        hasBeside: bool = False,
     ) -> None:
         """
         @param bound: who we must be.
+        @param tickets: let clients resume their sessions, where the contexts allow it.
+        @param hasBeside: let them prove by that, and by nothing else, that further connections
+            belong to one of theirs; see L{beside}.
         """
         face = bound or faces.default
         super().__init__(face.context, face.verifier, face.alpn, requireALPN=requireALPN)
         self.faces = faces
         self._bound = bound
+        self._tickets = tickets
+        self._hasBeside = hasBeside and belonging.IS_THERE
 
     def session(self, peer: TCPAddress | UNIXAddress | None = None) -> Session:
         """
@@ -128,21 +137,34 @@ class ServerCreator(Creator):
         session = super().session()
         session.faces = self.faces
         session.bound = self._bound
+        session.givesTickets = self._tickets or self._hasBeside
+        if self._hasBeside:
+            session.belonging = Belonging(self.context)
         return session
+
+    def connection(self, sock: socket.socket | None, session: Session) -> SSL.Connection:
+        """
+        TLS on C{sock}, with the handshake still to do.
+        """
+        if session.belonging is None:
+            return super().connection(sock, session)
+        with session.belonging.making():
+            return super().connection(sock, session)
 
     def under(self, domain: str) -> Creator:
         """
         SNI must agree with it, and may be absent (rule 11).
         """
         face = self.faces.find(domain) if domain and not self.faces.isAlone else None
-        return self if face is None else ServerCreator(self.faces, self._requireALPN, face)
+        if face is None:
+            return self
+        return ServerCreator(self.faces, self._requireALPN, face, self._tickets, self._hasBeside)
 
     def beside(self, connection: SSL.Connection, session: Session) -> Creator:
         """
         Under the same name, and if the peer has proved an identity, with that one.
         """
-        assert session.face is not None
-        return _Beside(self.faces, session.face, session.identity)
+        return _Beside(self, session)
 
 
 class _Beside(ServerCreator):
@@ -151,9 +173,19 @@ class _Beside(ServerCreator):
     proved an identity.  Clients do not repeat their ALPN there, and perhaps not their SNI.
     """
 
-    def __init__(self, faces: Faces, face: Face, identity: Identity | None) -> None:
-        super().__init__(faces, bound=face)
-        self._identity = identity
+    def __init__(self, creator: ServerCreator, session: Session) -> None:
+        """
+        @param creator: what has made the other connection.
+        @param session: what is known of it.
+        """
+        assert session.face is not None
+        super().__init__(creator.faces, bound=session.face)
+        # It has the keys of the tickets that it has given; the face brings its own context.
+        self.context = creator.context
+        self._identity = session.identity
+        self._belonging = session.belonging
+        if self._belonging is not None:
+            self._belonging.owned(session)
 
     def session(self, peer: TCPAddress | UNIXAddress | None = None) -> Session:
         """
@@ -162,6 +194,8 @@ class _Beside(ServerCreator):
         session = super().session()
         session.sameAs = self._identity
         session.isBeside = True
+        session.belonging = self._belonging
+        session.givesTickets = self._belonging is not None
         return session
 
 

@@ -230,7 +230,7 @@ class Faces:
                 # There is nothing that OpenSSL would leave as it was.
                 connection.set_context(face.context)
         session.turn(face)
-        return None
+        return None if session.belonging is None else _strangerOf(connection, session)
 
 
 def _goneOf(face: Face, session: Session) -> int | None:
@@ -250,6 +250,17 @@ def _goneOf(face: Face, session: Session) -> int | None:
     return None
 
 
+def _strangerOf(connection: SSL.Connection, session: Session) -> int | None:
+    """
+    The alert that refuses whoever should resume the session of another connection, and does not.
+    """
+    if not session.isBeside:
+        return None
+    assert session.belonging is not None
+    session.refusal = session.belonging.judge(binding.isResumed(connection))
+    return None if session.refusal is None else _HANDSHAKE_FAILURE
+
+
 def _refuseNameless(connection: SSL.Connection, session: Session) -> int:
     session.refusal = TLSFailed("the client asks for no name (SNI)", cause="no name asked")
     # RFC 8446, section 9.2; before, no client had that alert.
@@ -264,6 +275,12 @@ def chooseFace(connection: SSL.Connection) -> int | None:
     @return: the alert that refuses the client, else C{None}.
     """
     session: Session = connection.get_app_data()
+    if not session.givesTickets or (
+        session.belonging is not None and connection.get_protocol_version() < VERSIONS["1.3"]
+    ):
+        # OpenSSL has the number of tickets in TLS 1.3 for whole contexts, and pyOpenSSL no call for
+        # it; but where tickets are forbidden here, and were not before, it gives none.
+        connection.set_options(SSL.OP_NO_TICKET)
     faces = session.faces
     if faces is None:
         asked = connection.get_servername()

@@ -2,10 +2,9 @@
 How OpenSSL is configured where pyOpenSSL has no call for it: by a file that the library reads once,
 when it is loaded.
 
-So this has to be called first of all, and can do nothing where the library is loaded already: a
-server then sends tickets, also those that resume nothing, and knows two more groups.  Where it
-turns out later that something else is needed, such as a provider for keys that we do not have, the
-process begins anew.
+So this has to be called first of all, and can do nothing where the library is loaded already: it
+then knows two more groups.  Where it turns out later that something else is needed, such as a
+provider for keys that we do not have, the process begins anew.
 """
 
 from __future__ import annotations
@@ -25,10 +24,6 @@ from tlstunnel.identity.keyreference import ReferenceKind
 
 _VARIABLE = "OPENSSL_CONF"
 _BINDING = "cryptography.hazmat.bindings._rust"
-
-#: How many tickets a server gives each client in TLS 1.3: the same for all contexts of a process.
-_TICKETS = "TLSTUNNEL_TICKETS"
-_NUMBER = "2"
 
 #: Which provider is to be loaded, for a process that begins anew, and for workers.
 _PROVIDER = "TLSTUNNEL_KEY_PROVIDER"
@@ -163,20 +158,6 @@ def isLoaded(module: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def givesTickets() -> bool:
-    """
-    Whether servers of this process can let clients resume sessions of TLS 1.3.
-    """
-    return not _isOurs or os.environ.get(_TICKETS) == _NUMBER
-
-
-def beginWithTickets() -> None:
-    """
-    Let servers of the processes that we start from now on give tickets.
-    """
-    os.environ[_TICKETS] = _NUMBER
 
 
 def environmentOfWorkers() -> dict[str, str]:

@@ -20,6 +20,7 @@ from tlstunnel.tls.resumption import LONGEST, Offer, Server
 from tlstunnel.tls.verification import Proof, Verifier, notTheSame
 
 if TYPE_CHECKING:
+    from tlstunnel.tls.belonging import Belonging
     from tlstunnel.tls.faces import Face, Faces
     from tlstunnel.tls.messages import Message
 
@@ -45,6 +46,10 @@ class Session:
     @ivar bound: who we must be, where the client has said before with whom it wants to speak.
     @ivar isBeside: whether this belongs to another connection, which the client has begun with the
         name that it wants.
+    @ivar belonging: what it has in common with that one, or with those that belong to it (server
+        only); C{None} where clients cannot prove by resumption that they are the same.
+    @ivar givesTickets: whether the client gets what it needs to resume the session later (server
+        only).
     @ivar claim: who a client with a pre-shared key says that it is, as long as nothing is proved.
     @ivar sameAs: the L{identity} that it must have, if any: that of another connection.
     @ivar shown: whose certificate the peer has shown, if that is whom we expect; it has not proved
@@ -64,11 +69,13 @@ class Session:
 
     __slots__ = (
         "alpn",
+        "belonging",
         "bound",
         "chain",
         "claim",
         "face",
         "faces",
+        "givesTickets",
         "goodUntil",
         "group",
         "hear",
@@ -117,6 +124,8 @@ class Session:
         self.ours: Identity | None = None
         self.bound: Face | None = None
         self.isBeside = False
+        self.belonging: Belonging | None = None
+        self.givesTickets = False
         self.goodUntil = inf
         self.claim: Claim | None = None
         self.sameAs: Identity | None = None
@@ -158,6 +167,8 @@ class Session:
             self._judgeResumed(connection)
         elif self.server is not None and self.proof is not None:
             self.until = self._end(self.proof)
+        if self.isBeside and self.belonging is not None and self.refusal is None:
+            self.refusal = self.belonging.completed(self.isResumed)
         refusal = self.refusal or self._remainingRefusal()
         if refusal is None:
             self.identity = self.shown
@@ -181,7 +192,12 @@ class Session:
             return
         leaf = peerFingerprint(connection)
         offer = self.offers
-        if offer is None:
+        if self.belonging is not None:
+            if not leaf and self._mayBeAnybody:
+                return
+            # What was proved there holds as long as that connection.
+            proof = self.belonging.proofOf(leaf)
+        elif offer is None:
             # A client's, by a ticket of ours.
             proof = self.verifier.recall(leaf)
         elif leaf == offer.proof.leaf and time() < offer.until:
@@ -193,7 +209,7 @@ class Session:
             proof = None
         if proof is None:
             self.refusal = IdentityRefused("what the session was verified by has ended", cause=OLD)
-        elif self.verifier.goodUntil(leaf) <= time():
+        elif self.belonging is None and self.verifier.goodUntil(leaf) <= time():
             self.refusal = IdentityRefused(
                 "what has expired says that the certificate was not revoked", cause=OLD
             )
@@ -203,12 +219,21 @@ class Session:
             self.proof, self.shown = proof, proof.identity
 
     @property
+    def isOver(self) -> bool:
+        """
+        Whether nobody resumes its session any more once its connection is closed, so that OpenSSL
+        has to forget it.
+        """
+        return self.belonging is not None and not self.isResumed
+
+    @property
     def _mayBeAnybody(self) -> bool:
         """
         Whether the peer has shown no certificate, and need not: of one, some chain was judged.
         """
         assert self.verifier is not None
-        return self.verifier.isOptional and self.chain == {} and not self.isResumed
+        isOpen = self.verifier.isOptional and self.chain == {}
+        return isOpen and (not self.isResumed or self.belonging is not None)
 
     def _remainingRefusal(self) -> TunnelError | None:
         """

@@ -20,7 +20,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlstunnel.address import Address, TCPAddress
-from tlstunnel.errors import Closed, ConnectFailed, LimitReached, Truncated, TunnelError
+from tlstunnel.errors import (
+    Closed,
+    ConnectFailed,
+    LimitReached,
+    TLSFailed,
+    Truncated,
+    TunnelError,
+)
 from tlstunnel.interfaces import IChannels, ILeg, ISpeaker
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.dial import Dialler
@@ -29,6 +36,7 @@ from tlstunnel.net.linger import Linger
 from tlstunnel.net.listen import Bound
 from tlstunnel.net.port import ListeningPort
 from tlstunnel.protocols.conversation import Conversation
+from tlstunnel.tls import belonging
 from tlstunnel.tunnel.limits import (
     Limits,
 )
@@ -125,6 +133,18 @@ class Channels:
             sock.close()
             raise
         return sock
+
+    def demandResumption(self) -> None:
+        """
+        See L{IChannels.demandResumption}.
+        """
+        session = self.network.session
+        if not belonging.IS_THERE:
+            raise TLSFailed(
+                "this release of pyOpenSSL or cryptography lets nobody resume a session"
+            )
+        if session is not None and session.belonging is not None:
+            session.belonging.demands = True
 
     @property
     def moved(self) -> int:
@@ -223,6 +243,8 @@ class Channel:
         self._acceptsCut = acceptsCut
         self._accepting: Deferred[ILeg] = Deferred(lambda _: None)
         self._warned = False
+        # Whether several have connected who may be those that are waited for.
+        self._isContested = False
         self._listening = ListeningPort(
             channels.reactor, channels.deadlines, Bound(sock), self._accept
         )
@@ -320,6 +342,7 @@ class Channel:
         network.speaker = conversation
         # It begins once the server has the data (RFC 4217, section 7): from a tape that takes long.
         await upgrade.secure(network, conversation.startTLS, creator, limits.closeTotal)
+        self._checkAlone(network)
         self._record.advance(RELAYING)
         self.relay = Relay(
             network, plain, (), (), deadlines, limits.close, limits.closeTotal, limits.idle or None
@@ -329,19 +352,45 @@ class Channel:
             network.speaker = _CutUpload(network.speaker, plain)
         return await ending
 
+    def _checkAlone(self, network: ILeg) -> None:
+        """
+        See that the client is not somebody else who was faster, where another one has come too.
+
+        @raise TunnelError: it may be, as it has not proved anything.
+        """
+        self._listening.acceptWaiting()
+        self._listening.stopListening()
+        session = network.session
+        if self._isContested and session is not None and session.belonging is not None:
+            refusal = session.belonging.judge(session.isResumed, isAlone=False)
+            if refusal is not None:
+                raise refusal
+
+    @property
+    def _canTell(self) -> bool:
+        """
+        Whether the one who is waited for could prove that it is the one.
+        """
+        session = self._channels.network.session
+        return self._channels.acceptsNetwork and bool(session and session.belonging)
+
     def _accept(self, sock: socket.socket, peer: Address) -> None:
         """
         Somebody connected.
         """
-        if peer.host == self._channels.near:
-            self._listening.stopListening()
+        if peer.host == self._channels.near and not self._accepting.called:
+            if not self._canTell:
+                # The first one is it, whoever it is.
+                self._listening.stopListening()
             channels = self._channels
             leg = Leg(channels.reactor, channels.linger, sock, peer)
             leg.who = channels.accepts
             self._accepting.callback(leg)
             return
         sock.close()
-        if not self._warned:
+        if peer.host == self._channels.near:
+            self._isContested = True
+        elif not self._warned:
             self._warned = True
             self._log.warn(
                 "{peer} wanted a data connection that is for {host}",

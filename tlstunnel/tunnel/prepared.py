@@ -31,7 +31,6 @@ from tlstunnel.protocols.setting import Setting
 from tlstunnel.tls import separation
 from tlstunnel.tls.creators import Creator, ServerCreator
 from tlstunnel.tls.keylog import KeyLog
-from tlstunnel.tls.openssl import givesTickets
 from tlstunnel.tls.staple import Staple
 from tlstunnel.tunnel.access import doubts, whoMayCome
 from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, about, checkBridge, keysOf, ofSide
@@ -63,9 +62,7 @@ from tlstunnel.tunnel.verifying import verifying
 #: Where servers with TLS from the first byte greet: those of smtp, nntp, ftp, imap, and pop3.
 SERVER_FIRST = frozenset((465, 563, 990, 993, 995))
 
-# Where the OpenSSL of this process was told otherwise when it was loaded.
 _SEVERAL = "`resumption` is on, but nothing is resumed at an address with several names"
-_NO_TICKETS = "`resumption` is on, but clients with TLS 1.3 get no tickets before the next start"
 
 
 class Prepared:
@@ -165,7 +162,7 @@ class Prepared:
                 yield from names.prepare()
             self.names, self._believed = names, names.believed
             self.staples = names.staples
-            self.serverCreator = ServerCreator(names.faces, tunnel.requireALPN)
+            self.serverCreator = names.creator
             covers = names.faces.covers
         else:
             self._showing = showingOf(tunnel)
@@ -299,8 +296,7 @@ class Prepared:
         """
         found = []
         if since is None and self.tunnel.resumes and self.tunnel.mode.acceptsTLS:
-            isSeveral = bool(self.tunnel.names or self.tunnel.otherIDs)
-            found += [_SEVERAL] if isSeveral else [] if givesTickets() else [_NO_TICKETS]
+            found += [_SEVERAL] if self.tunnel.names or self.tunnel.otherIDs else []
         # Of what an agent gives, it is told when it does not.
         for each in self._ownCredentials if self.tunnel.agent is None else ():
             found += warningsOf(each, now, since)

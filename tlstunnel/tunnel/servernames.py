@@ -21,8 +21,10 @@ from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import hostsIn
 from tlstunnel.identity.withdrawal import WithdrawnIdentity
+from tlstunnel.tls import belonging
 from tlstunnel.tls.binding import CLIENTS
 from tlstunnel.tls.context import SSLContext, answerClients, bareContext, serverContext
+from tlstunnel.tls.creators import ServerCreator
 from tlstunnel.tls.faces import Face, Faces
 from tlstunnel.tls.keylog import KeyLog
 from tlstunnel.tls.session import Session
@@ -264,24 +266,50 @@ class ServerNames:
         trust = self._judges.trustIn(expected)
         return trust, self._judges.judge(expected, trust, CLIENTS, tunnel.isNamed)
 
+    @property
+    def creator(self) -> ServerCreator:
+        """
+        What makes connections under all of these names.
+        """
+        return ServerCreator(
+            self.faces,
+            self._tunnel.requireALPN,
+            tickets=self._resumes,
+            hasBeside=self._hasBeside,
+        )
+
+    @property
+    def _resumes(self) -> bool:
+        """
+        Whether later connections may resume the session of an earlier one.  A ticket is good for
+        whatever the first context is changed into: with several names, nothing is resumed.
+        """
+        return self._tunnel.resumes and not (self._tunnel.names or self._tunnel.otherIDs)
+
+    @property
+    def _hasBeside(self) -> bool:
+        """
+        Whether connections may have others that belong to them, and resume their session.  A key
+        that is shared proves that each time.
+        """
+        return self._tunnel.dialect.opensChannels and not self._tunnel.sharesKeys
+
     def _contextOf(
         self, credentials: Credentials, trust: Trust | None, selects: bool
     ) -> SSLContext:
         key = credentials.identity, None if trust is None else trust.all, selects
         context = self._contexts.get(key) or self._kept(key, credentials)
         if context is None:
-            # A ticket is good for whatever the first context is changed into: with several names,
-            # nothing is resumed.
-            isAlone = not (self._tunnel.names or self._tunnel.otherIDs)
-            resumes = self._tunnel.resumes and isAlone
             context = serverContext(
                 credentials,
                 trust,
                 self._own.minimum,
                 selects,
-                resumes,
+                self._resumes,
                 self._tunnel.requestsOnly,
             )
+            if self._hasBeside:
+                belonging.allow(context)
             if trust is not None:
                 self._judges.prepare(context)
             if self._keyLog is not None:

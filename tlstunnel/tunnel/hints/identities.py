@@ -22,6 +22,13 @@ IDENTITY_HINTS = (
     ),
     Hint(
         (IdentityRefused,),
+        "somebody else has tried to take the place of a client; or this client does not resume the "
+        "session each time (docs/protocols/ftp.md)",
+        Mode.SERVER,
+        causes=("no resumption ",),
+    ),
+    Hint(
+        (IdentityRefused,),
         "if this is the right server, give one of these names with --remote-id",
         Mode.CLIENT,
         causes=("wrong name ",),
