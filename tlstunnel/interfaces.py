@@ -253,6 +253,10 @@ class IDialect(Interface):
         "the protocol's specification wants them."
     )
     options = Attribute("L{dict}: what --dialect-option takes for it, each with its explanation.")
+    values = Attribute(
+        "L{tuple} of L{tlstunnel.protocols.options.OptionValue}: which of these take a value, and "
+        "of which kind."
+    )
     notices = Attribute("L{tuple} of L{str}: what the log should say about it at start-up.")
     client = Attribute("Subclass of L{tlstunnel.protocols.base.ClientRole}.")
     server = Attribute("Subclass of L{tlstunnel.protocols.base.ServerRole}.")
