@@ -34,7 +34,7 @@ from tests.loopback import (
 from tlstunnel.address import TCPAddress
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.protocols.ftp import ALLOW_TRUNCATED_UPLOADS
+from tlstunnel.protocols.ftpdata import ALLOW_TRUNCATED_UPLOADS
 from tlstunnel.tunnel import quiet
 from tlstunnel.tunnel.channels import MAX_DATA_CONNECTIONS
 from tlstunnel.tunnel.description import (

@@ -1,10 +1,11 @@
 """
 Data connections beside a control connection, as FTP has them.
 
-One end says on the control connection that it listens at a port.  L{Channels.open} then listens for
-the other end, and L{Channel} is what comes of it: one connection accepted, from the host of the
-control connection and from nobody else, one dialled to the host at the control connection's far
-end, whatever address was told, TLS on the network side with the same peer as there, and a relay.
+The far end says on the control connection that it listens at a port.  L{Channels.open} then listens
+for the other end, or L{Channels.connect} connects to it, where that listens as well.  L{Channel} is
+what comes of it: one connection dialled to the host at the control connection's far end, whatever
+address was told; one with the host of its near end, and with nobody else; TLS on the network side
+with the same peer as there, and a relay.
 This module knows legs, limits and the relay, and nothing of what is said on a control connection.
 """
 
@@ -16,12 +17,11 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlstunnel.address import Address, TCPAddress
-from tlstunnel.errors import Closed, ConnectFailed, LimitReached, Truncated, TunnelError
-from tlstunnel.interfaces import IChannels, ILeg, ISpeaker
+from tlstunnel.errors import Closed, ConnectFailed, LimitReached, TunnelError
+from tlstunnel.interfaces import IChannels, ILeg
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.dial import Dialler
 from tlstunnel.net.leg import Leg
@@ -29,6 +29,8 @@ from tlstunnel.net.linger import Linger
 from tlstunnel.net.listen import Bound
 from tlstunnel.net.port import ListeningPort
 from tlstunnel.protocols.conversation import Conversation
+from tlstunnel.tunnel.cutupload import CutUpload
+from tlstunnel.tunnel.dataports import listenBeside
 from tlstunnel.tunnel.limits import (
     Limits,
 )
@@ -46,7 +48,10 @@ class Channels:
     The data connections of one control connection.
 
     @ivar host: see L{IChannels}.
+    @ivar peer: see L{IChannels}.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -54,14 +59,14 @@ class Channels:
         deadlines: Deadlines,
         linger: Linger,
         limits: Limits,
-        record: Callable[[ILeg], Record],
+        record: Callable[[Address], Record],
         accepted: Leg,
         dialled: ILeg,
         network: ILeg,
         via: Callable[[Address], Awaitable[Leg]] | None = None,
     ) -> None:
         """
-        @param record: begins the record of a data connection, of which this leg was accepted.
+        @param record: begins the record of a data connection with this peer.
         @param accepted: the leg of the control connection that was accepted.
         @param dialled: the other one.
         @param network: the one of them that carries TLS.
@@ -77,54 +82,69 @@ class Channels:
         self.via = via
         self.acceptsNetwork = network is accepted
         self.host: str = accepted.local.host
-        self.near: str = accepted.peer.host
+        self.peer: str = accepted.peer.host
         self.far: str = dialled.peer.host
         self.accepts, self.dials = accepted.who, dialled.who
         self._accepted = accepted.sock
         self._moved = 0
         self._channels: set[Channel] = set()
-        self._listening: Channel | None = None
+        self._awaited: Channel | None = None
         self._finished: Deferred[None] | None = None
+        self._warned = False
 
-    def open(self, port: int, acceptsCut: bool = False) -> int:
+    def open(self, port: int, acceptsCut: bool = False, ports: range | None = None) -> int:
         """
         Listen for a data connection, instead of one that nobody has made until now.
 
-        @raise LimitReached: if there are too many.
+        @raise LimitReached: if there are too many, or no port is free.
         @raise ConnectFailed: if there is no address to listen at or to dial.
         """
-        if self._listening is not None:
-            self._listening.end(Closed("another data connection was asked for"))
-        if len(self._channels) >= MAX_DATA_CONNECTIONS:
-            raise LimitReached("too many data connections")
-        if not self.host or not self.far:
-            raise ConnectFailed("a UNIX socket has no ports for data connections")
+        self._makeRoom()
         try:
-            sock = self._listen()
+            sock = listenBeside(self._accepted, ports)
         except OSError as error:
             raise ConnectFailed(f"no port to listen at ({error.strerror})") from None
-        channel = self._listening = Channel(self, sock, port, acceptsCut)
-        self._channels.add(channel)
-        channel.start()
+        except LimitReached as error:
+            self._warn(error)
+            raise
         chosen: int = sock.getsockname()[1]
+        self._begin(Channel(self, port, acceptsCut, sock=sock))
         return chosen
 
-    def _listen(self) -> socket.socket:
+    def connect(self, port: int, towards: int, acceptsCut: bool = False) -> None:
         """
-        A socket that listens at a port of the system's choice, where the control connection is.
+        Make a data connection, instead of one that nobody has made until now.
 
-        @raise OSError: there is no descriptor, address or port for it.
+        @raise LimitReached: if there are too many.
+        @raise ConnectFailed: if there is no address to dial.
         """
-        sock = socket.socket(self._accepted.family, socket.SOCK_STREAM)
-        try:
-            sock.setblocking(False)
-            local = self._accepted.getsockname()
-            sock.bind((local[0], 0, *local[2:]))
-            sock.listen(2)
-        except OSError:
-            sock.close()
-            raise
-        return sock
+        self._makeRoom()
+        self._begin(Channel(self, port, acceptsCut, towards=towards))
+
+    def _makeRoom(self) -> None:
+        if self._awaited is not None:
+            self._awaited.end(Closed("another data connection was asked for"))
+        if len(self._channels) >= MAX_DATA_CONNECTIONS:
+            raise LimitReached("too many data connections")
+        if not self.host or not self.peer or not self.far:
+            raise ConnectFailed("a UNIX socket has no ports for data connections")
+
+    def _begin(self, channel: Channel) -> None:
+        self._awaited = channel
+        self._channels.add(channel)
+        channel.start()
+
+    def _warn(self, error: TunnelError) -> None:
+        """
+        Say once for all that the client may try why there is no data connection.
+        """
+        if not self._warned:
+            self._warned = True
+            self._log.warn(
+                "{peer} gets no data connection: {problem}; give a wider range",
+                peer=self.peer,
+                problem=error.detail,
+            )
 
     @property
     def moved(self) -> int:
@@ -137,7 +157,7 @@ class Channels:
         """
         The one that was listened for is there.
         """
-        self._listening = None
+        self._awaited = None
 
     def ended(self, channel: Channel) -> None:
         """
@@ -145,8 +165,8 @@ class Channels:
         """
         self._moved += channel.moved
         self._channels.discard(channel)
-        if channel is self._listening:
-            self._listening = None
+        if channel is self._awaited:
+            self._awaited = None
         if self._finished is not None and not self._channels:
             self._finished.callback(None)
 
@@ -155,8 +175,8 @@ class Channels:
         The control connection ended cleanly: what is under way may arrive, within the limit for
         the second of two directions.
         """
-        if self._listening is not None:
-            self._listening.end(Closed("the control connection ended"))
+        if self._awaited is not None:
+            self._awaited.end(Closed("the control connection ended"))
         if self._channels:
             self._finished = Deferred(lambda _: None)
             late = self.deadlines.after(self.limits.close, self.close)
@@ -174,32 +194,6 @@ class Channels:
             channel.end(Closed("the control connection is gone"))
 
 
-@implementer(ISpeaker)
-class _CutUpload:
-    """
-    Speaks on the network leg of a data connection on which uploads may end with its TCP connection.
-    """
-
-    def __init__(self, direction: ISpeaker, backend: ILeg) -> None:
-        """
-        @param direction: what speaks there else.
-        """
-        self._direction = direction
-        self._backend = backend
-        self.dataReceived = direction.dataReceived
-        self.readConnectionLost = direction.readConnectionLost
-        self.writeConnectionLost = direction.writeConnectionLost
-        self.handshakeCompleted = direction.handshakeCompleted
-
-    def connectionLost(self, reason: Failure) -> None:
-        """
-        If the backend has said nothing, this was an upload, and all of it.
-        """
-        if reason.check(Truncated) and not self._backend.received:
-            self._direction.readConnectionLost()
-        self._direction.connectionLost(reason)
-
-
 class Channel:
     """
     One data connection.
@@ -210,12 +204,18 @@ class Channel:
     _log = Logger()
 
     def __init__(
-        self, channels: Channels, sock: socket.socket, port: int, acceptsCut: bool
+        self,
+        channels: Channels,
+        port: int,
+        acceptsCut: bool,
+        sock: socket.socket | None = None,
+        towards: int = 0,
     ) -> None:
         """
-        @param sock: listening; ours from now on.
-        @param port: what to dial.
+        @param port: what to dial at the far end.
         @param acceptsCut: see L{IChannels.open}.
+        @param sock: listening for the near end; ours from now on.
+        @param towards: what to dial there, if nothing listens.
         """
         self.relay: Relay | None = None
         self._channels = channels
@@ -223,9 +223,13 @@ class Channel:
         self._acceptsCut = acceptsCut
         self._accepting: Deferred[ILeg] = Deferred(lambda _: None)
         self._warned = False
-        self._listening = ListeningPort(
-            channels.reactor, channels.deadlines, Bound(sock), self._accept
-        )
+        self._towards = towards
+        self._listening: ListeningPort | None = None
+        if sock is not None:
+            self._listening = ListeningPort(
+                channels.reactor, channels.deadlines, Bound(sock), self._accept
+            )
+        # That of the near end, also where it was not accepted.
         self._accepted: ILeg | None = None
         self._dialled: ILeg | None = None
         self._record: Record | None = None
@@ -236,7 +240,8 @@ class Channel:
         """
         Let it happen.
         """
-        self._listening.startListening()
+        if self._listening is not None:
+            self._listening.startListening()
         self._running = Deferred.fromCoroutine(self._run())
 
     def end(self, why: TunnelError) -> None:
@@ -261,6 +266,10 @@ class Channel:
         legs = (self._accepted, self._dialled)
         return sum(leg.received + leg.sent for leg in legs if leg is not None)
 
+    def _stopListening(self) -> None:
+        if self._listening is not None:
+            self._listening.stopListening()
+
     async def _run(self) -> None:
         error: TunnelError | None
         try:
@@ -273,7 +282,7 @@ class Channel:
             self._log.failure("a data connection failed")
             error = TunnelError("see the traceback above")
         self._running = None
-        self._listening.stopListening()
+        self._stopListening()
         for leg in (self._accepted, self._dialled):
             if leg is not None and not leg.isClosed:
                 # Without all of the data there is no end of data.
@@ -284,7 +293,8 @@ class Channel:
 
     async def _serve(self) -> TunnelError | None:
         """
-        Accept, dial, secure, relay.
+        Accept, dial, secure, relay; or dial both, the far end first: where nobody is there, the
+        near one hears of it on the control connection only.
 
         The backend is dialled before TLS is up: it may wait for the connection before it says on
         the control connection what the client waits for before it starts TLS (RFC 4217, section 7).
@@ -292,25 +302,24 @@ class Channel:
         """
         channels = self._channels
         limits, deadlines = channels.limits, channels.deadlines
-        with deadlines.within(limits.greeting, "accepting a data connection", self._cancel):
-            accepted = self._accepted = await self._accepting
-        channels.connected()
-        self._record = channels.record(accepted)
+        if not self._towards:
+            with deadlines.within(limits.greeting, "accepting a data connection", self._cancel):
+                self._accepted = await self._accepting
+            channels.connected()
+        peer = TCPAddress(channels.peer, self._towards)
+        self._record = channels.record(self._accepted.peer if self._accepted else peer)
         upgrade = Upgrade(self._record, deadlines, limits, self._cancel, self.end)
-        address = TCPAddress(channels.far, self._port)
         self._dialled = await upgrade.dial(
-            Dialler(
-                channels.reactor,
-                deadlines,
-                channels.linger,
-                (address,),
-                limits.connect,
-                limits.keepAlive,
-                via=channels.via,
-            )
+            self._dialler(TCPAddress(channels.far, self._port), via=channels.via)
         )
         self._dialled.who = channels.dials
-        network, plain = accepted, self._dialled
+        if self._accepted is None:
+            dialler = self._dialler(peer, source=channels.host)
+            with upgrade.within(limits.connectTotal, "connecting"):
+                self._accepted = await dialler.dial()
+            self._accepted.who = channels.accepts
+            channels.connected()
+        network, plain = self._accepted, self._dialled
         if not channels.acceptsNetwork:
             network, plain = plain, network
         # With the peer of the control connection; nothing is read before the relay.
@@ -326,15 +335,31 @@ class Channel:
         )
         ending = self.relay.start(b"", b"", False, False)
         if self._acceptsCut and not network.isClosed:
-            network.speaker = _CutUpload(network.speaker, plain)
+            network.speaker = CutUpload(network.speaker, plain)
         return await ending
+
+    def _dialler(self, address: TCPAddress, **how: Any) -> Dialler:
+        """
+        What connects to one of the ends.
+        """
+        channels = self._channels
+        limits = channels.limits
+        return Dialler(
+            channels.reactor,
+            channels.deadlines,
+            channels.linger,
+            (address,),
+            limits.connect,
+            limits.keepAlive,
+            **how,
+        )
 
     def _accept(self, sock: socket.socket, peer: Address) -> None:
         """
         Somebody connected.
         """
-        if peer.host == self._channels.near:
-            self._listening.stopListening()
+        if peer.host == self._channels.peer:
+            self._stopListening()
             channels = self._channels
             leg = Leg(channels.reactor, channels.linger, sock, peer)
             leg.who = channels.accepts
@@ -346,5 +371,5 @@ class Channel:
             self._log.warn(
                 "{peer} wanted a data connection that is for {host}",
                 peer=peer,
-                host=self._channels.near,
+                host=self._channels.peer,
             )
