@@ -82,6 +82,17 @@ def believing(client: ftplib.FTP) -> ftplib.FTP:
     return client
 
 
+def hasPort(client: ftplib.FTP) -> bool:
+    """
+    Whether there is one for its data.
+    """
+    try:
+        client.makepasv()
+    except ftplib.error_temp:
+        return False
+    return True
+
+
 class ClientModeTests(InteropTestCase):
     """
     Clients without TLS, and a server that demands it, with the session of the control connection.
@@ -147,6 +158,7 @@ class ClientModeTests(InteropTestCase):
             with socket.create_server(("127.0.0.1", port)):
                 self.assertRaises(ftplib.error_temp, client.makepasv)
             until(lambda: "give a wider range" in tunnel.log, "what to do")
+            until(lambda: hasPort(client), "a port")
             client.storbinary("STOR outside.txt", io.BytesIO(CONTENTS))
         self.assertEqual((self.server.home / "outside.txt").read_bytes(), CONTENTS)
         record("ftp", "client", self.server, "files listed and transferred with address and ports")
@@ -252,6 +264,7 @@ class ServerModeTests(InteropTestCase):
         self.assertEqual(one.makepasv(), (OUTSIDE, port))
         self.assertRaises(ftplib.error_temp, other.makepasv)
         one.quit()
+        until(lambda: hasPort(other), "a port")
         self.assertIn(FILE, other.nlst())
         url = f"ftp://{OUTSIDE}:{tunnels[0].port}/{FILE}"
         fetch = ["curl", "-sS", "--ssl-reqd", "--cacert", str(self.anchors), "--user", LOGIN]

@@ -36,8 +36,8 @@ from tlstunnel.address import TCPAddress
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.protocols.ftpdata import ACTIVE, ALLOW_TRUNCATED_UPLOADS
-from tlstunnel.tunnel import quiet
-from tlstunnel.tunnel.channels import MAX_DATA_CONNECTIONS
+from tlstunnel.tunnel import channels, quiet
+from tlstunnel.tunnel.channels import FULL_SECONDS, MAX_DATA_CONNECTIONS
 from tlstunnel.tunnel.description import (
     Mode,
 )
@@ -867,11 +867,39 @@ class ClientModeTests(DataTests):
                         plain,
                         b"425 Cannot listen: all ports from %d to %d are in use" % (only, only),
                     )
+            time.sleep(2 * FULL_SECONDS)
             self.data(network, plain)
 
         await self.ftp(script, options=frozenset((f"ports={only}-{only}",)))
         told = [event for event in events if "wider range" in event.get("log_format", "")]
         self.assertEqual([event["peer"] for event in told], ["127.0.0.1"])
+
+    async def test_whoAsksForAPortAgainAndAgainIsToldAtOnce(self) -> None:
+        """
+        Nobody looks through all of the range for each of many requests.
+        """
+        self.patch(channels, "FULL_SECONDS", PATIENCE)
+        only = freePort()
+        tries = []
+        listen = channels.listenBeside
+
+        def noted(*arguments: Any) -> socket.socket:
+            tries.append(arguments)
+            return listen(*arguments)
+
+        self.patch(channels, "listenBeside", noted)
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            with socket.create_server(("127.0.0.1", only)):
+                plain.write(b"PASV\r\n" * 100)
+                for _ in range(100):
+                    expect(network, b"PASV")
+                network.write(passiveReply(1) * 100)
+                for _ in range(100):
+                    self.assertTrue(line(plain).startswith(b"425 Cannot listen: all ports from "))
+
+        await self.ftp(script, options=frozenset((f"ports={only}-{only}",)))
+        self.assertEqual(len(tries), 1)
 
     async def test_noDescriptorIsLeft(self) -> None:
         """

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +43,20 @@ class CandidatesTests(SynchronousTestCase):
         """
         firsts = {next(_candidates(range(50000, 60000))) for _ in range(100)}
         self.assertGreater(len(firsts), 50)
+
+
+class FakeControl:
+    """
+    A control connection at an address that this host has no more.
+    """
+
+    family = socket.AF_INET
+
+    def getsockname(self) -> tuple[str, int]:
+        """
+        One for documentation.
+        """
+        return "192.0.2.1", 21
 
 
 class ListenTests(SynchronousTestCase):
@@ -83,36 +98,44 @@ class ListenTests(SynchronousTestCase):
         self.assertLessEqual(found, set(wanted))
         self.assertEqual(raised.exception.detail, f"all ports from {port} to {port + 3} are in use")
 
-    def test_onePortIsTriedAfterAnother(self) -> None:
+    def test_thePortThatIsFreeIsFound(self) -> None:
         """
-        The one that is free is found among those that are not.
+        Among those that are not.
         """
-        tried = []
-        listen = dataports._listen
+        port = freePort()
+        wanted = range(port, port + 4)
+        found = [self.listen(wanted) for _ in range(4)]
+        for each in found:
+            place = each.getsockname()
+            each.close()
+            self.assertEqual(self.listen(wanted).getsockname(), place)
 
-        def busy(control: socket.socket, port: int) -> socket.socket:
-            tried.append(port)
-            if len(tried) < 200:
-                raise OSError(errno.EADDRINUSE, "in use")
-            return listen(control, 0)
+    def test_whoeverIsFasterHasIt(self) -> None:
+        """
+        Where two have bound a port before one of them listens, the other goes on to look.
+        """
+        port = freePort()
+        bind = dataports._bind
 
-        self.patch(dataports, "_listen", busy)
-        self.listen(range(50000, 50200))
-        self.assertEqual(sorted(tried), list(range(50000, 50200)))
+        def late(sock: socket.socket, place: Any, ports: range | None) -> None:
+            self.patch(dataports, "_bind", bind)
+            bind(sock, place, ports)
+            faster = socket.socket()
+            self.addCleanup(faster.close)
+            faster.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            faster.bind(sock.getsockname())
+            faster.listen()
+
+        self.patch(dataports, "_bind", late)
+        self.assertRaises(LimitReached, self.listen, range(port, port + 1))
 
     def test_whatNoOtherPortHelpsIsNotTriedAgain(self) -> None:
         """
-        Without a descriptor there is none for any port.
+        An address that is gone has none.
         """
-        tried = []
-
-        def refuse(control: socket.socket, port: int) -> socket.socket:
-            tried.append(port)
-            raise OSError(errno.EMFILE, "too many")
-
-        self.patch(dataports, "_listen", refuse)
-        self.assertRaises(OSError, listenBeside, self.control, range(50000, 50200))
-        self.assertEqual(len(tried), 1)
+        control: Any = FakeControl()
+        error = self.assertRaises(OSError, listenBeside, control, range(50000, 50200))
+        self.assertEqual(error.errno, errno.EADDRNOTAVAIL)
 
     def test_whatIsTriedInVainIsClosed(self) -> None:
         """

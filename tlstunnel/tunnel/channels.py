@@ -41,6 +41,10 @@ from tlstunnel.tunnel.upgrade import Upgrade
 #: Data connections that one control connection may have at the same time: one moves, others end.
 MAX_DATA_CONNECTIONS = 8
 
+#: Seconds for which a client is told at once that all ports are in use, once it has been: whoever
+#: asks again and again shall not have us look for one each time.
+FULL_SECONDS = 0.1
+
 
 @implementer(IChannels)
 class Channels:
@@ -90,7 +94,8 @@ class Channels:
         self._channels: set[Channel] = set()
         self._awaited: Channel | None = None
         self._finished: Deferred[None] | None = None
-        self._warned = False
+        # Until when nothing is to be listened at again, and why.
+        self._full: tuple[float, str] | None = None
 
     def open(self, port: int, acceptsCut: bool = False, ports: range | None = None) -> int:
         """
@@ -100,12 +105,14 @@ class Channels:
         @raise ConnectFailed: if there is no address to listen at or to dial.
         """
         self._makeRoom()
+        if self._full is not None and self.deadlines.clock.seconds() < self._full[0]:
+            raise LimitReached(self._full[1])
         try:
             sock = listenBeside(self._accepted, ports)
         except OSError as error:
             raise ConnectFailed(f"no port to listen at ({error.strerror})") from None
         except LimitReached as error:
-            self._warn(error)
+            self._noteFull(error)
             raise
         chosen: int = sock.getsockname()[1]
         self._begin(Channel(self, port, acceptsCut, sock=sock))
@@ -134,17 +141,17 @@ class Channels:
         self._channels.add(channel)
         channel.start()
 
-    def _warn(self, error: TunnelError) -> None:
+    def _noteFull(self, error: LimitReached) -> None:
         """
-        Say once for all that the client may try why there is no data connection.
+        Say it, once for all that the client may try, and do not look again for a moment.
         """
-        if not self._warned:
-            self._warned = True
+        if self._full is None:
             self._log.warn(
                 "{peer} gets no data connection: {problem}; give a wider range",
                 peer=self.peer,
                 problem=error.detail,
             )
+        self._full = (self.deadlines.clock.seconds() + FULL_SECONDS, error.detail)
 
     @property
     def moved(self) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from errno import EADDRINUSE
 from math import gcd
 from random import SystemRandom
+from typing import Any
 
 from tlstunnel.errors import LimitReached
 
@@ -31,31 +32,36 @@ def listenBeside(control: socket.socket, ports: range | None = None) -> socket.s
     @raise OSError: there is no descriptor, address or port for it.
     @raise LimitReached: none of C{ports} is free.
     """
-    if ports is None:
-        return _listen(control, 0)
-    for port in _candidates(ports):
-        try:
-            return _listen(control, port)
-        except OSError as error:
-            if error.errno != EADDRINUSE:
-                raise
-    raise LimitReached(f"all ports from {ports[0]} to {ports[-1]} are in use")
-
-
-def _listen(control: socket.socket, port: int) -> socket.socket:
     sock = socket.socket(control.family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        if port:
-            # Else it would rest for a minute after each data connection that we end.
+        if ports is not None:
+            # Else a port would rest for a minute after each data connection that we end.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        place = control.getsockname()
-        sock.bind((place[0], port, *place[2:]))
+        _bind(sock, control.getsockname(), ports)
         sock.listen(2)
-    except OSError:
+    except (OSError, LimitReached) as error:
         sock.close()
+        if ports is not None and isinstance(error, OSError) and error.errno == EADDRINUSE:
+            # Two have bound one port at the same moment, and the other listens.
+            return listenBeside(control, ports)
         raise
     return sock
+
+
+def _bind(sock: socket.socket, place: tuple[Any, ...], ports: range | None) -> None:
+    if ports is None:
+        sock.bind((place[0], 0, *place[2:]))
+        return
+    for port in _candidates(ports):
+        try:
+            sock.bind((place[0], port, *place[2:]))
+        except OSError as error:
+            if error.errno != EADDRINUSE:
+                raise
+        else:
+            return
+    raise LimitReached(f"all ports from {ports[0]} to {ports[-1]} are in use")
 
 
 def _candidates(ports: range) -> Iterator[int]:
