@@ -36,7 +36,7 @@ from tlstunnel.address import TCPAddress
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.protocols.ftpdata import ACTIVE, ALLOW_TRUNCATED_UPLOADS
-from tlstunnel.tunnel import channels, quiet
+from tlstunnel.tunnel import channels, dataports, quiet
 from tlstunnel.tunnel.channels import FULL_SECONDS, MAX_DATA_CONNECTIONS
 from tlstunnel.tunnel.description import (
     Mode,
@@ -750,6 +750,45 @@ class ClientModeTests(DataTests):
         self.listenAt("::1")
         await self.ftp(script, local=(TCPAddress("::1", 0),))
 
+    async def test_overIPv6ThereIsEPRT(self) -> None:
+        """
+        For an app that came over IPv6.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            with listener(socket.AF_INET6) as app, listener() as awaiting:
+                plain.write(b"EPRT |2|::1|%d|\r\n" % portOf(app))
+                expect(network, b"EPSV")
+                network.write(b"229 (|||%d|)\r\n" % portOf(awaiting))
+                expect(plain, b"200 EPRT understood")
+                server = Encrypted(awaiting.accept()[0], network.tls.get_context(), False)
+                sock, (host, *_) = app.accept()
+                self.assertEqual(host, "::1")
+                server.handshake()
+                server.write(b"a file")
+                self.assertEqual(Plain(sock).read(6), b"a file")
+
+        self.listenAt("::1")
+        await self.ftp(script, local=(TCPAddress("::1", 0),), options=frozenset((ACTIVE,)))
+
+    async def test_IPv4MappedIntoIPv6HasPORT(self) -> None:
+        """
+        As where the tunnel listens at all addresses.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            with listener() as app, listener() as awaiting:
+                self.active(network, plain, portOf(app), portOf(awaiting))
+                server = Encrypted(awaiting.accept()[0], network.tls.get_context(), False)
+                sock, (host, _) = app.accept()
+                self.assertEqual(host, "127.0.0.1")
+                server.handshake()
+                server.write(b"a file")
+                self.assertEqual(Plain(sock).read(6), b"a file")
+
+        self.listenAt("127.0.0.1")
+        await self.ftp(script, local=(TCPAddress("::", 0),), options=frozenset((ACTIVE,)))
+
     async def test_IPv4MappedIntoIPv6HasPASV(self) -> None:
         """
         As where the tunnel listens at all addresses.
@@ -881,7 +920,7 @@ class ClientModeTests(DataTests):
         self.patch(channels, "FULL_SECONDS", PATIENCE)
         only = freePort()
         tries = []
-        listen = channels.listenBeside
+        listen = dataports.listenBeside
 
         def noted(*arguments: Any) -> socket.socket:
             tries.append(arguments)
