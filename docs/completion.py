@@ -29,7 +29,7 @@ from tlstunnel.program.option import Option
 from tlstunnel.program.options import OPTIONS
 from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.program.tableoptions import TableOptions, asOption
-from tlstunnel.protocols.registry import ALIASES, BUILT_IN
+from tlstunnel.protocols.registry import ALIASES, BUILT_IN, builtIn
 from tlstunnel.reveal.registry import WORDS
 from tlstunnel.reveal.tlvs import TLVS
 
@@ -37,6 +37,7 @@ from tlstunnel.reveal.tlvs import TLVS
 NAMES = {
     "starttls": sorted({*BUILT_IN, *ALIASES}),
     "chat": readyScripts(),
+    "dialect-option": sorted({name for dialect in builtIn() for name in dialect.options}),
     "reveal": WORDS,
     "proxy-tlv": TLVS,
 }
@@ -92,7 +93,7 @@ def ofTable(options: Iterable[Option]) -> Iterator[Word]:
         if option.name in NAMES:
             values = (
                 *NAMES[option.name],
-                *(each for each in values if each not in {"NAME", "WORD"}),
+                *(each for each in values if each not in {"NAME", "WORD", "NAME[=VALUE]"}),
             )
         yield Word(names, text.partition(". ")[0], values, option.isRepeatable)
 

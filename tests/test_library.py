@@ -126,6 +126,16 @@ class MissingTests(StockTests):
             )
             self.assertEqual(error.key, key)
 
+    def test_whatTheDialectDoesNotTakeIsSaidAtOnce(self) -> None:
+        """
+        Options and their values are those of the command line.
+        """
+        for option in ("prots=50000-50009", "ports=50009-50000"):
+            error = self.assertRaises(
+                ConfigurationError, self.factory, dialect="ftp", options=frozenset((option,))
+            )
+            self.assertEqual(error.subject, f"`dialect-option` {option}")
+
 
 class RefusedTests(StockTests):
     """

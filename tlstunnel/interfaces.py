@@ -253,6 +253,10 @@ class IDialect(Interface):
         "the protocol's specification wants them."
     )
     options = Attribute("L{dict}: what --dialect-option takes for it, each with its explanation.")
+    values = Attribute(
+        "L{tuple} of L{tlstunnel.protocols.options.OptionValue}: which of these take a value, and "
+        "of which kind."
+    )
     notices = Attribute("L{tuple} of L{str}: what the log should say about it at start-up.")
     client = Attribute("Subclass of L{tlstunnel.protocols.base.ClientRole}.")
     server = Attribute("Subclass of L{tlstunnel.protocols.base.ServerRole}.")
@@ -362,13 +366,18 @@ class IChannels(Interface):
         "that has none."
     )
 
-    def open(port: int, acceptsCut: bool = False) -> int:
+    peer = Attribute(
+        "L{str}: the address of whoever made the control connection; empty if it has none."
+    )
+
+    def open(port: int, acceptsCut: bool = False, ports: range | None = None) -> int:
         """
         Listen for a data connection to the host at the control connection's far end.
 
         @param port: where that host listens for it.
         @param acceptsCut: if all data comes from the network, take the end of its TCP connection
             for the end of it, also without the end of TLS: whoever cuts it then cuts the data.
+        @param ports: those at which we may; by default the system chooses.
         @return: the port at which we do.
         @raise tlstunnel.errors.TunnelError: if there cannot be one.
         """
@@ -380,4 +389,14 @@ class IChannels(Interface):
         its place.
 
         @raise tlstunnel.errors.TunnelError: that cannot be had.
+        """
+
+    def connect(port: int, towards: int, acceptsCut: bool = False) -> None:
+        """
+        Make a data connection from the host at the control connection's far end to C{peer}.
+
+        @param port: where the former listens for it.
+        @param towards: where C{peer} does.
+        @param acceptsCut: as for L{open}.
+        @raise tlstunnel.errors.TunnelError: if there cannot be one.
         """

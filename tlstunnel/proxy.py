@@ -20,7 +20,7 @@ from twisted.logger import Logger
 
 from tlstunnel.address import Address, SRVAddress, TCPAddress, UNIXAddress
 from tlstunnel.errors import LimitReached, Stopped, TunnelError
-from tlstunnel.interfaces import ILeg, IObserver
+from tlstunnel.interfaces import IObserver
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.kernel import resetOnClose
 from tlstunnel.net.leg import Leg
@@ -267,7 +267,7 @@ class ProxyFactory(Factory):
         """
         Pair C{leg}, unless there are too many already.
         """
-        record = self.record(leg)
+        record = self.record(leg.peer)
         if self.admission.enter():
             self.begin(leg, record)
             return
@@ -284,11 +284,11 @@ class ProxyFactory(Factory):
         self.pairs.add(pair)
         pair.start()
 
-    def record(self, leg: ILeg, dialect: str = "") -> Record:
+    def record(self, peer: Address, dialect: str = "") -> Record:
         """
         A blank record.
 
-        @param leg: was accepted.
+        @param peer: whose connection was accepted.
         @param dialect: what is spoken on it, if not the dialect of the tunnel.
         """
         tunnel = self.prepared.tunnel
@@ -298,7 +298,7 @@ class ProxyFactory(Factory):
             tunnel.name,
             tunnel.mode,
             dialect or tunnel.protocol,
-            leg.peer,
+            peer,
             None if tunnel.onward is None else (tunnel.dialect.name, tunnel.onward.dialect.name),
         )
 
@@ -340,7 +340,7 @@ class ProxyFactory(Factory):
             self.deadlines,
             self.linger,
             tunnel.limits,
-            lambda leg: self.record(leg, f"{tunnel.dialect.name}-data"),
+            lambda peer: self.record(peer, f"{tunnel.dialect.name}-data"),
             pair.accepted,
             pair.dialled,
             pair.network,

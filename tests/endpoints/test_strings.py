@@ -53,7 +53,7 @@ BAD_CLIENTS = {
     "tlstunnel:a:25:timeout=soon": "timeout=soon is no time; give seconds",
     "tlstunnel:a:25:timeout=-1": "timeout=-1 is no time",
     "tlstunnel:a:25:timeout=nan": "timeout=nan is no time",
-    "tlstunnel:a:25:option=x": "option=x: is none of none",
+    "tlstunnel:a:25:option=x": "option=x: TLS from the first byte has no such option",
 }
 
 BAD_SERVERS = {
@@ -67,7 +67,8 @@ BAD_SERVERS = {
     "starttls:smtp:tcp\\:25:local=a.example.org:remote=@": "remote=@: ",
     "starttls:smtp:tcp\\:25:local=a.example.org:remote=x@@": "remote=x@@: ",
     "starttls:smtp:tcp\\:25:locale=a.example.org": "there is no key locale=; did you mean local?",
-    "starttls:postgresql:tcp\\:25:local=a:option=drect": "option=drect: is none of postgresql; did",
+    "starttls:postgresql:tcp\\:25:local=a:option=drect": "option=drect: postgresql has no such",
+    "starttls:postgresql:tcp\\:25:local=a:option=direct=1": "direct takes no value; give direct",
     "starttls:ftp:tcp\\:25:local=a.example.org": "starttls=ftp: has data connections",
 }
 

@@ -106,6 +106,8 @@ class CommandLineTests(SynchronousTestCase):
         self.assertEqual(tunnel.options, {"hide-logindisabled"})
         self.assertEqual(tunnel.onward.options, frozenset())
         self.assertIn("--dialect-option x: ", self.refusal("--dialect-option x"))
+        valued = "--starttls-in imap --dialect-option hide-logindisabled=1"
+        self.assertIn("hide-logindisabled takes no value", self.refusal(valued))
 
     def test_whatIsOfOneModeIsNotOfABridge(self) -> None:
         """

@@ -70,7 +70,15 @@ MISTAKES = [
     ),
     (
         "-c -l :1 -r a.example:1 --starttls ftp --dialect-option x",
-        "ftp has no such option; it has: allow-truncated-uploads, require-resumption",
+        "ftp has no such option; it has: address=ADDRESS, ports=LOW-HIGH, active, allow-truncated",
+    ),
+    (
+        "-s -l :1 -r a.example:2 -L a.example --starttls ftp --dialect-option ports=2010-2000",
+        "--dialect-option ports=2010-2000: the first port is above the last; give ports=LOW-HIGH",
+    ),
+    (
+        "-c -l :1 -r a.example:1 --starttls ftp --dialect-option address=ftp.example.org",
+        "address=ftp.example.org: not an address of IPv4, and PASV knows no others; give address",
     ),
     (
         "-c -l :1 -r a.example:1 --dialect-option x",

@@ -135,6 +135,11 @@ WRONG = {
     "dialect-option = ['x']": (
         "12: tunnel.x.dialect-option: x: smtp has no such option; leave it out; it has no options"
     ),
+    "[tunnel.x]\nmode = 'client'\nlocal = ':1'\nremote = 'a.example:1'\nstarttls = 'ftp'\n"
+    "dialect-option = ['active', 'address=::1']": (
+        "12: tunnel.x.dialect-option: address=::1: not an address of IPv4, and PASV knows no "
+        "others; give address=ADDRESS, as address=198.51.100.7"
+    ),
     "[tunnel.x]\nmode = 'client'\nlocal = ':1'\nremote = 'a.example:1'\nchat = 'none'": (
         "11: tunnel.x.chat: FOLDER/none: cannot read the script: No such file or directory; "
         "give a file, or one of "
@@ -500,7 +505,7 @@ class ReadTests(ConfigurationTests):
             socket-mode = "0600"
             chat-strict = true
             starttls = "http"
-            dialect-option = ["allow-upgrade-desync", "allow-truncated-uploads"]
+            dialect-option = ["allow-upgrade-desync", "ports=50000-50009"]
             local-id = "b.example"
             [tunnel.server]
             mode = "server"
@@ -525,7 +530,7 @@ class ReadTests(ConfigurationTests):
                 {"allow-upgrade-desync"},
                 {"allow-upgrade-desync"},
                 set(),
-                {"allow-truncated-uploads"},
+                {"ports=50000-50009"},
             ],
         )
         self.assertEqual(ftp.localID, server.localID)

@@ -21,10 +21,13 @@ from tests.tunnel.test_channels import (
     line,
     listener,
     passiveReply,
+    portCommand,
     portIn,
+    portOf,
 )
 from tlstunnel.identity.names import Selector
 from tlstunnel.protocols.ftp import REQUIRE_RESUMPTION
+from tlstunnel.protocols.ftpdata import ACTIVE
 
 
 class ResumptionTests(test_channels.ServerMode):
@@ -144,6 +147,33 @@ class ResumptionTests(test_channels.ServerMode):
         await self.ftp(script, options=frozenset({REQUIRE_RESUMPTION}))
         await wait(lambda: bool(self.refusals()))
         self.assertIn("that is demanded here", self.refusals()[0])
+
+    async def test_inActiveModeTheClientProvesItselfLikewise(self) -> None:
+        """
+        It listens, and is the client in TLS: whoever else is there is refused.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            with listener() as waiting, listener() as awaiting:
+                for isStranger in (False, True, False):
+                    network.write(portCommand(portOf(waiting)))
+                    expect(plain, b"PASV")
+                    plain.write(passiveReply(portOf(awaiting)))
+                    expect(network, b"200 PORT understood")
+                    backend = Plain(awaiting.accept()[0])
+                    sock = waiting.accept()[0]
+                    if isStranger:
+                        stranger = Encrypted(sock, self.context(True), True)
+                        self.assertRefused(stranger, backend)
+                        continue
+                    client = self.offering(sock, network)
+                    client.handshake()
+                    self.assertTrue(isResumed(client))
+                    self.fetch(client, backend)
+
+        await self.ftp(script, options=frozenset({ACTIVE, REQUIRE_RESUMPTION}))
+        await wait(lambda: bool(self.refusals()))
+        self.assertEqual(len(self.refusals()), 1)
 
     def contested(self, network: Encrypted, plain: Plain) -> tuple[Any, Any, Plain]:
         """

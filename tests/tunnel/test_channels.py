@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from OpenSSL import SSL
-from twisted.logger import LogEvent
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 
 from tests.loopback import (
     CLIENT,
@@ -31,12 +31,13 @@ from tests.loopback import (
     reactor,
     wait,
 )
+from tests.ports import freePort
 from tlstunnel.address import TCPAddress
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.protocols.ftp import ALLOW_TRUNCATED_UPLOADS
-from tlstunnel.tunnel import quiet
-from tlstunnel.tunnel.channels import MAX_DATA_CONNECTIONS
+from tlstunnel.protocols.ftpdata import ACTIVE, ALLOW_TRUNCATED_UPLOADS
+from tlstunnel.tunnel import channels, dataports, quiet
+from tlstunnel.tunnel.channels import FULL_SECONDS, MAX_DATA_CONNECTIONS
 from tlstunnel.tunnel.description import (
     Mode,
 )
@@ -141,11 +142,26 @@ def isResumed(peer: Encrypted) -> bool:
     return bool(SSL._lib.SSL_session_reused(peer.tls._ssl))  # type: ignore[attr-defined]
 
 
+def portOf(sock: socket.socket) -> int:
+    """
+    Where it listens.
+    """
+    port: int = sock.getsockname()[1]
+    return port
+
+
 def passiveReply(port: int, host: bytes = b"10,9,8,7") -> bytes:
     """
     A reply 227, with an address that must not matter.
     """
     return b"227 Entering Passive Mode (%s,%d,%d).\r\n" % (host, port >> 8, port & 255)
+
+
+def portCommand(port: int) -> bytes:
+    """
+    The command PORT of whoever listens there.
+    """
+    return b"PORT 127,0,0,1,%d,%d\r\n" % (port >> 8, port & 255)
 
 
 def portIn(reply: bytes) -> int:
@@ -734,6 +750,45 @@ class ClientModeTests(DataTests):
         self.listenAt("::1")
         await self.ftp(script, local=(TCPAddress("::1", 0),))
 
+    async def test_overIPv6ThereIsEPRT(self) -> None:
+        """
+        For an app that came over IPv6.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            with listener(socket.AF_INET6) as app, listener() as awaiting:
+                plain.write(b"EPRT |2|::1|%d|\r\n" % portOf(app))
+                expect(network, b"EPSV")
+                network.write(b"229 (|||%d|)\r\n" % portOf(awaiting))
+                expect(plain, b"200 EPRT understood")
+                server = Encrypted(awaiting.accept()[0], network.tls.get_context(), False)
+                sock, (host, *_) = app.accept()
+                self.assertEqual(host, "::1")
+                server.handshake()
+                server.write(b"a file")
+                self.assertEqual(Plain(sock).read(6), b"a file")
+
+        self.listenAt("::1")
+        await self.ftp(script, local=(TCPAddress("::1", 0),), options=frozenset((ACTIVE,)))
+
+    async def test_IPv4MappedIntoIPv6HasPORT(self) -> None:
+        """
+        As where the tunnel listens at all addresses.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            with listener() as app, listener() as awaiting:
+                self.active(network, plain, portOf(app), portOf(awaiting))
+                server = Encrypted(awaiting.accept()[0], network.tls.get_context(), False)
+                sock, (host, _) = app.accept()
+                self.assertEqual(host, "127.0.0.1")
+                server.handshake()
+                server.write(b"a file")
+                self.assertEqual(Plain(sock).read(6), b"a file")
+
+        self.listenAt("127.0.0.1")
+        await self.ftp(script, local=(TCPAddress("::", 0),), options=frozenset((ACTIVE,)))
+
     async def test_IPv4MappedIntoIPv6HasPASV(self) -> None:
         """
         As where the tunnel listens at all addresses.
@@ -746,6 +801,144 @@ class ClientModeTests(DataTests):
 
         self.listenAt("127.0.0.1")
         await self.ftp(script, local=(TCPAddress("::", 0),))
+
+    def active(self, network: Encrypted, plain: Plain, app: int, awaiting: int) -> None:
+        """
+        Have a connection made from the port C{awaiting}, at the server, to C{app}.
+        """
+        plain.write(portCommand(app))
+        expect(network, b"PASV")
+        network.write(passiveReply(awaiting))
+        expect(plain, b"200 PORT understood")
+
+    async def test_inActiveModeTheAppIsConnectedTo(self) -> None:
+        """
+        From the address at which it has found the tunnel; the server is connected to, and resumes
+        the session of the control connection.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            with listener() as app, listener() as awaiting:
+                for number in range(3):
+                    self.active(network, plain, portOf(app), portOf(awaiting))
+                    server = Encrypted(awaiting.accept()[0], network.tls.get_context(), False)
+                    sock, (host, _) = app.accept()
+                    self.assertEqual(host, "127.0.0.1")
+                    server.handshake()
+                    self.assertTrue(isResumed(server), number)
+                    client = Plain(sock)
+                    client.write(b"a file")
+                    self.assertEqual(server.read(6), b"a file")
+                    client.close()
+                    self.assertTrue(server.atEnd())
+                    server.end()
+                    server.close()
+
+        await self.ftp(script, options=frozenset((ACTIVE,)))
+        ends = await self.ended("clean", "clean", "clean")
+        self.assertEqual({event["identity"] for event in ends}, {"server.example.org"})
+
+    async def test_whereNobodyListensInActiveModeTheOtherEndHearsOfIt(self) -> None:
+        """
+        The control connection stays, and the app is not connected to before the server is.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            with listener() as app, listener() as awaiting:
+                with listener() as gone:
+                    nowhere = portOf(gone)
+                self.active(network, plain, nowhere, portOf(awaiting))
+                server = Plain(awaiting.accept()[0])
+                self.assertTrue(server.isReset())
+                self.active(network, plain, portOf(app), nowhere)
+                plain.write(b"NOOP\r\n")
+                expect(network, b"NOOP")
+                network.write(b"425 nobody came\r\n")
+                expect(plain, b"425 nobody came")
+                app.settimeout(0.1)
+                self.assertRaises(TimeoutError, app.accept)
+
+        await self.ftp(script, options=frozenset((ACTIVE,)))
+        await self.ended("connect", "connect")
+
+    async def test_inActiveModeASecondRequestTakesTheFirstBack(self) -> None:
+        """
+        As long as it is on its way.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            with listener() as app, listener() as awaiting:
+                for _ in range(3 * MAX_DATA_CONNECTIONS):
+                    self.passive(network, plain, awaiting)
+                    self.active(network, plain, portOf(app), portOf(awaiting))
+                    server = awaiting.accept()[0]
+                    app.accept()[0].close()
+                    server.close()
+
+        await self.ftp(script, options=frozenset((ACTIVE,)))
+
+    async def test_aRangeOfPortsIsKeptTo(self) -> None:
+        """
+        Where all of it is in use, the app is told, and the log says what to do, once.
+        """
+        events: list[LogEvent] = []
+        observe = cast("ILogObserver", events.append)
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        only = freePort()
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            with listener() as awaiting:
+                for _ in range(4):
+                    self.assertEqual(self.passive(network, plain, awaiting), only)
+            for _ in range(4):
+                # At once, although the system remembers the last connection there.
+                server, app = self.data(network, plain)
+                self.assertEqual(app.sock.getpeername()[1], only)
+                server.close()
+                app.close()
+            with socket.create_server(("127.0.0.1", only)):
+                for _ in range(3):
+                    plain.write(b"PASV\r\n")
+                    expect(network, b"PASV")
+                    network.write(passiveReply(1))
+                    expect(
+                        plain,
+                        b"425 Cannot listen: all ports from %d to %d are in use" % (only, only),
+                    )
+            time.sleep(2 * FULL_SECONDS)
+            self.data(network, plain)
+
+        await self.ftp(script, options=frozenset((f"ports={only}-{only}",)))
+        told = [event for event in events if "wider range" in event.get("log_format", "")]
+        self.assertEqual([event["peer"] for event in told], ["127.0.0.1"])
+
+    async def test_whoAsksForAPortAgainAndAgainIsToldAtOnce(self) -> None:
+        """
+        Nobody looks through all of the range for each of many requests.
+        """
+        self.patch(channels, "FULL_SECONDS", PATIENCE)
+        only = freePort()
+        tries = []
+        listen = dataports.listenBeside
+
+        def noted(*arguments: Any) -> socket.socket:
+            tries.append(arguments)
+            return listen(*arguments)
+
+        self.patch(channels, "listenBeside", noted)
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            with socket.create_server(("127.0.0.1", only)):
+                plain.write(b"PASV\r\n" * 100)
+                for _ in range(100):
+                    expect(network, b"PASV")
+                network.write(passiveReply(1) * 100)
+                for _ in range(100):
+                    self.assertTrue(line(plain).startswith(b"425 Cannot listen: all ports from "))
+
+        await self.ftp(script, options=frozenset((f"ports={only}-{only}",)))
+        self.assertEqual(len(tries), 1)
 
     async def test_noDescriptorIsLeft(self) -> None:
         """
@@ -942,6 +1135,65 @@ class ServerModeTests(ServerMode):
             self.assertTrue(backend.isReset())
 
         await self.ftp(script, options=frozenset((ALLOW_TRUNCATED_UPLOADS,)))
+
+    async def test_inActiveModeTheClientIsConnectedTo(self) -> None:
+        """
+        It speaks TLS as the client all the same (RFC 4217, section 7); data goes either way.
+        """
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            with listener() as waiting, listener() as awaiting:
+                for isUpload in (False, True):
+                    network.write(portCommand(portOf(waiting)))
+                    expect(plain, b"PASV")
+                    plain.write(passiveReply(awaiting.getsockname()[1]))
+                    expect(network, b"200 PORT understood")
+                    backend = Plain(awaiting.accept()[0])
+                    client = self.encrypted(waiting.accept()[0], self.context(True))
+                    if isUpload:
+                        client.write(b"a file")
+                        client.end()
+                        self.assertEqual(backend.read(100), b"a file")
+                        backend.close()
+                    else:
+                        backend.write(b"a file")
+                        backend.close()
+                        self.assertEqual(client.read(100), b"a file")
+                        client.end()
+                    client.close()
+
+        await self.ftp(script, options=frozenset((ACTIVE,)))
+
+    async def test_inActiveModeTheClientMustBeTheSame(self) -> None:
+        """
+        With -R, whoever listens there has to show the certificate of the control connection.
+        """
+        context = self.context(True)
+        directory = self.pool.path / str(CLIENT)
+        context.use_certificate_chain_file(str(directory / "fullchain.pem"))
+        context.use_privatekey_file(str(directory / "privkey.pem"))
+        self.patch(self, "context", lambda _: context)
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            with listener() as waiting, listener() as awaiting:
+                for made in (context, TunnelTests.context(self, True)):
+                    network.write(portCommand(portOf(waiting)))
+                    expect(plain, b"PASV")
+                    plain.write(passiveReply(awaiting.getsockname()[1]))
+                    expect(network, b"200 PORT understood")
+                    backend = Plain(awaiting.accept()[0])
+                    client = Encrypted(waiting.accept()[0], made, True, SERVER.domain.encode())
+                    backend.write(b"secret")
+                    try:
+                        client.handshake()
+                        heard = client.read(6)
+                    except (SSL.Error, ConnectionError):
+                        heard = Reset
+                    self.assertEqual(heard, b"secret" if made is context else Reset)
+
+        await self.ftp(
+            script, remoteID=Selector.parse("@example.org"), options=frozenset((ACTIVE,))
+        )
 
     async def test_withoutTLSNothingPasses(self) -> None:
         """

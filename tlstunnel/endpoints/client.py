@@ -172,7 +172,7 @@ class ClientConnections(Connections):
         factory.doStart()
         call = Connecting(self.reactor, factory)
         leg = call.transport.leg
-        record = self.record(leg)
+        record = self.record(leg.peer)
         if not self.admission.enter():
             full = LimitReached("as many connections as the limits allow")
             record.end(full)

@@ -13,11 +13,12 @@ from typing import Any
 
 from tlstunnel.address import TCPAddress, parseAddress
 from tlstunnel.endpoints.connections import checkDialect
-from tlstunnel.errors import ConfigurationError, inWords, nearest
+from tlstunnel.errors import ConfigurationError, inWords
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pins import parsePin
 from tlstunnel.identity.pool import Pool, defaultPool
 from tlstunnel.interfaces import IDialect
+from tlstunnel.protocols.options import checkOptions
 from tlstunnel.protocols.registry import find
 from tlstunnel.tls.faces import VERSIONS
 from tlstunnel.tunnel.description import Mode, Tunnel, checkIdentities, checkRisk
@@ -155,7 +156,7 @@ def common(
         "trust": (trust,) if trust else (),
         "minimum": minimum,
         "pins": tuple(_parsed("`pin`", parsePin, each) for each in pin.split(",") if each),
-        "options": frozenset(_option(dialect, each) for each in option.split(",") if each),
+        "options": checkOptions([each for each in option.split(",") if each], dialect),
     }
     if alpn:
         settings["alpn"] = _parsed("`alpn`", _ids, alpn)
@@ -171,16 +172,6 @@ def _addressOf(host: str, port: int | str) -> TCPAddress:
     if not isinstance(address, TCPAddress):
         raise ConfigurationError(f"{host}", "is no host", "give a name or an address")
     return address
-
-
-def _option(dialect: IDialect, option: str) -> str:
-    if option not in dialect.options:
-        raise ConfigurationError(
-            f"`dialect-option` {option}",
-            f"is none of {dialect.name}",
-            nearest(option, dialect.options) or "leave it out",
-        )
-    return option
 
 
 def _ids(text: str) -> tuple[bytes, ...]:

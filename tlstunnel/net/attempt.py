@@ -53,13 +53,22 @@ class Attempt(Descriptor):
 
     __slots__ = ("_deadlines", "_ready", "_where")
 
-    def __init__(self, reactor: Any, deadlines: Deadlines, target: Target) -> None:
+    def __init__(
+        self, reactor: Any, deadlines: Deadlines, target: Target, source: str = ""
+    ) -> None:
         """
+        @param source: the address of ours to connect from; by default the system chooses.
         @raise OSError: if there is no socket for it.
         """
         super().__init__(reactor, socket.socket(target.family, _STREAM, 0))
         if not _NONBLOCKING:
             self.sock.setblocking(False)
+        if source:
+            try:
+                self.sock.bind((source, 0))
+            except OSError:
+                self.sock.close()
+                raise
         self._deadlines = deadlines
         self._where = target.where
         self._ready: Deferred[None] | None = None

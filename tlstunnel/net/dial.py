@@ -66,6 +66,7 @@ class Dialler:
         remotes: Remotes | None = None,
         directory: Directory | None = None,
         balance: Balance | None = None,
+        source: str = "",
     ) -> None:
         """
         @param linger: for the legs that come of it.
@@ -76,6 +77,7 @@ class Dialler:
         @param remotes: what is known of the places, where others connect to them as well.
         @param directory: knows what names mean.
         @param balance: chooses among several; by default in their order.
+        @param source: the address of ours to connect from; by default the system chooses.
         """
         self._reactor = reactor
         self.deadlines = deadlines
@@ -84,6 +86,7 @@ class Dialler:
         self._keepAlive = keepAlive
         self._unixLeg = unixLeg
         self._via = via
+        self._source = source
         self.remotes = Remotes(reactor) if remotes is None else remotes
         self.directory = Directory(reactor) if directory is None else directory
         self.balance = Balance() if balance is None else balance
@@ -232,7 +235,7 @@ class Dialler:
         if self._via is not None:
             return await self._via(target.address)
         try:
-            attempt = Attempt(self._reactor, self.deadlines, target)
+            attempt = Attempt(self._reactor, self.deadlines, target, self._source)
             try:
                 code = attempt.begin()
                 if code:

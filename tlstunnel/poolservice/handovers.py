@@ -268,7 +268,7 @@ class HandOvers:
             self.deadlines,
             self.linger,
             self.description.limits,
-            lambda leg: record(leg.peer),
+            record,
             accepted,
             dialled,
             handOver.network,

@@ -12,6 +12,7 @@ from typing import Any
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.options import TUNNEL_OPTIONS
 from tlstunnel.protocols import registry
+from tlstunnel.protocols.options import nameOf
 from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED
 from tlstunnel.tunnel.description import Mode, Tunnel
 
@@ -57,7 +58,7 @@ def _side(values: Mapping[str, Any], mode: Mode, keys: Mapping[str, str]) -> dic
     side["dialect-option"] = tuple(
         word
         for word in values["dialect-option"]
-        if word in known or (mode is Mode.SERVER and word not in others)
+        if nameOf(word) in known or (mode is Mode.SERVER and nameOf(word) not in others)
     )
     return side
 

@@ -23,6 +23,7 @@ from tlstunnel.program.problems import Problem
 from tlstunnel.program.tableoptions import TableOptions, accepting, sectionHelp
 from tlstunnel.protocols import registry
 from tlstunnel.protocols.dialogue import dialogueOf
+from tlstunnel.protocols.options import written
 
 _USAGE = """\
 Usage: tlstunnel -s|-c|-b -l ADDR -r ADDR [options]
@@ -186,8 +187,7 @@ def listProtocols(isVerbose: bool = False) -> str:
             f"{dialect.implicitPort or '-'!s:<10}{about}"
         )
         lines += [
-            f"{'':16}--dialect-option {word}: {meaning}"
-            for word, meaning in dialect.options.items()
+            f"{'':16}--dialect-option {word}: {meaning}" for word, meaning in written(dialect)
         ]
         if isVerbose:
             lines += [f"{'':4}{line}".rstrip() for line in ("", *dialogueOf(dialect), "")]

@@ -28,6 +28,7 @@ from tlstunnel.program.entrance import checkAccess
 from tlstunnel.program.options import OPTIONS, TUNNEL_OPTIONS
 from tlstunnel.program.ourselves import isByRules, localIDs
 from tlstunnel.protocols import registry
+from tlstunnel.protocols.options import checkOptions
 from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, checkBridge, errorOf
 from tlstunnel.tunnel.description import (
@@ -117,7 +118,7 @@ def examine(
     dialect = part(_dialect, values, chatWords, mode, localID, remoteID)
     if dialect is None:
         return None, mistakes
-    options = part(_dialectOptions, values["dialect-option"], dialect)
+    options = part(checkOptions, values["dialect-option"], dialect)
     if mistakes:
         return None, mistakes
     assert access is not None and options is not None and denyID is not None
@@ -367,15 +368,3 @@ def _dialect(
         readFile=readFile if values["chat-files"] else None,
     )
     return chatDialect(lambda: makeScript(values["chat"], chatWords, options))
-
-
-def _dialectOptions(words: Sequence[str], dialect: IDialect) -> frozenset[str]:
-    for word in words:
-        if word not in dialect.options:
-            whose = dialect.name if dialect.talks else "TLS from the first byte"
-            known = ", ".join(dialect.options)
-            remedy = f"it has: {known}" if known else "leave it out; it has no options"
-            raise ConfigurationError(
-                f"`dialect-option` {word}", f"{whose} has no such option", remedy
-            )
-    return frozenset(words)

@@ -13,6 +13,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.keys import TUNNEL_KEYS
 from tlstunnel.program.tables import Given
 from tlstunnel.protocols import registry
+from tlstunnel.protocols.options import nameOf
 from tlstunnel.tunnel.description import Mode
 
 # Which of these a tunnel has makes the others of no use.
@@ -113,7 +114,7 @@ def _ofDialect(each: Given, found: Mapping[str, Given]) -> Given:
         with suppress(ConfigurationError):
             known |= registry.find(str(name)).options.keys()
     words = _words({"dialect-option": each}, "dialect-option")
-    kept = [number for number, word in enumerate(words) if word in known]
+    kept = [number for number, word in enumerate(words) if nameOf(word) in known]
     places = each.places or (each.place,)
     return replace(
         each,

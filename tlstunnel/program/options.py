@@ -200,7 +200,7 @@ OPTIONS = (
         Section.PROTOCOL,
         "an option of that protocol; see `list-protocols`",
         "Repeatable.",
-        argument="WORD",
+        argument="NAME[=VALUE]",
         parse=text,
         default=(),
         isRepeatable=True,

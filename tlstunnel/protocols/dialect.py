@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from tlstunnel.interfaces import IDialect
+from tlstunnel.protocols.options import OptionValue
 
 if TYPE_CHECKING:
     from tlstunnel.protocols.base import ClientRole, ServerRole
@@ -37,6 +38,7 @@ class Dialect:
     alpn: tuple[bytes, ...] = ()
     srvService: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    values: tuple[OptionValue[Any], ...] = ()
     notices: tuple[str, ...] = ()
     talks: bool = True
     negotiationSeconds: float | None = None

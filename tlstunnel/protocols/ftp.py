@@ -12,7 +12,8 @@ FTP (RFC 959, RFC 2228, RFC 2428, RFC 4217)::
     S: 200 Protection set to Private
 
 The plain leg hears nothing of all this, and gets data connections without TLS: what follows the
-switch goes through L{tlstunnel.protocols.ftpcontrol}.
+switch goes through L{tlstunnel.protocols.ftpcontrol}.  Whoever connects to whom for data, the FTP
+client is the TLS client there too (RFC 4217, section 7).
 """
 
 from __future__ import annotations
@@ -23,10 +24,17 @@ from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.farewells import isReply
 from tlstunnel.protocols.filters import Filter
 from tlstunnel.protocols.ftpcontrol import Control
+from tlstunnel.protocols.ftpdata import (
+    ACTIVE,
+    ADDRESS,
+    ALLOW_TRUNCATED_UPLOADS,
+    PORTS,
+    Terms,
+)
 from tlstunnel.protocols.replies import Continuation, expectReply, isRefusal, readReply, refusal
+from tlstunnel.protocols.setting import Setting
 
-#: The options of the server role.
-ALLOW_TRUNCATED_UPLOADS = "allow-truncated-uploads"
+#: An option of the server role.
 REQUIRE_RESUMPTION = "require-resumption"
 
 # Known commands that need TLS first: RFC 959 and the registry of RFC 5797.
@@ -40,7 +48,9 @@ _NEED_TLS = frozenset(
 # Service not available, closing control connection.
 _CLOSING = b"421"
 
-_REFUSED_DATA = frozenset(b"APPE EPSV LIST MLSD NLST PASV RETR STOR STOU".split())
+_REFUSED_DATA = frozenset(b"APPE EPRT EPSV LIST MLSD NLST PASV PORT RETR STOR STOU".split())
+
+_ACTIVE_MODE = frozenset((b"PORT", b"EPRT"))
 
 _NOT_HERE = {
     b"ADAT": b"503 There is nothing to negotiate",
@@ -70,6 +80,15 @@ async def readGreeting(conversation: Conversation) -> tuple[bytes, bytes]:
     if code == b"120":
         code, line = await readReply(conversation, Continuation.FREE)
     return code, line
+
+
+def notHere(setting: Setting, verb: bytes) -> bytes:
+    """
+    What C{verb} is answered in both modes; empty where it is served.
+    """
+    if verb in _ACTIVE_MODE and ACTIVE in setting.options:
+        return b""
+    return _NOT_HERE.get(verb, b"")
 
 
 class WithoutLineEnds(Filter):
@@ -127,7 +146,8 @@ class FTPClient(ClientRole):
                 raise refusal(code, line, b"200")
         # Before what wants silence of the server: the last reply may not be all that it has said.
         self.toPlain.insert(0, WithoutLineEnds())
-        control = Control(self.channels, self.plain.transport, self.transport, self.answer)
+        terms = Terms.of(self.setting.options, isServer=False)
+        control = Control(self.channels, self.plain.transport, self.transport, self.answer, terms)
         self.toNetwork.append(control.commands)
         self.toPlain.append(control.replies)
         await super().greetApp()
@@ -153,7 +173,7 @@ class FTPClient(ClientRole):
             return (
                 b"200 Clear, up to the tunnel" if clear else b"536 TLS is for the tunnel to speak"
             )
-        return _NOT_HERE.get(verb, b"")
+        return notHere(self.setting, verb)
 
 
 class FTPServer(ServerRole):
@@ -212,7 +232,7 @@ class FTPServer(ServerRole):
             self.transport,
             self.plain.transport,
             self.answer,
-            ALLOW_TRUNCATED_UPLOADS in self.setting.options,
+            Terms.of(self.setting.options, isServer=True),
         )
         self.toPlain.append(control.commands)
         self.toNetwork.append(control.replies)
@@ -231,9 +251,10 @@ class FTPServer(ServerRole):
             return b"200 PBSZ=0"
         if verb == b"PROT":
             return self._protect(argument.upper())
-        if verb in _REFUSED_DATA and not self._isPrivate:
+        answer = notHere(self.setting, verb)
+        if not answer and verb in _REFUSED_DATA and not self._isPrivate:
             return b"521 PBSZ 0 and PROT P first"
-        return _NOT_HERE.get(verb, b"")
+        return answer
 
     def _protect(self, level: bytes) -> bytes:
         """
@@ -256,17 +277,21 @@ ftp = Dialect(
     marksEnd=True,
     client=FTPClient,
     server=FTPServer,
-    summary="file transfer, passive data connections included (RFC 4217)",
+    summary="file transfer, data connections included (RFC 4217)",
     aliases=("ftpes",),
     ports=(21,),
     implicitPort=990,
     alpn=(b"ftp",),
     opensChannels=True,
     options={
+        ADDRESS.name: "behind address translation: what replies to PASV name",
+        PORTS.name: "where data connections are accepted; else the system chooses",
+        ACTIVE: "let PORT and EPRT be used, towards the address that they come from",
         ALLOW_TRUNCATED_UPLOADS: "server mode: take uploads that end without the end of TLS, as "
         "some clients send them, although whoever cuts one then makes it look complete",
         REQUIRE_RESUMPTION: "server mode: refuse each data connection that does not resume the "
         "session of its control connection, also the first ones of a client that may not be able "
         "to",
     },
+    values=(ADDRESS, PORTS),
 )

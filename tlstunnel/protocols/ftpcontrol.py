@@ -3,9 +3,9 @@ FTP inside TLS: what the tunnel answers itself, and where data connections lead.
 
 A L{Control} sees the control connection between its client and its server, whichever of them speaks
 TLS, as lines: L{Control.commands} is the filter of one direction, L{Control.replies} that of the
-other.  Commands that are for the tunnel are answered and not forwarded; the reply to PASV or EPSV
-makes the tunnel listen for a data connection, and names its port instead of the server's.  Such a
-reply never passes as it is: the client would connect past the tunnel, in clear.
+other.  Commands that are for the tunnel are answered and not forwarded; a reply that names a port
+for data is for L{tlstunnel.protocols.ftpdata}, and never passes as it is: the client would connect
+past the tunnel, in clear.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable
-from ipaddress import IPv4Address, ip_address
+from typing import NamedTuple
 
-from tlstunnel.errors import Malformed, Oversize, TooManyErrors, TunnelError
+from tlstunnel.errors import Malformed, Oversize, TooManyErrors
 from tlstunnel.interfaces import IChannels
 from tlstunnel.net.leg import Leg
 from tlstunnel.protocols.base import MAX_REFUSED_COMMANDS, MAX_SYNTAX_ERRORS
+from tlstunnel.protocols.ftpdata import ASKED_AS, INSTEAD, NAMING, Data, Terms
 from tlstunnel.protocols.hiding import LineFilter
 
 #: Commands that may await their replies at the same time.
@@ -31,11 +32,9 @@ MAX_UNREAD_BYTES = 65536
 MAX_REPLY_BYTES = 8192
 
 # What a server lists that makes no sense beside a tunnel: TLS is not the plain side's business, and
-# active mode is refused.
+# active mode is refused unless it is asked for.
 _HIDDEN = frozenset(b"AUTH PBSZ PROT CCC ADAT EPRT LPRT LPSV SPSV CPSV SSCN".split())
-
-# The other form of each passive mode.
-_PASSIVE = {b"PASV": b"EPSV", b"EPSV": b"PASV"}
+_HIDDEN_BESIDE_ACTIVE = _HIDDEN - {b"EPRT"}
 
 # Telnet's interrupt and urgent mark, which come before ABOR (RFC 959, section 4.1.3); TLS has no
 # urgent data.
@@ -44,30 +43,6 @@ _URGENT = re.compile(rb"(?:\xff[\xf0-\xfe])*")
 _VERB = re.compile(rb"[A-Za-z][A-Za-z0-9]{0,15}")
 
 _FIRST = re.compile(rb"[1-5][0-9]{2}(?:[ -].*)?", re.DOTALL)
-
-# Servers agree on the six numbers, and on nothing around them.
-_ADDRESS = re.compile(rb"(?<![0-9])([0-9]{1,3}(?: *, *[0-9]{1,3}){5})(?![0-9])")
-
-_PORT = re.compile(rb"\(([!-~])\1\1 *([0-9]{1,5}) *\1\)")
-
-
-def passivePort(code: bytes, text: bytes) -> int:
-    """
-    The port in a reply 227 (RFC 959, section 4.1.2) or 229 (RFC 2428, section 3).  The address in
-    the former is nobody's business.
-
-    @return: 0 if there is none.
-    """
-    port = 0
-    if code == b"227":
-        address = _ADDRESS.search(text)
-        numbers = [int(number) for number in address[1].split(b",")] if address else []
-        if numbers and max(numbers) < 256:
-            port = numbers[4] << 8 | numbers[5]
-    else:
-        found = _PORT.search(text)
-        port = int(found[2]) if found else 0
-    return port if port < 65536 else 0
 
 
 class _Lines(LineFilter):
@@ -118,6 +93,20 @@ class _Commands(_Lines):
             self._sendAnswers()
 
 
+class _Awaited(NamedTuple):
+    """
+    What comes next.
+
+    @ivar verb: the command that awaits the server's reply; empty for none.
+    @ivar argument: of one that asks for a data connection.
+    @ivar answer: ours, where it awaits its turn.
+    """
+
+    verb: bytes
+    argument: bytes = b""
+    answer: bytes = b""
+
+
 class Control:
     """
     One control connection inside TLS.
@@ -132,30 +121,29 @@ class Control:
         client: Leg,
         server: Leg,
         answer: Callable[[bytes, bytes], bytes],
-        acceptsCut: bool = False,
+        terms: Terms,
     ) -> None:
         """
         @param client: the leg on which commands arrive.
         @param server: the leg on which replies arrive.
         @param answer: what to answer to a verb and its argument instead of the server; empty where
             they are for the server.
-        @param acceptsCut: see L{IChannels.open}.
+        @param terms: of data connections.
         """
         self.commands = _Commands(self._command, self._sendAnswers)
         self.replies = _Lines(self._reply)
-        self._channels = channels
         self._client = client
         self._server = server
         self._answer = answer
-        self._acceptsCut = acceptsCut
+        self._data = Data(channels, terms)
+        self._hidden = _HIDDEN_BESIDE_ACTIVE if terms.isActive else _HIDDEN
         # Our answers that are due, and bytes of those that the client has not taken.
         self._answers: list[bytes] = []
         self._unread = 0
         # Commands that were refused here, one after the other, and those that were none.
         self._refused = self._syntaxErrors = 0
-        # The verbs that await the server's reply, and our answers that are due after it.
-        self._awaited: deque[tuple[bytes, bytes]] = deque()
-        # Of the passive mode that is answered next: what was said to its first form.
+        self._awaited: deque[_Awaited] = deque()
+        # Of the data connection that is decided on next: what was said to the first form.
         self._refusal = b""
         # Of the reply that is being read: its code, and its lines where they must wait.
         self._code = b""
@@ -170,40 +158,31 @@ class Control:
         if b"\r" in line or b"\0" in line or not _VERB.fullmatch(verb):
             # Who reads it otherwise than we would see a command that we have not seen.
             return self._say(b"500 Not a command")
-        verb = verb.upper()
-        answer = self._answer(verb, argument.strip())
-        if not answer and verb in _PASSIVE:
-            answer = self._cannotListen(verb, argument.strip().upper())
-            # The client's family is no matter of the server's (RFC 2428, section 3).
-            line = verb if argument.strip().upper() != b"ALL" else b"EPSV ALL"
+        verb, argument = verb.upper(), argument.strip()
+        answer = self._answer(verb, argument)
+        if not answer and verb in ASKED_AS:
+            answer = self._data.refusal(verb, argument)
+            if argument.upper() == b"ALL":
+                # It asks for nothing yet (RFC 2428, section 4).
+                verb = line = b"EPSV ALL"
+            else:
+                # The client's family is no matter of the server's.
+                line = ASKED_AS[verb]
         if answer:
             return self._say(answer)
-        self._await(line if line == b"EPSV ALL" else verb)
+        self._await(_Awaited(verb, argument if verb in ASKED_AS else b""))
         self._refused = self._syntaxErrors = 0
         return line + b"\r\n"
 
-    def _await(self, verb: bytes, answer: bytes = b"") -> None:
+    def _await(self, awaited: _Awaited) -> None:
         """
-        Await the server's reply to C{verb}, or our turn to give C{answer}.
+        Await it after all that was awaited before.
 
         @raise Oversize: if too many are awaited.
         """
         if len(self._awaited) >= MAX_AWAITED_REPLIES:
             raise Oversize(f"more than {MAX_AWAITED_REPLIES} commands without a reply")
-        self._awaited.append((verb, answer))
-
-    def _cannotListen(self, verb: bytes, argument: bytes) -> bytes:
-        """
-        Why this passive mode is not possible here; empty if it is.
-        """
-        host = self._channels.host
-        if argument not in ((b"", b"1", b"2", b"ALL") if verb == b"EPSV" else (b"",)):
-            return b"501 Syntax error"
-        if not host:
-            return b"502 There are no data connections on a UNIX socket"
-        if verb == b"PASV" and not isinstance(ip_address(host), IPv4Address):
-            return b"522 There is no PASV over IPv6: use EPSV"
-        return b""
+        self._awaited.append(awaited)
 
     def _say(self, answer: bytes) -> bytes:
         """
@@ -214,7 +193,7 @@ class Control:
         """
         self._count(answer)
         if self._awaited:
-            self._await(b"", answer)
+            self._await(_Awaited(b"", answer=answer))
         else:
             self._answers.append(answer)
         return b""
@@ -286,7 +265,7 @@ class Control:
         self._keptBytes += len(line) + 2
         if self._keptBytes > MAX_REPLY_BYTES:
             raise Oversize("a reply that is too long")
-        return self._passive() if isLast else b""
+        return self._decided() if isLast else b""
 
     def _isHidden(self, line: bytes) -> bool:
         """
@@ -295,23 +274,23 @@ class Control:
         if self._code != b"211" or self._verb != b"FEAT":
             return False
         words = line.removeprefix(b"211-").split(None, 1)
-        return bool(words) and words[0].upper() in _HIDDEN
+        return bool(words) and words[0].upper() in self._hidden
 
     @property
     def _verb(self) -> bytes:
         """
         The command that is answered next.
         """
-        return self._awaited[0][0] if self._awaited else b""
+        return self._awaited[0].verb if self._awaited else b""
 
     @property
     def _mustWait(self) -> bool:
         """
         Whether the reply that begins decides on a data connection.
         """
-        if self._code in (b"227", b"228", b"229"):
+        if self._code in NAMING:
             return True
-        return self._verb in _PASSIVE and not self._code.startswith(b"1")
+        return self._verb in ASKED_AS and not self._code.startswith(b"1")
 
     def _completed(self) -> bytes:
         """
@@ -325,48 +304,35 @@ class Control:
         self._awaited.popleft()
         self._refusal = b""
         answers = []
-        while self._awaited and self._awaited[0][1]:
-            answers.append(self._awaited.popleft()[1] + b"\r\n")
+        while self._awaited and self._awaited[0].answer:
+            answers.append(self._awaited.popleft().answer + b"\r\n")
         return b"".join(answers)
 
-    def _passive(self) -> bytes:
+    def _decided(self) -> bytes:
         """
-        The reply to PASV or EPSV is complete.
+        The reply that decides on a data connection is complete.
 
-        A server may know only one of them: where it refuses that of the client it is asked for the
-        other, and the client gets the reply that it awaits.
+        A server may know only one form of passive mode: where it refuses the first it is asked for
+        the other, and the client gets the reply that it awaits.
         """
         assert self._kept is not None
         code, lines = self._code, self._kept
-        if code in (b"227", b"228", b"229"):
-            while self._awaited and self._verb not in _PASSIVE:
+        reply = b"".join(line + b"\r\n" for line in lines)
+        if code in NAMING:
+            while self._awaited and self._verb not in ASKED_AS:
                 # It counts otherwise than we do: ABOR may be answered once or twice.
                 self._awaited.popleft()
             if not self._awaited:
                 raise Malformed("a data connection that nobody asked for", lines[-1])
-            return self._listen(passivePort(code, b"".join(lines))) + self._completed()
-        reply = b"".join(line + b"\r\n" for line in lines)
-        # Not where no command at all is served.
-        if code.startswith((b"4", b"5")) and code not in (b"421", b"530") and not self._refusal:
+            asked = self._awaited[0]
+            reply = self._data.agree(asked.verb, asked.argument, code, b"".join(lines)) + b"\r\n"
+            return reply + self._completed()
+        if code[:1] not in (b"4", b"5"):
+            # Nothing that a client might take for consent.
+            reply = b"425 The server names no port\r\n"
+        elif code not in (b"421", b"530") and not self._refusal:
+            # Not where no command at all is served.
             self._refusal, self._code, self._kept = reply, b"", None
-            self._server.write(_PASSIVE[self._verb] + b"\r\n")
+            self._server.write(INSTEAD[ASKED_AS[self._verb]] + b"\r\n")
             return b""
         return (self._refusal or reply) + self._completed()
-
-    def _listen(self, port: int) -> bytes:
-        """
-        Listen for the client's data connection.
-
-        @return: the reply to the passive mode that it asked for.
-        """
-        verb = self._verb
-        try:
-            port = self._channels.open(port, self._acceptsCut) if port else 0
-        except TunnelError as error:
-            return b"425 Cannot listen: " + error.detail.encode("ascii", "replace") + b"\r\n"
-        if not port:
-            return b"425 The server names no port\r\n"
-        if verb == b"EPSV":
-            return b"229 Entering Extended Passive Mode (|||%d|)\r\n" % port
-        numbers = ip_address(self._channels.host).packed + port.to_bytes(2, "big")
-        return b"227 Entering Passive Mode (" + b",".join(b"%d" % n for n in numbers) + b")\r\n"

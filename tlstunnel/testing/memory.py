@@ -98,6 +98,8 @@ class MemoryChannels:
     Stands for L{tlstunnel.tunnel.channels.Channels}: nothing is listened at, and nothing dialled.
 
     @ivar opened: the ports that were to be dialled.
+    @ivar connected: those that were to be dialled, each with that of whoever accepts it.
+    @ivar ports: among which one was to be listened at the last time.
     @ivar acceptsCut: whether the last of them may be cut.
     @ivar demandsResumption: whether they have to resume the session.
     @ivar refusal: raised instead, if there is one.
@@ -107,7 +109,10 @@ class MemoryChannels:
 
     def __init__(self) -> None:
         self.host = "192.0.2.1"
+        self.peer = "192.0.2.9"
         self.opened: list[int] = []
+        self.connected: list[tuple[int, int]] = []
+        self.ports: range | None = None
         self.acceptsCut = False
         self.demandsResumption = False
         self.refusal: TunnelError | None = None
@@ -118,7 +123,7 @@ class MemoryChannels:
         """
         self.demandsResumption = True
 
-    def open(self, port: int, acceptsCut: bool = False) -> int:
+    def open(self, port: int, acceptsCut: bool = False, ports: range | None = None) -> int:
         """
         Note C{port}.
 
@@ -128,7 +133,17 @@ class MemoryChannels:
             raise self.refusal
         self.opened.append(port)
         self.acceptsCut = acceptsCut
+        self.ports = ports
         return 49999 + len(self.opened)
+
+    def connect(self, port: int, towards: int, acceptsCut: bool = False) -> None:
+        """
+        Note C{port} and C{towards}.
+        """
+        if self.refusal is not None:
+            raise self.refusal
+        self.connected.append((port, towards))
+        self.acceptsCut = acceptsCut
 
     async def finish(self) -> None:
         """

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 from tlstunnel.address import Address, UNIXAddress
 from tlstunnel.errors import LimitReached, Stopped, TimedOut, TunnelError
-from tlstunnel.interfaces import ILeg
 from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.networks import Networks, numberOf
@@ -77,7 +76,7 @@ class Receives(Protocol):
         Whether C{peer} may come in, for where it is.
         """
 
-    def record(self, leg: ILeg) -> Record:
+    def record(self, peer: Address) -> Record:
         """
         A blank record.
         """
@@ -155,7 +154,7 @@ class Receptions:
         else:
             leg.peer = result.source or leg.peer
             if factory.letsIn(leg.peer):
-                record = factory.record(leg)
+                record = factory.record(leg.peer)
                 record.began = reception.began
                 record.cameBy(reception.sender, result)
                 factory.begin(leg, record)
@@ -172,7 +171,7 @@ class Receptions:
         @param began: when it was accepted, if that is a while ago.
         """
         leg.abortConnection()
-        record = self._factory.record(leg)
+        record = self._factory.record(leg.peer)
         record.began = record.began if began is None else began
         record.end(error.by(SENDER))
 

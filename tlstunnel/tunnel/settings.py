@@ -10,6 +10,7 @@ from dataclasses import replace
 from tlstunnel.address import TCPAddress
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, Kind, Selector
+from tlstunnel.protocols.options import checkOptions
 from tlstunnel.protocols.setting import Setting
 from tlstunnel.tunnel import hostname
 from tlstunnel.tunnel.description import Tunnel, identityOfRemote
@@ -26,6 +27,7 @@ def settingOf(
     """
     @param expected: who must be at the other end.
     @param covers: whether our certificate is for a domain.
+    @raise ConfigurationError: if an option is wrong, which a program has given.
     """
     return Setting(
         ourName=_ourName(tunnel),
@@ -34,7 +36,7 @@ def settingOf(
         localID=tunnel.localID,
         remoteID=None if isinstance(expected, AccessList) else expected,
         explicit=tunnel.remoteID is not None,
-        options=tunnel.options,
+        options=checkOptions(sorted(tunnel.options), tunnel.dialect),
         words=frozenset(tunnel.disclosure.words),
         tunnel=tunnel.name,
         covers=covers,
