@@ -18,11 +18,14 @@ before the switch, and for that the app needs a greeting: it gets one made of th
 server's, of which no free text is left (rule 1).  In server mode nothing that the request announces
 is used: drivers repeat it inside TLS with other flags, another character set, or bytes of chance
 where zeroes belong, and the very old ones send no more of it than their flags.
+
+In client mode the app's password may have to be decrypted: L{tlstunnel.protocols.mysqlpassword}.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
 from dataclasses import replace
 
 from tlstunnel.errors import (
@@ -36,6 +39,7 @@ from tlstunnel.errors import (
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.filters import Filter
 from tlstunnel.protocols.foreign import rejectForeign
+from tlstunnel.protocols.mysqlkey import process
 from tlstunnel.protocols.mysqlpackets import (
     CLIENT_MYSQL,
     COMPRESSIONS,
@@ -51,6 +55,15 @@ from tlstunnel.protocols.mysqlpackets import (
     packet,
     readPacket,
 )
+from tlstunnel.protocols.mysqlpassword import (
+    Answers,
+    Authentication,
+    Proof,
+    Questions,
+    finishLogin,
+)
+
+NO_FULL_AUTHENTICATION = "no-full-authentication"
 
 #: What may be read from the network before the switch, in all.
 MAX_CLEAR_BYTES = 4096
@@ -176,7 +189,7 @@ class MySQLClient(ClientRole):
         except TunnelError as error:
             raise error.by(self.plain.transport.who) from None
         announced = announcement(response)
-        self._login = packet(1, announced + response[_HEAD_BYTES:])
+        self._login = announced + response[_HEAD_BYTES:]
         self.write(packet(1, announced))
 
     async def _readLogin(self) -> bytes:
@@ -206,10 +219,28 @@ class MySQLClient(ClientRole):
         """
         The app has been greeted; its login goes out now.
         """
-        self.plain.putBack(self._login)
-        answers = Renumbered(+1)
+        questions: Verdict
+        if NO_FULL_AUTHENTICATION in self.setting.options:
+            login, answers = self._login, Renumbered(+1)
+            questions = Verdict(-1, answers)
+        else:
+            proof = Proof.of(self._login, capabilitiesOf(self._login))
+            authentication = Authentication(self._greeting.salt, proof)
+            login, between = await self._finishLogin(proof, authentication)
+            answers = Answers(1 - between, authentication)
+            questions = Questions(between - 1, answers, authentication)
+        self.plain.putBack(packet(1, login))
         self.toNetwork.append(answers)
-        self.toPlain.append(Verdict(-1, answers))
+        self.toPlain.append(questions)
+
+    async def _finishLogin(self, proof: Proof, authentication: Authentication) -> tuple[bytes, int]:
+        """
+        See L{finishLogin}.
+        """
+        try:
+            return await finishLogin(self.plain, self._login, proof, authentication)
+        except TunnelError as error:
+            raise error.by(self.plain.transport.who) from None
 
 
 class MySQLServer(ServerRole):
@@ -282,6 +313,14 @@ class MySQLServer(ServerRole):
         self.write(packet((number + 1) % 256, self._greeted))
 
 
+def beginClient(options: Collection[str]) -> None:
+    """
+    Have a key.
+    """
+    if NO_FULL_AUTHENTICATION not in options:
+        process.prepare()
+
+
 mysql = Dialect(
     name=_NAME,
     marksEnd=True,
@@ -291,4 +330,9 @@ mysql = Dialect(
     aliases=("mariadb",),
     ports=(3306,),
     earlyDial=True,
+    options={
+        NO_FULL_AUTHENTICATION: "client mode: passwords that a program encrypts with RSA are not "
+        "decrypted here, and its login fails where the server wants the password itself",
+    },
+    beginClient=beginClient,
 )
