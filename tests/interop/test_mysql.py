@@ -281,25 +281,34 @@ class MySQLClientModeTests(InteropTestCase):
         self.assertEqual(selected("caching", self.socket), TITLE)
         record("mysql", "client", self.server, "row selected by PyMySQL, caching_sha2_password")
 
-    def test_overTCPThePasswordIsNotSent(self) -> None:
+    def test_overTCPMariaDBsClientEncryptsThePassword(self) -> None:
         """
-        A client on TCP wants to encrypt it itself, which a server on TLS does not offer; once the
-        server knows the password, a fast login works.
+        With the tunnel's key, which it asks for by both plugins.
         """
         port = self.clientMode(self.remote, NAME, "mysql").port
-        self.assertRaises(pymysql.err.Error, selected, "caching", port)
-        selected("caching", self.socket)
-        self.assertEqual(selected("caching", port), TITLE)
-        record(
-            *("mysql", "client", self.server),
-            "row selected by PyMySQL, caching_sha2_password on TCP (fast login only)",
-        )
+        for user, plugin in mysql.PLUGINS.items():
+            client(user, port, *NO_TLS).expect(TITLE)
+            client(user, port, *NO_TLS, "--password=wrong").expectFailure("ERROR 1045")
+            record("mysql", "client", self.server, f"row selected by mariadb, {plugin} on TCP")
 
-    def test_anOutdatedPluginIsNotPossible(self) -> None:
+    def test_overTCPMySQLEncryptsThePassword(self) -> None:
         """
-        Its client asks for a key even on a UNIX socket, which a server on TLS takes for a password.
+        The same by MySQL's own client, if it is told to ask for a key.
         """
-        client("outdated", self.socket, *NO_TLS).expectFailure("Access denied")
+        port = self.clientMode(self.remote, NAME, "mysql").port
+        where = ("--protocol=TCP", "--host=127.0.0.1", f"--port={port}", "--ssl-mode=DISABLED")
+        for user, plugin in mysql.PLUGINS.items():
+            own(*where, "--get-server-public-key", user=user).expect(TITLE)
+            record("mysql", "client", self.server, f"row selected by mysql, {plugin} on TCP")
+
+    def test_overTCPPyMySQLEncryptsThePassword(self) -> None:
+        """
+        The same by another implementation.
+        """
+        port = self.clientMode(self.remote, NAME, "mysql").port
+        for user, plugin in mysql.PLUGINS.items():
+            self.assertEqual(selected(user, port), TITLE)
+            record("mysql", "client", self.server, f"row selected by PyMySQL, {plugin} on TCP")
 
 
 class MySQLServerModeTests(InteropTestCase):

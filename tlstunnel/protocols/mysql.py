@@ -19,7 +19,7 @@ server's, of which no free text is left (rule 1).  In server mode nothing that t
 is used: drivers repeat it inside TLS with other flags, another character set, or bytes of chance
 where zeroes belong, and the very old ones send no more of it than their flags.
 
-In client mode the app's password may have to be decrypted: L{tlstunnel.protocols.mysqlpassword}.
+A password may have to be decrypted or encrypted on its way: L{tlstunnel.protocols.mysqlexchange}.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import struct
 from collections.abc import Collection
 from dataclasses import replace
 
+from tlstunnel.address import TCPAddress
 from tlstunnel.errors import (
     BackendRefused,
     ForeignProtocol,
@@ -39,6 +40,9 @@ from tlstunnel.errors import (
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.filters import Filter
 from tlstunnel.protocols.foreign import rejectForeign
+from tlstunnel.protocols.mysqlapp import AppAnswers, AppQuestions, Proof, finishLogin
+from tlstunnel.protocols.mysqlbackend import BackendQuestions, ClientAnswers, Pending
+from tlstunnel.protocols.mysqlexchange import CACHING_SHA2, SHA256, Authentication
 from tlstunnel.protocols.mysqlkey import process
 from tlstunnel.protocols.mysqlpackets import (
     CLIENT_MYSQL,
@@ -54,13 +58,6 @@ from tlstunnel.protocols.mysqlpackets import (
     errorPacket,
     packet,
     readPacket,
-)
-from tlstunnel.protocols.mysqlpassword import (
-    Answers,
-    Authentication,
-    Proof,
-    Questions,
-    finishLogin,
 )
 
 NO_FULL_AUTHENTICATION = "no-full-authentication"
@@ -225,10 +222,10 @@ class MySQLClient(ClientRole):
             questions = Verdict(-1, answers)
         else:
             proof = Proof.of(self._login, capabilitiesOf(self._login))
-            authentication = Authentication(self._greeting.salt, proof)
-            login, between = await self._finishLogin(proof, authentication)
-            answers = Answers(1 - between, authentication)
-            questions = Questions(between - 1, answers, authentication)
+            authentication = Authentication(proof.plugin, self._greeting.salt)
+            login, ahead = await self._finishLogin(proof, authentication)
+            answers = AppAnswers(1 - ahead, authentication)
+            questions = AppQuestions(ahead - 1, answers, authentication)
         self.plain.putBack(packet(1, login))
         self.toNetwork.append(answers)
         self.toPlain.append(questions)
@@ -301,9 +298,17 @@ class MySQLServer(ServerRole):
         if self._greeted.startswith(_ERROR):
             await self.turnAway(self._passError())
             parseGreeting(self._greeted, BackendRefused)
-        answers = Renumbered(-1)
+        if NO_FULL_AUTHENTICATION in self.setting.options:
+            answers = Renumbered(-1)
+            questions = Verdict(+1, answers)
+        else:
+            greeting = Greeting.parse(self._greeted)
+            pending = Pending(greeting.plugin, greeting.salt)
+            isTCP = isinstance(self.plain.transport.peer, TCPAddress)
+            answers = ClientAnswers(-1, pending, (CACHING_SHA2, SHA256) if isTCP else (SHA256,))
+            questions = BackendQuestions(+1, answers, pending)
         self.toPlain += [Login(), answers]
-        self.toNetwork.append(Verdict(+1, answers))
+        self.toNetwork.append(questions)
 
     async def _passError(self) -> None:
         """
@@ -331,8 +336,8 @@ mysql = Dialect(
     ports=(3306,),
     earlyDial=True,
     options={
-        NO_FULL_AUTHENTICATION: "client mode: passwords that a program encrypts with RSA are not "
-        "decrypted here, and its login fails where the server wants the password itself",
+        NO_FULL_AUTHENTICATION: "passwords are not decrypted (client mode) or encrypted (server "
+        "mode) on their way, and logins fail where that is needed",
     },
     beginClient=beginClient,
 )

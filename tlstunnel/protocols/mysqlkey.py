@@ -1,9 +1,9 @@
 """
-The RSA key by which programs without TLS give their password to a tunnel (MySQL's
-sha2_password.cc): RSAES-OAEP with SHA-1, over the password and a NUL, combined with the scramble.
+Encrypting passwords as MySQL does it where there is no TLS (sha2_password.cc): RSAES-OAEP with
+SHA-1, over the password and a NUL, combined with the scramble.
 
-There is one for each process.  It is made in a thread, when the first tunnel needs it, is written
-nowhere, and is gone with the process.
+For what programs encrypt there is one key for each process.  It is made in a thread, when the first
+tunnel needs it, is written nowhere, and is gone with the process.
 """
 
 from __future__ import annotations
@@ -11,9 +11,14 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import cycle
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_public_key,
+)
 
 #: Bytes of the key, and so of all that is encrypted with it.
 KEY_BYTES = 256
@@ -27,6 +32,21 @@ def combined(password: bytes, scramble: bytes) -> bytes:
     C{password} XOR C{scramble}, which is repeated; and the other way round.
     """
     return bytes(each ^ key for each, key in zip(password, cycle(scramble), strict=False))
+
+
+def sealed(password: bytes, scramble: bytes, pem: bytes) -> bytes:
+    """
+    C{password}, with its NUL, encrypted with somebody's key.
+
+    @raise ValueError: if that is no RSA key, or one that is too short.
+    """
+    try:
+        key = load_pem_public_key(pem)
+    except UnsupportedAlgorithm as error:
+        raise ValueError("an unknown kind of key") from error
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise ValueError("no RSA key")
+    return key.encrypt(combined(password, scramble), _OAEP)
 
 
 class PasswordKey:
