@@ -356,18 +356,29 @@ class MySQLServerModeTests(InteropTestCase):
         self.assertEqual(selected("caching", self.port, self.anchors), TITLE)
         record("mysql", "server", "PyMySQL", "row selected, caching_sha2_password")
 
-    def test_overTCPThePasswordIsNotTaken(self) -> None:
+    def test_overTCPThePasswordIsEncrypted(self) -> None:
         """
-        A backend on TCP wants it encrypted, which a client on TLS does not do; once the backend
-        knows it, a fast login works.
+        With the backend's key, which a client within TLS does not ask for.
         """
         port = self.serverMode(f"127.0.0.1:{self.server.port}", NAME, "mysql").port
-        self.assertRaises(pymysql.err.Error, selected, "caching", port, self.anchors)
-        selected("caching", self.port, self.anchors)
-        self.assertEqual(selected("caching", port, self.anchors), TITLE)
+        for user, plugin in mysql.PLUGINS.items():
+            wrong = client(user, port, *self.verified, "--password=wrong")
+            wrong.expectFailure("ERROR 1045")
+            client(user, port, *self.verified).expect(TITLE)
+            record("mysql", "server", "mariadb", f"row selected, {plugin} on TCP")
 
-    def test_anOutdatedPluginIsNotPossible(self) -> None:
+    def test_overTCPThePasswordIsEncryptedForPyMySQL(self) -> None:
         """
-        Its server takes no password over a UNIX socket.
+        The same by another implementation.
         """
-        client("outdated", self.port, *self.verified).expectFailure("Access denied")
+        port = self.serverMode(f"127.0.0.1:{self.server.port}", NAME, "mysql").port
+        for user, plugin in mysql.PLUGINS.items():
+            self.assertEqual(selected(user, port, self.anchors), TITLE)
+            record("mysql", "server", "PyMySQL", f"row selected, {plugin} on TCP")
+
+    def test_anOutdatedPluginTakesNoSocketForSecure(self) -> None:
+        """
+        There, too, its password is encrypted.
+        """
+        client("outdated", self.port, *self.verified).expect(TITLE)
+        record("mysql", "server", "mariadb", "row selected, sha256_password")

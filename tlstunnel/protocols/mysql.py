@@ -218,7 +218,8 @@ class MySQLClient(ClientRole):
         """
         questions: Verdict
         if NO_FULL_AUTHENTICATION in self.setting.options:
-            login, answers = self._login, Renumbered(+1)
+            login, ahead = self._login, 0
+            answers = Renumbered(+1)
             questions = Verdict(-1, answers)
         else:
             proof = Proof.of(self._login, capabilitiesOf(self._login))
@@ -226,7 +227,7 @@ class MySQLClient(ClientRole):
             login, ahead = await self._finishLogin(proof, authentication)
             answers = AppAnswers(1 - ahead, authentication)
             questions = AppQuestions(ahead - 1, answers, authentication)
-        self.plain.putBack(packet(1, login))
+        self.plain.putBack(packet(1 + ahead, login))
         self.toNetwork.append(answers)
         self.toPlain.append(questions)
 
