@@ -3,79 +3,39 @@ mysql with MariaDB and MySQL, over each of their authentication plugins, in both
 
 C{caching_sha2_password} sends the password itself, at least once, over what it takes for secure:
 TLS or a UNIX socket.  Where one leg is TLS and the other TCP, client and server do not agree on
-that, so that the plain leg has to be a UNIX socket.  C{sha256_password}, which nobody should use
-any more, takes only TLS for secure: no plain leg is good for it.
+that, and the tunnel decrypts or encrypts the password.  C{sha256_password}, which nobody should use
+any more, takes only TLS for secure.
 """
 
 from __future__ import annotations
 
 import socket
 from contextlib import ExitStack
-from pathlib import Path
 from typing import ClassVar
 
 import pymysql
 
-from tests.interop.harness import InteropTestCase, Outcome, Stage, openssl, record, run, until
+from tests.interop.harness import InteropTestCase, Stage, openssl, record, until
+from tests.interop.mysqlclients import (
+    buildGo,
+    byGo,
+    byNode,
+    client,
+    connected,
+    own,
+    selected,
+    titleBy,
+)
 from tests.interop.servers import mariadb, mysql
-from tests.interop.servers.mariadb import DATABASE, PASSWORD, TITLE, MariaDB
+from tests.interop.servers.mariadb import TITLE, MariaDB
 from tests.interop.servers.mysql import MySQL
 
 NAME = "db.test.example"
-QUERY = "SELECT title, repeat('x', 300000) FROM book"
 
 #: A packet that is no HandshakeResponse, at which a server closes.
 TALK = "\x01\0\0\x02\0"
 
 NO_TLS = ("--skip-ssl",)
-
-
-def client(user: str, address: int | Path, *options: str) -> Outcome:
-    """
-    Ask for a row, and for more than fits into buffers, by C{mariadb}.
-
-    @param address: a port on loopback, or a UNIX socket.
-    """
-    where = [f"--socket={address}"]
-    if isinstance(address, int):
-        where = ["--protocol=TCP", "--host=127.0.0.1", f"--port={address}"]
-    login = (f"--user={user}", f"--password={PASSWORD}")
-    return run(["mariadb", "--no-defaults", *where, *login, *options, "-N", "-e", QUERY, DATABASE])
-
-
-def own(*options: str, user: str) -> Outcome:
-    """
-    The same by MySQL's own client.
-    """
-    login = (f"--user={user}", f"--password={PASSWORD}")
-    program = str(mysql.ROOT / "usr/bin/mysql")
-    return run([program, "--no-defaults", *options, *login, "-N", "-e", QUERY, DATABASE])
-
-
-def selected(user: str, address: int | Path, anchors: Path | None = None) -> str:
-    """
-    The row, by PyMySQL.
-
-    @param anchors: insist on a good certificate for 127.0.0.1; None: no TLS.
-    """
-    with pymysql.connect(
-        user=user,
-        password=PASSWORD,
-        database=DATABASE,
-        host="127.0.0.1",
-        port=address if isinstance(address, int) else 0,
-        unix_socket=None if isinstance(address, int) else str(address),
-        connect_timeout=20,
-        ssl_ca=None if anchors is None else str(anchors),
-        ssl_verify_identity=anchors is not None,
-        ssl_disabled=anchors is None,
-    ) as connection:
-        cursor = connection.cursor()
-        cursor.execute("SELECT title FROM book")
-        row = cursor.fetchone()
-        assert row is not None
-        title: str = row[0]
-        return title
 
 
 class MariaDBClientModeTests(InteropTestCase):
@@ -257,8 +217,7 @@ class MySQLClientModeTests(InteropTestCase):
         self.remote = f"127.0.0.1:{self.server.port}"
         self.socket = self.stage.directory("mysql.socket")
         self.clientMode(self.remote, NAME, "mysql", socket=self.socket)
-        with self.server.connection() as root:
-            root.cursor().execute("FLUSH PRIVILEGES")
+        self.server.forget()
 
     def test_aRowIsSelectedThroughASocket(self) -> None:
         """
@@ -293,22 +252,67 @@ class MySQLClientModeTests(InteropTestCase):
 
     def test_overTCPMySQLEncryptsThePassword(self) -> None:
         """
-        The same by MySQL's own client, if it is told to ask for a key.
+        The same by MySQL's own client, which has to be told to ask for a key.
         """
         port = self.clientMode(self.remote, NAME, "mysql").port
         where = ("--protocol=TCP", "--host=127.0.0.1", f"--port={port}", "--ssl-mode=DISABLED")
+        own(*where, user="caching").expectFailure("ERROR 2061")
         for user, plugin in mysql.PLUGINS.items():
             own(*where, "--get-server-public-key", user=user).expect(TITLE)
             record("mysql", "client", self.server, f"row selected by mysql, {plugin} on TCP")
 
     def test_overTCPPyMySQLEncryptsThePassword(self) -> None:
         """
-        The same by another implementation.
+        The same by another implementation, which keeps the key for its next connection.
         """
         port = self.clientMode(self.remote, NAME, "mysql").port
         for user, plugin in mysql.PLUGINS.items():
-            self.assertEqual(selected(user, port), TITLE)
+            with connected(user, port) as connection:
+                self.assertEqual(titleBy(connection), TITLE)
+                self.server.forget()
+                connection.connect()
+                self.assertEqual(titleBy(connection), TITLE)
             record("mysql", "client", self.server, f"row selected by PyMySQL, {plugin} on TCP")
+
+    def test_overTCPNodeEncryptsThePassword(self) -> None:
+        """
+        The same by mysql2 of Node.js.
+        """
+        port = self.clientMode(self.remote, NAME, "mysql").port
+        for user, plugin in mysql.PLUGINS.items():
+            byNode(user, port).expect(TITLE)
+            record("mysql", "client", self.server, f"row selected by mysql2, {plugin} on TCP")
+
+    def test_overTCPGoEncryptsThePassword(self) -> None:
+        """
+        The same by go-sql-driver.
+        """
+        port = self.clientMode(self.remote, NAME, "mysql").port
+        program = buildGo(self.stage.directory("go"))
+        for user, plugin in mysql.PLUGINS.items():
+            byGo(program, user, port).expect(TITLE)
+            what = f"row selected by go-sql-driver, {plugin} on TCP"
+            record("mysql", "client", self.server, what)
+
+    def test_theServerMayBeginWithTheOutdatedPlugin(self) -> None:
+        """
+        Then the login asks for the key.
+        """
+        port = self.clientMode(self.remote, NAME, "mysql").port
+        where = ("--protocol=TCP", "--host=127.0.0.1", f"--port={port}", "--ssl-mode=DISABLED")
+        own(*where, "--default-auth=sha256_password", user="outdated").expect(TITLE)
+
+    def test_withTheOptionOnlyFastLoginsWork(self) -> None:
+        """
+        A server on TLS has no key to offer; once it knows the password, that is not needed.
+        """
+        words = ("--dialect-option", "no-full-authentication")
+        port = self.clientMode(self.remote, NAME, "mysql", *words).port
+        self.assertRaises(pymysql.err.Error, selected, "caching", port)
+        selected("caching", self.socket)
+        self.assertEqual(selected("caching", port), TITLE)
+        client("outdated", self.socket, *NO_TLS).expect(TITLE)
+        client("outdated", port, *NO_TLS).expectFailure("Access denied")
 
 
 class MySQLServerModeTests(InteropTestCase):
@@ -327,8 +331,7 @@ class MySQLServerModeTests(InteropTestCase):
         super().setUp()
         self.anchors = self.stage.authority.anchors
         self.port = self.serverMode(str(self.server.socket), NAME, "mysql").port
-        with self.server.connection() as root:
-            root.cursor().execute("FLUSH PRIVILEGES")
+        self.server.forget()
         self.verified = (f"--ssl-ca={self.anchors}", "--ssl-verify-server-cert")
 
     def test_mariadb(self) -> None:
