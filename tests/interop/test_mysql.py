@@ -294,9 +294,9 @@ class MySQLClientModeTests(InteropTestCase):
             what = f"row selected by go-sql-driver, {plugin} on TCP"
             record("mysql", "client", self.server, what)
 
-    def test_theServerMayBeginWithTheOutdatedPlugin(self) -> None:
+    def test_aProgramMayBeginWithTheOutdatedPlugin(self) -> None:
         """
-        Then the login asks for the key.
+        Whatever the server begins with.
         """
         port = self.clientMode(self.remote, NAME, "mysql").port
         where = ("--protocol=TCP", "--host=127.0.0.1", f"--port={port}", "--ssl-mode=DISABLED")
