@@ -10,12 +10,22 @@ any more, takes only TLS for secure.
 from __future__ import annotations
 
 import socket
+import ssl
 from contextlib import ExitStack
+from threading import Thread
 from typing import ClassVar
 
 import pymysql
 
-from tests.interop.harness import InteropTestCase, Stage, openssl, record, until
+from tests.interop.harness import (
+    InteropTestCase,
+    Outcome,
+    ServerCertificate,
+    Stage,
+    openssl,
+    record,
+    until,
+)
 from tests.interop.mysqlclients import (
     buildGo,
     byGo,
@@ -29,6 +39,7 @@ from tests.interop.mysqlclients import (
 from tests.interop.servers import mariadb, mysql
 from tests.interop.servers.mariadb import TITLE, MariaDB
 from tests.interop.servers.mysql import MySQL
+from tests.protocols.mysqlpackets import ERR, SHA256, greeting, packet
 
 NAME = "db.test.example"
 
@@ -313,6 +324,83 @@ class MySQLClientModeTests(InteropTestCase):
         self.assertEqual(selected("caching", port), TITLE)
         client("outdated", self.socket, *NO_TLS).expect(TITLE)
         client("outdated", port, *NO_TLS).expectFailure("Access denied")
+
+
+class OldMySQL(Thread):
+    """
+    As MySQL up to 8.0 begins that has C{default_authentication_plugin = sha256_password}: it takes
+    one login within TLS, and nothing after that.
+
+    @ivar login: that.
+    """
+
+    def __init__(self, certificate: ServerCertificate) -> None:
+        super().__init__(daemon=True)
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(certificate.chain, certificate.key)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening.settimeout(20)
+        self.port: int = self._listening.getsockname()[1]
+        self.login = b""
+
+    def run(self) -> None:
+        with self._listening:
+            plain, _ = self._listening.accept()
+        plain.settimeout(20)
+        plain.sendall(packet(0, greeting(SHA256)))
+        plain.recv(36, socket.MSG_WAITALL)
+        with self._context.wrap_socket(plain, server_side=True) as tls:
+            self.login = tls.recv(4096)
+            tls.sendall(packet(3, ERR))
+
+
+class OldMySQLTests(InteropTestCase):
+    """
+    A server that begins with the outdated plugin.
+    """
+
+    certificate: ClassVar[ServerCertificate]
+
+    @classmethod
+    def prepare(cls, stage: Stage) -> None:
+        cls.certificate = stage.authority.issue(NAME)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = OldMySQL(self.certificate)
+        self.server.start()
+        self.addCleanup(self.server.join, 30)
+        self.port = self.clientMode(f"127.0.0.1:{self.server.port}", NAME, "mysql").port
+
+    def assertPassword(self, outcome: Outcome) -> None:
+        """
+        The client asked for a key in its login, in which the server has the password.
+        """
+        outcome.expectFailure("Access denied")
+        self.server.join(30)
+        self.assertIn(b"\x15down the rabbit hole\0", self.server.login)
+
+    def test_mariadb(self) -> None:
+        """
+        MariaDB's client.
+        """
+        self.assertPassword(client("outdated", self.port, *NO_TLS))
+
+    def test_goSQLDriver(self) -> None:
+        """
+        go-sql-driver.
+        """
+        program = buildGo(self.stage.directory("go"))
+        self.assertPassword(byGo(program, "outdated", self.port))
+
+    def test_pymysql(self) -> None:
+        """
+        PyMySQL.
+        """
+        error = self.assertRaises(pymysql.err.Error, selected, "outdated", self.port)
+        self.assertIn("Access denied", str(error))
+        self.server.join(30)
+        self.assertIn(b"\x15down the rabbit hole\0", self.server.login)
 
 
 class MySQLServerModeTests(InteropTestCase):
