@@ -243,9 +243,9 @@ DIALOGUES: dict[str, tuple[bytes, Dialogue]] = {
         CACHING,
         [*question(3, switch(SHA256)), *answer(3, b"\0"), *verdict(5, 4)],
     ),
-    "nothing": (
+    "nothing, and then a request": (
         CACHING,
-        [*question(3, switch(SHA256)), *answer(3, b""), *verdict(5, 4)],
+        [*question(3, switch(SHA256)), *answer(3, b""), *answer(4, b"\x01"), *verdict(6, 5)],
     ),
     "the key of the server": (
         CACHING,
@@ -420,6 +420,17 @@ class AppTests(Dialogues):
             driver.plain.takeWritten()
             driver.network.feed(late[cut:])
             self.assertTrue(driver.plain.takeWritten().endswith(packet(4, KEY)))
+
+    def test_theKeyComesBeforeWhatTheServerSaysLater(self) -> None:
+        """
+        Although both are there in the same turn.
+        """
+        authentication = Authentication(CACHING_SHA2, SALT)
+        answers = AppAnswers(+1, authentication)
+        questions = AppQuestions(-1, answers, authentication)
+        questions.feed(packet(3, FULL))
+        self.assertEqual(answers.feed(packet(3, b"\x02")), b"")
+        self.assertEqual(questions.feed(packet(4, ERR)), packet(4, KEY) + packet(5, ERR))
 
     def test_onlySomePasswordsAreDecrypted(self) -> None:
         """

@@ -161,7 +161,8 @@ class Holding(Renumbered):
         A packet begins.
         """
         passed = super().header(header)
-        if not (self._left and self.isToHold(self._left)):
+        isToHold = self.isToHold(self._left)
+        if not (isToHold and self._left):
             return passed
         self._start = header
         return b""
@@ -210,13 +211,18 @@ class Telling(Renumbered):
 
     def feed(self, data: bytes) -> bytes:
         """
-        Pass packets, and what is due.
+        Pass packets, and before or behind them what is due.
         """
-        passed = super().feed(data)
+        return self._takeDue() + super().feed(data) + self._takeDue()
+
+    def _takeDue(self) -> bytes:
+        """
+        What is due, if it is the time.
+        """
         authentication = self.authentication
-        if authentication.due and not (self.done or self._left or self._kept):
-            passed += authentication.due
-            authentication.due = b""
-            # The other end has said two packets less.
-            self._step += 2
-        return passed
+        if not authentication.due or self.done or self._left or self._kept:
+            return b""
+        due, authentication.due = authentication.due, b""
+        # The other end has said two packets less.
+        self._step += 2
+        return due
