@@ -12,6 +12,7 @@ from __future__ import annotations
 import socket
 import ssl
 from contextlib import ExitStack
+from pathlib import Path
 from threading import Thread
 from typing import ClassVar
 
@@ -226,29 +227,35 @@ class MySQLClientModeTests(InteropTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.remote = f"127.0.0.1:{self.server.port}"
-        self.socket = self.stage.directory("mysql.socket")
-        self.clientMode(self.remote, NAME, "mysql", socket=self.socket)
         self.server.forget()
+
+    def socket(self) -> Path:
+        """
+        Where a tunnel listens on a UNIX socket.
+        """
+        path = self.stage.directory("mysql.socket")
+        self.clientMode(self.remote, NAME, "mysql", socket=path)
+        return path
 
     def test_aRowIsSelectedThroughASocket(self) -> None:
         """
         The first login with the whole password, over TLS on the one leg and files on the other.
         """
-        client("caching", self.socket, *NO_TLS).expect(TITLE)
+        client("caching", self.socket(), *NO_TLS).expect(TITLE)
         record("mysql", "client", self.server, "row selected by mariadb, caching_sha2_password")
 
     def test_aRowIsSelectedByMySQL(self) -> None:
         """
         The same by MySQL's own client.
         """
-        own(f"--socket={self.socket}", "--ssl-mode=DISABLED", user="caching").expect(TITLE)
+        own(f"--socket={self.socket()}", "--ssl-mode=DISABLED", user="caching").expect(TITLE)
         record("mysql", "client", self.server, "row selected by mysql, caching_sha2_password")
 
     def test_aRowIsSelectedByPyMySQL(self) -> None:
         """
         The same by another implementation.
         """
-        self.assertEqual(selected("caching", self.socket), TITLE)
+        self.assertEqual(selected("caching", self.socket()), TITLE)
         record("mysql", "client", self.server, "row selected by PyMySQL, caching_sha2_password")
 
     def test_overTCPMariaDBsClientEncryptsThePassword(self) -> None:
@@ -320,9 +327,10 @@ class MySQLClientModeTests(InteropTestCase):
         words = ("--dialect-option", "no-full-authentication")
         port = self.clientMode(self.remote, NAME, "mysql", *words).port
         self.assertRaises(pymysql.err.Error, selected, "caching", port)
-        selected("caching", self.socket)
+        path = self.socket()
+        selected("caching", path)
         self.assertEqual(selected("caching", port), TITLE)
-        client("outdated", self.socket, *NO_TLS).expect(TITLE)
+        client("outdated", path, *NO_TLS).expect(TITLE)
         client("outdated", port, *NO_TLS).expectFailure("Access denied")
 
 
@@ -418,15 +426,20 @@ class MySQLServerModeTests(InteropTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.anchors = self.stage.authority.anchors
-        self.port = self.serverMode(str(self.server.socket), NAME, "mysql").port
         self.server.forget()
         self.verified = (f"--ssl-ca={self.anchors}", "--ssl-verify-server-cert")
+
+    def port(self) -> int:
+        """
+        That of a tunnel to the backend's UNIX socket.
+        """
+        return self.serverMode(str(self.server.socket), NAME, "mysql").port
 
     def test_mariadb(self) -> None:
         """
         The backend is on a UNIX socket, where it takes the password.
         """
-        client("caching", self.port, *self.verified).expect(TITLE)
+        client("caching", self.port(), *self.verified).expect(TITLE)
         record("mysql", "server", "mariadb", "row selected, caching_sha2_password")
 
     def test_mysql(self) -> None:
@@ -434,7 +447,7 @@ class MySQLServerModeTests(InteropTestCase):
         MySQL's own client verifies chain and name.
         """
         own(
-            *("--protocol=TCP", "--host=localhost", f"--port={self.port}"),
+            *("--protocol=TCP", "--host=localhost", f"--port={self.port()}"),
             *("--ssl-mode=VERIFY_IDENTITY", f"--ssl-ca={self.anchors}"),
             user="caching",
         ).expect(TITLE)
@@ -444,7 +457,7 @@ class MySQLServerModeTests(InteropTestCase):
         """
         PyMySQL verifies the address.
         """
-        self.assertEqual(selected("caching", self.port, self.anchors), TITLE)
+        self.assertEqual(selected("caching", self.port(), self.anchors), TITLE)
         record("mysql", "server", "PyMySQL", "row selected, caching_sha2_password")
 
     def test_overTCPThePasswordIsEncrypted(self) -> None:
@@ -471,5 +484,5 @@ class MySQLServerModeTests(InteropTestCase):
         """
         There, too, its password is encrypted.
         """
-        client("outdated", self.port, *self.verified).expect(TITLE)
+        client("outdated", self.port(), *self.verified).expect(TITLE)
         record("mysql", "server", "mariadb", "row selected, sha256_password")
