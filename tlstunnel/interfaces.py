@@ -289,6 +289,10 @@ class IDialect(Interface):
         "first words are needed there (rule 2)."
     )
     lateDial = Attribute("L{str}: the option with which it is not; empty if there is none.")
+    beginClient = Attribute(
+        "Called with the options when a tunnel in client mode is about to be used, each time it is "
+        "read: begins in a thread what takes longer than a turn may, such as the making of a key."
+    )
     demands = Attribute(
         "L{str}: server mode: the option without which it does not serve, as that is a risk; empty "
         "if there is none (rule 18)."

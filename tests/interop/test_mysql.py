@@ -3,79 +3,51 @@ mysql with MariaDB and MySQL, over each of their authentication plugins, in both
 
 C{caching_sha2_password} sends the password itself, at least once, over what it takes for secure:
 TLS or a UNIX socket.  Where one leg is TLS and the other TCP, client and server do not agree on
-that, so that the plain leg has to be a UNIX socket.  C{sha256_password}, which nobody should use
-any more, takes only TLS for secure: no plain leg is good for it.
+that, and the tunnel decrypts or encrypts the password.  C{sha256_password}, which nobody should use
+any more, takes only TLS for secure.
 """
 
 from __future__ import annotations
 
 import socket
+import ssl
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Thread
 from typing import ClassVar
 
 import pymysql
 
-from tests.interop.harness import InteropTestCase, Outcome, Stage, openssl, record, run, until
+from tests.interop.harness import (
+    InteropTestCase,
+    Outcome,
+    ServerCertificate,
+    Stage,
+    openssl,
+    record,
+    until,
+)
+from tests.interop.mysqlclients import (
+    buildGo,
+    byGo,
+    byNode,
+    client,
+    connected,
+    own,
+    selected,
+    titleBy,
+)
 from tests.interop.servers import mariadb, mysql
-from tests.interop.servers.mariadb import DATABASE, PASSWORD, TITLE, MariaDB
+from tests.interop.servers.mariadb import TITLE, MariaDB
 from tests.interop.servers.mysql import MySQL
+from tests.protocols.mysqlpackets import ERR, SHA256, greeting, packet
 
 NAME = "db.test.example"
-QUERY = "SELECT title, repeat('x', 300000) FROM book"
 
 #: A packet that is no HandshakeResponse, at which a server closes.
 TALK = "\x01\0\0\x02\0"
 
 NO_TLS = ("--skip-ssl",)
-
-
-def client(user: str, address: int | Path, *options: str) -> Outcome:
-    """
-    Ask for a row, and for more than fits into buffers, by C{mariadb}.
-
-    @param address: a port on loopback, or a UNIX socket.
-    """
-    where = [f"--socket={address}"]
-    if isinstance(address, int):
-        where = ["--protocol=TCP", "--host=127.0.0.1", f"--port={address}"]
-    login = (f"--user={user}", f"--password={PASSWORD}")
-    return run(["mariadb", "--no-defaults", *where, *login, *options, "-N", "-e", QUERY, DATABASE])
-
-
-def own(*options: str, user: str) -> Outcome:
-    """
-    The same by MySQL's own client.
-    """
-    login = (f"--user={user}", f"--password={PASSWORD}")
-    program = str(mysql.ROOT / "usr/bin/mysql")
-    return run([program, "--no-defaults", *options, *login, "-N", "-e", QUERY, DATABASE])
-
-
-def selected(user: str, address: int | Path, anchors: Path | None = None) -> str:
-    """
-    The row, by PyMySQL.
-
-    @param anchors: insist on a good certificate for 127.0.0.1; None: no TLS.
-    """
-    with pymysql.connect(
-        user=user,
-        password=PASSWORD,
-        database=DATABASE,
-        host="127.0.0.1",
-        port=address if isinstance(address, int) else 0,
-        unix_socket=None if isinstance(address, int) else str(address),
-        connect_timeout=20,
-        ssl_ca=None if anchors is None else str(anchors),
-        ssl_verify_identity=anchors is not None,
-        ssl_disabled=anchors is None,
-    ) as connection:
-        cursor = connection.cursor()
-        cursor.execute("SELECT title FROM book")
-        row = cursor.fetchone()
-        assert row is not None
-        title: str = row[0]
-        return title
 
 
 class MariaDBClientModeTests(InteropTestCase):
@@ -255,51 +227,188 @@ class MySQLClientModeTests(InteropTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.remote = f"127.0.0.1:{self.server.port}"
-        self.socket = self.stage.directory("mysql.socket")
-        self.clientMode(self.remote, NAME, "mysql", socket=self.socket)
-        with self.server.connection() as root:
-            root.cursor().execute("FLUSH PRIVILEGES")
+        self.server.forget()
+
+    def socket(self) -> Path:
+        """
+        Where a tunnel listens on a UNIX socket.
+        """
+        path = self.stage.directory("mysql.socket")
+        self.clientMode(self.remote, NAME, "mysql", socket=path)
+        return path
 
     def test_aRowIsSelectedThroughASocket(self) -> None:
         """
         The first login with the whole password, over TLS on the one leg and files on the other.
         """
-        client("caching", self.socket, *NO_TLS).expect(TITLE)
+        client("caching", self.socket(), *NO_TLS).expect(TITLE)
         record("mysql", "client", self.server, "row selected by mariadb, caching_sha2_password")
 
     def test_aRowIsSelectedByMySQL(self) -> None:
         """
         The same by MySQL's own client.
         """
-        own(f"--socket={self.socket}", "--ssl-mode=DISABLED", user="caching").expect(TITLE)
+        own(f"--socket={self.socket()}", "--ssl-mode=DISABLED", user="caching").expect(TITLE)
         record("mysql", "client", self.server, "row selected by mysql, caching_sha2_password")
 
     def test_aRowIsSelectedByPyMySQL(self) -> None:
         """
         The same by another implementation.
         """
-        self.assertEqual(selected("caching", self.socket), TITLE)
+        self.assertEqual(selected("caching", self.socket()), TITLE)
         record("mysql", "client", self.server, "row selected by PyMySQL, caching_sha2_password")
 
-    def test_overTCPThePasswordIsNotSent(self) -> None:
+    def test_overTCPMariaDBsClientEncryptsThePassword(self) -> None:
         """
-        A client on TCP wants to encrypt it itself, which a server on TLS does not offer; once the
-        server knows the password, a fast login works.
+        With the tunnel's key, which it asks for by both plugins.
         """
         port = self.clientMode(self.remote, NAME, "mysql").port
-        self.assertRaises(pymysql.err.Error, selected, "caching", port)
-        selected("caching", self.socket)
-        self.assertEqual(selected("caching", port), TITLE)
-        record(
-            *("mysql", "client", self.server),
-            "row selected by PyMySQL, caching_sha2_password on TCP (fast login only)",
-        )
+        for user, plugin in mysql.PLUGINS.items():
+            client(user, port, *NO_TLS).expect(TITLE)
+            client(user, port, *NO_TLS, "--password=wrong").expectFailure("ERROR 1045")
+            record("mysql", "client", self.server, f"row selected by mariadb, {plugin} on TCP")
 
-    def test_anOutdatedPluginIsNotPossible(self) -> None:
+    def test_overTCPMySQLEncryptsThePassword(self) -> None:
         """
-        Its client asks for a key even on a UNIX socket, which a server on TLS takes for a password.
+        The same by MySQL's own client, which has to be told to ask for a key.
         """
-        client("outdated", self.socket, *NO_TLS).expectFailure("Access denied")
+        port = self.clientMode(self.remote, NAME, "mysql").port
+        where = ("--protocol=TCP", "--host=127.0.0.1", f"--port={port}", "--ssl-mode=DISABLED")
+        own(*where, user="caching").expectFailure("ERROR 2061")
+        for user, plugin in mysql.PLUGINS.items():
+            own(*where, "--get-server-public-key", user=user).expect(TITLE)
+            record("mysql", "client", self.server, f"row selected by mysql, {plugin} on TCP")
+
+    def test_overTCPPyMySQLEncryptsThePassword(self) -> None:
+        """
+        The same by another implementation, which keeps the key for its next connection.
+        """
+        port = self.clientMode(self.remote, NAME, "mysql").port
+        for user, plugin in mysql.PLUGINS.items():
+            with connected(user, port) as connection:
+                self.assertEqual(titleBy(connection), TITLE)
+                self.server.forget()
+                connection.connect()
+                self.assertEqual(titleBy(connection), TITLE)
+            record("mysql", "client", self.server, f"row selected by PyMySQL, {plugin} on TCP")
+
+    def test_overTCPNodeEncryptsThePassword(self) -> None:
+        """
+        The same by mysql2 of Node.js.
+        """
+        port = self.clientMode(self.remote, NAME, "mysql").port
+        for user, plugin in mysql.PLUGINS.items():
+            byNode(user, port).expect(TITLE)
+            record("mysql", "client", self.server, f"row selected by mysql2, {plugin} on TCP")
+
+    def test_overTCPGoEncryptsThePassword(self) -> None:
+        """
+        The same by go-sql-driver.
+        """
+        port = self.clientMode(self.remote, NAME, "mysql").port
+        program = buildGo(self.stage.directory("go"))
+        for user, plugin in mysql.PLUGINS.items():
+            byGo(program, user, port).expect(TITLE)
+            what = f"row selected by go-sql-driver, {plugin} on TCP"
+            record("mysql", "client", self.server, what)
+
+    def test_aProgramMayBeginWithTheOutdatedPlugin(self) -> None:
+        """
+        Whatever the server begins with.
+        """
+        port = self.clientMode(self.remote, NAME, "mysql").port
+        where = ("--protocol=TCP", "--host=127.0.0.1", f"--port={port}", "--ssl-mode=DISABLED")
+        own(*where, "--default-auth=sha256_password", user="outdated").expect(TITLE)
+
+    def test_withTheOptionOnlyFastLoginsWork(self) -> None:
+        """
+        A server on TLS has no key to offer; once it knows the password, that is not needed.
+        """
+        words = ("--dialect-option", "no-full-authentication")
+        port = self.clientMode(self.remote, NAME, "mysql", *words).port
+        self.assertRaises(pymysql.err.Error, selected, "caching", port)
+        path = self.socket()
+        selected("caching", path)
+        self.assertEqual(selected("caching", port), TITLE)
+        client("outdated", path, *NO_TLS).expect(TITLE)
+        client("outdated", port, *NO_TLS).expectFailure("Access denied")
+
+
+class OldMySQL(Thread):
+    """
+    As MySQL up to 8.0 begins that has C{default_authentication_plugin = sha256_password}: it takes
+    one login within TLS, and nothing after that.
+
+    @ivar login: that.
+    """
+
+    def __init__(self, certificate: ServerCertificate) -> None:
+        super().__init__(daemon=True)
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(certificate.chain, certificate.key)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening.settimeout(20)
+        self.port: int = self._listening.getsockname()[1]
+        self.login = b""
+
+    def run(self) -> None:
+        with self._listening:
+            plain, _ = self._listening.accept()
+        plain.settimeout(20)
+        plain.sendall(packet(0, greeting(SHA256)))
+        plain.recv(36, socket.MSG_WAITALL)
+        with self._context.wrap_socket(plain, server_side=True) as tls:
+            self.login = tls.recv(4096)
+            tls.sendall(packet(3, ERR))
+
+
+class OldMySQLTests(InteropTestCase):
+    """
+    A server that begins with the outdated plugin.
+    """
+
+    certificate: ClassVar[ServerCertificate]
+
+    @classmethod
+    def prepare(cls, stage: Stage) -> None:
+        cls.certificate = stage.authority.issue(NAME)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = OldMySQL(self.certificate)
+        self.server.start()
+        self.addCleanup(self.server.join, 30)
+        self.port = self.clientMode(f"127.0.0.1:{self.server.port}", NAME, "mysql").port
+
+    def assertPassword(self, outcome: Outcome) -> None:
+        """
+        The client asked for a key in its login, in which the server has the password.
+        """
+        outcome.expectFailure("Access denied")
+        self.server.join(30)
+        self.assertIn(b"\x15down the rabbit hole\0", self.server.login)
+
+    def test_mariadb(self) -> None:
+        """
+        MariaDB's client.
+        """
+        self.assertPassword(client("outdated", self.port, *NO_TLS))
+
+    def test_goSQLDriver(self) -> None:
+        """
+        go-sql-driver.
+        """
+        program = buildGo(self.stage.directory("go"))
+        self.assertPassword(byGo(program, "outdated", self.port))
+
+    def test_pymysql(self) -> None:
+        """
+        PyMySQL.
+        """
+        error = self.assertRaises(pymysql.err.Error, selected, "outdated", self.port)
+        self.assertIn("Access denied", str(error))
+        self.server.join(30)
+        self.assertIn(b"\x15down the rabbit hole\0", self.server.login)
 
 
 class MySQLServerModeTests(InteropTestCase):
@@ -317,16 +426,20 @@ class MySQLServerModeTests(InteropTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.anchors = self.stage.authority.anchors
-        self.port = self.serverMode(str(self.server.socket), NAME, "mysql").port
-        with self.server.connection() as root:
-            root.cursor().execute("FLUSH PRIVILEGES")
+        self.server.forget()
         self.verified = (f"--ssl-ca={self.anchors}", "--ssl-verify-server-cert")
+
+    def port(self) -> int:
+        """
+        That of a tunnel to the backend's UNIX socket.
+        """
+        return self.serverMode(str(self.server.socket), NAME, "mysql").port
 
     def test_mariadb(self) -> None:
         """
         The backend is on a UNIX socket, where it takes the password.
         """
-        client("caching", self.port, *self.verified).expect(TITLE)
+        client("caching", self.port(), *self.verified).expect(TITLE)
         record("mysql", "server", "mariadb", "row selected, caching_sha2_password")
 
     def test_mysql(self) -> None:
@@ -334,7 +447,7 @@ class MySQLServerModeTests(InteropTestCase):
         MySQL's own client verifies chain and name.
         """
         own(
-            *("--protocol=TCP", "--host=localhost", f"--port={self.port}"),
+            *("--protocol=TCP", "--host=localhost", f"--port={self.port()}"),
             *("--ssl-mode=VERIFY_IDENTITY", f"--ssl-ca={self.anchors}"),
             user="caching",
         ).expect(TITLE)
@@ -344,21 +457,32 @@ class MySQLServerModeTests(InteropTestCase):
         """
         PyMySQL verifies the address.
         """
-        self.assertEqual(selected("caching", self.port, self.anchors), TITLE)
+        self.assertEqual(selected("caching", self.port(), self.anchors), TITLE)
         record("mysql", "server", "PyMySQL", "row selected, caching_sha2_password")
 
-    def test_overTCPThePasswordIsNotTaken(self) -> None:
+    def test_overTCPThePasswordIsEncrypted(self) -> None:
         """
-        A backend on TCP wants it encrypted, which a client on TLS does not do; once the backend
-        knows it, a fast login works.
+        With the backend's key, which a client within TLS does not ask for.
         """
         port = self.serverMode(f"127.0.0.1:{self.server.port}", NAME, "mysql").port
-        self.assertRaises(pymysql.err.Error, selected, "caching", port, self.anchors)
-        selected("caching", self.port, self.anchors)
-        self.assertEqual(selected("caching", port, self.anchors), TITLE)
+        for user, plugin in mysql.PLUGINS.items():
+            wrong = client(user, port, *self.verified, "--password=wrong")
+            wrong.expectFailure("ERROR 1045")
+            client(user, port, *self.verified).expect(TITLE)
+            record("mysql", "server", "mariadb", f"row selected, {plugin} on TCP")
 
-    def test_anOutdatedPluginIsNotPossible(self) -> None:
+    def test_overTCPThePasswordIsEncryptedForPyMySQL(self) -> None:
         """
-        Its server takes no password over a UNIX socket.
+        The same by another implementation.
         """
-        client("outdated", self.port, *self.verified).expectFailure("Access denied")
+        port = self.serverMode(f"127.0.0.1:{self.server.port}", NAME, "mysql").port
+        for user, plugin in mysql.PLUGINS.items():
+            self.assertEqual(selected(user, port, self.anchors), TITLE)
+            record("mysql", "server", "PyMySQL", f"row selected, {plugin} on TCP")
+
+    def test_anOutdatedPluginTakesNoSocketForSecure(self) -> None:
+        """
+        There, too, its password is encrypted.
+        """
+        client("outdated", self.port(), *self.verified).expect(TITLE)
+        record("mysql", "server", "mariadb", "row selected, sha256_password")

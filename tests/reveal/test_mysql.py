@@ -28,6 +28,7 @@ from tlstunnel.identity.names import Identity
 from tlstunnel.protocols.filters import PIECE_BYTES
 from tlstunnel.protocols.implicit import implicit
 from tlstunnel.protocols.mysql import mysql as dialect
+from tlstunnel.protocols.mysqlfields import counted
 from tlstunnel.protocols.mysqlpackets import (
     COMPRESS,
     COMPRESSIONS,
@@ -43,7 +44,7 @@ from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.reveal.identitymap import IdentityMap, Names, OwnNames
 from tlstunnel.reveal.mysql import mysql
 from tlstunnel.reveal.mysqlcommands import Commands
-from tlstunnel.reveal.mysqllogin import ATTRIBUTE, LARGEST, counted, readChange, readLogin
+from tlstunnel.reveal.mysqllogin import ATTRIBUTE, LARGEST, readChange, readLogin
 from tlstunnel.testing.dialogues import filtered, setting, split
 from tlstunnel.testing.memory import Driver
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import socket
 import weakref
+from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import authorityOf, createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
+from tlstunnel.protocols.mysql import mysql
 from tlstunnel.protocols.registry import find
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tunnel.description import Mode, Tunnel
@@ -62,6 +65,25 @@ class PreparedTests(SynchronousTestCase):
         error = self.assertRaises(ConfigurationError, self.prepared, mode, **settings)
         assert isinstance(error, ConfigurationError)
         return error
+
+    def test_whatADialectNeedsIsBegunWhenATunnelIsOpened(self) -> None:
+        """
+        For those who play the client themselves, with the options; not by who only looks.
+        """
+        begun: list[Collection[str]] = []
+        dialect = replace(mysql, beginClient=begun.append)
+        options = frozenset({"no-full-authentication"})
+        kinds: list[tuple[Mode, dict[str, Any]]] = [
+            (Mode.SERVER, {}),
+            (Mode.CLIENT, {"negotiatesOnly": True}),
+            (Mode.CLIENT, {"options": options}),
+        ]
+        for mode, settings in kinds:
+            tunnel = self.prepared(mode, "mysql", remoteID=SERVER, **settings).tunnel
+            prepared = Prepared(replace(tunnel, dialect=dialect))
+            self.assertEqual(begun, [])
+            prepared.open()
+        self.assertEqual(begun, [options])
 
     def test_aClientExpectsTheHostItConnectsTo(self) -> None:
         """

@@ -107,6 +107,7 @@ class Preparations:
         if kept is None:
             kept = _Kept(self._pool, () if local is None else (local,), self._trust.edition)
             kept.prepared = Prepared(self._tunnel(Mode.CLIENT, wanted, local, remote))
+            kept.prepared.open()
             kept.waiting = None
             self._kept[key] = kept
             self._weigh(kept, 0)

@@ -7,7 +7,7 @@ is said in L{tlstunnel.interfaces.IDialect}.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,12 @@ from tlstunnel.protocols.options import OptionValue
 
 if TYPE_CHECKING:
     from tlstunnel.protocols.base import ClientRole, ServerRole
+
+
+def _nothing(options: Collection[str]) -> None:
+    """
+    There is nothing to be made.
+    """
 
 
 @implementer(IPlugin, IDialect)
@@ -49,6 +55,7 @@ class Dialect:
     earlyDial: bool = False
     lateDial: str = ""
     demands: str = ""
+    beginClient: Callable[[Collection[str]], None] = _nothing
 
     def dialsEarly(self, options: Collection[str]) -> bool:
         """

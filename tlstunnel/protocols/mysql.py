@@ -18,13 +18,17 @@ before the switch, and for that the app needs a greeting: it gets one made of th
 server's, of which no free text is left (rule 1).  In server mode nothing that the request announces
 is used: drivers repeat it inside TLS with other flags, another character set, or bytes of chance
 where zeroes belong, and the very old ones send no more of it than their flags.
+
+A password may have to be decrypted or encrypted on its way: L{tlstunnel.protocols.mysqlexchange}.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
 from dataclasses import replace
 
+from tlstunnel.address import TCPAddress
 from tlstunnel.errors import (
     BackendRefused,
     ForeignProtocol,
@@ -36,6 +40,10 @@ from tlstunnel.errors import (
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.filters import Filter
 from tlstunnel.protocols.foreign import rejectForeign
+from tlstunnel.protocols.mysqlapp import AppAnswers, AppQuestions, Proof, finishLogin
+from tlstunnel.protocols.mysqlbackend import BackendQuestions, ClientAnswers, Pending
+from tlstunnel.protocols.mysqlexchange import CACHING_SHA2, SHA256, Authentication
+from tlstunnel.protocols.mysqlkey import process
 from tlstunnel.protocols.mysqlpackets import (
     CLIENT_MYSQL,
     COMPRESSIONS,
@@ -51,6 +59,8 @@ from tlstunnel.protocols.mysqlpackets import (
     packet,
     readPacket,
 )
+
+NO_FULL_AUTHENTICATION = "no-full-authentication"
 
 #: What may be read from the network before the switch, in all.
 MAX_CLEAR_BYTES = 4096
@@ -176,7 +186,7 @@ class MySQLClient(ClientRole):
         except TunnelError as error:
             raise error.by(self.plain.transport.who) from None
         announced = announcement(response)
-        self._login = packet(1, announced + response[_HEAD_BYTES:])
+        self._login = announced + response[_HEAD_BYTES:]
         self.write(packet(1, announced))
 
     async def _readLogin(self) -> bytes:
@@ -206,10 +216,29 @@ class MySQLClient(ClientRole):
         """
         The app has been greeted; its login goes out now.
         """
-        self.plain.putBack(self._login)
-        answers = Renumbered(+1)
+        questions: Verdict
+        if NO_FULL_AUTHENTICATION in self.setting.options:
+            login, ahead = self._login, 0
+            answers = Renumbered(+1)
+            questions = Verdict(-1, answers)
+        else:
+            proof = Proof.of(self._login, capabilitiesOf(self._login))
+            authentication = Authentication(proof.plugin, self._greeting.salt)
+            login, ahead = await self._finishLogin(proof, authentication)
+            answers = AppAnswers(1 - ahead, authentication)
+            questions = AppQuestions(ahead - 1, answers, authentication)
+        self.plain.putBack(packet(1 + ahead, login))
         self.toNetwork.append(answers)
-        self.toPlain.append(Verdict(-1, answers))
+        self.toPlain.append(questions)
+
+    async def _finishLogin(self, proof: Proof, authentication: Authentication) -> tuple[bytes, int]:
+        """
+        See L{finishLogin}.
+        """
+        try:
+            return await finishLogin(self.plain, self._login, proof, authentication)
+        except TunnelError as error:
+            raise error.by(self.plain.transport.who) from None
 
 
 class MySQLServer(ServerRole):
@@ -270,9 +299,17 @@ class MySQLServer(ServerRole):
         if self._greeted.startswith(_ERROR):
             await self.turnAway(self._passError())
             parseGreeting(self._greeted, BackendRefused)
-        answers = Renumbered(-1)
+        if NO_FULL_AUTHENTICATION in self.setting.options:
+            answers = Renumbered(-1)
+            questions = Verdict(+1, answers)
+        else:
+            greeting = Greeting.parse(self._greeted)
+            pending = Pending(greeting.plugin, greeting.salt)
+            isTCP = isinstance(self.plain.transport.peer, TCPAddress)
+            answers = ClientAnswers(-1, pending, (CACHING_SHA2, SHA256) if isTCP else (SHA256,))
+            questions = BackendQuestions(+1, answers, pending)
         self.toPlain += [Login(), answers]
-        self.toNetwork.append(Verdict(+1, answers))
+        self.toNetwork.append(questions)
 
     async def _passError(self) -> None:
         """
@@ -280,6 +317,14 @@ class MySQLServer(ServerRole):
         """
         number = (await self.readExactly(4))[3]
         self.write(packet((number + 1) % 256, self._greeted))
+
+
+def beginClient(options: Collection[str]) -> None:
+    """
+    Have a key.
+    """
+    if NO_FULL_AUTHENTICATION not in options:
+        process.prepare()
 
 
 mysql = Dialect(
@@ -291,4 +336,9 @@ mysql = Dialect(
     aliases=("mariadb",),
     ports=(3306,),
     earlyDial=True,
+    options={
+        NO_FULL_AUTHENTICATION: "passwords are not decrypted (client mode) or encrypted (server "
+        "mode) on their way, and logins fail where that is needed",
+    },
+    beginClient=beginClient,
 )

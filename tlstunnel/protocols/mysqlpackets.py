@@ -33,6 +33,9 @@ COMPRESSIONS = COMPRESS | ZSTD
 #: The first byte of a server's packet that ends the authentication.
 OK, ERR = 0x00, 0xFF
 
+#: That of one by which it goes on.
+AUTH_MORE_DATA, AUTH_NEXT_FACTOR, AUTH_SWITCH = 0x01, 0x02, 0xFE
+
 # Of any length: there are servers whose version has 88 bytes.  The packet as a whole is bounded.
 _VERSION = re.compile(rb"[\x20-\x7e]+")
 _PLUGIN = re.compile(rb"[A-Za-z0-9_]*")
@@ -154,25 +157,30 @@ class Renumbered(Filter):
             if self._left:
                 part = data[at : at + self._left]
                 self._left -= len(part)
-                self.payload(part)
-                passed.append(part)
+                passed.append(self.payload(part))
             else:
                 part = data[at : at + 4 - len(self._kept)]
                 self._kept += part
                 if len(self._kept) == 4:
-                    passed.append(self._header(self.flush()))
+                    passed.append(self.header(bytes(self._takeKept(4))))
             at += len(part)
         if self.done:
             passed += self.flush(), data[at:]
         return b"".join(passed)
 
-    def _header(self, header: bytes) -> bytes:
+    def header(self, header: bytes) -> bytes:
         """
         What is to be passed on for C{header}.
         """
         self.messages += 1
         self._left = int.from_bytes(header[:3], "little")
         self.begin()
+        return self.renumbered(header)
+
+    def renumbered(self, header: bytes) -> bytes:
+        """
+        A header with another id.
+        """
         return header[:3] + bytes(((header[3] + self._step) % 256,))
 
     def begin(self) -> None:
@@ -180,10 +188,11 @@ class Renumbered(Filter):
         A packet begins.
         """
 
-    def payload(self, part: bytes) -> None:
+    def payload(self, part: bytes) -> bytes:
         """
-        Look at a part of its payload.
+        What is to be passed on for a part of its payload.
         """
+        return part
 
 
 class Verdict(Renumbered):
@@ -206,7 +215,7 @@ class Verdict(Renumbered):
         """
         self._kind = None
 
-    def payload(self, part: bytes) -> None:
+    def payload(self, part: bytes) -> bytes:
         """
         The first byte tells the kind.
         """
@@ -214,3 +223,4 @@ class Verdict(Renumbered):
             self._kind = part[0]
         if self._kind in (OK, ERR) and not self._left:
             self.done = self._answers.done = True
+        return part

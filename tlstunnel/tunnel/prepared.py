@@ -119,7 +119,9 @@ class Prepared:
         )
         learns = tunnel.dialect.learnsPeer and not tunnel.negotiatesOnly
         if tunnel.mode is Mode.CLIENT and self.expected is None and not learns:
-            self.expected = self._anyKey() or identityOfRemote(tunnel.remote)
+            # Whoever has the first of the keys stands for all whom no name is asked of.
+            anyKey = tunnel.pins[0] if tunnel.believesPins else None
+            self.expected = anyKey or identityOfRemote(tunnel.remote)
         self.names: ServerNames | None = None
         self.keyLog = None if tunnel.keyLog is None else KeyLog(tunnel.keyLog)
         self.traces = () if tunnel.trace is None else (Trace(tunnel.trace),)
@@ -186,13 +188,15 @@ class Prepared:
 
     def open(self) -> None:
         """
-        Open the files that are written to.
+        Open the files that are written to, and begin what the dialect needs.
 
         @raise ConfigurationError: one of them cannot be, or is not for us alone.
         """
         for each in (*self.traces, self.keyLog):
             if each is not None:
                 each.notes.open()
+        if self.tunnel.mode is Mode.CLIENT and not self.tunnel.negotiatesOnly:
+            self.tunnel.dialect.beginClient(self.tunnel.options)
         if self.onward is not None:
             self.onward.open()
 
@@ -361,12 +365,6 @@ class Prepared:
         if self.pins is not None:
             parts.append(f"{'with ' if parts else ''}the key {self.pins}")
         return " ".join(parts)
-
-    def _anyKey(self) -> Identity | None:
-        """
-        Whoever has the first of the keys, to stand for all whom no name is asked of.
-        """
-        return self.tunnel.pins[0] if self.tunnel.believesPins else None
 
     def creatorFor(
         self,

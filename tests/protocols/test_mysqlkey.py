@@ -1,0 +1,154 @@
+"""
+Tests for L{tlstunnel.protocols.mysqlkey}.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_public_key,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.protocols import mysqlpackets
+from tests.protocols.mysqlpackets import OAEP, OTHER_SALT, PASSWORD, SALT, combined
+from tlstunnel.protocols.mysqlkey import KEY_BYTES, PasswordKey, process, sealed
+
+
+def public(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
+    """
+    What others are given of a key.
+    """
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+class PasswordKeyTests(SynchronousTestCase):
+    """
+    Our own key.
+    """
+
+    @given(st.binary(max_size=213), st.binary(min_size=1, max_size=20))
+    def test_whatIsEncryptedForItIsDecrypted(self, password: bytes, scramble: bytes) -> None:
+        """
+        As long as OAEP allows it.
+        """
+        said = mysqlpackets.sealed(process.public, scramble, password + b"\0")
+        self.assertEqual(process.opened(said, scramble), password + b"\0")
+
+    def test_whatIsNotIsNothing(self) -> None:
+        """
+        Whatever is wrong, it is the same.
+        """
+        key = load_pem_public_key(process.public)
+        other = rsa.generate_private_key(65537, 2048)
+        assert isinstance(key, rsa.RSAPublicKey)
+        said = combined(PASSWORD, SALT)
+        sha256 = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+        label = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), b"label")
+        wrong = {
+            "another key": other.public_key().encrypt(said, OAEP),
+            "the older padding": key.encrypt(said, padding.PKCS1v15()),
+            "another hash": key.encrypt(said, sha256),
+            "a label": key.encrypt(said, label),
+            "another scramble": key.encrypt(combined(PASSWORD, OTHER_SALT), OAEP),
+            "no NUL": key.encrypt(combined(PASSWORD[:-1], SALT), OAEP),
+            "nothing in it": key.encrypt(b"", OAEP),
+            "zero": bytes(KEY_BYTES),
+            "one": bytes(KEY_BYTES - 1) + b"\1",
+            "more than the modulus": b"\xff" * KEY_BYTES,
+            "too short": b"x" * (KEY_BYTES - 1),
+            "nothing": b"",
+        }
+        for what, answer in wrong.items():
+            self.assertIsNone(process.opened(answer, SALT), what)
+
+    @given(st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES))
+    def test_noOtherBytesAreAPassword(self, answer: bytes) -> None:
+        """
+        Whatever comes.
+        """
+        self.assertIsNone(process.opened(answer, SALT))
+
+    def test_itIsMadeOnceInAThread(self) -> None:
+        """
+        Which is begun with, and not waited for.
+        """
+        began = threading.Event()
+        mayGo = threading.Event()
+
+        def generate(exponent: int, bits: int) -> rsa.RSAPrivateKey:
+            began.set()
+            mayGo.wait(20)
+            return made(exponent, bits)
+
+        made = rsa.generate_private_key
+        self.patch(rsa, "generate_private_key", generate)
+        key = PasswordKey()
+        key.prepare()
+        self.assertTrue(began.wait(20))
+        began.clear()
+        key.prepare()
+        mayGo.set()
+        self.assertEqual(key.public, key.public)
+        self.assertFalse(began.is_set())
+        self.assertNotEqual(key.public, process.public)
+
+    def test_itIsAsLongAsItSays(self) -> None:
+        """
+        Which is by what its answers are known.
+        """
+        key = load_pem_public_key(process.public)
+        assert isinstance(key, rsa.RSAPublicKey)
+        self.assertEqual(key.key_size, 8 * KEY_BYTES)
+
+
+class SealedTests(SynchronousTestCase):
+    """
+    Encrypting with somebody else's key.
+    """
+
+    def test_whatIsEncryptedCanBeDecrypted(self) -> None:
+        """
+        Each time to something else.
+        """
+        said = sealed(PASSWORD, SALT, process.public)
+        self.assertEqual(process.opened(said, SALT), PASSWORD)
+        self.assertNotEqual(said, sealed(PASSWORD, SALT, process.public))
+
+    def test_whatIsNoKeyIsAnError(self) -> None:
+        """
+        Always the same kind.
+        """
+        short = rsa.generate_private_key(65537, 1024)
+        pem = process.public
+        wrong = {
+            "nothing": b"",
+            "no PEM": b"x" * 400,
+            "no base64": pem.replace(b"MII", b"*<>"),
+            "cut": pem[:-60],
+            "another kind": public(ec.generate_private_key(ec.SECP256R1())),
+            "a certificate": pem.replace(b"PUBLIC KEY", b"CERTIFICATE"),
+        }
+        for what, each in wrong.items():
+            with self.assertRaises(ValueError, msg=what):
+                sealed(PASSWORD, SALT, each)
+        sealed(PASSWORD, SALT, public(short))
+        with self.assertRaises(ValueError):
+            sealed(PASSWORD * 5, SALT, public(short))
+
+    @given(st.binary(max_size=300))
+    def test_noBytesAreWorseThanWrong(self, pem: bytes) -> None:
+        """
+        Errors are of one kind, whatever comes.
+        """
+        head, foot = b"-----BEGIN PUBLIC KEY-----\n", b"\n-----END PUBLIC KEY-----\n"
+        for each in (pem, head + pem + foot):
+            with self.assertRaises(ValueError):
+                sealed(PASSWORD, SALT, each)

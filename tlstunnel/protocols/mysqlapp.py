@@ -1,0 +1,152 @@
+"""
+How an app without TLS gives a server within TLS its password (caching_sha2_password and
+sha256_password of MySQL)::
+
+    A: id 1   login by caching_sha2_password    C: id 2   the same
+    T: id 2   01 04                             S: id 3   01 04: the password itself, please
+    A: id 3   02
+    T: id 4   01 PEM                            the key is ours
+    A: id 5   RSA(password 00 XOR scramble)     C: id 4   password 00
+    T: id 6   00 OK                             S: id 5   00 OK
+
+sha256_password has no question: its password, or the request for a key, is in the login, or the
+answer to an AuthSwitchRequest.
+
+What cannot be decrypted passes as it came, as what is encrypted for the server's own key does, and
+is then a wrong password: nobody is told what was wrong with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tlstunnel.errors import Malformed
+from tlstunnel.protocols import mysqlkey
+from tlstunnel.protocols.conversation import Conversation
+from tlstunnel.protocols.mysqlexchange import (
+    REQUESTS,
+    SHA256,
+    Asking,
+    Authentication,
+    Holding,
+    Telling,
+)
+from tlstunnel.protocols.mysqlfields import Fields, counted
+from tlstunnel.protocols.mysqlkey import KEY_BYTES
+from tlstunnel.protocols.mysqlpackets import (
+    AUTH_MORE_DATA,
+    CONNECT_WITH_DB,
+    LENENC_CLIENT_DATA,
+    PLUGIN_AUTH,
+    packet,
+    readPacket,
+)
+
+
+def keyPacket(number: int) -> bytes:
+    """
+    The answer to a request for a key.
+    """
+    return packet(number, bytes((AUTH_MORE_DATA,)) + mysqlkey.process.public)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """
+    With what a login proves who it is (Protocol::HandshakeResponse41).
+
+    @ivar plugin: how; empty where that is not known.
+    @ivar head: all before it.
+    @ivar tail: all behind it.
+    """
+
+    plugin: bytes
+    head: bytes
+    value: bytes
+    tail: bytes
+
+    @classmethod
+    def of(cls, login: bytes, capabilities: int) -> Proof:
+        """
+        That of C{login}, which is for the server to judge.
+        """
+        fields = Fields(login, 32)
+        try:
+            fields.string()
+            start = fields.at
+            value = fields.counted() if capabilities & LENENC_CLIENT_DATA else fields.short()
+            end = fields.at
+            if capabilities & CONNECT_WITH_DB:
+                fields.string()
+            plugin = fields.string() if capabilities & PLUGIN_AUTH else b""
+        except Malformed:
+            return cls(b"", login, b"", b"")
+        return cls(plugin, login[:start], value, login[end:])
+
+    def by(self, password: bytes) -> bytes:
+        """
+        The same login, by the password itself.
+        """
+        return self.head + counted(password) + self.tail
+
+
+def opened(answer: bytes, authentication: Authentication) -> bytes | None:
+    """
+    The password in C{answer}, if there is one.
+    """
+    if len(answer) != KEY_BYTES or not authentication.mayCount():
+        return None
+    return mysqlkey.process.opened(answer, authentication.scramble)
+
+
+async def finishLogin(
+    app: Conversation, login: bytes, proof: Proof, authentication: Authentication
+) -> tuple[bytes, int]:
+    """
+    Let C{app} give its password, where its login has asked for a key instead of that.
+
+    @return: the login, and by how many packets the app is ahead.
+    """
+    if proof.plugin != SHA256:
+        return login, 0
+    sealed, ahead = proof.value, 0
+    if sealed == REQUESTS[SHA256]:
+        app.write(keyPacket(2))
+        sealed, ahead = await readPacket(app, 3), 2
+    password = opened(sealed, authentication)
+    return (login if password is None else proof.by(password)), ahead
+
+
+class AppAnswers(Holding):
+    """
+    What an app says: where the server awaits a password, that.
+    """
+
+    def __init__(self, step: int, authentication: Authentication) -> None:
+        super().__init__(step)
+        self._authentication = authentication
+
+    def isToHold(self, size: int) -> bool:
+        """
+        Passwords that are encrypted, and what leads to one, have their lengths.
+        """
+        return self._authentication.isAnswered() and size in (1, KEY_BYTES)
+
+    def whole(self, number: int, content: bytes) -> bytes:
+        """
+        What the server gets for it.
+        """
+        authentication = self._authentication
+        if authentication.mayAsk and content == REQUESTS[authentication.plugin]:
+            authentication.mayAsk, authentication.awaitsPassword = False, True
+            self._step -= 2
+            authentication.tell(keyPacket((number + 1) % 256))
+            return b""
+        password = opened(content, authentication)
+        return packet((number + self._step) % 256, content if password is None else password)
+
+
+class AppQuestions(Telling, Asking):
+    """
+    What an app hears: the server, and the key that it has asked for.
+    """
