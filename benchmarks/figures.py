@@ -18,14 +18,21 @@ BEFORE = "before"
 class Figure:
     """
     @ivar name: as in the results; C{idle@} stands for each number of connections measured, and
-        C{flood@} for each dialect.
+        C{flood@} for each flood.
     @ivar form: how a value is printed.
+    @ivar counted: what a number behind the C{@} is one of.
     """
 
     name: str
     title: str
     unit: str
     form: str
+    counted: str = "idle"
+
+    @property
+    def isCount(self) -> bool:
+        """Whether it is a number of instructions, which no mood of the machine changes."""
+        return self.name.lower().endswith("instructions")
 
     def show(self, value: float) -> str:
         return format(value, self.form)
@@ -38,6 +45,8 @@ FIGURES = (
     Figure("encryptRate", "throughput, plain to TLS", "GB/s", ".2f"),
     Figure("connection", "CPU per connection", "us", ".0f"),
     Figure("starttls", "CPU per connection, smtp STARTTLS", "us", ".0f"),
+    Figure("default", "CPU per connection, defaults of each", "us", ".0f"),
+    Figure("resumed", "connections that resume a session, defaults of each", "%", ".0f"),
     Figure("p50", "latency, 1 connection, p50", "us", ".0f"),
     Figure("p99", "latency, 1 connection, p99", "us", ".0f"),
     Figure("p50of100", "latency, 100 connections, p50", "us", ".0f"),
@@ -45,6 +54,15 @@ FIGURES = (
     Figure("flood", "longest turn under a flood", "ms", ".1f"),
     Figure("idle", "memory per idle connection", "KiB", ".1f"),
     Figure("carried", "memory per connection, idle after 64 MiB each way", "KiB", ".1f"),
+    Figure("capacity", "connections a second that are possible", "1/s", ",.0f", "workers"),
+    Figure("scaling", "the same, times that of one worker", "", ".2f", "workers"),
+    Figure("shared", "CPU per connection, all workers", "us", ".0f", "workers"),
+    Figure("rate", "connections a second that there were", "1/s", ",.0f", "workers"),
+    Figure("busiest", "how busy the busiest worker was", "%", ".0f", "workers"),
+    Figure("instructions", "instructions per connection", "k", ",.0f"),
+    Figure("starttlsInstructions", "instructions per connection, smtp STARTTLS", "k", ",.0f"),
+    Figure("decryptInstructions", "instructions per MiB, TLS to plain", "k", ",.0f"),
+    Figure("encryptInstructions", "instructions per MiB, plain to TLS", "k", ",.0f"),
 )
 
 
@@ -56,10 +74,11 @@ def describing(name: str) -> Figure:
 
 def title(name: str) -> str:
     """@return: the title for a row or a panel, with the number of idle ones or the dialect."""
-    text = describing(name).title
+    figure = describing(name)
+    text = figure.title
     _, _, which = name.partition("@")
     if which.isdigit():
-        which = f"{int(which):,} idle"
+        which = f"{int(which):,} {figure.counted}".removesuffix("s" if which == "1" else "")
     return f"{text}, {which}" if which else text
 
 

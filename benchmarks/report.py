@@ -11,6 +11,8 @@ from benchmarks.contenders import MODES, Mode
 from benchmarks.figures import BEFORE, NOW, Demand, Results, demands, describing, title
 
 _RATIOS_TO = ("stunnel", "nginx")
+#: Of the figures that there are several of, those whose ratios are shown.
+_COMPARED = ("idle@", "flood@", "default@", "capacity@")
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def _ratios(results: Results, mode: Mode) -> list[str]:
     peers = [peer for peer in _RATIOS_TO if peer in contenders]
     rows = []
     for name in results.names(mode):
-        if "@" in name and not name.startswith(("idle", "flood")):
+        if "@" in name and not name.startswith(_COMPARED):
             continue
         cells = [title(name)]
         for contender in contenders:
@@ -112,7 +114,7 @@ def markdown(run: Run) -> str:
     if found := demands(run.results):
         lines += ["## What must be reached", "", *_demands(found)]
     if run.results.notes:
-        lines += ["## Not measured", "", *(f"- {note}" for note in run.results.notes), ""]
+        lines += ["## Notes", "", *(f"- {note}" for note in run.results.notes), ""]
     return "\n".join(lines)
 
 
