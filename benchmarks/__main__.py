@@ -46,8 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     alone = parser.add_mutually_exclusive_group()
     alone.add_argument("--against", metavar="COMMIT", help="the checkout beside this commit")
     for name, text in {**_COMPARISONS, **_PARTS}.items():
-        words = {"action": "store_const", "const": name, "dest": "alone", "help": text}
-        alone.add_argument(f"--{name}", **words)
+        alone.add_argument(f"--{name}", action="store_const", const=name, dest="alone", help=text)
     parser.add_argument("--keep", action="store_true", help="with --instructions: these, from now")
     parser.add_argument("--only", metavar="NAMES", help="these contenders, with commas between")
     parser.add_argument("--rounds", type=int, help="turns of every contender")

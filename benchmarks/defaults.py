@@ -92,9 +92,10 @@ def _stunnel(setup: Setup) -> list[str]:
         role = f"cert = {credentials.pem}\n"
     else:
         role = f"client = yes\nCAfile = {credentials.ca}\nverifyChain = yes\ncheckHost = {HOST}\n"
-    # Debian starts it with no more than this, as a daemon.
+    # It logs, but into a file: with syslog where there is none it would write to the console.
     configuration = (
-        f"foreground = yes\npid = {setup.directory}/stunnel.pid\n[bench]\n"
+        f"foreground = yes\npid = {setup.directory}/stunnel.pid\n"
+        f"syslog = no\noutput = {setup.directory}/log\n[bench]\n"
         f"accept = 127.0.0.1:{setup.listen}\nconnect = 127.0.0.1:{setup.backend}\n{role}"
     )
     return ["stunnel", setup.write("stunnel.conf", configuration)]
@@ -120,7 +121,7 @@ def _nginx(setup: Setup) -> list[str]:
         f"  proxy_pass 127.0.0.1:{setup.backend};\n}} }}\n"
     )
     path = setup.write("nginx.conf", configuration)
-    return ["nginx", "-p", str(setup.directory), "-c", path, "-g", "daemon off;"]
+    return ["nginx", "-c", path, "-g", "daemon off;"]
 
 
 def _hitch(setup: Setup) -> list[str]:
@@ -140,10 +141,10 @@ def _haproxy(setup: Setup) -> list[str]:
         bind, server = f" ssl crt {credentials.pem}", ""
     else:
         bind, server = "", f" ssl ca-file {credentials.ca} verify required sni str({HOST})"
-    # Above the frontend: what counts here of Debian's /etc/haproxy/haproxy.cfg.
+    # Above the frontend: what counts here of Debian's /etc/haproxy/haproxy.cfg, but for syslog.
     suites = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
     configuration = (
-        "global\n  log /dev/log local0\n  log /dev/log local1 notice\n  user haproxy\n"
+        "global\n  log stdout format raw local0\n  user haproxy\n"
         f"  group haproxy\n  ssl-default-bind-ciphersuites {suites}\n"
         "  ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets\n"
         "defaults\n  log global\n  option dontlognull\n"

@@ -1,8 +1,8 @@
 """
 The near end of the load: what is done to a tunnel through its listening port.
 
-Nothing here is timed; the cost of a tunnel is asked from L{benchmarks.accounting}, and latency is in
-L{benchmarks.latency}.
+Nothing here is timed; the cost of a tunnel is asked from L{benchmarks.accounting}, and latency is
+in L{benchmarks.latency}.
 """
 
 from __future__ import annotations

@@ -121,7 +121,8 @@ def _haproxy(setup: Setup) -> list[str]:
         bind, server = "", f"ssl verify required ca-file {credentials.ca} sni str({HOST})"
     options = "ssl-min-ver TLSv1.3 no-tls-tickets"
     configuration = (
-        f"global\n  nbthread {setup.workers}\n  maxconn {_OPEN_CONNECTIONS}\n  tune.ssl.cachesize 0\n"
+        f"global\n  nbthread {setup.workers}\n"
+        f"  maxconn {_OPEN_CONNECTIONS}\n  tune.ssl.cachesize 0\n"
         f"  ssl-default-bind-options {options}\n  ssl-default-server-options {options}\n"
         "defaults\n  mode tcp\n  timeout connect 10s\n  timeout client 1h\n  timeout server 1h\n"
         f"frontend bench\n  bind 127.0.0.1:{setup.listen} backlog 4096 {bind}\n"

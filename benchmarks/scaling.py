@@ -12,11 +12,12 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections.abc import Iterator
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from benchmarks import accounting
 from benchmarks.figures import Results
-from benchmarks.load import Broken
+from benchmarks.load import Broken, Client
 from benchmarks.measures import CONCURRENT, Figures
 from benchmarks.running import Running
 
@@ -25,6 +26,9 @@ WORKERS = (1, 2, 4)
 
 #: Per cent of the time that a worker must be busy, or the load is what there is to wait for.
 BUSY = 90.0
+
+_PATIENCE_SECONDS = 60.0
+_QUIET = 0.1
 
 
 def threadTimes(pid: int) -> dict[int, float]:
@@ -39,27 +43,40 @@ def threadTimes(pid: int) -> dict[int, float]:
     return times
 
 
+def _load(client: Client, barrier: Barrier, count: int) -> None:
+    client.churn(CONCURRENT, CONCURRENT)
+    for _ in range(2):
+        barrier.wait(_PATIENCE_SECONDS)
+    client.churn(count, CONCURRENT)
+
+
 def scaled(running: Running, workers: int, count: int, loads: int) -> Iterator[Figures]:
     """
     Connections from several processes at once.
 
     @param loads: how many of these.
     """
+    # They begin before they have threads: a lock that a thread holds stays locked in them.
     fork = multiprocessing.get_context("fork")
-    running.client.churn(CONCURRENT * workers, CONCURRENT)
-    before = threadTimes(running.pid)
-    start = time.monotonic()
-    others = [
-        fork.Process(target=running.client.churn, args=(count // loads, CONCURRENT))
-        for _ in range(loads)
-    ]
-    for other in others:
-        other.start()
-    for other in others:
-        other.join()
-        if other.exitcode:
-            raise Broken("a process of the load has failed")
-    seconds = time.monotonic() - start
+    barrier = fork.Barrier(loads + 1)
+    arguments = (running.client, barrier, count // loads)
+    others = [fork.Process(target=_load, args=arguments, daemon=True) for _ in range(loads)]
+    try:
+        for other in others:
+            other.start()
+        barrier.wait(_PATIENCE_SECONDS)
+        time.sleep(_QUIET)
+        before = threadTimes(running.pid)
+        barrier.wait(_PATIENCE_SECONDS)
+        start = time.monotonic()
+        for other in others:
+            other.join(_PATIENCE_SECONDS)
+            if other.exitcode != 0:
+                raise Broken("a process of the load has failed")
+        seconds = time.monotonic() - start
+    finally:
+        for other in others:
+            other.kill()
     spent = [now - before.get(thread, 0.0) for thread, now in threadTimes(running.pid).items()]
     yield figures(workers, count // loads * loads, seconds, spent)
 
