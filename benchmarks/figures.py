@@ -7,7 +7,7 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
-from benchmarks.contenders import MODES, Mode
+from benchmarks.contenders import Mode
 
 #: The contender that is the checkout, and the one that is an earlier commit of it.
 NOW = "tlstunnel"
@@ -55,7 +55,7 @@ FIGURES = (
     Figure("idle", "memory per idle connection", "KiB", ".1f"),
     Figure("carried", "memory per connection, idle after 64 MiB each way", "KiB", ".1f"),
     Figure("capacity", "connections a second that are possible", "1/s", ",.0f", "workers"),
-    Figure("scaling", "the same, times that of one worker", "", ".2f", "workers"),
+    Figure("scaling", "the same, as times of 1 worker", "", ".2f", "workers"),
     Figure("shared", "CPU per connection, all workers", "us", ".0f", "workers"),
     Figure("rate", "connections a second that there were", "1/s", ",.0f", "workers"),
     Figure("busiest", "how busy the busiest worker was", "%", ".0f", "workers"),
@@ -175,53 +175,3 @@ class Results:
                 for name, samples in figures.items()
             }
         return plain
-
-
-@dataclass(frozen=True)
-class Demand:
-    """
-    A ratio that must be reached.
-
-    @ivar compared: tlstunnel's figure with whose, or with which other figure of its own.
-    """
-
-    mode: Mode
-    name: str
-    compared: str
-    most: float
-    ratio: float
-
-    @property
-    def reached(self) -> bool:
-        return self.ratio <= self.most
-
-
-def demands(results: Results) -> list[Demand]:
-    """@return: what was demanded of tlstunnel and could be judged in this run."""
-    found: list[Demand] = []
-
-    def against(mode: Mode, name: str, limits: dict[str, float]) -> None:
-        ours = results.value(mode, NOW, name)
-        for contender, most in limits.items():
-            theirs = results.value(mode, contender, name)
-            if ours and theirs and theirs.median:
-                found.append(Demand(mode, name, contender, most, ours.median / theirs.median))
-
-    for mode in MODES:
-        against(mode, "decrypt", {"nginx": 0.90, "stunnel": 0.80})
-        against(mode, "encrypt", {"nginx": 0.90, "stunnel": 0.80})
-        against(mode, "connection", {"stunnel": 0.80, "nginx": 1.4})
-        against(mode, "starttls", {"stunnel": 0.90})
-        against(mode, "p50", {"stunnel": 1.10})
-        against(mode, "carried", {"stunnel": 1.0, "hitch": 1.0})
-        for name in results.names(mode):
-            stem, _, count = name.partition("@")
-            ours = results.value(mode, NOW, name)
-            if not count.isdigit() or not ours:
-                continue
-            if stem == "idle":
-                found.append(Demand(mode, name, "24 KiB", 1.0, ours.median / 24))
-                against(mode, name, {"nginx": 1.0, "hitch": 1.0, "stunnel": 1.0})
-            elif int(count) > 10 and (few := results.value(mode, NOW, f"{stem}@10")):
-                found.append(Demand(mode, name, "10 idle", 1.15, ours.median / few.median))
-    return found

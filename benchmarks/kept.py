@@ -64,7 +64,7 @@ class Counted:
         return cls(found, {mode: each for mode, each in counts.items() if each})
 
     @classmethod
-    def read(cls, path: Path = KEPT) -> Counted | None:
+    def read(cls, path: Path) -> Counted | None:
         """@return: what is kept, or C{None} where nothing is."""
         try:
             content = json.loads(path.read_text())
@@ -72,7 +72,7 @@ class Counted:
             return None
         return cls(content["versions"], content["thousands of instructions"])
 
-    def write(self, path: Path = KEPT) -> None:
+    def write(self, path: Path) -> None:
         """Keep it; figures that were not counted this time stay as they are."""
         before = Counted.read(path)
         counts = {
@@ -140,21 +140,21 @@ def compared(before: Counted, now: Counted) -> list[str]:
     return lines
 
 
-def show(run: Run) -> bool:
+def show(run: Run, path: Path = KEPT) -> bool:
     """
     Print what was counted beside what is kept.
 
     @return: whether nothing is worse.
     """
-    now, before = Counted.of(run.results, versions()), Counted.read()
+    now, before = Counted.of(run.results, versions()), Counted.read(path)
     if before is None:
-        print(f"There is no {KEPT} to compare with: make it with --instructions --keep.")
+        print(f"There is no {path} to compare with: make it with --instructions --keep.")
         return True
     print("\n".join(["## Instructions, beside what is kept", "", *compared(before, now), ""]))
     return not any(change.isWorse for change in changes(before, now))
 
 
-def main(run: Run | None, keep: bool) -> int:
+def main(run: Run | None, keep: bool, path: Path = KEPT) -> int:
     """
     Compare with what is kept, and keep what was counted now if that is asked for.
 
@@ -162,8 +162,8 @@ def main(run: Run | None, keep: bool) -> int:
     """
     if run is None or not Counted.of(run.results, {}).counts:
         return 1
-    isGood = show(run)
+    isGood = show(run, path)
     if keep:
-        Counted.of(run.results, versions()).write()
+        Counted.of(run.results, versions()).write(path)
         return 0
     return 0 if isGood else 1

@@ -105,8 +105,9 @@ def judge(results: Results) -> None:
             busiest = results.value("server", contender, f"busiest@{workers}")
             if one is None or many is None or busiest is None:
                 continue
-            scaling = many.median / one.median
-            results.add("server", contender, {f"scaling@{workers}": scaling})
+            if workers > 1:
+                scaling = many.median / one.median
+                results.add("server", contender, {f"scaling@{workers}": scaling})
             if busiest.median < BUSY:
                 idle.append(f"{contender} with {workers} ({busiest.median:.0f} % busy)")
     if idle:
