@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.contenders import MODES, Mode
-from benchmarks.figures import NOW, Results
+from benchmarks.figures import NO_FLOOD, NOW, Results
 
 #: Those that people use, of whom the best may be what is compared with.
 PEERS = ("stunnel", "nginx", "hitch", "haproxy", "socat")
@@ -85,7 +85,7 @@ class _InMode:
         yield from self._best("p50", 1.05)
         for name in self.results.names(self.mode):
             stem, _, which = name.partition("@")
-            if stem == "flood":
+            if stem == "flood" and which != NO_FLOOD:
                 yield from self._below(name, FLOODED_MS, "ms")
                 yield from self._against(name, {"stunnel": 1.0})
             elif stem == "idle":

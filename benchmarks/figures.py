@@ -13,6 +13,9 @@ from benchmarks.contenders import Mode
 NOW = "tlstunnel"
 BEFORE = "before"
 
+#: What is called a flood, and is none: what others wait for anyway.
+NO_FLOOD = "nobody"
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -28,6 +31,11 @@ class Figure:
     unit: str
     form: str
     counted: str = "idle"
+
+    @property
+    def isAlone(self) -> bool:
+        """Whether a ratio to that of others says nothing."""
+        return self.isCount or self.unit == "%"
 
     @property
     def isCount(self) -> bool:

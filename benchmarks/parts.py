@@ -68,7 +68,8 @@ def rounds(bench: Bench) -> None:
             if SMTP.dialect in contender.dialects:
                 work = partial(measures.starttls, count=scale.connections)
                 bench.measure(f"{title}, starttls", contender, mode, work, SMTP)
-        _defaults(bench, f"{title}, defaults")
+        if scale.everybody or number == 1:
+            _defaults(bench, f"{title}, defaults")
 
 
 def byDefault(bench: Bench) -> None:
@@ -104,7 +105,8 @@ def workers(bench: Bench) -> None:
     scale = bench.scale
     for _ in range(scale.workers):
         for contender in bench.contenders:
-            for count in scaling.WORKERS if contender.name in _MANIFOLD else ():
+            numbers = scaling.WORKERS if scale.everybody else scaling.WORKERS[:2]
+            for count in numbers if contender.name in _MANIFOLD else ():
                 cores = bench.cores.forWorkers(count)
                 os.sched_setaffinity(0, cores.load)
                 work = partial(

@@ -64,7 +64,7 @@ def _ratios(results: Results, mode: Mode) -> list[str]:
         return []
     rows = []
     for name in results.names(mode):
-        if "@" in name and not name.startswith(_COMPARED):
+        if describing(name).isAlone or ("@" in name and not name.startswith(_COMPARED)):
             continue
         cells = [title(name)]
         for contender in contenders:

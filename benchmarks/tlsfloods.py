@@ -22,6 +22,7 @@ from pathlib import Path
 from benchmarks import certificates
 from benchmarks.contenders import Mode
 from benchmarks.credentials import HOST, Credentials
+from benchmarks.figures import NO_FLOOD
 from benchmarks.floods import PING, Flood, FloodClient
 from benchmarks.load import Broken, Session, Speaking
 from benchmarks.records import Writer, logging, writtenSecret
@@ -72,7 +73,7 @@ class TLSFlood:
 
 
 TLS_FLOODS = (
-    TLSFlood("nobody", quick=False),
+    TLSFlood(NO_FLOOD, quick=False),
     TLSFlood("tiny records", _tinyRecords, quick=False),
     TLSFlood("tiny lines", _tinyLines, quick=False),
     TLSFlood("empty records", _emptyRecords),
