@@ -1,6 +1,6 @@
 # make demo    see it work: two tunnels and a web server on this machine (ARGS=--once: and stop)
 # make test    everything that is tested, real servers included where they can be installed
-# make lint, make docs, make interop, make bench (QUICK=1, AGAINST=COMMIT, ARGS=--status), make clean
+# make lint, make docs, make interop, make bench (QUICK=1, AGAINST=COMMIT, ARGS=--instructions), make clean
 
 PYTHON ?= python3
 VENV := .venv

@@ -1,11 +1,15 @@
 """
     python -m benchmarks [--quick] [--only NAME,...] [--rounds N] [--output DIR]
+
+or one part of that alone, of which only the tables are printed:
+
+    python -m benchmarks --defaults|--floods|--workers [--quick] [--only NAME,...] [--rounds N]
+    python -m benchmarks --instructions [--keep] [--quick]
+
+or the checkout beside itself, in another form:
+
     python -m benchmarks --against COMMIT [--quick] [--only NAME,...] [--rounds N]
-    python -m benchmarks --status [--quick] [--rounds N]
-    python -m benchmarks --resumption [--quick] [--rounds N]
-    python -m benchmarks --names [--quick] [--rounds N]
-    python -m benchmarks --proxy-out [--quick] [--rounds N]
-    python -m benchmarks --pool [--quick] [--rounds N]
+    python -m benchmarks --status|--resumption|--names|--proxy-out|--pool [--quick] [--rounds N]
 
 QUICK=1 in the environment is the same as C{--quick}.
 """
@@ -21,64 +25,91 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 
+_PARTS = {
+    "defaults": "every contender as its package configures it",
+    "floods": "how long others wait beside a flood",
+    "workers": "what several workers are worth",
+    "instructions": "counted, and beside what is kept: an exit status of 1 where it is worse",
+}
+_COMPARISONS = {
+    "status": "the checkout with and without it",
+    "resumption": "client mode with and without",
+    "names": "the checkout with one name and many",
+    "proxy-out": "with the PROXY protocol, without",
+    "pool": "the pool service beside a tunnel",
+}
 
-def main() -> int:
-    """@return: an exit status; 1 if there was nothing to measure."""
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("--quick", action="store_true", help="within 3 minutes instead of 12 to 15")
-    parser.add_argument("--against", metavar="COMMIT", help="the checkout beside this commit")
-    parser.add_argument("--status", action="store_true", help="the checkout with and without it")
-    parser.add_argument("--resumption", action="store_true", help="client mode with and without")
-    parser.add_argument("--names", action="store_true", help="the checkout with one name and many")
-    parser.add_argument("--proxy-out", action="store_true", help="with the PROXY protocol, without")
-    parser.add_argument("--pool", action="store_true", help="the pool service beside a tunnel")
+    parser.add_argument("--quick", action="store_true", help="within 5 minutes instead of 30")
+    alone = parser.add_mutually_exclusive_group()
+    alone.add_argument("--against", metavar="COMMIT", help="the checkout beside this commit")
+    for name, text in {**_COMPARISONS, **_PARTS}.items():
+        alone.add_argument(f"--{name}", action="store_const", const=name, dest="alone", help=text)
+    parser.add_argument("--keep", action="store_true", help="with --instructions: these, from now")
     parser.add_argument("--only", metavar="NAMES", help="these contenders, with commas between")
     parser.add_argument("--rounds", type=int, help="turns of every contender")
     parser.add_argument("--output", type=Path, metavar="DIR", help="instead of benchmarks/results")
+    return parser
+
+
+def main() -> int:
+    """@return: an exit status; 1 if there was nothing to measure."""
+    parser = _parser()
     options = parser.parse_args()
-    ratios = [
-        bool(options.against),
-        options.status,
-        options.resumption,
-        options.names,
-        options.proxy_out,
-        options.pool,
-    ]
-    named = "--against, --status, --resumption, --names, --proxy-out and --pool"
-    if any(ratios) and options.output:
-        parser.error(f"{named} only print their table")
-    if sum(ratios) > 1:
-        parser.error(f"{named} are measurements of their own")
+    if options.output and (options.alone or options.against):
+        parser.error("--output is for all of it: what is measured alone only prints its table")
+    if options.keep and options.alone != "instructions":
+        parser.error("--keep is for --instructions")
     # OpenSSL reads this once, when it is loaded: the load's own TLS must find it.
     conf = str(_HERE / "openssl.cnf")
     if os.environ.get("OPENSSL_CONF") != conf:
         environment = {**os.environ, "OPENSSL_CONF": conf}
         return subprocess.call([sys.executable, "-m", "benchmarks", *sys.argv[1:]], env=environment)
 
-    from benchmarks import against, bench, measures
-
     quick = options.quick or os.environ.get("QUICK", "") not in ("", "0")
     only = options.only.split(",") if options.only else None
-    if options.status:
-        return against.ofStatus(against.QUICK if quick else against.FULL, options.rounds)
-    if options.resumption:
-        return against.ofResumption(against.QUICK if quick else against.FULL, options.rounds)
-    if options.names:
-        return against.ofNames(against.QUICK if quick else against.FULL, options.rounds)
-    if options.proxy_out:
-        return against.ofProxyOut(against.QUICK if quick else against.FULL, options.rounds)
-    if options.pool:
-        return against.ofPool(against.QUICK if quick else against.FULL, options.rounds)
+    if options.against or options.alone in _COMPARISONS:
+        return _compare(options, quick, only)
+    return _measure(options, quick, only)
+
+
+def _compare(options: argparse.Namespace, quick: bool, only: list[str] | None) -> int:
+    from benchmarks import against
+
+    seconds = against.QUICK if quick else against.FULL
     if options.against:
         others = ([] if quick else ["stunnel"]) if only is None else only
-        seconds = against.QUICK if quick else against.FULL
         return against.main(options.against, seconds, options.rounds, others)
+    comparison = {
+        "status": against.ofStatus,
+        "resumption": against.ofResumption,
+        "names": against.ofNames,
+        "proxy-out": against.ofProxyOut,
+        "pool": against.ofPool,
+    }[options.alone]
+    return comparison(seconds, options.rounds)
+
+
+def _measure(options: argparse.Namespace, quick: bool, only: list[str] | None) -> int:
+    from benchmarks import bench, kept, measures, parts
+
     scale = measures.QUICK if quick else measures.FULL
     if options.rounds:
         scale = replace(scale, rounds=options.rounds)
     if os.geteuid() == 0:
         subprocess.run([str(_HERE / "install")], check=True, stdout=subprocess.DEVNULL)
-    return bench.main(scale, only, options.output or _HERE / "results")
+    if options.alone == "instructions":
+        return kept.main(bench.main(scale, ["tlstunnel"], (parts.counts,)), options.keep)
+    alone = {"defaults": parts.byDefault, "floods": parts.floods, "workers": parts.workers}
+    if options.alone:
+        return 0 if bench.main(scale, only, (alone[options.alone],)) else 1
+    run = bench.main(scale, only, parts.EVERYTHING, options.output or _HERE / "results")
+    if run is None:
+        return 1
+    kept.show(run)
+    return 0
 
 
 if __name__ == "__main__":

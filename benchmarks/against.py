@@ -24,23 +24,15 @@ from typing import TypeVar
 
 from benchmarks import machine, measures, report, revision
 from benchmarks.bench import present, say
-from benchmarks.contenders import (
-    CHECKOUT,
-    CONTENDERS,
-    MODES,
-    NAMES,
-    Contender,
-    Mode,
-    poolIn,
-    tunnelIn,
-    tunnelOfFile,
-    tunnelOfNames,
-)
+from benchmarks.contenders import CHECKOUT, MODES, Contender, Mode
 from benchmarks.credentials import HOST, Credentials, create
 from benchmarks.figures import BEFORE, NOW, Results
-from benchmarks.load import HEADERS, IMPLICIT, SMTP, TICKETS, Broken, Speaking, latencies
+from benchmarks.latency import latencies
+from benchmarks.load import HEADERS, IMPLICIT, SMTP, TICKETS, Broken, Speaking
 from benchmarks.measures import CONCURRENT, Figures, KiB, MiB
+from benchmarks.peers import CONTENDERS
 from benchmarks.running import Cores, Failed, Running, started
+from benchmarks.tunnels import NAMES, poolIn, tunnelIn, tunnelOfFile, tunnelOfNames
 
 T = TypeVar("T")
 
@@ -214,7 +206,7 @@ class Comparison:
 
     def run(self, seconds: float, rounds: int | None) -> None:
         """Measure in as many rounds as fit into C{seconds}, but at least one."""
-        os.sched_setaffinity(0, {self.cores.load})
+        os.sched_setaffinity(0, self.cores.load)
         last = 0.0
         while self.rounds != rounds:
             start = time.monotonic()

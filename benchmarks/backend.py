@@ -1,15 +1,15 @@
 """
 The far end of the load: one process that answers the messages of L{benchmarks.wire}.
 
-    python -m benchmarks.backend [--tls CHAIN KEY [--tickets]] [--smtp]
+    python -m benchmarks.backend [--tls CHAIN KEY [--tickets] [--older]] [--smtp]
     python -m benchmarks.backend --headers
     python -m benchmarks.backend --greeting HEX --answer HEX
 
 It prints its port on loopback and ends when its standard input does.  With C{--tls} it is what a
-client-mode tunnel connects to, and with C{--tickets} lets it resume sessions; with C{--headers} it
-drops a header of the PROXY protocol, version 2, where a connection begins with one; with
-C{--smtp} it greets, and offers STARTTLS where it has TLS; with C{--greeting} it says so, gives its
-answer to every line in which there is a NOOP, and drops others.
+client-mode tunnel connects to, and with C{--tickets} lets it resume sessions, with C{--older} speak
+TLS 1.2, too; with C{--headers} it drops a header of the PROXY protocol, version 2, where a
+connection begins with one; with C{--smtp} it greets, and offers STARTTLS where it has TLS; with
+C{--greeting} it says so, gives its answer to every line in which there is a NOOP, and drops others.
 """
 
 from __future__ import annotations
@@ -133,12 +133,16 @@ class Peer:
             else:
                 self.send(b"250 bench.example\r\n")
 
+    def isResumed(self) -> bool:
+        """@return: whether a session of before goes on here."""
+        return self.session is not None and bool(self.session.session_reused)
+
     def answerMessages(self) -> None:
         while len(self.received) >= wire.MESSAGE.size:
             word, size = wire.MESSAGE.unpack_from(self.received)
             del self.received[: wire.MESSAGE.size]
             if word == wire.PING:
-                self.send(wire.message(wire.PING))
+                self.send(wire.message(wire.PING, self.isResumed()))
             else:
                 self.bulk(word, size)
 
@@ -244,6 +248,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--tls", nargs=2, metavar=("CHAIN", "KEY"))
     parser.add_argument("--tickets", action="store_true")
+    parser.add_argument("--older", action="store_true")
     parser.add_argument("--smtp", action="store_true")
     parser.add_argument("--headers", action="store_true")
     parser.add_argument("--greeting", type=bytes.fromhex)
@@ -255,6 +260,8 @@ def main() -> None:
         context.load_cert_chain(*options.tls)
         if not options.tickets:
             context.num_tickets = 0
+        if options.older:
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
     if options.headers:
         serve(Headed)
     elif options.greeting is not None:

@@ -1,5 +1,5 @@
 """
-One run: every contender in turn, round after round, then those things that need only one.
+One run of some parts of L{benchmarks.parts}, within its time.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import machine, measures, plot, report
-from benchmarks.contenders import CONTENDERS, MODES, Contender, Mode
+from benchmarks import machine, plot, report
+from benchmarks.contenders import Contender, Mode
 from benchmarks.credentials import Credentials, create
 from benchmarks.figures import Results
-from benchmarks.floods import FLOODS
-from benchmarks.load import IMPLICIT, SMTP, Speaking
+from benchmarks.load import IMPLICIT, Speaking
 from benchmarks.measures import Figures, Scale
+from benchmarks.peers import CONTENDERS
 from benchmarks.running import Cores, Failed, Running, started
 
 Measure = Callable[[Running], Iterable[Figures]]
@@ -43,90 +43,51 @@ class Bench:
         self.credentials = credentials
         self.cores = Cores.available()
         self.results = Results()
-        self.failures: Counter[tuple[str, Mode, str]] = Counter()
+        self.failures: Counter[tuple[str, Mode, Speaking]] = Counter()
         self.begun = time.monotonic()
 
-    def _pairs(self) -> Iterator[tuple[Contender, Mode]]:
-        for mode in MODES:
-            for contender in self.contenders:
-                if mode in contender.modes:
-                    yield contender, mode
-
-    def _measure(
+    def measure(
         self,
         title: str,
         contender: Contender,
         mode: Mode,
         measure: Measure,
         speaking: Speaking = IMPLICIT,
+        workers: int = 1,
     ) -> None:
+        """Add what C{measure} finds out about C{contender}, or a note why it does not."""
         what = f"{title}: {contender.name}, {mode} mode"
-        if self.failures[contender.name, mode, speaking.dialect] > 1:
+        if self.failures[contender.name, mode, speaking] > 1:
             return
-        if time.monotonic() - self.begun > self.scale.budget:
+        if self.left() < 0:
             self.results.notes.append(f"{what}: no time left")
             return
         say(f"[{time.monotonic() - self.begun:4.0f} s] {what}")
         try:
-            with started(contender, mode, self.credentials, self.cores, speaking) as running:
+            cores = self.cores if workers == 1 else self.cores.forWorkers(workers)
+            with started(
+                contender, mode, self.credentials, cores, speaking, workers=workers
+            ) as running:
                 for figures in measure(running):
                     self.results.add(mode, contender.name, figures)
         except Exception as problem:  # noqa: BLE001 - what was measured before must not be lost
             say(str(problem) if isinstance(problem, Failed) else traceback.format_exc())
-            self.failures[contender.name, mode, speaking.dialect] += 1
+            self.failures[contender.name, mode, speaking] += 1
             first, _, _ = str(problem).partition("\n")
             self.results.notes.append(f"{what}: {first or repr(problem)}")
 
-    def run(self) -> None:
-        """Measure everything that there is time for."""
-        os.sched_setaffinity(0, {self.cores.load})
-        # The rounds are what may take longer than they should.
-        self._floods()
-        self._rounds()
-        self._idle()
+    def run(self, parts: Iterable[Part]) -> None:
+        """Measure as much of C{parts} as there is time for."""
+        os.sched_setaffinity(0, self.cores.load)
+        for part in parts:
+            part(self)
 
-    def _floods(self) -> None:
-        """In the dialects that can be compared, or in all."""
-        scale = self.scale
-        for flood in FLOODS:
-            able = [each for each in self.contenders if each.canSpeak(flood.dialect)]
-            if scale.everybody or (flood.piece and len(able) > 1):
-                for contender in able:
-                    self._measure(
-                        f"flood, {flood.name}",
-                        contender,
-                        "server",
-                        lambda run: measures.flooded(run, scale.floods),
-                        flood.speaking,
-                    )
+    def left(self) -> float:
+        """@return: seconds in which a new turn may begin."""
+        return self.begun + self.scale.budget - time.monotonic()
 
-    def _rounds(self) -> None:
-        """What changes with the machine's mood, in turns."""
-        scale = self.scale
-        for number in range(1, scale.rounds + 1):
-            title = f"round {number} of {scale.rounds}"
-            for contender, mode in self._pairs():
-                self._measure(title, contender, mode, lambda run: measures.turn(run, scale))
-                if SMTP.dialect in contender.dialects:
-                    self._measure(
-                        f"{title}, starttls",
-                        contender,
-                        mode,
-                        lambda run: measures.starttls(run, scale.connections),
-                        SMTP,
-                    )
 
-    def _idle(self) -> None:
-        """With many connections open."""
-        scale = self.scale
-        for contender, mode in self._pairs():
-            if scale.idle[mode]:
-                self._measure(
-                    "idle connections", contender, mode, lambda run: measures.growth(run, scale)
-                )
-                self._measure(
-                    "after bulk", contender, mode, lambda run: measures.carried(run, scale)
-                )
+Part = Callable[[Bench], None]
 
 
 def present(contenders: list[Contender]) -> dict[str, str]:
@@ -141,11 +102,14 @@ def present(contenders: list[Contender]) -> dict[str, str]:
     return versions
 
 
-def main(scale: Scale, only: list[str] | None, output: Path) -> int:
+def main(
+    scale: Scale, only: list[str] | None, parts: Iterable[Part], output: Path | None = None
+) -> report.Run | None:
     """
-    Measure, print the tables, and write C{latest.json}, C{table.md} and C{plot.svg}.
+    Measure and print the tables.
 
-    @return: an exit status.
+    @param output: where to write C{latest.json}, C{table.md} and C{plot.svg}.
+    @return: what was measured, or C{None} if nothing could be.
     """
     scale = scale.within(machine.raiseDescriptorLimit())
     wanted = [
@@ -156,11 +120,11 @@ def main(scale: Scale, only: list[str] | None, output: Path) -> int:
     versions = present(wanted)
     contenders = [contender for contender in wanted if contender.name in versions]
     if not contenders:
-        return 1
+        return None
     described = machine.describe()
     with tempfile.TemporaryDirectory() as directory:
         bench = Bench(scale, contenders, create(Path(directory)))
-        bench.run()
+        bench.run(parts)
     run = report.Run(
         bench.results,
         described,
@@ -169,10 +133,11 @@ def main(scale: Scale, only: list[str] | None, output: Path) -> int:
         time.monotonic() - bench.begun,
         asdict(scale),
     )
-    output.mkdir(parents=True, exist_ok=True)
     text = report.markdown(run)
-    (output / "table.md").write_text(text)
-    (output / "latest.json").write_text(report.jsonText(run))
-    (output / "plot.svg").write_text(plot.svg(run))
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "table.md").write_text(text)
+        (output / "latest.json").write_text(report.jsonText(run))
+        (output / "plot.svg").write_text(plot.svg(run))
     print(text)
-    return 0
+    return run

@@ -20,7 +20,8 @@ HOST = "bench.example"
 @dataclass(frozen=True)
 class Credentials:
     """
-    Paths: C{pool} is tlstunnel's, with everything in it; C{pem} holds key and chain in one file.
+    Paths: C{pool} is tlstunnel's, with everything in it; C{pem} holds key and chain in one file,
+    and C{caKey} is the authority's.
     """
 
     pool: Path
@@ -28,6 +29,16 @@ class Credentials:
     chain: Path
     key: Path
     pem: Path
+    caKey: Path
+
+
+def keyOf(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """@return: C{key} as PEM."""
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
 
 
 def create(directory: Path) -> Credentials:
@@ -69,7 +80,7 @@ def create(directory: Path) -> Credentials:
 
     ca = (
         builder(caName, caKey.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(usage(signs=True), critical=True)
         .sign(caKey, hashes.SHA256())
     )
@@ -88,11 +99,7 @@ def create(directory: Path) -> Credentials:
     )
     caPEM = ca.public_bytes(serialization.Encoding.PEM)
     leafPEM = leaf.public_bytes(serialization.Encoding.PEM)
-    keyPEM = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
+    keyPEM = keyOf(key)
 
     def write(path: Path, content: bytes, mode: int) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -108,4 +115,5 @@ def create(directory: Path) -> Credentials:
         chain=write(pool / HOST / "fullchain.pem", leafPEM, 0o644),
         key=write(pool / HOST / "privkey.pem", keyPEM, 0o600),
         pem=write(directory / "combined.pem", keyPEM + leafPEM, 0o600),
+        caKey=write(directory / "ca.pem", keyOf(caKey), 0o600),
     )

@@ -7,25 +7,40 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
-from benchmarks.contenders import MODES, Mode
+from benchmarks.contenders import Mode
 
 #: The contender that is the checkout, and the one that is an earlier commit of it.
 NOW = "tlstunnel"
 BEFORE = "before"
+
+#: What is called a flood, and is none: what others wait for anyway.
+NO_FLOOD = "nobody"
 
 
 @dataclass(frozen=True)
 class Figure:
     """
     @ivar name: as in the results; C{idle@} stands for each number of connections measured, and
-        C{flood@} for each dialect.
+        C{flood@} for each flood.
     @ivar form: how a value is printed.
+    @ivar counted: what a number behind the C{@} is one of.
     """
 
     name: str
     title: str
     unit: str
     form: str
+    counted: str = "idle"
+
+    @property
+    def isAlone(self) -> bool:
+        """Whether a ratio to that of others says nothing."""
+        return self.isCount or self.unit == "%"
+
+    @property
+    def isCount(self) -> bool:
+        """Whether it is a number of instructions, which no mood of the machine changes."""
+        return self.name.lower().endswith("instructions")
 
     def show(self, value: float) -> str:
         return format(value, self.form)
@@ -38,6 +53,8 @@ FIGURES = (
     Figure("encryptRate", "throughput, plain to TLS", "GB/s", ".2f"),
     Figure("connection", "CPU per connection", "us", ".0f"),
     Figure("starttls", "CPU per connection, smtp STARTTLS", "us", ".0f"),
+    Figure("default", "CPU per connection, defaults of each", "us", ".0f"),
+    Figure("resumed", "connections that resume a session, defaults of each", "%", ".0f"),
     Figure("p50", "latency, 1 connection, p50", "us", ".0f"),
     Figure("p99", "latency, 1 connection, p99", "us", ".0f"),
     Figure("p50of100", "latency, 100 connections, p50", "us", ".0f"),
@@ -45,6 +62,15 @@ FIGURES = (
     Figure("flood", "longest turn under a flood", "ms", ".1f"),
     Figure("idle", "memory per idle connection", "KiB", ".1f"),
     Figure("carried", "memory per connection, idle after 64 MiB each way", "KiB", ".1f"),
+    Figure("capacity", "connections a second that are possible", "1/s", ",.0f", "workers"),
+    Figure("scaling", "the same, as times of 1 worker", "", ".2f", "workers"),
+    Figure("shared", "CPU per connection, all workers", "us", ".0f", "workers"),
+    Figure("rate", "connections a second that there were", "1/s", ",.0f", "workers"),
+    Figure("busiest", "how busy the busiest worker was", "%", ".0f", "workers"),
+    Figure("instructions", "instructions per connection", "k", ",.0f"),
+    Figure("starttlsInstructions", "instructions per connection, smtp STARTTLS", "k", ",.0f"),
+    Figure("decryptInstructions", "instructions per MiB, TLS to plain", "k", ",.0f"),
+    Figure("encryptInstructions", "instructions per MiB, plain to TLS", "k", ",.0f"),
 )
 
 
@@ -56,10 +82,11 @@ def describing(name: str) -> Figure:
 
 def title(name: str) -> str:
     """@return: the title for a row or a panel, with the number of idle ones or the dialect."""
-    text = describing(name).title
+    figure = describing(name)
+    text = figure.title
     _, _, which = name.partition("@")
     if which.isdigit():
-        which = f"{int(which):,} idle"
+        which = f"{int(which):,} {figure.counted}".removesuffix("s" if which == "1" else "")
     return f"{text}, {which}" if which else text
 
 
@@ -156,53 +183,3 @@ class Results:
                 for name, samples in figures.items()
             }
         return plain
-
-
-@dataclass(frozen=True)
-class Demand:
-    """
-    A ratio that must be reached.
-
-    @ivar compared: tlstunnel's figure with whose, or with which other figure of its own.
-    """
-
-    mode: Mode
-    name: str
-    compared: str
-    most: float
-    ratio: float
-
-    @property
-    def reached(self) -> bool:
-        return self.ratio <= self.most
-
-
-def demands(results: Results) -> list[Demand]:
-    """@return: what was demanded of tlstunnel and could be judged in this run."""
-    found: list[Demand] = []
-
-    def against(mode: Mode, name: str, limits: dict[str, float]) -> None:
-        ours = results.value(mode, NOW, name)
-        for contender, most in limits.items():
-            theirs = results.value(mode, contender, name)
-            if ours and theirs and theirs.median:
-                found.append(Demand(mode, name, contender, most, ours.median / theirs.median))
-
-    for mode in MODES:
-        against(mode, "decrypt", {"nginx": 0.90, "stunnel": 0.80})
-        against(mode, "encrypt", {"nginx": 0.90, "stunnel": 0.80})
-        against(mode, "connection", {"stunnel": 0.80, "nginx": 1.4})
-        against(mode, "starttls", {"stunnel": 0.90})
-        against(mode, "p50", {"stunnel": 1.10})
-        against(mode, "carried", {"stunnel": 1.0, "hitch": 1.0})
-        for name in results.names(mode):
-            stem, _, count = name.partition("@")
-            ours = results.value(mode, NOW, name)
-            if not count.isdigit() or not ours:
-                continue
-            if stem == "idle":
-                found.append(Demand(mode, name, "24 KiB", 1.0, ours.median / 24))
-                against(mode, name, {"nginx": 1.0, "hitch": 1.0, "stunnel": 1.0})
-            elif int(count) > 10 and (few := results.value(mode, NOW, f"{stem}@10")):
-                found.append(Demand(mode, name, "10 idle", 1.15, ours.median / few.median))
-    return found

@@ -39,7 +39,7 @@ _CHUNK_RECORDS = 1 << 13
 @dataclass(frozen=True)
 class Flood:
     """
-    @ivar dialect: as the tunnel calls it.
+    @ivar dialect: as the tunnel and the figures call it.
     @ivar greeting: what the backend says first.
     @ivar clear: what a client says before TLS, and what it awaits each time, as a pattern that ends
         with what has come; where that is empty it awaits nothing.
@@ -58,11 +58,6 @@ class Flood:
     hello: bytes = PING
     ping: bytes = PING
     answer: bytes = b"200 ok\r\n"
-
-    @property
-    def name(self) -> str:
-        """As the figures call it."""
-        return self.dialect or "none"
 
     @property
     def speaking(self) -> Speaking:
@@ -85,7 +80,6 @@ def _packet(number: int, payload: bytes) -> bytes:
 _LOGIN = struct.pack("<IIB23x", 0x000FAE8D, 1 << 24, 45)
 
 FLOODS = (
-    Flood(),
     Flood(
         "smtp",
         b"220 bench.example ESMTP\r\n",
@@ -175,6 +169,11 @@ class FloodClient(Client):
         super().__init__(port, context)
         self.flood = flood
 
+    @property
+    def name(self) -> str:
+        """What floods, as the figures call it."""
+        return self.flood.dialect
+
     def connect(self) -> socket.socket:
         """@return: a connection on which an answer has come."""
         assert self.context is not None
@@ -218,16 +217,26 @@ class FloodClient(Client):
         # Whoever asks for an answer meanwhile is on the same core, and has to have it first.
         os.nice(10)
         with contextlib.suppress(OSError, EOFError, Broken):
-            session = Session(self.inClear(), self.context)
-            session.send(self.flood.prelude)
+            session = self.begin()
+            chunk = self.chunk(session)
             begun.set()
             end = time.monotonic() + seconds
             while time.monotonic() < end:
-                self._pour(session)
+                self._pour(session, chunk)
+                chunk = self.chunk(session)
 
-    def _pour(self, session: Session) -> None:
+    def begin(self) -> Session:
+        """@return: a connection that is ready for the flood."""
+        session = Session(self.inClear(), self.context)
+        session.send(self.flood.prelude)
+        return session
+
+    def finish(self) -> None:
+        """End what of the flood goes on by itself."""
+
+    def _pour(self, session: Session, chunk: bytes) -> None:
         """
-        Pour some of the flood, and await an answer behind it: the tunnel has worked through it
+        Pour C{chunk}, and await an answer to what is behind it: the tunnel has worked through it
         then, and nothing of it is left for later.
 
         @raise EOFError: the tunnel has ended it.
@@ -235,7 +244,7 @@ class FloodClient(Client):
         """
         assert session.session is not None
         connection = session.connection
-        left = memoryview(self._chunk(session))
+        left = memoryview(chunk)
         heard = b""
         poll = select.poll()
         poll.register(connection, select.POLLIN | select.POLLOUT)
@@ -255,8 +264,8 @@ class FloodClient(Client):
                     if not left:
                         poll.modify(connection, select.POLLIN)
 
-    def _chunk(self, session: Session) -> bytes:
-        """Records that go on with the flood, and a ping behind it."""
+    def chunk(self, session: Session) -> bytes:
+        """@return: records that go on with the flood, and a ping behind it."""
         assert session.session is not None
         flood = self.flood
         if flood.piece:
@@ -296,4 +305,5 @@ def longestWait(client: FloodClient) -> float:
         finally:
             flooding.kill()
             flooding.join()
+            client.finish()
     return longest

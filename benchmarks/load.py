@@ -1,7 +1,8 @@
 """
 The near end of the load: what is done to a tunnel through its listening port.
 
-Nothing here is timed except latency; the cost of a tunnel is asked from L{benchmarks.accounting}.
+Nothing here is timed; the cost of a tunnel is asked from L{benchmarks.accounting}, and latency is
+in L{benchmarks.latency}.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from tlstunnel.client import asClient
 
 T = TypeVar("T")
 
-_PATIENCE = 30.0
+#: How long an answer may take.
+PATIENCE_SECONDS = 30.0
 
 
 class Broken(Exception):
@@ -44,7 +46,7 @@ class Client:
         self.smtp = smtp
 
     def _raw(self) -> socket.socket:
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=_PATIENCE)
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_SECONDS)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
@@ -153,12 +155,15 @@ class Speaking:
 
     @ivar dialect: as the tunnel calls it; empty where TLS begins at once.
     @ivar client: makes the near end of it, for a port and the TLS towards that.
-    @ivar backend: the options of the far end.
+    @ivar backend: the options of the far end, and C{program}, the module that it is.
+    @ivar demanding: whether clients have to show a certificate in server mode.
     """
 
     dialect: str = ""
     client: Callable[[int, ssl.SSLContext | None], Client] = Client
     backend: tuple[str, ...] = ()
+    program: str = "benchmarks.backend"
+    demanding: bool = False
 
 
 IMPLICIT = Speaking()
@@ -240,7 +245,7 @@ class Bulk(Session):
         self.send(wire.message(wire.SEND, size))
         first = select.poll()
         first.register(self.connection, select.POLLIN)
-        first.poll(_PATIENCE * 1000)
+        first.poll(PATIENCE_SECONDS * 1000)
         start = time.perf_counter()
         if self.session is None:
             wire.receivePlain(self.connection, size)
@@ -278,66 +283,18 @@ class Bulk(Session):
             self.down(size)
 
 
-def ping(connection: socket.socket) -> None:
-    """One message there and back."""
+def ping(connection: socket.socket) -> int:
+    """
+    One message there and back.
+
+    @return: the number in the answer: whether the backend has resumed the session.
+    """
     connection.sendall(wire.message(wire.PING))
-    size = wire.MESSAGE.size
-    while size:
-        data = connection.recv(size)
+    heard = b""
+    while len(heard) < wire.MESSAGE.size:
+        data = connection.recv(wire.MESSAGE.size - len(heard))
         if not data:
             raise Broken("the connection ended instead of an answer")
-        size -= len(data)
-
-
-def latencies(client: Client, count: int) -> list[float]:
-    """@return: seconds of C{count} round trips on one connection, one after the other."""
-    times = []
-    with client.connect() as connection:
-        for _ in range(count):
-            start = time.perf_counter()
-            ping(connection)
-            times.append(time.perf_counter() - start)
-    return times
-
-
-def pacedLatencies(client: Client, connections: int, count: int, rate: float) -> list[float]:
-    """
-    Round trips on many connections in turn, started at a steady rate whether or not the earlier
-    ones are answered.
-
-    @param rate: requests a second in all.
-    @return: seconds of each.
-    """
-    times: list[float] = []
-    with contextlib.ExitStack() as stack, ThreadPoolExecutor(16) as pool:
-        opened = list(pool.map(lambda _: client.connect(), range(connections)))
-        for connection in opened:
-            stack.enter_context(connection)
-        byDescriptor = {connection.fileno(): connection for connection in opened}
-        started: dict[int, list[float]] = {descriptor: [] for descriptor in byDescriptor}
-        arrived = dict.fromkeys(byDescriptor, 0)
-        poll = select.epoll()
-        for connection in opened:
-            connection.setblocking(False)
-            poll.register(connection, select.EPOLLIN)
-        begin = time.perf_counter()
-        sent = 0
-        while len(times) < count:
-            now = time.perf_counter()
-            while sent < count and begin + sent / rate <= now:
-                connection = opened[sent % connections]
-                started[connection.fileno()].append(time.perf_counter())
-                connection.sendall(wire.message(wire.PING))
-                sent += 1
-            wait = max(begin + sent / rate - now, 0) if sent < count else 1.0
-            for descriptor, _ in poll.poll(wait):
-                with contextlib.suppress(ssl.SSLWantReadError, BlockingIOError):
-                    while data := byDescriptor[descriptor].recv(4096):
-                        arrived[descriptor] += len(data)
-                done, arrived[descriptor] = divmod(arrived[descriptor], wire.MESSAGE.size)
-                for _ in range(done):
-                    times.append(time.perf_counter() - started[descriptor].pop(0))
-            if now - begin > _PATIENCE:
-                raise Broken("answers stay away")
-        poll.close()
-    return times
+        heard += data
+    number: int = wire.MESSAGE.unpack(heard)[1]
+    return number

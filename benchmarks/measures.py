@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from benchmarks.contenders import Mode
 from benchmarks.floods import FloodClient, longestWait
-from benchmarks.load import latencies, pacedLatencies
+from benchmarks.latency import latencies, pacedLatencies
 from benchmarks.running import Running
 
 GB = 1e9
@@ -32,7 +32,9 @@ class Scale:
     @ivar bulk: bytes of one bulk transfer.
     @ivar carriers: connections that carry C{carried} bytes each way before they are weighed.
     @ivar idle: numbers of open idle connections at which to weigh and measure again.
-    @ivar floods: how often each flood is poured.
+    @ivar floods: how often each flood is poured, and C{tlsFloods} each of those of TLS itself.
+    @ivar workers: how often each number of workers is measured.
+    @ivar counted: how many connections are counted in instructions, and then twice as many.
     @ivar everybody: whether also those take part whom nothing is compared with, and all floods.
     @ivar budget: seconds after which no new turn begins.
     """
@@ -48,6 +50,9 @@ class Scale:
     repeats: int
     budget: float
     floods: int
+    tlsFloods: int
+    workers: int
+    counted: int
     everybody: bool
 
     def within(self, descriptors: int) -> Scale:
@@ -71,8 +76,11 @@ FULL = Scale(
     carried=64 * MiB,
     idle={"server": (10, 1_000, 10_000), "client": (10, 1_000)},
     repeats=3,
-    budget=840,
+    budget=1680,
     floods=5,
+    tlsFloods=3,
+    workers=3,
+    counted=40,
     everybody=True,
 )
 
@@ -86,8 +94,11 @@ QUICK = Scale(
     carried=64 * MiB,
     idle={"server": (10, 1_000), "client": ()},
     repeats=1,
-    budget=150,
+    budget=270,
     floods=3,
+    tlsFloods=1,
+    workers=1,
+    counted=20,
     everybody=False,
 )
 
@@ -153,7 +164,7 @@ def flooded(running: Running, samples: int) -> Iterator[Figures]:
     """Milliseconds that somebody waits for an answer at most while somebody else floods."""
     assert isinstance(running.client, FloodClient)
     for _ in range(samples):
-        yield {f"flood@{running.client.flood.name}": longestWait(running.client) * 1e3}
+        yield {f"flood@{running.client.name}": longestWait(running.client) * 1e3}
 
 
 @contextlib.contextmanager

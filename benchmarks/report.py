@@ -8,9 +8,12 @@ import json
 from dataclasses import dataclass
 
 from benchmarks.contenders import MODES, Mode
-from benchmarks.figures import BEFORE, NOW, Demand, Results, demands, describing, title
+from benchmarks.demands import Demand, demands
+from benchmarks.figures import BEFORE, NOW, Results, describing, title
 
 _RATIOS_TO = ("stunnel", "nginx")
+#: Of the figures that there are several of, those whose ratios are shown.
+_COMPARED = ("idle@", "flood@", "default@", "capacity@")
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ def _figures(results: Results, mode: Mode) -> list[str]:
     rows = []
     for name in results.names(mode):
         figure = describing(name)
-        cells = [f"{title(name)}, {figure.unit}"]
+        cells = [f"{title(name)}, {figure.unit}".removesuffix(", ")]
         for contender in contenders:
             value = results.value(mode, contender, name)
             if value is None:
@@ -57,9 +60,11 @@ def _figures(results: Results, mode: Mode) -> list[str]:
 def _ratios(results: Results, mode: Mode) -> list[str]:
     contenders = results.contenders(mode)
     peers = [peer for peer in _RATIOS_TO if peer in contenders]
+    if not peers:
+        return []
     rows = []
     for name in results.names(mode):
-        if "@" in name and not name.startswith(("idle", "flood")):
+        if describing(name).isAlone or ("@" in name and not name.startswith(_COMPARED)):
             continue
         cells = [title(name)]
         for contender in contenders:
@@ -108,11 +113,12 @@ def markdown(run: Run) -> str:
     for mode in MODES:
         if run.results.contenders(mode):
             lines += [f"## {mode.capitalize()} mode", ""]
-            lines += _figures(run.results, mode) + _ratios(run.results, mode)
+            lines += _figures(run.results, mode)
+            lines += _ratios(run.results, mode)
     if found := demands(run.results):
         lines += ["## What must be reached", "", *_demands(found)]
     if run.results.notes:
-        lines += ["## Not measured", "", *(f"- {note}" for note in run.results.notes), ""]
+        lines += ["## Notes", "", *(f"- {note}" for note in run.results.notes), ""]
     return "\n".join(lines)
 
 

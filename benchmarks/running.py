@@ -24,21 +24,33 @@ from benchmarks.contenders import Contender, Mode, Setup
 from benchmarks.credentials import Credentials
 from benchmarks.load import IMPLICIT, Broken, Client, PooledClient, Speaking
 
-_START_LIMIT = 15.0
 _STOP_LIMIT = 1.0
 
 
 @dataclass(frozen=True)
 class Cores:
-    """Where the tunnel runs and where everything else does; the same on a machine with one."""
+    """
+    Where the tunnel runs and where everything else does; the same on a machine with one.
 
-    tunnel: int
-    load: int
+    @ivar every: all there are.
+    """
+
+    tunnel: frozenset[int]
+    load: frozenset[int]
+    every: tuple[int, ...]
 
     @classmethod
     def available(cls) -> Cores:
-        cores = sorted(os.sched_getaffinity(0))
-        return cls(cores[-1], cores[0])
+        cores = tuple(sorted(os.sched_getaffinity(0)))
+        return cls(frozenset(cores[-1:]), frozenset(cores[:1]), cores)
+
+    def forWorkers(self, count: int) -> Cores:
+        """
+        @return: a core for each of C{count} workers, as far as there are so many, and the others
+            for the load; where no others are left it has to be on the same ones.
+        """
+        tunnel = frozenset(self.every[-count:])
+        return Cores(tunnel, frozenset(self.every) - tunnel or tunnel, self.every)
 
 
 class Failed(Exception):
@@ -113,8 +125,8 @@ def _isUp(where: int | str) -> bool:
     return True
 
 
-def _await(process: subprocess.Popen[bytes], isUp: Callable[[], bool]) -> None:
-    limit = time.monotonic() + _START_LIMIT
+def _await(process: subprocess.Popen[bytes], isUp: Callable[[], bool], seconds: float) -> None:
+    limit = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < limit:
         if isUp():
             return
@@ -123,8 +135,8 @@ def _await(process: subprocess.Popen[bytes], isUp: Callable[[], bool]) -> None:
 
 
 @contextlib.contextmanager
-def _backend(tls: Credentials | None, options: tuple[str, ...]) -> Iterator[int]:
-    command = [sys.executable, "-m", "benchmarks.backend", *options]
+def _backend(tls: Credentials | None, speaking: Speaking) -> Iterator[int]:
+    command = [sys.executable, "-m", speaking.program, *speaking.backend]
     if tls is not None:
         command += ["--tls", str(tls.chain), str(tls.key)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -144,8 +156,10 @@ def started(
     credentials: Credentials,
     cores: Cores,
     speaking: Speaking = IMPLICIT,
+    workers: int = 1,
 ) -> Iterator[Running]:
     """
+    @param cores: of which there are as many for the tunnel as it is to have workers, or all.
     @return: a tunnel that has forwarded a connection, on its own core.
     @raise Failed: it did not come up, or broke in what was done with it.
     """
@@ -158,14 +172,18 @@ def started(
     # A tunnel's TLS is its own: what pins ours must not be inherited.
     environment = {name: value for name, value in os.environ.items() if name != "OPENSSL_CONF"}
     with (
-        _backend(backendTLS, speaking.backend) as backend,
+        _backend(backendTLS, speaking) as backend,
         tempfile.TemporaryDirectory() as scratch,
         tempfile.TemporaryFile() as output,
     ):
         port = _freePort()
-        setup = Setup(mode, port, backend, credentials, Path(scratch), speaking.dialect)
+        setup = Setup(
+            *(mode, port, backend, credentials, Path(scratch), speaking.dialect),
+            demanding=speaking.demanding and mode == "server",
+            workers=workers,
+        )
         process = subprocess.Popen(
-            ["taskset", "-c", str(cores.tunnel), *contender.command(setup)],
+            ["taskset", "-c", ",".join(map(str, cores.tunnel)), *contender.command(setup)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -177,12 +195,13 @@ def started(
             client = speaking.client(port, context)
         running = Running(contender, mode, process.pid, client, output)
         try:
-            _await(process, partial(_isUp, setup.poolSocket if contender.isPool else port))
+            where = setup.poolSocket if contender.isPool else port
+            _await(process, partial(_isUp, where), contender.startSeconds)
             running.client.check()
             # Some pin their workers themselves.
-            for member in accounting.tree(process.pid):
+            for member in accounting.tree(process.pid) if workers == 1 else ():
                 with contextlib.suppress(ProcessLookupError):
-                    os.sched_setaffinity(member, {cores.tunnel})
+                    os.sched_setaffinity(member, cores.tunnel)
             yield running
         except (Broken, OSError, EOFError) as problem:
             raise running.failure(problem) from problem

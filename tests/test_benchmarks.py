@@ -21,12 +21,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from benchmarks import accounting, plot, report, revision, wire
 from benchmarks.against import alternate
 from benchmarks.backend import Flooded
-from benchmarks.contenders import CHECKOUT, tunnelIn
-from benchmarks.figures import Results, Value, demands
+from benchmarks.contenders import CHECKOUT
+from benchmarks.demands import demands
+from benchmarks.figures import Results, Value
 from benchmarks.floods import FLOODS, PING, Flood, FloodClient
 from benchmarks.load import Broken, Client
 from benchmarks.measures import FULL, QUICK
 from benchmarks.running import Failed, Running
+from benchmarks.tunnels import tunnelIn
 from tlstunnel.protocols.registry import find
 from tlstunnel.testing.dialogues import isFiltered
 from tlstunnel.testing.memory import Driver
@@ -153,14 +155,14 @@ class FloodTests(SynchronousTestCase):
 
     def relayed(self, flood: Flood) -> Driver:
         """A tunnel in whose relay the client of C{flood} is."""
-        driver = Driver(find(flood.name), "server")
+        driver = Driver(find(flood.dialect), "server")
         driver.plain.feed(flood.greeting)
         for say, awaited in flood.clear:
             driver.network.feed(say)
             heard = driver.network.takeWritten()
-            self.assertTrue(re.search(awaited, heard) if awaited else not heard, flood.name)
+            self.assertTrue(re.search(awaited, heard) if awaited else not heard, flood.dialect)
         driver.handshake()
-        self.assertEqual(driver.stage, "relay", (flood.name, driver.error))
+        self.assertEqual(driver.stage, "relay", (flood.dialect, driver.error))
         driver.network.takeWritten()
         return driver
 
@@ -170,10 +172,10 @@ class FloodTests(SynchronousTestCase):
             driver = self.relayed(flood)
             for ask in (flood.hello, flood.ping, flood.ping):
                 driver.network.feed(ask)
-                self.assertIn(PING, driver.plain.takeWritten(), flood.name)
+                self.assertIn(PING, driver.plain.takeWritten(), flood.dialect)
                 driver.plain.feed(flood.answer)
                 heard = driver.network.takeWritten()
-                self.assertTrue(FloodClient(0, None, flood).isAnswered(heard), flood.name)
+                self.assertTrue(FloodClient(0, None, flood).isAnswered(heard), flood.dialect)
 
     def test_theTunnelReadsAlong(self) -> None:
         """A flood that no filter reads is none; nor is what follows an answer."""
@@ -184,8 +186,8 @@ class FloodTests(SynchronousTestCase):
                 for _ in range(2):
                     driver.network.feed(flood.piece * 1000 + flood.ping)
                     driver.plain.feed(flood.answer)
-                    self.assertIsNone(driver.error, flood.name)
-                    self.assertTrue(isFiltered(driver.network), flood.name)
+                    self.assertIsNone(driver.error, flood.dialect)
+                    self.assertTrue(isFiltered(driver.network), flood.dialect)
 
     def test_theBackendAnswersWhatIsAsked(self) -> None:
         """However much comes before it."""
@@ -209,7 +211,11 @@ class FloodTests(SynchronousTestCase):
             results.add("server", "tlstunnel", {f"flood@{dialect}": 2.0})
         results.add("server", "stunnel", {"flood@imap": 4.0})
         run = report.Run(results, {}, {}, "2026-01-01", 1.0, {})
-        rows = [line for line in report.markdown(run).splitlines() if "flood" in line]
+        rows = [
+            line
+            for line in report.markdown(run).splitlines()
+            if "flood" in line and "server" not in line
+        ]
         self.assertEqual(
             rows,
             [
@@ -221,7 +227,15 @@ class FloodTests(SynchronousTestCase):
                 "| longest turn under a flood, mysql |  |  |",
             ],
         )
-        self.assertEqual(demands(results), [])
+        self.assertEqual(
+            [(each.name, each.compared, each.reached) for each in demands(results)],
+            [
+                ("flood@smtp", "50 ms", True),
+                ("flood@imap", "50 ms", True),
+                ("flood@imap", "stunnel", True),
+                ("flood@mysql", "50 ms", True),
+            ],
+        )
 
 
 class ScaleTests(SynchronousTestCase):
