@@ -319,6 +319,14 @@ def intermediate(name: str = "Intermediate") -> Issued:
     return _intermediate(name)
 
 
+def deep(recipe: Recipe, count: int) -> Issued:
+    """A certificate with so many authorities between it and L{root}."""
+    issuer = root()
+    for number in range(count):
+        issuer = make(authorityRecipe(f"Below {number}"), issuer)
+    return make(recipe, issuer)
+
+
 def constraints(
     permitted: Sequence[x509.GeneralName] | None = None,
     excluded: Sequence[x509.GeneralName] | None = None,

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from hypothesis import given
 from hypothesis import strategies as st
+from service_identity import CertificateError
+from service_identity.hazmat import DNSPattern
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import Recipe, alternative, der, dns, ip, mail, make, srv, uri
@@ -71,6 +73,32 @@ class VerifyIdentityTests(SynchronousTestCase):
             said = self.refusal(san)
             self.assertTrue(said.isprintable() and said.isascii())
             self.assertLess(len(said), 1000)
+
+    def test_aCertificateWithThousandsOfNamesIsForNobody(self) -> None:
+        """Whoever looks for one among so many keeps everybody else waiting."""
+        for count, said in ((1999, None), (2000, "one of 2001")):
+            names = [dns(f"{number}.example") for number in range(count)]
+            certificate = make(Recipe(san=alternative(*names, dns(str(HOST)))), key=KEY).certificate
+            if said is None:
+                self.assertEqual(verifyIdentity(certificate, HOST), HOST)
+            else:
+                self.assertIn(said, self.refusal(alternative(*names, dns(str(HOST)))))
+
+    @given(st.from_regex(r"[-0-9_.ax*]{1,9}", fullmatch=True))
+    def test_addressesAreNoDomains(self, name: str) -> None:
+        """What service-identity takes for an address spoils a certificate; nothing else does."""
+        certificate = make(Recipe(san=alternative(dns(name), dns(str(HOST)))), key=KEY).certificate
+        try:
+            DNSPattern.from_bytes(name.encode())
+            isGood = presented._DNS_NAME.fullmatch(name) is not None
+        except CertificateError:
+            isGood = False
+        try:
+            found = verifyIdentity(certificate, HOST)
+        except IdentityRefused:
+            self.assertFalse(isGood)
+        else:
+            self.assertEqual((found, isGood), (HOST, True))
 
     def test_selectorsOfSeveral(self) -> None:
         """A selector takes any name that it matches, of its own form."""

@@ -26,6 +26,7 @@ from tests.certificates import (
     alternative,
     authorityRecipe,
     constraints,
+    deep,
     dns,
     intermediate,
     mail,
@@ -50,7 +51,7 @@ from tlstunnel.tls.context import clientContext, serverContext
 from tlstunnel.tls.creators import ClientCreator, Creator
 from tlstunnel.tls.failures import handshakeFailure
 from tlstunnel.tls.session import Session
-from tlstunnel.tls.verification import Verifier, verifyPeer
+from tlstunnel.tls.verification import LONGEST_CHAIN, Verifier, verifyPeer
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.prepared import Prepared
 
@@ -178,6 +179,14 @@ class AlertsTests(PeersTestCase):
         """It is for something else than TLS."""
         purposes = (OTHER_USE,)
         self.assertTold("unsupported certificate", shown(alternative(dns(HOST)), purposes=purposes))
+
+    def test_howLongAChainIs(self) -> None:
+        """OpenSSL would verify a hundred signatures, and everybody else would wait."""
+        name = Recipe(san=alternative(dns(HOST)))
+        for creator in self.client(), self.server():
+            failure, *_ = self.meet(creator, deep(name, LONGEST_CHAIN))
+            self.assertIsNone(failure)
+        self.assertTold("unknown ca", deep(name, LONGEST_CHAIN + 1))
 
     def test_noCertificate(self) -> None:
         """A client without one is told that it needs one; TLS 1.2 has no word for that."""

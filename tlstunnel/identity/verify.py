@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import islice
 
 from cryptography import x509
 from service_identity import CertificateError
@@ -21,6 +22,9 @@ from tlstunnel.errors import IdentityRefused, quote
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.presented import Presented, Unreadable, alternativeNames
+
+#: Names of somebody else's certificate that an error has.
+NAMES_SHOWN = 20
 
 
 def _quote(text: str) -> str:
@@ -97,7 +101,7 @@ def verifyIdentity(
         found = _whoIs(presented, expected)
         if found is not None and isinstance(expected, AccessList):
             _checkDenied(presented, expected)
-        has = ", ".join(namesIn(certificate)) if found is None else ""
+        has = "" if found is not None else ", ".join(islice(namesIn(certificate), NAMES_SHOWN))
     except (IdentityRefused, KeyboardInterrupt, SystemExit):
         raise
     except (Unreadable, CertificateError) as error:

@@ -20,7 +20,7 @@ from tlstunnel.tls.credentials import present
 from tlstunnel.tls.faces import VERSIONS, chooseFace
 from tlstunnel.tls.resumption import LONGEST
 from tlstunnel.tls.session import Session
-from tlstunnel.tls.verification import demandCertificate
+from tlstunnel.tls.verification import LONGEST_CHAIN, demandCertificate
 
 SSLContext = SSL.Context
 
@@ -87,6 +87,7 @@ def bareContext(
     if isClient and not tickets:
         # A server says it later, to each connection; see chooseFace.
         context.set_options(SSL.OP_NO_TICKET)
+    context.set_verify_depth(LONGEST_CHAIN)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     # All of a write in one call of OpenSSL, however many records that makes; see TLS.write.

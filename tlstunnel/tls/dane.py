@@ -30,6 +30,7 @@ from tlstunnel.tls.context import clientContext
 from tlstunnel.tls.verification import (
     CHAINS_KEPT,
     HOSTNAME_MISMATCH,
+    LONGEST_CHAIN,
     REVOCATION_ERRORS,
     UNKNOWN_ISSUER,
     Proof,
@@ -131,6 +132,8 @@ class TLSAVerifier(Verifier):
             raise IdentityRefused(
                 f"no certificate that the server shows is that of {self._records}", cause="no match"
             )
+        if len(shown) > LONGEST_CHAIN + 2:
+            raise IdentityRefused("the chain is longer than that of anybody honest")
         store = crypto.X509Store()
         for each in anchors:
             store.add_cert(crypto.X509.from_cryptography(each))

@@ -43,6 +43,10 @@ CHAINS_KEPT = 1000
 #: session, which has their own certificate and nothing of what it was verified by.
 CLIENTS_KEPT = 10_000
 
+#: Authorities between a peer and an anchor.  OpenSSL takes 100, and a chain of these keeps
+#: everybody else waiting.
+LONGEST_CHAIN = 10
+
 _Codes = SSL.X509VerificationCodes
 
 #: Where OpenSSL accepted what we refuse: the alerts are bad_certificate and unknown_ca.  pyOpenSSL
