@@ -187,6 +187,8 @@ class Outcome(Filter):
         """
         Pass what is whole.
         """
+        if self.done:
+            return data
         if self._isOver:
             return b""
         self._kept += data
