@@ -279,6 +279,7 @@ vnc = Dialect(
     aliases=("rfb",),
     ports=(5900,),
     silentServer=False,
+    goesOn=True,
     options={
         NONE.option: "no password behind TLS (X509None, and None without TLS)",
         VNC_AUTH.option: "a password (X509Vnc, VncAuth); what a server tunnel offers by default",
