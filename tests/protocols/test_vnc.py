@@ -110,11 +110,15 @@ class ClientRules(ClientConformance):
     early = RESPONSE
     # The server waits for what it is asked.
     pipelined = False
+    behind: type[ServerConformance]
 
     def test_aFloodOfTheAppIsHeldBack(self) -> None:
         """
         As everywhere, where the app does not wait until it is greeted.
         """
+        if not self.appSpeaks:
+            super().test_aFloodOfTheAppIsHeldBack()
+            return
         words = b"".join(text for who, text in self.whole if who == "A")
         count = (1 << 18) // len(RESPONSE)
         driver = client(vnc)
@@ -180,6 +184,13 @@ class PasswordClientTests(ClientRules, SynchronousTestCase):
         (8, b"\2", Refused),
         (8, b"\x16", Refused),
     ]
+
+    def test_anAppThatStartsTLSIsCutOff(self) -> None:
+        """
+        As everywhere, but for a client that has come with TLS: a response may be any bytes.
+        """
+        if self.appSpeaks:
+            super().test_anAppThatStartsTLSIsCutOff()
 
     def test_refusalsAreExplained(self) -> None:
         """
@@ -251,6 +262,20 @@ class PasswordClientTests(ClientRules, SynchronousTestCase):
         self.assertEqual(driver.plain.takeWritten(), RFB37)
         driver.plain.feed(RFB38)
         self.assertEqual(driver.plain.takeWritten(), b"\1\2")
+
+    def test_anUnknownVersionIsTheOldestOne(self) -> None:
+        """
+        On both sides of an app.
+        """
+        for version in (RFB33, b"RFB 003.004\n", b"RFB 003.005\n", b"RFB 003.006\n"):
+            for pieces in ((version,), *split(version)):
+                driver = inside(client(vnc), network())
+                driver.plain.takeWritten()
+                for piece in pieces:
+                    driver.plain.feed(piece)
+                self.assertEqual(driver.plain.takeWritten(), number(2))
+                driver.plain.feed(RESPONSE)
+                self.assertEqual(driver.network.written, RESPONSE)
 
     def test_anAppThatPicksSomethingElseIsCutOff(self) -> None:
         """
@@ -324,17 +349,6 @@ class PasswordClientTests(ClientRules, SynchronousTestCase):
             self.assertEqual(driver.plain.written, b"")
             if not b"".join(garbage).startswith(b"\1") or place < 8:
                 self.assertIsInstance(driver.error, TunnelError)
-
-
-class OldAppTests(ClientRules, SynchronousTestCase):
-    """
-    The same, for an app for which the server decides.
-    """
-
-    dialogue = network()
-    inside = app(2, RFB33)
-    payload = (RESPONSE + ANYTHING, CHALLENGE + OK + ANYTHING)
-    variants = [(10, b"RFB 003.005\n"), (10, b"RFB 003.006\n")]
 
 
 class OpenClientTests(ClientRules, SynchronousTestCase):
@@ -554,6 +568,20 @@ class PasswordServerTests(ServerRules, SynchronousTestCase):
             driver.plain.end()
             self.assertEqual(driver.network.written, FAILED + text(b"Authentication failed"))
 
+    def test_anUnknownVersionIsTheOldestOne(self) -> None:
+        """
+        In which the backend decides.
+        """
+        for version in (RFB33, b"RFB 003.004\n", b"RFB 003.005\n", b"RFB 003.006\n"):
+            for pieces in ((version + number(2),), *split(version + number(2))):
+                driver = inside(server(vnc), network())
+                driver.network.takeWritten()
+                for piece in pieces:
+                    driver.plain.feed(piece)
+                self.assertEqual(driver.plain.written, RFB33)
+                driver.plain.feed(CHALLENGE)
+                self.assertEqual(driver.network.written, CHALLENGE)
+
     def test_whatTheBackendOffersIsShownInTheLog(self) -> None:
         """
         Where it is something else.
@@ -565,19 +593,6 @@ class PasswordServerTests(ServerRules, SynchronousTestCase):
         self.assertIn(
             "another login than vncauth: it offers security types 1, 16", str(driver.error)
         )
-
-
-class OldBackendTests(ServerRules, SynchronousTestCase):
-    """
-    The same with a backend that decides.
-    """
-
-    subtype = X509_VNC
-    dialogue = network()
-    inside = backend(2, RFB33)
-    variants = [(9, b"RFB 003.005\n"), (9, b"RFB 003.006\n")]
-    failures = FAILING_BACKENDS
-    payload = (RESPONSE + ANYTHING, CHALLENGE + OK + ANYTHING)
 
 
 class OpenServerTests(ServerRules, SynchronousTestCase):
@@ -714,3 +729,9 @@ class OfferTests(SynchronousTestCase):
             if not words.startswith((request, RFB37 + request[12:])):
                 self.assertIsInstance(driver.error, TunnelError)
                 self.assertIsInstance(driver.error, Closed | Malformed | Refused | ForeignProtocol)
+
+
+# In a bridge the server has to have the login that the client has come with.
+PasswordClientTests.behind = PasswordServerTests
+OpenClientTests.behind = OpenServerTests
+NameClientTests.behind = NameServerTests

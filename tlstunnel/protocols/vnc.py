@@ -152,8 +152,8 @@ class VNCClient(_VNC, ClientRole):
             isAwaited = self.login is not NONE or heard >= REASONS
         if self.login is PLAIN:
             await self.demandSilence()
-        else:
-            # A response may begin as TLS does; the app has spoken in clear.
+        elif self.login is VNC_AUTH:
+            # A response may begin as TLS does: nothing looks for that.
             self.toNetwork.clear()
         self.toPlain.append(Outcome(self.login, self.minor, heard, isAwaited))
 
