@@ -23,6 +23,8 @@ NAME = "screen.test.example"
 GOOD = f"3.8:{PASSWORD}"
 SEEN = "has seen 320 columns"
 
+BY_NAME = "a server that believes a name without a password"
+
 
 class ClientModeTests(InteropTestCase):
     """
@@ -77,6 +79,7 @@ class ClientModeTests(InteropTestCase):
         """
         By TigerVNC's viewer, which knows that without TLS.
         """
+        requireRoot(BY_NAME)
         port = self.port(self.secret, "--dialect-option", "plain")
         Window(self.stage.directory("viewer"), self.opened.display).tigervnc(port, "Plain")
         record("vnc", "client", self.secret, "screen seen by its viewer, with a name (Plain)")
@@ -158,6 +161,7 @@ class ServerModeTests(InteropTestCase):
         """
         With each login, and with old servers, whose outcome it would not know otherwise.
         """
+        requireRoot(BY_NAME)
         anchors = self.stage.authority.anchors
         for server, logins, subtype in (
             (self.opened, ("none",), 260),
@@ -176,6 +180,7 @@ class ServerModeTests(InteropTestCase):
         """
         Its viewer verifies the name.
         """
+        requireRoot(BY_NAME)
         authority = f"-X509CA={self.stage.authority.anchors}"
         for login, types in (("vncauth", "X509Vnc"), ("plain", "X509Plain")):
             window = Window(self.stage.directory("viewer"), self.opened.display)

@@ -680,6 +680,38 @@ class NameServerTests(ServerRules, SynchronousTestCase):
         self.assertFailed(driver, BackendRefused)
 
 
+class BridgeTests(SynchronousTestCase):
+    """
+    A bridge, to which a client has come with a password.
+    """
+
+    def test_theServerIsAskedForTheLoginOfTheClient(self) -> None:
+        """
+        Whatever it likes better; and in no later version than the client has.
+        """
+        # That module asks this one for its cases.
+        from tests.tunnel.test_bridgerules import BothDriver
+
+        for version in (RFB37, RFB38):
+
+            class Bridge(BothDriver):
+                before = network(version)
+
+            for offered, isThere in (
+                ((X509_NONE, X509_PLAIN, X509_VNC), True),
+                ((X509_NONE, X509_PLAIN), False),
+            ):
+                driver = Bridge(vnc, "client")
+                driver.network.feed(RFB38)
+                self.assertEqual(driver.network.takeWritten(), version)
+                for words in (b"\1\x13", b"\0\2"):
+                    driver.network.feed(words)
+                driver.network.takeWritten()
+                driver.network.feed(b"\0" + subtypes(*offered))
+                self.assertEqual(driver.network.written, number(X509_VNC) if isThere else b"")
+                self.assertEqual(isinstance(driver.error, NotOffered), not isThere)
+
+
 class OfferTests(SynchronousTestCase):
     """
     What a server tunnel offers.
