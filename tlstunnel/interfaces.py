@@ -284,6 +284,10 @@ class IDialect(Interface):
         "L{bool}: client mode: whether the server has to wait inside TLS until the app has spoken, "
         "so that one that does not was spliced in (rule 10)."
     )
+    goesOn = Attribute(
+        "L{bool}: whether what is said inside TLS goes on from what was agreed on in clear, so "
+        "that no server with TLS from the first byte says the same."
+    )
     earlyDial = Attribute(
         "L{bool}: server mode: whether the backend is dialled before the negotiation, because its "
         "first words are needed there (rule 2)."

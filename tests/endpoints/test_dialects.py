@@ -62,6 +62,12 @@ TALKS: dict[str, tuple[bytes, bytes, bytes]] = {
     "telnet": (b"", b"", b"hello\r\n"),
     "nut": (b"", b"", b"LIST UPS\n"),
     "nbd": (GREETING, GREETING, FLAGS + option(6)),
+    # A server of 3.3 says all at once, and an app has nothing to pick.
+    "vnc": (
+        b"RFB 003.003\n\0\0\0\2" + b"challenge" + bytes(7),
+        b"RFB 003.008\n",
+        b"RFB 003.003\nresponse" + bytes(8),
+    ),
     "munin": (b"# munin node at a.example.org\n", b"# munin node at ", b"cap multigraph\n"),
 }
 

@@ -59,10 +59,12 @@ class Authority:
         self._authority.cert_pem.write_to_path(str(self.anchors))
         self.anchors.chmod(0o644)
 
-    def issue(self, name: str, *names: str) -> ServerCertificate:
+    def issue(self, name: str, *names: str, isRSA: bool = False) -> ServerCertificate:
         """
         A certificate for domains, IP addresses or C{user@domain}, kept in the pool under the first;
         users have it as a common name too.
+
+        @param isRSA: whether its key is one of RSA, which some old programs insist on.
         """
         end = datetime.now(UTC) + timedelta(days=90)
         leaf = self._authority.issue_cert(
@@ -71,6 +73,7 @@ class Authority:
             not_before=end - timedelta(days=91),
             not_after=end,
             common_name=name if "@" in name else None,
+            key_type=trustme.KeyType.RSA if isRSA else trustme.KeyType.ECDSA,
         )
         directory = self.pool / name
         directory.mkdir()

@@ -18,7 +18,7 @@ from tests.interop.results import directory
 DIALECTS = (
     *("none", "smtp", "lmtp", "imap", "pop3", "nntp", "sieve", "ftp", "xmpp-client"),
     *("xmpp-server", "ldap", "postgresql", "mysql", "irc", "telnet", "http", "nut"),
-    *("munin", "nats", "nbd"),
+    *("munin", "nats", "nbd", "vnc"),
 )
 
 #: Where no other program exists to test with, or none is installed: the reason, shown in its cell.

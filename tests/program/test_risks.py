@@ -83,6 +83,30 @@ class RisksTests(SynchronousTestCase):
             said = [each for each in risks(tunnel, ()) if "proxy-from" in each]
             self.assertEqual(bool(said), isSaid, networks)
 
+    def test_screensWithoutALogin(self) -> None:
+        """
+        Unless a certificate is one.
+        """
+        someone = Identity.parse("us@a.example")
+        for mode, options, remoteID, isSaid in (
+            (Mode.SERVER, {"none"}, None, True),
+            (Mode.SERVER, {"none", "vncauth"}, None, True),
+            (Mode.SERVER, {"vncauth"}, None, False),
+            (Mode.SERVER, set(), None, False),
+            (Mode.SERVER, {"none"}, someone, False),
+            (Mode.CLIENT, {"none"}, someone, False),
+        ):
+            tunnel = Tunnel(
+                mode,
+                (LOOPBACK,),
+                (LOOPBACK,),
+                find("vnc"),
+                remoteID=remoteID,
+                options=frozenset(options),
+            )
+            said = [each for each in risks(tunnel, ()) if "see and use the screen" in each]
+            self.assertEqual(bool(said), isSaid, (mode, options))
+
     def test_theListOfPortsIsReadOnlyWhereItMatters(self) -> None:
         """
         On a host with many connections it is long.

@@ -21,6 +21,7 @@ from tlstunnel.protocols.nut import nut
 from tlstunnel.protocols.pop3 import pop3
 from tlstunnel.protocols.sieve import sieve
 from tlstunnel.protocols.smtp import lmtp, smtp
+from tlstunnel.protocols.vnc import vnc
 from tlstunnel.protocols.xmpp import xmppClient, xmppServer
 from tlstunnel.testing.dialogues import CLIENT_HELLO, SSL2_HELLO, server, split
 from tlstunnel.testing.memory import Driver
@@ -101,7 +102,7 @@ class ServerTests(SynchronousTestCase):
         """
         Without the end of a line, and without an answer.
         """
-        for dialect in (*LINES, ldap, nbd, xmppClient, xmppServer):
+        for dialect in (*LINES, ldap, nbd, vnc, xmppClient, xmppServer):
             for hello in (CLIENT_HELLO, SSL2_HELLO[:7]):
                 for pieces in ((hello,), *split(hello)):
                     driver = self.started(dialect)

@@ -39,6 +39,7 @@ REGISTERED: dict[str, tuple[tuple[int, ...], int | None, tuple[bytes, ...]]] = {
     "nut": ((3493,), None, ()),
     "munin": ((4949,), None, ()),
     "nbd": ((10809,), None, ()),
+    "vnc": ((5900,), None, ()),
     "http": ((80, 631), 443, (b"http/1.1",)),
 }
 

@@ -995,7 +995,7 @@ class CheckTests(SynchronousTestCase):
         Every other dialect, on one side and on both.
         """
         others = "lmtp", "imap", "pop3", "nntp", "sieve", "ldap", "xmpp-client", "irc"
-        for name in ("smtp", *others, "nut", "munin", "nbd"):
+        for name in ("smtp", *others, "nut", "munin", "nbd", "vnc"):
             for ways in ((name, name), (name, "none"), ("none", name)):
                 checkBridge(self.bridge(*ways))
 

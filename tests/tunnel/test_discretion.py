@@ -42,6 +42,7 @@ LOGINS = {
     "nut": b"USERNAME %(secret)s\nPASSWORD %(secret)s\nSET VAR ups driver.x %(secret)s\n",
     "munin": b"fetch %(secret)s\nlist %(secret)s\n",
     "nbd": b"\0\0\0\1IHAVEOPT\0\0\0\1\0\0\0\x0d%(secret)s",
+    "vnc": b"RFB 003.008\n\x02%(secret)s",
     "nats": b'CONNECT {"user":"test","pass":"%(secret)s"}\r\nPUB %(secret)s 13\r\n%(secret)s\r\n',
     "telnet": b"\xff\xfd\x18test\r\n%(secret)s\r\n",
     "chat": b"test\r\n%(secret)s\r\n",
@@ -155,6 +156,20 @@ class ShownTests(SynchronousTestCase):
             self.assertIn("IHAVEOPT", self.shown(words, dialect="nbd")[0])
         for words in (request[:8] + b"\0\0\0\3" + request[12:], request + b"x"):
             self.assertNotIn("IHAVEOPT", self.shown(words, dialect="nbd")[0])
+
+    def test_whatIsAgreedOnOfAScreenIsShown(self) -> None:
+        """
+        And nothing else, as a response would let a password be guessed.
+        """
+        for words, shown in (
+            (b"RFB 003.008\n", '"RFB 003.008"'),
+            (b"\x13", r'"\x13"'),
+            (b"\0\2", r'"\x00\x02"'),
+            (b"\0\0\1\5", r'"\x00\x00\x01\x05"'),
+            (b"\0\0\0\6", "4 bytes"),
+            (b"\2" + bytes(16), "17 bytes"),
+        ):
+            self.assertEqual(self.shown(words, dialect="vnc"), [shown])
 
     def test_verbs(self) -> None:
         """

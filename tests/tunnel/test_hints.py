@@ -248,6 +248,18 @@ class ScenarioTests(TunnelTests):
         ):
             self.assertIn(hint, await self.toServer(saying(*said), "nbd"), said)
 
+    async def test_aScreenWithoutTLSOrWithAnotherLogin(self) -> None:
+        """
+        Its server says so, in either mode.
+        """
+        for said, hint in (
+            ((b"RFB 003.003\n",), "X509Cert"),
+            ((b"RFB 003.008\n", b"\2\1\2"), "X509Cert"),
+            ((b"RFB 003.008\n", b"\1\x13", b"\0\2", b"\0\1\0\0\1\1"), "X509Cert"),
+            ((b"RFB 003.008\n", b"\0\0\0\0\2no"), "BlacklistThreshold"),
+        ):
+            self.assertIn(hint, await self.toServer(saying(*said), "vnc"), said)
+
     async def test_aServerGreetsWhereItShouldSpeakTLS(self) -> None:
         """
         The reverse.
@@ -282,6 +294,8 @@ class ScenarioTests(TunnelTests):
             ("irc", b"OK STARTTLS\n", "nut"),
             ("irc", b"ERR FEATURE-NOT-CONFIGURED\n", "nut"),
             ("smtp", b"NBDMAGICIHAVEOPT\0\3", "nbd"),
+            ("smtp", b"RFB 003.008\n", "vnc"),
+            ("vnc", b"220 mx ESMTP\r\n", "smtp or lmtp or ftp"),
             ("nbd", b"220 mx ESMTP\r\n", "smtp or lmtp or ftp"),
             ("pop3", b"220 mx ESMTP\r\n", "smtp or lmtp or ftp"),
         ):
@@ -449,6 +463,19 @@ class TableTests(SynchronousTestCase):
         self.assertIn("allow_non_tls", self.hint(demanding, dialect="nats", mode=Mode.SERVER))
         self.assertNotIn("pop3", self.hint(Refused("x", b"-ERR 'no'"), dialect="nats"))
         self.assertIn("nats", self.hint(Malformed("x", b"INFO {}"), dialect="smtp"))
+
+    def test_aScreenHasAnotherLogin(self) -> None:
+        """
+        Than the options say.
+        """
+        for mode, error, who in (
+            (Mode.CLIENT, NotOffered, "the server"),
+            (Mode.SERVER, BackendRefused, "the backend"),
+        ):
+            lacking = error(cause="another VNC login").by(who)
+            self.assertIn("--dialect-option", self.hint(lacking, dialect="vnc", mode=mode))
+        refused = BackendRefused(cause="VNC wants nobody").by("the backend")
+        self.assertIn("Blacklist", self.hint(refused, dialect="vnc", mode=Mode.SERVER))
 
     def test_whoeverItWas(self) -> None:
         """

@@ -348,6 +348,7 @@ class MistakeTests(SynchronousTestCase):
             (f"{server} --starttls smtp", "has no greeting inside TLS"),
             (f"{server} --starttls mysql", "needs the first words of a backend"),
             (f"{server} --starttls nats", "needs the first words of a backend"),
+            (f"{server} --starttls vnc", "has not heard"),
             (f"{client} --starttls smtp --trust system", "--trust: is about TLS"),
             (f"{client} --starttls smtp -R a.example", "--remote-id: is about TLS"),
             (f"{client} --starttls smtp --minimum-tls 1.3", "--minimum-tls: is about TLS"),

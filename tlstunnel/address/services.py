@@ -31,6 +31,7 @@ SERVICES = {
     "pop3": 110,
     "pop3s": 995,
     "postgresql": 5432,
+    "rfb": 5900,
     "sieve": 4190,
     "smtp": 25,
     "smtps": 465,

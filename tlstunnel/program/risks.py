@@ -22,6 +22,8 @@ from tlstunnel.address import (
 from tlstunnel.identity.names import Identity
 from tlstunnel.net.edges import AVAILABLE
 from tlstunnel.net.networks import Networks, parseNetwork
+from tlstunnel.protocols.rfb import NONE
+from tlstunnel.protocols.vnc import vnc
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.ends import marksEnd
 from tlstunnel.tunnel.servedname import ServedName
@@ -102,6 +104,7 @@ def ofDialect(tunnel: Tunnel) -> Iterator[str]:
     yield from dict.fromkeys(notice for side in tunnel.sides for notice in side.dialect.notices)
     if tunnel.mode.acceptsTLS and dialect.demands:
         yield f"{dialect.demands}: {dialect.options[dialect.demands]}"
+    yield from _openScreens(tunnel)
     yield from _lentByBridge(tunnel)
 
 
@@ -124,6 +127,18 @@ def _shownBy(tunnel: Tunnel) -> str:
     if tunnel.byRules:
         return "whom the rules of the pool show"
     return str(tunnel.localID or "")
+
+
+def _openScreens(tunnel: Tunnel) -> Iterator[str]:
+    """
+    The same of a screen that nobody has to log in to.
+    """
+    isOffered = tunnel.dialect is vnc and NONE.option in tunnel.options
+    if isOffered and tunnel.mode.acceptsTLS and tunnel.isOpen:
+        yield (
+            f"with `dialect-option` {NONE.option} anybody can see and use the screen, without a "
+            "password and without a certificate; say with `remote-id` who may come"
+        )
 
 
 def _openBackends(tunnel: Tunnel) -> Iterator[str]:

@@ -52,6 +52,7 @@ class Dialect:
     learnsPeer: bool = False
     marksEnd: bool = False
     silentServer: bool = True
+    goesOn: bool = False
     earlyDial: bool = False
     lateDial: str = ""
     demands: str = ""

@@ -34,6 +34,7 @@ BUILT_IN = {
     "munin": ("munin", "munin"),
     "nbd": ("nbd", "nbd"),
     "nats": ("nats", "nats"),
+    "vnc": ("vnc", "vnc"),
 }
 
 #: Their other names.
@@ -51,6 +52,7 @@ ALIASES = {
     "managesieve": "sieve",
     "ftpes": "ftp",
     "upsd": "nut",
+    "rfb": "vnc",
 }
 
 #: Where servers listen that upgrade, and the built-in dialect that they speak.
@@ -75,6 +77,7 @@ STARTTLS_PORTS = {
     5222: "xmpp-client",
     5269: "xmpp-server",
     5432: "postgresql",
+    5900: "vnc",
     6667: "irc",
     10809: "nbd",
 }

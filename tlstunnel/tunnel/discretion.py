@@ -19,7 +19,7 @@ _HARMLESS = re.compile(
     rb"(?:EHLO|HELO|LHLO)(?: [!-~]{1,255})?"
     rb"|STARTTLS|STLS|CAPA|CAPABILITIES|CAPABILITY|NOOP|QUIT|RSET|FEAT|HELP|SYST|LOGOUT|MODE READER"
     rb"|AUTH (?:TLS|SSL)(?:-[CP])?|PBSZ [0-9]{1,10}|PROT [CSEP]"
-    rb"|VER|PROTVER|NETVER|DETACH"
+    rb"|VER|PROTVER|NETVER|DETACH|RFB [0-9]{3}\.[0-9]{3}"
     rb"|CAP (?:LS|LIST|REQ|END|ACK)(?: [ -~]{0,100})?"
     # IMAP has a tag before them.
     rb"|[A-Z0-9.]{1,16} (?:CAPABILITY|STARTTLS|NOOP|LOGOUT)"
@@ -48,17 +48,19 @@ _STREAM = re.compile(
 )
 
 # Binary requests for TLS: those of PostgreSQL ("SSLRequest", "GSSENCRequest" in its manual), LDAP
-# (RFC 4511, section 4.14), NBD (flags, and NBD_OPT_STARTTLS), and TELNET (commands, and START_TLS).
+# (RFC 4511, section 4.14), NBD (flags, and NBD_OPT_STARTTLS), VNC (VeNCrypt, its version, and its
+# subtypes), and TELNET (commands, and START_TLS).
 _REQUESTS = re.compile(
     rb"\0\0\0\x08\x04\xd2\x16[\x2f\x30]"
     rb"|0.{1,5}\x02.{2,5}w.{1,5}\x80\x161\.3\.6\.1\.4\.1\.1466\.20037"
     rb"|(?:\0\0\0[\0-\3])?IHAVEOPT\0\0\0\x05\0\0\0\0"
+    rb"|\x13|\0\x02|\0\0\x01[\0-\x08]"
     rb"|(?:\xff[\xfb-\xfe].|\xff\xfa\x2e\x01\xff\xf0)+",
     re.DOTALL,
 )
 
 # Protocols whose lines end in LF alone.
-_BARE = frozenset(("nut", "munin"))
+_BARE = frozenset(("nut", "munin", "vnc"))
 
 # What a server's answer begins with, in protocols of lines.
 _ANSWER = re.compile(rb"[0-9]{3}(?=[ -])|[+]OK\b|-ERR\b|\* (?:OK|NO|BAD|BYE)\b", re.IGNORECASE)

@@ -154,6 +154,13 @@ def _checkBackend(dialect: IDialect) -> None:
             "needs the first words of a backend, which speaks TLS here",
             "leave out `negotiate-only`",
         )
+    if dialect.goesOn:
+        raise ConfigurationError(
+            f"`starttls` {dialect.name}",
+            "goes on inside TLS from what was agreed on before it, which a backend with TLS from "
+            "the first byte has not heard",
+            "leave out `negotiate-only`, and let the tunnel speak TLS, to a backend without it",
+        )
     if dialect.silentServer and dialect.client.readGreeting is not ClientRole.readGreeting:
         raise ConfigurationError(
             f"`starttls` {dialect.name}",

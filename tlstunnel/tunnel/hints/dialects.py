@@ -100,6 +100,26 @@ DIALECT_HINTS = (
         "a server of NBD since nbd 3.3 or QEMU 2.6 is needed; leave out -o in nbdkit",
         causes=("old NBD ",),
     ),
+    # Of screens.
+    Hint(
+        (NotOffered,),
+        "give the server a certificate and a type for it: X509Cert, X509Key and SecurityTypes "
+        "X509Vnc of TigerVNC, -ssl and -vencrypt of x11vnc, tls-creds of QEMU; or let a tunnel in "
+        "server mode stand before it",
+        Mode.CLIENT,
+        causes=("no VeNCrypt ",),
+    ),
+    Hint(
+        (NotOffered, BackendRefused),
+        "give the login that is there as --dialect-option: none, vncauth, or plain",
+        causes=("another VNC login ",),
+    ),
+    Hint(
+        (Refused, BackendRefused),
+        "look for the reason there; TigerVNC refuses an address after failed logins, and all who "
+        "come through a tunnel have the same one: see BlacklistThreshold and UseBlacklist",
+        causes=("VNC wants nobody ",),
+    ),
     # One side has TLS from the first byte, and the other has not.
     Hint(
         _SPOKEN,

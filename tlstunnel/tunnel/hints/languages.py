@@ -32,6 +32,7 @@ _LANGUAGES = (
     (b"ERR INVALID-ARGUMENT", "nut"),
     (b"NBDMAGIC", "nbd"),
     (b"INFO {", "nats"),
+    (b"RFB 00", "vnc"),
     (b"\xff\xfb", "telnet"),
     (b"\xff\xfd", "telnet"),
 )
