@@ -19,12 +19,12 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 #: Events that one turn looks at; the others are still there in the next.
-EVENTS_PER_TURN = 256
+EVENTS_PER_TURN = 64
 
 _IN, _OUT = EPOLLIN, EPOLLOUT
 
-# Seconds that one turn waits at most: what epoll takes are milliseconds in an int of C.
-_LONGEST_WAIT = 2147483
+# Below so many seconds nothing has to be cut for epoll, which takes milliseconds in an int of C.
+_LONG_WAIT = 2147483.0
 
 # Where Twisted's reactor has what is due; not public, so that it is asked whether they are there.
 _DUE = ("threadCallQueue", "_newTimedCalls", "_pendingTimedCalls", "_justStopped")
@@ -142,10 +142,10 @@ class TunnelReactor(PosixReactorBase):
                     looks
                     and self._pendingTimedCalls
                     and not (self._newTimedCalls or self.threadCallQueue or self._justStopped)
-                    and (delay := self._pendingTimedCalls[0].time - seconds()) > 0
+                    and 0.0 < (delay := self._pendingTimedCalls[0].time - seconds()) < _LONG_WAIT
                     and self.running
                 ):
-                    iterate(min(delay, _LONGEST_WAIT))
+                    iterate(delay)
                     continue
                 self.runUntilCurrent()
                 iterate(self.timeout() if self.running else 0)
