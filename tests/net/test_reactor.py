@@ -15,6 +15,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface import implementer
 
 try:
+    from tlstunnel.net import reactor as module
     from tlstunnel.net.reactor import TunnelReactor
 except ImportError:
     TunnelReactor = None  # type: ignore[assignment,misc]
@@ -134,3 +135,51 @@ class TunnelReactorTests(SynchronousTestCase):
         secondOther.send(b"x")
         self.reactor.doIteration(1)
         self.assertEqual((first.told, second.told, late.told), (["read"], [], []))
+
+    def loop(self) -> None:
+        """
+        Run the loop until something stops it.
+        """
+        self.reactor.running = self.reactor._started = True
+        self.reactor.mainLoop()
+
+    def stop(self) -> None:
+        """
+        Let the loop end with this turn.
+        """
+        self.reactor.running = self.reactor._started = False
+
+    def test_whatIsDueIsCalledInTimeAndInOrder(self) -> None:
+        """
+        Also where it was asked for in a turn that something could be read in, and whatever is due
+        later, or was cancelled.
+        """
+        watched, other = self.pair()
+        called: list[str] = []
+
+        def read() -> None:
+            watched.sock.recv(10)
+            later.reset(0.002)
+            self.reactor.callLater(0, called.append, "at once")
+            self.reactor.callLater(0.001, called.append, "soon")
+            self.reactor.callFromThread(called.append, "thread")
+
+        watched.reading = read
+        self.reactor.callLater(0.001, called.append, "cancelled").cancel()
+        later = self.reactor.callLater(3600, self.stop)
+        self.reactor.addReader(watched)
+        other.send(b"x")
+        self.loop()
+        called.remove("thread")
+        self.assertEqual(called, ["at once", "soon"])
+        self.assertEqual(watched.told, ["read"])
+
+    def test_aLoopThatKnowsNothingOfTwistedsListsCallsWhatIsDue(self) -> None:
+        """
+        They are not public, and may be gone one day.
+        """
+        self.patch(TunnelReactor, "runUntilCurrent", self.stop)
+        self.patch(module, "_DUE", ("_nothingLikeIt",))
+        self.reactor.callLater(3600, self.fail, "it was not due")
+        self.reactor.callFromThread(lambda: None)
+        self.loop()

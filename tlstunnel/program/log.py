@@ -14,6 +14,7 @@ from typing import Any
 from twisted.logger import LogEvent, LogLevel, eventAsText
 
 _LEVELS = tuple(LogLevel.iterconstants())
+_INFO = LogLevel.info
 
 
 class Losses:
@@ -35,7 +36,10 @@ def levelOf(event: LogEvent) -> Any:
     The C{LogLevel} of an event, whoever made it: what is no level is C{info}.
     """
     level = event.get("log_level")
-    return level if any(level is known for known in _LEVELS) else LogLevel.info
+    if level is _INFO:
+        # As nearly all are: a line for each connection.
+        return level
+    return level if any(level is known for known in _LEVELS) else _INFO
 
 
 def tunnelOf(event: LogEvent) -> str:
@@ -103,7 +107,7 @@ def textLine(event: LogEvent, worker: str = "") -> str:
     """
     level = levelOf(event)
     prefix = f" [worker {worker}]" if worker else ""
-    if level is not LogLevel.info:
+    if level is not _INFO:
         prefix += f" {level.name}:"
     return f"{_stamp(int(event['log_time']))}{prefix} {textOf(event)}"
 
