@@ -19,6 +19,7 @@ from typing import Any
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -26,6 +27,7 @@ from zope.interface import implementer
 
 from tests.identity.test_leafrequest import requestOf
 from tests.issuers import CALLER, intermediateIn, issuingBy, rootOf, someKey, verdictOf
+from tests.loopback import wait
 from tlstunnel.address import UNIXAddress
 from tlstunnel.agent import admission
 from tlstunnel.agent import allowance as allowing
@@ -33,6 +35,7 @@ from tlstunnel.agent import service as serving
 from tlstunnel.agent import visit as visiting
 from tlstunnel.agent.allowance import Allowance, Allowances
 from tlstunnel.agent.service import AgentDescription, AgentService
+from tlstunnel.agent.visit import Visit
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity import users
 from tlstunnel.identity.accounts import Accounts
@@ -293,6 +296,29 @@ class AgentTestCase(TestCase):
         return Answer.parse(reading.content)
 
 
+class VisitTests(SynchronousTestCase):
+    """
+    One connection, without a socket.
+    """
+
+    def test_whoDoesNotReadAnswersIsNotHeard(self) -> None:
+        """
+        They would pile up here; once they are read it goes on, and what is over ends.
+        """
+        transport = StringTransport()
+        busy = Answer(Verdict.BUSY)
+        visit = Visit(Clock(), lambda content: busy, lambda answer: 5.0, lambda gone: None)
+        visit.makeConnection(transport)
+        visit.dataReceived(message(b"x"))
+        transport.producer.pauseProducing()
+        self.assertEqual(transport.producerState, "paused")
+        transport.producer.resumeProducing()
+        self.assertEqual(transport.producerState, "producing")
+        visit.leave()
+        self.assertIsNone(transport.producer)
+        self.assertTrue(transport.disconnecting)
+
+
 class AgentTests(AgentTestCase):
     """
     What a tunnel meets.
@@ -455,6 +481,21 @@ class AgentTests(AgentTestCase):
             verdicts = [self.read(await deferToThread(askThere, one)).verdict for _ in range(3)]
             self.assertEqual(verdicts.count(Verdict.BUSY), 1)
             self.assertEqual(await deferToThread(one.recv, 1), b"")
+
+    async def test_whoAsksFirstWhileItStopsDoesNotStay(self) -> None:
+        """
+        Nothing would end that connection, and the process would wait for it.
+        """
+        self.serve()
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(PATIENCE)
+            sock.connect(str(self.path))
+            await wait(lambda: self.agent.tally()["connection"] == 1)
+            self.agent.stopService()
+            sock.sendall(message(question(WWW, someKey())))
+            heard = await deferToThread(self.hear, sock)
+            self.assertEqual(self.read(heard).verdict, Verdict.ISSUED)
+            self.assertEqual(await deferToThread(sock.recv, 1), b"")
 
     async def test_aNewIssuerIsTakenUp(self) -> None:
         """
