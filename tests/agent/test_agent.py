@@ -310,9 +310,11 @@ class VisitTests(SynchronousTestCase):
         visit = Visit(Clock(), lambda content: busy, lambda answer: 5.0, lambda gone: None)
         visit.makeConnection(transport)
         visit.dataReceived(message(b"x"))
-        transport.producer.pauseProducing()
+        producer = transport.producer
+        assert producer is not None
+        producer.pauseProducing()
         self.assertEqual(transport.producerState, "paused")
-        transport.producer.resumeProducing()
+        producer.resumeProducing()
         self.assertEqual(transport.producerState, "producing")
         visit.leave()
         self.assertIsNone(transport.producer)
