@@ -5,6 +5,7 @@ agent are there in time, for new connections, and never when they have ended.
 
 from __future__ import annotations
 
+import errno
 import gc
 import shutil
 import socket
@@ -508,6 +509,28 @@ class FetchTests(TestCase):
         again = AgentService(self.agent._description, reactor)
         again.startService()
         self.addCleanup(again.stopService)
+        self.assertEqual(Answer.parse(await asking(self.path, asked)).verdict, Verdict.ISSUED)
+
+    async def test_whereThereIsNoDescriptorTheAgentIsAskedAgainLater(self) -> None:
+        """
+        Any other error would end the renewal for good.
+        """
+        self.agent.startService()
+        self.addCleanup(self.agent.stopService)
+        asking = Asking(reactor)
+        self.addCleanup(asking.close)
+        asked = message(question(WWW, someKey()))
+
+        def full(*arguments: Any) -> Any:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        for whose, name in ((socket, "socket"), (reactor, "adoptStreamConnection")):
+            replaced = self.patch(whose, name, full)
+            try:
+                with self.assertRaisesRegex(Refusal, "no descriptor left"):
+                    await asking(self.path, asked)
+            finally:
+                replaced.restore()
         self.assertEqual(Answer.parse(await asking(self.path, asked)).verdict, Verdict.ISSUED)
 
     async def test_anAgentThatIsAwayIsMissed(self) -> None:
