@@ -315,6 +315,23 @@ class RenewalTests(AgentInMemory):
         self.assertEqual(self.notices[-1], "the agent gives certificates again")
         self.assertIsInstance(self.meet(self.prepared), x509.Certificate)
 
+    def test_aFaultIsNotTheLastWord(self) -> None:
+        """
+        It is in the log, and the agent is asked again.
+        """
+        real, faults = self.ask, [ValueError("a fault")]
+
+        def ask(agent: Path, asked: bytes) -> Deferred[bytes]:
+            return fail(faults[0]) if faults else real(agent, asked)
+
+        self.patch(self, "ask", ask)
+        self.renew(Prepared(self.tunnel))
+        self.pass_(400)
+        self.assertNotEqual(self.flushLoggedErrors(ValueError), [])
+        faults.clear()
+        self.pass_(MOST_RETRY_SECONDS * 1.3)
+        self.assertEqual(len(self.used), 1)
+
     def test_oneThatIsRefusedDoesNotHoldUpOthers(self) -> None:
         """
         As the agent's administrator may have taken it away.
