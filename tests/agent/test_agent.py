@@ -43,6 +43,7 @@ from tlstunnel.identity.caller import Caller, isAnybodys
 from tlstunnel.identity.leafrequest import Answer, Reading, Verdict, message, question
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.users import ownsAll
+from tlstunnel.local import quotas
 from tlstunnel.local.refusals import TooMany
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.net.deadlines import Deadlines
@@ -433,6 +434,18 @@ class AgentTests(AgentTestCase):
         user = "user 4711", "limit", "unix:uid=4711"
         self.assertEqual(told, [("warn", *user, 1), ("warn", *user, 2)])
         self.assertIn("process 1", str(self.events[0]["name"]))
+
+    def test_whereThereAreFewDescriptorsTheNumberIsTheOneThatCounts(self) -> None:
+        """
+        Which is less than elsewhere.
+        """
+        self.patch(quotas, "share", lambda: 2)
+        clock = Clock()
+        guests = admission.Admission(clock, Deadlines(clock))
+        for _ in range(2):
+            guests.enter(CALLER)
+        refusal = self.assertRaises(TooMany, guests.enter, CALLER)
+        self.assertEqual(refusal.detail, "user 4711 has 2 connections here already")
 
     async def test_whoWasGivenOneMayStayAndIsServedWhateverOthersDo(self) -> None:
         """
