@@ -22,8 +22,8 @@ _SERVING = ["pool", "serve"], ["pool", "pull"], ["identity", "agent"]
 # What says that there is a connection already, in whatever way it is attached to its option.
 _ONE_CONNECTION = re.compile(r"\A(?:-[a-zA-Z]*l|--l[a-z]*=)?(?:stdio|fd:[0-9]+)\Z")
 
-# What only looks at a file.
-_LOOKING = ("--chec", "--sho")
+# What only looks at a file, as far as anybody has to write it.
+_LOOKING = ("--che", "--sh")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     name = words[0] if words and words[0] in COMMANDS else ""
     if not name or words[:2] in _SERVING:
-        signals.hold(_codeOf(words))
+        signals.hold(codeOf(words))
     if not sys.warnoptions:
         # What libraries tell programmers is nothing for the screens of administrators.
         warnings.simplefilter("ignore")
@@ -82,7 +82,7 @@ def _run(words: list[str]) -> int:
     return code
 
 
-def _codeOf(words: list[str]) -> int:
+def codeOf(words: list[str]) -> int:
     """
     What the process ends with where a signal ends it before it serves.
     """

@@ -19,6 +19,7 @@ from typing import Any
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -26,6 +27,7 @@ from zope.interface import implementer
 
 from tests.identity.test_leafrequest import requestOf
 from tests.issuers import CALLER, intermediateIn, issuingBy, rootOf, someKey, verdictOf
+from tests.loopback import wait
 from tlstunnel.address import UNIXAddress
 from tlstunnel.agent import admission
 from tlstunnel.agent import allowance as allowing
@@ -33,6 +35,7 @@ from tlstunnel.agent import service as serving
 from tlstunnel.agent import visit as visiting
 from tlstunnel.agent.allowance import Allowance, Allowances
 from tlstunnel.agent.service import AgentDescription, AgentService
+from tlstunnel.agent.visit import Visit
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity import users
 from tlstunnel.identity.accounts import Accounts
@@ -40,6 +43,7 @@ from tlstunnel.identity.caller import Caller, isAnybodys
 from tlstunnel.identity.leafrequest import Answer, Reading, Verdict, message, question
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.users import ownsAll
+from tlstunnel.local import quotas
 from tlstunnel.local.refusals import TooMany
 from tlstunnel.net.access import SocketAccess
 from tlstunnel.net.deadlines import Deadlines
@@ -293,6 +297,31 @@ class AgentTestCase(TestCase):
         return Answer.parse(reading.content)
 
 
+class VisitTests(SynchronousTestCase):
+    """
+    One connection, without a socket.
+    """
+
+    def test_whoDoesNotReadAnswersIsNotHeard(self) -> None:
+        """
+        They would pile up here; once they are read it goes on, and what is over ends.
+        """
+        transport = StringTransport()
+        busy = Answer(Verdict.BUSY)
+        visit = Visit(Clock(), lambda content: busy, lambda answer: 5.0, lambda gone: None)
+        visit.makeConnection(transport)
+        visit.dataReceived(message(b"x"))
+        producer = transport.producer
+        assert producer is not None
+        producer.pauseProducing()
+        self.assertEqual(transport.producerState, "paused")
+        producer.resumeProducing()
+        self.assertEqual(transport.producerState, "producing")
+        visit.leave()
+        self.assertIsNone(transport.producer)
+        self.assertTrue(transport.disconnecting)
+
+
 class AgentTests(AgentTestCase):
     """
     What a tunnel meets.
@@ -406,6 +435,18 @@ class AgentTests(AgentTestCase):
         self.assertEqual(told, [("warn", *user, 1), ("warn", *user, 2)])
         self.assertIn("process 1", str(self.events[0]["name"]))
 
+    def test_whereThereAreFewDescriptorsTheNumberIsTheOneThatCounts(self) -> None:
+        """
+        Which is less than elsewhere.
+        """
+        self.patch(quotas, "share", lambda: 2)
+        clock = Clock()
+        guests = admission.Admission(clock, Deadlines(clock))
+        for _ in range(2):
+            guests.enter(CALLER)
+        refusal = self.assertRaises(TooMany, guests.enter, CALLER)
+        self.assertEqual(refusal.detail, "user 4711 has 2 connections here already")
+
     async def test_whoWasGivenOneMayStayAndIsServedWhateverOthersDo(self) -> None:
         """
         As are the other users; who is told to come again is that user's new connections.
@@ -455,6 +496,21 @@ class AgentTests(AgentTestCase):
             verdicts = [self.read(await deferToThread(askThere, one)).verdict for _ in range(3)]
             self.assertEqual(verdicts.count(Verdict.BUSY), 1)
             self.assertEqual(await deferToThread(one.recv, 1), b"")
+
+    async def test_whoAsksFirstWhileItStopsDoesNotStay(self) -> None:
+        """
+        Nothing would end that connection, and the process would wait for it.
+        """
+        self.serve()
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(PATIENCE)
+            sock.connect(str(self.path))
+            await wait(lambda: self.agent.tally()["connection"] == 1)
+            self.agent.stopService()
+            sock.sendall(message(question(WWW, someKey())))
+            heard = await deferToThread(self.hear, sock)
+            self.assertEqual(self.read(heard).verdict, Verdict.ISSUED)
+            self.assertEqual(await deferToThread(sock.recv, 1), b"")
 
     async def test_aNewIssuerIsTakenUp(self) -> None:
         """

@@ -4,6 +4,8 @@ Tests for L{tlstunnel.program.fleet}: from what is described to what is served, 
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +17,12 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from tests.loopback import TunnelTests, reactor
+from tests.loopback import TunnelTests, reactor, wait
 from tests.ports import freePort
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity
+from tlstunnel.program import watch
 from tlstunnel.program.configuration import Configuration, Status, readConfiguration
 from tlstunnel.program.fleet import Fleet
 from tlstunnel.program.keys import PROCESS_KEYS
@@ -173,6 +176,23 @@ class FleetTests(TunnelTests):
         self.assertEqual(await fleet.reload(), "")
         self.assertEqual(await self.listens(*before, *added), [True, False, True])
         self.assertIn("reloaded: 1 added (c), 1 removed (b), 1 unchanged", self.said)
+
+    async def test_aFileThatIsNewIsWatchedFromBeforeItIsRead(self) -> None:
+        """
+        Whoever adds a tunnel may go on to write what it is made of.
+        """
+        self.patch(watch, "LOOK_SECONDS", 0.1)
+        self.source.settings["reload-on-change"] = True
+        self.describe("a")
+        fleet = self.start()
+        await fleet.whenUp()
+        anchors = Path(self.mktemp())
+        shutil.copy(self.pool.path / "ca" / "cert.pem", anchors)
+        self.describe("a", trust=(str(anchors),))
+        await fleet.reload()
+        before = len(self.said)
+        os.utime(anchors, (1, 1))
+        await wait(lambda: any("reloaded: " in each for each in self.said[before:]))
 
     async def test_anAddressInAnotherFormIsServed(self) -> None:
         """

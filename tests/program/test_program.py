@@ -27,9 +27,11 @@ from tests.loopback import PATIENCE
 from tests.ports import freePort
 from tests.program.test_jsonlines import documented
 from tests.users import STRANGER
+from tlstunnel.__main__ import codeOf
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
+from tlstunnel.program.options import OPTIONS, VIEW_OPTIONS
 
 TOP = Path(__file__).resolve().parents[2]
 #: Seconds after which a test that waits fails.
@@ -393,6 +395,17 @@ class ProgramTests(SynchronousTestCase):
                         self.assertTrue(asking.recv(100))
                         process.send_signal(number)
                         self.assertEqual(process.wait(WAIT_SECONDS), code, (number, words))
+
+    def test_whoeverOnlyLooksIsKnownByWhatHeHasToWrite(self) -> None:
+        """
+        As options may be shortened, as long as there is one only that begins so.
+        """
+        names = [each.name for each in OPTIONS]
+        for option in (each.name for each in VIEW_OPTIONS):
+            for length in range(1, len(option) + 1):
+                short = option[:length]
+                isIt = [each for each in names if each.startswith(short)] == [option]
+                self.assertEqual(codeOf([f"--{short}"]), 130 if isIt else 0, short)
 
     def test_SIGHUPReloads(self) -> None:
         """

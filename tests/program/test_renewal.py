@@ -5,6 +5,7 @@ agent are there in time, for new connections, and never when they have ended.
 
 from __future__ import annotations
 
+import errno
 import gc
 import shutil
 import socket
@@ -314,6 +315,23 @@ class RenewalTests(AgentInMemory):
         self.assertEqual(self.notices[-1], "the agent gives certificates again")
         self.assertIsInstance(self.meet(self.prepared), x509.Certificate)
 
+    def test_aFaultIsNotTheLastWord(self) -> None:
+        """
+        It is in the log, and the agent is asked again.
+        """
+        real, faults = self.ask, [ValueError("a fault")]
+
+        def ask(agent: Path, asked: bytes) -> Deferred[bytes]:
+            return fail(faults[0]) if faults else real(agent, asked)
+
+        self.patch(self, "ask", ask)
+        self.renew(Prepared(self.tunnel))
+        self.pass_(400)
+        self.assertNotEqual(self.flushLoggedErrors(ValueError), [])
+        faults.clear()
+        self.pass_(MOST_RETRY_SECONDS * 1.3)
+        self.assertEqual(len(self.used), 1)
+
     def test_oneThatIsRefusedDoesNotHoldUpOthers(self) -> None:
         """
         As the agent's administrator may have taken it away.
@@ -508,6 +526,28 @@ class FetchTests(TestCase):
         again = AgentService(self.agent._description, reactor)
         again.startService()
         self.addCleanup(again.stopService)
+        self.assertEqual(Answer.parse(await asking(self.path, asked)).verdict, Verdict.ISSUED)
+
+    async def test_whereThereIsNoDescriptorTheAgentIsAskedAgainLater(self) -> None:
+        """
+        Any other error would end the renewal for good.
+        """
+        self.agent.startService()
+        self.addCleanup(self.agent.stopService)
+        asking = Asking(reactor)
+        self.addCleanup(asking.close)
+        asked = message(question(WWW, someKey()))
+
+        def full(*arguments: Any) -> Any:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        for whose, name in ((socket, "socket"), (reactor, "adoptStreamConnection")):
+            replaced = self.patch(whose, name, full)
+            try:
+                with self.assertRaisesRegex(Refusal, "no descriptor left"):
+                    await asking(self.path, asked)
+            finally:
+                replaced.restore()
         self.assertEqual(Answer.parse(await asking(self.path, asked)).verdict, Verdict.ISSUED)
 
     async def test_anAgentThatIsAwayIsMissed(self) -> None:

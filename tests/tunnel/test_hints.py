@@ -30,6 +30,7 @@ from tlstunnel.errors import (
     Oversize,
     PlaintextAfterStartTLS,
     Refused,
+    Reset,
     TimedOut,
     TLSFailed,
     TooManyErrors,
@@ -664,6 +665,7 @@ class TableTests(SynchronousTestCase):
         unknown = "'tlstunnel identity trust SELECTOR FILE'"
         shaking, asking = (HANDSHAKING, "none"), (NEGOTIATING, "smtp")
         alert = "alert {}".format
+        early = PlaintextAfterStartTLS(cause="TLS before INFO")
         for mode, (stage, dialect), error, hint in (
             (Mode.CLIENT, shaking, IdentityRefused(cause="wrong name"), "names with remote="),
             (Mode.SERVER, shaking, IdentityRefused(cause="wrong name"), "program's remote= has"),
@@ -687,10 +689,34 @@ class TableTests(SynchronousTestCase):
             (Mode.CLIENT, asking, Malformed(said=b"* OK IMAP4rev1"), "and starttls=smtp"),
             (Mode.CLIENT, asking, NotOffered(), "without starttls="),
             (Mode.SERVER, (GREETING, "smtp"), BackendRefused(), "speaks as a server of smtp"),
+            (Mode.SERVER, (GREETING, "imap"), Reset(), "speaks as a server of imap"),
+            (Mode.SERVER, (GREETING, "imap"), ForeignProtocol(), "speaks as a server of imap"),
+            (Mode.SERVER, (NEGOTIATING, "nats"), early, "not begin with TLS"),
+            (
+                Mode.CLIENT,
+                (NEGOTIATING, "nats"),
+                Closed(cause="no INFO"),
+                "without handshake_first",
+            ),
         ):
             found = self.hint(error, stage, dialect, mode, tunnel=POOL_SERVICE, peer=25)
             self.assertIn(hint, found)
             self.assertNotIn("--", found)
+
+    def test_aProgramIsABackendOrAnApp(self) -> None:
+        """
+        A hint about the other end would be beside the point.
+        """
+        for mode, error, hint in (
+            (Mode.SERVER, TimedOut(), "check that the program speaks as a server of mysql"),
+            (Mode.SERVER, Closed(), "check that the program speaks as a server of mysql"),
+            (Mode.CLIENT, TimedOut(), ""),
+            (Mode.CLIENT, Malformed(), ""),
+        ):
+            found = self.hint(
+                error.by("the program"), NEGOTIATING, "mysql", mode, tunnel=POOL_SERVICE
+            )
+            self.assertTrue(found.startswith(hint) if hint else not found, found)
 
     def test_everyAlertHasAHint(self) -> None:
         """

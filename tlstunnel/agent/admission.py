@@ -100,9 +100,10 @@ class Admission:
         try:
             self._coming.enter(caller.uid)
         except TooMany:
-            detail = f"there are {PER_USER} connections of that user already"
+            most = self._coming.most
+            detail = f"there are {most} connections of that user already"
             self._note(caller, TooMany.reason, detail)
-            words = f"user {caller.uid} has {PER_USER} connections here already"
+            words = f"user {caller.uid} has {most} connections here already"
             raise TooMany(words) from None
         return Guest(self, caller)
 

@@ -229,7 +229,7 @@ class AgentService(Service):
             visit = Visit(
                 self._reactor,
                 lambda content: self._answer(guest, content),
-                lambda answer: self._description.lifetime if guest.maySayMore(answer) else 0,
+                lambda answer: self._patience(guest, answer),
                 lambda gone: self._left(gone, guest),
             )
             self._visits.add(visit)
@@ -254,6 +254,11 @@ class AgentService(Service):
         if not issuing.allowances.admits(caller):
             return issuing.refuse(caller, f"user {caller.uid} gets nothing here")
         return issuing.answer(content, caller, self._now())
+
+    def _patience(self, guest: Guest, answer: Answer) -> float:
+        # While it stops nobody begins to stay.
+        mayStay = self.running and guest.maySayMore(answer)
+        return self._description.lifetime if mayStay else 0
 
     def _left(self, visit: Visit, guest: Guest) -> None:
         self._visits.discard(visit)

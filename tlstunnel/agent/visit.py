@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from tlstunnel.identity.leafrequest import (
     LARGEST_QUESTION,
@@ -25,9 +26,11 @@ from tlstunnel.identity.leafrequest import (
 VISIT_SECONDS = 5.0
 
 
+@implementer(IPushProducer)
 class Visit(Protocol):
     """
-    A connection of a tunnel.
+    A connection of a tunnel.  Who does not read the answers is not heard, so that they do not pile
+    up here.
 
     @ivar isStaying: whether something was answered already.
     """
@@ -58,6 +61,25 @@ class Visit(Protocol):
         Wait for the question.
         """
         self._due = self._clock.callLater(VISIT_SECONDS, self._tooLate)
+        cast(Any, self.transport).registerProducer(self, True)
+
+    def pauseProducing(self) -> None:
+        """
+        Answers are not read.
+        """
+        cast(Any, self.transport).pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """
+        They are again.
+        """
+        if not self._isOver:
+            cast(Any, self.transport).resumeProducing()
+
+    def stopProducing(self) -> None:
+        """
+        The connection is gone, which C{connectionLost} hears as well.
+        """
 
     def dataReceived(self, data: bytes) -> None:
         """
@@ -80,7 +102,9 @@ class Visit(Protocol):
         End it, once all is sent.
         """
         self._isOver = True
-        cast(Any, self.transport).loseConnection()
+        transport = cast(Any, self.transport)
+        transport.unregisterProducer()
+        transport.loseConnection()
 
     def _say(self, answer: Answer, patience: float) -> None:
         cast(Any, self.transport).write(message(answer.written()))

@@ -1,9 +1,10 @@
 """
-What a tunnel and an agent say to each other: one question and one answer on each connection.
+What a tunnel and an agent say to each other: a question and its answer, one after the other.
 
 Each is a message: its length in four bytes, and so many bytes.  The question is the identity in
 UTF-8, a zero, and a request for a certificate (RFC 2986) in DER.  The answer is one byte, and
-behind it certificates in PEM, the new one first, or words for people.  Whoever has answered closes.
+behind it certificates in PEM, the new one first, or words for people.  Who has answered closes, or
+lets the other one stay for the next question.
 
 Of the request the key alone counts, and that whoever asks has it: names in it are nobody's.
 """

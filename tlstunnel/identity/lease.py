@@ -7,6 +7,7 @@ same to the same agent share it.  Who renews it is not known here.
 
 from __future__ import annotations
 
+import errno
 import random
 import socket
 import time
@@ -98,7 +99,10 @@ class Refusal(Exception):
         self.isAnswer = isAnswer
 
 
-def _unreachable(error: OSError) -> Refusal:
+def unreachable(error: OSError) -> Refusal:
+    """
+    Why an agent could not be asked.
+    """
     if isinstance(error, FileNotFoundError | ConnectionRefusedError):
         remedy = "start it with 'tlstunnel identity agent', or see whether the path is right"
         return Refusal(f"nobody answers there: {error.strerror}", remedy)
@@ -109,6 +113,9 @@ def _unreachable(error: OSError) -> Refusal:
         return Refusal("it has too much to do", "see who asks it so much", isBusy=True)
     if isinstance(error, TimeoutError):
         return Refusal(f"it has not answered within {ANSWER_SECONDS:g} s", "see its log")
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        remedy = "raise the limit of open files, or let there be fewer connections"
+        return Refusal("there is no descriptor left to ask it by", remedy)
     if error.errno is None:
         # Of all that can be wrong, this Python finds by itself.
         return Refusal("the path is longer than a UNIX socket's can be", "give a shorter one")
@@ -182,15 +189,18 @@ def connected(agent: Path) -> socket.socket:
     """
     A non-blocking socket that is connected to an agent, or will never be.
 
-    @raise Refusal: nobody is there, or has no time.
+    @raise Refusal: nobody is there, or has no time; or there is no descriptor for it.
     """
-    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock = socket.socket(socket.AF_UNIX)
+    except OSError as error:
+        raise unreachable(error) from None
     sock.setblocking(False)
     try:
         sock.connect(str(agent))
     except OSError as error:
         sock.close()
-        raise _unreachable(error) from None
+        raise unreachable(error) from None
     return sock
 
 
@@ -215,7 +225,7 @@ def askNow(agent: Path, asked: bytes) -> bytes:
                     raise Refusal("it has closed the connection without an answer", "see its log")
                 reading.take(data)
     except OSError as error:
-        raise _unreachable(error) from None
+        raise unreachable(error) from None
     except Unreadable as error:
         raise Refusal(f"it is no agent of ours: {error}", "see what listens there") from None
     return reading.content

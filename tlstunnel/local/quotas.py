@@ -52,14 +52,20 @@ class Quotas:
 
         @raise TooMany: there may be none; nothing has changed.
         """
-        if self.perUser:
-            most, limit = min((self.perUser, "max-per-user"), (share(), "the limit of open files"))
-            if self._taken[uid] >= most:
-                raise TooMany(
-                    f"user {uid} has {most} connections here already; close some, or let the "
-                    f"administrator raise {limit}"
-                )
+        if self.perUser and self._taken[uid] >= self.most:
+            limit = "max-per-user" if self.most == self.perUser else "the limit of open files"
+            raise TooMany(
+                f"user {uid} has {self.most} connections here already; close some, or let the "
+                f"administrator raise {limit}"
+            )
         self._taken[uid] += 1
+
+    @property
+    def most(self) -> int:
+        """
+        How much one user may have now; 0 for no limit.
+        """
+        return min(self.perUser, share())
 
     def leave(self, uid: int) -> None:
         """

@@ -61,7 +61,7 @@ class Fleet(MultiService):
         self._sockets = Sockets()
         self._names = HostNames()
         self._isBound = False
-        self._watch = Watch(reactor, self._files, self._takeUp)
+        self._watch = Watch(reactor, lambda: _files(self.configuration), self._takeUp)
         self._display = Display(reactor, serving)
         self._following = Following(reactor, lambda: self._ask(isOfPool=True))
         serving.ledger.following = self._following.facts
@@ -194,6 +194,7 @@ class Fleet(MultiService):
         # Before they are read: what changes meanwhile is taken up later.
         seen = await self._watch.look()
         configuration = self._source.read()
+        seen |= await self._watch.look({*_files(configuration)} - seen.keys())
         try:
             changes = await self._renewAs(configuration)
         except Refused as refused:
@@ -219,13 +220,6 @@ class Fleet(MultiService):
             path: state for path, state in seen.items() if pool and path.is_relative_to(pool)
         }
         return changes
-
-    def _files(self) -> Iterable[Path]:
-        """
-        What is taken up by itself when it changes.
-        """
-        wanted = self.configuration.process["reload-on-change"]
-        return filesOf(self.configuration) if wanted else ()
 
     def _takeUp(self, isPatient: bool) -> Deferred[None]:
         if self.reloads.isRunning:
@@ -302,3 +296,10 @@ class Fleet(MultiService):
         # As long as connections go on there is something to be seen.
         stopped.addCallback(lambda _: self._display.stopService())
         return stopped.addCallback(lambda _: followed)
+
+
+def _files(configuration: Configuration) -> Iterable[Path]:
+    """
+    What is taken up by itself when it changes.
+    """
+    return filesOf(configuration) if configuration.process["reload-on-change"] else ()

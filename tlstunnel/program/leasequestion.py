@@ -25,6 +25,7 @@ from tlstunnel.identity.lease import (
     Refusal,
     Wanted,
     connected,
+    unreachable,
 )
 from tlstunnel.identity.names import Identity
 from tlstunnel.tunnel.description import Tunnel
@@ -162,10 +163,13 @@ class Asking:
     def _connected(self, agent: Path) -> _Connection:
         connection = _Connection(self._reactor)
         with connected(agent) as sock:
-            # It takes a descriptor of its own.
-            self._reactor.adoptStreamConnection(
-                sock.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: connection)
-            )
+            try:
+                # It takes a descriptor of its own.
+                self._reactor.adoptStreamConnection(
+                    sock.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: connection)
+                )
+            except OSError as error:
+                raise unreachable(error) from None
         return connection
 
     async def _over(self, connection: _Connection, agent: Path, asked: bytes) -> bytes:

@@ -116,7 +116,13 @@ class Renewal:
             wait = due - self._reactor.seconds()
             if wait > 0:
                 await self._pause(wait)
-            isDone = await self._round(self._prepared)
+            try:
+                isDone = await self._round(self._prepared)
+            except CancelledError:
+                raise
+            except Exception:  # noqa: BLE001 - the last ones stay, and the next try may be better
+                self._log.failure("renewal failed")
+                isDone = False
             if isDone:
                 retry = RETRY_SECONDS
             else:

@@ -180,14 +180,15 @@ class Watch:
         """
         self.served = {path: stateOf(path) for path in self._files()}
 
-    async def look(self) -> dict[Path, State]:
+    async def look(self, files: Iterable[Path] | None = None) -> dict[Path, State]:
         """
         Look at all files.
 
+        @param files: others than those that matter now.
         @return: their states.
         """
         found: dict[Path, State] = {}
-        for number, path in enumerate(self._files(), 1):
+        for number, path in enumerate(self._files() if files is None else files, 1):
             found[path] = stateOf(path)
             if not number % FILES_PER_TURN:
                 await self._pause(0)

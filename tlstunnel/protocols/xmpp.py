@@ -35,6 +35,7 @@ from tlstunnel.identity.names import Identity, Selector, normalDomain
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.xmlstream import MAX_STREAM_BYTES, SPACE, STREAM, Element, Tags, XMLStream
 from tlstunnel.protocols.xmppfeatures import (
+    ERROR,
     FEATURES,
     STARTTLS,
     STREAMS,
@@ -43,12 +44,11 @@ from tlstunnel.protocols.xmppfeatures import (
     WithoutStartTLS,
 )
 
-_ERROR = f"{STREAMS} error"
 _PROCEED = f"{TLS} proceed"
 _FAILURE = f"{TLS} failure"
 
 # What a stream consists of that ends before it has begun.
-_PARTING = [STREAM, _ERROR]
+_PARTING = [STREAM, ERROR]
 
 # RFC 6120, section 4.7.5: without a version there are no features, hence no TLS.
 _VERSION = re.compile(r"0*[1-9][0-9]*\.[0-9]+")
@@ -191,7 +191,7 @@ class XMPPClient(ClientRole):
         element = await stream.element()
         if element is None:
             raise Closed("the server closed its stream")
-        if element.name in (_ERROR, _FAILURE):
+        if element.name in (ERROR, _FAILURE):
             raise Refused("the server refuses", element.source)
         if element.name != name:
             raise Malformed(f"expected {name.rpartition(' ')[2]}", element.source)

@@ -17,20 +17,21 @@ from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.hints.hint import Hint
 from tlstunnel.tunnel.record import GREETING
 
-_SPOKEN = (Malformed, Oversize, ForeignProtocol)
-_SILENT = (TimedOut, Closed, Reset)
+#: What is wrong with one that speaks, and with one that does not.
+SPOKEN = (Malformed, Oversize, ForeignProtocol)
+SILENT = (TimedOut, Closed, Reset)
 
 #: Of its first words, or that there are none.
 BACKEND_HINTS = (
     Hint(
-        (BackendRefused, *_SPOKEN, *_SILENT),
+        (BackendRefused, *SPOKEN, *SILENT),
         "check that a server of {dialect} is behind TLS at this port",
         Mode.BRIDGE,
         (GREETING,),
         isImplicit=True,
     ),
     Hint(
-        (BackendRefused, *_SPOKEN, *_SILENT),
+        (BackendRefused, *SPOKEN, *SILENT),
         "check that the backend speaks {spoken} in clear there, and expects the header that "
         "--proxy-out sends",
         Mode.SERVER,
@@ -38,7 +39,7 @@ BACKEND_HINTS = (
         isAnnounced=True,
     ),
     Hint(
-        (BackendRefused, *_SPOKEN, *_SILENT),
+        (BackendRefused, *SPOKEN, *SILENT),
         "that is what {speaks} sounds like: check --remote, and that the backend speaks {spoken} "
         "in clear there",
         Mode.SERVER,
@@ -46,7 +47,7 @@ BACKEND_HINTS = (
         ("speaks ",),
     ),
     Hint(
-        _SILENT,
+        SILENT,
         "check that the backend speaks {spoken} in clear there, and awaits no header of the PROXY "
         "protocol, which only --proxy-out sends",
         Mode.SERVER,
@@ -60,7 +61,7 @@ BACKEND_HINTS = (
         (GREETING,),
     ),
     Hint(
-        _SPOKEN,
+        SPOKEN,
         "check that the backend speaks {spoken} in clear there",
         Mode.SERVER,
         (GREETING,),

@@ -88,6 +88,15 @@ def _inWordsOf(record: Record, text: str, error: TunnelError) -> str:
     return inFields(text) if record.tunnel == POOL_SERVICE else text
 
 
+def _whoOf(record: Record, error: TunnelError) -> str:
+    """
+    Who it was, as one of a tunnel.
+    """
+    if error.who != "the program":
+        return error.who
+    return "the app" if record.mode is Mode.CLIENT else "the backend"
+
+
 def hintFor(record: Record) -> str:
     """
     What to do about the end of a connection.
@@ -108,9 +117,10 @@ def hintFor(record: Record) -> str:
     if not hints:
         return ""
     stage = record.reached
-    if (error.who, stage) in _OTHERS and not isinstance(error, _OF_ANYBODY):
+    who = _whoOf(record, error)
+    if (who, stage) in _OTHERS and not isinstance(error, _OF_ANYBODY):
         return ""
-    if (error.who, stage) == ("the backend", NEGOTIATING):
+    if (who, stage) == ("the backend", NEGOTIATING):
         # That of mysql greets before the client.
         stage = GREETING
     speaks = languageOf(error.said)

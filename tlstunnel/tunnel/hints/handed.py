@@ -12,11 +12,12 @@ from tlstunnel.errors import (
     Closed,
     ForeignProtocol,
     IdentityRefused,
-    Malformed,
+    PlaintextAfterStartTLS,
     TimedOut,
     TLSFailed,
 )
 from tlstunnel.tunnel.description import Mode
+from tlstunnel.tunnel.hints.backends import SILENT, SPOKEN
 from tlstunnel.tunnel.hints.hint import Hint
 from tlstunnel.tunnel.record import GREETING, HANDSHAKING
 
@@ -93,7 +94,20 @@ HANDED_HINTS = (
         isImplicit=True,
     ),
     Hint(
-        (TimedOut, Closed, Malformed, BackendRefused),
+        (PlaintextAfterStartTLS,),
+        "let the client wait for INFO, and not begin with TLS",
+        Mode.SERVER,
+        causes=("TLS before INFO ",),
+    ),
+    Hint(
+        (Closed,),
+        "let the server say INFO before TLS, without handshake_first; else check that it speaks "
+        "{dialect}",
+        Mode.CLIENT,
+        causes=("no INFO ",),
+    ),
+    Hint(
+        (BackendRefused, *SPOKEN, *SILENT),
         "check that the program speaks as a server of {dialect} does, in clear",
         Mode.SERVER,
         (GREETING,),
