@@ -4,9 +4,10 @@ Tests for L{tlstunnel.identity.pseudonyms}.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -26,14 +27,19 @@ FORUM = Identity.parse("forum.test")
 NOW = datetime.now(UTC)
 
 
-def _pseudonymAt(path: str, begin: multiprocessing.synchronize.Event, results: object) -> None:
-    """Find a pseudonym and its certificate, together with other processes."""
-    begin.wait(30)
-    pool = Pool(Path(path))
-    found = pseudonymOf(pool, 61000, "example.test", FORUM)
-    issue(pool, found)
-    leaf = pool.credentials(found).certificates[0]
-    results.put((str(found), leaf.issuer.rfc4514_string()))  # type: ignore[attr-defined]
+#: Finds a pseudonym and its certificate, once there is no more to read.
+_PROGRAM = """
+import sys
+from pathlib import Path
+from tlstunnel.identity.names import Identity
+from tlstunnel.identity.pool import Pool
+from tlstunnel.identity.pseudonyms import issue, pseudonymOf
+pool = Pool(Path(sys.argv[1]))
+sys.stdin.read()
+found = pseudonymOf(pool, 61000, "example.test", Identity.parse("forum.test"))
+issue(pool, found)
+print(found, pool.credentials(found).certificates[0].issuer.rfc4514_string())
+"""
 
 
 class PseudonymTests(PoolTestCase):
@@ -210,19 +216,18 @@ class ProcessesTests(SynchronousTestCase):
         """Whoever is first; and each reads a key that fits its certificate."""
         path = Path(self.mktemp()).absolute()
         path.mkdir()
-        context = multiprocessing.get_context("fork")
-        begin, results = context.Event(), context.Queue()
+        ours, theirs = os.pipe()
+        command = [sys.executable, "-c", _PROGRAM, str(path)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         processes = [
-            context.Process(target=_pseudonymAt, args=(str(path), begin, results), daemon=True)
-            for _ in range(8)
+            subprocess.Popen(command, stdin=ours, stdout=subprocess.PIPE, env=environment)
+            for _ in range(4)
         ]
-        for each in processes:
-            each.start()
-        begin.set()
-        found = {results.get(timeout=60) for _ in processes}
-        for each in processes:
-            each.join(60)
+        os.close(ours)
+        # All wait for this.
+        os.close(theirs)
+        found = {each.communicate(timeout=60)[0] for each in processes}
         self.assertEqual(len(found), 1, found)
-        self.assertEqual([each.exitcode for each in processes], [0] * 8)
+        self.assertEqual([each.returncode for each in processes], [0] * 4)
         leftOver = [each.name for each in path.rglob(".new-*")]
         self.assertEqual(leftOver, [])
