@@ -4,7 +4,12 @@ Tests for L{tlstunnel.protocols.mysqlkey}.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -19,7 +24,45 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.protocols import mysqlpackets
 from tests.protocols.mysqlpackets import OAEP, OTHER_SALT, PASSWORD, SALT, combined
-from tlstunnel.protocols.mysqlkey import KEY_BYTES, PasswordKey, process, sealed
+from tlstunnel.protocols.mysqlkey import (
+    KEY_BYTES,
+    VARIABLE,
+    CommonKey,
+    PasswordKey,
+    common,
+    process,
+    sealed,
+)
+from tlstunnel.tls.nameless import Nameless
+
+TOP = Path(__file__).resolve().parents[2]
+
+# One that goes on in a child before its key is made, as twistd does.
+_FORKED = """
+import os, sys, threading
+from tlstunnel.protocols.mysqlkey import PasswordKey, generate
+began, parent = threading.Event(), os.getpid()
+def make():
+    began.set()
+    if os.getpid() == parent:
+        threading.Event().wait(20)
+    return generate()
+key = PasswordKey(make)
+key.prepare()
+began.wait(20)
+child = os.fork()
+if child:
+    os._exit(os.waitpid(child, 0)[1])
+print(key.public.decode(), flush=True)
+os._exit(0)
+"""
+
+# A worker that has its key.
+_WORKER = """
+from tlstunnel.protocols import mysqlkey
+mysqlkey.common.accept()
+print(mysqlkey.process.public.decode())
+"""
 
 
 def public(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
@@ -107,6 +150,74 @@ class PasswordKeyTests(SynchronousTestCase):
         key = load_pem_public_key(process.public)
         assert isinstance(key, rsa.RSAPublicKey)
         self.assertEqual(key.key_size, 8 * KEY_BYTES)
+
+    def test_aProcessThatIsForkedHasOneAllTheSame(self) -> None:
+        """
+        The thread that was to make it has stayed behind.
+        """
+        said = subprocess.run(
+            [sys.executable, "-c", _FORKED],
+            env={**os.environ, "PYTHONPATH": str(TOP)},
+            stdout=subprocess.PIPE,
+            timeout=60,
+            check=True,
+        )
+        load_pem_public_key(said.stdout)
+
+    def test_whereThereCanBeNoThreadItIsMadeWithout(self) -> None:
+        """
+        The system allows so many of a user.
+        """
+
+        def refuse(*words: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        self.patch(ThreadPoolExecutor, "submit", refuse)
+        key = PasswordKey()
+        key.prepare()
+        self.assertEqual(key.public, key.public)
+
+
+class CommonKeyTests(SynchronousTestCase):
+    """
+    That of several processes.
+    """
+
+    def test_workersHaveTheSame(self) -> None:
+        """
+        Whichever of them makes it, and also one that comes later.
+        """
+        file = Nameless("", lambda: os.memfd_create("test"))
+        self.addCleanup(os.close, file.descriptor)
+
+        def start() -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
+                [sys.executable, "-c", _WORKER],
+                env={**os.environ, "PYTHONPATH": str(TOP), VARIABLE: str(file.descriptor)},
+                stdout=subprocess.PIPE,
+                pass_fds=[file.descriptor],
+            )
+
+        said = {each.communicate(timeout=60)[0] for each in (start(), start())}
+        said.add(start().communicate(timeout=60)[0])
+        self.assertEqual(len(said), 1)
+        self.assertEqual(said, {PasswordKey(CommonKey(file)).public + b"\n"})
+
+    def test_whereThereIsNoFileThereIsOneForTheProcess(self) -> None:
+        """
+        It is alone, or the system has no such files.
+        """
+        keys = [CommonKey(Nameless("", self.fail))() for _ in range(2)]
+        self.assertNotEqual(*[public(each) for each in keys])
+
+    def test_aSystemWithoutSuchFilesSaysSo(self) -> None:
+        """
+        A file with a name would be on a disk.
+        """
+        self.patch(os, "memfd_create", None)
+        del os.memfd_create
+        with self.assertRaises(OSError):
+            _ = common._make()
 
 
 class SealedTests(SynchronousTestCase):
