@@ -231,19 +231,30 @@ class BackendTests(SynchronousTestCase):
         curve = ec.generate_private_key(ec.SECP256R1()).public_key()
         short = rsa.generate_private_key(65537, 1024).public_key()
         pem = (Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        none = "no RSA key with which a password could be encrypted"
         wrong = {
-            "nothing": (PASSWORD, b""),
-            "no PEM": (PASSWORD, b"x" * 451),
-            "another kind": (PASSWORD, curve.public_bytes(*pem)),
-            "one that is too short": (PASSWORD * 5, short.public_bytes(*pem)),
+            "nothing": (PASSWORD, b"", none),
+            "no PEM": (PASSWORD, b"x" * 451, none),
+            "another kind": (PASSWORD, curve.public_bytes(*pem), none),
+            "one that is too short": (
+                PASSWORD * 5,
+                short.public_bytes(*pem),
+                "a key of 1024 bits is too short for the password",
+            ),
+            "a password that is too long": (
+                b"rabbit" * 40 + b"\0",
+                process.public,
+                "a key of 2048 bits is too short for the password",
+            ),
         }
-        for what, (password, key) in wrong.items():
+        for what, (password, key, why) in wrong.items():
             driver = self.begin(TCP)
             self.hear(driver, packet(2, FULL), packet(3, FULL))
             self.say(driver, packet(4, password), packet(3, b"\x02"))
             driver.plain.feed(packet(4, b"\x01" + key))
             self.assertIsInstance(driver.error, Malformed, what)
             assert driver.error is not None
+            self.assertIn(why, str(driver.error))
             self.assertEqual(driver.error.who, "the backend")
             self.assertNotIn("rabbit", repr(driver.error))
             self.assertEqual(driver.network.written + driver.plain.written, b"")

@@ -101,8 +101,8 @@ class BackendQuestions(Holding, Asking):
             return packet((number + self._step) % 256, content)
         try:
             said = sealed(password, authentication.scramble, content[1:])
-        except ValueError:
-            raise Malformed("no RSA key with which a password could be encrypted") from None
+        except ValueError as error:
+            raise Malformed(str(error)) from None
         self._step -= 2
         authentication.tell(packet((number + 1) % 256, said))
         return b""

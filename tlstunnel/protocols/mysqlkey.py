@@ -50,15 +50,18 @@ def sealed(password: bytes, scramble: bytes, pem: bytes) -> bytes:
     """
     C{password}, with its NUL, encrypted with somebody's key.
 
-    @raise ValueError: if that is no RSA key, or one that is too short.
+    @raise ValueError: says why that is not possible, and nothing of the password.
     """
     try:
         key = load_pem_public_key(pem)
-    except UnsupportedAlgorithm as error:
-        raise ValueError("an unknown kind of key") from error
+    except (UnsupportedAlgorithm, ValueError):
+        key = None
     if not isinstance(key, rsa.RSAPublicKey):
-        raise ValueError("no RSA key")
-    return key.encrypt(combined(password, scramble), _OAEP)
+        raise ValueError("no RSA key with which a password could be encrypted")
+    try:
+        return key.encrypt(combined(password, scramble), _OAEP)
+    except ValueError:
+        raise ValueError(f"a key of {key.key_size} bits is too short for the password") from None
 
 
 def generate() -> rsa.RSAPrivateKey:
