@@ -38,15 +38,16 @@ from tlstunnel.protocols.mysqlbackend import (
     Pending,
 )
 from tlstunnel.protocols.mysqlexchange import MOST_PASSWORDS
-from tlstunnel.protocols.mysqlkey import process
+from tlstunnel.protocols.mysqlkey import PasswordKey
 from tlstunnel.testing.dialogues import crumbs, isFiltered, server
 from tlstunnel.testing.memory import Driver
 
 TCP = TCPAddress("127.0.0.1", 3306)
 SOCKET = UNIXAddress("/run/mysqld/mysqld.sock")
 
-#: The process's own key stands for that of the backend.
-KEY = b"\x01" + process.public
+#: That of the backend.
+THEIRS = PasswordKey()
+KEY = b"\x01" + THEIRS.public
 
 LOGIN = login(CACHING_SHA2)
 
@@ -124,7 +125,7 @@ class BackendTests(SynchronousTestCase):
         """
         said = driver.plain.takeWritten()
         self.assertEqual(said[:4], b"\0\1\0" + bytes((number,)))
-        self.assertEqual(process.opened(said[4:], salt), PASSWORD)
+        self.assertEqual(THEIRS.opened(said[4:], salt), PASSWORD)
 
     def test_thePasswordIsEncryptedForTheBackend(self) -> None:
         """
@@ -243,7 +244,7 @@ class BackendTests(SynchronousTestCase):
             ),
             "a password that is too long": (
                 b"rabbit" * 40 + b"\0",
-                process.public,
+                THEIRS.public,
                 "a key of 2048 bits is too short for the password",
             ),
         }

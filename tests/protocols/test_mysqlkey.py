@@ -24,13 +24,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.protocols import mysqlpackets
 from tests.protocols.mysqlpackets import OAEP, OTHER_SALT, PASSWORD, SALT, combined
+from tlstunnel.protocols import mysqlkey
 from tlstunnel.protocols.mysqlkey import (
     KEY_BYTES,
     VARIABLE,
     CommonKey,
     PasswordKey,
+    PasswordKeys,
     common,
-    process,
+    keys,
     sealed,
 )
 from tlstunnel.tls.nameless import Nameless
@@ -61,7 +63,7 @@ os._exit(0)
 _WORKER = """
 from tlstunnel.protocols import mysqlkey
 mysqlkey.common.accept()
-print(mysqlkey.process.public.decode())
+print(*[mysqlkey.keys.of(each).public.decode() for each in ("one", "other")])
 """
 
 
@@ -70,6 +72,10 @@ def public(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
     What others are given of a key.
     """
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+#: One that is there.
+process = PasswordKey()
 
 
 class PasswordKeyTests(SynchronousTestCase):
@@ -200,15 +206,29 @@ class CommonKeyTests(SynchronousTestCase):
 
         said = {each.communicate(timeout=60)[0] for each in (start(), start())}
         said.add(start().communicate(timeout=60)[0])
-        self.assertEqual(len(said), 1)
-        self.assertEqual(said, {PasswordKey(CommonKey(file)).public + b"\n"})
+        ours = [PasswordKey(CommonKey(file, name)).public for name in ("one", "other")]
+        self.assertNotEqual(*ours)
+        self.assertEqual(said, {b" ".join(ours) + b"\n"})
 
     def test_whereThereIsNoFileThereIsOneForTheProcess(self) -> None:
         """
         It is alone, or the system has no such files.
         """
-        keys = [CommonKey(Nameless("", self.fail))() for _ in range(2)]
+        keys = [CommonKey(Nameless("", self.fail), "one")() for _ in range(2)]
         self.assertNotEqual(*[public(each) for each in keys])
+
+    def test_thoseThatWereNeededLastAreKept(self) -> None:
+        """
+        A service for many programs sees many servers.
+        """
+        self.patch(mysqlkey, "MOST_KEYS", 2)
+        kept = PasswordKeys(common)
+        first, second = kept.of("first"), kept.of("second")
+        self.assertIs(kept.of("first"), first)
+        kept.of("third")
+        self.assertIs(kept.of("first"), first)
+        self.assertIsNot(kept.of("second"), second)
+        self.assertIsNot(keys.of("first"), first)
 
     def test_aSystemWithoutSuchFilesSaysSo(self) -> None:
         """

@@ -2,18 +2,24 @@
 Encrypting passwords as MySQL does it where there is no TLS (sha2_password.cc): RSAES-OAEP with
 SHA-1, over the password and a NUL, combined with the scramble.
 
-For what programs encrypt there is one key for each process and its workers, since a program that
-keeps it may meet another worker next time.  It is made in a thread, when the first tunnel needs it,
-is in memory alone, and is gone with the process.
+For what programs encrypt there are keys of our own, one for each server: it is the server who
+chooses the scramble, and with a key for all one could have us decrypt what was recorded on the way
+to another.  Workers have them in common, since a program that keeps one may meet another worker
+next time.  A key is made in a thread, when the first tunnel needs it, is in memory alone, and is
+gone with the process.
 """
 
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from errno import ENOSYS
+from hashlib import sha256
+from io import BytesIO
 from itertools import cycle
+from threading import Lock
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -29,11 +35,14 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tlstunnel.tls.nameless import Nameless
 
-#: Which descriptor has the key, for workers.
-VARIABLE = "TLSTUNNEL_MYSQL_KEY"
+#: Which descriptor has the keys, for workers.
+VARIABLE = "TLSTUNNEL_MYSQL_KEYS"
 
-#: Bytes of the key, and so of all that is encrypted with it.
+#: Bytes of a key, and so of all that is encrypted with it.
 KEY_BYTES = 256
+
+#: Servers that have one; then those that were needed last are kept.
+MOST_KEYS = 1024
 
 # What MySQL uses: it is no signature, and a collision is of no use against it.
 _OAEP = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)  # noqa: S303
@@ -76,8 +85,15 @@ class CommonKey:
     A key of several processes, the first of which makes it.
     """
 
-    def __init__(self, file: Nameless) -> None:
+    # Locks of files keep out no threads.
+    _lock = Lock()
+
+    def __init__(self, file: Nameless, name: str) -> None:
+        """
+        @param file: has all of them, each behind a digest of its name and its size.
+        """
         self._file = file
+        self._digest = sha256(name.encode()).digest()
 
     def __call__(self) -> rsa.RSAPrivateKey:
         """
@@ -85,15 +101,18 @@ class CommonKey:
         """
         if not self._file.isOpen:
             return generate()
-        with self._file.alone() as descriptor:
-            kept = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-            if kept:
-                found = load_der_private_key(kept, None)
-                assert isinstance(found, rsa.RSAPrivateKey)
-                return found
+        with self._lock, self._file.alone() as descriptor:
+            size = os.fstat(descriptor).st_size
+            with BytesIO(os.pread(descriptor, size, 0)) as records:
+                while digest := records.read(sha256().digest_size):
+                    kept = records.read(int.from_bytes(records.read(2), "big"))
+                    if digest == self._digest:
+                        found = load_der_private_key(kept, None)
+                        assert isinstance(found, rsa.RSAPrivateKey)
+                        return found
             key = generate()
-            form = (Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-            os.pwrite(descriptor, key.private_bytes(*form), 0)
+            kept = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+            os.pwrite(descriptor, self._digest + len(kept).to_bytes(2, "big") + kept, size)
             return key
 
 
@@ -160,11 +179,35 @@ def _inMemory() -> int:
     """
     if not hasattr(os, "memfd_create"):
         raise OSError(ENOSYS, os.strerror(ENOSYS))
-    return os.memfd_create("mysql-key")
+    return os.memfd_create("mysql-keys")
 
 
-#: Where this process and its workers have their key.
+#: Where this process and its workers have their keys.
 common = Nameless(VARIABLE, _inMemory)
 
-#: That key.
-process = PasswordKey(CommonKey(common))
+
+class PasswordKeys:
+    """
+    Those of this process.
+    """
+
+    def __init__(self, file: Nameless) -> None:
+        """
+        @param file: where workers have them in common.
+        """
+        self._file = file
+        self._kept: OrderedDict[str, PasswordKey] = OrderedDict()
+
+    def of(self, server: str) -> PasswordKey:
+        """
+        The one for C{server}.
+        """
+        if server not in self._kept:
+            self._kept[server] = PasswordKey(CommonKey(self._file, server))
+            if len(self._kept) > MOST_KEYS:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(server)
+        return self._kept[server]
+
+
+keys = PasswordKeys(common)
