@@ -271,19 +271,30 @@ class BackendTests(SynchronousTestCase):
         self.hear(driver, long, long[:3] + b"\x05" + long[4:])
         self.assertIsNone(driver.error)
 
-    def test_onlySomePasswordsAreEncrypted(self) -> None:
+    def test_aBackendThatAsksForMorePasswordsIsCutOff(self) -> None:
         """
-        However often a backend asks.
+        It gets no further one, not even as it is.
         """
         driver = self.begin(TCP)
-        requests = 0
-        for _ in range(10):
-            driver.plain.feed(packet(2, FULL))
+        for number in range(2, 2 + 3 * MOST_PASSWORDS, 3):
+            driver.plain.feed(packet(number, FULL))
             driver.network.feed(packet(4, PASSWORD))
-            requests += driver.plain.takeWritten().endswith(b"\x01\0\0\x03\x02")
-            driver.plain.feed(packet(4, b"\x04x"))
-        self.assertEqual(requests, MOST_PASSWORDS)
-        self.assertIsNone(driver.error)
+            self.assertTrue(driver.plain.takeWritten().endswith(b"\x02"))
+            driver.plain.feed(packet(number + 2, b"\x04x"))
+        driver.plain.feed(packet(20, FULL))
+        self.assertIsInstance(driver.error, Malformed)
+        assert driver.error is not None
+        self.assertEqual(driver.error.who, "the backend")
+
+    def test_onASocketItMayAskAsOftenAsItLikes(self) -> None:
+        """
+        Nothing is encrypted there.
+        """
+        driver = self.begin(SOCKET)
+        for number in range(2, 20, 2):
+            self.hear(driver, packet(number, FULL), packet(number + 1, FULL))
+            self.say(driver, packet(number + 2, PASSWORD), packet(number + 1, PASSWORD))
+        self.assertOver(driver, 20, 21)
 
     def test_withTheOptionNothingIsLookedAt(self) -> None:
         """

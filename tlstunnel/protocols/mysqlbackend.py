@@ -43,6 +43,16 @@ class Pending(Authentication):
 
     password = b""
 
+    def heard(self, question: bytes) -> None:
+        """
+        A backend that asks once more would get the password as it is.
+
+        @raise Malformed: if it does.
+        """
+        super().heard(question)
+        if self.awaitsPassword and self.isSpent:
+            raise Malformed("more passwords are asked for than there are factors")
+
 
 class ClientAnswers(Telling, Holding):
     """
@@ -72,7 +82,8 @@ class ClientAnswers(Telling, Holding):
         What the backend gets for it.
         """
         authentication = self.authentication
-        if content.endswith(b"\0") and authentication.mayCount():
+        if content.endswith(b"\0"):
+            authentication.mayCount()
             authentication.password = content
             content = REQUESTS[authentication.plugin]
         return packet((number + self._step) % 256, content)
