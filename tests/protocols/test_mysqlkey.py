@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
@@ -29,6 +28,7 @@ from tlstunnel.protocols.mysqlkey import (
     KEY_BYTES,
     VARIABLE,
     CommonKey,
+    Maker,
     PasswordKey,
     PasswordKeys,
     common,
@@ -178,10 +178,32 @@ class PasswordKeyTests(SynchronousTestCase):
         def refuse(*words: object) -> None:
             raise RuntimeError("can't start new thread")
 
-        self.patch(ThreadPoolExecutor, "submit", refuse)
+        self.patch(threading.Thread, "start", refuse)
+        self.patch(PasswordKey, "_maker", Maker())
         key = PasswordKey()
         key.prepare()
         self.assertEqual(key.public, key.public)
+
+    def test_whoNeedsOneWaitsForNoOther(self) -> None:
+        """
+        There may be hundreds of tunnels, whose keys are made one after the other.
+        """
+        mayGo = threading.Event()
+        self.addCleanup(mayGo.set)
+
+        def wait() -> rsa.RSAPrivateKey:
+            mayGo.wait(20)
+            raise MemoryError
+
+        maker = Maker()
+        self.patch(PasswordKey, "_maker", maker)
+        slow, key = PasswordKey(wait), PasswordKey()
+        slow.prepare()
+        key.prepare()
+        self.assertEqual(key.public, key.public)
+        self.assertFalse(mayGo.is_set())
+        mayGo.set()
+        self.assertRaises(MemoryError, lambda: slow.public)
 
 
 class CommonKeyTests(SynchronousTestCase):

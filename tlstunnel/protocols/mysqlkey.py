@@ -14,12 +14,15 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from contextlib import suppress
 from errno import ENOSYS
 from hashlib import sha256
 from io import BytesIO
 from itertools import cycle
-from threading import Lock
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import TypeAlias
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -43,6 +46,9 @@ KEY_BYTES = 256
 
 #: Servers that have one; then those that were needed last are kept.
 MOST_KEYS = 1024
+
+#: What makes a key.
+Make: TypeAlias = Callable[[], rsa.RSAPrivateKey]
 
 # What MySQL uses: it is no signature, and a collision is of no use against it.
 _OAEP = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)  # noqa: S303
@@ -116,38 +122,70 @@ class CommonKey:
             return key
 
 
+class Maker:
+    """
+    Makes keys in a thread, one after the other.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: SimpleQueue[tuple[Future[rsa.RSAPrivateKey], Make]] = SimpleQueue()
+        self._process = 0
+
+    def begin(self, make: Make) -> Future[rsa.RSAPrivateKey]:
+        """
+        Have C{make} called, at some time.
+
+        @return: its result; it can be cancelled by who does not want to wait for that.
+        """
+        # A process that was forked has no thread of its parent, and would wait in vain.
+        if self._process != os.getpid():
+            self._waiting = SimpleQueue()
+            thread = Thread(target=self._work, args=(self._waiting,), daemon=True)
+            with suppress(RuntimeError):  # as the system may have no room for a thread
+                thread.start()
+                self._process = os.getpid()
+        made: Future[rsa.RSAPrivateKey] = Future()
+        self._waiting.put((made, make))
+        return made
+
+    @staticmethod
+    def _work(waiting: SimpleQueue[tuple[Future[rsa.RSAPrivateKey], Make]]) -> None:
+        while True:
+            made, make = waiting.get()
+            if made.set_running_or_notify_cancel():
+                try:
+                    made.set_result(make())
+                except Exception as error:  # noqa: BLE001 - whoever needs the key is told
+                    made.set_exception(error)
+
+
 class PasswordKey:
     """
     A key of our own.
     """
 
-    def __init__(self, make: Callable[[], rsa.RSAPrivateKey] = generate) -> None:
+    _maker = Maker()
+
+    def __init__(self, make: Make = generate) -> None:
         self._make = make
-        self._made: Future[rsa.RSAPrivateKey] | None = None
-        self._maker = 0
+        self._made: Future[rsa.RSAPrivateKey] = Future()
+        self._process = 0
 
     def prepare(self) -> None:
         """
         Begin to make it, unless that is done.
         """
-        # A process that was forked has no thread of its parent, who would be waited for in vain.
-        if self._maker == os.getpid():
-            return
-        self._maker = os.getpid()
-        thread = ThreadPoolExecutor(1, "tlstunnel-rsa")
-        try:
-            self._made = thread.submit(self._make)
-        except RuntimeError:
-            # The system has no room for one more.
-            self._made = Future()
-            self._made.set_result(self._make())
-        thread.shutdown(wait=False)
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self._made = self._maker.begin(self._make)
 
     @property
     def _key(self) -> rsa.RSAPrivateKey:
         self.prepare()
-        assert self._made is not None
         # This seldom waits: it was begun before connections were accepted.
+        if self._made.cancel():
+            self._made = Future()
+            self._made.set_result(self._make())
         return self._made.result()
 
     @property
