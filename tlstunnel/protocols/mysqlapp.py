@@ -47,7 +47,7 @@ def keyFor(setting: Setting) -> PasswordKey:
     """
     The key for the server behind a tunnel.
     """
-    return keys.of(f"{setting.tunnel} {setting.remoteID} {setting.peerName.decode()}")
+    return keys.of(f"{setting.tunnel} {setting.remoteID} {setting.peerName!r}")
 
 
 def keyPacket(number: int, key: PasswordKey) -> bytes:
