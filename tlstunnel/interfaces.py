@@ -294,8 +294,9 @@ class IDialect(Interface):
     )
     lateDial = Attribute("L{str}: the option with which it is not; empty if there is none.")
     beginClient = Attribute(
-        "Called with the options when a tunnel in client mode is about to be used, each time it is "
-        "read: begins in a thread what takes longer than a turn may, such as the making of a key."
+        "Called with the L{Setting<tlstunnel.protocols.setting.Setting>} when a tunnel in client "
+        "mode is about to be used, each time it is read: begins in a thread what takes longer than "
+        "a turn may, such as the making of a key."
     )
     demands = Attribute(
         "L{str}: server mode: the option without which it does not serve, as that is a risk; empty "

@@ -292,6 +292,17 @@ class MySQLClientModeTests(InteropTestCase):
                 self.assertEqual(titleBy(connection), TITLE)
             record("mysql", "client", self.server, f"row selected by PyMySQL, {plugin} on TCP")
 
+    def test_allWorkersHaveTheSameKey(self) -> None:
+        """
+        A program that keeps it may come to another one.
+        """
+        port = self.clientMode(self.remote, NAME, "mysql", "--workers", "2").port
+        with connected("caching", port) as connection:
+            for _ in range(8):
+                self.server.forget()
+                connection.connect()
+                self.assertEqual(titleBy(connection), TITLE)
+
     def test_overTCPNodeEncryptsThePassword(self) -> None:
         """
         The same by mysql2 of Node.js.

@@ -78,6 +78,7 @@ class Reactor(Clock):
         self.writers: set[Any] = set()
         self.theirs: list[socket.socket] = []
         self.messages: list[dict[str, Any]] = []
+        self.descriptors: list[dict[int, Any]] = []
 
     def callWhenRunning(self, call: Callable[[], object]) -> None:
         """
@@ -115,6 +116,7 @@ class Reactor(Clock):
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         theirs = socket.socket(fileno=os.dup(more["childFDs"][0]))
         theirs.setblocking(False)
+        self.descriptors.append(dict(more["childFDs"]))
         self.theirs.append(theirs)
         self.protocols.append(protocol)
         protocol.makeConnection(self)
@@ -249,6 +251,17 @@ class WorkersServiceTests(SynchronousTestCase):
         self.reactor.fails = False
         self.reactor.advance(FIRST_DELAY_SECONDS)
         self.assertEqual(self.started(), 1)
+
+    def test_allHaveTheKeyForPasswordsInCommon(self) -> None:
+        """
+        As a client of mysql that keeps it comes to any of them, also to one that was replaced.
+        """
+        self.service.startService()
+        self.reactor.advance(STEADY_SECONDS)
+        self.die()
+        self.reactor.advance(0)
+        first, second = (each[4] for each in self.reactor.descriptors)
+        self.assertEqual(first, second)
 
     def test_stoppingNeedsNoProcess(self) -> None:
         """

@@ -21,6 +21,7 @@ from tlstunnel.errors import (
     Refused,
     TunnelError,
 )
+from tlstunnel.protocols.filters import PIECE_BYTES
 from tlstunnel.protocols.mysql import Login, mysql
 from tlstunnel.protocols.mysqlpackets import Greeting, Renumbered, Verdict
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
@@ -639,6 +640,17 @@ class FilterTests(SynchronousTestCase):
         for pieces in ((packets,), *split(packets)):
             stream = packet(1, SWITCH) + packet(254, b"") + packet(3, b"\x01x") + packet(4, OK)
             self.assertEqual(filtered(Renumbered(-1), pieces), stream + b"end")
+
+    def test_whatIsLeftOfAPacketIsTakenAtOnce(self) -> None:
+        """
+        Else a client that sends megabytes before its login is over costs a turn for each few bytes.
+        """
+        numbered = Renumbered(+1)
+        stream = packet(3, bytes(1 << 20))
+        numbered.feed(stream[:100])
+        self.assertEqual(numbered.pieceBytes, len(stream) - 100)
+        numbered.feed(stream[100:])
+        self.assertEqual(numbered.pieceBytes, PIECE_BYTES)
 
     def test_theFirstOKOrErrorEndsItWhenItIsComplete(self) -> None:
         """

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,19 +33,29 @@ from tests.protocols.mysqlpackets import (
     switch,
 )
 from tlstunnel.errors import Closed, Malformed, Oversize, TunnelError
+from tlstunnel.identity.names import Identity
 from tlstunnel.protocols import mysqlapp
 from tlstunnel.protocols.conversation import MAX_HELD_BYTES
 from tlstunnel.protocols.mysql import NO_FULL_AUTHENTICATION, capabilitiesOf, mysql
-from tlstunnel.protocols.mysqlapp import AppAnswers, AppQuestions, Proof
-from tlstunnel.protocols.mysqlexchange import MOST_PASSWORDS, Authentication
-from tlstunnel.protocols.mysqlkey import process
+from tlstunnel.protocols.mysqlapp import AppAnswers, AppQuestions, Decryption, Proof, keyFor
+from tlstunnel.protocols.mysqlexchange import MOST_PASSWORDS
+from tlstunnel.protocols.mysqlkey import PasswordKey
 from tlstunnel.protocols.mysqlpackets import Renumbered, Verdict
+from tlstunnel.protocols.setting import Setting
 from tlstunnel.testing.conformance import ClientConformance
-from tlstunnel.testing.dialogues import Dialogue, client, crumbs, filtered, isFiltered
+from tlstunnel.testing.dialogues import (
+    Dialogue,
+    client,
+    crumbs,
+    filtered,
+    isFiltered,
+    setting,
+)
 from tlstunnel.testing.memory import Driver
 from tlstunnel.tls.records import RECORD_BYTES
 
-KEY = b"\x01" + process.public
+OURS = keyFor(setting())
+KEY = b"\x01" + OURS.public
 
 #: What asks for the key, and is answered with it.
 REQUESTS = {CACHING_SHA2: b"\x02", SHA256: b"\x01"}
@@ -123,7 +134,7 @@ def key(app: int, salt: bytes, plugin: bytes) -> Dialogue:
     return [
         ("A", packet(app, REQUESTS[plugin])),
         ("T", packet(app + 1, KEY)),
-        ("A", packet(app + 2, sealed(process.public, salt))),
+        ("A", packet(app + 2, sealed(OURS.public, salt))),
         ("C", packet(app + 1, PASSWORD)),
     ]
 
@@ -209,7 +220,7 @@ DIALOGUES: dict[str, tuple[bytes, Dialogue]] = {
             # By now the app is two packets ahead, and so it goes on.
             ("A", packet(7, b"\x01")),
             ("T", packet(8, KEY)),
-            ("A", packet(9, sealed(process.public, OTHER_SALT))),
+            ("A", packet(9, sealed(OURS.public, OTHER_SALT))),
             ("C", packet(6, PASSWORD)),
             *verdict(7, 10),
         ],
@@ -222,7 +233,7 @@ DIALOGUES: dict[str, tuple[bytes, Dialogue]] = {
         CACHING,
         [
             *question(3, FULL),
-            ("A", packet(3, sealed(process.public, SALT))),
+            ("A", packet(3, sealed(OURS.public, SALT))),
             ("C", packet(4, PASSWORD)),
             *verdict(5, 4),
         ],
@@ -274,7 +285,7 @@ DIALOGUES: dict[str, tuple[bytes, Dialogue]] = {
         [
             *question(3, FULL),
             *key(3, SALT, CACHING_SHA2)[:2],
-            ("A", packet(5, (wrong := sealed(process.public, OTHER_SALT)))),
+            ("A", packet(5, (wrong := sealed(OURS.public, OTHER_SALT)))),
             ("C", packet(4, wrong)),
             *verdict(5, 6, ERR),
         ],
@@ -336,7 +347,7 @@ class AppTests(Dialogues):
             driver = begin(said, SHA256)
             self.assertEqual(driver.network.written, b"")
             self.play(driver, [("T", packet(2, KEY))])
-            driver.plain.feed(packet(3, sealed(process.public, SALT)))
+            driver.plain.feed(packet(3, sealed(OURS.public, SALT)))
             wanted = login(SHA256, PASSWORD, flags)
             self.play(driver, [("C", packet(2, inTLS(wanted))), *verdict(3, 4)])
             self.assertOver(driver)
@@ -345,7 +356,7 @@ class AppTests(Dialogues):
         """
         From an earlier connection.
         """
-        driver = begin(login(SHA256, sealed(process.public, SALT)), SHA256)
+        driver = begin(login(SHA256, sealed(OURS.public, SALT)), SHA256)
         self.play(driver, [("C", packet(2, inTLS(login(SHA256, PASSWORD)))), *verdict(3, 2)])
         self.assertOver(driver)
 
@@ -366,7 +377,7 @@ class AppTests(Dialogues):
         The server refuses it, in its own words.
         """
         said = login(SHA256, b"\x01")
-        for wrong in (b"", b"x", b"\xff" * 256, sealed(process.public, OTHER_SALT)):
+        for wrong in (b"", b"x", b"\xff" * 256, sealed(OURS.public, OTHER_SALT)):
             driver = begin(said, SHA256)
             driver.plain.takeWritten()
             driver.plain.feed(packet(3, wrong))
@@ -400,7 +411,7 @@ class AppTests(Dialogues):
         """
         driver = begin(login(SHA256, b"\x01"), SHA256, verified=False)
         self.assertEqual(driver.plain.written, b"")
-        driver.plain.feed(packet(3, sealed(process.public, SALT)))
+        driver.plain.feed(packet(3, sealed(OURS.public, SALT)))
         self.assertEqual(driver.plain.written + driver.network.written, b"")
 
     def test_theKeyIsNotPutIntoAPacketOfTheServer(self) -> None:
@@ -425,7 +436,7 @@ class AppTests(Dialogues):
         """
         Although both are there in the same turn.
         """
-        authentication = Authentication(CACHING_SHA2, SALT)
+        authentication = Decryption(CACHING_SHA2, SALT, OURS)
         answers = AppAnswers(+1, authentication)
         questions = AppQuestions(-1, answers, authentication)
         questions.feed(packet(3, FULL))
@@ -442,7 +453,7 @@ class AppTests(Dialogues):
             nonlocal opened
             opened += 1
 
-        self.patch(process, "opened", count)
+        self.patch(OURS, "opened", count)
         driver = begin(CACHING)
         for number in range(3, 40, 2):
             driver.network.feed(packet(number, FULL))
@@ -457,7 +468,7 @@ class AppTests(Dialogues):
         driver = begin(CACHING)
         driver.network.takeWritten()
         self.play(driver, question(3, FULL))
-        first = sealed(process.public, SALT)
+        first = sealed(OURS.public, SALT)
         driver.plain.feed(packet(3, first) + packet(4, first))
         self.play(driver, [("C", packet(4, PASSWORD) + packet(5, first))])
 
@@ -483,11 +494,24 @@ class AppTests(Dialogues):
         It is made for nobody.
         """
         prepared: list[None] = []
-        self.patch(process, "prepare", lambda: prepared.append(None))
-        mysql.beginClient({NO_FULL_AUTHENTICATION})
+        self.patch(PasswordKey, "prepare", lambda key: prepared.append(None))
+        mysql.beginClient(setting(NO_FULL_AUTHENTICATION))
         self.assertEqual(prepared, [])
-        mysql.beginClient(())
+        mysql.beginClient(setting())
         self.assertEqual(prepared, [None])
+
+    def test_eachServerHasAKeyOfItsOwn(self) -> None:
+        """
+        One that has a scramble of its own choice cannot have decrypted what was recorded on the way
+        to another.
+        """
+        ours = Setting(remoteID=Identity.parse("db.example.org"), peerName=b"db.example.org")
+        theirs = Setting(remoteID=Identity.parse("evil.example.com"), peerName=b"evil.example.com")
+        recorded = sealed(keyFor(ours).public, SALT)
+        self.assertEqual(Decryption(CACHING_SHA2, SALT, keyFor(ours)).opened(recorded), PASSWORD)
+        for other in (theirs, replace(ours, tunnel="other"), replace(theirs, tunnel="other")):
+            decryption = Decryption(CACHING_SHA2, SALT, keyFor(other))
+            self.assertIsNone(decryption.opened(recorded))
 
     def test_halfAnAnswerPassesAsItCame(self) -> None:
         """
@@ -497,7 +521,7 @@ class AppTests(Dialogues):
             driver = begin(CACHING)
             driver.network.takeWritten()
             self.play(driver, question(3, FULL))
-            answer = packet(3, sealed(process.public, SALT))[:cut]
+            answer = packet(3, sealed(OURS.public, SALT))[:cut]
             driver.plain.feed(answer)
             driver.plain.end()
             self.assertEqual(driver.network.takeWritten()[4:], answer[4:])
@@ -554,7 +578,7 @@ class GoTests(Dialogues):
         """
         driver = begin(goLogin(SHA256, b"\x01"), SHA256)
         self.play(driver, [("T", packet(2, KEY))])
-        driver.plain.feed(packet(3, sealed(process.public, SALT)))
+        driver.plain.feed(packet(3, sealed(OURS.public, SALT)))
         wanted = inTLS(goLogin(SHA256, PASSWORD))
         self.play(driver, [("C", packet(2, wanted)), *verdict(3, 4)])
         self.assertOver(driver)
@@ -574,7 +598,7 @@ class AppRules(ClientConformance, SynchronousTestCase):
     ]
     inside = [
         ("T", packet(2, KEY)),
-        ("A", packet(3, sealed(process.public, SALT))),
+        ("A", packet(3, sealed(OURS.public, SALT))),
         ("C", packet(2, inTLS(login(SHA256, PASSWORD)))),
         ("S", packet(3, OK)),
         ("T", packet(4, OK)),
@@ -607,7 +631,7 @@ class FilterTests(SynchronousTestCase):
         As they are by those who look at nothing.
         """
         stream = b"".join(packet(number, words) for number, words in packets)
-        authentication = Authentication(b"mysql_native_password", SALT)
+        authentication = Decryption(b"mysql_native_password", SALT, OURS)
         answers, plain = AppAnswers(+1, authentication), Renumbered(+1)
         self.assertEqual(filtered(answers, [stream]), filtered(plain, [stream]))
         questions = AppQuestions(-1, AppAnswers(+1, authentication), authentication)
@@ -624,7 +648,7 @@ class FilterTests(SynchronousTestCase):
         """
         By either side, in any order.
         """
-        authentication = Authentication(plugin, SALT)
+        authentication = Decryption(plugin, SALT, OURS)
         answers = AppAnswers(+1, authentication)
         questions = AppQuestions(-1, answers, authentication)
         questions.feed(packet(3, switch(plugin)) + packet(4, FULL))
@@ -658,5 +682,5 @@ class FilterTests(SynchronousTestCase):
         Passwords are longer than that, and the NUL counts.
         """
         password = b"x" * 100 + b"\0"
-        self.assertEqual(process.opened(sealed(process.public, SALT, password), SALT), password)
+        self.assertEqual(OURS.opened(sealed(OURS.public, SALT, password), SALT), password)
         self.assertEqual(combined(combined(password, SALT), SALT), password)

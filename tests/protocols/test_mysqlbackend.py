@@ -38,15 +38,16 @@ from tlstunnel.protocols.mysqlbackend import (
     Pending,
 )
 from tlstunnel.protocols.mysqlexchange import MOST_PASSWORDS
-from tlstunnel.protocols.mysqlkey import process
+from tlstunnel.protocols.mysqlkey import PasswordKey
 from tlstunnel.testing.dialogues import crumbs, isFiltered, server
 from tlstunnel.testing.memory import Driver
 
 TCP = TCPAddress("127.0.0.1", 3306)
 SOCKET = UNIXAddress("/run/mysqld/mysqld.sock")
 
-#: The process's own key stands for that of the backend.
-KEY = b"\x01" + process.public
+#: That of the backend.
+THEIRS = PasswordKey()
+KEY = b"\x01" + THEIRS.public
 
 LOGIN = login(CACHING_SHA2)
 
@@ -124,7 +125,7 @@ class BackendTests(SynchronousTestCase):
         """
         said = driver.plain.takeWritten()
         self.assertEqual(said[:4], b"\0\1\0" + bytes((number,)))
-        self.assertEqual(process.opened(said[4:], salt), PASSWORD)
+        self.assertEqual(THEIRS.opened(said[4:], salt), PASSWORD)
 
     def test_thePasswordIsEncryptedForTheBackend(self) -> None:
         """
@@ -231,19 +232,30 @@ class BackendTests(SynchronousTestCase):
         curve = ec.generate_private_key(ec.SECP256R1()).public_key()
         short = rsa.generate_private_key(65537, 1024).public_key()
         pem = (Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        none = "no RSA key with which a password could be encrypted"
         wrong = {
-            "nothing": (PASSWORD, b""),
-            "no PEM": (PASSWORD, b"x" * 451),
-            "another kind": (PASSWORD, curve.public_bytes(*pem)),
-            "one that is too short": (PASSWORD * 5, short.public_bytes(*pem)),
+            "nothing": (PASSWORD, b"", none),
+            "no PEM": (PASSWORD, b"x" * 451, none),
+            "another kind": (PASSWORD, curve.public_bytes(*pem), none),
+            "one that is too short": (
+                PASSWORD * 5,
+                short.public_bytes(*pem),
+                "a key of 1024 bits is too short for the password",
+            ),
+            "a password that is too long": (
+                b"rabbit" * 40 + b"\0",
+                THEIRS.public,
+                "a key of 2048 bits is too short for the password",
+            ),
         }
-        for what, (password, key) in wrong.items():
+        for what, (password, key, why) in wrong.items():
             driver = self.begin(TCP)
             self.hear(driver, packet(2, FULL), packet(3, FULL))
             self.say(driver, packet(4, password), packet(3, b"\x02"))
             driver.plain.feed(packet(4, b"\x01" + key))
             self.assertIsInstance(driver.error, Malformed, what)
             assert driver.error is not None
+            self.assertIn(why, str(driver.error))
             self.assertEqual(driver.error.who, "the backend")
             self.assertNotIn("rabbit", repr(driver.error))
             self.assertEqual(driver.network.written + driver.plain.written, b"")
@@ -259,19 +271,30 @@ class BackendTests(SynchronousTestCase):
         self.hear(driver, long, long[:3] + b"\x05" + long[4:])
         self.assertIsNone(driver.error)
 
-    def test_onlySomePasswordsAreEncrypted(self) -> None:
+    def test_aBackendThatAsksForMorePasswordsIsCutOff(self) -> None:
         """
-        However often a backend asks.
+        It gets no further one, not even as it is.
         """
         driver = self.begin(TCP)
-        requests = 0
-        for _ in range(10):
-            driver.plain.feed(packet(2, FULL))
+        for number in range(2, 2 + 3 * MOST_PASSWORDS, 3):
+            driver.plain.feed(packet(number, FULL))
             driver.network.feed(packet(4, PASSWORD))
-            requests += driver.plain.takeWritten().endswith(b"\x01\0\0\x03\x02")
-            driver.plain.feed(packet(4, b"\x04x"))
-        self.assertEqual(requests, MOST_PASSWORDS)
-        self.assertIsNone(driver.error)
+            self.assertTrue(driver.plain.takeWritten().endswith(b"\x02"))
+            driver.plain.feed(packet(number + 2, b"\x04x"))
+        driver.plain.feed(packet(20, FULL))
+        self.assertIsInstance(driver.error, Malformed)
+        assert driver.error is not None
+        self.assertEqual(driver.error.who, "the backend")
+
+    def test_onASocketItMayAskAsOftenAsItLikes(self) -> None:
+        """
+        Nothing is encrypted there.
+        """
+        driver = self.begin(SOCKET)
+        for number in range(2, 20, 2):
+            self.hear(driver, packet(number, FULL), packet(number + 1, FULL))
+            self.say(driver, packet(number + 2, PASSWORD), packet(number + 1, PASSWORD))
+        self.assertOver(driver, 20, 21)
 
     def test_withTheOptionNothingIsLookedAt(self) -> None:
         """

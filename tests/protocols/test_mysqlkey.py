@@ -4,7 +4,11 @@ Tests for L{tlstunnel.protocols.mysqlkey}.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -19,7 +23,48 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.protocols import mysqlpackets
 from tests.protocols.mysqlpackets import OAEP, OTHER_SALT, PASSWORD, SALT, combined
-from tlstunnel.protocols.mysqlkey import KEY_BYTES, PasswordKey, process, sealed
+from tlstunnel.protocols import mysqlkey
+from tlstunnel.protocols.mysqlkey import (
+    KEY_BYTES,
+    VARIABLE,
+    CommonKey,
+    Maker,
+    PasswordKey,
+    PasswordKeys,
+    common,
+    keys,
+    sealed,
+)
+from tlstunnel.tls.nameless import Nameless
+
+TOP = Path(__file__).resolve().parents[2]
+
+# One that goes on in a child before its key is made, as twistd does.
+_FORKED = """
+import os, sys, threading
+from tlstunnel.protocols.mysqlkey import PasswordKey, generate
+began, parent = threading.Event(), os.getpid()
+def make():
+    began.set()
+    if os.getpid() == parent:
+        threading.Event().wait(20)
+    return generate()
+key = PasswordKey(make)
+key.prepare()
+began.wait(20)
+child = os.fork()
+if child:
+    os._exit(os.waitpid(child, 0)[1])
+print(key.public.decode(), flush=True)
+os._exit(0)
+"""
+
+# A worker that has its key.
+_WORKER = """
+from tlstunnel.protocols import mysqlkey
+mysqlkey.common.accept()
+print(*[mysqlkey.keys.of(each).public.decode() for each in ("one", "other")])
+"""
 
 
 def public(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
@@ -27,6 +72,10 @@ def public(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
     What others are given of a key.
     """
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+#: One that is there.
+process = PasswordKey()
 
 
 class PasswordKeyTests(SynchronousTestCase):
@@ -107,6 +156,110 @@ class PasswordKeyTests(SynchronousTestCase):
         key = load_pem_public_key(process.public)
         assert isinstance(key, rsa.RSAPublicKey)
         self.assertEqual(key.key_size, 8 * KEY_BYTES)
+
+    def test_aProcessThatIsForkedHasOneAllTheSame(self) -> None:
+        """
+        The thread that was to make it has stayed behind.
+        """
+        said = subprocess.run(
+            [sys.executable, "-c", _FORKED],
+            env={**os.environ, "PYTHONPATH": str(TOP)},
+            stdout=subprocess.PIPE,
+            timeout=60,
+            check=True,
+        )
+        load_pem_public_key(said.stdout)
+
+    def test_whereThereCanBeNoThreadItIsMadeWithout(self) -> None:
+        """
+        The system allows so many of a user.
+        """
+
+        def refuse(*words: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        self.patch(threading.Thread, "start", refuse)
+        self.patch(PasswordKey, "_maker", Maker())
+        key = PasswordKey()
+        key.prepare()
+        self.assertEqual(key.public, key.public)
+
+    def test_whoNeedsOneWaitsForNoOther(self) -> None:
+        """
+        There may be hundreds of tunnels, whose keys are made one after the other.
+        """
+        mayGo = threading.Event()
+        self.addCleanup(mayGo.set)
+
+        def wait() -> rsa.RSAPrivateKey:
+            mayGo.wait(20)
+            raise MemoryError
+
+        maker = Maker()
+        self.patch(PasswordKey, "_maker", maker)
+        slow, key = PasswordKey(wait), PasswordKey()
+        slow.prepare()
+        key.prepare()
+        self.assertEqual(key.public, key.public)
+        self.assertFalse(mayGo.is_set())
+        mayGo.set()
+        self.assertRaises(MemoryError, lambda: slow.public)
+
+
+class CommonKeyTests(SynchronousTestCase):
+    """
+    That of several processes.
+    """
+
+    def test_workersHaveTheSame(self) -> None:
+        """
+        Whichever of them makes it, and also one that comes later.
+        """
+        file = Nameless("", lambda: os.memfd_create("test"))
+        self.addCleanup(os.close, file.descriptor)
+
+        def start() -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
+                [sys.executable, "-c", _WORKER],
+                env={**os.environ, "PYTHONPATH": str(TOP), VARIABLE: str(file.descriptor)},
+                stdout=subprocess.PIPE,
+                pass_fds=[file.descriptor],
+            )
+
+        said = {each.communicate(timeout=60)[0] for each in (start(), start())}
+        said.add(start().communicate(timeout=60)[0])
+        ours = [PasswordKey(CommonKey(file, name)).public for name in ("one", "other")]
+        self.assertNotEqual(*ours)
+        self.assertEqual(said, {b" ".join(ours) + b"\n"})
+
+    def test_whereThereIsNoFileThereIsOneForTheProcess(self) -> None:
+        """
+        It is alone, or the system has no such files.
+        """
+        keys = [CommonKey(Nameless("", self.fail), "one")() for _ in range(2)]
+        self.assertNotEqual(*[public(each) for each in keys])
+
+    def test_thoseThatWereNeededLastAreKept(self) -> None:
+        """
+        A service for many programs sees many servers.
+        """
+        self.patch(mysqlkey, "MOST_KEYS", 2)
+        kept = PasswordKeys(common)
+        first, second = kept.of("first"), kept.of("second")
+        self.assertIs(kept.of("first"), first)
+        kept.of("third")
+        self.assertIs(kept.of("first"), first)
+        self.assertIsNot(kept.of("second"), second)
+        self.assertIsNot(keys.of("first"), first)
+
+    def test_aSystemWithoutSuchFilesSaysSo(self) -> None:
+        """
+        A file with a name would be on a disk.
+        """
+        self.patch(os, "memfd_create", None)
+        del os.memfd_create
+        with self.assertRaises(OSError):
+            _ = common._make()
 
 
 class SealedTests(SynchronousTestCase):

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.protocols.mysqlpackets import PASSWORD, SHA256, switch
 from tests.protocols.test_mysql import (
     CAPABILITIES,
     LOGIN,
@@ -23,12 +24,14 @@ from tests.protocols.test_mysql import (
     packet,
     withFlags,
 )
+from tlstunnel.address import TCPAddress
 from tlstunnel.errors import BackendRefused, Malformed, Oversize, Refused, TunnelError
 from tlstunnel.identity.names import Identity
 from tlstunnel.protocols.filters import PIECE_BYTES
 from tlstunnel.protocols.implicit import implicit
 from tlstunnel.protocols.mysql import mysql as dialect
 from tlstunnel.protocols.mysqlfields import counted
+from tlstunnel.protocols.mysqlkey import PasswordKey
 from tlstunnel.protocols.mysqlpackets import (
     COMPRESS,
     COMPRESSIONS,
@@ -145,6 +148,27 @@ class LoginTests(SynchronousTestCase):
             self.assertEqual(taken.plain.written, packet(1, login(user)))
             taken.feed("B", packet(2, OK))
             self.assertEqual(taken.network.written, packet(3, OK))
+
+    def test_aPasswordMayBeEncryptedOnItsWay(self) -> None:
+        """
+        That shifts the numbers of packets, and nobody gets a command past by that: what counts is
+        the one with which it reaches the backend.
+        """
+        for after, number, words in ((b"", 255, b""), (packet(6, OK), 0, OK)):
+            taken = driver()
+            taken.plain.peer = TCPAddress("127.0.0.1", 3306)
+            taken.feed("C", packet(2, login()))
+            taken.feed("B", packet(2, switch(SHA256)))
+            taken.feed("C", packet(4, PASSWORD))
+            taken.plain.takeWritten()
+            taken.feed("B", packet(4, b"\x01" + PasswordKey().public))
+            self.assertEqual(taken.plain.takeWritten()[:4], b"\0\1\0\5")
+            taken.network.takeWritten()
+            taken.feed("B", after)
+            self.assertEqual(taken.network.takeWritten()[4:], words)
+            taken.feed("C", change(b"bob", number))
+            self.assertIsInstance(taken.error, Refused)
+            self.assertEqual(taken.plain.takeWritten(), b"")
 
     def test_itIsReadHoweverItArrives(self) -> None:
         """

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import socket
 import weakref
-from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.protocols.mysql import mysql
 from tlstunnel.protocols.registry import find
+from tlstunnel.protocols.setting import Setting
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.prepared import Prepared
@@ -68,9 +68,9 @@ class PreparedTests(SynchronousTestCase):
 
     def test_whatADialectNeedsIsBegunWhenATunnelIsOpened(self) -> None:
         """
-        For those who play the client themselves, with the options; not by who only looks.
+        For those who play the client themselves, with what they are set to; not by who only looks.
         """
-        begun: list[Collection[str]] = []
+        begun: list[Setting] = []
         dialect = replace(mysql, beginClient=begun.append)
         options = frozenset({"no-full-authentication"})
         kinds: list[tuple[Mode, dict[str, Any]]] = [
@@ -83,7 +83,7 @@ class PreparedTests(SynchronousTestCase):
             prepared = Prepared(replace(tunnel, dialect=dialect))
             self.assertEqual(begun, [])
             prepared.open()
-        self.assertEqual(begun, [options])
+        self.assertEqual([(each.options, each.remoteID) for each in begun], [(options, SERVER)])
 
     def test_aClientExpectsTheHostItConnectsTo(self) -> None:
         """

@@ -20,6 +20,7 @@ from tlstunnel.program.orders import FACTS, NUMBER, ORDER, PLAN, Order, asAnswer
 from tlstunnel.program.plan import Plan, Refused
 from tlstunnel.program.process import Process, settleMemory
 from tlstunnel.program.tunnels import Tunnels
+from tlstunnel.protocols import mysqlkey
 
 _NO_ROOM = ConfigurationError(
     "workers", "have no descriptors left", "raise the limit of open files (LimitNOFILE in a unit)"
@@ -52,6 +53,7 @@ class WorkerProcess(Process):
         Listen to the parent.
         """
         signals.ignore()
+        mysqlkey.common.accept()
         Obedience(self, self._tunnels, self._sock).start()
 
     def fail(self) -> None:

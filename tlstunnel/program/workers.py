@@ -14,6 +14,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from tlstunnel.program.log import losses
 from tlstunnel.program.orders import FACTS, Order
 from tlstunnel.program.plan import IServing, Plan, Refusal, Refused
 from tlstunnel.program.pulse import Pulse
+from tlstunnel.protocols import mysqlkey
 from tlstunnel.status.asking import Asker, Gathering
 from tlstunnel.status.facts import Gathered, Snapshot
 from tlstunnel.status.ledger import Ledger
@@ -44,8 +46,8 @@ from tlstunnel.tunnel.prepared import Prepared
 MODULE = "tlstunnel.commands.worker"
 
 
-# The descriptor of what tokens have refused, in a worker.
-_REFUSED = 3
+# The descriptors of what tokens have refused, and of the key for passwords, in a worker.
+_REFUSED, _PASSWORDS = 3, 4
 
 # What a reload can have come to.
 _FOR_ONE_PROCESS = ConfigurationError(
@@ -209,6 +211,9 @@ class Workers(Service):
         if openssl.keyProvider() is not None:
             # What a token has refused to one of us is not tried by the others.
             shared, descriptors = {VARIABLE: str(_REFUSED)}, {_REFUSED: attempts.descriptor}
+        with suppress(OSError):  # as there are systems without, where each worker has its own
+            descriptors[_PASSWORDS] = mysqlkey.common.descriptor
+            shared[mysqlkey.VARIABLE] = str(_PASSWORDS)
         self.reactor.spawnProcess(
             child,
             sys.executable,

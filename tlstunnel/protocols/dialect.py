@@ -19,9 +19,10 @@ from tlstunnel.protocols.options import OptionValue
 
 if TYPE_CHECKING:
     from tlstunnel.protocols.base import ClientRole, ServerRole
+    from tlstunnel.protocols.setting import Setting
 
 
-def _nothing(options: Collection[str]) -> None:
+def _nothing(setting: Setting) -> None:
     """
     There is nothing to be made.
     """
@@ -56,7 +57,7 @@ class Dialect:
     earlyDial: bool = False
     lateDial: str = ""
     demands: str = ""
-    beginClient: Callable[[Collection[str]], None] = _nothing
+    beginClient: Callable[[Setting], None] = _nothing
 
     def dialsEarly(self, options: Collection[str]) -> bool:
         """

@@ -25,7 +25,6 @@ A password may have to be decrypted or encrypted on its way: L{tlstunnel.protoco
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection
 from dataclasses import replace
 
 from tlstunnel.address import TCPAddress
@@ -40,10 +39,16 @@ from tlstunnel.errors import (
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.protocols.filters import Filter
 from tlstunnel.protocols.foreign import rejectForeign
-from tlstunnel.protocols.mysqlapp import AppAnswers, AppQuestions, Proof, finishLogin
+from tlstunnel.protocols.mysqlapp import (
+    AppAnswers,
+    AppQuestions,
+    Decryption,
+    Proof,
+    finishLogin,
+    keyFor,
+)
 from tlstunnel.protocols.mysqlbackend import BackendQuestions, ClientAnswers, Pending
-from tlstunnel.protocols.mysqlexchange import CACHING_SHA2, SHA256, Authentication
-from tlstunnel.protocols.mysqlkey import process
+from tlstunnel.protocols.mysqlexchange import CACHING_SHA2, SHA256
 from tlstunnel.protocols.mysqlpackets import (
     CLIENT_MYSQL,
     COMPRESSIONS,
@@ -59,6 +64,7 @@ from tlstunnel.protocols.mysqlpackets import (
     packet,
     readPacket,
 )
+from tlstunnel.protocols.setting import Setting
 
 NO_FULL_AUTHENTICATION = "no-full-authentication"
 
@@ -223,7 +229,8 @@ class MySQLClient(ClientRole):
             questions = Verdict(-1, answers)
         else:
             proof = Proof.of(self._login, capabilitiesOf(self._login))
-            authentication = Authentication(proof.plugin, self._greeting.salt)
+            key = keyFor(self.setting)
+            authentication = Decryption(proof.plugin, self._greeting.salt, key)
             login, ahead = await self._finishLogin(proof, authentication)
             answers = AppAnswers(1 - ahead, authentication)
             questions = AppQuestions(ahead - 1, answers, authentication)
@@ -231,7 +238,7 @@ class MySQLClient(ClientRole):
         self.toNetwork.append(answers)
         self.toPlain.append(questions)
 
-    async def _finishLogin(self, proof: Proof, authentication: Authentication) -> tuple[bytes, int]:
+    async def _finishLogin(self, proof: Proof, authentication: Decryption) -> tuple[bytes, int]:
         """
         See L{finishLogin}.
         """
@@ -319,12 +326,12 @@ class MySQLServer(ServerRole):
         self.write(packet((number + 1) % 256, self._greeted))
 
 
-def beginClient(options: Collection[str]) -> None:
+def beginClient(setting: Setting) -> None:
     """
     Have a key.
     """
-    if NO_FULL_AUTHENTICATION not in options:
-        process.prepare()
+    if NO_FULL_AUTHENTICATION not in setting.options:
+        keyFor(setting).prepare()
 
 
 mysql = Dialect(

@@ -21,7 +21,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tlstunnel.errors import Malformed
-from tlstunnel.protocols import mysqlkey
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.mysqlexchange import (
     REQUESTS,
@@ -32,7 +31,7 @@ from tlstunnel.protocols.mysqlexchange import (
     Telling,
 )
 from tlstunnel.protocols.mysqlfields import Fields, counted
-from tlstunnel.protocols.mysqlkey import KEY_BYTES
+from tlstunnel.protocols.mysqlkey import KEY_BYTES, PasswordKey, keys
 from tlstunnel.protocols.mysqlpackets import (
     AUTH_MORE_DATA,
     CONNECT_WITH_DB,
@@ -41,13 +40,21 @@ from tlstunnel.protocols.mysqlpackets import (
     packet,
     readPacket,
 )
+from tlstunnel.protocols.setting import Setting
 
 
-def keyPacket(number: int) -> bytes:
+def keyFor(setting: Setting) -> PasswordKey:
+    """
+    The key for the server behind a tunnel.
+    """
+    return keys.of(f"{setting.tunnel} {setting.remoteID} {setting.peerName!r}")
+
+
+def keyPacket(number: int, key: PasswordKey) -> bytes:
     """
     The answer to a request for a key.
     """
-    return packet(number, bytes((AUTH_MORE_DATA,)) + mysqlkey.process.public)
+    return packet(number, bytes((AUTH_MORE_DATA,)) + key.public)
 
 
 @dataclass(frozen=True)
@@ -90,17 +97,28 @@ class Proof:
         return self.head + counted(password) + self.tail
 
 
-def opened(answer: bytes, authentication: Authentication) -> bytes | None:
+class Decryption(Authentication):
     """
-    The password in C{answer}, if there is one.
+    A login for which passwords are decrypted.
+
+    @ivar key: with which.
     """
-    if len(answer) != KEY_BYTES or not authentication.mayCount():
-        return None
-    return mysqlkey.process.opened(answer, authentication.scramble)
+
+    def __init__(self, plugin: bytes, salt: bytes, key: PasswordKey) -> None:
+        super().__init__(plugin, salt)
+        self.key = key
+
+    def opened(self, answer: bytes) -> bytes | None:
+        """
+        The password in C{answer}, if there is one.
+        """
+        if len(answer) != KEY_BYTES or not self.mayCount():
+            return None
+        return self.key.opened(answer, self.scramble)
 
 
 async def finishLogin(
-    app: Conversation, login: bytes, proof: Proof, authentication: Authentication
+    app: Conversation, login: bytes, proof: Proof, authentication: Decryption
 ) -> tuple[bytes, int]:
     """
     Let C{app} give its password, where its login has asked for a key instead of that.
@@ -111,9 +129,9 @@ async def finishLogin(
         return login, 0
     sealed, ahead = proof.value, 0
     if sealed == REQUESTS[SHA256]:
-        app.write(keyPacket(2))
+        app.write(keyPacket(2, authentication.key))
         sealed, ahead = await readPacket(app, 3), 2
-    password = opened(sealed, authentication)
+    password = authentication.opened(sealed)
     return (login if password is None else proof.by(password)), ahead
 
 
@@ -122,7 +140,7 @@ class AppAnswers(Holding):
     What an app says: where the server awaits a password, that.
     """
 
-    def __init__(self, step: int, authentication: Authentication) -> None:
+    def __init__(self, step: int, authentication: Decryption) -> None:
         super().__init__(step)
         self._authentication = authentication
 
@@ -140,9 +158,9 @@ class AppAnswers(Holding):
         if authentication.mayAsk and content == REQUESTS[authentication.plugin]:
             authentication.mayAsk, authentication.awaitsPassword = False, True
             self._step -= 2
-            authentication.tell(keyPacket((number + 1) % 256))
+            authentication.tell(keyPacket((number + 1) % 256, authentication.key))
             return b""
-        password = opened(content, authentication)
+        password = authentication.opened(content)
         return packet((number + self._step) % 256, content if password is None else password)
 
 

@@ -43,6 +43,16 @@ class Pending(Authentication):
 
     password = b""
 
+    def heard(self, question: bytes) -> None:
+        """
+        A backend that asks once more would get the password as it is.
+
+        @raise Malformed: if it does.
+        """
+        super().heard(question)
+        if self.awaitsPassword and self.isSpent:
+            raise Malformed("more passwords are asked for than there are factors")
+
 
 class ClientAnswers(Telling, Holding):
     """
@@ -72,7 +82,8 @@ class ClientAnswers(Telling, Holding):
         What the backend gets for it.
         """
         authentication = self.authentication
-        if content.endswith(b"\0") and authentication.mayCount():
+        if content.endswith(b"\0"):
+            authentication.mayCount()
             authentication.password = content
             content = REQUESTS[authentication.plugin]
         return packet((number + self._step) % 256, content)
@@ -101,8 +112,8 @@ class BackendQuestions(Holding, Asking):
             return packet((number + self._step) % 256, content)
         try:
             said = sealed(password, authentication.scramble, content[1:])
-        except ValueError:
-            raise Malformed("no RSA key with which a password could be encrypted") from None
+        except ValueError as error:
+            raise Malformed(str(error)) from None
         self._step -= 2
         authentication.tell(packet((number + 1) % 256, said))
         return b""

@@ -89,6 +89,13 @@ class Authentication:
         awaited, self.awaitsPassword = self.awaitsPassword, False
         return awaited
 
+    @property
+    def isSpent(self) -> bool:
+        """
+        Whether the next password would be one too many.
+        """
+        return self._left <= 0
+
     def mayCount(self) -> bool:
         """
         Count a password.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tlstunnel.errors import Malformed
 from tlstunnel.protocols.conversation import Conversation
-from tlstunnel.protocols.filters import Filter
+from tlstunnel.protocols.filters import PIECE_BYTES, Filter
 
 #: Capability flags.
 CLIENT_MYSQL = 1
@@ -166,6 +166,8 @@ class Renumbered(Filter):
             at += len(part)
         if self.done:
             passed += self.flush(), data[at:]
+        # What is left of a packet is no message.
+        self.pieceBytes = max(PIECE_BYTES, self._left)
         return b"".join(passed)
 
     def header(self, header: bytes) -> bytes:

@@ -7,12 +7,13 @@ Who tries one holds a lock, so that of several only the first one does.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
+
+from tlstunnel.tls.nameless import Nameless
 
 _Result = TypeVar("_Result")
 
@@ -34,30 +35,21 @@ class Attempts:
     """
 
     def __init__(self) -> None:
-        self._descriptor: int | None = None
+        self._file = Nameless(VARIABLE, _nameless)
 
     @property
     def descriptor(self) -> int:
         """
-        That of the file, which programs that we start do not get by themselves.
-
-        @raise OSError: the system has no room for one.
+        That of the file; see L{Nameless.descriptor}.
         """
-        if self._descriptor is None:
-            handed = os.environ.pop(VARIABLE, None)
-            if handed is not None:
-                self._descriptor = int(handed)
-                os.set_inheritable(self._descriptor, False)
-            else:
-                self._descriptor = _nameless()
-        return self._descriptor
+        return self._file.descriptor
 
     @property
     def areAny(self) -> bool:
         """
         Whether anything was refused.
         """
-        return self._descriptor is not None and os.fstat(self._descriptor).st_size > 0
+        return self._file.isOpen and os.fstat(self.descriptor).st_size > 0
 
     def once(
         self, digest: bytes, attempt: Callable[[], _Result], isRefusal: Callable[[], bool]
@@ -70,7 +62,7 @@ class Attempts:
         @param isRefusal: whether it was the PIN, where that has failed.
         @raise RefusedBefore: that has failed with the same before.
         """
-        with self._alone() as descriptor:
+        with self._file.alone() as descriptor:
             size = os.fstat(descriptor).st_size
             known = os.pread(descriptor, size, 0)
             if digest in (known[at : at + _DIGEST_BYTES] for at in range(0, size, _DIGEST_BYTES)):
@@ -81,16 +73,6 @@ class Attempts:
                 if isRefusal():
                     os.pwrite(descriptor, digest, size)
                 raise
-
-    @contextmanager
-    def _alone(self) -> Iterator[int]:
-        descriptor = self.descriptor
-        fcntl.lockf(descriptor, fcntl.LOCK_EX)
-        try:
-            yield descriptor
-        finally:
-            with suppress(OSError):
-                fcntl.lockf(descriptor, fcntl.LOCK_UN)
 
 
 def _nameless() -> int:

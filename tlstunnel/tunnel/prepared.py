@@ -196,7 +196,7 @@ class Prepared:
             if each is not None:
                 each.notes.open()
         if self.tunnel.mode is Mode.CLIENT and not self.tunnel.negotiatesOnly:
-            self.tunnel.dialect.beginClient(self.tunnel.options)
+            self.tunnel.dialect.beginClient(self.setting)
         if self.onward is not None:
             self.onward.open()
 
