@@ -136,6 +136,50 @@ class BelongingTests(MemoryTests):
             self.assertIsNone(failure)
             self.assertTrue(known.isResumed)
 
+    def test_whoIsServedWithoutAProofGetsNone(self) -> None:
+        """
+        Somebody else at the same address, who was faster once, could be the client from then on.
+        """
+        client = Client(self, self.creator)
+        failure, known = client.comes()
+        self.assertIsNone(failure)
+        failure, known = client.comes(client.latest)
+        self.assertIsNone(failure)
+        self.assertFalse(known.isResumed)
+
+    def test_norWhileHisConnectionLasts(self) -> None:
+        """
+        He keeps it open meanwhile.
+        """
+        client = Client(self, self.creator)
+        _, known, ours = client._meet(client.beside, None)
+        session = client.session
+        failure, known = client.comes(session)
+        self.assertIsNone(failure)
+        self.assertFalse(known.isResumed)
+        close(ours, known)
+
+    def test_norWhereHeIsToldToBeginAgain(self) -> None:
+        """
+        There OpenSSL gives other tickets, and takes them.
+        """
+        client = Client(self, self.creator)
+        # Shares of the first one, of which servers like the second better.
+        groups = b"secp521r1:X25519:secp256r1"
+        self.assertEqual(_lib.SSL_CTX_set1_curves_list(client.context._context, groups), 1)
+        theirs = SSL.Connection(client.context, MEMORY)
+        theirs.set_connect_state()
+        handshake(client.beside.connection(MEMORY, client.beside.session()), theirs)
+        _lib.SSL_clear_mode(theirs._ssl, _lib.SSL_MODE_AUTO_RETRY)
+        with contextlib.suppress(SSL.WantReadError):
+            theirs.recv(1)
+        failure, known = client.comes(theirs.get_session())
+        self.assertFalse(known.isResumed)
+        self.assertIsNone(client.belonging.judge(isResumed=False), "taken for the client")
+        failure, known = client.comes(client.session)
+        self.assertIsNone(failure)
+        self.assertTrue(known.isResumed)
+
     def test_theSessionOfAnotherControlConnectionIsOfNoUse(self) -> None:
         """
         As if it were unknown: all of a handshake is done; that of a client that has resumed its

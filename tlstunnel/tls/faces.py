@@ -23,6 +23,7 @@ from tlstunnel.address import TCPAddress
 from tlstunnel.errors import IdentityRefused, TLSFailed, Withdrawn, quote
 from tlstunnel.identity.names import Identity
 from tlstunnel.tls import binding
+from tlstunnel.tls.belonging import STRANGER
 from tlstunnel.tls.verification import Verifier, verifyPeer
 
 if TYPE_CHECKING:
@@ -257,8 +258,30 @@ def _strangerOf(connection: SSL.Connection, session: Session) -> int | None:
     if not session.isBeside:
         return None
     assert session.belonging is not None
-    session.refusal = session.belonging.judge(binding.isResumed(connection))
+    isResumed = binding.isResumed(connection)
+    if isResumed and not session.givesTickets:
+        # No client may do so (RFC 8446, section 4.1.2), and OpenSSL takes another kind of ticket
+        # there, which it gives to who has resumed nothing.
+        session.refusal = IdentityRefused(
+            "it resumes a session when it is told to begin again, and not before", cause=STRANGER
+        )
+    else:
+        session.givesTickets = isResumed
+        session.refusal = session.belonging.judge(isResumed)
     return None if session.refusal is None else _HANDSHAKE_FAILURE
+
+
+def _givesTickets(connection: SSL.Connection, session: Session) -> bool:
+    """
+    Whether a client gets tickets: where others may belong to its connection, or it belongs to
+    another one and has proved that.
+    """
+    if session.belonging is None or not session.givesTickets:
+        return session.givesTickets
+    if connection.get_protocol_version() < VERSIONS["1.3"]:
+        # The session is in memory.
+        return False
+    return not session.isBeside or binding.isResumed(connection)
 
 
 def _refuseNameless(connection: SSL.Connection, session: Session) -> int:
@@ -275,9 +298,7 @@ def chooseFace(connection: SSL.Connection) -> int | None:
     @return: the alert that refuses the client, else C{None}.
     """
     session: Session = connection.get_app_data()
-    if not session.givesTickets or (
-        session.belonging is not None and connection.get_protocol_version() < VERSIONS["1.3"]
-    ):
+    if not _givesTickets(connection, session):
         # OpenSSL has the number of tickets in TLS 1.3 for whole contexts, and pyOpenSSL no call for
         # it; but where tickets are forbidden here, and were not before, it gives none.
         connection.set_options(SSL.OP_NO_TICKET)
