@@ -142,6 +142,14 @@ class Channel:
         legs = (self._accepted, self._dialled)
         return sum(leg.received + leg.sent for leg in legs if leg is not None)
 
+    def expectNobody(self) -> None:
+        """
+        Whoever has not come yet does not come any more.
+        """
+        if self._listening is not None:
+            self._listening.acceptWaiting()
+            self._listening.stopListening()
+
     def _stopListening(self) -> None:
         if self._listening is not None:
             self._listening.stopListening()
@@ -221,9 +229,7 @@ class Channel:
 
         @raise TunnelError: it may be, as it has not proved anything.
         """
-        if self._listening is not None:
-            self._listening.acceptWaiting()
-            self._listening.stopListening()
+        self.expectNobody()
         session = network.session
         if self._isContested and session is not None and session.belonging is not None:
             refusal = session.belonging.judge(session.isResumed, isAlone=False)

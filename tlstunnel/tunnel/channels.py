@@ -121,6 +121,10 @@ class Channels:
     def _makeRoom(self) -> None:
         if self._awaited is not None:
             self._awaited.end(Closed("another data connection was asked for"))
+        for channel in self._channels:
+            # The client has come to these, and asks for the next: else it could take many ports of
+            # a range, for as long as it begins no TLS on them.
+            channel.expectNobody()
         if len(self._channels) >= MAX_DATA_CONNECTIONS:
             raise LimitReached("too many data connections")
         if not self.host or not self.peer or not self.far:
