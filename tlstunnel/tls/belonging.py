@@ -43,6 +43,7 @@ IS_THERE = all(
     for name in (
         "SSL_CTX_set_session_id_context",
         "SSL_SESSION_set_protocol_version",
+        "SSL_get0_group_name",
         "SSL_get_session",
         "SSL_session_reused",
     )

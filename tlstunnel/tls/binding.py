@@ -262,6 +262,19 @@ _SERVER_NAMES = ("SSL_CTX_set_tlsext_servername_callback", "SSL_TLSEXT_ERR_ALERT
 _FATAL = 2
 
 
+def beginsAgain(connection: SSL.Connection) -> bool:
+    """
+    Whether a client that is asked by which name it comes (L{setServerName}) will be told to begin
+    again (RFC 8446, section 4.1.4), as it has sent no key share that is taken; C{False} where that
+    cannot be known.
+    """
+    ssl = getattr(connection, "_ssl", None)
+    if ssl is None or not hasattr(_lib, "SSL_get0_group_name"):
+        return False
+    isNew = _lib.SSL_version(ssl) >= SSL.TLS1_3_VERSION
+    return isNew and not _lib.SSL_get0_group_name(ssl)
+
+
 def setAsked(context: SSL.Context, asked: Callable[[SSL.Connection], None]) -> None:
     """
     Tell C{asked} of each connection of a client's C{context} whose server wants a certificate;

@@ -23,7 +23,6 @@ from tlstunnel.address import TCPAddress
 from tlstunnel.errors import IdentityRefused, TLSFailed, Withdrawn, quote
 from tlstunnel.identity.names import Identity
 from tlstunnel.tls import binding
-from tlstunnel.tls.belonging import STRANGER
 from tlstunnel.tls.verification import Verifier, verifyPeer
 
 if TYPE_CHECKING:
@@ -258,29 +257,20 @@ def _strangerOf(connection: SSL.Connection, session: Session) -> int | None:
     if not session.isBeside:
         return None
     assert session.belonging is not None
-    isResumed = binding.isResumed(connection)
-    if isResumed and not session.givesTickets:
-        # No client may do so (RFC 8446, section 4.1.2), and OpenSSL takes another kind of ticket
-        # there, which it gives to who has resumed nothing.
-        session.refusal = IdentityRefused(
-            "it resumes a session when it is told to begin again, and not before", cause=STRANGER
-        )
-    else:
-        session.givesTickets = isResumed
-        session.refusal = session.belonging.judge(isResumed)
+    session.refusal = session.belonging.judge(binding.isResumed(connection))
     return None if session.refusal is None else _HANDSHAKE_FAILURE
 
 
 def _givesTickets(connection: SSL.Connection, session: Session) -> bool:
     """
-    Whether a client gets tickets: where others may belong to its connection, or it belongs to
-    another one and has proved that.
+    Whether a client is to get tickets.
     """
     if session.belonging is None or not session.givesTickets:
         return session.givesTickets
     if connection.get_protocol_version() < VERSIONS["1.3"]:
         # The session is in memory.
         return False
+    # Who belongs to another connection has to prove that first.
     return not session.isBeside or binding.isResumed(connection)
 
 
@@ -298,9 +288,10 @@ def chooseFace(connection: SSL.Connection) -> int | None:
     @return: the alert that refuses the client, else C{None}.
     """
     session: Session = connection.get_app_data()
-    if not _givesTickets(connection, session):
+    if not (_givesTickets(connection, session) or binding.beginsAgain(connection)):
         # OpenSSL has the number of tickets in TLS 1.3 for whole contexts, and pyOpenSSL no call for
-        # it; but where tickets are forbidden here, and were not before, it gives none.
+        # it; but where tickets are forbidden here, and were not before, it gives none.  Who is told
+        # to begin again comes here once more.
         connection.set_options(SSL.OP_NO_TICKET)
     faces = session.faces
     if faces is None:
