@@ -41,6 +41,7 @@ class IBeside(Protocol):
     @ivar acceptsNetwork: whether that is the one of the near end.
     @ivar accepts: what the log calls the near end.
     @ivar dials: what it calls the far end.
+    @ivar tunnel: what it calls the tunnel, if that has a name.
     """
 
     reactor: Any
@@ -56,6 +57,7 @@ class IBeside(Protocol):
     far: str
     accepts: str
     dials: str
+    tunnel: str
 
     def connected(self) -> None:
         """
@@ -103,7 +105,11 @@ class Channel:
         self._listening: ListeningPort | None = None
         if sock is not None:
             self._listening = ListeningPort(
-                channels.reactor, channels.deadlines, Bound(sock), self._accept
+                channels.reactor,
+                channels.deadlines,
+                Bound(sock),
+                self._accept,
+                tunnel=channels.tunnel,
             )
         # That of the near end, also where it was not accepted.
         self._accepted: ILeg | None = None
@@ -280,6 +286,7 @@ class Channel:
             self._warned = True
             self._log.warn(
                 "{peer} wanted a data connection that is for {host}",
+                tunnel=self._channels.tunnel or None,
                 peer=peer,
                 host=self._channels.peer,
             )

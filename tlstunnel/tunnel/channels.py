@@ -58,6 +58,7 @@ class Channels:
         dialled: ILeg,
         network: ILeg,
         via: Callable[[Address], Awaitable[Leg]] | None = None,
+        tunnel: str = "",
     ) -> None:
         """
         @param record: begins the record of a data connection with this peer.
@@ -65,6 +66,7 @@ class Channels:
         @param dialled: the other one.
         @param network: the one of them that carries TLS.
         @param via: connects through the proxy that the control connection went through.
+        @param tunnel: what the log calls the tunnel, if it has a name.
         @raise Closed: if one of them is closed.
         """
         self.reactor = reactor
@@ -74,6 +76,7 @@ class Channels:
         self.record = record
         self.network = network
         self.via = via
+        self.tunnel = tunnel
         self.acceptsNetwork = network is accepted
         self.host: str = accepted.local.host
         self.peer: str = accepted.peer.host
@@ -142,6 +145,7 @@ class Channels:
         if self._full is None:
             self._log.warn(
                 "{peer} gets no data connection: {problem}; give a wider range",
+                tunnel=self.tunnel or None,
                 peer=self.peer,
                 problem=error.detail,
             )
