@@ -345,6 +345,7 @@ class ProxyFactory(Factory):
             pair.dialled,
             pair.network,
             self._destinations.via(pair.prepared),
+            tunnel.name,
         )
 
     def verified(self, pair: Pair) -> None:

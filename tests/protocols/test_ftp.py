@@ -836,6 +836,17 @@ class PassiveTests(SynchronousTestCase):
             b"150 here\r\n426 aborted\r\n227 Entering Passive Mode (192,0,2,1,195,80)\r\n",
         )
 
+    def test_ourAnswersAreNotLostThere(self) -> None:
+        """
+        A client that counts replies would wait for them.
+        """
+        driver = app()
+        driver.plain.feed(b"RETR x\r\nABOR\r\nPBSZ 0\r\nPASV\r\n")
+        driver.network.feed(b"150 here\r\n426 aborted\r\n227 (1,2,3,4,4,1)\r\n")
+        self.assertEqual(
+            re.findall(rb"(?m)^\d+", driver.plain.takeWritten()), [b"150", b"426", b"200", b"227"]
+        )
+
     def test_aReplyThatWaitsIsLimited(self) -> None:
         """
         It is not passed on before it is complete, and not kept without limit.

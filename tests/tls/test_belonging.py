@@ -37,6 +37,15 @@ def close(ours: SSL.Connection, known: Session) -> None:
     ours.set_shutdown(0 if known.isOver else SSL.SENT_SHUTDOWN)
 
 
+def beginAgain(context: SSL.Context) -> None:
+    """
+    Let servers tell the clients of a context to begin again (RFC 8446, section 4.1.4): they send a
+    share of the first group, and servers like the second better.
+    """
+    done = _lib.SSL_CTX_set1_curves_list(context._context, b"secp521r1:X25519:secp256r1")
+    assert done == 1
+
+
 class Client:
     """
     A client of one control connection.
@@ -135,6 +144,49 @@ class BelongingTests(MemoryTests):
             failure, known = client.comes(client.latest)
             self.assertIsNone(failure)
             self.assertTrue(known.isResumed)
+
+    def test_whoIsServedWithoutAProofGetsNone(self) -> None:
+        """
+        Somebody else at the same address, who was faster once, could be the client from then on.
+        """
+        client = Client(self, self.creator)
+        failure, known = client.comes()
+        self.assertIsNone(failure)
+        failure, known = client.comes(client.latest)
+        self.assertIsNone(failure)
+        self.assertFalse(known.isResumed)
+
+    def test_norWhileHisConnectionLasts(self) -> None:
+        """
+        He keeps it open meanwhile.
+        """
+        client = Client(self, self.creator)
+        _, known, ours = client._meet(client.beside, None)
+        session = client.session
+        failure, known = client.comes(session)
+        self.assertIsNone(failure)
+        self.assertFalse(known.isResumed)
+        close(ours, known)
+
+    def test_norWhereHeIsToldToBeginAgain(self) -> None:
+        """
+        There OpenSSL gives tickets of another kind, and takes them, where tickets are forbidden too
+        soon.
+        """
+        client = Client(self, self.creator)
+        beginAgain(client.context)
+        theirs = SSL.Connection(client.context, MEMORY)
+        theirs.set_connect_state()
+        handshake(client.beside.connection(MEMORY, client.beside.session()), theirs)
+        _lib.SSL_clear_mode(theirs._ssl, _lib.SSL_MODE_AUTO_RETRY)
+        with contextlib.suppress(SSL.WantReadError):
+            theirs.recv(1)
+        failure, known = client.comes(theirs.get_session())
+        self.assertFalse(known.isResumed)
+        self.assertIsNone(client.belonging.judge(isResumed=False), "taken for the client")
+        failure, known = client.comes(client.session)
+        self.assertIsNone(failure)
+        self.assertTrue(known.isResumed)
 
     def test_theSessionOfAnotherControlConnectionIsOfNoUse(self) -> None:
         """
@@ -393,23 +445,27 @@ class OthersTests(MemoryTests):
 
     def test_theyGiveNoTickets(self) -> None:
         """
-        Also where no name is chosen, and whether the client asks for one.
+        Also where no name is chosen, and whether the client asks for one, or has to begin again.
         """
         context = serverContext(SERVER)
         faces = Faces(Face(context), {}, {}, anyName=True)
         for creator in (Creator(context), ServerCreator(faces)):
             for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
                 for name in (b"", HOST.encode()):
-                    self.assertEqual(self.tickets(creator, version, name), 0)
+                    for again in (False, True):
+                        self.assertEqual(self.tickets(creator, version, name, again), 0)
         giving = ServerCreator(faces, tickets=True)
-        self.assertGreater(self.tickets(giving, SSL.TLS1_3_VERSION, b""), 0)
+        for again in (False, True):
+            self.assertGreater(self.tickets(giving, SSL.TLS1_3_VERSION, b"", again), 0)
 
-    def tickets(self, creator: Creator, version: int, name: bytes) -> int:
+    def tickets(self, creator: Creator, version: int, name: bytes, again: bool) -> int:
         """
         How many a client gets.
         """
         client = SSL.Context(SSL.TLS_CLIENT_METHOD)
         client.set_max_proto_version(version)
+        if again:
+            beginAgain(client)
         count = 0
 
         def happened(connection: SSL.Connection, where: int, value: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from OpenSSL import SSL
 
 from tests.loopback import CLIENT, PATIENCE, SERVER, Encrypted, Plain, Reset, wait
+from tests.ports import freePort
 from tests.tunnel import test_channels
 from tests.tunnel.test_channels import (
     becomesRefused,
@@ -211,6 +212,30 @@ class ResumptionTests(test_channels.ServerMode):
             becomesRefused(port)
 
         await self.ftp(script)
+        await wait(lambda: bool(self.refusals()))
+        self.assertIn("somebody else at the same address", self.refusals()[0])
+
+    async def test_aClientTakesOnePortOfARangeWhateverItBegins(self) -> None:
+        """
+        Where TLS is not up yet on the connections before, whose port is free for the next ones;
+        whose they are is still known.
+        """
+        only = freePort()
+
+        def script(network: Encrypted, plain: Plain) -> None:
+            first, port, _ = self.contested(network, plain)
+            self.assertEqual(port, only)
+            kept = [self.data(network, plain) for _ in range(3)]
+            stranger = Encrypted(first, self.context(True), True, SERVER.domain.encode())
+            with contextlib.suppress(ConnectionError, SSL.Error):
+                stranger.handshake()
+                self.assertIn(stranger.read(100), (b"", Reset))
+            for sock, backend in kept:
+                client = self.offering(sock, network)
+                client.handshake()
+                self.fetch(client, backend)
+
+        await self.ftp(script, options=frozenset((f"ports={only}-{only}",)))
         await wait(lambda: bool(self.refusals()))
         self.assertIn("somebody else at the same address", self.refusals()[0])
 

@@ -909,9 +909,10 @@ class ClientModeTests(DataTests):
             time.sleep(2 * FULL_SECONDS)
             self.data(network, plain)
 
-        await self.ftp(script, options=frozenset((f"ports={only}-{only}",)))
+        await self.ftp(script, name="files", options=frozenset((f"ports={only}-{only}",)))
         told = [event for event in events if "wider range" in event.get("log_format", "")]
         self.assertEqual([event["peer"] for event in told], ["127.0.0.1"])
+        self.assertEqual([event["tunnel"] for event in told], ["files"])
 
     async def test_whoAsksForAPortAgainAndAgainIsToldAtOnce(self) -> None:
         """

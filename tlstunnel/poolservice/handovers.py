@@ -272,6 +272,7 @@ class HandOvers:
             accepted,
             dialled,
             handOver.network,
+            tunnel=NAME,
         )
 
     def ended(self, handOver: HandOver, error: TunnelError | None) -> None:

@@ -319,14 +319,16 @@ class Control:
         code, lines = self._code, self._kept
         reply = b"".join(line + b"\r\n" for line in lines)
         if code in NAMING:
+            answers = b""
             while self._awaited and self._verb not in ASKED_AS:
                 # It counts otherwise than we do: ABOR may be answered once or twice.
-                self._awaited.popleft()
+                ours = self._awaited.popleft().answer
+                answers += ours + b"\r\n" if ours else b""
             if not self._awaited:
                 raise Malformed("a data connection that nobody asked for", lines[-1])
             asked = self._awaited[0]
             reply = self._data.agree(asked.verb, asked.argument, code, b"".join(lines)) + b"\r\n"
-            return reply + self._completed()
+            return answers + reply + self._completed()
         if code[:1] not in (b"4", b"5"):
             # Nothing that a client might take for consent.
             reply = b"425 The server names no port\r\n"

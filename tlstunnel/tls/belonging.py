@@ -6,8 +6,9 @@ has the keys.
 OpenSSL resumes a session only where the connection has the id context that the session began with
 (SSL_CTX_set_session_id_context(3)).  A connection takes that from its context when it is made, and
 keeps it.  So each connection that others may belong to has an id of its own, they have the same,
-and a ticket of any other connection leads to all of a handshake, as if it were unknown.  Tickets
-that are given on one of them have the same id in them, and are as good.
+and a ticket of any other connection leads to all of a handshake, as if it were unknown.  A session
+that begins on one of them, or a ticket that is given there, has the same id in it, and is as good:
+so there is none but where the client has proved that it is the same.
 
 In TLS 1.3 the session is in tickets.  In TLS 1.2 it is in OpenSSL's memory, as long as the
 connection lasts that it began with: some clients know no tickets, and nobody can decrypt with the
@@ -37,7 +38,16 @@ except ImportError:
     _lib = None
 
 #: Whether a connection can have an id of its own; where it cannot, nothing is resumed.
-IS_THERE = hasattr(_lib, "SSL_CTX_set_session_id_context") and hasattr(_lib, "SSL_session_reused")
+IS_THERE = all(
+    hasattr(_lib, name)
+    for name in (
+        "SSL_CTX_set_session_id_context",
+        "SSL_SESSION_set_protocol_version",
+        "SSL_get0_group_name",
+        "SSL_get_session",
+        "SSL_session_reused",
+    )
+)
 
 #: Seconds for which the session of a connection can be resumed by those that belong to it, as long
 #: as it lasts: the most that TLS 1.3 knows (RFC 8446, section 4.6.1).
@@ -150,6 +160,14 @@ def allow(context: SSL.Context) -> None:
     context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
     context.set_session_id(_NOBODY)
     context.set_timeout(LONGEST)
+
+
+def spoil(connection: SSL.Connection) -> None:
+    """
+    Let nobody resume the session of a connection whose handshake is complete: as one of another
+    version of TLS it is as good as unknown.
+    """
+    _lib.SSL_SESSION_set_protocol_version(_lib.SSL_get_session(connection._ssl), 0)
 
 
 def identify(context: SSL.Context, number: bytes) -> None:

@@ -31,6 +31,8 @@ TELLS_RESUMPTION = hasattr(_lib, "SSL_session_reused")
 #: Whether L{setAsked} can do anything.
 TELLS_ASKED = hasattr(_lib, "SSL_CTX_set_cert_cb") and hasattr(SSL.Connection, "_reverse_mapping")
 
+_TELLS_GROUP = hasattr(_lib, "SSL_get0_group_name")
+
 # The number of the library that does TLS, and what its reasons for alerts begin at; see
 # ERR_PACK(3) and SSL_AD_REASON_OFFSET in OpenSSL's ssl.h.
 _ERR_LIB_SSL = 20
@@ -104,7 +106,7 @@ def negotiated(connection: SSL.Connection) -> tuple[str, str, str]:
     there is none.
     """
     ssl = getattr(connection, "_ssl", None)
-    if ssl is None or not hasattr(_lib, "SSL_get0_group_name"):
+    if ssl is None or not _TELLS_GROUP:
         return _negotiated(connection)
     # The same few again and again: to make their words anew costs more than to look them up.
     group = _lib.SSL_get0_group_name(ssl)
@@ -260,6 +262,19 @@ def _serverName(choose: Callable[[SSL.Connection], int | None]) -> Any:
 
 _SERVER_NAMES = ("SSL_CTX_set_tlsext_servername_callback", "SSL_TLSEXT_ERR_ALERT_FATAL")
 _FATAL = 2
+
+
+def beginsAgain(connection: SSL.Connection) -> bool:
+    """
+    Whether a client that is asked by which name it comes (L{setServerName}) will be told to begin
+    again (RFC 8446, section 4.1.4), as it has sent no key share that is taken; C{False} where that
+    cannot be known.  At no other time: OpenSSL crashes where there is no session yet.
+    """
+    ssl = getattr(connection, "_ssl", None)
+    if ssl is None or not _TELLS_GROUP:
+        return False
+    isNew = _lib.SSL_version(ssl) >= SSL.TLS1_3_VERSION
+    return isNew and not _lib.SSL_get0_group_name(ssl)
 
 
 def setAsked(context: SSL.Context, asked: Callable[[SSL.Connection], None]) -> None:

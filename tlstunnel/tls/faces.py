@@ -261,6 +261,19 @@ def _strangerOf(connection: SSL.Connection, session: Session) -> int | None:
     return None if session.refusal is None else _HANDSHAKE_FAILURE
 
 
+def _givesTickets(connection: SSL.Connection, session: Session) -> bool:
+    """
+    Whether a client is to get tickets.
+    """
+    if session.belonging is None or not session.givesTickets:
+        return session.givesTickets
+    if connection.get_protocol_version() < VERSIONS["1.3"]:
+        # The session is in memory.
+        return False
+    # Who belongs to another connection has to prove that first.
+    return not session.isBeside or binding.isResumed(connection)
+
+
 def _refuseNameless(connection: SSL.Connection, session: Session) -> int:
     session.refusal = TLSFailed("the client asks for no name (SNI)", cause="no name asked")
     # RFC 8446, section 9.2; before, no client had that alert.
@@ -275,11 +288,10 @@ def chooseFace(connection: SSL.Connection) -> int | None:
     @return: the alert that refuses the client, else C{None}.
     """
     session: Session = connection.get_app_data()
-    if not session.givesTickets or (
-        session.belonging is not None and connection.get_protocol_version() < VERSIONS["1.3"]
-    ):
+    if not (_givesTickets(connection, session) or binding.beginsAgain(connection)):
         # OpenSSL has the number of tickets in TLS 1.3 for whole contexts, and pyOpenSSL no call for
-        # it; but where tickets are forbidden here, and were not before, it gives none.
+        # it; but where tickets are forbidden here, and were not before, it gives none.  Who is told
+        # to begin again comes here once more.
         connection.set_options(SSL.OP_NO_TICKET)
     faces = session.faces
     if faces is None:

@@ -14,6 +14,7 @@ from OpenSSL import SSL, crypto
 from tlstunnel.errors import IdentityRefused, TLSFailed, TunnelError
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.revocation import OLD
+from tlstunnel.tls.belonging import spoil
 from tlstunnel.tls.binding import TELLS_ASKED, isResumed, negotiated, peerFingerprint
 from tlstunnel.tls.keyverifier import Claim, KeyVerifier
 from tlstunnel.tls.resumption import LONGEST, Offer, Server
@@ -169,6 +170,9 @@ class Session:
             self.until = self._end(self.proof)
         if self.isBeside and self.belonging is not None and self.refusal is None:
             self.refusal = self.belonging.completed(self.isResumed)
+            if not self.isResumed:
+                # Who has proved nothing shall not do so later by this session.
+                spoil(connection)
         refusal = self.refusal or self._remainingRefusal()
         if refusal is None:
             self.identity = self.shown

@@ -41,6 +41,7 @@ class IBeside(Protocol):
     @ivar acceptsNetwork: whether that is the one of the near end.
     @ivar accepts: what the log calls the near end.
     @ivar dials: what it calls the far end.
+    @ivar tunnel: what it calls the tunnel, if that has a name.
     """
 
     reactor: Any
@@ -56,6 +57,7 @@ class IBeside(Protocol):
     far: str
     accepts: str
     dials: str
+    tunnel: str
 
     def connected(self) -> None:
         """
@@ -103,7 +105,11 @@ class Channel:
         self._listening: ListeningPort | None = None
         if sock is not None:
             self._listening = ListeningPort(
-                channels.reactor, channels.deadlines, Bound(sock), self._accept
+                channels.reactor,
+                channels.deadlines,
+                Bound(sock),
+                self._accept,
+                tunnel=channels.tunnel,
             )
         # That of the near end, also where it was not accepted.
         self._accepted: ILeg | None = None
@@ -141,6 +147,14 @@ class Channel:
         """
         legs = (self._accepted, self._dialled)
         return sum(leg.received + leg.sent for leg in legs if leg is not None)
+
+    def expectNobody(self) -> None:
+        """
+        Whoever has not come yet does not come any more.
+        """
+        if self._listening is not None:
+            self._listening.acceptWaiting()
+            self._listening.stopListening()
 
     def _stopListening(self) -> None:
         if self._listening is not None:
@@ -221,9 +235,7 @@ class Channel:
 
         @raise TunnelError: it may be, as it has not proved anything.
         """
-        if self._listening is not None:
-            self._listening.acceptWaiting()
-            self._listening.stopListening()
+        self.expectNobody()
         session = network.session
         if self._isContested and session is not None and session.belonging is not None:
             refusal = session.belonging.judge(session.isResumed, isAlone=False)
@@ -274,6 +286,7 @@ class Channel:
             self._warned = True
             self._log.warn(
                 "{peer} wanted a data connection that is for {host}",
+                tunnel=self._channels.tunnel or None,
                 peer=peer,
                 host=self._channels.peer,
             )

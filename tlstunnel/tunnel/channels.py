@@ -58,6 +58,7 @@ class Channels:
         dialled: ILeg,
         network: ILeg,
         via: Callable[[Address], Awaitable[Leg]] | None = None,
+        tunnel: str = "",
     ) -> None:
         """
         @param record: begins the record of a data connection with this peer.
@@ -65,6 +66,7 @@ class Channels:
         @param dialled: the other one.
         @param network: the one of them that carries TLS.
         @param via: connects through the proxy that the control connection went through.
+        @param tunnel: what the log calls the tunnel, if it has a name.
         @raise Closed: if one of them is closed.
         """
         self.reactor = reactor
@@ -74,6 +76,7 @@ class Channels:
         self.record = record
         self.network = network
         self.via = via
+        self.tunnel = tunnel
         self.acceptsNetwork = network is accepted
         self.host: str = accepted.local.host
         self.peer: str = accepted.peer.host
@@ -121,6 +124,10 @@ class Channels:
     def _makeRoom(self) -> None:
         if self._awaited is not None:
             self._awaited.end(Closed("another data connection was asked for"))
+        for channel in self._channels:
+            # The client has come to these, and asks for the next: else it could take many ports of
+            # a range, for as long as it begins no TLS on them.
+            channel.expectNobody()
         if len(self._channels) >= MAX_DATA_CONNECTIONS:
             raise LimitReached("too many data connections")
         if not self.host or not self.peer or not self.far:
@@ -138,6 +145,7 @@ class Channels:
         if self._full is None:
             self._log.warn(
                 "{peer} gets no data connection: {problem}; give a wider range",
+                tunnel=self.tunnel or None,
                 peer=self.peer,
                 problem=error.detail,
             )
