@@ -374,6 +374,16 @@ class OpenClientTests(ClientRules, SynchronousTestCase):
                 self.assertEqual(driver.plain.written, passed)
                 self.assertEqual(driver.error is None, bool(passed))
 
+    def test_aScreenMayBeSharedByAnyNumber(self) -> None:
+        """
+        But by 0: also by the one with which TLS begins.
+        """
+        for version in (RFB33, RFB37, RFB38):
+            driver = inside(client(vnc), network(offered=(X509_NONE,)))
+            driver.plain.feed(version + b"\1" * (version != RFB33))
+            driver.plain.feed(b"\x16")
+            self.assertEqual(driver.network.written, b"\x16")
+
 
 class NameClientTests(ClientRules, SynchronousTestCase):
     """
@@ -630,10 +640,18 @@ class OpenServerTests(ServerRules, SynchronousTestCase):
         """
         As every client awaits it within TLS.
         """
-        for spoken, version in ((RFB38, RFB33), (RFB38, RFB37), (RFB37, RFB33)):
+        for spoken, version, answered in (
+            (RFB38, RFB33, RFB33),
+            (RFB38, RFB37, RFB37),
+            (RFB37, RFB33, RFB33),
+            (RFB37, RFB37, RFB37),
+            (RFB37, RFB38, RFB37),
+        ):
             driver = inside(server(vnc, "none"), network(spoken, (X509_NONE,)))
             driver.network.takeWritten()
-            driver.play(backend(1, version))
+            driver.plain.feed(version)
+            self.assertEqual(driver.plain.takeWritten(), answered)
+            driver.play(backend(1, version)[2:])
             self.assertEqual(driver.network.takeWritten(), OK)
             driver.network.feed(b"\1")
             self.assertEqual(driver.plain.takeWritten(), b"\1")

@@ -152,8 +152,9 @@ class VNCClient(_VNC, ClientRole):
             isAwaited = self.login is not NONE or heard >= REASONS
         if self.login is PLAIN:
             await self.demandSilence()
-        elif self.login is VNC_AUTH:
-            # A response may begin as TLS does: nothing looks for that.
+        else:
+            # A response may begin as TLS does, and so may what tells whether a screen is shared
+            # (RFC 6143, section 7.3.1): nothing looks for that.
             self.toNetwork.clear()
         self.toPlain.append(Outcome(self.login, self.minor, heard, isAwaited))
 
@@ -232,12 +233,10 @@ class VNCServer(_VNC, ServerRole):
             if PLAIN_IN_CLEAR not in subtypes:
                 await self._lacks("subtypes of VeNCrypt", subtypes)
             backend.write(PLAIN_IN_CLEAR.to_bytes(4))
-        if minor >= self.minor:
-            return
-        if self.login is NONE:
+        if self.login is NONE and minor < REASONS:
             # Here it is awaited, and there it was not sent (RFC 6143, section 7.2.1).
             self.write(OK)
-        else:
+        elif minor < self.minor:
             self.toNetwork.append(Outcome(self.login, minor, self.minor))
 
     async def _lacks(self, what: str, offered: Sequence[int]) -> NoReturn:
