@@ -299,6 +299,16 @@ class ScenarioTests(TunnelTests):
             ("vnc", b"220 mx ESMTP\r\n", "smtp or lmtp or ftp"),
             ("nbd", b"220 mx ESMTP\r\n", "smtp or lmtp or ftp"),
             ("pop3", b"220 mx ESMTP\r\n", "smtp or lmtp or ftp"),
+            # Of what is binary only a part was asked for.
+            ("vnc", b"NBDMAGICIHAVEOPT\0\3", "nbd"),
+            ("vnc", b"* BYE full\r\n", "imap"),
+            ("vnc", b'INFO {"server_id":"x"}\r\n', "nats"),
+            ("nbd", b"RFB 003.008\n", "vnc"),
+            ("nbd", b"# munin node at node.example.org\n", "munin"),
+            ("nbd", b'"IMPLEMENTATION" "x"\r\n', "sieve"),
+            ("mysql", b"220 mx ESMTP\r\n", "smtp or lmtp or ftp"),
+            ("mysql", b"RFB 003.008\n", "vnc"),
+            ("mysql", b"NBDMAGICIHAVEOPT\0\3", "nbd"),
         ):
             hint = await self.toServer(saying(greeting), dialect)
             self.assertIn(f"what {whose} sounds like", hint)

@@ -84,7 +84,7 @@ async def readVersion(peer: Conversation) -> int:
         said += await peer.readExactly(_VERSION_BYTES - 4)
     found = _VERSION.fullmatch(said)
     if not found or (number := (int(found[1]), int(found[2]))) < (3, 3):
-        raise Malformed("that is no version of RFB", said)
+        raise Malformed("that is no version of RFB", said + peer.takeRest())
     return REASONS if number >= (3, REASONS) else LISTS if number == (3, LISTS) else 3
 
 
