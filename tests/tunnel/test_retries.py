@@ -14,6 +14,7 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.threads import deferToThread
+from twisted.logger import LogEvent, globalLogPublisher
 
 from tests import loopback
 from tests.loopback import (
@@ -207,6 +208,22 @@ class ClientModeTests(RetryTests):
         ):
             with self.subTest(serve):
                 await self.assertFollowed(serve)
+
+    async def test_whoHasFailedIsNamedAsEverywhere(self) -> None:
+        """
+        In the line about it.
+        """
+        said: list[str] = []
+
+        def hear(event: LogEvent) -> None:
+            if event.get("event") == "remote" and event["state"] == "down":
+                said.append(event["detail"])
+
+        globalLogPublisher.addObserver(hear)
+        self.addCleanup(globalLogPublisher.removeObserver, hear)
+        await self.assertFollowed(lambda sock: sock.sendall(b"554 go away\r\n"))
+        self.assertEqual(len(said), 1)
+        self.assertIn("the server said", said[0])
 
     async def test_eachMustProveTheSame(self) -> None:
         """
