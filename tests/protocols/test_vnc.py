@@ -111,6 +111,15 @@ class ClientRules(ClientConformance):
     # The server waits for what it is asked.
     pipelined = False
     behind: type[ServerConformance]
+    # Whether a client that has come with TLS cannot begin as TLS does.
+    isUnlikeTLS = False
+
+    def test_anAppThatStartsTLSIsCutOff(self) -> None:
+        """
+        As everywhere, but for a client of a bridge: the first thing it says may be any bytes.
+        """
+        if self.appSpeaks or self.isUnlikeTLS:
+            super().test_anAppThatStartsTLSIsCutOff()
 
     def test_aFloodOfTheAppIsHeldBack(self) -> None:
         """
@@ -184,13 +193,6 @@ class PasswordClientTests(ClientRules, SynchronousTestCase):
         (8, b"\2", Refused),
         (8, b"\x16", Refused),
     ]
-
-    def test_anAppThatStartsTLSIsCutOff(self) -> None:
-        """
-        As everywhere, but for a client that has come with TLS: a response may be any bytes.
-        """
-        if self.appSpeaks:
-            super().test_anAppThatStartsTLSIsCutOff()
 
     def test_refusalsAreExplained(self) -> None:
         """
@@ -391,6 +393,7 @@ class NameClientTests(ClientRules, SynchronousTestCase):
     """
 
     dialogue = network(offered=(X509_PLAIN,))
+    isUnlikeTLS = True
     inside = [
         *app(19),
         ("T", b"\0\2"),
