@@ -201,11 +201,14 @@ class TLSFirstClientModeTests(ServerTests):
 
     def test_aRequestIsAnswered(self) -> None:
         """
-        And to the probe it is as all with TLS from the first byte.
+        And to the probe it is as all with TLS from the first byte, or what it is.
         """
         self.check()
         words = ("-R", NAME, "--pool", str(self.stage.authority.pool))
-        tlstunnel("probe", self.remote, "--starttls", "none", *words).expect(f"good: {NAME}")
+        for ways in (("none",), ("nats", *FIRST)):
+            tlstunnel("probe", self.remote, "--starttls", *ways, *words).expect(f"good: {NAME}")
+        said = tlstunnel("probe", self.remote, "--starttls", "nats", *words)
+        self.assertIn("give --dialect-option handshake-first", str(said))
 
     def test_withoutTheOptionThereIsAHint(self) -> None:
         """

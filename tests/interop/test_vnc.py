@@ -4,6 +4,7 @@ vnc with TigerVNC and x11vnc, and with viewers of several kinds, in both modes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from tests.interop.harness import (
@@ -16,6 +17,7 @@ from tests.interop.harness import (
     until,
 )
 from tests.interop.servers.vnc import PASSWORD, X11VNC, Xvnc
+from tests.interop.tunnel import TunnelsProcess
 from tests.interop.viewers import VERSIONS, LibVNCClient, Window, vncdotool
 
 NAME = "screen.test.example"
@@ -24,6 +26,29 @@ GOOD = f"3.8:{PASSWORD}"
 SEEN = "has seen 320 columns"
 
 BY_NAME = "a server that believes a name without a password"
+
+
+def clientMode(port: int, option: str = "") -> dict[str, str]:
+    """
+    What a file says of a tunnel to a server with TLS.
+
+    @param option: the login that is wanted, if one is.
+    """
+    return {"mode": "client", "remote-id": NAME, **_aScreen(port, option)}
+
+
+def serverMode(port: int, option: str = "") -> dict[str, str]:
+    """
+    The same of one before a server without TLS.
+
+    @param option: the login that it has, if that is not a password.
+    """
+    return {"mode": "server", "local-id": NAME, **_aScreen(port, option)}
+
+
+def _aScreen(port: int, option: str) -> dict[str, str]:
+    said = {"remote": f"127.0.0.1:{port}", "starttls": "vnc"}
+    return {**said, "dialect-option": option} if option else said
 
 
 class ClientModeTests(InteropTestCase):
@@ -35,6 +60,7 @@ class ClientModeTests(InteropTestCase):
     opened: ClassVar[Xvnc]
     x11vnc: ClassVar[X11VNC]
     viewer: ClassVar[LibVNCClient]
+    ports: ClassVar[dict[str, int]]
 
     @classmethod
     def prepare(cls, stage: Stage) -> None:
@@ -45,12 +71,15 @@ class ClientModeTests(InteropTestCase):
         cls.secret = stage.start(Xvnc(stage.directory("secret"), types, certificate))
         cls.opened = stage.start(Xvnc(stage.directory("opened"), "X509None", certificate))
         cls.x11vnc = stage.start(X11VNC(stage.directory("x11vnc"), certificate))
-
-    def port(self, server: Xvnc | X11VNC, *options: str) -> int:
-        """
-        Of a tunnel to it.
-        """
-        return self.clientMode(f"127.0.0.1:{server.port}", NAME, "vnc", *options).port
+        tunnels = {
+            "secret": clientMode(cls.secret.port),
+            "secret-none": clientMode(cls.secret.port, "none"),
+            "secret-plain": clientMode(cls.secret.port, "plain"),
+            "opened": clientMode(cls.opened.port),
+            "x11vnc": clientMode(cls.x11vnc.port),
+        }
+        pool = stage.authority.pool
+        cls.ports = stage.start(TunnelsProcess(stage.directory("tunnels"), pool, tunnels)).ports
 
     def test_aScreenIsSeenWithAPassword(self) -> None:
         """
@@ -58,7 +87,7 @@ class ClientModeTests(InteropTestCase):
         has it.
         """
         attempts = [f"{each}:{word}" for each in VERSIONS for word in (PASSWORD, "another")]
-        said = vncdotool(self.port(self.secret), *attempts).expect()
+        said = vncdotool(self.ports["secret"], *attempts).expect()
         for each in VERSIONS:
             self.assertIn(f"{each}:{PASSWORD} {SEEN}", said)
             self.assertRegex(said, f"{each}:another has seen nothing: [Aa]uthentication fail")
@@ -70,9 +99,8 @@ class ClientModeTests(InteropTestCase):
         """
         attempts = [f"{each}:" for each in VERSIONS]
         expected = [f"{each} {SEEN}" for each in attempts]
-        vncdotool(self.port(self.opened), *attempts).expect(*expected)
-        port = self.port(self.secret, "--dialect-option", "none")
-        self.viewer.look(port, None).expect("security type 1,")
+        vncdotool(self.ports["opened"], *attempts).expect(*expected)
+        self.viewer.look(self.ports["secret-none"], None).expect("security type 1,")
         record("vnc", "client", self.opened, "screen seen by vncdotool and libvncclient")
 
     def test_aScreenIsSeenWithAName(self) -> None:
@@ -80,7 +108,7 @@ class ClientModeTests(InteropTestCase):
         By TigerVNC's viewer, which knows that without TLS.
         """
         requireRoot(BY_NAME)
-        port = self.port(self.secret, "--dialect-option", "plain")
+        port = self.ports["secret-plain"]
         Window(self.stage.directory("viewer"), self.opened.display).tigervnc(port, "Plain")
         record("vnc", "client", self.secret, "screen seen by its viewer, with a name (Plain)")
         vncdotool(port, f"3.3:{PASSWORD}").expect("RFB 3.7 or later is needed")
@@ -89,7 +117,7 @@ class ClientModeTests(InteropTestCase):
         """
         It has VeNCrypt in a process beside it.
         """
-        vncdotool(self.port(self.x11vnc), GOOD).expect("has seen 640 columns")
+        vncdotool(self.ports["x11vnc"], GOOD).expect("has seen 640 columns")
         record("vnc", "client", self.x11vnc, "screen seen by vncdotool, with a password")
 
     def test_aServerThatIsSomebodyElseIsNotUsed(self) -> None:
@@ -136,6 +164,8 @@ class ServerModeTests(InteropTestCase):
     older: ClassVar[X11VNC]
     oldest: ClassVar[X11VNC]
     viewer: ClassVar[LibVNCClient]
+    near: ClassVar[TunnelsProcess]
+    ports: ClassVar[dict[str, int]]
 
     @classmethod
     def prepare(cls, stage: Stage) -> None:
@@ -148,14 +178,29 @@ class ServerModeTests(InteropTestCase):
         cls.older = stage.start(X11VNC(stage.directory("older"), version="3.7", hasPassword=False))
         cls.oldest = stage.start(X11VNC(stage.directory("oldest"), version="3.3"))
 
-    def port(self, server: Xvnc | X11VNC, *logins: str) -> int:
-        """
-        Of a tunnel before it.
+        tunnels = {
+            "secret": serverMode(cls.secret.port),
+            "opened": serverMode(cls.opened.port, "none"),
+            "named": serverMode(cls.named.port),
+            "named-plain": serverMode(cls.named.port, "plain"),
+            "named-none": serverMode(cls.named.port, "none"),
+            "named-straight": {**serverMode(cls.named.port), "starttls": "none"},
+            "older": serverMode(cls.older.port, "none"),
+            "oldest": serverMode(cls.oldest.port),
+        }
+        pool = stage.authority.pool
+        cls.near = stage.start(TunnelsProcess(stage.directory("near"), pool, tunnels))
+        cls.ports = cls.near.ports
 
-        @param logins: what it says that the server has.
+    def farther(self, tunnels: Mapping[str, Mapping[str, str]]) -> dict[str, int]:
         """
-        options = [word for each in logins for word in ("--dialect-option", each)]
-        return self.serverMode(f"127.0.0.1:{server.port}", NAME, "vnc", *options).port
+        The ports of more tunnels, for this test.
+        """
+        pool = self.stage.authority.pool
+        process = TunnelsProcess(self.stage.directory("far"), pool, tunnels)
+        process.start()
+        self.addCleanup(process.stop)
+        return process.ports
 
     def test_libvncclient(self) -> None:
         """
@@ -163,13 +208,14 @@ class ServerModeTests(InteropTestCase):
         """
         requireRoot(BY_NAME)
         anchors = self.stage.authority.anchors
-        for server, logins, subtype in (
-            (self.opened, ("none",), 260),
-            (self.named, ("vncauth", "plain"), 262),
-            (self.older, ("none",), 260),
-            (self.oldest, (), 261),
+        remote, options = f"127.0.0.1:{self.named.port}", "--dialect-option"
+        both = self.serverMode(remote, NAME, "vnc", options, "vncauth", options, "plain")
+        for port, subtype in (
+            (self.ports["opened"], 260),
+            (both.port, 262),
+            (self.ports["older"], 260),
+            (self.ports["oldest"], 261),
         ):
-            port = self.port(server, *logins)
             self.viewer.look(port, anchors).expect(f"security type 19, subtype {subtype}")
             if subtype != 260:
                 said = self.viewer.look(port, anchors, "another", "another").expectFailure()
@@ -182,9 +228,9 @@ class ServerModeTests(InteropTestCase):
         """
         requireRoot(BY_NAME)
         authority = f"-X509CA={self.stage.authority.anchors}"
-        for login, types in (("vncauth", "X509Vnc"), ("plain", "X509Plain")):
+        for login, types in (("named", "X509Vnc"), ("named-plain", "X509Plain")):
             window = Window(self.stage.directory("viewer"), self.opened.display)
-            window.tigervnc(self.port(self.named, login), types, authority)
+            window.tigervnc(self.ports[login], types, authority)
         record("vnc", "server", "tigervnc-viewer", "screen seen, with a password and with a name")
 
     def test_gtkVNC(self) -> None:
@@ -193,63 +239,65 @@ class ServerModeTests(InteropTestCase):
         """
         requireRoot("gvncviewer with anchors of our own")
         window = Window(self.stage.directory("viewer"), self.named.display)
-        window.gtk(self.port(self.opened, "none"), self.stage.authority.anchors)
+        window.gtk(self.ports["opened"], self.stage.authority.anchors)
         record("vnc", "server", "gvncviewer", "screen seen")
 
     def test_aTunnelAtEitherEnd(self) -> None:
         """
         Between a viewer and a server without TLS.
         """
-        for server, logins in ((self.oldest, ()), (self.older, ("none",))):
-            far = f"127.0.0.1:{self.port(server, *logins)}"
-            attempts = [f"{each}:{PASSWORD}" for each in VERSIONS]
-            expected = [f"{each} has seen 640 columns" for each in attempts]
-            vncdotool(self.clientMode(far, NAME, "vnc").port, *attempts).expect(*expected)
+        attempts = [f"{each}:{PASSWORD}" for each in VERSIONS]
+        expected = [f"{each} has seen 640 columns" for each in attempts]
+        both = {each: clientMode(self.ports[each]) for each in ("oldest", "older")}
+        for port in self.farther(both).values():
+            vncdotool(port, *attempts).expect(*expected)
 
     def test_aBridge(self) -> None:
         """
         Where either side upgrades, or one alone: what is said in clear is said once.
         """
-        near, straight = self.port(self.named), f"127.0.0.1:{self.named.port}"
-        direct = self.serverMode(straight, NAME, None).port
-        anchors = self.stage.authority.anchors
-        for remote, ways in (
-            (near, ("--starttls-in", "vnc", "--starttls-out", "vnc")),
-            (direct, ("--starttls-in", "vnc")),
-            (near, ("--starttls-out", "vnc")),
-        ):
-            identities = ("-L", NAME, "-R", NAME)
-            port = self.tunnel("-b", *identities, "-r", f"127.0.0.1:{remote}", *ways).port
-            if "--starttls-in" in ways:
-                self.viewer.look(port, anchors).expect("subtype 261")
-            else:
-                port = self.clientMode(f"127.0.0.1:{port}", NAME, None).port
-                vncdotool(port, GOOD).expect(SEEN)
+        near, straight = self.ports["named"], self.ports["named-straight"]
+        ways = {
+            "both": (near, {"starttls-in": "vnc", "starttls-out": "vnc"}),
+            "in": (straight, {"starttls-in": "vnc"}),
+            "out": (near, {"starttls-out": "vnc"}),
+        }
+        bridge = {"mode": "bridge", "local-id": NAME, "remote-id": NAME}
+        ports = self.farther(
+            {
+                name: {**bridge, "remote": f"127.0.0.1:{port}", **way}
+                for name, (port, way) in ways.items()
+            }
+        )
+        for name in ("both", "in"):
+            self.viewer.look(ports[name], self.stage.authority.anchors).expect("subtype 261")
+        port = self.clientMode(f"127.0.0.1:{ports['out']}", NAME, None).port
+        vncdotool(port, GOOD).expect(SEEN)
         record("vnc", "server", "libvncserver-dev", "screen seen by libvncclient, by a bridge")
 
     def test_whoeverGoesWithoutTLSIsRefused(self) -> None:
         """
         And told why, where there is a way to tell.
         """
-        port = self.port(self.opened, "none")
-        vncdotool(port, "3.3:", "3.8:").expect("TLS is required", "unknown security types: (19,)")
+        vncdotool(self.ports["opened"], "3.3:", "3.8:").expect(
+            "TLS is required", "unknown security types: (19,)"
+        )
 
     def test_anotherLoginThanTheServerHasIsExplained(self) -> None:
         """
         To the viewer, and in the log.
         """
-        options = ("--dialect-option", "none")
-        tunnel = self.serverMode(f"127.0.0.1:{self.named.port}", NAME, "vnc", *options)
-        said = self.viewer.look(tunnel.port, self.stage.authority.anchors).expectFailure()
+        port, anchors = self.ports["named-none"], self.stage.authority.anchors
+        said = self.viewer.look(port, anchors).expectFailure()
         self.assertIn("has another login", said)
-        until(lambda: "it offers security types 19, 2" in tunnel.log, "the reason")
-        self.assertIn("--dialect-option: none, vncauth, or plain", tunnel.log)
+        until(lambda: "it offers security types 19, 2" in self.near.log, "the reason")
+        self.assertIn("--dialect-option: none, vncauth, or plain", self.near.log)
 
     def test_aServerThatHasEnoughSaysSo(self) -> None:
         """
         TigerVNC, after some wrong passwords: its own words reach the viewer.
         """
-        port, anchors = self.port(self.secret), self.stage.authority.anchors
+        port, anchors = self.ports["secret"], self.stage.authority.anchors
         for _ in range(4):
             said = self.viewer.look(port, anchors, "another").expectFailure()
         self.assertIn("Too many security failures", said)

@@ -24,6 +24,7 @@ from tlstunnel.protocols.http import ALLOW_UPGRADE_DESYNC
 from tlstunnel.protocols.registry import builtIn, find
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.ends import MARKED_ENDS
+from tlstunnel.tunnel.servedname import ServedName
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -106,6 +107,30 @@ class RisksTests(SynchronousTestCase):
             )
             said = [each for each in risks(tunnel, ()) if "see and use the screen" in each]
             self.assertEqual(bool(said), isSaid, (mode, options))
+
+    def test_screensWithoutALoginUnderSomeNames(self) -> None:
+        """
+        It is said once where there is one for all, and in a bridge by the key that it has.
+        """
+        someone = Identity.parse("us@a.example")
+        names = ServedName("a.example", anybody=True), ServedName("b.example", remoteID=someone)
+        for mode, remoteID, said in (
+            (Mode.SERVER, someone, "who asks for a.example can see and use .* `remote-id`"),
+            (Mode.SERVER, None, "anybody can see and use .* `remote-id`"),
+            (Mode.BRIDGE, None, "anybody can see and use .* `client-id`"),
+        ):
+            tunnel = Tunnel(
+                mode,
+                (LOOPBACK,),
+                (LOOPBACK,),
+                find("vnc"),
+                remoteID=remoteID,
+                options=frozenset({"none"}),
+                names=names,
+            )
+            found = [each for each in risks(tunnel, ()) if "the screen" in each]
+            self.assertEqual(len(found), 1, found)
+            self.assertRegex(found[0], said)
 
     def test_theListOfPortsIsReadOnlyWhereItMatters(self) -> None:
         """

@@ -111,6 +111,15 @@ class ClientRules(ClientConformance):
     # The server waits for what it is asked.
     pipelined = False
     behind: type[ServerConformance]
+    # Whether a client that has come with TLS cannot begin as TLS does.
+    isUnlikeTLS = False
+
+    def test_anAppThatStartsTLSIsCutOff(self) -> None:
+        """
+        As everywhere, but for a client of a bridge: the first thing it says may be any bytes.
+        """
+        if self.appSpeaks or self.isUnlikeTLS:
+            super().test_anAppThatStartsTLSIsCutOff()
 
     def test_aFloodOfTheAppIsHeldBack(self) -> None:
         """
@@ -184,13 +193,6 @@ class PasswordClientTests(ClientRules, SynchronousTestCase):
         (8, b"\2", Refused),
         (8, b"\x16", Refused),
     ]
-
-    def test_anAppThatStartsTLSIsCutOff(self) -> None:
-        """
-        As everywhere, but for a client that has come with TLS: a response may be any bytes.
-        """
-        if self.appSpeaks:
-            super().test_anAppThatStartsTLSIsCutOff()
 
     def test_refusalsAreExplained(self) -> None:
         """
@@ -374,6 +376,16 @@ class OpenClientTests(ClientRules, SynchronousTestCase):
                 self.assertEqual(driver.plain.written, passed)
                 self.assertEqual(driver.error is None, bool(passed))
 
+    def test_aScreenMayBeSharedByAnyNumber(self) -> None:
+        """
+        But by 0: also by the one with which TLS begins.
+        """
+        for version in (RFB33, RFB37, RFB38):
+            driver = inside(client(vnc), network(offered=(X509_NONE,)))
+            driver.plain.feed(version + b"\1" * (version != RFB33))
+            driver.plain.feed(b"\x16")
+            self.assertEqual(driver.network.written, b"\x16")
+
 
 class NameClientTests(ClientRules, SynchronousTestCase):
     """
@@ -381,6 +393,7 @@ class NameClientTests(ClientRules, SynchronousTestCase):
     """
 
     dialogue = network(offered=(X509_PLAIN,))
+    isUnlikeTLS = True
     inside = [
         *app(19),
         ("T", b"\0\2"),
@@ -630,10 +643,18 @@ class OpenServerTests(ServerRules, SynchronousTestCase):
         """
         As every client awaits it within TLS.
         """
-        for spoken, version in ((RFB38, RFB33), (RFB38, RFB37), (RFB37, RFB33)):
+        for spoken, version, answered in (
+            (RFB38, RFB33, RFB33),
+            (RFB38, RFB37, RFB37),
+            (RFB37, RFB33, RFB33),
+            (RFB37, RFB37, RFB37),
+            (RFB37, RFB38, RFB37),
+        ):
             driver = inside(server(vnc, "none"), network(spoken, (X509_NONE,)))
             driver.network.takeWritten()
-            driver.play(backend(1, version))
+            driver.plain.feed(version)
+            self.assertEqual(driver.plain.takeWritten(), answered)
+            driver.play(backend(1, version)[2:])
             self.assertEqual(driver.network.takeWritten(), OK)
             driver.network.feed(b"\1")
             self.assertEqual(driver.plain.takeWritten(), b"\1")

@@ -126,6 +126,17 @@ class ScenarioTests(TunnelTests):
         await self.play(service, speak)
         return self.hint()
 
+    def leaving(self, words: bytes) -> Speak:
+        """
+        Say this, and leave.
+        """
+
+        def speak(sock: socket.socket) -> None:
+            sock.sendall(words)
+            sock.shutdown(socket.SHUT_WR)
+
+        return speak
+
     def accept(self, listening: socket.socket, serve: Speak) -> None:
         """
         Play one server.
@@ -260,6 +271,11 @@ class ScenarioTests(TunnelTests):
             ((b"RFB 003.008\n", b"\0\0\0\0\2no"), "BlacklistThreshold"),
         ):
             self.assertIn(hint, await self.toServer(saying(*said), "vnc"), said)
+        words = b"RFB 003.008\n\x13\0\2\0\0\1"
+        for cut in (b"RFB 003.003\n", words[:12] + b"\2", words[:14] + b"\1", words + b"\1"):
+            self.assertIn("a viewer that knows VeNCrypt", await self.fromClient(saying(cut), "vnc"))
+        self.assertIn("a viewer that knows", await self.fromClient(self.leaving(words[:12]), "vnc"))
+        self.assertEqual("None", await self.fromClient(self.leaving(b""), "vnc"))
 
     async def test_aServerGreetsWhereItShouldSpeakTLS(self) -> None:
         """
@@ -299,6 +315,16 @@ class ScenarioTests(TunnelTests):
             ("vnc", b"220 mx ESMTP\r\n", "smtp or lmtp or ftp"),
             ("nbd", b"220 mx ESMTP\r\n", "smtp or lmtp or ftp"),
             ("pop3", b"220 mx ESMTP\r\n", "smtp or lmtp or ftp"),
+            # Of what is binary only a part was asked for.
+            ("vnc", b"NBDMAGICIHAVEOPT\0\3", "nbd"),
+            ("vnc", b"* BYE full\r\n", "imap"),
+            ("vnc", b'INFO {"server_id":"x"}\r\n', "nats"),
+            ("nbd", b"RFB 003.008\n", "vnc"),
+            ("nbd", b"# munin node at node.example.org\n", "munin"),
+            ("nbd", b'"IMPLEMENTATION" "x"\r\n', "sieve"),
+            ("mysql", b"220 mx ESMTP\r\n", "smtp or lmtp or ftp"),
+            ("mysql", b"RFB 003.008\n", "vnc"),
+            ("mysql", b"NBDMAGICIHAVEOPT\0\3", "nbd"),
         ):
             hint = await self.toServer(saying(greeting), dialect)
             self.assertIn(f"what {whose} sounds like", hint)

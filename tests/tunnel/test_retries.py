@@ -14,6 +14,7 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.threads import deferToThread
+from twisted.logger import globalLogPublisher
 
 from tests import loopback
 from tests.loopback import (
@@ -207,6 +208,17 @@ class ClientModeTests(RetryTests):
         ):
             with self.subTest(serve):
                 await self.assertFollowed(serve)
+
+    async def test_whoHasFailedIsNamedAsEverywhere(self) -> None:
+        """
+        In the line about it.
+        """
+        events: Any = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        await self.assertFollowed(lambda sock: sock.sendall(b"554 go away\r\n"))
+        (said,) = [each["detail"] for each in events if each.get("state") == "down"]
+        self.assertIn("the server said", said)
 
     async def test_eachMustProveTheSame(self) -> None:
         """

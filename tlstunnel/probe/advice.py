@@ -130,7 +130,8 @@ def _instead(report: Report) -> str:
     answer = report.answer
     assert answer is not None
     if answer.speaks == "TLS":
-        return "give --starttls none"
+        isFirst = report.question.tunnel.dialect.lateDial
+        return f"give --dialect-option {isFirst}" if isFirst else "give --starttls none"
     if answer.speaks == "SSH":
         return "SSH has its own encryption, and no TLS: check the port"
     names = answer.speaks.split(" or ") if answer.speaks else []

@@ -22,7 +22,7 @@ from tlstunnel.net.linger import Linger
 from tlstunnel.net.resolve import Directory
 from tlstunnel.protocols.base import ClientRole
 from tlstunnel.protocols.conversation import Conversation
-from tlstunnel.protocols.guards import spokeFirst
+from tlstunnel.protocols.guards import SilenceBeforeApp, spokeFirst
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tls.witness import Sight, Witness
 from tlstunnel.tunnel.description import Mode
@@ -234,5 +234,6 @@ class Course:
         except TimedOut:
             # Most have nothing to say.
             return
-        if prepared.tunnel.dialect.silentServer and not role.isFarewell(outcome.inside):
+        isSilenceDue = any(isinstance(each, SilenceBeforeApp) for each in role.toPlain)
+        if isSilenceDue and not role.isFarewell(outcome.inside):
             raise spokeFirst(outcome.inside)

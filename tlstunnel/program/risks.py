@@ -24,6 +24,7 @@ from tlstunnel.net.edges import AVAILABLE
 from tlstunnel.net.networks import Networks, parseNetwork
 from tlstunnel.protocols.rfb import NONE
 from tlstunnel.protocols.vnc import vnc
+from tlstunnel.tunnel.bridge import keysOf, ofSide
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.ends import marksEnd
 from tlstunnel.tunnel.servedname import ServedName
@@ -134,10 +135,14 @@ def _openScreens(tunnel: Tunnel) -> Iterator[str]:
     The same of a screen that nobody has to log in to.
     """
     isOffered = tunnel.dialect is vnc and NONE.option in tunnel.options
-    if isOffered and tunnel.mode.acceptsTLS and tunnel.isOpen:
-        yield (
-            f"with `dialect-option` {NONE.option} anybody can see and use the screen, without a "
-            "password and without a certificate; say with `remote-id` who may come"
+    if not (isOffered and tunnel.mode.acceptsTLS):
+        return
+    names = _openNames(tunnel)
+    for each in names[:1] if tunnel.isOpen else names:
+        yield ofSide(
+            f"with `dialect-option` {NONE.option} {_whoAsks(each)} can see and use the screen, "
+            "without a password and without a certificate; say with `remote-id` who may come",
+            keysOf(tunnel.mode),
         )
 
 
@@ -166,15 +171,28 @@ def _openPrograms(tunnel: Tunnel) -> Iterator[str]:
     """
     The same of programs that anybody can start.
     """
-    for each in [ServedName(""), *tunnel.names]:
-        if each.anybody or (each.remoteID is None and tunnel.isOpen):
-            for remote in each.allRemotes or tunnel.remote:
-                if isinstance(remote, ExecAddress):
-                    who = f"who asks for {each.name}" if each.name else "anybody"
-                    yield (
-                        f"{who} can start {remote}, without a certificate; unless it is meant for "
-                        "all the world, say with `remote-id` who may come"
-                    )
+    for each in _openNames(tunnel):
+        for remote in each.allRemotes or tunnel.remote:
+            if isinstance(remote, ExecAddress):
+                yield (
+                    f"{_whoAsks(each)} can start {remote}, without a certificate; unless it is "
+                    "meant for all the world, say with `remote-id` who may come"
+                )
+
+
+def _openNames(tunnel: Tunnel) -> list[ServedName]:
+    """
+    The names under which no certificate is demanded; an empty one stands for all others.
+    """
+    return [
+        each
+        for each in (ServedName(""), *tunnel.names)
+        if each.anybody or (each.remoteID is None and tunnel.isOpen)
+    ]
+
+
+def _whoAsks(name: ServedName) -> str:
+    return f"who asks for {name.name}" if name.name else "anybody"
 
 
 def ofAddresses(tunnel: Tunnel, local: Sequence[Address], listened: Set[int]) -> Iterator[str]:

@@ -131,9 +131,12 @@ async def readPacket(conversation: Conversation, number: int) -> bytes:
 
     @raise Malformed: if its sequence id is not C{number}.
     """
-    header = int.from_bytes(await conversation.readExactly(4), "little")
+    start = await conversation.readExactly(4)
+    header = int.from_bytes(start, "little")
     if header >> 24 != number:
-        raise Malformed(f"a packet with the number {header >> 24} instead of {number}")
+        # By what greets its language is known; later words may be of a login.
+        said = b"" if number else start + conversation.takeRest()
+        raise Malformed(f"a packet with the number {header >> 24} instead of {number}", said)
     return await conversation.readExactly(header & 0xFFFFFF)
 
 

@@ -84,7 +84,7 @@ async def readGreeting(server: Conversation) -> str:
     """
     magic = await server.readExactly(8)
     if magic != _SERVER_MAGIC:
-        raise Malformed("the peer greets as no server of NBD does", magic)
+        raise Malformed("the peer greets as no server of NBD does", magic + server.takeRest())
     style = await server.readExactly(8)
     if style != _OPTION_MAGIC:
         if style == _OLDSTYLE_MAGIC:

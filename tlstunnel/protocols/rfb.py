@@ -84,7 +84,7 @@ async def readVersion(peer: Conversation) -> int:
         said += await peer.readExactly(_VERSION_BYTES - 4)
     found = _VERSION.fullmatch(said)
     if not found or (number := (int(found[1]), int(found[2]))) < (3, 3):
-        raise Malformed("that is no version of RFB", said)
+        raise Malformed("that is no version of RFB", said + peer.takeRest())
     return REASONS if number >= (3, REASONS) else LISTS if number == (3, LISTS) else 3
 
 
@@ -142,7 +142,8 @@ async def offer(client: Conversation, kind: int) -> None:
     client.write(bytes((1, kind)))
     picked = await client.readExactly(1)
     if picked[0] != kind:
-        raise Malformed("the peer picks a security type that it was not offered", picked)
+        why = "the peer picks a security type that it was not offered"
+        raise Malformed(why, picked, cause="no VeNCrypt")
 
 
 async def offerSubtypes(client: Conversation, subtypes: Sequence[int]) -> int:
@@ -155,7 +156,8 @@ async def offerSubtypes(client: Conversation, subtypes: Sequence[int]) -> int:
     wanted = await client.readExactly(2)
     if wanted != VENCRYPT_VERSION:
         client.write(b"\xff")
-        raise Refused("the peer wants another version of VeNCrypt than 0.2", wanted)
+        why = "the peer wants another version of VeNCrypt than 0.2"
+        raise Refused(why, wanted, cause="no VeNCrypt")
     count = len(subtypes)
     client.write(struct.pack(f">BB{count}I", 0, count, *subtypes))
     return await _readNumber(client)

@@ -31,7 +31,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn
 
-from tlstunnel.errors import BackendRefused, Malformed, NotOffered, Refused, TunnelError
+from tlstunnel.errors import (
+    BackendRefused,
+    Closed,
+    Malformed,
+    NotOffered,
+    Refused,
+    TunnelError,
+)
 from tlstunnel.protocols.base import ClientRole, Dialect, Role, ServerRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.foreign import checkForeign
@@ -152,8 +159,9 @@ class VNCClient(_VNC, ClientRole):
             isAwaited = self.login is not NONE or heard >= REASONS
         if self.login is PLAIN:
             await self.demandSilence()
-        elif self.login is VNC_AUTH:
-            # A response may begin as TLS does: nothing looks for that.
+        else:
+            # A response may begin as TLS does, and so may what tells whether a screen is shared
+            # (RFC 6143, section 7.3.1): nothing looks for that.
             self.toNetwork.clear()
         self.toPlain.append(Outcome(self.login, self.minor, heard, isAwaited))
 
@@ -200,14 +208,18 @@ class VNCServer(_VNC, ServerRole):
         self.minor = await readVersion(self)
         if self.minor < LISTS:
             self.write(bytes(4) + text(_NO_TLS))
-            raise Refused("the peer speaks RFB 3.3, which has no VeNCrypt")
-        await offer(self, VENCRYPT)
+            raise Refused("the peer speaks RFB 3.3, which has no VeNCrypt", cause="no VeNCrypt")
+        try:
+            await offer(self, VENCRYPT)
+        except Closed as closed:
+            raise Closed(closed.detail, closed.said, cause="no VeNCrypt") from None
         logins = {each.inside: each for each in _wanted(self.setting.options) or (VNC_AUTH,)}
         wanted = await offerSubtypes(self, tuple(logins))
         if wanted not in logins:
             # What has no certificate is refused like any other that was not offered.
             self.write(b"\0")
-            raise Malformed(f"the peer picks subtype {wanted}, which it was not offered")
+            why = f"the peer picks subtype {wanted}, which it was not offered"
+            raise Malformed(why, cause="no VeNCrypt")
         self.login = logins[wanted]
         self.goAheadExactly(b"\1")
 
@@ -232,12 +244,10 @@ class VNCServer(_VNC, ServerRole):
             if PLAIN_IN_CLEAR not in subtypes:
                 await self._lacks("subtypes of VeNCrypt", subtypes)
             backend.write(PLAIN_IN_CLEAR.to_bytes(4))
-        if minor >= self.minor:
-            return
-        if self.login is NONE:
+        if self.login is NONE and minor < REASONS:
             # Here it is awaited, and there it was not sent (RFC 6143, section 7.2.1).
             self.write(OK)
-        else:
+        elif minor < self.minor:
             self.toNetwork.append(Outcome(self.login, minor, self.minor))
 
     async def _lacks(self, what: str, offered: Sequence[int]) -> NoReturn:

@@ -165,7 +165,7 @@ class ClientPair(Pair):
                 # What an app has chosen or said, others need not expect.
                 isChosen = connecting.setting.remoteID is None
                 isItsFault = isUntouched and not (isChosen or isLookingUp)
-                goesOn = search.failed(error, isItsFault) and upgrade.mayDial
+                goesOn = search.failed(error.by(self.speaker), isItsFault) and upgrade.mayDial
                 isFinal = isinstance(error, (*ATTACKS, Withdrawn))
                 if isFinal or not (goesOn and isUntouched):
                     raise

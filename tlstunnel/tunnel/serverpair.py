@@ -115,7 +115,7 @@ class ServerPair(Pair):
             except TunnelError as error:
                 assert self.search is not None
                 goesOn = self._mayGoOn(upgrade) and role.moved == moved
-                if not (self.search.failed(error) and goesOn):
+                if not (self.search.failed(error.by(self.speaker)) and goesOn):
                     raise
                 self.leave(error)
                 role.toNetwork[:], role.toPlain[:] = filters

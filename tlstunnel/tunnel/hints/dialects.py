@@ -110,6 +110,13 @@ DIALECT_HINTS = (
         causes=("no VeNCrypt ",),
     ),
     Hint(
+        (Malformed, Refused, Closed),
+        "use a viewer that knows VeNCrypt with X509 certificates, such as TigerVNC's, and let it "
+        "pick what is offered",
+        Mode.SERVER,
+        causes=("no VeNCrypt ",),
+    ),
+    Hint(
         (NotOffered, BackendRefused),
         "give the login that is there as --dialect-option: none, vncauth, or plain",
         causes=("another VNC login ",),
