@@ -40,6 +40,7 @@ from tlstunnel.protocols.rfb import (
     FAILED,
     LISTS,
     LOGINS,
+    NAMES,
     NONE,
     OK,
     PLAIN,
@@ -224,13 +225,13 @@ class VNCServer(_VNC, ServerRole):
             await self.turnAway(self._refuse(reason))
             raise BackendRefused("the peer wants nobody", reason, cause="VNC wants nobody")
         if kind not in types:
-            await self._lacks("security types", types)
+            await self._lacks("security types", types, isTLS=VENCRYPT in types)
         if minor >= LISTS:
             backend.write(bytes((kind,)))
         if self.login is PLAIN:
             subtypes = await readSubtypes(backend, BackendRefused)
             if PLAIN_IN_CLEAR not in subtypes:
-                await self._lacks("subtypes of VeNCrypt", subtypes)
+                await self._lacks("subtypes of VeNCrypt", subtypes, isTLS=True)
             backend.write(PLAIN_IN_CLEAR.to_bytes(4))
         if minor >= self.minor:
             return
@@ -240,12 +241,13 @@ class VNCServer(_VNC, ServerRole):
         else:
             self.toNetwork.append(Outcome(self.login, minor, self.minor))
 
-    async def _lacks(self, what: str, offered: Sequence[int]) -> NoReturn:
+    async def _lacks(self, what: str, offered: Sequence[int], isTLS: bool) -> NoReturn:
+        hasOther = any(each.inClear in offered for each in (NONE, VNC_AUTH))
         await self.turnAway(self._refuse(_ANOTHER_LOGIN))
         raise BackendRefused(
             f"the peer has another login than {self.login.option}: it offers {what} "
             f"{_listed(offered)}",
-            cause="another VNC login",
+            cause="VNC with TLS" if isTLS and not hasOther else "another VNC login",
         )
 
     async def _refuse(self, reason: bytes) -> None:
@@ -267,7 +269,8 @@ def _wanted(options: frozenset[str]) -> tuple[Login, ...]:
 
 
 def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers)) or "none"
+    named = (f"{each} ({NAMES[each]})" if each in NAMES else str(each) for each in numbers)
+    return ", ".join(named) or "none"
 
 
 vnc = Dialect(
