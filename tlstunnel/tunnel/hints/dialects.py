@@ -57,6 +57,14 @@ DIALECT_HINTS = (
         Mode.CLIENT,
         causes=("no node key ",),
     ),
+    # Of chats.
+    Hint(
+        (Refused,),
+        "if the backend has that domain, give it as one more --local-id, or take a certificate "
+        "that has it as well",
+        Mode.SERVER,
+        causes=("unknown domain ",),
+    ),
     # Of databases.
     Hint(
         (TLSFailed,),
