@@ -596,6 +596,17 @@ class PasswordServerTests(ServerRules, SynchronousTestCase):
         why = "another login than vncauth: it offers security types 1 (None), 16 (Tight)"
         self.assertIn(why, str(driver.error))
 
+    def test_whoTakesNothingOfWhatIsOfferedLeaves(self) -> None:
+        """
+        The log can say why that may be.
+        """
+        for words in ((RFB38,), (RFB38, b"\x13", b"\0\2")):
+            driver = server(vnc)
+            for each in words:
+                driver.network.feed(each)
+            driver.network.end()
+            self.assertEqual(driver.error.cause, "no VNC type in common")
+
     def test_aBackendWithTLSIsNotTakenForAnotherLogin(self) -> None:
         """
         What it offers can be chosen by nobody without TLS.

@@ -495,6 +495,8 @@ class TableTests(SynchronousTestCase):
         ):
             lacking = error(cause="another VNC login").by(who)
             self.assertIn("--dialect-option", self.hint(lacking, dialect="vnc", mode=mode))
+        left = Closed(cause="no VNC type in common").by("the client")
+        self.assertIn("VeNCrypt", self.hint(left, dialect="vnc", mode=Mode.SERVER))
         secured = BackendRefused(cause="VNC with TLS").by("the backend")
         self.assertIn("without TLS", self.hint(secured, dialect="vnc", mode=Mode.SERVER))
         refused = BackendRefused(cause="VNC wants nobody").by("the backend")

@@ -31,7 +31,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn
 
-from tlstunnel.errors import BackendRefused, Malformed, NotOffered, Refused, TunnelError
+from tlstunnel.errors import BackendRefused, Closed, Malformed, NotOffered, Refused, TunnelError
 from tlstunnel.protocols.base import ClientRole, Dialect, Role, ServerRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.foreign import checkForeign
@@ -202,9 +202,12 @@ class VNCServer(_VNC, ServerRole):
         if self.minor < LISTS:
             self.write(bytes(4) + text(_NO_TLS))
             raise Refused("the peer speaks RFB 3.3, which has no VeNCrypt")
-        await offer(self, VENCRYPT)
         logins = {each.inside: each for each in _wanted(self.setting.options) or (VNC_AUTH,)}
-        wanted = await offerSubtypes(self, tuple(logins))
+        try:
+            await offer(self, VENCRYPT)
+            wanted = await offerSubtypes(self, tuple(logins))
+        except Closed as closed:
+            raise Closed(closed.detail, closed.said, "no VNC type in common") from None
         if wanted not in logins:
             # What has no certificate is refused like any other that was not offered.
             self.write(b"\0")

@@ -138,6 +138,13 @@ DIALECT_HINTS = (
         causes=("another VNC login ",),
     ),
     Hint(
+        (Closed,),
+        "if it is a viewer, it may lack VeNCrypt with X509 certificates, or the login of "
+        "--dialect-option",
+        Mode.SERVER,
+        causes=("no VNC type in common ",),
+    ),
+    Hint(
         (BackendRefused,),
         "let the backend have a login without TLS, as SecurityTypes VncAuth of TigerVNC, and "
         "listen at loopback alone; or if it wants a name without TLS, give --dialect-option plain",
