@@ -33,6 +33,8 @@ MISTAKES = [
     ("--client=yes", "--client: takes no value; write it alone"),
     ("idenity list", "'idenity' is neither an option nor a command; did you mean identity?"),
     ("-v demo", "'demo' is neither an option nor a command; put it before all options"),
+    ("--starttls --pool x", "--starttls: has no value, as --pool follows it; give it one, or"),
+    ("-c -l -r a.example:1", "--local: has no value, as -r follows it; give it one, or leave it"),
     ("xyzzy", "'xyzzy' is neither an option nor a command; each option begins with a hyphen"),
     (
         "identity",

@@ -199,10 +199,13 @@ class PasswordClientTests(ClientRules, SynchronousTestCase):
         In words, and with what the server has offered.
         """
         for words, why in (
-            ((RFB38, b"\2\1\2"), "no VeNCrypt, only security types 1, 2"),
+            ((RFB38, b"\2\1\2"), "no VeNCrypt, only security types 1 (None), 2 (VncAuth)"),
             ((RFB38, b"\0" + text(b"Too many security failures")), "Too many security failures"),
             ((RFB38, b"\1\x13", b"\0\1"), "an older VeNCrypt"),
-            ((RFB38, b"\1\x13", b"\0\2", b"\0" + subtypes(257, 258)), "wanted: 257, 258"),
+            (
+                (RFB38, b"\1\x13", b"\0\2", b"\0" + subtypes(257, 258)),
+                "257 (TLSNone), 258 (TLSVnc)",
+            ),
         ):
             driver = client(vnc)
             for each in words:
@@ -603,9 +606,33 @@ class PasswordServerTests(ServerRules, SynchronousTestCase):
         for words in (RFB38, b"\2\1\x10"):
             driver.plain.feed(words)
         driver.network.end()
-        self.assertIn(
-            "another login than vncauth: it offers security types 1, 16", str(driver.error)
-        )
+        why = "another login than vncauth: it offers security types 1 (None), 16 (Tight)"
+        self.assertIn(why, str(driver.error))
+
+    def test_whoTakesNothingOfWhatIsOfferedLeaves(self) -> None:
+        """
+        The log can say why that may be.
+        """
+        for words, cause in (
+            ((RFB38,), "no VeNCrypt"),
+            ((RFB38, b"\x13", b"\0\2"), "no VNC type in common"),
+        ):
+            driver = server(vnc)
+            for each in words:
+                driver.network.feed(each)
+            driver.network.end()
+            self.assertEqual(getattr(driver.error, "cause", ""), cause)
+
+    def test_aBackendWithTLSIsNotTakenForAnotherLogin(self) -> None:
+        """
+        What it offers can be chosen by nobody without TLS.
+        """
+        for words, cause in ((b"\1\x13", "VNC with TLS"), (b"\2\x13\1", "another VNC login")):
+            driver = inside(server(vnc), network())
+            for each in (RFB38, words):
+                driver.plain.feed(each)
+            driver.network.end()
+            self.assertEqual(getattr(driver.error, "cause", ""), cause)
 
 
 class OpenServerTests(ServerRules, SynchronousTestCase):

@@ -484,12 +484,33 @@ class TableTests(SynchronousTestCase):
         option = "--dialect-option handshake-first"
         closed = Closed(cause="no INFO").by("the server")
         self.assertIn(option, self.hint(closed, dialect="nats"))
+        clear = ForeignProtocol(cause="INFO in clear").by("the server")
+        self.assertIn(f"no {option}", self.hint(clear, HANDSHAKING, dialect="nats"))
         early = PlaintextAfterStartTLS("x", b"\x16", cause="TLS before INFO").by("the client")
         self.assertIn(option, self.hint(early, dialect="nats", mode=Mode.SERVER))
         demanding = BackendRefused(cause="TLS in the backend").by("the backend")
         self.assertIn("allow_non_tls", self.hint(demanding, dialect="nats", mode=Mode.SERVER))
         self.assertNotIn("pop3", self.hint(Refused("x", b"-ERR 'no'"), dialect="nats"))
         self.assertIn("nats", self.hint(Malformed("x", b"INFO {}"), dialect="smtp"))
+
+    def test_anOldPostgreSQLKnowsNoDirectTLS(self) -> None:
+        """
+        It ends the connection without a word.
+        """
+        failed = TLSFailed(cause="no direct TLS").by("the server")
+        self.assertIn("option direct", self.hint(failed, HANDSHAKING, dialect="postgresql"))
+
+    def test_aDataConnectionIsToResume(self) -> None:
+        """
+        Of those of FTP this is the one hint: the control connection does not know of it.
+        """
+        for cause, what in (
+            ("no resumption", "somebody else"),
+            ("no resumption as demanded", "--dialect-option require-resumption"),
+        ):
+            refused = IdentityRefused("x", cause=cause).by("the client")
+            self.assertIn(what, self.hint(refused, HANDSHAKING, "ftp-data", Mode.SERVER))
+        self.assertEqual(self.hint(TLSFailed("x"), HANDSHAKING, "ftp-data", Mode.SERVER), "")
 
     def test_aScreenHasAnotherLogin(self) -> None:
         """
@@ -501,6 +522,10 @@ class TableTests(SynchronousTestCase):
         ):
             lacking = error(cause="another VNC login").by(who)
             self.assertIn("--dialect-option", self.hint(lacking, dialect="vnc", mode=mode))
+        left = Closed(cause="no VNC type in common").by("the client")
+        self.assertIn("VeNCrypt", self.hint(left, dialect="vnc", mode=Mode.SERVER))
+        secured = BackendRefused(cause="VNC with TLS").by("the backend")
+        self.assertIn("without TLS", self.hint(secured, dialect="vnc", mode=Mode.SERVER))
         refused = BackendRefused(cause="VNC wants nobody").by("the backend")
         self.assertIn("Blacklist", self.hint(refused, dialect="vnc", mode=Mode.SERVER))
 

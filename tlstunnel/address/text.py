@@ -98,7 +98,21 @@ def _withoutPort(text: str) -> str:
             f"{text!r} is a port alone; write 127.0.0.1:{text} for this host alone, or :{text} to "
             "listen at all its addresses"
         )
+    if "/" in text:
+        return f"{text!r} is no host; write the whole path of a UNIX socket, from / on"
     return f"{text!r} has no port; write {text or 'HOST'}:PORT"
+
+
+def _withColons(text: str) -> str:
+    """What is wrong with an address in which there is more than one colon."""
+    name, _, port = text.partition("::")
+    try:
+        IPv6Address(text)
+    except ValueError:
+        if name and port and ":" not in name + port:
+            # As viewers of VNC have it.
+            return f"{text!r} has two colons; write {name}:{port}"
+    return f"{text!r} has several colons; put an IPv6 address into brackets"
 
 
 def parseService(text: str) -> SRVAddress:
@@ -177,7 +191,7 @@ def parseAddress(text: str, defaultPort: int | None = None) -> TCPAddress | UNIX
         if not separated:
             host, port = text, ""
         elif ":" in host:
-            raise ValueError(f"{text!r} has several colons; put an IPv6 address into brackets")
+            raise ValueError(_withColons(text))
     if host == "*":
         raise ValueError(f"{text!r} is not an address; write :{port} for all addresses")
     if separated:

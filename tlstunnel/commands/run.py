@@ -74,6 +74,11 @@ class RunOptions(TunnelOptions):
         There are only options, but for a command, which comes first.
         """
         if words:
+            for name, values in self.given.items():
+                if taken := [each for each in values if str(each).startswith("-")]:
+                    # What should follow that one is left over.
+                    problem = f"has no value, as {taken[0]} follows it"
+                    raise usage.UsageError(f"--{name}: {problem}; give it one, or leave it out")
             remedy = "put it before all options" if words[0] in COMMANDS else ""
             remedy = remedy or nearest(words[0], COMMANDS) or "each option begins with a hyphen"
             raise usage.UsageError(f"{words[0]!r} is neither an option nor a command; {remedy}")

@@ -356,6 +356,10 @@ class Pool:
 
     def _checkThere(self) -> None:
         if self.asked and not isDirectory(self.path):
+            if os.path.lexists(self.path):
+                raise ConfigurationError(
+                    "`pool`", f"{self.path} is no directory", "give the one that the pool is"
+                )
             raise ConfigurationError(
                 "`pool`",
                 f"there is no directory {self.path}",

@@ -17,9 +17,12 @@ first.  Where other servers of the cluster are is told to neither: it would lead
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tlstunnel.errors import (
     BackendRefused,
     Closed,
+    ForeignProtocol,
     NotOffered,
     PlaintextAfterStartTLS,
     Refused,
@@ -30,9 +33,13 @@ from tlstunnel.protocols.farewells import isLine
 from tlstunnel.protocols.foreign import startsTLS
 from tlstunnel.protocols.natsinfo import MAX_INFO_BYTES, Info, readInfo
 
+if TYPE_CHECKING:
+    from tlstunnel.tls.creators import Creator
+
 HANDSHAKE_FIRST = "handshake-first"
 
 _ERROR = b"-ERR"
+_INFO = b"INFO"
 
 
 class NATSClient(ClientRole):
@@ -61,6 +68,19 @@ class NATSClient(ClientRole):
             raise Closed(closed.detail, closed.said, cause) from None
         if not self._info.offersTLS:
             raise NotOffered("the server has neither tls_required nor tls_available in its INFO")
+
+    async def switch(self, creator: Creator) -> object:
+        """
+        Where TLS is first, a server that says INFO in clear wants it otherwise.
+        """
+        try:
+            return await super().switch(creator)
+        except (ForeignProtocol, PlaintextAfterStartTLS) as error:
+            if self._isTLSFirst:
+                detail, said = "the peer does not begin with TLS", error.said
+                cause = "" if said and not said.startswith(_INFO) else "INFO in clear"
+                raise ForeignProtocol(detail, said, cause) from None
+            raise
 
     async def demandSilence(self) -> None:
         """

@@ -227,10 +227,18 @@ class PostgreSQLClient(ClientRole):
     async def switch(self, creator: Creator) -> None:
         """
         As everywhere, and with ALPN where nothing was negotiated.
+
+        @raise TLSFailed: also if the server closes without a word, as it does before PostgreSQL 17.
         """
-        await super().switch(creator)
-        if DIRECT in self.setting.options:
-            demandALPN(self)
+        if DIRECT not in self.setting.options:
+            await super().switch(creator)
+            return
+        try:
+            await super().switch(creator)
+        except TLSFailed as error:
+            cause = error.cause or "no direct TLS"
+            raise TLSFailed(error.detail, error.said, cause) from None
+        demandALPN(self)
 
     async def greetApp(self) -> None:
         """

@@ -64,6 +64,22 @@ PLAIN = Login("plain", 262, VENCRYPT)
 #: The order in which they are offered: some viewers take the first that they know.
 LOGINS = (PLAIN, VNC_AUTH, NONE)
 
+#: What security types and subtypes are called.
+NAMES = {
+    1: "None",
+    2: "VncAuth",
+    16: "Tight",
+    18: "TLS",
+    19: "VeNCrypt",
+    256: "Plain",
+    257: "TLSNone",
+    258: "TLSVnc",
+    259: "TLSPlain",
+    260: "X509None",
+    261: "X509Vnc",
+    262: "X509Plain",
+}
+
 
 def version(minor: int) -> bytes:
     """

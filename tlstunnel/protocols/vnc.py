@@ -31,14 +31,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn
 
-from tlstunnel.errors import (
-    BackendRefused,
-    Closed,
-    Malformed,
-    NotOffered,
-    Refused,
-    TunnelError,
-)
+from tlstunnel.errors import BackendRefused, Closed, Malformed, NotOffered, Refused, TunnelError
 from tlstunnel.protocols.base import ClientRole, Dialect, Role, ServerRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.foreign import checkForeign
@@ -47,6 +40,7 @@ from tlstunnel.protocols.rfb import (
     FAILED,
     LISTS,
     LOGINS,
+    NAMES,
     NONE,
     OK,
     PLAIN,
@@ -214,7 +208,10 @@ class VNCServer(_VNC, ServerRole):
         except Closed as closed:
             raise Closed(closed.detail, closed.said, cause="no VeNCrypt") from None
         logins = {each.inside: each for each in _wanted(self.setting.options) or (VNC_AUTH,)}
-        wanted = await offerSubtypes(self, tuple(logins))
+        try:
+            wanted = await offerSubtypes(self, tuple(logins))
+        except Closed as closed:
+            raise Closed(closed.detail, closed.said, "no VNC type in common") from None
         if wanted not in logins:
             # What has no certificate is refused like any other that was not offered.
             self.write(b"\0")
@@ -236,13 +233,13 @@ class VNCServer(_VNC, ServerRole):
             await self.turnAway(self._refuse(reason))
             raise BackendRefused("the peer wants nobody", reason, cause="VNC wants nobody")
         if kind not in types:
-            await self._lacks("security types", types)
+            await self._lacks("security types", types, isTLS=VENCRYPT in types)
         if minor >= LISTS:
             backend.write(bytes((kind,)))
         if self.login is PLAIN:
             subtypes = await readSubtypes(backend, BackendRefused)
             if PLAIN_IN_CLEAR not in subtypes:
-                await self._lacks("subtypes of VeNCrypt", subtypes)
+                await self._lacks("subtypes of VeNCrypt", subtypes, isTLS=True)
             backend.write(PLAIN_IN_CLEAR.to_bytes(4))
         if self.login is NONE and minor < REASONS:
             # Here it is awaited, and there it was not sent (RFC 6143, section 7.2.1).
@@ -250,12 +247,13 @@ class VNCServer(_VNC, ServerRole):
         elif minor < self.minor:
             self.toNetwork.append(Outcome(self.login, minor, self.minor))
 
-    async def _lacks(self, what: str, offered: Sequence[int]) -> NoReturn:
+    async def _lacks(self, what: str, offered: Sequence[int], isTLS: bool) -> NoReturn:
+        hasOther = any(each.inClear in offered for each in (NONE, VNC_AUTH))
         await self.turnAway(self._refuse(_ANOTHER_LOGIN))
         raise BackendRefused(
             f"the peer has another login than {self.login.option}: it offers {what} "
             f"{_listed(offered)}",
-            cause="another VNC login",
+            cause="VNC with TLS" if isTLS and not hasOther else "another VNC login",
         )
 
     async def _refuse(self, reason: bytes) -> None:
@@ -277,7 +275,8 @@ def _wanted(options: frozenset[str]) -> tuple[Login, ...]:
 
 
 def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers)) or "none"
+    named = (f"{each} ({NAMES[each]})" if each in NAMES else str(each) for each in numbers)
+    return ", ".join(named) or "none"
 
 
 vnc = Dialect(

@@ -223,7 +223,8 @@ class XMPPServer(ServerRole):
             if not _isDomain(to):
                 # RFC 6120, section 4.9.3.7.
                 raise self._refusal("improper-addressing", "the client asks for no domain", to)
-            raise self._refusal("host-unknown", "the client asks for a domain that is not ours", to)
+            why = "the client asks for a domain that is not ours"
+            raise self._refusal("host-unknown", why, to, cause="unknown domain")
         if not _VERSION.fullmatch(attributes.get("version", "")):
             raise self._refusal("policy-violation", "a client without XMPP 1.0")
         self.write(_OFFER)
@@ -239,13 +240,13 @@ class XMPPServer(ServerRole):
             self.putBack((await self.readSome()).lstrip(SPACE))
         self.goAheadExactly(f"<proceed xmlns='{TLS}'/>".encode())
 
-    def _refusal(self, condition: str, why: str, said: str = "") -> Refused:
+    def _refusal(self, condition: str, why: str, said: str = "", cause: str = "") -> Refused:
         """
         Tell the client that this is the end (RFC 6120, section 4.9).
         """
         error = f"<{condition} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
         self.write(f"<stream:error>{error}</stream:error>".encode() + _END)
-        return Refused(why, said.encode())
+        return Refused(why, said.encode(), cause)
 
     async def meetBackend(self) -> None:
         """

@@ -55,6 +55,7 @@ LONGEST = 604_800
 
 #: What a refusal says of its cause.
 STRANGER = "no resumption"
+DEMANDED = "no resumption as demanded"
 
 _ID_BYTES = 32
 
@@ -140,16 +141,17 @@ class Belonging:
         """
         if isResumed:
             return None
+        cause = STRANGER
         if not isAlone:
             why = "somebody else at the same address has connected as well"
         elif self._hasResumed:
             why = "the client has done so before"
         elif self.demands:
-            why = "that is demanded here"
+            why, cause = "that is demanded here", DEMANDED
         else:
             return None
         return IdentityRefused(
-            f"it does not resume the session of its control connection, and {why}", cause=STRANGER
+            f"it does not resume the session of its control connection, and {why}", cause=cause
         )
 
 

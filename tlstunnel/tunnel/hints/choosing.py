@@ -10,6 +10,7 @@ from functools import cache
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import Forged, LimitReached, TooManyErrors, TunnelError
 from tlstunnel.protocols.registry import STARTTLS_PORTS
+from tlstunnel.tls.belonging import STRANGER
 from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED
 from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.hints.backends import BACKEND_HINTS
@@ -105,7 +106,7 @@ def hintFor(record: Record) -> str:
     @return: the hint; empty where there is none.
     """
     error = record.error
-    if error is None or record.dialect.endswith("-data"):
+    if error is None or (record.dialect.endswith("-data") and not error.cause.startswith(STRANGER)):
         # Of data connections the control connection decides nearly everything.
         return ""
     if isFault(error):

@@ -57,6 +57,22 @@ DIALECT_HINTS = (
         Mode.CLIENT,
         causes=("no node key ",),
     ),
+    # Of chats.
+    Hint(
+        (Refused,),
+        "if the backend has that domain, give it as one more --local-id, or take a certificate "
+        "that has it as well",
+        Mode.SERVER,
+        causes=("unknown domain ",),
+    ),
+    # Of databases.
+    Hint(
+        (TLSFailed,),
+        "if that is PostgreSQL 16 or older, leave out --dialect-option direct, which it does not "
+        "know",
+        Mode.CLIENT,
+        causes=("no direct TLS ",),
+    ),
     # Of messaging.
     Hint(
         (PlaintextAfterStartTLS,),
@@ -77,6 +93,13 @@ DIALECT_HINTS = (
         "speaks nats",
         Mode.CLIENT,
         causes=("no INFO ",),
+    ),
+    Hint(
+        (ForeignProtocol,),
+        "a server that says INFO in clear first needs no --dialect-option handshake-first: leave "
+        "that out",
+        Mode.CLIENT,
+        causes=("INFO in clear ",),
     ),
     # Where the certificate is the login.
     Hint(
@@ -120,6 +143,20 @@ DIALECT_HINTS = (
         (NotOffered, BackendRefused),
         "give the login that is there as --dialect-option: none, vncauth, or plain",
         causes=("another VNC login ",),
+    ),
+    Hint(
+        (Closed,),
+        "if it is a viewer, it may lack VeNCrypt with X509 certificates, or the login of "
+        "--dialect-option",
+        Mode.SERVER,
+        causes=("no VNC type in common ",),
+    ),
+    Hint(
+        (BackendRefused,),
+        "let the backend have a login without TLS, as SecurityTypes VncAuth of TigerVNC, and "
+        "listen at loopback alone; or if it wants a name without TLS, give --dialect-option plain",
+        Mode.SERVER,
+        causes=("VNC with TLS ",),
     ),
     Hint(
         (Refused, BackendRefused),

@@ -22,6 +22,12 @@ IDENTITY_HINTS = (
     ),
     Hint(
         (IdentityRefused,),
+        "a client that cannot do so needs a tunnel without --dialect-option require-resumption",
+        Mode.SERVER,
+        causes=("no resumption as demanded ",),
+    ),
+    Hint(
+        (IdentityRefused,),
         "somebody else has tried to take the place of a client; or this client does not resume the "
         "session each time (docs/protocols/ftp.md)",
         Mode.SERVER,
