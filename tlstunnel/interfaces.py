@@ -257,6 +257,10 @@ class IDialect(Interface):
         "L{tuple} of L{tlstunnel.protocols.options.OptionValue}: which of these take a value, and "
         "of which kind."
     )
+    onlyIn = Attribute(
+        "L{dict}: the options that mean something in one mode alone, each with that: C{client} or "
+        "C{server}."
+    )
     notices = Attribute("L{tuple} of L{str}: what the log should say about it at start-up.")
     client = Attribute("Subclass of L{tlstunnel.protocols.base.ClientRole}.")
     server = Attribute("Subclass of L{tlstunnel.protocols.base.ServerRole}.")

@@ -528,7 +528,7 @@ class ReadTests(ConfigurationTests):
             [each.options for each in found.tunnels],
             [
                 {"allow-upgrade-desync"},
-                {"allow-upgrade-desync"},
+                set(),
                 set(),
                 {"ports=50000-50009"},
             ],

@@ -131,7 +131,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "socket-group": ("root", 'w"x'),
     "local-id": ("a.example", "u@a.example", "192.0.2.1"),
     "starttls": ("smtp", "IMAP4", "none", "ftp"),
-    "dialect-option": ([], ["allow-truncated-uploads"], ["ports=50000-50009", "active"]),
+    "dialect-option": ([], ["active"], ["ports=50000-50009", "active"]),
 }
 
 _KEYS = [

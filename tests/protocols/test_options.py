@@ -79,14 +79,14 @@ class CheckOptionsTests(SynchronousTestCase):
         Each once.
         """
         for words in RIGHT:
-            self.assertEqual(checkOptions(words, ftp), frozenset(words))
+            self.assertEqual(checkOptions(words, ftp, "server"), frozenset(words))
 
     def test_whatIsWrongIsToldWithTheRemedy(self) -> None:
         """
         The option, its value, and what would be right.
         """
         for words, expected in WRONG:
-            error = self.assertRaises(ConfigurationError, checkOptions, words, ftp)
+            error = self.assertRaises(ConfigurationError, checkOptions, words, ftp, "server")
             self.assertEqual(error.subject, f"`dialect-option` {words[-1]}")
             self.assertIn(expected, str(error))
 
@@ -95,8 +95,22 @@ class CheckOptionsTests(SynchronousTestCase):
         And TLS from the first byte is nobody's name.
         """
         for name, whose in (("smtp", "smtp"), ("none", "TLS from the first byte")):
-            error = self.assertRaises(ConfigurationError, checkOptions, ["x=1"], find(name))
+            error = self.assertRaises(
+                ConfigurationError, checkOptions, ["x=1"], find(name), "client"
+            )
             self.assertIn(f"x=1: {whose} has no such option; leave it out", str(error))
+
+    def test_whatMeansNothingInAModeIsRefusedThere(self) -> None:
+        """
+        Somebody could believe that it protects him.
+        """
+        for dialect in builtIn():
+            for name, mode in dialect.onlyIn.items():
+                other = {"client": "server", "server": "client"}[mode]
+                self.assertEqual(checkOptions([name], dialect, mode), {name})
+                error = self.assertRaises(ConfigurationError, checkOptions, [name], dialect, other)
+                self.assertIn(f"{name}: means nothing with --{other}; leave it out", str(error))
+        self.assertIn("require-resumption", ftp.onlyIn)
 
     def test_whatTakesAValueIsAnOption(self) -> None:
         """
@@ -105,7 +119,7 @@ class CheckOptionsTests(SynchronousTestCase):
         for dialect in builtIn():
             for value in dialect.values:
                 self.assertIn(value.name, dialect.options)
-                self.assertTrue(checkOptions([f"{value.name}={value.example}"], dialect))
+                self.assertTrue(checkOptions([f"{value.name}={value.example}"], dialect, "server"))
                 self.assertIn(f"{value.name}={value.form}", [word for word, _ in written(dialect)])
 
     @given(st.text(max_size=30))
@@ -115,7 +129,7 @@ class CheckOptionsTests(SynchronousTestCase):
         """
         for each in (word, f"address={word}", f"ports={word}"):
             try:
-                checkOptions([each], ftp)
+                checkOptions([each], ftp, "client")
             except ConfigurationError:
                 pass
 

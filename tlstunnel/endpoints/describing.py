@@ -89,7 +89,7 @@ def clientTunnel(
         localID=_parsed("`local-id`", Identity.parse, local) if local not in ("", AUTO) else None,
         byRules=local == AUTO,
         quiet=True,
-        **common(dialect, **settings),
+        **common(Mode.CLIENT, dialect, **settings),
     )
     checkIdentities(tunnel)
     return tunnel
@@ -117,7 +117,7 @@ def serverTunnel(starttls: str, local: str = "", remote: str = "", **settings: s
         localID=ours[0] if ours else None,
         otherIDs=tuple(ours[1:]),
         remoteID=_parsed("`remote-id`", Selector.parse, remote) if remote else None,
-        **common(dialect, **settings),
+        **common(Mode.SERVER, dialect, **settings),
     )
     if not ours:
         raise ConfigurationError("`local-id`", "is missing", "say who the server is")
@@ -126,6 +126,7 @@ def serverTunnel(starttls: str, local: str = "", remote: str = "", **settings: s
 
 
 def common(
+    mode: Mode,
     dialect: IDialect,
     pool: str = "",
     trust: str = "",
@@ -156,7 +157,7 @@ def common(
         "trust": (trust,) if trust else (),
         "minimum": minimum,
         "pins": tuple(_parsed("`pin`", parsePin, each) for each in pin.split(",") if each),
-        "options": checkOptions([each for each in option.split(",") if each], dialect),
+        "options": checkOptions([each for each in option.split(",") if each], dialect, mode.value),
     }
     if alpn:
         settings["alpn"] = _parsed("`alpn`", _ids, alpn)

@@ -12,7 +12,7 @@ from typing import Any
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.options import TUNNEL_OPTIONS
 from tlstunnel.protocols import registry
-from tlstunnel.protocols.options import nameOf
+from tlstunnel.protocols.options import nameOf, optionsIn
 from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED
 from tlstunnel.tunnel.description import Mode, Tunnel
 
@@ -52,13 +52,16 @@ def _side(values: Mapping[str, Any], mode: Mode, keys: Mapping[str, str]) -> dic
     side |= {key: values[own] for key, own in keys.items()}
     if side["alpn"] is None:
         side["alpn"] = _protocolIDs(values)
-    known = _optionsOf(side["starttls"])
-    others = _optionsOf(values[("starttls-in", "starttls-out")[mode is Mode.SERVER]])
+    known = _optionsOf(side["starttls"], mode)
+    isServer = mode is Mode.SERVER
+    others = _optionsOf(
+        values[("starttls-in", "starttls-out")[isServer]], Mode.CLIENT if isServer else Mode.SERVER
+    )
     # What neither side has is told once.
     side["dialect-option"] = tuple(
         word
         for word in values["dialect-option"]
-        if nameOf(word) in known or (mode is Mode.SERVER and nameOf(word) not in others)
+        if nameOf(word) in known or (isServer and nameOf(word) not in others)
     )
     return side
 
@@ -75,11 +78,11 @@ def _protocolIDs(values: Mapping[str, Any]) -> tuple[bytes, ...] | None:
         return None
 
 
-def _optionsOf(name: str | None) -> Mapping[str, str]:
+def _optionsOf(name: str | None, mode: Mode) -> set[str]:
     try:
-        return dict(registry.find(name or "none").options)
+        return optionsIn(mode.value, registry.find(name or "none"))
     except ConfigurationError:
-        return {}
+        return set()
 
 
 def bridge(accepted: Tunnel, connected: Tunnel) -> Tunnel:

@@ -118,7 +118,7 @@ def examine(
     dialect = part(_dialect, values, chatWords, mode, localID, remoteID)
     if dialect is None:
         return None, mistakes
-    options = part(checkOptions, values["dialect-option"], dialect)
+    options = part(checkOptions, values["dialect-option"], dialect, mode.value)
     if mistakes:
         return None, mistakes
     assert access is not None and options is not None and denyID is not None

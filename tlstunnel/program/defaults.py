@@ -13,7 +13,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.keys import TUNNEL_KEYS
 from tlstunnel.program.tables import Given
 from tlstunnel.protocols import registry
-from tlstunnel.protocols.options import nameOf
+from tlstunnel.protocols.options import nameOf, optionsIn
 from tlstunnel.tunnel.description import Mode
 
 # Which of these a tunnel has makes the others of no use.
@@ -109,10 +109,13 @@ def _ofDialect(each: Given, found: Mapping[str, Given]) -> Given:
         else [name for key in ("starttls", *_BRIDGED) for name in _words(found, key)]
     )
     known: set[str] = set()
+    mode = str(found["mode"].value) if "mode" in found else ""
     for name in names or ["none"]:
         # What is no name is told where it stands.
         with suppress(ConfigurationError):
-            known |= registry.find(str(name)).options.keys()
+            dialect = registry.find(str(name))
+            modes = (mode,) if mode in ("client", "server") else ("client", "server")
+            known |= {each for side in modes for each in optionsIn(side, dialect)}
     words = _words({"dialect-option": each}, "dialect-option")
     kept = [number for number, word in enumerate(words) if nameOf(word) in known]
     places = each.places or (each.place,)

@@ -46,6 +46,7 @@ class Dialect:
     srvService: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     values: tuple[OptionValue[Any], ...] = ()
+    onlyIn: Mapping[str, str] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     talks: bool = True
     negotiationSeconds: float | None = None

@@ -287,11 +287,12 @@ ftp = Dialect(
         ADDRESS.name: "behind address translation: what replies to PASV name",
         PORTS.name: "where data connections are accepted; else the system chooses",
         ACTIVE: "let PORT and EPRT be used, towards the address that they come from",
-        ALLOW_TRUNCATED_UPLOADS: "server mode: take uploads that end without the end of TLS, as "
+        ALLOW_TRUNCATED_UPLOADS: "take uploads that end without the end of TLS, as "
         "some clients send them, although whoever cuts one then makes it look complete",
-        REQUIRE_RESUMPTION: "server mode: refuse each data connection that does not resume the "
+        REQUIRE_RESUMPTION: "refuse each data connection that does not resume the "
         "session of its control connection, also the first ones of a client that may not be able "
         "to",
     },
     values=(ADDRESS, PORTS),
+    onlyIn=dict.fromkeys((ALLOW_TRUNCATED_UPLOADS, REQUIRE_RESUMPTION), "server"),
 )

@@ -326,7 +326,8 @@ http = Dialect(
     silentServer=False,
     demands=ALLOW_UPGRADE_DESYNC,
     options={
-        ALLOW_UPGRADE_DESYNC: "server mode: serve, although clients that begin with TLS at once can"
+        ALLOW_UPGRADE_DESYNC: "serve, although clients that begin with TLS at once can"
         " be led to take every answer for that to the next request (Opossum, CVE-2025-49812)",
     },
+    onlyIn={ALLOW_UPGRADE_DESYNC: "server"},
 )

@@ -230,7 +230,8 @@ imap = Dialect(
     implicitPort=993,
     alpn=(b"imap",),
     options={
-        "unsolicited": "client mode: let the server speak inside TLS before the app has",
-        "hide-logindisabled": "server mode: hide the backend's LOGINDISABLED as well",
+        "unsolicited": "let the server speak inside TLS before the app has",
+        "hide-logindisabled": "hide the backend's LOGINDISABLED as well",
     },
+    onlyIn={"unsolicited": "client", "hide-logindisabled": "server"},
 )

@@ -173,5 +173,6 @@ nntp = Dialect(
     ports=(119, 433),
     implicitPort=563,
     alpn=(b"nntp",),
-    options={"mode-reader": "client mode: send MODE READER before STARTTLS, as INN may need it"},
+    options={"mode-reader": "send MODE READER before STARTTLS, as INN may need it"},
+    onlyIn={"mode-reader": "client"},
 )

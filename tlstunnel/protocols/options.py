@@ -59,20 +59,35 @@ def written(dialect: IDialect) -> Iterator[tuple[str, str]]:
     """
     forms = {each.name: each.form for each in dialect.values}
     for name, meaning in dialect.options.items():
-        yield (f"{name}={forms[name]}" if name in forms else name), meaning
+        mode = dialect.onlyIn.get(name)
+        explained = f"{mode} mode: {meaning}" if mode else meaning
+        yield (f"{name}={forms[name]}" if name in forms else name), explained
 
 
-def checkOptions(words: Collection[str], dialect: IDialect) -> frozenset[str]:
+def optionsIn(mode: str, dialect: IDialect) -> set[str]:
+    """
+    The options that mean something in C{client} or C{server} mode.
+    """
+    return {name for name in dialect.options if dialect.onlyIn.get(name, mode) == mode}
+
+
+def checkOptions(words: Collection[str], dialect: IDialect, mode: str) -> frozenset[str]:
     """
     @param words: what was given.
+    @param mode: C{client} or C{server}.
     @return: the same, each once.
-    @raise ConfigurationError: if the dialect has no such option, or not with such a value.
+    @raise ConfigurationError: if the dialect has no such option in this mode, or not with such a
+        value.
     """
     values = {each.name: each for each in dialect.values}
     seen: dict[str, str] = {}
     for word in words:
         name = nameOf(word)
         _checkOption(word, values.get(name), dialect)
+        if name not in optionsIn(mode, dialect):
+            raise ConfigurationError(
+                f"`dialect-option` {word}", f"means nothing with `{mode}`", "leave it out"
+            )
         if seen.setdefault(name, word) != word:
             raise ConfigurationError(
                 f"`dialect-option` {word}", f"{seen[name]} was given too", "leave one of them out"

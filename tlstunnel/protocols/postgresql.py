@@ -299,7 +299,8 @@ postgresql = Dialect(
     implicitPort=5432,
     alpn=(ALPN,),
     options={
-        DIRECT: "client mode: TLS at once instead of an SSLRequest (PostgreSQL 17 and later)",
-        CANCEL_IN_CLEAR: "server mode: forward a CancelRequest that comes without TLS",
+        DIRECT: "TLS at once instead of an SSLRequest (PostgreSQL 17 and later)",
+        CANCEL_IN_CLEAR: "forward a CancelRequest that comes without TLS",
     },
+    onlyIn={DIRECT: "client", CANCEL_IN_CLEAR: "server"},
 )

@@ -200,5 +200,6 @@ telnet = Dialect(
     ports=(23,),
     implicitPort=992,
     silentServer=False,
-    options={_UNASKED: "client mode: offer START_TLS without being asked"},
+    options={_UNASKED: "offer START_TLS without being asked"},
+    onlyIn={_UNASKED: "client"},
 )

@@ -13,7 +13,7 @@ from tlstunnel.identity.names import Identity, Kind, Selector
 from tlstunnel.protocols.options import checkOptions
 from tlstunnel.protocols.setting import Setting
 from tlstunnel.tunnel import hostname
-from tlstunnel.tunnel.description import Tunnel, identityOfRemote
+from tlstunnel.tunnel.description import Mode, Tunnel, identityOfRemote
 
 # What a server is called whose name cannot be written in a greeting.
 _NOBODY = b"tlstunnel"
@@ -29,6 +29,8 @@ def settingOf(
     @param covers: whether our certificate is for a domain.
     @raise ConfigurationError: if an option is wrong, which a program has given.
     """
+    # Of a bridge, this is the accepted side.
+    side = Mode.SERVER if tunnel.mode.acceptsTLS else Mode.CLIENT
     return Setting(
         ourName=_ourName(tunnel),
         peerName=_peerName(tunnel),
@@ -36,7 +38,7 @@ def settingOf(
         localID=tunnel.localID,
         remoteID=None if isinstance(expected, AccessList) else expected,
         explicit=tunnel.remoteID is not None,
-        options=checkOptions(sorted(tunnel.options), tunnel.dialect),
+        options=checkOptions(sorted(tunnel.options), tunnel.dialect, side.value),
         words=frozenset(tunnel.disclosure.words),
         tunnel=tunnel.name,
         covers=covers,
