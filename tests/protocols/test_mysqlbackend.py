@@ -125,7 +125,7 @@ class BackendTests(SynchronousTestCase):
         """
         said = driver.plain.takeWritten()
         self.assertEqual(said[:4], b"\0\1\0" + bytes((number,)))
-        self.assertEqual(THEIRS.opened(said[4:], salt), PASSWORD)
+        self.assertEqual(THEIRS.decrypted(said[4:], salt), PASSWORD)
 
     def test_thePasswordIsEncryptedForTheBackend(self) -> None:
         """

@@ -488,7 +488,7 @@ class OthersTests(MemoryTests):
         """
         Where the library cannot tell connections apart, nothing is resumed, and nothing demanded.
         """
-        self.patch(belonging, "IS_THERE", False)
+        self.patch(belonging, "IS_SUPPORTED", False)
         faces = Faces(Face(serverContext(SERVER)), {}, {}, anyName=True)
         known = ServerCreator(faces, hasBeside=True).session()
         self.assertFalse(known.givesTickets)
