@@ -278,7 +278,7 @@ class FloodTests(SynchronousTestCase):
                 flag.touch()
                 self.assertEqual(self.heard(port, context)[0], b"x" * count + b"200 ok\r\n", name)
 
-    def test_evilCertificatesAreTrusted(self) -> None:
+    def test_hostileCertificatesAreTrusted(self) -> None:
         """All of a chain or of the names has to be looked at: the authority is the right one."""
         for name, count in (("10,000 names", certificates.NAMES), ("a chain of 100", 1)):
             credentials, flag, pem, words = self.hostile(name)

@@ -91,7 +91,7 @@ class PasswordKeyTests(SynchronousTestCase):
         said = mysqlpackets.sealed(process.public, scramble, password + b"\0")
         self.assertEqual(process.decrypted(said, scramble), password + b"\0")
 
-    def test_whatIsNotIsNothing(self) -> None:
+    def test_whatIsNotEncryptedForItIsNoPassword(self) -> None:
         """
         Whatever is wrong, it is the same.
         """
@@ -262,7 +262,7 @@ class CommonKeyTests(SynchronousTestCase):
             _ = common._make()
 
 
-class SealedTests(SynchronousTestCase):
+class EncryptedTests(SynchronousTestCase):
     """
     Encrypting with somebody else's key.
     """

@@ -180,7 +180,7 @@ class AlertsTests(PeersTestCase):
         purposes = (OTHER_USE,)
         self.assertTold("unsupported certificate", shown(alternative(dns(HOST)), purposes=purposes))
 
-    def test_howLongAChainIs(self) -> None:
+    def test_aChainThatIsTooLongIsRefused(self) -> None:
         """OpenSSL would verify a hundred signatures, and everybody else would wait."""
         name = Recipe(san=alternative(dns(HOST)))
         for creator in self.client(), self.server():
