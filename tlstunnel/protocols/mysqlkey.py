@@ -161,7 +161,7 @@ class Maker:
 
 class PasswordKey:
     """
-    A key of our own.
+    A key of our own, for the passwords that programs send to one server.
     """
 
     _maker = Maker()
@@ -226,7 +226,7 @@ common = AnonymousFile(VARIABLE, _inMemory)
 
 class PasswordKeys:
     """
-    Those of this process.
+    The keys of this process, one for each server.
     """
 
     def __init__(self, file: AnonymousFile) -> None:
