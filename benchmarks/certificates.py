@@ -64,7 +64,7 @@ def write(credentials: Credentials, path: Path, names: int, length: int) -> Path
     alternatives: list[x509.GeneralName] = [
         x509.DNSName(f"{number:x}.x") for number in range(names)
     ]
-    chain.append(_certificate("evil", own.public_key(), issuer, key, alternatives))
+    chain.append(_certificate("hostile", own.public_key(), issuer, key, alternatives))
     encoded = [each.public_bytes(serialization.Encoding.PEM) for each in reversed(chain)]
     path.write_bytes(keyOf(own) + b"".join(encoded))
     return path

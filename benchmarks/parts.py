@@ -20,7 +20,7 @@ from benchmarks.load import IMPLICIT, SMTP
 #: Who is flooded, who of them also in the quick form, and who may have several workers.
 _FLOODED = (NOW, "stunnel", "nginx", "hitch", "haproxy")
 _FLOODED_QUICKLY = _FLOODED[:3]
-_MANIFOLD = (NOW, "nginx", "hitch", "haproxy")
+_WITH_WORKERS = (NOW, "nginx", "hitch", "haproxy")
 
 
 def _pairs(bench: Bench) -> Iterator[tuple[Contender, Mode]]:
@@ -109,7 +109,7 @@ def workers(bench: Bench) -> None:
     for _ in range(scale.workers):
         for contender in bench.contenders:
             numbers = scaling.WORKERS if scale.everybody else scaling.WORKERS[:2]
-            for count in numbers if contender.name in _MANIFOLD else ():
+            for count in numbers if contender.name in _WITH_WORKERS else ():
                 cores = bench.cores.forWorkers(count)
                 os.sched_setaffinity(0, cores.load)
                 work = partial(

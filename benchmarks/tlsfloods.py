@@ -88,20 +88,20 @@ def flood(name: str) -> TLSFlood:
     return next(each for each in TLS_FLOODS if each.name == name)
 
 
-class EvilClient(FloodClient):
+class TLSFloodClient(FloodClient):
     """
     The near end of a tunnel in server mode, which a client floods.
 
-    @param evil: the certificate of that client, with its key.
+    @param hostile: the certificate of that client, with its key.
     @param log: where secrets of connections may be put.
     """
 
     def __init__(
-        self, port: int, context: ssl.SSLContext | None, of: TLSFlood, evil: Path, log: Path
+        self, port: int, context: ssl.SSLContext | None, of: TLSFlood, hostile: Path, log: Path
     ) -> None:
         super().__init__(port, context, Flood())
         self.of = of
-        self.evil = evil
+        self.hostile = hostile
         self.log = log
 
     @property
@@ -121,7 +121,7 @@ class EvilClient(FloodClient):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        context.load_cert_chain(self.evil)
+        context.load_cert_chain(self.hostile)
         while time.monotonic() < end:
             with contextlib.suppress(OSError, Broken):
                 self._volley(context)
@@ -173,11 +173,11 @@ class EvilClient(FloodClient):
         return connection, outgoing.read()
 
 
-class EvilServerClient(FloodClient):
+class HostileServerClient(FloodClient):
     """
-    The near end of a tunnel in client mode, which the server floods (L{benchmarks.evil}).
+    The near end of a tunnel in client mode, which the server floods (L{benchmarks.hostile}).
 
-    @param flag: a file that is there while the server has to be evil.
+    @param flag: a file that is there while the server has to be hostile.
     """
 
     def __init__(self, port: int, context: ssl.SSLContext | None, of: TLSFlood, flag: Path) -> None:
@@ -225,16 +225,16 @@ def speaking(of: TLSFlood, mode: Mode, credentials: Credentials, directory: Path
     @param directory: of this flood alone.
     @return: what is spoken through a tunnel that is flooded in C{mode}.
     """
-    evil = credentials.pem
+    hostile = credentials.pem
     if of.chain:
-        evil = certificates.write(credentials, directory / "evil.pem", of.names, of.chain)
+        hostile = certificates.write(credentials, directory / "hostile.pem", of.names, of.chain)
     if mode == "client":
         flag = directory / "flag"
-        options = ("--flood", of.name, "--flag", str(flag), "--evil", str(evil))
-        client = partial(EvilServerClient, of=of, flag=flag)
-        return Speaking(client=client, backend=options, program="benchmarks.evil")
+        options = ("--flood", of.name, "--flag", str(flag), "--hostile", str(hostile))
+        client = partial(HostileServerClient, of=of, flag=flag)
+        return Speaking(client=client, backend=options, program="benchmarks.hostile")
     return Speaking(
-        client=partial(EvilClient, of=of, evil=evil, log=directory / "secrets"),
+        client=partial(TLSFloodClient, of=of, hostile=hostile, log=directory / "secrets"),
         backend=Flood().speaking.backend,
         demanding=bool(of.chain),
     )

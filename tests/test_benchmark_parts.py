@@ -244,15 +244,15 @@ class DefaultsTests(SynchronousTestCase):
 class FloodTests(SynchronousTestCase):
     """What TLS has to flood with."""
 
-    def evil(self, name: str) -> tuple[Credentials, Path, Path, tuple[str, ...]]:
-        """@return: what an evil server needs, and its command line."""
+    def hostile(self, name: str) -> tuple[Credentials, Path, Path, tuple[str, ...]]:
+        """@return: what a hostile server needs, and its command line."""
         directory = Path(self.mktemp()).resolve()
         credentials = create(directory)
         flood = tlsfloods.flood(name)
         speaking = tlsfloods.speaking(flood, "client", credentials, directory)
         tls = ("--tls", str(credentials.chain), str(credentials.key))
         words = (speaking.program, *speaking.backend, *tls)
-        return credentials, directory / "flag", directory / "evil.pem", words
+        return credentials, directory / "flag", directory / "hostile.pem", words
 
     def heard(self, port: int, context: ssl.SSLContext) -> tuple[bytes, bytes]:
         """@return: what a server says until its answer, and its certificate."""
@@ -271,17 +271,17 @@ class FloodTests(SynchronousTestCase):
     def test_recordsThatNoLibraryWritesAreRead(self) -> None:
         """Empty ones and new keys are as good as others, and there is data behind them."""
         for name, count in (("empty records", 1_200), ("key updates", 1_800)):
-            credentials, flag, _, words = self.evil(name)
+            credentials, flag, _, words = self.hostile(name)
             context = ssl.create_default_context(cafile=str(credentials.ca))
             with _program(*words) as port:
                 self.assertEqual(self.heard(port, context)[0], b"200 ok\r\n")
                 flag.touch()
                 self.assertEqual(self.heard(port, context)[0], b"x" * count + b"200 ok\r\n", name)
 
-    def test_evilCertificatesAreTrusted(self) -> None:
+    def test_hostileCertificatesAreTrusted(self) -> None:
         """All of a chain or of the names has to be looked at: the authority is the right one."""
         for name, count in (("10,000 names", certificates.NAMES), ("a chain of 100", 1)):
-            credentials, flag, pem, words = self.evil(name)
+            credentials, flag, pem, words = self.hostile(name)
             context = ssl.create_default_context(cafile=str(credentials.ca))
             with _program(*words) as port:
                 self.assertEqual(self.heard(port, context)[0], b"200 ok\r\n")

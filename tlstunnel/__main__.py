@@ -22,7 +22,7 @@ _SERVING = ["pool", "serve"], ["pool", "pull"], ["identity", "agent"]
 # What says that there is a connection already, in whatever way it is attached to its option.
 _ONE_CONNECTION = re.compile(r"\A(?:-[a-zA-Z]*l|--l[a-z]*=)?(?:stdio|fd:[0-9]+)\Z")
 
-# What only looks at a file, as far as anybody has to write it.
+# The options that only look at a file, --check and --show, as short as they may be written.
 _LOOKING = ("--che", "--sh")
 
 
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     name = words[0] if words and words[0] in COMMANDS else ""
     if not name or words[:2] in _SERVING:
-        signals.hold(codeOf(words))
+        signals.hold(codeWhenInterrupted(words))
     if not sys.warnoptions:
         # What libraries tell programmers is nothing for the screens of administrators.
         warnings.simplefilter("ignore")
@@ -82,9 +82,9 @@ def _run(words: list[str]) -> int:
     return code
 
 
-def codeOf(words: list[str]) -> int:
+def codeWhenInterrupted(words: list[str]) -> int:
     """
-    What the process ends with where a signal ends it before it serves.
+    The exit code of a process that a signal ends before it serves.
     """
     if any(map(_ONE_CONNECTION.search, words)):
         # Who waits for the end of a connection must not take this for a good one.

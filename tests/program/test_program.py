@@ -27,7 +27,7 @@ from tests.loopback import PATIENCE
 from tests.ports import freePort
 from tests.program.test_jsonlines import documented
 from tests.users import STRANGER
-from tlstunnel.__main__ import codeOf
+from tlstunnel.__main__ import codeWhenInterrupted
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
@@ -405,7 +405,7 @@ class ProgramTests(SynchronousTestCase):
             for length in range(1, len(option) + 1):
                 short = option[:length]
                 isIt = [each for each in names if each.startswith(short)] == [option]
-                self.assertEqual(codeOf([f"--{short}"]), 130 if isIt else 0, short)
+                self.assertEqual(codeWhenInterrupted([f"--{short}"]), 130 if isIt else 0, short)
 
     def test_SIGHUPReloads(self) -> None:
         """

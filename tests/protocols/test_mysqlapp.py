@@ -447,19 +447,19 @@ class AppTests(Dialogues):
         """
         However often the server asks: nobody can make others wait by that.
         """
-        opened = 0
+        decrypted = 0
 
         def count(answer: bytes, scramble: bytes) -> None:
-            nonlocal opened
-            opened += 1
+            nonlocal decrypted
+            decrypted += 1
 
-        self.patch(OURS, "opened", count)
+        self.patch(OURS, "decrypted", count)
         driver = begin(CACHING)
         for number in range(3, 40, 2):
             driver.network.feed(packet(number, FULL))
             driver.plain.feed(packet(number, b"\xff" * 256))
         self.assertIsNone(driver.error)
-        self.assertEqual(opened, MOST_PASSWORDS)
+        self.assertEqual(decrypted, MOST_PASSWORDS)
 
     def test_theAppMaySendNoMoreThanOneAnswer(self) -> None:
         """
@@ -508,10 +508,10 @@ class AppTests(Dialogues):
         ours = Setting(remoteID=Identity.parse("db.example.org"), peerName=b"db.example.org")
         theirs = Setting(remoteID=Identity.parse("evil.example.com"), peerName=b"evil.example.com")
         recorded = sealed(keyFor(ours).public, SALT)
-        self.assertEqual(Decryption(CACHING_SHA2, SALT, keyFor(ours)).opened(recorded), PASSWORD)
+        self.assertEqual(Decryption(CACHING_SHA2, SALT, keyFor(ours)).decrypted(recorded), PASSWORD)
         for other in (theirs, replace(ours, tunnel="other"), replace(theirs, tunnel="other")):
             decryption = Decryption(CACHING_SHA2, SALT, keyFor(other))
-            self.assertIsNone(decryption.opened(recorded))
+            self.assertIsNone(decryption.decrypted(recorded))
 
     def test_halfAnAnswerPassesAsItCame(self) -> None:
         """
@@ -682,5 +682,5 @@ class FilterTests(SynchronousTestCase):
         Passwords are longer than that, and the NUL counts.
         """
         password = b"x" * 100 + b"\0"
-        self.assertEqual(OURS.opened(sealed(OURS.public, SALT, password), SALT), password)
+        self.assertEqual(OURS.decrypted(sealed(OURS.public, SALT, password), SALT), password)
         self.assertEqual(combined(combined(password, SALT), SALT), password)

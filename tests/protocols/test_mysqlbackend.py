@@ -119,13 +119,13 @@ class BackendTests(SynchronousTestCase):
         self.assertIsNone(driver.error)
         self.assertFalse(isFiltered(driver.network) or isFiltered(driver.plain))
 
-    def assertSealed(self, driver: Driver, number: int, salt: bytes) -> None:
+    def assertEncrypted(self, driver: Driver, number: int, salt: bytes) -> None:
         """
         The backend has got the password, for its key and its scramble.
         """
         said = driver.plain.takeWritten()
         self.assertEqual(said[:4], b"\0\1\0" + bytes((number,)))
-        self.assertEqual(THEIRS.opened(said[4:], salt), PASSWORD)
+        self.assertEqual(THEIRS.decrypted(said[4:], salt), PASSWORD)
 
     def test_thePasswordIsEncryptedForTheBackend(self) -> None:
         """
@@ -137,7 +137,7 @@ class BackendTests(SynchronousTestCase):
                 self.hear(driver, packet(2, FULL), packet(3, FULL), pieces)
                 self.say(driver, packet(4, PASSWORD), packet(3, b"\x02"), pieces)
                 self.hear(driver, packet(4, KEY), b"", pieces)
-                self.assertSealed(driver, 5, SALT)
+                self.assertEncrypted(driver, 5, SALT)
                 self.assertOver(driver, 6, 5, words)
 
     def test_theScrambleIsThatOfTheSwitch(self) -> None:
@@ -150,7 +150,7 @@ class BackendTests(SynchronousTestCase):
         self.hear(driver, packet(4, FULL), packet(5, FULL))
         self.say(driver, packet(6, PASSWORD), packet(5, b"\x02"))
         self.hear(driver, packet(6, KEY), b"")
-        self.assertSealed(driver, 7, OTHER_SALT)
+        self.assertEncrypted(driver, 7, OTHER_SALT)
         self.assertOver(driver, 8, 7)
 
     def test_theOutdatedPluginTakesNoLegForSecure(self) -> None:
@@ -162,7 +162,7 @@ class BackendTests(SynchronousTestCase):
             self.hear(driver, packet(2, switch(SHA256)), packet(3, switch(SHA256)))
             self.say(driver, packet(4, PASSWORD), packet(3, b"\x01"))
             self.hear(driver, packet(4, KEY), b"")
-            self.assertSealed(driver, 5, OTHER_SALT)
+            self.assertEncrypted(driver, 5, OTHER_SALT)
             self.assertOver(driver, 6, 5)
 
     def test_severalFactorsAreNumberedThroughout(self) -> None:
@@ -173,12 +173,12 @@ class BackendTests(SynchronousTestCase):
         self.hear(driver, packet(2, FULL), packet(3, FULL))
         self.say(driver, packet(4, PASSWORD), packet(3, b"\x02"))
         self.hear(driver, packet(4, KEY), b"")
-        self.assertSealed(driver, 5, SALT)
+        self.assertEncrypted(driver, 5, SALT)
         factor = b"\x02" + SHA256 + b"\0" + OTHER_SALT + b"\0"
         self.hear(driver, packet(6, factor), packet(5, factor))
         self.say(driver, packet(6, PASSWORD), packet(7, b"\x01"))
         self.hear(driver, packet(8, KEY), b"")
-        self.assertSealed(driver, 9, OTHER_SALT)
+        self.assertEncrypted(driver, 9, OTHER_SALT)
         self.assertOver(driver, 10, 7)
 
     def test_aSocketIsSecure(self) -> None:

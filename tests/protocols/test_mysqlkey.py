@@ -32,10 +32,10 @@ from tlstunnel.protocols.mysqlkey import (
     PasswordKey,
     PasswordKeys,
     common,
+    encrypted,
     keys,
-    sealed,
 )
-from tlstunnel.tls.nameless import Nameless
+from tlstunnel.tls.anonymousfile import AnonymousFile
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -89,9 +89,9 @@ class PasswordKeyTests(SynchronousTestCase):
         As long as OAEP allows it.
         """
         said = mysqlpackets.sealed(process.public, scramble, password + b"\0")
-        self.assertEqual(process.opened(said, scramble), password + b"\0")
+        self.assertEqual(process.decrypted(said, scramble), password + b"\0")
 
-    def test_whatIsNotIsNothing(self) -> None:
+    def test_whatIsNotEncryptedForItIsNoPassword(self) -> None:
         """
         Whatever is wrong, it is the same.
         """
@@ -116,14 +116,14 @@ class PasswordKeyTests(SynchronousTestCase):
             "nothing": b"",
         }
         for what, answer in wrong.items():
-            self.assertIsNone(process.opened(answer, SALT), what)
+            self.assertIsNone(process.decrypted(answer, SALT), what)
 
     @given(st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES))
     def test_noOtherBytesAreAPassword(self, answer: bytes) -> None:
         """
         Whatever comes.
         """
-        self.assertIsNone(process.opened(answer, SALT))
+        self.assertIsNone(process.decrypted(answer, SALT))
 
     def test_itIsMadeOnceInAThread(self) -> None:
         """
@@ -215,7 +215,7 @@ class CommonKeyTests(SynchronousTestCase):
         """
         Whichever of them makes it, and also one that comes later.
         """
-        file = Nameless("", lambda: os.memfd_create("test"))
+        file = AnonymousFile("", lambda: os.memfd_create("test"))
         self.addCleanup(os.close, file.descriptor)
 
         def start() -> subprocess.Popen[bytes]:
@@ -236,7 +236,7 @@ class CommonKeyTests(SynchronousTestCase):
         """
         It is alone, or the system has no such files.
         """
-        keys = [CommonKey(Nameless("", self.fail), "one")() for _ in range(2)]
+        keys = [CommonKey(AnonymousFile("", self.fail), "one")() for _ in range(2)]
         self.assertNotEqual(*[public(each) for each in keys])
 
     def test_thoseThatWereNeededLastAreKept(self) -> None:
@@ -262,7 +262,7 @@ class CommonKeyTests(SynchronousTestCase):
             _ = common._make()
 
 
-class SealedTests(SynchronousTestCase):
+class EncryptedTests(SynchronousTestCase):
     """
     Encrypting with somebody else's key.
     """
@@ -271,9 +271,9 @@ class SealedTests(SynchronousTestCase):
         """
         Each time to something else.
         """
-        said = sealed(PASSWORD, SALT, process.public)
-        self.assertEqual(process.opened(said, SALT), PASSWORD)
-        self.assertNotEqual(said, sealed(PASSWORD, SALT, process.public))
+        said = encrypted(PASSWORD, SALT, process.public)
+        self.assertEqual(process.decrypted(said, SALT), PASSWORD)
+        self.assertNotEqual(said, encrypted(PASSWORD, SALT, process.public))
 
     def test_whatIsNoKeyIsAnError(self) -> None:
         """
@@ -291,10 +291,10 @@ class SealedTests(SynchronousTestCase):
         }
         for what, each in wrong.items():
             with self.assertRaises(ValueError, msg=what):
-                sealed(PASSWORD, SALT, each)
-        sealed(PASSWORD, SALT, public(short))
+                encrypted(PASSWORD, SALT, each)
+        encrypted(PASSWORD, SALT, public(short))
         with self.assertRaises(ValueError):
-            sealed(PASSWORD * 5, SALT, public(short))
+            encrypted(PASSWORD * 5, SALT, public(short))
 
     @given(st.binary(max_size=300))
     def test_noBytesAreWorseThanWrong(self, pem: bytes) -> None:
@@ -304,4 +304,4 @@ class SealedTests(SynchronousTestCase):
         head, foot = b"-----BEGIN PUBLIC KEY-----\n", b"\n-----END PUBLIC KEY-----\n"
         for each in (pem, head + pem + foot):
             with self.assertRaises(ValueError):
-                sealed(PASSWORD, SALT, each)
+                encrypted(PASSWORD, SALT, each)

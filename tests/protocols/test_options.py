@@ -158,7 +158,7 @@ class OptionValueTests(SynchronousTestCase):
         assert ports is not None
         self.assertEqual((ports[0], ports[-1], len(ports)), (low, high, high - low + 1))
 
-    def test_namesHaveNoValue(self) -> None:
+    def test_theNameStandsBeforeTheEqualsSign(self) -> None:
         """
         Up to the first equals sign.
         """

@@ -156,9 +156,9 @@ class BelongingTests(MemoryTests):
         self.assertIsNone(failure)
         self.assertFalse(known.isResumed)
 
-    def test_norWhileHisConnectionLasts(self) -> None:
+    def test_whoIsServedWithoutAProofGetsNoneWhileConnected(self) -> None:
         """
-        He keeps it open meanwhile.
+        The connection of the stranger stays open meanwhile.
         """
         client = Client(self, self.creator)
         _, known, ours = client._meet(client.beside, None)
@@ -168,7 +168,7 @@ class BelongingTests(MemoryTests):
         self.assertFalse(known.isResumed)
         close(ours, known)
 
-    def test_norWhereHeIsToldToBeginAgain(self) -> None:
+    def test_whoIsToldToBeginAgainGetsNoProofEither(self) -> None:
         """
         There OpenSSL gives tickets of another kind, and takes them, where tickets are forbidden too
         soon.
@@ -488,7 +488,7 @@ class OthersTests(MemoryTests):
         """
         Where the library cannot tell connections apart, nothing is resumed, and nothing demanded.
         """
-        self.patch(belonging, "IS_THERE", False)
+        self.patch(belonging, "IS_SUPPORTED", False)
         faces = Faces(Face(serverContext(SERVER)), {}, {}, anyName=True)
         known = ServerCreator(faces, hasBeside=True).session()
         self.assertFalse(known.givesTickets)

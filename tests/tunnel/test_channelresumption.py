@@ -71,6 +71,16 @@ class ResumptionTests(test_channels.ServerMode):
         """
         return [each["detail"] for each in self.ends if each["outcome"] == "identity"]
 
+    def fetchResuming(self, network: Encrypted, plain: Plain) -> None:
+        """
+        Fetch a file over a data connection that resumes the session of C{network}.
+        """
+        sock, backend = self.data(network, plain)
+        client = self.offering(sock, network)
+        client.handshake()
+        self.assertTrue(isResumed(client))
+        self.fetch(client, backend)
+
     async def test_aFileIsFetchedByAClientThatResumes(self) -> None:
         """
         One after the other.
@@ -78,11 +88,7 @@ class ResumptionTests(test_channels.ServerMode):
 
         def script(network: Encrypted, plain: Plain) -> None:
             for _ in range(3):
-                sock, backend = self.data(network, plain)
-                client = self.offering(sock, network)
-                client.handshake()
-                self.assertTrue(isResumed(client))
-                self.fetch(client, backend)
+                self.fetchResuming(network, plain)
 
         await self.ftp(script)
         self.assertEqual(self.refusals(), [])
@@ -98,11 +104,7 @@ class ResumptionTests(test_channels.ServerMode):
         self.patch(self, "context", lambda _: context)
 
         def script(network: Encrypted, plain: Plain) -> None:
-            sock, backend = self.data(network, plain)
-            client = self.offering(sock, network)
-            client.handshake()
-            self.assertTrue(isResumed(client))
-            self.fetch(client, backend)
+            self.fetchResuming(network, plain)
 
         await self.ftp(script, remoteID=Selector.parse("@example.org"))
         await wait(lambda: len(self.ends) == 2)
@@ -114,17 +116,11 @@ class ResumptionTests(test_channels.ServerMode):
         """
 
         def script(network: Encrypted, plain: Plain) -> None:
-            sock, backend = self.data(network, plain)
-            client = self.offering(sock, network)
-            client.handshake()
-            self.fetch(client, backend)
+            self.fetchResuming(network, plain)
             sock, backend = self.data(network, plain)
             stranger = Encrypted(sock, self.context(True), True, SERVER.domain.encode())
             self.assertRefused(stranger, backend)
-            sock, backend = self.data(network, plain)
-            client = self.offering(sock, network)
-            client.handshake()
-            self.fetch(client, backend)
+            self.fetchResuming(network, plain)
 
         await self.ftp(script)
         await wait(lambda: bool(self.refusals()))
@@ -140,10 +136,7 @@ class ResumptionTests(test_channels.ServerMode):
             sock, backend = self.data(network, plain)
             stranger = Encrypted(sock, self.context(True), True, SERVER.domain.encode())
             self.assertRefused(stranger, backend)
-            sock, backend = self.data(network, plain)
-            client = self.offering(sock, network)
-            client.handshake()
-            self.fetch(client, backend)
+            self.fetchResuming(network, plain)
 
         await self.ftp(script, options=frozenset({REQUIRE_RESUMPTION}))
         await wait(lambda: bool(self.refusals()))

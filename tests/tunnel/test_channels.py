@@ -37,7 +37,7 @@ from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.protocols.ftpdata import ACTIVE, ALLOW_TRUNCATED_UPLOADS
 from tlstunnel.tunnel import channels, dataports, quiet
-from tlstunnel.tunnel.channels import FULL_SECONDS, MAX_DATA_CONNECTIONS
+from tlstunnel.tunnel.channels import MAX_DATA_CONNECTIONS
 from tlstunnel.tunnel.description import (
     Mode,
 )
@@ -885,6 +885,7 @@ class ClientModeTests(DataTests):
         observe = cast("ILogObserver", events.append)
         globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
+        self.patch(channels, "FULL_SECONDS", 0.0)
         only = freePort()
 
         def script(network: Encrypted, plain: Plain) -> None:
@@ -906,7 +907,6 @@ class ClientModeTests(DataTests):
                         plain,
                         b"425 Cannot listen: all ports from %d to %d are in use" % (only, only),
                     )
-            time.sleep(2 * FULL_SECONDS)
             self.data(network, plain)
 
         await self.ftp(script, name="files", options=frozenset((f"ports={only}-{only}",)))

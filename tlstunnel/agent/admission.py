@@ -47,7 +47,7 @@ class TurnedAway(RefusalLines):
 
 class Guest:
     """
-    Somebody who has connected, and what he has of his part.
+    A process that has connected, and the place of its user that it takes.
     """
 
     def __init__(self, admission: Admission, caller: Caller) -> None:
@@ -57,15 +57,15 @@ class Guest:
 
     def mayAsk(self) -> bool:
         """
-        Whether it does so not too often: who comes was asked that already.
+        Whether its next question is not one too many; the first one was counted when it entered.
         """
         return not self.stays or self._admission.takes(
             self.caller, (self.caller.uid, self.caller.pid)
         )
 
-    def maySayMore(self, answer: Answer) -> bool:
+    def mayStay(self, answer: Answer) -> bool:
         """
-        Whether it may ask again, now that it is answered.
+        Whether its connection may stay for the next question, now that it has this answer.
         """
         if not self.stays and answer.verdict is Verdict.ISSUED:
             self.stays = self._admission.keep(self.caller.uid)
@@ -80,7 +80,7 @@ class Guest:
 
 class Admission:
     """
-    Counts all of them.
+    Counts the connections and the questions of each user.
     """
 
     def __init__(self, clock: Any, deadlines: Deadlines) -> None:
@@ -91,9 +91,9 @@ class Admission:
 
     def enter(self, caller: Caller) -> Guest:
         """
-        Somebody has connected.
+        Take a place for a process that has connected.
 
-        @raise TooMany: he has to come again; the words are for him.
+        @raise TooMany: it has to come again; the words are for it.
         """
         if not self.takes(caller, caller.uid):
             raise TooMany(f"user {caller.uid} asks too often")
@@ -109,7 +109,10 @@ class Admission:
 
     def takes(self, caller: Caller, whose: object) -> bool:
         """
-        Whether one more question is not too many.
+        Count a question.
+
+        @param whose: with whose questions it is counted.
+        @return: whether it is not one too many.
         """
         isIn = self._rates.take(whose)
         if not isIn:
@@ -130,7 +133,7 @@ class Admission:
 
     def left(self, guest: Guest) -> None:
         """
-        One less.
+        Give its place back.
         """
         (self._staying if guest.stays else self._coming).leave(guest.caller.uid)
 

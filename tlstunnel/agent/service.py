@@ -257,7 +257,7 @@ class AgentService(Service):
 
     def _patience(self, guest: Guest, answer: Answer) -> float:
         # While it stops nobody begins to stay.
-        mayStay = self.running and guest.maySayMore(answer)
+        mayStay = self.running and guest.mayStay(answer)
         return self._description.lifetime if mayStay else 0
 
     def _left(self, visit: Visit, guest: Guest) -> None:

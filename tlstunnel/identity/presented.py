@@ -35,7 +35,7 @@ _SRV_NAME = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.7")
 #: A dNSName as RFC 9525 section 6.3 wants it: a wildcard is a complete left-most label.
 _DNS_NAME = re.compile(r"(\*\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", re.IGNORECASE)
 
-#: What such a name may be an address by, which service-identity refuses.
+#: What service-identity may take for an address, and then refuses.
 _LIKE_ADDRESS = re.compile(r"[-0-9_.]+")
 
 #: The Mailbox of RFC 5280 section 4.2.1.6, without quotation and without address literals.
@@ -76,7 +76,10 @@ def _dnsNames(names: x509.SubjectAlternativeName) -> tuple[list[DNSPattern], lis
 
 
 def _dnsPattern(name: str) -> DNSPattern:
-    """A pattern, without the ten times as long that it takes to find out that it is no address."""
+    """
+    The pattern of a name.  To let service-identity find out that it is no address takes ten times
+    as long, so that is done only where it may be one.
+    """
     text = name.encode("ascii")
     return (
         DNSPattern.from_bytes(text) if _LIKE_ADDRESS.fullmatch(name) else DNSPattern(text.lower())

@@ -120,8 +120,8 @@ class _Connection(Protocol):
 
 class Asking:
     """
-    Asks agents, over connections that are kept where an agent lets them stay: so nobody who keeps
-    it busy comes between.
+    Asks agents, over connections that are kept where an agent lets them stay, so that nobody who
+    keeps an agent busy gets in between.
     """
 
     def __init__(self, reactor: Any) -> None:

@@ -53,6 +53,7 @@ class WorkerProcess(Process):
         Listen to the parent.
         """
         signals.ignore()
+        # What workers share must be open before a tunnel needs a key.
         mysqlkey.common.accept()
         Obedience(self, self._tunnels, self._sock).start()
 

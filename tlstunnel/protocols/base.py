@@ -4,9 +4,8 @@ What all dialects share: the two roles, the switch, and the rules that hold in e
 A dialect is a pair of classes, one that plays the client towards a remote server (L{ClientRole},
 mode C{-c}) and one that plays the server (L{ServerRole}, mode C{-s}); each is the protocol of the
 network leg, and has the plain leg beside it in C{plain}.  A role says what its protocol says, as a
-dialogue over the bounded reading of L{tlstunnel.protocols.conversation}; the switch, and what
-is checked at it, is here and nowhere else.  Timers, dialling, verification and logging belong to
-L{tlstunnel.proxy}.
+dialogue over the bounded reading of L{tlstunnel.protocols.conversation}; the switch, and what is
+checked at it, is here alone.  Timers, dialling, verification and logging: L{tlstunnel.proxy}.
 
 Whoever writes a dialect finds all that it takes in this module (C{docs/writing-a-dialect.md}).
 """
@@ -20,8 +19,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import PlaintextAfterStartTLS, TimedOut, TooManyErrors, TunnelError
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.interfaces import IChannels, IFilter
+from tlstunnel.interfaces import IFilter
 from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.protocols.channels import IChannels
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.dialect import Dialect
 from tlstunnel.protocols.filters import Filter

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tlstunnel.errors import Malformed, Oversize, TooManyErrors
-from tlstunnel.interfaces import IChannels
 from tlstunnel.net.leg import Leg
 from tlstunnel.protocols.base import MAX_REFUSED_COMMANDS, MAX_SYNTAX_ERRORS
-from tlstunnel.protocols.ftpdata import ASKED_AS, INSTEAD, NAMING, Data, Terms
+from tlstunnel.protocols.channels import IChannels
+from tlstunnel.protocols.ftpdata import ASKED_AS, INSTEAD, NAMING, DataConnections, Terms
 from tlstunnel.protocols.hiding import LineFilter
 
 #: Commands that may await their replies at the same time.
@@ -135,7 +135,7 @@ class Control:
         self._client = client
         self._server = server
         self._answer = answer
-        self._data = Data(channels, terms)
+        self._data = DataConnections(channels, terms)
         self._hidden = _HIDDEN_BESIDE_ACTIVE if terms.isActive else _HIDDEN
         # Our answers that are due, and bytes of those that the client has not taken.
         self._answers: list[bytes] = []

@@ -2,8 +2,8 @@
 FTP's data connections: which a client may ask for, how the server is asked, and what is agreed.
 
 Towards the server all of them are passive, whatever the client has asked for: a server that is
-protected or translated cannot be made to connect to us, while one that knows no passive mode is
-not to be found.  Towards the client they are what it asks for, in active mode only to itself.
+behind a firewall or address translation cannot connect to us, while one that knows no passive mode
+is hard to find.  Towards the client they are what it asks for, in active mode only to itself.
 This module knows commands and replies, the options that are about them, and L{IChannels}.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from tlstunnel.errors import TunnelError
-from tlstunnel.interfaces import IChannels
+from tlstunnel.protocols.channels import IChannels
 from tlstunnel.protocols.ftpports import (
     UnknownFamily,
     activeTarget,
@@ -82,7 +82,7 @@ PORTS = OptionValue("ports", "LOW-HIGH", "50000-50999", parsePorts)
 @dataclass(frozen=True)
 class Terms:
     """
-    On what terms there are data connections.
+    What the options say about data connections.
 
     @ivar address: what the reply to PASV names; if empty, where they are accepted.
     @ivar ports: where they are accepted; by default the system chooses.
@@ -108,9 +108,9 @@ class Terms:
         )
 
 
-class Data:
+class DataConnections:
     """
-    Those of one control connection.
+    The data connections of one control connection.
     """
 
     def __init__(self, channels: IChannels, terms: Terms) -> None:

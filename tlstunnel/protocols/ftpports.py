@@ -14,7 +14,7 @@ _ADDRESS = re.compile(rb"(?<![0-9])([0-9]{1,3}(?: *, *[0-9]{1,3}){5})(?![0-9])")
 
 _PORT = re.compile(rb"\(([!-~])\1\1 *([0-9]{1,5}) *\1\)")
 
-# What clients say is for us to demand.
+# A client's command, other than a server's reply, may be held to the letter.
 _SIX = re.compile(rb"[0-9]{1,3}(?:,[0-9]{1,3}){5}")
 
 _EXTENDED = re.compile(rb"([!-~])([0-9]{1,5})\1([0-9A-Fa-f.:]{2,45})\1([0-9]{1,5})\1")

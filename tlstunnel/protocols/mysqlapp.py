@@ -108,13 +108,13 @@ class Decryption(Authentication):
         super().__init__(plugin, salt)
         self.key = key
 
-    def opened(self, answer: bytes) -> bytes | None:
+    def decrypted(self, answer: bytes) -> bytes | None:
         """
         The password in C{answer}, if there is one.
         """
         if len(answer) != KEY_BYTES or not self.mayCount():
             return None
-        return self.key.opened(answer, self.scramble)
+        return self.key.decrypted(answer, self.scramble)
 
 
 async def finishLogin(
@@ -127,11 +127,11 @@ async def finishLogin(
     """
     if proof.plugin != SHA256:
         return login, 0
-    sealed, ahead = proof.value, 0
-    if sealed == REQUESTS[SHA256]:
+    encrypted, ahead = proof.value, 0
+    if encrypted == REQUESTS[SHA256]:
         app.write(keyPacket(2, authentication.key))
-        sealed, ahead = await readPacket(app, 3), 2
-    password = authentication.opened(sealed)
+        encrypted, ahead = await readPacket(app, 3), 2
+    password = authentication.decrypted(encrypted)
     return (login if password is None else proof.by(password)), ahead
 
 
@@ -160,7 +160,7 @@ class AppAnswers(Holding):
             self._step -= 2
             authentication.tell(keyPacket((number + 1) % 256, authentication.key))
             return b""
-        password = authentication.opened(content)
+        password = authentication.decrypted(content)
         return packet((number + self._step) % 256, content if password is None else password)
 
 

@@ -24,7 +24,7 @@ from tlstunnel.protocols.mysqlexchange import (
     Holding,
     Telling,
 )
-from tlstunnel.protocols.mysqlkey import sealed
+from tlstunnel.protocols.mysqlkey import encrypted
 from tlstunnel.protocols.mysqlpackets import AUTH_MORE_DATA, packet
 
 #: Bytes of the longest password, its NUL included: an encrypted one is no longer, nor is a hash.
@@ -111,7 +111,7 @@ class BackendQuestions(Holding, Asking):
         if content[0] != AUTH_MORE_DATA:
             return packet((number + self._step) % 256, content)
         try:
-            said = sealed(password, authentication.scramble, content[1:])
+            said = encrypted(password, authentication.scramble, content[1:])
         except ValueError as error:
             raise Malformed(str(error)) from None
         self._step -= 2

@@ -36,7 +36,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from tlstunnel.tls.nameless import Nameless
+from tlstunnel.tls.anonymousfile import AnonymousFile
 
 #: Which descriptor has the keys, for workers.
 VARIABLE = "TLSTUNNEL_MYSQL_KEYS"
@@ -61,7 +61,7 @@ def combined(password: bytes, scramble: bytes) -> bytes:
     return bytes(each ^ key for each, key in zip(password, cycle(scramble), strict=False))
 
 
-def sealed(password: bytes, scramble: bytes, pem: bytes) -> bytes:
+def encrypted(password: bytes, scramble: bytes, pem: bytes) -> bytes:
     """
     C{password}, with its NUL, encrypted with somebody's key.
 
@@ -94,7 +94,7 @@ class CommonKey:
     # Locks of files keep out no threads.
     _lock = Lock()
 
-    def __init__(self, file: Nameless, name: str) -> None:
+    def __init__(self, file: AnonymousFile, name: str) -> None:
         """
         @param file: has all of them, each behind a digest of its name and its size.
         """
@@ -161,7 +161,7 @@ class Maker:
 
 class PasswordKey:
     """
-    A key of our own.
+    A key of our own, for the passwords that programs send to one server.
     """
 
     _maker = Maker()
@@ -196,14 +196,14 @@ class PasswordKey:
         key = self._key.public_key()
         return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
-    def opened(self, sealed: bytes, scramble: bytes) -> bytes | None:
+    def decrypted(self, encrypted: bytes, scramble: bytes) -> bytes | None:
         """
-        The password in C{sealed}, with the NUL at its end, as a server takes it inside TLS.
+        The password in C{encrypted}, with the NUL at its end, as a server takes it inside TLS.
 
         @return: C{None} if it was not encrypted with this key and scramble, for whatever reason.
         """
         try:
-            password = combined(self._key.decrypt(sealed, _OAEP), scramble)
+            password = combined(self._key.decrypt(encrypted, _OAEP), scramble)
         except ValueError:
             return None
         return password if password.endswith(b"\0") else None
@@ -221,15 +221,15 @@ def _inMemory() -> int:
 
 
 #: Where this process and its workers have their keys.
-common = Nameless(VARIABLE, _inMemory)
+common = AnonymousFile(VARIABLE, _inMemory)
 
 
 class PasswordKeys:
     """
-    Those of this process.
+    The keys of this process, one for each server.
     """
 
-    def __init__(self, file: Nameless) -> None:
+    def __init__(self, file: AnonymousFile) -> None:
         """
         @param file: where workers have them in common.
         """

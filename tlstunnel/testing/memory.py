@@ -16,7 +16,7 @@ from zope.interface import implementer
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import TunnelError
 from tlstunnel.identity.names import Identity
-from tlstunnel.interfaces import IChannels, IDialect, ILeg
+from tlstunnel.interfaces import IDialect, ILeg
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.destination import IDestination, ISearch
 from tlstunnel.protocols.base import (
@@ -29,6 +29,7 @@ from tlstunnel.proxy import PAIRS
 from tlstunnel.reveal.proxyout import ProxyOut
 from tlstunnel.reveal.word import Word
 from tlstunnel.testing.legs import MemoryLeg
+from tlstunnel.testing.memorychannels import MemoryChannels
 from tlstunnel.tunnel.description import (
     Mode,
     Tunnel,
@@ -89,70 +90,6 @@ class MemoryPrepared:
     def checkTime(self) -> None:
         """
         What nobody shows has no end.
-        """
-
-
-@implementer(IChannels)
-class MemoryChannels:
-    """
-    Stands for L{tlstunnel.tunnel.channels.Channels}: nothing is listened at, and nothing dialled.
-
-    @ivar opened: the ports that were to be dialled.
-    @ivar connected: those that were to be dialled, each with that of whoever accepts it.
-    @ivar ports: among which one was to be listened at the last time.
-    @ivar acceptsCut: whether the last of them may be cut.
-    @ivar demandsResumption: whether they have to resume the session.
-    @ivar refusal: raised instead, if there is one.
-    """
-
-    moved = 0
-
-    def __init__(self) -> None:
-        self.host = "192.0.2.1"
-        self.peer = "192.0.2.9"
-        self.opened: list[int] = []
-        self.connected: list[tuple[int, int]] = []
-        self.ports: range | None = None
-        self.acceptsCut = False
-        self.demandsResumption = False
-        self.refusal: TunnelError | None = None
-
-    def demandResumption(self) -> None:
-        """
-        Note it.
-        """
-        self.demandsResumption = True
-
-    def open(self, port: int, acceptsCut: bool = False, ports: range | None = None) -> int:
-        """
-        Note C{port}.
-
-        @return: 50000 the first time, then counting.
-        """
-        if self.refusal is not None:
-            raise self.refusal
-        self.opened.append(port)
-        self.acceptsCut = acceptsCut
-        self.ports = ports
-        return 49999 + len(self.opened)
-
-    def connect(self, port: int, towards: int, acceptsCut: bool = False) -> None:
-        """
-        Note C{port} and C{towards}.
-        """
-        if self.refusal is not None:
-            raise self.refusal
-        self.connected.append((port, towards))
-        self.acceptsCut = acceptsCut
-
-    async def finish(self) -> None:
-        """
-        There is nothing to wait for.
-        """
-
-    def close(self) -> None:
-        """
-        There is nothing to close.
         """
 
 

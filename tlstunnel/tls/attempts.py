@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from tlstunnel.tls.nameless import Nameless
+from tlstunnel.tls.anonymousfile import AnonymousFile
 
 _Result = TypeVar("_Result")
 
@@ -35,12 +35,12 @@ class Attempts:
     """
 
     def __init__(self) -> None:
-        self._file = Nameless(VARIABLE, _nameless)
+        self._file = AnonymousFile(VARIABLE, _make)
 
     @property
     def descriptor(self) -> int:
         """
-        That of the file; see L{Nameless.descriptor}.
+        That of the file; see L{AnonymousFile.descriptor}.
         """
         return self._file.descriptor
 
@@ -75,7 +75,7 @@ class Attempts:
                 raise
 
 
-def _nameless() -> int:
+def _make() -> int:
     """
     A file without a name, in memory where the system has that.
     """

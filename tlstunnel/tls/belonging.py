@@ -38,7 +38,7 @@ except ImportError:
     _lib = None
 
 #: Whether a connection can have an id of its own; where it cannot, nothing is resumed.
-IS_THERE = all(
+IS_SUPPORTED = all(
     hasattr(_lib, name)
     for name in (
         "SSL_CTX_set_session_id_context",

@@ -128,7 +128,7 @@ class ServerCreator(Creator):
         self.faces = faces
         self._bound = bound
         self._tickets = tickets
-        self._hasBeside = hasBeside and belonging.IS_THERE
+        self._hasBeside = hasBeside and belonging.IS_SUPPORTED
 
     def session(self, peer: TCPAddress | UNIXAddress | None = None) -> Session:
         """

@@ -150,7 +150,7 @@ class Channel:
 
     def expectNobody(self) -> None:
         """
-        Whoever has not come yet does not come any more.
+        Accept those who have connected already, and listen no more.
         """
         if self._listening is not None:
             self._listening.acceptWaiting()
@@ -245,7 +245,7 @@ class Channel:
     @property
     def _canTell(self) -> bool:
         """
-        Whether the one who is waited for could prove that it is the one.
+        Whether the client could prove that a data connection is its own.
         """
         session = self._channels.network.session
         return self._channels.acceptsNetwork and bool(session and session.belonging)

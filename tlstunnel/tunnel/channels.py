@@ -18,10 +18,11 @@ from zope.interface import implementer
 
 from tlstunnel.address import Address
 from tlstunnel.errors import Closed, ConnectFailed, LimitReached, TLSFailed
-from tlstunnel.interfaces import IChannels, ILeg
+from tlstunnel.interfaces import ILeg
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.linger import Linger
+from tlstunnel.protocols.channels import IChannels
 from tlstunnel.tls import belonging
 from tlstunnel.tunnel.channel import Channel
 from tlstunnel.tunnel.dataports import listenBeside
@@ -156,7 +157,7 @@ class Channels:
         See L{IChannels.demandResumption}.
         """
         session = self.network.session
-        if not belonging.IS_THERE:
+        if not belonging.IS_SUPPORTED:
             raise TLSFailed(
                 "this release of pyOpenSSL or cryptography lets nobody resume a session"
             )

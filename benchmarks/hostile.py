@@ -1,7 +1,7 @@
 """
 A server that floods the tunnel in client mode that connects to it.
 
-    python -m benchmarks.evil --tls CHAIN KEY --flood NAME --flag FILE --evil PEM
+    python -m benchmarks.hostile --tls CHAIN KEY --flood NAME --flag FILE --hostile PEM
 
 It prints its port on loopback and ends when its standard input does.  Each connection has a process
 of its own.  While C{FILE} is there, whoever connects is flooded: has to verify the certificate in
@@ -71,19 +71,23 @@ def pour(accepted: socket.socket, of: TLSFlood, context: ssl.SSLContext) -> None
 
 
 def serve(
-    accepted: socket.socket, of: TLSFlood, isEvil: bool, good: ssl.SSLContext, evil: ssl.SSLContext
+    accepted: socket.socket,
+    of: TLSFlood,
+    isHostile: bool,
+    good: ssl.SSLContext,
+    hostile: ssl.SSLContext,
 ) -> None:
-    """Be good to whoever has connected, or evil."""
+    """Serve whoever has connected, or flood it."""
     accepted.settimeout(_PATIENCE_SECONDS)
     accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if isEvil:
+    if isHostile:
         # Whoever waits for an answer meanwhile is on the same core, and has to have it first.
         os.nice(10)
         if of.pour is not None:
             pour(accepted, of, good)
             return
-    with (evil if isEvil else good).wrap_socket(accepted, server_side=True) as secured:
-        if isEvil:
+    with (hostile if isHostile else good).wrap_socket(accepted, server_side=True) as secured:
+        if isHostile:
             secured.sendall(_ANSWER)
         answer(secured)
 
@@ -93,9 +97,9 @@ def main() -> None:
     parser.add_argument("--tls", nargs=2, required=True, metavar=("CHAIN", "KEY"))
     parser.add_argument("--flood", type=flood, required=True)
     parser.add_argument("--flag", type=Path, required=True)
-    parser.add_argument("--evil", required=True)
+    parser.add_argument("--hostile", required=True)
     options = parser.parse_args()
-    good, evil = _context(*options.tls), _context(options.evil)
+    good, hostile = _context(*options.tls), _context(options.hostile)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
     print(listener.getsockname()[1], flush=True)
@@ -106,11 +110,11 @@ def main() -> None:
         if 0 in [descriptor for descriptor, _ in poll.poll()]:
             return
         accepted, _ = listener.accept()
-        isEvil = options.flag.exists()
+        isHostile = options.flag.exists()
         with accepted:
             if os.fork() == 0:
                 with contextlib.suppress(OSError, EOFError):
-                    serve(accepted, options.flood, isEvil, good, evil)
+                    serve(accepted, options.flood, isHostile, good, hostile)
                 os._exit(0)
 
 

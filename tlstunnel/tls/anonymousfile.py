@@ -1,5 +1,6 @@
 """
-A file without a name, in memory, which a process and its workers have open together.
+A file without a name, which a process and its workers have open together, and what it takes to
+hand it to them.  What is in it is for others to know.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 
-class Nameless:
+class AnonymousFile:
     """
-    One of them.
+    A file without a name.
     """
 
     def __init__(self, variable: str, make: Callable[[], int]) -> None:

@@ -1,5 +1,5 @@
 """
-Tests for L{tlstunnel.tls.nameless}.
+Tests for L{tlstunnel.tls.anonymousfile}.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.tls.nameless import Nameless
+from tlstunnel.tls.anonymousfile import AnonymousFile
 
 VARIABLE = "TLSTUNNEL_TEST_FILE"
 
 
-class NamelessTests(SynchronousTestCase):
+class AnonymousFileTests(SynchronousTestCase):
     """
     A file that processes have open together.
     """
@@ -31,7 +31,7 @@ class NamelessTests(SynchronousTestCase):
         """
         self.patch(os, "environ", {VARIABLE: str(self.handed)})
         os.set_inheritable(self.handed, True)
-        file = Nameless(VARIABLE, self.fail)
+        file = AnonymousFile(VARIABLE, self.fail)
         self.assertFalse(file.isOpen)
         file.accept()
         self.assertTrue(file.isOpen)
@@ -49,7 +49,7 @@ class NamelessTests(SynchronousTestCase):
             made.append(self.handed)
             return self.handed
 
-        file = Nameless(VARIABLE, make)
+        file = AnonymousFile(VARIABLE, make)
         file.accept()
         self.assertFalse(file.isOpen)
         self.assertEqual([file.descriptor, file.descriptor], made * 2)
@@ -63,7 +63,7 @@ class NamelessTests(SynchronousTestCase):
         def make() -> int:
             raise OSError
 
-        file = Nameless(VARIABLE, make)
+        file = AnonymousFile(VARIABLE, make)
         for _ in range(2):
             with self.assertRaises(OSError):
                 _ = file.descriptor
