@@ -5,7 +5,6 @@ Tests for what a withdrawal brings about where all else stays as it is, in L{tls
 from __future__ import annotations
 
 import socket
-from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
@@ -128,12 +127,18 @@ class WithdrawingTests(TunnelTests):
         One that waits for others, as for a resolver that does not answer.
         """
         await deferToThread((await self.dial()).handshake)
-        never: Deferred[Any] = Deferred()
-        self.patch(self.fleet._watch, "look", lambda: never)
+        never: Deferred[None] = Deferred()
+
+        def look(*_: object) -> Deferred[dict[str, object]]:
+            looked: Deferred[dict[str, object]] = Deferred()
+            never.addCallback(lambda _: looked.callback({}))
+            return looked
+
+        self.patch(self.fleet._watch, "look", look)
         first = self.fleet.reload()
         takeAway(self.pool, SERVER)
         second = self.fleet.reload()
         await wait(lambda: any(f"{SERVER} is withdrawn" in each for each in self.said))
         await self.assertRefused()
-        never.callback({})
+        never.callback(None)
         self.assertEqual([await first, await second], ["", ""])
