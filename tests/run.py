@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -29,7 +30,7 @@ PROCESSES = 2
 WAITING = 3
 
 #: The modules of C{tests.interop} that take longest; they begin, as one alone at the end is slow.
-LONGEST = ("scanners", "probe", "reveal_sql", "negotiate", "stdio_life", "pull")
+LONGEST = ("scanners", "mysql", "probe", "reveal_sql", "negotiate", "stdio_life", "pull", "vnc")
 
 #: What containers set, so that no image has the bytecode of what was run in it.
 DONT_WRITE = "PYTHONDONTWRITEBYTECODE"
@@ -143,6 +144,8 @@ def main(names: list[str]) -> int:
     """
     Run what is asked for, and give the exit code.
     """
+    # Under nohup the programs that tests start would not hear of reloads.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if not names:
         total = trial(f"-j{PROCESSES}", *modules()[1]) + interop()
     elif names == ["tests.interop"]:
