@@ -290,7 +290,10 @@ class ServerModeTests(InteropTestCase):
         port, anchors = self.ports["named-none"], self.stage.authority.anchors
         said = self.viewer.look(port, anchors).expectFailure()
         self.assertIn("has another login", said)
-        until(lambda: "it offers security types 19, 2" in self.near.log, "the reason")
+        until(
+            lambda: "it offers security types 19 (VeNCrypt), 2 (VncAuth)" in self.near.log,
+            "the reason",
+        )
         self.assertIn("--dialect-option: none, vncauth, or plain", self.near.log)
 
     def test_aServerThatHasEnoughSaysSo(self) -> None:
