@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.interop.harness import Daemon, ServerCertificate, run
+from tests.interop.harness import Daemon, ServerCertificate, run, until
 
 USER = "alice"
 PASSWORD = "down the rabbit hole"
@@ -107,6 +107,8 @@ class PostgreSQL(Daemon):
         if self.isPopulated:
             return
         self.isPopulated = True
+        # It listens before that.
+        until(lambda: "ready to accept connections" in self.log, "PostgreSQL is up")
         local = f"host={self.directory} port={self.port} user=postgres dbname=postgres"
         run(["psql", "-X", "-v", "ON_ERROR_STOP=1", local], CONTENTS).expect()
 
