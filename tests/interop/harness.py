@@ -136,6 +136,12 @@ class InteropTestCase(SynchronousTestCase):
 
     _current: ClassVar[tuple[type[InteropTestCase], Stage, Exception | None] | None] = None
 
+    def assertSays(self, text: str, process: Process) -> None:
+        """
+        A program says C{text} in its log, now or soon: its peers may know of it before.
+        """
+        until(lambda: text in process.log, f"in the log: {text}")
+
     @classmethod
     def prepare(cls, stage: Stage) -> None:
         """

@@ -227,11 +227,11 @@ class AgentTests(InteropTestCase):
             until(lambda: not self.serves(), "the end of the certificate")
             openssl(self.server.port, "www.example.org", self.root).expectFailure("internal error")
             for said in ("nobody answers there", "our own certificate for this name has ended"):
-                self.assertIn(said, self.server.log)
+                self.assertSays(said, self.server)
         finally:
             self.agent.start()
         until(self.serves, "the tunnel's recovery", 45)
-        self.assertIn("the agent gives certificates again", self.server.log)
+        self.assertSays("the agent gives certificates again", self.server)
 
     def test_theTunnelsUserCannotReadTheKey(self) -> None:
         """
@@ -312,7 +312,7 @@ class AgentTests(InteropTestCase):
         failed = self.once(TUNNEL + 1, "www.example.org")
         self.assertEqual(failed.returncode, 1)
         self.assertIn(f"it says: user {TUNNEL + 1} gets nothing here", failed.stderr)
-        self.assertIn(f"refused user {TUNNEL + 1}", self.agent.log)
+        self.assertSays(f"refused user {TUNNEL + 1}", self.agent)
 
     def test_workersAskEachForItself(self) -> None:
         """
@@ -341,7 +341,7 @@ class AgentTests(InteropTestCase):
             return self.agent.log.count("for in.example.org to user 0") - before >= 5
 
         until(haveAsked, "renewal in both workers")
-        self.assertIn("alice@example.org", accepting.log)
+        self.assertSays("alice@example.org", accepting)
 
     def test_aCheckAsksTheAgent(self) -> None:
         """

@@ -267,7 +267,7 @@ class MailboxScriptTests(InteropTestCase):
             self.assertNotIn('"STARTTLS"', greeting)
             self.assertIn('"SASL" "PLAIN LOGIN"', greeting)
             client.ask("LOGOUT", "OK")
-        self.assertIn("no GREETING", tunnel.log)
+        self.assertSays("no GREETING", tunnel)
         record("chat", "client", self.server, "capabilities inside TLS, with --chat sieve")
 
 

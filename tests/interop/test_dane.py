@@ -189,7 +189,7 @@ class DANETests(InteropTestCase):
             until(lambda: "hint:" in tunnel.log or "detail" in tunnel.log, "the end")
             return tunnel.log
         until(lambda: " bytes sent to the network" in tunnel.log, "the end")
-        self.assertIn(": closed; ", tunnel.log)
+        self.assertSays(": closed; ", tunnel)
         return tunnel.log
 
     def test_theyAgree(self) -> None:

@@ -171,4 +171,4 @@ class ServerModeTests(InteropTestCase):
         with LFDialogue("127.0.0.1", tunnel.port) as client:
             self.assertRaises((EOFError, ConnectionError), client.line)
         until(lambda: "the server has no key" in tunnel.log, "the reason")
-        self.assertIn("tls_private_key", tunnel.log)
+        self.assertSays("tls_private_key", tunnel)

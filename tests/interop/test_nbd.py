@@ -242,7 +242,7 @@ class ServerModeTests(InteropTestCase):
             tunnel = self.clientMode(f"127.0.0.1:{server.port}", NAME, "nbd")
             nbdinfo(f"nbd://127.0.0.1:{tunnel.port}").expectFailure()
             until(lambda tunnel=tunnel, why=why: why in tunnel.log, why)  # type: ignore[misc]
-            self.assertIn("nbdkit", tunnel.log)
+            self.assertSays("nbdkit", tunnel)
 
     def test_aVeryOldServerIsNotServed(self) -> None:
         """

@@ -198,7 +198,7 @@ class ClientModeTests(InteropTestCase):
             ["curl", "-sS", "--max-time", "20", f"http://127.0.0.1:{tunnel.port}/"],
         )
         outcome.expectFailure()
-        self.assertIn("foreign-protocol", tunnel.log)
+        self.assertSays("foreign-protocol", tunnel)
 
 
 class LDAPS(OpenLDAP):

@@ -165,5 +165,5 @@ class ServerModeTests(InteropTestCase):
         with LFDialogue("127.0.0.1", tunnel.port) as client:
             self.assertRaises((EOFError, ConnectionError), client.line)
         until(lambda: "the server has no certificate for TLS" in tunnel.log, "the reason")
-        self.assertIn("FEATURE-NOT-CONFIGURED", tunnel.log)
-        self.assertIn("CERTIDENT", tunnel.log)
+        self.assertSays("FEATURE-NOT-CONFIGURED", tunnel)
+        self.assertSays("CERTIDENT", tunnel)

@@ -130,7 +130,7 @@ class ServerModeTests(KeysTestCase):
         The tunnel knows who has come.
         """
         until(lambda: f"{DEVICE} by its pre-shared key" in tunnel.log, "the line of the connection")
-        self.assertIn(f"TLSv{version}", tunnel.log)
+        self.assertSays(f"TLSv{version}", tunnel)
 
     def test_openSSL(self) -> None:
         """
@@ -200,7 +200,7 @@ class ServerModeTests(KeysTestCase):
             self.openssl(tunnel, version, name="nobody").expectFailure(alert)
             until(lambda log=tunnel: '"nobody"' in log.log, "the refusal")  # type: ignore[misc]
             self.gnutls(tunnel, version, key="00" * 32).expectFailure("")
-            self.assertIn("identity import --psk", tunnel.log)
+            self.assertSays("identity import --psk", tunnel)
 
     def test_aClientWithoutAKey(self) -> None:
         """
@@ -248,8 +248,8 @@ class ClientModeTests(KeysTestCase):
         tunnel = self.client(server.port)
         found = run(["curl", "-sS", f"http://127.0.0.1:{tunnel.port}{page}"]).expect("")
         until(lambda: f"by the key of {DEVICE}" in tunnel.log, "the line of the connection")
-        self.assertIn(f"TLSv{version}", tunnel.log)
-        self.assertIn(SERVER, tunnel.log)
+        self.assertSays(f"TLSv{version}", tunnel)
+        self.assertSays(SERVER, tunnel)
         return found
 
     def client(self, port: int, *options: str) -> TunnelProcess:
@@ -308,7 +308,7 @@ class ClientModeTests(KeysTestCase):
             common = ["-h", "127.0.0.1", "-p", str(tunnel.port), "-t", "topic"]
             run(["mosquitto_pub", *common, "-r", "-m", f"word {version}"]).expect("")
             run(["mosquitto_sub", *common, "-C", "1", "-W", "10"]).expect(f"word {version}")
-            self.assertIn(f"TLSv{version}", tunnel.log)
+            self.assertSays(f"TLSv{version}", tunnel)
             record("none", "client", server, f"pre-shared key, TLS {version}")
 
     def test_aServerWithAnotherKey(self) -> None:
@@ -336,7 +336,7 @@ class ClientModeTests(KeysTestCase):
         tunnel = self.client(port)
         run(["curl", "-sS", f"http://127.0.0.1:{tunnel.port}/"]).expectFailure("")
         until(lambda: because in tunnel.log, "the refusal")
-        self.assertIn("--local-id", tunnel.log)
+        self.assertSays("--local-id", tunnel)
 
 
 class ImportTests(KeysTestCase):

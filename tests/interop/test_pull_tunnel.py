@@ -50,7 +50,7 @@ class TunnelTests(PullTestCase):
         """
         tunnel = self.follow()
         self.assertFalse(self.isServed(tunnel, WWW))
-        self.assertIn(f"{WWW} is withdrawn", tunnel.log)
+        self.assertSays(f"{WWW} is withdrawn", tunnel)
         times = []
         for age in range(4):
             certificate = self.host.certificate(WWW, after=5 * age)
@@ -137,7 +137,7 @@ class TunnelTests(PullTestCase):
             mail.settimeout(0.2)
             self.assertRaises(TimeoutError, mail.recv, 1)
         self.assertTrue(self.isServed(tunnel, MAIL))
-        self.assertIn("withdrawn", tunnel.log)
+        self.assertSays("withdrawn", tunnel)
         tunnel.stop()
         tunnel.start()
         self.assertFalse(self.isServed(tunnel, WWW))

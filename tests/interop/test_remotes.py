@@ -357,7 +357,7 @@ class ServiceTests(InteropTestCase):
         ping(tunnel.port)
         until(lambda: f"to 127.0.0.1:{last.port}: " in tunnel.log, "the other one")
         first.start()
-        self.assertIn("identity test.example, ", tunnel.log)
+        self.assertSays("identity test.example, ", tunnel)
         record("none", "client", self.resolver, "a service by SRV records, two places")
 
     def test_recordsThatPointElsewhereLeadNowhere(self) -> None:
@@ -367,7 +367,7 @@ class ServiceTests(InteropTestCase):
         tunnel = self.serviceOf("forged")
         self.assertRaises(OSError, ping, tunnel.port)
         until(lambda: "identity: " in tunnel.log, "it is refused")
-        self.assertIn("identity none", tunnel.log)
+        self.assertSays("identity none", tunnel)
 
     def test_aDomainThatHasNoSuchServiceIsTakenAtItsWord(self) -> None:
         """

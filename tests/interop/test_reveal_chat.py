@@ -112,7 +112,7 @@ class XMPPClientTests(InteropTestCase):
                 return await first.correspond(second)
 
         self.assertEqual(asyncio.run(exchange()), (TEXT, f"Re: {TEXT}"))
-        self.assertIn(f"Authenticated as alice@{NAME}", self.prosody.log)
+        self.assertSays(f"Authenticated as alice@{NAME}", self.prosody)
         record("xmpp-client", "server", "slixmpp", "login by certificate (EXTERNAL, PLAIN)")
 
     def test_anotherCertificateIsNot(self) -> None:
@@ -223,7 +223,7 @@ class EjabberdTests(InteropTestCase):
                 return await first.correspond(second)
 
         self.assertEqual(asyncio.run(exchange()), (TEXT, f"Re: {TEXT}"))
-        self.assertIn(f"for alice@{NAME} by jwt backend", self.ejabberd.log)
+        self.assertSays(f"for alice@{NAME} by jwt backend", self.ejabberd)
         record("xmpp-client", "server", self.ejabberd, "login by certificate (JWT)")
 
     def test_itKnowsNoExternalWithoutTLS(self) -> None:
@@ -250,8 +250,8 @@ class EjabberdTests(InteropTestCase):
             await client.disconnect(wait=1)
 
         asyncio.run(attempt())
-        self.assertIn("it does not let us log in for others", tunnel.log)
-        self.assertIn("hint: let the server believe the tunnel", tunnel.log)
+        self.assertSays("it does not let us log in for others", tunnel)
+        self.assertSays("hint: let the server believe the tunnel", tunnel)
 
 
 class XMPPServerTests(InteropTestCase):
@@ -275,7 +275,7 @@ class XMPPServerTests(InteropTestCase):
         anchors = self.stage.authority.anchors
         answers = asyncio.run(betweenServers(self.near, self.far, anchors, isFarFirst=True))
         self.assertEqual(answers, (TEXT, f"Re: {TEXT}"))
-        self.assertIn(f"Accepting SASL EXTERNAL identity from {self.far.domain}", self.near.log)
+        self.assertSays(f"Accepting SASL EXTERNAL identity from {self.far.domain}", self.near)
         record("xmpp-server", "server", self.far, "login by certificate at Prosody (EXTERNAL)")
 
     def test_aServerIsNoOtherDomain(self) -> None:

@@ -137,5 +137,5 @@ class CyrusTests(InteropTestCase):
             client.login(WHO, "x")
         self.assertIn("authentication failure", str(caught.exception))
         until(lambda: f"no login for '{WHO}'" in tunnel.log, "the reason")
-        self.assertIn("let the backend believe this host", tunnel.log)
+        self.assertSays("let the backend believe this host", tunnel)
         self.assertNotIn("wrong", tunnel.log)

@@ -142,7 +142,7 @@ class IRCTests(InteropTestCase):
                 self.assertRaises((EOFError, ConnectionError), client.expect, "nothing")
             hint = "hint: let the server know the tunnel as a WEBIRC gateway"
             until(lambda: hint in tunnel.log, "the hint")  # noqa: B023
-            self.assertIn("it does not take WEBIRC from us", tunnel.log)
+            self.assertSays("it does not take WEBIRC from us", tunnel)
 
 
 class NNTPTests(InteropTestCase):

@@ -297,7 +297,7 @@ class RevealTests(InteropTestCase):
         """
         self.serve()
         self.ask("ldapwhoami", self.alice, *EXTERNAL).expect(f"dn:{ALICE}\n")
-        self.assertIn(f'PROXYAUTHZ dn="{ALICE}"', self.slapd.log)
+        self.assertSays(f'PROXYAUTHZ dn="{ALICE}"', self.slapd)
 
     def test_theLogHasTheAddressOfTheClient(self) -> None:
         """
@@ -308,7 +308,7 @@ class RevealTests(InteropTestCase):
         self.ask("ldapwhoami", self.alice, *EXTERNAL).expect(f"dn:{ALICE}\n")
         until(lambda: f" to {backend}: " in tunnel.log, "the client's address")
         address = tunnel.log.split(f" to {backend}: ")[0].split()[-1]
-        self.assertIn(f"ACCEPT from IP={address} ", self.slapd.log)
+        self.assertSays(f"ACCEPT from IP={address} ", self.slapd)
         record("ldap", "server", self.slapd, "client's address (--proxy-out v2, pldap)")
 
     def test_whatTheServerReadsInAnotherWayDoesNotPass(self) -> None:
@@ -350,4 +350,4 @@ class RevealTests(InteropTestCase):
         tunnel = self.serve(password="jabberwocky")
         self.ask("ldapwhoami", self.alice, *EXTERNAL).expectFailure()
         until(lambda: "invalidCredentials (49) to our Bind" in tunnel.log, "the reason")
-        self.assertIn("--ldap-bind-password-file", tunnel.log)
+        self.assertSays("--ldap-bind-password-file", tunnel)

@@ -133,7 +133,7 @@ class ApartTests(ServingTestCase):
         self.keys.start()
         self.assertFails(tunnel, "1.2")
         tunnel.reload()
-        self.assertIn("error: not reloaded, the old state stays", tunnel.log)
+        self.assertSays("error: not reloaded, the old state stays", tunnel)
         openssl(other.port, FILE, self.stage.authority.anchors, say=REQUEST).expect(PAGE)
         tunnel.stop()
         tunnel.start()

@@ -42,8 +42,8 @@ class ServingTests(ServingTestCase):
         self.assertServes(tunnel)
         shutil.copy(pool / "other.test" / "fullchain.pem", pool / NAME / "fullchain.pem")
         tunnel.reload()
-        self.assertIn("not reloaded", tunnel.log)
-        self.assertIn("refers to a key that does not fit", tunnel.log)
+        self.assertSays("not reloaded", tunnel)
+        self.assertSays("refers to a key that does not fit", tunnel)
         self.assertServes(tunnel)
 
     def test_aWrongPINIsTriedOnce(self) -> None:

@@ -227,5 +227,5 @@ class TPMTests(InteropTestCase):
         self.tpm.manager.kill()
         curl("https", tunnel.port, EC, self.anchors, path="/page.txt").expectFailure()
         until(lambda: "hint: see whether the token or TPM" in tunnel.log, "what to do")
-        self.assertIn("our key in a token or TPM did not sign", tunnel.log)
+        self.assertSays("our key in a token or TPM did not sign", tunnel)
         self.tpm.manager.start()

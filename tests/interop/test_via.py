@@ -114,7 +114,7 @@ class Proxied(_Case):
         self.assertRaises(OSError, self.fetched, tunnel)
         until(lambda: "hint: " in tunnel.log, "the reason")
         for each in (f"{self.host}:", f" via {self.proxy.url}: ", *words):
-            self.assertIn(each, tunnel.log)
+            self.assertSays(each, tunnel)
         self.assertNotIn(PASSWORD, tunnel.log)
 
     def test_aPageIsFetched(self) -> None:
@@ -124,7 +124,7 @@ class Proxied(_Case):
         tunnel = self.via(self.nginx.port, NAME)
         for _ in range(3):
             self.assertEqual(self.fetched(tunnel), PAGE)
-        self.assertIn(f"to {self.host}:{self.nginx.port} via {self.proxy.url}, ", tunnel.log)
+        self.assertSays(f"to {self.host}:{self.nginx.port} via {self.proxy.url}, ", tunnel)
         until(lambda: tunnel.log.count(f"to {self.host}:{self.nginx.port}: closed") == 3, "the log")
 
     def test_aMailIsSent(self) -> None:

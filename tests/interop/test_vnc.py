@@ -294,7 +294,7 @@ class ServerModeTests(InteropTestCase):
             lambda: "it offers security types 19 (VeNCrypt), 2 (VncAuth)" in self.near.log,
             "the reason",
         )
-        self.assertIn("--dialect-option: none, vncauth, or plain", self.near.log)
+        self.assertSays("--dialect-option: none, vncauth, or plain", self.near)
 
     def test_aServerThatHasEnoughSaysSo(self) -> None:
         """
@@ -316,4 +316,4 @@ class ServerModeTests(InteropTestCase):
             tunnel = self.clientMode(f"127.0.0.1:{server.port}", NAME, "vnc")
             self.viewer.look(tunnel.port, None).expectFailure()
             until(lambda tunnel=tunnel, why=why: why in tunnel.log, why)  # type: ignore[misc]
-            self.assertIn("X509Cert", tunnel.log)
+            self.assertSays("X509Cert", tunnel)

@@ -269,7 +269,7 @@ class ListsTests(WhoTestCase):
         deny.write_text("# gone since spring\nx@test.example\n")
         self.reload(tunnel, "reloaded identities and trust")
         self.ask(tunnel, files).expectFailure("alert bad certificate")
-        self.assertIn(f"which x@test.example in {deny}, line 2 denies", tunnel.log)
+        self.assertSays(f"which x@test.example in {deny}, line 2 denies", tunnel)
         deny.write_text("*\n")
         self.reload(tunnel, f"the old state stays: {deny}, line 1")
         self.ask(tunnel, files).expectFailure("alert bad certificate")

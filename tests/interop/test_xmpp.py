@@ -170,7 +170,7 @@ class FederationTests(InteropTestCase):
         answers = asyncio.run(betweenServers(self.near, self.far, self.stage.authority.anchors))
         self.assertEqual(answers, (TEXT, f"Re: {TEXT}"))
         for server in (self.near, self.far):
-            self.assertIn("Requested bidirectional stream", server.log)
+            self.assertSays("Requested bidirectional stream", server)
         record("xmpp-server", "client", self.far, "message on a bidirectional stream (XEP-0288)")
         record("xmpp-server", "server", self.far, "message on a bidirectional stream (XEP-0288)")
 
@@ -222,7 +222,7 @@ class EjabberdAbroadTests(InteropTestCase):
                 *(NEAR, anchors, "-xmpphost", domain),
                 starttls="xmpp-server",
             ).expectFailure()
-            self.assertIn(f'"{domain}"', tunnels.log)
+            self.assertSays(f'"{domain}"', tunnels)
 
 
 class EjabberdAtHomeTests(EjabberdAbroadTests):
