@@ -6,6 +6,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
+# What is measured beside packages of the system runs with the Python of the system, where there is one.
+BENCH_PYTHON ?= $(firstword $(wildcard /usr/bin/python3) $(PYTHON))
+
 .PHONY: help demo test interop lint docs bench clean
 .NOTPARALLEL:
 
@@ -37,11 +40,12 @@ docs: $(VENV)/.docs
 	$(RUN) -m sphinx --quiet --fail-on-warning --keep-going --nitpicky docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
-bench: $(VENV)/.plain
-	@$(RUN) -m benchmarks $(if $(QUICK),--quick) $(if $(AGAINST),--against '$(AGAINST)') $(ARGS)
+bench:
+	@$(MAKE) --no-print-directory VENV=.venv-bench PYTHON=$(BENCH_PYTHON) .venv-bench/.plain
+	@.venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick) $(if $(AGAINST),--against '$(AGAINST)') $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info docs/_build _trial_temp* _interop .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-bench build dist *.egg-info docs/_build _trial_temp* _interop .mypy_cache .ruff_cache .hypothesis
 
 # One environment; a stamp in it for each set of packages, redone when setup.cfg changes.
 $(VENV)/bin/python:
