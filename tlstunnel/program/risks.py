@@ -22,6 +22,7 @@ from tlstunnel.address import (
 from tlstunnel.identity.names import Identity
 from tlstunnel.net.edges import AVAILABLE
 from tlstunnel.net.networks import Networks, parseNetwork
+from tlstunnel.program.exposure import ofPool
 from tlstunnel.protocols.rfb import NONE
 from tlstunnel.protocols.vnc import vnc
 from tlstunnel.tunnel.bridge import keysOf, ofSide
@@ -67,6 +68,7 @@ def risks(tunnel: Tunnel, local: Sequence[Address]) -> Iterator[str]:
     @param local: where it listens, as it came out: what was handed down to us has addresses, too.
     """
     yield from ofKeyLog(tunnel)
+    yield from ofPool(tunnel)
     yield from ofDialect(tunnel)
     # The list of a host with many connections is long.
     matters = tunnel.mode.acceptsTLS and _otherWays(tunnel, local)
