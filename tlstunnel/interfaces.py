@@ -261,6 +261,11 @@ class IDialect(Interface):
         "L{dict}: the options that mean something in one mode alone, each with that: C{client} or "
         "C{server}."
     )
+    grants = Attribute(
+        "L{dict}: server mode: the options with which there is no login but a certificate, each "
+        "with what whoever may connect can do then: a verb and what belongs to it.  The log warns "
+        "of it at start-up where anybody may connect."
+    )
     notices = Attribute("L{tuple} of L{str}: what the log should say about it at start-up.")
     client = Attribute("Subclass of L{tlstunnel.protocols.base.ClientRole}.")
     server = Attribute("Subclass of L{tlstunnel.protocols.base.ServerRole}.")

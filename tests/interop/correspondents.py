@@ -15,7 +15,7 @@ import slixmpp
 from tests.interop.harness import Stage, TunnelProcess, verified
 from tests.interop.servers.ejabberd import FederatedEjabberd
 from tests.interop.servers.prosody import PASSWORD, USER, Prosody
-from tests.interop.servers.srv import XMPPNames
+from tests.interop.servers.unbound import XMPPNames
 from tests.interop.tunnel import TunnelsProcess
 
 NAME = "test.example"

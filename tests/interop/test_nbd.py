@@ -21,6 +21,7 @@ from tests.interop.harness import (
 from tests.interop.servers.nbd import (
     BYTES,
     EXPORT,
+    AskingNBDKit,
     NBDKit,
     NBDServer,
     OldNBDKit,
@@ -72,6 +73,7 @@ class ClientModeTests(InteropTestCase):
     """
 
     nbdkit: ClassVar[NBDKit]
+    asking: ClassVar[AskingNBDKit]
     qemu: ClassVar[QemuNBD]
     nbdserver: ClassVar[NBDServer]
 
@@ -81,6 +83,7 @@ class ClientModeTests(InteropTestCase):
         stage.authority.issue(CLIENT)
         cls.nbdserver = stage.start(NBDServer(stage.directory("nbd-server"), certificate))
         cls.nbdkit = stage.start(NBDKit(stage.directory("nbdkit"), certificate))
+        cls.asking = stage.start(AskingNBDKit(stage.directory("asking"), certificate))
         cls.qemu = stage.start(QemuNBD(stage.directory("qemu-nbd"), certificate))
 
     def test_aDiskIsWrittenAndRead(self) -> None:
@@ -102,15 +105,17 @@ class ClientModeTests(InteropTestCase):
 
     def test_aServerThatWantsACertificateGetsOne(self) -> None:
         """
-        As nbd-server does of everybody; without one, TLS ends.
+        As nbd-server does of everybody; without one, TLS ends, and the log says what to do.
         """
-        remote = f"127.0.0.1:{self.nbdserver.port}"
-        port = self.clientMode(remote, NAME, "nbd", "-L", CLIENT).port
-        qemuIO(port, export=EXPORT)
-        checkSize(f"nbd://127.0.0.1:{port}/{EXPORT}")
-        record("nbd", "client", self.nbdserver, "written and read by qemu-io")
-        port = self.clientMode(remote, NAME, "nbd").port
-        nbdinfo(f"nbd://127.0.0.1:{port}/{EXPORT}").expectFailure()
+        for server, export in ((self.nbdserver, EXPORT), (self.asking, "")):
+            remote = f"127.0.0.1:{server.port}"
+            port = self.clientMode(remote, NAME, "nbd", "-L", CLIENT).port
+            qemuIO(port, export=export)
+            checkSize(f"nbd://127.0.0.1:{port}/{export}")
+            record("nbd", "client", server, "written and read by qemu-io")
+            tunnel = self.clientMode(remote, NAME, "nbd")
+            nbdinfo(f"nbd://127.0.0.1:{tunnel.port}/{export}").expectFailure()
+            self.assertSays("certificate from us: give --local-id", tunnel)
 
     def test_exportsAreListed(self) -> None:
         """

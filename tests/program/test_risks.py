@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
@@ -22,6 +23,7 @@ from tlstunnel.program import risks as module
 from tlstunnel.program.risks import STARTTLS, farBackends, isOurs, listeningPorts, risks
 from tlstunnel.protocols.http import ALLOW_UPGRADE_DESYNC
 from tlstunnel.protocols.registry import builtIn, find
+from tlstunnel.protocols.vnc import vnc
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.ends import MARKED_ENDS
 from tlstunnel.tunnel.servedname import ServedName
@@ -107,6 +109,19 @@ class RisksTests(SynchronousTestCase):
             )
             said = [each for each in risks(tunnel, ()) if "see and use the screen" in each]
             self.assertEqual(bool(said), isSaid, (mode, options))
+
+    def test_aDialectSaysItselfWhatWhoeverComesCanDo(self) -> None:
+        """
+        Also one of a third party.
+        """
+        dialect = replace(vnc, name="x", options={"all": "all"}, grants={"all": "open the doors"})
+        for options, isSaid in ({"all"}, True), (set[str](), False):
+            tunnel = Tunnel(
+                Mode.SERVER, (LOOPBACK,), (LOOPBACK,), dialect, options=frozenset(options)
+            )
+            said = " ".join(risks(tunnel, ()))
+            words = "with `dialect-option` all anybody can open the doors, and needs no certificate"
+            self.assertEqual(words in said, isSaid, said)
 
     def test_screensWithoutALoginUnderSomeNames(self) -> None:
         """

@@ -5,6 +5,7 @@ What tests of mysql have in common that have a password in them: packets, and pr
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Sequence
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -27,7 +28,17 @@ WITH_DB = 1 << 3
 LENENC = 1 << 21
 CAPABILITIES = 0x000FA685 | LENENC
 
+#: How bytes are cut that come one after the other.
+Pieces = Callable[[bytes], Sequence[bytes]]
+
 OAEP = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
+
+
+def whole(data: bytes) -> Sequence[bytes]:
+    """
+    It comes at once.
+    """
+    return (data,)
 
 
 def packet(number: int, payload: bytes) -> bytes:

@@ -5,7 +5,6 @@ Tests for L{tlstunnel.protocols.mysqlapp}: apps that encrypt their passwords, by
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from hypothesis import given
@@ -25,12 +24,14 @@ from tests.protocols.mysqlpackets import (
     SHA256,
     SSL,
     WITH_DB,
+    Pieces,
     combined,
     greeting,
     login,
     packet,
     sealed,
     switch,
+    whole,
 )
 from tlstunnel.errors import Closed, Malformed, Oversize, TunnelError
 from tlstunnel.identity.names import Identity
@@ -68,13 +69,6 @@ def inTLS(message: bytes) -> bytes:
     return struct.pack("<I", capabilitiesOf(message) | SSL) + message[4:]
 
 
-def whole(data: bytes) -> Sequence[bytes]:
-    """
-    It comes at once.
-    """
-    return (data,)
-
-
 def begin(
     said: bytes, server: bytes = CACHING_SHA2, *options: str, verified: bool = True
 ) -> Driver:
@@ -99,12 +93,7 @@ class Dialogues(SynchronousTestCase):
     What is common to them.
     """
 
-    def play(
-        self,
-        driver: Driver,
-        dialogue: Dialogue,
-        pieces: Callable[[bytes], Sequence[bytes]] = whole,
-    ) -> None:
+    def play(self, driver: Driver, dialogue: Dialogue, pieces: Pieces = whole) -> None:
         """
         Let C{S} and C{A} speak, and see that C{C} and C{T} do.
         """

@@ -4,8 +4,6 @@ Tests for L{tlstunnel.protocols.mysqlbackend}: backends without TLS, by the serv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
@@ -23,10 +21,12 @@ from tests.protocols.mysqlpackets import (
     SALT,
     SHA256,
     SSL,
+    Pieces,
     greeting,
     login,
     packet,
     switch,
+    whole,
 )
 from tlstunnel.address import Address, TCPAddress, UNIXAddress
 from tlstunnel.errors import Malformed
@@ -55,13 +55,6 @@ LOGIN = login(CACHING_SHA2)
 REQUEST = packet(1, login(CACHING_SHA2, flags=SSL)[:32])
 
 
-def whole(data: bytes) -> Sequence[bytes]:
-    """
-    It comes at once.
-    """
-    return (data,)
-
-
 class BackendTests(SynchronousTestCase):
     """
     What clients and backends say.
@@ -81,13 +74,7 @@ class BackendTests(SynchronousTestCase):
         self.assertEqual(driver.plain.takeWritten(), packet(1, LOGIN))
         return driver
 
-    def hear(
-        self,
-        driver: Driver,
-        said: bytes,
-        heard: bytes,
-        pieces: Callable[[bytes], Sequence[bytes]] = whole,
-    ) -> None:
+    def hear(self, driver: Driver, said: bytes, heard: bytes, pieces: Pieces = whole) -> None:
         """
         Of C{said} by the backend the client has C{heard}.
         """
@@ -95,13 +82,7 @@ class BackendTests(SynchronousTestCase):
             driver.plain.feed(piece)
         self.assertEqual(driver.network.takeWritten(), heard)
 
-    def say(
-        self,
-        driver: Driver,
-        said: bytes,
-        heard: bytes,
-        pieces: Callable[[bytes], Sequence[bytes]] = whole,
-    ) -> None:
+    def say(self, driver: Driver, said: bytes, heard: bytes, pieces: Pieces = whole) -> None:
         """
         Of C{said} by the client the backend has C{heard}.
         """

@@ -419,6 +419,53 @@ class ScenarioTests(TunnelTests):
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
         self.assertIn("give --local-id", await self.toServer(self.server(context)))
 
+    async def test_aServerThatWantsACertificateMayLeaveWithoutAWord(self) -> None:
+        """
+        As those with GnuTLS do: behind the handshake in TLS 1.3, and within it in TLS 1.2.
+        """
+        wanting = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
+        for self.version in "1.2", "1.3":
+            for verify, hint in (
+                (wanting, "the server may want a certificate from us: give --local-id"),
+                (SSL.VERIFY_NONE, "None"),
+            ):
+                context = self.context(False)
+                context.set_verify(verify)
+
+                def serve(sock: socket.socket, context: SSL.Context = context) -> None:
+                    network = Encrypted(sock, context, False)
+                    while True:
+                        try:
+                            network.tls.do_handshake()
+                        except SSL.WantReadError:
+                            network.flush()
+                            network.fill()
+                        else:
+                            return network.flush()
+
+                self.assertIn(hint, await self.toServer(serve))
+
+    async def test_aClientOfNATSWaitsForINFO(self) -> None:
+        """
+        Where TLS is first, until it or the tunnel has enough of that.
+        """
+        first = frozenset({"handshake-first"})
+        for speak in silent, self.leaving(b""):
+            hint = await self.fromClient(speak, "nats", options=first)
+            self.assertIn("waits for INFO needs a port without --dialect-option", hint)
+
+    async def test_anAppOfXMPPWantsAnotherDomain(self) -> None:
+        """
+        Than the tunnel does.
+        """
+        self.mode = Mode.CLIENT
+        header = "<stream:stream to='a.example' version='1.0' xmlns='jabber:client'"
+        header += " xmlns:stream='http://etherx.jabber.org/streams'>"
+        service = self.tunnel("127.0.0.1:1", "xmpp-client", limits=SHORT)
+        await self.play(service, saying(header.encode()))
+        self.assertIn("ask for that domain, or leave out --remote-id", self.hint())
+        self.assertIn(f"asks for a.example, and not for {SERVER}", self.detail)
+
     async def test_theClientDoesNotKnowOurCA(self) -> None:
         """
         It says so in an alert.
@@ -492,6 +539,14 @@ class TableTests(SynchronousTestCase):
         self.assertIn("allow_non_tls", self.hint(demanding, dialect="nats", mode=Mode.SERVER))
         self.assertNotIn("pop3", self.hint(Refused("x", b"-ERR 'no'"), dialect="nats"))
         self.assertIn("nats", self.hint(Malformed("x", b"INFO {}"), dialect="smtp"))
+
+    def test_aClientOfNATSThatHasINFONeedsNoHintAboutThat(self) -> None:
+        """
+        A backend has said it, or a program.
+        """
+        for tunnel in "", POOL_SERVICE:
+            late = TimedOut().by("the client")
+            self.assertEqual(self.hint(late, HANDSHAKING, "nats", Mode.SERVER, tunnel=tunnel), "")
 
     def test_anOldPostgreSQLKnowsNoDirectTLS(self) -> None:
         """

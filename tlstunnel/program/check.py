@@ -29,6 +29,7 @@ from tlstunnel.identity.verify import coversName, verifyIdentity
 from tlstunnel.identity.withdrawal import WithdrawnIdentity, withdrawnWarnings
 from tlstunnel.net.via import readLogin
 from tlstunnel.program.configuration import Configuration
+from tlstunnel.program.exposure import ofPool
 from tlstunnel.program.mistakes import mistakes
 from tlstunnel.program.nametables import tableOfName
 from tlstunnel.program.poolcheck import checkPoolPull, checkPoolService
@@ -292,6 +293,8 @@ class _TunnelCheck:
         local = [each for each in tunnel.local if isinstance(each, TCPAddress | UNIXAddress)]
         for sentence in ofKeyLog(tunnel):
             yield self._warning(sentence, "key-log")
+        for sentence in ofPool(tunnel):
+            yield self._warning(sentence, "pool")
         for sentence in ofDialect(tunnel):
             upgrade = "chat" if tunnel.dialect.name == "chat" else "starttls"
             yield self._warning(sentence, self._keys.get(upgrade, upgrade))

@@ -7,7 +7,6 @@ Nothing is bound, and nothing is read but a chat script.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from tlstunnel.address import DescriptorAddress, Listening, Remote, SRVAddress, UNIXAddress
@@ -18,18 +17,16 @@ from tlstunnel.chat.source import makeScript, readFile
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.pool import Pool, defaultPool
 from tlstunnel.interfaces import IDialect
 from tlstunnel.net.access import SocketAccess
-from tlstunnel.net.networks import Networks
 from tlstunnel.net.remotes import FIRST
 from tlstunnel.program.bridges import acceptedSide, bridge, connectedSide
+from tlstunnel.program.compose import Parts, compose
 from tlstunnel.program.entrance import checkAccess
-from tlstunnel.program.options import OPTIONS, TUNNEL_OPTIONS
-from tlstunnel.program.ourselves import isByRules, localIDs
+from tlstunnel.program.options import TUNNEL_OPTIONS
+from tlstunnel.program.ourselves import localIDs
 from tlstunnel.protocols import registry
 from tlstunnel.protocols.options import checkOptions
-from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, checkBridge, errorOf
 from tlstunnel.tunnel.description import (
     PSK,
@@ -40,9 +37,7 @@ from tlstunnel.tunnel.description import (
     identityOfRemote,
 )
 from tlstunnel.tunnel.disclosures import checkDisclosure
-from tlstunnel.tunnel.execution import Execution
 from tlstunnel.tunnel.leased import checkAgent
-from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.negotiation import checkNegotiation
 from tlstunnel.tunnel.programs import checkPrograms
 from tlstunnel.tunnel.psk import checkPSK
@@ -52,6 +47,25 @@ from tlstunnel.tunnel.showing import checkShowing
 from tlstunnel.tunnel.trust import checkDANE
 
 _T = TypeVar("_T")
+
+
+class _Mistakes:
+    """
+    What is wrong with the parts of a tunnel.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[ConfigurationError] = []
+
+    def part(self, make: Callable[..., _T], *arguments: Any) -> _T | None:
+        """
+        What C{make} returns; C{None} where it finds a mistake.
+        """
+        try:
+            return make(*arguments)
+        except ConfigurationError as error:
+            self.found.append(error)
+            return None
 
 
 def describe(
@@ -84,105 +98,43 @@ def examine(
     @param name: what the tunnel is called, where there are several.
     @param names: what it serves in another way than all else.
     """
-    mistakes: list[ConfigurationError] = []
-
-    def part(make: Callable[..., _T], *arguments: Any) -> _T | None:
-        try:
-            return make(*arguments)
-        except ConfigurationError as error:
-            mistakes.append(error)
-            return None
-
-    mode = part(_mode, values)
-    for key, what in (("local", "where to listen"), ("remote", "where to forward to")):
-        if not values[key]:
-            mistakes.append(ConfigurationError(f"`{key}`", "is missing", f"say {what}"))
-    ours = part(localIDs, mode, values["local-id"], PSK in values["trust"])
-    localID = ours[0] if ours else None
-    access = part(_access, values)
-    part(_checkLocal, values["local"], name)
+    mistakes = _Mistakes()
+    mode = mistakes.part(_mode, values)
+    mistakes.found += _missing(values)
+    ours = mistakes.part(localIDs, mode, values["local-id"], PSK in values["trust"])
+    access = mistakes.part(_access, values)
+    mistakes.part(_checkLocal, values["local"], name)
     if mode is None:
-        return None, mistakes
+        return None, mistakes.found
     if mode is Mode.BRIDGE:
         return _examineBridge(values, name, names)
-    mistakes += _meaningless(mode, values)
-    if names and mode is Mode.CLIENT:
-        mistakes.append(
-            ConfigurationError("`name`", "means nothing with `client`", "leave these tables out")
-        )
+    mistakes.found += _meaningless(mode, values)
+    mistakes.part(_checkNamed, mode, names)
     remotes = [*values["remote"], *(remote for each in names for remote in each.allRemotes)]
-    part(_balance, values["balance"], remotes)
-    remoteID = part(_remoteID, mode, values["remote-id"])
-    denyID = part(deniedClients, values["deny-id"])
-    part(checkAccess, mode, values)
-    dialect = part(_dialect, values, chatWords, mode, localID, remoteID)
+    mistakes.part(_checkBalance, values["balance"], remotes)
+    remoteID = mistakes.part(_remoteID, mode, values["remote-id"])
+    denyID = mistakes.part(deniedClients, values["deny-id"])
+    mistakes.part(checkAccess, mode, values)
+    localID = ours[0] if ours else None
+    dialect = mistakes.part(_dialect, values, chatWords, mode, localID, remoteID)
     if dialect is None:
-        return None, mistakes
-    options = part(checkOptions, values["dialect-option"], dialect, mode.value)
-    if mistakes:
-        return None, mistakes
-    assert access is not None and options is not None and denyID is not None
-    pool = values["pool"]
-    tunnel = Tunnel(
-        mode=mode,
-        local=values["local"],
-        access=access,
-        remote=values["remote"],
-        dialect=dialect,
-        localID=localID,
-        otherIDs=ours[1:] if ours else (),
-        byRules=isByRules(mode, values["local-id"]),
-        names=tuple(names),
-        remoteID=remoteID,
-        remoteIDFiles=values["remote-id-file"],
-        denyID=denyID,
-        denyIDFiles=values["deny-id-file"],
-        pins=values["pin"],
-        pool=defaultPool() if pool is None else Pool(Path(pool)),
-        trust=values["trust"],
-        daneResolver=values["dane-resolver"],
-        alpn=values["alpn"],
-        options=options,
-        anyName=values["any-name"],
-        requireSNI=values["require-sni"],
-        requireALPN=values["require-alpn"],
-        ocspStapling=values["ocsp-stapling"],
-        requireStaple=values["require-staple"],
-        minimum=values["minimum-tls"],
-        resumption={"on": True, "off": False}.get(values["resumption"]),
-        balance=values["balance"],
-        skipResolve=values["skip-resolve"],
-        quiet=values["quiet"],
-        closesWithdrawn=values["close-withdrawn"],
-        negotiatesOnly=values["negotiate-only"],
-        trace=_path(values["trace"]),
-        keyLog=_path(values["key-log"]),
-        agent=_path(values["agent"]),
-        via=values["via"],
-        viaAuthFile=values["via-auth-file"] and Path(values["via-auth-file"]),
-        allow=Networks.of(values["allow"]),
-        deny=Networks.of(values["deny"]),
-        limits=Limits(**{each.limit: values[each.name] for each in OPTIONS if each.limit}),
-        name=name,
-        execution=Execution(
-            values["exec-user"] or "", values["exec-pty"], tuple(values["exec-limit"])
-        ),
-        disclosure=_disclosure(values),
-        proxyFrom=Networks.of(each for each in values["proxy-from"] if each is not None),
-        proxyFromUNIX=None in values["proxy-from"],
-    )
-    part(checkPrograms, tunnel)
-    part(checkDisclosure, tunnel)
-    part(checkNegotiation, tunnel)
-    part(checkVia, tunnel)
-    if mode is Mode.CLIENT:
-        part(checkRemoteID, tunnel)
-    part(checkDANE, tunnel)
-    part(checkShowing, tunnel)
-    part(checkAgent, tunnel)
-    part(checkPSK, tunnel)
-    part(checkNames, tunnel)
-    return None if mistakes else tunnel, mistakes
+        return None, mistakes.found
+    options = mistakes.part(checkOptions, values["dialect-option"], dialect, mode.value)
+    if mistakes.found:
+        return None, mistakes.found
+    assert not (ours is None or access is None or denyID is None or options is None)
+    parts = Parts(mode, ours, access, remoteID, denyID, dialect, options)
+    return _examineWhole(compose(values, parts, name, names))
+
+
+def _examineWhole(tunnel: Tunnel) -> tuple[Tunnel | None, list[ConfigurationError]]:
+    """
+    The same, once all parts are there: how they go together.
+    """
+    mistakes = _Mistakes()
+    for check in _CHECKS:
+        mistakes.part(check, tunnel)
+    return None if mistakes.found else tunnel, mistakes.found
 
 
 def _examineBridge(
@@ -220,6 +172,17 @@ def _mode(values: Mapping[str, Any]) -> Mode:
     return given[0]
 
 
+def _missing(values: Mapping[str, Any]) -> list[ConfigurationError]:
+    """
+    What every tunnel has.
+    """
+    return [
+        ConfigurationError(f"`{key}`", "is missing", f"say {what}")
+        for key, what in (("local", "where to listen"), ("remote", "where to forward to"))
+        if not values[key]
+    ]
+
+
 def _meaningless(mode: Mode, values: Mapping[str, Any]) -> list[ConfigurationError]:
     """
     What was given although it has a meaning in the other mode alone.
@@ -229,6 +192,22 @@ def _meaningless(mode: Mode, values: Mapping[str, Any]) -> list[ConfigurationErr
         for option in TUNNEL_OPTIONS
         if not option.means(mode) and values[option.name] != option.default
     ]
+
+
+def _checkNamed(mode: Mode, names: Sequence[ServedName]) -> None:
+    """
+    Names are those of a server.
+    """
+    if names and mode is Mode.CLIENT:
+        raise ConfigurationError("`name`", "means nothing with `client`", "leave these tables out")
+
+
+def _checkExpected(tunnel: Tunnel) -> None:
+    """
+    Whom it connects to.
+    """
+    if tunnel.mode is Mode.CLIENT:
+        checkRemoteID(tunnel)
 
 
 def _checkLocal(local: Sequence[Listening], name: str) -> None:
@@ -262,29 +241,7 @@ def _access(values: Mapping[str, Any]) -> SocketAccess:
     return SocketAccess(**given)
 
 
-def _disclosure(values: Mapping[str, Any]) -> Disclosure:
-    """
-    What the plaintext side is told.
-    """
-    return Disclosure(
-        proxyOut=values["proxy-out"] or "",
-        toNetwork=values["proxy-out-to"] == "network",
-        proxyTLVs=values["proxy-tlv"],
-        words=tuple(dict.fromkeys(values["reveal"])),
-        identityMap=_path(values["identity-map"]),
-        loginAuthFile=_path(values["login-auth-file"]),
-        webircPasswordFile=_path(values["webirc-password-file"]),
-        ldapBindDN=values["ldap-bind-dn"] or "",
-        ldapBindPasswordFile=_path(values["ldap-bind-password-file"]),
-        httpHeaders=dict(values["http-header"]),
-    )
-
-
-def _path(value: str | None) -> Path | None:
-    return None if value is None else Path(value)
-
-
-def _balance(balance: str, remotes: Sequence[Remote]) -> None:
+def _checkBalance(balance: str, remotes: Sequence[Remote]) -> None:
     """
     The records of a service have an order of their own.
     """
@@ -368,3 +325,18 @@ def _dialect(
         readFile=readFile if values["chat-files"] else None,
     )
     return chatDialect(lambda: makeScript(values["chat"], chatWords, options))
+
+
+# What can be judged of a tunnel as a whole.
+_CHECKS: tuple[Callable[[Tunnel], None], ...] = (
+    checkPrograms,
+    checkDisclosure,
+    checkNegotiation,
+    checkVia,
+    _checkExpected,
+    checkDANE,
+    checkShowing,
+    checkAgent,
+    checkPSK,
+    checkNames,
+)

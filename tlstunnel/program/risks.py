@@ -22,8 +22,7 @@ from tlstunnel.address import (
 from tlstunnel.identity.names import Identity
 from tlstunnel.net.edges import AVAILABLE
 from tlstunnel.net.networks import Networks, parseNetwork
-from tlstunnel.protocols.rfb import NONE
-from tlstunnel.protocols.vnc import vnc
+from tlstunnel.program.exposure import ofPool
 from tlstunnel.tunnel.bridge import keysOf, ofSide
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.ends import marksEnd
@@ -67,6 +66,7 @@ def risks(tunnel: Tunnel, local: Sequence[Address]) -> Iterator[str]:
     @param local: where it listens, as it came out: what was handed down to us has addresses, too.
     """
     yield from ofKeyLog(tunnel)
+    yield from ofPool(tunnel)
     yield from ofDialect(tunnel)
     # The list of a host with many connections is long.
     matters = tunnel.mode.acceptsTLS and _otherWays(tunnel, local)
@@ -105,7 +105,7 @@ def ofDialect(tunnel: Tunnel) -> Iterator[str]:
     yield from dict.fromkeys(notice for side in tunnel.sides for notice in side.dialect.notices)
     if tunnel.mode.acceptsTLS and dialect.demands:
         yield f"{dialect.demands}: {dialect.options[dialect.demands]}"
-    yield from _openScreens(tunnel)
+    yield from _openLogins(tunnel)
     yield from _lentByBridge(tunnel)
 
 
@@ -130,20 +130,21 @@ def _shownBy(tunnel: Tunnel) -> str:
     return str(tunnel.localID or "")
 
 
-def _openScreens(tunnel: Tunnel) -> Iterator[str]:
+def _openLogins(tunnel: Tunnel) -> Iterator[str]:
     """
-    The same of a screen that nobody has to log in to.
+    The same of options with which nobody has to log in.
     """
-    isOffered = tunnel.dialect is vnc and NONE.option in tunnel.options
-    if not (isOffered and tunnel.mode.acceptsTLS):
+    if not tunnel.mode.acceptsTLS:
         return
     names = _openNames(tunnel)
-    for each in names[:1] if tunnel.isOpen else names:
-        yield ofSide(
-            f"with `dialect-option` {NONE.option} {_whoAsks(each)} can see and use the screen, "
-            "without a password and without a certificate; say with `remote-id` who may come",
-            keysOf(tunnel.mode),
-        )
+    for option, what in tunnel.dialect.grants.items():
+        if option in tunnel.options:
+            for each in names[:1] if tunnel.isOpen else names:
+                yield ofSide(
+                    f"with `dialect-option` {option} {_whoAsks(each)} can {what}, and needs no "
+                    "certificate; say with `remote-id` who may come",
+                    keysOf(tunnel.mode),
+                )
 
 
 def _openBackends(tunnel: Tunnel) -> Iterator[str]:

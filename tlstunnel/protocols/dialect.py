@@ -47,6 +47,7 @@ class Dialect:
     options: Mapping[str, str] = field(default_factory=dict)
     values: tuple[OptionValue[Any], ...] = ()
     onlyIn: Mapping[str, str] = field(default_factory=dict)
+    grants: Mapping[str, str] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     talks: bool = True
     negotiationSeconds: float | None = None

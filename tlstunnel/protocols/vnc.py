@@ -294,4 +294,5 @@ vnc = Dialect(
         VNC_AUTH.option: "a password (X509Vnc, VncAuth); what a server tunnel offers by default",
         PLAIN.option: "a name and a password (X509Plain, and Plain of VeNCrypt without TLS)",
     },
+    grants={NONE.option: "see and use the screen without a password"},
 )

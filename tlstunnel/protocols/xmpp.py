@@ -120,7 +120,8 @@ class XMPPClient(ClientRole):
             raise Malformed("the app asks for no domain", self.to.encode()) from None
         wanted = self.setting.remoteID
         if self.setting.explicit and wanted is not None and wanted.domain != self.domain:
-            raise IdentityRefused(f"the app asks for {self.domain}, and -R is {wanted}")
+            why = f"the app asks for {self.domain}, and not for {wanted}"
+            raise IdentityRefused(why, cause="other domain")
         self.hear(attributes.get("from", ""))
 
     def prepareAlone(self) -> None:

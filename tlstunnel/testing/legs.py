@@ -29,7 +29,7 @@ class MemorySession:
 
     version, suite, group = "TLSv1.3", "", ""
     alpn, serverName, identity, provenBy = b"", "", None, ""
-    isResumed = False
+    isResumed = owesCertificate = False
     proof = face = ours = None
 
 

@@ -112,8 +112,7 @@ def clientContext(
     @raise ConfigurationError: OpenSSL does not take our credentials.
     """
     context = _context(credentials, trust, minimum, isClient=True, tickets=tickets)
-    if credentials is not None:
-        binding.setAsked(context, _asked)
+    binding.setAsked(context, _asked)
     if alpn:
         context.set_alpn_protos(list(alpn))
     return context

@@ -21,6 +21,9 @@ _CAUSES = {
     "unsupported protocol": ("unsupported protocol", "old version"),
 }
 
+#: The cause of an end that comes where a server wanted a certificate, and we had none.
+OWED = "certificate owed"
+
 # What it says where a provider has failed that keeps a key of ours.
 _OF_PROVIDERS = frozenset({"provider signature failure", "provider signature not supported"})
 
@@ -105,9 +108,10 @@ def handshakeFailure(error: Exception, session: Session | None) -> TunnelError:
         return session.refusal
     if isinstance(error, SSL.SysCallError):
         number, text = error.args
+        cause = OWED if session is not None and session.owesCertificate else ""
         if number > 0:
-            return Reset(f"during the TLS handshake: {text}")
-        return TLSFailed("the peer closed the connection during the handshake")
+            return Reset(f"during the TLS handshake: {text}", cause=cause)
+        return TLSFailed("the peer closed the connection during the handshake", cause=cause)
     if isinstance(error, SSL.Error):
         told = recordFailure(error, session, first=True)
         if session is not None and isinstance(session.verifier, KeyVerifier):

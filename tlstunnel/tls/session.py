@@ -141,6 +141,13 @@ class Session:
         self.alpn = b""
         self.serverName = ""
 
+    @property
+    def owesCertificate(self) -> bool:
+        """
+        Whether the server has asked for a certificate, or may have, and we had none to show.
+        """
+        return self.isAsked and not self.showsCertificate
+
     def turn(self, face: Face) -> None:
         """
         We are C{face} to the client, which is judged by that alone.

@@ -91,6 +91,8 @@ class Record:
     @ivar alpn: the application protocol agreed on; empty for none.
     @ivar version: such as C{TLSv1.3}; empty until TLS is up, as are C{suite} and C{group}.
     @ivar isResumed: whether a session was resumed, so that the peer was verified earlier.
+    @ivar owesCertificate: whether a server has asked for a certificate, or may have, and we had
+        none to show.
     @ivar identity: who the network peer has proved to be; C{None} where nobody in particular had
         to be there, or nobody has proved anything.
     @ivar anchors: the TLSA record that vouches for that; empty where the anchors of the tunnel do.
@@ -126,6 +128,7 @@ class Record:
         "local",
         "mode",
         "negotiated",
+        "owesCertificate",
         "peer",
         "reached",
         "seconds",
@@ -167,7 +170,7 @@ class Record:
         self.serverName = ""
         self.alpn = b""
         self.version = self.suite = self.group = ""
-        self.isAnnounced = self.isResumed = False
+        self.isAnnounced = self.isResumed = self.owesCertificate = False
         self.identity: Identity | None = None
         self.anchors = ""
         self.began = clock.seconds()
@@ -276,7 +279,7 @@ class Record:
         self.negotiated = self.handshaken = self._network = self.identity = None
         self.version = self.suite = self.group = self.anchors = ""
         self.alpn = b""
-        self.isAnnounced = self.isResumed = False
+        self.isAnnounced = self.isResumed = self.owesCertificate = False
 
     @property
     def isOverheard(self) -> bool:
@@ -332,6 +335,7 @@ class Record:
         self.alpn, self.serverName = session.alpn, session.serverName or self.serverName
         self.identity, self.anchors = session.identity, session.provenBy
         self.isResumed = session.isResumed
+        self.owesCertificate = session.owesCertificate
         if self._observers.verified:
             self._observers.tell(self._observers.verified, self)
 

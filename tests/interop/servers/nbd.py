@@ -78,6 +78,14 @@ class OldNBDKit(NBDKit):
     words = ("-o",)
 
 
+class AskingNBDKit(NBDKit):
+    """
+    One for clients with a certificate of the same authority.
+    """
+
+    words = ("--tls-verify-peer",)
+
+
 class QemuNBD(Daemon):
     """
     With certificates: STARTTLS, and nothing without.  Without: no TLS.

@@ -1,17 +1,18 @@
 """
-unbound, as a resolver that validates, with zones of its own that ldns signs.
+unbound, which asks nobody: as a resolver that validates, with zones of its own that ldns signs, and
+as what tells where the XMPP servers of domains are.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.interop.clients import run
 from tests.interop.harness import Daemon, find
 
-CONFIGURATION = """\
+SERVER = """\
 server:
     directory: "{directory}"
     chroot: ""
@@ -19,10 +20,13 @@ server:
     pidfile: "{directory}/unbound.pid"
     use-syslog: no
     logfile: ""
-    val-log-level: 2
     do-daemonize: no
-    interface: {plain}@53
     interface: 127.0.0.1@{port}
+"""
+
+VALIDATING = """\
+    val-log-level: 2
+    interface: {plain}@53
     access-control: 127.0.0.0/8 allow
     module-config: "validator iterator"
     target-fetch-policy: "0 0 0 0 0"
@@ -55,16 +59,57 @@ ns IN A 127.0.0.1
 """
 
 
-class Unbound(Daemon):
+# What tells where a server is.
+XMPP_RECORD = '    local-data: "_xmpp-server._tcp.{domain}. IN SRV 0 0 {port} localhost."\n'
+
+
+class Resolver(Daemon):
     """
-    @ivar plain: an address of the loopback network where it listens at port 53, for programs that
-        know no other: none that anybody else is likely to have.
+    What is common to both.
     """
 
     packages = ("unbound",)
     title = "unbound"
     program = "unbound"
     services = ("dns",)
+
+    def settings(self) -> str:
+        """
+        What is behind those of the process.
+        """
+        raise NotImplementedError
+
+    def configure(self) -> None:
+        text = SERVER.format(directory=self.directory, port=self.port)
+        self.write("unbound.conf", text + self.settings())
+
+    def command(self) -> Sequence[str]:
+        return [self.executable, "-d", "-p", "-c", str(self.directory / "unbound.conf")]
+
+
+class XMPPNames(Resolver):
+    """
+    Where the servers of domains are that know each other.
+    """
+
+    def __init__(self, directory: Path, where: Mapping[str, int]) -> None:
+        """
+        @param where: the port on loopback of each domain.
+        """
+        super().__init__(directory)
+        self._where = where
+
+    def settings(self) -> str:
+        records = (XMPP_RECORD.format(domain=each, port=self._where[each]) for each in self._where)
+        return '    module-config: "iterator"\n    local-zone: "." static\n' + "".join(records)
+
+
+class Unbound(Resolver):
+    """
+    @ivar plain: an address of the loopback network where it listens at port 53, for programs that
+        know no other: none that anybody else is likely to have.
+    """
+
     needsRoot = True
 
     def __init__(self, directory: Path) -> None:
@@ -109,10 +154,6 @@ class Unbound(Daemon):
         where = str(self.directory)
         return run(["env", "-C", where, find(program, "ldnsutils"), *arguments]).expect()
 
-    def configure(self) -> None:
-        self._zones += ZONE.format(name=".", file=self.write("root.zone", ROOT))
-        settings = CONFIGURATION.format(directory=self.directory, plain=self.plain, port=self.port)
-        self.write("unbound.conf", settings + self._anchors + self._zones)
-
-    def command(self) -> Sequence[str]:
-        return [self.executable, "-d", "-p", "-c", str(self.directory / "unbound.conf")]
+    def settings(self) -> str:
+        root = ZONE.format(name=".", file=self.write("root.zone", ROOT))
+        return VALIDATING.format(plain=self.plain) + self._anchors + self._zones + root

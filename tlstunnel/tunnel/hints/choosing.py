@@ -11,6 +11,7 @@ from tlstunnel.address import TCPAddress
 from tlstunnel.errors import Forged, LimitReached, TooManyErrors, TunnelError
 from tlstunnel.protocols.registry import STARTTLS_PORTS
 from tlstunnel.tls.belonging import STRANGER
+from tlstunnel.tls.failures import OWED
 from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED
 from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.hints.backends import BACKEND_HINTS
@@ -98,6 +99,17 @@ def _whoOf(record: Record, error: TunnelError) -> str:
     return "the app" if record.mode is Mode.CLIENT else "the backend"
 
 
+def _causeOfWords(record: Record, speaks: str, port: int) -> str:
+    """
+    What the peer seems to speak, by its words or by its port; empty where nothing tells.
+    """
+    if speaks == "TLS":
+        return "TLS"
+    if speaks and record.dialect not in {"none", "chat", *speaks.split(" or ")}:
+        return f"speaks {speaks}"
+    return "clear port" if port in STARTTLS_PORTS else ""
+
+
 def hintFor(record: Record) -> str:
     """
     What to do about the end of a connection.
@@ -128,12 +140,13 @@ def hintFor(record: Record) -> str:
     server = record.peer if isHanded else record.backend
     port = server.port if isinstance(server, TCPAddress) else 0
     cause = error.cause
-    if not cause and speaks == "TLS":
-        cause = "TLS"
-    elif not cause and speaks and record.dialect not in {"none", "chat", *speaks.split(" or ")}:
-        cause = f"speaks {speaks}"
-    elif not cause and port in STARTTLS_PORTS:
-        cause = "clear port"
+    if not cause and who == "the server" and record.owesCertificate and not record.toPlain:
+        # In TLS 1.3 it judges a client behind the handshake, and some say nothing of it.
+        cause = OWED
+    elif not cause and stage is HANDSHAKING and (record.dialects[0], server) == ("nats", None):
+        # No backend has said it, as TLS comes first.
+        cause = "INFO awaited"
+    cause = cause or _causeOfWords(record, speaks, port)
     for hint in hints:
         if hint.fits(record, stage, cause):
             text = hint.text.replace("the peer", error.who or "the peer")

@@ -82,6 +82,14 @@ DIALECT_HINTS = (
         causes=("TLS before INFO ",),
     ),
     Hint(
+        (TimedOut, TLSFailed),
+        "a client that waits for INFO needs a port without --dialect-option handshake-first, or "
+        "has to begin with TLS: tls_handshake_first in nats-py, TLSHandshakeFirst in nats.go",
+        Mode.SERVER,
+        (HANDSHAKING,),
+        ("INFO awaited ",),
+    ),
+    Hint(
         (BackendRefused,),
         "leave tls out of its configuration, or let it have allow_non_tls there",
         Mode.SERVER,

@@ -4,8 +4,9 @@ What to do where the handshake of TLS fails, by our word or by that of the peer.
 
 from __future__ import annotations
 
-from tlstunnel.errors import Malformed, TimedOut, TLSFailed
+from tlstunnel.errors import Closed, Malformed, Reset, TimedOut, TLSFailed, Truncated
 from tlstunnel.net.proxyheader import NO_HEADER
+from tlstunnel.tls.failures import OWED
 from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.hints.hint import Hint
 
@@ -49,7 +50,13 @@ HANDSHAKE_HINTS = (
         Mode.SERVER,
         causes=("other name ",),
     ),
-    # Alerts that we were sent.
+    # What servers want of us, and what alerts say.
+    Hint(
+        (TLSFailed, Closed, Reset, Truncated),
+        "the server may want a certificate from us: give --local-id; its log should say",
+        Mode.CLIENT,
+        causes=(f"{OWED} ",),
+    ),
     Hint(
         (TLSFailed,),
         "the server wants a certificate from us: give --local-id; where that is auto, "

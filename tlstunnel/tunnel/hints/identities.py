@@ -35,6 +35,13 @@ IDENTITY_HINTS = (
     ),
     Hint(
         (IdentityRefused,),
+        "let the app ask for that domain, or leave out --remote-id, so that the one which it asks "
+        "for counts",
+        Mode.CLIENT,
+        causes=("other domain ",),
+    ),
+    Hint(
+        (IdentityRefused,),
         "if this is the right server, give one of these names with --remote-id",
         Mode.CLIENT,
         causes=("wrong name ",),
