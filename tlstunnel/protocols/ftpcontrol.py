@@ -20,10 +20,14 @@ from tlstunnel.net.leg import Leg
 from tlstunnel.protocols.base import MAX_REFUSED_COMMANDS, MAX_SYNTAX_ERRORS
 from tlstunnel.protocols.channels import IChannels
 from tlstunnel.protocols.ftpdata import ASKED_AS, INSTEAD, NAMING, DataConnections, Terms
-from tlstunnel.protocols.hiding import LineFilter
+from tlstunnel.protocols.ftplines import Commands, Lines
 
 #: Commands that may await their replies at the same time.
 MAX_AWAITED_REPLIES = 1024
+
+#: As how many messages a data connection counts that is made: some hundred microseconds, and more
+#: where the one before it ends by that, and is written down.
+DATA_MESSAGES = 32
 
 #: Bytes of our own answers that a client may leave unread.
 MAX_UNREAD_BYTES = 65536
@@ -43,54 +47,6 @@ _URGENT = re.compile(rb"(?:\xff[\xf0-\xfe])*")
 _VERB = re.compile(rb"[A-Za-z][A-Za-z0-9]{0,15}")
 
 _FIRST = re.compile(rb"[1-5][0-9]{2}(?:[ -].*)?", re.DOTALL)
-
-
-class _Lines(LineFilter):
-    """
-    Gives each whole line, without its end, to whoever knows what to make of it; what is too long or
-    has no end never passes.
-    """
-
-    def __init__(self, pass_: Callable[[bytes], bytes]) -> None:
-        super().__init__()
-        self._pass = pass_
-
-    def line(self, line: bytes) -> bytes:
-        """
-        What is to be passed on for C{line}.
-        """
-        return self._pass(line[:-2] if line.endswith(b"\r\n") else line[:-1])
-
-    def stop(self) -> None:
-        """
-        A line is longer than any that is understood.
-        """
-        raise Oversize("a line of FTP that is too long")
-
-    def flush(self) -> bytes:
-        """
-        A line without its end is none: who knows what it was to become.
-        """
-        return b""
-
-
-class _Commands(_Lines):
-    """
-    Of the client's lines: what they are answered at once is sent at once, and not line by line.
-    """
-
-    def __init__(self, pass_: Callable[[bytes], bytes], answer: Callable[[], None]) -> None:
-        super().__init__(pass_)
-        self._sendAnswers = answer
-
-    def feed(self, data: bytes) -> bytes:
-        """
-        Pass what is for the server, and send the answers to the rest.
-        """
-        try:
-            return super().feed(data)
-        finally:
-            self._sendAnswers()
 
 
 class _Awaited(NamedTuple):
@@ -145,8 +101,8 @@ class Control:
             they are for the server.
         @param terms: of data connections.
         """
-        self.commands = _Commands(self._command, self._sendAnswers)
-        self.replies = _Lines(self._reply)
+        self.commands = Commands(self._command, self._sendAnswers)
+        self.replies = Lines(self._reply)
         self._client = client
         self._server = server
         self._answer = answer
@@ -376,6 +332,7 @@ class Control:
             if not self._awaited:
                 raise Malformed("a data connection that nobody asked for", lines[-1])
             asked = self._awaited[0]
+            self.replies.rest(DATA_MESSAGES)
             reply = self._data.agree(asked.verb, asked.argument, code, b"".join(lines)) + b"\r\n"
             return answers + reply + self._completed()
         if self._verb == _PROBE.verb:
