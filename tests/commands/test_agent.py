@@ -99,8 +99,8 @@ class AgentOptionsTests(SynchronousTestCase):
         Before anything is done.
         """
         for words, problem in (
-            (("--lifetime", "1"), "are no short life; give 5 to "),
-            (("--lifetime", "8640000"), "are no short life"),
+            (("--lifetime", "4.9"), "4.9 s leave no time to get the next certificate; give 5 to "),
+            (("--lifetime", "8640000"), "are no short life; give 5 to "),
             (("--lifetime", "x"), "--lifetime: "),
             (("--allow", "www-data"), "is no user and no group; write user:NAME"),
             (("--allow", "user:a=b c"), "--allow: "),

@@ -6,17 +6,25 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import Recipe, intermediate, make, numberedZero, root
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity import pem
-from tlstunnel.identity.pem import loadCertificates, loadReadable, readFile
+from tlstunnel.identity.pem import loadCertificates, loadKey, loadReadable, readFile
 
 ISSUED = make(Recipe(), intermediate())
 BROKEN = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
@@ -156,3 +164,69 @@ class LoadReadableTests(PEMTestCase):
         found, (sentence,) = loadReadable(path)
         self.assertEqual(found, ISSUED.chain)
         self.assertIn("not positive", sentence)
+
+
+def pemOf(key: rsa.RSAPrivateKey) -> bytes:
+    """
+    What is in the file of a key.
+    """
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+class LoadKeyTests(PEMTestCase):
+    """
+    L{pem.loadKey}: whether the numbers of an RSA key belong together takes long to find out.
+    """
+
+    def setUp(self) -> None:
+        """
+        Note of which keys that is asked, and know nothing of others.
+        """
+        self.asked: list[bool] = []
+
+        def loaded(content: bytes, password: None, **given: bool) -> PrivateKeyTypes:
+            self.asked.append(not given["unsafe_skip_rsa_key_validation"])
+            return load_pem_private_key(content, password, **given)
+
+        self.patch(pem, "load_pem_private_key", loaded)
+        self.patch(pem, "_SOUND", OrderedDict())
+        self.path = Path(self.mktemp())
+        self.path.touch(mode=0o600)
+
+    def test_itIsAskedOnceOfEachKey(self) -> None:
+        """
+        However often its file is read; what stands there later is another one.
+        """
+        first, second = (rsa.generate_private_key(65537, 1024) for _ in range(2))
+        for key in (first, first, second, second, first):
+            self.path.write_bytes(pemOf(key))
+            found = loadKey(self.path)
+            assert isinstance(found, rsa.RSAPrivateKey)
+            self.assertEqual(found.private_numbers(), key.private_numbers())
+        self.assertEqual(self.asked, [True, False, True, False, False])
+
+    def test_aKeyThatIsNotSoundIsRefusedEachTime(self) -> None:
+        """
+        Whose numbers do not belong together; also after it was read before.
+        """
+        one, other = (rsa.generate_private_key(65537, 1024).private_numbers() for _ in range(2))
+        broken = rsa.RSAPrivateNumbers(
+            one.p, one.q, other.d, one.dmp1, one.dmq1, one.iqmp, one.public_numbers
+        )
+        key = broken.private_key(unsafe_skip_rsa_key_validation=True)
+        self.path.write_bytes(pemOf(key))
+        for _ in range(3):
+            self.assertRaises(ConfigurationError, loadKey, self.path)
+        self.assertEqual(self.asked, [True] * 3)
+
+    def test_soManyAreRemembered(self) -> None:
+        """
+        And no more.
+        """
+        self.patch(pem, "MOST_SOUND", 1)
+        first, second = (pemOf(rsa.generate_private_key(65537, 1024)) for _ in range(2))
+        for each in (first, second, first):
+            self.path.write_bytes(each)
+            loadKey(self.path)
+        self.assertEqual(self.asked, [True] * 3)
+        self.assertEqual(len(pem._SOUND), 1)

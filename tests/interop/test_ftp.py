@@ -35,6 +35,29 @@ def retrieved(client: ftplib.FTP, path: str) -> bytes:
     return b"".join(parts)
 
 
+def aborted(client: ftplib.FTP, server: ProFTPD | Vsftpd) -> list[str]:
+    """
+    Abort a transfer that has begun.
+
+    @return: the codes of what is said to that, and to what is asked next: C{FEAT}, which the tunnel
+        changes, and C{PBSZ}, which it answers itself.
+    """
+    large = server.home / "large"
+    with large.open("wb") as file:
+        file.truncate(100_000_000)
+    large.chmod(0o644)
+    data = client.transfercmd("RETR large")
+    data.recv(1)
+    client.putcmd("ABOR")
+    data.close()
+    replies = [client.getmultiline(), client.getmultiline()]
+    for command in ("FEAT", "PBSZ 0", "TYPE I"):
+        client.putcmd(command)
+        replies.append(client.getmultiline())
+    assert "AUTH" not in replies[2], replies
+    return [each[:3] for each in replies]
+
+
 def lftp(port: int, settings: Iterable[str], commands: str, login: str = "") -> list[str]:
     """
     The command that makes C{lftp} do something.
@@ -98,6 +121,17 @@ class ClientModeTests(InteropTestCase):
         )
         record("ftp", "client", self.server, "files listed and transferred by lftp")
 
+    def test_aTransferCanBeAborted(self) -> None:
+        """
+        All replies keep their commands.
+        """
+        tunnel = self.clientMode(self.remote, NAME, "ftp")
+        with ftplib.FTP(timeout=20) as client:
+            client.connect("127.0.0.1", tunnel.port)
+            client.login(USER, PASSWORD)
+            found = aborted(client, self.server)
+        self.assertEqual(found, ["426", "226", "211", "200", "200"])
+
     def test_activeModeIsRefused(self) -> None:
         """
         With an answer, not with silence.
@@ -129,6 +163,17 @@ class VsftpdTests(InteropTestCase):
     @classmethod
     def prepare(cls, stage: Stage) -> None:
         cls.server = stage.start(Vsftpd(stage.directory("vsftpd"), stage.authority.issue(NAME)))
+
+    def test_aTransferCanBeAborted(self) -> None:
+        """
+        All replies keep their commands.
+        """
+        tunnel = self.clientMode(f"127.0.0.1:{self.server.port}", NAME, "ftp")
+        with ftplib.FTP(timeout=20) as client:
+            client.connect("127.0.0.1", tunnel.port)
+            client.login()
+            found = aborted(client, self.server)
+        self.assertEqual(found, ["426", "225", "211", "200", "200"])
 
     def test_filesAreListedAndTransferred(self) -> None:
         """

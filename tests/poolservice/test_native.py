@@ -32,6 +32,9 @@ from tests.poolservice.test_control import turns, until
 from tests.poolservice.test_descriptors import MISTAKES, evil, setLinger
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
+from tlstunnel.poolservice.preparations import Preparations
+from tlstunnel.protocols.nats import HANDSHAKE_FIRST
+from tlstunnel.tunnel.description import Tunnel
 from tlstunnel.tunnel.limits import Limits
 
 Fields = dict[str, Any]
@@ -238,6 +241,27 @@ class CourseTests(NativeTests):
 
         verb, fields = await self.inThread(run)
         self.assertEqual((verb, fields["remote"]), ("ok", str(CLIENT)))
+
+    async def test_withTLSFirstItsProgramComesAfterIt(self) -> None:
+        """
+        Whatever the dialect does without its option: the answer has all at once.
+        """
+        tunnel = Preparations._tunnel
+
+        def optional(*words: Any) -> Tunnel:
+            return replace(tunnel(*words), options=frozenset((HANDSHAKE_FIRST,)))
+
+        self.patch(Preparations, "_tunnel", optional)
+        program = self.program()
+
+        def run() -> Any:
+            network = self.handedOver(program, **AS_SERVER, starttls="nats")
+            fields, plain = program.taken()
+            with plain:
+                plain.sendall(b"INFO {}\r\n")
+                return fields["local"], network.read(5)
+
+        self.assertEqual(await self.inThread(run), (str(SERVER), b"INFO "))
 
     async def test_whatIsKnownCanBeAskedFor(self) -> None:
         """

@@ -21,6 +21,8 @@ from tlstunnel.poolservice import preparations, trustwatch
 from tlstunnel.poolservice.preparations import Preparations
 from tlstunnel.poolservice.trustwatch import LOOK_SECONDS, SECONDS_EACH, TrustWatch
 from tlstunnel.poolservice.wanted import Wanted
+from tlstunnel.protocols.mysqlapp import keyFor
+from tlstunnel.protocols.mysqlkey import PasswordKey
 from tlstunnel.protocols.registry import find
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.prepared import Prepared
@@ -41,7 +43,8 @@ class PreparationsTests(SynchronousTestCase):
 
     def client(self, uid: int = 1000, remote: str = "a.example.org", **fields: Any) -> Prepared:
         """What a client gets."""
-        wanted = Wanted(True, find("none"), remote=Identity.parse(remote), **fields)
+        dialect = find(fields.pop("dialect", "none"))
+        wanted = Wanted(True, dialect, remote=Identity.parse(remote), **fields)
         return self.preparations.forClient(wanted, CLIENT, uid)
 
     def trust(self, remote: str) -> Path:
@@ -58,6 +61,15 @@ class PreparationsTests(SynchronousTestCase):
         found = [each.contexts for each in kept]
         self.assertEqual(sum(found), self.preparations._contexts)
         return found
+
+    def test_noKeyIsMadeForWhoeverAsks(self) -> None:
+        """A program may name thousands of servers, and each has a key of its own for mysql."""
+        begun: list[object] = []
+        self.patch(PasswordKey, "prepare", begun.append)
+        asked = [(uid, f"h{each}.example.org") for uid in (0, 1000, 1001) for each in range(5)]
+        keys = {keyFor(self.client(*each, dialect="mysql").setting) for each in asked}
+        self.assertEqual(len(keys), len(asked))
+        self.assertEqual(begun, [])
 
     def test_whatWasUsedLongestAgoGoes(self) -> None:
         """Where there are too many sets; who comes back gets a new one."""

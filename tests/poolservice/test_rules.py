@@ -57,6 +57,13 @@ class HandedDriver(Driver):
         return self.plain
 
 
+def dialsEarly(case: type[ClientConformance]) -> bool:
+    """
+    Whether the program is met before TLS.
+    """
+    return case.dialect.dialsEarly(getattr(case, "options", ()))
+
+
 class HandedClientRulesTests(SynchronousTestCase):
     """
     All dialects.
@@ -87,14 +94,14 @@ class HandedClientRulesTests(SynchronousTestCase):
 
     def clear(self, case: type[ClientConformance]) -> list[tuple[int, str, bytes]]:
         """What is said on the network before TLS, and what the program says and hears if it is."""
-        early = case.dialect.earlyDial
+        early = dialsEarly(case)
         return [
             (at, who, text) for at, (who, text) in enumerate(case.dialogue) if who in "CS" or early
         ]
 
     def within(self, case: type[ClientConformance]) -> list[tuple[str, bytes]]:
         """The rest."""
-        early = case.dialect.earlyDial
+        early = dialsEarly(case)
         before = [] if early else [each for each in case.dialogue if each[0] in "AT"]
         return [*before, *case.inside]
 
@@ -110,7 +117,7 @@ class HandedClientRulesTests(SynchronousTestCase):
                     else:
                         self.play(driver, [(who, text)])
                 self.assertEqual((driver.error, driver.stage), (None, "switched"), case)
-                self.assertEqual(driver.isMet, case.dialect.earlyDial, case)
+                self.assertEqual(driver.isMet, dialsEarly(case), case)
                 self.assertEqual(driver.plain.written, b"", case)
                 driver.handshake()
                 self.assertTrue(driver.isMet, case)
@@ -134,7 +141,7 @@ class HandedClientRulesTests(SynchronousTestCase):
                 self.play(driver, [(who, text) for at, who, text in clear if at < place])
                 driver.network.feed(answer)
                 self.assertIsInstance(driver.error, error, (case, place, answer))
-                self.assertEqual(driver.isMet, case.dialect.earlyDial, (case, answer))
+                self.assertEqual(driver.isMet, dialsEarly(case), (case, answer))
                 self.assertEqual(driver.plain.written, b"", (case, answer))
                 tried += 1
         self.assertGreater(tried, 50)

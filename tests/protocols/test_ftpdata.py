@@ -5,6 +5,7 @@ L{tlstunnel.protocols.ftpdata} and L{tlstunnel.protocols.ftpports}.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from hypothesis import given, settings
@@ -14,10 +15,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.protocols.test_ftp import CLIENT, PROTECTED, SERVER
 from tlstunnel.errors import LimitReached
 from tlstunnel.protocols.ftp import ftp
+from tlstunnel.protocols.ftpcontrol import DATA_MESSAGES
+from tlstunnel.protocols.ftpdata import ACTIVE
 from tlstunnel.protocols.ftpports import Target, activeTarget
 from tlstunnel.testing.dialogues import client, inside, server, split
 from tlstunnel.testing.legs import MemoryLeg
 from tlstunnel.testing.memory import Driver
+from tlstunnel.tunnel.filtering import MAX_MESSAGES_PER_TURN
 
 #: What asks for an active data connection to the address of L{Driver}'s client.
 PORT, EPRT = b"PORT 192,0,2,9,4,1", b"EPRT |1|192.0.2.9|1025|"
@@ -306,6 +310,58 @@ class ActiveTests(SynchronousTestCase):
 
 
 ADDRESSES = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6))
+
+
+class FloodTests(SynchronousTestCase):
+    """
+    A client that asks for a thousand at once, and a server that names a port for each.
+    """
+
+    def test_fewAreMadeInATurn(self) -> None:
+        """
+        So that others have theirs; each is made, and told of in its place.
+        """
+        # What is left of one record, and what the next one brings.
+        most = 2 * MAX_MESSAGES_PER_TURN // DATA_MESSAGES
+        turns: list[Callable[[], None]] = []
+        for asked, reply in (
+            (b"PASV", b"227 =1,1,1,1,1,1"),
+            (b"EPSV", b"229 (|||1|)"),
+            (PORT, b"227 =1,1,1,1,1,1"),
+        ):
+            for driver, near, far in both(ACTIVE):
+                near.feed((asked + b"\r\n") * 1000)
+                driver.settle()
+                self.assertEqual(far.takeWritten().count(b"\r\n"), 1000)
+                made = driver.channels.connected if asked == PORT else driver.channels.opened
+                patched = self.patch(driver.clock, "callLater", lambda _, call: turns.append(call))
+                far._settle = far.deliver
+                far.feed((reply + b"\r\n") * 1000)
+                done = 0
+                while turns:
+                    self.assertLessEqual(len(made) - done, most)
+                    done = len(made)
+                    turns.pop()()
+                    far.deliver()
+                patched.restore()
+                driver.settle()
+                self.assertEqual(len(made), 1000)
+                replies = near.takeWritten()
+                self.assertEqual(replies.count(b"\r\n"), 1000)
+                self.assertEqual(replies.count(b"\r\n200 " if asked == PORT else b"\r\n22"), 999)
+                self.assertIsNone(driver.error)
+
+    def test_whatLiesBehindThemIsNotForgotten(self) -> None:
+        """
+        Also where the server says no more.
+        """
+        for driver, near, far in both():
+            near.feed(b"PASV\r\n" * 9 + b"NOOP\r\n")
+            far.feed(b"227 =1,1,1,1,1,1\r\n" * 9 + b"200 done\r\n")
+            far.end()
+            driver.settle()
+            self.assertTrue(near.takeWritten().endswith(b")\r\n200 done\r\n"))
+            self.assertEqual(len(driver.channels.opened), 9)
 
 
 class TargetTests(SynchronousTestCase):

@@ -4,11 +4,15 @@ Tests for L{tlstunnel.protocols.mysqlkey}.
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from queue import Queue
+from weakref import ref
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -19,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.protocols import mysqlpackets
@@ -28,13 +33,14 @@ from tlstunnel.protocols.mysqlkey import (
     KEY_BYTES,
     VARIABLE,
     CommonKey,
-    Maker,
     PasswordKey,
     PasswordKeys,
     common,
     encrypted,
+    generate,
     keys,
 )
+from tlstunnel.protocols.mysqlmaker import Maker
 from tlstunnel.tls.anonymousfile import AnonymousFile
 
 TOP = Path(__file__).resolve().parents[2]
@@ -170,40 +176,130 @@ class PasswordKeyTests(SynchronousTestCase):
         )
         load_pem_public_key(said.stdout)
 
-    def test_whereThereCanBeNoThreadItIsMadeWithout(self) -> None:
+    def test_untilItIsMadeNobodyHasBeenGivenIt(self) -> None:
         """
-        The system allows so many of a user.
+        What comes before is no password, and no turn waits for the key.
         """
-
-        def refuse(*words: object) -> None:
-            raise RuntimeError("can't start new thread")
-
-        self.patch(threading.Thread, "start", refuse)
-        self.patch(PasswordKey, "_maker", Maker())
-        key = PasswordKey()
+        slow = Slow(self)
+        key = PasswordKey(slow)
+        self.assertIsNone(key.decrypted(bytes(KEY_BYTES), SALT))
+        self.assertFalse(key.isBegun)
         key.prepare()
-        self.assertEqual(key.public, key.public)
+        self.assertIsNone(key.decrypted(bytes(KEY_BYTES), SALT))
+        self.assertTrue(key.isBegun)
+        self.assertFalse(key.isMade)
 
-    def test_whoNeedsOneWaitsForNoOther(self) -> None:
-        """
-        There may be hundreds of tunnels, whose keys are made one after the other.
-        """
-        mayGo = threading.Event()
-        self.addCleanup(mayGo.set)
 
-        def wait() -> rsa.RSAPrivateKey:
-            mayGo.wait(20)
+class Slow:
+    """
+    Makes a key, or fails to, once it may.
+    """
+
+    def __init__(self, test: SynchronousTestCase, isPossible: bool = True) -> None:
+        self.mayGo = threading.Event()
+        self.isPossible = isPossible
+        self.began = 0
+        test.addCleanup(self.mayGo.set)
+        test.patch(PasswordKey, "_maker", Maker())
+
+    def __call__(self) -> rsa.RSAPrivateKey:
+        """
+        What the thread calls.
+        """
+        self.began += 1
+        self.mayGo.wait(20)
+        if not self.isPossible:
             raise MemoryError
+        return generate()
 
-        maker = Maker()
-        self.patch(PasswordKey, "_maker", maker)
-        slow, key = PasswordKey(wait), PasswordKey()
-        slow.prepare()
-        key.prepare()
-        self.assertEqual(key.public, key.public)
-        self.assertFalse(mayGo.is_set())
-        mayGo.set()
-        self.assertRaises(MemoryError, lambda: slow.public)
+
+class WaitingTests(SynchronousTestCase):
+    """
+    Waiting for a key that is not made yet.
+    """
+
+    def setUp(self) -> None:
+        """
+        What the thread wants done in that of the reactor.
+        """
+        self.turns: Queue[Callable[[], None]] = Queue()
+
+    def turn(self) -> None:
+        """
+        Do the next of it.
+        """
+        self.turns.get(timeout=20)()
+
+    def test_allWhoWaitAreToldInATurnOfTheReactor(self) -> None:
+        """
+        Once; who asks then does not wait.
+        """
+        slow = Slow(self)
+        key = PasswordKey(slow)
+        waiting = [key.whenMade(self.turns.put) for _ in range(3)]
+        for each in waiting:
+            self.assertNoResult(each)
+        slow.mayGo.set()
+        self.turn()
+        for each in (*waiting, key.whenMade(self.turns.put)):
+            self.successResultOf(each)
+        self.assertTrue(key.isMade)
+        self.assertTrue(self.turns.empty())
+        self.assertEqual(slow.began, 1)
+
+    def test_whoIsCancelledIsNotTold(self) -> None:
+        """
+        As when its connection ends meanwhile; others are.
+        """
+        slow = Slow(self)
+        key = PasswordKey(slow)
+        gone, other = key.whenMade(self.turns.put), key.whenMade(self.turns.put)
+        gone.cancel()
+        self.failureResultOf(gone, CancelledError)
+        slow.mayGo.set()
+        self.turn()
+        self.successResultOf(other)
+
+    def test_whoLetsGoOfItIsForgotten(self) -> None:
+        """
+        And the key with it, where nobody else has it: it is never made.
+        """
+        slow = Slow(self)
+        first, key = PasswordKey(slow), PasswordKey(generate)
+        first.prepare()
+        kept = ref(key)
+        waiting = key.whenMade(self.turns.put)
+        gc.disable()
+        self.addCleanup(gc.enable)
+        del waiting, key
+        self.assertIsNone(kept())
+        slow.mayGo.set()
+        self.assertTrue(first.public)
+        self.assertTrue(self.turns.empty())
+
+    def test_whereNoneCanBeMadeAllAreTold(self) -> None:
+        """
+        There may be no memory.
+        """
+        slow = Slow(self, isPossible=False)
+        key = PasswordKey(slow)
+        waiting = [key.whenMade(self.turns.put) for _ in range(2)]
+        slow.mayGo.set()
+        self.turn()
+        for each in waiting:
+            self.failureResultOf(each, MemoryError)
+
+    def test_whoEndsWhileTheReactorStopsIsNotMissed(self) -> None:
+        """
+        The turn may come when nobody is there any more.
+        """
+        slow = Slow(self)
+        key = PasswordKey(slow)
+        waiting = key.whenMade(self.turns.put)
+        slow.mayGo.set()
+        turn = self.turns.get(timeout=20)
+        del waiting, key
+        turn()
 
 
 class CommonKeyTests(SynchronousTestCase):
@@ -251,6 +347,30 @@ class CommonKeyTests(SynchronousTestCase):
         self.assertIs(kept.of("first"), first)
         self.assertIsNot(kept.of("second"), second)
         self.assertIsNot(keys.of("first"), first)
+
+    def test_whoHasMostLosesOneFirst(self) -> None:
+        """
+        No user takes the keys of others by asking for many.
+        """
+        self.patch(mysqlkey, "MOST_KEYS", 4)
+        kept = PasswordKeys(common)
+        ours = kept.of("server", user=1)
+        first, *_, last = [kept.of(f"server{number}", user=2) for number in range(20)]
+        self.assertIs(kept.of("server", user=1), ours)
+        self.assertIs(kept.of("server19", user=2), last)
+        self.assertIsNot(kept.of("server0", user=2), first)
+
+    def test_eachUserHasOneOfItsOwn(self) -> None:
+        """
+        Also for the same server, and it is in no file.
+        """
+        keys = PasswordKeys(AnonymousFile("", self.fail))
+        self.assertIsNot(keys.of("server", user=1), keys.of("server", user=2))
+        self.assertIsNot(keys.of("server", user=1), keys.of("server"))
+        file = AnonymousFile("", lambda: os.memfd_create("test"))
+        self.addCleanup(os.close, file.descriptor)
+        self.assertTrue(PasswordKeys(file).of("server", user=1).public)
+        self.assertEqual(os.fstat(file.descriptor).st_size, 0)
 
     def test_aSystemWithoutSuchFilesSaysSo(self) -> None:
         """

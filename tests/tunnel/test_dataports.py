@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.ports import freePort
 from tlstunnel.errors import LimitReached
 from tlstunnel.tunnel import dataports
-from tlstunnel.tunnel.dataports import MAX_TRIES, _candidates, listenBeside
+from tlstunnel.tunnel.dataports import MAX_RACES, MAX_TRIES, _candidates, listenBeside
 
 RANGES = st.tuples(st.integers(1024, 65535), st.integers(1, 70000)).map(
     lambda each: range(each[0], min(sum(each), 65536))
@@ -128,6 +128,24 @@ class ListenTests(SynchronousTestCase):
 
         self.patch(dataports, "_bind", late)
         self.assertRaises(LimitReached, self.listen, range(port, port + 1))
+
+    def test_whoIsNeverFastestStopsLooking(self) -> None:
+        """
+        However many others there are: the system says each time that the port is in use.
+        """
+        binds: list[socket.socket] = []
+        port = freePort()
+        taken = self.listen(range(port, port + 1)).getsockname()
+
+        def late(sock: socket.socket, place: Any, ports: range | None) -> None:
+            binds.append(sock)
+            # As listen(2) would say.
+            sock.bind(taken)
+
+        self.patch(dataports, "_bind", late)
+        self.assertRaises(LimitReached, self.listen, range(port, port + 1))
+        self.assertEqual(len(binds), MAX_RACES)
+        self.assertEqual([each.fileno() for each in binds], [-1] * MAX_RACES)
 
     def test_whatNoOtherPortHelpsIsNotTriedAgain(self) -> None:
         """

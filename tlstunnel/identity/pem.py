@@ -12,9 +12,11 @@ import re
 import shlex
 import stat
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
@@ -37,6 +39,12 @@ LARGEST_FILE = 1 << 20
 
 #: Anchors that are known by what stands in their files, in all; those of a system are 150.
 KEPT = 1000
+
+#: Files of keys that are known to be sound.
+MOST_SOUND = 10000
+
+# Digests of those, the one that was found sound first in front.
+_SOUND: OrderedDict[bytes, None] = OrderedDict()
 
 # How a file is opened: nobody is waited for at the other end of a pipe.
 _AT_ONCE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -232,7 +240,7 @@ def loadKey(path: Path, private: bool = True) -> PrivateKeyTypes | KeyReference:
     if reference is not None:
         return reference
     try:
-        return load_pem_private_key(content, None)
+        return _keyIn(content)
     except TypeError:
         raise ConfigurationError(
             str(path),
@@ -241,6 +249,24 @@ def loadKey(path: Path, private: bool = True) -> PrivateKeyTypes | KeyReference:
         ) from None
     except (ValueError, UnsupportedAlgorithm):
         raise ConfigurationError(str(path), *withoutKey(path, content)) from None
+
+
+def _keyIn(content: bytes) -> PrivateKeyTypes:
+    """
+    The key in a PEM file.
+
+    Whether the numbers of an RSA key belong together takes a tenth of a second to find out, or a
+    whole one, and is the same each time: a service reads what it serves with again for whoever
+    asks for something else, and everybody waits.
+
+    @raise ValueError: there is none, or its numbers do not belong together.
+    """
+    digest = sha256(content).digest()
+    key = load_pem_private_key(content, None, unsafe_skip_rsa_key_validation=digest in _SOUND)
+    _SOUND[digest] = None
+    if len(_SOUND) > MOST_SOUND:
+        _SOUND.popitem(last=False)
+    return key
 
 
 def loadSigningKey(path: Path) -> PrivateKeyTypes:

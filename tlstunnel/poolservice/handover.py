@@ -302,6 +302,14 @@ class HandOver:
     # What there is to know
 
     @property
+    def meetsEarly(self) -> bool:
+        """
+        Whether the program is met before its peer is verified.
+        """
+        tunnel = self.prepared.tunnel
+        return tunnel.dialect.dialsEarly(tunnel.options)
+
+    @property
     def name(self) -> str:
         """
         What the certificate has for whom the peer has proved to be; empty for nobody.

@@ -27,15 +27,15 @@ class IProgram(Interface):
         """
         The leg for plaintext, which the program gets the other end of; asked for once.
 
-        Its peer is verified by then, and C{handOver} knows who is who; but where the dialect is one
-        of C{earlyDial}, its program has to speak before TLS, and nothing is known yet.
+        Its peer is verified by then, and C{handOver} knows who is who; but where C{handOver} meets
+        it early, the program has to speak before TLS, and nothing is known yet.
 
         @raise TunnelError: the program does not take it.
         """
 
     def verified(handOver: HandOver) -> None:
         """
-        The peer is verified, where C{plain} was asked for before that (C{earlyDial}).
+        The peer is verified, where C{plain} was asked for before that.
         """
 
     def heardAll(error: TunnelError | None) -> None:

@@ -292,7 +292,7 @@ class NativeProgram:
         handOvers = self._handOvers
         ours, theirs = await pairOf(self._plain, handOvers.reactor, handOvers.deadlines)
         leg = self._legOf(ours)
-        isEarly = handOver.wanted.dialect.earlyDial
+        isEarly = handOver.meetsEarly
         message = Message("plain") if isEarly else _answerTo(handOver)
         try:
             if not self._control.isOpen:

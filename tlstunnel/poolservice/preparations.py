@@ -107,13 +107,12 @@ class Preparations:
         if kept is None:
             kept = _Kept(self._pool, () if local is None else (local,), self._trust.edition)
             kept.prepared = Prepared(self._tunnel(Mode.CLIENT, wanted, local, remote))
-            kept.prepared.open()
             kept.waiting = None
             self._kept[key] = kept
             self._weigh(kept, 0)
         found = kept.remotes.get(remote)
         if found is None:
-            found = _towards(kept.prepared, remote)
+            found = _towards(kept.prepared, remote, uid)
             found.creatorFor(remote)
             kept.remotes[remote] = found
             if len(kept.remotes) > REMOTES_KEPT:
@@ -230,12 +229,14 @@ class Preparations:
         self._contexts -= self._kept.pop(key).contexts
 
 
-def _towards(prepared: Prepared, remote: Identity) -> Prepared:
+def _towards(prepared: Prepared, remote: Identity, uid: int) -> Prepared:
     """
-    The same for a connection to C{remote}: contexts and sessions are common to all.
+    The same for a connection to C{remote}: contexts and sessions are common to all.  What a dialect
+    has for each server is not begun with here: a program may name as many as it likes.
     """
     found = copy(prepared)
     found.tunnel = replace(prepared.tunnel, remoteID=remote)
     found.expected = remote
-    found.setting = settingOf(found.tunnel, remote, prepared.setting.covers)
+    setting = settingOf(found.tunnel, remote, prepared.setting.covers)
+    found.setting = replace(setting, user=uid)
     return found

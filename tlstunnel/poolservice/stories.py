@@ -75,7 +75,8 @@ class HandedClient(Pair):
         network = self.network = self.accepted
         expected = prepared.expected
         assert isinstance(expected, Identity)
-        if dialect.earlyDial:
+        isMetEarly = dialect.dialsEarly(prepared.tunnel.options)
+        if isMetEarly:
             await self._meetProgram(role, upgrade)
         else:
             role.prepareAlone()
@@ -85,7 +86,7 @@ class HandedClient(Pair):
             heedNow(prepared)
         await upgrade.secure(network, role.switch, prepared.creatorFor(expected))
         self.factory.verified(self)
-        if not dialect.earlyDial:
+        if not isMetEarly:
             await self._meetProgram(role, upgrade)
             if dialect.talks:
                 # It says the same as to a tunnel, only later.

@@ -18,8 +18,9 @@ from tlstunnel.program.options import OPTIONS
 from tlstunnel.program.poolsettings import localSocket
 from tlstunnel.program.values import Number, text
 
-#: Seconds for which a certificate may be good: less is renewed all the time, and more is no short
-#: life.
+#: Seconds for which a certificate may be good.  The next one is asked for at about half of that, a
+#: second later once more if need be, and none is shown in its last second: with less there is no
+#: time for it.  More is no short life.
 LEAST_SECONDS, MOST_SECONDS = 5.0, 7 * 86400.0
 
 #: Who may connect where nobody says who gets anything, and where somebody does.
@@ -28,10 +29,11 @@ OWN_MODE, ANY_MODE = 0o600, 0o666
 
 def _lifetime(value: object) -> float:
     seconds = float(Number(float, "seconds")(value))
-    if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
-        raise ValueError(
-            f"{seconds:g} s are no short life; give {LEAST_SECONDS:g} to {MOST_SECONDS:g} seconds"
-        )
+    bounds = f"give {LEAST_SECONDS:g} to {MOST_SECONDS:g} seconds"
+    if seconds < LEAST_SECONDS:
+        raise ValueError(f"{seconds:g} s leave no time to get the next certificate; {bounds}")
+    if seconds > MOST_SECONDS:
+        raise ValueError(f"{seconds:g} s are no short life; {bounds}")
     return seconds
 
 

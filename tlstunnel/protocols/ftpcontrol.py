@@ -20,10 +20,14 @@ from tlstunnel.net.leg import Leg
 from tlstunnel.protocols.base import MAX_REFUSED_COMMANDS, MAX_SYNTAX_ERRORS
 from tlstunnel.protocols.channels import IChannels
 from tlstunnel.protocols.ftpdata import ASKED_AS, INSTEAD, NAMING, DataConnections, Terms
-from tlstunnel.protocols.hiding import LineFilter
+from tlstunnel.protocols.ftplines import Commands, Lines
 
 #: Commands that may await their replies at the same time.
 MAX_AWAITED_REPLIES = 1024
+
+#: As how many messages a data connection counts that is made: some hundred microseconds, and more
+#: where the one before it ends by that, and is written down.
+DATA_MESSAGES = 32
 
 #: Bytes of our own answers that a client may leave unread.
 MAX_UNREAD_BYTES = 65536
@@ -45,54 +49,6 @@ _VERB = re.compile(rb"[A-Za-z][A-Za-z0-9]{0,15}")
 _FIRST = re.compile(rb"[1-5][0-9]{2}(?:[ -].*)?", re.DOTALL)
 
 
-class _Lines(LineFilter):
-    """
-    Gives each whole line, without its end, to whoever knows what to make of it; what is too long or
-    has no end never passes.
-    """
-
-    def __init__(self, pass_: Callable[[bytes], bytes]) -> None:
-        super().__init__()
-        self._pass = pass_
-
-    def line(self, line: bytes) -> bytes:
-        """
-        What is to be passed on for C{line}.
-        """
-        return self._pass(line[:-2] if line.endswith(b"\r\n") else line[:-1])
-
-    def stop(self) -> None:
-        """
-        A line is longer than any that is understood.
-        """
-        raise Oversize("a line of FTP that is too long")
-
-    def flush(self) -> bytes:
-        """
-        A line without its end is none: who knows what it was to become.
-        """
-        return b""
-
-
-class _Commands(_Lines):
-    """
-    Of the client's lines: what they are answered at once is sent at once, and not line by line.
-    """
-
-    def __init__(self, pass_: Callable[[bytes], bytes], answer: Callable[[], None]) -> None:
-        super().__init__(pass_)
-        self._sendAnswers = answer
-
-    def feed(self, data: bytes) -> bytes:
-        """
-        Pass what is for the server, and send the answers to the rest.
-        """
-        try:
-            return super().feed(data)
-        finally:
-            self._sendAnswers()
-
-
 class _Awaited(NamedTuple):
     """
     What comes next.
@@ -105,6 +61,21 @@ class _Awaited(NamedTuple):
     verb: bytes
     argument: bytes = b""
     answer: bytes = b""
+
+    def mayGet(self, code: bytes) -> bool:
+        """
+        Whether a server says C{code} to it, if it says anything.
+        """
+        if self.verb == _ABOR:
+            # RFC 959, section 5.4; pure-ftpd says 451 where it was an upload.
+            return code in (b"225", b"226") or code[:1] in (b"4", b"5")
+        return self is not _PROBE or code[:1] in (b"2", b"5")
+
+
+# Where it ends a transfer it may be answered twice, 426 for that and 226 for itself (as by vsftpd,
+# ProFTPD and pure-ftpd), or once for both.  What we ask then shows which it was.
+_ABOR = b"ABOR"
+_PROBE = _Awaited(b"our NOOP")
 
 
 class Control:
@@ -130,8 +101,8 @@ class Control:
             they are for the server.
         @param terms: of data connections.
         """
-        self.commands = _Commands(self._command, self._sendAnswers)
-        self.replies = _Lines(self._reply)
+        self.commands = Commands(self._command, self._sendAnswers)
+        self.replies = Lines(self._reply)
         self._client = client
         self._server = server
         self._answer = answer
@@ -238,6 +209,7 @@ class Control:
         """
         # Some clients take a CR alone for the end of a line.
         line = line.replace(b"\r", b" ")
+        due = b""
         if not self._code:
             if not line.strip():
                 # Behind a reply, it belongs to none.
@@ -245,6 +217,7 @@ class Control:
             if not _FIRST.fullmatch(line):
                 raise Malformed("not a reply of FTP", line)
             self._code = line[:3]
+            due = self._passOver()
             self._kept = [] if self._mustWait else None
             self._keptBytes = 0
             isLast = line[3:4] != b"-"
@@ -260,12 +233,44 @@ class Control:
             # Some clients wait for the space (RFC 959, section 4.2).
             line += b" "
         if self._kept is None:
-            return line + b"\r\n" + (self._completed() if isLast else b"")
+            return due + line + b"\r\n" + (self._completed() if isLast else b"")
         self._kept.append(line)
         self._keptBytes += len(line) + 2
         if self._keptBytes > MAX_REPLY_BYTES:
             raise Oversize("a reply that is too long")
-        return self._decided() if isLast else b""
+        return due + (self._decided() if isLast else b"")
+
+    def _passOver(self) -> bytes:
+        """
+        Forget what the reply that begins cannot be to: the server has said nothing to that.
+
+        @return: our answers behind it.
+        """
+        answers = b""
+        while self._awaited and not self._awaited[0].mayGet(self._code):
+            self._awaited.popleft()
+            answers += self._takeAnswers()
+        return answers
+
+    def _takeAnswers(self) -> bytes:
+        """
+        Our answers whose turn it is.
+        """
+        answers = []
+        while self._awaited and self._awaited[0].answer:
+            answers.append(self._awaited.popleft().answer + b"\r\n")
+        return b"".join(answers)
+
+    def _probe(self) -> None:
+        """
+        Ask the server something behind each ABOR that is all that it has to answer yet: the reply
+        to that is known, and is for nobody else.  Not before a transfer is over: what comes behind
+        ABOR may keep a server from seeing it (pure-ftpd).
+        """
+        if self._verb == _ABOR and all(each.verb in (_ABOR, b"") for each in self._awaited):
+            last = max(at for at, each in enumerate(self._awaited) if each.verb)
+            self._awaited.insert(last + 1, _PROBE)
+            self._server.write(b"NOOP\r\n")
 
     def _isHidden(self, line: bytes) -> bool:
         """
@@ -286,9 +291,9 @@ class Control:
     @property
     def _mustWait(self) -> bool:
         """
-        Whether the reply that begins decides on a data connection.
+        Whether the reply that begins decides on a data connection, or is to a question of ours.
         """
-        if self._code in NAMING:
+        if self._code in NAMING or self._verb == _PROBE.verb:
             return True
         return self._verb in ASKED_AS and not self._code.startswith(b"1")
 
@@ -301,16 +306,16 @@ class Control:
         code, self._code, self._kept = self._code, b"", None
         if code.startswith(b"1") or not self._awaited:
             return b""
-        self._awaited.popleft()
+        answered = self._awaited.popleft()
         self._refusal = b""
-        answers = []
-        while self._awaited and self._awaited[0].answer:
-            answers.append(self._awaited.popleft().answer + b"\r\n")
-        return b"".join(answers)
+        answers = self._takeAnswers()
+        if answered.verb != _ABOR and answered is not _PROBE:
+            self._probe()
+        return answers
 
     def _decided(self) -> bytes:
         """
-        The reply that decides on a data connection is complete.
+        The reply that decides on a data connection, or is for us, is complete.
 
         A server may know only one form of passive mode: where it refuses the first it is asked for
         the other, and the client gets the reply that it awaits.
@@ -327,8 +332,11 @@ class Control:
             if not self._awaited:
                 raise Malformed("a data connection that nobody asked for", lines[-1])
             asked = self._awaited[0]
+            self.replies.rest(DATA_MESSAGES)
             reply = self._data.agree(asked.verb, asked.argument, code, b"".join(lines)) + b"\r\n"
             return answers + reply + self._completed()
+        if self._verb == _PROBE.verb:
+            return self._completed()
         if code[:1] not in (b"4", b"5"):
             # Nothing that a client might take for consent.
             reply = b"425 The server names no port\r\n"

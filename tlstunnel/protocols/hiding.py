@@ -26,11 +26,12 @@ class LineFilter(Filter):
 
     @ivar done: whether it has given up, or has done its work.
     @ivar isStopped: whether all that follows passes.
+    @ivar isResting: whether what follows lies until the next call.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.isStopped = False
+        self.isStopped = self.isResting = False
 
     def feed(self, data: bytes) -> bytes:
         """
@@ -44,14 +45,16 @@ class LineFilter(Filter):
 
     def lines(self, data: bytes) -> list[bytes]:
         """
-        What L{line} makes of the lines that C{data} completes, until this is stopped; what follows
-        them is kept.
+        What L{line} makes of the lines that C{data} completes, until this is stopped or rests; what
+        follows them is kept.
         """
         kept = self._kept
-        start, searched = 0, len(kept)
+        # What was let lie was not looked at.
+        start, searched = 0, 0 if self.isResting else len(kept)
+        self.isResting = False
         kept += data
         passed: list[bytes] = []
-        while not self.isStopped:
+        while not (self.isStopped or self.isResting):
             end = kept.find(b"\n", searched) + 1
             if (end - 1 if end else len(kept)) - start > MAX_LINE_BYTES:
                 self.stop()

@@ -230,7 +230,10 @@ class MySQLClient(ClientRole):
         else:
             proof = Proof.of(self._login, capabilitiesOf(self._login))
             key = keyFor(self.setting)
-            authentication = Decryption(proof.plugin, self._greeting.salt, key)
+            clock = self.deadlines.clock
+            authentication = Decryption(proof.plugin, self._greeting.salt, key, clock)
+            if key.mayBeKnown:
+                await authentication.whenThereIsAKey()
             login, ahead = await self._finishLogin(proof, authentication)
             answers = AppAnswers(1 - ahead, authentication)
             questions = AppQuestions(ahead - 1, answers, authentication)

@@ -19,6 +19,11 @@ is then a wrong password: nobody is told what was wrong with it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from tlstunnel.errors import Malformed
 from tlstunnel.protocols.conversation import Conversation
@@ -41,13 +46,14 @@ from tlstunnel.protocols.mysqlpackets import (
     readPacket,
 )
 from tlstunnel.protocols.setting import Setting
+from tlstunnel.protocols.weakly import weakly
 
 
 def keyFor(setting: Setting) -> PasswordKey:
     """
     The key for the server behind a tunnel.
     """
-    return keys.of(f"{setting.tunnel} {setting.remoteID} {setting.peerName!r}")
+    return keys.of(f"{setting.tunnel} {setting.remoteID} {setting.peerName!r}", setting.user)
 
 
 def keyPacket(number: int, key: PasswordKey) -> bytes:
@@ -104,9 +110,45 @@ class Decryption(Authentication):
     @ivar key: with which.
     """
 
-    def __init__(self, plugin: bytes, salt: bytes, key: PasswordKey) -> None:
+    _log = Logger()
+
+    def __init__(self, plugin: bytes, salt: bytes, key: PasswordKey, reactor: Any = None) -> None:
+        """
+        @param reactor: whose thread has to be told of a key that is not made yet.
+        """
         super().__init__(plugin, salt)
         self.key = key
+        self._reactor = reactor
+        self._number = 0
+        # Whoever keeps it waits for the key.
+        self._wanted: Deferred[None] | None = None
+
+    def whenThereIsAKey(self) -> Deferred[None]:
+        """
+        Wait for it.
+        """
+        if self.key.isMade:
+            return succeed(None)
+        return self.key.whenMade(self._reactor.callFromThread)
+
+    def tellKey(self, number: int) -> None:
+        """
+        Answer the request for a key, as soon as there is one.
+        """
+        self._number = number
+        tell = weakly(self._tellKey)
+        self._wanted = self.whenThereIsAKey()
+        self._wanted.addCallback(lambda _: tell()).addErrback(self._noKey)
+
+    def _tellKey(self) -> None:
+        self.tell(keyPacket(self._number, self.key))
+
+    @classmethod
+    def _noKey(cls, failure: Failure) -> None:
+        """
+        The program waits as long as its server does.
+        """
+        cls._log.failure("no key could be made for a password", failure)
 
     def decrypted(self, answer: bytes) -> bytes | None:
         """
@@ -129,6 +171,7 @@ async def finishLogin(
         return login, 0
     encrypted, ahead = proof.value, 0
     if encrypted == REQUESTS[SHA256]:
+        await authentication.whenThereIsAKey()
         app.write(keyPacket(2, authentication.key))
         encrypted, ahead = await readPacket(app, 3), 2
     password = authentication.decrypted(encrypted)
@@ -158,7 +201,7 @@ class AppAnswers(Holding):
         if authentication.mayAsk and content == REQUESTS[authentication.plugin]:
             authentication.mayAsk, authentication.awaitsPassword = False, True
             self._step -= 2
-            authentication.tell(keyPacket((number + 1) % 256, authentication.key))
+            authentication.tellKey((number + 1) % 256)
             return b""
         password = authentication.decrypted(content)
         return packet((number + self._step) % 256, content if password is None else password)

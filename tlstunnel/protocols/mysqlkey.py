@@ -5,24 +5,23 @@ SHA-1, over the password and a NUL, combined with the scramble.
 For what programs encrypt there are keys of our own, one for each server: it is the server who
 chooses the scramble, and with a key for all one could have us decrypt what was recorded on the way
 to another.  Workers have them in common, since a program that keeps one may meet another worker
-next time.  A key is made in a thread, when the first tunnel needs it, is in memory alone, and is
-gone with the process.
+next time.  Where programs of several users are served, each user has keys of its own.  A key is
+made in a thread, before a tunnel accepts connections, or else when a program asks for it; it is in
+memory alone, and is gone with the process.  No turn of the reactor ever waits for it.
 """
 
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
 from errno import ENOSYS
 from hashlib import sha256
 from io import BytesIO
 from itertools import cycle
-from queue import SimpleQueue
-from threading import Lock, Thread
-from typing import TypeAlias
+from threading import Lock
+from weakref import WeakSet
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -35,7 +34,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
     load_pem_public_key,
 )
+from twisted.internet.defer import Deferred
 
+from tlstunnel.protocols.mysqlmaker import Made, Make, Maker
+from tlstunnel.protocols.weakly import weakly
 from tlstunnel.tls.anonymousfile import AnonymousFile
 
 #: Which descriptor has the keys, for workers.
@@ -44,11 +46,9 @@ VARIABLE = "TLSTUNNEL_MYSQL_KEYS"
 #: Bytes of a key, and so of all that is encrypted with it.
 KEY_BYTES = 256
 
-#: Servers that have one; then those that were needed last are kept.
+#: Servers that have one, those of all users together.  Beyond that, who has most loses the one that
+#: was not needed for longest.
 MOST_KEYS = 1024
-
-#: What makes a key.
-Make: TypeAlias = Callable[[], rsa.RSAPrivateKey]
 
 # What MySQL uses: it is no signature, and a collision is of no use against it.
 _OAEP = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)  # noqa: S303
@@ -122,43 +122,6 @@ class CommonKey:
             return key
 
 
-class Maker:
-    """
-    Makes keys in a thread, one after the other.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: SimpleQueue[tuple[Future[rsa.RSAPrivateKey], Make]] = SimpleQueue()
-        self._process = 0
-
-    def begin(self, make: Make) -> Future[rsa.RSAPrivateKey]:
-        """
-        Have C{make} called, at some time.
-
-        @return: its result; it can be cancelled by who does not want to wait for that.
-        """
-        # A process that was forked has no thread of its parent, and would wait in vain.
-        if self._process != os.getpid():
-            self._waiting = SimpleQueue()
-            thread = Thread(target=self._work, args=(self._waiting,), daemon=True)
-            with suppress(RuntimeError):  # as the system may have no room for a thread
-                thread.start()
-                self._process = os.getpid()
-        made: Future[rsa.RSAPrivateKey] = Future()
-        self._waiting.put((made, make))
-        return made
-
-    @staticmethod
-    def _work(waiting: SimpleQueue[tuple[Future[rsa.RSAPrivateKey], Make]]) -> None:
-        while True:
-            made, make = waiting.get()
-            if made.set_running_or_notify_cancel():
-                try:
-                    made.set_result(make())
-                except Exception as error:  # noqa: BLE001 - whoever needs the key is told
-                    made.set_exception(error)
-
-
 class PasswordKey:
     """
     A key of our own, for the passwords that programs send to one server.
@@ -166,32 +129,89 @@ class PasswordKey:
 
     _maker = Maker()
 
-    def __init__(self, make: Make = generate) -> None:
+    def __init__(self, make: Make = generate, user: int | None = None) -> None:
+        """
+        @param user: whose programs it is for, where there are several users.
+        """
         self._make = make
-        self._made: Future[rsa.RSAPrivateKey] = Future()
+        self._user = user
+        self._made: Made = Future()
         self._process = 0
+        self._isAwaited = False
+        self._waiting: WeakSet[Deferred[None]] = WeakSet()
+
+    @property
+    def isBegun(self) -> bool:
+        """
+        Whether it is made, or will be.
+        """
+        return self._process == os.getpid()
+
+    @property
+    def isMade(self) -> bool:
+        """
+        Whether there is nothing to wait for.
+        """
+        return self.isBegun and self._made.done()
+
+    @property
+    def mayBeKnown(self) -> bool:
+        """
+        Whether a program may have been given it by another worker, made or not made here.
+        """
+        return self.isBegun and self._user is None
 
     def prepare(self) -> None:
         """
         Begin to make it, unless that is done.
         """
-        if self._process != os.getpid():
+        if not self.isBegun:
             self._process = os.getpid()
+            self._isAwaited = False
             self._made = self._maker.begin(self._make)
+
+    def whenMade(self, callFromThread: Callable[[Callable[[], None]], object]) -> Deferred[None]:
+        """
+        Wait for it, and begin to make it where that is not done.
+
+        @param callFromThread: calls something in the thread of the reactor.
+        @return: fires there once it is made, or fails as that did.  It can be cancelled; who lets
+            go of it does not wait any longer.
+        """
+        made: Deferred[None] = Deferred(self._waiting.discard)
+        self.prepare()
+        if self._made.done():
+            made.callback(None)
+            return made
+        self._waiting.add(made)
+        if not self._isAwaited:
+            self._isAwaited = True
+            tell = weakly(self._tell)
+            self._made.add_done_callback(lambda _: callFromThread(tell))
+            self._maker.hurry(self._made, self._make, self._user)
+        return made
+
+    def _tell(self) -> None:
+        """
+        It is made, or cannot be.
+        """
+        waiting, self._waiting = tuple(self._waiting), WeakSet()
+        error = self._made.exception()
+        for each in waiting:
+            if error is None:
+                each.callback(None)
+            else:
+                each.errback(error)
 
     @property
     def _key(self) -> rsa.RSAPrivateKey:
         self.prepare()
-        # This seldom waits: it was begun before connections were accepted.
-        if self._made.cancel():
-            self._made = Future()
-            self._made.set_result(self._make())
         return self._made.result()
 
     @property
     def public(self) -> bytes:
         """
-        What programs are given of it.
+        What programs are given of it; in a turn of the reactor it has to be made already.
         """
         key = self._key.public_key()
         return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -202,6 +222,9 @@ class PasswordKey:
 
         @return: C{None} if it was not encrypted with this key and scramble, for whatever reason.
         """
+        if not self.isMade:
+            # Nobody has been given it.
+            return None
         try:
             password = combined(self._key.decrypt(encrypted, _OAEP), scramble)
         except ValueError:
@@ -226,7 +249,7 @@ common = AnonymousFile(VARIABLE, _inMemory)
 
 class PasswordKeys:
     """
-    The keys of this process, one for each server.
+    The keys of this process, one for each server and user.
     """
 
     def __init__(self, file: AnonymousFile) -> None:
@@ -234,18 +257,27 @@ class PasswordKeys:
         @param file: where workers have them in common.
         """
         self._file = file
-        self._kept: OrderedDict[str, PasswordKey] = OrderedDict()
+        self._kept: OrderedDict[tuple[int | None, str], PasswordKey] = OrderedDict()
 
-    def of(self, server: str) -> PasswordKey:
+    def of(self, server: str, user: int | None = None) -> PasswordKey:
         """
         The one for C{server}.
+
+        @param user: whose programs it is for, where there are several users; they are served by one
+            process.
         """
-        if server not in self._kept:
-            self._kept[server] = PasswordKey(CommonKey(self._file, server))
+        found = self._kept.get((user, server))
+        if found is None:
+            make = CommonKey(self._file, server) if user is None else generate
+            found = self._kept[user, server] = PasswordKey(make, user)
             if len(self._kept) > MOST_KEYS:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(server)
-        return self._kept[server]
+                self._forgetOne()
+        self._kept.move_to_end((user, server))
+        return found
+
+    def _forgetOne(self) -> None:
+        ((most, _),) = Counter(user for user, _ in self._kept).most_common(1)
+        del self._kept[next(each for each in self._kept if each[0] == most)]
 
 
 keys = PasswordKeys(common)

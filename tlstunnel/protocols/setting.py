@@ -24,6 +24,7 @@ class Setting:
     @ivar options: what --dialect-option gave.
     @ivar words: what --reveal gave.
     @ivar tunnel: what the log calls the tunnel, if it has a name.
+    @ivar user: by number, whose programs it serves, where one process serves those of several.
     @ivar covers: whether our certificate is for a domain; in server mode any may be.
     """
 
@@ -36,6 +37,7 @@ class Setting:
     options: frozenset[str] = frozenset()
     words: frozenset[str] = frozenset()
     tunnel: str = ""
+    user: int | None = None
     covers: Callable[[str], bool] = lambda domain: False
 
     def isOurs(self, domain: str) -> bool:

@@ -20,6 +20,9 @@ from tlstunnel.errors import LimitReached
 #: and no more than takes a moment.
 MAX_TRIES = 256
 
+#: How often it may happen for one data connection that another one has the port in between.
+MAX_RACES = 4
+
 # Who can guess the next port may be there before its client.
 _random = SystemRandom()
 
@@ -32,6 +35,19 @@ def listenBeside(control: socket.socket, ports: range | None = None) -> socket.s
     @raise OSError: there is no descriptor, address or port for it.
     @raise LimitReached: none of C{ports} is free.
     """
+    if ports is None:
+        return _listening(control, None)
+    for _ in range(MAX_RACES):
+        try:
+            return _listening(control, ports)
+        except OSError as error:
+            # Else two have bound one port at the same moment, and the other listens.
+            if error.errno != EADDRINUSE:
+                raise
+    raise LimitReached(f"others were faster at {MAX_RACES} ports from {ports[0]} to {ports[-1]}")
+
+
+def _listening(control: socket.socket, ports: range | None) -> socket.socket:
     sock = socket.socket(control.family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
@@ -40,11 +56,8 @@ def listenBeside(control: socket.socket, ports: range | None = None) -> socket.s
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         _bind(sock, control.getsockname(), ports)
         sock.listen(2)
-    except (OSError, LimitReached) as error:
+    except BaseException:
         sock.close()
-        if ports is not None and isinstance(error, OSError) and error.errno == EADDRINUSE:
-            # Two have bound one port at the same moment, and the other listens.
-            return listenBeside(control, ports)
         raise
     return sock
 

@@ -27,7 +27,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
-from weakref import WeakMethod
 
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.logger import Logger
@@ -36,6 +35,7 @@ from zope.interface import implementer
 
 from tlstunnel.errors import TunnelError
 from tlstunnel.interfaces import IFilter, ISpeaker, ISpontaneous
+from tlstunnel.protocols.weakly import weakly
 from tlstunnel.tls.records import RECORD_BYTES
 
 #: Bytes that filters look at in one turn of the reactor, and messages.
@@ -68,21 +68,6 @@ class Filtered(Protocol):
         """
         The source is gone.
         """
-
-
-def _weakly(method: Callable[[], None]) -> Callable[[], None]:
-    """
-    Calls C{method} as long as its object is there: whoever keeps it does not keep that, so that
-    nothing waits for the garbage collector.
-    """
-    kept = WeakMethod(method)
-
-    def call() -> None:
-        found = kept()
-        if found is not None:
-            found()
-
-    return call
 
 
 @implementer(ISpeaker, IPushProducer)
@@ -135,7 +120,7 @@ class Filtering:
         self._isWoken = False
         self._spontaneous = [each for each in self._filters if ISpontaneous.providedBy(each)]
         for each in self._spontaneous:
-            each.wake = _weakly(self._wake)
+            each.wake = weakly(self._wake)
         source = direction.source
         self._readSize = source.readSize
         source.speaker = self
