@@ -4,12 +4,15 @@ Tests for L{tlstunnel.net.deadlines}.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.net.deadlines import EXPIRED_PER_TURN, Deadline, Deadlines
 
 
 class DeadlinesTests(SynchronousTestCase):
@@ -60,6 +63,36 @@ class DeadlinesTests(SynchronousTestCase):
         for _ in range(1000):
             self.set(10, "x")
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+
+    def test_ofThousandsThatAreDueAtOnceSomeExpireInEachTurn(self) -> None:
+        """
+        In the order in which they were set; whoever else waits for the clock has a turn in between.
+        """
+        expired: list[int] = []
+        perTurn: list[int] = []
+        for number in range(1000):
+            self.deadlines.after(10, lambda number=number: expired.append(number))
+        callLater = self.clock.callLater
+
+        def counting(delay: float, call: Callable[..., object], *args: object) -> IDelayedCall:
+            perTurn.append(len(expired))
+            return callLater(delay, call, *args)
+
+        self.clock.callLater = counting  # type: ignore[method-assign]
+        self.clock.advance(10)
+        self.assertEqual(expired, list(range(1000)))
+        self.assertEqual(perTurn, list(range(EXPIRED_PER_TURN, 1000, EXPIRED_PER_TURN)))
+
+    def test_oneThatIsCancelledByAnotherDoesNotExpire(self) -> None:
+        """
+        Though both are due in the same turn.
+        """
+        other: list[Deadline] = []
+        self.deadlines.after(10, lambda: other[0].cancel())
+        other.append(self.deadlines.after(10, lambda: self.expired.append("other")))
+        self.clock.advance(10)
+        self.assertEqual(self.expired, [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_nothingIsLeftOnceAllHaveExpired(self) -> None:
         """
