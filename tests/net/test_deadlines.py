@@ -4,7 +4,8 @@ Tests for L{tlstunnel.net.deadlines}.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.net.deadlines import EXPIRED_PER_TURN, Deadline, Deadlines
+from tlstunnel.net.deadlines import EXPIRED_PER_TURN, Deadlines
 
 
 class DeadlinesTests(SynchronousTestCase):
@@ -71,14 +72,16 @@ class DeadlinesTests(SynchronousTestCase):
         expired: list[int] = []
         perTurn: list[int] = []
         for number in range(1000):
-            self.deadlines.after(10, lambda number=number: expired.append(number))
-        callLater = self.clock.callLater
+            self.deadlines.after(10, partial(expired.append, number))
+        clock: Any = self.clock
+        callLater = clock.callLater
 
-        def counting(delay: float, call: Callable[..., object], *args: object) -> IDelayedCall:
+        def counting(*args: Any) -> IDelayedCall:
             perTurn.append(len(expired))
-            return callLater(delay, call, *args)
+            call: IDelayedCall = callLater(*args)
+            return call
 
-        self.clock.callLater = counting  # type: ignore[method-assign]
+        clock.callLater = counting
         self.clock.advance(10)
         self.assertEqual(expired, list(range(1000)))
         self.assertEqual(perTurn, list(range(EXPIRED_PER_TURN, 1000, EXPIRED_PER_TURN)))
@@ -87,9 +90,12 @@ class DeadlinesTests(SynchronousTestCase):
         """
         Though both are due in the same turn.
         """
-        other: list[Deadline] = []
-        self.deadlines.after(10, lambda: other[0].cancel())
-        other.append(self.deadlines.after(10, lambda: self.expired.append("other")))
+
+        def cancel() -> None:
+            other.cancel()
+
+        self.deadlines.after(10, cancel)
+        other = self.deadlines.after(10, lambda: self.expired.append("other"))
         self.clock.advance(10)
         self.assertEqual(self.expired, [])
         self.assertEqual(self.clock.getDelayedCalls(), [])

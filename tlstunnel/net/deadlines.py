@@ -3,9 +3,9 @@ One timer structure for all connections.
 
 A tunnel has few distinct limits and many connections, so that deadlines of the same length expire
 in the order in which they were set: a queue for each length, and one delayed call of the clock for
-the head of each queue.  Setting and cancelling a deadline costs a dictionary entry.  Where very many
-are due at once, some expire in each turn of the reactor, so that all others have theirs in between.
-This module knows a clock, and nothing of connections.
+the head of each queue.  Setting and cancelling a deadline costs a dictionary entry.  Of very many
+that are due at once some expire in each turn of the reactor, so that others have their turns in
+between.  This module knows a clock, and nothing of connections.
 """
 
 from __future__ import annotations
