@@ -4,12 +4,16 @@ Tests for L{tlstunnel.net.deadlines}.
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.net.deadlines import Deadlines
+from tlstunnel.net.deadlines import EXPIRED_PER_TURN, Deadlines
 
 
 class DeadlinesTests(SynchronousTestCase):
@@ -60,6 +64,41 @@ class DeadlinesTests(SynchronousTestCase):
         for _ in range(1000):
             self.set(10, "x")
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+
+    def test_ofThousandsThatAreDueAtOnceSomeExpireInEachTurn(self) -> None:
+        """
+        In the order in which they were set; whoever else waits for the clock has a turn in between.
+        """
+        expired: list[int] = []
+        perTurn: list[int] = []
+        for number in range(1000):
+            self.deadlines.after(10, partial(expired.append, number))
+        clock: Any = self.clock
+        callLater = clock.callLater
+
+        def counting(*args: Any) -> IDelayedCall:
+            perTurn.append(len(expired))
+            call: IDelayedCall = callLater(*args)
+            return call
+
+        clock.callLater = counting
+        self.clock.advance(10)
+        self.assertEqual(expired, list(range(1000)))
+        self.assertEqual(perTurn, list(range(EXPIRED_PER_TURN, 1000, EXPIRED_PER_TURN)))
+
+    def test_oneThatIsCancelledByAnotherDoesNotExpire(self) -> None:
+        """
+        Though both are due in the same turn.
+        """
+
+        def cancel() -> None:
+            other.cancel()
+
+        self.deadlines.after(10, cancel)
+        other = self.deadlines.after(10, lambda: self.expired.append("other"))
+        self.clock.advance(10)
+        self.assertEqual(self.expired, [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_nothingIsLeftOnceAllHaveExpired(self) -> None:
         """

@@ -228,22 +228,22 @@ class FleetTests(TunnelTests):
                 self.assertIs(fleet.configuration, before)
                 self.assertEqual(await self.listens(*places, *fresh), [True, False, False])
 
-    async def test_namesAreLookedUpElsewhere(self) -> None:
+    async def test_whatMayTakeLongIsDoneInAThread(self) -> None:
         """
-        In a thread, as it may take long.
+        To read what is described, and to look up the names in it.
         """
         self.describe("a")
         fleet = self.start()
-        asked: list[bool] = []
+        asked: list[str] = []
         self.describe("a", local=(TCPAddress("localhost", 0),))
 
         def inThread(call: Any, *words: Any) -> Deferred[Any]:
-            asked.append(True)
+            asked.append(call.__name__)
             return deferToThread(call, *words)
 
         self.patch(fleet, "_inThread", inThread)
         await fleet.reload()
-        self.assertEqual(asked, [True])
+        self.assertEqual(asked, ["read", "bind"])
 
     async def test_theEndEndsAReload(self) -> None:
         """

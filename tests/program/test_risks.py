@@ -367,6 +367,22 @@ class ListeningPortsTests(SynchronousTestCase):
                 self.assertNotIn(hidden.getsockname()[1], ports)
                 self.assertNotIn(closed.getsockname()[1], ports)
 
+    def test_whoDoesNotListenIsNotLookedAt(self) -> None:
+        """
+        There may be tens of thousands of connections, and they are listed behind those who listen.
+        """
+        table = Path(self.mktemp())
+        rows = [
+            "  sl  local_address rem_address   st tx_queue rx_queue",
+            "   0: 00000000:0019 00000000:0000 0A 00000000:00000000",
+            "   1: 0100007F:0050 00000000:0000 0A 00000000:00000000",
+            "   2: 00000000:01BB 00000000:0000 01 00000000:00000000",
+            "nobody reads this",
+        ]
+        table.write_text("".join(f"{each}\n" for each in rows))
+        self.patch(module, "_TABLES", (table,))
+        self.assertEqual(listeningPorts(), {0x19})
+
     def test_theyAreKnownWhereProcIsHidden(self) -> None:
         """
         As the systemd unit has it, with ProcSubset=pid.

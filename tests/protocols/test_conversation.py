@@ -17,7 +17,13 @@ from zope.interface import implementer
 from tlstunnel.errors import Closed, Malformed, Oversize, Reset, TimedOut, TunnelError
 from tlstunnel.interfaces import ITranscript
 from tlstunnel.net.deadlines import Deadlines
-from tlstunnel.protocols.conversation import HIDDEN, MAX_HELD_BYTES, Conversation, Waiting
+from tlstunnel.protocols.conversation import (
+    HIDDEN,
+    MAX_HELD_BYTES,
+    MAX_PIECES_PER_TURN,
+    Conversation,
+    Waiting,
+)
 from tlstunnel.testing.dialogues import split
 from tlstunnel.testing.legs import MemoryLeg
 
@@ -152,7 +158,43 @@ class ConversationTests(SynchronousTestCase):
         self.leg.feed(b"\n" * (Conversation.maxLines + 1))
         for _ in range(Conversation.maxLines):
             self.successResultOf(self.run_(self.conversation.readLine()))
-        self.failureResultOf(self.run_(self.conversation.readLine()), Oversize)
+        pending = self.run_(self.conversation.readLine())
+        self.clock.advance(0)
+        self.failureResultOf(pending, Oversize)
+
+    def test_ofManyPiecesSomeAreReadInEachTurn(self) -> None:
+        """
+        Though all have arrived at once; and then as many again.
+        """
+        read: list[bytes] = []
+
+        async def readAll() -> None:
+            while True:
+                read.append(await self.conversation.readExactly(1))
+
+        pending = self.run_(readAll())
+        self.addCleanup(pending.cancel)
+        pending.addErrback(lambda _: None)
+        self.leg.feed(bytes(3 * MAX_PIECES_PER_TURN))
+        for turn in range(1, 4):
+            self.assertEqual(len(read), turn * MAX_PIECES_PER_TURN)
+            turns, self.clock.calls = self.clock.calls, []
+            for call in turns:
+                call.func()
+        self.assertEqual(self.clock.calls, [])
+
+    def test_whatIsLostBetweenTwoTurnsIsHeardOf(self) -> None:
+        """
+        Whoever waits for the next turn waits for the connection, too.
+        """
+        self.leg.feed(bytes(MAX_PIECES_PER_TURN + 1))
+        for _ in range(MAX_PIECES_PER_TURN):
+            self.successResultOf(self.run_(self.conversation.readExactly(1)))
+        pending = self.run_(self.conversation.readExactly(1))
+        self.assertNoResult(pending)
+        self.leg.reset()
+        self.failureResultOf(pending, Reset)
+        self.clock.advance(0)
 
     def test_tooManyBytesAreRefused(self) -> None:
         """

@@ -12,9 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.protocols.test_mysql import LOGIN, MYSQL, REQUEST, SSL, cleared, withFlags
 from tests.protocols.test_postgresql import startup
-from tlstunnel.errors import Oversize, TooManyErrors, TunnelError
+from tlstunnel.errors import Oversize, ServerSpokeFirst, TooManyErrors, TunnelError
 from tlstunnel.protocols.filters import PIECE_BYTES
 from tlstunnel.protocols.ftp import ftp
+from tlstunnel.protocols.guards import MAX_FAREWELL_BYTES
 from tlstunnel.protocols.imap import imap
 from tlstunnel.protocols.munin import munin
 from tlstunnel.protocols.mysql import mysql
@@ -23,7 +24,8 @@ from tlstunnel.protocols.nntp import nntp
 from tlstunnel.protocols.pop3 import pop3
 from tlstunnel.protocols.postgresql import postgresql
 from tlstunnel.protocols.sieve import sieve
-from tlstunnel.protocols.smtp import lmtp, smtp
+from tlstunnel.protocols.smtp import SMTPClient, lmtp, smtp
+from tlstunnel.protocols.xmlstream import Tags
 from tlstunnel.protocols.xmpp import xmppClient
 from tlstunnel.testing.dialogues import client, server
 from tlstunnel.testing.legs import MemoryLeg
@@ -155,6 +157,35 @@ class FloodTests(SynchronousTestCase):
         self.flood(driver, driver.network, b"\n")
         self.flood(driver, driver.plain, b'""\n')
 
+    def test_aFarewellThatDoesNotEnd(self) -> None:
+        """
+        All of it is looked at again with each piece, but not with many in one turn.
+        """
+        judged = [0]
+        isFarewell = SMTPClient.isFarewell
+
+        def judging(role: SMTPClient, said: bytes) -> bool | None:
+            judged[-1] += len(said)
+            return isFarewell(role, said)
+
+        self.patch(SMTPClient, "isFarewell", judging)
+        driver = client(smtp)
+        for reply in (b"220 x\r\n", b"250 x\r\n", b"220 x\r\n"):
+            driver.network.feed(reply)
+        driver.handshake()
+        clock: Any = driver.clock
+        callLater = clock.callLater
+
+        def later(*args: Any) -> object:
+            judged.append(0)
+            return callLater(*args)
+
+        clock.callLater = later
+        driver.network.feed(b"421-\n" * MAX_FAREWELL_BYTES)
+        self.assertIsInstance(driver.error, ServerSpokeFirst)
+        self.assertGreater(sum(judged), 4 * MAX_FAREWELL_BYTES)
+        self.assertLessEqual(max(judged), MAX_FAREWELL_BYTES + PIECE_BYTES)
+
     def test_ftpCommands(self) -> None:
         """
         Line ends are commands that are refused, and so end it; those that are answered do not.
@@ -216,6 +247,25 @@ class FloodTests(SynchronousTestCase):
         driver.network.feed(b"S")
         driver.handshake()
         self.flood(driver, driver.network, b"N\0\0\0\4")
+
+    def test_lineEndsInAStream(self) -> None:
+        """
+        They are told together, and not one by one.
+        """
+        told: list[str] = []
+        read = Tags._read
+
+        def reading(tags: Tags, text: str) -> None:
+            told.append(text)
+            read(tags, text)
+
+        self.patch(Tags, "_read", reading)
+        tags = Tags()
+        tags.feed(b"<a>")
+        tags.feed(b"<b>")
+        tags.feed(b"\n" * 1000)
+        self.assertEqual(tags.text, "\n" * 1000)
+        self.assertEqual(len(told), 1)
 
     def test_xmpp(self) -> None:
         """

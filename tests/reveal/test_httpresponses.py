@@ -4,12 +4,17 @@ Responses: they pass as they are, in step with the requests.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.reveal.web import OK, Web, get, message
-from tlstunnel.errors import Closed, Malformed
+from tlstunnel.errors import Closed, Malformed, Oversize
+from tlstunnel.reveal.httpdialogue import Exchange
+from tlstunnel.reveal.httpresponses import LINES_OF_A_MESSAGE, MAX_HEAD_LINES, Responses
 
 HEAD = message(b"HEAD / HTTP/1.1", b"Host: x")
 WEBSOCKET = get(
@@ -138,6 +143,67 @@ class PassingTests(SynchronousTestCase):
         self.assertEqual(web.answer(text), text)
         web.plain.end()
         self.assertTrue(web.network.ended)
+
+
+class LongHeadTests(SynchronousTestCase):
+    """
+    Heads and trailers are read as a whole, so that what they consist of is counted.
+    """
+
+    CHUNKED = message(b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked", body=b"1\r\nx\r\n0\r\n")
+
+    def test_aHeadOfVeryManyLinesEndsTheConnection(self) -> None:
+        """
+        Also where it is not whole yet, and where lines go on in the next.
+        """
+        for line in (b"a:\r\n", b"a:\n", b"a: b\r\n c\r\n"):
+            for end in (b"", b"\r\n"):
+                web = Web()
+                web.say(get())
+                web.answer(b"HTTP/1.1 200 OK\r\n" + line * (MAX_HEAD_LINES + 1) + end)
+                self.assertIsInstance(web.error, Oversize)
+
+    def test_soDoTrailers(self) -> None:
+        """
+        Which are waited for as well.
+        """
+        web = Web()
+        web.say(get())
+        web.answer(self.CHUNKED + b"a:\r\n" * (MAX_HEAD_LINES + 1))
+        self.assertIsInstance(web.error, Oversize)
+
+    def test_manyLinesPass(self) -> None:
+        """
+        As long as they are not too many; those of other responses do not count.
+        """
+        head = message(b"HTTP/1.1 200 OK", b"Content-Length: 0", *[b"a:"] * (MAX_HEAD_LINES - 4))
+        web = Web()
+        for text in (head, self.CHUNKED + b"a:\r\n" * (MAX_HEAD_LINES - 4) + b"\r\n"):
+            web.say(get())
+            self.assertEqual(web.answer(text, 1000), text)
+        web.say(3 * get())
+        self.assertEqual(web.answer(3 * head), 3 * head)
+
+    def test_whatCameBeforeOneStillPasses(self) -> None:
+        """
+        The client hears the response before.
+        """
+        web = Web()
+        web.say(2 * get())
+        bad = b"HTTP/1.1 200 OK\r\n" + b"a:\r\n" * (MAX_HEAD_LINES + 1)
+        self.assertEqual(web.answer(OK + bad), OK)
+        self.assertIsInstance(web.error, Oversize)
+
+    def test_linesOfAHeadTakeTheirPartOfATurn(self) -> None:
+        """
+        So that heads with many are for several turns.
+        """
+        dialogue: Any = SimpleNamespace(due=[], isOver=False)
+        responses = Responses(dialogue)
+        head = b"HTTP/1.1 408 Request Timeout\r\n" + b"a: b\r\n" * 400
+        dialogue.due.append(Exchange(b"GET", False))
+        responses.feed(head + b"\r\n")
+        self.assertGreaterEqual(responses.messages, 400 // LINES_OF_A_MESSAGE)
 
 
 class StepTests(SynchronousTestCase):

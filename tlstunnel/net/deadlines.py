@@ -3,19 +3,24 @@ One timer structure for all connections.
 
 A tunnel has few distinct limits and many connections, so that deadlines of the same length expire
 in the order in which they were set: a queue for each length, and one delayed call of the clock for
-the head of each queue.  Setting and cancelling a deadline costs a dictionary entry.  This module
-knows a clock, and nothing of connections.
+the head of each queue.  Setting and cancelling a deadline costs a dictionary entry.  Of very many
+that are due at once some expire in each turn of the reactor, so that others have their turns in
+between.  This module knows a clock, and nothing of connections.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Self
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from tlstunnel.errors import TimedOut
+
+#: Deadlines of one length that expire in one turn of the reactor: each may end a connection.
+EXPIRED_PER_TURN = 32
 
 
 class Deadline:
@@ -180,13 +185,14 @@ class Deadlines:
         """
         queue.call = None
         now = self.clock.seconds()
+        pending = queue.pending
+        due = [each for each in islice(pending, EXPIRED_PER_TURN) if each.due <= now]
         try:
-            while queue.pending:
-                head = next(iter(queue.pending))
-                if head.due > now:
-                    break
-                del queue.pending[head]
-                head.expire()
+            for each in due:
+                # One of the others may have cancelled it.
+                if each in pending:
+                    del pending[each]
+                    each.expire()
         finally:
             if not queue.pending:
                 if self._queues.get(seconds) is queue:

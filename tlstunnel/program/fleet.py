@@ -193,7 +193,8 @@ class Fleet(MultiService):
         self._serving.heed()
         # Before they are read: what changes meanwhile is taken up later.
         seen = await self._watch.look()
-        configuration = self._source.read()
+        # It may describe a thousand tunnels, and users and services have to be asked for.
+        configuration: Configuration = await self._inThread(self._source.read)
         seen |= await self._watch.look({*_files(configuration)} - seen.keys())
         try:
             changes = await self._renewAs(configuration)

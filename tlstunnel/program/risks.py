@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Set
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
@@ -337,17 +338,23 @@ def listeningPorts() -> set[int]:
     ports = set()
     for table in _TABLES:
         try:
-            rows = table.read_text().splitlines()[1:]
+            with table.open() as rows:
+                next(rows, "")
+                for row in rows:
+                    _, local, _, state = row.split()[:4]
+                    if state != _LISTENING:
+                        # Those that listen are listed first (proc_net_tcp.rst of Linux), and of
+                        # the others there may be tens of thousands.
+                        break
+                    address, _, port = local.partition(":")
+                    if not _isLoopback(address):
+                        ports.add(int(port, 16))
         except OSError:
             continue
-        for row in rows:
-            _, local, _, state = row.split()[:4]
-            address, _, port = local.partition(":")
-            if state == _LISTENING and not _isLoopback(address):
-                ports.add(int(port, 16))
     return ports
 
 
+@lru_cache(maxsize=128)
 def _isLoopback(text: str) -> bool:
     """
     Whether C{text} is a loopback address, as the kernel prints it: words in its order of bytes.

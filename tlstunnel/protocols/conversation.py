@@ -30,6 +30,10 @@ HIDDEN = b"??????"
 #: Bytes that a plain leg may send before the relay takes them (rule 2).
 MAX_HELD_BYTES = 65536
 
+#: Pieces that are read in one turn of the reactor: each may be a byte of what has arrived at once,
+#: and what is made of it may take its time.
+MAX_PIECES_PER_TURN = 128
+
 
 def isBroken(line: bytes) -> bool:
     """
@@ -111,6 +115,8 @@ class Conversation(Protocol):
         self._buffer = bytearray()
         self._taken = self._told = 0
         self._lines = 0
+        # Pieces that were read without a turn for anybody else.
+        self._pieces = 0
         self._waiting: Waiting | None = None
         self._error: TunnelError | None = None
         self._isUp = False
@@ -180,16 +186,21 @@ class Conversation(Protocol):
 
     async def wait(self, attempt: Callable[[], _T | None], reading: bool = True) -> _T:
         """
-        Call C{attempt} whenever something happened on this leg, until it gives something.
+        Call C{attempt} whenever something happened on this leg, until it gives something; now and
+        then, where much has arrived, in a later turn of the reactor.
 
         @param reading: whether the attempt waits for bytes; if so the end of input is an error.
         @raise TunnelError: as the connection, a deadline or C{attempt} has it.
         """
+        if self._pieces >= MAX_PIECES_PER_TURN:
+            self.deadlines.clock.callLater(0, self._wake)
+            await self._wakened()
         while True:
             if self._error is not None:
                 raise self._error
             result = attempt()
             if result is not None:
+                self._pieces += 1
                 return result
             if reading:
                 if self.inputEnded:
@@ -197,8 +208,15 @@ class Conversation(Protocol):
                 if self._taken + len(self._buffer) > self.maxBytes:
                     raise self._by(Oversize(f"more than {self.maxBytes} bytes"))
                 self.transport.resumeProducing()
-            self._waiting = Waiting(self._cancelled)
-            await self._waiting
+            await self._wakened()
+
+    def _wakened(self) -> Waiting:
+        """
+        Fires when something has happened.
+        """
+        self._pieces = 0
+        self._waiting = Waiting(self._cancelled)
+        return self._waiting
 
     def _cancelled(self, waiting: Deferred[None]) -> None:
         if self._waiting is waiting:

@@ -15,6 +15,10 @@ from tlstunnel.protocols.foreign import startsTLS
 #: The longest farewell, in bytes.
 MAX_FAREWELL_BYTES = 4096
 
+# A line or a tag has so many bytes or more, as a rule: all of them are looked at whenever something
+# is added to a farewell.
+_MESSAGE_BYTES = 8
+
 
 def spokeFirst(said: bytes) -> ServerSpokeFirst:
     """
@@ -61,6 +65,7 @@ class SilenceBeforeApp(Filter):
             return data
         self._kept += data
         said = bytes(self._kept)
+        self.messages += 1 + len(said) // _MESSAGE_BYTES
         parting = len(said) <= MAX_FAREWELL_BYTES and self._isFarewell(said)
         if parting is False:
             raise spokeFirst(said)

@@ -65,6 +65,8 @@ class Tags:
         self.closed = ""
         # Whatever the stream declares: RFC 6120, section 11.6.
         parser = self._parser = ParserCreate("UTF-8", " ")
+        # Else each line end would be told by itself.
+        parser.buffer_text = True
         # It is ours, and must not own us in turn: such a circle would wait for the collector.
         owner: Tags = proxy(self)
         parser.StartElementHandler = partial(Tags._open, owner)

@@ -5,21 +5,25 @@ request it belongs to, and where it ends (RFC 9112, section 6.3).
 
 from __future__ import annotations
 
+import re
+
 import h11
 
-from tlstunnel.errors import Malformed
+from tlstunnel.errors import Malformed, Oversize, TunnelError
 from tlstunnel.protocols.filters import Filter
 from tlstunnel.reveal.httpdialogue import Dialogue, Exchange
 from tlstunnel.reveal.httpheads import reasonOf
 
 #: Bytes that are taken at once, and what one call does of them: a head counts as several messages,
-#: since it takes as long.
+#: and so do many lines of one, since they take as long.
 PIECE_BYTES = 16384
 MESSAGES_AT_ONCE = 16
 MESSAGES_OF_A_HEAD = 4
+LINES_OF_A_MESSAGE = 4
 
-#: The most bytes of the head of a response.
+#: The most bytes of the head of a response, and the most lines.
 MAX_HEAD_BYTES = 65536
+MAX_HEAD_LINES = 1000
 
 _SWITCHING_PROTOCOLS = 101
 _REQUEST_TIMEOUT = 408
@@ -27,6 +31,9 @@ _WITHOUT_BODY = (204, 304)
 
 # RFC 9112, section 4.
 _BEGINNING = b"HTTP/"
+
+# What ends a head, to h11 too.
+_END = re.compile(rb"\n\r?\n")
 
 
 class Responses(Filter):
@@ -45,13 +52,14 @@ class Responses(Filter):
         self._exchange: Exchange | None = None
         self._isInChunks = False
         self._missing = 0
-        self._wrong: Malformed | None = None
+        self._wrong: TunnelError | None = None
 
     def feed(self, data: bytes) -> bytes:
         """
         Go on with what arrived, as far as one call may.
 
         @raise Malformed: the backend is out of step.
+        @raise Oversize: the head of a response, or what ends its body, has too many lines.
         """
         if self._wrong is not None:
             raise self._wrong
@@ -63,7 +71,7 @@ class Responses(Filter):
         try:
             while goesOn and self.messages < most and not dialogue.isOver:
                 goesOn = self._step(passed)
-        except Malformed as error:
+        except (Malformed, Oversize) as error:
             if not passed:
                 raise
             # Not before that has passed.
@@ -122,7 +130,10 @@ class Responses(Filter):
         event = self._next(reader)
         self.messages += 1
         self._passRead(reader, passed)
-        if isinstance(event, h11.EndOfMessage):
+        if event is h11.NEED_DATA:
+            # Else trailers, which are read once they are whole.
+            self._countLines()
+        elif isinstance(event, h11.EndOfMessage):
             self._finish()
         return event is not h11.NEED_DATA
 
@@ -133,11 +144,12 @@ class Responses(Filter):
             raise Malformed("not a response of HTTP/1", bytes(self._kept[:200]), cause="no HTTP")
         if self._reader is None:
             self._reader = _readerFor(due[0] if due else None)
+        lines = self._countLines()
         event = self._next(self._reader)
         if event is h11.NEED_DATA:
             return False
         assert isinstance(event, h11.Response | h11.InformationalResponse)
-        self.messages += MESSAGES_OF_A_HEAD
+        self.messages += MESSAGES_OF_A_HEAD + lines // LINES_OF_A_MESSAGE
         self._exchange = due[0] if due else None
         if self._exchange is None and event.status_code != _REQUEST_TIMEOUT:
             # RFC 9110, section 15.5.9: whoever waits in vain may say so.
@@ -152,6 +164,20 @@ class Responses(Filter):
                 self._exchange.isWaiting = False
             self._reset()
         return bool(self._kept) and not self.done
+
+    def _countLines(self) -> int:
+        """
+        How many lines there are of the head, or of the trailers, that have begun.
+
+        @raise Oversize: these are too many.
+        """
+        end = _END.search(self._kept)
+        lines = self._kept.count(b"\n", 0, end.end() if end is not None else len(self._kept))
+        if lines > MAX_HEAD_LINES:
+            raise Oversize(
+                f"more than {MAX_HEAD_LINES} lines before or behind the body of a response"
+            )
+        return lines
 
     def _switch(self, response: h11.Response | h11.InformationalResponse) -> None:
         """

@@ -21,7 +21,7 @@ from tlstunnel.net.linger import LINGER_SECONDS, Linger
 from tlstunnel.net.listen import Bound
 from tlstunnel.net.port import ListeningPort
 from tlstunnel.net.unixleg import UNIXLegs
-from tlstunnel.tunnel.quiet import Moving, closeQuiet
+from tlstunnel.tunnel.quiet import Moving, Quiet
 
 
 class Serving(Protocol):
@@ -230,7 +230,7 @@ class AcceptingService(Service, Generic[_Described, _Prepared]):
             port.stopListening()
         stopped = self._stopAccepting()
         if self.serving is not None and self.serving.isBusy:
-            closeQuiet(self, self.serving.deadlines, self._reactor)
+            Quiet(self, self.serving.deadlines, self._reactor).look()
         return stopped.addCallback(self._clear)
 
     def drain(self, seconds: float) -> Deferred[None]:

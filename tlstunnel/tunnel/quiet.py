@@ -18,6 +18,9 @@ from tlstunnel.tunnel.relay import SLOW_READER_SECONDS, Relay
 #: time is closed, unless its peer has bytes to take.
 QUIET_SECONDS = 2.0
 
+#: Connections that are looked at in one turn of the reactor: each takes some system calls.
+LOOKS_PER_TURN = 100
+
 
 class Moving(Hashable, Protocol):
     """
@@ -64,32 +67,59 @@ class Stopping(Protocol):
         """
 
 
-def closeQuiet(
-    service: Stopping,
-    deadlines: Deadlines,
-    clock: IReactorTime,
-    before: Mapping[Moving, tuple[Any, float]] | None = None,
-) -> None:
+class Quiet:
     """
-    Close the connections that have not moved for a while, and look again later.
+    Looks at the connections of a service that is stopping, again and again, and closes those that
+    have not moved for a while.
+    """
 
-    @param before: how far each was at the last look, and since when; nothing at the first.
-    """
-    before = before or {}
-    now = clock.seconds()
-    looked: dict[Moving, tuple[Any, float]] = {}
-    for each in tuple(service.moving()):
+    def __init__(self, service: Stopping, deadlines: Deadlines, clock: IReactorTime) -> None:
+        self._service = service
+        self._deadlines = deadlines
+        self._clock = clock
+        # How far each was at the last look, and since when; nothing at the first.
+        self._before: Mapping[Moving, tuple[Any, float]] = {}
+
+    def look(self) -> None:
+        """
+        Look at all that there are, some in each turn of the reactor.
+        """
+        self._lookAtSome(list(self._service.moving()), {})
+
+    def _lookAtSome(self, left: list[Moving], looked: dict[Moving, tuple[Any, float]]) -> None:
+        """
+        @param left: those that are to be looked at.
+        @param looked: what was seen of the others.
+        """
+        there = self._service.moving()
+        for each in left[-LOOKS_PER_TURN:]:
+            # Others have ended meanwhile.
+            if each in there:
+                looked[each] = self._lookAt(each)
+        del left[-LOOKS_PER_TURN:]
+        if left:
+            self._deadlines.after(0, partial(self._lookAtSome, left, looked))
+            return
+        if self._before:
+            self._service.dismiss()
+        self._before = looked
+        if self._service.isBusy:
+            self._deadlines.after(QUIET_SECONDS, self.look)
+
+    def _lookAt(self, each: Moving) -> tuple[Any, float]:
+        """
+        Close one, if it has not moved for a while.
+
+        @return: how far it is, and since when.
+        """
+        now = self._clock.seconds()
         relay = each.relay
         progress = each.moved, relay.measure() if relay is not None else ()
-        known, since = before.get(each, (None, now))
+        known, since = self._before.get(each, (None, now))
         if known != progress:
             since = now
         # What a slow peer has not taken yet would be lost.
         isDelivering = relay is not None and relay.isDelivering
         if now - since >= (SLOW_READER_SECONDS if isDelivering else QUIET_SECONDS):
             each.end(Stopped())
-        looked[each] = progress, since
-    if before:
-        service.dismiss()
-    if service.isBusy:
-        deadlines.after(QUIET_SECONDS, partial(closeQuiet, service, deadlines, clock, looked))
+        return progress, since
