@@ -209,6 +209,7 @@ class AlertsTests(PeersTestCase):
         """Where pyOpenSSL's binding is not what it was, it is refused all the same."""
         good, bad = shown(alternative(dns(HOST))), shown(alternative(dns("other.example")))
         self.patch(binding, "_lib", None)
+        self.patch(binding, "TELLS_ASKED", False)
         self.patch(binding, "_TELLS_GROUP", False)
         for creator in (self.client(), self.server()):
             self.assertIsNone(self.meet(creator, good)[0])
@@ -231,6 +232,7 @@ class NegotiatedTests(PeersTestCase):
         self.assertEqual([each[0] for each in expected], ["TLSv1.2"] * 2 + ["TLSv1.3"] * 2)
         self.assertTrue(all(all(each) for each in expected))
         self.patch(binding, "_lib", None)
+        self.patch(binding, "TELLS_ASKED", False)
         self.patch(binding, "_TELLS_GROUP", False)
         for version, found in zip(
             (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION), expected[::2], strict=True
@@ -256,6 +258,7 @@ class WordsTests(PeersTestCase):
             self.assertRegex(said, "[a-z]{3}")
             self.assertNotIn(str(code), said.replace("SHA-1", "").replace("RFC 3779", ""))
         self.patch(binding, "_lib", None)
+        self.patch(binding, "TELLS_ASKED", False)
         self.assertEqual(complaints._reason(9999, certificate, "x"), "the chain cannot be verified")
 
 
@@ -396,6 +399,7 @@ class AnchorsTests(PeersTestCase):
         trust = self.trust(intermediate(), partner=root())
         issued = shown(alternative(mail(USER)), intermediate())
         self.patch(binding, "_lib", None)
+        self.patch(binding, "TELLS_ASKED", False)
         self.patch(binding, "_TELLS_GROUP", False)
         self.assertIn("about whom only partner decides", self.refusal(trust, issued))
 
@@ -651,4 +655,5 @@ class BindingTests(SynchronousTestCase):
         binding.alertReasons.cache_clear()
         self.addCleanup(binding.alertReasons.cache_clear)
         self.patch(binding, "_lib", None)
+        self.patch(binding, "TELLS_ASKED", False)
         self.assertEqual(binding.alertReasons(), {})
