@@ -2,8 +2,8 @@
 The time that handshakes take of a turn of the reactor.
 
 One step of a handshake is one call of OpenSSL, which parses and verifies all that the peer shows;
-nobody else is served meanwhile.  Many peers can ask for such steps at the same moment.  So handshakes
-begin no more steps in a turn than fit into L{TURN_SECONDS}; the others wait, in the order in which
+nobody else is served meanwhile.  Many peers can ask for such steps at the same moment.  So no more
+of them are begun in a turn than fit into L{TURN_SECONDS}; the others wait, in the order in which
 they came, and whatever else happens comes between.  This module knows the reactor, and nothing of
 connections.
 """
