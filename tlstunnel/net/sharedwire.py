@@ -40,7 +40,7 @@ from tlstunnel.net.wire import (
 )
 from tlstunnel.tls.failures import handshakeFailure, recordFailure
 from tlstunnel.tls.membio import drainer, feeder, layer, pending
-from tlstunnel.tls.records import RECORD_BYTES, CleanEnd, SSLError, SysCallError
+from tlstunnel.tls.records import CleanEnd, SSLError, SysCallError
 
 # Of a record: its header, and the most that it may have behind that (RFC 5246, section 6.2.3).
 _HEADER = 5
@@ -249,7 +249,7 @@ class SharedTLS(TLS):
         @return: whether anything has.
         """
         try:
-            return bool(self._fill(RECORD_BYTES))
+            return bool(self._fill(self._piece()))
         except SSLError as error:
             raise handshakeFailure(error, self.session) from None
 
