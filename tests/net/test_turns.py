@@ -51,7 +51,7 @@ class TurnsTests(SynchronousTestCase):
         Time passes with steps alone.
         """
         self.reactor = Reactor()
-        self.turns = Turns(self.reactor)
+        self.turns = Turns(self.reactor, self.reactor.seconds)
         self.done: list[str] = []
 
     def step(self, name: str, seconds: float) -> Callable[[], None]:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
+from time import monotonic
 from typing import Any
-from weakref import WeakKeyDictionary, proxy
 
 #: Seconds of one turn of the reactor, beside the step that was begun last.
 TURN_SECONDS = 0.004
@@ -24,9 +25,12 @@ class Turns:
     Those of one reactor.
     """
 
-    def __init__(self, reactor: Any) -> None:
-        # They are kept as long as it is.
-        self._reactor = proxy(reactor)
+    def __init__(self, reactor: Any, seconds: Callable[[], float] = monotonic) -> None:
+        """
+        @param seconds: gives the time.
+        """
+        self._reactor = reactor
+        self._seconds = seconds
         # Of the turn that goes on: as time passes with something else, it counts for less.
         self._spent = 0.0
         self._ended = 0.0
@@ -38,22 +42,22 @@ class Turns:
 
         @return: whether it was done.
         """
-        now = self._reactor.seconds()
         if not self._waiting:
-            self._spent = max(0.0, self._spent - max(0.0, now - self._ended))
-            if self._spent < TURN_SECONDS:
-                self._do(step, now)
+            now = self._seconds()
+            spent = self._spent - (now - self._ended)
+            if spent < TURN_SECONDS:
+                self._do(step, now, spent if spent > 0 else 0.0)
                 return True
             self._reactor.callLater(0, self._turn)
         self._waiting.append(later)
         return False
 
-    def _do(self, step: Callable[[], object], began: float) -> None:
+    def _do(self, step: Callable[[], object], began: float, spent: float) -> None:
         try:
             step()
         finally:
-            self._ended = self._reactor.seconds()
-            self._spent += max(0.0, self._ended - began)
+            self._ended = ended = self._seconds()
+            self._spent = spent + ended - began
 
     def _turn(self) -> None:
         """
@@ -62,20 +66,15 @@ class Turns:
         self._spent = 0.0
         try:
             while self._waiting and self._spent < TURN_SECONDS:
-                self._do(self._waiting.popleft(), self._reactor.seconds())
+                self._do(self._waiting.popleft(), self._seconds(), self._spent)
         finally:
             if self._waiting:
                 self._reactor.callLater(0, self._turn)
 
 
-_all: WeakKeyDictionary[Any, Turns] = WeakKeyDictionary()
-
-
+@lru_cache(maxsize=8)
 def turnsOf(reactor: Any) -> Turns:
     """
-    Those that all handshakes of C{reactor} take.
+    Those that all handshakes of C{reactor} take.  A process has one, and tests have some.
     """
-    found = _all.get(reactor)
-    if found is None:
-        found = _all[reactor] = Turns(reactor)
-    return found
+    return Turns(reactor)
