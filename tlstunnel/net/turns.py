@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any
 
 #: Seconds of one turn of the reactor, beside the step that was begun last.
-TURN_SECONDS = 0.004
+TURN_SECONDS = 0.002
 
 
 class Turns:
