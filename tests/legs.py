@@ -210,6 +210,7 @@ class SocketCase(LegCase):
         """
         Of the reactor.
         """
+        self.reactor.runUntilCurrent()
         self.reactor.doIteration(TURN)
 
 

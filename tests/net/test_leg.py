@@ -6,6 +6,7 @@ L{tests.testing.test_legs}.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone
@@ -17,6 +18,7 @@ from tlstunnel.address import TCPAddress, UNIXAddress, addressOf
 from tlstunnel.errors import Closed, Reset, TLSFailed, TunnelError
 from tlstunnel.net.leg import Leg
 from tlstunnel.net.tlswire import TLS
+from tlstunnel.net.turns import Turns
 from tlstunnel.net.wire import NOTHING, WANTS_WRITE, Clear, Event
 from tlstunnel.testing.farend import FLOOD, Producer
 
@@ -86,6 +88,14 @@ class _Late(TLS):
             self.isLate = True
             return WANTS_WRITE
         return event
+
+
+def _taken(turns: Turns, step: Callable[[], object], later: Callable[[], object]) -> bool:
+    """
+    There is always time for a step.
+    """
+    step()
+    return True
 
 
 class LegTests(SocketCase, SynchronousTestCase):
@@ -403,6 +413,54 @@ class LegTests(SocketCase, SynchronousTestCase):
         self.secure()
         self.far.send(b"inside")
         self.until(lambda: self.speaker.heard == b"inside")
+
+    def test_aHandshakeWaitsForItsTurn(self) -> None:
+        """
+        It reads nothing before, and goes on then.
+        """
+        waiting = self.queued()
+        self.assertEqual(self.watched(), (False, False))
+        self.leg.resumeProducing()
+        self.turns()
+        self.assertEqual(len(waiting), 1)
+        self.assertEqual(self.watched(), (False, False))
+        self.patch(Turns, "take", _taken)
+        waiting.pop()()
+        self.secure()
+        self.far.send(b"inside")
+        self.until(lambda: self.speaker.heard == b"inside")
+
+    def test_whoIsGoneBeforeItsTurnHasNone(self) -> None:
+        """
+        Nothing is done on a socket that may be somebody else's by then.
+        """
+        for end in ("abortConnection", "loseConnection"):
+            waiting = self.queued()
+            getattr(self.leg, end)()
+            shaken: list[Leg] = []
+            self.patch(Leg, "_handshake", shaken.append)
+            waiting.pop()()
+            self.assertEqual(shaken, [])
+            self.assertEqual(self.watched(), (False, False))
+
+    def queued(self) -> list[Callable[[], object]]:
+        """
+        A server whose client has said hello, and which waits for its turn.
+
+        @return: what is called then.
+        """
+        waiting: list[Callable[[], object]] = []
+
+        def take(turns: Turns, step: Callable[[], object], later: Callable[[], object]) -> bool:
+            waiting.append(later)
+            return False
+
+        self.patch(Turns, "take", take)
+        self.open()
+        self.startTLS()
+        self.far.handshake()
+        self.until(lambda: waiting)
+        return waiting
 
     def test_someBytesBeforeTLSMayMeanNothing(self) -> None:
         """

@@ -21,7 +21,8 @@ from tlstunnel.errors import Closed, ForeignProtocol, Reset, TLSFailed
 from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.net import kernel
-from tlstunnel.net.tlswire import MOST_SKIPPED_BYTES, TLS
+from tlstunnel.net.handshaking import MOST_SKIPPED_BYTES
+from tlstunnel.net.tlswire import TLS
 from tlstunnel.net.wire import END, NOTHING, WANTS_READ, WANTS_WRITE, Clear, IWire, PeerGone
 from tlstunnel.tls import records
 from tlstunnel.tls.context import clientContext, serverContext

@@ -778,6 +778,8 @@ class TableTests(SynchronousTestCase):
             (Mode.CLIENT, shaking, IdentityRefused(cause="unknown CA"), unknown),
             (Mode.SERVER, shaking, IdentityRefused(cause="unknown issuer"), unknown),
             (Mode.SERVER, shaking, TLSFailed(cause="no certificate"), "leave out remote="),
+            (Mode.SERVER, shaking, TLSFailed(cause="long handshake"), "let the client have fewer"),
+            (Mode.CLIENT, shaking, TLSFailed(cause="long handshake"), "let the server have fewer"),
             (Mode.SERVER, shaking, TLSFailed(cause="wrong name"), "a name of our certificate"),
             (Mode.SERVER, shaking, TLSFailed(cause="no name asked"), "say which with local="),
             (Mode.SERVER, shaking, TLSFailed(cause="other name"), "the same name"),

@@ -28,6 +28,7 @@ from service_identity.hazmat import (
 from tlstunnel.identity import spiffe
 from tlstunnel.identity.constraints import areConstrained, permitDomain, permitURI
 from tlstunnel.identity.names import Identity, Kind, normalDomain
+from tlstunnel.identity.spki import countNames
 
 #: SRVName, RFC 4985 section 2.
 _SRV_NAME = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.7")
@@ -206,13 +207,11 @@ class Presented:
 
         @raise Unreadable: it has more than L{MOST_NAMES}.
         """
+        # To read them first would take longer than all else that is done with a certificate.
+        if countNames(certificate, MOST_NAMES) > MOST_NAMES:
+            raise Unreadable(f"one of more than {MOST_NAMES}, which are the most that are read")
         names = alternativeNames(certificate)
-        if names is None:
-            return None
-        count = len(names)
-        if count > MOST_NAMES:
-            raise Unreadable(f"one of {count}, where {MOST_NAMES} are the most that are read")
-        return cls(certificate, names, authorities, service)
+        return None if names is None else cls(certificate, names, authorities, service)
 
     def _services(self) -> list[SRVPattern]:
         """The SRVNames that count: none below an authority that was given constraints."""

@@ -1,17 +1,21 @@
 """
-The public key of a certificate, byte by byte as it stands there: what pins and TLSA records are
-about.
+Parts of a certificate, byte by byte as they stand there: its public key, which pins and TLSA
+records are about, and its names, which are counted before they are read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from cryptography import x509
 
 # Tags of DER, and how many fields there are before the public key (RFC 5280, section 4.1).
 _SEQUENCE, _VERSION = 0x30, 0xA0
 _BEFORE_THE_KEY = 5
+
+# Where the extensions are, and the one that is subjectAltName (sections 4.1 and 4.2.1.6).
+_EXTENSIONS, _ALTERNATIVES = 0xA3, bytes.fromhex("551d11")
 
 
 def publicKeyOf(certificate: x509.Certificate) -> bytes:
@@ -30,6 +34,25 @@ def publicKeyOf(certificate: x509.Certificate) -> bytes:
     return parts[_BEFORE_THE_KEY][1]
 
 
+def countNames(certificate: x509.Certificate, most: int) -> int:
+    """
+    How many names are in the subject alternative name of a certificate, C{most} + 1 standing for
+    more, without making objects of them all, as C{cryptography} does.
+
+    @raise ValueError: it cannot be read.
+    """
+    ((_, _, inside),) = _elements(certificate.tbs_certificate_bytes)
+    for tag, _, part in _elements(inside):
+        if tag == _EXTENSIONS:
+            ((_, _, extensions),) = _elements(part)
+            for _, _, extension in _elements(extensions):
+                (_, _, kind), *_, (_, _, content) = _elements(extension)
+                if kind == _ALTERNATIVES:
+                    ((_, _, names),) = _elements(content)
+                    return sum(1 for _ in islice(_elements(names), most + 1))
+    return 0
+
+
 def _elements(der: bytes) -> Iterator[tuple[int, bytes, bytes]]:
     """
     Go through the elements of DER (X.690) one behind the other, whose tags have one byte.
@@ -38,6 +61,8 @@ def _elements(der: bytes) -> Iterator[tuple[int, bytes, bytes]]:
     """
     at = 0
     while at < len(der):
+        if at + 1 == len(der):
+            raise ValueError("a certificate is cut off")
         begin, length = at + 2, der[at + 1]
         if length & 0x80:
             begin += length & 0x7F

@@ -14,6 +14,7 @@ import socket
 import struct
 import sys
 import termios
+from array import array
 from functools import lru_cache
 
 # Of the struct tcp_info (tcp(7), linux/tcp.h): its first byte is the state of the connection, at
@@ -25,6 +26,7 @@ _TCP_CLOSE = 7
 _ENDED = {5, 6, _TCP_CLOSE}
 
 _INT = struct.Struct("i")
+_unread = array("i", [0])
 
 _family = socket.SocketType.family.__get__
 _type = socket.SocketType.type.__get__
@@ -187,7 +189,12 @@ def unread(sock: socket.socket) -> int:
     """
     Bytes that have arrived on C{sock}, and are not read.
     """
-    return _asked(sock, termios.FIONREAD)
+    # Put there, as that is asked in each handshake: what ioctl returns has to be unpacked.
+    try:
+        fcntl.ioctl(sock.fileno(), termios.FIONREAD, _unread)
+    except (OSError, ValueError):
+        return 0
+    return _unread[0]
 
 
 def _asked(sock: socket.socket, what: int) -> int:

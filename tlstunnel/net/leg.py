@@ -28,7 +28,8 @@ A leg as a whole, its output (L{tlstunnel.net.outgoing}) and its input have a st
 
 Reading: the socket is watched from C{resumeProducing} on.  C{pauseProducing} only takes note; the
 watching ends when something arrives nevertheless, since most pauses are over by then.  A handshake
-reads whether paused or not, else it would stand still.
+reads whether paused or not, else it would stand still; its steps take turns with those of others
+(L{tlstunnel.net.turns}).
 
 Writing: what the socket does not take at once is the tail, which is sent when it takes more; while
 there is one, the producer is paused.  So memory holds no more than one read of the producer, and
@@ -67,6 +68,7 @@ from tlstunnel.net import kernel
 from tlstunnel.net.linger import Linger
 from tlstunnel.net.outgoing import ENDED, ENDING, Outgoing
 from tlstunnel.net.tlswire import TLS
+from tlstunnel.net.turns import turnsOf
 from tlstunnel.net.wire import END, NOTHING, PEEKING, WANTS_READ, WANTS_WRITE, PeerGone
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tls.records import RECORD_BYTES
@@ -99,6 +101,7 @@ class Leg(Outgoing):
 
     __slots__ = (
         "_below",
+        "_isQueued",
         "_linger",
         "_paused",
         "_state",
@@ -139,6 +142,8 @@ class Leg(Outgoing):
         self._below = below
         self._state = _OPEN
         self._paused = True
+        # Whether its handshake waits for a turn.
+        self._isQueued = False
 
     # What there is to know
 
@@ -180,7 +185,7 @@ class Leg(Outgoing):
         The socket has something for us.
         """
         if self._state is _HANDSHAKING:
-            self._handshake()
+            self._goOnInTurn()
             return
         if self._paused:
             self.stopReading()
@@ -220,7 +225,7 @@ class Leg(Outgoing):
         The socket takes more.
         """
         if self._state is _HANDSHAKING:
-            self._handshake()
+            self._goOnInTurn()
             return
         super().doWrite()
         if not (self._writing or self._reading or self._paused or self.inputEnded or self.isClosed):
@@ -246,6 +251,24 @@ class Leg(Outgoing):
             self._handshake()
         else:
             self.startReading()
+
+    def _goOnInTurn(self) -> None:
+        """
+        Go on with the handshake, now or when others have had their turn.
+        """
+        if self._isQueued or not turnsOf(self._reactor).take(self._handshake, self._takeTurn):
+            self._isQueued = True
+            # Else it would be told of it again and again.  That the socket takes more is not told
+            # often, and that we wait for it means that something is unsent.
+            self.stopReading()
+
+    def _takeTurn(self) -> None:
+        """
+        It is our turn, if we are still there.
+        """
+        self._isQueued = False
+        if self._state is _HANDSHAKING:
+            self._handshake()
 
     def _handshake(self) -> None:
         wire = self._wire

@@ -24,7 +24,8 @@ from struct import Struct
 from typing import Any
 
 from tlstunnel.errors import Reset, TLSFailed, TunnelError
-from tlstunnel.net.tlswire import MOST_EMPTY, MOST_WASTE, TLS, readRecord, shakeHands, writeRecords
+from tlstunnel.net.handshaking import shakeHands
+from tlstunnel.net.tlswire import MOST_EMPTY, MOST_WASTE, TLS, readRecord, writeRecords
 from tlstunnel.net.wire import (
     AT_ONCE,
     BUFFER,
@@ -39,7 +40,7 @@ from tlstunnel.net.wire import (
 )
 from tlstunnel.tls.failures import handshakeFailure, recordFailure
 from tlstunnel.tls.membio import drainer, feeder, layer, pending
-from tlstunnel.tls.records import RECORD_BYTES, CleanEnd, SSLError, SysCallError
+from tlstunnel.tls.records import CleanEnd, SSLError, SysCallError
 
 # Of a record: its header, and the most that it may have behind that (RFC 5246, section 6.2.3).
 _HEADER = 5
@@ -155,6 +156,8 @@ class SharedTLS(TLS):
         got = self._receive(have, most)
         if got is None:
             return None
+        if not self._isUp:
+            self._heard += got
         end = have + got
         whole = _wholeIn(end) if got else have
         self._part = bytes(_arrived[whole:end]) if whole < end else b""
@@ -205,20 +208,24 @@ class SharedTLS(TLS):
         try:
             if self._unsent and not self._flush():
                 return WANTS_WRITE
+            isHeard = False
             while not self._isUp:
                 isDone = self._goOn()
                 if isDone:
                     self._complete()
                     # What came with the peer's last message, if anything did.
                     self._isBehind = self.isLate = _left(self._connection) != 0
+                else:
+                    self._checkLength()
                 self._hasSpoken = False
                 if not self._flush():
                     return WANTS_WRITE
                 if isDone:
                     break
-                # An answer to what was just sent has not come yet.
-                if self._hasSpoken or not self._take():
+                # An answer to what was just sent has not come yet; and others have their turn.
+                if self._hasSpoken or isHeard or not self._take():
                     return WANTS_READ
+                isHeard = True
         except PeerGone as error:
             raise Reset(f"during the TLS handshake: {error.detail}") from None
         return None
@@ -242,7 +249,7 @@ class SharedTLS(TLS):
         @return: whether anything has.
         """
         try:
-            return bool(self._fill(RECORD_BYTES))
+            return bool(self._fill(self._piece()))
         except SSLError as error:
             raise handshakeFailure(error, self.session) from None
 

@@ -1,29 +1,26 @@
 """
-TLS of OpenSSL, as what a connection speaks.
+TLS of OpenSSL, as what a connection speaks; its handshake is in L{tlstunnel.net.handshaking}.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from typing import Any
 
 from cryptography.x509 import Certificate
 from zope.interface import implementer
 
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import Closed, Reset, TLSFailed, TunnelError
+from tlstunnel.net.handshaking import Handshaking
 from tlstunnel.net.linger import discard
 from tlstunnel.net.wire import (
-    AT_ONCE,
     BUFFER,
     END,
     MOST_READ_BYTES,
     NOTHING,
-    PEEKING,
     RETRIED,
     STORE,
-    WANTS_READ,
     WANTS_WRITE,
     Event,
     IWire,
@@ -32,7 +29,7 @@ from tlstunnel.net.wire import (
 )
 from tlstunnel.tls.channelbinding import ChannelBinding
 from tlstunnel.tls.creators import Creator
-from tlstunnel.tls.failures import handshakeFailure, recordFailure
+from tlstunnel.tls.failures import recordFailure
 from tlstunnel.tls.records import (
     RECORD_BYTES,
     SENT_SHUTDOWN,
@@ -40,7 +37,6 @@ from tlstunnel.tls.records import (
     SSLError,
     WantRead,
     WantWrite,
-    handshaker,
     recordReader,
     recordWriter,
 )
@@ -57,40 +53,23 @@ MOST_EMPTY_PER_READ = 4
 # In how many parts one record may come: each a byte of it, its header and what protects it.
 MOST_WASTE = RECORD_BYTES + 256 + 5
 
-#: The most bytes before a handshake that are skipped, in all.
-MOST_SKIPPED_BYTES = 1024
-
 readRecord = recordReader(STORE)
 writeRecords = recordWriter()
-shakeHands = handshaker()
 
 # What may be in the buffer when one more record is read.
 _MOST_BEFORE_LAST_RECORD = MOST_READ_BYTES - RECORD_BYTES
 
 
 @implementer(IWire)
-class TLS:
+class TLS(Handshaking):
     """
     TLS of OpenSSL, on the socket itself: no byte is copied between them.
     """
 
-    __slots__ = (
-        "_before",
-        "_connection",
-        "_creator",
-        "_isUp",
-        "_skippable",
-        "_skips",
-        "_sock",
-        "_waste",
-        "received",
-        "sent",
-        "session",
-    )
+    __slots__ = ("_waste", "received", "sent")
 
     isTLS = True
     isLate: bool = False
-    _connection: Any
 
     def __init__(
         self,
@@ -101,96 +80,12 @@ class TLS:
         peer: TCPAddress | UNIXAddress | None = None,
     ) -> None:
         """
-        @param before: what the socket has still to take in clear, before the handshake begins.
-        @param skippable: bytes that may come in clear before it, and mean nothing.
-        @param peer: the address at the other end of C{sock}.
+        See L{Handshaking}.
         """
-        self._sock = sock
-        self._creator = creator
-        self._before = before
-        self._skippable = skippable
-        self._skips = MOST_SKIPPED_BYTES
-        self._isUp = False
         self._waste = 0
         self.received = 0
         self.sent = 0
-        self.session = creator.session(peer)
-        self._connection = self._connect()
-
-    def _connect(self) -> Any:
-        """
-        The connection of OpenSSL.
-        """
-        return self._creator.connection(self._sock, self.session)
-
-    def handshake(self) -> Event | None:
-        """
-        Go on with the handshake.
-
-        @return: what it waits for; C{None} once it is complete.
-        @raise TunnelError: if it fails, or its peer is not the one that is expected.
-        """
-        if self._before and not self._sendBefore():
-            return WANTS_WRITE
-        if self._skippable and self._skip():
-            return WANTS_READ
-        return self._shakeHands()
-
-    def _shakeHands(self) -> Event | None:
-        """
-        The same, once nothing is to be said or heard before it.
-        """
-        try:
-            if not shakeHands(self._connection):
-                return WANTS_READ
-        except WantWrite:
-            return WANTS_WRITE
-        except Exception as error:  # noqa: BLE001
-            # Not SSL.Error alone: what a callback of ours raised comes this way too.
-            raise handshakeFailure(error, self.session) from None
-        self._complete()
-        return None
-
-    def _complete(self) -> None:
-        """
-        @raise TunnelError: the peer is not the one that is expected.
-        """
-        refused = self.session.completed(self._connection)
-        if refused is not None:
-            raise refused
-        self._isUp = True
-
-    def _sendBefore(self) -> bool:
-        """
-        Send what has to go out in clear.
-
-        @return: whether that is all sent.
-        """
-        try:
-            self._before = self._before[self._sock.send(self._before, AT_ONCE) :]
-        except OSError as error:
-            if error.errno not in RETRIED:
-                raise Reset(error.strerror or "") from None
-        return not self._before
-
-    def _skip(self) -> bool:
-        """
-        Drop what may be skipped, until something else comes.
-
-        @return: whether that was all there is, or more of it may be.
-        """
-        try:
-            start = self._sock.recv(self._skips, PEEKING)
-            rest = start.lstrip(self._skippable)
-            if len(rest) < len(start):
-                self._skips -= len(self._sock.recv(len(start) - len(rest), AT_ONCE))
-        except OSError:
-            # OpenSSL will see it too.
-            return False
-        if rest or not self._skips:
-            # What follows, if only more of the same, is for OpenSSL to refuse.
-            self._skippable = b""
-        return bool(start) and not rest
+        super().__init__(sock, creator, before, skippable, peer)
 
     def read(self, size: int, isPeeking: bool) -> tuple[memoryview, Event | TunnelError | None]:
         """

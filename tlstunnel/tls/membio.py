@@ -97,6 +97,44 @@ def drainer(buffer: bytearray) -> Callable[[SSL.Connection], int]:
     return direct
 
 
+def detour() -> (
+    tuple[Callable[[SSL.Connection], None], Callable[[SSL.Connection, int], None]] | None
+):
+    """
+    What lets a connection on a socket read and write memory from now on, as one without a socket,
+    and what brings it back to the socket's descriptor, once it has neither anything to read nor to
+    send there; C{None} where that cannot be done.  What OpenSSL has of a record that is not whole
+    it keeps.
+    """
+    if not (_isKnown() and all(hasattr(_lib, name) for name in _DETOURING)):
+        return None
+
+    def leave(connection: SSL.Connection) -> None:
+        source, sink = (_lib.BIO_new(_lib.BIO_s_mem()) for _ in range(2))
+        if not (source and sink):
+            raise MemoryError("OpenSSL has no room for what arrives")
+        # OpenSSL takes both, and frees what it had (SSL_set_bio(3)).
+        _lib.SSL_set_bio(connection._ssl, source, sink)
+        connection._into_ssl, connection._from_ssl = source, sink
+
+    def comeBack(connection: SSL.Connection, descriptor: int) -> None:
+        connection._into_ssl = connection._from_ssl = None
+        if _lib.SSL_set_fd(connection._ssl, descriptor) != 1:
+            raise MemoryError("OpenSSL has no room for a socket")
+
+    return leave, comeBack
+
+
+_DETOURING = (
+    "BIO_get_mem_data",
+    "BIO_new",
+    "BIO_new_mem_buf",
+    "BIO_s_mem",
+    "SSL_set_bio",
+    "SSL_set_fd",
+)
+
+
 def pending() -> Callable[[SSL.Connection], int]:
     """
     What tells how many bytes a connection was given that it has not read; -1 where it cannot.

@@ -25,6 +25,19 @@ HANDSHAKE_HINTS = (
         "was away does not come back by itself",
         causes=("token ",),
     ),
+    Hint(
+        (TLSFailed,),
+        "let the server have fewer names in its certificate, a shorter chain, or a shorter list "
+        "of the authorities from which it takes certificates",
+        Mode.CLIENT,
+        causes=("long handshake ",),
+    ),
+    Hint(
+        (TLSFailed,),
+        "let the client have fewer names in its certificate, or a shorter chain",
+        Mode.SERVER,
+        causes=("long handshake ",),
+    ),
     # What we ask of clients.
     Hint(
         (TLSFailed,),

@@ -1,0 +1,288 @@
+"""
+Tests for L{tlstunnel.net.handshaking}: handshakes in which the peer says much, on real sockets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import ClassVar
+
+from OpenSSL import SSL
+
+from tests.certificates import Issued, Recipe, alternative, dns, make, root, uri
+from tests.legs import SERVER
+from tests.net.test_wire import WireTests
+from tlstunnel.errors import TLSFailed, TunnelError
+from tlstunnel.identity.names import Selector
+from tlstunnel.identity.pool import Credentials
+from tlstunnel.identity.trust import Anchors, Trust
+from tlstunnel.net import handshaking
+from tlstunnel.net.handshaking import LIGHT_BYTES, MOST_OF_CLIENT, MOST_OF_SERVER
+from tlstunnel.net.kernel import unread
+from tlstunnel.net.sharedwire import SharedTLS
+from tlstunnel.net.tlswire import TLS
+from tlstunnel.tls.binding import CLIENTS
+from tlstunnel.tls.context import clientContext, serverContext
+from tlstunnel.tls.creators import ClientCreator, Creator
+from tlstunnel.tls.verification import Verifier
+
+#: More than a handshake may have.
+MUCH = bytes(range(256)) * 800
+
+#: What of a certificate and of a handshake is no name.
+REST = 2000
+
+
+def _shown(size: int, name: str = SERVER.domain) -> Issued:
+    """
+    A certificate with so many bytes, or some more.
+    """
+    return make(Recipe(san=alternative(dns(name), uri("x:" + "a" * size))), root())
+
+
+class HandshakingTests(WireTests):
+    """
+    We are the server of TLS 1.3, and want a certificate.
+    """
+
+    kind: ClassVar[type[TLS]] = TLS
+    version = SSL.TLS1_3_VERSION
+    isClient = False
+    most = MOST_OF_CLIENT
+
+    def open(self, shown: Issued) -> None:
+        """
+        Meet a peer that shows a certificate.
+        """
+        self.near, self.far = self.pair()
+        # All that the peer has to say fits in.
+        self.far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        self.wire = self.kind(self.near, self.creator())
+        context = SSL.Context(SSL.TLS_METHOD)
+        context.set_max_proto_version(self.version)
+        context.use_certificate(shown.certificate)
+        context.use_privatekey(shown.key)
+        self.peer = SSL.Connection(context, self.far)
+        if self.isClient:
+            self.peer.set_accept_state()
+        else:
+            self.peer.set_connect_state()
+
+    def creator(self) -> Creator:
+        """
+        What makes our TLS.
+        """
+        trust = Trust(Anchors((root().certificate,), system=False, source=""))
+        if self.isClient:
+            return ClientCreator(clientContext(trust), Verifier(SERVER, trust))
+        ours = make(Recipe(san=alternative(dns("ours.example"))), root())
+        credentials = Credentials(SERVER, (ours.certificate,), ours.key)
+        verifier = Verifier(Selector.parse(SERVER.domain), trust, purpose=CLIENTS)
+        return Creator(serverContext(credentials, trust), verifier)
+
+    def shakePeer(self) -> bool:
+        """
+        Let the peer go on.
+
+        @return: whether it has completed its handshake.
+        """
+        try:
+            self.peer.do_handshake()
+        except SSL.WantReadError:
+            return False
+        return True
+
+    def shake(self, behind: bytes = b"") -> None:
+        """
+        Complete the handshake.
+
+        @param behind: what the peer sends at once when it has completed its own.
+        """
+        isUp, left = False, behind
+        for _ in range(100):
+            if self.shakePeer() and left:
+                left = left[self.peer.send(left) :]
+            isUp = isUp or self.wire.handshake() is None
+            if isUp and not left and self.shakePeer():
+                return
+        self.fail("it goes on and on")
+
+    def refusal(self) -> TunnelError:
+        """
+        Why the handshake fails.
+        """
+        error: TunnelError = self.assertRaises(TunnelError, self.shake)
+        return error
+
+    def read(self, size: int) -> bytes:
+        """
+        What comes through TLS.
+        """
+        heard = b""
+        while len(heard) < size:
+            data, event = self.wire.read(1 << 20, False)
+            self.assertIsNone(event)
+            heard += data
+        return heard
+
+    def assertTalking(self) -> None:
+        """
+        Demand that bytes pass either way.
+        """
+        for _ in range(3):
+            self.peer.send(b"there")
+            self.assertEqual(self.read(5), b"there")
+            self.wire.write(b"back")
+            self.assertEqual(self.peer.recv(100), b"back")
+
+    def test_aPeerMaySayMuch(self) -> None:
+        """
+        As one with thousands of names does.
+        """
+        for size in (LIGHT_BYTES - REST, LIGHT_BYTES, self.most - 2 * REST):
+            self.open(_shown(size))
+            self.shake()
+            self.assertEqual(self.wire.session.identity, SERVER)
+            self.assertTalking()
+
+    def test_moreThanThatIsRefused(self) -> None:
+        """
+        Before OpenSSL has parsed it: nobody has looked at a certificate.
+        """
+        self.patch(Verifier, "verify", lambda verifier, chain: self.fail("it was verified"))
+        self.open(_shown(self.most))
+        refusal = self.refusal()
+        self.assertIsInstance(refusal, TLSFailed)
+        self.assertEqual(refusal.cause, "long handshake")
+        self.assertIn(str(self.most), str(refusal))
+
+    def test_whatComesBehindTheHandshakeIsNoneOfIt(self) -> None:
+        """
+        However much it is, and whether the handshake itself was long.
+        """
+        for size in (0, self.most - 2 * REST):
+            self.open(_shown(size))
+            self.shake(behind=MUCH)
+            self.assertEqual(self.read(len(MUCH)), MUCH)
+            self.assertTalking()
+
+    def test_oneStepHearsAPiece(self) -> None:
+        """
+        Others have their turn before the next.
+        """
+        self.open(_shown(self.most - 2 * REST))
+        pieces = []
+        isUp = False
+        while not isUp:
+            self.shakePeer()
+            before = unread(self.near)
+            isUp = self.wire.handshake() is None
+            pieces.append(before - unread(self.near))
+        self.assertLessEqual(max(pieces), LIGHT_BYTES)
+
+    def test_aRefusedPeerIsTold(self) -> None:
+        """
+        As it is where OpenSSL has the socket.
+        """
+        self.open(_shown(LIGHT_BYTES, "other.example"))
+        self.assertIn("other.example", str(self.refusal()))
+        error = self.assertRaises(SSL.Error, self.peer.recv, 1)
+        self.assertIn("alert", str(error))
+
+    def test_anEndInTheMiddleIsSeen(self) -> None:
+        """
+        It is no handshake that waits for more.
+        """
+        self.open(_shown(LIGHT_BYTES + REST))
+        peer = SSL.Connection(self.peer.get_context(), None)
+        if self.isClient:
+            peer.set_accept_state()
+        else:
+            peer.set_connect_state()
+        said = b""
+        while len(said) < LIGHT_BYTES:
+            self.far.sendall(said)
+            self.wire.handshake()
+            with contextlib.suppress(BlockingIOError):
+                peer.bio_write(self.far.recv(1 << 16))
+            with contextlib.suppress(SSL.WantReadError):
+                peer.do_handshake()
+            said = peer.bio_read(1 << 20)
+        self.far.sendall(said[: LIGHT_BYTES + REST // 2])
+        self.far.shutdown(socket.SHUT_WR)
+        self.assertIn("closed the connection", str(self.assertRaises(TLSFailed, self.goOn)))
+
+    def goOn(self) -> None:
+        """
+        Take all steps that can be taken; the peer does nothing more.
+        """
+        for _ in range(100):
+            self.wire.handshake()
+
+
+class ClientTests(HandshakingTests):
+    """
+    We are the client.
+    """
+
+    isClient = True
+    most = MOST_OF_SERVER
+
+
+class OldHandshakingTests(HandshakingTests):
+    """
+    With TLS 1.2.
+    """
+
+    version = SSL.TLS1_2_VERSION
+
+
+class OldClientTests(ClientTests):
+    """
+    The same of a client.
+    """
+
+    version = SSL.TLS1_2_VERSION
+
+
+class SharedHandshakingTests(HandshakingTests):
+    """
+    On a socket that another program has, too.
+    """
+
+    kind = SharedTLS
+
+
+class SharedClientTests(ClientTests):
+    """
+    The same of a client.
+    """
+
+    kind = SharedTLS
+
+
+class UnknownBindingTests(HandshakingTests):
+    """
+    Where OpenSSL cannot be given memory, it reads all that there is.
+    """
+
+    def setUp(self) -> None:
+        """
+        Nobody knows how.
+        """
+        super().setUp()
+        self.patch(handshaking, "_detour", None)
+
+    def test_moreThanThatIsRefused(self) -> None:
+        """
+        It is not.
+        """
+        self.open(_shown(self.most))
+        self.shake()
+        self.assertTalking()
+
+    def test_oneStepHearsAPiece(self) -> None:
+        """
+        It hears all.
+        """

@@ -1,0 +1,265 @@
+"""
+The beginning of TLS on a connection: its handshake, step by step.
+
+One step is one call of OpenSSL, which reads whatever the peer has sent, and parses it at one go.
+Usually that is little, and OpenSSL reads it from the socket itself.  Of a peer that says more it is
+given a piece at a time, from memory: so it stops reading when others have their turn, and when it
+is enough; and what lies behind the handshake, as a client's first request may, counts for nothing.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from typing import Any
+
+from tlstunnel.address import TCPAddress, UNIXAddress
+from tlstunnel.errors import Reset, TLSFailed
+from tlstunnel.net.kernel import unread
+from tlstunnel.net.wire import (
+    AT_ONCE,
+    NOTHING,
+    PEEKING,
+    RETRIED,
+    WANTS_READ,
+    WANTS_WRITE,
+    Event,
+)
+from tlstunnel.tls.creators import Creator
+from tlstunnel.tls.failures import handshakeFailure
+from tlstunnel.tls.membio import detour, drainer, layer, pending
+from tlstunnel.tls.records import WantWrite, handshaker
+
+#: The most bytes before a handshake that are skipped, in all.
+MOST_SKIPPED_BYTES = 1024
+
+#: What a peer may say in a handshake, in bytes with those of its records: a server's certificates
+#: with thousands of names, a list of all public authorities, or a post-quantum chain with its
+#: response of OCSP; and less of a client, who has none of these.  OpenSSL parses whatever it is
+#: given at one go, and 64 KiB of the dearest certificates that it accepts take it some 45 ms.
+MOST_OF_SERVER = 65536
+MOST_OF_CLIENT = 32768
+
+#: Up to so many bytes OpenSSL reads them from the socket itself.
+LIGHT_BYTES = 16384
+
+shakeHands = handshaker()
+_detour = detour()
+_PIECE = bytearray(LIGHT_BYTES)
+_lay = layer(_PIECE)
+_drain = drainer(_PIECE)
+_left = pending()
+
+
+class Handshaking:
+    """
+    TLS up to the end of its handshake.
+    """
+
+    __slots__ = (
+        "_before",
+        "_connection",
+        "_creator",
+        "_heard",
+        "_isDetoured",
+        "_isUp",
+        "_skippable",
+        "_skips",
+        "_sock",
+        "session",
+    )
+
+    _connection: Any
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        creator: Creator,
+        before: memoryview = NOTHING,
+        skippable: bytes = b"",
+        peer: TCPAddress | UNIXAddress | None = None,
+    ) -> None:
+        """
+        @param before: what the socket has still to take in clear, before the handshake begins.
+        @param skippable: bytes that may come in clear before it, and mean nothing.
+        @param peer: the address at the other end of C{sock}.
+        """
+        self._sock = sock
+        self._creator = creator
+        self._before = before
+        self._skippable = skippable
+        self._skips = MOST_SKIPPED_BYTES
+        self._isUp = False
+        # What the peer has said in the handshake, and whether OpenSSL hears it from us.
+        self._heard = 0
+        self._isDetoured = False
+        self.session = creator.session(peer)
+        self._connection = self._connect()
+
+    def _connect(self) -> Any:
+        """
+        The connection of OpenSSL.
+        """
+        return self._creator.connection(self._sock, self.session)
+
+    def handshake(self) -> Event | None:
+        """
+        Go on with the handshake.
+
+        @return: what it waits for; C{None} once it is complete.
+        @raise TunnelError: if it fails, or its peer is not the one that is expected.
+        """
+        if self._before and not self._sendBefore():
+            return WANTS_WRITE
+        if self._skippable and self._skip():
+            return WANTS_READ
+        return self._shakeHands()
+
+    def _shakeHands(self) -> Event | None:
+        """
+        The same, once nothing is to be said or heard before it.
+        """
+        if self._isDetoured or self._isMuch():
+            return self._shakeHandsByPieces()
+        try:
+            if not shakeHands(self._connection):
+                return WANTS_READ
+        except WantWrite:
+            return WANTS_WRITE
+        except Exception as error:  # noqa: BLE001
+            # Not SSL.Error alone: what a callback of ours raised comes this way too.
+            raise handshakeFailure(error, self.session) from None
+        self._complete()
+        return None
+
+    def _isMuch(self) -> bool:
+        """
+        Whether so much has come that OpenSSL shall not read on by itself.
+        """
+        waiting = unread(self._sock)
+        if self._heard + waiting > LIGHT_BYTES and _detour is not None:
+            return True
+        self._heard += waiting
+        return False
+
+    def _shakeHandsByPieces(self) -> Event | None:
+        """
+        The same, with one piece of what has come, as much of it as OpenSSL takes: what lies behind
+        the handshake stays in the socket.
+        """
+        connection = self._connection
+        assert _detour is not None
+        leave, comeBack = _detour
+        if not self._isDetoured:
+            self._isDetoured = True
+            leave(connection)
+        try:
+            count = self._sock.recv_into(_PIECE, self._piece(), PEEKING)
+            isEnd = not count
+        except OSError as error:
+            if error.errno not in RETRIED:
+                raise Reset(f"during the TLS handshake: {error.strerror or ''}") from None
+            count, isEnd = 0, False
+        _lay(connection, count, isEnd)
+        try:
+            isDone = shakeHands(connection)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._before = self._drained()
+            with suppress(Reset):
+                self._sendBefore()
+            raise handshakeFailure(error, self.session) from None
+        self._drop(count - _left(connection))
+        # Something else lies there soon.
+        _lay(connection, 0, False)
+        self._before = self._drained()
+        if not isDone:
+            self._checkLength()
+        if self._before and not self._sendBefore():
+            return WANTS_WRITE
+        if not isDone:
+            return WANTS_READ
+        comeBack(connection, self._sock.fileno())
+        self._complete()
+        return None
+
+    def _drop(self, count: int) -> None:
+        """
+        Take from the socket what OpenSSL has taken of what lies there.
+        """
+        self._heard += count
+        if count:
+            # Where it is gone, so is the connection, as OpenSSL will see.
+            with suppress(OSError):
+                self._sock.recv(count, AT_ONCE)
+
+    def _drained(self) -> memoryview:
+        """
+        What OpenSSL has to say.
+        """
+        said = b""
+        while count := _drain(self._connection):
+            said += _PIECE[:count]
+        return memoryview(said)
+
+    @property
+    def _most(self) -> int:
+        """
+        What the peer may say.
+        """
+        return MOST_OF_SERVER if self._creator.isClient else MOST_OF_CLIENT
+
+    def _piece(self) -> int:
+        """
+        How much is heard at once: no more than it takes to find that it is too much.
+        """
+        return min(LIGHT_BYTES, self._most + 1 - self._heard)
+
+    def _checkLength(self) -> None:
+        """
+        @raise TLSFailed: the handshake, which goes on, is too long.
+        """
+        if self._heard > self._most:
+            raise TLSFailed(
+                f"the peer's handshake has more than {self._most} bytes", cause="long handshake"
+            )
+
+    def _complete(self) -> None:
+        """
+        @raise TunnelError: the peer is not the one that is expected.
+        """
+        refused = self.session.completed(self._connection)
+        if refused is not None:
+            raise refused
+        self._isUp = True
+
+    def _sendBefore(self) -> bool:
+        """
+        Send what has to go out in clear.
+
+        @return: whether that is all sent.
+        """
+        try:
+            self._before = self._before[self._sock.send(self._before, AT_ONCE) :]
+        except OSError as error:
+            if error.errno not in RETRIED:
+                raise Reset(error.strerror or "") from None
+        return not self._before
+
+    def _skip(self) -> bool:
+        """
+        Drop what may be skipped, until something else comes.
+
+        @return: whether that was all there is, or more of it may be.
+        """
+        try:
+            start = self._sock.recv(self._skips, PEEKING)
+            rest = start.lstrip(self._skippable)
+            if len(rest) < len(start):
+                self._skips -= len(self._sock.recv(len(start) - len(rest), AT_ONCE))
+        except OSError:
+            # OpenSSL will see it too.
+            return False
+        if rest or not self._skips:
+            # What follows, if only more of the same, is for OpenSSL to refuse.
+            self._skippable = b""
+        return bool(start) and not rest
