@@ -64,6 +64,7 @@ from tlstunnel.address import Address
 from tlstunnel.errors import Reset, Truncated, TunnelError
 from tlstunnel.interfaces import ILeg
 from tlstunnel.net import kernel
+from tlstunnel.net.descriptor import noDescriptor
 from tlstunnel.net.linger import Linger
 from tlstunnel.net.outgoing import ENDED, ENDING, Outgoing
 from tlstunnel.net.tlswire import TLS
@@ -309,6 +310,7 @@ class Leg(Outgoing):
         if self._writing:
             self.stopWriting()
         # Not before: our descriptor is what the reactor knows us by.
+        self.fileno = noDescriptor
         self._state = _CLOSED
         self.isClosed = True
         self._output = ENDED
@@ -363,9 +365,3 @@ class Leg(Outgoing):
                 self.resumeProducing()
         else:
             self._fail(error)
-
-    def fileno(self) -> int:
-        """
-        The socket's descriptor, or -1 once this leg is closed.
-        """
-        return -1 if self._state is _CLOSED else self.sock.fileno()

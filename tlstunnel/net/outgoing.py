@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IPushProducer
 
 from tlstunnel.errors import TunnelError
 from tlstunnel.interfaces import ISpeaker
-from tlstunnel.net.wire import NOTHING, PeerGone
+from tlstunnel.net.wire import NOTHING, Clear, PeerGone
 from tlstunnel.net.wired import Wired
 
 
@@ -51,6 +51,7 @@ class Outgoing(Wired):
 
     def __init__(self, reactor: Any, sock: socket.socket) -> None:
         super().__init__(reactor, sock)
+        self._wire = Clear(sock)
         self.producer: IPushProducer | None = None
         self._output = OPEN
         # What the socket has not taken yet.

@@ -13,7 +13,7 @@ from select import EPOLLIN, EPOLLOUT, epoll
 from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor, IWriteDescriptor
+from twisted.internet.interfaces import IFileDescriptor, IReactorFDSet, IWriteDescriptor
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -49,7 +49,7 @@ class TunnelReactor(PosixReactorBase):
 
     # Nearly all are watched for something to read alone, which therefore is one call each.
 
-    def addReader(self, reader: IReadDescriptor, event: int = _IN) -> None:
+    def addReader(self, reader: IFileDescriptor, event: int = _IN) -> None:
         """
         Call C{reader.doRead} when there is something to read.
 
@@ -74,7 +74,7 @@ class TunnelReactor(PosixReactorBase):
         """
         self.addReader(writer, _OUT)
 
-    def removeReader(self, reader: IReadDescriptor, event: int = _IN) -> None:
+    def removeReader(self, reader: IFileDescriptor, event: int = _IN) -> None:
         """
         Do not call C{reader.doRead} any more.
 
