@@ -66,7 +66,7 @@ from tlstunnel.interfaces import ILeg
 from tlstunnel.net import kernel
 from tlstunnel.net.descriptor import noDescriptor
 from tlstunnel.net.linger import Linger
-from tlstunnel.net.outgoing import ENDED, ENDING, Outgoing
+from tlstunnel.net.outgoing import ENDED, ENDING, OPEN, Outgoing
 from tlstunnel.net.tlswire import TLS
 from tlstunnel.net.wire import END, NOTHING, PEEKING, WANTS_READ, WANTS_WRITE, PeerGone
 from tlstunnel.tls.creators import Creator
@@ -167,7 +167,7 @@ class Leg(Outgoing):
         Deliver what arrives.
         """
         self._paused = False
-        if not (self._reading or self.inputEnded or self._state is _CLOSED):
+        if not (self._reading or self.inputEnded or self.isClosed):
             self.startReading()
 
     def stopProducing(self) -> None:
@@ -189,7 +189,7 @@ class Leg(Outgoing):
         data, event = self._wire.read(self.readSize, self.isPeeking)
         if data:
             self.speaker.dataReceived(data)
-        if event is None or self._state is _CLOSED:
+        if event is None or self.isClosed:
             return
         if event is END:
             self.inputEnded = True
@@ -282,7 +282,7 @@ class Leg(Outgoing):
         Close this leg: with an orderly end of our direction if there was none yet, unless the
         peer does not even take what comes before it.
         """
-        if self._state is _OPEN and self._wire.isTLS:
+        if self._output is OPEN and self._state is _OPEN and self._wire.isTLS:
             # In clear, closing is all it takes.
             self.loseWriteConnection()
         if not self._tail and not self._writing:
@@ -303,7 +303,7 @@ class Leg(Outgoing):
             self._close(isAborted=True, isGood=isGood)
 
     def _close(self, isAborted: bool = False, isGood: bool = True) -> None:
-        if self._state is _CLOSED:
+        if self.isClosed:
             return
         if self._reading:
             self.stopReading()
