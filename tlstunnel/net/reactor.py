@@ -131,24 +131,12 @@ class TunnelReactor(PosixReactorBase):
     def mainLoop(self) -> None:
         """
         Run until the reactor is stopped: what is due, then what happens.
-
-        Most turns begin with nothing due, and with nothing new that will be.  To see that here
-        costs a third of what C{runUntilCurrent} and C{timeout} cost, which look several times.
         """
         looks = all(hasattr(self, name) for name in _DUE)
-        seconds, iterate = self.seconds, self.doIteration
         while self._started:
             try:
-                while (
-                    looks
-                    and (pending := self._pendingTimedCalls)
-                    and not (self._newTimedCalls or self.threadCallQueue or self._justStopped)
-                    and 0.0 < (delay := pending[0].time - seconds()) < _LONG_WAIT
-                    and self.running
-                ):
-                    iterate(delay)
                 self.runUntilCurrent()
-                iterate(self.timeout() if self.running else 0)
+                self._turn(self.timeout() if self.running else 0, goesOn=looks)
             except Exception:  # noqa: BLE001 - as in every reactor
                 self._log.failure("unexpected error in the main loop")
 
@@ -156,28 +144,49 @@ class TunnelReactor(PosixReactorBase):
         """
         Wait for events at most C{delay} seconds, and pass them on.
         """
+        self._turn(delay, goesOn=False)
+
+    def _turn(self, delay: float | None, goesOn: bool) -> None:
+        """
+        The same, and again, until something may be due, or new that will be.
+
+        Most turns end with nothing of that kind.  To see it here costs a fourth of what
+        C{runUntilCurrent} and C{timeout} cost, which look several times.
+
+        @param goesOn: whether to do so more than once.
+        """
         descriptor: Any
         why: Any
-        events = self._epoll.poll(delay, EVENTS_PER_TURN)
+        poll, seconds = self._epoll.poll, self.seconds
         descriptors, fresh = self._descriptors, self._fresh
-        if fresh:
-            fresh.clear()
-        for fd, event in events:
-            descriptor = descriptors.get(fd)
-            if descriptor is None or fd in fresh:
-                # The event was for who had this number before.
-                continue
-            reading = True
-            try:
-                if event == _IN:
-                    why = descriptor.doRead()
-                else:
-                    reading, why = self._happened(fd, descriptor, event)
-            except BaseException as error:  # noqa: BLE001 - as in every reactor
-                self._log.failure("{descriptor} failed", descriptor=descriptor.logPrefix())
-                why = error
-            if why:
-                self._disconnectSelectable(descriptor, why, reading)
+        while True:
+            events = poll(delay, EVENTS_PER_TURN)
+            if fresh:
+                fresh.clear()
+            for fd, event in events:
+                descriptor = descriptors.get(fd)
+                if descriptor is None or fd in fresh:
+                    # The event was for who had this number before.
+                    continue
+                reading = True
+                try:
+                    if event == _IN:
+                        why = descriptor.doRead()
+                    else:
+                        reading, why = self._happened(fd, descriptor, event)
+                except BaseException as error:  # noqa: BLE001 - as in every reactor
+                    self._log.failure("{descriptor} failed", descriptor=descriptor.logPrefix())
+                    why = error
+                if why:
+                    self._disconnectSelectable(descriptor, why, reading)
+            if not (
+                goesOn
+                and (pending := self._pendingTimedCalls)
+                and not (self._newTimedCalls or self.threadCallQueue or self._justStopped)
+                and 0.0 < (delay := pending[0].time - seconds()) < _LONG_WAIT
+                and self.running
+            ):
+                return
 
     def _happened(self, fd: int, descriptor: Any, event: int) -> tuple[bool, Any]:
         """
