@@ -68,7 +68,15 @@ from tlstunnel.net.descriptor import noDescriptor
 from tlstunnel.net.linger import Linger
 from tlstunnel.net.outgoing import ENDED, ENDING, OPEN, Outgoing
 from tlstunnel.net.tlswire import TLS
-from tlstunnel.net.wire import END, NOTHING, PEEKING, WANTS_READ, WANTS_WRITE, PeerGone
+from tlstunnel.net.wire import (
+    END,
+    NOTHING,
+    PEEKING,
+    WANTS_READ,
+    WANTS_WRITE,
+    Clear,
+    PeerGone,
+)
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tls.records import RECORD_BYTES
 
@@ -129,6 +137,12 @@ class Leg(Outgoing):
         @param below: the stock transport that owns C{sock}, if one does: closing is left to it.
         """
         super().__init__(reactor, sock)
+        self._wire = Clear(sock)
+        self._output = OPEN
+        self._tail = NOTHING
+        self._flushing = None
+        self._lost = None
+        self.producer = None
         self.peer = peer
         self.who = "the peer"
         self.readSize = RECORD_BYTES

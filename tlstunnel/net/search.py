@@ -75,9 +75,10 @@ class Search:
         See L{IDialler.dial}.
         """
         dialler = self._dialler
-        if dialler.only is not None:
+        only = dialler.only
+        if only is not None:
             # The usual case, which costs next to nothing.
-            self._backend, target = dialler.only
+            self._backend, target = only
             try:
                 leg = await dialler.connect(target)
             except ConnectFailed as error:
