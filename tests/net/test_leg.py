@@ -179,6 +179,20 @@ class LegTests(SocketCase, SynchronousTestCase):
         self.assertEqual(self.received(10), b"last words")
         self.farEnds()
 
+    def test_aSocketThatLingersIsNotTheLegsAnyMore(self) -> None:
+        """
+        Whoever lets the reactor forget the leg does not mean who waits on its socket now.
+        """
+        self.open()
+        self.leg.resumeProducing()
+        self.leg.loseConnection()
+        self.assertEqual(self.leg.fileno(), -1)
+        self.reactor.removeReader(self.leg)
+        self.assertEqual(len(self.linger), 1)
+        self.far.end()
+        self.until(lambda: not len(self.linger))
+        self.assertEqual(self.leg.sock.fileno(), -1)
+
     def test_aPeerThatHasEndedIsNotWaitedFor(self) -> None:
         """
         In clear nothing comes behind its end.

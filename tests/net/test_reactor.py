@@ -174,6 +174,54 @@ class TunnelReactorTests(SynchronousTestCase):
         self.assertEqual(called, ["at once", "soon"])
         self.assertEqual(watched.told, ["read"])
 
+    def test_theLoopEndsWithTheTurnInWhichItIsStopped(self) -> None:
+        """
+        Whatever there is still to be read.
+        """
+        watched, other = self.pair()
+        watched.reading = self.stop
+        self.reactor.addReader(watched)
+        self.reactor.callLater(0.05, self.fail, "it goes on")
+        other.send(b"x")
+        self.loop()
+        self.assertEqual(watched.told, ["read"])
+
+    def test_whoeverStopsTheReactorInATurnSeesItStopBehindThat(self) -> None:
+        """
+        As C{stop} wakes nobody.
+        """
+        watched, other = self.pair()
+        self.reactor._stopped = False
+        watched.reading = self.reactor.stop
+        self.reactor.addReader(watched)
+        self.reactor.addSystemEventTrigger("during", "shutdown", self.stop)
+        self.reactor.callLater(0.05, self.fail, "it goes on")
+        other.send(b"x")
+        self.loop()
+        self.assertEqual(watched.told[:1], ["read"])
+        self.assertEqual(watched.told.count("read"), 1)
+
+    def test_whoeverFailsIsGivenUpAndNobodyElse(self) -> None:
+        """
+        The loop goes on, and passes on what else had happened.
+        """
+        first, firstOther = self.pair()
+        second, secondOther = self.pair()
+
+        def fail() -> None:
+            raise ValueError("a bug of whoever reads")
+
+        first.reading = fail
+        second.reading = self.stop
+        self.reactor.callLater(3600, self.fail, "it was not due")
+        for watched in (first, second):
+            self.reactor.addReader(watched)
+        firstOther.send(b"x")
+        secondOther.send(b"x")
+        self.loop()
+        self.assertEqual((first.told, second.told), (["read", "lost"], ["read"]))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
     def test_aLoopThatKnowsNothingOfTwistedsListsCallsWhatIsDue(self) -> None:
         """
         They are not public, and may be gone one day.

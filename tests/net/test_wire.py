@@ -374,7 +374,7 @@ class TLSTests(WireTests):
         self.shake()
         kernel.resetOnClose(self.far)
         self.far.close()
-        self.patch(TLS, "_findPeer", lambda wire: None)
+        self.wire._sock = self.pair()[0]
         self.assertRaises(PeerGone, self.wire.write, b"hello?")
 
     def test_whatComesBehindTheEndIsDropped(self) -> None:

@@ -20,6 +20,7 @@ from tlstunnel.address import TCPAddress, UNIXAddress, addressOf
 from tlstunnel.errors import ConnectFailed
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.descriptor import Descriptor
+from tlstunnel.net.kernel import PlainSocket
 from tlstunnel.net.leg import Leg
 
 #: Seconds to the next try of a UNIX socket whose queue is full.
@@ -46,48 +47,60 @@ class Target(NamedTuple):
     address: TCPAddress | UNIXAddress
 
 
+def begin(target: Target, source: str = "") -> tuple[socket.socket, int]:
+    """
+    Begin to connect; on this host it is often done at once.
+
+    @param source: the address of ours to connect from; by default the system chooses.
+    @return: the socket, and 0 if it is connected, else the error that says why it is not yet; then
+        it is for an L{Attempt}.
+    @raise OSError: if it failed, or there is no socket for it.
+    """
+    sock = PlainSocket(target.family, _STREAM, 0)
+    try:
+        if not _NONBLOCKING:
+            sock.setblocking(False)
+        if source:
+            sock.bind((source, 0))
+        return sock, _goOn(sock, target.where)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _goOn(sock: socket.socket, where: Any) -> int:
+    """
+    Begin to connect, or look how far it is.
+
+    @return: 0 once it is connected, else the error that says why it is not yet.
+    @raise OSError: if it failed.
+    """
+    code = sock.connect_ex(where)
+    if code == EINPROGRESS:
+        code = sock.connect_ex(where)
+    if code == 0 or code == EISCONN:
+        return 0
+    if code in (EINPROGRESS, EALREADY, EAGAIN):
+        return code
+    raise OSError(code, os.strerror(code))
+
+
 class Attempt(Descriptor):
     """
-    A socket on its way to one place.
+    A socket on its way to one place, where that takes a moment.
     """
 
     __slots__ = ("_deadlines", "_ready", "_where")
 
-    def __init__(
-        self, reactor: Any, deadlines: Deadlines, target: Target, source: str = ""
-    ) -> None:
+    def __init__(self, reactor: Any, deadlines: Deadlines, sock: socket.socket, where: Any) -> None:
         """
-        @param source: the address of ours to connect from; by default the system chooses.
-        @raise OSError: if there is no socket for it.
+        @param sock: has begun to connect.
+        @param where: see L{Target}.
         """
-        super().__init__(reactor, socket.socket(target.family, _STREAM, 0))
-        if not _NONBLOCKING:
-            self.sock.setblocking(False)
-        if source:
-            try:
-                self.sock.bind((source, 0))
-            except OSError:
-                self.sock.close()
-                raise
+        super().__init__(reactor, sock)
         self._deadlines = deadlines
-        self._where = target.where
+        self._where = where
         self._ready: Deferred[None] | None = None
-
-    def begin(self) -> int:
-        """
-        Begin to connect, or look how far it is; on this host it is often done at once.
-
-        @return: 0 once it is connected, else the error that says why it is not yet.
-        @raise OSError: if it failed.
-        """
-        code = self.sock.connect_ex(self._where)
-        if code == EINPROGRESS:
-            code = self.sock.connect_ex(self._where)
-        if code in (0, EISCONN):
-            return 0
-        if code in (EINPROGRESS, EALREADY, EAGAIN):
-            return code
-        raise OSError(code, os.strerror(code))
 
     async def finish(self, code: int, seconds: float) -> None:
         """
@@ -100,7 +113,7 @@ class Attempt(Descriptor):
         with self._deadlines.after(seconds, lambda: self._wake(late)):
             while code:
                 await self._wait(code)
-                code = self.begin()
+                code = _goOn(self.sock, self._where)
 
     async def _wait(self, code: int) -> None:
         """

@@ -5,6 +5,7 @@ A socket that the reactor watches: the base of all that listens, dials, talks an
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IReadWriteDescriptor
@@ -15,19 +16,29 @@ from tlstunnel.address import TCPAddress, UNIXAddress, addressOf
 from tlstunnel.errors import Closed
 
 
+def noDescriptor() -> int:
+    """
+    What a socket that is given up is known by.
+    """
+    return -1
+
+
 @implementer(IReadWriteDescriptor)
 class Descriptor:
     """
     Remembers what it is watched for, since asking the reactor costs more.
 
     @ivar sock: the socket, non-blocking.
+    @ivar fileno: tells its descriptor, or -1 once it is closed: the socket's own, as the reactor
+        asks each time.
     """
 
-    __slots__ = ("_local", "_reactor", "_reading", "_writing", "sock")
+    __slots__ = ("_local", "_reactor", "_reading", "_writing", "fileno", "sock")
 
     def __init__(self, reactor: Any, sock: socket.socket) -> None:
         self._reactor = reactor
         self.sock = sock
+        self.fileno: Callable[[], int] = sock.fileno
         self._reading = False
         self._writing = False
         self._local: TCPAddress | UNIXAddress | None = None
@@ -93,12 +104,6 @@ class Descriptor:
         The reactor saw a hang-up, or is stopping; it has forgotten us already.
         """
         self._reading = self._writing = False
-
-    def fileno(self) -> int:
-        """
-        The socket's descriptor, or -1 once it is closed.
-        """
-        return self.sock.fileno()
 
     def logPrefix(self) -> str:
         """

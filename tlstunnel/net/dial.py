@@ -24,7 +24,7 @@ from zope.interface import implementer
 from tlstunnel.address import Remote, SRVAddress, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConnectFailed, TunnelError
 from tlstunnel.interfaces import ILeg
-from tlstunnel.net.attempt import ANY, UNIX, Attempt, Target, targetAt
+from tlstunnel.net.attempt import ANY, UNIX, Attempt, Target, begin, targetAt
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.destination import IDestination, IDialler
 from tlstunnel.net.kernel import tune
@@ -235,22 +235,22 @@ class Dialler:
         if self._via is not None:
             return await self._via(target.address)
         try:
-            attempt = Attempt(self._reactor, self.deadlines, target, self._source)
-            try:
-                code = attempt.begin()
-                if code:
+            sock, code = begin(target, self._source)
+            if code:
+                try:
+                    attempt = Attempt(self._reactor, self.deadlines, sock, target.where)
                     await attempt.finish(code, self._perAddress)
-            except BaseException:
-                attempt.sock.close()
-                raise
+                except BaseException:
+                    sock.close()
+                    raise
         except OSError as error:
             cause = errorcode.get(error.errno or 0, "")
             raise ConnectFailed(f"{target.address}: {error.strerror}", cause=cause) from None
         if target.family != UNIX:
-            tune(attempt.sock, self._keepAlive)
+            tune(sock, self._keepAlive)
         elif self._unixLeg is not None:
-            return self._unixLeg(attempt.sock, target.address)
-        return Leg(self._reactor, self._linger, attempt.sock, target.address)
+            return self._unixLeg(sock, target.address)
+        return Leg(self._reactor, self._linger, sock, target.address)
 
     def failed(self, backend: Backend, began: float, error: TunnelError) -> None:
         """

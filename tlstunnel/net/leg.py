@@ -65,11 +65,20 @@ from tlstunnel.address import Address
 from tlstunnel.errors import Reset, Truncated, TunnelError
 from tlstunnel.interfaces import ILeg
 from tlstunnel.net import kernel
+from tlstunnel.net.descriptor import noDescriptor
 from tlstunnel.net.linger import Linger
-from tlstunnel.net.outgoing import ENDED, ENDING, Outgoing
+from tlstunnel.net.outgoing import ENDED, ENDING, OPEN, Outgoing
 from tlstunnel.net.tlswire import TLS
 from tlstunnel.net.turns import turnsOf
-from tlstunnel.net.wire import END, NOTHING, PEEKING, WANTS_READ, WANTS_WRITE, PeerGone
+from tlstunnel.net.wire import (
+    END,
+    NOTHING,
+    PEEKING,
+    WANTS_READ,
+    WANTS_WRITE,
+    Clear,
+    PeerGone,
+)
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tls.records import RECORD_BYTES
 
@@ -131,6 +140,12 @@ class Leg(Outgoing):
         @param below: the stock transport that owns C{sock}, if one does: closing is left to it.
         """
         super().__init__(reactor, sock)
+        self._wire = Clear(sock)
+        self._output = OPEN
+        self._tail = NOTHING
+        self._flushing = None
+        self._lost = None
+        self.producer = None
         self.peer = peer
         self.who = "the peer"
         self.readSize = RECORD_BYTES
@@ -171,7 +186,7 @@ class Leg(Outgoing):
         Deliver what arrives.
         """
         self._paused = False
-        if not (self._reading or self.inputEnded or self._state is _CLOSED):
+        if not (self._reading or self.inputEnded or self.isClosed):
             self.startReading()
 
     def stopProducing(self) -> None:
@@ -193,7 +208,7 @@ class Leg(Outgoing):
         data, event = self._wire.read(self.readSize, self.isPeeking)
         if data:
             self.speaker.dataReceived(data)
-        if event is None or self._state is _CLOSED:
+        if event is None or self.isClosed:
             return
         if event is END:
             self.inputEnded = True
@@ -304,7 +319,7 @@ class Leg(Outgoing):
         Close this leg: with an orderly end of our direction if there was none yet, unless the
         peer does not even take what comes before it.
         """
-        if self._state is _OPEN and self._wire.isTLS:
+        if self._output is OPEN and self._state is _OPEN and self._wire.isTLS:
             # In clear, closing is all it takes.
             self.loseWriteConnection()
         if not self._tail and not self._writing:
@@ -325,13 +340,14 @@ class Leg(Outgoing):
             self._close(isAborted=True, isGood=isGood)
 
     def _close(self, isAborted: bool = False, isGood: bool = True) -> None:
-        if self._state is _CLOSED:
+        if self.isClosed:
             return
         if self._reading:
             self.stopReading()
         if self._writing:
             self.stopWriting()
         # Not before: our descriptor is what the reactor knows us by.
+        self.fileno = noDescriptor
         self._state = _CLOSED
         self.isClosed = True
         self._output = ENDED
@@ -386,9 +402,3 @@ class Leg(Outgoing):
                 self.resumeProducing()
         else:
             self._fail(error)
-
-    def fileno(self) -> int:
-        """
-        The socket's descriptor, or -1 once this leg is closed.
-        """
-        return -1 if self._state is _CLOSED else self.sock.fileno()

@@ -6,9 +6,7 @@ L{Outgoing} is the part of a leg that sends; see L{tlstunnel.net.leg} for how al
 
 from __future__ import annotations
 
-import socket
 from enum import Enum
-from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IPushProducer
@@ -47,18 +45,16 @@ class Outgoing(Wired):
 
     __slots__ = ("_flushing", "_lost", "_output", "_tail", "producer", "speaker")
 
+    # The leg is made in one go, so that each of these begins there.
     speaker: ISpeaker
-
-    def __init__(self, reactor: Any, sock: socket.socket) -> None:
-        super().__init__(reactor, sock)
-        self.producer: IPushProducer | None = None
-        self._output = OPEN
-        # What the socket has not taken yet.
-        self._tail = NOTHING
-        # Who waits until it has.
-        self._flushing: list[Deferred[None]] | None = None
-        # Why the peer takes no more, if so.
-        self._lost: PeerGone | None = None
+    producer: IPushProducer | None
+    _output: Output
+    # What the socket has not taken yet.
+    _tail: memoryview
+    # Who waits until it has.
+    _flushing: list[Deferred[None]] | None
+    # Why the peer takes no more, if so.
+    _lost: PeerGone | None
 
     def write(self, data: bytes | memoryview) -> None:
         """

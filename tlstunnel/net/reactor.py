@@ -13,7 +13,7 @@ from select import EPOLLIN, EPOLLOUT, epoll
 from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor, IWriteDescriptor
+from twisted.internet.interfaces import IFileDescriptor, IReactorFDSet, IWriteDescriptor
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -47,29 +47,62 @@ class TunnelReactor(PosixReactorBase):
 
     # IReactorFDSet
 
-    def addReader(self, reader: IReadDescriptor) -> None:
+    # Nearly all are watched for something to read alone, which therefore is one call each.
+
+    def addReader(self, reader: IFileDescriptor, event: int = _IN) -> None:
         """
         Call C{reader.doRead} when there is something to read.
+
+        @param event: for L{addWriter} to say.
         """
-        self._want(reader, _IN)
+        fd = reader.fileno()
+        wanted = self._wanted.get(fd, 0)
+        if not wanted:
+            self._epoll.register(fd, event)
+            self._descriptors[fd] = reader
+            self._fresh.add(fd)
+        elif wanted & event:
+            return
+        else:
+            event |= wanted
+            self._epoll.modify(fd, event)
+        self._wanted[fd] = event
 
     def addWriter(self, writer: IWriteDescriptor) -> None:
         """
         Call C{writer.doWrite} when there is room to write.
         """
-        self._want(writer, _OUT)
+        self.addReader(writer, _OUT)
 
-    def removeReader(self, reader: IReadDescriptor) -> None:
+    def removeReader(self, reader: IFileDescriptor, event: int = _IN) -> None:
         """
         Do not call C{reader.doRead} any more.
+
+        @param event: for L{removeWriter} to say.
         """
-        self._forget(reader, _IN)
+        fd = reader.fileno()
+        if fd == -1:
+            # It closed its descriptor before it told us, and epoll has noticed.
+            fd = next((fd for fd, each in self._descriptors.items() if each is reader), -1)
+        wanted = self._wanted.get(fd, 0)
+        left = wanted & ~event
+        if left == wanted:
+            return
+        if left:
+            self._epoll.modify(fd, left)
+            self._wanted[fd] = left
+            return
+        del self._wanted[fd], self._descriptors[fd]
+        try:
+            self._epoll.unregister(fd)
+        except OSError:
+            pass
 
     def removeWriter(self, writer: IWriteDescriptor) -> None:
         """
         Do not call C{writer.doWrite} any more.
         """
-        self._forget(writer, _OUT)
+        self.removeReader(writer, _OUT)
 
     def removeAll(self) -> list[Any]:
         """
@@ -78,7 +111,7 @@ class TunnelReactor(PosixReactorBase):
         ours = {reader.fileno() for reader in self._internalReaders}
         found = [each for fd, each in self._descriptors.items() if fd not in ours]
         for each in found:
-            self._forget(each, _IN | _OUT)
+            self.removeReader(each, _IN | _OUT)
         return found
 
     def getReaders(self) -> list[Any]:
@@ -93,62 +126,17 @@ class TunnelReactor(PosixReactorBase):
         """
         return [self._descriptors[fd] for fd, wanted in self._wanted.items() if wanted & _OUT]
 
-    def _want(self, descriptor: Any, event: int) -> None:
-        fd = descriptor.fileno()
-        wanted = self._wanted.get(fd, 0)
-        if not wanted:
-            self._epoll.register(fd, event)
-            self._descriptors[fd] = descriptor
-            self._fresh.add(fd)
-        elif wanted & event:
-            return
-        else:
-            self._epoll.modify(fd, wanted | event)
-        self._wanted[fd] = wanted | event
-
-    def _forget(self, descriptor: Any, event: int) -> None:
-        fd = descriptor.fileno()
-        if fd == -1:
-            # It closed its descriptor before it told us, and epoll has noticed.
-            fd = next((fd for fd, each in self._descriptors.items() if each is descriptor), -1)
-        wanted = self._wanted.get(fd, 0)
-        if not wanted & event:
-            return
-        left = wanted & ~event
-        if left:
-            self._epoll.modify(fd, left)
-            self._wanted[fd] = left
-            return
-        del self._wanted[fd], self._descriptors[fd]
-        try:
-            self._epoll.unregister(fd)
-        except OSError:
-            pass
-
     # What PosixReactorBase calls
 
     def mainLoop(self) -> None:
         """
         Run until the reactor is stopped: what is due, then what happens.
-
-        Most turns begin with nothing due, and with nothing new that will be.  To see that here
-        costs a third of what C{runUntilCurrent} and C{timeout} cost, which look several times.
         """
         looks = all(hasattr(self, name) for name in _DUE)
-        seconds, iterate = self.seconds, self.doIteration
         while self._started:
             try:
-                if (
-                    looks
-                    and self._pendingTimedCalls
-                    and not (self._newTimedCalls or self.threadCallQueue or self._justStopped)
-                    and 0.0 < (delay := self._pendingTimedCalls[0].time - seconds()) < _LONG_WAIT
-                    and self.running
-                ):
-                    iterate(delay)
-                    continue
                 self.runUntilCurrent()
-                iterate(self.timeout() if self.running else 0)
+                self._turn(self.timeout() if self.running else 0, goesOn=looks)
             except Exception:  # noqa: BLE001 - as in every reactor
                 self._log.failure("unexpected error in the main loop")
 
@@ -156,28 +144,49 @@ class TunnelReactor(PosixReactorBase):
         """
         Wait for events at most C{delay} seconds, and pass them on.
         """
-        descriptors, fresh = self._descriptors, self._fresh
+        self._turn(delay, goesOn=False)
+
+    def _turn(self, delay: float | None, goesOn: bool) -> None:
+        """
+        The same, and again, until something may be due, or new that will be.
+
+        Most turns end with nothing of that kind.  To see it here costs a fourth of what
+        C{runUntilCurrent} and C{timeout} cost, which look several times.
+
+        @param goesOn: whether to do so more than once.
+        """
         descriptor: Any
-        events = self._epoll.poll(delay, EVENTS_PER_TURN)
-        if fresh:
-            fresh.clear()
-        for fd, event in events:
-            descriptor = descriptors.get(fd)
-            if descriptor is None or (fresh and fd in fresh):
-                # The event was for who had this number before.
-                continue
-            why: Any
-            reading = True
-            try:
-                if event == _IN:
-                    why = descriptor.doRead()
-                else:
-                    reading, why = self._happened(fd, descriptor, event)
-            except BaseException as error:  # noqa: BLE001 - as in every reactor
-                self._log.failure("{descriptor} failed", descriptor=descriptor.logPrefix())
-                why = error
-            if why:
-                self._disconnectSelectable(descriptor, why, reading)
+        why: Any
+        poll, seconds = self._epoll.poll, self.seconds
+        descriptors, fresh = self._descriptors, self._fresh
+        while True:
+            events = poll(delay, EVENTS_PER_TURN)
+            if fresh:
+                fresh.clear()
+            for fd, event in events:
+                descriptor = descriptors.get(fd)
+                if descriptor is None or fd in fresh:
+                    # The event was for who had this number before.
+                    continue
+                reading = True
+                try:
+                    if event == _IN:
+                        why = descriptor.doRead()
+                    else:
+                        reading, why = self._happened(fd, descriptor, event)
+                except BaseException as error:  # noqa: BLE001 - as in every reactor
+                    self._log.failure("{descriptor} failed", descriptor=descriptor.logPrefix())
+                    why = error
+                if why:
+                    self._disconnectSelectable(descriptor, why, reading)
+            if not (
+                goesOn
+                and (pending := self._pendingTimedCalls)
+                and not (self._newTimedCalls or self.threadCallQueue or self._justStopped)
+                and 0.0 < (delay := pending[0].time - seconds()) < _LONG_WAIT
+                and self.running
+            ):
+                return
 
     def _happened(self, fd: int, descriptor: Any, event: int) -> tuple[bool, Any]:
         """

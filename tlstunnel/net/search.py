@@ -41,7 +41,7 @@ class Search:
         "_backend",
         "_began",
         "_dialler",
-        "_isHolding",
+        "_held",
         "_isLast",
         "_left",
         "_ready",
@@ -50,9 +50,9 @@ class Search:
 
     def __init__(self, dialler: Dialler) -> None:
         self._dialler = dialler
-        # Whom it is about, and whether there is a connection to it.
+        # Whom it is about, and whom there is a connection to.
         self._backend: Backend | None = None
-        self._isHolding = False
+        self._held: Backend | None = None
         self._began = inf
         # What is still to be resolved; behind it places, those together that may race; and those
         # that are left alone.  Nothing of it where there is one place.
@@ -75,9 +75,10 @@ class Search:
         See L{IDialler.dial}.
         """
         dialler = self._dialler
-        if dialler.only is not None:
+        only = dialler.only
+        if only is not None:
             # The usual case, which costs next to nothing.
-            self._backend, target = dialler.only
+            self._backend, target = only
             try:
                 leg = await dialler.connect(target)
             except ConnectFailed as error:
@@ -121,10 +122,9 @@ class Search:
         """
         See L{ISearch.end}.
         """
-        if self._isHolding and self._backend is not None:
-            self._backend.open -= 1
-        self._isHolding = False
-        self._backend = None
+        if self._held is not None:
+            self._held.open -= 1
+        self._held = self._backend = None
 
     async def _begin(self, problems: list[ConnectFailed]) -> None:
         """
@@ -287,7 +287,6 @@ class Search:
         """
         There is a connection to C{backend} now.
         """
-        self._backend = backend
-        self._isHolding = True
+        self._held = self._backend = backend
         backend.open += 1
         backend.connections += 1

@@ -56,9 +56,6 @@ MOST_WASTE = RECORD_BYTES + 256 + 5
 readRecord = recordReader(STORE)
 writeRecords = recordWriter()
 
-# What may be in the buffer when one more record is read.
-_MOST_BEFORE_LAST_RECORD = MOST_READ_BYTES - RECORD_BYTES
-
 
 @implementer(IWire)
 class TLS(Handshaking):
@@ -93,16 +90,16 @@ class TLS(Handshaking):
         stays behind in OpenSSL that the reactor could not tell of.
         """
         connection = self._connection
-        count = 0
-        most = size - RECORD_BYTES if size < MOST_READ_BYTES else _MOST_BEFORE_LAST_RECORD
-        empty = 0
+        count = empty = 0
         event: Event | TunnelError | None = None
         try:
             while True:
                 got = readRecord(connection, count)
                 if got:
                     count += got
-                    if got < _SHORT_RECORD_BYTES or count > most:
+                    if got < _SHORT_RECORD_BYTES:
+                        break
+                    if count > min(size, MOST_READ_BYTES) - RECORD_BYTES:
                         break
                 elif count or empty == MOST_EMPTY_PER_READ or not self._isEmpty():
                     break
@@ -145,11 +142,16 @@ class TLS(Handshaking):
         """
         if not self._isUp:
             return 0
-        self._findPeer()
         try:
+            # As in L{_findPeer}, one call less.
+            self._sock.send(b"")
             count = writeRecords(self._connection, data) if data else 0
         except (WantWrite, WantRead):
             return 0
+        except OSError as error:
+            if error.errno in RETRIED:
+                return 0
+            raise self.hungUp(error.errno or 0) from None
         except SSLError as error:
             failure = recordFailure(error, self.session)
             raise (PeerGone(failure.detail) if isinstance(failure, Reset) else failure) from None

@@ -4,15 +4,13 @@ What there is to know of a connection's wire; see L{tlstunnel.net.leg} for how a
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
-from typing import Any
 
 from cryptography.x509 import Certificate
 
 from tlstunnel.net.descriptor import Descriptor
 from tlstunnel.net.linewire import LineWire
-from tlstunnel.net.wire import Clear, IWire
+from tlstunnel.net.wire import IWire
 from tlstunnel.tls.channelbinding import ChannelBinding
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tls.session import Session
@@ -20,14 +18,12 @@ from tlstunnel.tls.session import Session
 
 class Wired(Descriptor):
     """
-    A socket with what bytes mean on it: in clear at first.
+    A socket with what bytes mean on it.
     """
 
     __slots__ = ("_wire",)
 
-    def __init__(self, reactor: Any, sock: socket.socket) -> None:
-        super().__init__(reactor, sock)
-        self._wire: IWire = Clear(sock)
+    _wire: IWire
 
     @property
     def isTLS(self) -> bool:

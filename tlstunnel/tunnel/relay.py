@@ -80,33 +80,29 @@ class Direction:
     One direction of a relay: what speaks on its source leg.
 
     @ivar ended: whether its source has ended cleanly, or its sink takes no more.
+    @ivar dataReceived: passes on what the source says: the sink writes it, or drops it if it takes
+        no more.
     """
 
-    __slots__ = ("ended", "relay", "sink", "source")
+    __slots__ = ("dataReceived", "ended", "relay", "sink", "source")
 
     def __init__(self, relay: Relay, source: ILeg, sink: ILeg) -> None:
         self.relay = relay
         self.source = source
         self.sink = sink
         self.ended = False
-
-    def dataReceived(self, data: bytes | memoryview) -> None:
-        """
-        Pass C{data} on.
-        """
-        # Else the sink takes no more.
-        if not self.ended:
-            self.sink.write(data)
+        self.dataReceived = sink.write
 
     def readConnectionLost(self) -> None:
         """
         The source ended cleanly: pass that on.
         """
-        if self.relay.heardAll is not None:
-            self.relay.heardAll(self.source)
+        relay = self.relay
+        if relay.heardAll is not None:
+            relay.heardAll(self.source)
         # Where the sink takes no more, this is what is still waited for.
         self.ended = True
-        self.relay.directionEnded(self)
+        relay.directionEnded(self)
 
     def writeConnectionLost(self) -> None:
         """
@@ -203,7 +199,7 @@ class Relay:
         self.right = right
         self.toLeft = Direction(self, right, left)
         self.toRight = Direction(self, left, right)
-        self._filters = ((self.toLeft, toLeft), (self.toRight, toRight))
+        self._filters = toLeft, toRight
         self._deadlines = deadlines
         self._close = close
         self._closeTotal = closeTotal
@@ -211,8 +207,6 @@ class Relay:
         self._deadline: Deadline | None = None
         self._delivery: Deadline | None = None
         self._firstEnd: float | None = None
-        self._moved = 0.0
-        self._progress: tuple[int, ...] = ()
         self._isOver = False
         self.beside: Callable[[], int] = int
         self.heardAll: Callable[[ILeg], None] | None = None
@@ -231,10 +225,12 @@ class Relay:
         left.speaker, right.speaker = self.toRight, self.toLeft
         left.readSize = right.readSize = RELAY_READ_BYTES
         left.producer, right.producer = right, left
-        for direction, filters in self._filters:
-            if filters:
-                Filtering(direction, filters, self._deadlines.clock, self.abort)
+        toLeft, toRight = self._filters
         del self._filters
+        if toLeft:
+            Filtering(self.toLeft, toLeft, self._deadlines.clock, self.abort)
+        if toRight:
+            Filtering(self.toRight, toRight, self._deadlines.clock, self.abort)
         if self._idle:
             self._watch(self._idle)
         if fromLeft:
@@ -260,8 +256,8 @@ class Relay:
             return
         ended.sink.loseWriteConnection()
         if self._firstEnd is None:
-            self._firstEnd = self._deadlines.clock.seconds()
             self._watch(self._close)
+            self._firstEnd = self._moved
 
     def outputLost(self, lost: Direction) -> None:
         """
@@ -328,9 +324,10 @@ class Relay:
         finished = self._finished
         if finished.called:
             return
-        for deadline in (self._deadline, self._delivery):
-            if deadline is not None:
-                deadline.cancel()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self._delivery is not None:
+            self._delivery.cancel()
         for leg in (self.left, self.right):
             leg.loseConnection()
             leg.speaker = NOBODY
@@ -351,7 +348,7 @@ class Relay:
             self._deadline.cancel()
         self._moved = self._deadlines.clock.seconds()
         # Measured when it is first looked at: most connections have ended by then.
-        self._progress = ()
+        self._progress: tuple[int, ...] = ()
         self._deadline = self._deadlines.after(seconds / LOOKS_PER_LIMIT, self._look)
 
     def _look(self) -> None:
