@@ -8,16 +8,15 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from tlstunnel.errors import Closed, Malformed, Oversize, Reset, TimedOut, TunnelError
 from tlstunnel.interfaces import ITranscript
 from tlstunnel.net.deadlines import Deadlines
-from tlstunnel.protocols.conversation import HIDDEN, MAX_HELD_BYTES, Conversation, Waiting
+from tlstunnel.protocols.conversation import HIDDEN, MAX_HELD_BYTES, Conversation
 from tlstunnel.testing.dialogues import split
 from tlstunnel.testing.legs import MemoryLeg
 
@@ -319,62 +318,3 @@ class ConversationTests(SynchronousTestCase):
         leg.end()
         self.successResultOf(done)
         return read
-
-
-class WaitingTests(SynchronousTestCase):
-    """
-    L{Waiting}, by the side that steps through a coroutine itself.
-    """
-
-    def stepped(self) -> tuple[Waiting, list[object]]:
-        """
-        One that is awaited by C{resume}, and what that is called with.
-        """
-        told: list[object] = []
-        waiting = Waiting(lambda _: None)
-        waiting.resume = told.append
-        return waiting, told
-
-    def test_whatHasComeIsToldOnce(self) -> None:
-        """
-        Then it has been called, as any Deferred.
-        """
-        waiting, told = self.stepped()
-        waiting.callback(None)
-        self.assertEqual(told, [None])
-        self.assertTrue(waiting.called)
-        waiting.cancel()
-        self.assertEqual(told, [None])
-
-    def test_anErrorIsToldAsAFailure(self) -> None:
-        """
-        However it is given.
-        """
-        for error in (Reset("x"), Failure(Reset("x"))):
-            waiting, told = self.stepped()
-            waiting.errback(error)
-            (failure,) = told
-            assert isinstance(failure, Failure)
-            failure.trap(Reset)
-
-    def test_itCanBeCancelled(self) -> None:
-        """
-        As any Deferred; nobody is left who knows whom.
-        """
-        waiting, told = self.stepped()
-        waiting.cancel()
-        (failure,) = told
-        assert isinstance(failure, Failure)
-        failure.trap(CancelledError)
-        self.assertIsNone(waiting.resume)
-
-    def test_withoutItIsADeferred(self) -> None:
-        """
-        With callbacks.
-        """
-        waiting = Waiting(lambda _: None)
-        waiting.callback(None)
-        self.assertIsNone(self.successResultOf(waiting))
-        waiting = Waiting(lambda _: None)
-        waiting.errback(Reset("x"))
-        self.failureResultOf(waiting, Reset)

@@ -20,6 +20,7 @@ from zope.interface import implementer
 from tlstunnel.errors import Closed, Malformed, Oversize, TunnelError
 from tlstunnel.interfaces import ISpeaker, ITranscript
 from tlstunnel.net.deadlines import Deadlines, TimeLimit
+from tlstunnel.net.waiting import Waiting
 from tlstunnel.tls.creators import Creator
 
 _T = TypeVar("_T")
@@ -38,42 +39,6 @@ def isBroken(line: bytes) -> bool:
     """
     text = line.removesuffix(b"\n").removesuffix(b"\r")
     return b"\r" in text or b"\0" in text
-
-
-class Waiting(Deferred[None]):
-    """
-    What is awaited in L{Conversation.wait}.
-
-    @ivar resume: if set, called once instead of all callbacks, with what came of it: a tenth of
-        their cost, for who steps through a coroutine that awaits nothing else meanwhile.
-    """
-
-    resume: Callable[[object], None] | None = None
-
-    def callback(self, result: None) -> None:  # type: ignore[override]
-        """
-        It has come.
-        """
-        if self.resume is None:
-            super().callback(result)
-        else:
-            self.result = result
-            self._go(result)
-
-    def errback(self, fail: Failure | BaseException | None = None) -> None:
-        """
-        It will not come.
-        """
-        if self.resume is None:
-            super().errback(fail)
-        else:
-            self._go(fail if isinstance(fail, Failure) else Failure(fail))
-
-    def _go(self, result: object) -> None:
-        resume, self.resume = self.resume, None
-        assert resume is not None
-        self.called = True
-        resume(result)
 
 
 @implementer(ISpeaker)
@@ -111,7 +76,7 @@ class Conversation(Protocol):
         self._buffer = bytearray()
         self._taken = self._told = 0
         self._lines = 0
-        self._waiting: Waiting | None = None
+        self._waiting: Waiting[None] | None = None
         self._error: TunnelError | None = None
         self._isUp = False
 
@@ -197,8 +162,8 @@ class Conversation(Protocol):
                 if self._taken + len(self._buffer) > self.maxBytes:
                     raise self._by(Oversize(f"more than {self.maxBytes} bytes"))
                 self.transport.resumeProducing()
-            self._waiting = Waiting(self._cancelled)
-            await self._waiting
+            waiting = self._waiting = Waiting(self._cancelled)
+            await waiting
 
     def _cancelled(self, waiting: Deferred[None]) -> None:
         if self._waiting is waiting:

@@ -16,7 +16,7 @@ from tlstunnel.protocols.base import ClientRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.guards import Greeted
 from tlstunnel.tls.creators import Creator
-from tlstunnel.tunnel.pair import ATTACKS, Pair, cancelling
+from tlstunnel.tunnel.pair import ATTACKS, Pair
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import GREETING
 from tlstunnel.tunnel.upgrade import Upgrade
@@ -71,9 +71,8 @@ class ClientPair(Pair):
             with upgrade.within(limits.greeting, "greeting the app"):
                 await role.greetApp()
         if self.awaitsGreeting:
-            due = self.factory.deadlines.after(limits.greeting, self._notGreeted)
-            role.toPlain.append(Greeted(due))
-            return self.join(role, app.takeRest(), app.inputEnded).addBoth(cancelling, due)
+            late = TimedOut(f"the greeting inside TLS took longer than {limits.greeting:g} s")
+            role.toPlain.append(Greeted(self.endAfter(limits.greeting, late)))
         return self.join(role, app.takeRest(), app.inputEnded)
 
     def _begin(self, app: Conversation) -> ClientRole:
@@ -194,7 +193,3 @@ class ClientPair(Pair):
         seconds = self.prepared.tunnel.limits.connectTotal
         with upgrade.within(seconds, "looking up TLSA records"):
             return await self.factory.tlsa(resolver).creatorFor(self.connecting, expected, server)
-
-    def _notGreeted(self) -> None:
-        limit = self.prepared.tunnel.limits.greeting
-        self.end(TimedOut(f"the greeting inside TLS took longer than {limit:g} s"))

@@ -18,7 +18,7 @@ from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.onlytls import CLIENT_HELLO, SERVER_HELLO, OnlyTLS
 from tlstunnel.tunnel.clientpair import ClientPair
 from tlstunnel.tunnel.description import Mode, Tunnel
-from tlstunnel.tunnel.pair import ATTACKS, Pair, cancelling
+from tlstunnel.tunnel.pair import ATTACKS, Pair
 from tlstunnel.tunnel.record import HANDSHAKING
 from tlstunnel.tunnel.serverpair import ServerPair
 from tlstunnel.tunnel.upgrade import Upgrade
@@ -41,14 +41,13 @@ class _StepsAside(Pair):
         self.factory.verified(self)
         self.record.advance(HANDSHAKING)
         limit = self.prepared.tunnel.limits.handshake
-        isLate = TimedOut(f"nobody began TLS within {limit:g} s")
-        due = self.factory.deadlines.after(limit, lambda: self.end(isLate))
+        due = self.endAfter(limit, TimedOut(f"nobody began TLS within {limit:g} s"))
         begins = OnlyTLS(CLIENT_HELLO, due), OnlyTLS(SERVER_HELLO)
         fromClient, fromServer = role.toNetwork, role.toPlain
         if isinstance(role, ServerRole):
             fromClient, fromServer = fromServer, fromClient
         fromClient[:], fromServer[:] = ([each] for each in begins)
-        return self.join(role, rest, plainEnded).addBoth(cancelling, due)
+        return self.join(role, rest, plainEnded)
 
 
 class ClientNegotiation(_StepsAside, ClientPair):
