@@ -286,6 +286,24 @@ class ConversationTests(SynchronousTestCase):
         self.conversation.putBack(data)
         self.assertEqual(self.successResultOf(self.run_(self.conversation.readLine())), b"line")
 
+    def test_silenceIsReadAsNothing(self) -> None:
+        """
+        Once it has lasted; what arrives before is read at once, and the loss of the leg is an error
+        at any time.
+        """
+        silent = self.run_(self.conversation.readWithin(5))
+        self.clock.advance(4)
+        self.assertNoResult(silent)
+        self.clock.advance(1)
+        self.assertEqual(self.successResultOf(silent), b"")
+        broken = self.run_(self.conversation.readWithin(5))
+        self.clock.advance(4)
+        self.leg.feed(b"4")
+        self.assertEqual(self.successResultOf(broken), b"4")
+        lost = self.run_(self.conversation.readWithin(5))
+        self.leg.lose(Reset("x"))
+        self.failureResultOf(lost, Reset)
+
     @given(st.lists(st.binary(max_size=20), max_size=20), st.data())
     def test_segmentationIsIrrelevant(self, lines: list[bytes], data: st.DataObject) -> None:
         """

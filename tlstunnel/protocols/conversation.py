@@ -263,6 +263,17 @@ class Conversation(Protocol):
         """
         return self.wait(lambda: self._take(len(self._buffer)) if self._buffer else None)
 
+    async def readWithin(self, seconds: float) -> bytes:
+        """
+        The same, where it arrives within C{seconds}; else nothing.
+        """
+        with self.deadlines.after(seconds, self._wake) as due:
+
+            def attempt() -> bytes | None:
+                return self.takeRest() if self._buffer or not due.isPending else None
+
+            return await self.wait(attempt)
+
     async def readLine(self) -> bytes:
         """
         The next line without its end: LF, and one CR before it if there is one (rule 16).
@@ -305,7 +316,7 @@ class Conversation(Protocol):
         """
         All that has arrived and was not read.
         """
-        return self._take(len(self._buffer))
+        return self._take(len(self._buffer)) if self._buffer else b""
 
     @property
     def unread(self) -> bytes:

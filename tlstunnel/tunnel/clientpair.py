@@ -7,11 +7,10 @@ dialects.
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
-
 from tlstunnel.address import Address, TCPAddress
 from tlstunnel.errors import IdentityRefused, TimedOut, TunnelError, Withdrawn
 from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.net.waiting import Waiting
 from tlstunnel.protocols.base import ClientRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.guards import Greeted
@@ -38,7 +37,7 @@ class ClientPair(Pair):
         """
         return self.prepared
 
-    async def serve(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
+    async def serve(self, upgrade: Upgrade) -> Waiting[TunnelError | None]:
         """
         Up to the relay.
         """
@@ -46,7 +45,7 @@ class ClientPair(Pair):
         upgrade.attach(app, self.accepted)
         return await self.connect(upgrade, app)
 
-    async def connect(self, upgrade: Upgrade, app: Conversation) -> Deferred[TunnelError | None]:
+    async def connect(self, upgrade: Upgrade, app: Conversation) -> Waiting[TunnelError | None]:
         """
         From when C{app} may be heard up to the relay.
         """

@@ -9,10 +9,9 @@ nothing else.  What the rules say up to the switch holds here as well.
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
-
 from tlstunnel.errors import ConfigurationError, Refused, TimedOut, TunnelError
 from tlstunnel.interfaces import IDialect
+from tlstunnel.net.waiting import Waiting
 from tlstunnel.protocols.base import ClientRole, Role, ServerRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.onlytls import CLIENT_HELLO, SERVER_HELLO, OnlyTLS
@@ -31,7 +30,7 @@ class _StepsAside(Pair):
 
     __slots__ = ()
 
-    def stepAside(self, role: Role, rest: bytes, plainEnded: bool) -> Deferred[TunnelError | None]:
+    def stepAside(self, role: Role, rest: bytes, plainEnded: bool) -> Waiting[TunnelError | None]:
         """
         Let bytes pass, TLS first.
 
@@ -57,7 +56,7 @@ class ClientNegotiation(_StepsAside, ClientPair):
 
     __slots__ = ()
 
-    async def serve(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
+    async def serve(self, upgrade: Upgrade) -> Waiting[TunnelError | None]:
         """
         Up to the switch, and bytes from there on.
         """
@@ -97,7 +96,7 @@ class ServerNegotiation(_StepsAside, ServerPair):
 
     __slots__ = ()
 
-    async def serve(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
+    async def serve(self, upgrade: Upgrade) -> Waiting[TunnelError | None]:
         """
         Up to the switch, and bytes from there on.
         """

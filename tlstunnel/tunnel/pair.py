@@ -8,7 +8,6 @@ L{tlstunnel.tunnel.serverpair} and L{tlstunnel.tunnel.bridgepair}.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -134,14 +133,11 @@ class Pair:
                 waiting = self._story.send(None)
         except StopIteration:
             return
-        self._await(waiting, self._step)
-
-    def _await(self, waiting: Deferred[Any], resume: Callable[[Any], object]) -> None:
         self._running = waiting
         if isinstance(waiting, Waiting):
-            waiting.tell(resume)
+            waiting.tell(self._step)
         else:
-            waiting.addBoth(resume)
+            waiting.addBoth(self._step)
 
     def end(self, why: TunnelError) -> None:
         """
@@ -178,7 +174,7 @@ class Pair:
         """
         return self.accepts if self.search is None else self.dials
 
-    async def serve(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
+    async def serve(self, upgrade: Upgrade) -> Waiting[TunnelError | None]:
         """
         All up to the relay, in the order in which it happens.
 
@@ -213,7 +209,8 @@ class Pair:
             # Most connections spend their time relaying: nothing of the negotiation is kept.
             self.role = None
             del self._story
-            self._await(relaying, self._relayed)
+            self._running = relaying
+            relaying.tell(self._relayed)
             return
         self._letGo()
         self._close(error)
@@ -322,7 +319,7 @@ class Pair:
 
     def join(
         self, role: Role, rest: bytes = b"", plainEnded: bool = False
-    ) -> Deferred[TunnelError | None]:
+    ) -> Waiting[TunnelError | None]:
         """
         Let both legs be one connection.
 

@@ -221,7 +221,7 @@ class Relay:
 
     def start(
         self, fromLeft: bytes, fromRight: bytes, leftEnded: bool, rightEnded: bool
-    ) -> Deferred[TunnelError | None]:
+    ) -> Waiting[TunnelError | None]:
         """
         Begin, with what the legs have given before: bytes, and whether that was all.
 

@@ -8,10 +8,9 @@ dialects.
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred, succeed
-
 from tlstunnel.errors import TimedOut, TunnelError
 from tlstunnel.interfaces import ILeg
+from tlstunnel.net.waiting import Waiting
 from tlstunnel.protocols.base import ServerRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.reveal.word import Introduction, Word
@@ -49,7 +48,7 @@ class ServerPair(Pair):
             return self.accepts
         return super().speaker
 
-    async def serve(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
+    async def serve(self, upgrade: Upgrade) -> Waiting[TunnelError | None]:
         """
         Up to the relay.
         """
@@ -186,7 +185,7 @@ class ServerPair(Pair):
         role.plain = Conversation(self.factory.deadlines)
         upgrade.attach(role.plain, leg)
 
-    async def _forward(self, role: ServerRole, upgrade: Upgrade) -> Deferred[TunnelError | None]:
+    async def _forward(self, role: ServerRole, upgrade: Upgrade) -> Waiting[TunnelError | None]:
         """
         Give the backend a single message that needs no TLS, and wait until it has read it.
         """
@@ -197,4 +196,6 @@ class ServerPair(Pair):
         backend.write(role.inClear)
         with upgrade.within(self.prepared.tunnel.limits.close, "the backend's end"):
             await backend.wait(lambda: backend.inputEnded or None, reading=False)
-        return succeed(None)
+        ended: Waiting[TunnelError | None] = Waiting()
+        ended.callback(None)
+        return ended
