@@ -32,6 +32,7 @@ TELLS_RESUMPTION = hasattr(_lib, "SSL_session_reused")
 TELLS_ASKED = hasattr(_lib, "SSL_CTX_set_cert_cb") and hasattr(SSL.Connection, "_reverse_mapping")
 
 _TELLS_GROUP = hasattr(_lib, "SSL_get0_group_name")
+_HAS_MODES = hasattr(_lib, "SSL_clear_mode") and hasattr(_lib, "SSL_MODE_AUTO_RETRY")
 
 # The number of the library that does TLS, and what its reasons for alerts begin at; see
 # ERR_PACK(3) and SSL_AD_REASON_OFFSET in OpenSSL's ssl.h.
@@ -103,7 +104,7 @@ def returnAfterEachRecord(connection: SSL.Connection) -> None:
     Let OpenSSL come back after each record.  pyOpenSSL tells it to read on behind one without data,
     so that one call works through all that a peer sends of them.
     """
-    if hasattr(_lib, "SSL_clear_mode") and hasattr(_lib, "SSL_MODE_AUTO_RETRY"):
+    if _HAS_MODES:
         _lib.SSL_clear_mode(connection._ssl, _lib.SSL_MODE_AUTO_RETRY)
 
 
