@@ -115,7 +115,8 @@ class PeersTestCase(SynchronousTestCase):
         """From now on pyOpenSSL's binding is not what we know it to be."""
         for module in (binding, chain):
             self.patch(module, "_lib", None)
-        self.patch(binding, "_TELLS_GROUP", False)
+        for known in ("_TELLS_GROUP", "_HAS_MODES"):
+            self.patch(binding, known, False)
 
     def meet(
         self,

@@ -85,6 +85,7 @@ class Role(Conversation):
 
     directStart: bool = False
     accepted: TCPAddress | UNIXAddress | None = None
+    _toldToGo = False
 
     plain: Conversation
     channels: IChannels
@@ -94,7 +95,6 @@ class Role(Conversation):
         self.setting = setting
         self.toPlain: list[IFilter] = []
         self.toNetwork: list[IFilter] = []
-        self._toldToGo = False
 
     async def negotiate(self) -> None:
         """
@@ -142,10 +142,10 @@ class ClientRole(Role):
     """
 
     isAppGreeted = False
+    answerTime = _asked = 0.0
 
     def __init__(self, setting: Setting, deadlines: Deadlines) -> None:
         super().__init__(setting, deadlines)
-        self.answerTime = self._asked = 0.0
         self._app: AppSpeaks | None = AppSpeaks()
         self.toNetwork.append(self._app)
 
@@ -277,11 +277,9 @@ class ServerRole(Role):
     inClear: bytes = b""
     hasOthers: bool = False
 
-    def __init__(self, setting: Setting, deadlines: Deadlines) -> None:
-        super().__init__(setting, deadlines)
-        self._refused = 0
-        self._syntaxErrors = 0
-        self._first = True
+    _refused = 0
+    _syntaxErrors = 0
+    _first = True
 
     def switch(self, creator: Creator) -> Awaitable[object]:
         """

@@ -68,17 +68,18 @@ class Conversation(Protocol):
     transport: Any
     transcript: ITranscript | None = None
     isSecret = False
+    whenLost: Callable[[TunnelError], None] | None = None
+    _told = 0
+    _lines = 0
+    _isUp = False
 
     def __init__(self, deadlines: Deadlines) -> None:
         self.deadlines = deadlines
-        self.whenLost: Callable[[TunnelError], None] | None = None
         self.inputEnded = False
         self._buffer = bytearray()
-        self._taken = self._told = 0
-        self._lines = 0
+        self._taken = 0
         self._waiting: Waiting[None] | None = None
         self._error: TunnelError | None = None
-        self._isUp = False
 
     # What the leg tells
 

@@ -58,7 +58,8 @@ class ServerPair(Pair):
         self.role = role
         self.network = network = self.accepted
         upgrade.attach(role, network)
-        if self._dialsEarly:
+        dialsEarly = self._dialsEarly
+        if dialsEarly:
             self.prepareHeader()
             await self._dialBackend(role, upgrade)
             self._found()
@@ -69,13 +70,13 @@ class ServerPair(Pair):
         self.factory.verified(self)
         if len(self.diallers) > 1:
             self._chooseBackend(network)
-        if not self._dialsEarly:
+        if not dialsEarly:
             self.prepareHeader()
         if not (dialect.talks or prepared.words):
             await self._dial(upgrade)
             self._found()
             return self.join(role)
-        if self._dialsEarly:
+        if dialsEarly:
             await self._meetBackend(role, upgrade)
         else:
             await self._reach(role, upgrade)
