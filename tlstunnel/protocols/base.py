@@ -293,13 +293,10 @@ class ServerRole(Role):
 
         @raise ForeignProtocol: if its first one is of a protocol that is not ours (rule 13).
         """
-        return self._checkForeign() if self._first else self.readLine()
-
-    async def _checkForeign(self) -> bytes:
+        if not self._first:
+            return self.readLine()
         self._first = False
-        line = await self.wait(self._firstLine)
-        self._lines += 1
-        return line
+        return self.wait(self._firstLine)
 
     def _firstLine(self) -> bytes | None:
         # What is no line is named before it is taken for a broken one.

@@ -275,18 +275,14 @@ class Conversation(Protocol):
 
             return await self.wait(attempt)
 
-    async def readLine(self) -> bytes:
+    def readLine(self) -> Coroutine[Any, Any, bytes]:
         """
         The next line without its end: LF, and one CR before it if there is one (rule 16).
 
         @raise Malformed: if another CR or a NUL is in it; whoever speaks binary may send no end.
         @raise Oversize: if it is longer than C{maxLine}, or one of more than C{maxLines}.
         """
-        line = await self.wait(self._line)
-        self._lines += 1
-        if self._lines > self.maxLines:
-            raise self._by(Oversize(f"more than {self.maxLines} lines before the switch"))
-        return line
+        return self.wait(self._line)
 
     def _line(self) -> bytes | None:
         buffer = self._buffer
@@ -297,6 +293,9 @@ class Conversation(Protocol):
             line = self._take(end)
             text = line[:-2] if line.endswith(b"\r\n") else line[:-1]
             if b"\r" not in text and b"\0" not in text:
+                self._lines += 1
+                if self._lines > self.maxLines:
+                    raise self._by(Oversize(f"more than {self.maxLines} lines before the switch"))
                 return text
         else:
             line = bytes(buffer[: self.maxLine])
