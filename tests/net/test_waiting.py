@@ -62,7 +62,7 @@ class WaitingTests(SynchronousTestCase):
         (failure,) = told
         assert isinstance(failure, Failure)
         failure.trap(CancelledError)
-        self.assertIsNone(waiting._resume)
+        self.assertIsNone(waiting.resume)
 
     def test_withoutItIsADeferred(self) -> None:
         """

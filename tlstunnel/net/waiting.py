@@ -18,41 +18,44 @@ class Waiting(Deferred[_T]):
     """
     A C{Deferred} that tells one alone: a tenth of the price of callbacks, of which it has none
     then.
+
+    @ivar resume: called with what comes, a result or a C{Failure}, in the place of all callbacks;
+        to be set before.
     """
 
-    _resume: Callable[[Any], object] | None = None
+    resume: Callable[[Any], object] | None = None
 
     def tell(self, resume: Callable[[Any], object]) -> None:
         """
-        Call C{resume}, in the place of all callbacks, with what comes: a result, or a C{Failure}.
+        Let C{resume} be called, also with what has come already.
         """
         if self.called:
             self.addBoth(resume)
         else:
-            self._resume = resume
+            self.resume = resume
 
     def callback(self, result: _T) -> None:  # type: ignore[override]
         """
         It has come.
         """
-        resume = self._resume
+        resume = self.resume
         if resume is None:
             super().callback(result)
             return
         self.called = True
         self.result = result
         # As it does itself: who cancels may be who holds it.
-        self._canceller = self._resume = None
+        self._canceller = self.resume = None
         resume(result)
 
     def errback(self, fail: Failure | BaseException | None = None) -> None:
         """
         It will not come.
         """
-        resume = self._resume
+        resume = self.resume
         if resume is None:
             super().errback(fail)
             return
         self.called = True
-        self._canceller = self._resume = None
+        self._canceller = self.resume = None
         resume(fail if isinstance(fail, Failure) else Failure(fail))

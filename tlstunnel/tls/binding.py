@@ -34,6 +34,8 @@ TELLS_ASKED = hasattr(_lib, "SSL_CTX_set_cert_cb") and hasattr(SSL.Connection, "
 _TELLS_GROUP = hasattr(_lib, "SSL_get0_group_name")
 _HAS_MODES = hasattr(_lib, "SSL_clear_mode") and hasattr(_lib, "SSL_MODE_AUTO_RETRY")
 
+_TLS_1_3 = int(SSL.TLS1_3_VERSION)
+
 # The number of the library that does TLS, and what its reasons for alerts begin at; see
 # ERR_PACK(3) and SSL_AD_REASON_OFFSET in OpenSSL's ssl.h.
 _ERR_LIB_SSL = 20
@@ -67,7 +69,7 @@ def isResumed(connection: SSL.Connection) -> bool:
     be offered.
     """
     ssl = getattr(connection, "_ssl", None)
-    return ssl is not None and TELLS_RESUMPTION and bool(_lib.SSL_session_reused(ssl))
+    return ssl is not None and TELLS_RESUMPTION and _lib.SSL_session_reused(ssl) == 1
 
 
 def sizeOfSession(session: SSL.Session) -> int:
@@ -278,11 +280,10 @@ def beginsAgain(connection: SSL.Connection) -> bool:
     again (RFC 8446, section 4.1.4), as it has sent no key share that is taken; C{False} where that
     cannot be known.  At no other time: OpenSSL crashes where there is no session yet.
     """
-    ssl = getattr(connection, "_ssl", None)
-    if ssl is None or not _TELLS_GROUP:
+    if not _TELLS_GROUP:
         return False
-    isNew = _lib.SSL_version(ssl) >= SSL.TLS1_3_VERSION
-    return isNew and not _lib.SSL_get0_group_name(ssl)
+    ssl = connection._ssl
+    return _lib.SSL_version(ssl) >= _TLS_1_3 and not _lib.SSL_get0_group_name(ssl)
 
 
 def setAsked(context: SSL.Context, asked: Callable[[SSL.Connection], None]) -> None:

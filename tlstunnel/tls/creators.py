@@ -134,7 +134,7 @@ class ServerCreator(Creator):
         """
         The blank record of one more connection.
         """
-        session = super().session()
+        session = Session(self._verifier, self._alpn, requireALPN=self._requireALPN)
         session.faces = self.faces
         session.bound = self._bound
         session.givesTickets = self._tickets or self._hasBeside

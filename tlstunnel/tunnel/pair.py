@@ -135,7 +135,7 @@ class Pair:
             return
         self._running = waiting
         if isinstance(waiting, Waiting):
-            waiting.tell(self._step)
+            waiting.resume = self._step
         else:
             waiting.addBoth(self._step)
 
@@ -256,7 +256,8 @@ class Pair:
         """
         Both legs are closed: wait for what belongs to them.
         """
-        self._forgetDues()
+        if self._dues is not None:
+            self._forgetDues()
         if self.channels is None or error is not None or self._why is not None:
             self._close(error or self._why)
             return
