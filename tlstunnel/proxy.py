@@ -261,7 +261,7 @@ class ProxyFactory(Factory):
         """
         The leg of a connection that was accepted.
         """
-        if isinstance(peer, UNIXAddress) and self._acceptsPlain:
+        if self._acceptsPlain and isinstance(peer, UNIXAddress):
             return self.unixLegs.leg(sock, peer, below)
         return Leg(self.reactor, self.linger, sock, peer, below)
 

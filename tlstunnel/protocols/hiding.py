@@ -51,7 +51,7 @@ class LineFilter(Filter):
         start, searched = 0, len(kept)
         kept += data
         passed: list[bytes] = []
-        while not self.isStopped:
+        while start < len(kept) and not self.isStopped:
             end = kept.find(b"\n", searched) + 1
             if (end - 1 if end else len(kept)) - start > MAX_LINE_BYTES:
                 self.stop()

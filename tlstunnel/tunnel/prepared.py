@@ -79,6 +79,7 @@ class Prepared:
     @ivar staples: what our certificates are shown with, where that was asked for.
     @ivar launches: how the programs are started that are among its remotes.
     @ivar alpn: the protocols (ALPN) to offer, or to select from.
+    @ivar dialsEarly: whether the backend is dialled before the negotiation.
     @ivar words: how a backend is told who is there, in its own protocol, each with what it needs.
     @ivar proxyOut: makes the headers of the PROXY protocol that connections begin with; C{None} for
         none.
@@ -131,6 +132,7 @@ class Prepared:
         checkDisclosure(tunnel)
         self.words = preparedWords(tunnel)
         ofProtocol = tunnel.dialect.alpn or alpnOf(tunnel)
+        self.dialsEarly = tunnel.dialect.dialsEarly(tunnel.options)
         self.alpn = ofProtocol if tunnel.alpn is None else tunnel.alpn
         self.proxyOut = preparedHeader(tunnel)
         self.onward: Prepared | None = None

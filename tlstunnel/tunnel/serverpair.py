@@ -32,11 +32,6 @@ class ServerPair(Pair):
     accepts, dials = "the client", "the backend"
 
     @property
-    def _dialsEarly(self) -> bool:
-        tunnel = self.prepared.tunnel
-        return tunnel.dialect.dialsEarly(tunnel.options)
-
-    @property
     def speaker(self) -> str:
         """
         Where the backend is dialled first, the client is heard once that has spoken.
@@ -44,7 +39,7 @@ class ServerPair(Pair):
         dialled = self.dialled
         hasSpoken = dialled is not None and dialled.received > 0
         isClient = hasSpoken or self.record.stage is HANDSHAKING
-        if self._dialsEarly and isClient:
+        if self.prepared.dialsEarly and isClient:
             return self.accepts
         return super().speaker
 
@@ -58,8 +53,7 @@ class ServerPair(Pair):
         self.role = role
         self.network = network = self.accepted
         upgrade.attach(role, network)
-        dialsEarly = self._dialsEarly
-        if dialsEarly:
+        if prepared.dialsEarly:
             self.prepareHeader()
             await self._dialBackend(role, upgrade)
             self._found()
@@ -70,13 +64,13 @@ class ServerPair(Pair):
         self.factory.verified(self)
         if len(self.diallers) > 1:
             self._chooseBackend(network)
-        if not dialsEarly:
+        if not prepared.dialsEarly:
             self.prepareHeader()
         if not (dialect.talks or prepared.words):
             await self._dial(upgrade)
             self._found()
             return self.join(role)
-        if dialsEarly:
+        if prepared.dialsEarly:
             await self._meetBackend(role, upgrade)
         else:
             await self._reach(role, upgrade)
