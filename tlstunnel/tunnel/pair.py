@@ -363,7 +363,8 @@ class Pair:
         return due
 
     def _forgetDues(self) -> None:
-        for due in self._dues or ():
+        dues, self._dues = self._dues, None
+        for due in dues or ():
             due.cancel()
 
     def joined(self, relay: Relay) -> None:
