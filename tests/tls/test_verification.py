@@ -115,7 +115,7 @@ class PeersTestCase(SynchronousTestCase):
         """From now on pyOpenSSL's binding is not what we know it to be."""
         for module in (binding, chain):
             self.patch(module, "_lib", None)
-        for known in ("_TELLS_GROUP", "_HAS_MODES"):
+        for known in ("_TELLS_GROUP", "_HAS_MODES", "TELLS_ASKED"):
             self.patch(binding, known, False)
 
     def meet(
