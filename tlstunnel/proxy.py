@@ -166,6 +166,8 @@ class ProxyFactory(Factory):
         self._observers = Observers((*self._told, *prepared.traces))
         self.unixLegs.renew(tunnel.name, marksEnd(tunnel, tunnel.local), tunnel.limits.idle)
         self._acceptsPlain = tunnel.mode is Mode.CLIENT
+        self._protocol, onward = tunnel.protocol, tunnel.onward
+        self._dialects = None if onward is None else (tunnel.dialect.name, onward.dialect.name)
         self.diallers = self._destinations.follow(prepared, self.unixLegs)
         self.dialler = self.diallers[tunnel.remote]
         self._pair = (NEGOTIATIONS if tunnel.negotiatesOnly else PAIRS)[tunnel.mode]
@@ -259,7 +261,7 @@ class ProxyFactory(Factory):
         """
         The leg of a connection that was accepted.
         """
-        if isinstance(peer, UNIXAddress) and self._acceptsPlain:
+        if self._acceptsPlain and isinstance(peer, UNIXAddress):
             return self.unixLegs.leg(sock, peer, below)
         return Leg(self.reactor, self.linger, sock, peer, below)
 
@@ -297,9 +299,9 @@ class ProxyFactory(Factory):
             self._observers,
             tunnel.name,
             tunnel.mode,
-            dialect or tunnel.protocol,
+            dialect or self._protocol,
             peer,
-            None if tunnel.onward is None else (tunnel.dialect.name, tunnel.onward.dialect.name),
+            self._dialects,
         )
 
     def listen(self) -> None:

@@ -8,9 +8,8 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -22,7 +21,6 @@ from tlstunnel.protocols.conversation import (
     MAX_HELD_BYTES,
     MAX_PIECES_PER_TURN,
     Conversation,
-    Waiting,
 )
 from tlstunnel.testing.dialogues import split
 from tlstunnel.testing.legs import MemoryLeg
@@ -329,6 +327,24 @@ class ConversationTests(SynchronousTestCase):
         self.conversation.putBack(data)
         self.assertEqual(self.successResultOf(self.run_(self.conversation.readLine())), b"line")
 
+    def test_silenceIsReadAsNothing(self) -> None:
+        """
+        Once it has lasted; what arrives before is read at once, and the loss of the leg is an error
+        at any time.
+        """
+        silent = self.run_(self.conversation.readWithin(5))
+        self.clock.advance(4)
+        self.assertNoResult(silent)
+        self.clock.advance(1)
+        self.assertEqual(self.successResultOf(silent), b"")
+        broken = self.run_(self.conversation.readWithin(5))
+        self.clock.advance(4)
+        self.leg.feed(b"4")
+        self.assertEqual(self.successResultOf(broken), b"4")
+        lost = self.run_(self.conversation.readWithin(5))
+        self.leg.lose(Reset("x"))
+        self.failureResultOf(lost, Reset)
+
     @given(st.lists(st.binary(max_size=20), max_size=20), st.data())
     def test_segmentationIsIrrelevant(self, lines: list[bytes], data: st.DataObject) -> None:
         """
@@ -361,62 +377,3 @@ class ConversationTests(SynchronousTestCase):
         leg.end()
         self.successResultOf(done)
         return read
-
-
-class WaitingTests(SynchronousTestCase):
-    """
-    L{Waiting}, by the side that steps through a coroutine itself.
-    """
-
-    def stepped(self) -> tuple[Waiting, list[object]]:
-        """
-        One that is awaited by C{resume}, and what that is called with.
-        """
-        told: list[object] = []
-        waiting = Waiting(lambda _: None)
-        waiting.resume = told.append
-        return waiting, told
-
-    def test_whatHasComeIsToldOnce(self) -> None:
-        """
-        Then it has been called, as any Deferred.
-        """
-        waiting, told = self.stepped()
-        waiting.callback(None)
-        self.assertEqual(told, [None])
-        self.assertTrue(waiting.called)
-        waiting.cancel()
-        self.assertEqual(told, [None])
-
-    def test_anErrorIsToldAsAFailure(self) -> None:
-        """
-        However it is given.
-        """
-        for error in (Reset("x"), Failure(Reset("x"))):
-            waiting, told = self.stepped()
-            waiting.errback(error)
-            (failure,) = told
-            assert isinstance(failure, Failure)
-            failure.trap(Reset)
-
-    def test_itCanBeCancelled(self) -> None:
-        """
-        As any Deferred; nobody is left who knows whom.
-        """
-        waiting, told = self.stepped()
-        waiting.cancel()
-        (failure,) = told
-        assert isinstance(failure, Failure)
-        failure.trap(CancelledError)
-        self.assertIsNone(waiting.resume)
-
-    def test_withoutItIsADeferred(self) -> None:
-        """
-        With callbacks.
-        """
-        waiting = Waiting(lambda _: None)
-        waiting.callback(None)
-        self.assertIsNone(self.successResultOf(waiting))
-        waiting = Waiting(lambda _: None)
-        waiting.errback(Reset("x"))
-        self.failureResultOf(waiting, Reset)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -44,14 +44,14 @@ from tlstunnel.identity.pool import Credentials, Pool
 from tlstunnel.identity.revocation import Revocations
 from tlstunnel.identity.trust import Anchors, Trust, eitherTrust
 from tlstunnel.protocols.registry import find
-from tlstunnel.tls import binding, complaints, stores, verification
+from tlstunnel.tls import binding, chain, complaints, stores, verification
 from tlstunnel.tls.binding import CLIENTS, SERVERS
 from tlstunnel.tls.checkup import handshake
 from tlstunnel.tls.context import clientContext, serverContext
 from tlstunnel.tls.creators import ClientCreator, Creator
 from tlstunnel.tls.failures import handshakeFailure
 from tlstunnel.tls.session import Session
-from tlstunnel.tls.verification import LONGEST_CHAIN, Verifier, verifyPeer
+from tlstunnel.tls.verification import LONGEST_CHAIN, Proof, Verifier, judgeChain, verifyPeer
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.prepared import Prepared
 
@@ -110,6 +110,13 @@ class PeersTestCase(SynchronousTestCase):
         selector = Selector.parse(expected)
         verifier = Verifier(selector, trust, service, CLIENTS, revocations=self.revocations)
         return Creator(serverContext(credentials, trust), verifier)
+
+    def loseBinding(self) -> None:
+        """From now on pyOpenSSL's binding is not what we know it to be."""
+        for module in (binding, chain):
+            self.patch(module, "_lib", None)
+        for known in ("_TELLS_GROUP", "_HAS_MODES", "TELLS_ASKED"):
+            self.patch(binding, known, False)
 
     def meet(
         self,
@@ -208,9 +215,7 @@ class AlertsTests(PeersTestCase):
     def test_withoutTheBinding(self) -> None:
         """Where pyOpenSSL's binding is not what it was, it is refused all the same."""
         good, bad = shown(alternative(dns(HOST))), shown(alternative(dns("other.example")))
-        self.patch(binding, "_lib", None)
-        self.patch(binding, "TELLS_ASKED", False)
-        self.patch(binding, "_TELLS_GROUP", False)
+        self.loseBinding()
         for creator in (self.client(), self.server()):
             self.assertIsNone(self.meet(creator, good)[0])
             failure, told, _ = self.meet(creator, bad)
@@ -231,9 +236,7 @@ class NegotiatedTests(PeersTestCase):
                 expected.append((session.version, session.suite, session.group))
         self.assertEqual([each[0] for each in expected], ["TLSv1.2"] * 2 + ["TLSv1.3"] * 2)
         self.assertTrue(all(all(each) for each in expected))
-        self.patch(binding, "_lib", None)
-        self.patch(binding, "TELLS_ASKED", False)
-        self.patch(binding, "_TELLS_GROUP", False)
+        self.loseBinding()
         for version, found in zip(
             (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION), expected[::2], strict=True
         ):
@@ -258,7 +261,6 @@ class WordsTests(PeersTestCase):
             self.assertRegex(said, "[a-z]{3}")
             self.assertNotIn(str(code), said.replace("SHA-1", "").replace("RFC 3779", ""))
         self.patch(binding, "_lib", None)
-        self.patch(binding, "TELLS_ASKED", False)
         self.assertEqual(complaints._reason(9999, certificate, "x"), "the chain cannot be verified")
 
 
@@ -398,9 +400,7 @@ class AnchorsTests(PeersTestCase):
         """Where purposes cannot be asked for, nobody is believed by a second look."""
         trust = self.trust(intermediate(), partner=root())
         issued = shown(alternative(mail(USER)), intermediate())
-        self.patch(binding, "_lib", None)
-        self.patch(binding, "TELLS_ASKED", False)
-        self.patch(binding, "_TELLS_GROUP", False)
+        self.loseBinding()
         self.assertIn("about whom only partner decides", self.refusal(trust, issued))
 
     def test_constraintsOfTheAnchor(self) -> None:
@@ -587,8 +587,8 @@ class VerifierTests(PeersTestCase):
             crypto.X509.from_cryptography(each.certificate)
             for each in (OURS, root(), root("Another"))
         )
-        for chain in ([leaf, one], [leaf, two], [leaf], [leaf, one]):
-            verifier.verify(chain)
+        for found in ([leaf, one], [leaf, two], [leaf], [leaf, one]):
+            verifier.verify(found)
         self.assertEqual(len(judged), 3)
 
     def test_whateverGoesWrongIsARefusal(self) -> None:
@@ -633,6 +633,68 @@ class VerifierTests(PeersTestCase):
         self.assertEqual([event["name"] for event in logged], ['"CN=Odd"'])
 
 
+class AcceptedChainTests(PeersTestCase):
+    """What OpenSSL has accepted, with the binding and without it."""
+
+    def watch(self) -> list[list[crypto.X509]]:
+        """The chains that are judged from now on; their certificates are kept."""
+        judged: list[list[crypto.X509]] = []
+        verify = Verifier.verify
+
+        def keeping(verifier: Verifier, accepted: Sequence[crypto.X509]) -> Proof:
+            judged.append([*accepted])
+            return verify(verifier, accepted)
+
+        self.patch(Verifier, "verify", keeping)
+        return judged
+
+    def test_itIsTheSameBothWays(self) -> None:
+        """The peer's own comes first, the anchor last; what was made of them outlives the chain."""
+        issued = shown(alternative(dns(HOST)), intermediate())
+        own = [each.certificate for each in (issued, intermediate(), root())]
+        judged = self.watch()
+        for prepare in (lambda: None, self.loseBinding):
+            prepare()
+            for creator in (self.client(), self.server()):
+                self.assertIsNone(self.meet(creator, issued)[0])
+                self.assertEqual([each.to_cryptography() for each in judged.pop()], own)
+                self.assertEqual(judged, [])
+
+    def test_whatOpenSSLRefusesIsNotJudgedAgain(self) -> None:
+        """It has the first word, and nobody is asked for another one."""
+        judged = self.watch()
+        unknown = shown(alternative(dns(HOST)), root("Unknown"))
+        failure, _, session = self.meet(self.client(), unknown)
+        self.assertIsInstance(failure, IdentityRefused)
+        self.assertEqual((judged, session.shown), ([], None))
+
+    def test_aChainThatIsKnownIsRecognizedByItsFingerprints(self) -> None:
+        """No certificate is made of it again."""
+        creator, issued = self.client(), shown(alternative(dns(HOST)))
+        self.assertIsNone(self.meet(creator, issued)[0])
+
+        def fail(accepted: Sequence[crypto.X509], index: object) -> crypto.X509:
+            raise AssertionError("a certificate was made")
+
+        self.patch(chain.AcceptedChain, "__getitem__", fail)
+        failure, _, session = self.meet(creator, issued)
+        self.assertIsNone(failure)
+        self.assertEqual(session.identity, Identity.parse(HOST))
+        self.assertIsInstance(self.meet(creator, shown(alternative(dns(HOST))))[0], IdentityRefused)
+
+    def test_thereIsOneVerdictOnEachConnection(self) -> None:
+        """Whatever else OpenSSL asked about would be refused."""
+        session = self.client().session()
+        connection: Any = _Shaking(session)
+        accepted = [
+            crypto.X509.from_cryptography(each.certificate)
+            for each in (shown(alternative(dns(HOST))), root())
+        ]
+        self.assertTrue(judgeChain(connection, accepted))
+        self.assertFalse(judgeChain(connection, accepted))
+        self.assertIn("could not be judged", str(session.refusal))
+
+
 class BindingTests(SynchronousTestCase):
     """What is asked of OpenSSL directly, and what is done where that is not possible."""
 
@@ -655,5 +717,4 @@ class BindingTests(SynchronousTestCase):
         binding.alertReasons.cache_clear()
         self.addCleanup(binding.alertReasons.cache_clear)
         self.patch(binding, "_lib", None)
-        self.patch(binding, "TELLS_ASKED", False)
         self.assertEqual(binding.alertReasons(), {})

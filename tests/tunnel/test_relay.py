@@ -297,7 +297,8 @@ class Cells:
         gc.disable()
         try:
             before = sum(type(each) in kinds for each in gc.get_objects())
-            await self.through(script)
+            # Nor is it kept for what would have been due.
+            await self.through(script, limits=Limits(lifetime=600))
             await wait(lambda: bool(self.ends))
             self.assertEqual(sum(type(each) in kinds for each in gc.get_objects()), before)
         finally:

@@ -7,11 +7,10 @@ network, for there is no program to be heard before it knows whom it speaks to.
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
-
 from tlstunnel.errors import TunnelError
 from tlstunnel.identity.names import Identity
 from tlstunnel.interfaces import ILeg
+from tlstunnel.net.waiting import Waiting
 from tlstunnel.poolservice.interfaces import IHanded
 from tlstunnel.protocols.base import ClientRole
 from tlstunnel.protocols.conversation import Conversation
@@ -64,7 +63,7 @@ class HandedClient(Pair):
 
     joined = HandedServer.joined
 
-    async def serve(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
+    async def serve(self, upgrade: Upgrade) -> Waiting[TunnelError | None]:
         """
         Up to the relay.
         """

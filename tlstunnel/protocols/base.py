@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tlstunnel.address import TCPAddress, UNIXAddress
-from tlstunnel.errors import PlaintextAfterStartTLS, TimedOut, TooManyErrors, TunnelError
+from tlstunnel.errors import PlaintextAfterStartTLS, TooManyErrors, TunnelError
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.interfaces import IFilter
 from tlstunnel.net.deadlines import Deadlines
@@ -81,11 +81,11 @@ class Role(Conversation):
     @ivar channels: the data connections beside this one, where the dialect has such.
     @ivar toPlain: filters of what flows from the network to the plain leg, in order.
     @ivar toNetwork: filters of what flows the other way.
-    @ivar answerTime: seconds that the last answer before the switch took.
     """
 
     directStart: bool = False
     accepted: TCPAddress | UNIXAddress | None = None
+    _toldToGo = False
 
     plain: Conversation
     channels: IChannels
@@ -95,9 +95,6 @@ class Role(Conversation):
         self.setting = setting
         self.toPlain: list[IFilter] = []
         self.toNetwork: list[IFilter] = []
-        self.answerTime = 0.0
-        self._asked: float | None = None
-        self._toldToGo = False
 
     async def negotiate(self) -> None:
         """
@@ -105,20 +102,6 @@ class Role(Conversation):
 
         @raise TunnelError: in every other case (rule 4).
         """
-
-    def connectionMade(self) -> None:
-        """
-        Remember when, as of what is said: where nothing is, a greeting is the answer to this.
-        """
-        self._asked = self.deadlines.clock.seconds()
-        super().connectionMade()
-
-    def write(self, data: bytes) -> None:
-        """
-        Send C{data}, and remember when: see L{answerTime}.
-        """
-        self._asked = self.deadlines.clock.seconds()
-        super().write(data)
 
     def checkEmpty(self) -> None:
         """
@@ -140,8 +123,6 @@ class Role(Conversation):
         @raise TunnelError: if the handshake fails.
         """
         self.checkEmpty()
-        if self._asked is not None:
-            self.answerTime = self.deadlines.clock.seconds() - self._asked
         return self.startTLS(creator)
 
     def letGo(self) -> None:
@@ -156,14 +137,38 @@ class ClientRole(Role):
     """
     Plays the client towards a remote server; C{plain} is the app, which was greeted before, in
     clear, where C{isAppGreeted}.
+
+    @ivar answerTime: seconds that the last answer before the switch took.
     """
 
     isAppGreeted = False
+    answerTime = _asked = 0.0
 
     def __init__(self, setting: Setting, deadlines: Deadlines) -> None:
         super().__init__(setting, deadlines)
         self._app: AppSpeaks | None = AppSpeaks()
         self.toNetwork.append(self._app)
+
+    def connectionMade(self) -> None:
+        """
+        Remember when, as of what is said: where nothing is, a greeting is the answer to this.
+        """
+        self._asked = self.deadlines.clock.seconds()
+        super().connectionMade()
+
+    def write(self, data: bytes) -> None:
+        """
+        Send C{data}, and remember when: see L{answerTime}.
+        """
+        self._asked = self.deadlines.clock.seconds()
+        super().write(data)
+
+    def switch(self, creator: Creator) -> Awaitable[object]:
+        """
+        The same, and what was said last is answered by now.
+        """
+        self.answerTime = self.deadlines.clock.seconds() - self._asked
+        return super().switch(creator)
 
     async def prepare(self) -> None:
         """
@@ -215,13 +220,8 @@ class ClientRole(Role):
         @raise ServerSpokeFirst: if it says anything else.
         """
         quiet = min(MAX_SILENCE_SECONDS, max(MIN_SILENCE_SECONDS, self.answerTime))
-        try:
-            with self.within(quiet, "silence") as silence:
-                said = await self.readSome()
-        except TimedOut:
-            if not silence.hasPassed:
-                raise
-        else:
+        said = await self.readWithin(quiet)
+        if said:
             await self._partAfter(said)
         assert self._app is not None
         self._app.silence = SilenceBeforeApp(self.isFarewell, self.fail)
@@ -277,11 +277,9 @@ class ServerRole(Role):
     inClear: bytes = b""
     hasOthers: bool = False
 
-    def __init__(self, setting: Setting, deadlines: Deadlines) -> None:
-        super().__init__(setting, deadlines)
-        self._refused = 0
-        self._syntaxErrors = 0
-        self._first = True
+    _refused = 0
+    _syntaxErrors = 0
+    _first = True
 
     def switch(self, creator: Creator) -> Awaitable[object]:
         """
@@ -295,13 +293,10 @@ class ServerRole(Role):
 
         @raise ForeignProtocol: if its first one is of a protocol that is not ours (rule 13).
         """
-        return self._checkForeign() if self._first else self.readLine()
-
-    async def _checkForeign(self) -> bytes:
+        if not self._first:
+            return self.readLine()
         self._first = False
-        line = await self.wait(self._firstLine)
-        self._lines += 1
-        return line
+        return self.wait(self._firstLine)
 
     def _firstLine(self) -> bytes | None:
         # What is no line is named before it is taken for a broken one.

@@ -20,6 +20,7 @@ from zope.interface import implementer
 from tlstunnel.errors import Closed, Malformed, Oversize, TunnelError
 from tlstunnel.interfaces import ISpeaker, ITranscript
 from tlstunnel.net.deadlines import Deadlines, TimeLimit
+from tlstunnel.net.waiting import Waiting
 from tlstunnel.tls.creators import Creator
 
 _T = TypeVar("_T")
@@ -42,42 +43,6 @@ def isBroken(line: bytes) -> bool:
     """
     text = line.removesuffix(b"\n").removesuffix(b"\r")
     return b"\r" in text or b"\0" in text
-
-
-class Waiting(Deferred[None]):
-    """
-    What is awaited in L{Conversation.wait}.
-
-    @ivar resume: if set, called once instead of all callbacks, with what came of it: a tenth of
-        their cost, for who steps through a coroutine that awaits nothing else meanwhile.
-    """
-
-    resume: Callable[[object], None] | None = None
-
-    def callback(self, result: None) -> None:  # type: ignore[override]
-        """
-        It has come.
-        """
-        if self.resume is None:
-            super().callback(result)
-        else:
-            self.result = result
-            self._go(result)
-
-    def errback(self, fail: Failure | BaseException | None = None) -> None:
-        """
-        It will not come.
-        """
-        if self.resume is None:
-            super().errback(fail)
-        else:
-            self._go(fail if isinstance(fail, Failure) else Failure(fail))
-
-    def _go(self, result: object) -> None:
-        resume, self.resume = self.resume, None
-        assert resume is not None
-        self.called = True
-        resume(result)
 
 
 @implementer(ISpeaker)
@@ -107,19 +72,20 @@ class Conversation(Protocol):
     transport: Any
     transcript: ITranscript | None = None
     isSecret = False
+    whenLost: Callable[[TunnelError], None] | None = None
+    _told = 0
+    _lines = 0
+    _isUp = False
+    # Pieces that were read without a turn for anybody else.
+    _pieces = 0
 
     def __init__(self, deadlines: Deadlines) -> None:
         self.deadlines = deadlines
-        self.whenLost: Callable[[TunnelError], None] | None = None
         self.inputEnded = False
         self._buffer = bytearray()
-        self._taken = self._told = 0
-        self._lines = 0
-        # Pieces that were read without a turn for anybody else.
-        self._pieces = 0
-        self._waiting: Waiting | None = None
+        self._taken = 0
+        self._waiting: Waiting[None] | None = None
         self._error: TunnelError | None = None
-        self._isUp = False
 
     # What the leg tells
 
@@ -210,13 +176,13 @@ class Conversation(Protocol):
                 self.transport.resumeProducing()
             await self._wakened()
 
-    def _wakened(self) -> Waiting:
+    def _wakened(self) -> Waiting[None]:
         """
         Fires when something has happened.
         """
         self._pieces = 0
-        self._waiting = Waiting(self._cancelled)
-        return self._waiting
+        waiting = self._waiting = Waiting(self._cancelled)
+        return waiting
 
     def _cancelled(self, waiting: Deferred[None]) -> None:
         if self._waiting is waiting:
@@ -316,18 +282,25 @@ class Conversation(Protocol):
         """
         return self.wait(lambda: self._take(len(self._buffer)) if self._buffer else None)
 
-    async def readLine(self) -> bytes:
+    async def readWithin(self, seconds: float) -> bytes:
+        """
+        The same, where it arrives within C{seconds}; else nothing.
+        """
+        with self.deadlines.after(seconds, self._wake) as due:
+
+            def attempt() -> bytes | None:
+                return self.takeRest() if self._buffer or not due.isPending else None
+
+            return await self.wait(attempt)
+
+    def readLine(self) -> Coroutine[Any, Any, bytes]:
         """
         The next line without its end: LF, and one CR before it if there is one (rule 16).
 
         @raise Malformed: if another CR or a NUL is in it; whoever speaks binary may send no end.
         @raise Oversize: if it is longer than C{maxLine}, or one of more than C{maxLines}.
         """
-        line = await self.wait(self._line)
-        self._lines += 1
-        if self._lines > self.maxLines:
-            raise self._by(Oversize(f"more than {self.maxLines} lines before the switch"))
-        return line
+        return self.wait(self._line)
 
     def _line(self) -> bytes | None:
         buffer = self._buffer
@@ -338,6 +311,9 @@ class Conversation(Protocol):
             line = self._take(end)
             text = line[:-2] if line.endswith(b"\r\n") else line[:-1]
             if b"\r" not in text and b"\0" not in text:
+                self._lines += 1
+                if self._lines > self.maxLines:
+                    raise self._by(Oversize(f"more than {self.maxLines} lines before the switch"))
                 return text
         else:
             line = bytes(buffer[: self.maxLine])
@@ -358,7 +334,7 @@ class Conversation(Protocol):
         """
         All that has arrived and was not read.
         """
-        return self._take(len(self._buffer))
+        return self._take(len(self._buffer)) if self._buffer else b""
 
     @property
     def unread(self) -> bytes:

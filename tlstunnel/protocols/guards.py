@@ -119,10 +119,10 @@ class AppSpeaks(Filter):
         """
         if self.silence is not None:
             self.silence.lift()
-        self._kept += data
-        start = bytes(self._kept)
+        start = self.flush() + data if self._kept else data
         isTLS = startsTLS(start)
         if isTLS is None:
+            self._kept += start
             return b""
         if isTLS:
             raise ForeignProtocol(
@@ -130,4 +130,4 @@ class AppSpeaks(Filter):
                 start,
             )
         self.done = True
-        return self.flush()
+        return start

@@ -54,7 +54,7 @@ class LineFilter(Filter):
         self.isResting = False
         kept += data
         passed: list[bytes] = []
-        while not (self.isStopped or self.isResting):
+        while start < len(kept) and not (self.isStopped or self.isResting):
             end = kept.find(b"\n", searched) + 1
             if (end - 1 if end else len(kept)) - start > MAX_LINE_BYTES:
                 self.stop()

@@ -30,8 +30,15 @@ class Continuation(Enum):
     FREE = 3
 
 
+# As names of the module: to look one up in an Enum costs as much as to call a function.
+_NONE, _CODED, _FREE = Continuation
+
+# What stands behind the code of a reply.
+_SHORT, _LONG = (b" ", b""), (b"-", b" ", b"")
+
+
 async def readReply(
-    conversation: Conversation, continuation: Continuation = Continuation.CODED
+    conversation: Conversation, continuation: Continuation = _CODED
 ) -> tuple[bytes, bytes]:
     """
     Read one reply, all its lines.
@@ -44,7 +51,7 @@ async def readReply(
 
 
 async def readReplyLines(
-    conversation: Conversation, continuation: Continuation = Continuation.CODED
+    conversation: Conversation, continuation: Continuation = _CODED
 ) -> list[bytes]:
     """
     Read one reply, for all that it says.
@@ -53,10 +60,10 @@ async def readReplyLines(
     @raise Malformed: if it is none.
     """
     line = await conversation.readLine()
-    while continuation is Continuation.FREE and not line.strip():
+    while continuation is _FREE and not line.strip():
         line = await conversation.readLine()
     code, mark = line[:3], line[3:4]
-    marks = (b"", b" ") if continuation is Continuation.NONE else (b"", b" ", b"-")
+    marks = _SHORT if continuation is _NONE else _LONG
     if len(code) < 3 or not code.isdigit() or mark not in marks:
         raise Malformed("not a numeric reply", line)
     lines = [line]
@@ -64,14 +71,14 @@ async def readReplyLines(
         line = await conversation.readLine()
         if line[:3] == code and line[3:4] in marks:
             mark = line[3:4]
-        elif continuation is Continuation.CODED:
+        elif continuation is _CODED:
             raise Malformed("a line that does not belong to its reply", line)
         lines.append(line)
     return lines
 
 
 async def expectReply(
-    conversation: Conversation, *codes: bytes, continuation: Continuation = Continuation.CODED
+    conversation: Conversation, *codes: bytes, continuation: Continuation = _CODED
 ) -> None:
     """
     Read one reply, which must carry one of C{codes}.
@@ -80,9 +87,10 @@ async def expectReply(
     @raise Temporary: if it carries another code that starts with 4.
     @raise Refused: if it carries yet another.
     """
-    code, line = await readReply(conversation, continuation)
+    lines = await readReplyLines(conversation, continuation)
+    code = lines[0][:3]
     if code not in codes:
-        raise refusal(code, line, *codes)
+        raise refusal(code, lines[-1], *codes)
 
 
 def isRefusal(code: bytes) -> bool:

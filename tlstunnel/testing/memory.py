@@ -79,6 +79,7 @@ class MemoryPrepared:
         self.certificates: dict[Identity, object] = {}
         self.proxyOut: ProxyOut | None = None
         self.tunnel = Tunnel(mode, (anywhere,), (anywhere,), dialect, options=setting.options)
+        self.dialsEarly = dialect.dialsEarly(setting.options)
         self.setting = setting
 
     def creatorFor(self, expected: object, alpn: object = None) -> _Creator:

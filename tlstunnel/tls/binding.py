@@ -32,6 +32,9 @@ TELLS_RESUMPTION = hasattr(_lib, "SSL_session_reused")
 TELLS_ASKED = hasattr(_lib, "SSL_CTX_set_cert_cb") and hasattr(SSL.Connection, "_reverse_mapping")
 
 _TELLS_GROUP = hasattr(_lib, "SSL_get0_group_name")
+_HAS_MODES = hasattr(_lib, "SSL_clear_mode") and hasattr(_lib, "SSL_MODE_AUTO_RETRY")
+
+_TLS_1_3 = int(SSL.TLS1_3_VERSION)
 
 # The number of the library that does TLS, and what its reasons for alerts begin at; see
 # ERR_PACK(3) and SSL_AD_REASON_OFFSET in OpenSSL's ssl.h.
@@ -47,8 +50,15 @@ def fingerprint(certificate: crypto.X509) -> bytes:
     """
     if not (hasattr(_lib, "X509_digest") and hasattr(certificate, "_x509")):
         return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+    return fingerprintAt(certificate._x509)
+
+
+def fingerprintAt(certificate: Any) -> bytes:
+    """
+    The same of a certificate of OpenSSL's own.
+    """
     method, digest, length = _digest()
-    if _lib.X509_digest(certificate._x509, method, digest, length) != 1 or length[0] != 32:
+    if _lib.X509_digest(certificate, method, digest, length) != 1 or length[0] != 32:
         raise ValueError("a certificate has no fingerprint")
     return bytes(_ffi.buffer(digest))
 
@@ -59,7 +69,7 @@ def isResumed(connection: SSL.Connection) -> bool:
     be offered.
     """
     ssl = getattr(connection, "_ssl", None)
-    return ssl is not None and TELLS_RESUMPTION and bool(_lib.SSL_session_reused(ssl))
+    return ssl is not None and TELLS_RESUMPTION and _lib.SSL_session_reused(ssl) == 1
 
 
 def sizeOfSession(session: SSL.Session) -> int:
@@ -96,7 +106,7 @@ def returnAfterEachRecord(connection: SSL.Connection) -> None:
     Let OpenSSL come back after each record.  pyOpenSSL tells it to read on behind one without data,
     so that one call works through all that a peer sends of them.
     """
-    if hasattr(_lib, "SSL_clear_mode") and hasattr(_lib, "SSL_MODE_AUTO_RETRY"):
+    if _HAS_MODES:
         _lib.SSL_clear_mode(connection._ssl, _lib.SSL_MODE_AUTO_RETRY)
 
 
@@ -270,11 +280,10 @@ def beginsAgain(connection: SSL.Connection) -> bool:
     again (RFC 8446, section 4.1.4), as it has sent no key share that is taken; C{False} where that
     cannot be known.  At no other time: OpenSSL crashes where there is no session yet.
     """
-    ssl = getattr(connection, "_ssl", None)
-    if ssl is None or not _TELLS_GROUP:
+    if not _TELLS_GROUP:
         return False
-    isNew = _lib.SSL_version(ssl) >= SSL.TLS1_3_VERSION
-    return isNew and not _lib.SSL_get0_group_name(ssl)
+    ssl = connection._ssl
+    return _lib.SSL_version(ssl) >= _TLS_1_3 and not _lib.SSL_get0_group_name(ssl)
 
 
 def setAsked(context: SSL.Context, asked: Callable[[SSL.Connection], None]) -> None:
@@ -306,7 +315,7 @@ def changeContext(
     Let C{connection} be one of C{context}, also in whether it demands a certificate: OpenSSL leaves
     that as it was.
 
-    @param verify: what the context has been given for L{setVerify}.
+    @param verify: what the context has been given for L{tlstunnel.tls.chain.setVerify}.
     """
     connection.set_context(context)
     mode = context.get_verify_mode()
@@ -317,51 +326,6 @@ def changeContext(
         connection.set_verify(mode, verify)
     else:
         _lib.SSL_set_verify(connection._ssl, mode, judge)
-
-
-def setVerify(
-    context: SSL.Context,
-    verify: _VerifyCallback,
-    codeOf: Callable[[SSL.Connection], int],
-    isOptional: bool = False,
-) -> None:
-    """
-    Demand a certificate of every peer, and let C{verify} judge it.
-
-    OpenSSL chooses the alert by the error that it found.  Where it found none and C{verify} says
-    no, it would be internal_error, as if there were a mistake on our side.
-
-    @param codeOf: gives the error, of X509_verify_cert(3), that stands for such a refusal.
-    @param isOptional: whether a client may have none.
-    """
-    without = 0 if isOptional else SSL.VERIFY_FAIL_IF_NO_PEER_CERT
-    context.set_verify(SSL.VERIFY_PEER | without, verify)
-    judge = getattr(context, "_verify_callback", None)
-    connections = getattr(SSL.Connection, "_reverse_mapping", None)
-    known = all(hasattr(_lib, name) for name in _SETTING_ERRORS)
-    if judge is None or connections is None or not known:
-        return
-    index = _lib.SSL_get_ex_data_X509_STORE_CTX_idx()
-
-    def setError(accepted: int, store: Any) -> int:
-        believed: int = judge(accepted, store)
-        if accepted and not believed:
-            connection = connections[_lib.X509_STORE_CTX_get_ex_data(store, index)]
-            _lib.X509_STORE_CTX_set_error(store, codeOf(connection))
-        return believed
-
-    callback = _ffi.callback("int (*)(int, X509_STORE_CTX *)", setError, error=0)
-    _lib.SSL_CTX_set_verify(context._context, context.get_verify_mode(), callback)
-    # It must live as long as the context; judge does by being called from it.
-    context._verify_callback = callback
-
-
-_SETTING_ERRORS = (
-    "SSL_CTX_set_verify",
-    "SSL_get_ex_data_X509_STORE_CTX_idx",
-    "X509_STORE_CTX_get_ex_data",
-    "X509_STORE_CTX_set_error",
-)
 
 
 _MessageCallback = Callable[[SSL.Connection, bool, int, bytes, int], None]

@@ -134,7 +134,7 @@ class ServerCreator(Creator):
         """
         The blank record of one more connection.
         """
-        session = super().session()
+        session = Session(self._verifier, self._alpn, requireALPN=self._requireALPN)
         session.faces = self.faces
         session.bound = self._bound
         session.givesTickets = self._tickets or self._hasBeside
@@ -230,9 +230,11 @@ class ClientCreator(Creator):
         self._requireStaple = requireStaple
         self._checks = checks
         self._sessions = sessions if TELLS_RESUMPTION else None
-        self._expected = expected = verifier.expected
+        expected = verifier.expected
         assert isinstance(expected, Identity)
         self._host = expected.domain if expected.isHost else host
+        # By its text, as that is quickly found.
+        self._expected = str(expected)
         self._serverName = None if self._host is None else self._host.encode()
 
     def session(self, peer: TCPAddress | UNIXAddress | None = None) -> Session:

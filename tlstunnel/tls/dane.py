@@ -26,6 +26,7 @@ from tlstunnel.identity.tlsa import TLSA, TLSARecords
 from tlstunnel.identity.trust import NOBODY, Anchors, Trust
 from tlstunnel.identity.verify import verifyIdentity
 from tlstunnel.tls import binding
+from tlstunnel.tls.chain import setVerify
 from tlstunnel.tls.context import clientContext
 from tlstunnel.tls.verification import (
     CHAINS_KEPT,
@@ -200,7 +201,7 @@ def tlsaContext(
     The context of connections to servers that a L{TLSAVerifier} judges; see L{clientContext}.
     """
     context = clientContext(Trust(NOBODY), credentials, alpn, minimum, tickets)
-    binding.setVerify(context, verifyServer, _codeOf)
+    setVerify(context, verifyServer, _codeOf)
     return context
 
 

@@ -140,7 +140,9 @@ class Faces:
         @param requiresName: refuse clients that ask for none.
         """
         self.default = default
-        self._tables = given, certified
+        # A wildcard that was given comes before the names in certificates that it is for.
+        covered = {name: given[wild] for name in certified if (wild := _wildcardOf(name)) in given}
+        self._named = {**certified, **covered, **given}
         everybody = {*given.values(), *certified.values(), default}
         self._isAlone = everybody == {default}
         self._demands = any(each.verifier is not None for each in everybody)
@@ -164,13 +166,7 @@ class Faces:
         return self._known(domain) or (self.default if self._anyName else None)
 
     def _known(self, domain: str) -> Face | None:
-        label, _, parent = domain.partition(".")
-        wild = f"*.{parent}" if label else ""
-        for table in self._tables:
-            found = table.get(domain) or table.get(wild)
-            if found is not None:
-                return found
-        return None
+        return self._named.get(domain) or self._named.get(_wildcardOf(domain))
 
     def covers(self, domain: str) -> bool:
         """
@@ -220,9 +216,8 @@ class Faces:
         if session.isBeside:
             # What it belongs to may have begun long ago.
             face = face.latest
-        gone = _goneOf(face, session)
-        if gone is not None:
-            return gone
+        if face.isWithdrawn or face.until <= time():
+            return _refuseGone(face, session)
         if connection.get_context() is not face.context:
             if self._demands:
                 binding.changeContext(connection, face.context, verifyPeer)
@@ -233,21 +228,27 @@ class Faces:
         return None if session.belonging is None else _strangerOf(connection, session)
 
 
-def _goneOf(face: Face, session: Session) -> int | None:
+def _wildcardOf(domain: str) -> str:
     """
-    The alert that refuses whoever comes for C{face} where that has no certificate any more.
+    What stands for C{domain} and all beside it; empty for nothing.
+    """
+    label, _, parent = domain.partition(".")
+    return f"*.{parent}" if label else ""
+
+
+def _refuseGone(face: Face, session: Session) -> int:
+    """
+    The alert that refuses whoever comes for C{face}, which has no certificate any more.
     """
     if face.isWithdrawn:
         session.refusal = Withdrawn(f"{face.ours} has no certificate any more, or not yet")
         return _UNRECOGNIZED_NAME if session.serverName else _HANDSHAKE_FAILURE
-    if face.until <= time():
-        session.refusal = IdentityRefused(
-            f"our own certificate for {face.name or 'this name'} has ended, and the agent gave "
-            "no other",
-            cause="ended lease",
-        )
-        return _INTERNAL_ERROR
-    return None
+    session.refusal = IdentityRefused(
+        f"our own certificate for {face.name or 'this name'} has ended, and the agent gave "
+        "no other",
+        cause="ended lease",
+    )
+    return _INTERNAL_ERROR
 
 
 def _strangerOf(connection: SSL.Connection, session: Session) -> int | None:

@@ -20,6 +20,7 @@ from tlstunnel.identity.pins import Pins
 from tlstunnel.identity.trust import NOBODY, Trust
 from tlstunnel.identity.verify import verifyIdentity
 from tlstunnel.tls import binding
+from tlstunnel.tls.chain import setVerify
 from tlstunnel.tls.complaints import UNKNOWN, refusalOf
 from tlstunnel.tls.verification import Proof, Verifier, codeOf, endOf, notTheSame
 
@@ -76,7 +77,7 @@ def demandKey(context: SSL.Context) -> None:
     """
     Let the connections of a context demand a certificate, and their L{PinVerifier} judge it.
     """
-    binding.setVerify(context, verifyKey, codeOf)
+    setVerify(context, verifyKey, codeOf)
 
 
 def verifyKey(

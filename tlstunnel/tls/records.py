@@ -33,6 +33,7 @@ _CALLED = (
     "SSL_read",
     "SSL_write",
     "SSL_ERROR_WANT_READ",
+    "SSL_ERROR_ZERO_RETURN",
 )
 
 
@@ -64,14 +65,18 @@ def recordReader(buffer: bytearray) -> Callable[[SSL.Connection, int], int]:
 
         return public
     start = _ffi.from_buffer(buffer)
-    read, getError, wantRead = _lib.SSL_read, _lib.SSL_get_error, _lib.SSL_ERROR_WANT_READ
+    read, getError = _lib.SSL_read, _lib.SSL_get_error
+    wantRead, zeroReturn = _lib.SSL_ERROR_WANT_READ, _lib.SSL_ERROR_ZERO_RETURN
 
     def direct(connection: SSL.Connection, at: int) -> int:
         ssl = connection._ssl
         count: int = read(ssl, start + at, RECORD_BYTES)
         if count > 0:
             return count
-        if getError(ssl, count) != wantRead:
+        error = getError(ssl, count)
+        if error == zeroReturn:
+            raise CleanEnd
+        if error != wantRead:
             connection._raise_ssl_error(ssl, count)
         return 0
 

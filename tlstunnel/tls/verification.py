@@ -30,6 +30,7 @@ from tlstunnel.identity.revocation import Revocations
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import verifyIdentity
 from tlstunnel.tls import binding
+from tlstunnel.tls.chain import printsOf, setVerify
 from tlstunnel.tls.complaints import refusalOf
 from tlstunnel.tls.stores import believe
 
@@ -145,7 +146,7 @@ class Verifier:
         @raise IdentityRefused: to somebody else, or anchors that do not decide vouch for it.
         """
         # Parsing certificates costs more than all the rest.
-        prints = [binding.fingerprint(each) for each in chain]
+        prints = printsOf(chain)
         key = b"".join(prints)
         proof = self._verdicts.get(key)
         if proof is None:
@@ -285,7 +286,7 @@ def demandCertificate(context: SSL.Context, trust: Trust, isOptional: bool = Fal
     @param isOptional: whether they go on where there is none.
     """
     believe(context, trust.all)
-    binding.setVerify(context, verifyPeer, codeOf, isOptional)
+    setVerify(context, verifyPeer, codeOf, isOptional, judgeChain)
 
 
 def codeOf(connection: SSL.Connection) -> int:
@@ -324,16 +325,33 @@ def verifyPeer(
         seen = session.chain
         assert seen is not None
         seen[depth] = certificate
-        if depth == 0:
-            proof = verifier.verify([seen[number] for number in range(len(seen))])
-            session.proof, session.shown = proof, proof.identity
-            if session.sameAs is not None and session.shown != session.sameAs:
-                session.refusal = notTheSame(session.shown, session.sameAs)
-                return False
-            session.chain = None  # whatever else came would be a refusal
+        return depth > 0 or judgeChain(connection, [seen[number] for number in range(len(seen))])
+    except Exception as error:  # noqa: BLE001 - whatever happens, the peer is not believed
+        session.refusal = _unjudged(error)
+    return False
+
+
+def judgeChain(connection: SSL.Connection, chain: Sequence[crypto.X509]) -> bool:
+    """
+    Whether the peer is who it has to be, as OpenSSL has accepted its C{chain}: once a connection.
+    """
+    session: Session = connection.get_app_data()
+    try:
+        verifier = session.verifier
+        assert verifier is not None and session.chain is not None
+        proof = verifier.verify(chain)
+        session.proof, session.shown = proof, proof.identity
+        if session.sameAs is not None and session.shown != session.sameAs:
+            session.refusal = notTheSame(session.shown, session.sameAs)
+            return False
+        session.chain = None  # whatever else came would be a refusal
         return True
     except IdentityRefused as refusal:
         session.refusal = refusal
     except Exception as error:  # noqa: BLE001 - whatever happens, the peer is not believed
-        session.refusal = IdentityRefused(f"the certificate could not be judged: {error!r}")
+        session.refusal = _unjudged(error)
     return False
+
+
+def _unjudged(error: Exception) -> IdentityRefused:
+    return IdentityRefused(f"the certificate could not be judged: {error!r}")

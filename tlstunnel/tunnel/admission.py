@@ -54,7 +54,7 @@ class Admission:
             return False
         self._all += 1
         self._strangers += 1
-        if self._tooMany():
+        if self._all >= self._most or self._strangers >= self._mostStrangers:
             self._review()
         return True
 

@@ -11,11 +11,10 @@ tunnel where one side alone has it in clear, and by nobody where both have.
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
-
 from tlstunnel.errors import Refused, TunnelError
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.interfaces import ILeg
+from tlstunnel.net.waiting import Waiting
 from tlstunnel.protocols.base import ClientRole, Role, ServerRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.tls.creators import Creator
@@ -52,7 +51,7 @@ class BridgePair(ClientPair):
         assert onward is not None
         return onward
 
-    async def serve(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
+    async def serve(self, upgrade: Upgrade) -> Waiting[TunnelError | None]:
         """
         Up to the relay.
         """
@@ -152,7 +151,7 @@ class BridgePair(ClientPair):
 
     def join(
         self, role: Role, rest: bytes = b"", plainEnded: bool = False
-    ) -> Deferred[TunnelError | None]:
+    ) -> Waiting[TunnelError | None]:
         """
         Let both legs be one connection, with the filters of both roles: those of the accepted side
         are next to that.

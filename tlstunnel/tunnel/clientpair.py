@@ -7,16 +7,15 @@ dialects.
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
-
 from tlstunnel.address import Address, TCPAddress
 from tlstunnel.errors import IdentityRefused, TimedOut, TunnelError, Withdrawn
 from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.net.waiting import Waiting
 from tlstunnel.protocols.base import ClientRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.guards import Greeted
 from tlstunnel.tls.creators import Creator
-from tlstunnel.tunnel.pair import ATTACKS, Pair, cancelling
+from tlstunnel.tunnel.pair import ATTACKS, Pair
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import GREETING
 from tlstunnel.tunnel.upgrade import Upgrade
@@ -38,7 +37,7 @@ class ClientPair(Pair):
         """
         return self.prepared
 
-    async def serve(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
+    async def serve(self, upgrade: Upgrade) -> Waiting[TunnelError | None]:
         """
         Up to the relay.
         """
@@ -46,7 +45,7 @@ class ClientPair(Pair):
         upgrade.attach(app, self.accepted)
         return await self.connect(upgrade, app)
 
-    async def connect(self, upgrade: Upgrade, app: Conversation) -> Deferred[TunnelError | None]:
+    async def connect(self, upgrade: Upgrade, app: Conversation) -> Waiting[TunnelError | None]:
         """
         From when C{app} may be heard up to the relay.
         """
@@ -71,9 +70,8 @@ class ClientPair(Pair):
             with upgrade.within(limits.greeting, "greeting the app"):
                 await role.greetApp()
         if self.awaitsGreeting:
-            due = self.factory.deadlines.after(limits.greeting, self._notGreeted)
-            role.toPlain.append(Greeted(due))
-            return self.join(role, app.takeRest(), app.inputEnded).addBoth(cancelling, due)
+            late = TimedOut(f"the greeting inside TLS took longer than {limits.greeting:g} s")
+            role.toPlain.append(Greeted(self.endAfter(limits.greeting, late)))
         return self.join(role, app.takeRest(), app.inputEnded)
 
     def _begin(self, app: Conversation) -> ClientRole:
@@ -194,7 +192,3 @@ class ClientPair(Pair):
         seconds = self.prepared.tunnel.limits.connectTotal
         with upgrade.within(seconds, "looking up TLSA records"):
             return await self.factory.tlsa(resolver).creatorFor(self.connecting, expected, server)
-
-    def _notGreeted(self) -> None:
-        limit = self.prepared.tunnel.limits.greeting
-        self.end(TimedOut(f"the greeting inside TLS took longer than {limit:g} s"))

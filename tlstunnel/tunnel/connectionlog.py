@@ -14,6 +14,8 @@ from tlstunnel.tunnel.hints.choosing import hintFor
 from tlstunnel.tunnel.observers import Observer
 from tlstunnel.tunnel.record import Client, Record
 
+_INFO = LogLevel.info
+
 
 def _shown(said: bytes) -> str | None:
     return printable(said.decode("latin-1")) if said else None
@@ -55,17 +57,18 @@ class ConnectionLog(Observer):
         All is known now.
         """
         error = record.error
-        detail = "closed" if error is None else str(error)
-        if error is not None and record.mode is Mode.BRIDGE and error.who not in detail:
-            # Either side may be meant.
-            detail = f"{error.who}: {detail}"
+        detail, hint = "closed", ""
+        if error is not None:
+            detail, hint = str(error), hintFor(record)
+            if record.mode is Mode.BRIDGE and error.who not in detail:
+                # Either side may be meant.
+                detail = f"{error.who}: {detail}"
         if record.exit is not None and record.exit.status and not isinstance(error, ProgramFailed):
             detail += f" ({record.exit})"
         identity = str(record.identity) if record.identity is not None else None
         peer = str(record.peer)
         backend = str(record.backend) if record.backend is not None else None
         toNetwork, toPlain = record.toNetwork, record.toPlain
-        hint = hintFor(record) if error is not None else ""
         who = (identity or "none") + (f" by {record.anchors}" if record.anchors else "")
         tls = f"{record.version} {record.suite} {record.group}" if record.version else "no TLS"
         sender = str(record.sender) if record.sender is not None else None
@@ -81,38 +84,38 @@ class ConnectionLog(Observer):
             text += f"; hint: {hint}"
         # As Logger.info makes it, which sorts all levels and copies all fields for every event.
         log = self._log
-        log.observer(
-            {
-                "log_logger": log,
-                "log_level": LogLevel.info,
-                "log_namespace": log.namespace,
-                "log_source": None,
-                # What Twisted's own files of a log begin the line with.
-                "log_system": record.tunnel or None,
-                "log_format": "{text}",
-                "log_time": time.time(),
-                "text": text,
-                "event": "connection",
-                "tunnel": record.tunnel or None,
-                "peer": peer,
-                "proxied_by": sender,
-                "unique_id": _shown(record.uniqueID),
-                "backend": backend,
-                "identity": identity,
-                "anchors": record.anchors or None,
-                **({} if client is None else _fieldsOf(client)),
-                "sni": printable(record.serverName) if record.serverName else None,
-                "alpn": _shown(record.alpn),
-                "dialect": record.dialect,
-                "version": record.version or None,
-                "suite": record.suite or None,
-                "group": record.group or None,
-                "resumed": record.isResumed if record.version else None,
-                "to_network": toNetwork,
-                "to_plain": toPlain,
-                "seconds": record.seconds,
-                "outcome": record.outcome,
-                "detail": detail if detail != "closed" else None,
-                "hint": hint or None,
-            }
-        )
+        event: dict[str, object] = {
+            "log_logger": log,
+            "log_level": _INFO,
+            "log_namespace": log.namespace,
+            "log_source": None,
+            # What Twisted's own files of a log begin the line with.
+            "log_system": record.tunnel or None,
+            "log_format": "{text}",
+            "log_time": time.time(),
+            "text": text,
+            "event": "connection",
+            "tunnel": record.tunnel or None,
+            "peer": peer,
+            "proxied_by": sender,
+            "unique_id": _shown(record.uniqueID),
+            "backend": backend,
+            "identity": identity,
+            "anchors": record.anchors or None,
+            "sni": printable(record.serverName) if record.serverName else None,
+            "alpn": _shown(record.alpn),
+            "dialect": record.dialect,
+            "version": record.version or None,
+            "suite": record.suite or None,
+            "group": record.group or None,
+            "resumed": record.isResumed if record.version else None,
+            "to_network": toNetwork,
+            "to_plain": toPlain,
+            "seconds": record.seconds,
+            "outcome": record.outcome,
+            "detail": detail if detail != "closed" else None,
+            "hint": hint or None,
+        }
+        if client is not None:
+            event |= _fieldsOf(client)
+        log.observer(event)

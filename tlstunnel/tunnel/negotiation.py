@@ -9,16 +9,15 @@ nothing else.  What the rules say up to the switch holds here as well.
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
-
 from tlstunnel.errors import ConfigurationError, Refused, TimedOut, TunnelError
 from tlstunnel.interfaces import IDialect
+from tlstunnel.net.waiting import Waiting
 from tlstunnel.protocols.base import ClientRole, Role, ServerRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.onlytls import CLIENT_HELLO, SERVER_HELLO, OnlyTLS
 from tlstunnel.tunnel.clientpair import ClientPair
 from tlstunnel.tunnel.description import Mode, Tunnel
-from tlstunnel.tunnel.pair import ATTACKS, Pair, cancelling
+from tlstunnel.tunnel.pair import ATTACKS, Pair
 from tlstunnel.tunnel.record import HANDSHAKING
 from tlstunnel.tunnel.serverpair import ServerPair
 from tlstunnel.tunnel.upgrade import Upgrade
@@ -31,7 +30,7 @@ class _StepsAside(Pair):
 
     __slots__ = ()
 
-    def stepAside(self, role: Role, rest: bytes, plainEnded: bool) -> Deferred[TunnelError | None]:
+    def stepAside(self, role: Role, rest: bytes, plainEnded: bool) -> Waiting[TunnelError | None]:
         """
         Let bytes pass, TLS first.
 
@@ -41,14 +40,13 @@ class _StepsAside(Pair):
         self.factory.verified(self)
         self.record.advance(HANDSHAKING)
         limit = self.prepared.tunnel.limits.handshake
-        isLate = TimedOut(f"nobody began TLS within {limit:g} s")
-        due = self.factory.deadlines.after(limit, lambda: self.end(isLate))
+        due = self.endAfter(limit, TimedOut(f"nobody began TLS within {limit:g} s"))
         begins = OnlyTLS(CLIENT_HELLO, due), OnlyTLS(SERVER_HELLO)
         fromClient, fromServer = role.toNetwork, role.toPlain
         if isinstance(role, ServerRole):
             fromClient, fromServer = fromServer, fromClient
         fromClient[:], fromServer[:] = ([each] for each in begins)
-        return self.join(role, rest, plainEnded).addBoth(cancelling, due)
+        return self.join(role, rest, plainEnded)
 
 
 class ClientNegotiation(_StepsAside, ClientPair):
@@ -58,7 +56,7 @@ class ClientNegotiation(_StepsAside, ClientPair):
 
     __slots__ = ()
 
-    async def serve(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
+    async def serve(self, upgrade: Upgrade) -> Waiting[TunnelError | None]:
         """
         Up to the switch, and bytes from there on.
         """
@@ -98,7 +96,7 @@ class ServerNegotiation(_StepsAside, ServerPair):
 
     __slots__ = ()
 
-    async def serve(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
+    async def serve(self, upgrade: Upgrade) -> Waiting[TunnelError | None]:
         """
         Up to the switch, and bytes from there on.
         """

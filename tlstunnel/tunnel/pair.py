@@ -29,8 +29,8 @@ from tlstunnel.identity.withdrawal import WithdrawnIdentity
 from tlstunnel.interfaces import ILeg
 from tlstunnel.net.deadlines import Deadline
 from tlstunnel.net.destination import ISearch
+from tlstunnel.net.waiting import Waiting
 from tlstunnel.protocols.base import Role
-from tlstunnel.protocols.conversation import Waiting
 from tlstunnel.tunnel.announcing import announce, headerOf
 from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.pairs import Pairs
@@ -40,14 +40,6 @@ from tlstunnel.tunnel.upgrade import Upgrade
 
 #: After these a peer is not to be told anything any more, and no other place is tried.
 ATTACKS = (PlaintextAfterStartTLS, ServerSpokeFirst)
-
-
-def cancelling(result: TunnelError | None, due: Deadline) -> TunnelError | None:
-    """
-    The relay is over, and whatever was due in it.
-    """
-    due.cancel()
-    return result
 
 
 class Pair:
@@ -70,6 +62,7 @@ class Pair:
     """
 
     __slots__ = (
+        "_dues",
         "_header",
         "_isLeaving",
         "_running",
@@ -110,6 +103,8 @@ class Pair:
         self.diallers = factory.diallers
         self.search: ISearch | None = None
         self._header = b""
+        # What is due before the relay is over, or never.
+        self._dues: list[Deadline] | None = None
         self._why: TunnelError | None = None
         # Whether both legs are closed, and the program behind one of them is still there.
         self._isLeaving = False
@@ -179,7 +174,7 @@ class Pair:
         """
         return self.accepts if self.search is None else self.dials
 
-    async def serve(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
+    async def serve(self, upgrade: Upgrade) -> Waiting[TunnelError | None]:
         """
         All up to the relay, in the order in which it happens.
 
@@ -215,7 +210,7 @@ class Pair:
             self.role = None
             del self._story
             self._running = relaying
-            relaying.addCallback(self._relayed)
+            relaying.tell(self._relayed)
             return
         self._letGo()
         self._close(error)
@@ -248,6 +243,7 @@ class Pair:
         Refer to nothing any more that refers to us: whoever fails many connections would fill the
         memory with what is left of them, until somebody looks for circles.
         """
+        self._forgetDues()
         if self.role is not None:
             self.role.letGo()
             self.role = None
@@ -260,6 +256,8 @@ class Pair:
         """
         Both legs are closed: wait for what belongs to them.
         """
+        if self._dues is not None:
+            self._forgetDues()
         if self.channels is None or error is not None or self._why is not None:
             self._close(error or self._why)
             return
@@ -322,7 +320,7 @@ class Pair:
 
     def join(
         self, role: Role, rest: bytes = b"", plainEnded: bool = False
-    ) -> Deferred[TunnelError | None]:
+    ) -> Waiting[TunnelError | None]:
         """
         Let both legs be one connection.
 
@@ -353,9 +351,21 @@ class Pair:
         ending = self.relay.start(role.takeRest(), rest, role.inputEnded, plainEnded)
         if limits.lifetime and not ending.called:
             expired = Expired(f"it lasted {limits.lifetime:g} s")
-            due = self.factory.deadlines.after(limits.lifetime, lambda: self.end(expired))
-            ending.addBoth(cancelling, due)
+            self.endAfter(limits.lifetime, expired)
         return ending
+
+    def endAfter(self, seconds: float, why: TunnelError) -> Deadline:
+        """
+        End both legs in C{seconds}, unless the relay is over by then.
+        """
+        due = self.factory.deadlines.after(seconds, lambda: self.end(why))
+        self._dues = [*(self._dues or ()), due]
+        return due
+
+    def _forgetDues(self) -> None:
+        dues, self._dues = self._dues, None
+        for due in dues or ():
+            due.cancel()
 
     def joined(self, relay: Relay) -> None:
         """

@@ -78,6 +78,8 @@ class Prepared:
     @ivar revocations: the lists of what was revoked; none where anybody may come.
     @ivar staples: what our certificates are shown with, where that was asked for.
     @ivar launches: how the programs are started that are among its remotes.
+    @ivar alpn: the protocols (ALPN) to offer, or to select from.
+    @ivar dialsEarly: whether the backend is dialled before the negotiation.
     @ivar words: how a backend is told who is there, in its own protocol, each with what it needs.
     @ivar proxyOut: makes the headers of the PROXY protocol that connections begin with; C{None} for
         none.
@@ -129,6 +131,9 @@ class Prepared:
         self.launches = launches(tunnel)
         checkDisclosure(tunnel)
         self.words = preparedWords(tunnel)
+        ofProtocol = tunnel.dialect.alpn or alpnOf(tunnel)
+        self.dialsEarly = tunnel.dialect.dialsEarly(tunnel.options)
+        self.alpn = ofProtocol if tunnel.alpn is None else tunnel.alpn
         self.proxyOut = preparedHeader(tunnel)
         self.onward: Prepared | None = None
         if tunnel.onward is not None:
@@ -199,16 +204,6 @@ class Prepared:
             self.tunnel.dialect.beginClient(self.setting)
         if self.onward is not None:
             self.onward.open()
-
-    @property
-    def alpn(self) -> tuple[bytes, ...]:
-        """
-        The ids to offer or to select from.
-        """
-        own = self.tunnel.alpn
-        if own is not None:
-            return own
-        return self.tunnel.dialect.alpn or alpnOf(self.tunnel)
 
     @property
     def anchors(self) -> str:
@@ -381,7 +376,8 @@ class Prepared:
         """
         assert isinstance(expected, Identity)
         creator, trust = self._creators.creatorFor(expected, self.alpn, alpn)
-        if expected == self.expected and self.tunnel.believesAnchors:
+        isNew = trust is not self._believed
+        if isNew and expected == self.expected and self.tunnel.believesAnchors:
             self._believed = trust
         return creator
 

@@ -58,6 +58,7 @@ from zope.interface import implementer
 from tlstunnel.errors import CloseTimeout, Idle, TunnelError
 from tlstunnel.interfaces import IFilter, ILeg, ISpeaker
 from tlstunnel.net.deadlines import Deadline, Deadlines
+from tlstunnel.net.waiting import Waiting
 from tlstunnel.tunnel.filtering import Filtering
 
 #: The most bytes that are read from a leg in one turn of the reactor.
@@ -210,11 +211,11 @@ class Relay:
         self._isOver = False
         self.beside: Callable[[], int] = int
         self.heardAll: Callable[[ILeg], None] | None = None
-        self._finished: Deferred[TunnelError | None] = Deferred(self._cancelled)
+        self._finished: Waiting[TunnelError | None] = Waiting(self._cancelled)
 
     def start(
         self, fromLeft: bytes, fromRight: bytes, leftEnded: bool, rightEnded: bool
-    ) -> Deferred[TunnelError | None]:
+    ) -> Waiting[TunnelError | None]:
         """
         Begin, with what the legs have given before: bytes, and whether that was all.
 

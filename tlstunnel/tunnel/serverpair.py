@@ -8,10 +8,9 @@ dialects.
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred, succeed
-
 from tlstunnel.errors import TimedOut, TunnelError
 from tlstunnel.interfaces import ILeg
+from tlstunnel.net.waiting import Waiting
 from tlstunnel.protocols.base import ServerRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.reveal.word import Introduction, Word
@@ -33,11 +32,6 @@ class ServerPair(Pair):
     accepts, dials = "the client", "the backend"
 
     @property
-    def _dialsEarly(self) -> bool:
-        tunnel = self.prepared.tunnel
-        return tunnel.dialect.dialsEarly(tunnel.options)
-
-    @property
     def speaker(self) -> str:
         """
         Where the backend is dialled first, the client is heard once that has spoken.
@@ -45,11 +39,11 @@ class ServerPair(Pair):
         dialled = self.dialled
         hasSpoken = dialled is not None and dialled.received > 0
         isClient = hasSpoken or self.record.stage is HANDSHAKING
-        if self._dialsEarly and isClient:
+        if self.prepared.dialsEarly and isClient:
             return self.accepts
         return super().speaker
 
-    async def serve(self, upgrade: Upgrade) -> Deferred[TunnelError | None]:
+    async def serve(self, upgrade: Upgrade) -> Waiting[TunnelError | None]:
         """
         Up to the relay.
         """
@@ -59,7 +53,7 @@ class ServerPair(Pair):
         self.role = role
         self.network = network = self.accepted
         upgrade.attach(role, network)
-        if self._dialsEarly:
+        if prepared.dialsEarly:
             self.prepareHeader()
             await self._dialBackend(role, upgrade)
             self._found()
@@ -70,13 +64,13 @@ class ServerPair(Pair):
         self.factory.verified(self)
         if len(self.diallers) > 1:
             self._chooseBackend(network)
-        if not self._dialsEarly:
+        if not prepared.dialsEarly:
             self.prepareHeader()
         if not (dialect.talks or prepared.words):
             await self._dial(upgrade)
             self._found()
             return self.join(role)
-        if self._dialsEarly:
+        if prepared.dialsEarly:
             await self._meetBackend(role, upgrade)
         else:
             await self._reach(role, upgrade)
@@ -186,7 +180,7 @@ class ServerPair(Pair):
         role.plain = Conversation(self.factory.deadlines)
         upgrade.attach(role.plain, leg)
 
-    async def _forward(self, role: ServerRole, upgrade: Upgrade) -> Deferred[TunnelError | None]:
+    async def _forward(self, role: ServerRole, upgrade: Upgrade) -> Waiting[TunnelError | None]:
         """
         Give the backend a single message that needs no TLS, and wait until it has read it.
         """
@@ -197,4 +191,6 @@ class ServerPair(Pair):
         backend.write(role.inClear)
         with upgrade.within(self.prepared.tunnel.limits.close, "the backend's end"):
             await backend.wait(lambda: backend.inputEnded or None, reading=False)
-        return succeed(None)
+        ended: Waiting[TunnelError | None] = Waiting()
+        ended.callback(None)
+        return ended

@@ -64,7 +64,8 @@ class Upgrade:
         """
         conversation.whenLost = self._end
         leg.speaker = conversation
-        conversation.makeConnection(leg)
+        conversation.transport = leg
+        conversation.connectionMade()
 
     async def dial(self, dialler: IDialler) -> ILeg:
         """
