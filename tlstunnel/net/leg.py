@@ -70,15 +70,7 @@ from tlstunnel.net.linger import Linger
 from tlstunnel.net.outgoing import ENDED, ENDING, OPEN, Outgoing
 from tlstunnel.net.tlswire import TLS
 from tlstunnel.net.turns import turnsOf
-from tlstunnel.net.wire import (
-    END,
-    NOTHING,
-    PEEKING,
-    WANTS_READ,
-    WANTS_WRITE,
-    Clear,
-    PeerGone,
-)
+from tlstunnel.net.wire import END, NOTHING, PEEKING, WANTS_READ, WANTS_WRITE, Clear, PeerGone
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tls.records import RECORD_BYTES
 
