@@ -20,7 +20,6 @@ from tlstunnel.address import TCPAddress, UNIXAddress, addressOf
 from tlstunnel.errors import ConnectFailed
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.descriptor import Descriptor
-from tlstunnel.net.kernel import PlainSocket
 from tlstunnel.net.leg import Leg
 
 #: Seconds to the next try of a UNIX socket whose queue is full.
@@ -56,7 +55,7 @@ def begin(target: Target, source: str = "") -> tuple[socket.socket, int]:
         it is for an L{Attempt}.
     @raise OSError: if it failed, or there is no socket for it.
     """
-    sock = PlainSocket(target.family, _STREAM, 0)
+    sock = socket.socket(target.family, _STREAM, 0)
     try:
         if not _NONBLOCKING:
             sock.setblocking(False)

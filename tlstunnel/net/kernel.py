@@ -16,7 +16,6 @@ import sys
 import termios
 from array import array
 from functools import lru_cache
-from typing import cast
 
 # Of the struct tcp_info (tcp(7), linux/tcp.h): its first byte is the state of the connection, at
 # 120 is tcpi_bytes_acked.
@@ -28,10 +27,6 @@ _ENDED = {5, 6, _TCP_CLOSE}
 
 _INT = struct.Struct("i")
 _unread = array("i", [0])
-
-#: Makes sockets like C{socket.socket}, without what files and Enums take for each of them: it is
-#: what that is made of, and has all but C{accept}, C{dup}, C{makefile} and C{sendfile}.
-PlainSocket = cast("type[socket.socket]", socket.SocketType)
 
 _family = socket.SocketType.family.__get__
 _type = socket.SocketType.type.__get__

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from tlstunnel.address import TCPAddress, UNIXAddress, addressOf
 from tlstunnel.net.deadlines import Deadline, Deadlines
 from tlstunnel.net.descriptor import Descriptor
-from tlstunnel.net.kernel import PlainSocket, tune
+from tlstunnel.net.kernel import tune
 from tlstunnel.net.listen import Bound
 
 #: Connections accepted in one turn of the reactor, so that those there are get their turn too.
@@ -139,7 +139,7 @@ class ListeningPort(Descriptor):
         As C{socket.accept} does it, which makes Enums of two numbers for every connection.
         """
         descriptor, address = self.sock._accept()  # type: ignore[attr-defined]
-        return PlainSocket(self._family, self._kind, 0, descriptor), address
+        return socket.socket(self._family, self._kind, 0, descriptor), address
 
     def _wait(self, error: OSError) -> None:
         """
