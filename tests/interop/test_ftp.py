@@ -130,7 +130,9 @@ class ClientModeTests(InteropTestCase):
             client.connect("127.0.0.1", tunnel.port)
             client.login(USER, PASSWORD)
             found = aborted(client, self.server)
-        self.assertEqual(found, ["426", "226", "211", "200", "200"])
+        # ProFTPD says that the transfer is over before or behind what it says to ABOR.
+        self.assertEqual(sorted(found[:2]), ["226", "426"])
+        self.assertEqual(found[2:], ["211", "200", "200"])
 
     def test_activeModeIsRefused(self) -> None:
         """
