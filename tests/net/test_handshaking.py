@@ -157,6 +157,13 @@ class HandshakingTests(WireTests):
         self.assertEqual(refusal.cause, "long handshake")
         self.assertIn(str(self.most), str(refusal))
 
+    def test_whatArrivesInAStepCountsToo(self) -> None:
+        """
+        A peer may be faster than we ask how much is there.
+        """
+        self.patch(handshaking, "unread", lambda sock: 0)
+        self.test_moreThanThatIsRefused()
+
     def test_whatComesBehindTheHandshakeIsNoneOfIt(self) -> None:
         """
         However much it is, and whether the handshake itself was long.

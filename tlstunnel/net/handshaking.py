@@ -1,10 +1,11 @@
 """
 The beginning of TLS on a connection: its handshake, step by step.
 
-One step is one call of OpenSSL, which reads whatever the peer has sent, and parses it at one go.
-Usually that is little, and OpenSSL reads it from the socket itself.  Of a peer that says more it is
-given a piece at a time, from memory: so it stops reading when others have their turn, and when it
-is enough; and what lies behind the handshake, as a client's first request may, counts for nothing.
+One step is one call of OpenSSL, which reads whatever the peer has sent, also what arrives meanwhile,
+and parses it at one go.  Of a peer whose certificates are asked for, or that says much, it is given
+a piece at a time, from memory: so it stops reading when others have their turn, and when it is
+enough; and what lies behind the handshake, as a client's first request may, counts for nothing.
+Where a peer has no more to say than a hello, OpenSSL reads the socket itself.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ MOST_SKIPPED_BYTES = 1024
 MOST_OF_SERVER = 65536
 MOST_OF_CLIENT = 32768
 
-#: Up to so many bytes OpenSSL reads them from the socket itself.
+#: So much is a piece, and up to so much is not much.
 LIGHT_BYTES = 16384
 
 shakeHands = handshaker()
@@ -119,7 +120,8 @@ class Handshaking:
         """
         The same, once nothing is to be said or heard before it.
         """
-        if self._isDetoured or self._isMuch():
+        isByPieces = self._isDetoured or self._creator.asksForCertificates or self._isMuch()
+        if isByPieces and _detour is not None:
             return self._shakeHandsByPieces()
         try:
             if not shakeHands(self._connection):
@@ -137,7 +139,7 @@ class Handshaking:
         Whether so much has come that OpenSSL shall not read on by itself.
         """
         waiting = unread(self._sock)
-        if self._heard + waiting > LIGHT_BYTES and _detour is not None:
+        if self._heard + waiting > LIGHT_BYTES:
             return True
         self._heard += waiting
         return False

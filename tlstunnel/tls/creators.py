@@ -27,6 +27,7 @@ class Creator:
     Makes connections that begin with the same context.
 
     @ivar isClient: whether they play the TLS client, which speaks first.
+    @ivar asksForCertificates: whether peers show certificates, at least some of them.
     """
 
     isClient = False
@@ -50,6 +51,7 @@ class Creator:
         self._alpn = alpn
         self._shows = shows
         self._requireALPN = requireALPN
+        self.asksForCertificates = self.isClient or verifier is not None
 
     def session(self, peer: TCPAddress | UNIXAddress | None = None) -> Session:
         """
@@ -126,6 +128,8 @@ class ServerCreator(Creator):
         face = bound or faces.default
         super().__init__(face.context, face.verifier, face.alpn, requireALPN=requireALPN)
         self.faces = faces
+        # Which of them it is shows in the handshake.
+        self.asksForCertificates = faces.demands
         self._bound = bound
         self._tickets = tickets
         self._hasBeside = hasBeside and belonging.IS_SUPPORTED

@@ -123,6 +123,7 @@ class Faces:
     among the names of certificates, then among the wildcards of these.
 
     @ivar default: the one for clients that ask for no name.
+    @ivar demands: whether any of them demands certificates.
     """
 
     def __init__(
@@ -145,7 +146,7 @@ class Faces:
         self._named = {**certified, **covered, **given}
         everybody = {*given.values(), *certified.values(), default}
         self._isAlone = everybody == {default}
-        self._demands = any(each.verifier is not None for each in everybody)
+        self.demands = any(each.verifier is not None for each in everybody)
         self._anyName = anyName
         self._requiresName = requiresName
 
@@ -219,7 +220,7 @@ class Faces:
         if face.isWithdrawn or face.until <= time():
             return _refuseGone(face, session)
         if connection.get_context() is not face.context:
-            if self._demands:
+            if self.demands:
                 binding.changeContext(connection, face.context, verifyPeer)
             else:
                 # There is nothing that OpenSSL would leave as it was.

@@ -126,6 +126,7 @@ class Overheard(Creator):
         self._creator = creator
         self._hear = hear
         self.isClient = creator.isClient
+        self.asksForCertificates = creator.asksForCertificates
         self.context = creator.context
         if not binding.setMessages(self.context, _content, LOOKED_AT):
             self.context.set_info_callback(_state)
