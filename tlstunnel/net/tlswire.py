@@ -91,15 +91,14 @@ class TLS(Handshaking):
         """
         connection = self._connection
         count = empty = 0
+        most = min(size, MOST_READ_BYTES) - RECORD_BYTES
         event: Event | TunnelError | None = None
         try:
             while True:
                 got = readRecord(connection, count)
                 if got:
                     count += got
-                    if got < _SHORT_RECORD_BYTES:
-                        break
-                    if count > min(size, MOST_READ_BYTES) - RECORD_BYTES:
+                    if got < _SHORT_RECORD_BYTES or count > most:
                         break
                 elif count or empty == MOST_EMPTY_PER_READ or not self._isEmpty():
                     break
