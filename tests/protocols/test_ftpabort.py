@@ -114,6 +114,41 @@ class AbortTests(SynchronousTestCase):
                 self.assertEqual(found.say(b"200-Nothing", b"200 done"), [])
                 self.assertInStep(found)
 
+    def test_aServerMayRefuseWhatWeAsk(self) -> None:
+        """
+        Where that is no answer to ABOR, the client hears nothing of it.
+        """
+        for reply in ONCE:
+            for found in self.transferring():
+                self.assertEqual(found.say(reply), [reply])
+                self.assertEqual(found.heard(), [b"NOOP"])
+                self.assertEqual(found.say(b"550 Permission denied."), [])
+                self.assertInStep(found)
+
+    def test_aRefusalThatMayBeToABORCostsNoOtherReply(self) -> None:
+        """
+        What is not for our own question is passed on.
+        """
+        for found in self.transferring():
+            self.assertEqual(found.say(b"226 Closed"), [b"226 Closed"])
+            self.assertEqual(found.ask(b"SIZE x"), [b"NOOP", b"SIZE x"])
+            said = found.say(b"502 What is NOOP", b"213 5")
+            self.assertEqual(said, [b"502 What is NOOP", b"213 5"])
+            self.assertInStep(found)
+
+    def test_aRefusalOfTheNextCommandIsNotForABOR(self) -> None:
+        """
+        Also where the client asks on without waiting.
+        """
+        for _, client, server in both():
+            found = Server(client, server)
+            found.ask(b"RETR x")
+            found.say(b"150 here")
+            found.ask(b"ABOR", b"SIZE x")
+            said = found.say(b"226 Closed", b"550 No such file")
+            self.assertEqual(said, [b"226 Closed", b"550 No such file"])
+            self.assertInStep(found)
+
     def test_whatTheClientAsksMeanwhileKeepsItsPlace(self) -> None:
         """
         Of what is ours to answer, and what is the server's.

@@ -68,13 +68,15 @@ class _Awaited(NamedTuple):
         """
         if self.verb == _ABOR:
             # RFC 959, section 5.4; pure-ftpd says 451 where it was an upload.
-            return code in (b"225", b"226") or code[:1] in (b"4", b"5")
-        return self is not _PROBE or code[:1] in (b"2", b"5")
+            return code in (b"225", b"226", *_UNKNOWN) or code[:1] == b"4"
+        # The same; vsftpd says 550 to what its administrator has forbidden.
+        return self is not _PROBE or code in (b"200", b"550", *_UNKNOWN)
 
 
 # Where it ends a transfer it may be answered twice, 426 for that and 226 for itself (as by vsftpd,
 # ProFTPD and pure-ftpd), or once for both.  What we ask then shows which it was.
 _ABOR = b"ABOR"
+_UNKNOWN = (b"500", b"501", b"502")
 _PROBE = _Awaited(b"our NOOP")
 
 
