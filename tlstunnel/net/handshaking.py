@@ -1,11 +1,11 @@
 """
 The beginning of TLS on a connection: its handshake, step by step.
 
-One step is one call of OpenSSL, which reads whatever the peer has sent, also what arrives meanwhile,
-and parses it at one go.  Of a peer whose certificates are asked for, or that says much, it is given
-a piece at a time, from memory: so it stops reading when others have their turn, and when it is
-enough; and what lies behind the handshake, as a client's first request may, counts for nothing.
-Where a peer has no more to say than a hello, OpenSSL reads the socket itself.
+One step is one call of OpenSSL, which reads whatever the peer has sent, also what arrives in the
+meantime, and parses it at one go.  Of a peer whose certificates are asked for, or that says much,
+it is given a piece at a time, from memory: so it stops reading when others have their turn, and
+when it is enough; and what lies behind the handshake, as a client's first request may, counts for
+nothing.  Where a peer has no more to say than a hello, OpenSSL reads the socket itself.
 """
 
 from __future__ import annotations
