@@ -266,6 +266,11 @@ class IDialect(Interface):
         "with what whoever may connect can do then: a verb and what belongs to it.  The log warns "
         "of it at start-up where anybody may connect."
     )
+    favours = Attribute(
+        "L{dict}: server mode: the ports at which servers often allow more to their own host, from "
+        "which everybody comes by the tunnel, each with that: a verb and what belongs to it.  The "
+        "log warns of it likewise."
+    )
     notices = Attribute("L{tuple} of L{str}: what the log should say about it at start-up.")
     client = Attribute("Subclass of L{tlstunnel.protocols.base.ClientRole}.")
     server = Attribute("Subclass of L{tlstunnel.protocols.base.ServerRole}.")

@@ -10,13 +10,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.loopback import TunnelTests, wait
-from tlstunnel.address import Address, TCPAddress, UNIXAddress
+from tlstunnel.address import Address, TCPAddress, UNIXAddress, parseAddress
 from tlstunnel.identity.names import Identity
 from tlstunnel.net.networks import Networks, parseNetwork
 from tlstunnel.program import risks as module
@@ -24,6 +25,7 @@ from tlstunnel.program.risks import STARTTLS, farBackends, isOurs, listeningPort
 from tlstunnel.protocols.http import ALLOW_UPGRADE_DESYNC
 from tlstunnel.protocols.registry import builtIn, find
 from tlstunnel.protocols.vnc import vnc
+from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.ends import MARKED_ENDS
 from tlstunnel.tunnel.servedname import ServedName
@@ -122,6 +124,27 @@ class RisksTests(SynchronousTestCase):
             said = " ".join(risks(tunnel, ()))
             words = "with `dialect-option` all anybody can open the doors, and needs no certificate"
             self.assertEqual(words in said, isSaid, said)
+
+    def test_aServerThatTrustsItsOwnHostMayRelayForEverybody(self) -> None:
+        """
+        Not at another port or host, with a certificate, or where it is told who is there.
+        """
+        someone = Identity.parse("us@a.example")
+        told = Disclosure(proxyOut="v2")
+        for remote, dialect, more, isSaid in (
+            ("127.0.0.1:25", "smtp", {}, True),
+            ("localhost:25", "smtp", {}, True),
+            ("127.0.0.1:10587", "smtp", {}, False),
+            ("192.0.2.1:25", "smtp", {}, False),
+            ("127.0.0.1:25", "lmtp", {}, False),
+            ("127.0.0.1:25", "smtp", {"remoteID": someone}, False),
+            ("127.0.0.1:25", "smtp", {"disclosure": told}, False),
+            ("127.0.0.1:25", "smtp", {"mode": Mode.CLIENT, "remoteID": someone}, False),
+        ):
+            values: dict[str, Any] = {"mode": Mode.SERVER, "dialect": find(dialect), **more}
+            tunnel = Tunnel(local=(LOOPBACK,), remote=(parseAddress(remote),), **values)
+            said = " ".join(risks(tunnel, ()))
+            self.assertEqual("send mail to all the world" in said, isSaid, (remote, more, said))
 
     def test_screensWithoutALoginUnderSomeNames(self) -> None:
         """

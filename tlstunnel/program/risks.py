@@ -107,6 +107,7 @@ def ofDialect(tunnel: Tunnel) -> Iterator[str]:
     if tunnel.mode.acceptsTLS and dialect.demands:
         yield f"{dialect.demands}: {dialect.options[dialect.demands]}"
     yield from _openLogins(tunnel)
+    yield from _openRelays(tunnel)
     yield from _lentByBridge(tunnel)
 
 
@@ -144,6 +145,26 @@ def _openLogins(tunnel: Tunnel) -> Iterator[str]:
                 yield ofSide(
                     f"with `dialect-option` {option} {_whoAsks(each)} can {what}, and needs no "
                     "certificate; say with `remote-id` who may come",
+                    keysOf(tunnel.mode),
+                )
+
+
+def _openRelays(tunnel: Tunnel) -> Iterator[str]:
+    """
+    The same of a server that trusts its own host, from which everybody comes by the tunnel.
+    """
+    if tunnel.disclosure.proxyOut or tunnel.disclosure.words:
+        # It is told where they come from.
+        return
+    for each in _openNames(tunnel):
+        for remote in each.allRemotes or tunnel.remote:
+            if not (isinstance(remote, TCPAddress) and remote.isLocal):
+                continue
+            if what := tunnel.dialect.favours.get(remote.port):
+                yield ofSide(
+                    f"{_whoAsks(each)} can perhaps {what}, as servers at port {remote.port} often "
+                    f"trust their own host, which the tunnel is to {remote}; see that it trusts no "
+                    "address, or say with `remote-id` who may come",
                     keysOf(tunnel.mode),
                 )
 

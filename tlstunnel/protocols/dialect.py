@@ -48,6 +48,7 @@ class Dialect:
     values: tuple[OptionValue[Any], ...] = ()
     onlyIn: Mapping[str, str] = field(default_factory=dict)
     grants: Mapping[str, str] = field(default_factory=dict)
+    favours: Mapping[int, str] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     talks: bool = True
     negotiationSeconds: float | None = None

@@ -226,6 +226,8 @@ smtp = Dialect(
     aliases=("submission",),
     ports=(25, 587),
     implicitPort=465,
+    # Postfix's mynetworks, Exim's relay_from_hosts.
+    favours={25: "send mail to all the world"},
 )
 
 lmtp = Dialect(
