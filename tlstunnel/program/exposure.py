@@ -40,8 +40,9 @@ def ofPool(tunnel: Tunnel) -> Iterator[str]:
         more = len(exposed) - len(named)
         others = f" and {more} more directories" if more else ""
         yield (
-            f"others can write to {', '.join(named)}{others}, and so say who we are or whom we "
-            f"believe; run 'chmod go-w {shlex.join(named)}', and see who has changed them"
+            f"others can write to {', '.join(named)}{others}, and so replace our keys, or the "
+            f"authorities that we believe; run 'chmod go-w {shlex.join(named)}', and see whether "
+            "the files are yours"
         )
 
 
