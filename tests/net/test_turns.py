@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.net.turns import TURN_SECONDS, Turns, turnsOf
+from tlstunnel.net.turns import LONG_SECONDS, TURN_SECONDS, Turns, turnsOf
 
 
 class Reactor:
@@ -85,7 +85,7 @@ class TurnsTests(SynchronousTestCase):
         As most steps do.
         """
         for name in "abc":
-            self.assertTrue(self.take(name, TURN_SECONDS / 4))
+            self.assertTrue(self.take(name, LONG_SECONDS / 2))
         self.assertEqual(self.done, ["a", "b", "c"])
 
     def test_longStepsTakeOneTurnEach(self) -> None:
@@ -96,6 +96,17 @@ class TurnsTests(SynchronousTestCase):
         self.assertEqual(self.turn(), ["b"])
         self.assertEqual(self.turn(), ["c"])
         self.assertEqual(self.turn(), [])
+
+    def test_aLongStepIsTheLastOfItsTurn(self) -> None:
+        """
+        Also where there would be time for another one.
+        """
+        self.assertTrue(self.take("a", LONG_SECONDS / 2))
+        self.assertTrue(self.take("b", 2 * LONG_SECONDS))
+        self.assertFalse(self.take("c", 2 * LONG_SECONDS))
+        self.assertFalse(self.take("d", 0))
+        self.assertEqual(self.turn(), ["c"])
+        self.assertEqual(self.turn(), ["d"])
 
     def test_nobodyOvertakesWhoWaits(self) -> None:
         """

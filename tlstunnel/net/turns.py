@@ -3,9 +3,9 @@ The time that handshakes take of a turn of the reactor.
 
 One step of a handshake is one call of OpenSSL, which parses and verifies all that the peer shows;
 nobody else is served meanwhile.  Many peers can ask for such steps at the same moment.  So no more
-of them are begun in a turn than fit into L{TURN_SECONDS}; the others wait, in the order in which
-they came, and whatever else happens comes between.  This module knows the reactor, and nothing of
-connections.
+of them are begun in a turn than fit into L{TURN_SECONDS}, and none behind a long one; the others
+wait, in the order in which they came, and whatever else happens comes between.  This module knows
+the reactor, and nothing of connections.
 """
 
 from __future__ import annotations
@@ -16,8 +16,12 @@ from functools import lru_cache
 from time import monotonic
 from typing import Any
 
-#: Seconds of one turn of the reactor, beside the step that was begun last.
-TURN_SECONDS = 0.002
+#: Seconds of one turn of the reactor, beside the step that was begun last: usual steps take one of
+#: these milliseconds or less, and a shorter turn makes all of them wait for nothing.
+TURN_SECONDS = 0.008
+
+#: Seconds from which on a step is not a usual one, and the last of its turn.
+LONG_SECONDS = 0.002
 
 
 class Turns:
@@ -57,7 +61,9 @@ class Turns:
             step()
         finally:
             self._ended = ended = self._seconds()
-            self._spent = spent + ended - began
+            taken = ended - began
+            spent += taken
+            self._spent = spent if taken < LONG_SECONDS else max(spent, TURN_SECONDS)
 
     def _turn(self) -> None:
         """
