@@ -9,9 +9,8 @@ from hypothesis import HealthCheck, settings
 
 # How long an example takes says more about the machine than about the code, and what fails is to
 # fail again: HYPOTHESIS_PROFILE=search looks for new examples in every run.
-_SLOW = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("repeat", derandomize=True, **_SLOW)
-settings.register_profile("search", **_SLOW)
+settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("repeat", settings.get_profile("search"), derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 # A shell lets what it runs in the background ignore the interrupt, and so would every program that
