@@ -32,6 +32,7 @@ from tlstunnel.tls.failures import handshakeFailure
 from tlstunnel.tls.keyverifier import KeyVerifier
 from tlstunnel.tls.session import Session
 from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.notices import noticesOf
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.servedname import ServedName
 
@@ -767,7 +768,7 @@ class RefusalTests(KeysTestCase):
         error = self.mistake(Mode.CLIENT, sharedBy(OTHER))
         self.assertIn("identity create", str(error))
         prepared = self.tunnel(Mode.SERVER, remoteID=Selector.parse("@other.example"))
-        (doubt,) = prepared.warnings(datetime.now(UTC))
+        (doubt,) = noticesOf(prepared, datetime.now(UTC))
         self.assertIn("nobody is let in", doubt)
 
     def test_aKeyThatSomebodyHasMadeUp(self) -> None:
@@ -779,13 +780,13 @@ class RefusalTests(KeysTestCase):
             for number in range(3)
         ]
         random = sharedBy(OTHER, os.urandom(32))
-        (doubt,) = self.tunnel(Mode.SERVER, *keys, random).warnings(datetime.now(UTC))
+        (doubt,) = noticesOf(self.tunnel(Mode.SERVER, *keys, random), datetime.now(UTC))
         self.assertIn("d0@example.org/psk: the key looks as if somebody had made it up, as", doubt)
         self.assertIn("2 more", doubt)
         self.assertNotIn("horse", doubt)
         self.pool = Pool(Path(self.mktemp()))
         self.pool.path.mkdir()
-        self.assertEqual(self.tunnel(Mode.SERVER, random).warnings(datetime.now(UTC)), [])
+        self.assertEqual(noticesOf(self.tunnel(Mode.SERVER, random), datetime.now(UTC)), [])
 
     def test_aTunnelWithCertificatesKnowsNoKeys(self) -> None:
         """

@@ -45,6 +45,7 @@ from tlstunnel.tls.session import Session
 from tlstunnel.tls.staple import Staple, demand, offer
 from tlstunnel.tls.verification import Verifier
 from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.notices import noticesOf
 from tlstunnel.tunnel.prepared import Prepared
 
 VERSIONS = SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION
@@ -350,7 +351,7 @@ class PreparedTests(SynchronousTestCase):
             (strict, True, "names no responder"),
         ):
             prepared = self.prepare(Mode.SERVER, issued, ocspStapling=isOn)
-            found = " ".join(prepared.warnings(datetime.now(UTC)))
+            found = " ".join(noticesOf(prepared, datetime.now(UTC)))
             self.assertIn(word, found)
             self.assertEqual(bool(word), bool(found))
 

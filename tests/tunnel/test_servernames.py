@@ -36,6 +36,7 @@ from tlstunnel.tls.faces import Face, Faces
 from tlstunnel.tls.failures import handshakeFailure
 from tlstunnel.tls.session import Session
 from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.notices import noticesOf
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.servedname import Addresses, ServedName, normalName
 
@@ -666,7 +667,7 @@ class DemandsTests(NamesTestCase):
         for names, isSaid in (((), False), ((self.opened,), True)):
             prepared = self.prepared(*names, resumption=True)
             self.assertEqual(prepared.serverCreator.session().givesTickets, not isSaid)
-            said = prepared.warnings(datetime.now(UTC))
+            said = noticesOf(prepared, datetime.now(UTC))
             self.assertEqual(any("several names" in each for each in said), isSaid)
 
     def test_eachCertificateHasItsStaple(self) -> None:

@@ -37,6 +37,7 @@ from tlstunnel.tls.checkup import handshake
 from tlstunnel.tunnel import withdrawal
 from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.execution import Execution
+from tlstunnel.tunnel.notices import noticesOf
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.servedname import ServedName
 
@@ -102,7 +103,7 @@ class NamesTests(NamesTestCase):
             self.assertServed(prepared, str(stays))
             self.assertEqual(prepared.withdrawn, [gone])
             self.assertEqual(list(prepared.certificates), [stays])
-            self.assertIn(f"{gone} is withdrawn", prepared.warnings(datetime.now(UTC))[-1])
+            self.assertIn(f"{gone} is withdrawn", noticesOf(prepared, datetime.now(UTC))[-1])
             giveBack(self.pool, gone, content)
             self.assertEqual(self.several().withdrawn, [])
             self.assertServed(self.several(), str(gone))

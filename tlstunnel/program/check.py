@@ -47,16 +47,10 @@ from tlstunnel.program.tunneltables import tableName
 from tlstunnel.tls.checkup import problemsOf
 from tlstunnel.tls.notes import Notes
 from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, errorOf
-from tlstunnel.tunnel.description import (
-    DANE,
-    PINS,
-    PSK,
-    Mode,
-    Tunnel,
-    checkRisk,
-    identityOfRemote,
-)
+from tlstunnel.tunnel.description import DANE, PINS, PSK, Mode, Tunnel, checkRisk
 from tlstunnel.tunnel.disclosures import preparedWords
+from tlstunnel.tunnel.expected import identityOfRemote
+from tlstunnel.tunnel.notices import noticesOf
 from tlstunnel.tunnel.owncredentials import OwnCredentials
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.programs import launches
@@ -281,7 +275,7 @@ class _TunnelCheck:
             problems += found
             for sentence in found:
                 yield self._warning(sentence, *self._placeOf(ours))
-        for sentence in prepared.warnings(self._now):
+        for sentence in noticesOf(prepared, self._now):
             if sentence not in problems:
                 yield self._warning(sentence, self._about(sentence))
 

@@ -18,7 +18,8 @@ from tlstunnel.tls.dane import TLSAVerifier, tlsaContext
 from tlstunnel.tls.keylog import KeyLog
 from tlstunnel.tls.resumption import Sessions
 from tlstunnel.tls.staple import demand
-from tlstunnel.tunnel.description import Tunnel, hostOfRemote
+from tlstunnel.tunnel.description import Tunnel
+from tlstunnel.tunnel.expected import hostOfRemote
 from tlstunnel.tunnel.judges import Judges
 from tlstunnel.tunnel.showing import Showing
 
