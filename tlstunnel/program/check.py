@@ -35,14 +35,8 @@ from tlstunnel.program.nametables import tableOfName
 from tlstunnel.program.poolcheck import checkPoolPull, checkPoolService
 from tlstunnel.program.problems import Problem
 from tlstunnel.program.reflections import reflected
-from tlstunnel.program.risks import (
-    farPorts,
-    listeningPorts,
-    ofAddresses,
-    ofDialect,
-    ofKeyLog,
-    splicedIn,
-)
+from tlstunnel.program.risks import ofAddresses, ofDialect, ofKeyLog
+from tlstunnel.program.splicing import farPorts, listeningPorts, splicedIn
 from tlstunnel.program.tunneltables import tableName
 from tlstunnel.tls.checkup import problemsOf
 from tlstunnel.tls.notes import Notes
