@@ -24,9 +24,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.certificates import Issued, Recipe, alternative, der, dns, intermediate, make, root, uri
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity import pooltrust, trust
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pem import loadKey, loadReadable
-from tlstunnel.identity.pool import Credentials, Pool, defaultPool
+from tlstunnel.identity.pool import Pool, defaultPool
 from tlstunnel.identity.trust import Anchors, eitherTrust, loadAnchors
 
 HOST = Identity.parse("example.org")

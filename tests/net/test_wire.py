@@ -19,7 +19,7 @@ from zope.interface.verify import verifyObject
 from tests.certificates import Recipe, alternative, dns, intermediate, make, root
 from tests.legs import SERVER, clientCreator, creator
 from tlstunnel.errors import Closed, ForeignProtocol, Reset, TLSFailed
-from tlstunnel.identity.pool import Credentials
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.net import kernel
 from tlstunnel.net.handshaking import MOST_SKIPPED_BYTES

@@ -13,8 +13,8 @@ from OpenSSL import SSL
 from tests.certificates import Recipe, alternative, dns, mail, make, root
 from tests.tls.test_resumption import BOTH, HOST, MEMORY, OTHER, USER, MemoryTests, shows, trusting
 from tlstunnel.errors import IdentityRefused, TunnelError
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.pool import Credentials
 from tlstunnel.tls import belonging
 from tlstunnel.tls.belonging import Belonging
 from tlstunnel.tls.binding import CLIENTS, isResumed

@@ -49,25 +49,15 @@ from tests.certificates import (
     uri,
 )
 from tlstunnel.errors import IdentityRefused, TunnelError
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import verifyIdentity
 from tlstunnel.tls.binding import CLIENTS, SERVERS
-from tlstunnel.tls.context import (
-    clientContext,
-    serverContext,
-)
-from tlstunnel.tls.creators import (
-    ClientCreator,
-    Creator,
-)
-from tlstunnel.tls.failures import (
-    handshakeFailure,
-)
-from tlstunnel.tls.session import (
-    Session,
-)
+from tlstunnel.tls.context import clientContext, serverContext
+from tlstunnel.tls.creators import ClientCreator, Creator
+from tlstunnel.tls.failures import handshakeFailure
+from tlstunnel.tls.session import Session
 from tlstunnel.tls.verification import Verifier
 
 HOST = "srv.example.org"

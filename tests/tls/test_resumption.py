@@ -17,22 +17,13 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.certificates import (
-    Issued,
-    Recipe,
-    alternative,
-    authorityRecipe,
-    dns,
-    mail,
-    make,
-    root,
-)
+from tests.certificates import Issued, Recipe, alternative, authorityRecipe, dns, mail, make, root
 from tests.revoked import HOUR, makeList
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import IdentityRefused, TLSFailed, TunnelError
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.crl import RevocationList
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.revocation import Revocations
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.tls import resumption, session, verification

@@ -30,9 +30,10 @@ from tests.revoked import HOUR, makeAnswer
 from tests.tls.test_verification import HOST, MEMORY, anchors
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import IdentityRefused, TunnelError
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.ocsp import ABSENT, BAD, Answer, judge
-from tlstunnel.identity.pool import Credentials, Pool
+from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.trust import Trust
 from tlstunnel.protocols.registry import find
 from tlstunnel.tls import session as sessions

@@ -38,9 +38,10 @@ from tests.certificates import (
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import IdentityRefused, TLSFailed, TunnelError
 from tlstunnel.identity.access import AccessList
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.pool import Credentials, Pool
+from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.revocation import Revocations
 from tlstunnel.identity.trust import Anchors, Trust, eitherTrust
 from tlstunnel.protocols.registry import find

@@ -20,9 +20,10 @@ from types import MappingProxyType
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError, IdentityRefused
 from tlstunnel.identity.access import AccessList, readList
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.expiry import warningsOf
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.pool import Credentials, certifiedAs
+from tlstunnel.identity.pool import certifiedAs
 from tlstunnel.identity.psk import loadPSK
 from tlstunnel.identity.trust import loadAnchors
 from tlstunnel.identity.verify import coversName, verifyIdentity

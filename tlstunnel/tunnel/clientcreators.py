@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from cryptography import x509
 
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.names import Identity, Kind
-from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.tlsa import TLSARecords
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.tls.binding import SERVERS

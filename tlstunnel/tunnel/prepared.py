@@ -16,9 +16,9 @@ from cryptography import x509
 
 from tlstunnel.address import SRVAddress, TCPAddress
 from tlstunnel.identity.access import AccessList
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.lease import Lease, checkTime
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.tlsa import TLSARecords
 from tlstunnel.identity.trust import Trust
 from tlstunnel.identity.withdrawal import WithdrawnIdentity
@@ -31,12 +31,7 @@ from tlstunnel.tls.staple import Staple
 from tlstunnel.tunnel.bridge import OF_CONNECTED, about, checkBridge, keysOf
 from tlstunnel.tunnel.clientcreators import ClientCreators
 from tlstunnel.tunnel.description import Mode, Tunnel, checkRisk
-from tlstunnel.tunnel.disclosures import (
-    alpnOf,
-    checkDisclosure,
-    preparedHeader,
-    preparedWords,
-)
+from tlstunnel.tunnel.disclosures import alpnOf, checkDisclosure, preparedHeader, preparedWords
 from tlstunnel.tunnel.expected import checkIdentities, expectedBy
 from tlstunnel.tunnel.judges import Judges
 from tlstunnel.tunnel.keyednames import namesOf
