@@ -26,7 +26,8 @@ from tlstunnel.identity.lease import Lease
 from tlstunnel.identity.names import Identity, Kind
 from tlstunnel.identity.pem import loadKey, loadReadable
 from tlstunnel.identity.pool import Pool, certifiedAs
-from tlstunnel.identity.revocation import Revocations, loadRevocations
+from tlstunnel.identity.revocation import Revocations
+from tlstunnel.identity.revocationfiles import loadRevocations
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import coversName
 from tlstunnel.identity.withdrawal import WithdrawnIdentity, isWithdrawn
