@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity
-from tlstunnel.program.values import target
+from tlstunnel.program.addressvalues import target
 from tlstunnel.protocols.registry import find
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.expected import checkRemoteID, identityOfRemote
