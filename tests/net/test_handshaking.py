@@ -12,7 +12,7 @@ from OpenSSL import SSL
 
 from tests.certificates import Issued, Recipe, alternative, dns, make, root, uri
 from tests.legs import SERVER
-from tests.net.test_wire import WireTests
+from tests.net.wires import WireTests
 from tlstunnel.errors import TLSFailed, TunnelError
 from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.names import Selector

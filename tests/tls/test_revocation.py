@@ -26,7 +26,7 @@ from tests.certificates import (
     root,
 )
 from tests.revoked import HOUR, makeList, pem
-from tests.tls.test_verification import HOST, MEMORY, USER, PeersTestCase, anchors, shown
+from tests.tls.peers import HOST, MEMORY, USER, PeersTestCase, anchors, shown
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError, IdentityRefused, TunnelError
 from tlstunnel.identity.crl import RevocationList

@@ -27,7 +27,7 @@ from tests.certificates import (
     root,
 )
 from tests.revoked import HOUR, makeAnswer
-from tests.tls.test_verification import HOST, MEMORY, anchors
+from tests.tls.peers import HOST, MEMORY, anchors
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import IdentityRefused, TunnelError
 from tlstunnel.identity.credentials import Credentials

@@ -16,18 +16,9 @@ from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from tests.loopback import (
-    CLIENT,
-    PATIENCE,
-    SERVER,
-    Encrypted,
-    Plain,
-    TunnelTests,
-    readLine,
-    wait,
-)
-from tests.tunnel.test_programs import OURSELVES
-from tests.tunnel.test_servernames import MEMORY, NamesTestCase
+from tests.loopback import CLIENT, PATIENCE, SERVER, Encrypted, Plain, TunnelTests, readLine, wait
+from tests.tunnel.namestage import MEMORY, NamesTestCase
+from tests.tunnel.programstage import OURSELVES
 from tlstunnel.address import ExecAddress, parseAddress
 from tlstunnel.errors import ConfigurationError, Withdrawn
 from tlstunnel.identity.names import Identity
