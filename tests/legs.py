@@ -16,8 +16,8 @@ from twisted.trial.unittest import SkipTest
 
 from tests.certificates import Issued, Recipe, alternative, authorityRecipe, dns, make
 from tlstunnel.address import TCPAddress, UNIXAddress, addressOf
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.names import Identity
-from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.leg import Leg

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.convert.examples import DATA, HOST
-from tlstunnel.convert.certificates import Credentials, Named, identity, namesIn, trustIn
+from tlstunnel.convert.certificatenames import Named, identity, namesIn
+from tlstunnel.convert.certificates import Credentials, trustIn
 from tlstunnel.identity.pool import RESERVED
 
 

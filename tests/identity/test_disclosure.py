@@ -11,8 +11,8 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.identity.pools import PoolTestCase
 from tests.identity.test_names import identities
-from tests.identity.test_pool import PoolTestCase
 from tests.users import STRANGER
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.caller import Caller

@@ -9,9 +9,9 @@ from datetime import timedelta
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import Recipe, make
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.expiry import inWords, isDue, warningsOf
 from tlstunnel.identity.names import Identity
-from tlstunnel.identity.pool import Credentials
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)

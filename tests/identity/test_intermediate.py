@@ -17,16 +17,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.issuers import chainFor, intermediateIn, rootOf, verdictOf
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity import intermediate as module
+from tlstunnel.identity.certificates import builderOf, certifying, commonName
 from tlstunnel.identity.intermediate import Intermediate, makeIntermediate, subtreeOf
-from tlstunnel.identity.issuer import (
-    Authority,
-    authorityOf,
-    builderOf,
-    certifying,
-    commonName,
-    writeCertificates,
-    writeKey,
-)
+from tlstunnel.identity.issuer import Authority, authorityOf, writeCertificates, writeKey
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.identity.test_names import identities
 from tests.issuers import someKey
-from tlstunnel.identity.issuer import commonName
+from tlstunnel.identity.certificates import commonName
 from tlstunnel.identity.leafrequest import (
     LARGEST_QUESTION,
     LONGEST_WORDS,

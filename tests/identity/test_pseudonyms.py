@@ -15,7 +15,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.identity.test_pool import PoolTestCase
+from tests.identity.pools import PoolTestCase
 from tlstunnel.identity import pseudonyms
 from tlstunnel.identity.issuer import authorityOf, createIdentity
 from tlstunnel.identity.names import Identity

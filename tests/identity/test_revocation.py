@@ -31,7 +31,8 @@ from tests.certificates import (
 from tests.revoked import HOUR, entry, makeList, part, pem, place
 from tlstunnel.errors import ConfigurationError, IdentityRefused
 from tlstunnel.identity.crl import RevocationList
-from tlstunnel.identity.revocation import EARLY, MISSING, OLD, REVOKED, Revocations, loadRevocations
+from tlstunnel.identity.revocation import EARLY, MISSING, OLD, REVOKED, Revocations
+from tlstunnel.identity.revocationfiles import loadRevocations
 
 DAY = timedelta(days=1)
 

@@ -16,7 +16,7 @@ from threading import Event
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.identity.test_pool import PoolTestCase
+from tests.identity.pools import PoolTestCase
 from tests.users import STRANGER, closed
 from tlstunnel.identity import accounts as accounts_
 from tlstunnel.identity.accounts import Accounts, Unanswered

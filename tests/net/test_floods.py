@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from OpenSSL import SSL
 
 from tests.legs import creator
-from tests.net.test_wire import WireTests
+from tests.net.wires import WireTests
 from tlstunnel.errors import TLSFailed
 from tlstunnel.net.sharedwire import SharedTLS
 from tlstunnel.net.tlswire import MOST_EMPTY, MOST_EMPTY_PER_READ, TLS

@@ -12,10 +12,10 @@ from OpenSSL import SSL
 
 from tests.certificates import Issued, Recipe, alternative, dns, make, root, uri
 from tests.legs import SERVER
-from tests.net.test_wire import WireTests
+from tests.net.wires import WireTests
 from tlstunnel.errors import TLSFailed, TunnelError
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.names import Selector
-from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.net import handshaking
 from tlstunnel.net.handshaking import LIGHT_BYTES, MOST_OF_CLIENT, MOST_OF_SERVER

@@ -1,6 +1,6 @@
 """
-Tests for L{tlstunnel.net.wire}, L{tlstunnel.net.kernel} and L{tlstunnel.tls.records}: on real
-sockets, with OpenSSL at the other end.
+Tests for L{tlstunnel.net.wire} and L{tlstunnel.net.tlswire}: on real sockets, with OpenSSL at the
+other end.
 """
 
 from __future__ import annotations
@@ -9,82 +9,25 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Callable
-from typing import Any
 
 from OpenSSL import SSL
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tests.certificates import Recipe, alternative, dns, intermediate, make, root
 from tests.legs import SERVER, clientCreator, creator
+from tests.net.wires import SIZE, WireTests
 from tlstunnel.errors import Closed, ForeignProtocol, Reset, TLSFailed
-from tlstunnel.identity.pool import Credentials
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.net import kernel
 from tlstunnel.net.handshaking import MOST_SKIPPED_BYTES
 from tlstunnel.net.tlswire import TLS
 from tlstunnel.net.wire import END, NOTHING, WANTS_READ, WANTS_WRITE, Clear, IWire, PeerGone
-from tlstunnel.tls import records
 from tlstunnel.tls.context import clientContext, serverContext
 from tlstunnel.tls.creators import ClientCreator, ServerCreator
 from tlstunnel.tls.faces import Face, Faces
-from tlstunnel.tls.records import (
-    RECORD_BYTES,
-    CleanEnd,
-    SSLError,
-    WantWrite,
-    handshaker,
-    recordReader,
-    recordWriter,
-)
+from tlstunnel.tls.records import RECORD_BYTES
 from tlstunnel.tls.verification import Verifier
-
-#: What a wire reads at most, in these tests.
-SIZE = 4 * RECORD_BYTES
-
-
-class WireTests(SynchronousTestCase):
-    """
-    Base class of tests with a socket and its peer.
-    """
-
-    def setUp(self) -> None:
-        """
-        Neither blocks.
-        """
-        self.near, self.far = self.pair()
-
-    def pair(self) -> tuple[socket.socket, socket.socket]:
-        """
-        Two sockets, connected over TCP.
-        """
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            far = socket.create_connection(listener.getsockname())
-            near = listener.accept()[0]
-        for sock in (near, far):
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.addCleanup(sock.close)
-        return near, far
-
-    def secured(self) -> tuple[SSL.Connection, SSL.Connection]:
-        """
-        Two ends of TLS: one to be read, and its peer.
-        """
-        self.near, self.far = self.pair()
-        made = creator()
-        near = SSL.Connection(made.context, self.near)
-        near.set_app_data(made.session())
-        far = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), self.far)
-        near.set_accept_state()
-        far.set_connect_state()
-        for each in (far, near) * 3:
-            try:
-                each.do_handshake()
-            except SSL.WantReadError:
-                pass
-        return near, far
 
 
 class ClearTests(WireTests):
@@ -454,233 +397,3 @@ class TLS12Tests(TLSTests):
     """
 
     version = SSL.TLS1_2_VERSION
-
-
-class RecordReaderTests(WireTests):
-    """
-    Both ways to read a record do the same: the private one of pyOpenSSL, and the public one where
-    that is not what we know it to be.
-    """
-
-    def setUp(self) -> None:
-        """
-        Look who calls the public one.
-        """
-        super().setUp()
-        self.calls = 0
-        self.buffer = bytearray(3 * RECORD_BYTES)
-        public = SSL.Connection.recv_into
-
-        def counted(connection: SSL.Connection, buffer: Any) -> int:
-            self.calls += 1
-            return public(connection, buffer)
-
-        self.patch(SSL.Connection, "recv_into", counted)
-
-    def check(self, read: Callable[[SSL.Connection, int], int], isPublic: bool) -> None:
-        """
-        C{read}, which reads to C{self.buffer} in one of the two ways, comes to each outcome.
-        """
-        buffer = self.buffer
-        near, far = self.secured()
-        self.assertEqual(read(near, 0), 0)
-        far.send(b"a" * RECORD_BYTES)
-        far.send(b"bc")
-        self.assertEqual(read(near, 5), RECORD_BYTES)
-        self.assertEqual(read(near, 5 + RECORD_BYTES), 2)
-        self.assertEqual(buffer[:5], bytes(5))
-        self.assertEqual(buffer[5 : 7 + RECORD_BYTES], b"a" * RECORD_BYTES + b"bc")
-        far.shutdown()
-        self.assertRaises(CleanEnd, read, near, 0)
-        near, far = self.secured()
-        self.far.shutdown(socket.SHUT_WR)
-        self.assertRaises(SSLError, read, near, 0)
-        self.assertEqual(self.calls, 5 if isPublic else 0)
-
-    def test_thePrivateWay(self) -> None:
-        """
-        It is there, in the version of pyOpenSSL that we test with.
-        """
-        self.check(recordReader(self.buffer), isPublic=False)
-
-    def test_thePublicWayWhereThereIsNoBinding(self) -> None:
-        """
-        It may go.
-        """
-        self.patch(records, "_lib", None)
-        self.check(recordReader(self.buffer), isPublic=True)
-
-    def test_thePublicWayWhereTheBindingIsAnother(self) -> None:
-        """
-        It may become something else.
-        """
-        self.patch(records, "_lib", object())
-        self.check(recordReader(self.buffer), isPublic=True)
-
-    def test_thePublicWayWhereErrorsCannotBeRaised(self) -> None:
-        """
-        An error that went unnoticed would be worse than a slow read.
-        """
-        patched = self.patch(SSL, "Connection", object())
-        read = recordReader(self.buffer)
-        patched.restore()
-        self.check(read, isPublic=True)
-
-
-class RecordWriterTests(WireTests):
-    """
-    L{recordWriter}, in both ways.
-    """
-
-    def check(self, write: Callable[[SSL.Connection, bytes | memoryview], int]) -> None:
-        """
-        C{write} comes to each outcome.
-        """
-        near, far = self.secured()
-        for data in (b"abc", memoryview(b"abcd")[1:], memoryview(bytearray(b"de"))):
-            self.assertEqual(write(near, data), len(data))
-        self.assertEqual(far.recv(3) + far.recv(3) + far.recv(2), b"abcbcdde")
-        flood = bytes(RECORD_BYTES)
-        with self.assertRaises(WantWrite):
-            while True:
-                self.assertEqual(write(near, flood), RECORD_BYTES)
-        near, far = self.secured()
-        near.shutdown()
-        self.assertRaises(SSLError, write, near, b"x")
-        near, far = self.secured()
-        self.far.close()
-        with self.assertRaises(SSLError):
-            for _ in range(3):
-                write(near, b"x")
-
-    def test_thePrivateWay(self) -> None:
-        """
-        It asks for an error only where there is one.
-        """
-        write = recordWriter()
-        self.assertEqual(write.__name__, "direct")
-        self.check(write)
-
-    def test_thePublicWayWhereTheBindingIsAnother(self) -> None:
-        """
-        The outcomes are the same.
-        """
-        self.patch(records, "_lib", object())
-        write = recordWriter()
-        self.assertEqual(write.__name__, "send")
-        self.check(write)
-
-
-class HandshakerTests(WireTests):
-    """
-    L{handshaker}, in both ways.
-    """
-
-    def check(self, shake: Callable[[SSL.Connection], bool]) -> None:
-        """
-        C{shake} comes to each outcome.
-        """
-        made = creator()
-        context = made.context
-        near, far = (
-            SSL.Connection(context, self.near),
-            SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), self.far),
-        )
-        near.set_app_data(made.session())
-        near.set_accept_state()
-        far.set_connect_state()
-        self.assertFalse(shake(near))
-        self.assertFalse(shake(far))
-        self.assertFalse(shake(near))
-        self.assertTrue(shake(far))
-        self.assertTrue(shake(near))
-        ours, theirs = self.pair()
-        refused = SSL.Connection(context, ours)
-        refused.set_accept_state()
-        theirs.send(b"GET / HTTP/1.0\r\n\r\n")
-        self.assertRaises(SSLError, shake, refused)
-        ended = SSL.Connection(context, self.pair()[0])
-        ended.set_accept_state()
-        ended.sock_shutdown(socket.SHUT_RD)
-        self.assertRaises(SSLError, shake, ended)
-
-    def test_thePrivateWay(self) -> None:
-        """
-        It spares an exception for each flight.
-        """
-        shake = handshaker()
-        self.assertEqual(shake.__name__, "direct")
-        self.check(shake)
-
-    def test_thePublicWayWhereTheBindingIsAnother(self) -> None:
-        """
-        The outcomes are the same.
-        """
-        self.patch(records, "_lib", object())
-        shake = handshaker()
-        self.assertEqual(shake.__name__, "public")
-        self.check(shake)
-
-
-class KernelTests(WireTests):
-    """
-    What Linux tells.
-    """
-
-    def test_whatThePeerHasTakenShows(self) -> None:
-        """
-        Of TCP, and of UNIX sockets, where nothing is on its way.
-        """
-        near, far = socket.socketpair()
-        for sock in (near, far):
-            sock.setblocking(False)
-            self.addCleanup(sock.close)
-        for ours, theirs in ((self.near, self.far), (near, far)):
-            self.assertEqual(kernel.unacknowledged(ours), 0)
-            seen = {kernel.acknowledged(ours)}
-            self.fill(ours)
-            self.assertEqual(kernel.unacknowledged(ours) > 0, ours is self.near)
-            seen.add(kernel.acknowledged(ours))
-            while kernel.unacknowledged(ours):
-                self.drain(theirs)
-            self.drain(theirs)
-            seen.add(kernel.acknowledged(ours))
-            self.assertGreaterEqual(len(seen), 2)
-
-    def fill(self, sock: socket.socket) -> None:
-        """
-        Send as much as the system takes.
-        """
-        try:
-            while True:
-                sock.send(bytes(65536))
-        except BlockingIOError:
-            pass
-
-    def drain(self, sock: socket.socket) -> None:
-        """
-        Read what there is.
-        """
-        try:
-            while True:
-                sock.recv(65536)
-        except BlockingIOError:
-            pass
-
-    def test_aConnectionThatIsOverDeliversNothing(self) -> None:
-        """
-        What its peer has not taken it never will.
-        """
-        self.fill(self.near)
-        kernel.resetOnClose(self.far)
-        self.far.close()
-        self.assertEqual(kernel.unacknowledged(self.near), 0)
-
-    def test_aClosedSocketTellsNothing(self) -> None:
-        """
-        Nor does it fail.
-        """
-        self.near.close()
-        self.assertEqual(kernel.acknowledged(self.near), 0)
-        self.assertEqual(kernel.unacknowledged(self.near), 0)
-        kernel.resetOnClose(self.near)

@@ -319,3 +319,7 @@ class V2Tests(SynchronousTestCase):
     def handOver(self) -> HandOverDouble:
         """The last connection that was handed over."""
         return self.handOvers.begun[-1]
+
+
+#: Of a server that asks who it is to be, of its clients nothing.
+CHECKING = {"flags": 0x2 | 0x4 | 0x1000 | 0x10000, "remoteid": b""}

@@ -23,8 +23,8 @@ from zope.interface import implementer
 from tests.certificates import Issued, Recipe, alternative, dns, make, root
 from tests.loopback import SERVER, TunnelTests, wait
 from tests.revoked import HOUR, makeAnswer
+from tests.tls.peers import HOST
 from tests.tls.test_staple import LEAF, SIBLING, URL, askedAt, stapleFor
-from tests.tls.test_verification import HOST
 from tlstunnel.identity.ocsp import LARGEST_ANSWER
 from tlstunnel.program import ocspfetch
 from tlstunnel.program.ocspfetch import Fetcher, FetchFailed

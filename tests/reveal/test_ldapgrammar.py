@@ -30,7 +30,7 @@ from tlstunnel.reveal.ldapcontrols import (
     objection,
     passing,
 )
-from tlstunnel.reveal.ldapgrammar import MAX_DEPTH, MAX_ELEMENTS
+from tlstunnel.reveal.ldapelements import MAX_DEPTH, MAX_ELEMENTS
 from tlstunnel.reveal.ldapmessages import Request, isName, readRequest
 
 ALICE = b"u:alice@example.org"

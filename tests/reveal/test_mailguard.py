@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from tests.reveal.mailcourse import FORGED, GO, HARMLESS, REFUSAL, Course
 from tests.reveal.mailserver import HABITS, Habits, MailServer
 from tlstunnel.errors import Malformed, Oversize, TunnelError
 from tlstunnel.interfaces import IFilter
@@ -21,40 +22,8 @@ from tlstunnel.reveal.mailguard import (
     MAIL_PIECE_BYTES,
     MAX_AWAITED,
     MAX_COMMAND_BYTES,
-    Answers,
-    Guard,
 )
 from tlstunnel.testing.dialogues import split
-
-REFUSAL = b"550 5.7.0 Not for you to say\r\n"
-HARMLESS = b"NOOP (refused)\r\n"
-GO = b"354 Go ahead\r\n"
-
-#: What only we may say, as some server or other takes it.
-FORGED = (
-    b"XCLIENT ADDR=192.0.2.66\r\n",
-    b"xclient ADDR=192.0.2.66\r\n",
-    b"XClient\tADDR=192.0.2.66\r\n",
-    b" XCLIENT ADDR=192.0.2.66\r\n",
-    b"\t \tXCLIENT ADDR=192.0.2.66\r\n",
-    b"\x0b\x0cXCLIENT ADDR=192.0.2.66\r\n",
-    b"XCLIENT\r\n",
-    b"XCLIENT ADDR=192.0.2.66\n",
-    b"XCLIENT ADDR=192.0.2.66\r\r\r\n",
-    b"XCLIENT:ADDR=192.0.2.66\r\n",
-    b"X\\CLIENT ADDR=192.0.2.66\r\n",
-    b'"XCLIENT" ADDR=192.0.2.66\r\n',
-    b"\xef\xbb\xbfXCLIENT ADDR=192.0.2.66\r\n",
-    b"\x08XCLIENT ADDR=192.0.2.66\r\n",
-    b"XFORWARD ADDR=192.0.2.66\r\n",
-    b"xForward NAME=a ADDR=192.0.2.66\r\n",
-    b"STARTTLS\r\n",
-    b"starttls \r\n",
-    b"RCPT TO:<a@b> XRCPTFORWARD=Zm9yd2FyZA==\r\n",
-    b"rcpt to:<a@b> NOTIFY=NEVER\txRcptForward=Zm9yd2FyZA==\r\n",
-    b"NOOP " + b"x" * 2043 + b"XCLIENT ADDR=192.0.2.66\r\n",
-    b"NOOP " + b"x" * 507 + b"xforward ADDR=192.0.2.66\r\n",
-)
 
 #: Ends of a mail that not all servers take for one, behind text.
 DOUBTFUL = (
@@ -72,41 +41,6 @@ DOUBTFUL = (
     b"\r\n.\r\0\n",
     b"\0.\0",
 )
-
-
-class Course:
-    """
-    A client and a server, and the two filters between them.
-
-    @ivar heard: what the server has heard.
-    @ivar told: what the client was told.
-    """
-
-    def __init__(self, isLMTP: bool = False, forwards: bool = False) -> None:
-        forward = (lambda hello, name: b"XFORWARD " + hello + b"=" + name) if forwards else None
-        self.guard = Guard(isLMTP, forward)
-        self.answers = Answers(self.guard)
-        self.heard = self.told = b""
-
-    def client(self, *pieces: bytes) -> Course:
-        for each in pieces:
-            self.heard += self.guard.feed(each)
-            while not self.guard.pieceBytes:
-                self.heard += self.guard.feed(b"")
-        return self
-
-    def server(self, *pieces: bytes) -> Course:
-        for each in pieces:
-            self.told += self.answers.feed(each)
-        return self
-
-    def toMail(self) -> Course:
-        """
-        Up to the first byte of a mail.
-        """
-        self.client(b"DATA\r\n").server(GO)
-        self.heard = self.told = b""
-        return self
 
 
 class GuardTests(SynchronousTestCase):
@@ -300,129 +234,6 @@ class GuardTests(SynchronousTestCase):
             for _ in range(64):
                 guard.feed(piece)
             self.assertLess(time.process_time() - began, 1.0, filling)
-
-
-class AnswersTests(SynchronousTestCase):
-    """
-    What the server says.
-    """
-
-    def test_whatIsNotForTheClientIsNotOffered(self) -> None:
-        """
-        The list stays one.
-        """
-        hidden = (
-            *(b"XCLIENT NAME ADDR", b"xforward", b"CHUNKING", b"BINARYMIME", b"STARTTLS"),
-            b"XRCPTFORWARD",
-        )
-        for place in range(4):
-            offers = [b"mx", b"SIZE 10", b"8BITMIME"]
-            offers[max(place, 1) : max(place, 1)] = hidden
-            lines = [b"250-" + each + b"\r\n" for each in offers]
-            lines[-1] = lines[-1].replace(b"-", b" ", 1)
-            answer = b"".join(lines)
-            for pieces in split(answer):
-                course = Course().client(b"EHLO x\r\n").server(*pieces)
-                self.assertEqual(course.told, b"250-mx\r\n250-SIZE 10\r\n250 8BITMIME\r\n")
-
-    def test_aListOfNothingElseIsOneLine(self) -> None:
-        """
-        As that of a server without extensions.
-        """
-        course = Course().client(b"EHLO x\r\n").server(b"250-mx\r\n250 XCLIENT ADDR\r\n")
-        self.assertEqual(course.told, b"250 mx\r\n")
-        course = Course().client(b"HELO x\r\n").server(b"250\r\n")
-        self.assertEqual(course.told, b"250\r\n")
-
-    def test_otherAnswersPassAsTheyAre(self) -> None:
-        """
-        Whatever is in them.
-        """
-        for said, answer in (
-            (b"EHLO x\r\n", b"550-no\r\n550 XCLIENT\r\n"),
-            (b"HELP\r\n", b"214-XCLIENT\r\n214 STARTTLS\r\n"),
-            (b"NOOP\r\n", b"250-XCLIENT\n250 \n"),
-        ):
-            self.assertEqual(Course().client(said).server(answer).told, answer)
-
-    def test_whatIsNoAnswerEndsTheConnection(self) -> None:
-        """
-        Nobody knows any longer what belongs to what.
-        """
-        for answer in (
-            b"\r\n",
-            b"25 Ok\r\n",
-            b"250Ok\r\n",
-            b"250-a\r\n251 b\r\n",
-            b"250-a\r\nb\r\n",
-            b"* OK\r\n",
-            b"\x16\x03\x01\n",
-            b"150 wait\r\n",
-            b"300 what\r\n",
-            b"354 go\r\n",
-        ):
-            with self.assertRaises(Malformed):
-                Course().client(b"NOOP\r\n").server(answer)
-
-    def test_soDoesAnEndlessOne(self) -> None:
-        """
-        It is not kept.
-        """
-        for answer in (b"250 " + b"x" * 9000, b"250-x\r\n" * 101):
-            with self.assertRaises(Oversize):
-                Course().client(b"EHLO x\r\n").server(answer)
-
-    def test_aMailThatIsAcceptedTooEarlyEndsTheConnection(self) -> None:
-        """
-        Its answer would be that to something else.
-        """
-        with self.assertRaises(Malformed):
-            Course().client(b"DATA\r\n").server(b"250 Ok\r\n")
-
-    def test_goingOnBehindWordsThatNobodyAskedForEndsTheConnection(self) -> None:
-        """
-        The client hears them; what the server takes next for what is not known.
-        """
-        course = Course().server(b"250 Ok\r\n")
-        self.assertEqual(course.told, b"250 Ok\r\n")
-        with self.assertRaises(Malformed):
-            course.client(b"NOOP\r\n")
-        course = Course().toMail().client(b"text").server(b"552 too big\r\n")
-        self.assertEqual(course.told, b"552 too big\r\n")
-        with self.assertRaises(Malformed):
-            course.client(b"text\r\n")
-
-    def test_nothingReachesAServerThatHasTakenLeave(self) -> None:
-        """
-        It is no fault of a client that was silent for too long, and has not read that yet.
-        """
-        for course, said in (
-            (Course(), b"AUTH PLAIN eA==\r\nQUIT\r\n"),
-            (Course().client(b"MAI"), b"L FROM:<>\r\n" + FORGED[0]),
-            (Course().toMail().client(b"text\r\n"), b".\r\n" + FORGED[0]),
-        ):
-            heard = course.heard
-            course.server(b"421 4.4.2 timeout\r\n").client(said, *[said] * 3)
-            self.assertEqual((course.heard, course.guard.flush()), (heard, b""))
-            self.assertEqual(course.told, b"421 4.4.2 timeout\r\n")
-
-    def test_nothingIsKeptForIt(self) -> None:
-        """
-        Not even what had come before, and waits for its turn.
-        """
-        course = Course()
-        course.guard.feed(b"NOOP\r\n" * COMMANDS_AT_ONCE * 2)
-        course.server(b"250 Ok\r\n" * COMMANDS_AT_ONCE, b"421 4.3.2 bye\r\n")
-        self.assertEqual(course.guard.feed(b""), b"")
-        self.assertTrue(course.guard.pieceBytes)
-
-    def test_leaveIsTakenInPlaceOfAnyAnswer(self) -> None:
-        """
-        Also of those that the client does not hear.
-        """
-        course = Course(forwards=True).client(b"MAIL FROM:<>\r\n").server(b"421-a\r\n421 b\r\n")
-        self.assertEqual(course.told, b"421-a\r\n421 b\r\n")
-        self.assertEqual(Course().client(FORGED[0]).server(b"421 b\r\n").told, b"421 b\r\n")
 
 
 class ForwardTests(SynchronousTestCase):

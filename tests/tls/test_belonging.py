@@ -11,10 +11,11 @@ from typing import Any, cast
 from OpenSSL import SSL
 
 from tests.certificates import Recipe, alternative, dns, mail, make, root
-from tests.tls.test_resumption import BOTH, HOST, MEMORY, OTHER, USER, MemoryTests, shows, trusting
+from tests.tls.test_resuming import BOTH, MEMORY, USER, MemoryTests, shows, trusting
+from tests.tls.test_resumption import HOST, OTHER
 from tlstunnel.errors import IdentityRefused, TunnelError
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.pool import Credentials
 from tlstunnel.tls import belonging
 from tlstunnel.tls.belonging import Belonging
 from tlstunnel.tls.binding import CLIENTS, isResumed

@@ -11,24 +11,16 @@ from pathlib import Path
 from OpenSSL import SSL, crypto
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.certificates import (
-    Issued,
-    Recipe,
-    alternative,
-    authorityRecipe,
-    dns,
-    forPSS,
-    make,
-    root,
-)
+from tests.certificates import Issued, Recipe, alternative, authorityRecipe, dns, forPSS, make, root
 from tests.loopback import SERVER, Encrypted, Plain, TunnelTests
 from tests.revoked import entry, makeList, pem
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.issuer import authorityOf, createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pem import loadKey
-from tlstunnel.identity.pool import Credentials, Pool
+from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.protocols.registry import find
 from tlstunnel.tls.checkup import checkUsable, problemsOf, refusalOf

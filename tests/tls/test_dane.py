@@ -30,7 +30,7 @@ from tests.certificates import (
 )
 from tests.identity.test_tlsa import record
 from tests.revoked import makeList
-from tests.tls.test_verification import PeersTestCase
+from tests.tls.peers import PeersTestCase
 from tlstunnel.errors import IdentityRefused, TunnelError
 from tlstunnel.identity.crl import RevocationList
 from tlstunnel.identity.names import Identity

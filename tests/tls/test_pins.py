@@ -27,7 +27,7 @@ from tests.certificates import (
     root,
     uri,
 )
-from tests.tls.test_verification import HOST, MEMORY, PeersTestCase, shown
+from tests.tls.peers import HOST, MEMORY, PeersTestCase, shown
 from tlstunnel.address import TCPAddress, parseAddress
 from tlstunnel.errors import IdentityRefused
 from tlstunnel.identity.access import AccessList

@@ -26,7 +26,7 @@ from tests.certificates import (
     root,
 )
 from tests.revoked import HOUR, makeList, pem
-from tests.tls.test_verification import HOST, MEMORY, USER, PeersTestCase, anchors, shown
+from tests.tls.peers import HOST, MEMORY, USER, PeersTestCase, anchors, shown
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError, IdentityRefused, TunnelError
 from tlstunnel.identity.crl import RevocationList
@@ -43,6 +43,7 @@ from tlstunnel.tls.context import clientContext
 from tlstunnel.tls.creators import ClientCreator, Creator
 from tlstunnel.tls.verification import Verifier
 from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.notices import noticesOf
 from tlstunnel.tunnel.prepared import Prepared
 
 LEAF = make(Recipe(san=alternative(dns(HOST))), root())
@@ -269,13 +270,13 @@ class PreparedTests(PeersTestCase):
             (Mode.CLIENT, Identity.parse(HOST)),
         ):
             self.assertRaises(ConfigurationError, self.prepare, mode, remoteID=remote)
-        self.assertEqual(self.prepare(Mode.SERVER).warnings(datetime.now(UTC)), [])
+        self.assertEqual(noticesOf(self.prepare(Mode.SERVER), datetime.now(UTC)), [])
 
     def test_whatIsToBeSaidOfThem(self) -> None:
         """With what is said of certificates and anchors."""
         (self.pool.path / "trust" / "any.crl").write_bytes(pem(makeList(start=-DAY, end=-HOUR)))
         prepared = self.prepare(Mode.CLIENT, remoteID=Identity.parse(HOST))
-        (notice,) = prepared.warnings(datetime.now(UTC))
+        (notice,) = noticesOf(prepared, datetime.now(UTC))
         self.assertIn("revocation list", notice)
 
 

@@ -14,10 +14,11 @@ from tests.keyfiles import refer
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.keyprovider import KeyProvider
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.pool import Credentials, Pool
+from tlstunnel.identity.pool import Pool
 from tlstunnel.poolservice.description import PoolDescription
 from tlstunnel.poolservice.inventory import Inventory
 from tlstunnel.protocols import registry

@@ -27,12 +27,13 @@ from tests.certificates import (
     root,
 )
 from tests.revoked import HOUR, makeAnswer
-from tests.tls.test_verification import HOST, MEMORY, anchors
+from tests.tls.peers import HOST, MEMORY, anchors
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import IdentityRefused, TunnelError
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.ocsp import ABSENT, BAD, Answer, judge
-from tlstunnel.identity.pool import Credentials, Pool
+from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.trust import Trust
 from tlstunnel.protocols.registry import find
 from tlstunnel.tls import session as sessions
@@ -45,6 +46,7 @@ from tlstunnel.tls.session import Session
 from tlstunnel.tls.staple import Staple, demand, offer
 from tlstunnel.tls.verification import Verifier
 from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.notices import noticesOf
 from tlstunnel.tunnel.prepared import Prepared
 
 VERSIONS = SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION
@@ -350,7 +352,7 @@ class PreparedTests(SynchronousTestCase):
             (strict, True, "names no responder"),
         ):
             prepared = self.prepare(Mode.SERVER, issued, ocspStapling=isOn)
-            found = " ".join(prepared.warnings(datetime.now(UTC)))
+            found = " ".join(noticesOf(prepared, datetime.now(UTC)))
             self.assertIn(word, found)
             self.assertEqual(bool(word), bool(found))
 

@@ -1,16 +1,13 @@
 """
 Tests for L{tlstunnel.tls.verification} and L{tlstunnel.tls.binding}: what a peer that is refused is
-told, and whose word counts.  Odd certificates are in L{tests.tls.test_matrix}.
+told.  Whose word counts is in L{tests.tls.test_anchors}, odd certificates in
+L{tests.tls.test_matrix}.
 """
 
 from __future__ import annotations
 
-import contextlib
-import socket
-from collections.abc import Callable, Sequence
 from datetime import timedelta
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -18,138 +15,23 @@ from OpenSSL import SSL, crypto
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import (
-    CLIENT,
     OTHER_USE,
-    SERVER,
     Issued,
     Recipe,
     alternative,
-    authorityRecipe,
-    constraints,
     deep,
     dns,
     intermediate,
     mail,
-    make,
     numberedZero,
     root,
-    srv,
 )
-from tlstunnel.address import TCPAddress
-from tlstunnel.errors import IdentityRefused, TLSFailed, TunnelError
-from tlstunnel.identity.access import AccessList
-from tlstunnel.identity.issuer import createIdentity
+from tests.tls.peers import HOST, OURS, USER, PeersTestCase, Shaking, Spoiling, anchors, shown
+from tlstunnel.errors import IdentityRefused, TLSFailed
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.pool import Credentials, Pool
-from tlstunnel.identity.revocation import Revocations
-from tlstunnel.identity.trust import Anchors, Trust, eitherTrust
-from tlstunnel.protocols.registry import find
-from tlstunnel.tls import binding, chain, complaints, stores, verification
-from tlstunnel.tls.binding import CLIENTS, SERVERS
-from tlstunnel.tls.checkup import handshake
-from tlstunnel.tls.context import clientContext, serverContext
-from tlstunnel.tls.creators import ClientCreator, Creator
-from tlstunnel.tls.failures import handshakeFailure
-from tlstunnel.tls.session import Session
-from tlstunnel.tls.verification import LONGEST_CHAIN, Proof, Verifier, judgeChain, verifyPeer
-from tlstunnel.tunnel.description import Mode, Tunnel
-from tlstunnel.tunnel.prepared import Prepared
-
-HOST = "srv.example.org"
-USER = "alice@partner.example"
-MEMORY = cast(socket.socket, None)
-
-OURS = make(Recipe(san=alternative(dns("ours.example"))), root())
-
-
-def anchors(*authorities: Issued, source: str = "general") -> Anchors:
-    """Anchors of a file."""
-    return Anchors(tuple(each.certificate for each in authorities), False, source)
-
-
-def shown(san: bytes | None, issuer: Issued | None = None, **recipe: Any) -> Issued:
-    """A certificate for a peer to show."""
-    return make(Recipe(san=san, **recipe), issuer or root())
-
-
-def peer(method: int, issued: Issued | None, version: int | None = None) -> SSL.Connection:
-    """A peer that shows a certificate, and believes everything."""
-    context = SSL.Context(method)
-    # It may be careless.
-    context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")
-    if version is not None:
-        context.set_max_proto_version(version)
-    if issued is not None:
-        context.set_cipher_list(b"ALL:@SECLEVEL=0")
-        context.use_certificate(issued.certificate)
-        context.use_privatekey(issued.key)
-        for certificate in issued.chain[1:]:
-            context.add_extra_chain_cert(certificate)
-    return SSL.Connection(context, MEMORY)
-
-
-class PeersTestCase(SynchronousTestCase):
-    """We meet peers in memory, in both modes."""
-
-    revocations: Revocations | None = None
-
-    def client(self, expected: str = HOST, trust: Trust | None = None) -> Creator:
-        """Ours that play the client."""
-        trust = trust or Trust(anchors(root()))
-        verifier = Verifier(
-            Identity.parse(expected), trust, purpose=SERVERS, revocations=self.revocations
-        )
-        return ClientCreator(clientContext(trust), verifier)
-
-    def server(
-        self, expected: str = HOST, trust: Trust | None = None, service: str | None = None
-    ) -> Creator:
-        """Ours that play the server, and want a certificate."""
-        trust = trust or Trust(anchors(root()))
-        credentials = Credentials(Identity.parse("ours.example"), OURS.chain, OURS.key)
-        selector = Selector.parse(expected)
-        verifier = Verifier(selector, trust, service, CLIENTS, revocations=self.revocations)
-        return Creator(serverContext(credentials, trust), verifier)
-
-    def loseBinding(self) -> None:
-        """From now on pyOpenSSL's binding is not what we know it to be."""
-        for module in (binding, chain):
-            self.patch(module, "_lib", None)
-        for known in ("_TELLS_GROUP", "_HAS_MODES", "TELLS_ASKED"):
-            self.patch(binding, known, False)
-
-    def meet(
-        self,
-        creator: Creator,
-        issued: Issued | None,
-        version: int | None = None,
-        between: Callable[[SSL.Connection, SSL.Connection], Any] = handshake,
-    ) -> tuple[TunnelError | None, str, Session]:
-        """
-        Let a connection of ours meet a peer that shows a certificate.
-
-        @return: why ours failed, if it did; what the peer was told; what is known.
-        """
-        session = creator.session()
-        ours = creator.connection(MEMORY, session)
-        if creator.isClient:
-            theirs = peer(SSL.TLS_SERVER_METHOD, issued, version)
-            theirs.set_accept_state()
-            told, error = between(theirs, ours)
-        else:
-            theirs = peer(SSL.TLS_CLIENT_METHOD, issued, version)
-            theirs.set_connect_state()
-            error, told = between(ours, theirs)
-        if told is None:
-            # In TLS 1.3 a client hears only now what the server thinks of it.
-            try:
-                theirs.recv(1)
-            except SSL.WantReadError:
-                pass
-            except SSL.Error as late:
-                told = late
-        failure = session.completed(ours) if error is None else handshakeFailure(error, session)
-        return failure, str(told or ""), session
+from tlstunnel.identity.trust import Trust
+from tlstunnel.tls import binding, complaints, stores, verification
+from tlstunnel.tls.verification import LONGEST_CHAIN, Verifier, verifyPeer
 
 
 class AlertsTests(PeersTestCase):
@@ -274,284 +156,12 @@ class ProofTests(PeersTestCase):
         """
         issued = shown(alternative(dns(HOST)))
         for creator in (self.client(), self.server()):
-            spoil = _Spoiling(creator.isClient)
+            spoil = Spoiling(creator.isClient)
             failure, _, session = self.meet(creator, issued, SSL.TLS1_2_VERSION, spoil)
             self.assertEqual(spoil.count, 1)
             self.assertIsInstance(failure, TLSFailed)
             self.assertEqual(session.shown, Identity.parse(HOST))
             self.assertIsNone(session.identity)
-
-
-class _Spoiling:
-    """A handshake in which the signature of one side arrives with one bit changed."""
-
-    def __init__(self, ofServer: bool) -> None:
-        self.ofServer = ofServer
-        self.count = 0
-
-    def __call__(self, server: SSL.Connection, client: SSL.Connection) -> list[SSL.Error | None]:
-        """Go as far as it goes, and return the errors of both."""
-        errors: list[SSL.Error | None] = [None, None]
-        for _ in range(6):
-            for end, far in ((client, server), (server, client)):
-                try:
-                    if errors[end is client] is None:
-                        end.do_handshake()
-                except SSL.WantReadError:
-                    pass
-                except SSL.Error as error:
-                    errors[end is client] = error
-                with contextlib.suppress(SSL.WantReadError):
-                    data = bytearray(end.bio_read(1 << 16))
-                    at = _signature(bytes(data))
-                    if at and (end is server) is self.ofServer:
-                        data[at] ^= 1
-                        self.count += 1
-                    far.bio_write(bytes(data))
-        return errors
-
-
-def _signature(flight: bytes) -> int:
-    """Where the last byte is of a signature among the messages of TLS 1.2 in clear, if there is."""
-    at = 0
-    while at < len(flight) and flight[at] == 22:
-        end = at + 5 + int.from_bytes(flight[at + 3 : at + 5])
-        message = at + 5
-        while message < end:
-            size = int.from_bytes(flight[message + 1 : message + 4])
-            if flight[message] in {12, 15}:  # server_key_exchange, certificate_verify
-                return message + 3 + size
-            message += 4 + size
-        at = end
-    return 0
-
-
-class AnchorsTests(PeersTestCase):
-    """Those who decide about an identity, and nobody else."""
-
-    def trust(self, *general: Issued, partner: Issued) -> Trust:
-        """Anchors for partner.example, and others for everybody else."""
-        selector = Selector.parse("@.partner.example")
-        exact = Selector.parse("@partner.example")
-        theirs = anchors(partner, source="partner")
-        return Trust(anchors(*general), {selector: theirs, exact: theirs})
-
-    def refusal(self, trust: Trust, issued: Issued) -> str:
-        """Why a client is refused."""
-        failure, _, session = self.meet(self.server("@.", trust), issued)
-        self.assertEqual(session.identity is None, failure is not None)
-        return str(failure or "")
-
-    def test_theGeneralCADoesNotDecide(self) -> None:
-        """It vouches for everybody but those for whom there is somebody else."""
-        trust = self.trust(root(), partner=root("Partner"))
-        said = self.refusal(trust, shown(alternative(mail(USER))))
-        self.assertIn(f"for {USER}, about whom only partner decides", said)
-        self.assertEqual(self.refusal(trust, shown(alternative(mail("x@y.example")))), "")
-
-    def test_theOthersDecideAboutTheirOwnOnly(self) -> None:
-        """They vouch for their own, and for nobody else."""
-        trust = self.trust(root(), partner=root("Partner"))
-        for name in (USER, "bob@sub.partner.example"):
-            self.assertEqual(
-                self.refusal(trust, shown(alternative(mail(name)), root("Partner"))), ""
-            )
-        said = self.refusal(trust, shown(alternative(mail("x@y.example")), root("Partner")))
-        self.assertIn("about whom only general decides", said)
-
-    def test_whatIsKnownIsLookedAtAgain(self) -> None:
-        """A chain that was accepted for one is not accepted from the memory of a verdict."""
-        trust = self.trust(root(), partner=root("Partner"))
-        creator, issued = self.server("@.", trust), shown(alternative(mail(USER)))
-        for _ in range(2):
-            self.assertIsInstance(self.meet(creator, issued)[0], IdentityRefused)
-
-    def test_anAnchorAboveAnother(self) -> None:
-        """
-        OpenSSL's chain ends at the first anchor that it comes to; one further up that decides
-        counts too.
-        """
-        trust = self.trust(intermediate(), partner=root())
-        self.assertEqual(self.refusal(trust, shown(alternative(mail(USER)), intermediate())), "")
-        said = self.refusal(trust, shown(alternative(mail("x@y.example")), root()))
-        self.assertIn("about whom only general decides", said)
-
-    def test_purposesFurtherUp(self) -> None:
-        """What an authority further up forbids is forbidden."""
-        above = make(authorityRecipe("For servers", purposes=(SERVER,)))
-        below = make(authorityRecipe("For clients", purposes=(CLIENT,)), above)
-        trust = self.trust(below, partner=above)
-        said = self.refusal(trust, shown(alternative(mail(USER)), below))
-        self.assertIn("about whom only partner decides", said)
-
-    def test_constraintsFurtherUp(self) -> None:
-        """Name constraints further up hold for SRVNames too."""
-        above = make(authorityRecipe("Constrained", extra=constraints([x509.DNSName("a.example")])))
-        below = make(authorityRecipe("Below"), above)
-        selector = Selector.parse("partner.example")
-        issued = shown(alternative(srv("_xmpp-server.partner.example")), below)
-        for partner, isRefused in ((above, True), (below, False)):
-            trust = Trust(anchors(below), {selector: anchors(partner, source="partner")})
-            creator = self.server(".", trust, "xmpp-server")
-            failure, _, _ = self.meet(creator, issued)
-            self.assertEqual(failure is not None, isRefused, str(failure))
-
-    def test_withoutTheBinding(self) -> None:
-        """Where purposes cannot be asked for, nobody is believed by a second look."""
-        trust = self.trust(intermediate(), partner=root())
-        issued = shown(alternative(mail(USER)), intermediate())
-        self.loseBinding()
-        self.assertIn("about whom only partner decides", self.refusal(trust, issued))
-
-    def test_constraintsOfTheAnchor(self) -> None:
-        """What an anchor forbids counts also where it is no root."""
-        exclude = constraints(None, [x509.DNSName(HOST)])
-        authority = make(authorityRecipe("Constrained", extra=exclude), root())
-        issued = shown(alternative(dns("*.example.org")), authority)
-        failure, _, _ = self.meet(self.client(trust=Trust(anchors(authority))), issued)
-        self.assertIsInstance(failure, IdentityRefused)
-        failure, _, _ = self.meet(self.client("a.example.org", Trust(anchors(authority))), issued)
-        self.assertIsNone(failure)
-
-    def test_inAPool(self) -> None:
-        """A broad -R does not make the most concrete selector a broad one."""
-        pool = Pool(Path(self.mktemp()))
-        createIdentity(pool, Identity.parse("ours.example"))
-        (pool.path / "trust").mkdir()
-        for name, authority in (("anchors", root()), ("@.partner.example", root("Partner"))):
-            file = pool.path / "trust" / f"{name}.pem"
-            file.write_bytes(authority.certificate.public_bytes(Encoding.PEM))
-        tunnel = Tunnel(
-            mode=Mode.SERVER,
-            local=(TCPAddress("127.0.0.1", 0),),
-            remote=(TCPAddress("127.0.0.1", 1),),
-            dialect=find("none"),
-            localID=Identity.parse("ours.example"),
-            remoteID=Selector.parse("@."),
-            pool=pool,
-        )
-        creator = Prepared(tunnel).serverCreator
-        san = alternative(mail("bob@sub.partner.example"))
-        failure, _, _ = self.meet(creator, shown(san))
-        self.assertIn("only", str(failure))
-        self.assertIn("@.partner.example.pem decides", str(failure))
-        self.assertIsNone(self.meet(creator, shown(san, root("Partner")))[0])
-        self.assertIsNone(self.meet(creator, shown(alternative(mail("x@y.example"))))[0])
-
-
-class AccessListTests(PeersTestCase):
-    """Several -R: whom any of them matches may come, by the anchors that decide about that one."""
-
-    def setUp(self) -> None:
-        """A pool with anchors for everybody, for users, and for those of a partner."""
-        self.pool = Pool(Path(self.mktemp()))
-        createIdentity(self.pool, Identity.parse("ours.example"))
-        (self.pool.path / "trust").mkdir()
-        for name, authority in (
-            ("anchors", root()),
-            ("@.partner.example", root("Partner")),
-            (".partner.example", root("Hosts")),
-        ):
-            file = self.pool.path / "trust" / f"{name}.pem"
-            file.write_bytes(authority.certificate.public_bytes(Encoding.PEM))
-
-    def creator(self, *selectors: str, trust: tuple[str, ...] = ()) -> Creator:
-        """What a server tunnel makes connections with."""
-        tunnel = Tunnel(
-            mode=Mode.SERVER,
-            local=(TCPAddress("127.0.0.1", 0),),
-            remote=(TCPAddress("127.0.0.1", 1),),
-            dialect=find("none"),
-            localID=Identity.parse("ours.example"),
-            remoteID=AccessList(tuple(map(Selector.parse, selectors))),
-            pool=self.pool,
-            trust=trust,
-        )
-        return Prepared(tunnel).serverCreator
-
-    def come(self, creator: Creator, san: bytes, issuer: Issued) -> str:
-        """Who a client proves to be, else why it is refused."""
-        failure, _, session = self.meet(creator, shown(san, issuer))
-        self.assertEqual(session.identity is None, failure is not None)
-        return str(failure or session.identity)
-
-    def test_anyOfThem(self) -> None:
-        """Users by one, hosts by another, and nobody else."""
-        creator = self.creator("@a.example", "host.b.example")
-        for name, kind in (("x@a.example", mail), ("host.b.example", dns)):
-            self.assertEqual(self.come(creator, alternative(kind(name)), root()), name)
-        for name, kind in (("x@b.example", mail), ("a.example", dns), ("x.b.example", dns)):
-            said = self.come(creator, alternative(kind(name)), root())
-            self.assertIn("not for @a.example or host.b.example", said)
-
-    def test_theAnchorsOfEachDecide(self) -> None:
-        """However broad another -R is, and whichever comes first."""
-        bob, host = "bob@sub.partner.example", "h.partner.example"
-        for selectors in (
-            ("@.", "."),
-            (".", "@."),
-            ("@.", "@.partner.example", ".", ".partner.example"),
-            (".partner.example", ".", "@.partner.example", "@."),
-        ):
-            creator = self.creator(*selectors)
-            for name, kind, issuer in (
-                (bob, mail, root("Partner")),
-                (host, dns, root("Hosts")),
-                ("x@y.example", mail, root()),
-                ("y.example", dns, root()),
-            ):
-                for authority in root(), root("Partner"), root("Hosts"):
-                    said = self.come(creator, alternative(kind(name)), authority)
-                    if authority is issuer:
-                        self.assertEqual(said, name)
-                    else:
-                        self.assertRegex(said, f"for {name}, about whom only .* decides")
-
-    def test_whoIsOnTheListForNothingIsRefused(self) -> None:
-        """Anchors that are only for those of another -R let nobody in."""
-        creator = self.creator("@.partner.example", "y.example")
-        said = self.come(creator, alternative(dns("y.example")), root("Partner"))
-        self.assertIn("about whom only", said)
-        said = self.come(creator, alternative(mail("x@other.example")), root("Partner"))
-        self.assertIn("and not for", said)
-
-    def test_theSystemKnowsNoUsers(self) -> None:
-        """Beside a file it counts for hosts alone."""
-        file = self.pool.path / "trust" / "anchors.pem"
-        creator = self.creator("@.", ".", trust=("system", str(file)))
-        verifier = creator._verifier
-        assert verifier is not None
-        self.assertFalse(verifier.trust.anchorsFor(Identity.parse("x@y.example")).system)
-        self.assertTrue(verifier.trust.anchorsFor(Identity.parse("y.example")).system)
-        for kind, name in (mail, "x@y.example"), (dns, "y.example"):
-            self.assertEqual(self.come(creator, alternative(kind(name)), root()), name)
-
-    def test_sameAnchorsAreLookedAtOnce(self) -> None:
-        """Where all have the same, OpenSSL's verdict is enough."""
-        verifier = self.creator("@a.example", "@b.example")._verifier
-        assert verifier is not None
-        anchors = verifier.trust.anchorsFor(Identity.parse("x@b.example"))
-        self.assertIs(anchors, verifier.trust.all)
-
-    def test_nobodyDecidesAboutStrangers(self) -> None:
-        """Whoever asks about somebody who is not on the list."""
-        trusts = {
-            Selector.parse("@."): Trust(anchors(root())),
-            Selector.parse("."): Trust(anchors()),
-        }
-        found = eitherTrust(trusts).anchorsFor(Identity.parse("192.0.2.1"))
-        self.assertEqual((found.certificates, found.system), ((), False))
-
-
-class _Shaking:
-    """Stands for a connection in its handshake."""
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-
-    def get_app_data(self) -> Session:
-        """Its session."""
-        return self.session
 
 
 class VerifierTests(PeersTestCase):
@@ -594,7 +204,7 @@ class VerifierTests(PeersTestCase):
     def test_whateverGoesWrongIsARefusal(self) -> None:
         """No exception leaves the callback, and none is taken for a yes."""
         session = self.client().session()
-        connection: Any = _Shaking(session)
+        connection: Any = Shaking(session)
         leaf = crypto.X509.from_cryptography(shown(alternative(dns(HOST))).certificate)
         # The certificate at depth 1 was never seen.
         self.assertTrue(verifyPeer(connection, leaf, 0, 2, 1))
@@ -631,68 +241,6 @@ class VerifierTests(PeersTestCase):
         creator = self.client(trust=Trust(anchors(root("Odd"), root())))
         self.assertIsNone(self.meet(creator, shown(alternative(dns(HOST))))[0])
         self.assertEqual([event["name"] for event in logged], ['"CN=Odd"'])
-
-
-class AcceptedChainTests(PeersTestCase):
-    """What OpenSSL has accepted, with the binding and without it."""
-
-    def watch(self) -> list[list[crypto.X509]]:
-        """The chains that are judged from now on; their certificates are kept."""
-        judged: list[list[crypto.X509]] = []
-        verify = Verifier.verify
-
-        def keeping(verifier: Verifier, accepted: Sequence[crypto.X509]) -> Proof:
-            judged.append([*accepted])
-            return verify(verifier, accepted)
-
-        self.patch(Verifier, "verify", keeping)
-        return judged
-
-    def test_itIsTheSameBothWays(self) -> None:
-        """The peer's own comes first, the anchor last; what was made of them outlives the chain."""
-        issued = shown(alternative(dns(HOST)), intermediate())
-        own = [each.certificate for each in (issued, intermediate(), root())]
-        judged = self.watch()
-        for prepare in (lambda: None, self.loseBinding):
-            prepare()
-            for creator in (self.client(), self.server()):
-                self.assertIsNone(self.meet(creator, issued)[0])
-                self.assertEqual([each.to_cryptography() for each in judged.pop()], own)
-                self.assertEqual(judged, [])
-
-    def test_whatOpenSSLRefusesIsNotJudgedAgain(self) -> None:
-        """It has the first word, and nobody is asked for another one."""
-        judged = self.watch()
-        unknown = shown(alternative(dns(HOST)), root("Unknown"))
-        failure, _, session = self.meet(self.client(), unknown)
-        self.assertIsInstance(failure, IdentityRefused)
-        self.assertEqual((judged, session.shown), ([], None))
-
-    def test_aChainThatIsKnownIsRecognizedByItsFingerprints(self) -> None:
-        """No certificate is made of it again."""
-        creator, issued = self.client(), shown(alternative(dns(HOST)))
-        self.assertIsNone(self.meet(creator, issued)[0])
-
-        def fail(accepted: Sequence[crypto.X509], index: object) -> crypto.X509:
-            raise AssertionError("a certificate was made")
-
-        self.patch(chain.AcceptedChain, "__getitem__", fail)
-        failure, _, session = self.meet(creator, issued)
-        self.assertIsNone(failure)
-        self.assertEqual(session.identity, Identity.parse(HOST))
-        self.assertIsInstance(self.meet(creator, shown(alternative(dns(HOST))))[0], IdentityRefused)
-
-    def test_thereIsOneVerdictOnEachConnection(self) -> None:
-        """Whatever else OpenSSL asked about would be refused."""
-        session = self.client().session()
-        connection: Any = _Shaking(session)
-        accepted = [
-            crypto.X509.from_cryptography(each.certificate)
-            for each in (shown(alternative(dns(HOST))), root())
-        ]
-        self.assertTrue(judgeChain(connection, accepted))
-        self.assertFalse(judgeChain(connection, accepted))
-        self.assertIn("could not be judged", str(session.refusal))
 
 
 class BindingTests(SynchronousTestCase):

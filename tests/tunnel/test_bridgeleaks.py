@@ -13,7 +13,7 @@ from OpenSSL import SSL
 from twisted.internet.threads import deferToThread
 
 from tests.loopback import PATIENCE, Encrypted, Plain, wait
-from tests.tunnel.test_bridge import TALKS, BridgeTests, both
+from tests.tunnel.bridgestage import TALKS, BridgeTests, both
 from tlstunnel.net.leg import Leg
 from tlstunnel.protocols.base import Role
 from tlstunnel.protocols.conversation import Conversation

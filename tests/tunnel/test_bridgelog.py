@@ -14,7 +14,7 @@ from twisted.internet.threads import deferToThread
 
 from tests.loopback import PATIENCE, Encrypted, smtpClient
 from tests.ports import freePort
-from tests.tunnel.test_bridge import BridgeTests
+from tests.tunnel.bridgestage import BridgeTests
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Selector
 from tlstunnel.tunnel.limits import Limits

@@ -13,8 +13,8 @@ from OpenSSL import SSL
 
 from tests.loopback import CLIENT, PATIENCE, SERVER, Encrypted, Plain, Reset, wait
 from tests.ports import freePort
-from tests.tunnel import test_channels
-from tests.tunnel.test_channels import (
+from tests.tunnel.datatransfers import (
+    ServerMode,
     becomesRefused,
     connect,
     expect,
@@ -31,7 +31,7 @@ from tlstunnel.protocols.ftp import REQUIRE_RESUMPTION
 from tlstunnel.protocols.ftpdata import ACTIVE
 
 
-class ResumptionTests(test_channels.ServerMode):
+class ResumptionTests(ServerMode):
     """
     Clients of one server.
     """

@@ -5,47 +5,22 @@ everything keeps its order.
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.interfaces import IPushProducer
-from twisted.internet.task import Clock
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from tests.loopback import Encrypted, Plain, TunnelTests, wait
-from tests.loopback import Reset as WasReset
+from tests.tunnel.filterstage import Direction, Turns, Upper
 from tlstunnel.errors import Reset, TooManyErrors, TunnelError
 from tlstunnel.interfaces import ISpeaker
 from tlstunnel.protocols.filters import PIECE_BYTES, Filter
 from tlstunnel.protocols.hiding import LineFilter
-from tlstunnel.testing.legs import MemoryLeg
 from tlstunnel.tls.records import RECORD_BYTES
-from tlstunnel.tunnel.filtering import (
-    MAX_BYTES_PER_TURN,
-    MAX_MESSAGES_PER_TURN,
-    Filtering,
-)
-
-
-class Turns(Clock):
-    """
-    A clock on which one turn of the reactor after the other can be done.
-    """
-
-    def turn(self) -> None:
-        """
-        Do what is due now, and nothing of what that leaves for the next turn.
-        """
-        due, self.calls = self.calls, []
-        for call in due:
-            call.func(*call.args, **call.kw)
+from tlstunnel.tunnel.filtering import MAX_BYTES_PER_TURN, MAX_MESSAGES_PER_TURN, Filtering
 
 
 class Searching(Filter):
@@ -79,58 +54,6 @@ class Searching(Filter):
         del self._kept[:end]
         self.pieceBytes = 0 if self._kept else PIECE_BYTES if self.isFound else 4096
         return passed
-
-
-class Direction:
-    """
-    Stands for a direction of a relay.
-
-    @ivar told: what it was told.
-    """
-
-    def __init__(self) -> None:
-        self.source = MemoryLeg()
-        self.sink = MemoryLeg()
-        self.ended = False
-        self.told: list[str] = []
-
-    def dataReceived(self, data: bytes | memoryview) -> None:
-        """
-        Pass C{data} on.
-        """
-        self.sink.write(data)
-
-    def readConnectionLost(self) -> None:
-        """
-        The clean end.
-        """
-        self.told.append("end")
-
-    def writeConnectionLost(self) -> None:
-        """
-        The source's output.
-        """
-        self.told.append("output")
-
-    def connectionLost(self, reason: Failure) -> None:
-        """
-        The loss.
-        """
-        self.told.append(type(reason.value).__name__)
-
-
-class Upper(LineFilter):
-    """
-    Changes each line, until one that is empty.
-    """
-
-    def line(self, line: bytes) -> bytes:
-        """
-        A line.
-        """
-        if line == b"\n":
-            self.stop()
-        return line.upper()
 
 
 class Deaf(LineFilter):
@@ -565,66 +488,3 @@ class FilteringTests(SynchronousTestCase):
         self.finish()
         self.assertEqual(self.sink.written, expected)
         self.assertEqual(self.direction.told, ["end"])
-
-
-class SocketTests(TunnelTests):
-    """
-    On real legs, with imap in between, whose filters stay until a client has logged in.
-    """
-
-    commands = b"".join(b"%d NOOP\r\n" % number for number in range(60_000))
-
-    def ask(self, sock: socket.socket) -> None:
-        """
-        Lead the client to TLS.
-        """
-        sock.recv(1000)
-        sock.sendall(b"a STARTTLS\r\n")
-        sock.recv(1000)
-
-    async def test_aFloodArrivesWholeAtASlowReader(self) -> None:
-        """
-        And its end behind it, although it has long been sent.
-        """
-
-        def script(network: Encrypted, plain: Plain) -> None:
-            plain.write(b"* OK ready\r\n")
-
-            def write() -> None:
-                network.write(self.commands)
-                network.end()
-
-            def read() -> bytes:
-                got = b""
-                while chunk := plain.read(50_000):
-                    time.sleep(0.01)
-                    got += chunk  # type: ignore[operator]
-                return got
-
-            writing = threading.Thread(target=write)
-            writing.start()
-            self.assertEqual(read(), self.commands)
-            writing.join()
-            plain.write(b"* BYE\r\n")
-            plain.end()
-            self.assertEqual(network.read(100), b"* BYE\r\n")
-
-        await self.through(script, "imap", self.ask)
-        await wait(lambda: bool(self.ends))
-        self.assertEnded("clean")
-
-    async def test_aResetBehindAFloodIsAReset(self) -> None:
-        """
-        The backend sees no clean end, whatever of it has arrived.
-        """
-
-        def script(network: Encrypted, plain: Plain) -> None:
-            plain.write(b"* OK ready\r\n")
-            network.write(self.commands[:100_000])
-            network.reset()
-            got = plain.read(1 << 20)
-            self.assertIs(got, WasReset)
-
-        await self.through(script, "imap", self.ask)
-        await wait(lambda: bool(self.ends))
-        self.assertEnded("reset")

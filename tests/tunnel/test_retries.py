@@ -1,13 +1,12 @@
 """
-Tests for what L{tlstunnel.tunnel.clientpair} and L{tlstunnel.tunnel.serverpair} do where a remote
-does not serve: another one is tried, as long as that can harm nobody (rule 15).
+Tests for what L{tlstunnel.tunnel.clientpair} does where a server does not serve: another one is
+tried, as long as that can harm nobody (rule 15).
 """
 
 from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,106 +16,19 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import globalLogPublisher
 
 from tests import loopback
-from tests.loopback import (
-    PATIENCE,
-    SERVER,
-    Encrypted,
-    Plain,
-    TunnelTests,
-    reactor,
-    readUntil,
-    smtpServer,
-    wait,
-)
+from tests.loopback import SERVER, Encrypted, Plain, reactor, readUntil, smtpServer, wait
+from tests.tunnel.retrying import SECRET, Named, RetryTests, Serve
 from tlstunnel.address import SRVAddress, TCPAddress
 from tlstunnel.errors import Refused
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
-from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.dial import Dialler
 from tlstunnel.net.resolve import Directory
 from tlstunnel.program.service import TunnelService
 from tlstunnel.protocols.base import ClientRole, Dialect, ServerRole
 from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.limits import Limits
-
-Serve = Callable[[socket.socket], object]
-
-#: What the app says, and has to arrive once.
-SECRET = b"secret of the app\r\n"
-
-
-class RetryTests(TunnelTests):
-    """
-    Base class: remotes in threads.
-    """
-
-    def listen(self) -> socket.socket:
-        """
-        A remote.
-        """
-        sock = socket.create_server(("127.0.0.1", 0))
-        sock.settimeout(PATIENCE)
-        self.addCleanup(sock.close)
-        return sock
-
-    def before(self, listeners: list[socket.socket], protocol: str, **settings: Any) -> Any:
-        """
-        A tunnel to them, in this order.
-        """
-        remote = tuple(TCPAddress(*each.getsockname()) for each in listeners)
-        return self.tunnel(str(remote[0]), protocol, **({"remote": remote} | settings))
-
-    def dial(self, service: TunnelService) -> socket.socket:
-        """
-        A connection to a tunnel.
-        """
-        host, port = service.addresses[0].rsplit(":", 1)
-        return socket.create_connection((host, int(port)), PATIENCE)
-
-    async def serving(self, *remotes: tuple[socket.socket, Serve]) -> None:
-        """
-        Serve one connection each.
-        """
-
-        def run(listener: socket.socket, serve: Serve) -> None:
-            with listener.accept()[0] as sock:
-                sock.settimeout(PATIENCE)
-                serve(sock)
-
-        for each in [deferToThread(run, *remote) for remote in remotes]:
-            await each
-
-    def isLeftOut(self, listener: socket.socket) -> bool:
-        """
-        Whether nobody has connected to a remote.
-        """
-        listener.setblocking(False)
-        try:
-            listener.accept()[0].close()
-        except BlockingIOError:
-            return True
-        return False
-
-    def states(self, service: TunnelService) -> list[bool]:
-        """
-        Whether each of the remotes is taken for one that serves.
-        """
-        assert service.factory is not None
-        return [each.isUp for each in service.factory.backends]
-
-
-class Named(Directory):
-    """
-    Knows two hosts, of which the first is not there.
-    """
-
-    async def hosts(self, deadlines: Deadlines, host: str, seconds: float) -> Sequence[str]:
-        """
-        The addresses of a host.
-        """
-        return {"a.example": ("127.0.1.1",), "b.example": ("127.0.0.1",)}[host]
 
 
 class ClientModeTests(RetryTests):
@@ -514,117 +426,3 @@ class ClientModeTests(RetryTests):
         await wait(lambda: bool(self.ends))
         self.assertEnded("clean")
         self.assertEqual(self.states(service), [False, True])
-
-
-def ask(sock: socket.socket) -> None:
-    """
-    The client's words before TLS.
-    """
-    plain = Plain(sock)
-    plain.read(len(b"220 server.example.org ESMTP\r\n"))
-    plain.write(b"STARTTLS\r\n")
-    plain.read(len(b"220 2.0.0 Ready to start TLS\r\n"))
-
-
-class ServerModeTests(RetryTests):
-    """
-    Mode -s: connecting to a backend, and its greeting.
-    """
-
-    def converse(self, service: TunnelService, preamble: Serve = ask) -> bytes:
-        """
-        A client that quits.
-
-        @return: all that it hears inside TLS.
-        """
-        with self.dial(service) as sock:
-            preamble(sock)
-            network = Encrypted(sock, self.context(True), True, SERVER.domain.encode())
-            network.handshake()
-            network.write(b"QUIT\r\n")
-            heard = network.read(1 << 16)
-            network.end()
-        assert isinstance(heard, bytes)
-        return heard
-
-    def greet(self, greeting: bytes, bye: bytes = b"") -> Serve:
-        """
-        A backend.
-        """
-
-        def serve(sock: socket.socket) -> None:
-            sock.sendall(greeting)
-            if bye:
-                self.assertEqual(Plain(sock).read(6), b"QUIT\r\n")
-                sock.sendall(bye)
-
-        return serve
-
-    async def test_theNextIsTriedWhereOneDoesNotGreet(self) -> None:
-        """
-        The client hears only of the one that does.
-        """
-        for greeting in (b"554 go away\r\n", b"421 too busy\r\n", b"nonsense\r\n", b""):
-            with self.subTest(greeting):
-                self.ends.clear()
-                listeners = [self.listen(), self.listen()]
-                service = self.before(listeners, "smtp")
-                client = deferToThread(self.converse, service)
-                await self.serving(
-                    (listeners[0], self.greet(greeting)),
-                    (listeners[1], self.greet(b"220 mx\r\n", b"221 bye\r\n")),
-                )
-                self.assertEqual(await client, b"221 bye\r\n")
-                await wait(lambda: bool(self.ends))
-                self.assertEnded("clean")
-                self.assertEqual(self.states(service), [False, True])
-
-    async def test_whatTheLastSaysIsPassedOn(self) -> None:
-        """
-        As it is where there is but one.
-        """
-        listeners = [self.listen(), self.listen()]
-        service = self.before(listeners, "smtp")
-        client = deferToThread(self.converse, service)
-        await self.serving(
-            (listeners[0], self.greet(b"554 first\r\n")),
-            (listeners[1], self.greet(b"421 second\r\n")),
-        )
-        self.assertEqual(await client, b"221 2.0.0 Bye\r\n")
-        await wait(lambda: bool(self.ends))
-        self.assertEnded("backend")
-        self.assertIn("421 second", self.ends[0]["detail"])
-        self.assertEqual(self.states(service), [False, False])
-
-    async def test_theNextIsTriedWhereOneCannotBeReached(self) -> None:
-        """
-        Whatever is spoken.
-        """
-        down = self.listen()
-        up = self.listen()
-        service = self.before([down, up], "none")
-        down.close()
-        client = deferToThread(self.converse, service, lambda sock: None)
-        await self.serving((up, self.greet(b"", b"bye")))
-        self.assertEqual(await client, b"bye")
-        self.assertEqual(self.states(service), [False, True])
-
-    async def test_theDataConnectionsOfFTPAreThoseOfWhomItCameTo(self) -> None:
-        """
-        Whoever did not greet has none.
-        """
-        listeners = [self.listen(), self.listen()]
-        service = self.before(listeners, "ftp")
-
-        def authorise(sock: socket.socket) -> None:
-            Plain(sock).read(len(b"220 server.example.org\r\n"))
-            sock.sendall(b"AUTH TLS\r\n")
-            readUntil(sock, b"234")
-            readUntil(sock, b"\r\n")
-
-        client = deferToThread(self.converse, service, authorise)
-        await self.serving(
-            (listeners[0], self.greet(b"421 no\r\n")),
-            (listeners[1], self.greet(b"220 ftp\r\n", b"221 bye\r\n")),
-        )
-        self.assertEqual(await client, b"221 bye\r\n")

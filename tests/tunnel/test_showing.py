@@ -26,6 +26,7 @@ from tlstunnel.identity.tlsa import TLSA, TLSARecords
 from tlstunnel.protocols.registry import find
 from tlstunnel.tunnel import clientcreators, showing
 from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.notices import noticesOf
 from tlstunnel.tunnel.prepared import Prepared
 
 FORUM = Identity.parse("forum.test")
@@ -65,7 +66,7 @@ class PreparedTests(SynchronousTestCase):
         """Which is no mistake, but is said."""
         prepared = self.prepared()
         self.assertEqual(list(prepared.certificates), [])
-        (said,) = prepared.warnings(datetime.now(UTC))
+        (said,) = noticesOf(prepared, datetime.now(UTC))
         self.assertIn("no rule says who we are to shop.test; 'tlstunnel identity disclose", said)
 
     def test_aBrokenRuleLetsNothingStart(self) -> None:
@@ -81,10 +82,10 @@ class PreparedTests(SynchronousTestCase):
         rule(self.pool, "Shop.test", ALICE)
         rule(self.pool, "other.test", "non sense")
         rule(self.pool, "shop.test", "-")
-        found = self.prepared().warnings(datetime.now(UTC))
+        found = noticesOf(self.prepared(), datetime.now(UTC))
         self.assertEqual(len(found), 2, found)
         self.assertIn("Shop.test.txt: never counts", found[0])
-        self.assertEqual(self.prepared().warnings(datetime.now(UTC), datetime.now(UTC)), [])
+        self.assertEqual(noticesOf(self.prepared(), datetime.now(UTC), datetime.now(UTC)), [])
 
     def test_eachServerIsShownWhomItsRuleSays(self) -> None:
         """Where the app says who is expected, and as the rules are then."""
@@ -135,8 +136,8 @@ class PreparedTests(SynchronousTestCase):
         creators = prepared._creators
         self.assertLessEqual(len(creators._contexts), 3)
         self.assertLessEqual(len(creators._creators), 3)
-        assert isinstance(prepared._showing, showing._ByRules)
-        self.assertLessEqual(len(prepared._showing._known), 3)
+        assert isinstance(prepared.showing, showing._ByRules)
+        self.assertLessEqual(len(prepared.showing._known), 3)
 
     def test_serversThatAreKnownByTLSARecordsGetToSeeItToo(self) -> None:
         """Each by its rule."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from tests.tunnel.test_filtering import Direction, Turns, Upper
+from tests.tunnel.filterstage import Direction, Turns, Upper
 from tlstunnel.errors import TooManyErrors, TunnelError
 from tlstunnel.interfaces import ISpontaneous
 from tlstunnel.protocols.filters import Filter

@@ -16,18 +16,9 @@ from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from tests.loopback import (
-    CLIENT,
-    PATIENCE,
-    SERVER,
-    Encrypted,
-    Plain,
-    TunnelTests,
-    readLine,
-    wait,
-)
-from tests.tunnel.test_programs import OURSELVES
-from tests.tunnel.test_servernames import MEMORY, NamesTestCase
+from tests.loopback import CLIENT, PATIENCE, SERVER, Encrypted, Plain, TunnelTests, readLine, wait
+from tests.tunnel.namestage import MEMORY, NamesTestCase
+from tests.tunnel.programstage import OURSELVES
 from tlstunnel.address import ExecAddress, parseAddress
 from tlstunnel.errors import ConfigurationError, Withdrawn
 from tlstunnel.identity.names import Identity
@@ -37,6 +28,7 @@ from tlstunnel.tls.checkup import handshake
 from tlstunnel.tunnel import withdrawal
 from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.execution import Execution
+from tlstunnel.tunnel.notices import noticesOf
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.servedname import ServedName
 
@@ -102,7 +94,7 @@ class NamesTests(NamesTestCase):
             self.assertServed(prepared, str(stays))
             self.assertEqual(prepared.withdrawn, [gone])
             self.assertEqual(list(prepared.certificates), [stays])
-            self.assertIn(f"{gone} is withdrawn", prepared.warnings(datetime.now(UTC))[-1])
+            self.assertIn(f"{gone} is withdrawn", noticesOf(prepared, datetime.now(UTC))[-1])
             giveBack(self.pool, gone, content)
             self.assertEqual(self.several().withdrawn, [])
             self.assertServed(self.several(), str(gone))

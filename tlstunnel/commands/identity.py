@@ -29,6 +29,7 @@ from tlstunnel.commands.psk import importKeys, keyRows
 from tlstunnel.commands.ruletables import rulesOf
 from tlstunnel.commands.trust import Trust
 from tlstunnel.errors import ConfigurationError, IdentityRefused
+from tlstunnel.identity.credentials import Credentials, loadCredentials
 from tlstunnel.identity.disclosure import doubtsAbout, rules
 from tlstunnel.identity.expiry import inWords, isDue
 from tlstunnel.identity.files import present
@@ -38,7 +39,7 @@ from tlstunnel.identity.names import Identity, Kind
 from tlstunnel.identity.pem import loadCertificates, readFile
 from tlstunnel.identity.pins import keyOf
 from tlstunnel.identity.pkcs12 import loadPKCS12
-from tlstunnel.identity.pool import PSK_FILE, Credentials, loadCredentials
+from tlstunnel.identity.pool import PSK_FILE
 from tlstunnel.identity.verify import coversName, verifyIdentity
 from tlstunnel.identity.withdrawal import WithdrawnIdentity, isWithdrawn
 from tlstunnel.program.keyproviders import loadProviderFor, loadProviderOf

@@ -14,6 +14,7 @@ from tlstunnel.commands.poolpull import Pull
 from tlstunnel.commands.poolpush import Push
 from tlstunnel.commands.pools import PoolOptions
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.program.addressvalues import address
 from tlstunnel.program.configuration import Status
 from tlstunnel.program.makeprocess import processSettings
 from tlstunnel.program.option import Option, Scope, Section
@@ -22,7 +23,7 @@ from tlstunnel.program.poolsettings import POOL_SERVICE_KEYS, describePool
 from tlstunnel.program.sources import PoolServiceSource
 from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.program.tableoptions import ServingOptions, accepting
-from tlstunnel.program.values import address, shown
+from tlstunnel.program.values import shown
 
 _USAGE = """
 Let programs of this host hand over connections, and get back what is inside TLS, and who is at the

@@ -7,7 +7,7 @@ from __future__ import annotations
 from ipaddress import IPv6Address
 
 from tlstunnel.address import TCPAddress, UNIXAddress, parseAddress
-from tlstunnel.program.values import place
+from tlstunnel.program.addressvalues import place
 
 
 def listening(text: str) -> TCPAddress | UNIXAddress:

@@ -9,14 +9,9 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from tlstunnel.address import (
-    Listening,
-    TCPAddress,
-    UNIXAddress,
-    parseAddress,
-    parseListening,
-)
-from tlstunnel.convert.certificates import Credentials, identity, trustIn
+from tlstunnel.address import Listening, TCPAddress, UNIXAddress, parseAddress, parseListening
+from tlstunnel.convert.certificatenames import identity
+from tlstunnel.convert.certificates import Credentials, trustIn
 from tlstunnel.convert.draft import Conversion, Draft, LeftOut, Value
 from tlstunnel.convert.ghostwords import SECRET, BadWords, Words, parse, seconds
 from tlstunnel.convert.peers import ANYBODY, LET_IN
@@ -25,7 +20,7 @@ from tlstunnel.convert.stunneloptions import Fate
 from tlstunnel.identity.names import Selector
 from tlstunnel.identity.pins import parsePin
 from tlstunnel.identity.spiffe import SCHEME
-from tlstunnel.program.values import place
+from tlstunnel.program.addressvalues import place
 from tlstunnel.tunnel.description import PINS
 
 _ALLOWING = ("allow-dns", "allow-ip", "allow-cn", "allow-ou", "allow-uri")

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.convert.addresses import inside
-from tlstunnel.convert.certificates import Named, identity, namesIn, trustIn
+from tlstunnel.convert.certificatenames import Named, identity, namesIn
+from tlstunnel.convert.certificates import trustIn
 from tlstunnel.convert.settings import Settings, broken
 from tlstunnel.convert.stunnelfile import Setting
 from tlstunnel.identity.names import Identity, Kind, Selector

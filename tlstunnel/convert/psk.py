@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tlstunnel.address import TCPAddress, UNIXAddress
-from tlstunnel.convert.certificates import identity
+from tlstunnel.convert.certificatenames import identity
 from tlstunnel.convert.draft import Draft
 from tlstunnel.convert.peers import ANYBODY, Policy
 from tlstunnel.convert.settings import Settings

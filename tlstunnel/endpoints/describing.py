@@ -21,7 +21,8 @@ from tlstunnel.interfaces import IDialect
 from tlstunnel.protocols.options import checkOptions
 from tlstunnel.protocols.registry import find
 from tlstunnel.tls.faces import VERSIONS
-from tlstunnel.tunnel.description import Mode, Tunnel, checkIdentities, checkRisk
+from tlstunnel.tunnel.description import Mode, Tunnel, checkRisk
+from tlstunnel.tunnel.expected import checkIdentities
 from tlstunnel.tunnel.showing import AUTO, NOT_FOR_SERVERS
 
 #: The keys that stand for another one of a configuration file.

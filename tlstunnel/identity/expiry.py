@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from cryptography import x509
 
-from tlstunnel.identity.pool import Credentials
+from tlstunnel.identity.credentials import Credentials
 
 #: So long before the end of a certificate there is a warning, and a last third of its life at most:
 #: those that live for a few days are renewed when few are left.

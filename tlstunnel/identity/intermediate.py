@@ -21,18 +21,10 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.certificates import builderOf, certify, certifying, commonName, identifying
 from tlstunnel.identity.constraints import constrainSubjects, permitsExpressly
 from tlstunnel.identity.files import makeDirectory, present
-from tlstunnel.identity.issuer import (
-    authorityOf,
-    builderOf,
-    certify,
-    certifying,
-    commonName,
-    identifying,
-    writeCertificates,
-    writeKey,
-)
+from tlstunnel.identity.issuer import authorityOf, writeCertificates, writeKey
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pem import areChained, fits, loadCertificates, loadSigningKey
 from tlstunnel.identity.pool import Pool

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tlstunnel.identity.issuer import commonName
+from tlstunnel.identity.certificates import commonName
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pem import quietly
 

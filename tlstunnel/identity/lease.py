@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import SubjectAlternativeName
 
 from tlstunnel.errors import ConfigurationError, IdentityRefused
-from tlstunnel.identity.issuer import alternativeName
+from tlstunnel.identity.certificates import alternativeName
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.leafrequest import (
     LARGEST_ANSWER,
     Answer,
@@ -35,7 +36,6 @@ from tlstunnel.identity.leafrequest import (
 )
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pem import areChained, fits
-from tlstunnel.identity.pool import Credentials
 
 #: Seconds that an agent may take to answer.
 ANSWER_SECONDS = 10.0

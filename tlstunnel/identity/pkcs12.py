@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import (
 )
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pem import quietly, readFile
-from tlstunnel.identity.pool import Credentials
 
 
 def loadPKCS12(identity: Identity, path: Path, passPhrase: Callable[[], bytes]) -> Credentials:

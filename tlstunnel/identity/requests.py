@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.certificates import alternativeName, commonName
 from tlstunnel.identity.files import (
     UNFINISHED,
     entries,
@@ -33,7 +34,7 @@ from tlstunnel.identity.files import (
     present,
     writeFile,
 )
-from tlstunnel.identity.issuer import MakeKey, alternativeName, commonName, ownKey, writeKey
+from tlstunnel.identity.issuer import MakeKey, ownKey, writeKey
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.withdrawal import isWithdrawn, markWithdrawn

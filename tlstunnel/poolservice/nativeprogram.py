@@ -1,38 +1,36 @@
 """
 One program that speaks the pool's own protocol, on one control connection.
 
-What is said is in L{tlstunnel.poolservice.native}; here is what is done about it.
+What is said is in L{tlstunnel.poolservice.native}; here is what is done about it, and what a
+program is told of a connection is in L{tlstunnel.poolservice.nativeanswers}.
 """
 
 from __future__ import annotations
 
 import enum
-import re
 import socket
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Protocol
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from tlstunnel import __version__
 from tlstunnel.address import UNIXAddress, addressOf
-from tlstunnel.errors import TunnelError, likely, printable
+from tlstunnel.errors import TunnelError, likely
 from tlstunnel.identity.caller import Caller
-from tlstunnel.identity.names import Identity
 from tlstunnel.interfaces import ILeg
 from tlstunnel.local.closing import closeHanded
 from tlstunnel.local.quotas import Quotas
 from tlstunnel.local.refusals import Refusal
 from tlstunnel.net.leg import Leg
-from tlstunnel.poolservice.control import Control, detailOf, errorMessage
+from tlstunnel.poolservice.control import Control, errorMessage
 from tlstunnel.poolservice.descriptors import connected
 from tlstunnel.poolservice.handover import HandOver
 from tlstunnel.poolservice.handovers import HandOvers
 from tlstunnel.poolservice.interfaces import IProgram
-from tlstunnel.poolservice.messages import MESSAGE_BYTES, Message, prose
+from tlstunnel.poolservice.messages import Message, prose
+from tlstunnel.poolservice.nativeanswers import certificatesFor, endFor, exportOf, okFor
 from tlstunnel.poolservice.plain import pairOf
 from tlstunnel.poolservice.refusals import BadRequest, Gone
 from tlstunnel.poolservice.request import FIELDS, Plain, requestOf
@@ -45,19 +43,6 @@ VERBS: dict[str, tuple[str, ...]] = {
     "certificate": (),
     "hello": (),
 }
-
-#: The reason of an end that is as it should be.
-CLOSED = "closed"
-
-#: The most bytes of keying material at once: there are as many with every cipher suite (RFC 5869,
-#: section 2.3).
-MATERIAL_BYTES = 255 * 32
-
-_HEX = re.compile("(?:[0-9A-Fa-f]{2})*")
-_NUMBER = re.compile("[1-9][0-9]{0,5}")
-
-# What an answer has beside certificates.
-_BESIDE = len("ok\n\n")
 
 
 class Stage(enum.Enum):
@@ -213,33 +198,12 @@ class NativeProgram:
         return Message("ok", {"server": f"tlstunnel {__version__}", "verbs": " ".join(VERBS)})
 
     def _export(self, fields: Mapping[str, str]) -> Message:
-        label, length = fields.get("label", ""), fields.get("length", "")
-        context = fields.get("context")
-        if not (label and label.isascii()):
-            raise BadRequest(
-                "export needs a label of ASCII; add label=, such as label=EXPORTER-Channel-Binding"
-            )
-        if not (_NUMBER.fullmatch(length) and int(length) <= MATERIAL_BYTES):
-            raise BadRequest(
-                f"export needs a number of bytes; add length= from 1 to {MATERIAL_BYTES}"
-            )
-        if context is not None and not _HEX.fullmatch(context):
-            raise BadRequest("context= is not in hexadecimal; write two digits for each byte")
-        given = None if context is None else bytes.fromhex(context)
-        material = self._open().binding.export(label.encode(), given, int(length))
+        asked = exportOf(fields)
+        material = self._open().binding.export(*asked)
         return Message("ok", {"material": material.hex()})
 
     def _certificate(self, fields: Mapping[str, str]) -> Message:
-        """
-        As many as there is room for; those behind are what others know better than the peer.
-        """
-        text = ""
-        for each in self._open().certificates():
-            pem = each.public_bytes(Encoding.PEM).decode()
-            if len(text) + len(pem) + _BESIDE > MESSAGE_BYTES:
-                break
-            text += pem
-        return Message("ok", {}, text)
+        return certificatesFor(self._open())
 
     def _open(self) -> HandOver:
         """
@@ -293,7 +257,7 @@ class NativeProgram:
         ours, theirs = await pairOf(self._plain, handOvers.reactor, handOvers.deadlines)
         leg = self._legOf(ours)
         isEarly = handOver.meetsEarly
-        message = Message("plain") if isEarly else _answerTo(handOver)
+        message = Message("plain") if isEarly else okFor(handOver)
         try:
             if not self._control.isOpen:
                 raise Gone("the program has gone")
@@ -320,7 +284,7 @@ class NativeProgram:
         """
         The peer is verified; the program has its plaintext socket already.
         """
-        self._control.send(_answerTo(handOver))
+        self._control.send(okFor(handOver))
         self._go(Stage.UP)
 
     def heardAll(self, error: TunnelError | None) -> None:
@@ -329,7 +293,7 @@ class NativeProgram:
         """
         if self._stage is Stage.UP and not self._isTold:
             self._isTold = True
-            self._control.send(_CLEAN_END if error is None else _endBy(error))
+            self._control.send(endFor(error))
 
     def ended(self, handOver: HandOver, error: TunnelError | None) -> None:
         """
@@ -343,56 +307,3 @@ class NativeProgram:
             hint = hintFor(handOver.record)
             self._control.send(errorMessage(error or Gone("the connection has ended"), hint))
             self._go(Stage.OVER if self._stage is Stage.MET else Stage.FRESH)
-
-
-_CLEAN_END = Message("end", {"reason": CLOSED})
-
-
-def _endBy(error: TunnelError) -> Message:
-    fields = {"reason": error.reason}
-    detail = detailOf(error)
-    if detail:
-        fields["detail"] = detail
-    return Message("end", fields)
-
-
-def _answerTo(handOver: HandOver) -> Message:
-    """
-    What a program is told once its peer is verified.
-    """
-    record = handOver.record
-    return _answer(
-        handOver.local,
-        record.identity,
-        handOver.name,
-        record.version,
-        record.suite,
-        record.group,
-        record.alpn,
-        handOver.serverName,
-    )
-
-
-# Most programs hear the same again and again.
-@lru_cache(maxsize=256)
-def _answer(
-    local: Identity | None,
-    remote: Identity | None,
-    name: str,
-    version: str,
-    suite: str,
-    group: str,
-    alpn: bytes,
-    serverName: str,
-) -> Message:
-    fields = {
-        "local": "" if local is None else str(local),
-        "remote": "" if remote is None else str(remote),
-        "name": name,
-        "version": version,
-        "suite": suite,
-        "group": group,
-        "alpn": printable(alpn.decode("latin-1")),
-        "sni": printable(serverName),
-    }
-    return Message("ok", fields)

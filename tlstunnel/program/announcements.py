@@ -19,6 +19,7 @@ from tlstunnel.program.problems import asKey
 from tlstunnel.program.risks import farBackends, risks
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.tunnel.description import Mode
+from tlstunnel.tunnel.notices import noticesOf
 
 DAY_SECONDS = 86400.0
 
@@ -131,7 +132,7 @@ class Announcements:
 
         @param since: given, what was said then is not repeated.
         """
-        for notice in self._factory.prepared.warnings(self._today(), since):
+        for notice in noticesOf(self._factory.prepared, self._today(), since):
             self._notice(notice)
 
     def _how(self) -> str:

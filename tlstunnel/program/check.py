@@ -20,9 +20,10 @@ from types import MappingProxyType
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError, IdentityRefused
 from tlstunnel.identity.access import AccessList, readList
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.expiry import warningsOf
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.pool import Credentials, certifiedAs
+from tlstunnel.identity.pool import certifiedAs
 from tlstunnel.identity.psk import loadPSK
 from tlstunnel.identity.trust import loadAnchors
 from tlstunnel.identity.verify import coversName, verifyIdentity
@@ -35,28 +36,16 @@ from tlstunnel.program.nametables import tableOfName
 from tlstunnel.program.poolcheck import checkPoolPull, checkPoolService
 from tlstunnel.program.problems import Problem
 from tlstunnel.program.reflections import reflected
-from tlstunnel.program.risks import (
-    farPorts,
-    listeningPorts,
-    ofAddresses,
-    ofDialect,
-    ofKeyLog,
-    splicedIn,
-)
+from tlstunnel.program.risks import ofAddresses, ofDialect, ofKeyLog
+from tlstunnel.program.splicing import farPorts, listeningPorts, splicedIn
 from tlstunnel.program.tunneltables import tableName
 from tlstunnel.tls.checkup import problemsOf
 from tlstunnel.tls.notes import Notes
 from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, errorOf
-from tlstunnel.tunnel.description import (
-    DANE,
-    PINS,
-    PSK,
-    Mode,
-    Tunnel,
-    checkRisk,
-    identityOfRemote,
-)
+from tlstunnel.tunnel.description import DANE, PINS, PSK, Mode, Tunnel, checkRisk
 from tlstunnel.tunnel.disclosures import preparedWords
+from tlstunnel.tunnel.expected import identityOfRemote
+from tlstunnel.tunnel.notices import noticesOf
 from tlstunnel.tunnel.owncredentials import OwnCredentials
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.programs import launches
@@ -281,7 +270,7 @@ class _TunnelCheck:
             problems += found
             for sentence in found:
                 yield self._warning(sentence, *self._placeOf(ours))
-        for sentence in prepared.warnings(self._now):
+        for sentence in noticesOf(prepared, self._now):
             if sentence not in problems:
                 yield self._warning(sentence, self._about(sentence))
 

@@ -28,15 +28,9 @@ from tlstunnel.program.ourselves import localIDs
 from tlstunnel.protocols import registry
 from tlstunnel.protocols.options import checkOptions
 from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, checkBridge, errorOf
-from tlstunnel.tunnel.description import (
-    PSK,
-    Mode,
-    Tunnel,
-    checkRemoteID,
-    checkVia,
-    identityOfRemote,
-)
+from tlstunnel.tunnel.description import PSK, Mode, Tunnel
 from tlstunnel.tunnel.disclosures import checkDisclosure
+from tlstunnel.tunnel.expected import checkRemoteID, identityOfRemote
 from tlstunnel.tunnel.leased import checkAgent
 from tlstunnel.tunnel.negotiation import checkNegotiation
 from tlstunnel.tunnel.programs import checkPrograms
@@ -45,6 +39,7 @@ from tlstunnel.tunnel.servedname import ServedName
 from tlstunnel.tunnel.servernames import checkNames
 from tlstunnel.tunnel.showing import checkShowing
 from tlstunnel.tunnel.trust import checkDANE
+from tlstunnel.tunnel.via import checkVia
 
 _T = TypeVar("_T")
 

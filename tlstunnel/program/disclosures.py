@@ -5,8 +5,9 @@ L{tlstunnel.program.options}.
 
 from __future__ import annotations
 
+from tlstunnel.program.addressvalues import proxySource
 from tlstunnel.program.option import Option, Section
-from tlstunnel.program.values import choice, headerName, inFolder, proxySource, text
+from tlstunnel.program.values import choice, headerName, inFolder, text
 from tlstunnel.reveal.registry import WORDS
 from tlstunnel.reveal.tlvs import TLVS
 from tlstunnel.tunnel.description import Mode

@@ -5,8 +5,9 @@ L{tlstunnel.program.options}.
 
 from __future__ import annotations
 
+from tlstunnel.program.addressvalues import resolver
 from tlstunnel.program.option import Option, Scope, Section
-from tlstunnel.program.values import inFolder, pin, resolver, shown, text, trustInFolder
+from tlstunnel.program.values import inFolder, pin, shown, text, trustInFolder
 from tlstunnel.tunnel.description import Mode
 
 

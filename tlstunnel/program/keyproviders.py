@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.keyprovider import MODULE, PROVIDER, KeyProvider, providerIn, providerOf
 from tlstunnel.identity.keyreference import readReference
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pem import readFile
-from tlstunnel.identity.pool import Credentials, Pool
+from tlstunnel.identity.pool import Pool
 from tlstunnel.program.configuration import Configuration
 from tlstunnel.tls import openssl
 from tlstunnel.tunnel.description import Tunnel

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tlstunnel.program.addressvalues import address
 from tlstunnel.program.option import Option, Scope, Section
 from tlstunnel.program.options import OPTIONS
-from tlstunnel.program.values import Number, address, choice, socketInFolder, text
+from tlstunnel.program.values import Number, choice, socketInFolder, text
 
 #: How a file says the mode, for which the command line has an option each.
 MODE = Option(

@@ -6,8 +6,9 @@ L{tlstunnel.program.options}.
 from __future__ import annotations
 
 from tlstunnel.net.kernel import LONGEST_KEEPALIVE
+from tlstunnel.program.addressvalues import network
 from tlstunnel.program.option import Option, Section
-from tlstunnel.program.values import Number, network
+from tlstunnel.program.values import Number
 from tlstunnel.tunnel.limits import Limits
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from tlstunnel.chat.source import readyScripts
 from tlstunnel.net.remotes import FIRST, POLICIES
+from tlstunnel.program.addressvalues import listening, proxy, target
 from tlstunnel.program.bridging import BRIDGING
 from tlstunnel.program.disclosures import DISCLOSURES
 from tlstunnel.program.executions import EXECUTIONS
@@ -21,13 +22,10 @@ from tlstunnel.program.values import (
     chatInFolder,
     choice,
     inFolder,
-    listening,
     permissions,
     processes,
     protocolIDs,
-    proxy,
     socketInFolder,
-    target,
     text,
 )
 from tlstunnel.tunnel.description import Mode

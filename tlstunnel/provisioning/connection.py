@@ -34,7 +34,8 @@ from tlstunnel.provisioning.messages import (
 )
 from tlstunnel.provisioning.url import LDAPURL
 from tlstunnel.tls import separation
-from tlstunnel.tunnel.description import Mode, Tunnel, identityOfRemote
+from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.expected import identityOfRemote
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.observers import Observers
 from tlstunnel.tunnel.prepared import Prepared

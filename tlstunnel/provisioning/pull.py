@@ -4,7 +4,7 @@ Keeps a pool up with a directory, whatever becomes of that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,13 +12,13 @@ from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger
 
 from tlstunnel.errors import ConfigurationError, TunnelError
 from tlstunnel.provisioning.connection import Connection, Connector, Place
 from tlstunnel.provisioning.content import Content
-from tlstunnel.provisioning.errors import ResultRefused, Withheld
-from tlstunnel.provisioning.files import Outcome
+from tlstunnel.provisioning.errors import ResultRefused
+from tlstunnel.provisioning.pulllog import UNWILLING, PullLog
 from tlstunnel.provisioning.session import follow
 from tlstunnel.provisioning.sync import REFRESH_REQUIRED
 from tlstunnel.provisioning.upkeep import Report, Upkeep
@@ -39,21 +39,8 @@ RARELY = 20
 #: How often a server may call our cookie useless before it is forgotten.
 MOST_STALE = 3
 
-#: Sentences about one change that are logged at most; and a failure is told again after so many.
-MOST_NOTES, REPEATS = 20, 20
-
-_SIZE_LIMIT, _METHOD_UNKNOWN, _CONTROL_UNKNOWN, _NO_SUCH_OBJECT, _UNWILLING = 4, 7, 12, 32, 53
-
-_ADVICE = {
-    _SIZE_LIMIT: "nothing is applied: it has a limit for us, which has to go, in slapd as "
-    "'limits dn.base=\"WHO WE ARE\" size=unlimited'",
-    _METHOD_UNKNOWN: "it has asked for no certificate, or cannot verify ours; in slapd see "
-    "TLSVerifyClient and TLSCACertificateFile",
-    _CONTROL_UNKNOWN: "it has no content synchronization, in slapd 'overlay syncprov', there",
-    _NO_SUCH_OBJECT: "nothing changes: the base is not there, or we may not read it",
-    _UNWILLING: "it may have been restored from an old copy",
-    REFRESH_REQUIRED: "it does not know any more where we were",
-}
+# The results by which a server says that our cookie is useless.
+_STALE = (UNWILLING, REFRESH_REQUIRED)
 
 
 class Pull(Service):
@@ -63,7 +50,6 @@ class Pull(Service):
 
     @ivar isFresh: whether the pool is as the directory has it now.
     @ivar changed: when the pool was changed last, in seconds of the clock; 0 if it was not.
-    @ivar failure: why it is not fresh, in a line; empty if that is not known, or it is.
     """
 
     _log = Logger()
@@ -82,10 +68,10 @@ class Pull(Service):
         self.place = place
         self.isFresh = False
         self.changed = 0.0
-        self.failure = ""
         self._reactor = reactor
         self._mayRemove = mayRemove
         self._whenChanged = whenChanged
+        self._lines = PullLog(str(place.url))
         self._upkeep = Upkeep(place)
         self._content = Content({}, b"")
         self._connector = Connector(reactor)
@@ -98,10 +84,15 @@ class Pull(Service):
         self._looking: IDelayedCall | None = None
         self._looks = 0
         self._nextTake = 0.0
-        self._said: set[str] = set()
-        self._trouble = ""
-        self._failures, self._stale = 0, 0
+        self._stale = 0
         self._pause, self._began = FIRST_PAUSE, 0.0
+
+    @property
+    def failure(self) -> str:
+        """
+        Why it is not fresh, in a line; empty if that is not known, or it is.
+        """
+        return self._lines.failure
 
     @property
     def entries(self) -> int:
@@ -124,7 +115,7 @@ class Pull(Service):
         try:
             self._report(self._upkeep.look(self._content.entries, True, self._now()))
         except ConfigurationError as error:
-            self._troubled(error)
+            self._lines.troubled(error)
 
     def startService(self) -> None:
         """
@@ -298,9 +289,9 @@ class Pull(Service):
         try:
             look = self._inThread(self._upkeep.look, entries, not self._looks, self._now())
             self._report(await look)
-            self._trouble = ""
+            self._lines.untroubled()
         except ConfigurationError as error:
-            self._troubled(error)
+            self._lines.troubled(error)
 
     def _inThread(self, call: Callable[..., Report], *arguments: Any) -> Deferred[Report]:
         pool = self._reactor.getThreadPool()
@@ -314,79 +305,26 @@ class Pull(Service):
     def _begun(self) -> None:
         self.isFresh = True
         self._began = self._reactor.seconds()
-        self.failure, self._failures, self._stale = "", 0, 0
-        self._log.info(
-            "{place}: up to date with {count} entries",
-            event="provisioned",
-            place=str(self.place.url),
-            change="refreshed",
-            count=self.entries,
-        )
-
-    def _troubled(self, error: ConfigurationError) -> None:
-        if str(error) != self._trouble:
-            self._trouble = str(error)
-            self._tell([self._trouble], LogLevel.error)
+        self._stale = 0
+        self._lines.begun(self.entries)
 
     def _report(self, report: Report) -> None:
         """
         Say what has become of the pool, and let others know.
         """
-        outcome = report.outcome
-        self._say(outcome)
-        problems = [str(each) for each in outcome.problems]
-        self._tell(report.notes, LogLevel.warn)
-        self._tell(problems, LogLevel.error)
-        if report.isArranged:
-            self._said = {*report.notes, *problems}
-        if outcome.isNews:
+        self._lines.report(report)
+        if report.outcome.isNews:
             self.changed = self._reactor.seconds()
             self._whenChanged()
-
-    def _say(self, outcome: Outcome) -> None:
-        told = {"event": "provisioned"}
-        for change, paths in (
-            ("written", outcome.written),
-            ("removed", outcome.removed),
-            ("withdrawn", outcome.withdrawn),
-        ):
-            for path in paths[:MOST_NOTES]:
-                self._log.info("{path}: {change}", path=path, change=change, **told)
-            if len(paths) > MOST_NOTES:
-                count = len(paths) - MOST_NOTES
-                self._log.info("and {count} more {change}", count=count, change=change, **told)
-
-    def _tell(self, sentences: Iterable[str], level: Any) -> None:
-        """
-        Say what was not said before.
-        """
-        news = [each for each in dict.fromkeys(sentences) if each not in self._said]
-        for each in news[:MOST_NOTES]:
-            self._log.emit(level, "{notice}", event="notice", notice=each)
-        if len(news) > MOST_NOTES:
-            more = f"and {len(news) - MOST_NOTES} more of that kind"
-            self._log.emit(level, "{notice}", event="notice", notice=more)
 
     def _failed(self, error: Exception) -> None:
         """
         It has not come to the end, or has come to one.
         """
-        level, text = LogLevel.warn, str(error)
-        if isinstance(error, ResultRefused):
-            advice = _ADVICE.get(error.code, "")
-            text = f"{text}; {advice}" if advice else text
-            level = LogLevel.error
-            if error.code in (_UNWILLING, REFRESH_REQUIRED):
-                self._stale += 1
-        elif isinstance(error, Withheld):
-            level = LogLevel.error
-        if self._stale >= MOST_STALE:
+        if isinstance(error, ResultRefused) and error.code in _STALE:
+            self._stale += 1
+        isUseless = self._stale >= MOST_STALE
+        if isUseless:
             self._stale = 0
             self._content.forgetCookie()
-            text = f"{text}; everything is asked for again"
-        isNews = text != self.failure
-        self._failures = 0 if isNews else self._failures + 1
-        self.failure = text
-        if self._failures % REPEATS == 0:
-            notice = f"{self.place.url}: {text}; the pool stays as it is, and it is tried again"
-            self._log.emit(level, "{notice}", event="notice", notice=notice)
+        self._lines.failed(error, "everything is asked for again" if isUseless else "")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from tlstunnel.errors import Malformed
 from tlstunnel.protocols.ber import BOOLEAN, INTEGER, OCTETS, SEQUENCE, Element, element, elements
 from tlstunnel.protocols.ldap import BIND_REQUEST
-from tlstunnel.reveal.ldapgrammar import CONTROLS, REQUESTS, Source
+from tlstunnel.reveal.ldapelements import Source
+from tlstunnel.reveal.ldapgrammar import CONTROLS, REQUESTS
 
 #: What a control consists of (RFC 4511, section 4.1.11).
 _CONTROL_TAGS = (

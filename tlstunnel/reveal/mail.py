@@ -20,7 +20,8 @@ from tlstunnel.errors import BackendRefused
 from tlstunnel.protocols.base import ServerRole
 from tlstunnel.protocols.replies import isRefusal, readReplyLines
 from tlstunnel.protocols.smtp import LMTPServer
-from tlstunnel.reveal.mailguard import Answers, Guard
+from tlstunnel.reveal.mailanswers import Answers
+from tlstunnel.reveal.mailguard import Guard
 from tlstunnel.reveal.word import Introduction
 from tlstunnel.reveal.xclient import command, forwardAttributes
 

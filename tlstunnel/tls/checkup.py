@@ -19,13 +19,15 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from OpenSSL import SSL
 
 from tlstunnel.errors import ConfigurationError, TunnelError
+from tlstunnel.identity.credentials import Credentials, loadCredentials
 from tlstunnel.identity.expiry import warningsOf
 from tlstunnel.identity.files import entries, isDirectory
 from tlstunnel.identity.lease import Lease
 from tlstunnel.identity.names import Identity, Kind
 from tlstunnel.identity.pem import loadKey, loadReadable
-from tlstunnel.identity.pool import Credentials, Pool, certifiedAs, loadCredentials
-from tlstunnel.identity.revocation import Revocations, loadRevocations
+from tlstunnel.identity.pool import Pool, certifiedAs
+from tlstunnel.identity.revocation import Revocations
+from tlstunnel.identity.revocationfiles import loadRevocations
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import coversName
 from tlstunnel.identity.withdrawal import WithdrawnIdentity, isWithdrawn

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from OpenSSL import SSL
 
 from tlstunnel.errors import TLSFailed
-from tlstunnel.identity.pool import Credentials
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.trust import Trust
 from tlstunnel.tls import binding, separation
 from tlstunnel.tls.credentials import present

@@ -11,9 +11,9 @@ from cryptography.x509.oid import PublicKeyAlgorithmOID
 from OpenSSL import SSL, crypto
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.keyreference import KeyReference
 from tlstunnel.identity.pem import quietly
-from tlstunnel.identity.pool import Credentials
 from tlstunnel.tls import separation
 from tlstunnel.tls.references import loadReferred
 

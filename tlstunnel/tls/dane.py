@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from OpenSSL import SSL, crypto
 
 from tlstunnel.errors import IdentityRefused, quote
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pem import quietly
 from tlstunnel.identity.pins import Pins
-from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.revocation import Revocations
 from tlstunnel.identity.tlsa import TLSA, TLSARecords
 from tlstunnel.identity.trust import NOBODY, Anchors, Trust

@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.keyreference import ReferenceKind
-from tlstunnel.identity.pool import Credentials
 from tlstunnel.tls import openssl
 
 # What signs and verifies in the same way for OpenSSL.

@@ -11,9 +11,9 @@ from time import time
 from OpenSSL import SSL
 
 from tlstunnel.errors import IdentityRefused
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.ocsp import ABSENT, Answer, judge, questionAbout, responderOf
 from tlstunnel.identity.pem import quietly
-from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.revocation import REVOKED
 from tlstunnel.tls.binding import fingerprint
 from tlstunnel.tls.session import Session

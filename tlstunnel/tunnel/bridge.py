@@ -14,7 +14,8 @@ from dataclasses import replace
 
 from tlstunnel.errors import ConfigurationError, inWords
 from tlstunnel.interfaces import IDialect
-from tlstunnel.tunnel.description import DANE, Mode, Tunnel, checkRemoteID
+from tlstunnel.tunnel.description import DANE, Mode, Tunnel
+from tlstunnel.tunnel.expected import checkRemoteID
 
 #: What settings of the accepted side are called, by what they are in server mode.
 OF_ACCEPTED = {

@@ -19,7 +19,7 @@ from tlstunnel.protocols.base import ClientRole, Role, ServerRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tunnel.clientpair import ClientPair
-from tlstunnel.tunnel.description import identityOfRemote
+from tlstunnel.tunnel.expected import identityOfRemote
 from tlstunnel.tunnel.pairs import Pairs
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import GREETING, Record

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from cryptography import x509
 
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.names import Identity, Kind
-from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.tlsa import TLSARecords
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.tls.binding import SERVERS
@@ -18,7 +18,8 @@ from tlstunnel.tls.dane import TLSAVerifier, tlsaContext
 from tlstunnel.tls.keylog import KeyLog
 from tlstunnel.tls.resumption import Sessions
 from tlstunnel.tls.staple import demand
-from tlstunnel.tunnel.description import Tunnel, hostOfRemote
+from tlstunnel.tunnel.description import Tunnel
+from tlstunnel.tunnel.expected import hostOfRemote
 from tlstunnel.tunnel.judges import Judges
 from tlstunnel.tunnel.showing import Showing
 

@@ -5,18 +5,10 @@ The frozen description of a tunnel: what the administrator said, checked.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tlstunnel.address import (
-    ExecAddress,
-    Listening,
-    Remote,
-    SRVAddress,
-    TCPAddress,
-    UNIXAddress,
-)
+from tlstunnel.address import Listening, Remote, TCPAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, KeyIdentity, Selector
@@ -274,73 +266,6 @@ class Tunnel:
         return self.mode is Mode.CLIENT if self.resumption is None else self.resumption
 
 
-def identityOfRemote(remote: Sequence[Remote]) -> Identity | None:
-    """
-    Who must be at the other end where nobody says it: the host that is connected to, or the domain
-    whose service it is, and never what its DNS says (RFC 6186, section 6; RFC 6125, section 6.2).
-    """
-    for address in remote:
-        if isinstance(address, TCPAddress | SRVAddress) and not address.isLiteral:
-            return Identity(None, address.domain)
-    return None
-
-
-def hostOfRemote(remote: Sequence[Remote]) -> str | None:
-    """
-    The name by which a server knows itself of which another is expected than that of a host: the
-    one host, if all addresses are names, and the same.
-    """
-    hosts = {
-        each.domain if isinstance(each, TCPAddress | SRVAddress) and not each.isLiteral else ""
-        for each in remote
-    }
-    return min(hosts) or None if len(hosts) == 1 else None
-
-
-def checkRemoteID(tunnel: Tunnel) -> None:
-    """
-    A client tunnel must know whom to expect, unless its dialect learns that from the app.
-
-    @raise ConfigurationError: if it does not, or its remote addresses have several names.
-    """
-    if tunnel.negotiatesOnly:
-        if tunnel.dialect.learnsPeer and identityOfRemote(tunnel.remote) is tunnel.remoteID is None:
-            raise ConfigurationError(
-                "`remote-id`", "is missing: the server is asked for a domain", "name that"
-            )
-        return
-    if tunnel.remoteID is not None or tunnel.dialect.learnsPeer or tunnel.believesPins:
-        return
-    proves = "that has the key" if tunnel.sharesKeys else "in the server's certificate"
-    hosts = set()
-    for each in tunnel.remote:
-        if not isinstance(each, TCPAddress | SRVAddress) or each.isLiteral:
-            raise ConfigurationError(
-                "`remote-id`",
-                f"is missing, and {each} names nobody whom we could expect there",
-                f"add `remote-id` with the name {proves}",
-            )
-        hosts.add(each.domain)
-    if len(hosts) > 1:
-        raise ConfigurationError(
-            "`remote-id`",
-            f"is missing, and `remote` has several names ({', '.join(sorted(hosts))})",
-            "add `remote-id` with the one name that all of them prove",
-        )
-
-
-def checkIdentities(tunnel: Tunnel) -> None:
-    """
-    A tunnel must know whom it expects, or whom it stands for.
-
-    @raise ConfigurationError: if it does not.
-    """
-    if tunnel.mode is Mode.CLIENT:
-        checkRemoteID(tunnel)
-    elif tunnel.localID is None and not tunnel.sharesKeys:
-        raise ConfigurationError("`local-id`", "is missing", "say whom a server tunnel stands for")
-
-
 def checkRisk(tunnel: Tunnel) -> None:
     """
     What is dangerous by its nature has to be asked for by a name that says so.
@@ -354,46 +279,3 @@ def checkRisk(tunnel: Tunnel) -> None:
             "is a risk in server mode, which has to be accepted",
             f"`dialect-option` {demands} does so ({tunnel.dialect.options[demands]})",
         )
-
-
-def checkVia(tunnel: Tunnel) -> None:
-    """
-    A proxy must be able to reach all remotes, and to know us where it has to.
-
-    @raise ConfigurationError: if it is not.
-    """
-    via = tunnel.via
-    if via is None:
-        if tunnel.viaAuthFile is not None:
-            raise ConfigurationError(
-                "`via-auth-file`",
-                "is for a proxy, and there is none",
-                "give `via`, or leave it out",
-            )
-        return
-    if via.user and tunnel.viaAuthFile is None:
-        raise ConfigurationError(
-            f"`via` {via}",
-            "has a user, and there is no password",
-            "give `via-auth-file` with a line user:password",
-        )
-    for each in tunnel.remotes:
-        if isinstance(each, ExecAddress):
-            raise ConfigurationError(
-                f"`remote` {each}",
-                "is a program of this host, which no proxy can reach",
-                "leave out `via`",
-            )
-        if isinstance(each, SRVAddress):
-            raise ConfigurationError(
-                f"`remote` {each}",
-                "is for the DNS of this host to resolve, and names are resolved by the proxy",
-                "leave out `via`, or give the hosts in `remote`",
-            )
-        if isinstance(each, UNIXAddress) or "%" in each.host:
-            what = "is a UNIX socket" if isinstance(each, UNIXAddress) else "has a zone"
-            raise ConfigurationError(
-                f"`remote` {each}",
-                f"{what} of this host, which no proxy can reach",
-                "leave out `via`, or give an address that the proxy reaches",
-            )

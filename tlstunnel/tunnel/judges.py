@@ -6,9 +6,9 @@ given beforehand.
 from __future__ import annotations
 
 from tlstunnel.identity.access import AccessList
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pins import Pins
-from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.psk import PresharedKey, loadPSK
 from tlstunnel.identity.revocation import Revocations
 from tlstunnel.identity.trust import Trust

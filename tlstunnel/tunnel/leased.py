@@ -5,9 +5,9 @@ Where a tunnel has its own certificates from: its pool, or an agent that gives t
 from __future__ import annotations
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.lease import LEASES
 from tlstunnel.identity.names import Identity
-from tlstunnel.identity.pool import Credentials
 from tlstunnel.tunnel.description import Mode, Tunnel
 
 

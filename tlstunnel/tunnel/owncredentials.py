@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.files import present
 from tlstunnel.identity.names import Identity
-from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.verify import coversName
 from tlstunnel.identity.withdrawal import WithdrawnIdentity
 from tlstunnel.tls.checkup import checkUsable

@@ -10,45 +10,29 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from copy import copy
 from dataclasses import replace
-from datetime import datetime
-from itertools import chain
 from time import time
 
 from cryptography import x509
 
 from tlstunnel.address import SRVAddress, TCPAddress
 from tlstunnel.identity.access import AccessList
-from tlstunnel.identity.expiry import warningsOf
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.lease import Lease, checkTime
 from tlstunnel.identity.names import Identity, Selector
-from tlstunnel.identity.ocsp import demandsStaple
-from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.tlsa import TLSARecords
 from tlstunnel.identity.trust import Trust
-from tlstunnel.identity.withdrawal import WithdrawnIdentity, withdrawnWarnings
+from tlstunnel.identity.withdrawal import WithdrawnIdentity
 from tlstunnel.net.via import Login, readLogin
 from tlstunnel.protocols.setting import Setting
 from tlstunnel.tls import separation
 from tlstunnel.tls.creators import Creator, ServerCreator
 from tlstunnel.tls.keylog import KeyLog
 from tlstunnel.tls.staple import Staple
-from tlstunnel.tunnel.access import doubts, whoMayCome
-from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, about, checkBridge, keysOf, ofSide
+from tlstunnel.tunnel.bridge import OF_CONNECTED, about, checkBridge, keysOf
 from tlstunnel.tunnel.clientcreators import ClientCreators
-from tlstunnel.tunnel.description import (
-    Mode,
-    Tunnel,
-    checkIdentities,
-    checkRisk,
-    checkVia,
-    identityOfRemote,
-)
-from tlstunnel.tunnel.disclosures import (
-    alpnOf,
-    checkDisclosure,
-    preparedHeader,
-    preparedWords,
-)
+from tlstunnel.tunnel.description import Mode, Tunnel, checkRisk
+from tlstunnel.tunnel.disclosures import alpnOf, checkDisclosure, preparedHeader, preparedWords
+from tlstunnel.tunnel.expected import checkIdentities, expectedBy
 from tlstunnel.tunnel.judges import Judges
 from tlstunnel.tunnel.keyednames import namesOf
 from tlstunnel.tunnel.leased import checkAgent
@@ -58,11 +42,10 @@ from tlstunnel.tunnel.settings import settingOf
 from tlstunnel.tunnel.showing import Showing, checkShowing, showingOf
 from tlstunnel.tunnel.trace import Trace
 from tlstunnel.tunnel.verifying import verifying
+from tlstunnel.tunnel.via import checkVia
 
 #: Where servers with TLS from the first byte greet: those of smtp, nntp, ftp, imap, and pop3.
 SERVER_FIRST = frozenset((465, 563, 990, 993, 995))
-
-_SEVERAL = "`resumption` is on, but nothing is resumed at an address with several names"
 
 
 class Prepared:
@@ -76,6 +59,7 @@ class Prepared:
     @ivar expected: who must be at the other end; C{None} if anybody may, or the app will say who.
     @ivar pins: the keys that it may have; C{None} for any.
     @ivar revocations: the lists of what was revoked; none where anybody may come.
+    @ivar showing: who we are to servers; nobody in server mode.
     @ivar staples: what our certificates are shown with, where that was asked for.
     @ivar launches: how the programs are started that are among its remotes.
     @ivar alpn: the protocols (ALPN) to offer, or to select from.
@@ -110,20 +94,15 @@ class Prepared:
         with about(keysOf(tunnel.mode)):
             self._judges = Judges(tunnel)
         self.staples: list[Staple] = []
-        self._showing = Showing()
+        self.showing = Showing()
         self._believed: Trust | None = None
-        self.expected = whoMayCome(tunnel)
+        self.expected = expectedBy(tunnel)
         self.pins = self._judges.pins
         self.revocations = self._judges.revocations
         self.awaitsGreeting = tunnel.dialect.name == "none" and all(
             isinstance(each, TCPAddress | SRVAddress) and each.port in SERVER_FIRST
             for each in tunnel.remote
         )
-        learns = tunnel.dialect.learnsPeer and not tunnel.negotiatesOnly
-        if tunnel.mode is Mode.CLIENT and self.expected is None and not learns:
-            # Whoever has the first of the keys stands for all whom no name is asked of.
-            anyKey = tunnel.pins[0] if tunnel.believesPins else None
-            self.expected = anyKey or identityOfRemote(tunnel.remote)
         self.names: ServerNames | None = None
         self.keyLog = None if tunnel.keyLog is None else KeyLog(tunnel.keyLog)
         self.traces = () if tunnel.trace is None else (Trace(tunnel.trace),)
@@ -172,10 +151,10 @@ class Prepared:
             self.serverCreator = names.creator
             covers = names.faces.covers
         else:
-            self._showing = showingOf(tunnel)
-            self._creators = ClientCreators(tunnel, self._judges, self._showing, self.keyLog)
+            self.showing = showingOf(tunnel)
+            self._creators = ClientCreators(tunnel, self._judges, self.showing, self.keyLog)
             # Nothing here refers to what is prepared, which is gone at once when it is replaced.
-            covers = self._showing.covers
+            covers = self.showing.covers
         self.setting = settingOf(tunnel, self.expected, covers)
         if tunnel.mode is Mode.CLIENT and self.expected is not None and self._judges.hasAnchors:
             with suppress(WithdrawnIdentity):
@@ -246,19 +225,22 @@ class Prepared:
 
         @raise IdentityRefused: it has.
         """
-        for each in self._showing.known:
+        for each in self.showing.known:
             checkTime(each, time())
 
     @property
     def _ours(self) -> Iterable[Credentials]:
-        ours = self._ownCredentials
+        ours = self.ownCredentials
         return ours if self.onward is None else [*ours, *self.onward._ours]
 
     @property
-    def _ownCredentials(self) -> Iterable[Credentials]:
+    def ownCredentials(self) -> Iterable[Credentials]:
+        """
+        What is shown, of a bridge on the accepted side.
+        """
         if self.names is not None:
             return self.names.credentials
-        return self._showing.known
+        return self.showing.known
 
     @property
     def withdrawn(self) -> list[Identity]:
@@ -266,17 +248,20 @@ class Prepared:
         Those of our identities that should be used, and are withdrawn.
         """
         sides = [self] if self.onward is None else [self, self.onward]
-        return list(dict.fromkeys(identity for each in sides for identity in each._withdrawn))
+        return list(dict.fromkeys(identity for each in sides for identity in each.ownWithdrawn))
 
     @property
-    def _withdrawn(self) -> Collection[Identity]:
-        return (self._showing if self.names is None else self.names).withdrawn
+    def ownWithdrawn(self) -> Collection[Identity]:
+        """
+        The same, of a bridge on the accepted side.
+        """
+        return (self.showing if self.names is None else self.names).withdrawn
 
     def withdraw(self, several: Mapping[Identity, WithdrawnIdentity]) -> None:
         """
         Use none of C{several} any more.
         """
-        (self._showing if self.names is None else self.names).withdraw(several)
+        (self.showing if self.names is None else self.names).withdraw(several)
         if self.onward is not None:
             self.onward.withdraw(several)
 
@@ -287,54 +272,11 @@ class Prepared:
         """
         return self._creators.contexts
 
-    def warnings(self, now: datetime, since: datetime | None = None) -> list[str]:
-        """
-        What should be said of our certificate and of the anchors.
-
-        @param since: given, what was said then is not repeated.
-        """
-        found = []
-        if since is None and self.tunnel.resumes and self.tunnel.mode.acceptsTLS:
-            found += [_SEVERAL] if self.tunnel.names or self.tunnel.otherIDs else []
-        # Of what an agent gives, it is told when it does not.
-        for each in self._ownCredentials if self.tunnel.agent is None else ():
-            found += warningsOf(each, now, since)
-        if since is None:
-            skipped = (each.all.skipped for each in self._trusts)
-            found += dict.fromkeys(chain.from_iterable(skipped))
-            found += doubts(self.expected)
-            found += self._showing.doubts(self.expected)
-            found += () if self.names is None else self.names.doubts
-        found += self.revocations.warnings(now, since)
-        if since is None:
-            found += self._missingStaples()
-            found += withdrawnWarnings(self._withdrawn)
-        if self.onward is None:
-            return found
-        found = [ofSide(each, OF_ACCEPTED) for each in found]
-        found += (ofSide(each, OF_CONNECTED) for each in self.onward.warnings(now, since))
-        return list(dict.fromkeys(found))
-
-    def _missingStaples(self) -> list[str]:
-        """
-        What should be said of certificates with which nothing can be stapled, or has to be.
-        """
-        found = [
-            f"{each.source}: the certificate {each.problem}"
-            for each in self.staples
-            if each.problem
-        ]
-        isSilent = self.tunnel.mode.acceptsTLS and not self.staples
-        found += (
-            f"{ours.source}: the certificate demands a staple (must-staple), so that clients may "
-            "refuse it: switch on stapling of OCSP"
-            for ours in (self._ownCredentials if isSilent else ())
-            if demandsStaple(ours.certificates[0])
-        )
-        return found
-
     @property
-    def _trusts(self) -> Iterable[Trust]:
+    def trusts(self) -> Iterable[Trust]:
+        """
+        Whom to believe about those who connect to us, or about whom we expect.
+        """
         if self.names is not None:
             return self.names.trusts
         return () if self._believed is None else (self._believed,)

@@ -15,9 +15,9 @@ from functools import partial
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.lease import untilOf
 from tlstunnel.identity.names import Identity, Kind, Selector
-from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.verify import hostsIn
 from tlstunnel.identity.withdrawal import WithdrawnIdentity

@@ -13,7 +13,8 @@ from tlstunnel.identity.names import Identity, Kind, Selector
 from tlstunnel.protocols.options import checkOptions
 from tlstunnel.protocols.setting import Setting
 from tlstunnel.tunnel import hostname
-from tlstunnel.tunnel.description import Mode, Tunnel, identityOfRemote
+from tlstunnel.tunnel.description import Mode, Tunnel
+from tlstunnel.tunnel.expected import identityOfRemote
 
 # What a server is called whose name cannot be written in a greeting.
 _NOBODY = b"tlstunnel"

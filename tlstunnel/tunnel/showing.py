@@ -11,10 +11,10 @@ from pathlib import Path
 
 from tlstunnel.errors import ConfigurationError, Withdrawn
 from tlstunnel.identity.caller import Caller
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.disclosure import ruleDoubts, ruleFor, whomToShow
 from tlstunnel.identity.files import reading
 from tlstunnel.identity.names import Identity
-from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.verify import coversName
 from tlstunnel.identity.withdrawal import WithdrawnIdentity
 from tlstunnel.tls.checkup import checkUsable

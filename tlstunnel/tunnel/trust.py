@@ -11,9 +11,11 @@ from tlstunnel.address import SRVAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, Kind, Selector
-from tlstunnel.identity.revocation import Revocations, loadRevocations
+from tlstunnel.identity.revocation import Revocations
+from tlstunnel.identity.revocationfiles import loadRevocations
 from tlstunnel.identity.trust import Trust, eitherTrust, loadAnchors, together
-from tlstunnel.tunnel.description import DANE, PINS, PSK, WORDS, Mode, Tunnel, identityOfRemote
+from tlstunnel.tunnel.description import DANE, PINS, PSK, WORDS, Mode, Tunnel
+from tlstunnel.tunnel.expected import identityOfRemote
 
 
 class TunnelTrust:
