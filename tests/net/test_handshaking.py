@@ -157,13 +157,6 @@ class HandshakingTests(WireTests):
         self.assertEqual(refusal.cause, "long handshake")
         self.assertIn(str(self.most), str(refusal))
 
-    def test_whatArrivesInAStepCountsToo(self) -> None:
-        """
-        A peer may be faster than we ask how much is there.
-        """
-        self.patch(handshaking, "unread", lambda sock: 0)
-        self.test_moreThanThatIsRefused()
-
     def test_whatComesBehindTheHandshakeIsNoneOfIt(self) -> None:
         """
         However much it is, and whether the handshake itself was long.
@@ -269,6 +262,69 @@ class SharedClientTests(ClientTests):
     kind = SharedTLS
 
 
+class UnaskedTests(WireTests):
+    """
+    Of the client no certificate is asked, and what it says is long nevertheless.
+    """
+
+    kind: ClassVar[type[TLS]] = TLS
+
+    def open(self, size: int) -> None:
+        """
+        Meet a client whose hello has so many bytes, and some more.
+        """
+        self.near, self.far = self.pair()
+        ours = make(Recipe(san=alternative(dns(SERVER.domain))), root())
+        credentials = Credentials(SERVER, (ours.certificate,), ours.key)
+        self.wire = self.kind(self.near, Creator(serverContext(credentials)))
+        context = SSL.Context(SSL.TLS_METHOD)
+        context.set_alpn_protos([b"x" * 255] * (size // 256))
+        self.peer = SSL.Connection(context, None)
+        self.peer.set_connect_state()
+        self.assertRaises(SSL.WantReadError, self.peer.do_handshake)
+        self.hello = self.peer.bio_read(1 << 20)
+
+    def say(self, size: int) -> None:
+        """
+        Send its hello, so many bytes at a time, each of which is heard before the next.
+        """
+        for at in range(0, len(self.hello), size):
+            self.far.sendall(self.hello[at : at + size])
+            while unread(self.near):
+                before = unread(self.near)
+                self.wire.handshake()
+                self.assertLessEqual(before - unread(self.near), LIGHT_BYTES)
+
+    def test_aClientMaySayMuch(self) -> None:
+        """
+        However it comes, a step hears no more than a piece of it.
+        """
+        for size in (1 << 20, LIGHT_BYTES - 1000, 1000):
+            self.open(MOST_OF_CLIENT - REST)
+            self.say(size)
+            self.peer.bio_write(self.far.recv(1 << 20))
+            self.peer.do_handshake()
+            self.far.sendall(self.peer.bio_read(1 << 20))
+            self.assertIsNone(self.wire.handshake())
+
+    def test_moreThanThatIsRefused(self) -> None:
+        """
+        However it comes.
+        """
+        for size in (1 << 20, LIGHT_BYTES - 1000, 1000):
+            self.open(MOST_OF_CLIENT + REST)
+            refusal: TunnelError = self.assertRaises(TLSFailed, self.say, size)
+            self.assertEqual(refusal.cause, "long handshake")
+
+
+class SharedUnaskedTests(UnaskedTests):
+    """
+    On a socket that another program has, too.
+    """
+
+    kind = SharedTLS
+
+
 class UnknownBindingTests(HandshakingTests):
     """
     Where OpenSSL cannot be given memory, it reads all that there is.
@@ -291,5 +347,13 @@ class UnknownBindingTests(HandshakingTests):
 
     def test_oneStepHearsAPiece(self) -> None:
         """
-        It hears all.
+        It hears all that there is.
         """
+        self.open(_shown(self.most - 2 * REST))
+        isUp, most = False, 0
+        while not isUp:
+            self.shakePeer()
+            most = max(most, unread(self.near))
+            isUp = self.wire.handshake() is None
+            self.assertEqual(unread(self.near), 0)
+        self.assertGreater(most, LIGHT_BYTES)

@@ -6,6 +6,7 @@ kept, and when it is read again.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ class PreparationsTests(SynchronousTestCase):
 
     def test_whatWasUsedLongestAgoGoes(self) -> None:
         """Where there are too many sets; who comes back gets a new one."""
-        self.patch(preparations, "KEPT", 3)
+        self.patch(preparations, "SETS_KEPT", 3)
         first = self.client(0)
         for uid in 1, 2, 0, 3:
             self.client(uid)
@@ -103,6 +104,14 @@ class PreparationsTests(SynchronousTestCase):
             self.client(3, f"h{number}.example.org")
         self.assertEqual(self.kept, [6])
 
+    def test_serversThatWereAskedForLongestAgoAreForgotten(self) -> None:
+        """A program may name as many as it likes."""
+        self.patch(preparations, "REMOTES_KEPT", 3)
+        for number in range(5):
+            self.client(remote=f"h{number}.example.org")
+        (kept,) = self.preparations._kept.values()
+        self.assertEqual([*map(str, kept.remotes)], [f"h{each}.example.org" for each in (2, 3, 4)])
+
     def _authority(self, number: int) -> Path:
         """One more of them."""
         other = Pool(self.pool.path.parent / f"other{number}")
@@ -123,7 +132,7 @@ class PreparationsTests(SynchronousTestCase):
 
     def test_whatComesToNothingCountsToo(self) -> None:
         """Nobody fills the memory with what cannot be made."""
-        self.patch(preparations, "KEPT", 3)
+        self.patch(preparations, "SETS_KEPT", 3)
         self.trust("b.example.org").write_bytes(b"nonsense")
         for uid in range(10):
             self.client(uid)
@@ -138,6 +147,22 @@ class PreparationsTests(SynchronousTestCase):
         (self.pool.path / str(SERVER) / "privkey.pem").write_bytes(b"nonsense")
         self.failureResultOf(self.preparations.forServer(wanted, (SERVER,)), ConfigurationError)
         self.assertEqual(self.kept, [2])
+
+    def test_whateverGoesWrongNobodyWaitsForIt(self) -> None:
+        """Also whoever has asked meanwhile; and the next one asks anew."""
+
+        def steps(prepared: Prepared) -> Iterator[None]:
+            yield
+            yield
+            raise ZeroDivisionError
+
+        self.patch(Prepared, "steps", steps)
+        wanted = Wanted(False, find("none"))
+        waiting = [self.preparations.forServer(wanted, (SERVER,)) for _ in range(2)]
+        self.clock.advance(0)
+        for each in waiting:
+            self.failureResultOf(each, ZeroDivisionError)
+        self.assertEqual(self.kept, [])
 
     def test_anEditInPlaceCountsSoon(self) -> None:
         """Also among many files, and of one that nobody has needed yet."""

@@ -32,7 +32,7 @@ from tlstunnel.tls.context import clientContext, serverContext
 from tlstunnel.tls.creators import ClientCreator, Creator, ServerCreator
 from tlstunnel.tls.faces import Face, Faces
 from tlstunnel.tls.failures import handshakeFailure
-from tlstunnel.tls.resumption import LONGEST, Offer, Sessions
+from tlstunnel.tls.resumption import LONGEST_SECONDS, Offer, Sessions
 from tlstunnel.tls.session import Session
 from tlstunnel.tls.verification import Proof, Verifier
 
@@ -330,7 +330,7 @@ class ClientTests(MemoryTests):
         failure, known = self.connect(creator, self.serverOf(issued))
         self.assertIsNone(failure)
         end = authority.certificate.not_valid_after_utc.timestamp()
-        self.assertLess(end, datetime.now(UTC).timestamp() + LONGEST)
+        self.assertLess(end, datetime.now(UTC).timestamp() + LONGEST_SECONDS)
         self.assertEqual(known.until, end)
 
     def test_itEndsWithTheListOfWhatWasRevoked(self) -> None:
@@ -358,7 +358,7 @@ class ClientTests(MemoryTests):
         """
         before = time.time()
         _, first = self.connect()
-        self.assertTrue(before + LONGEST <= first.until <= time.time() + LONGEST)
+        self.assertTrue(before + LONGEST_SECONDS <= first.until <= time.time() + LONGEST_SECONDS)
         for _ in range(3):
             _, known = self.connect()
             self.assertTrue(known.isResumed)
@@ -538,7 +538,7 @@ class ServerTests(MemoryTests):
         """
         As long as sessions with servers.
         """
-        self.assertEqual(self.creator.context.get_timeout(), LONGEST)
+        self.assertEqual(self.creator.context.get_timeout(), LONGEST_SECONDS)
 
     def test_whoAsksNobodyKnowsNobody(self) -> None:
         """

@@ -17,7 +17,6 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pool import Pool
@@ -30,7 +29,7 @@ from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.settings import settingOf
 
 #: How many sets of contexts are kept, each for the same user, role, identities and protocol.
-KEPT = 128
+SETS_KEPT = 128
 
 #: How many contexts they have together, unless one set alone has more: some 40 KiB each, beside the
 #: anchors, which are shared.
@@ -159,7 +158,7 @@ class Preparations:
             for number, _ in enumerate(kept.prepared.steps()):
                 if number:
                     await self._nextTurn()
-        except ConfigurationError:
+        except Exception:  # noqa: BLE001 - whatever it is, nobody waits for ever
             result = Failure()
             if self._kept.get(key) is kept:
                 self._forget(key)
@@ -222,7 +221,9 @@ class Preparations:
         """
         self._contexts += contexts - kept.contexts
         kept.contexts = contexts
-        while len(self._kept) > 1 and (len(self._kept) > KEPT or self._contexts > CONTEXTS_KEPT):
+        while len(self._kept) > 1 and (
+            len(self._kept) > SETS_KEPT or self._contexts > CONTEXTS_KEPT
+        ):
             self._forget(next(iter(self._kept)))
 
     def _forget(self, key: object) -> None:
