@@ -57,5 +57,7 @@ class Waiting(Deferred[_T]):
             super().errback(fail)
             return
         self.called = True
+        # Who cancels once more looks at it.
+        self.result = None
         self._canceller = self.resume = None
         resume(fail if isinstance(fail, Failure) else Failure(fail))
