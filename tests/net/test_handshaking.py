@@ -221,6 +221,19 @@ class HandshakingTests(WireTests):
         self.far.shutdown(socket.SHUT_WR)
         self.assertIn("closed the connection", str(self.assertRaises(TLSFailed, self.goOn)))
 
+    def test_nothingIsLeftToBeReadOnceItHasFailed(self) -> None:
+        """
+        What was given to OpenSSL lies where others have their turn.
+        """
+        self.open(_shown(0))
+        self.shakePeer()
+        self.wire.handshake()
+        self.far.sendall(MUCH[:LIGHT_BYTES])
+        self.assertRaises(TunnelError, self.goOn)
+        if self.wire._isDetoured:
+            # Else OpenSSL has the socket, or a copy.
+            self.assertEqual(handshaking._left(self.wire._connection), 0)
+
     def goOn(self) -> None:
         """
         Take all steps that can be taken; the peer does nothing more.

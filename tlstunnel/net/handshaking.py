@@ -166,6 +166,8 @@ class Handshaking:
         try:
             isDone = shakeHands(connection)
         except Exception as error:  # noqa: BLE001 - as above
+            # Nobody reads what is left of it, and something else lies there soon.
+            _lay(connection, 0, True)
             self._before = self._drained()
             with suppress(TunnelError):
                 self._sendBefore()
