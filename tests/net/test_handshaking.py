@@ -19,12 +19,13 @@ from tlstunnel.identity.names import Selector
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.net import handshaking
 from tlstunnel.net.handshaking import LIGHT_BYTES, MOST_OF_CLIENT, MOST_OF_SERVER
-from tlstunnel.net.kernel import unread
+from tlstunnel.net.kernel import resetOnClose, unread
 from tlstunnel.net.sharedwire import SharedTLS
 from tlstunnel.net.tlswire import TLS
 from tlstunnel.tls.binding import CLIENTS
 from tlstunnel.tls.context import clientContext, serverContext
 from tlstunnel.tls.creators import ClientCreator, Creator
+from tlstunnel.tls.failures import OWED
 from tlstunnel.tls.verification import Verifier
 
 #: More than a handshake may have.
@@ -213,6 +214,19 @@ class HandshakingTests(WireTests):
         self.far.shutdown(socket.SHUT_WR)
         self.assertIn("closed the connection", str(self.assertRaises(TLSFailed, self.goOn)))
 
+    def test_nothingIsLeftToBeReadOnceItHasFailed(self) -> None:
+        """
+        What was given to OpenSSL lies where others have their turn.
+        """
+        self.open(_shown(0))
+        self.shakePeer()
+        self.wire.handshake()
+        self.far.sendall(MUCH[:LIGHT_BYTES])
+        self.assertRaises(TunnelError, self.goOn)
+        if self.wire._isDetoured:
+            # Else OpenSSL has the socket, or a copy.
+            self.assertEqual(handshaking._left(self.wire._connection), 0)
+
     def goOn(self) -> None:
         """
         Take all steps that can be taken; the peer does nothing more.
@@ -244,6 +258,19 @@ class OldClientTests(ClientTests):
     """
 
     version = SSL.TLS1_2_VERSION
+
+    def test_aResetInsteadOfAnAlertIsTakenForARefusalToo(self) -> None:
+        """
+        Where the server had asked for a certificate, and we have none.
+        """
+        self.open(_shown(0))
+        self.peer.set_verify(SSL.VERIFY_PEER, lambda *_: True)
+        self.wire.handshake()
+        self.assertFalse(self.shakePeer())
+        self.wire.handshake()
+        resetOnClose(self.far)
+        self.far.close()
+        self.assertEqual(self.assertRaises(TunnelError, self.goOn).cause, OWED)
 
 
 class SharedHandshakingTests(HandshakingTests):

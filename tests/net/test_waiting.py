@@ -66,6 +66,21 @@ class WaitingTests(SynchronousTestCase):
         failure.trap(CancelledError)
         self.assertIsNone(waiting.resume)
 
+    def test_itCanBeCancelledAgain(self) -> None:
+        """
+        Nothing happens, as with any Deferred that has been called.
+        """
+        ends: tuple[Callable[[Waiting[Any]], object], ...] = (
+            lambda waiting: waiting.callback(None),
+            lambda waiting: waiting.errback(Reset("x")),
+            lambda waiting: waiting.cancel(),
+        )
+        for finish in ends:
+            waiting, told = self.stepped()
+            finish(waiting)
+            waiting.cancel()
+            self.assertEqual(len(told), 1)
+
     def test_withoutItIsADeferred(self) -> None:
         """
         With callbacks.

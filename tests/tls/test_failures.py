@@ -12,19 +12,19 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.errors import TLSFailed, Truncated
 from tlstunnel.tls import binding
-from tlstunnel.tls.failures import ALERTS, recordFailure
+from tlstunnel.tls.failures import ALERTS, handshakeFailure, recordFailure
 
 MEMORY = cast(socket.socket, None)
 
 
-def alert(number: int) -> SSL.Error:
-    """What a client meets when a server answers with a fatal alert (RFC 8446, section 6)."""
+def alert(number: int, level: int = 2) -> SSL.Error:
+    """What a client meets when a server answers with an alert (RFC 8446, section 6)."""
     client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), MEMORY)
     client.set_connect_state()
     try:
         client.do_handshake()
     except SSL.WantReadError:
-        client.bio_write(bytes([21, 3, 3, 0, 2, 2, number]))
+        client.bio_write(bytes([21, 3, 3, 0, 2, level, number]))
     try:
         client.do_handshake()
     except SSL.Error as error:
@@ -55,6 +55,12 @@ class AlertsTests(SynchronousTestCase):
             self.assertIn("refused us", str(recordFailure(alert(number), None)))
         for number in (40, 80, 112):
             self.assertIn("sent the alert", str(recordFailure(alert(number), None)))
+
+    def test_closeNotifyIsAnEndAsAnyOther(self) -> None:
+        """In the middle of a handshake it says no more than that the peer is gone."""
+        told = handshakeFailure(alert(0, level=1), None)
+        self.assertIsInstance(told, TLSFailed)
+        self.assertIn("closed the connection during the handshake", str(told))
 
     def test_whatIsNoAlert(self) -> None:
         """What only speaks of alerts was not sent by the peer."""

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from tlstunnel.address import TCPAddress, UNIXAddress
-from tlstunnel.errors import Reset, TLSFailed
+from tlstunnel.errors import TLSFailed, TunnelError
 from tlstunnel.net.kernel import unread
 from tlstunnel.net.wire import (
     AT_ONCE,
@@ -29,7 +29,7 @@ from tlstunnel.net.wire import (
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tls.failures import handshakeFailure
 from tlstunnel.tls.membio import detour, drainer, layer, pending
-from tlstunnel.tls.records import WantWrite, handshaker
+from tlstunnel.tls.records import SysCallError, WantWrite, handshaker
 
 #: The most bytes before a handshake that are skipped, in all.
 MOST_SKIPPED_BYTES = 1024
@@ -165,8 +165,10 @@ class Handshaking:
         try:
             isDone = shakeHands(connection)
         except Exception as error:  # noqa: BLE001 - as above
+            # Nobody reads what is left of it, and something else lies there soon.
+            _lay(connection, 0, True)
             self._before = self._drained()
-            with suppress(Reset):
+            with suppress(TunnelError):
                 self._sendBefore()
             raise handshakeFailure(error, self.session) from None
         if count:
@@ -197,10 +199,16 @@ class Handshaking:
             isEnd = not count
         except OSError as error:
             if error.errno not in RETRIED:
-                raise Reset(f"during the TLS handshake: {error.strerror or ''}") from None
+                raise self._gone(error) from None
             count, isEnd = 0, False
         _lay(self._connection, count, isEnd)
         return count
+
+    def _gone(self, error: OSError) -> TunnelError:
+        """
+        What it means that the socket is no more: as where OpenSSL has found that.
+        """
+        return handshakeFailure(SysCallError(error.errno or 0, error.strerror), self.session)
 
     def _drop(self, count: int) -> None:
         """
@@ -264,7 +272,7 @@ class Handshaking:
             self._before = self._before[self._sock.send(self._before, AT_ONCE) :]
         except OSError as error:
             if error.errno not in RETRIED:
-                raise Reset(error.strerror or "") from None
+                raise self._gone(error) from None
         return not self._before
 
     def _skip(self) -> bool:

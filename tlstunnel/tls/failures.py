@@ -106,8 +106,9 @@ def handshakeFailure(error: Exception, session: Session | None) -> TunnelError:
     """
     if session is not None and session.refusal is not None:
         return session.refusal
-    if isinstance(error, SSL.SysCallError):
-        number, text = error.args
+    if isinstance(error, SSL.SysCallError | SSL.ZeroReturnError):
+        # The latter is close_notify, which has no place there.
+        number, text = error.args or (0, "")
         cause = OWED if session is not None and session.owesCertificate else ""
         if number > 0:
             return Reset(f"during the TLS handshake: {text}", cause=cause)
