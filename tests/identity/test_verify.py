@@ -5,7 +5,10 @@ Tests for L{tlstunnel.identity.verify}; those for odd certificates are in L{test
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from cryptography import x509
+from cryptography.x509.oid import ExtensionOID
 from hypothesis import given
 from hypothesis import strategies as st
 from service_identity import CertificateError
@@ -89,6 +92,34 @@ class VerifyIdentityTests(SynchronousTestCase):
         self.patch(presented, "alternativeNames", lambda certificate: self.fail("they were read"))
         many = alternative(*(dns(f"{number}.example") for number in range(10_000)))
         self.assertIn("more than 2000 names", self.refusal(many))
+
+    def test_noExtensionIsReadWhereThereIsTooMuch(self) -> None:
+        """
+        In the certificate, or in one of an authority: to read one is to read them all.
+        """
+        self.patch(presented, "alternativeNames", lambda certificate: self.fail("it was read"))
+        names = der(0x30, *[uri("a")] * presented.MOST_ELEMENTS)
+        much = x509.UnrecognizedExtension(ExtensionOID.ISSUER_ALTERNATIVE_NAME, names)
+        proper = Recipe(san=alternative(dns(str(HOST))))
+        long = replace(proper, extra=((much, False),))
+        for leaf, authority in ((long, proper), (proper, long)):
+            shown, above = (make(each, key=KEY).certificate for each in (leaf, authority))
+            error = self.assertRaises(
+                IdentityRefused, verifyIdentity, shown, HOST, authorities=[above]
+            )
+            self.assertIn(f"more than {presented.MOST_ELEMENTS} elements", str(error))
+
+    def test_manyNamesAreNotTooMuch(self) -> None:
+        """
+        As many as may be, with all that else is in a certificate.
+        """
+        names = [dns(f"{number}.example") for number in range(presented.MOST_NAMES - 1)]
+        extra = x509.UnrecognizedExtension(
+            ExtensionOID.ISSUER_ALTERNATIVE_NAME, der(0x30, *[uri("a")] * 500)
+        )
+        recipe = Recipe(san=alternative(*names, dns(str(HOST))), extra=((extra, False),))
+        certificate = make(recipe, key=KEY).certificate
+        self.assertEqual(verifyIdentity(certificate, HOST), HOST)
 
     @given(st.from_regex(r"[-0-9_.ax*]{1,9}", fullmatch=True))
     def test_addressesAreNoDomains(self, name: str) -> None:

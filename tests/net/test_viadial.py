@@ -277,7 +277,7 @@ class ViaDiallerTests(TestCase):
         It is not kept.
         """
         dialling, proxy = self.dial()
-        proxy.sendall(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5000)
+        proxy.sendall(b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 30000)
         error = await self.fails(dialling)
         self.assertIn("more than 16384 bytes", error.detail)
 

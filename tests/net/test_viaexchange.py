@@ -18,7 +18,7 @@ from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConnectFailed
 from tlstunnel.net import viahttp, viasocks
 from tlstunnel.net.via import Login
-from tlstunnel.net.viaexchange import MOST_BYTES, Exchange, Story
+from tlstunnel.net.viaexchange import MOST_BYTES, MOST_LINES, Exchange, Story
 
 NAME = TCPAddress("mail.example.org", 587)
 LOGIN = Login(b"me", b"secret")
@@ -208,17 +208,37 @@ class HTTPTests(StoryTests, SynchronousTestCase):
 
     def test_aHeaderWithoutEndIsGivenUpOn(self) -> None:
         """
-        One long line, many short ones, and answers that never are the last.
+        One line, several, and answers that never are the last.
         """
         for start, more in (
             (b"HTTP/1.1 200 ", b"x"),
-            (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
-            (b"", b"HTTP/1.1 100 x\r\n\r\n"),
+            (b"HTTP/1.1 200 OK\r\n", b"X: " + b"y" * 40 + b"\r\n"),
+            (b"", b"HTTP/1.1 100 " + b"x" * 40 + b"\r\n\r\n"),
         ):
             exchange = Exchange(viahttp.connect(NAME, None))
             data = start + more * (MOST_BYTES // len(more) + 1)
             error = self.assertRaises(ConnectFailed, exchange.take, data)
             self.assertIn(f"more than {MOST_BYTES} bytes", error.detail)
+
+    def test_soIsOneOfManyLines(self) -> None:
+        """
+        Fields, what belongs to the one before, and informational answers; as many as may be are
+        none too many.
+        """
+        success = b"HTTP/1.1 200 x\n"
+        for start, more, count in (
+            (success, b"a:\n", 1),
+            (success + b"a:\n", b" \n", 1),
+            (b"", b"HTTP/1.1 100\n\n", 2),
+        ):
+            end = b"\n" if start else success + b"\n"
+            left = MOST_LINES - (start + end).count(b"\n")
+            answer = start + more * (left // count)
+            self.assertEqual(told(viahttp.connect, [answer + end + GREETING])[1], GREETING)
+            exchange = Exchange(viahttp.connect(NAME, None))
+            error = self.assertRaises(ConnectFailed, exchange.take, answer + more + end)
+            self.assertIn(f"more than {MOST_LINES} lines", error.detail)
+            self.assertEqual(error.cause, "proxy broken")
 
     def test_aHeaderMayBeLong(self) -> None:
         """

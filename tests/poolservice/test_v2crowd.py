@@ -15,7 +15,7 @@ from tests.poolservice.tlspool import BASE, ERROR, HEADER, STARTTLS, Library, bu
 from tests.poolservice.v2stage import CHECKING, V2Tests
 from tests.tls.test_clienthello import HELLO
 from tlstunnel.address import UNIXAddress
-from tlstunnel.errors import TLSFailed
+from tlstunnel.errors import Closed, TLSFailed
 from tlstunnel.local.closing import MOST_CLOSING
 from tlstunnel.net import unixsocket
 from tlstunnel.poolservice.refusals import NotForCaller

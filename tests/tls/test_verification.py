@@ -11,6 +11,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from OpenSSL import SSL, crypto
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -134,6 +135,18 @@ class WordsTests(PeersTestCase):
         """The issuer that is missing is named, and where it was looked for."""
         failure, _, _ = self.meet(self.client(), shown(alternative(dns(HOST)), root("Unknown")))
         self.assertIn('"CN=Unknown" is not among the anchors of general', str(failure))
+
+    def test_anIssuerWithThousandsOfPartsIsNotShown(self) -> None:
+        """
+        Anybody can show one: to read it would hold up everybody else.
+        """
+        code = SSL.X509VerificationCodes.ERR_DEPTH_ZERO_SELF_SIGNED_CERT
+        for count, isShown in ((50, True), (5000, False)):
+            subject = tuple((NameOID.COMMON_NAME, "a") for _ in range(count))
+            shown = crypto.X509.from_cryptography(make(Recipe(subject=subject)).certificate)
+            said = complaints._reason(code, shown, "x")
+            self.assertEqual("CN=a,CN=a" in said, isShown)
+            self.assertIn("self-signed", said)
 
     def test_everyErrorHasWords(self) -> None:
         """No number of OpenSSL stands for itself, with and without its own words."""

@@ -29,7 +29,7 @@ from tlstunnel.errors import IdentityRefused
 from tlstunnel.identity import spiffe
 from tlstunnel.identity.constraints import areConstrained, permitDomain, permitURI
 from tlstunnel.identity.names import Identity, Kind, normalDomain
-from tlstunnel.identity.spki import countNames
+from tlstunnel.identity.spki import countNames, hasMoreElements
 
 #: SRVName, RFC 4985 section 2.
 _SRV_NAME = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.7")
@@ -45,6 +45,10 @@ _MAILBOX = re.compile(r"([!#-'*+./0-9=?A-Z^-~-]+)@([A-Za-z0-9_.-]+(?<!\.))")
 
 #: Names that a certificate may have: each is looked at, and thousands keep everybody else waiting.
 MOST_NAMES = 2000
+
+#: Elements of DER that a certificate, or one of an authority, may have: all its extensions are read
+#: where any is.  A usual one has some hundred.
+MOST_ELEMENTS = 3000
 
 
 class Unreadable(Exception):
@@ -206,11 +210,14 @@ class Presented:
         """
         What C{certificate} says; L{None} if it has no subject alternative name.
 
-        @raise IdentityRefused: it has more than L{MOST_NAMES}.
+        @raise IdentityRefused: it has more than L{MOST_NAMES}; or it, or an authority, has more
+            than L{MOST_ELEMENTS}.
         """
         # To read them first would take longer than all else that is done with a certificate.
         if countNames(certificate, MOST_NAMES) > MOST_NAMES:
             raise IdentityRefused(f"the certificate has more than {MOST_NAMES} names")
+        if any(hasMoreElements(each, MOST_ELEMENTS) for each in (certificate, *authorities)):
+            raise IdentityRefused(f"a certificate has more than {MOST_ELEMENTS} elements of DER")
         names = alternativeNames(certificate)
         return None if names is None else cls(certificate, names, authorities, service)
 

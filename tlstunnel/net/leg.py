@@ -263,7 +263,8 @@ class Leg(Outgoing):
         """
         Go on with the handshake, now or when others have had their turn.
         """
-        if self._isQueued or not turnsOf(self._reactor).take(self._handshake, self._takeTurn):
+        turns = turnsOf(self._reactor)
+        if self._isQueued or not turns.take(self._handshake, self._takeTurn, self.peer):
             self._isQueued = True
             # Else it would be told of it again and again.  That the socket takes more is not told
             # often, and that we wait for it means that something is unsent.
@@ -271,11 +272,10 @@ class Leg(Outgoing):
 
     def _takeTurn(self) -> None:
         """
-        It is our turn, if we are still there.
+        It is our turn.
         """
         self._isQueued = False
-        if self._state is _HANDSHAKING:
-            self._handshake()
+        self._handshake()
 
     def _handshake(self) -> None:
         wire = self._wire
@@ -334,6 +334,9 @@ class Leg(Outgoing):
     def _close(self, isAborted: bool = False, isGood: bool = True) -> None:
         if self.isClosed:
             return
+        if self._isQueued:
+            self._isQueued = False
+            turnsOf(self._reactor).leave(self._takeTurn, self.peer)
         if self._reading:
             self.stopReading()
         if self._writing:

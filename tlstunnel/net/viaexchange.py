@@ -16,8 +16,9 @@ from tlstunnel.errors import ConnectFailed, quote
 #: What to wait for, instead of a number of bytes: all up to an LF, and with it.
 LINE = 0
 
-#: Bytes of all answers together at most; none was seen that comes near it.
+#: Bytes and lines of all answers together at most; none was seen that comes near them.
 MOST_BYTES = 16384
+MOST_LINES = 1000
 
 #: Gives what to say, and how many bytes to wait for then; is sent those.  It returns once the proxy
 #: has connected, and raises L{ConnectFailed} if it has not.
@@ -38,6 +39,7 @@ class Exchange:
         self._story = story
         self._got = b""
         self._taken = 0
+        self._lines = 0
         say, self._wanted = next(story)
         self.unsent += say
 
@@ -57,12 +59,20 @@ class Exchange:
             at = end
             if self._isWhole:
                 self._goOn()
-            if self._taken >= MOST_BYTES and not self.isOver:
-                raise ConnectFailed(
-                    f"the proxy says more than {MOST_BYTES} bytes and does not connect",
-                    cause="proxy broken",
-                )
+            if not self.isOver:
+                self._checkLength()
         return at
+
+    def _checkLength(self) -> None:
+        if self._taken >= MOST_BYTES:
+            much = f"{MOST_BYTES} bytes"
+        elif self._lines >= MOST_LINES:
+            much = f"{MOST_LINES} lines"
+        else:
+            return
+        raise ConnectFailed(
+            f"the proxy says more than {much} and does not connect", cause="proxy broken"
+        )
 
     def _endOfPiece(self, data: bytes, at: int) -> int:
         if self._wanted == LINE:
@@ -79,6 +89,7 @@ class Exchange:
 
     def _goOn(self) -> None:
         got, self._got = self._got, b""
+        self._lines += self._wanted == LINE
         try:
             say, self._wanted = self._story.send(got)
         except StopIteration:

@@ -10,6 +10,7 @@ import re
 import h11
 
 from tlstunnel.errors import Malformed, Oversize, TunnelError
+from tlstunnel.net.viaexchange import MOST_LINES
 from tlstunnel.protocols.filters import Filter
 from tlstunnel.reveal.httpdialogue import Dialogue, Exchange
 from tlstunnel.reveal.httpheads import reasonOf
@@ -23,7 +24,7 @@ LINES_OF_A_MESSAGE = 4
 
 #: The most bytes of the head of a response, and the most lines.
 MAX_HEAD_BYTES = 65536
-MAX_HEAD_LINES = 1000
+MAX_HEAD_LINES = MOST_LINES
 
 _SWITCHING_PROTOCOLS = 101
 _REQUEST_TIMEOUT = 408

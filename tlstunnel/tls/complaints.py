@@ -8,7 +8,12 @@ from OpenSSL import SSL, crypto
 
 from tlstunnel.errors import IdentityRefused, quote
 from tlstunnel.identity.pem import quietly
+from tlstunnel.identity.spki import issuerOf
 from tlstunnel.tls import binding
+
+#: A name of an issuer that is shown.  Anybody can show one with thousands of parts, and to read it
+#: takes milliseconds.
+LONGEST_NAME_BYTES = 1000
 
 _Codes = SSL.X509VerificationCodes
 
@@ -65,7 +70,10 @@ def _reason(code: int, certificate: crypto.X509, source: str) -> str:
         return known or "the chain cannot be verified"
     try:
         with quietly():
-            issuer = certificate.to_cryptography().issuer.rfc4514_string()
+            shown = certificate.to_cryptography()
+            if len(issuerOf(shown)) > LONGEST_NAME_BYTES:
+                return unknown
+            issuer = shown.issuer.rfc4514_string()
     except Exception:  # noqa: BLE001 - there are many ways to be a broken certificate
         return unknown
     return f"{unknown}: {quote(issuer.encode())} is not among the anchors of {source}"

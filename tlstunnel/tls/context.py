@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 from OpenSSL import SSL
 
-from tlstunnel.errors import TLSFailed
 from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.trust import Trust
 from tlstunnel.tls import binding, separation
+from tlstunnel.tls.alpn import selectProtocols
 from tlstunnel.tls.credentials import present
 from tlstunnel.tls.faces import VERSIONS, chooseFace
 from tlstunnel.tls.resumption import LONGEST_SECONDS
@@ -37,12 +37,6 @@ SSL_SESSION_ID_BYTES = 32
 
 # SSL_MODE_ENABLE_PARTIAL_WRITE of SSL_CTX_set_mode(3), for which pyOpenSSL has no name.
 _PARTIAL_WRITE = 0x1
-
-
-class _NoCommonProtocol(SSL.Error):
-    """
-    Raised in the ALPN callback: pyOpenSSL sends alert 120 (RFC 7301, section 3.2).
-    """
 
 
 def _context(
@@ -164,19 +158,4 @@ def answerClients(context: SSL.Context, selects: bool) -> None:
     """
     binding.setServerName(context, chooseFace)
     if selects:
-        context.set_alpn_select_callback(_selectProtocol)
-
-
-def _selectProtocol(
-    connection: SSL.Connection, offered: list[bytes]
-) -> bytes | SSL._NoOverlappingProtocols:
-    session: Session = connection.get_app_data()
-    if not session.offered:
-        return SSL.NO_OVERLAPPING_PROTOCOLS
-    for name in session.offered:
-        if name in offered:
-            return name
-    session.refusal = TLSFailed(
-        "the client offers only other application protocols", b",".join(offered)
-    )
-    raise _NoCommonProtocol([("SSL routines", "", "no application protocol")])
+        selectProtocols(context)

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tlstunnel.net.origins import IPV4_PREFIX, IPV6_PREFIX
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -45,8 +47,8 @@ class Limits:
     unverified: int = 0
     perAddress: int = 0
     ratePerAddress: float = 0.0
-    ipv4Prefix: int = 32
-    ipv6Prefix: int = 64
+    ipv4Prefix: int = IPV4_PREFIX
+    ipv6Prefix: int = IPV6_PREFIX
 
     @property
     def strangers(self) -> int:

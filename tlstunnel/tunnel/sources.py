@@ -1,21 +1,20 @@
 """
 Who may come in, by where they come from: lists of networks, and how much comes from one source.
 
-A source is an address, or all that begin with the same bits: whoever has one address of IPv6 has
-2**64 of them.  This is asked before anything else is done for a connection, and knows nothing of
-connections but their addresses, so that it can be asked of any.
+This is asked before anything else is done for a connection, and knows nothing of connections but
+their addresses, so that it can be asked of any.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from ipaddress import IPv6Address
 
 from twisted.internet.interfaces import IReactorTime
 
 from tlstunnel.address import Address
-from tlstunnel.net.networks import LAST, numberOf
+from tlstunnel.net.networks import numberOf
+from tlstunnel.net.origins import Grouping, Source
 from tlstunnel.tunnel.buckets import Buckets
 from tlstunnel.tunnel.description import Tunnel
 
@@ -23,12 +22,8 @@ from tlstunnel.tunnel.description import Tunnel
 #: as many connections as one may have; it makes new ones too fast.
 DENIED, TOO_MANY, TOO_FAST = REFUSALS = ("denied", "per-address", "rate")
 
-#: What is one source: the number of its first address, with the interface that leads there if it is
-#: on the same link; C{None} for all UNIX sockets.
-Source = int | tuple[int, str] | None
 
-
-class Sources:
+class Sources(Grouping):
     """
     The sources of the connections of one tunnel.
     """
@@ -47,10 +42,8 @@ class Sources:
         limits = tunnel.limits
         self._allow, self._deny = tunnel.allow, tunnel.deny
         self._most, self._rate = limits.perAddress, limits.ratePerAddress
-        self._bits = limits.ipv4Prefix, limits.ipv6Prefix
-        self._mask4 = LAST - (1 << (32 - limits.ipv4Prefix)) + 1
-        self._mask6 = LAST - (1 << (128 - limits.ipv6Prefix)) + 1
-        isSame = before is not None and before._bits == self._bits
+        super().__init__(limits.ipv4Prefix, limits.ipv6Prefix)
+        isSame = before is not None and before.bits == self.bits
         # How many connections there are of each.
         self._open: dict[Source, int] = {}
         if before is not None and isSame and before._most and self._most:
@@ -71,20 +64,6 @@ class Sources:
         limits = tunnel.limits
         return bool(tunnel.allow or tunnel.deny or limits.perAddress or limits.ratePerAddress)
 
-    def sourceOf(self, peer: Address) -> Source:
-        """
-        The source that C{peer} is of.
-        """
-        host = peer.host
-        if not host:
-            return None
-        return self._source(host, numberOf(host))
-
-    def _source(self, host: str, number: int) -> Source:
-        first = number & (self._mask4 if number >> 32 == 0xFFFF else self._mask6)
-        # The same addresses are on every link (RFC 4007, section 6).
-        return (first, host.partition("%")[2]) if "%" in host else first
-
     def enter(self, peer: Address) -> str:
         """
         A connection from C{peer} is there.
@@ -99,7 +78,7 @@ class Sources:
             number = numberOf(host)
             if number in self._deny or (self._allow and number not in self._allow):
                 return DENIED
-            source = self._source(host, number)
+            source = self.sourceAt(host, number)
         if self._most and self._open.get(source, 0) >= self._most:
             return TOO_MANY
         if self._buckets is not None and not self._buckets.take(source):
@@ -119,16 +98,3 @@ class Sources:
                 self._open[source] = left
             else:
                 del self._open[source]
-
-    def nameOf(self, source: Source) -> str:
-        """
-        What people call C{source}: C{192.0.2.1}, C{2001:db8::/64}, C{UNIX sockets}.
-        """
-        if source is None:
-            return "UNIX sockets"
-        first, link = source if isinstance(source, tuple) else (source, "")
-        address = IPv6Address(first)
-        mapped = address.ipv4_mapped
-        bits, most = (self._bits[0], 32) if mapped is not None else (self._bits[1], 128)
-        zone = f"%{link}" if link else ""
-        return f"{mapped or address}{zone}" + ("" if bits == most else f"/{bits}")
