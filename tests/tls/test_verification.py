@@ -24,6 +24,7 @@ from tests.certificates import (
     dns,
     intermediate,
     mail,
+    make,
     numberedZero,
     root,
 )
