@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import Recipe, alternative, dns, make
 from tlstunnel.errors import TunnelError
+from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.names import Identity
-from tlstunnel.identity.pool import Credentials
 from tlstunnel.tls import alpn
 from tlstunnel.tls.alpn import MOST_OFFERED
 from tlstunnel.tls.context import serverContext
