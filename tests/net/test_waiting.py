@@ -44,7 +44,7 @@ class WaitingTests(SynchronousTestCase):
 
     def test_anErrorIsToldAsAFailure(self) -> None:
         """
-        However it is given.
+        However it is given, and once.
         """
         for error in (Reset("x"), Failure(Reset("x"))):
             waiting, told = self.stepped()
@@ -52,6 +52,8 @@ class WaitingTests(SynchronousTestCase):
             (failure,) = told
             assert isinstance(failure, Failure)
             failure.trap(Reset)
+            waiting.cancel()
+            self.assertEqual(told, [failure])
 
     def test_itCanBeCancelled(self) -> None:
         """

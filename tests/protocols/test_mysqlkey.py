@@ -289,6 +289,47 @@ class WaitingTests(SynchronousTestCase):
         for each in waiting:
             self.failureResultOf(each, MemoryError)
 
+    def test_whereNoneCouldBeMadeItIsTriedAnew(self) -> None:
+        """
+        For who comes next: there may be memory again.  Until then it decrypts nothing, and nobody
+        can have been given it.
+        """
+        slow = Slow(self, isPossible=False)
+        slow.mayGo.set()
+        key = PasswordKey(slow)
+        first = key.whenMade(self.turns.put)
+        self.turn()
+        self.failureResultOf(first, MemoryError)
+        self.assertFalse(key.isMade)
+        self.assertFalse(key.mayBeKnown)
+        self.assertIsNone(key.decrypted(bytes(KEY_BYTES), SALT))
+        slow.isPossible = True
+        second = key.whenMade(self.turns.put)
+        self.turn()
+        self.successResultOf(second)
+        self.assertTrue(key.isMade)
+        self.assertTrue(key.public)
+
+    def test_noTurnWaitsForOneThatIsTriedAnew(self) -> None:
+        """
+        Who has waited for the one that could not be made has the next one, whenever the turn comes
+        in which that would have been told.
+        """
+        slow = Slow(self, isPossible=False)
+        slow.mayGo.set()
+        key = PasswordKey(slow)
+        first = key.whenMade(self.turns.put)
+        late = self.turns.get(timeout=20)
+        slow.isPossible = True
+        slow.mayGo.clear()
+        second = key.whenMade(self.turns.put)
+        late()
+        self.assertNoResult(first)
+        slow.mayGo.set()
+        self.turn()
+        self.successResultOf(first)
+        self.successResultOf(second)
+
     def test_whoEndsWhileTheReactorStopsIsNotMissed(self) -> None:
         """
         The turn may come when nobody is there any more.

@@ -57,5 +57,7 @@ class Waiting(Deferred[_T]):
             super().errback(fail)
             return
         self.called = True
+        # C{cancel} looks at it.  The failure itself would keep alive whoever it was raised in.
+        self.result = None
         self._canceller = self.resume = None
         resume(fail if isinstance(fail, Failure) else Failure(fail))

@@ -145,7 +145,9 @@ class PasswordKey:
         """
         Whether it is made, or will be.
         """
-        return self._process == os.getpid()
+        if self._process != os.getpid():
+            return False
+        return not self._made.done() or self._made.exception() is None
 
     @property
     def isMade(self) -> bool:
@@ -195,6 +197,9 @@ class PasswordKey:
         """
         It is made, or cannot be.
         """
+        if not self._made.done():
+            # It could not be, and somebody has begun anew since: all wait for that.
+            return
         waiting, self._waiting = tuple(self._waiting), WeakSet()
         error = self._made.exception()
         for each in waiting:

@@ -45,8 +45,8 @@ def feeder(buffer: bytearray) -> Callable[[SSL.Connection, int], None]:
 
 def layer(buffer: bytearray) -> Callable[[SSL.Connection, int, bool], None]:
     """
-    What lets a connection whose handshake is complete read the first bytes of C{buffer} where they
-    lie, so many of them, and whether that is the end; it is to read all before they change.
+    What lets a connection read the first bytes of C{buffer} where they lie, so many of them, and
+    whether that is the end.  What it has not read when they change has to be taken away from it.
     """
     if not (_isKnown() and hasattr(_lib, "SSL_set_bio") and hasattr(_lib, "BIO_new_mem_buf")):
         give = feeder(buffer)
