@@ -157,13 +157,6 @@ class HandshakingTests(WireTests):
         self.assertEqual(refusal.cause, "long handshake")
         self.assertIn(str(self.most), str(refusal))
 
-    def test_whatArrivesInAStepCountsToo(self) -> None:
-        """
-        A peer may be faster than we ask how much is there.
-        """
-        self.patch(handshaking, "unread", lambda sock: 0)
-        self.test_moreThanThatIsRefused()
-
     def test_whatComesBehindTheHandshakeIsNoneOfIt(self) -> None:
         """
         However much it is, and whether the handshake itself was long.
@@ -264,6 +257,69 @@ class SharedHandshakingTests(HandshakingTests):
 class SharedClientTests(ClientTests):
     """
     The same of a client.
+    """
+
+    kind = SharedTLS
+
+
+class UnaskedTests(WireTests):
+    """
+    Of the client no certificate is asked, and what it says is long nevertheless.
+    """
+
+    kind: ClassVar[type[TLS]] = TLS
+
+    def open(self, size: int) -> None:
+        """
+        Meet a client whose hello has so many bytes, and some more.
+        """
+        self.near, self.far = self.pair()
+        ours = make(Recipe(san=alternative(dns(SERVER.domain))), root())
+        credentials = Credentials(SERVER, (ours.certificate,), ours.key)
+        self.wire = self.kind(self.near, Creator(serverContext(credentials)))
+        context = SSL.Context(SSL.TLS_METHOD)
+        context.set_alpn_protos([b"x" * 255] * (size // 256))
+        self.peer = SSL.Connection(context, None)
+        self.peer.set_connect_state()
+        self.assertRaises(SSL.WantReadError, self.peer.do_handshake)
+        self.hello = self.peer.bio_read(1 << 20)
+
+    def say(self, size: int) -> None:
+        """
+        Send its hello, so many bytes at a time, each of which is heard before the next.
+        """
+        for at in range(0, len(self.hello), size):
+            self.far.sendall(self.hello[at : at + size])
+            while unread(self.near):
+                before = unread(self.near)
+                self.wire.handshake()
+                self.assertLessEqual(before - unread(self.near), LIGHT_BYTES)
+
+    def test_aClientMaySayMuch(self) -> None:
+        """
+        However it comes, a step hears no more than a piece of it.
+        """
+        for size in (1 << 20, LIGHT_BYTES - 1000, 1000):
+            self.open(MOST_OF_CLIENT - REST)
+            self.say(size)
+            self.peer.bio_write(self.far.recv(1 << 20))
+            self.peer.do_handshake()
+            self.far.sendall(self.peer.bio_read(1 << 20))
+            self.assertIsNone(self.wire.handshake())
+
+    def test_moreThanThatIsRefused(self) -> None:
+        """
+        However it comes.
+        """
+        for size in (1 << 20, LIGHT_BYTES - 1000, 1000):
+            self.open(MOST_OF_CLIENT + REST)
+            refusal: TunnelError = self.assertRaises(TLSFailed, self.say, size)
+            self.assertEqual(refusal.cause, "long handshake")
+
+
+class SharedUnaskedTests(UnaskedTests):
+    """
+    On a socket that another program has, too.
     """
 
     kind = SharedTLS

@@ -151,7 +151,7 @@ CASES = (
         (record("2 0 1", EXPIRED_AUTHORITY),),
         said="expired",
     ),
-    Case("a long chain", deep(Recipe(san=NAME), 12), (record("2 0 0", root()),), said="is longer"),
+    Case("a long chain", deep(Recipe(san=NAME), 12), (record("2 0 0", root()),), said="too many"),
     Case("for clients", FOR_CLIENTS, (record("2 0 1", intermediate()),), said="is not good"),
     Case("a leaf as an authority", GOOD, (record("2 0 1", GOOD),), said=_NO_MATCH),
     Case("a weak key", WEAK_KEY, (record("2 0 1", intermediate()),), said="too weak"),

@@ -25,6 +25,7 @@ from service_identity.hazmat import (
     verify_service_identity,
 )
 
+from tlstunnel.errors import IdentityRefused
 from tlstunnel.identity import spiffe
 from tlstunnel.identity.constraints import areConstrained, permitDomain, permitURI
 from tlstunnel.identity.names import Identity, Kind, normalDomain
@@ -205,11 +206,11 @@ class Presented:
         """
         What C{certificate} says; L{None} if it has no subject alternative name.
 
-        @raise Unreadable: it has more than L{MOST_NAMES}.
+        @raise IdentityRefused: it has more than L{MOST_NAMES}.
         """
         # To read them first would take longer than all else that is done with a certificate.
         if countNames(certificate, MOST_NAMES) > MOST_NAMES:
-            raise Unreadable(f"one of more than {MOST_NAMES}, which are the most that are read")
+            raise IdentityRefused(f"the certificate has more than {MOST_NAMES} names")
         names = alternativeNames(certificate)
         return None if names is None else cls(certificate, names, authorities, service)
 

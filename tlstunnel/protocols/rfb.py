@@ -117,7 +117,7 @@ async def _readNumber(peer: Conversation) -> int:
 
 async def readReason(server: Conversation) -> bytes:
     """
-    Why a server wants nobody, behind a list of no types.
+    Why a server refuses the connection: behind a list of no security types.
     """
     return await server.readExactly(await _readNumber(server))
 
@@ -235,7 +235,7 @@ class Outcome(Filter):
                 raise spokeFirst(outcome + self.flush())
             raise Malformed("this is no result of a login", outcome)
         if not self._isAwaited:
-            raise Refused("the peer lets nobody in", bytes(self._kept))
+            raise Refused("the peer refuses the login", bytes(self._kept))
         if self._said >= REASONS > self._heard:
             self._isOver = True
             self._kept.clear()

@@ -106,7 +106,8 @@ class VNCClient(_VNC, ClientRole):
         self.write(version(self.minor))
         types = await readTypes(self, self.minor)
         if not types:
-            raise Refused("the peer wants nobody", await readReason(self), cause="VNC wants nobody")
+            reason = await readReason(self)
+            raise Refused("the peer refuses the connection", reason, cause="VNC wants nobody")
         if VENCRYPT not in types:
             raise NotOffered(
                 f"the peer offers no VeNCrypt, only security types {_listed(types)}",
@@ -231,7 +232,9 @@ class VNCServer(_VNC, ServerRole):
         if not types:
             reason = await readReason(backend)
             await self.turnAway(self._refuse(reason))
-            raise BackendRefused("the peer wants nobody", reason, cause="VNC wants nobody")
+            raise BackendRefused(
+                "the peer refuses the connection", reason, cause="VNC wants nobody"
+            )
         if kind not in types:
             await self._lacks("security types", types, isTLS=VENCRYPT in types)
         if minor >= LISTS:

@@ -175,7 +175,7 @@ class Responses(Filter):
         lines = self._kept.count(b"\n", 0, end.end() if end is not None else len(self._kept))
         if lines > MAX_HEAD_LINES:
             raise Oversize(
-                f"more than {MAX_HEAD_LINES} lines before or behind the body of a response"
+                f"more than {MAX_HEAD_LINES} lines in the head of a response, or in its trailers"
             )
         return lines
 

@@ -19,7 +19,7 @@ _VERIFY_ERRORS = {
     _Codes.ERR_CERT_SIGNATURE_FAILURE: "a signature in the chain is wrong",
     _Codes.ERR_INVALID_CA: "an issuer in the chain is not a CA",
     _Codes.ERR_INVALID_PURPOSE: "the certificate is not for this purpose",
-    _Codes.ERR_CERT_CHAIN_TOO_LONG: "the chain is longer than that of anybody honest",
+    _Codes.ERR_CERT_CHAIN_TOO_LONG: "the chain has too many authorities",
     _Codes.ERR_PATH_LENGTH_EXCEEDED: "the chain is longer than its CA permits",
     _Codes.ERR_CERT_REVOKED: "the certificate was revoked",
     _Codes.ERR_KEYUSAGE_NO_CERTSIGN: "an issuer may not sign certificates",

@@ -134,7 +134,7 @@ class TLSAVerifier(Verifier):
                 f"no certificate that the server shows is that of {self._records}", cause="no match"
             )
         if len(shown) > LONGEST_CHAIN + 2:
-            raise IdentityRefused("the chain is longer than that of anybody honest")
+            raise IdentityRefused("the chain has too many authorities")
         store = crypto.X509Store()
         for each in anchors:
             store.add_cert(crypto.X509.from_cryptography(each))
