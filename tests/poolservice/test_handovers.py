@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from twisted.internet.threads import deferToThread
 
 from tests.loopback import CLIENT, SERVER, Encrypted, Plain, Reset, smtpClient, smtpServer
 from tests.poolservice.stage import ME, HandOverTests, Program, reactor
-from tlstunnel.errors import IdentityRefused, TimedOut, TLSFailed, Truncated
+from tlstunnel.errors import IdentityRefused, TimedOut, TLSFailed, Truncated, TunnelError
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.local.refusals import TooMany
@@ -25,6 +25,7 @@ from tlstunnel.poolservice import turns
 from tlstunnel.poolservice.refusals import BadPool, NoRemote, NotForCaller
 from tlstunnel.poolservice.wanted import Demand
 from tlstunnel.tunnel.limits import Limits
+from tlstunnel.tunnel.prepared import Prepared
 
 Meet = Callable[[], Plain]
 
@@ -322,6 +323,23 @@ class CrowdTests(HandOverTests):
         self.handOvers.begin(program, self.wanted(False, local=SERVER), sock)
         self.assertIsInstance(await program.over, NotForCaller)
         self.assertEqual(program.story, ["heard not-yours", "ended"])
+
+
+    async def test_aFaultOfOursIsTheEnd(self) -> None:
+        """The program is told, and the log has what it was."""
+
+        def steps(prepared: Prepared) -> Iterator[None]:
+            yield
+            yield
+            raise ZeroDivisionError
+
+        self.patch(Prepared, "steps", steps)
+        sock, _ = self.pair()
+        program = Program(self.handOvers)
+        self.handOvers.begin(program, self.wanted(False, local=SERVER), sock)
+        self.assertIs(type(await program.over), TunnelError)
+        self.assertEqual(self.handOvers.connections, 0)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 
 class ChangeTests(HandOverTests):

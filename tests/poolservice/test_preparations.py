@@ -6,6 +6,7 @@ kept, and when it is read again.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,22 @@ class PreparationsTests(SynchronousTestCase):
         (self.pool.path / str(SERVER) / "privkey.pem").write_bytes(b"nonsense")
         self.failureResultOf(self.preparations.forServer(wanted, (SERVER,)), ConfigurationError)
         self.assertEqual(self.kept, [2])
+
+    def test_whateverGoesWrongNobodyWaitsForIt(self) -> None:
+        """Also whoever has asked meanwhile; and the next one asks anew."""
+
+        def steps(prepared: Prepared) -> Iterator[None]:
+            yield
+            yield
+            raise ZeroDivisionError
+
+        self.patch(Prepared, "steps", steps)
+        wanted = Wanted(False, find("none"))
+        waiting = [self.preparations.forServer(wanted, (SERVER,)) for _ in range(2)]
+        self.clock.advance(0)
+        for each in waiting:
+            self.failureResultOf(each, ZeroDivisionError)
+        self.assertEqual(self.kept, [])
 
     def test_anEditInPlaceCountsSoon(self) -> None:
         """Also among many files, and of one that nobody has needed yet."""

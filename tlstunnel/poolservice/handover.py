@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -92,6 +93,8 @@ class HandOver:
     @ivar local: who we are to its peer; C{None} for nobody, and as long as that is not known.
     """
 
+    _log = Logger()
+
     prepared: Prepared
 
     def __init__(
@@ -147,8 +150,10 @@ class HandOver:
             self._abandon(error)
         elif isinstance(error, ConfigurationError):
             self._abandon(BadPool(str(error)))
-        else:
-            failure.trap(CancelledError)
+        elif not failure.check(CancelledError):
+            # A bug of ours must not keep the program waiting.
+            self._log.failure("a handed connection could not be prepared", failure)
+            self._abandon(TunnelError("see the log of the pool service"))
 
     def end(self, why: TunnelError) -> None:
         """

@@ -159,7 +159,7 @@ class Preparations:
             for number, _ in enumerate(kept.prepared.steps()):
                 if number:
                     await self._nextTurn()
-        except ConfigurationError:
+        except Exception:  # noqa: BLE001 - whatever it is, nobody waits for ever
             result = Failure()
             if self._kept.get(key) is kept:
                 self._forget(key)
