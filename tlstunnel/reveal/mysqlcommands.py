@@ -24,10 +24,10 @@ from tlstunnel.protocols.mysqlpackets import packet
 from tlstunnel.reveal.mysqllogin import LARGEST
 
 _WHOLE = 0xFFFFFF
-_CHANGE_USER = 0x11
+_CHANGE_USER = b"\x11"
 
 # Of releases 10.2 to 10.5 of MariaDB: several commands in one.
-_MULTI = 0xFE
+_MULTI = b"\xfe"
 
 
 class Commands(Filter):
@@ -94,9 +94,9 @@ class Commands(Filter):
         @param head: its header, and the first byte of the message if there is any.
         @raise Refused: if it might be one that cannot be read.
         """
-        if head[3] or self._goesOn or head[4:] not in (b"\x11", b"\xfe"):
+        if head[3] or self._goesOn or head[4:] not in (_CHANGE_USER, _MULTI):
             return False
-        if head[4] == _MULTI:
+        if head[4:] == _MULTI:
             raise Refused("the client hides commands in one (COM_MULTI)")
         if int.from_bytes(head[:3], "little") > LARGEST:
             raise Refused("the client changes the user in a message that is too long")
