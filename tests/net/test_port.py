@@ -106,6 +106,28 @@ class ListeningPortTests(SynchronousTestCase):
         self.assertFalse(self.accepted[0].getblocking())
         self.assertTrue(self.accepted[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
+    def test_aFaultOfOursWithOneConnectionDoesNotMatterToTheNext(self) -> None:
+        """
+        To the reactor, whoever raises is to be given up: nobody would be accepted any more.
+        """
+        (sock,) = bind(TCPAddress("127.0.0.1", 0))
+        mistakes = [ZeroDivisionError()]
+
+        def accepted(sock: socket.socket, peer: TCPAddress | UNIXAddress) -> None:
+            self.addCleanup(sock.close)
+            if mistakes:
+                raise mistakes.pop()
+            self.accepted.append(sock)
+
+        port = ListeningPort(self.reactor, Deadlines(self.reactor), Bound(sock), accepted)
+        port.startListening()
+        self.addCleanup(port.stopListening)
+        for _ in range(2):
+            self.addCleanup(socket.create_connection(sock.getsockname()).close)
+            port.doRead()
+        self.assertEqual(len(self.accepted), 1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_aSocketCanBeLeftToAnotherPort(self) -> None:
         """
         With whoever waits in its queue; what was set for the first one does not stay.

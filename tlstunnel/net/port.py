@@ -127,7 +127,14 @@ class ListeningPort(Descriptor):
                 self._accepts = 1
                 return
             sock.setblocking(False)
-            self._accepted(sock, addressOf(address))
+            try:
+                self._accepted(sock, addressOf(address))
+            except Exception:  # noqa: BLE001 - else the reactor would give up the port
+                self._log.failure(
+                    "a connection accepted at {name} failed",
+                    tunnel=self._tunnel or None,
+                    name=self.name,
+                )
             if self._paused:
                 return
         # There may be more: asking costs, unless they come faster than one a turn.
