@@ -315,10 +315,7 @@ class BelongingTests(MemoryTests):
         The name has a context of its own, and the tickets are of the first one; under another name
         nobody is served.
         """
-        other = make(Recipe(san=alternative(dns(OTHER))), root())
-        second = serverContext(Credentials(Identity.parse(OTHER), other.chain, other.key))
-        belonging.allow(second)
-        creator = self.serving(Face(self.context()), Face(second, name=OTHER))
+        creator = self.servingBoth()
         for name in ("", OTHER):
             client = Client(self, creator, name)
             for again in ("", name):
@@ -330,6 +327,29 @@ class BelongingTests(MemoryTests):
                 self.assertEqual(known.serverName, name, "it has another name than its session")
             else:
                 self.assertIsInstance(failure, TunnelError)
+
+    def servingBoth(self) -> Creator:
+        """
+        What makes connections under two names.
+        """
+        other = make(Recipe(san=alternative(dns(OTHER))), root())
+        second = serverContext(Credentials(Identity.parse(OTHER), other.chain, other.key))
+        belonging.allow(second)
+        return self.serving(Face(self.context()), Face(second, name=OTHER))
+
+    def test_thatOfAnotherControlConnectionIsOfNoUseUnderAnyName(self) -> None:
+        """
+        Though both change to the same context, for the name that they ask for.
+        """
+        creator = self.servingBoth()
+        for name in ("", OTHER):
+            client, stranger = Client(self, creator, name), Client(self, creator, name)
+            for each in (client, stranger):
+                self.assertTrue(each.comes(each.session, name)[1].isResumed)
+            for session in (stranger.session, stranger.latest):
+                failure, known = client.comes(session, name)
+                self.assertFalse(known.isResumed, name)
+                self.assertStranger(failure, "has done so before")
 
     def test_itIsResumedBehindARenewal(self) -> None:
         """
