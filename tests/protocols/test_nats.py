@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tlstunnel.errors import (
     BackendRefused,
     Closed,
+    ForeignProtocol,
     Malformed,
     NotOffered,
     Oversize,
@@ -337,6 +338,21 @@ class ClientTests(SynchronousTestCase):
         driver.network.feed(OFFER)
         self.assertEqual(driver.stage, "switched")
         self.assertEqual(driver.network.written + driver.plain.written, b"")
+
+    def test_whoExpectsTLSFirstIsToldOfAServerThatDoesNot(self) -> None:
+        """
+        It may not have said anything yet that could be shown; but what speaks another protocol is
+        no server of NATS.
+        """
+        for error, cause in (
+            (PlaintextAfterStartTLS("by the test", OFFER), "INFO in clear"),
+            (ForeignProtocol("by the test"), "INFO in clear"),
+            (ForeignProtocol("by the test", b"SSH-2.0-x\r\n"), ""),
+        ):
+            driver = client(nats, HANDSHAKE_FIRST)
+            driver.network.lose(error)
+            assert isinstance(driver.error, ForeignProtocol)
+            self.assertEqual((driver.error.cause, driver.error.said), (cause, error.said))
 
     def test_nothingMayFollowTheGreeting(self) -> None:
         """

@@ -241,6 +241,20 @@ class ClientTests(SynchronousTestCase):
             self.assertIsInstance(driver.error, TLSFailed)
             self.assertEqual(driver.network.written, b"")
 
+    def test_aServerThatDoesNotBeginDirectlyMayBeTooOld(self) -> None:
+        """
+        Where it gives no other reason, the hint is about that; without the option it is not.
+        """
+        for options, known, cause in (
+            ((DIRECT,), "", "no direct TLS"),
+            ((DIRECT,), "expired", "expired"),
+            ((), "", ""),
+        ):
+            driver = self.switched(startup(), options=options)
+            driver.network.lose(TLSFailed("by the test", b"", known))
+            assert isinstance(driver.error, TLSFailed)
+            self.assertEqual((driver.error.detail, driver.error.cause), ("by the test", cause))
+
 
 class ServerRules(ServerConformance, SynchronousTestCase):
     """
