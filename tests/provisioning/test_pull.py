@@ -39,6 +39,7 @@ from tlstunnel.provisioning.connection import Place
 from tlstunnel.provisioning.errors import ResultRefused
 from tlstunnel.provisioning.pull import Pull
 from tlstunnel.provisioning.push import push
+from tlstunnel.provisioning.upkeep import Upkeep
 from tlstunnel.provisioning.url import LDAPURL
 
 reactor: Any = _reactor
@@ -348,6 +349,30 @@ class PullTests(PullTestCase):
             following.lookAround()
         self.assertEqual(self.said.count("error: a file: cannot be written"), 1)
         full.restore()
+        await self.until(lambda: len(self.rules()) == 10)
+
+    async def test_aFaultOfOursIsMissedAndFoundAgain(self) -> None:
+        """
+        What was told meanwhile is asked for again, and what is in the pool is looked at again.
+        """
+
+        def refuse(*args: object) -> None:
+            raise ZeroDivisionError
+
+        changed = [*TEN[:-1], rule(1, 2, b"", "5 x@y.test"), TEN[-1]]
+        directory = self.serve(TEN, changed)
+        following = self.pull()
+        await self.until(lambda: following.isFresh)
+        broken = self.patch(Upkeep, "take", refuse)
+        directory.say(rule(1, 2, b"two", "5 x@y.test"))
+        await self.until(lambda: bool(self.flushLoggedErrors(ZeroDivisionError)))
+        broken.restore()
+        await self.until(lambda: self.rules()["a1.test"] == "x@y.test")
+        self.patch(pull, "LOOK_SECONDS", 0.01)
+        broken = self.patch(Upkeep, "look", refuse)
+        await self.until(lambda: bool(self.flushLoggedErrors(ZeroDivisionError)))
+        broken.restore()
+        (self.pool.path / "disclose" / "a1.test.txt").unlink()
         await self.until(lambda: len(self.rules()) == 10)
 
     async def test_aServerThatTakesItsLeaveAgainAndAgainIsAskedLessAndLess(self) -> None:

@@ -253,8 +253,11 @@ class Pull(Service):
                     await self._resting
                     self._resting = None
                 began = self._reactor.seconds()
-                await (self._take() if self._isTold else self._lookOnce())
-                self._rest(self._reactor.seconds() - began)
+                try:
+                    await (self._take() if self._isTold else self._lookOnce())
+                finally:
+                    # Whatever went wrong, there is another look.
+                    self._rest(self._reactor.seconds() - began)
         except CancelledError:
             # Only by a stop.
             return
@@ -280,10 +283,13 @@ class Pull(Service):
         arguments = dict(content.entries), content.cookie, isFirst, self._now()
         try:
             report = await self._inThread(self._upkeep.take, *arguments)
-        except ConfigurationError as error:
+        except Exception as error:
+            # What was told is not in the pool: it is asked for again.
             self._failed(error)
             self._cancel()
-            return
+            if isinstance(error, ConfigurationError):
+                return
+            raise
         self._report(report)
         if isFirst and attempt is self._attempt and content.isFresh:
             self._begun()
