@@ -324,7 +324,6 @@ class CrowdTests(HandOverTests):
         self.assertIsInstance(await program.over, NotForCaller)
         self.assertEqual(program.story, ["heard not-yours", "ended"])
 
-
     async def test_aFaultOfOursIsTheEnd(self) -> None:
         """The program is told, and the log has what it was."""
 

@@ -17,7 +17,6 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pool import Pool
