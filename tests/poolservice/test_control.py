@@ -20,7 +20,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.poolservice.test_descriptors import LINGER, SOON, descriptorsInUse, evil
 from tlstunnel.errors import IdentityRefused, TunnelError
-from tlstunnel.local.closing import Closings
+from tlstunnel.local.closing import MOST_CLOSING, Closings
 from tlstunnel.net import unixsocket
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.poolservice.control import ANSWER_SECONDS, SILENT_SECONDS, Control, errorMessage
@@ -113,7 +113,8 @@ class ControlTests(TestCase):
         ours, self.program = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         self.program.setblocking(False)
-        self.control = Control(reactor, Deadlines(self.clock), ours, self.answering, Closings())
+        self.closings = Closings()
+        self.control = Control(reactor, Deadlines(self.clock), ours, self.answering, self.closings)
         self.answering.control = self.control
         self.control.start()
 
@@ -177,6 +178,18 @@ class ControlTests(TestCase):
         self.control.expect(isPaused=False, isLimited=True)
         self.assertEqual(await self.answer(), b"ok\na=1\n")
         self.assertEqual(await self.answer(), b"ok\na=2\n")
+
+    async def test_whoseUserHasMuchThatIsBeingClosedHasToWait(self) -> None:
+        """
+        It may have come on other connections; what came on this one meanwhile is heard then.
+        """
+        self.closings.begin(MOST_CLOSING)
+        self.program.send(b"hello\na=1\n")
+        await turns(0.05)
+        self.assertEqual(self.answering.came, [])
+        self.closings.end(1)
+        self.assertEqual(await self.answer(), b"ok\na=1\n")
+        self.closings.end(MOST_CLOSING - 1)
 
     async def test_whoIsGoneWhileItTakesItsTimeIsMissed(self) -> None:
         """
