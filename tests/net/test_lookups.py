@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.lookups import (
-    MOST,
+    MOST_ANSWERS,
     PATIENCE_SECONDS,
     RECHECK_SECONDS,
     STALE_SECONDS,
@@ -186,13 +186,13 @@ class LookupsTests(SynchronousTestCase):
         Those go that were asked for first, and those stay that are being asked for.
         """
         self.get("under way")
-        for number in range(MOST + 10):
+        for number in range(MOST_ANSWERS + 10):
             self.get(str(number))
             self.answer(number)
-        self.assertEqual(len(self.lookups._entries), MOST)
+        self.assertEqual(len(self.lookups._entries), MOST_ANSWERS)
         before = len(self.asked)
         self.get("under way")
-        self.get(str(MOST))
+        self.get(str(MOST_ANSWERS))
         self.assertEqual(len(self.asked), before)
         self.get("0")
         self.assertEqual(len(self.asked), before + 1)

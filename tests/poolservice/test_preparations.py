@@ -74,7 +74,7 @@ class PreparationsTests(SynchronousTestCase):
 
     def test_whatWasUsedLongestAgoGoes(self) -> None:
         """Where there are too many sets; who comes back gets a new one."""
-        self.patch(preparations, "KEPT", 3)
+        self.patch(preparations, "SETS_KEPT", 3)
         first = self.client(0)
         for uid in 1, 2, 0, 3:
             self.client(uid)
@@ -124,7 +124,7 @@ class PreparationsTests(SynchronousTestCase):
 
     def test_whatComesToNothingCountsToo(self) -> None:
         """Nobody fills the memory with what cannot be made."""
-        self.patch(preparations, "KEPT", 3)
+        self.patch(preparations, "SETS_KEPT", 3)
         self.trust("b.example.org").write_bytes(b"nonsense")
         for uid in range(10):
             self.client(uid)

@@ -47,7 +47,7 @@ from tlstunnel.reveal.disclosure import Disclosure
 from tlstunnel.reveal.identitymap import IdentityMap, Names, OwnNames
 from tlstunnel.reveal.mysql import mysql
 from tlstunnel.reveal.mysqlcommands import Commands
-from tlstunnel.reveal.mysqllogin import ATTRIBUTE, LARGEST, readChange, readLogin
+from tlstunnel.reveal.mysqllogin import ATTRIBUTE, LARGEST_BYTES, readChange, readLogin
 from tlstunnel.testing.dialogues import filtered, setting, split
 from tlstunnel.testing.memory import Driver
 
@@ -228,7 +228,7 @@ class LoginTests(SynchronousTestCase):
         """
         They may be most of a login.
         """
-        long = login() + b"a" * (LARGEST - len(login()))
+        long = login() + b"a" * (LARGEST_BYTES - len(login()))
         taken = driver()
         taken.feed("C", packet(2, long))
         self.assertEqual(taken.plain.written, packet(1, long))
@@ -602,7 +602,7 @@ class CommandsTests(SynchronousTestCase):
         """
         It is not waited for.
         """
-        for length in (LARGEST + 1, WHOLE):
+        for length in (LARGEST_BYTES + 1, WHOLE):
             head = length.to_bytes(3, "little") + b"\0\x11alice\0\0"
             self.assertRaises(Refused, Commands(self.change).feed, head)
 

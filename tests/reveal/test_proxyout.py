@@ -213,9 +213,9 @@ class ProxyOutTests(SynchronousTestCase):
         """
         out, session = ProxyOut("v2", ("authority",)), _Session()
         told: Any = session
-        for number in range(2 * proxyout.KEPT):
+        for number in range(2 * proxyout.KINDS_KEPT):
             out.header(_Facts(serverName=f"{number}.example"), HERE, told)
-        self.assertLessEqual(len(out._known), proxyout.KEPT)
+        self.assertLessEqual(len(out._known), proxyout.KINDS_KEPT)
 
     def test_tooLong(self) -> None:
         """

@@ -43,7 +43,7 @@ from tlstunnel.tls.creators import ClientCreator, Creator, ServerCreator
 from tlstunnel.tls.faces import Face, Faces
 from tlstunnel.tls.failures import handshakeFailure
 from tlstunnel.tls.resumption import (
-    LONGEST,
+    LONGEST_SECONDS,
     MOST_DECLINED,
     REST,
     SESSIONS_PER_SERVER,
@@ -499,7 +499,7 @@ class ClientTests(MemoryTests):
         failure, known = self.connect(creator, self.serverOf(issued))
         self.assertIsNone(failure)
         end = authority.certificate.not_valid_after_utc.timestamp()
-        self.assertLess(end, datetime.now(UTC).timestamp() + LONGEST)
+        self.assertLess(end, datetime.now(UTC).timestamp() + LONGEST_SECONDS)
         self.assertEqual(known.until, end)
 
     def test_itEndsWithTheListOfWhatWasRevoked(self) -> None:
@@ -527,7 +527,7 @@ class ClientTests(MemoryTests):
         """
         before = time.time()
         _, first = self.connect()
-        self.assertTrue(before + LONGEST <= first.until <= time.time() + LONGEST)
+        self.assertTrue(before + LONGEST_SECONDS <= first.until <= time.time() + LONGEST_SECONDS)
         for _ in range(3):
             _, known = self.connect()
             self.assertTrue(known.isResumed)
@@ -707,7 +707,7 @@ class ServerTests(MemoryTests):
         """
         As long as sessions with servers.
         """
-        self.assertEqual(self.creator.context.get_timeout(), LONGEST)
+        self.assertEqual(self.creator.context.get_timeout(), LONGEST_SECONDS)
 
     def test_whoAsksNobodyKnowsNobody(self) -> None:
         """

@@ -301,7 +301,7 @@ class ServerTests(TunnelTests):
         """
         The connection ends, and the backend is not left alone for that.
         """
-        self.patch(proxywriting, "LONGEST", 20)
+        self.patch(proxywriting, "LONGEST_BYTES", 20)
         backend = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(backend.close)
         backend.setblocking(False)

@@ -32,7 +32,7 @@ _ENTRIES = {PROVIDER: b"OSSL_provider_init", MODULE: b"C_GetFunctionList"}
 _KINDS = {PROVIDER: "provider of OpenSSL 3 or later", MODULE: "PKCS#11 module"}
 
 #: More than any of them has.
-_LARGEST = 1 << 26
+_LARGEST_BYTES = 1 << 26
 
 # What a path may have in it, as OpenSSL gives other characters a meaning (config(5)).
 _PLAIN = re.compile(r"[A-Za-z0-9/._+@=,:~-]+")
@@ -139,7 +139,7 @@ def _check(path: Path, name: str) -> Path:
         )
     with reading(path), resolved.open("rb") as file:
         _checkOwner(subject, resolved, os.fstat(file.fileno()))
-        content = file.read(_LARGEST)
+        content = file.read(_LARGEST_BYTES)
     for folder in resolved.parents:
         with reading(folder):
             _checkFolder(subject, folder, folder.stat())

@@ -38,7 +38,7 @@ from tlstunnel.identity.keyreference import KeyReference, isSecret, readReferenc
 LARGEST_FILE = 1 << 20
 
 #: Anchors that are known by what stands in their files, in all; those of a system are 150.
-KEPT = 1000
+ANCHORS_KEPT = 1000
 
 #: Files of keys that are known to be sound.
 MOST_SOUND = 10000
@@ -177,7 +177,7 @@ def _load(block: bytes) -> x509.Certificate:
 
 
 # Anchors are read again and again, for everybody who may be at the other end, and are the same.
-_loadAgain = lru_cache(maxsize=KEPT)(_load)
+_loadAgain = lru_cache(maxsize=ANCHORS_KEPT)(_load)
 
 
 def loadCertificates(path: Path) -> tuple[x509.Certificate, ...]:

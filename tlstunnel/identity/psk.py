@@ -44,7 +44,7 @@ _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _PLAIN = re.compile(rb"[\x21\x22\x24-\x7e][\x20-\x7e]*")
 
 # More than the name, written as digits, and the key.
-_LARGEST = 4096
+_LARGEST_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def loadPSK(pool: Pool, identity: Identity) -> PresharedKey:
             f"run {pool.command('create', '--psk', str(identity))}, or import the key that the "
             "other side has",
         )
-    content = readFile(file, private=True, largest=_LARGEST)
+    content = readFile(file, private=True, largest=_LARGEST_BYTES)
     try:
         return readPSK(identity, content, str(file))
     except ValueError as error:

@@ -27,7 +27,7 @@ RECHECK_SECONDS = 30.0
 STALE_SECONDS = 600.0
 
 #: Answers that are kept: who answers for a name can bring in others.
-MOST = 1000
+MOST_ANSWERS = 1000
 
 
 class _Entry(Generic[T]):
@@ -114,13 +114,13 @@ class Lookups(Generic[T]):
         entry.asked = now
         # The last to be forgotten.
         self._entries[name] = self._entries.pop(name)
-        if len(self._entries) > MOST:
+        if len(self._entries) > MOST_ANSWERS:
             self._forget()
         self._ask(name).addBoth(self._answered, entry)
 
     def _forget(self) -> None:
         for name, each in list(self._entries.items()):
-            if len(self._entries) <= MOST:
+            if len(self._entries) <= MOST_ANSWERS:
                 break
             if each.asked is None:
                 del self._entries[name]

@@ -27,7 +27,7 @@ _FORM_BITS = 96
 
 #: Networks that are kept as they were read: all tunnels of a file may have the same, and a reload
 #: reads them again.
-KEPT = 1 << 16
+NETWORKS_KEPT = 1 << 16
 
 Network = IPv4Network | IPv6Network
 
@@ -47,7 +47,7 @@ def numberOf(host: str) -> int:
     return FIRST4 | int.from_bytes(inet_pton(AF_INET, host))
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=NETWORKS_KEPT)
 def parseNetwork(text: str) -> Network:
     """
     Read C{192.0.2.0/24}, C{2001:db8::/32}, or a single address.

@@ -14,7 +14,7 @@ from tlstunnel.net.crc32c import crc32c
 from tlstunnel.net.proxyheader import CRC32C, FIXED, IPV4, IPV6, PROXY, SIGNATURE, UNIX
 
 #: What its length can say (section 2.2).
-LONGEST = 0xFFFF
+LONGEST_BYTES = 0xFFFF
 
 _UNKNOWN = b"PROXY UNKNOWN\r\n"
 
@@ -47,7 +47,7 @@ def tlv(kind: int, value: bytes) -> bytes:
 
     @raise Oversize: its length cannot be said.
     """
-    if len(value) > LONGEST:
+    if len(value) > LONGEST_BYTES:
         raise _tooLong(len(value))
     return pack("!BH", kind, len(value)) + value
 
@@ -65,7 +65,7 @@ def binary(
     if hasChecksum:
         tlvs += tlv(CRC32C, bytes(4))
     length = len(addresses) + len(tlvs)
-    if length > LONGEST:
+    if length > LONGEST_BYTES:
         raise _tooLong(length)
     header = FIXED.pack(SIGNATURE, PROXY, family, length) + addresses + tlvs
     return header[:-4] + crc32c(header).to_bytes(4) if hasChecksum else header

@@ -29,7 +29,7 @@ from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.settings import settingOf
 
 #: How many sets of contexts are kept, each for the same user, role, identities and protocol.
-KEPT = 128
+SETS_KEPT = 128
 
 #: How many contexts they have together, unless one set alone has more: some 40 KiB each, beside the
 #: anchors, which are shared.
@@ -221,7 +221,9 @@ class Preparations:
         """
         self._contexts += contexts - kept.contexts
         kept.contexts = contexts
-        while len(self._kept) > 1 and (len(self._kept) > KEPT or self._contexts > CONTEXTS_KEPT):
+        while len(self._kept) > 1 and (
+            len(self._kept) > SETS_KEPT or self._contexts > CONTEXTS_KEPT
+        ):
             self._forget(next(iter(self._kept)))
 
     def _forget(self, key: object) -> None:

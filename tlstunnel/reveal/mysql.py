@@ -33,7 +33,7 @@ from tlstunnel.protocols.mysqlpackets import (
 )
 from tlstunnel.reveal.identitymap import namesFor
 from tlstunnel.reveal.mysqlcommands import Commands
-from tlstunnel.reveal.mysqllogin import LARGEST, readChange, readLogin, tell
+from tlstunnel.reveal.mysqllogin import LARGEST_BYTES, readChange, readLogin, tell
 from tlstunnel.reveal.word import Introduction, Word
 
 #: What servers keep of the name of a user: the rest of a longer one is cut off by some.
@@ -72,7 +72,7 @@ class MySQLIntroduction(Introduction):
         number = 2 if self.isGreeted else 1
         if not self.isGreeted:
             client.write(packet(0, self._greeting.payload()))
-        client.maxBytes += LARGEST
+        client.maxBytes += LARGEST_BYTES
         login = self._checked(await readPacket(client, number), number + 1)
         client.putBack(packet(number, login))
         self.toPlain.append(Commands(self._change))

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from tlstunnel.errors import Refused
 from tlstunnel.protocols.filters import PIECE_BYTES, Filter
 from tlstunnel.protocols.mysqlpackets import packet
-from tlstunnel.reveal.mysqllogin import LARGEST
+from tlstunnel.reveal.mysqllogin import LARGEST_BYTES
 
 _WHOLE = 0xFFFFFF
 _CHANGE_USER = b"\x11"
@@ -98,6 +98,6 @@ class Commands(Filter):
             return False
         if head[4:] == _MULTI:
             raise Refused("the client hides commands in one (COM_MULTI)")
-        if int.from_bytes(head[:3], "little") > LARGEST:
+        if int.from_bytes(head[:3], "little") > LARGEST_BYTES:
             raise Refused("the client changes the user in a message that is too long")
         return True

@@ -31,7 +31,7 @@ from tlstunnel.protocols.mysqlpackets import (
 ATTRIBUTE = b"_tlstunnel_identity"
 
 #: The most bytes of such a message.
-LARGEST = 16384
+LARGEST_BYTES = 16384
 
 # What clients can do that have attributes: then it is plain where these begin.
 _CURRENT = PLUGIN_AUTH | SECURE_CONNECTION

@@ -31,7 +31,7 @@ _UNVERIFIED = 1
 _SSL = struct.Struct("!BI")
 
 #: Of how many kinds of connections it is kept what their headers say beside the addresses.
-KEPT = 256
+KINDS_KEPT = 256
 
 #: The bytes of an id that nobody has given before.
 _ID_BYTES = 16
@@ -105,7 +105,7 @@ class ProxyOut:
         )
         known = self._known.get(key)
         if known is None:
-            if len(self._known) >= KEPT:
+            if len(self._known) >= KINDS_KEPT:
                 self._known.clear()
             known = self._known[key] = self._written(facts, session)
         return known

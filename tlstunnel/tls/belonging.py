@@ -51,7 +51,7 @@ IS_SUPPORTED = all(
 
 #: Seconds for which the session of a connection can be resumed by those that belong to it, as long
 #: as it lasts: the most that TLS 1.3 knows (RFC 8446, section 4.6.1).
-LONGEST = 604_800
+LONGEST_SECONDS = 604_800
 
 #: What a refusal says of its cause.
 STRANGER = "no resumption"
@@ -161,7 +161,7 @@ def allow(context: SSL.Context) -> None:
     """
     context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
     context.set_session_id(_NOBODY)
-    context.set_timeout(LONGEST)
+    context.set_timeout(LONGEST_SECONDS)
 
 
 def spoil(connection: SSL.Connection) -> None:

@@ -18,7 +18,7 @@ from tlstunnel.identity.trust import Trust
 from tlstunnel.tls import binding, separation
 from tlstunnel.tls.credentials import present
 from tlstunnel.tls.faces import VERSIONS, chooseFace
-from tlstunnel.tls.resumption import LONGEST
+from tlstunnel.tls.resumption import LONGEST_SECONDS
 from tlstunnel.tls.session import Session
 from tlstunnel.tls.verification import LONGEST_CHAIN, demandCertificate
 
@@ -148,7 +148,7 @@ def serverContext(
         # The keys of tickets are this context's own already; this is the same for all that is not
         # encrypted by them, and OpenSSL wants it where clients show certificates.
         context.set_session_id(os.urandom(SSL_SESSION_ID_BYTES))
-        context.set_timeout(int(LONGEST))
+        context.set_timeout(int(LONGEST_SECONDS))
     if trust is not None:
         for certificate in trust.all.certificates:
             context.add_client_ca(certificate)

@@ -17,7 +17,7 @@ from tlstunnel.tls import belonging
 from tlstunnel.tls.belonging import Belonging
 from tlstunnel.tls.binding import TELLS_RESUMPTION, returnAfterEachRecord, sizeOfSession
 from tlstunnel.tls.faces import Face, Faces
-from tlstunnel.tls.resumption import LARGEST, Offer, Sessions
+from tlstunnel.tls.resumption import LARGEST_BYTES, Offer, Sessions
 from tlstunnel.tls.session import Session
 from tlstunnel.tls.verification import Verifier
 
@@ -305,7 +305,7 @@ def _resumable(connection: SSL.Connection) -> SSL.Session | None:
     What the server of C{connection} may resume later, if it is not too large to be offered.
     """
     session = connection.get_session()
-    return None if session is None or sizeOfSession(session) > LARGEST else session
+    return None if session is None or sizeOfSession(session) > LARGEST_BYTES else session
 
 
 class _Resuming(ClientCreator):

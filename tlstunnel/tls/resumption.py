@@ -20,7 +20,7 @@ from tlstunnel.tls.verification import Proof
 
 #: Seconds after a handshake with verification in which what came of it is resumed, also by way of
 #: connections that were resumed themselves.
-LONGEST = 7200.0
+LONGEST_SECONDS = 7200.0
 
 #: Servers that a tunnel knows, and sessions that it keeps in all and of each server: as many of its
 #: connections as begin at the same time can resume one.
@@ -30,7 +30,7 @@ SESSIONS_PER_SERVER = 64
 
 #: The most bytes of a session.  A server may make its ticket so large that no first message has
 #: room for it (RFC 8446, section 4.2.11), and that those which are kept take all memory.
-LARGEST = 32768
+LARGEST_BYTES = 32768
 
 #: So many sessions in a row a server may decline, as one with many processes does that share no
 #: keys; then none is kept or offered for a while, in seconds.

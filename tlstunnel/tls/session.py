@@ -17,7 +17,7 @@ from tlstunnel.identity.revocation import OLD
 from tlstunnel.tls.belonging import spoil
 from tlstunnel.tls.binding import TELLS_ASKED, isResumed, negotiated, peerFingerprint
 from tlstunnel.tls.keyverifier import Claim, KeyVerifier
-from tlstunnel.tls.resumption import LONGEST, Offer, Server
+from tlstunnel.tls.resumption import LONGEST_SECONDS, Offer, Server
 from tlstunnel.tls.verification import Proof, Verifier, notTheSame
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class Session:
         """
         assert self.verifier is not None
         known = min(self.goodUntil, self.verifier.goodUntil(proof.leaf))
-        return min(proof.until, known, time() + LONGEST)
+        return min(proof.until, known, time() + LONGEST_SECONDS)
 
     def _judgeResumed(self, connection: SSL.Connection) -> None:
         """

@@ -13,7 +13,7 @@ from collections.abc import Hashable
 from twisted.internet.interfaces import IReactorTime
 
 #: Buckets that are kept at most.
-MOST = 100_000
+MOST_BUCKETS = 100_000
 
 # What may be missing of a token, as times are not exact.
 _NEARLY = 1e-3
@@ -28,7 +28,7 @@ class Buckets:
     is dropped as a whole.
     """
 
-    def __init__(self, clock: IReactorTime, rate: float, most: int = MOST) -> None:
+    def __init__(self, clock: IReactorTime, rate: float, most: int = MOST_BUCKETS) -> None:
         """
         @param rate: tokens a second.
         @param most: buckets that are kept at most; an even number.
