@@ -162,9 +162,9 @@ def _openRelays(tunnel: Tunnel) -> Iterator[str]:
                 continue
             if what := tunnel.dialect.favours.get(remote.port):
                 yield ofSide(
-                    f"{_whoAsks(each)} can perhaps {what}, as servers at port {remote.port} often "
-                    f"trust their own host, which the tunnel is to {remote}; see that it trusts no "
-                    "address, or say with `remote-id` who may come",
+                    f"{_whoAsks(each)} can perhaps {what}: servers at port {remote.port} often "
+                    f"trust their own host, and from there the tunnel connects to {remote}; see "
+                    "that the server trusts no address, or say with `remote-id` who may come",
                     keysOf(tunnel.mode),
                 )
 
