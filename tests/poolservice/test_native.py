@@ -32,6 +32,8 @@ from tests.poolservice.test_control import turns, until
 from tests.poolservice.test_descriptors import MISTAKES, evil, setLinger
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
+from tlstunnel.poolservice.handover import HandOver
+from tlstunnel.poolservice.messages import MESSAGE_BYTES
 from tlstunnel.poolservice.preparations import Preparations
 from tlstunnel.protocols.nats import HANDSHAKE_FIRST
 from tlstunnel.tunnel.description import Tunnel
@@ -291,6 +293,28 @@ class CourseTests(NativeTests):
         self.assertEqual(found[0], x509.load_pem_x509_certificates(whole)[0])
         self.assertEqual(hello[1]["verbs"], "tls export certificate hello")
         self.assertTrue(hello[1]["server"].startswith("tlstunnel "))
+
+    async def test_ofManyCertificatesThoseAreToldThatFit(self) -> None:
+        """
+        Into one message, the peer's own first.
+        """
+        program = self.program()
+        certificates = HandOver.certificates
+        self.patch(HandOver, "certificates", lambda each: 1000 * certificates(each))
+
+        def run() -> Any:
+            self.handedOver(program, **AS_CLIENT)
+            _, plain = program.taken()
+            with plain:
+                program.send("certificate")
+                return program.sock.recv(2 * MESSAGE_BYTES)
+
+        answer = await self.inThread(run)
+        verb, _, text = answer.partition(b"\n\n")
+        self.assertEqual(verb, b"ok")
+        found = x509.load_pem_x509_certificates(text)
+        self.assertLessEqual(len(answer), MESSAGE_BYTES)
+        self.assertGreater(len(answer) + len(text) // len(found), MESSAGE_BYTES)
 
     async def test_whoHasShownNothingHasNoCertificate(self) -> None:
         """

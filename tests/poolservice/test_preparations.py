@@ -104,6 +104,14 @@ class PreparationsTests(SynchronousTestCase):
             self.client(3, f"h{number}.example.org")
         self.assertEqual(self.kept, [6])
 
+    def test_serversThatWereAskedForLongestAgoAreForgotten(self) -> None:
+        """A program may name as many as it likes."""
+        self.patch(preparations, "REMOTES_KEPT", 3)
+        for number in range(5):
+            self.client(remote=f"h{number}.example.org")
+        (kept,) = self.preparations._kept.values()
+        self.assertEqual([*map(str, kept.remotes)], [f"h{each}.example.org" for each in (2, 3, 4)])
+
     def _authority(self, number: int) -> Path:
         """One more of them."""
         other = Pool(self.pool.path.parent / f"other{number}")

@@ -757,6 +757,18 @@ class CrowdTests(V2Tests):
         self.assertEqual(self.hear(ERROR)["tlserrno"], errno.EBUSY)
         self.assertEqual(peers[2].recv(1), b"")
 
+    def test_whoIsRefusedForThatKeepsNoCtlkey(self) -> None:
+        """The program tries again with the same, once another connection is over."""
+        for each in range(3):
+            self.startTLS(reqid=each, ctlkey=bytes((each + 1,)) * 16)
+        self.assertEqual(self.error(), errno.EBUSY)
+        self.assertEqual(len(self.port.keys), 2)
+        self.handOvers.begun[0].end(Closed("over"))
+        self.hear(ERROR)
+        self.startTLS(reqid=2, ctlkey=b"\3" * 16)
+        self.hearNothing()
+        self.assertEqual(len(self.handOvers.begun), 3)
+
     def test_whoIsSentAwayHoldsUpNobody(self) -> None:
         """Closing what has come before it was accepted may take its time."""
         many = [self.connect() for _ in range(30)]
