@@ -160,6 +160,15 @@ class ReloadsTests(SynchronousTestCase):
         self.failureResultOf(asked, ConfigurationError)
         self.assertEqual(len(self.said), 2)
 
+    def test_behindAStopNoneBegins(self) -> None:
+        """
+        Whoever asks for it, and however quietly.
+        """
+        self.reloads.stop()
+        for asked in (self.reloads.ask(), self.reloads.tryQuietly(isPatient=True)):
+            self.assertNoResult(asked)
+        self.assertEqual(self.running, [])
+
     def test_aMistakeOfOursIsLogged(self) -> None:
         """
         And does not keep others from reloading.

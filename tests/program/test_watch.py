@@ -103,6 +103,8 @@ class WatchTests(SynchronousTestCase):
         self.files = [self.file]
         self.isWrong = False
         self.failure: Exception | None = None
+        # One that goes on, if there is any.
+        self.reloading: Deferred[None] | None = None
         self.reloads: list[bool] = []
         self.watch = Watch(self.clock, lambda: self.files, self.reload)
         self.watch.lookNow()
@@ -114,6 +116,8 @@ class WatchTests(SynchronousTestCase):
         Take up what has changed, if it is right.
         """
         self.reloads.append(isPatient)
+        if self.reloading is not None:
+            return self.reloading
         if self.failure is not None:
             return fail(self.failure)
         if self.isWrong:
@@ -153,6 +157,17 @@ class WatchTests(SynchronousTestCase):
         self.look(3)
         self.assertEqual(self.reloads, [True, True])
         self.assertEqual(self.watch.served[self.file], stateOf(self.file))
+
+    def test_whoStopsDuringAReloadLooksNoMore(self) -> None:
+        """
+        Else it would go on, and reload, while connections end.
+        """
+        self.reloading = Deferred()
+        self.file.write_text("two")
+        self.look(3)
+        self.assertEqual(len(self.reloads), 1)
+        self.watch.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_whatIsBeingWrittenIsLeftAlone(self) -> None:
         """

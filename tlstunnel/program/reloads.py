@@ -143,7 +143,8 @@ class Reloads:
         asked: Deferred[None] = Deferred()
         self._asked.append(asked)
         self._isWhole = True
-        self._begin(isOfFiles=True, isPatient=isPatient)
+        if not self._isStopped:
+            self._begin(isOfFiles=True, isPatient=isPatient)
         return asked
 
     def stop(self) -> None:

@@ -219,5 +219,8 @@ class Watch:
         except ConfigurationError:
             if not isPatient:
                 self._refused = now
+        except CancelledError:
+            # We are to look no more.
+            raise
         except Exception:  # noqa: BLE001 - who reloads has said it; the next change may be taken up
             self._refused = now
