@@ -129,6 +129,19 @@ class SessionsTests(SynchronousTestCase):
         self.sessions.answered(server, False)
         self.assertIsNone(self.sessions.at("a"))
 
+    def test_aServerThatFailsByItRestsForLong(self) -> None:
+        """
+        It would fail each time, and not only by this one.
+        """
+        for _ in range(3):
+            self.sessions.keep(self.server(), self.offer(self.now + 2 * LONGEST))
+        self.sessions.failed(self.server())
+        self.assertEqual(self.sessions.count, 0)
+        self.now += LONGEST - 1
+        self.assertIsNone(self.sessions.at("a"))
+        self.now += 1
+        self.assertIsNotNone(self.sessions.at("a"))
+
     def test_oneThatDeclinesNowAndThenDoesNot(self) -> None:
         """
         Those with several processes, and those that were started anew.
@@ -141,7 +154,7 @@ class SessionsTests(SynchronousTestCase):
 
     @given(
         st.lists(
-            st.tuples(st.sampled_from("keep take resume decline".split()), st.integers(0, 9)),
+            st.tuples(st.sampled_from("keep take resume decline fail".split()), st.integers(0, 9)),
             max_size=200,
         )
     )
@@ -169,6 +182,8 @@ class SessionsTests(SynchronousTestCase):
                     sessions.keep(server, self.offer(self.now + 20.0))
                 elif step == "take":
                     sessions.take(server)
+                elif step == "fail":
+                    sessions.failed(server)
                 else:
                     sessions.answered(server, step == "resume")
                 self.assertLessEqual(sessions.count, 9)

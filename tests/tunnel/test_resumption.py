@@ -251,6 +251,21 @@ class ClientModeTests(TunnelTests):
         self.assertEqual(found, [False, True, True])
         self.assertTrue(await self.connect(implicit))
 
+    async def test_aServerThatFailsByOneIsOfferedNoMore(self) -> None:
+        """
+        As those do that want a certificate and say nothing of sessions: else every other connection
+        would fail.
+        """
+        self.server.set_verify(SSL.VERIFY_PEER)
+        tunnel = self.before(localID=CLIENT)
+        self.assertFalse(await self.connect(tunnel))
+        with self.assertRaises(SSL.Error):
+            await self.connect(tunnel)
+        await wait(lambda: len(self.ends) == 2)
+        self.assertEqual(self.ends[-1]["outcome"], "tls")
+        for _ in range(2):
+            self.assertFalse(await self.connect(tunnel))
+
     async def test_soItIsWithACertificateOfOurs(self) -> None:
         """
         Each tunnel shows its own, or none.

@@ -135,7 +135,7 @@ class Handshaking:
             return WANTS_WRITE
         except Exception as error:  # noqa: BLE001
             # Not SSL.Error alone: what a callback of ours raised comes this way too.
-            raise handshakeFailure(error, self.session) from None
+            raise self._failure(error) from None
         self._complete()
         return None
 
@@ -170,7 +170,7 @@ class Handshaking:
             self._before = self._drained()
             with suppress(TunnelError):
                 self._sendBefore()
-            raise handshakeFailure(error, self.session) from None
+            raise self._failure(error) from None
         if count:
             self._drop(count - _left(connection))
         self._before = self._drained()
@@ -208,7 +208,16 @@ class Handshaking:
         """
         What it means that the socket is no more: as where OpenSSL has found that.
         """
-        return handshakeFailure(SysCallError(error.errno or 0, error.strerror), self.session)
+        return self._failure(SysCallError(error.errno or 0, error.strerror))
+
+    def _failure(self, error: Exception) -> TunnelError:
+        """
+        Why the handshake has failed.
+        """
+        if not isinstance(error, SysCallError):
+            # TLS, and not the connection alone.
+            self._creator.failed(self.session)
+        return handshakeFailure(error, self.session)
 
     def _drop(self, count: int) -> None:
         """

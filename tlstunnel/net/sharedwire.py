@@ -38,7 +38,7 @@ from tlstunnel.net.wire import (
     Event,
     PeerGone,
 )
-from tlstunnel.tls.failures import handshakeFailure, recordFailure
+from tlstunnel.tls.failures import recordFailure
 from tlstunnel.tls.membio import drainer, feeder, layer, pending
 from tlstunnel.tls.records import CleanEnd, SSLError, SysCallError
 
@@ -240,7 +240,7 @@ class SharedTLS(TLS):
             # As TLS has it; and the alert has to go out.
             with suppress(PeerGone):
                 self._flush()
-            raise handshakeFailure(error, self.session) from None
+            raise self._failure(error) from None
 
     def _take(self) -> bool:
         """
@@ -251,7 +251,7 @@ class SharedTLS(TLS):
         try:
             return bool(self._fill(self._piece()))
         except SSLError as error:
-            raise handshakeFailure(error, self.session) from None
+            raise self._failure(error) from None
 
     # Reading
 

@@ -89,6 +89,13 @@ class Creator:
         @param session: what is known of C{connection}.
         """
 
+    def failed(self, session: Session) -> None:
+        """
+        A handshake of ours has failed.
+
+        @param session: what is known of its connection.
+        """
+
     def beside(self, connection: SSL.Connection, session: Session) -> Creator:
         """
         What makes more connections with the peer of a connection of ours, and with nobody else.
@@ -287,6 +294,15 @@ class ClientCreator(Creator):
         resumable = _resumable(connection)
         if resumable is not None:
             sessions.keep(server, Offer(resumable, proof, session.until, session.isAsked))
+
+    def failed(self, session: Session) -> None:
+        """
+        What the server has not believed may be the session that it was offered.
+        """
+        sessions, server = self._sessions, session.server
+        isOffered = session.offers is not None and session.refusal is None
+        if sessions is not None and server is not None and isOffered:
+            sessions.failed(server)
 
     def beside(self, connection: SSL.Connection, session: Session) -> Creator:
         """

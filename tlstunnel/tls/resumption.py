@@ -148,6 +148,15 @@ class Sessions:
             server.restsUntil = self._clock() + REST
             self._clear(server)
 
+    def failed(self, server: Server) -> None:
+        """
+        C{server} has ended a handshake in which it was offered one.  With OpenSSL those do so each
+        time that demand certificates, and were not told whose sessions they may resume
+        (SSL_CTX_set_session_id_context(3)): every other connection would fail.
+        """
+        server.restsUntil = self._clock() + LONGEST
+        self._clear(server)
+
     def _forget(self) -> None:
         """
         Forget the server that has been known longest.
