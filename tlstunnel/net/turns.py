@@ -6,12 +6,12 @@ nobody else is served meanwhile.  Many peers can ask for such steps at the same 
 of them are begun in a turn than fit into L{TURN_SECONDS}, and none behind a long one; the others
 wait, and whatever else happens comes between.
 
-Where several wait, sources take turns: each has one step of a connection of its own, in the order
-in which they came, and is the last then.  So whoever makes many handshakes at once waits for them
-himself, and everybody else for one step of each source that waits.  A source is what limits count
-as one by default (L{tlstunnel.net.origins}), and what counts is who shakes hands with us, since
-that is who says how much the step takes.  In client mode that is the server: a dear one delays
-those who want something of it, and not the app, which mostly is on this host like all the others.
+Sources take turns there: one has a step of the connection that came first, and is the last then.
+So whoever makes many handshakes at once waits for them himself, and everybody else for one step of
+each source that waits.  A source is what limits count as one by default
+(L{tlstunnel.net.origins}).  It is that of the peer that shakes hands with us, which decides how
+long a step takes.  In client mode that is the server: one whose certificates are dear delays those
+who want something of it, and nobody else.  The apps could not be told apart: most are on this host.
 
 This module knows the reactor and addresses, and nothing of connections.
 """
