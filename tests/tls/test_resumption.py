@@ -16,6 +16,7 @@ from tlstunnel.address import TCPAddress
 from tlstunnel.identity.names import Identity
 from tlstunnel.tls import resumption
 from tlstunnel.tls.resumption import (
+    LONGEST_SECONDS,
     MOST_DECLINED,
     REST,
     SESSIONS_PER_SERVER,
@@ -134,10 +135,10 @@ class SessionsTests(SynchronousTestCase):
         It would fail each time, and not only by this one.
         """
         for _ in range(3):
-            self.sessions.keep(self.server(), self.offer(self.now + 2 * LONGEST))
+            self.sessions.keep(self.server(), self.offer(self.now + 2 * LONGEST_SECONDS))
         self.sessions.failed(self.server())
         self.assertEqual(self.sessions.count, 0)
-        self.now += LONGEST - 1
+        self.now += LONGEST_SECONDS - 1
         self.assertIsNone(self.sessions.at("a"))
         self.now += 1
         self.assertIsNotNone(self.sessions.at("a"))

@@ -154,7 +154,7 @@ class Sessions:
         time that demand certificates, and were not told whose sessions they may resume
         (SSL_CTX_set_session_id_context(3)): every other connection would fail.
         """
-        server.restsUntil = self._clock() + LONGEST
+        server.restsUntil = self._clock() + LONGEST_SECONDS
         self._clear(server)
 
     def _forget(self) -> None:
