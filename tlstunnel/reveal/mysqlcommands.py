@@ -24,7 +24,6 @@ from tlstunnel.protocols.mysqlpackets import packet
 from tlstunnel.reveal.mysqllogin import LARGEST
 
 _WHOLE = 0xFFFFFF
-_CHANGE_USER = 0x11
 
 # Of releases 10.2 to 10.5 of MariaDB: several commands in one.
 _MULTI = 0xFE
