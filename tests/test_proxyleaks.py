@@ -27,7 +27,7 @@ class LeakTests(TunnelTests):
     What connections that die leave behind: nothing.
     """
 
-    timeout = 120
+    timeout = 300
 
     def descriptors(self) -> int:
         """

@@ -17,15 +17,7 @@ from typing import Any
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import Reset, TLSFailed
 from tlstunnel.net.kernel import unread
-from tlstunnel.net.wire import (
-    AT_ONCE,
-    NOTHING,
-    PEEKING,
-    RETRIED,
-    WANTS_READ,
-    WANTS_WRITE,
-    Event,
-)
+from tlstunnel.net.wire import AT_ONCE, NOTHING, PEEKING, RETRIED, WANTS_READ, WANTS_WRITE, Event
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tls.failures import handshakeFailure
 from tlstunnel.tls.membio import detour, drainer, layer, pending
@@ -62,6 +54,7 @@ class Handshaking:
         "_connection",
         "_creator",
         "_heard",
+        "_hears",
         "_isDetoured",
         "_isUp",
         "_skippable",
@@ -91,8 +84,10 @@ class Handshaking:
         self._skippable = skippable
         self._skips = MOST_SKIPPED_BYTES
         self._isUp = False
-        # What the peer has said in the handshake, and whether OpenSSL hears it from us.
+        # What the peer has said in the handshake, whether it may have said anything, and whether
+        # OpenSSL hears it from us.
         self._heard = 0
+        self._hears = not creator.isClient
         self._isDetoured = False
         self.session = creator.session(peer)
         self._connection = self._connect()
@@ -101,7 +96,10 @@ class Handshaking:
         """
         The connection of OpenSSL.
         """
-        return self._creator.connection(self._sock, self.session)
+        if _detour is None or not self._creator.asksForCertificates:
+            return self._creator.connection(self._sock, self.session)
+        self._isDetoured = True
+        return self._creator.connection(None, self.session)
 
     def handshake(self) -> Event | None:
         """
@@ -120,8 +118,7 @@ class Handshaking:
         """
         The same, once nothing is to be said or heard before it.
         """
-        isByPieces = self._isDetoured or self._creator.asksForCertificates or self._isMuch()
-        if isByPieces and _detour is not None:
+        if _detour is not None and (self._isDetoured or self._isMuch()):
             return self._shakeHandsByPieces()
         try:
             if not shakeHands(self._connection):
@@ -155,14 +152,8 @@ class Handshaking:
         if not self._isDetoured:
             self._isDetoured = True
             leave(connection)
-        try:
-            count = self._sock.recv_into(_PIECE, self._piece(), PEEKING)
-            isEnd = not count
-        except OSError as error:
-            if error.errno not in RETRIED:
-                raise Reset(f"during the TLS handshake: {error.strerror or ''}") from None
-            count, isEnd = 0, False
-        _lay(connection, count, isEnd)
+        count = self._layPiece() if self._hears else 0
+        self._hears = True
         try:
             isDone = shakeHands(connection)
         except Exception as error:  # noqa: BLE001 - as above
@@ -170,19 +161,38 @@ class Handshaking:
             with suppress(Reset):
                 self._sendBefore()
             raise handshakeFailure(error, self.session) from None
-        self._drop(count - _left(connection))
-        # Something else lies there soon.
-        _lay(connection, 0, False)
+        if count:
+            self._drop(count - _left(connection))
         self._before = self._drained()
-        if not isDone:
+        if isDone:
+            comeBack(connection, self._sock.fileno())
+            self._isDetoured = False
+        else:
+            # Something else lies there soon.
+            _lay(connection, 0, False)
             self._checkLength()
         if self._before and not self._sendBefore():
             return WANTS_WRITE
         if not isDone:
             return WANTS_READ
-        comeBack(connection, self._sock.fileno())
         self._complete()
         return None
+
+    def _layPiece(self) -> int:
+        """
+        Let OpenSSL have the next piece of what has come.
+
+        @return: its length, in bytes.
+        """
+        try:
+            count = self._sock.recv_into(_PIECE, self._piece(), PEEKING)
+            isEnd = not count
+        except OSError as error:
+            if error.errno not in RETRIED:
+                raise Reset(f"during the TLS handshake: {error.strerror or ''}") from None
+            count, isEnd = 0, False
+        _lay(self._connection, count, isEnd)
+        return count
 
     def _drop(self, count: int) -> None:
         """
@@ -201,6 +211,8 @@ class Handshaking:
         said = b""
         while count := _drain(self._connection):
             said += _PIECE[:count]
+            if count < LIGHT_BYTES:
+                break
         return memoryview(said)
 
     @property

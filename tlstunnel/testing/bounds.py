@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tlstunnel.errors import Oversize, Reset, TimedOut, TunnelError
@@ -22,6 +22,14 @@ HANDSHAKE_SECONDS = 15.0
 
 #: Connections that are fed with garbage, for each role.
 GARBAGE_EXAMPLES = 100
+
+# However slow the machine is.
+_GARBAGE = settings(
+    deadline=None,
+    max_examples=GARBAGE_EXAMPLES,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 # More than any limit there is.
 _FLOOD_BYTES = 1 << 19
@@ -175,7 +183,7 @@ class Bounds(Course):
         hears = any(who == "T" for who, _ in self.dialogue)
         places = self.heard() or [0]
 
-        @settings(deadline=None, max_examples=GARBAGE_EXAMPLES, database=None)
+        @_GARBAGE
         @given(st.sampled_from(places), st.binary(max_size=60), _EDITS, st.booleans())
         def feed(place: int, garbage: bytes, edits: Any, edit: bool) -> None:
             driver = self.awaiting(place)
@@ -205,7 +213,7 @@ class Bounds(Course):
         Whatever either side says once both may speak, it passes, or ends with one of our errors.
         """
 
-        @settings(deadline=None, max_examples=GARBAGE_EXAMPLES, database=None)
+        @_GARBAGE
         @given(st.lists(st.tuples(st.booleans(), st.binary(max_size=40), st.booleans())))
         def feed(words: list[tuple[bool, bytes, bool]]) -> None:
             driver = self.start(len(self.whole))
