@@ -11,7 +11,7 @@ import stat
 
 from twisted.python import usage
 
-from tests.commands.test_identity import CommandTestCase
+from tests.commands.identities import CommandTestCase
 from tlstunnel.identity.caller import Caller
 from tlstunnel.identity.disclosure import whomToShow
 from tlstunnel.identity.names import Identity

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tests.certificates import Recipe, alternative, dns, make, root
 from tests.program.configurations import TUNNEL, ConfigurationTests
-from tests.program.test_program import _AS_STRANGER, TOP, WAIT_SECONDS
+from tests.program.processes import AS_STRANGER, TOP, WAIT_SECONDS
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
@@ -451,7 +451,7 @@ class CommandTests(ConfigurationTests):
             "import socket\ndef dead(*a, **k): raise OSError('dead')\nsocket.getaddrinfo = dead\n"
         )
         done = subprocess.run(
-            [sys.executable, "-c", dead + _AS_STRANGER, "--config", str(self.path), "--check"],
+            [sys.executable, "-c", dead + AS_STRANGER, "--config", str(self.path), "--check"],
             env={"PYTHONPATH": str(TOP), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,

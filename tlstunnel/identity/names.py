@@ -342,15 +342,6 @@ class Selector:
             return not self.path.endswith("/")
         return self.user != "" and not self.domain.startswith(".")
 
-    @property
-    def concreteness(self) -> tuple[bool, int, bool]:
-        """How much it says: of two selectors that match an identity, the greater is meant."""
-        if self.path is not None:
-            return self.isExact, self.path.rstrip("/").count("/"), False
-        exact = not self.domain.startswith(".")
-        labels = sum(1 for label in self.domain.split(".") if label)
-        return exact, labels, bool(self.user)
-
     def __str__(self) -> str:
         return _written(self.user, self.domain, self.path)
 

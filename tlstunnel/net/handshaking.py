@@ -17,15 +17,7 @@ from typing import Any
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import TLSFailed, TunnelError
 from tlstunnel.net.kernel import unread
-from tlstunnel.net.wire import (
-    AT_ONCE,
-    NOTHING,
-    PEEKING,
-    RETRIED,
-    WANTS_READ,
-    WANTS_WRITE,
-    Event,
-)
+from tlstunnel.net.wire import AT_ONCE, NOTHING, PEEKING, RETRIED, WANTS_READ, WANTS_WRITE, Event
 from tlstunnel.tls.creators import Creator
 from tlstunnel.tls.failures import handshakeFailure
 from tlstunnel.tls.membio import detour, drainer, layer, pending
