@@ -140,7 +140,7 @@ class DiscloseTests(RulesTestCase):
         self.assertEqual(
             said,
             "www.shop.test: no rule\n"
-            f"There, the programs of user {os.geteuid()} are nobody, unless they ask for an "
+            f"There, the programs of user {ROOT} are nobody, unless they ask for an "
             "identity.\n",
         )
         self.succeed("disclose", ".shop.test", "alice@example.test", "@example.test")

@@ -303,7 +303,7 @@ class PrivateKeyTests(PoolTestCase):
                     loadKey(file)
                 else:
                     error = self.problem(loadKey, file)
-                    self.assertRegex(error.remedy, r"run 'ch(mod 600|own \d+) .*privkey.pem'")
+                    self.assertRegex(error.remedy, r"run 'ch(mod 600|own \S+) .*privkey.pem'")
 
     def test_realFile(self) -> None:
         """A file that the world can read is refused, also behind a symbolic link."""

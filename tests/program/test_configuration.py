@@ -4,7 +4,6 @@ Tests for L{tlstunnel.program.configuration}: what a file makes, and all that ca
 
 from __future__ import annotations
 
-import os
 import re
 from itertools import product
 from pathlib import Path
@@ -18,6 +17,7 @@ from tests.program.configurations import NAMES, TUNNEL, VALUES, ConfigurationTes
 from tests.users import closed
 from tlstunnel.address import TCPAddress, UNIXAddress, parseListening
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.permission import toRead
 from tlstunnel.identity.pool import Pool, defaultPool
 from tlstunnel.net.claim import Claim
 from tlstunnel.net.listen import bindAll
@@ -250,8 +250,8 @@ class WrongTests(ConfigurationTests):
             (line,) = self.problems()
             self.assertEqual(
                 line,
-                "tlstunnel.toml:1: include: conf.d cannot be searched: Permission denied; let "
-                f"user {os.geteuid()} do so",
+                "tlstunnel.toml:1: include: conf.d cannot be searched: Permission denied; "
+                + toRead(folder).replace(f"{self.folder}/", ""),
             )
 
     def test_whatFollowsFromAMistakeIsNotToldBesides(self) -> None:

@@ -17,6 +17,7 @@ from tlstunnel.identity.disclosure import NOBODY, Rule, Shown, hasRules, preferr
 from tlstunnel.identity.files import present, reading
 from tlstunnel.identity.issuer import authorityOf
 from tlstunnel.identity.names import Selector
+from tlstunnel.identity.permission import ourName
 from tlstunnel.identity.pool import Pool
 
 
@@ -176,7 +177,7 @@ def _callerOf(user: str | None) -> tuple[Caller, str]:
     """
     if user is None:
         groups = frozenset((os.getegid(), *os.getgroups()))
-        return Caller(os.geteuid(), groups), f"user {os.geteuid()}"
+        return Caller(os.geteuid(), groups), f"user {ourName()}"
     try:
         found = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
     except (KeyError, ValueError, OverflowError):

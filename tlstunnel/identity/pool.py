@@ -42,6 +42,7 @@ from tlstunnel.identity.keyprovider import MODULE, PROVIDER
 from tlstunnel.identity.keyreference import KeyReference
 from tlstunnel.identity.names import Identity, Kind, Selector
 from tlstunnel.identity.pem import fits, loadCertificates, loadKey
+from tlstunnel.identity.permission import toEnter
 from tlstunnel.identity.pooltrust import PoolTrust
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.withdrawal import WITHDRAWN_FILE, WithdrawnIdentity, isWithdrawn
@@ -174,7 +175,7 @@ class Pool:
         Find all identities whose credentials are here, in the order of their names.
 
         @param having: the file that makes them some.
-        @raise ConfigurationError: there is no pool.
+        @raise ConfigurationError: there is no pool, or we may not look into it.
         """
         self._checkThere()
         for directory in entries(self.path) if isDirectory(self.path) else ():
@@ -355,7 +356,11 @@ class Pool:
         return PoolTrust(self)
 
     def _checkThere(self) -> None:
-        if self.asked and not isDirectory(self.path):
+        if self.asked and isDirectory(self.path):
+            remedy = "" if self.isOfCertbot else toEnter(self.path)
+            if remedy:
+                raise ConfigurationError(f"`pool` {self.path}", "is closed to us", remedy)
+        elif self.asked:
             if os.path.lexists(self.path):
                 raise ConfigurationError(
                     "`pool`", f"{self.path} is no directory", "give the one that the pool is"

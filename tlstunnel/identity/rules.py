@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.files import present, reading
+from tlstunnel.identity.permission import ourName, userName
 
 #: The most bytes that such a file may have: what is in it is gone through for each connection.
 LARGEST_RULES = 1 << 14
@@ -98,8 +99,8 @@ def _checkOwner(path: Path, status: os.stat_result) -> None:
     if status.st_uid not in {0, os.geteuid()}:
         raise ConfigurationError(
             str(path),
-            f"belongs to user {status.st_uid}, who is neither root nor us",
-            f"run 'chown {os.geteuid()} {shlex.quote(str(path))}'",
+            f"belongs to user {userName(status.st_uid)}, who is neither root nor us",
+            f"run 'chown {ourName()} {shlex.quote(str(path))}'",
         )
     mode = stat.S_IMODE(status.st_mode)
     if mode & 0o022:
