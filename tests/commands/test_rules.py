@@ -15,6 +15,7 @@ from tests.commands.test_identity import CommandTestCase
 from tlstunnel.identity.caller import Caller
 from tlstunnel.identity.disclosure import whomToShow
 from tlstunnel.identity.names import Identity
+from tlstunnel.identity.permission import ourName
 from tlstunnel.identity.users import mayUse
 
 ALICE = Identity.parse("alice@example.test")
@@ -140,7 +141,7 @@ class DiscloseTests(RulesTestCase):
         self.assertEqual(
             said,
             "www.shop.test: no rule\n"
-            f"There, the programs of user {ROOT} are nobody, unless they ask for an "
+            f"There, the programs of user {ourName()} are nobody, unless they ask for an "
             "identity.\n",
         )
         self.succeed("disclose", ".shop.test", "alice@example.test", "@example.test")

@@ -17,7 +17,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.users import STRANGER, closed
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity import permission
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pem import loadKey, readFile
 from tlstunnel.identity.permission import ourName, toRead, toWrite, userName
@@ -194,5 +193,5 @@ class WritingTests(SynchronousTestCase):
         """
         For whoever reads it knows users so.
         """
-        self.patch(permission.os, "geteuid", lambda: 0)
+        self.patch(os, "geteuid", lambda: 0)
         self.assertIn(f"let user {userName(0)} write", toWrite(Path("/nonexistent/x")))

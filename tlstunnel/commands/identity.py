@@ -42,6 +42,7 @@ from tlstunnel.identity.pool import PSK_FILE, Credentials, loadCredentials
 from tlstunnel.identity.verify import coversName, verifyIdentity
 from tlstunnel.identity.withdrawal import WithdrawnIdentity, isWithdrawn
 from tlstunnel.program.keyproviders import loadProviderFor, loadProviderOf
+from tlstunnel.program.output import complain
 from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.tls.checkup import checkUsable, problemsOf
 from tlstunnel.tls.pskcheckup import problemsOfPSK
@@ -290,7 +291,7 @@ def main(options: IdentityOptions) -> int:
     try:
         return command.run()
     except ConfigurationError as error:
-        print(f"tlstunnel: {error}", file=sys.stderr)
+        complain(str(error))
     return 1
 
 
