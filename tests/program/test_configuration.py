@@ -43,7 +43,7 @@ WRONG = {
         "8: process.quiet: does not belong here; move it to [defaults], or a tunnel"
     ),
     "[defaults]\nworkers = 1": "8: defaults.workers: does not belong here; move it to [process]",
-    "[default]": "7: default: there is no such key; did you mean defaults?",
+    "[default]": "7: default: there is no such table; did you mean [defaults]?",
     "[defaults]\nversion = true": (
         "8: defaults.version: there is no such key; see tlstunnel.toml(5)"
     ),
@@ -71,7 +71,7 @@ WRONG = {
     "[[process]]": "7: process: is not a table; write [process], and its keys in lines below",
     "[tunnel]\nx = 1": "8: tunnel.x: is not a table; write [tunnel.x], and its keys in lines below",
     "[tunnel]\nmode = 'server'": (
-        "8: tunnel.mode: is not a table; write [tunnel.NAME], and its keys in lines below"
+        "8: tunnel.mode: is in no tunnel; give the table above it a name: [tunnel.NAME]"
     ),
     "[defaults]\nstarttls = true": "8: defaults.starttls: true is not text; put it between",
     "[defaults]\nstarttls = 2026-11-29": "8: defaults.starttls: 2026-11-29 is not text; put it",
@@ -215,7 +215,7 @@ class WrongTests(ConfigurationTests):
                 "conf.d/b.toml:10: tunnel.a.x",
             ],
         )
-        self.assertTrue(lines[-1].startswith("conf.d/a.toml:1: has no ] where"))
+        self.assertTrue(lines[-1].startswith("conf.d/a.toml:1: has no ] behind"))
 
     def test_aDirectoryIsNoFileToInclude(self) -> None:
         """
