@@ -53,7 +53,7 @@ BAD_CLIENTS = {
     "tlstunnel:a:25:timeout=soon": "timeout=soon is no time; give seconds",
     "tlstunnel:a:25:timeout=-1": "timeout=-1 is no time",
     "tlstunnel:a:25:timeout=nan": "timeout=nan is no time",
-    "tlstunnel:a:25:option=x": "option=x: TLS from the first byte has no such option",
+    "tlstunnel:a:25:option=x": "option=x: TLS from the first byte has no options",
 }
 
 BAD_SERVERS = {

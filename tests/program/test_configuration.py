@@ -61,7 +61,7 @@ WRONG = {
         "number"
     ),
     "[defaults]\nmode = 'sever'": (
-        "8: defaults.mode: 'sever' is not known; give server or client or bridge"
+        "8: defaults.mode: 'sever' is not known; give server, client or bridge"
     ),
     "[defaults]\ntrust = [\n'system',\n1,\n[]]": [
         "10: defaults.trust: 1 is not text; put it between quotation marks",
@@ -132,9 +132,7 @@ WRONG = {
         "11: tunnel.x.starttls: both were given; say in one way how to upgrade to TLS"
     ),
     "[tunnel.x]\nmode = 'client'\nlocal = ':1'\nremote = 'a.example:1'\nstarttls = 'smtp'\n"
-    "dialect-option = ['x']": (
-        "12: tunnel.x.dialect-option: x: smtp has no such option; leave it out; it has no options"
-    ),
+    "dialect-option = ['x']": ("12: tunnel.x.dialect-option: x: smtp has no options; leave it out"),
     "[tunnel.x]\nmode = 'client'\nlocal = ':1'\nremote = 'a.example:1'\nstarttls = 'ftp'\n"
     "dialect-option = ['active', 'address=::1']": (
         "12: tunnel.x.dialect-option: address=::1: not an address of IPv4, and PASV knows no "
@@ -238,6 +236,25 @@ class WrongTests(ConfigurationTests):
         with closed(folder):
             (line,) = self.problems()
         self.assertIn("include: private cannot be searched: Permission denied", line)
+
+    def test_aWrongModeHidesNoMistakeOfTheDialect(self) -> None:
+        """
+        What means nothing in any mode is told at once.
+        """
+        table = "[tunnel.x]\nmode = 'sever'\nlocal = ':1'\nremote = 'a.example:1'\n"
+        for rest, problem in (
+            ("starttls = 'smpt'", "starttls: there is no protocol 'smpt'; did you mean smtp?"),
+            (
+                "starttls = 'ftp'\ndialect-option = ['prot']",
+                "dialect-option: prot: ftp has no such option",
+            ),
+        ):
+            (mode, *others) = self.problems(f"{table}{rest}\n")
+            self.assertIn(
+                "tunnel.x.mode: 'sever' is not known; give server, client or bridge", mode
+            )
+            self.assertEqual(len(others), 1, others)
+            self.assertIn(f"tunnel.x.{problem}", others[0])
 
     def test_aFolderThatMayNotBeSearched(self) -> None:
         """
