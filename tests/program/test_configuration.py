@@ -112,7 +112,7 @@ WRONG = {
     ],
     "[tunnel.x]\nmode = 'client'\nlocal = ':1'\nremote = 'srv:_a._tcp.b.example'\n"
     "balance = 'roundrobin'": (
-        "11: tunnel.x.balance: 'roundrobin' is not known; give first or round-robin or "
+        "11: tunnel.x.balance: 'roundrobin' is not known; give first, round-robin or "
         "least-connections"
     ),
     "[tunnel.x]\nmode = 'client'\nlocal = ':1'\nremote = 'srv:_a._tcp.b.example'\n"
