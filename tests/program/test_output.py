@@ -202,7 +202,7 @@ class LossTests(SynchronousTestCase):
         """
         code, said = self.outcome("health --status 127.0.0.1:1", ">&-")
         self.assertEqual((code, said.count("\n")), (1, 1))
-        self.assertIn("--status 127.0.0.1:1: nobody answers", said)
+        self.assertIn("--status 127.0.0.1:1: nothing answers there", said)
 
 
 class ComplaintTests(SynchronousTestCase):

@@ -244,7 +244,11 @@ class ServerTests(KeysTestCase):
             ours, client(key=OTHER_KEY), f"says that it is {DEVICE}", "another key", *alerts
         )
         self.assertRefused(
-            ours, client(b"nobody"), 'nobody here is called "nobody"', "unknown name", *alerts
+            ours,
+            client(b"nobody"),
+            'there is no key here for the name "nobody"',
+            "unknown name",
+            *alerts,
         )
 
     def test_whoIsNotSelectedIsUnknown(self) -> None:
@@ -257,7 +261,7 @@ class ServerTests(KeysTestCase):
             AccessList((Selector.parse("@."),), (Selector.parse(str(DEVICE)),)),
         ):
             ours = self.server(sharedBy(), remoteID=remoteID)
-            self.assertRefused(ours, client(), "nobody here", "unknown name")
+            self.assertRefused(ours, client(), "no key here", "unknown name")
 
     def test_namesAreBytes(self) -> None:
         """
@@ -265,7 +269,9 @@ class ServerTests(KeysTestCase):
         """
         ours = self.server(sharedBy())
         for name in b"\xff\xfe", b"a" * 255, NAME.upper(), NAME + b" ", b"x\ny", "ä".encode():
-            self.assertRefused(ours, client(name), "nobody here is called", "unknown name")
+            self.assertRefused(
+                ours, client(name), "there is no key here for the name", "unknown name"
+            )
         named = self.server(sharedBy(name=b"\xff\xfe"))
         for version in VERSIONS:
             failure, _, session = self.meet(named, client(b"\xff\xfe"), version)
@@ -768,7 +774,7 @@ class RefusalTests(KeysTestCase):
         self.assertIn("identity create", str(error))
         prepared = self.tunnel(Mode.SERVER, remoteID=Selector.parse("@other.example"))
         (doubt,) = prepared.warnings(datetime.now(UTC))
-        self.assertIn("nobody is let in", doubt)
+        self.assertIn("no client is let in", doubt)
 
     def test_aKeyThatSomebodyHasMadeUp(self) -> None:
         """

@@ -327,7 +327,7 @@ class ScenarioTests(TunnelTests):
             ("mysql", b"NBDMAGICIHAVEOPT\0\3", "nbd"),
         ):
             hint = await self.toServer(saying(greeting), dialect)
-            self.assertIn(f"what {whose} sounds like", hint)
+            self.assertIn(f"seems to speak {whose}", hint)
         hint = await self.toServer(saying(b"hello\r\n"), "smtp")
         self.assertIn("a server of smtp listens there", hint)
         hint = await self.fromClient(saying(b"GET / HTTP/1.1\r\n\r\n"), "smtp")
@@ -345,9 +345,11 @@ class ScenarioTests(TunnelTests):
         It may be the expectation that is wrong.
         """
         other = Identity(None, "other.example.org")
-        self.assertIn("give one of these names", await self.toServer(self.server(), remoteID=other))
+        self.assertIn(
+            "give a name of its certificate", await self.toServer(self.server(), remoteID=other)
+        )
         hint = await self.fromClient(self.client(SERVER), remoteID=Selector.parse("@example.org"))
-        self.assertIn("one more --remote-id has to match", hint)
+        self.assertIn("add a --remote-id that matches", hint)
         context = self.context(True)
         asked = other.domain.encode()
         hint = await self.fromClient(lambda sock: Encrypted(sock, context, True, asked).handshake())
@@ -640,7 +642,7 @@ class TableTests(SynchronousTestCase):
         """
         for dialect in "smtp", "lmtp", "ftp":
             hint = self.hint(Closed("x", b"220-mx"), dialect=dialect)
-            self.assertNotIn("sounds like", hint, dialect)
+            self.assertNotIn("seems to speak", hint, dialect)
 
     def test_theScriptIsNamed(self) -> None:
         """
@@ -658,7 +660,7 @@ class TableTests(SynchronousTestCase):
             self.assertIn("the backend speaks smtp in clear", hint)
         for said, whose in ((b"INFO {}", "nats"), (b"* OK IMAP4rev1", "imap")):
             hint = self.hint(Malformed("x", said), GREETING, mode=Mode.SERVER)
-            self.assertIn(f"what {whose} sounds like: check --remote", hint)
+            self.assertIn(f"the backend seems to speak {whose}: check --remote", hint)
         hint = self.hint(TimedOut(), GREETING, "none", Mode.SERVER)
         self.assertIn("the backend speaks the protocol of --reveal in clear", hint)
 

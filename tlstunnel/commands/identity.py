@@ -309,7 +309,7 @@ class IdentityOptions(ProgramOptions):
         ["list", None, List, "Show who is in the pool."],
         ["renew", None, Renew, "Renew what the pool's own authority has issued."],
         ["check", None, Check, "Look for problems."],
-        ["trust", None, Trust, "Believe in somebody about the identities of others."],
+        ["trust", None, Trust, "Trust an authority about the identities of others."],
         ["allow", None, Allow, "Say which programs may use an identity through the pool."],
         ["disclose", None, Disclose, "Say who is shown to a remote identity."],
         ["issuer", None, Issuer, "Make an intermediate for an agent."],

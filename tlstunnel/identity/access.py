@@ -94,7 +94,7 @@ class AccessList:
         return f"{denying} in {place}" if place else str(denying)
 
     def __str__(self) -> str:
-        shown = _shown(self.selectors) or "nobody"
+        shown = _shown(self.selectors) or "an empty list"
         return f"{shown}, but not {_shown(self.denied)}" if self.denied else shown
 
 

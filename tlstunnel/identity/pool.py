@@ -208,8 +208,8 @@ class Pool:
             return f"run {self.command('create', str(identity))}"
         if identity.user is not None:
             return "certbot has no certificates of users: give another `pool`"
-        there = ", ".join(map(str, self.identities())) or "nobody"
-        return f"run 'certbot certonly -d {identity}', or be who is there: {there}"
+        there = ", ".join(map(str, self.identities())) or "none"
+        return f"run 'certbot certonly -d {identity}', or give one that is there: {there}"
 
     @property
     def isOfCertbot(self) -> bool:

@@ -55,7 +55,7 @@ class Anchors:
             except NoCertificates:
                 if not saysNobody(file):
                     raise
-                sources.append(f"nobody ({file})")
+                sources.append(f"{file} (no anchors)")
                 continue
             found |= dict.fromkeys(certificates)
             skipped += more
@@ -81,7 +81,7 @@ def saysNobody(file: Path) -> bool:
 
 
 #: Where nobody is believed about anybody.
-NOBODY = Anchors((), False, "nobody")
+NOBODY = Anchors((), False, "an empty list")
 
 
 def together(several: Iterable[Anchors]) -> Anchors:

@@ -172,7 +172,7 @@ def _judgement(report: Report) -> Iterator[str]:
         where = f" ({report.source})" if report.source else ""
         yield _line("anchors", f"{report.anchor} vouches for it{where}")
     elif report.source:
-        yield _line("anchors", f"nobody vouches for it of {report.source}")
+        yield _line("anchors", f"no anchor of {report.source} vouches for it")
     found = report.belonging
     if found.matches:
         yield _line("identity", f"the certificate is for {report.question.expected}")

@@ -193,7 +193,7 @@ class IdentityMap:
         if not lines:
             raise ConfigurationError(
                 str(path),
-                f"has no line of the map {name}, so that nobody may log in",
+                f"has no line of the map {name}, so that no client may log in",
                 f"begin lines with {name}",
             )
         return cls(lines)

@@ -45,7 +45,7 @@ def ask(address: TCPAddress | UNIXAddress, path: str) -> tuple[int, bytes]:
             "ask as root, or as the user that it runs as",
         ) from None
     except OSError as error:
-        raise _silent(address, f"nobody answers ({error.strerror or error})") from None
+        raise _silent(address, f"nothing answers there ({error.strerror or error})") from None
     head, separator, body = said.partition(b"\r\n\r\n")
     found = _STATUS_LINE.match(head + b"\r")
     if found is None or not separator:

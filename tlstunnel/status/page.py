@@ -162,7 +162,7 @@ class Page(Element):
             "backends": backendsOf(tunnel["backends"]),
             "dialect": protocolOf(tunnel["dialect"]),
             "mode": tunnel["mode"],
-            "expected": f"peer: {expected}" if expected else "peer: anybody",
+            "expected": f"peer: {expected}" if expected else "peer: any",
             "open": inNumbers(tunnel["open"]),
             "connections": inNumbers(tunnel["connections"]),
             "failures": tags.span(f"{inNumbers(failures)} failed", class_="failing")

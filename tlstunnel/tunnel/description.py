@@ -317,7 +317,7 @@ def checkRemoteID(tunnel: Tunnel) -> None:
         if not isinstance(each, TCPAddress | SRVAddress) or each.isLiteral:
             raise ConfigurationError(
                 "`remote-id`",
-                f"is missing, and {each} names nobody whom we could expect there",
+                f"is missing, and {each} does not name the server",
                 f"add `remote-id` with the name {proves}",
             )
         hosts.add(each.domain)
