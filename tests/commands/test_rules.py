@@ -66,12 +66,12 @@ class AllowTests(RulesTestCase):
             "'user 5'", self.complaint("allow", "--remove", "alice@example.test", "user:5")
         )
         said = self.succeed("allow", "--remove", "alice@example.test", "user:6")
-        self.assertIn("nobody but root", said)
+        self.assertIn("root and the user that runs", said)
 
     def test_nothingIsChanged(self) -> None:
         """Whoever only asks."""
         said = self.succeed("allow", "alice@example.test")
-        self.assertIn("nobody but root", said)
+        self.assertIn("root and the user that runs", said)
         self.assertFalse(self.users.exists())
 
     def test_mistakes(self) -> None:
@@ -234,7 +234,7 @@ class DiscloseTests(RulesTestCase):
         self.users.write_text("nonsense")
         (self.path / "disclose" / "README").touch()
         said = self.succeed("list")
-        self.assertIn("nobody: ", said)
+        self.assertIn("nobody, as this is broken: ", said)
         self.assertIn("broken: ", said)
 
     def test_checkTellsOfBrokenRules(self) -> None:

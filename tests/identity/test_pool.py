@@ -178,7 +178,7 @@ class CredentialsTests(PoolTestCase):
             (directory / "example.org-0001" / "fullchain.pem").write_bytes(b"")
             error = self.problem(pool.credentials, HOST)
             self.assertIn("certbot certonly -d example.org'", error.remedy)
-            self.assertIn("who is there: example.org-0001", error.remedy)
+            self.assertIn("one that is there: example.org-0001", error.remedy)
             for call in (pool.credentials, pool.anchorsFor):
                 self.assertNotIn("tlstunnel identity", self.problem(call, USER).remedy)
 

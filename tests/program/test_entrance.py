@@ -198,7 +198,7 @@ class CheckTests(ConfigurationTests):
         """
         self.write("# nobody yet\n", "allow")
         (line,) = self.found("remote-id-file = 'allow'\n")
-        self.assertIn("nobody is let in", line)
+        self.assertIn("no client is let in", line)
         self.write("a.example\nx@a.example\n", "allow")
         (line,) = self.found("remote-id-file = 'allow'\ndeny-id = ['.example', '@.example']\n")
         self.assertIn("a.example may come, and is denied as a whole, as are 1 more", line)

@@ -246,7 +246,7 @@ class ServerTests(KeysTestCase):
         self.assertRefused(
             ours,
             client(b"nobody"),
-            'there is no key here for the name "nobody"',
+            'no key here for the name "nobody"',
             "unknown name",
             *alerts,
         )
@@ -269,9 +269,7 @@ class ServerTests(KeysTestCase):
         """
         ours = self.server(sharedBy())
         for name in b"\xff\xfe", b"a" * 255, NAME.upper(), NAME + b" ", b"x\ny", "ä".encode():
-            self.assertRefused(
-                ours, client(name), "there is no key here for the name", "unknown name"
-            )
+            self.assertRefused(ours, client(name), "no key here for the name", "unknown name")
         named = self.server(sharedBy(name=b"\xff\xfe"))
         for version in VERSIONS:
             failure, _, session = self.meet(named, client(b"\xff\xfe"), version)

@@ -775,8 +775,13 @@ class TableTests(SynchronousTestCase):
         alert = "alert {}".format
         early = PlaintextAfterStartTLS(cause="TLS before INFO")
         for mode, (stage, dialect), error, hint in (
-            (Mode.CLIENT, shaking, IdentityRefused(cause="wrong name"), "names with remote="),
-            (Mode.SERVER, shaking, IdentityRefused(cause="wrong name"), "program's remote= has"),
+            (Mode.CLIENT, shaking, IdentityRefused(cause="wrong name"), "certificate with remote="),
+            (
+                Mode.SERVER,
+                shaking,
+                IdentityRefused(cause="wrong name"),
+                "program say a remote= that",
+            ),
             (Mode.CLIENT, shaking, IdentityRefused(cause="unknown CA"), unknown),
             (Mode.SERVER, shaking, IdentityRefused(cause="unknown issuer"), unknown),
             (Mode.SERVER, shaking, TLSFailed(cause="no certificate"), "leave out remote="),

@@ -119,7 +119,10 @@ def _convert(options: ConvertOptions) -> Conversion:
             if file.is_file():
                 yield str(file), _read(file)
 
-    return stunnel.convert(parse(path, content, include), folder, host)
+    found = parse(path, content, include)
+    if not (found.general or found.services):
+        raise ConfigurationError(path, "has no settings", "give a configuration file of stunnel")
+    return stunnel.convert(found, folder, host)
 
 
 def _read(path: Path) -> bytes:

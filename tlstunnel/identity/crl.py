@@ -318,7 +318,7 @@ def _blocks(path: Path) -> list[bytes]:
         raise ConfigurationError(
             str(path),
             f"is cut or broken: {begun} lists begin there, and {len(found)} are complete",
-            "write it again, as a whole",
+            "get it again, as a whole",
         )
     if not found:
         raise ConfigurationError(

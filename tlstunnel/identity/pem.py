@@ -163,7 +163,7 @@ def _blocks(path: Path) -> list[bytes]:
         raise ConfigurationError(
             str(path),
             f"is cut or broken: {begun} certificates begin there, and {len(found)} are complete",
-            "write it again, as a whole",
+            "get it again, as a whole",
         )
     return found
 

@@ -44,7 +44,9 @@ def readRules(path: Path) -> list[tuple[str, str]] | None:
         try:
             text = withoutComment(line.decode())
         except UnicodeDecodeError:
-            raise ConfigurationError(place, "is not text in UTF-8", "write it so") from None
+            raise ConfigurationError(
+                place, "is not text in UTF-8", "save it in that encoding"
+            ) from None
         if text:
             found.append((place, text))
     return found

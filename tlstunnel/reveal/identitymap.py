@@ -181,7 +181,9 @@ class IdentityMap:
         try:
             text = readFile(path).decode("utf-8-sig")
         except UnicodeDecodeError:
-            raise ConfigurationError(str(path), "is no text in UTF-8", "write it so") from None
+            raise ConfigurationError(
+                str(path), "is not text in UTF-8", "save it in that encoding"
+            ) from None
         lines = []
         for number, line in _logicalLines(text):
             try:

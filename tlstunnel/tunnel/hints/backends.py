@@ -40,8 +40,8 @@ BACKEND_HINTS = (
     ),
     Hint(
         (BackendRefused, *SPOKEN, *SILENT),
-        "the backend seems to speak {speaks}: check --remote, and that {spoken} is spoken there in "
-        "clear",
+        "the backend seems to speak {speaks}: check --remote, and that the backend "
+        "speaks {spoken} in clear there",
         Mode.SERVER,
         (GREETING,),
         ("speaks ",),
