@@ -173,7 +173,7 @@ ROWS = {
         (),
         _UNTRUSTED,
         "not trusted: the certificate has no subject alternative name",
-        ("problem: it has no alternative names, and common names never count",),
+        ("problem: it has no subject alternative name, and a common name does not count",),
     ),
     "unknownAuthority": Row(
         lambda: secure(context(leaf(intermediate(), end=timedelta(days=20)), ())),
@@ -273,7 +273,7 @@ ROWS = {
         (
             "client        a certificate of ours is asked for, issued by CN=Clients",
             f"identity      the certificate is for {NAME}",
-            "hint          give one that it knows with -L",
+            "hint          give an identity that it accepts with -L",
         ),
     ),
     "silent": Row(

@@ -252,7 +252,7 @@ class CheckTests(ConfigurationTests):
         text = f'{TUNNEL}{USER}remote = "exec:cat"\n'
         self.assertEqual(list(ofDialect(self.read(text).tunnels[0])), [])
         opened = self.read(text.replace('remote-id = "@example.org"\n', "")).tunnels[0]
-        self.assertIn("anybody can start exec:cat", " ".join(ofDialect(opened)))
+        self.assertIn("any client can start exec:cat", " ".join(ofDialect(opened)))
 
     def test_aCheckTellsItsKey(self) -> None:
         """

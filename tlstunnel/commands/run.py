@@ -205,7 +205,9 @@ def servingOne(options: RunOptions) -> int:
     try:
         if options["workers"] > 1:
             raise ConfigurationError(
-                f"`workers` {options['workers']}", "is for many connections", "leave it out"
+                f"`workers` {options['workers']}",
+                "means nothing for one connection",
+                "leave it out",
             )
         why = Single(options["tunnel"], reactor, options["verbose"]).run()
     except ConfigurationError as error:

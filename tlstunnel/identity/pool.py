@@ -197,7 +197,7 @@ class Pool:
         if not present(directory):
             raise ConfigurationError(
                 str(directory),
-                f"is not there, so that we cannot be {identity}",
+                f"is not there, and so no certificate for {identity}",
                 self.remedyFor(identity),
             )
         return directory

@@ -46,7 +46,7 @@ def adviceOn(report: Report) -> str:
     if report.unnamed is not None and report.unnamed.sight.version:
         return _served(report.unnamed)
     if report.sight.isAsked and not isinstance(error, IdentityRefused):
-        return "give one that it knows with -L"
+        return "give an identity that it accepts with -L"
     if isTooWeak(report):
         return "switch newer versions and suites of TLS on in the server"
     return _ofTunnel(report)

@@ -146,8 +146,8 @@ class TunnelOptions(TableOptions):
         if given:
             raise ConfigurationError(
                 ", ".join(given),
-                "not beside `config`, which may have many tunnels",
-                "put it into the table of one there",
+                "cannot stand beside `config`, which may have many tunnels",
+                "put it into the table of a tunnel in that file",
             )
 
     def examination(self) -> tuple[Configuration, list[Problem]]:

@@ -71,7 +71,8 @@ IDENTITY_HINTS = (
     ),
     Hint(
         (IdentityRefused,),
-        "it needs a new certificate, with its name there; common names never count",
+        "the peer needs a certificate with its name as a subject alternative name; a common name "
+        "does not count",
         causes=("no name ",),
     ),
     Hint(
