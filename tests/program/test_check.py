@@ -117,8 +117,8 @@ class CheckTests(ConfigurationTests):
         self.assertEqual(len(lines), 2)
         self.assertEqual(
             lines[0],
-            "tlstunnel.toml:5: tunnel.web.local-id: pool/smtp.example.org: is not there, so that "
-            "we cannot be smtp.example.org; run 'tlstunnel identity create --pool pool "
+            "tlstunnel.toml:5: tunnel.web.local-id: pool/smtp.example.org: is not there, and so no "
+            "certificate for smtp.example.org; run 'tlstunnel identity create --pool pool "
             "smtp.example.org'",
         )
         self.assertEqual(
@@ -567,7 +567,7 @@ class BridgeTests(ConfigurationTests):
         """
         createIdentity(self.pool, Identity.parse("us@example.org"))
         (warning,) = self.found("remote-as = 'us@example.org'\n")
-        self.assertIn("the server takes whoever does for us@example.org", warning)
+        self.assertIn("the server takes each for us@example.org", warning)
         self.assertFinds("remote-as = 'us@example.org'\nclient-id = '@example.org'\n")
 
     def test_portsOfOtherWaysToTLS(self) -> None:

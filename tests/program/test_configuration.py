@@ -100,8 +100,8 @@ WRONG = {
         "7: tunnel.x.local-id: is missing; give the name in its certificate",
     ],
     "[tunnel.x]\nmode = 'client'\nlocal = ':1'\nremote = '127.0.0.1:1'": (
-        "7: tunnel.x.remote-id: is missing, and 127.0.0.1:1 names nobody whom we could expect "
-        "there; add remote-id with the name in the server's certificate"
+        "7: tunnel.x.remote-id: is missing, and 127.0.0.1:1 does not name the server; "
+        "add remote-id with the name in the server's certificate"
     ),
     "[tunnel.x]\nmode = 'client'\nlocal = ':1'\nremote = 'a.example:1'\nany-name = true\n"
     "require-alpn = true\nsocket-mode = '0600'\nchat-strict = true": [
