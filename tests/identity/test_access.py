@@ -63,7 +63,7 @@ class AccessListTests(SynchronousTestCase):
         """
         for denied in (), parsed("a.example"):
             self.assertIsNone(AccessList((), denied).first([Identity.parse("b.example")]))
-        self.assertEqual(str(AccessList(())), "nobody")
+        self.assertEqual(str(AccessList(())), "an empty list")
 
     def test_wildcardsThatCouldStandForWhoIsDenied(self) -> None:
         """

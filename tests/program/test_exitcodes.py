@@ -75,7 +75,7 @@ class ExitCodeTests(ProgramTestCase):
         """
         Where there are too few to load the program, and where the first connection would fail.
         """
-        for number, because in (6, "Too many open files"), (8, "leaves too few to serve anybody"):
+        for number, because in (6, "Too many open files"), (8, "is too low to serve a connection"):
             limit = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({number},) * 2);"
             start = limit + "from tlstunnel.__main__ import main; raise SystemExit(main())"
             done = self.run_(*self.server(), program=("-c", start))

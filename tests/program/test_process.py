@@ -268,7 +268,7 @@ class ProcessTests(SynchronousTestCase):
 
         self.patch(os, "open", fail)
         error = self.assertRaises(ConfigurationError, self.process.privilegedStartService)
-        self.assertIn("leaves too few to serve anybody (Too many open files)", str(error))
+        self.assertIn("is too low to serve a connection (Too many open files)", str(error))
         self.assertAsked("read", "stop")
 
     def test_signalsAreTakenBeforeThereIsAnythingToLeaveBehind(self) -> None:

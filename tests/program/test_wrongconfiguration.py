@@ -4,10 +4,9 @@ Tests for L{tlstunnel.program.configuration}: all that can be wrong with a file.
 
 from __future__ import annotations
 
-import os
-
 from tests.program.configurations import TUNNEL, ConfigurationTests
 from tests.users import closed
+from tlstunnel.identity.permission import toRead
 from tlstunnel.program import includes
 from tlstunnel.program.configuration import readConfiguration
 from tlstunnel.program.problems import Problems
@@ -25,7 +24,7 @@ WRONG = {
         "8: process.quiet: does not belong here; move it to [defaults], or a tunnel"
     ),
     "[defaults]\nworkers = 1": "8: defaults.workers: does not belong here; move it to [process]",
-    "[default]": "7: default: there is no such key; did you mean defaults?",
+    "[default]": "7: default: there is no such table; did you mean [defaults]?",
     "[defaults]\nversion = true": (
         "8: defaults.version: there is no such key; see tlstunnel.toml(5)"
     ),
@@ -43,7 +42,7 @@ WRONG = {
         "number"
     ),
     "[defaults]\nmode = 'sever'": (
-        "8: defaults.mode: 'sever' is not known; give server or client or bridge"
+        "8: defaults.mode: 'sever' is not known; give server, client or bridge"
     ),
     "[defaults]\ntrust = [\n'system',\n1,\n[]]": [
         "10: defaults.trust: 1 is not text; put it between quotation marks",
@@ -53,7 +52,7 @@ WRONG = {
     "[[process]]": "7: process: is not a table; write [process], and its keys in lines below",
     "[tunnel]\nx = 1": "8: tunnel.x: is not a table; write [tunnel.x], and its keys in lines below",
     "[tunnel]\nmode = 'server'": (
-        "8: tunnel.mode: is not a table; write [tunnel.NAME], and its keys in lines below"
+        "8: tunnel.mode: is in no tunnel; give the table above it a name: [tunnel.NAME]"
     ),
     "[defaults]\nstarttls = true": "8: defaults.starttls: true is not text; put it between",
     "[defaults]\nstarttls = 2026-11-29": "8: defaults.starttls: 2026-11-29 is not text; put it",
@@ -79,11 +78,11 @@ WRONG = {
     "[tunnel.x]\nmode = 'server'": [
         "7: tunnel.x.local: is missing; say where to listen",
         "7: tunnel.x.remote: is missing; say where to forward to",
-        "7: tunnel.x.local-id: is missing; say whom a server tunnel stands for",
+        "7: tunnel.x.local-id: is missing; give the name in its certificate",
     ],
     "[tunnel.x]\nmode = 'client'\nlocal = ':1'\nremote = '127.0.0.1:1'": (
-        "7: tunnel.x.remote-id: is missing, and 127.0.0.1:1 names nobody whom we could expect "
-        "there; add remote-id with the name in the server's certificate"
+        "7: tunnel.x.remote-id: is missing, and 127.0.0.1:1 does not name the server; "
+        "add remote-id with the name in the server's certificate"
     ),
     "[tunnel.x]\nmode = 'client'\nlocal = ':1'\nremote = 'a.example:1'\nany-name = true\n"
     "require-alpn = true\nsocket-mode = '0600'\nchat-strict = true": [
@@ -94,7 +93,7 @@ WRONG = {
     ],
     "[tunnel.x]\nmode = 'client'\nlocal = ':1'\nremote = 'srv:_a._tcp.b.example'\n"
     "balance = 'roundrobin'": (
-        "11: tunnel.x.balance: 'roundrobin' is not known; give first or round-robin or "
+        "11: tunnel.x.balance: 'roundrobin' is not known; give first, round-robin or "
         "least-connections"
     ),
     "[tunnel.x]\nmode = 'client'\nlocal = ':1'\nremote = 'srv:_a._tcp.b.example'\n"
@@ -114,9 +113,7 @@ WRONG = {
         "11: tunnel.x.starttls: both were given; say in one way how to upgrade to TLS"
     ),
     "[tunnel.x]\nmode = 'client'\nlocal = ':1'\nremote = 'a.example:1'\nstarttls = 'smtp'\n"
-    "dialect-option = ['x']": (
-        "12: tunnel.x.dialect-option: x: smtp has no such option; leave it out; it has no options"
-    ),
+    "dialect-option = ['x']": ("12: tunnel.x.dialect-option: x: smtp has no options; leave it out"),
     "[tunnel.x]\nmode = 'client'\nlocal = ':1'\nremote = 'a.example:1'\nstarttls = 'ftp'\n"
     "dialect-option = ['active', 'address=::1']": (
         "12: tunnel.x.dialect-option: address=::1: not an address of IPv4, and PASV knows no "
@@ -197,7 +194,7 @@ class WrongTests(ConfigurationTests):
                 "conf.d/b.toml:10: tunnel.a.x",
             ],
         )
-        self.assertTrue(lines[-1].startswith("conf.d/a.toml:1: has no ] where"))
+        self.assertTrue(lines[-1].startswith("conf.d/a.toml:1: has no ] behind"))
 
     def test_aDirectoryIsNoFileToInclude(self) -> None:
         """
@@ -221,6 +218,25 @@ class WrongTests(ConfigurationTests):
             (line,) = self.problems()
         self.assertIn("include: private cannot be searched: Permission denied", line)
 
+    def test_aWrongModeHidesNoMistakeOfTheDialect(self) -> None:
+        """
+        What means nothing in any mode is told at once.
+        """
+        table = "[tunnel.x]\nmode = 'sever'\nlocal = ':1'\nremote = 'a.example:1'\n"
+        for rest, problem in (
+            ("starttls = 'smpt'", "starttls: there is no protocol 'smpt'; did you mean smtp?"),
+            (
+                "starttls = 'ftp'\ndialect-option = ['prot']",
+                "dialect-option: prot: ftp has no such option",
+            ),
+        ):
+            (mode, *others) = self.problems(f"{table}{rest}\n")
+            self.assertIn(
+                "tunnel.x.mode: 'sever' is not known; give server, client or bridge", mode
+            )
+            self.assertEqual(len(others), 1, others)
+            self.assertIn(f"tunnel.x.{problem}", others[0])
+
     def test_aFolderThatMayNotBeSearched(self) -> None:
         """
         It is not empty.
@@ -232,8 +248,8 @@ class WrongTests(ConfigurationTests):
             (line,) = self.problems()
             self.assertEqual(
                 line,
-                "tlstunnel.toml:1: include: conf.d cannot be searched: Permission denied; let "
-                f"user {os.geteuid()} do so",
+                "tlstunnel.toml:1: include: conf.d cannot be searched: Permission denied; "
+                + toRead(folder).replace(f"{self.folder}/", ""),
             )
 
     def test_whatFollowsFromAMistakeIsNotToldBesides(self) -> None:

@@ -151,7 +151,7 @@ class PageTests(SynchronousTestCase):
         """
         text = self.parts(tunnels=[tunnel(identities=[], withdrawn=["gone.example"])]).text
         self.assertIn("gone.example", text)
-        self.assertIn("nobody is served by it", text)
+        self.assertIn("not in use", text)
 
     @given(
         st.text(min_size=1, max_size=60) | st.sampled_from(["<script>", '"><b x="', "]]>", "<!--"])

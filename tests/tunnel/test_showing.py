@@ -215,7 +215,7 @@ class ConnectionTests(TunnelTests):
         await self.go()
         self.assertEqual(self.seen, [str(CLIENT)])
         (up,) = [each for each in self.hints if each.get("event") == "start"]
-        self.assertEqual(up["who"], f"whom the rules of the pool show ({CLIENT})")
+        self.assertEqual(up["who"], f"as whom the rules of the pool show ({CLIENT})")
 
     async def test_aPseudonym(self) -> None:
         """Always the same."""

@@ -43,9 +43,9 @@ def normalDomain(text: str) -> str:
     if not domain.isascii():
         try:
             domain = idna.encode(text, uts46=True).decode("ascii")
-        except UnicodeError as error:
+        except UnicodeError:
             raise ValueError(
-                f"{text!r} is not a domain: {error}; write it as its DNS has it"
+                f"{text!r} is not a domain as IDNA has them; write it as DNS has it (xn--...)"
             ) from None
     domain = domain.lower().removesuffix(".")
     labels = domain.split(".")

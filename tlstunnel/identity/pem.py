@@ -33,6 +33,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.files import reading
 from tlstunnel.identity.forms import TRUSTED, withoutCertificates, withoutKey
 from tlstunnel.identity.keyreference import KeyReference, isSecret, readReference
+from tlstunnel.identity.permission import ourName, userName
 
 #: More than any file of certificates has; the system's bundles are a quarter of this.
 LARGEST_FILE = 1 << 20
@@ -104,11 +105,12 @@ def _checkPrivate(path: Path, status: os.stat_result) -> None:
     to us, and nobody else can read it; or it belongs to root, who may let a group read it.
     """
     mode = stat.S_IMODE(status.st_mode)
+    file = shlex.quote(str(path))
     if status.st_uid not in {0, os.geteuid()}:
         raise ConfigurationError(
             str(path),
-            f"belongs to user {status.st_uid}, who is neither root nor us",
-            f"run 'chown {os.geteuid()} {shlex.quote(str(path))}'",
+            f"belongs to user {userName(status.st_uid)}, who is neither root nor us",
+            f"run 'chown {ourName()} {file}'",
         )
     if mode & (0o037 if status.st_uid == 0 else 0o077):
         if stat.S_ISCHR(status.st_mode):
@@ -116,7 +118,10 @@ def _checkPrivate(path: Path, status: os.stat_result) -> None:
         raise ConfigurationError(
             str(path),
             f"can be read by others (mode {mode:04o})",
-            f"run 'chmod 600 {shlex.quote(str(path))}'",
+            # Of root's file that alone would leave nothing to us.
+            f"run 'chmod 600 {file}'"
+            if status.st_uid == os.geteuid()
+            else f"run 'chmod 600 {file} && chown {ourName()} {file}'",
         )
 
 
@@ -158,7 +163,7 @@ def _blocks(path: Path) -> list[bytes]:
         raise ConfigurationError(
             str(path),
             f"is cut or broken: {begun} certificates begin there, and {len(found)} are complete",
-            "write it again, as a whole",
+            "get it again, as a whole",
         )
     return found
 

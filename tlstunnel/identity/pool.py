@@ -38,6 +38,7 @@ from tlstunnel.identity.credentials import Credentials, loadCredentials
 from tlstunnel.identity.files import entries, isDirectory, present
 from tlstunnel.identity.keyprovider import MODULE, PROVIDER
 from tlstunnel.identity.names import Identity, Kind, Selector
+from tlstunnel.identity.permission import toEnter
 from tlstunnel.identity.pooltrust import PoolTrust
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.withdrawal import WITHDRAWN_FILE, WithdrawnIdentity, isWithdrawn
@@ -116,7 +117,7 @@ class Pool:
         Find all identities whose credentials are here, in the order of their names.
 
         @param having: the file that makes them some.
-        @raise ConfigurationError: there is no pool.
+        @raise ConfigurationError: there is no pool, or we may not look into it.
         """
         self._checkThere()
         for directory in entries(self.path) if isDirectory(self.path) else ():
@@ -138,7 +139,7 @@ class Pool:
         if not present(directory):
             raise ConfigurationError(
                 str(directory),
-                f"is not there, so that we cannot be {identity}",
+                f"is not there, and so no certificate for {identity}",
                 self.remedyFor(identity),
             )
         return directory
@@ -149,8 +150,8 @@ class Pool:
             return f"run {self.command('create', str(identity))}"
         if identity.user is not None:
             return "certbot has no certificates of users: give another `pool`"
-        there = ", ".join(map(str, self.identities())) or "nobody"
-        return f"run 'certbot certonly -d {identity}', or be who is there: {there}"
+        there = ", ".join(map(str, self.identities())) or "none"
+        return f"run 'certbot certonly -d {identity}', or give one that is there: {there}"
 
     @property
     def isOfCertbot(self) -> bool:
@@ -297,7 +298,11 @@ class Pool:
         return PoolTrust(self)
 
     def _checkThere(self) -> None:
-        if self.asked and not isDirectory(self.path):
+        if self.asked and isDirectory(self.path):
+            remedy = "" if self.isOfCertbot else toEnter(self.path)
+            if remedy:
+                raise ConfigurationError(f"`pool` {self.path}", "is closed to us", remedy)
+        elif self.asked:
             if os.path.lexists(self.path):
                 raise ConfigurationError(
                     "`pool`", f"{self.path} is no directory", "give the one that the pool is"

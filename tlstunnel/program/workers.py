@@ -29,6 +29,7 @@ from tlstunnel.poolservice.description import NAME
 from tlstunnel.program.child import ANSWER_SECONDS, Child
 from tlstunnel.program.log import losses
 from tlstunnel.program.orders import FACTS, Order
+from tlstunnel.program.output import ascribed
 from tlstunnel.program.plan import IServing, Plan, Refusal, Refused
 from tlstunnel.program.pulse import Pulse
 from tlstunnel.protocols import mysqlkey
@@ -174,7 +175,7 @@ class Workers(Service):
             try:
                 _check(self.plan)
             except Refused as refused:
-                raise CannotServe(f"tlstunnel: {refused}") from None
+                raise CannotServe(ascribed(str(refused))) from None
         super().startService()
         self.reactor.callWhenRunning(self._begin)
 

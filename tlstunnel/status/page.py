@@ -162,7 +162,7 @@ class Page(Element):
             "backends": backendsOf(tunnel["backends"]),
             "dialect": protocolOf(tunnel["dialect"]),
             "mode": tunnel["mode"],
-            "expected": f"peer: {expected}" if expected else "peer: anybody",
+            "expected": f"peer: {expected}" if expected else "peer: any",
             "open": inNumbers(tunnel["open"]),
             "connections": inNumbers(tunnel["connections"]),
             "failures": tags.span(f"{inNumbers(failures)} failed", class_="failing")
@@ -306,7 +306,7 @@ class Page(Element):
             files, most = process["open_files"], process["max_files"]
             about.append(f"{inNumbers(files)} of {inNumbers(most or 0)} descriptors")
         if process["log_lines_dropped"]:
-            about.append(f"{inNumbers(process['log_lines_dropped'])} lines of the log dropped")
+            about.append(f"lines of the log dropped: {inNumbers(process['log_lines_dropped'])}")
         who = f"process {process['pid']}"
         return {
             "who": who if worker is None else f"worker {worker}, {who}",

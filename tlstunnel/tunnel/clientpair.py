@@ -57,7 +57,7 @@ class ClientPair(Pair):
                 await self.prepare(role)
         expected = self.expected(role)
         if expected is None:
-            raise IdentityRefused("nobody knows who must be at the other end")
+            raise IdentityRefused("it is not known which name the server has to prove")
         role = await self._reach(upgrade, role, expected)
         if self.record.client is None:
             self.factory.verified(self)

@@ -24,7 +24,7 @@ def checkAgent(tunnel: Tunnel) -> None:
         raise ConfigurationError(
             subject,
             "gives certificates for `local-id`, and the rules of the pool are about those in it",
-            "name whom the tunnel stands for, or leave out `agent`",
+            "name the identity of the tunnel, or leave out `agent`",
         )
     if tunnel.sharesKeys:
         raise ConfigurationError(

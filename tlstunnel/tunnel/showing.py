@@ -27,7 +27,7 @@ AUTO = "auto"
 #: Why that is not for server tunnels, and what to do about it.
 NOT_FOR_SERVERS = (
     "is for client tunnels: the rules of a pool say who we are to a server",
-    f"name whom the tunnel stands for; a host that is called so is '{AUTO}.'",
+    f"name the identity of the tunnel; a host that is called so is '{AUTO}.'",
 )
 
 #: Identities, pseudonyms among them, whose credentials are kept.
