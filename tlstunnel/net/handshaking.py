@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import Reset, TLSFailed
@@ -27,6 +27,7 @@ from tlstunnel.net.wire import (
     Event,
 )
 from tlstunnel.tls.creators import Creator
+from tlstunnel.tls.faces import VERSIONS
 from tlstunnel.tls.failures import handshakeFailure
 from tlstunnel.tls.membio import detour, drainer, layer, pending
 from tlstunnel.tls.records import WantWrite, handshaker
@@ -55,7 +56,12 @@ _left = pending()
 class Handshaking:
     """
     TLS up to the end of its handshake.
+
+    @cvar isQuiet: whether what a server says behind its handshake, its tickets, is left to be sent
+        with what it says next.
     """
+
+    isQuiet: ClassVar[bool] = False
 
     __slots__ = (
         "_before",
@@ -120,7 +126,8 @@ class Handshaking:
         """
         The same, once nothing is to be said or heard before it.
         """
-        isByPieces = self._isDetoured or self._creator.asksForCertificates or self._isMuch()
+        isAsking = self.isQuiet or self._creator.asksForCertificates
+        isByPieces = self._isDetoured or isAsking or self._isMuch()
         if isByPieces and _detour is not None:
             return self._shakeHandsByPieces()
         try:
@@ -176,13 +183,21 @@ class Handshaking:
         self._before = self._drained()
         if not isDone:
             self._checkLength()
-        if self._before and not self._sendBefore():
+        if self._before and not (isDone and self._mayWait) and not self._sendBefore():
             return WANTS_WRITE
         if not isDone:
             return WANTS_READ
         comeBack(connection, self._sock.fileno())
         self._complete()
         return None
+
+    @property
+    def _mayWait(self) -> bool:
+        """
+        Whether what OpenSSL has to say at the end of the handshake can be sent later: until TLS 1.3
+        the handshake itself ends with it.
+        """
+        return self.isQuiet and self._connection.get_protocol_version() >= VERSIONS["1.3"]
 
     def _drop(self, count: int) -> None:
         """
