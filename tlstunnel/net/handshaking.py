@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import TLSFailed, TunnelError
 from tlstunnel.net.kernel import unread
 from tlstunnel.net.wire import AT_ONCE, NOTHING, PEEKING, RETRIED, WANTS_READ, WANTS_WRITE, Event
 from tlstunnel.tls.creators import Creator
+from tlstunnel.tls.faces import VERSIONS
 from tlstunnel.tls.failures import handshakeFailure
 from tlstunnel.tls.membio import detour, drainer, layer, pending
 from tlstunnel.tls.records import SysCallError, WantWrite, handshaker
@@ -47,7 +48,12 @@ _left = pending()
 class Handshaking:
     """
     TLS up to the end of its handshake.
+
+    @cvar isQuiet: whether what a server says behind its handshake, its tickets, is left to be sent
+        with what it says next.
     """
+
+    isQuiet: ClassVar[bool] = False
 
     __slots__ = (
         "_before",
@@ -96,7 +102,8 @@ class Handshaking:
         """
         The connection of OpenSSL.
         """
-        if _detour is None or not self._creator.asksForCertificates:
+        isByPieces = self.isQuiet or self._creator.asksForCertificates
+        if _detour is None or not isByPieces:
             return self._creator.connection(self._sock, self.session)
         self._isDetoured = True
         return self._creator.connection(None, self.session)
@@ -173,7 +180,7 @@ class Handshaking:
             # Something else lies there soon.
             _lay(connection, 0, False)
             self._checkLength()
-        if self._before and not self._sendBefore():
+        if self._before and not (isDone and self._mayWait) and not self._sendBefore():
             return WANTS_WRITE
         if not isDone:
             return WANTS_READ
@@ -210,6 +217,14 @@ class Handshaking:
             # TLS, and not the connection alone.
             self._creator.failed(self.session)
         return handshakeFailure(error, self.session)
+
+    @property
+    def _mayWait(self) -> bool:
+        """
+        Whether what OpenSSL has to say at the end of the handshake can be sent later: until TLS 1.3
+        the handshake itself ends with it.
+        """
+        return self.isQuiet and self._connection.get_protocol_version() >= VERSIONS["1.3"]
 
     def _drop(self, count: int) -> None:
         """
