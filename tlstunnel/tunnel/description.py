@@ -338,7 +338,7 @@ def checkIdentities(tunnel: Tunnel) -> None:
     if tunnel.mode is Mode.CLIENT:
         checkRemoteID(tunnel)
     elif tunnel.localID is None and not tunnel.sharesKeys:
-        raise ConfigurationError("`local-id`", "is missing", "give the name in its certificate")
+        raise ConfigurationError("`local-id`", "is missing", "give the name in our certificate")
 
 
 def checkRisk(tunnel: Tunnel) -> None:
