@@ -85,7 +85,7 @@ class SourceMistakesTests(SynchronousTestCase):
             ("::ffff:192.0.2.1", "192.0.2.1"),
         ):
             self.assertSays("--deny: has all that --allow has; no client can connect", allow, deny)
-        self.assertSays("--deny: has all addresses; nobody", "", "0.0.0.0/0 ::/0")
+        self.assertSays("--deny: has all addresses; no client", "", "0.0.0.0/0 ::/0")
 
     def test_nobodyCouldComeToAnAddress(self) -> None:
         """
