@@ -209,7 +209,9 @@ class LoadKeyTests(PEMTestCase):
         """
         Whose numbers do not belong together; also after it was read before.
         """
-        one, other = (rsa.generate_private_key(65537, 1024).private_numbers() for _ in range(2))
+        pair = (rsa.generate_private_key(65537, 1024).private_numbers() for _ in range(2))
+        # An exponent above the modulus would not even be taken.
+        other, one = sorted(pair, key=lambda each: each.public_numbers.n)
         broken = rsa.RSAPrivateNumbers(
             one.p, one.q, other.d, one.dmp1, one.dmq1, one.iqmp, one.public_numbers
         )

@@ -117,8 +117,8 @@ class CheckTests(ConfigurationTests):
         self.assertEqual(len(lines), 2)
         self.assertEqual(
             lines[0],
-            "tlstunnel.toml:5: tunnel.web.local-id: pool/smtp.example.org: is not there, and so no "
-            "certificate for smtp.example.org; run 'tlstunnel identity create --pool pool "
+            "tlstunnel.toml:5: tunnel.web.local-id: pool/smtp.example.org: is not there: the "
+            "pool has no identity smtp.example.org; run 'tlstunnel identity create --pool pool "
             "smtp.example.org'",
         )
         self.assertEqual(

@@ -78,7 +78,7 @@ WRONG = {
     "[tunnel.x]\nmode = 'server'": [
         "7: tunnel.x.local: is missing; say where to listen",
         "7: tunnel.x.remote: is missing; say where to forward to",
-        "7: tunnel.x.local-id: is missing; give the name in its certificate",
+        "7: tunnel.x.local-id: is missing; give the name in our certificate",
     ],
     "[tunnel.x]\nmode = 'client'\nlocal = ':1'\nremote = '127.0.0.1:1'": (
         "7: tunnel.x.remote-id: is missing, and 127.0.0.1:1 does not name the server; "

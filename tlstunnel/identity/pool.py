@@ -139,7 +139,7 @@ class Pool:
         if not present(directory):
             raise ConfigurationError(
                 str(directory),
-                f"is not there, and so no certificate for {identity}",
+                f"is not there: the pool has no identity {identity}",
                 self.remedyFor(identity),
             )
         return directory

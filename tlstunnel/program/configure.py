@@ -47,8 +47,11 @@ _T = TypeVar("_T")
 # The modes, as the help has them.
 _MODES = "server", "client", "bridge"
 
-# What is looked at elsewhere where it has the same value twice.
-_MAY_REPEAT = frozenset(("local", "local-id", "remote", "dialect-option", "exec-limit"))
+# What is looked at elsewhere where it has the same value twice; and networks, whose lists come from
+# elsewhere and say the same in several ways.
+_MAY_REPEAT = frozenset(
+    ("local", "local-id", "remote", "dialect-option", "exec-limit", "allow", "deny")
+)
 
 
 class _Mistakes:

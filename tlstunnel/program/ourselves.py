@@ -31,7 +31,7 @@ def localIDs(
     if isByRules(mode, given):
         return ()
     if mode is Mode.SERVER and not (given or sharesKeys):
-        raise ConfigurationError("`local-id`", "is missing", "give the name in its certificate")
+        raise ConfigurationError("`local-id`", "is missing", "give the name in our certificate")
     if mode is Mode.SERVER and AUTO in given:
         raise ConfigurationError(f"`local-id` {AUTO}", *NOT_FOR_SERVERS)
     if mode is Mode.CLIENT and len(given) > 1:

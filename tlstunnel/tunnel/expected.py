@@ -94,4 +94,4 @@ def checkIdentities(tunnel: Tunnel) -> None:
     if tunnel.mode is Mode.CLIENT:
         checkRemoteID(tunnel)
     elif tunnel.localID is None and not tunnel.sharesKeys:
-        raise ConfigurationError("`local-id`", "is missing", "give the name in its certificate")
+        raise ConfigurationError("`local-id`", "is missing", "give the name in our certificate")
