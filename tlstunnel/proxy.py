@@ -282,9 +282,21 @@ class ProxyFactory(Factory):
         """
         Serve what was let in.
         """
-        pair = self._pair(self, leg, record)
-        self.pairs.add(pair)
-        pair.start()
+        pair: Pair | None = None
+        try:
+            pair = self._pair(self, leg, record)
+            self.pairs.add(pair)
+            pair.start()
+        except BaseException:
+            # A fault of ours, which takes nobody else's place.
+            error = TunnelError("see the traceback above")
+            if pair is None:
+                leg.abortConnection()
+                self._leave(record, error)
+            elif pair in self.pairs:
+                leg.abortConnection()
+                self.ended(pair, error)
+            raise
 
     def record(self, peer: Address, dialect: str = "") -> Record:
         """
@@ -361,12 +373,18 @@ class ProxyFactory(Factory):
         C{pair} is closed.
         """
         self.pairs.discard(pair)
-        if pair.record.isStranger:
+        self._leave(pair.record, error)
+
+    def _leave(self, record: Record, error: TunnelError | None) -> None:
+        """
+        Let others have the place of a connection that is over.
+        """
+        if record.isStranger:
             self.admission.verify()
         self.admission.leave()
         if self._sources is not None:
-            self._sources.leave(pair.record.peer)
-        pair.record.end(error)
+            self._sources.leave(record.peer)
+        record.end(error)
         self.tellIdle()
 
     def tellIdle(self) -> None:

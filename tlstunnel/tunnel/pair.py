@@ -202,9 +202,7 @@ class Pair:
         except ConfigurationError as problem:
             error = IdentityRefused(str(problem))
         except Exception:  # noqa: BLE001 - a bug of ours must not spread
-            name = self.record.tunnel or None
-            self._log.failure("a connection from {peer} failed", peer=self.record.peer, tunnel=name)
-            error = TunnelError("see the traceback above")
+            error = self._fault()
         else:
             # Most connections spend their time relaying: nothing of the negotiation is kept.
             self.role = None
@@ -212,8 +210,25 @@ class Pair:
             self._running = relaying
             relaying.tell(self._relayed)
             return
-        self._letGo()
-        self._close(error)
+        try:
+            self._letGo()
+        finally:
+            self._close(error)
+
+    def _fault(self, failure: Failure | None = None) -> TunnelError:
+        """
+        Log what must not happen.
+
+        @param failure: by default what is being handled.
+        @return: how the connection ends.
+        """
+        self._log.failure(
+            "a connection from {peer} failed",
+            failure,
+            peer=self.record.peer,
+            tunnel=self.record.tunnel or None,
+        )
+        return TunnelError("see the traceback above")
 
     def leave(self, error: TunnelError, role: Role | None = None) -> None:
         """
@@ -262,16 +277,36 @@ class Pair:
             self._close(error or self._why)
             return
         self._running = Deferred.fromCoroutine(self.channels.finish())
-        self._running.addErrback(lambda failure: failure.trap(CancelledError))
-        self._running.addCallback(lambda _: self._close(self._why))
+        self._running.addCallbacks(lambda _: self._close(self._why), self._unfinished)
+
+    def _unfinished(self, failure: Failure) -> None:
+        """
+        Nothing belongs to them any more, but not because it has arrived.
+        """
+        self._close(self._why if failure.check(CancelledError) else self._fault(failure))
 
     def _close(self, error: TunnelError | None) -> None:
         """
-        Close what is left.
+        Close what is left, and give the place back, whatever happens at that.
         """
         self._running = None
         if error is not None:
             error.bare()
+        ending: Deferred[None] | None = None
+        try:
+            self._closeLegs(error)
+            if self.search is not None:
+                ending = self.search.end(isHurried=isinstance(error, Stopped))
+        except Exception:  # noqa: BLE001 - a bug of ours must not spread
+            error = self._fault()
+        if ending is None:
+            self.factory.ended(self, error)
+        else:
+            # A program keeps its place until it has ended.
+            self._isLeaving = True
+            ending.addCallback(lambda _: self.factory.ended(self, error))
+
+    def _closeLegs(self, error: TunnelError | None) -> None:
         if self.channels is not None:
             self.channels.close()
         for leg in (self.accepted, self.dialled):
@@ -280,14 +315,6 @@ class Pair:
                     leg.abortConnection()
                 else:
                     leg.loseConnection()
-        isHurried = isinstance(error, Stopped)
-        ending = None if self.search is None else self.search.end(isHurried)
-        if ending is None:
-            self.factory.ended(self, error)
-        else:
-            # A program keeps its place until it has ended.
-            self._isLeaving = True
-            ending.addCallback(lambda _: self.factory.ended(self, error))
 
     # What the stories are told with
 
