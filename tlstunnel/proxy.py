@@ -31,14 +31,12 @@ from tlstunnel.net.resolve import Directory
 from tlstunnel.net.stock import REFUSED, Adopted, isPlain, takeOver
 from tlstunnel.net.unixleg import UNIXLegs
 from tlstunnel.tunnel.admission import Admission
-from tlstunnel.tunnel.bridgepair import BridgePair
 from tlstunnel.tunnel.channels import Channels
-from tlstunnel.tunnel.clientpair import ClientPair
 from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.destinations import Destination, Destinations
 from tlstunnel.tunnel.ends import marksEnd, unixKey
-from tlstunnel.tunnel.negotiation import ClientNegotiation, ServerNegotiation
+from tlstunnel.tunnel.modes import NEGOTIATIONS, PAIRS
 from tlstunnel.tunnel.observers import Observers
 from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.prepared import Prepared
@@ -46,25 +44,11 @@ from tlstunnel.tunnel.reception import Receptions, Senders
 from tlstunnel.tunnel.record import Record
 from tlstunnel.tunnel.refusals import RefusalLog
 from tlstunnel.tunnel.servedname import Addresses
-from tlstunnel.tunnel.serverpair import ServerPair
 from tlstunnel.tunnel.sources import Sources
 from tlstunnel.tunnel.withdrawal import Heeding
 
 if TYPE_CHECKING:
     from tlstunnel.tunnel.dane import TLSALookup
-
-#: What serves a connection in each mode.
-PAIRS: dict[Mode, type[Pair]] = {
-    Mode.CLIENT: ClientPair,
-    Mode.SERVER: ServerPair,
-    Mode.BRIDGE: BridgePair,
-}
-
-#: The same where TLS is for others to speak.
-NEGOTIATIONS: dict[Mode, type[Pair]] = {
-    Mode.CLIENT: ClientNegotiation,
-    Mode.SERVER: ServerNegotiation,
-}
 
 
 class ProxyFactory(Factory):
@@ -289,12 +273,11 @@ class ProxyFactory(Factory):
             pair.start()
         except BaseException:
             # A fault of ours, which takes nobody else's place.
+            leg.abortConnection()
             error = TunnelError("see the traceback above")
             if pair is None:
-                leg.abortConnection()
                 self._leave(record, error)
             elif pair in self.pairs:
-                leg.abortConnection()
                 self.ended(pair, error)
             raise
 

@@ -8,7 +8,7 @@ L{tlstunnel.tunnel.serverpair} and L{tlstunnel.tunnel.bridgepair}.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -36,13 +36,14 @@ from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.pairs import Pairs
 from tlstunnel.tunnel.record import RELAYING, Record
 from tlstunnel.tunnel.relay import NOBODY, Relay
+from tlstunnel.tunnel.story import Story
 from tlstunnel.tunnel.upgrade import Upgrade
 
 #: After these a peer is not to be told anything any more, and no other place is tried.
 ATTACKS = (PlaintextAfterStartTLS, ServerSpokeFirst)
 
 
-class Pair:
+class Pair(Story):
     """
     Two legs that belong together; what happens to them is in L{serve}, one class a mode.
 
@@ -65,8 +66,6 @@ class Pair:
         "_dues",
         "_header",
         "_isLeaving",
-        "_running",
-        "_story",
         "_why",
         "accepted",
         "channels",
@@ -88,6 +87,7 @@ class Pair:
     dials: ClassVar[str]
 
     def __init__(self, factory: Pairs, accepted: ILeg, record: Record) -> None:
+        super().__init__()
         accepted.who = self.accepts
         self.record = record
         self.accepted = accepted
@@ -108,36 +108,12 @@ class Pair:
         self._why: TunnelError | None = None
         # Whether both legs are closed, and the program behind one of them is still there.
         self._isLeaving = False
-        # What is waited for, by the story up to the relay, or by what is told when that is over.
-        self._running: Deferred[Any] | None = None
 
     def start(self) -> None:
         """
         Let it happen.
         """
-        self._story = self._run()
-        self._step(None)
-
-    def _step(self, result: object) -> None:
-        """
-        Go on with the story until it waits again.  C{Deferred.fromCoroutine} does the same, with a
-        Deferred more and three calls more for each step.
-
-        @param result: what came of what it waited for.
-        """
-        try:
-            if isinstance(result, Failure):
-                assert result.value is not None
-                waiting = self._story.throw(result.value)
-            else:
-                waiting = self._story.send(None)
-        except StopIteration:
-            return
-        self._running = waiting
-        if isinstance(waiting, Waiting):
-            waiting.resume = self._step
-        else:
-            waiting.addBoth(self._step)
+        self._tell(self._run())
 
     def end(self, why: TunnelError) -> None:
         """
@@ -162,10 +138,6 @@ class Pair:
     def _end(self) -> None:
         if self._why is not None:
             self._cancel()
-
-    def _cancel(self) -> None:
-        if self._running is not None:
-            self._running.cancel()
 
     @property
     def speaker(self) -> str:
