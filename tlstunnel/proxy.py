@@ -264,7 +264,7 @@ class ProxyFactory(Factory):
 
     def begin(self, leg: Leg, record: Record) -> None:
         """
-        Serve what was let in.
+        Serve what was let in; a fault of ours at that takes nobody else's place.
         """
         pair: Pair | None = None
         try:
@@ -272,8 +272,8 @@ class ProxyFactory(Factory):
             self.pairs.add(pair)
             pair.start()
         except BaseException:
-            # A fault of ours, which takes nobody else's place.
-            leg.abortConnection()
+            if not leg.isClosed:
+                leg.abortConnection()
             error = TunnelError("see the traceback above")
             if pair is None:
                 self._leave(record, error)
