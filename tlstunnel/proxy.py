@@ -31,14 +31,12 @@ from tlstunnel.net.resolve import Directory
 from tlstunnel.net.stock import REFUSED, Adopted, isPlain, takeOver
 from tlstunnel.net.unixleg import UNIXLegs
 from tlstunnel.tunnel.admission import Admission
-from tlstunnel.tunnel.bridgepair import BridgePair
 from tlstunnel.tunnel.channels import Channels
-from tlstunnel.tunnel.clientpair import ClientPair
 from tlstunnel.tunnel.connectionlog import ConnectionLog
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.destinations import Destination, Destinations
 from tlstunnel.tunnel.ends import marksEnd, unixKey
-from tlstunnel.tunnel.negotiation import ClientNegotiation, ServerNegotiation
+from tlstunnel.tunnel.modes import NEGOTIATIONS, PAIRS
 from tlstunnel.tunnel.observers import Observers
 from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.prepared import Prepared
@@ -46,25 +44,11 @@ from tlstunnel.tunnel.reception import Receptions, Senders
 from tlstunnel.tunnel.record import Record
 from tlstunnel.tunnel.refusals import RefusalLog
 from tlstunnel.tunnel.servedname import Addresses
-from tlstunnel.tunnel.serverpair import ServerPair
 from tlstunnel.tunnel.sources import Sources
 from tlstunnel.tunnel.withdrawal import Heeding
 
 if TYPE_CHECKING:
     from tlstunnel.tunnel.dane import TLSALookup
-
-#: What serves a connection in each mode.
-PAIRS: dict[Mode, type[Pair]] = {
-    Mode.CLIENT: ClientPair,
-    Mode.SERVER: ServerPair,
-    Mode.BRIDGE: BridgePair,
-}
-
-#: The same where TLS is for others to speak.
-NEGOTIATIONS: dict[Mode, type[Pair]] = {
-    Mode.CLIENT: ClientNegotiation,
-    Mode.SERVER: ServerNegotiation,
-}
 
 
 class ProxyFactory(Factory):
@@ -280,11 +264,22 @@ class ProxyFactory(Factory):
 
     def begin(self, leg: Leg, record: Record) -> None:
         """
-        Serve what was let in.
+        Serve what was let in; a fault of ours at that takes nobody else's place.
         """
-        pair = self._pair(self, leg, record)
-        self.pairs.add(pair)
-        pair.start()
+        pair: Pair | None = None
+        try:
+            pair = self._pair(self, leg, record)
+            self.pairs.add(pair)
+            pair.start()
+        except BaseException:
+            if not leg.isClosed:
+                leg.abortConnection()
+            error = TunnelError("see the traceback above")
+            if pair is None:
+                self._leave(record, error)
+            elif pair in self.pairs:
+                self.ended(pair, error)
+            raise
 
     def record(self, peer: Address, dialect: str = "") -> Record:
         """
@@ -361,12 +356,18 @@ class ProxyFactory(Factory):
         C{pair} is closed.
         """
         self.pairs.discard(pair)
-        if pair.record.isStranger:
+        self._leave(pair.record, error)
+
+    def _leave(self, record: Record, error: TunnelError | None) -> None:
+        """
+        Let others have the place of a connection that is over.
+        """
+        if record.isStranger:
             self.admission.verify()
         self.admission.leave()
         if self._sources is not None:
-            self._sources.leave(pair.record.peer)
-        pair.record.end(error)
+            self._sources.leave(record.peer)
+        record.end(error)
         self.tellIdle()
 
     def tellIdle(self) -> None:

@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from tlstunnel.identity import caller as knowing
 from tlstunnel.identity.caller import Caller
 from tlstunnel.local import callers
 from tlstunnel.local.callers import callerOf
@@ -152,15 +153,15 @@ class CallerTests(SynchronousTestCase):
         one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         us = os.geteuid(), os.getegid()
         with one, other:
-            for isWhole, strangers, found in (
-                ({"uid": True, "gid": True}, us, us),
-                ({"uid": False, "gid": False}, (65534, 65534), us),
-                ({"uid": False, "gid": True}, us, None),
-                ({"uid": True, "gid": False}, us, (us[0], None)),
+            for user, group, found in (
+                (None, None, us),
+                (65534, 65534, us),
+                (us[0], None, None),
+                (None, us[1], (us[0], None)),
             ):
-                numbers = dict(zip(("uid", "gid"), strangers, strict=True))
-                self.patch(callers, "_everybodyHas", isWhole.__getitem__)
-                self.patch(callers, "_overflow", numbers.__getitem__)
+                numbers = {"user": user, "group": group}
+                self.patch(knowing, "numberOfStrangers", numbers.__getitem__)
+                self.patch(callers, "numberOfStrangers", numbers.__getitem__)
                 if found is None:
                     refused = self.assertRaises(Unidentified, callerOf, one)
                     self.assertIn("you may be anybody", refused.detail)
@@ -168,14 +169,6 @@ class CallerTests(SynchronousTestCase):
                 caller = callerOf(one)
                 self.assertEqual(caller.uid, found[0])
                 self.assertEqual(us[1] in caller.gids, found[1] is not None)
-
-    def test_whereNothingIsKnownOfTheNamespaceThereMayBeOne(self) -> None:
-        """
-        As without /proc; here there is none, and that is known.
-        """
-        self.assertTrue(callers._everybodyHas.__wrapped__("uid"))
-        self.assertFalse(callers._everybodyHas.__wrapped__("nonsense"))
-        self.assertEqual(callers._overflow.__wrapped__("nonsense"), 65534)
 
     def test_aServiceInANamespaceKnowsOnlyWhoIsMapped(self) -> None:
         """

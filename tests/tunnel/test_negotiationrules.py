@@ -12,10 +12,10 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.errors import PlaintextAfterStartTLS
-from tlstunnel.proxy import NEGOTIATIONS
 from tlstunnel.testing.conformance import ClientConformance
 from tlstunnel.testing.dialogues import CLIENT_HELLO, crumbs, setting
 from tlstunnel.testing.memory import Driver
+from tlstunnel.tunnel.modes import NEGOTIATIONS
 
 SERVER_HELLO = bytes.fromhex("160303000a020000060303")
 

@@ -150,6 +150,8 @@ class AgentService(Service):
         return [port.name for port in self._ports]
 
     def _lookDaily(self) -> None:
+        # Whatever fails today, tomorrow is another day.
+        self._deadlines.after(DAY_SECONDS, self._lookDaily)
         left = self.issuing.intermediate.end - self._now()
         if left < WARNED:
             self._log.warn(
@@ -159,7 +161,6 @@ class AgentService(Service):
                 f"{self.issuing.intermediate.end:%Y-%m-%d %H:%M} UTC, and so do all certificates; "
                 "make another one with 'tlstunnel identity issuer --force', and reload",
             )
-        self._deadlines.after(DAY_SECONDS, self._lookDaily)
 
     def whenUp(self) -> Deferred[None]:
         """
@@ -237,9 +238,12 @@ class AgentService(Service):
                 self._reactor.adoptStreamConnection(
                     sock.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: visit)
                 )
-            except OSError:
-                # There is no descriptor left for it.
+            except Exception as error:
+                visit.drop()
                 self._left(visit, guest)
+                if not isinstance(error, OSError):
+                    raise
+                # There is no descriptor left for it.
 
     @staticmethod
     def _sendAway(sock: socket.socket, refusal: TooMany) -> None:
@@ -261,5 +265,7 @@ class AgentService(Service):
         return self._description.lifetime if mayStay else 0
 
     def _left(self, visit: Visit, guest: Guest) -> None:
-        self._visits.discard(visit)
-        guest.left()
+        if visit in self._visits:
+            # Once, even if it could not be begun with and its end is told all the same.
+            self._visits.remove(visit)
+            guest.left()

@@ -106,6 +106,14 @@ class Visit(Protocol):
         transport.unregisterProducer()
         transport.loseConnection()
 
+    def drop(self) -> None:
+        """
+        It could not be begun with: close what there is of it.
+        """
+        self._isOver = True
+        if self.transport is not None:
+            cast(Any, self.transport).abortConnection()
+
     def _say(self, answer: Answer, patience: float) -> None:
         cast(Any, self.transport).write(message(answer.written()))
         if not patience:

@@ -32,23 +32,30 @@ class Caller:
     pid: int = field(default=0, compare=False)
 
 
-@cache
-def isAnybodys(kind: str, number: int, proc: Path = PROC) -> bool:
+def isAnybodys(kind: str, number: int) -> bool:
     """
     Whether a number is that of all users, or groups, who have none in our user namespace, beside
     whose it is (user_namespaces(7)): nobody knows who of them it is.
 
     @param kind: C{user} or C{group}.
     """
+    return number == numberOfStrangers(kind)
+
+
+@cache
+def numberOfStrangers(kind: str, proc: Path = PROC) -> int | None:
+    """
+    The number that all users, or groups, have who have none in our user namespace.  Where the
+    system does not say whether there are any, there may be some.
+
+    @param kind: C{user} or C{group}.
+    @return: C{None} where each has a number of its own.
+    """
     own = {"user": "uid", "group": "gid"}[kind]
     try:
-        ranges = (proc / "self" / f"{own}_map").read_text().splitlines()
-        if sum(int(each.split()[2]) for each in ranges) >= _ALL_NUMBERS:
-            return False
-    except (OSError, ValueError, IndexError):
-        # There is no such thing here.
-        return False
-    try:
-        return number == int((proc / "sys" / "kernel" / f"overflow{own}").read_text())
+        ranges = (proc / "self" / f"{own}_map").read_text().split()
+        if sum(map(int, ranges[2::3])) >= _ALL_NUMBERS:
+            return None
+        return int((proc / "sys" / "kernel" / f"overflow{own}").read_text())
     except (OSError, ValueError):
-        return number == _OVERFLOW
+        return _OVERFLOW

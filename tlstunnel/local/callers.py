@@ -14,10 +14,8 @@ import errno
 import os
 import socket
 import struct
-from functools import cache
-from pathlib import Path
 
-from tlstunnel.identity.caller import Caller
+from tlstunnel.identity.caller import Caller, isAnybodys, numberOfStrangers
 from tlstunnel.local.refusals import Unidentified
 
 # What Python has no name for (asm-generic/socket.h).
@@ -28,9 +26,6 @@ _CREDENTIALS = struct.Struct("=iII")
 
 # Of a group; these numbers are unsigned.
 _NUMBER = struct.Struct("=I")
-
-# How many numbers there are.
-_ALL = 0xFFFFFFFF
 
 #: Stands for the user of a program, if the system does not say who that is.
 UNKNOWN = -1
@@ -51,48 +46,15 @@ def callerOf(sock: socket.socket) -> Caller:
         groups = _groups(sock)
     except OSError as error:
         raise Unidentified(f"the system does not say who you are: {error.strerror}") from None
-    caller = Caller(uid, frozenset((gid, *groups)), pid)
-    return caller if _everybodyHas("uid") and _everybodyHas("gid") else _mapped(caller)
-
-
-@cache
-def _everybodyHas(kind: str) -> bool:
-    """
-    Whether each user, or each group, of this host has a number in our user namespace, so that none
-    stands for several (user_namespaces(7)).
-    """
-    try:
-        ranges = Path(f"/proc/self/{kind}_map").read_text().split()
-        return sum(map(int, ranges[2::3])) >= _ALL
-    except (OSError, ValueError):
-        return False
-
-
-def _mapped(caller: Caller) -> Caller:
-    """
-    C{caller}, where there may be users and groups without a number: all of them look like one.
-
-    @raise Unidentified: it may be any of those users.
-    """
-    if not _everybodyHas("uid") and caller.uid == _overflow("uid"):
+    if isAnybodys("user", uid):
         raise Unidentified(
             f"you may be anybody: who has no number in the user namespace of the service is "
-            f"{caller.uid} there; run the service outside of it, or the program as a user that is "
+            f"{uid} there; run the service outside of it, or the program as a user that is "
             "mapped and has another number"
         )
-    gids = caller.gids if _everybodyHas("gid") else caller.gids - {_overflow("gid")}
-    return Caller(caller.uid, gids, caller.pid)
-
-
-@cache
-def _overflow(kind: str) -> int:
-    """
-    The number of all who have none.
-    """
-    try:
-        return int(Path(f"/proc/sys/kernel/overflow{kind}").read_text())
-    except (OSError, ValueError):
-        return 65534
+    # A group that may be any is none.
+    known = frozenset((gid, *groups)) - {numberOfStrangers("group")}
+    return Caller(uid, known, pid)
 
 
 def _groups(sock: socket.socket) -> list[int]:

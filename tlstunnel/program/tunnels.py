@@ -184,6 +184,7 @@ class Tunnels(Service):
     def _drain(self, service: AnyService) -> None:
         self._draining.add(service)
         drained = service.drain(self.plan.drainSeconds)
+        drained.addErrback(lambda failure: self._log.failure("a tunnel ended badly", failure))
         drained.addCallback(lambda _: self._draining.discard(service))
 
     def _tell(self, changes: Changes | None = None) -> None:
@@ -209,7 +210,10 @@ class Tunnels(Service):
         if self._untold:
             service = next(iter(self._untold))
             say = service.announce if self._untold.pop(service) else service.warn
-            say()
+            try:
+                say()
+            except Exception:  # noqa: BLE001 - the others are to be heard of
+                self._log.failure("a tunnel could not be announced")
 
     def _told(self, result: Failure | None) -> None:
         self._telling = None
@@ -231,7 +235,10 @@ class Tunnels(Service):
         while self._isToHeed:
             self._isToHeed = False
             for service in self._all():
-                yield from service.heed()
+                try:
+                    yield from service.heed()
+                except Exception:  # noqa: BLE001 - nobody else who is withdrawn may stay for it
+                    self._log.failure("looking for those who are withdrawn failed")
 
     def _heeded(self, result: Failure | None) -> None:
         self._heeding = None

@@ -25,7 +25,6 @@ from tlstunnel.protocols.base import (
 from tlstunnel.protocols.setting import (
     Setting,
 )
-from tlstunnel.proxy import PAIRS
 from tlstunnel.reveal.proxyout import ProxyOut
 from tlstunnel.reveal.word import Word
 from tlstunnel.testing.legs import MemoryLeg
@@ -34,6 +33,7 @@ from tlstunnel.tunnel.description import (
     Mode,
     Tunnel,
 )
+from tlstunnel.tunnel.modes import PAIRS
 from tlstunnel.tunnel.observers import Observer, Observers
 from tlstunnel.tunnel.pair import Pair
 from tlstunnel.tunnel.record import Record

@@ -172,14 +172,20 @@ class Channel:
             self._log.failure("a data connection failed")
             error = TunnelError("see the traceback above")
         self._running = None
+        try:
+            self._close()
+        except Exception:  # noqa: BLE001 - the control connection waits for the end
+            self._log.failure("a data connection could not be closed")
+        self._channels.ended(self)
+        if self._record is not None:
+            self._record.end(error)
+
+    def _close(self) -> None:
         self._stopListening()
         for leg in (self._accepted, self._dialled):
             if leg is not None and not leg.isClosed:
                 # Without all of the data there is no end of data.
                 leg.abortConnection()
-        self._channels.ended(self)
-        if self._record is not None:
-            self._record.end(error)
 
     async def _serve(self) -> TunnelError | None:
         """

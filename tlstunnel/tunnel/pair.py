@@ -8,7 +8,7 @@ L{tlstunnel.tunnel.serverpair} and L{tlstunnel.tunnel.bridgepair}.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -36,13 +36,14 @@ from tlstunnel.tunnel.channels import Channels
 from tlstunnel.tunnel.pairs import Pairs
 from tlstunnel.tunnel.record import RELAYING, Record
 from tlstunnel.tunnel.relay import NOBODY, Relay
+from tlstunnel.tunnel.story import Story
 from tlstunnel.tunnel.upgrade import Upgrade
 
 #: After these a peer is not to be told anything any more, and no other place is tried.
 ATTACKS = (PlaintextAfterStartTLS, ServerSpokeFirst)
 
 
-class Pair:
+class Pair(Story):
     """
     Two legs that belong together; what happens to them is in L{serve}, one class a mode.
 
@@ -65,8 +66,6 @@ class Pair:
         "_dues",
         "_header",
         "_isLeaving",
-        "_running",
-        "_story",
         "_why",
         "accepted",
         "channels",
@@ -88,6 +87,7 @@ class Pair:
     dials: ClassVar[str]
 
     def __init__(self, factory: Pairs, accepted: ILeg, record: Record) -> None:
+        super().__init__()
         accepted.who = self.accepts
         self.record = record
         self.accepted = accepted
@@ -108,36 +108,12 @@ class Pair:
         self._why: TunnelError | None = None
         # Whether both legs are closed, and the program behind one of them is still there.
         self._isLeaving = False
-        # What is waited for, by the story up to the relay, or by what is told when that is over.
-        self._running: Deferred[Any] | None = None
 
     def start(self) -> None:
         """
         Let it happen.
         """
-        self._story = self._run()
-        self._step(None)
-
-    def _step(self, result: object) -> None:
-        """
-        Go on with the story until it waits again.  C{Deferred.fromCoroutine} does the same, with a
-        Deferred more and three calls more for each step.
-
-        @param result: what came of what it waited for.
-        """
-        try:
-            if isinstance(result, Failure):
-                assert result.value is not None
-                waiting = self._story.throw(result.value)
-            else:
-                waiting = self._story.send(None)
-        except StopIteration:
-            return
-        self._running = waiting
-        if isinstance(waiting, Waiting):
-            waiting.resume = self._step
-        else:
-            waiting.addBoth(self._step)
+        self._tell(self._run())
 
     def end(self, why: TunnelError) -> None:
         """
@@ -162,10 +138,6 @@ class Pair:
     def _end(self) -> None:
         if self._why is not None:
             self._cancel()
-
-    def _cancel(self) -> None:
-        if self._running is not None:
-            self._running.cancel()
 
     @property
     def speaker(self) -> str:
@@ -202,9 +174,7 @@ class Pair:
         except ConfigurationError as problem:
             error = IdentityRefused(str(problem))
         except Exception:  # noqa: BLE001 - a bug of ours must not spread
-            name = self.record.tunnel or None
-            self._log.failure("a connection from {peer} failed", peer=self.record.peer, tunnel=name)
-            error = TunnelError("see the traceback above")
+            error = self._fault()
         else:
             # Most connections spend their time relaying: nothing of the negotiation is kept.
             self.role = None
@@ -212,8 +182,25 @@ class Pair:
             self._running = relaying
             relaying.tell(self._relayed)
             return
-        self._letGo()
-        self._close(error)
+        try:
+            self._letGo()
+        finally:
+            self._close(error)
+
+    def _fault(self, failure: Failure | None = None) -> TunnelError:
+        """
+        Log what must not happen.
+
+        @param failure: by default what is being handled.
+        @return: how the connection ends.
+        """
+        self._log.failure(
+            "a connection from {peer} failed",
+            failure,
+            peer=self.record.peer,
+            tunnel=self.record.tunnel or None,
+        )
+        return TunnelError("see the traceback above")
 
     def leave(self, error: TunnelError, role: Role | None = None) -> None:
         """
@@ -262,16 +249,36 @@ class Pair:
             self._close(error or self._why)
             return
         self._running = Deferred.fromCoroutine(self.channels.finish())
-        self._running.addErrback(lambda failure: failure.trap(CancelledError))
-        self._running.addCallback(lambda _: self._close(self._why))
+        self._running.addCallbacks(lambda _: self._close(self._why), self._unfinished)
+
+    def _unfinished(self, failure: Failure) -> None:
+        """
+        Nothing belongs to them any more, but not because it has arrived.
+        """
+        self._close(self._why if failure.check(CancelledError) else self._fault(failure))
 
     def _close(self, error: TunnelError | None) -> None:
         """
-        Close what is left.
+        Close what is left, and give the place back, whatever happens at that.
         """
         self._running = None
         if error is not None:
             error.bare()
+        ending: Deferred[None] | None = None
+        try:
+            self._closeLegs(error)
+            if self.search is not None:
+                ending = self.search.end(isHurried=isinstance(error, Stopped))
+        except Exception:  # noqa: BLE001 - a bug of ours must not spread
+            error = self._fault()
+        if ending is None:
+            self.factory.ended(self, error)
+        else:
+            # A program keeps its place until it has ended.
+            self._isLeaving = True
+            ending.addCallback(lambda _: self.factory.ended(self, error))
+
+    def _closeLegs(self, error: TunnelError | None) -> None:
         if self.channels is not None:
             self.channels.close()
         for leg in (self.accepted, self.dialled):
@@ -280,14 +287,6 @@ class Pair:
                     leg.abortConnection()
                 else:
                     leg.loseConnection()
-        isHurried = isinstance(error, Stopped)
-        ending = None if self.search is None else self.search.end(isHurried)
-        if ending is None:
-            self.factory.ended(self, error)
-        else:
-            # A program keeps its place until it has ended.
-            self._isLeaving = True
-            ending.addCallback(lambda _: self.factory.ended(self, error))
 
     # What the stories are told with
 

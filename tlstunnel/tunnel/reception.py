@@ -148,21 +148,26 @@ class Receptions:
         factory = self._factory
         self._waiting.discard(reception)
         reception.due.cancel()
-        leg = factory.leg(reception.sock, reception.sender, reception.below)
-        if isinstance(result, TunnelError):
-            self._turnAway(leg, result, reception.began)
-        else:
-            leg.peer = result.source or leg.peer
-            if factory.letsIn(leg.peer):
-                record = factory.record(leg.peer)
-                record.began = reception.began
-                record.cameBy(reception.sender, result)
-                factory.begin(leg, record)
-                return
-            leg.abortConnection()
-        factory.admission.verify()
-        factory.admission.leave()
-        factory.tellIdle()
+        record = None
+        try:
+            leg = factory.leg(reception.sock, reception.sender, reception.below)
+            if isinstance(result, TunnelError):
+                self._turnAway(leg, result, reception.began)
+            else:
+                leg.peer = result.source or leg.peer
+                if factory.letsIn(leg.peer):
+                    record = factory.record(leg.peer)
+                    record.began = reception.began
+                    record.cameBy(reception.sender, result)
+                else:
+                    leg.abortConnection()
+        finally:
+            if record is None:
+                factory.admission.verify()
+                factory.admission.leave()
+                factory.tellIdle()
+        if record is not None:
+            factory.begin(leg, record)
 
     def _turnAway(self, leg: Leg, error: TunnelError, began: float | None = None) -> None:
         """
