@@ -137,6 +137,13 @@ class HandshakingTests(WireTests):
             self.wire.write(b"back")
             self.assertEqual(self.peer.recv(100), b"back")
 
+    def assertAlerted(self) -> None:
+        """
+        Demand that the peer has an alert.
+        """
+        error = self.assertRaises(SSL.Error, self.peer.recv, 1)
+        self.assertIn("alert", str(error))
+
     def test_aPeerMaySayMuch(self) -> None:
         """
         As one with thousands of names does.
@@ -157,6 +164,7 @@ class HandshakingTests(WireTests):
         self.assertIsInstance(refusal, TLSFailed)
         self.assertEqual(refusal.cause, "long handshake")
         self.assertIn(str(self.most), str(refusal))
+        self.assertAlerted()
 
     def test_whatArrivesInAStepCountsToo(self) -> None:
         """
@@ -195,8 +203,7 @@ class HandshakingTests(WireTests):
         """
         self.open(_shown(LIGHT_BYTES, "other.example"))
         self.assertIn("other.example", str(self.refusal()))
-        error = self.assertRaises(SSL.Error, self.peer.recv, 1)
-        self.assertIn("alert", str(error))
+        self.assertAlerted()
 
     def test_anEndInTheMiddleIsSeen(self) -> None:
         """

@@ -215,8 +215,9 @@ class SharedTLS(TLS):
                     self._complete()
                     # What came with the peer's last message, if anything did.
                     self._isBehind = self.isLate = _left(self._connection) != 0
-                else:
-                    self._checkLength()
+                elif self._isTooLong:
+                    self._connection.bio_shutdown()
+                    raise self._refuseLength()
                 self._hasSpoken = False
                 if not self._flush():
                     return WANTS_WRITE
@@ -230,6 +231,10 @@ class SharedTLS(TLS):
             raise Reset(f"during the TLS handshake: {error.detail}") from None
         return None
 
+    def _sayLast(self) -> None:
+        with suppress(PeerGone):
+            self._flush()
+
     def _goOn(self) -> bool:
         """
         @return: whether the handshake is complete.
@@ -238,8 +243,7 @@ class SharedTLS(TLS):
             return shakeHands(self._connection)
         except Exception as error:  # noqa: BLE001
             # As TLS has it; and the alert has to go out.
-            with suppress(PeerGone):
-                self._flush()
+            self._sayLast()
             raise self._failure(error) from None
 
     def _take(self) -> bool:
