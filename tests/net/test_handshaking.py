@@ -13,7 +13,7 @@ from OpenSSL import SSL
 from tests.certificates import Issued, Recipe, alternative, dns, make, root, uri
 from tests.legs import SERVER
 from tests.net.test_wire import WireTests
-from tlstunnel.errors import TLSFailed, TunnelError
+from tlstunnel.errors import Reset, TLSFailed, TunnelError
 from tlstunnel.identity.names import Selector
 from tlstunnel.identity.pool import Credentials
 from tlstunnel.identity.trust import Anchors, Trust
@@ -282,9 +282,27 @@ class OldClientTests(ClientTests):
         self.wire.handshake()
         self.assertFalse(self.shakePeer())
         self.wire.handshake()
+        self.assertOwed()
+
+    def test_soIsOneBeforeWeHaveAnswered(self) -> None:
+        """
+        It shows when we do.
+        """
+        self.open(_shown(0))
+        self.peer.set_verify(SSL.VERIFY_PEER, lambda *_: True)
+        self.wire.handshake()
+        self.assertFalse(self.shakePeer())
+        self.assertOwed()
+
+    def assertOwed(self) -> None:
+        """
+        Demand that a reset of the server is said to come where it had wanted a certificate.
+        """
         resetOnClose(self.far)
         self.far.close()
-        self.assertEqual(self.assertRaises(TunnelError, self.goOn).cause, OWED)
+        failure = self.assertRaises(TunnelError, self.goOn)
+        self.assertIsInstance(failure, Reset)
+        self.assertEqual(failure.cause, OWED)
 
 
 class SharedHandshakingTests(HandshakingTests):
@@ -298,6 +316,14 @@ class SharedHandshakingTests(HandshakingTests):
 class SharedClientTests(ClientTests):
     """
     The same of a client.
+    """
+
+    kind = SharedTLS
+
+
+class SharedOldClientTests(OldClientTests):
+    """
+    The same with TLS 1.2.
     """
 
     kind = SharedTLS

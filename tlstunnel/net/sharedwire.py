@@ -19,11 +19,11 @@ more.
 from __future__ import annotations
 
 from contextlib import suppress
-from errno import errorcode
+from errno import EPIPE, errorcode
 from struct import Struct
 from typing import Any
 
-from tlstunnel.errors import Reset, TLSFailed, TunnelError
+from tlstunnel.errors import TLSFailed, TunnelError
 from tlstunnel.net.handshaking import shakeHands
 from tlstunnel.net.tlswire import MOST_EMPTY, MOST_WASTE, TLS, readRecord, writeRecords
 from tlstunnel.net.wire import (
@@ -228,7 +228,7 @@ class SharedTLS(TLS):
                     return WANTS_READ
                 isHeard = True
         except PeerGone as error:
-            raise Reset(f"during the TLS handshake: {error.detail}") from None
+            raise self._failure(SysCallError(EPIPE, error.detail)) from None
         return None
 
     def _sayLast(self) -> None:
