@@ -22,6 +22,7 @@ from tlstunnel.net.handshaking import LIGHT_BYTES, MOST_OF_CLIENT, MOST_OF_SERVE
 from tlstunnel.net.kernel import resetOnClose, unread
 from tlstunnel.net.sharedwire import SharedTLS
 from tlstunnel.net.tlswire import TLS
+from tlstunnel.tls import membio, records
 from tlstunnel.tls.binding import CLIENTS
 from tlstunnel.tls.context import clientContext, serverContext
 from tlstunnel.tls.creators import ClientCreator, Creator
@@ -331,7 +332,8 @@ class SharedOldClientTests(OldClientTests):
 
 class UnknownBindingTests(HandshakingTests):
     """
-    Where OpenSSL cannot be given memory, it reads all that there is.
+    Where pyOpenSSL's binding is not what we know, OpenSSL cannot be given memory, and reads all
+    that there is.
     """
 
     def setUp(self) -> None:
@@ -339,7 +341,10 @@ class UnknownBindingTests(HandshakingTests):
         Nobody knows how.
         """
         super().setUp()
-        self.patch(handshaking, "_detour", None)
+        for module in membio, records:
+            self.patch(module, "_isKnown", lambda: False)
+        self.patch(handshaking, "_detour", membio.detour())
+        self.patch(handshaking, "shakeHands", records.handshaker())
 
     def test_moreThanThatIsRefused(self) -> None:
         """
@@ -353,3 +358,12 @@ class UnknownBindingTests(HandshakingTests):
         """
         It hears all.
         """
+
+
+class UnknownBindingClientTests(UnknownBindingTests):
+    """
+    The same of a client.
+    """
+
+    isClient = True
+    most = MOST_OF_SERVER
