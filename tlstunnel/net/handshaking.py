@@ -22,7 +22,7 @@ from tlstunnel.tls.creators import Creator
 from tlstunnel.tls.faces import VERSIONS
 from tlstunnel.tls.failures import handshakeFailure
 from tlstunnel.tls.membio import detour, drainer, layer, pending
-from tlstunnel.tls.records import SysCallError, WantWrite, handshaker
+from tlstunnel.tls.records import SSLError, SysCallError, WantWrite, handshaker
 
 #: The most bytes before a handshake that are skipped, in all.
 MOST_SKIPPED_BYTES = 1024
@@ -166,20 +166,19 @@ class Handshaking:
         except Exception as error:  # noqa: BLE001 - as above
             # Nobody reads what is left of it, and something else lies there soon.
             _lay(connection, 0, True)
-            self._before = self._drained()
-            with suppress(TunnelError):
-                self._sendBefore()
+            self._sayLast()
             raise self._failure(error) from None
         if count:
             self._drop(count - _left(connection))
+        if not isDone:
+            # Something else lies there soon.
+            _lay(connection, 0, self._isTooLong)
+            if self._isTooLong:
+                raise self._refuseLength()
         self._before = self._drained()
         if isDone:
             comeBack(connection, self._sock.fileno())
             self._isDetoured = False
-        else:
-            # Something else lies there soon.
-            _lay(connection, 0, False)
-            self._checkLength()
         if self._before and not (isDone and self._mayWait) and not self._sendBefore():
             return WANTS_WRITE
         if not isDone:
@@ -260,14 +259,34 @@ class Handshaking:
         """
         return min(LIGHT_BYTES, self._most + 1 - self._heard)
 
-    def _checkLength(self) -> None:
+    @property
+    def _isTooLong(self) -> bool:
         """
-        @raise TLSFailed: the handshake, which goes on, is too long.
+        Whether that is more than it may say.
         """
-        if self._heard > self._most:
-            raise TLSFailed(
-                f"the peer's handshake has more than {self._most} bytes", cause="long handshake"
-            )
+        return self._heard > self._most
+
+    def _refuseLength(self) -> TLSFailed:
+        """
+        End a handshake that is too long and goes on.
+
+        @return: why.
+        """
+        # To OpenSSL its input has ended, of which it tells the peer by an alert.
+        with suppress(SSLError):
+            shakeHands(self._connection)
+        self._sayLast()
+        return TLSFailed(
+            f"the peer's handshake has more than {self._most} bytes", cause="long handshake"
+        )
+
+    def _sayLast(self) -> None:
+        """
+        Send what OpenSSL has to say at the end, as far as the peer takes it.
+        """
+        self._before = self._drained()
+        with suppress(TunnelError):
+            self._sendBefore()
 
     def _complete(self) -> None:
         """
