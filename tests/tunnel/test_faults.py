@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.loopback import TunnelTests, reactor
-from tests.protocols.test_ftp import app
+from tests.protocols.ftpdialogues import app
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import Closed, TunnelError
 from tlstunnel.net.deadlines import Deadlines
