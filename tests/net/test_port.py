@@ -61,6 +61,22 @@ class _Failing:
         """
 
 
+class _Full(MemoryReactorClock):
+    """
+    A reactor that has no room, until it has.
+    """
+
+    isFull = True
+
+    def addReader(self, reader: Any) -> None:
+        """
+        Fail.
+        """
+        if self.isFull:
+            raise OSError(errno.ENOSPC, "no room")
+        super().addReader(reader)
+
+
 class ListeningPortTests(SynchronousTestCase):
     """
     Accepting.
@@ -233,3 +249,24 @@ class ListeningPortTests(SynchronousTestCase):
         port.stopListening()
         self.reactor.advance(ACCEPT_RETRY_SECONDS)
         self.assertEqual(self.reactor.getReaders(), [])
+
+    def test_whatCannotBeWatchedIsWatchedLater(self) -> None:
+        """
+        Whenever the system has room again, and whoever wants it then.
+        """
+        reactor = self.reactor = _Full()
+        port = self.port(_Failing())
+        reactor.advance(ACCEPT_RETRY_SECONDS)
+        self.assertEqual(reactor.getReaders(), [])
+        reactor.isFull = False
+        reactor.advance(ACCEPT_RETRY_SECONDS)
+        self.assertEqual(reactor.getReaders(), [port])
+        port.pauseListening()
+        reactor.isFull = True
+        port.startListening()
+        port.pauseListening()
+        reactor.isFull = False
+        reactor.advance(ACCEPT_RETRY_SECONDS)
+        self.assertEqual(reactor.getReaders(), [])
+        port.startListening()
+        self.assertEqual(reactor.getReaders(), [port])

@@ -62,8 +62,8 @@ class Descriptor:
         Call C{doRead} when there is something to read.
         """
         if not self._reading:
-            self._reading = True
             self._reactor.addReader(self)
+            self._reading = True
 
     def stopReading(self) -> None:
         """
@@ -78,8 +78,8 @@ class Descriptor:
         Call C{doWrite} when there is room to write, or the socket is connected.
         """
         if not self._writing:
-            self._writing = True
             self._reactor.addWriter(self)
+            self._writing = True
 
     def stopWriting(self) -> None:
         """

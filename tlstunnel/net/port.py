@@ -78,7 +78,14 @@ class ListeningPort(Descriptor):
         """
         self._paused = False
         if self._retry is None:
+            self._watch()
+
+    def _watch(self) -> None:
+        try:
             self.startReading()
+        except OSError as error:
+            # The system has no room for one more that is watched.
+            self._wait(error)
 
     def pauseListening(self) -> None:
         """
@@ -165,4 +172,4 @@ class ListeningPort(Descriptor):
     def _acceptAgain(self) -> None:
         self._retry = None
         if not self._paused:
-            self.startReading()
+            self._watch()

@@ -140,8 +140,12 @@ class HandOver:
             return
         self.prepared = prepared
         story = HandedClient if self.wanted.isClient else HandedServer
-        self._pair = story(self, self.network, self.record)
-        self._pair.start()
+        try:
+            self._pair = story(self, self.network, self.record)
+            self._pair.start()
+        except Exception:  # noqa: BLE001 - a bug of ours must not keep the program waiting
+            self._log.failure("a handed connection could not be begun with")
+            self._abandon(TunnelError("see the log of the pool service"))
 
     def _unprepared(self, failure: Failure) -> None:
         self._preparing = None

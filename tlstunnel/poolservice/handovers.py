@@ -186,9 +186,9 @@ class HandOvers:
             raise TooMany("there are as many connections as the limits of the pool allow")
         uid = program.caller.uid
         prepared = self._turns.take(uid, lambda: self._prepare(program, wanted))
-        self.admission.enter()
         leg = HandedLeg(self.reactor, self.linger, sock, peer)
         handOver = HandOver(self, program, wanted, leg, self._record(wanted, peer))
+        self.admission.enter()
         self.open.add(handOver)
         handOver.start(prepared)
         return handOver

@@ -96,7 +96,12 @@ class NativePrograms:
             return
         program = NativeProgram(self, sock, caller)
         self.open.add(program)
-        program.start()
+        try:
+            program.start()
+        except BaseException:
+            # The system has no room for it; what it takes of its user is given back.
+            program.close()
+            raise
 
     def left(self, program: NativeProgram) -> None:
         """

@@ -61,15 +61,23 @@ class V2Port:
             self.handOvers.refusals.add(caller, error)
             self._unheard.close(sock, uid)
             return
-        self.programs.add(V2Program(self, sock, caller, refusal))
+        try:
+            self.programs.add(V2Program(self, sock, caller, refusal))
+        except BaseException:
+            # The system has no room for it.
+            self._leave(uid, refusal is None)
+            self._unheard.close(sock, uid)
+            raise
 
     def left(self, program: V2Program, isCounted: bool) -> None:
         """
         C{program} is gone.
         """
         self.programs.discard(program)
-        quotas = self.quotas if isCounted else self._turnedAway
-        quotas.leave(program.caller.uid)
+        self._leave(program.caller.uid, isCounted)
+
+    def _leave(self, uid: int, isCounted: bool) -> None:
+        (self.quotas if isCounted else self._turnedAway).leave(uid)
 
     def close(self) -> None:
         """

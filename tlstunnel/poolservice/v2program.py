@@ -165,7 +165,7 @@ class V2Program:
             except TooMany:
                 self._port.keys.remove(controlled)
                 raise
-        except TunnelError:
+        except BaseException:
             closeHanded(sock)
             raise
         exchange = Exchange(self, frame.reqid, request, sock)
