@@ -39,7 +39,7 @@ from tests.protocols.mysqlpackets import (
     switch,
     whole,
 )
-from tlstunnel.errors import Closed, Malformed, Oversize, Reset, TimedOut, TunnelError
+from tlstunnel.errors import Closed, Farewell, Malformed, Oversize, Reset, TimedOut, TunnelError
 from tlstunnel.identity.names import Identity
 from tlstunnel.protocols import mysql as mysqldialect
 from tlstunnel.protocols import mysqlapp
@@ -586,6 +586,55 @@ class UnmadeKeyTests(Dialogues):
             ],
         )
         self.assertOver(driver)
+
+    def test_aServerThatEndsMeanwhileIsHeard(self) -> None:
+        """
+        Its error has the number that the program awaits, and no key follows.
+        """
+        driver = self.asked()
+        self.play(driver, verdict(4, 4, ERR), crumbs)
+        self.finish()
+        driver.settle()
+        self.assertOver(driver)
+
+    def test_aServerThatEndsBeforeItHasThePasswordIsHeard(self) -> None:
+        """
+        The program has said two packets more than it then.
+        """
+        driver = self.asked()
+        self.finish()
+        driver.settle()
+        driver.plain.takeWritten()
+        driver.plain.feed(packet(5, sealed(self.key.public, SALT)))
+        driver.network.takeWritten()
+        self.play(driver, verdict(4, 6, ERR))
+        self.assertOver(driver)
+
+    def test_aServerThatEndsBeforeALoginThatAsksIsHeard(self) -> None:
+        """
+        The program has given its password, and awaits an answer to that.
+        """
+        driver = begin(login(SHA256, b"\x01"), SHA256)
+        driver.network.feed(packet(2, ERR))
+        self.finish()
+        driver.settle()
+        driver.plain.takeWritten()
+        driver.plain.feed(packet(3, sealed(self.key.public, SALT)))
+        self.assertEqual(driver.plain.takeWritten(), packet(4, ERR))
+        self.assertIsInstance(driver.error, Farewell)
+
+    def test_aServerThatEndsBeforeALoginThatWaitsIsHeard(self) -> None:
+        """
+        The program awaits an answer to its login.
+        """
+        self.key = PasswordKey(self.make)
+        self.key.prepare()
+        driver = begin(CACHING)
+        driver.network.feed(packet(2, ERR))
+        self.finish()
+        driver.settle()
+        self.assertEqual(driver.plain.takeWritten(), packet(2, ERR))
+        self.assertIsInstance(driver.error, Farewell)
 
     def test_whoNeedsNoneDoesNotWait(self) -> None:
         """
