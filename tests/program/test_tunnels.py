@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import socket
+import threading
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 
+from tests.keyfiles import noteExaminations, withRSA
 from tests.loopback import PATIENCE, SERVER, Encrypted, Plain, TunnelTests, reactor, wait
 from tlstunnel.address import TCPAddress
 from tlstunnel.identity.names import Identity
@@ -25,6 +27,7 @@ from tlstunnel.program.plan import Plan, Planned, Refused
 from tlstunnel.program.service import TunnelService
 from tlstunnel.program.tunnels import REST_SECONDS, Tunnels
 from tlstunnel.tunnel.description import Tunnel
+from tlstunnel.tunnel.servedname import ServedName
 
 
 class TunnelsTests(TunnelTests):
@@ -224,6 +227,21 @@ class TunnelsTests(TunnelTests):
         self.tunnels.abort()
         await self.goesOn(await deferToThread(self.connect, first, 0))
         self.assertRaises(Refused, self.tunnels.prepareNow, Plan((Planned(wrong[0], ()),)))
+
+    async def test_aKeyThatIsReadFirstIsExaminedInAThread(self) -> None:
+        """
+        A reload holds up nobody by that; the next one knows.
+        """
+        examined = noteExaminations(self)
+        other = Identity.parse("other.example.org")
+        for who in (SERVER, other):
+            withRSA(self.pool, who)
+        tunnel = self.named("a", names=(ServedName("other.example.org"),))
+        for _ in range(2):
+            await self.serve((tunnel, self.bound[0]))
+            self.assertEqual(len(examined), 2)
+        self.assertNotIn(threading.main_thread(), examined)
+        await self.goesOn(await deferToThread(self.connect, self.bound[0], 0))
 
     async def test_whatTakesLongLeavesConnectionsTheirTime(self) -> None:
         """

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from twisted.application.service import Service
@@ -26,7 +27,9 @@ from tlstunnel.program.service import TunnelService
 from tlstunnel.status.facts import Gathered, Snapshot
 from tlstunnel.status.ledger import Ledger
 from tlstunnel.status.snapshot import take
+from tlstunnel.tls.keycheck import keyChecksOf
 from tlstunnel.tunnel.description import Tunnel
+from tlstunnel.tunnel.leased import keyFilesOf
 from tlstunnel.tunnel.prepared import Prepared
 
 if TYPE_CHECKING:
@@ -97,6 +100,7 @@ class Tunnels(Service):
         tunnels = [each for each in described if isinstance(each, Tunnel)]
         # Held until it is used, as nobody else does so yet.
         held = await fetch(self._reactor, tunnels)
+        await keyChecksOf(self._reactor).settle(preparation.keyFiles())
         await self._oneByOne(preparation.steps())
         held.clear()
         preparation.check()
@@ -341,6 +345,17 @@ class _Preparation:
         self.prepared: list[tuple[AnyService, Any]] = []
         self._read = read
         self._refusals: list[Refusal] = []
+
+    def keyFiles(self) -> Iterator[Path]:
+        """
+        Where the keys are that all need.
+        """
+        for planned in self.plan.services:
+            described = planned.described
+            if isinstance(described, PoolDescription):
+                yield from described.pool.keyFiles()
+            else:
+                yield from keyFilesOf(described)
 
     def steps(self) -> Iterator[None]:
         """

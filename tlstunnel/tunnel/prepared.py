@@ -11,6 +11,7 @@ from contextlib import suppress
 from copy import copy
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from itertools import chain
 from time import time
 
@@ -30,6 +31,7 @@ from tlstunnel.net.via import Login, readLogin
 from tlstunnel.protocols.setting import Setting
 from tlstunnel.tls import separation
 from tlstunnel.tls.creators import Creator, ServerCreator
+from tlstunnel.tls.keycheck import examining
 from tlstunnel.tls.keylog import KeyLog
 from tlstunnel.tls.staple import Staple
 from tlstunnel.tunnel.access import doubts, whoMayCome
@@ -179,7 +181,7 @@ class Prepared:
         self.setting = settingOf(tunnel, self.expected, covers)
         if tunnel.mode is Mode.CLIENT and self.expected is not None and self._judges.hasAnchors:
             with suppress(WithdrawnIdentity):
-                self.creatorFor(self.expected)
+                examining(partial(self.creatorFor, self.expected))
 
     def renewed(self) -> Prepared:
         """
