@@ -5,6 +5,7 @@ its parent tells it, and what it answers.
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -198,7 +199,7 @@ class ObedienceTests(TestCase):
         await self.tell(Order.SERVE, [self.bound], **{PLAN: self.plan([1], [1])})
         self.assertTrue(await self.isServed())
         await wait(lambda: self.tunnels.ledger.entries["mail"].counts.connections == 1)
-        facts = (await self.tell(Order.LOOK))[FACTS]
+        facts = json.loads((await self.tell(Order.LOOK))[FACTS])
         self.assertEqual(facts["process"]["worker"], 7)
         (tunnel,) = facts["tunnels"]
         self.assertEqual((tunnel["name"], tunnel["state"]), ("mail", "up"))

@@ -91,11 +91,12 @@ class Changes:
         old = {each.name: each for each in before}
         new = {each.name: each for each in after}
         both = [name for name in new if name in old]
+        changed = {name for name in both if new[name] != old[name]}
         return cls(
             tuple(name for name in new if name not in old),
-            tuple(name for name in both if new[name] != old[name]),
+            tuple(name for name in both if name in changed),
             tuple(name for name in old if name not in new),
-            tuple(name for name in both if new[name] == old[name]),
+            tuple(name for name in both if name not in changed),
         )
 
     def sentences(self) -> list[str]:
