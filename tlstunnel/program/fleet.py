@@ -264,7 +264,8 @@ class Fleet(MultiService):
             raise
         await self._take(configuration, binding)
         self._notice(before.process, configuration.process)
-        return Changes.between(before.services, configuration.services)
+        comparison = Changes.between(before.services, configuration.services)
+        return await spread(self._reactor, comparison)
 
     async def _bind(self, claims: Sequence[Claim]) -> Binding:
         if not self._sockets.asksResolver(claims):

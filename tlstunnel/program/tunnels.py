@@ -166,7 +166,7 @@ class Tunnels(Service):
         Serve what was prepared, a tunnel a step.
         """
         before, self.plan = self.plan, preparation.plan
-        changes = Changes.between(
+        changes = yield from Changes.between(
             [each.described for each in before.services],
             [each.described for each in self.plan.services],
         )
