@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net.listen import Bound
 from tlstunnel.net.messages import Messages
-from tlstunnel.net.turns import spread
+from tlstunnel.net.turns import atOnce, spread
 from tlstunnel.program import signals
 from tlstunnel.program.orders import FACTS, NUMBER, ORDER, PLAN, Order, asAnswer, heard
 from tlstunnel.program.plan import Plan, Refused
@@ -157,15 +157,18 @@ class Obedience:
     async def _serve(self, message: Mapping[str, Any]) -> None:
         self._abandon()
         isFirst = not self._tunnels.plan.services
-        self._tunnels.prepareNow(heard(message[PLAN], self._sockets))
+        self._tunnels.prepareNow(atOnce(heard(message[PLAN], self._sockets)))
         await self._commit()
         if isFirst:
             settleMemory()
 
     def _prepare(self, message: Mapping[str, Any]) -> Deferred[None]:
-        plan = heard(message[PLAN], self._sockets)
-        self._preparing = preparing = self._tunnels.prepare(plan)
+        self._preparing = preparing = Deferred.fromCoroutine(self._prepareAs(message[PLAN]))
         return preparing
+
+    async def _prepareAs(self, said: Mapping[str, Any]) -> None:
+        plan = await spread(self._process.reactor, heard(said, self._sockets))
+        await self._tunnels.prepare(plan)
 
     async def _commit(self) -> None:
         await self._tunnels.commit()
