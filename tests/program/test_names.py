@@ -370,7 +370,7 @@ class CheckTests(ConfigurationTests):
         Also those that are not there yet: they would count.
         """
         names = '[tunnel.web.name."x.example.org"]\n[tunnel.web.name."*.y.example.org"]'
-        files = filesOf(self.read(SERVER + names))
+        files = set(filesOf(self.read(SERVER + names)))
         for name in ("www.example.org", "b.example.org", "x.example.org", "y.example.org"):
             for file in ("fullchain.pem", "privkey.pem"):
                 self.assertIn(self.folder / "pool" / name / file, files)

@@ -88,7 +88,7 @@ class FaultTests(SynchronousTestCase):
         Else it would be counted, and asked for its connections, for ever.
         """
         service: Any = self.tunnels.services.pop("a")
-        self.tunnels._drain(service)
+        self.tunnels._drain(service, frozenset())
         self.assertIn(service, self.tunnels.served())
         service.drained.errback(ZeroDivisionError())
         self.assertNotIn(service, self.tunnels.served())

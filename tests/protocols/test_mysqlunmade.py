@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from tests.protocols.mysqlapps import CACHING, REQUESTS, Dialogues, begin, inTLS, question, verdict
 from tests.protocols.mysqlpackets import (
     CACHING_SHA2,
+    ERR,
     FAST,
     FULL,
     PASSWORD,
@@ -24,10 +25,11 @@ from tests.protocols.mysqlpackets import (
     packet,
     sealed,
 )
-from tlstunnel.errors import Reset, TimedOut
+from tlstunnel.errors import Farewell, Reset, TimedOut
 from tlstunnel.protocols import mysql as mysqldialect
 from tlstunnel.protocols.mysqlkey import KEY_BYTES, PasswordKey, generate
 from tlstunnel.protocols.mysqlmaker import Maker
+from tlstunnel.testing.dialogues import crumbs
 from tlstunnel.testing.memory import Driver
 
 
@@ -93,6 +95,55 @@ class UnmadeKeyTests(Dialogues):
             ],
         )
         self.assertOver(driver)
+
+    def test_aServerThatEndsMeanwhileIsHeard(self) -> None:
+        """
+        Its error has the number that the program awaits, and no key follows.
+        """
+        driver = self.asked()
+        self.play(driver, verdict(4, 4, ERR), crumbs)
+        self.finish()
+        driver.settle()
+        self.assertOver(driver)
+
+    def test_aServerThatEndsBeforeItHasThePasswordIsHeard(self) -> None:
+        """
+        The program has said two packets more than it then.
+        """
+        driver = self.asked()
+        self.finish()
+        driver.settle()
+        driver.plain.takeWritten()
+        driver.plain.feed(packet(5, sealed(self.key.public, SALT)))
+        driver.network.takeWritten()
+        self.play(driver, verdict(4, 6, ERR))
+        self.assertOver(driver)
+
+    def test_aServerThatEndsBeforeALoginThatAsksIsHeard(self) -> None:
+        """
+        The program has given its password, and awaits an answer to that.
+        """
+        driver = begin(login(SHA256, b"\x01"), SHA256)
+        driver.network.feed(packet(2, ERR))
+        self.finish()
+        driver.settle()
+        driver.plain.takeWritten()
+        driver.plain.feed(packet(3, sealed(self.key.public, SALT)))
+        self.assertEqual(driver.plain.takeWritten(), packet(4, ERR))
+        self.assertIsInstance(driver.error, Farewell)
+
+    def test_aServerThatEndsBeforeALoginThatWaitsIsHeard(self) -> None:
+        """
+        The program awaits an answer to its login.
+        """
+        self.key = PasswordKey(self.make)
+        self.key.prepare()
+        driver = begin(CACHING)
+        driver.network.feed(packet(2, ERR))
+        self.finish()
+        driver.settle()
+        self.assertEqual(driver.plain.takeWritten(), packet(2, ERR))
+        self.assertIsInstance(driver.error, Farewell)
 
     def test_whoNeedsNoneDoesNotWait(self) -> None:
         """

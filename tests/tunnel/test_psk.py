@@ -302,7 +302,7 @@ class AskingTests(SynchronousTestCase):
                 trust=PSK,
             )
             configuration = Configuration(pool.path, {}, Status(), (tunnel,), files=())
-            self.assertLessEqual(expected, filesOf(configuration))
+            self.assertLessEqual(expected, set(filesOf(configuration)))
 
 
 class FileTests(ConfigurationTests):

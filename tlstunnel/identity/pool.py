@@ -28,6 +28,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -188,6 +189,15 @@ class Pool:
                 raise
             # That of a pseudonym may have been replaced between the one look and the other.
             return loadCredentials(identity, *files)
+
+    def keyFiles(self) -> Iterator[Path]:
+        """
+        Where the keys of all identities are, and that of our own authority.
+        """
+        yield self.path / "ca" / "key.pem"
+        with suppress(ConfigurationError):
+            for identity in self.identities():
+                yield self.directoryOf(identity) / "privkey.pem"
 
     def withdrawn(self) -> Iterator[Identity]:
         """

@@ -9,6 +9,7 @@ of the sockets is served by the others meanwhile.
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
@@ -283,7 +284,7 @@ def _look(worker: Child) -> Deferred[Snapshot]:
     """
     Ask C{worker} how it is.
     """
-    return worker.ask(Order.LOOK).addCallback(lambda answer: answer[FACTS])
+    return worker.ask(Order.LOOK).addCallback(lambda answer: json.loads(answer[FACTS]))
 
 
 def _check(plan: Plan) -> None:

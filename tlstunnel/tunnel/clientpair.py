@@ -15,6 +15,7 @@ from tlstunnel.protocols.base import ClientRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.guards import Greeted
 from tlstunnel.tls.creators import Creator
+from tlstunnel.tls.keycheck import whenExamined
 from tlstunnel.tunnel.pair import ATTACKS, Pair
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import GREETING
@@ -137,7 +138,9 @@ class ClientPair(Pair):
         connecting.checkTime()
         dialect, resolver = connecting.tunnel.dialect, connecting.tunnel.daneResolver
         if resolver is None:
-            creator = self.creatorFor(expected)
+            creator = await whenExamined(
+                self.factory.deadlines.clock, lambda: self.creatorFor(expected)
+            )
         else:
             # Looked up while a server is connected to.
             self.factory.tlsa(resolver).begin(expected, connecting.tunnel.remote)
