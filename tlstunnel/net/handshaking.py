@@ -171,9 +171,10 @@ class Handshaking:
         if count:
             self._drop(count - _left(connection))
         if not isDone:
+            isTooLong = self._isTooLong
             # Something else lies there soon.
-            _lay(connection, 0, self._isTooLong)
-            if self._isTooLong:
+            _lay(connection, 0, isTooLong)
+            if isTooLong:
                 raise self._refuseLength()
         self._before = self._drained()
         if isDone:
