@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -183,9 +183,15 @@ class Tunnels(Service):
 
     def _drain(self, service: AnyService) -> None:
         self._draining.add(service)
-        drained = service.drain(self.plan.drainSeconds)
-        drained.addErrback(lambda failure: self._log.failure("a tunnel ended badly", failure))
+        drained = self._ending(service.drain, self.plan.drainSeconds)
         drained.addCallback(lambda _: self._draining.discard(service))
+
+    def _ending(self, end: Callable[..., Deferred[None]], *how: float) -> Deferred[None]:
+        """
+        Let one end, in whatever way.
+        """
+        ending = maybeDeferred(end, *how)
+        return ending.addErrback(lambda failure: self._log.failure("a tunnel ended badly", failure))
 
     def _tell(self, changes: Changes | None = None) -> None:
         """
@@ -317,7 +323,7 @@ class Tunnels(Service):
         self._untold.clear()
         if self._heeding is not None:
             self._heeding.cancel()
-        stopped = DeferredList([each.stopService() for each in self._all()])
+        stopped = DeferredList([self._ending(each.stopService) for each in self._all()])
         if stopped.called:
             return stopped
         if self.plan.drainSeconds:
@@ -330,7 +336,10 @@ class Tunnels(Service):
         Close all connections now.
         """
         for each in self._all():
-            each.hurry()
+            try:
+                each.hurry()
+            except Exception:  # noqa: BLE001 - those of the others are to be closed, too
+                self._log.failure("a tunnel could not be hurried")
 
 
 class _Preparation:
